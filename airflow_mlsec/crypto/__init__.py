@@ -1,0 +1,52 @@
+"""Key ring on disk, age v1 files, Ed25519 signatures over statements.
+
+`_ring` keeps named, versioned keys wrapped by a root key; `_bech32`, `_header`, `_payload` and
+`_age` are the age v1 format; `_statement` signs and verifies in-toto statements in DSSE
+envelopes. May import `errors`, `settings` and `files`. Start with `_ring.KeyRing`.
+"""
+
+from airflow_mlsec.crypto._age import (
+    Identity,
+    Recipient,
+    decrypt,
+    decrypt_file,
+    encrypt,
+    encrypt_file,
+    read_identities,
+)
+from airflow_mlsec.crypto._ring import (
+    Key,
+    KeyEntry,
+    KeyKind,
+    KeyRing,
+    KeyState,
+    VerificationKeys,
+)
+from airflow_mlsec.crypto._statement import (
+    digest_file,
+    make_statement,
+    sign_payload,
+    verify_payload,
+    verify_statement,
+)
+
+__all__ = [
+    "Identity",
+    "Key",
+    "KeyEntry",
+    "KeyKind",
+    "KeyRing",
+    "KeyState",
+    "Recipient",
+    "VerificationKeys",
+    "decrypt",
+    "decrypt_file",
+    "digest_file",
+    "encrypt",
+    "encrypt_file",
+    "make_statement",
+    "read_identities",
+    "sign_payload",
+    "verify_payload",
+    "verify_statement",
+]

@@ -1,0 +1,406 @@
+"""A key ring in a folder: ``root.key`` (owner only) wraps every key in ``ring.json``.
+
+Each key is 32 bytes: a symmetric secret, an X25519 private key or an Ed25519 seed. It is
+wrapped with AES-256-GCM (NIST SP 800-38D) under a key derived from the root with HKDF
+(RFC 5869), bound to its name, version and kind; the whole file carries an HMAC, so that a
+changed state or a removed key is noticed. Public halves stand in the clear: verifying and
+encrypting need no root key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from airflow_mlsec import files
+from airflow_mlsec.errors import CryptoError, KeyNotFound, UnsafePermissions, UsageError
+
+_FORMAT = "airflow-mlsec/key-ring/1"
+_ROOT_HEADER = "airflow-mlsec root key 1"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
+
+
+class KeyKind(StrEnum):
+    """What a key is for."""
+
+    SECRET = "secret"  # noqa: S105 - a kind, not a password
+    ENCRYPTION = "x25519"
+    SIGNING = "ed25519"
+
+
+class KeyState(StrEnum):
+    """``disabled`` keys still locate and decrypt, but nothing new is made with them."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    DESTROYED = "destroyed"
+
+
+@dataclass(frozen=True)
+class KeyEntry:
+    """What the ring says of one key version, without the secret in the clear."""
+
+    name: str
+    version: int
+    kind: KeyKind
+    state: KeyState
+    created: str
+    public: str | None
+    wrapped: str | None = field(repr=False)
+
+    def _bound(self) -> bytes:
+        return json.dumps([_FORMAT, self.name, self.version, self.kind.value]).encode()
+
+
+@dataclass(frozen=True)
+class Key:
+    """An unwrapped key version. Its bytes are never shown."""
+
+    name: str
+    version: int
+    kind: KeyKind
+    secret: bytes = field(repr=False)
+
+
+class VerificationKeys:
+    """The Ed25519 public keys that a verifier trusts, by key id."""
+
+    def __init__(self, keys: Iterable[bytes]) -> None:
+        self._by_id = {key_id(raw): Ed25519PublicKey.from_public_bytes(raw) for raw in keys}
+
+    def get(self, identifier: str) -> Ed25519PublicKey | None:
+        """The key with this id, or None."""
+        return self._by_id.get(identifier)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    @classmethod
+    def of_ring(cls, folder: Path) -> VerificationKeys:
+        """The signing keys of a ring, destroyed ones excepted; reads no secret. Empty without ring."""
+        if not (folder / "ring.json").exists():
+            return cls([])
+        return cls(
+            base64.b64decode(entry.public)
+            for entry in _read(folder)[0]
+            if entry.kind is KeyKind.SIGNING
+            and entry.public is not None
+            and entry.state is not KeyState.DESTROYED
+        )
+
+    @classmethod
+    def from_pem(cls, path: Path) -> VerificationKeys:
+        """The public keys of a PEM file (one or more ``PUBLIC KEY`` blocks).
+
+        :raises UsageError: if the file holds anything but Ed25519 public keys.
+        """
+        blocks = re.findall(
+            b"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", path.read_bytes(), re.DOTALL
+        )
+        raw = []
+        for block in blocks:
+            try:
+                public = serialization.load_pem_public_key(block)
+            except ValueError:
+                raise UsageError(f"{path}: not a PEM public key") from None
+            if not isinstance(public, Ed25519PublicKey):
+                raise UsageError(f"{path}: expected Ed25519 public keys")
+            raw.append(public.public_bytes_raw())
+        if not raw:
+            raise UsageError(f"{path}: no `BEGIN PUBLIC KEY` block found")
+        return cls(raw)
+
+
+def key_id(public: bytes) -> str:
+    """Identifier of a public key: the first 16 bytes of its SHA-256, hexadecimal."""
+    return hashlib.sha256(public).hexdigest()[:32]
+
+
+class KeyRing:
+    """An opened key ring. All changes are atomic and hold a lock, so processes can share it."""
+
+    def __init__(self, folder: Path, root: bytes, now: Callable[[], datetime]) -> None:
+        self.folder = folder
+        self._root = root
+        self._now = now
+
+    def __repr__(self) -> str:
+        return f"KeyRing({str(self.folder)!r})"
+
+    @classmethod
+    def create(cls, folder: Path, now: Callable[[], datetime] | None = None) -> KeyRing:
+        """Make a ring with a new root key, or open the one that is there (idempotent)."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with files.locked(folder / ".lock"):
+            if not (folder / "root.key").exists():
+                if (folder / "ring.json").exists():
+                    raise CryptoError(
+                        f"{folder} has ring.json but no root.key; restore root.key from its backup"
+                    )
+                root = os.urandom(32)
+                text = f"{_ROOT_HEADER}\n{base64.b64encode(root).decode()}\n"
+                files.write_bytes(folder / "root.key", text.encode())
+            ring = cls.open(folder, now)
+            if not (folder / "ring.json").exists():
+                ring._write([])
+        return ring
+
+    @classmethod
+    def open(cls, folder: Path, now: Callable[[], datetime] | None = None) -> KeyRing:
+        """Open the ring in ``folder``.
+
+        :raises KeyNotFound: if there is no ring.
+        :raises UnsafePermissions: if others than the owner can read or change the root key.
+        """
+        root = _read_root(folder / "root.key")
+        return cls(folder, root, now or (lambda: datetime.now(UTC)))
+
+    def entries(self) -> list[KeyEntry]:
+        """All key versions, oldest first.
+
+        :raises CryptoError: if ``ring.json`` is damaged or was changed by another program.
+        """
+        entries, mac = _read(self.folder)
+        if not hmac.compare_digest(mac, self._mac(entries)):
+            raise CryptoError(
+                f"{self.folder / 'ring.json'} was changed outside this program, or belongs to "
+                "another root key; restore it from its backup"
+            )
+        return entries
+
+    def make(self, name: str, kind: KeyKind = KeyKind.SECRET) -> KeyEntry:
+        """Create version 1 of a key.
+
+        :raises UsageError: if the name is taken or not a valid key name.
+        """
+        with files.locked(self.folder / ".lock"):
+            entries = self.entries()
+            if any(entry.name == name for entry in entries):
+                raise UsageError(f"key '{name}' exists; use rotate for a new version")
+            return self._add(entries, name, 1, kind)
+
+    def ensure(self, name: str, kind: KeyKind = KeyKind.SECRET) -> Key:
+        """The current version of a key, created if the ring has none of this name."""
+        with files.locked(self.folder / ".lock"):
+            entries = self.entries()
+            if not any(entry.name == name for entry in entries):
+                return self._unwrap(self._add(entries, name, 1, kind))
+        return self.current(name, kind)
+
+    def rotate(self, name: str) -> KeyEntry:
+        """Add a version and make it the current one; earlier versions stay usable."""
+        with files.locked(self.folder / ".lock"):
+            entries = self.entries()
+            versions = [entry for entry in entries if entry.name == name]
+            if not versions:
+                raise self._unknown(name)
+            return self._add(entries, name, versions[-1].version + 1, versions[-1].kind)
+
+    def destroy(self, name: str, version: int) -> KeyEntry:
+        """Erase one version's secret for good. What only it could open is lost."""
+        return self._set_state(name, version, KeyState.DESTROYED)
+
+    def disable(self, name: str, version: int) -> KeyEntry:
+        """Stop using one version for new data; it still locates and decrypts."""
+        return self._set_state(name, version, KeyState.DISABLED)
+
+    def current(self, name: str, kind: KeyKind | None = None) -> Key:
+        """The newest enabled version.
+
+        :raises KeyNotFound: if there is none, or it is of another kind.
+        """
+        enabled = [e for e in self.entries() if e.name == name and e.state is KeyState.ENABLED]
+        if not enabled:
+            raise self._unknown(name)
+        if kind is not None and enabled[-1].kind is not kind:
+            raise KeyNotFound(f"key '{name}' is of kind {enabled[-1].kind}, not {kind}")
+        return self._unwrap(enabled[-1])
+
+    def version(self, name: str, version: int) -> Key:
+        """One version, enabled or disabled.
+
+        :raises KeyNotFound: if it never was, or is destroyed.
+        """
+        for entry in self.entries():
+            if entry.name == name and entry.version == version:
+                if entry.state is KeyState.DESTROYED:
+                    raise KeyNotFound(f"version {version} of key '{name}' is destroyed")
+                return self._unwrap(entry)
+        raise KeyNotFound(f"the ring {self.folder} has no version {version} of key '{name}'")
+
+    def live(self, name: str) -> list[Key]:
+        """Every version that is not destroyed, oldest first; empty if there is none."""
+        return [
+            self._unwrap(entry)
+            for entry in self.entries()
+            if entry.name == name and entry.state is not KeyState.DESTROYED
+        ]
+
+    def verification_keys(self) -> VerificationKeys:
+        """The ring's own public signing keys."""
+        return VerificationKeys.of_ring(self.folder)
+
+    def _unknown(self, name: str) -> KeyNotFound:
+        return KeyNotFound(
+            f"the ring {self.folder} has no enabled key '{name}'; `mlsec keys list` shows what it has"
+        )
+
+    def _add(self, entries: list[KeyEntry], name: str, version: int, kind: KeyKind) -> KeyEntry:
+        if not _NAME.match(name):
+            raise UsageError(f"'{name}' is not a key name: letters, digits, '_', '.', '-', up to 128")
+        secret = os.urandom(32)
+        entry = KeyEntry(
+            name=name,
+            version=version,
+            kind=kind,
+            state=KeyState.ENABLED,
+            created=self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            public=_public_half(kind, secret),
+            wrapped=None,
+        )
+        nonce = os.urandom(12)
+        sealed = nonce + AESGCM(self._derive(b"wrap")).encrypt(nonce, secret, entry._bound())
+        entry = replace(entry, wrapped=base64.b64encode(sealed).decode())
+        self._write([*entries, entry])
+        return entry
+
+    def _set_state(self, name: str, version: int, state: KeyState) -> KeyEntry:
+        with files.locked(self.folder / ".lock"):
+            entries = self.entries()
+            for i, entry in enumerate(entries):
+                if entry.name == name and entry.version == version:
+                    gone = KeyState.DESTROYED in (state, entry.state)
+                    entries[i] = replace(
+                        entry,
+                        state=KeyState.DESTROYED if gone else state,
+                        wrapped=None if gone else entry.wrapped,
+                    )
+                    self._write(entries)
+                    return entries[i]
+        raise KeyNotFound(f"the ring {self.folder} has no version {version} of key '{name}'")
+
+    def _unwrap(self, entry: KeyEntry) -> Key:
+        if entry.wrapped is None:
+            raise KeyNotFound(f"version {entry.version} of key '{entry.name}' is destroyed")
+        sealed = base64.b64decode(entry.wrapped)
+        try:
+            secret = AESGCM(self._derive(b"wrap")).decrypt(sealed[:12], sealed[12:], entry._bound())
+        except InvalidTag:
+            raise CryptoError(
+                f"key '{entry.name}' version {entry.version} does not open under this root key"
+            ) from None
+        return Key(entry.name, entry.version, entry.kind, secret)
+
+    def _derive(self, purpose: bytes) -> bytes:
+        info = b"airflow-mlsec/key-ring/1/" + purpose
+        return HKDF(hashes.SHA256(), 32, salt=None, info=info).derive(self._root)
+
+    def _mac(self, entries: list[KeyEntry]) -> str:
+        return hmac.new(self._derive(b"mac"), _canonical(entries), "sha256").hexdigest()
+
+    def _write(self, entries: list[KeyEntry]) -> None:
+        document = {
+            "format": _FORMAT,
+            "keys": [_plain(entry) for entry in entries],
+            "mac": self._mac(entries),
+        }
+        files.write_bytes(self.folder / "ring.json", (json.dumps(document, indent=1) + "\n").encode())
+
+
+def _public_half(kind: KeyKind, secret: bytes) -> str | None:
+    if kind is KeyKind.ENCRYPTION:
+        raw = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+    elif kind is KeyKind.SIGNING:
+        raw = Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+    else:
+        return None
+    return base64.b64encode(raw).decode()
+
+
+def _plain(entry: KeyEntry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "version": entry.version,
+        "kind": entry.kind.value,
+        "state": entry.state.value,
+        "created": entry.created,
+        "public": entry.public,
+        "wrapped": entry.wrapped,
+    }
+
+
+def _canonical(entries: list[KeyEntry]) -> bytes:
+    plain = [_plain(entry) for entry in entries]
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _read(folder: Path) -> tuple[list[KeyEntry], str]:
+    path = folder / "ring.json"
+    try:
+        document = json.loads(path.read_bytes())
+        if document["format"] != _FORMAT:
+            raise CryptoError(f"{path} is not a {_FORMAT} file")
+        entries = [
+            KeyEntry(
+                name=str(item["name"]),
+                version=int(item["version"]),
+                kind=KeyKind(item["kind"]),
+                state=KeyState(item["state"]),
+                created=str(item["created"]),
+                public=item["public"],
+                wrapped=item["wrapped"],
+            )
+            for item in document["keys"]
+        ]
+        return entries, str(document["mac"])
+    except FileNotFoundError:
+        raise KeyNotFound(f"no key ring in {folder}; `mlsec keys init` makes one") from None
+    except (ValueError, TypeError, KeyError) as error:
+        if isinstance(error, CryptoError):
+            raise
+        raise CryptoError(f"{path} is damaged; restore it from its backup") from None
+
+
+def _read_root(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise KeyNotFound(f"no key ring in {path.parent}; `mlsec keys init` makes one") from None
+    except OSError as error:
+        raise UnsafePermissions(f"{path} cannot be opened as a plain file ({error.strerror})") from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise UnsafePermissions(
+                f"{path} can be read or changed by others (mode {status.st_mode & 0o777:o}); "
+                f"run: chmod 600 {path}, and rotate the keys if it was exposed"
+            )
+        if status.st_uid != os.geteuid():
+            raise UnsafePermissions(f"{path} belongs to another user than the one running")
+        header, _, rest = file.read(4096).decode("ascii", "replace").partition("\n")
+    try:
+        root = base64.b64decode(rest.strip(), validate=True)
+    except binascii.Error:
+        root = b""
+    if header != _ROOT_HEADER or len(root) != 32:
+        raise CryptoError(f"{path} is damaged; restore it from its backup")
+    return root

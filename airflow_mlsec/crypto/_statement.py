@@ -1,0 +1,117 @@
+"""Signed statements: in-toto Statement v1 in a DSSE envelope, Ed25519 (RFC 8032).
+
+Sources: https://github.com/in-toto/attestation (statement), and
+https://github.com/secure-systems-lab/dsse (envelope, pre-authentication encoding).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from airflow_mlsec.crypto._ring import Key, KeyKind, VerificationKeys, key_id
+from airflow_mlsec.errors import KeyNotFound, SignatureInvalid
+
+STATEMENT_TYPE = "application/vnd.in-toto+json"
+
+
+def make_statement(
+    subjects: Mapping[str, str], predicate_type: str, predicate: Mapping[str, Any]
+) -> bytes:
+    """An in-toto statement: SHA-256 (hexadecimal) by subject name, and what is said of them."""
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": n, "digest": {"sha256": d}} for n, d in sorted(subjects.items())],
+        "predicateType": predicate_type,
+        "predicate": dict(predicate),
+    }
+    return json.dumps(statement, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def sign_payload(payload: bytes, payload_type: str, key: Key) -> dict[str, Any]:
+    """A DSSE envelope over ``payload``, signed by a key ring's Ed25519 key.
+
+    :raises KeyNotFound: if the key is of another kind.
+    """
+    if key.kind is not KeyKind.SIGNING:
+        raise KeyNotFound(f"key '{key.name}' is of kind {key.kind}; signing needs {KeyKind.SIGNING}")
+    private = Ed25519PrivateKey.from_private_bytes(key.secret)
+    signature = private.sign(_pre_authentication(payload_type, payload))
+    return {
+        "payloadType": payload_type,
+        "payload": base64.b64encode(payload).decode(),
+        "signatures": [
+            {
+                "keyid": key_id(private.public_key().public_bytes_raw()),
+                "sig": base64.b64encode(signature).decode(),
+            }
+        ],
+    }
+
+
+def verify_payload(envelope: Any, payload_type: str, trusted: VerificationKeys) -> bytes:
+    """The payload of an envelope that a trusted key signed.
+
+    :raises SignatureInvalid: if it is malformed, of another type, or no trusted key signed it.
+    """
+    try:
+        if envelope["payloadType"] != payload_type:
+            raise SignatureInvalid("the envelope is of another payload type than expected")
+        payload = base64.b64decode(envelope["payload"], validate=True)
+        signatures = [
+            (str(item.get("keyid", "")), base64.b64decode(item["sig"], validate=True))
+            for item in envelope["signatures"]
+        ]
+    except (KeyError, TypeError, AttributeError, ValueError, binascii.Error) as error:
+        if isinstance(error, SignatureInvalid):
+            raise
+        raise SignatureInvalid("not a DSSE envelope") from None
+    message = _pre_authentication(payload_type, payload)
+    for identifier, signature in signatures:
+        public = trusted.get(identifier)
+        if public is None:
+            continue
+        try:
+            public.verify(signature, message)
+        except InvalidSignature:
+            continue
+        return payload
+    raise SignatureInvalid("no trusted key signed this; nothing in it can be relied on")
+
+
+def verify_statement(
+    envelope: Any, trusted: VerificationKeys, subjects: Mapping[str, str]
+) -> dict[str, Any]:
+    """The verified statement, if it is about exactly these subjects (SHA-256 by name).
+
+    :raises SignatureInvalid: if the signature fails, or a digest or name differs.
+    """
+    statement: dict[str, Any] = json.loads(verify_payload(envelope, STATEMENT_TYPE, trusted))
+    signed = {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}
+    for name, digest in subjects.items():
+        if name not in signed:
+            raise SignatureInvalid(f"the signature does not speak of {name}")
+        if signed[name] != digest:
+            raise SignatureInvalid(f"{name} is not the file that was signed: its digest differs")
+    if missing := sorted(set(signed) - set(subjects)):
+        raise SignatureInvalid(f"the signature also covers {missing[0]}, which was not given")
+    return statement
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _pre_authentication(payload_type: str, payload: bytes) -> bytes:
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)

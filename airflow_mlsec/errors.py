@@ -1,0 +1,183 @@
+"""Every error this package raises, in one tree.
+
+    MlsecError
+    ├── UsageError (ValueError)              bad input or setting            exit code 2
+    │   ├── SettingError
+    │   ├── PolicyError                      file:line:column of the YAML
+    │   ├── PlanError                        a plan that does not fit
+    │   └── DatasetError
+    │       ├── DatasetNotFound (FileNotFoundError)
+    │       ├── ColumnMissing (KeyError)
+    │       ├── ColumnType (TypeError)
+    │       └── UnsupportedDataset
+    ├── CheckFailed (AssertionError)         a check says no                 exit code 1
+    ├── Refused (PermissionError)            refused for safety              exit code 3
+    │   ├── UndeclaredColumn
+    │   ├── GuaranteeNotMet                  the privacy model does not hold
+    │   └── UnsafePermissions
+    ├── CryptoError
+    │   ├── KeyNotFound (KeyError)           exit code 2
+    │   ├── DecryptionFailed                 exit code 3, one wording for every cause
+    │   └── SignatureInvalid                 exit code 3
+    └── RegisterError                        the register cannot be used     exit code 2
+
+Messages carry names and positions (dataset, column, row number, setting), never a
+value of the data: an exception ends in logs, alerts and issue trackers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class MlsecError(Exception):
+    """Base of all errors raised by this package. Its message never holds a data value."""
+
+    exit_code = 2
+
+    def __str__(self) -> str:
+        # KeyError would print its argument's repr, quotes and escapes included.
+        return str(self.args[0]) if self.args else self.__class__.__name__
+
+
+class UsageError(MlsecError, ValueError):
+    """The input, setting or argument is wrong; trying again unchanged cannot help."""
+
+
+class SettingError(UsageError):
+    """A setting of section ``[mlsec]`` is missing or wrong."""
+
+
+class PolicyError(UsageError):
+    """A policy file is wrong at a named place."""
+
+    @classmethod
+    def at(cls, source: str, line: int, column: int, message: str) -> PolicyError:
+        return cls(f"{source}:{line}:{column}: {message}")
+
+
+class PlanError(UsageError):
+    """A plan is unreadable, or does not fit the policy or the data that it is given."""
+
+
+class DatasetError(UsageError):
+    """A dataset cannot be read or written."""
+
+
+class DatasetNotFound(DatasetError, FileNotFoundError):
+    """No dataset is at this URI."""
+
+
+class UnsupportedDataset(DatasetError):
+    """The URI names a kind of dataset that is not supported."""
+
+
+class ColumnMissing(DatasetError, KeyError):
+    """The policy names a column that the dataset does not have."""
+
+    @classmethod
+    def among(cls, missing: Iterable[str], present: Iterable[str], policy: str) -> ColumnMissing:
+        return cls(
+            f"policy {policy} names {_columns(missing)}, which the dataset does not have; "
+            f"it has {_columns(present)}. Fix `columns` in the policy, or the source."
+        )
+
+
+class ColumnType(DatasetError, TypeError):
+    """A column has a type that the step cannot work on."""
+
+    @classmethod
+    def unusable(cls, column: str, found: object, expected: str, step: str) -> ColumnType:
+        return cls(f"column '{column}' has type {found}; {step} needs {expected}")
+
+
+class CheckFailed(MlsecError, AssertionError):
+    """A compliance check, review or verification says no."""
+
+    exit_code = 1
+
+
+class Refused(MlsecError, PermissionError):
+    """Refused for safety: going on could expose personal data."""
+
+    exit_code = 3
+
+
+class UndeclaredColumn(Refused):
+    """The dataset has a column that its policy does not mention."""
+
+    @classmethod
+    def found(cls, columns: Iterable[str], dataset: str, policy: str) -> UndeclaredColumn:
+        return cls(
+            f"dataset {dataset} has {_columns(columns)}, which policy {policy} does not mention. "
+            "Nothing was written. Declare each under `columns`, or set `unlisted_columns: drop`."
+        )
+
+
+class GuaranteeNotMet(Refused):
+    """The data cannot be, or was not, brought to the guarantee that the policy asks for."""
+
+
+class UnsafePermissions(Refused):
+    """A secret file can be read or changed by others."""
+
+
+class CryptoError(MlsecError):
+    """Base of the cryptographic failures."""
+
+    exit_code = 3
+
+
+class KeyNotFound(CryptoError, KeyError):
+    """The key ring has no usable key of this name and version."""
+
+    exit_code = 2
+
+
+class DecryptionFailed(CryptoError):
+    """The file cannot be decrypted. One wording, so that a caller learns no cause."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "decryption failed: wrong key, or the file is damaged or not an age v1 file; "
+            "no output was written"
+        )
+
+
+class SignatureInvalid(CryptoError):
+    """A signature, or what it speaks of, does not verify."""
+
+
+class RegisterError(MlsecError):
+    """The register cannot be reached, or its schema is not the one this version needs."""
+
+
+def _columns(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    shown = ", ".join(f"'{name}'" for name in listed[:12])
+    more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
+    return f"column{'s' if len(listed) != 1 else ''} {shown or '(none)'}{more}"
+
+
+__all__ = [
+    "CheckFailed",
+    "ColumnMissing",
+    "ColumnType",
+    "CryptoError",
+    "DatasetError",
+    "DatasetNotFound",
+    "DecryptionFailed",
+    "GuaranteeNotMet",
+    "KeyNotFound",
+    "MlsecError",
+    "PlanError",
+    "PolicyError",
+    "Refused",
+    "RegisterError",
+    "SettingError",
+    "SignatureInvalid",
+    "UndeclaredColumn",
+    "UnsafePermissions",
+    "UnsupportedDataset",
+    "UsageError",
+]

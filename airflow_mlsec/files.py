@@ -1,0 +1,120 @@
+"""Local files that appear whole or not at all.
+
+A writer works on ``.NAME.<random>.partial`` in the target's folder, under a lock that
+the kernel drops when the process dies, and renames it over the target when everything
+has been written and synced. A reader sees the old file or the new one, also after
+``kill -9``; what a killed writer left is removed by the next writer of the same target.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from airflow_mlsec.errors import DatasetError
+
+_SUFFIX = ".partial"
+
+
+@contextlib.contextmanager
+def replacing(target: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces ``target`` when the block ends without an error.
+
+    ``mode`` is the permission of a new file; an existing target keeps its own. The yielded file is readable as well, so
+    that a caller can verify what it wrote before it is published; ``.name`` is its path.
+
+    :raises DatasetError: if the target's folder does not exist, or the target is a
+        symbolic link or not a regular file.
+    """
+    folder = target.parent
+    if not folder.is_dir():
+        raise DatasetError(f"folder {folder} does not exist; create it before writing {target.name}")
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise DatasetError(f"{target} is not a regular file; it is not replaced")
+    remove_abandoned(target)
+    if target.exists():
+        mode = target.stat().st_mode & 0o777
+    file = _create_locked(target, mode)
+    partial = Path(file.name)
+    published = False
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(partial, target)
+            published = True
+            _sync_folder(folder)
+    finally:
+        if not published:
+            partial.unlink(missing_ok=True)
+
+
+def _create_locked(target: Path, mode: int) -> BinaryIO:
+    while True:
+        partial = target.parent / f".{target.name[:180]}.{secrets.token_hex(8)}{_SUFFIX}"
+        file = open(  # noqa: SIM115 - the caller closes it
+            partial,
+            "x+b",
+            opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, mode),
+        )
+        os.fchmod(file.fileno(), mode)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # Between creation and lock another writer may have taken it for abandoned.
+        if partial.exists():
+            return file
+        file.close()
+
+
+def remove_abandoned(target: Path) -> int:
+    """Remove temporary files of ``target`` whose writer has died; return how many."""
+    removed = 0
+    prefix = f".{target.name[:180]}."
+    for left in target.parent.glob(f"{_escape(prefix)}*{_SUFFIX}"):
+        if len(left.name) != len(prefix) + 16 + len(_SUFFIX):
+            continue
+        try:
+            with open(left, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink(missing_ok=True)
+                removed += 1
+        except (BlockingIOError, FileNotFoundError):
+            continue
+    return removed
+
+
+def write_bytes(target: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace ``target`` by ``content``, whole or not at all."""
+    with replacing(target, mode) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on ``path`` (created if missing) while the block runs."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _escape(text: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+__all__ = ["locked", "remove_abandoned", "replacing", "write_bytes"]

@@ -1,0 +1,49 @@
+"""Dataset policies: what each column is, whose it is, and what must happen to it.
+
+One YAML file per dataset. `_schema` holds the models, `_positions` reads YAML and remembers
+where each key stands, `_load` turns a file or folder into policies with errors that carry
+file:line:column. May import `errors` and `settings` only. Start with `_schema.Policy`.
+"""
+
+from airflow_mlsec.policy._load import Catalog, load_policy, parse_policy, policy_json_schema
+from airflow_mlsec.policy._schema import (
+    Anonymity,
+    Column,
+    DateHierarchy,
+    FileHierarchy,
+    Hierarchy,
+    IntervalHierarchy,
+    LawfulBasis,
+    Policy,
+    PrefixHierarchy,
+    Privacy,
+    Recipient,
+    Retention,
+    Role,
+    Subject,
+    SuppressHierarchy,
+    Transform,
+)
+
+__all__ = [
+    "Anonymity",
+    "Catalog",
+    "Column",
+    "DateHierarchy",
+    "FileHierarchy",
+    "Hierarchy",
+    "IntervalHierarchy",
+    "LawfulBasis",
+    "Policy",
+    "PrefixHierarchy",
+    "Privacy",
+    "Recipient",
+    "Retention",
+    "Role",
+    "Subject",
+    "SuppressHierarchy",
+    "Transform",
+    "load_policy",
+    "parse_policy",
+    "policy_json_schema",
+]

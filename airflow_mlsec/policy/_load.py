@@ -1,0 +1,116 @@
+"""From YAML text, file or folder to policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from airflow_mlsec.errors import PolicyError
+from airflow_mlsec.policy._positions import Document, read
+from airflow_mlsec.policy._schema import Policy
+
+
+def parse_policy(text: str, source: str = "policy") -> Policy:
+    """Read a policy from YAML text. ``source`` names it in errors.
+
+    :raises PolicyError: with every finding, one per line, as ``file:line:column: message``.
+    """
+    document = read(text, source)
+    if not isinstance(document.data, dict):
+        raise PolicyError.at(source, 1, 1, "expected a mapping that starts with `version: 1`")
+    try:
+        policy = Policy.model_validate(document.data)
+    except ValidationError as error:
+        found = sorted({_finding(item, document, source) for item in error.errors()})
+        raise PolicyError("\n".join(f"{source}:{at[0]}:{at[1]}: {text}" for at, text in found)) from None
+    policy._source = source
+    return policy
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy file.
+
+    :raises PolicyError: if the file is missing, not UTF-8, or not a valid policy.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise PolicyError(f"{path}: no such policy file") from None
+    except UnicodeDecodeError:
+        raise PolicyError.at(str(path), 1, 1, "not UTF-8 text") from None
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read ({error.strerror})") from None
+    return parse_policy(text, str(path))
+
+
+class Catalog:
+    """The policies of a folder, by name: the path below the folder without ``.yaml``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, name: str) -> Policy:
+        """The policy called ``name``, with or without its ``.yaml``.
+
+        :raises PolicyError: if there is none, or ``name`` leads out of the folder.
+        """
+        base = self.folder.resolve()
+        wanted = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
+        path = (base / wanted).resolve()
+        if not path.is_relative_to(base):
+            raise PolicyError(f"policy '{name}' leads out of the policies folder {self.folder}")
+        if not path.is_file():
+            raise PolicyError(
+                f"policy '{name}' is not in {self.folder} ([mlsec] policies_folder); "
+                f"it has: {', '.join(self.names()) or 'no policies'}"
+            )
+        return load_policy(path)
+
+    def names(self) -> list[str]:
+        """Names of all policies, sorted."""
+        found = (p for ending in ("*.yaml", "*.yml") for p in self.folder.rglob(ending))
+        return sorted(str(p.relative_to(self.folder).with_suffix("")) for p in found)
+
+    def __iter__(self) -> Iterator[Policy]:
+        return (self.get(name) for name in self.names())
+
+
+def policy_json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a policy file, for editors."""
+    schema = Policy.model_json_schema(by_alias=True)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "airflow-mlsec dataset policy",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }
+
+
+def _finding(item: Any, document: Document, source: str) -> tuple[tuple[int, int], str]:
+    # pydantic puts the tag of a union ("pseudonymize") into the path; the file has no such key.
+    path: tuple[str | int, ...] = ()
+    for part in item["loc"]:
+        if (*path, part) in document.positions:
+            path = (*path, part)
+    kind, missing = item["type"], item["loc"][-1] if item["loc"] else "policy"
+    where = ".".join(str(part) for part in path) or "policy"
+    if kind == "extra_forbidden":
+        text = f"unknown key '{missing}'"
+    elif kind == "missing":
+        text = f"{where}: key '{missing}' is missing"
+    elif kind == "union_tag_invalid":
+        context = item["ctx"]
+        tag = context["discriminator"].strip("'")
+        path = (*path, tag) if (*path, tag) in document.positions else path
+        text = f"unknown {tag} '{context['tag']}'; one of {context['expected_tags']}"
+    elif kind == "union_tag_not_found":
+        text = f"{where}: key {item['ctx']['discriminator']} is missing"
+    elif kind == "enum" or kind == "literal_error":
+        text = f"{where}: must be one of {item['ctx']['expected']}"
+    elif kind == "value_error":
+        text = f"{where}: {item['ctx']['error']}"
+    else:
+        text = f"{where}: {item['msg'].lower()}"
+    return document.position(path), text

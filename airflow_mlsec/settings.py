@@ -1,0 +1,158 @@
+"""The settings of section ``[mlsec]``, read without importing Airflow.
+
+Order, as in Airflow: environment (``AIRFLOW__MLSEC__REGISTER_URL``), then section
+``[mlsec]`` of ``$AIRFLOW_HOME/airflow.cfg``, then the default. Values are read when
+asked for, never at import.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_mlsec.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its documentation, and its default with ``{home}`` for the state folder."""
+
+    name: str
+    description: str
+    default: str
+    example: str | None = None
+    sensitive: bool = False
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "policies_folder",
+        "Folder of the dataset policies. Every `*.yaml` below it is one policy; an operator's "
+        "`policy` is a path relative to it, with or without `.yaml`.",
+        "{airflow_home}/policies",
+    ),
+    Option(
+        "state_folder",
+        "Folder for what the package keeps beside the register: key ring, plans, membership lists "
+        "and lineage events that could not be delivered. Made with mode 0700.",
+        "{airflow_home}/mlsec",
+    ),
+    Option(
+        "register_url",
+        "SQLAlchemy URL of the register, SQLite or PostgreSQL. The Airflow connection "
+        "`mlsec_register` wins over it inside tasks.",
+        "sqlite:///{state_folder}/register.db",
+        example="postgresql+psycopg://mlsec@db.internal/mlsec",
+        sensitive=True,
+    ),
+    Option("key_ring", "Folder of the key ring.", "{state_folder}/keys"),
+    Option(
+        "compliance_roles",
+        "Comma-separated Airflow roles whose users may open the privacy pages. Everybody else is "
+        "refused.",
+        "admin",
+        example="admin,compliance",
+    ),
+    Option(
+        "compliance_users",
+        "Comma-separated user names that may open the privacy pages whatever their role; for "
+        "authentication backends whose users carry no role.",
+        "",
+    ),
+    Option(
+        "runbook_url",
+        "Link that alerts carry: what on-call does when a privacy task fails.",
+        "",
+        example="https://wiki.internal/privacy-runbook",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings in force. Paths are absolute; nothing is created by reading them."""
+
+    policies_folder: Path
+    state_folder: Path
+    register_url: str
+    key_ring: Path
+    compliance_roles: frozenset[str]
+    compliance_users: frozenset[str]
+    runbook_url: str
+
+    def __repr__(self) -> str:
+        # The register URL may hold a password.
+        return f"Settings(policies_folder={str(self.policies_folder)!r}, register_url='***')"
+
+    @classmethod
+    def load(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        overrides: Mapping[str, str] | None = None,
+    ) -> Settings:
+        """Read the settings.
+
+        ``environ`` is the environment to read (default: the process's own), ``overrides``
+        wins over everything (command-line options, an Airflow connection).
+
+        :raises SettingError: if ``airflow.cfg`` cannot be parsed.
+        """
+        environ = os.environ if environ is None else environ
+        home = Path(environ.get("AIRFLOW_HOME") or "~/airflow").expanduser().absolute()
+        written = _section(Path(environ.get("AIRFLOW_CONFIG") or home / "airflow.cfg"))
+        known = {"airflow_home": str(home)}
+        for option in OPTIONS:
+            value = (overrides or {}).get(option.name)
+            if value is None:
+                value = environ.get(f"AIRFLOW__MLSEC__{option.name.upper()}")
+            if value is None:
+                value = written.get(option.name)
+            if value is None or (value == "" and option.default):
+                value = _fill(option.default, known)
+            known[option.name] = value
+        return cls(
+            policies_folder=_absolute(known["policies_folder"]),
+            state_folder=_absolute(known["state_folder"]),
+            register_url=known["register_url"],
+            key_ring=_absolute(known["key_ring"]),
+            compliance_roles=_names(known["compliance_roles"]),
+            compliance_users=_names(known["compliance_users"], fold=False),
+            runbook_url=known["runbook_url"],
+        )
+
+    def make_state_folder(self) -> Path:
+        """Create the state folder for its owner alone, if it is not there yet."""
+        self.state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self.state_folder
+
+
+def _fill(default: str, known: Mapping[str, str]) -> str:
+    for name, value in known.items():
+        default = default.replace("{" + name + "}", value)
+    return default
+
+
+def _absolute(path: str) -> Path:
+    return Path(path).expanduser().absolute()
+
+
+def _names(text: str, fold: bool = True) -> frozenset[str]:
+    names = (part.strip() for part in text.split(","))
+    return frozenset(name.casefold() if fold else name for name in names if name)
+
+
+def _section(path: Path) -> Mapping[str, str]:
+    if not path.is_file():
+        return {}
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read(path, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} cannot be parsed: {type(error).__name__}") from None
+    return dict(parser["mlsec"]) if parser.has_section("mlsec") else {}
+
+
+__all__ = ["OPTIONS", "Option", "Settings"]
