@@ -1,0 +1,21 @@
+"""A dataset by URI: scanned as Arrow record batches in bounded memory, replaced atomically.
+
+`_uri` reads URIs and names datasets as OpenLineage does, `_connections` finds what a URI
+refers to, `_file` handles Parquet, CSV and JSON Lines on any filesystem, `_sql` tables in
+SQLite and PostgreSQL. May import `errors`, `settings` and `files`. Start with `_dataset`.
+"""
+
+from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
+from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset
+from airflow_mlsec.datasets._uri import DatasetName, dataset_name, file_path
+
+__all__ = [
+    "Connections",
+    "Dataset",
+    "DatasetName",
+    "EnvironmentConnections",
+    "StagedTable",
+    "dataset_name",
+    "file_path",
+    "open_dataset",
+]

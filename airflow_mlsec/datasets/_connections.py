@@ -1,0 +1,76 @@
+"""Where a URI's connection comes from: Airflow inside tasks, the environment elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import fsspec
+
+from airflow_mlsec.errors import SettingError
+
+
+class Connections(Protocol):
+    """Finds databases and filesystems by Airflow connection id."""
+
+    def sql_url(self, conn_id: str) -> str:
+        """The database URL of a connection, password included: never to be shown."""
+        ...
+
+    def filesystem(self, protocol: str, conn_id: str | None) -> Any:
+        """The fsspec filesystem of a protocol, signed in by a connection if one is named."""
+        ...
+
+
+class EnvironmentConnections:
+    """Connections as Airflow reads them from ``AIRFLOW_CONN_…``: a URI, or JSON.
+
+    Filesystems without a connection id use the client library's own default credentials.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
+
+    def sql_url(self, conn_id: str) -> str:
+        name = f"AIRFLOW_CONN_{conn_id.upper()}"
+        text = self._environ.get(name)
+        if not text:
+            raise SettingError(
+                f"connection '{conn_id}' is not defined; outside Airflow set {name} to its URI"
+            )
+        if text.lstrip().startswith("{"):
+            return _url_of_json(text, name)
+        parts = urlsplit(text)
+        query = urlencode([(k, v) for k, v in parse_qsl(parts.query) if not k.startswith("__")])
+        return urlunsplit(("postgresql", parts.netloc, parts.path, query, ""))
+
+    def filesystem(self, protocol: str, conn_id: str | None) -> Any:
+        if conn_id is not None:
+            raise SettingError(
+                f"'{protocol}://{conn_id}@…' needs Airflow to look the connection up; outside "
+                "Airflow leave it out and use the client's own credentials"
+            )
+        try:
+            return fsspec.filesystem(protocol)
+        except (ValueError, ImportError) as error:
+            raise SettingError(f"no filesystem for '{protocol}://': {error}") from None
+
+
+def _url_of_json(text: str, name: str) -> str:
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        raise SettingError(f"{name} is neither a URI nor JSON") from None
+    from sqlalchemy import URL
+
+    return URL.create(
+        "postgresql",
+        username=fields.get("login"),
+        password=fields.get("password"),
+        host=fields.get("host"),
+        port=int(fields["port"]) if fields.get("port") else None,
+        database=fields.get("schema"),
+    ).render_as_string(hide_password=False)

@@ -1,0 +1,87 @@
+"""What every kind of dataset can do, and the way from a URI to one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import pyarrow as pa
+
+from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
+from airflow_mlsec.datasets._uri import DatasetName, FileUri, PostgresUri, SqliteUri, parse_uri
+
+BATCH_ROWS = 65_536
+
+
+class StagedTable(Protocol):
+    """What a dataset will be replaced by. Nobody else sees it before it is published."""
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows."""
+        ...
+
+    def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Read back what was written, to verify it. Nothing can be written afterwards."""
+        ...
+
+
+class Dataset(Protocol):
+    """A table somewhere."""
+
+    @property
+    def uri(self) -> str:
+        """The canonical URI; holds no secret."""
+        ...
+
+    @property
+    def name(self) -> DatasetName:
+        """The OpenLineage name."""
+        ...
+
+    def exists(self) -> bool:
+        """Whether something is there."""
+        ...
+
+    def schema(self) -> pa.Schema:
+        """Column names and types.
+
+        :raises DatasetNotFound: if nothing is there.
+        """
+        ...
+
+    def scan(
+        self, columns: Sequence[str] | None = None, batch_rows: int = BATCH_ROWS
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows, in batches of bounded size, always in the same order and schema."""
+        ...
+
+    def count_in(self, column: str, values: Sequence[object]) -> int:
+        """How many rows have one of ``values`` (of the column's type) in ``column``."""
+        ...
+
+    def replacing(self, schema: pa.Schema) -> AbstractContextManager[StagedTable]:
+        """Replace the whole dataset by what is written within the block.
+
+        Readers see the old dataset until the block has ended without an error, and the new
+        one from then on. On an error, or if the process is killed, the old one stays.
+        """
+        ...
+
+
+def open_dataset(uri: str, connections: Connections | None = None) -> Dataset:
+    """The dataset that a URI or local path refers to; it need not exist yet.
+
+    :raises UnsupportedDataset: if the URI is not one that this package can read.
+    """
+    from airflow_mlsec.datasets._file import FileDataset
+    from airflow_mlsec.datasets._sql import SqlDataset
+
+    connections = connections or EnvironmentConnections()
+    parsed = parse_uri(uri)
+    if isinstance(parsed, FileUri):
+        return FileDataset.of(parsed, connections)
+    if isinstance(parsed, SqliteUri):
+        return SqlDataset.sqlite(parsed)
+    assert isinstance(parsed, PostgresUri)
+    return SqlDataset.postgres(parsed, connections)

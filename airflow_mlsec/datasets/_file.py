@@ -1,0 +1,232 @@
+"""Parquet, CSV and JSON Lines, on the local disk or any fsspec filesystem."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec import files
+from airflow_mlsec.datasets._connections import Connections
+from airflow_mlsec.datasets._formats import FORMATS, Format
+from airflow_mlsec.datasets._uri import DatasetName, FileUri
+from airflow_mlsec.errors import ColumnMissing, DatasetError, DatasetNotFound, UnsupportedDataset
+
+# On these an object appears when its upload completes; on others it is moved into place.
+_APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
+
+
+@dataclass(frozen=True)
+class FileDataset:
+    """One file, or a folder of Parquet files read in the order of their names."""
+
+    location: FileUri
+    format: Format
+    filesystem: Any  # fsspec filesystem, or None for the local disk
+
+    @classmethod
+    def of(cls, location: FileUri, connections: Connections) -> FileDataset:
+        local = location.protocol == "file"
+        filesystem = None if local else connections.filesystem(location.protocol, location.conn_id)
+        kind = location.format
+        if kind is None:
+            folder = Path(location.path).is_dir() if local else filesystem.isdir(location.path)
+            if not folder:
+                raise UnsupportedDataset(
+                    f"'{location}' ends in none of .parquet, .csv, .jsonl and is no folder"
+                )
+            kind = "parquet"
+        return cls(location, FORMATS[kind], filesystem)
+
+    @property
+    def uri(self) -> str:
+        return str(self.location)
+
+    @property
+    def name(self) -> DatasetName:
+        return self.location.name()
+
+    def exists(self) -> bool:
+        if self.filesystem is None:
+            return Path(self.location.path).exists()
+        return bool(self.filesystem.exists(self.location.path))
+
+    def schema(self) -> pa.Schema:
+        with self._open(self._pieces()[0]) as file:
+            return _checked(guarded(self.uri, self.format.schema, file), self.uri)
+
+    def scan(
+        self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
+    ) -> Iterator[pa.RecordBatch]:
+        schema = self.schema()
+        wanted = _wanted(schema, columns, self.uri)
+        for piece in self._pieces():
+            with self._open(piece) as file:
+                try:
+                    for batch in self.format.scan(file, schema, batch_rows):
+                        yield plain(batch.select(wanted.names))
+                except (pa.ArrowException, ValueError, KeyError) as error:
+                    raise unreadable(self.uri, error) from None
+
+    def count_in(self, column: str, values: Sequence[object]) -> int:
+        return count_in(self.scan([column]), self.schema().field(column).type, values)
+
+    @contextlib.contextmanager
+    def replacing(self, schema: pa.Schema) -> Iterator[StagedFile]:
+        if self.location.format is None:
+            raise UnsupportedDataset(f"'{self.uri}' is a folder; write to a file in it")
+        self.format.check_writable(schema, self.uri)
+        with contextlib.ExitStack() as stack:
+            if self.filesystem is None:
+                file = stack.enter_context(files.replacing(Path(self.location.path)))
+            else:
+                file = stack.enter_context(tempfile.NamedTemporaryFile("w+b"))  # type: ignore[arg-type]
+            staged = StagedFile(self, file, schema)
+            try:
+                yield staged
+                staged.seal()
+            except BaseException:
+                staged.abandon()
+                raise
+            if self.filesystem is not None:
+                file.flush()
+                self._upload(str(file.name))
+
+    def _upload(self, local: str) -> None:
+        final = self.location.path
+        if self.location.protocol in _APPEARS_WHOLE:
+            self.filesystem.put_file(local, final)
+        else:
+            partial = f"{final}.partial"
+            self.filesystem.put_file(local, partial)
+            self.filesystem.mv(partial, final)
+
+    def _pieces(self) -> list[str]:
+        path = self.location.path
+        if not self.exists():
+            raise DatasetNotFound(f"no dataset at '{self.uri}'")
+        if self.filesystem is None:
+            if not Path(path).is_dir():
+                return [path]
+            pieces = sorted(str(p) for p in Path(path).rglob("*.parquet") if not _hidden(p, path))
+        else:
+            if not self.filesystem.isdir(path):
+                return [path]
+            found = self.filesystem.find(path)
+            pieces = sorted(p for p in found if p.endswith(".parquet"))
+        if not pieces:
+            raise DatasetNotFound(f"folder '{self.uri}' has no .parquet file")
+        return pieces
+
+    def _open(self, piece: str) -> BinaryIO:
+        try:
+            if self.filesystem is None:
+                return open(piece, "rb")
+            return self.filesystem.open(piece, "rb")  # type: ignore[no-any-return]
+        except OSError as error:
+            raise DatasetError(f"'{self.uri}' cannot be opened ({error.strerror})") from None
+
+
+class StagedFile:
+    """The file under its temporary name."""
+
+    def __init__(self, dataset: FileDataset, file: BinaryIO, schema: pa.Schema) -> None:
+        self._dataset = dataset
+        self._file = file
+        self._schema = schema
+        self._writer: Any = dataset.format.writer(file, schema)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        guarded(self._dataset.uri, self._writer.write, batch)
+
+    def seal(self) -> None:
+        if self._writer is not None:
+            guarded(self._dataset.uri, self._writer.close)
+            self._writer = None
+            self._file.flush()
+
+    def abandon(self) -> None:
+        if self._writer is not None:
+            # The file is thrown away; closing only frees the encoder.
+            with contextlib.suppress(pa.ArrowException, ValueError, OSError):
+                self._writer.close()
+            self._writer = None
+
+    def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        self.seal()
+        with open(self._file.name, "rb") as file:
+            wanted = _wanted(self._schema, columns, self._dataset.uri)
+            for batch in self._dataset.format.scan(file, self._schema, 65_536):
+                yield plain(batch.select(wanted.names))
+
+
+def guarded(uri: str, function: Any, *arguments: Any) -> Any:
+    """Call, and turn the engine's error, which may quote a value, into one that does not."""
+    try:
+        return function(*arguments)
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        raise unreadable(uri, error) from None
+
+
+def unreadable(uri: str, error: Exception) -> DatasetError:
+    """The error without its message, which may hold a value of the data."""
+    if isinstance(error, DatasetError):
+        return error
+    return DatasetError(
+        f"'{uri}' cannot be read or written as its ending says: damaged, of another format, or a "
+        f"value does not fit its column's type ({type(error).__name__})"
+    )
+
+
+def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Dictionary-encoded columns as plain ones, so that every step sees values."""
+    if not any(pa.types.is_dictionary(field.type) for field in batch.schema):
+        return batch
+    arrays = [a.dictionary_decode() if pa.types.is_dictionary(a.type) else a for a in batch.columns]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema of `plain` batches."""
+    return pa.schema(
+        [
+            pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type)
+            for f in schema
+        ]
+    )
+
+
+def count_in(batches: Iterator[pa.RecordBatch], kind: pa.DataType, values: Sequence[object]) -> int:
+    """Rows of one-column batches whose value is among ``values``."""
+    try:
+        wanted = pa.array(values, kind)
+    except (pa.ArrowException, TypeError, ValueError):
+        return 0  # none of them can stand in this column
+    return sum(pc.sum(pc.is_in(b.column(0), wanted)).as_py() or 0 for b in batches)
+
+
+def _checked(schema: pa.Schema, uri: str) -> pa.Schema:
+    names = schema.names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DatasetError(f"'{uri}' has more than one column named '{twice[0]}'; rename one")
+    return plain_schema(schema)
+
+
+def _wanted(schema: pa.Schema, columns: Sequence[str] | None, uri: str) -> pa.Schema:
+    if columns is None:
+        return schema
+    missing = [name for name in columns if name not in schema.names]
+    if missing:
+        raise ColumnMissing.among(missing, schema.names, f"of '{uri}'")
+    return pa.schema([schema.field(name) for name in columns])
+
+
+def _hidden(path: Path, base: str) -> bool:
+    return any(part.startswith((".", "_")) for part in path.relative_to(base).parts)

@@ -1,0 +1,221 @@
+"""Readers and writers of the file formats, each streaming.
+
+CSV has no types, so a first pass over the whole file finds for each column the narrowest
+type that every value fits without losing anything: a postcode ``01234`` stays text.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, BinaryIO, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.json as pajson
+import pyarrow.parquet as pq
+
+from airflow_mlsec.errors import ColumnType, DatasetError
+
+_BLOCK = 4 * 2**20
+_LINES = 16_384
+
+
+class Format(Protocol):
+    """How one file format is read and written."""
+
+    def schema(self, file: BinaryIO) -> pa.Schema: ...
+
+    def scan(
+        self, file: BinaryIO, schema: pa.Schema, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]: ...
+
+    def check_writable(self, schema: pa.Schema, uri: str) -> None: ...
+
+    def writer(self, file: BinaryIO, schema: pa.Schema) -> Any: ...
+
+
+class Parquet:
+    """Apache Parquet. Pandas and other metadata is neither read nor written."""
+
+    def schema(self, file: BinaryIO) -> pa.Schema:
+        return pq.read_schema(file).remove_metadata()
+
+    def scan(self, file: BinaryIO, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        source = pq.ParquetFile(file, pre_buffer=False)
+        found = source.schema_arrow.names
+        missing = [name for name in schema.names if name not in found]
+        if missing:
+            raise DatasetError(f"a file of the dataset lacks column '{missing[0]}'")
+        for batch in source.iter_batches(batch_size=batch_rows, columns=schema.names):
+            yield batch.replace_schema_metadata(None).select(schema.names)
+
+    def check_writable(self, schema: pa.Schema, uri: str) -> None:
+        del schema, uri  # Parquet writes every type that the transforms produce
+
+    def writer(self, file: BinaryIO, schema: pa.Schema) -> Any:
+        return pq.ParquetWriter(file, schema, compression="zstd", write_statistics=True)
+
+
+class Csv:
+    """Comma-separated UTF-8 text with a header line; an empty unquoted field is null."""
+
+    _PATTERNS: tuple[tuple[pa.DataType, str], ...] = (
+        (pa.int64(), r"^-?[1-9][0-9]{0,17}$|^0$"),
+        (pa.float64(), r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$"),
+        (pa.bool_(), r"^(true|false)$"),
+        (pa.date32(), r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"),
+    )
+
+    def schema(self, file: BinaryIO) -> pa.Schema:
+        header = file.readline()
+        if not header.strip():
+            raise DatasetError("the CSV file has no header line")
+        file.seek(0)
+        names = _csv_header(file)
+        file.seek(0)
+        possible = {name: [True] * len(self._PATTERNS) for name in names}
+        seen = dict.fromkeys(names, False)
+        text = pa.schema([pa.field(name, pa.string()) for name in names])
+        for batch in self.scan(file, text, 0):
+            for name, column in zip(names, batch.columns, strict=True):
+                if column.null_count == len(column):
+                    continue
+                seen[name] = True
+                for i, (kind, pattern) in enumerate(self._PATTERNS):
+                    if possible[name][i]:
+                        possible[name][i] = _fits(column, kind, pattern)
+        fields = []
+        for name in names:
+            kinds = [kind for (kind, _), ok in zip(self._PATTERNS, possible[name], strict=True) if ok]
+            fields.append(pa.field(name, kinds[0] if kinds and seen[name] else pa.string()))
+        return pa.schema(fields)
+
+    def scan(self, file: BinaryIO, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        del batch_rows  # blocks of bytes bound the memory
+        reader = pacsv.open_csv(
+            file,
+            read_options=pacsv.ReadOptions(
+                block_size=_BLOCK, use_threads=False, column_names=schema.names, skip_rows=0,
+                skip_rows_after_names=1,
+            ),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            convert_options=pacsv.ConvertOptions(
+                column_types={field.name: field.type for field in schema},
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+                true_values=["true"],
+                false_values=["false"],
+            ),
+        )  # fmt: skip
+        yield from reader
+
+    def check_writable(self, schema: pa.Schema, uri: str) -> None:
+        for field in schema:
+            if pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
+                raise ColumnType.unusable(field.name, field.type, "text, number or date", f"'{uri}'")
+
+    def writer(self, file: BinaryIO, schema: pa.Schema) -> Any:
+        return pacsv.CSVWriter(file, schema)
+
+
+class JsonLines:
+    """One JSON object per line, UTF-8. Types are those that fit every line of the file."""
+
+    def schema(self, file: BinaryIO) -> pa.Schema:
+        found: list[pa.Schema] = []
+        for lines in _blocks(file):
+            table = pajson.read_json(pa.BufferReader(lines), pajson.ReadOptions(block_size=_BLOCK))
+            found = [pa.unify_schemas([*found, table.schema], promote_options="permissive")]
+        if not found:
+            raise DatasetError("the JSON Lines file has no rows, so its columns are unknown")
+        # A field that is null on every line has no type; text holds it.
+        return pa.schema(
+            [pa.field(f.name, pa.string() if pa.types.is_null(f.type) else f.type) for f in found[0]]
+        )
+
+    def scan(self, file: BinaryIO, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        del batch_rows
+        # JSON has text where these types are; read it as such, then convert.
+        as_text = pa.schema([pa.field(f.name, _json_type(f.type)) for f in schema])
+        options = pajson.ParseOptions(explicit_schema=as_text, unexpected_field_behavior="error")
+        for lines in _blocks(file):
+            table = pajson.read_json(
+                pa.BufferReader(lines), pajson.ReadOptions(block_size=_BLOCK), options
+            )
+            yield from table.select(schema.names).cast(schema).to_batches()
+
+    def check_writable(self, schema: pa.Schema, uri: str) -> None:
+        for field in schema:
+            if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+                raise ColumnType.unusable(field.name, field.type, "text, number or date", f"'{uri}'")
+
+    def writer(self, file: BinaryIO, schema: pa.Schema) -> Any:
+        return _JsonLinesWriter(file)
+
+
+class _JsonLinesWriter:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        lines = (
+            json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=_json_value)
+            for row in batch.to_pylist()
+        )
+        self._file.write("".join(f"{line}\n" for line in lines).encode())
+
+    def close(self) -> None:
+        self._file.flush()
+
+
+FORMATS: dict[str, Format] = {"parquet": Parquet(), "csv": Csv(), "jsonl": JsonLines()}
+
+
+def _fits(column: pa.Array, kind: pa.DataType, pattern: str) -> bool:
+    if not pc.all(pc.match_substring_regex(column, pattern)).as_py():
+        return False
+    try:
+        pc.cast(column, kind)
+    except pa.ArrowException:  # 2021-02-30
+        return False
+    return True
+
+
+def _json_type(kind: pa.DataType) -> pa.DataType:
+    spelled = (pa.types.is_date, pa.types.is_time, pa.types.is_decimal)
+    return pa.string() if any(test(kind) for test in spelled) else kind
+
+
+def _json_value(value: object) -> object:
+    if isinstance(value, (date, datetime, time)):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(type(value).__name__)
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    """Whole lines, a bounded number at a time."""
+    while block := b"".join(itertools.islice(file, _LINES)):
+        if block.strip():
+            yield block
+
+
+def _csv_header(file: BinaryIO) -> list[str]:
+    text = (line.decode("utf-8-sig" if i == 0 else "utf-8") for i, line in enumerate(file))
+    try:
+        names = next(csv.reader(text))
+    except (UnicodeDecodeError, csv.Error, StopIteration):
+        raise DatasetError("the CSV header is not UTF-8 text") from None
+    blank = [i for i, name in enumerate(names, 1) if not re.search(r"\S", name)]
+    if blank:
+        raise DatasetError(f"the CSV header has no name for column {blank[0]}")
+    return names

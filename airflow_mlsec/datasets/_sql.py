@@ -1,0 +1,303 @@
+"""Tables in SQLite and PostgreSQL.
+
+A replacement is staged in a temporary table of the writer's own connection, which the
+database drops when the connection ends however it ends, and swapped in within one
+transaction. Where the columns stay the same the table is kept (``DELETE`` and ``INSERT …
+SELECT``), with its grants, indexes and views; where they change it is created anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from airflow_mlsec.datasets._connections import Connections
+from airflow_mlsec.datasets._uri import DatasetName, PostgresUri, SqliteUri, dataset_name
+from airflow_mlsec.errors import ColumnMissing, ColumnType, DatasetError, DatasetNotFound
+
+_INSERT_ROWS = 5_000
+
+
+@dataclass(frozen=True)
+class SqlDataset:
+    """One table. Connections are opened per use and never shared over a fork."""
+
+    uri: str
+    name: DatasetName
+    schema_name: str | None
+    table_name: str
+    url: sa.URL = field(repr=False)
+    dialect: str = "sqlite"
+
+    @classmethod
+    def sqlite(cls, parsed: SqliteUri) -> SqlDataset:
+        url = sa.URL.create("sqlite", database=parsed.database)
+        return cls(str(parsed), parsed.name(), None, parsed.table, url)
+
+    @classmethod
+    def postgres(cls, parsed: PostgresUri, connections: Connections) -> SqlDataset:
+        url = sa.make_url(connections.sql_url(parsed.conn_id)).set(drivername="postgresql+psycopg")
+        if parsed.database:
+            url = url.set(database=parsed.database)
+        if url.host and url.host.startswith("%2F"):  # a socket's folder, as Airflow spells it
+            url = url.set(host=unquote(url.host))
+        socket = url.query.get("host")
+        host = f"{url.host or socket or 'localhost'}:{url.port or 5432}"
+        name = dataset_name(str(parsed), host, url.database)
+        return cls(str(parsed), name, parsed.schema, parsed.table, url, "postgresql")
+
+    def exists(self) -> bool:
+        if self.dialect == "sqlite" and not Path(self.url.database or "").is_file():
+            return False
+        with self._connect() as connection:
+            return sa.inspect(connection).has_table(self.table_name, schema=self.schema_name)
+
+    def schema(self) -> pa.Schema:
+        if not self.exists():
+            raise DatasetNotFound(f"no table at '{self.uri}'")
+        with self._connect() as connection:
+            columns = sa.inspect(connection).get_columns(self.table_name, schema=self.schema_name)
+        return pa.schema([pa.field(c["name"], _arrow_type(c["type"])) for c in columns])
+
+    def scan(
+        self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
+    ) -> Iterator[pa.RecordBatch]:
+        schema = self.schema()
+        if columns is not None:
+            missing = [name for name in columns if name not in schema.names]
+            if missing:
+                raise ColumnMissing.among(missing, schema.names, f"of '{self.uri}'")
+            schema = pa.schema([schema.field(name) for name in columns])
+        with self._connect() as connection:
+            yield from _read(connection, self._table(schema), schema, batch_rows, self.uri)
+
+    def count_in(self, column: str, values: Sequence[object]) -> int:
+        schema = self.schema()
+        if column not in schema.names:
+            raise ColumnMissing.among([column], schema.names, f"of '{self.uri}'")
+        try:
+            wanted = pa.array(values, schema.field(column).type).to_pylist()
+        except (pa.ArrowException, TypeError, ValueError):
+            return 0
+        table = self._table(schema)
+        found = 0
+        with self._connect() as connection:
+            for start in range(0, len(wanted), 500):
+                some = wanted[start : start + 500]
+                query = sa.select(sa.func.count()).where(table.c[column].in_(some))
+                found += connection.execute(query.select_from(table)).scalar_one()
+        return found
+
+    @contextlib.contextmanager
+    def replacing(self, schema: pa.Schema) -> Iterator[StagedRows]:
+        if self.dialect == "sqlite" and not Path(self.url.database or "").parent.is_dir():
+            raise DatasetError(f"the folder of '{self.uri}' does not exist; create it first")
+        same = self.exists() and self.schema().equals(_stored(schema))
+        with self._connect(write=True) as connection:
+            staged = StagedRows(self, connection, schema)
+            yield staged
+            self._swap(connection, staged, same)
+
+    def _swap(self, connection: sa.Connection, staged: StagedRows, same: bool) -> None:
+        target = self._table(staged.schema)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
+        try:
+            if same:
+                connection.execute(sa.delete(target))
+            else:
+                target.drop(connection, checkfirst=True)
+                target.create(connection)
+            names = [column.name for column in target.columns]
+            rows = sa.select(*(staged.table.c[name] for name in names))
+            connection.execute(sa.insert(target).from_select(names, rows))
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            connection.exec_driver_sql("ROLLBACK")
+            raise
+
+    def _table(self, schema: pa.Schema) -> sa.Table:
+        columns = [sa.Column(f.name, _sql_type(f, self.dialect), nullable=True) for f in schema]
+        return sa.Table(self.table_name, sa.MetaData(), *columns, schema=self.schema_name)
+
+    @contextlib.contextmanager
+    def _connect(self, write: bool = False) -> Iterator[sa.Connection]:
+        url, arguments = self.url, {}
+        if self.dialect == "sqlite":
+            arguments["timeout"] = 60
+            if not write:
+                # A reader must not create an empty database.
+                url = url.set(database=f"file:{_quoted(url.database)}", query={"mode": "ro", "uri": "true"})
+        engine = sa.create_engine(
+            url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
+            connect_args=arguments,
+        )
+        try:
+            with engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise DatasetError(f"'{self.uri}': the database refused ({_reason(error)})") from None
+        finally:
+            engine.dispose()
+
+
+class StagedRows:
+    """The rows in a temporary table that only this connection sees."""
+
+    def __init__(self, dataset: SqlDataset, connection: sa.Connection, schema: pa.Schema) -> None:
+        self.schema = schema
+        self._dataset = dataset
+        self._connection = connection
+        self.table = sa.Table(
+            f"mlsec_staged_{secrets.token_hex(6)}",
+            sa.MetaData(),
+            *(sa.Column(f.name, _sql_type(f, dataset.dialect), nullable=True) for f in schema),
+            prefixes=["TEMPORARY"],
+        )
+        self.table.create(connection, checkfirst=False)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if self._dataset.dialect == "postgresql":
+            _refuse_nul(batch, self._dataset.uri)
+        insert = sa.insert(self.table)
+        self._connection.exec_driver_sql("BEGIN")
+        for start in range(0, batch.num_rows, _INSERT_ROWS):
+            self._connection.execute(insert, batch.slice(start, _INSERT_ROWS).to_pylist())
+        self._connection.exec_driver_sql("COMMIT")
+
+    def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        schema = self.schema if columns is None else pa.schema([self.schema.field(c) for c in columns])
+        some = sa.select(*(self.table.c[name] for name in schema.names)).subquery()
+        yield from _read(self._connection, some, schema, 65_536, self._dataset.uri)
+
+
+def _read(
+    connection: sa.Connection, table: sa.FromClause, schema: pa.Schema, batch_rows: int, uri: str
+) -> Iterator[pa.RecordBatch]:
+    query = sa.select(*(table.c[name] for name in schema.names))
+    streaming = {"stream_results": True, "max_row_buffer": batch_rows}
+    done = 0
+    # A server-side cursor of PostgreSQL lives in a transaction, which is also one snapshot.
+    snapshot = connection.dialect.name == "postgresql"
+    try:
+        if snapshot:
+            connection.exec_driver_sql("BEGIN")
+        result = connection.execute(query, execution_options=streaming)
+        for rows in result.partitions(batch_rows):
+            arrays = [
+                _array([row[i] for row in rows], field, done, uri) for i, field in enumerate(schema)
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            done += len(rows)
+        if snapshot:
+            connection.exec_driver_sql("COMMIT")
+    except ValueError as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(
+            f"'{uri}': a value in rows {done + 1} and following does not fit its column's type"
+        ) from None
+
+
+def _array(values: list[Any], field: pa.Field, done: int, uri: str) -> pa.Array:
+    try:
+        if pa.types.is_string(field.type):
+            values = [v if v is None or isinstance(v, str) else str(v) for v in values]
+        return pa.array(values, field.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        for number, value in enumerate(values, done + 1):
+            try:
+                pa.array([value], field.type)
+            except (pa.ArrowException, TypeError, ValueError, OverflowError):
+                raise DatasetError(
+                    f"'{uri}', column '{field.name}', row {number}: the value does not fit the "
+                    f"column's type {field.type}"
+                ) from None
+        raise
+
+
+def _arrow_type(kind: Any) -> pa.DataType:
+    if isinstance(kind, sa.Boolean):
+        return pa.bool_()
+    if isinstance(kind, sa.Integer):
+        return pa.int64()
+    if isinstance(kind, sa.Float):
+        return pa.float64()
+    if isinstance(kind, sa.Numeric):
+        if kind.precision and kind.precision <= 38:
+            return pa.decimal128(kind.precision, kind.scale or 0)
+        return pa.float64()
+    if isinstance(kind, sa.DateTime):
+        return pa.timestamp("us", "UTC" if kind.timezone else None)
+    if isinstance(kind, sa.Date):
+        return pa.date32()
+    if isinstance(kind, sa.Time):
+        return pa.time64("us")
+    if isinstance(kind, sa.LargeBinary):
+        return pa.binary()
+    return pa.string()
+
+
+def _sql_type(field: pa.Field, dialect: str) -> Any:
+    kind = field.type
+    if pa.types.is_boolean(kind):
+        return sa.Boolean()
+    if pa.types.is_integer(kind):
+        return sa.BigInteger()
+    if pa.types.is_floating(kind):
+        return sa.Double() if dialect == "postgresql" else sa.Float()
+    if pa.types.is_decimal(kind):
+        return sa.Numeric(kind.precision, kind.scale)
+    if pa.types.is_timestamp(kind):
+        return sa.DateTime(timezone=kind.tz is not None)
+    if pa.types.is_date(kind):
+        return sa.Date()
+    if pa.types.is_time(kind):
+        return sa.Time()
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return sa.LargeBinary()
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
+        return sa.Text()
+    raise ColumnType.unusable(field.name, kind, "a plain text, number, date or binary type", "a table")
+
+
+def _stored(schema: pa.Schema) -> pa.Schema:
+    """The schema as it reads back from the database."""
+    return pa.schema([pa.field(f.name, _arrow_type(_sql_type(f, "postgresql"))) for f in schema])
+
+
+def _refuse_nul(batch: pa.RecordBatch, uri: str) -> None:
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            if pc.any(pc.match_substring(column, "\0")).as_py():
+                raise DatasetError(
+                    f"'{uri}', column '{name}': PostgreSQL text cannot hold a NUL character; "
+                    "write to Parquet, or remove it from the source"
+                )
+
+
+def _quoted(path: str | None) -> str:
+    return (path or "").replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """What went wrong, without the driver's message, which may quote a row."""
+    original = getattr(error, "orig", None)
+    state = getattr(original, "sqlstate", None)
+    name = type(original or error).__name__
+    return f"{name}, SQLSTATE {state}" if state else name
+
+
