@@ -1,0 +1,262 @@
+"""From a policy and a dataset to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec.anonymize import _hierarchies, _transforms
+from airflow_mlsec.anonymize._aggregate import count_tuples
+from airflow_mlsec.anonymize._hierarchies import Levels
+from airflow_mlsec.anonymize._lattice import CodedColumn, Recoding, search
+from airflow_mlsec.anonymize._plan import Plan, PlannedColumn, ReleasedClasses
+from airflow_mlsec.anonymize._values import canonical_text
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.errors import (
+    ColumnMissing,
+    ColumnType,
+    GuaranteeNotMet,
+    PolicyError,
+    UndeclaredColumn,
+)
+from airflow_mlsec.policy import Column, Policy, Role
+
+Scan = Callable[[list[str]], Iterable[pa.RecordBatch]]
+
+
+def fit_plan(
+    policy: Policy,
+    schema: pa.Schema,
+    scan: Scan,
+    keys: KeyRing,
+    progress: Callable[[str], None] = lambda message: None,
+) -> Plan:
+    """Fit ``policy`` to the rows that ``scan(columns)`` yields.
+
+    Keys of pseudonym domains that the ring does not have yet are created.
+
+    :raises UndeclaredColumn: if the data has a column that the policy does not mention.
+    :raises ColumnMissing: if the policy mentions a column that the data does not have.
+    :raises ColumnType: if a column's type does not suit its transform or hierarchy.
+    :raises PolicyError: if the policy asks for what this version cannot apply.
+    :raises GuaranteeNotMet: if k-anonymity cannot be reached within the suppression limit.
+    """
+    check_columns(policy, schema)
+    if unable := policy.not_applicable():
+        raise PolicyError(f"{policy.source}: this version cannot apply {'; '.join(unable)}")
+    quasi = [
+        name
+        for name in policy.with_role(Role.QUASI_IDENTIFYING)
+        if getattr(policy.columns[name].transform, "method", None) != "drop"
+    ]
+    k = policy.privacy.k_anonymity
+    actions = {name: _action(policy, name, keys) for name in policy.columns}
+    for name, action in actions.items():
+        _check_type(name, schema.field(name).type, action)
+    achieved: dict[str, Any] = {}
+    classes = None
+    if k is not None and quasi:
+        progress(f"counting the distinct combinations of {len(quasi)} quasi-identifiers")
+        fixed = [n for n in quasi if policy.columns[n].transform is not None]
+        draft = _draft_plan(policy, schema, {name: actions[name] for name in fixed})
+        nothing = pa.RecordBatch.from_arrays(
+            [pa.array([], schema.field(n).type) for n in quasi], names=quasi
+        )
+        transformed = next(_transformed(draft, [nothing], quasi, keys)).schema
+        counter = count_tuples(_transformed(draft, scan(quasi), quasi, keys), transformed)
+        tuples, counts = counter.result()
+        achieved["rows"] = counter.rows
+        if counter.rows:
+            _check_enough(counter.rows, k, policy.privacy.suppression_limit)
+            levels = {n: _levels(policy.columns[n], tuples.column(n), n, policy) for n in quasi}
+            weights = counts.to_numpy(zero_copy_only=False)
+            coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
+            progress(f"searching recodings of {len(weights)} distinct combinations")
+            best = search(
+                coded,
+                weights,
+                k,
+                policy.privacy.suppression_limit,
+                lambda nodes: progress(f"{nodes} recodings evaluated"),
+            )
+            for name, level in zip(quasi, best.levels, strict=True):
+                if not isinstance(levels[name], _hierarchies.Fixed):
+                    actions[name] = {
+                        "method": "generalize",
+                        "hierarchy": levels[name].to_json(),
+                        "level": level,
+                    }
+            classes = _released(k, quasi, tuples, levels, best)
+            achieved.update(_summary(best, weights, quasi))
+        else:
+            classes = ReleasedClasses(k, tuple(quasi), ())
+            achieved.update({"suppressed": 0, "classes": 0, "k_anonymity": None, "ncp": 0.0})
+            for name in quasi:
+                if policy.columns[name].transform is None:
+                    actions[name] = {"method": "keep"}
+    elif quasi:
+        for name in quasi:
+            if policy.columns[name].transform is None:
+                actions[name] = {"method": "keep"}
+    return Plan(
+        policy_digest=policy.digest,
+        dataset=policy.dataset,
+        drop_unlisted=policy.unlisted_columns == "drop",
+        columns=tuple(_planned(policy, schema, name, action) for name, action in actions.items()),
+        classes=classes,
+        achieved=achieved,
+        subject=policy.subject.model_dump() if policy.subject else None,
+    )
+
+
+def check_columns(policy: Policy, schema: pa.Schema) -> None:
+    """Refuse data whose columns are not those that the policy declares.
+
+    :raises UndeclaredColumn: on a column that the policy does not mention.
+    :raises ColumnMissing: on a declared column that is not there.
+    """
+    extra = set(schema.names) - set(policy.columns)
+    if extra and policy.unlisted_columns == "refuse":
+        raise UndeclaredColumn.found(extra, policy.dataset, policy.source)
+    if missing := set(policy.columns) - set(schema.names):
+        raise ColumnMissing.among(missing, schema.names, policy.source)
+
+
+def _action(policy: Policy, name: str, keys: KeyRing) -> dict[str, Any]:
+    transform = policy.columns[name].transform
+    if transform is None:
+        return {"method": "keep"}
+    if transform.method == "pseudonymize":
+        key = keys.ensure(f"pseudonym.{transform.domain}")
+        return {**transform.model_dump(), "key": key.name, "version": key.version}
+    if transform.method == "generalize":
+        levels = _hierarchies.fit_hierarchy(transform.hierarchy, 32, policy.source)
+        if transform.level > levels.height:
+            raise PolicyError(
+                f"{policy.source}: column '{name}': level {transform.level} does not exist; the "
+                f"hierarchy's last level, where everything is '*', is {levels.height}"
+            )
+        return {"method": "generalize", "hierarchy": levels.to_json(), "level": transform.level}
+    return transform.model_dump()
+
+
+def _check_type(name: str, kind: pa.DataType, action: dict[str, Any]) -> None:
+    """Run the transform on no rows: it refuses a type that it cannot work on."""
+    empty = pa.array([], kind)
+    match action["method"]:
+        case "pseudonymize":
+            _transforms.pseudonymize(empty, name, bytes(32))
+        case "mask":
+            _transforms.mask(empty, name, 0, 0, "*")
+        case "generalize":
+            _hierarchies.label(_hierarchies.from_json(action["hierarchy"]), empty, 1, name)
+        case "keep" if pa.types.is_nested(kind):
+            raise ColumnType.unusable(name, kind, "a plain type", "keeping a column")
+
+
+def _draft_plan(policy: Policy, schema: pa.Schema, actions: dict[str, dict[str, Any]]) -> Plan:
+    columns = tuple(_planned(policy, schema, name, action) for name, action in actions.items())
+    return Plan(policy.digest, policy.dataset, True, columns, None, {})
+
+
+def _transformed(
+    draft: Plan, batches: Iterable[pa.RecordBatch], quasi: list[str], keys: KeyRing
+) -> Iterator[pa.RecordBatch]:
+    """The quasi-identifiers, those with a fixed transform already transformed."""
+    fixed = draft.output_columns()
+    for batch in batches:
+        if not fixed:
+            yield batch.select(quasi)
+            continue
+        done = draft.apply_batch(batch, keys)
+        arrays = [done.column(n) if n in fixed else batch.column(n) for n in quasi]
+        yield pa.RecordBatch.from_arrays(arrays, names=quasi)
+
+
+def _levels(column: Column, values: pa.ChunkedArray, name: str, policy: Policy) -> Levels:
+    if column.hierarchy is None:
+        return _hierarchies.Fixed()
+    distinct = values.unique()
+    longest = 0
+    if column.hierarchy.kind == "prefix":
+        lengths = pc.utf8_length(canonical_text(distinct, name))
+        longest = pc.max(lengths).as_py() or 0
+    return _hierarchies.fit_hierarchy(column.hierarchy, longest, policy.source)
+
+
+def _coded(name: str, values: pa.ChunkedArray, levels: Levels) -> CodedColumn:
+    encoded = values.combine_chunks().dictionary_encode(null_encoding="encode")
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().chunk(0)
+    leaves = encoded.dictionary
+    rows = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    codes, loss = [], []
+    for level in range(levels.height + 1):
+        labels = _hierarchies.label(levels, leaves, level, name)
+        of_leaf = labels.dictionary_encode(null_encoding="encode").indices
+        leaf_codes = of_leaf.to_numpy(zero_copy_only=False).astype(np.int64)
+        under = _leaves_under(levels, labels, leaf_codes, level)
+        total = len(levels.leaves) if isinstance(levels, _hierarchies.Table) else len(leaves)
+        cell = (under - 1) / max(1, total - 1)
+        codes.append(leaf_codes[rows])
+        loss.append(cell[rows])
+    return CodedColumn(name, codes, loss)
+
+
+def _leaves_under(levels: Levels, labels: pa.Array, codes: Any, level: int) -> Any:
+    """For each leaf, how many leaves share its label: of the file where one gives them all,
+    of the data otherwise."""
+    if isinstance(levels, _hierarchies.Table) and level > 0:
+        if level >= levels.height:
+            return np.full(len(codes), float(len(levels.leaves)))
+        counts = pa.array(levels.labels[level - 1]).value_counts()
+        by_label = dict(
+            zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True)
+        )
+        return np.array([float(by_label.get(text, 1)) for text in labels.to_pylist()])
+    return np.bincount(codes)[codes].astype(np.float64)
+
+
+def _released(
+    k: int, quasi: list[str], tuples: pa.Table, levels: dict[str, Levels], best: Recoding
+) -> ReleasedClasses:
+    keep = np.flatnonzero(best.released)
+    _, first = np.unique(best.classes[keep], return_index=True)
+    rows = pa.array(keep[first])
+    labels = []
+    for name, level in zip(quasi, best.levels, strict=True):
+        values = tuples.column(name).combine_chunks().take(rows)
+        if isinstance(values, pa.ChunkedArray):
+            values = values.combine_chunks()
+        labels.append(_hierarchies.label(levels[name], values, level, name).to_pylist())
+    ordered = sorted(zip(*labels, strict=True), key=lambda t: [(v is not None, v or "") for v in t])
+    return ReleasedClasses(k, tuple(quasi), tuple(ordered))
+
+
+def _summary(best: Recoding, weights: Any, quasi: list[str]) -> dict[str, Any]:
+    sizes = np.bincount(best.classes[best.released], weights=weights[best.released])
+    sizes = sizes[sizes > 0]
+    return {
+        "suppressed": best.suppressed_rows,
+        "classes": len(sizes),
+        "k_anonymity": int(sizes.min()) if len(sizes) else None,
+        "ncp": round(best.loss, 9),
+        "levels": dict(zip(quasi, best.levels, strict=True)),
+    }
+
+
+def _check_enough(rows: int, k: int, limit: float) -> None:
+    if rows < k and limit < 1:
+        raise GuaranteeNotMet(
+            f"k-anonymity with k={k} cannot be reached: the dataset has {rows} rows in all. Lower "
+            "`k_anonymity`, or gather more rows before releasing"
+        )
+
+
+def _planned(policy: Policy, schema: pa.Schema, name: str, action: dict[str, Any]) -> PlannedColumn:
+    column = policy.columns[name]
+    return PlannedColumn(name, str(schema.field(name).type), column.role.value, column.category, action)

@@ -1,0 +1,99 @@
+"""Membership lists: whose rows a release holds, without saying who they are.
+
+Format ``airflow-mlsec/membership/1``: a line of JSON (format, subject kind, key name and
+version, count), then the sorted 16-byte HMAC-SHA-256 (RFC 2104, truncated) of each subject's
+canonical key, all of it encrypted with age to the key ring's own recipient. "Was she in the
+training set?" is one HMAC and one binary search.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hmac
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+
+from airflow_mlsec import files
+from airflow_mlsec.anonymize._values import canonical_bytes
+from airflow_mlsec.crypto import Identity, Key, KeyKind, KeyRing, decrypt, encrypt
+from airflow_mlsec.errors import DatasetError
+
+FORMAT = "airflow-mlsec/membership/1"
+ENCRYPTION_KEY = "artifact"
+_SIZE = 16
+
+
+class MembershipCollector:
+    """Gathers the subjects of the rows that are released."""
+
+    def __init__(self, kind: str, column: str, keys: KeyRing) -> None:
+        self._kind = kind
+        self._column = column
+        self._keys = keys
+        self._key = keys.ensure(f"membership.{kind}")
+        self._tags: set[bytes] = set()
+
+    def add(self, values: pa.Array) -> None:
+        """Add the subject keys of some released rows; nulls name nobody."""
+        for value in canonical_bytes(values, self._column).to_pylist():
+            if value is not None:
+                self._tags.add(_tag(self._key, value))
+
+    def __len__(self) -> int:
+        return len(self._tags)
+
+    def save(self, path: Path) -> None:
+        """Write the list, encrypted to the ring's own key."""
+        head = {
+            "format": FORMAT,
+            "subject_kind": self._kind,
+            "key": self._key.name,
+            "version": self._key.version,
+            "count": len(self._tags),
+        }
+        plain = json.dumps(head).encode() + b"\n" + b"".join(sorted(self._tags))
+        identity = Identity.of_key(self._keys.ensure(ENCRYPTION_KEY, KeyKind.ENCRYPTION))
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with files.replacing(path) as target:
+            encrypt(io.BytesIO(plain), target, [identity.recipient])
+
+
+def is_member(path: Path, subject_key: str, keys: KeyRing) -> bool:
+    """Whether the person with this key is on the list at ``path``.
+
+    :raises DecryptionFailed: if no live key of the ring opens it.
+    :raises DatasetError: if it is not a membership list.
+    """
+    plain = io.BytesIO()
+    try:
+        with open(path, "rb") as source:
+            decrypt(source, plain, [Identity.of_key(key) for key in keys.live(ENCRYPTION_KEY)])
+    except FileNotFoundError:
+        raise DatasetError(f"membership list {path} is gone") from None
+    first, _, tags = plain.getvalue().partition(b"\n")
+    head = json.loads(first)
+    if head.get("format") != FORMAT or len(tags) != head["count"] * _SIZE:
+        raise DatasetError(f"{path} is not a membership list ({FORMAT})")
+    wanted = _tag(keys.version(head["key"], head["version"]), subject_key.encode())
+    found = bisect.bisect_left(_Tags(tags), wanted)
+    return tags[found * _SIZE : (found + 1) * _SIZE] == wanted
+
+
+class _Tags:
+    """The list as a sequence, without cutting it up."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data) // _SIZE
+
+    def __getitem__(self, i: int) -> bytes:
+        return self._data[i * _SIZE : (i + 1) * _SIZE]
+
+
+def _tag(key: Key, value: bytes) -> bytes:
+    return hmac.digest(key.secret, value, "sha256")[:_SIZE]

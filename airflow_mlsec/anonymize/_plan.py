@@ -1,0 +1,337 @@
+"""A plan: what fitting a policy to data yields, and the pure function that it is.
+
+A plan is a small JSON document (format ``airflow-mlsec/plan/1``) that names what happens to
+each column, with which key version, and which equivalence classes are released. It holds no
+key and no raw identifier, and the same plan gives the same bytes for the same rows: in an
+Airflow task, in a notebook, or at inference time on one row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec import files
+from airflow_mlsec.anonymize import _frames, _hierarchies, _transforms
+from airflow_mlsec.crypto import Key, KeyRing, VerificationKeys, sign_payload, verify_payload
+from airflow_mlsec.errors import (
+    ColumnMissing,
+    ColumnType,
+    PlanError,
+    SignatureInvalid,
+    UndeclaredColumn,
+)
+
+FORMAT = "airflow-mlsec/plan/1"
+SIGNED_FORMAT = "airflow-mlsec/signed-plan/1"
+_PAYLOAD_TYPE = "application/vnd.airflow-mlsec.plan+json"
+
+
+@dataclass(frozen=True)
+class PlannedColumn:
+    """What happens to one column of the source."""
+
+    name: str
+    type: str
+    role: str
+    category: str | None
+    action: Mapping[str, Any]
+
+    @property
+    def method(self) -> str:
+        return str(self.action["method"])
+
+    @property
+    def kept(self) -> bool:
+        """Whether the output has this column."""
+        return self.method != "drop"
+
+
+@dataclass(frozen=True)
+class ReleasedClasses:
+    """The equivalence classes that are released, as the labels of the quasi-identifiers."""
+
+    k: int
+    columns: tuple[str, ...]
+    labels: tuple[tuple[str | None, ...], ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """See the module. Build one with `fit_plan`, or read one with `Plan.load`."""
+
+    policy_digest: str
+    dataset: str
+    drop_unlisted: bool
+    columns: tuple[PlannedColumn, ...]
+    classes: ReleasedClasses | None
+    achieved: Mapping[str, Any]
+    subject: Mapping[str, str] | None = None
+    _keys: dict[tuple[str, int], Key] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, hexadecimal, of the plan's canonical JSON."""
+        return hashlib.sha256(self.canonical()).hexdigest()
+
+    def canonical(self) -> bytes:
+        """The plan as canonical JSON: sorted keys, no spaces."""
+        return json.dumps(
+            self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        ).encode()
+
+    def output_columns(self) -> list[str]:
+        """Names of the output's columns, in order."""
+        return [column.name for column in self.columns if column.kept]
+
+    def apply(self, data: Any, keys: KeyRing) -> Any:
+        """Anonymize rows; returns what it was given: a pandas or polars frame, an Arrow table
+        or a record batch.
+
+        Rows whose quasi-identifiers fall in no released class are left out.
+
+        :raises ColumnMissing: if a column of the plan is missing.
+        :raises UndeclaredColumn: if there is a column that the plan does not know.
+        :raises ColumnType: if a column has another type than the plan was fitted on.
+        :raises KeyNotFound: if a key version is not in the ring or is destroyed.
+        """
+        table, give_back = _frames.to_arrow(data)
+        batches = table.combine_chunks().to_batches() or [_empty(table.schema)]
+        done = [self.apply_batch(batch, keys) for batch in batches]
+        return give_back(pa.Table.from_batches(done))
+
+    def apply_batch(self, batch: pa.RecordBatch, keys: KeyRing) -> pa.RecordBatch:
+        """`apply` for one record batch: the pure function itself."""
+        result, released = self.transform_batch(batch, keys)
+        return result.filter(released)
+
+    def transform_batch(
+        self, batch: pa.RecordBatch, keys: KeyRing
+    ) -> tuple[pa.RecordBatch, pa.BooleanArray]:
+        """Every row transformed, and for each whether it is in a released class."""
+        self._check_columns(batch.schema.names)
+        names, arrays = [], []
+        labels: dict[str, pa.Array] = {}
+        for column in self.columns:
+            if not column.kept:
+                continue
+            array = _typed(batch.column(column.name), column)
+            array = self._transform(column, array, keys)
+            if self.classes and column.name in self.classes.columns:
+                labels[column.name] = _hierarchies.label(_hierarchies.Fixed(), array, 0, column.name)
+            names.append(column.name)
+            arrays.append(array)
+        result = pa.RecordBatch.from_arrays(arrays, names=names)
+        return result, pa.array(self._released(labels, batch.num_rows))
+
+    def _transform(self, column: PlannedColumn, array: pa.Array, keys: KeyRing) -> pa.Array:
+        action, name = column.action, column.name
+        match column.method:
+            case "keep":
+                return array
+            case "redact":
+                return _transforms.redact(array)
+            case "constant":
+                return _transforms.constant(array, action["value"])
+            case "mask":
+                kept = action["keep_first"], action["keep_last"]
+                return _transforms.mask(array, name, *kept, action["character"])
+            case "pseudonymize":
+                key = self._key(keys, action["key"], action["version"])
+                return _transforms.pseudonymize(array, name, key.secret)
+            case "generalize":
+                levels = _hierarchies.from_json(action["hierarchy"])
+                if action["level"] == 0:
+                    return array
+                return _hierarchies.label(levels, array, action["level"], name)
+        raise PlanError(f"the plan has an unknown method '{column.method}' for column '{name}'")
+
+    def _key(self, keys: KeyRing, name: str, version: int) -> Key:
+        if (name, version) not in self._keys:
+            self._keys[name, version] = keys.version(name, version)
+        return self._keys[name, version]
+
+    def _check_columns(self, present: list[str]) -> None:
+        planned = {column.name for column in self.columns}
+        # A column that is dropped need not be there: at inference nobody sends names.
+        needed = {column.name for column in self.columns if column.kept}
+        if missing := needed - set(present):
+            raise ColumnMissing.among(missing, present, f"of the plan for {self.dataset}")
+        if not self.drop_unlisted and (extra := set(present) - planned):
+            raise UndeclaredColumn.found(extra, "given to the plan", f"of {self.dataset}")
+
+    def _released(self, labels: Mapping[str, pa.Array], rows: int) -> np.ndarray[Any, Any]:
+        """Whether each row's labels are those of a released class."""
+        prefix = np.zeros(rows, np.int64)
+        alive = np.ones(rows, bool)
+        if self.classes is None:
+            return alive
+        for name, (values, width, known) in zip(self.classes.columns, self._index, strict=True):
+            codes = pc.index_in(labels[name], values)
+            alive &= np.asarray(codes.is_valid().to_numpy(zero_copy_only=False), bool)
+            wanted = prefix * width + codes.fill_null(0).to_numpy(zero_copy_only=False)
+            prefix = np.searchsorted(known, wanted)
+            alive &= known[np.minimum(prefix, len(known) - 1)] == wanted if len(known) else False
+            prefix[~alive] = 0
+        return alive
+
+    @cached_property
+    def _index(self) -> list[tuple[pa.Array, int, np.ndarray[Any, Any]]]:
+        """For each column: its labels, their number, and the sorted codes of known prefixes.
+
+        Prefixes are renumbered column by column, so that no product of cardinalities overflows.
+        """
+        assert self.classes is not None
+        index = []
+        prefix = np.zeros(len(self.classes.labels), np.int64)
+        for i in range(len(self.classes.columns)):
+            column = pa.array([labels[i] for labels in self.classes.labels], pa.string())
+            encoded = column.dictionary_encode(null_encoding="encode")
+            width = max(1, len(encoded.dictionary))
+            codes = np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int64)
+            known, prefix = np.unique(prefix * width + codes, return_inverse=True)
+            index.append((encoded.dictionary, width, known))
+        return index
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain data."""
+        return {
+            "format": FORMAT,
+            "policy": self.policy_digest,
+            "dataset": self.dataset,
+            "unlisted_columns": "drop" if self.drop_unlisted else "refuse",
+            "subject": dict(self.subject) if self.subject else None,
+            "columns": [
+                {
+                    "name": column.name,
+                    "type": column.type,
+                    "role": column.role,
+                    "category": column.category,
+                    "action": dict(column.action),
+                }
+                for column in self.columns
+            ],
+            "classes": {
+                "k": self.classes.k,
+                "columns": list(self.classes.columns),
+                "released": [list(labels) for labels in self.classes.labels],
+            }
+            if self.classes
+            else None,
+            "achieved": dict(self.achieved),
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> Plan:
+        """Read plain data.
+
+        :raises PlanError: if it is not a plan of this format.
+        """
+        try:
+            if data["format"] != FORMAT:
+                raise PlanError(f"not a plan of format {FORMAT}")
+            classes = data["classes"]
+            return cls(
+                policy_digest=data["policy"],
+                dataset=data["dataset"],
+                drop_unlisted=data["unlisted_columns"] == "drop",
+                subject=data["subject"],
+                columns=tuple(
+                    PlannedColumn(c["name"], c["type"], c["role"], c["category"], c["action"])
+                    for c in data["columns"]
+                ),
+                classes=ReleasedClasses(
+                    classes["k"],
+                    tuple(classes["columns"]),
+                    tuple(tuple(labels) for labels in classes["released"]),
+                )
+                if classes
+                else None,
+                achieved=data["achieved"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PlanError(f"not a plan of format {FORMAT} ({type(error).__name__})") from None
+
+    def save(self, path: Path, key: Key) -> None:
+        """Write the plan, signed by an Ed25519 key of the ring."""
+        envelope = sign_payload(self.canonical(), _PAYLOAD_TYPE, key)
+        document = {
+            "format": SIGNED_FORMAT,
+            "plan": self.to_json(),
+            "signatures": envelope["signatures"],
+        }
+        text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
+        files.write_bytes(path, f"{text}\n".encode())
+
+    @classmethod
+    def load(cls, path: Path, trusted: VerificationKeys) -> Plan:
+        """Read a signed plan.
+
+        :raises PlanError: if the file is missing or not a signed plan.
+        :raises SignatureInvalid: if no trusted key signed exactly this plan.
+        """
+        try:
+            document = json.loads(path.read_bytes())
+            if document["format"] != SIGNED_FORMAT:
+                raise ValueError
+            plan, signatures = cls.from_json(document["plan"]), document["signatures"]
+        except FileNotFoundError:
+            raise PlanError(f"no plan at {path}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, PlanError):
+                raise
+            raise PlanError(f"{path} is not a signed plan ({SIGNED_FORMAT})") from None
+        import base64
+
+        envelope = {
+            "payloadType": _PAYLOAD_TYPE,
+            "payload": base64.b64encode(plan.canonical()).decode(),
+            "signatures": signatures,
+        }
+        try:
+            verify_payload(envelope, _PAYLOAD_TYPE, trusted)
+        except SignatureInvalid:
+            raise SignatureInvalid(f"{path}: no trusted key signed this plan as it stands") from None
+        return plan
+
+
+def arrow_type(text: str) -> pa.DataType:
+    """The Arrow type that a plan's text names.
+
+    :raises PlanError: if it names none.
+    """
+    if found := re.fullmatch(r"timestamp\[(s|ms|us|ns)(?:, tz=([^\]]+))?\]", text):
+        return pa.timestamp(found[1], found[2])
+    if found := re.fullmatch(r"decimal(128|256)\((\d+), (-?\d+)\)", text):
+        make = pa.decimal128 if found[1] == "128" else pa.decimal256
+        return make(int(found[2]), int(found[3]))
+    if found := re.fullmatch(r"fixed_size_binary\[(\d+)\]", text):
+        return pa.binary(int(found[1]))
+    try:
+        return pa.type_for_alias(text)
+    except ValueError:
+        raise PlanError(f"the plan has a column of unknown type '{text}'") from None
+
+
+def _typed(array: pa.Array, column: PlannedColumn) -> pa.Array:
+    wanted = arrow_type(column.type)
+    if array.type == wanted:
+        return array
+    try:
+        return array.cast(wanted)
+    except (pa.ArrowException, TypeError):
+        raise ColumnType.unusable(column.name, array.type, f"{wanted}", "the plan") from None
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)

@@ -1,0 +1,196 @@
+"""The whole way from a source to a verified, published release."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from airflow_mlsec.anonymize._fit import check_columns, fit_plan
+from airflow_mlsec.anonymize._membership import MembershipCollector
+from airflow_mlsec.anonymize._plan import Plan
+from airflow_mlsec.anonymize._verify import Finding, verify_release
+from airflow_mlsec.crypto import KeyKind, KeyRing
+from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.errors import GuaranteeNotMet, PlanError, UsageError
+from airflow_mlsec.policy import Policy
+
+SIGNING_KEY = "signing"
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What was done, in numbers. Holds no value of the data."""
+
+    plan: Plan
+    rows: int
+    released: int
+    suppressed: int
+    subjects: int | None
+    findings: tuple[Finding, ...]
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    membership: Path | None = None
+    published: bool = True
+
+    def summary(self) -> dict[str, Any]:
+        """A short account for XCom and logs."""
+        return {
+            "rows": self.rows,
+            "released": self.released,
+            "suppressed": self.suppressed,
+            "k_anonymity": self.plan.achieved.get("k_anonymity"),
+            "ncp": self.plan.achieved.get("ncp"),
+            "columns": len(self.plan.output_columns()),
+            "plan": self.plan.digest,
+            "published": self.published,
+        }
+
+    def report(self) -> dict[str, Any]:
+        """The full account, for a report file."""
+        return {
+            "format": "airflow-mlsec/anonymization-report/1",
+            **self.summary(),
+            "subjects": self.subjects,
+            "achieved": dict(self.plan.achieved),
+            "checks": [
+                {"check": f.check, "passed": f.passed, "detail": f.detail} for f in self.findings
+            ],
+            "timings_ms": self.timings_ms,
+        }
+
+
+def anonymize(
+    policy: Policy,
+    source: Dataset,
+    target: Dataset,
+    keys: KeyRing,
+    *,
+    plan: Plan | None = None,
+    plan_path: Path | None = None,
+    membership_path: Path | None = None,
+    dry_run: bool = False,
+    progress: Progress = lambda message: None,
+) -> Release:
+    """Anonymize ``source`` into ``target`` as ``policy`` says.
+
+    Without ``plan`` one is fitted, and saved, signed, at ``plan_path`` if given. The output
+    is staged, verified by an independent checker, and only then published; the plan and the
+    membership list are written before that, so that no release is without them.
+    ``dry_run`` does everything but writing.
+
+    :raises UsageError: if source and target are the same.
+    :raises PlanError: if ``plan`` was fitted for another policy.
+    :raises GuaranteeNotMet: if the output does not hold what the policy promises.
+    """
+    if source.name == target.name:
+        raise UsageError(f"source and target are the same dataset: {source.uri}")
+    timings: dict[str, float] = {}
+    schema = source.schema()
+    check_columns(policy, schema)
+    if plan is None:
+        with _timed(timings, "fit"):
+            plan = fit_plan(policy, schema, lambda columns: source.scan(columns), keys, progress)
+    elif plan.policy_digest != policy.digest:
+        raise PlanError(
+            f"the plan was fitted for another version of policy {policy.source}; fit it anew"
+        )
+    run = _Run(plan, keys, policy.subject.key if policy.subject else None)
+    output = plan.apply_batch(_no_rows(schema, plan), keys).schema
+    if dry_run:
+        with _timed(timings, "apply"):
+            findings = tuple(verify_release(policy, output, run.batches(source, progress)))
+        _demand(findings, policy)
+        return run.release(findings, timings, None, published=False)
+    signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)
+    if policy.membership == "keep" and policy.subject and membership_path:
+        run.members = MembershipCollector(policy.subject.kind, policy.subject.key, keys)
+    with target.replacing(output) as staged:
+        with _timed(timings, "apply"):
+            for batch in run.batches(source, progress):
+                staged.write(batch)
+        progress("verifying the staged output")
+        with _timed(timings, "verify"):
+            findings = tuple(verify_release(policy, output, staged.scan()))
+        _demand(findings, policy)
+        if plan_path is not None:
+            plan.save(plan_path, signing)
+        if run.members is not None and membership_path is not None:
+            run.members.save(membership_path)
+    saved = membership_path if run.members is not None else None
+    return run.release(findings, timings, saved, published=True)
+
+
+class _Run:
+    """Applies the plan while counting, and gathers the members of what is released."""
+
+    def __init__(self, plan: Plan, keys: KeyRing, subject_key: str | None) -> None:
+        self._plan = plan
+        self._keys = keys
+        self._subject_key = subject_key
+        self.members: MembershipCollector | None = None
+        self.rows = 0
+        self.released = 0
+
+    def batches(self, source: Dataset, progress: Progress) -> Iterator[pa.RecordBatch]:
+        wanted = self._plan.output_columns()
+        key = self._subject_key
+        if self.members is not None and key is not None and key not in wanted:
+            wanted = [*wanted, key]
+        for batch in source.scan(wanted):
+            done, released = self._plan.transform_batch(batch, self._keys)
+            if self.members is not None and key is not None:
+                self.members.add(batch.column(key).filter(released))
+            self.rows += batch.num_rows
+            result = done.filter(released)
+            self.released += result.num_rows
+            progress(f"{self.rows} rows read, {self.released} released")
+            yield result
+
+    def release(
+        self,
+        findings: tuple[Finding, ...],
+        timings: dict[str, float],
+        membership: Path | None,
+        published: bool,
+    ) -> Release:
+        return Release(
+            plan=self._plan,
+            rows=self.rows,
+            released=self.released,
+            suppressed=self.rows - self.released,
+            subjects=len(self.members) if self.members is not None else None,
+            findings=findings,
+            timings_ms=timings,
+            membership=membership,
+            published=published,
+        )
+
+
+def _no_rows(schema: pa.Schema, plan: Plan) -> pa.RecordBatch:
+    names = [c.name for c in plan.columns]
+    return pa.RecordBatch.from_arrays([pa.array([], schema.field(n).type) for n in names], names=names)
+
+
+def _demand(findings: tuple[Finding, ...], policy: Policy) -> None:
+    failed = [f"{f.check} ({f.detail})" for f in findings if not f.passed]
+    if failed:
+        raise GuaranteeNotMet(
+            f"the output does not hold what policy {policy.source} promises: {'; '.join(failed)}. "
+            "Nothing was published"
+        )
+
+
+@contextmanager
+def _timed(timings: dict[str, float], step: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[step] = round((time.perf_counter() - start) * 1000, 1)
+
