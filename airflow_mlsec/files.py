@@ -33,7 +33,9 @@ def replacing(target: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     """
     folder = target.parent
     if not folder.is_dir():
-        raise DatasetError(f"folder {folder} does not exist; create it before writing {target.name}")
+        raise DatasetError(
+            f"folder {folder} does not exist; create it before writing {target.name}"
+        )
     if target.is_symlink() or (target.exists() and not target.is_file()):
         raise DatasetError(f"{target} is not a regular file; it is not replaced")
     remove_abandoned(target)
@@ -57,7 +59,9 @@ def replacing(target: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
 
 def _create_locked(target: Path, mode: int) -> BinaryIO:
     while True:
-        partial = target.parent / f".{target.name[:180]}.{secrets.token_hex(8)}{_SUFFIX}"
+        partial = (
+            target.parent / f".{target.name[:180]}.{secrets.token_hex(8)}{_SUFFIX}"
+        )
         file = open(  # noqa: SIM115 - the caller closes it
             partial,
             "x+b",

@@ -27,7 +27,9 @@ class TupleCounter:
         """Count the rows of a batch whose columns are the quasi-identifiers."""
         self.rows += batch.num_rows
         table = pa.Table.from_batches([batch.select(self._schema.names)])
-        self._parts.append(_named(table.group_by(self._schema.names).aggregate([([], "count_all")])))
+        self._parts.append(
+            _named(table.group_by(self._schema.names).aggregate([([], "count_all")]))
+        )
         self._pending += self._parts[-1].num_rows
         if self._pending > _COMPACT_ROWS and len(self._parts) > 1:
             self._compact()

@@ -24,15 +24,21 @@ def to_arrow(data: Any) -> tuple[pa.Table, Callable[[pa.Table], Any]]:
     pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
     if pandas is not None and isinstance(data, pandas.DataFrame):
         try:
-            table = pa.Table.from_pandas(data, preserve_index=False).replace_schema_metadata(None)
+            table = pa.Table.from_pandas(
+                data, preserve_index=False
+            ).replace_schema_metadata(None)
         except (pa.ArrowException, TypeError, ValueError):
             # The engine's message would quote a cell.
-            raise UsageError("the frame has a column of mixed types; give each column one") from None
+            raise UsageError(
+                "the frame has a column of mixed types; give each column one"
+            ) from None
         return table, lambda table: table.to_pandas()
     if polars is not None and isinstance(data, polars.DataFrame):
         return data.to_arrow(), polars.from_arrow
     kind = f"{type(data).__module__}.{type(data).__qualname__}"
-    raise UsageError(f"expected a pandas or polars DataFrame, or an Arrow table or batch, not {kind}")
+    raise UsageError(
+        f"expected a pandas or polars DataFrame, or an Arrow table or batch, not {kind}"
+    )
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:

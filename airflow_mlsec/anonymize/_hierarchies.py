@@ -94,14 +94,20 @@ class Dates:
 
     def label(self, array: pa.Array, level: int, column: str) -> pa.Array:
         if not (pa.types.is_date(array.type) or pa.types.is_timestamp(array.type)):
-            raise ColumnType.unusable(column, array.type, "a date or timestamp", "a date hierarchy")
-        days = array.cast(pa.timestamp("s", "UTC") if _zoned(array) else pa.timestamp("s"), safe=False)
+            raise ColumnType.unusable(
+                column, array.type, "a date or timestamp", "a date hierarchy"
+            )
+        days = array.cast(
+            pa.timestamp("s", "UTC") if _zoned(array) else pa.timestamp("s"), safe=False
+        )
         unit = self.units[level - 1]
         if unit == "day":
             return days.cast(pa.date32(), safe=False).cast(pa.string())
         year = pc.year(days)
         if unit == "decade":
-            return _join(_digits(pc.multiply(pc.floor(pc.divide(year, 10.0)), 10.0), 4), "s")
+            return _join(
+                _digits(pc.multiply(pc.floor(pc.divide(year, 10.0)), 10.0), 4), "s"
+            )
         if unit == "century":
             start = pc.multiply(pc.floor(pc.divide(year, 100.0)), 100.0)
             return _join(_digits(start, 4), "-", _digits(pc.add(start, 99.0), 4))
@@ -128,7 +134,11 @@ class Intervals:
 
     def label(self, array: pa.Array, level: int, column: str) -> pa.Array:
         kind = array.type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        if not (
+            pa.types.is_integer(kind)
+            or pa.types.is_floating(kind)
+            or pa.types.is_decimal(kind)
+        ):
             raise ColumnType.unusable(column, kind, "a number", "an interval hierarchy")
         width = self.widths[level - 1]
         numbers = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
@@ -159,7 +169,9 @@ class Prefixes:
     def label(self, array: pa.Array, level: int, column: str) -> pa.Array:
         text = canonical_text(array, column).cast(pa.string())
         keep = self.keep[level - 1]
-        rest = pc.max_element_wise(pc.subtract(pc.utf8_length(text), keep), 0, skip_nulls=False)
+        rest = pc.max_element_wise(
+            pc.subtract(pc.utf8_length(text), keep), 0, skip_nulls=False
+        )
         kept = pc.utf8_slice_codeunits(text, 0, keep)
         return _join(kept, pc.binary_repeat(pa.scalar(ANY), rest))
 
@@ -201,7 +213,11 @@ class Table:
 
 
 PolicyHierarchy = (
-    DateHierarchy | IntervalHierarchy | PrefixHierarchy | FileHierarchy | SuppressHierarchy
+    DateHierarchy
+    | IntervalHierarchy
+    | PrefixHierarchy
+    | FileHierarchy
+    | SuppressHierarchy
 )
 
 
@@ -236,7 +252,9 @@ def from_json(data: Mapping[str, Any]) -> Levels:
         return Prefixes(tuple(data["keep"]))
     if kind == "table":
         return Table(
-            tuple(data["leaves"]), tuple(tuple(level) for level in data["labels"]), data["source"]
+            tuple(data["leaves"]),
+            tuple(tuple(level) for level in data["labels"]),
+            data["source"],
         )
     if kind == "suppress":
         return Suppress()
@@ -253,18 +271,26 @@ def read_table(path: Path) -> Table:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        raise PolicyError(f"hierarchy file {path} cannot be read as UTF-8 text") from None
+        raise PolicyError(
+            f"hierarchy file {path} cannot be read as UTF-8 text"
+        ) from None
     first_line = text.split("\n", 1)[0]
     delimiter = ";" if first_line.count(";") >= first_line.count(",") else ","
     rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
     if not rows or len(rows[0]) < 2:
-        raise PolicyError(f"{path}:1: a hierarchy row is a value and its labels, up to *")
+        raise PolicyError(
+            f"{path}:1: a hierarchy row is a value and its labels, up to *"
+        )
     seen: set[str] = set()
     for number, row in enumerate(rows, 1):
         if len(row) != len(rows[0]):
-            raise PolicyError(f"{path}:{number}: {len(row)} columns where row 1 has {len(rows[0])}")
+            raise PolicyError(
+                f"{path}:{number}: {len(row)} columns where row 1 has {len(rows[0])}"
+            )
         if row[0] in seen:
-            raise PolicyError(f"{path}:{number}: this value stands in an earlier row already")
+            raise PolicyError(
+                f"{path}:{number}: this value stands in an earlier row already"
+            )
         seen.add(row[0])
     levels: list[tuple[str, ...]] = list(zip(*rows, strict=True))
     for level, (fine, coarse) in enumerate(zip(levels, levels[1:], strict=False), 1):
@@ -275,7 +301,9 @@ def read_table(path: Path) -> Table:
     return Table(levels[0], tuple(labels), path.name)
 
 
-def _check_tree(path: Path, fine: Sequence[str], coarse: Sequence[str], level: int) -> None:
+def _check_tree(
+    path: Path, fine: Sequence[str], coarse: Sequence[str], level: int
+) -> None:
     parents: dict[str, str] = {}
     for number, (child, parent) in enumerate(zip(fine, coarse, strict=True), 1):
         if parents.setdefault(child, parent) != parent:
@@ -289,7 +317,9 @@ def _confined(name: str, source: str) -> Path:
     base = Path(source).resolve().parent
     path = (base / name).resolve()
     if not path.is_relative_to(base):
-        raise PolicyError(f"{source}: hierarchy file '{name}' lies outside the policy's folder {base}")
+        raise PolicyError(
+            f"{source}: hierarchy file '{name}' lies outside the policy's folder {base}"
+        )
     return path
 
 
@@ -302,7 +332,9 @@ def _digits(numbers: pa.Array, width: int) -> pa.Array:
 
 
 def _join(*parts: pa.Array | str) -> pa.Array:
-    return pc.binary_join_element_wise(*(pa.scalar(p) if isinstance(p, str) else p for p in parts), "")
+    return pc.binary_join_element_wise(
+        *(pa.scalar(p) if isinstance(p, str) else p for p in parts), ""
+    )
 
 
 def _number(value: float) -> str:

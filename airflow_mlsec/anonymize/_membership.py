@@ -55,7 +55,9 @@ class MembershipCollector:
             "count": len(self._tags),
         }
         plain = json.dumps(head).encode() + b"\n" + b"".join(sorted(self._tags))
-        identity = Identity.of_key(self._keys.ensure(ENCRYPTION_KEY, KeyKind.ENCRYPTION))
+        identity = Identity.of_key(
+            self._keys.ensure(ENCRYPTION_KEY, KeyKind.ENCRYPTION)
+        )
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with files.replacing(path) as target:
             encrypt(io.BytesIO(plain), target, [identity.recipient])
@@ -70,7 +72,11 @@ def is_member(path: Path, subject_key: str, keys: KeyRing) -> bool:
     plain = io.BytesIO()
     try:
         with open(path, "rb") as source:
-            decrypt(source, plain, [Identity.of_key(key) for key in keys.live(ENCRYPTION_KEY)])
+            decrypt(
+                source,
+                plain,
+                [Identity.of_key(key) for key in keys.live(ENCRYPTION_KEY)],
+            )
     except FileNotFoundError:
         raise DatasetError(f"membership list {path} is gone") from None
     first, _, tags = plain.getvalue().partition(b"\n")

@@ -59,7 +59,8 @@ class Release:
             "subjects": self.subjects,
             "achieved": dict(self.plan.achieved),
             "checks": [
-                {"check": f.check, "passed": f.passed, "detail": f.detail} for f in self.findings
+                {"check": f.check, "passed": f.passed, "detail": f.detail}
+                for f in self.findings
             ],
             "timings_ms": self.timings_ms,
         }
@@ -95,7 +96,9 @@ def anonymize(
     check_columns(policy, schema)
     if plan is None:
         with _timed(timings, "fit"):
-            plan = fit_plan(policy, schema, lambda columns: source.scan(columns), keys, progress)
+            plan = fit_plan(
+                policy, schema, lambda columns: source.scan(columns), keys, progress
+            )
     elif plan.policy_digest != policy.digest:
         raise PlanError(
             f"the plan was fitted for another version of policy {policy.source}; fit it anew"
@@ -104,7 +107,9 @@ def anonymize(
     output = plan.apply_batch(_no_rows(schema, plan), keys).schema
     if dry_run:
         with _timed(timings, "apply"):
-            findings = tuple(verify_release(policy, output, run.batches(source, progress)))
+            findings = tuple(
+                verify_release(policy, output, run.batches(source, progress))
+            )
         _demand(findings, policy)
         return run.release(findings, timings, None, published=False)
     signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)
@@ -174,7 +179,9 @@ class _Run:
 
 def _no_rows(schema: pa.Schema, plan: Plan) -> pa.RecordBatch:
     names = [c.name for c in plan.columns]
-    return pa.RecordBatch.from_arrays([pa.array([], schema.field(n).type) for n in names], names=names)
+    return pa.RecordBatch.from_arrays(
+        [pa.array([], schema.field(n).type) for n in names], names=names
+    )
 
 
 def _demand(findings: tuple[Finding, ...], policy: Policy) -> None:
@@ -193,4 +200,3 @@ def _timed(timings: dict[str, float], step: str) -> Iterator[None]:
         yield
     finally:
         timings[step] = round((time.perf_counter() - start) * 1000, 1)
-

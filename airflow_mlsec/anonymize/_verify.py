@@ -16,7 +16,6 @@ import pyarrow as pa
 from airflow_mlsec.policy import Policy, Role
 
 
-
 @dataclass(frozen=True)
 class Finding:
     """One thing that was checked. ``detail`` holds names and counts, never a value."""
@@ -34,7 +33,11 @@ def verify_release(
 
 
 def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:
-    dropped = [n for n, c in policy.columns.items() if getattr(c.transform, "method", "") == "drop"]
+    dropped = [
+        n
+        for n, c in policy.columns.items()
+        if getattr(c.transform, "method", "") == "drop"
+    ]
     still = sorted(set(dropped) & set(schema.names))
     yield Finding(
         "no dropped column is present",
@@ -45,7 +48,9 @@ def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:
     yield Finding(
         "every column is declared",
         not unknown,
-        f"not declared: {', '.join(unknown)}" if unknown else f"{len(schema.names)} declared",
+        f"not declared: {', '.join(unknown)}"
+        if unknown
+        else f"{len(schema.names)} declared",
     )
     expected = [n for n in policy.columns if n not in dropped]
     missing = sorted(set(expected) - set(schema.names))
@@ -73,7 +78,10 @@ def _rows(
         connection.register("incoming", reader)
         # Only what is checked below, grouped while it streams in.
         failing = ", ".join(
-            [f"count(*) FILTER (WHERE NOT ({_allowed(policy, n)})) AS {_quoted(f'bad {n}')}" for n in identifying]
+            [
+                f"count(*) FILTER (WHERE NOT ({_allowed(policy, n)})) AS {_quoted(f'bad {n}')}"
+                for n in identifying
+            ]
             or ["count(*) AS total"]
         )
         groups = ", ".join(_quoted(n) for n in quasi) or "1"
@@ -88,7 +96,9 @@ def _rows(
             yield Finding(
                 f"identifying column '{name}' holds no raw value",
                 bad == 0,
-                f"{bad} rows are not what method {method} produces" if bad else f"method {method}",
+                f"{bad} rows are not what method {method} produces"
+                if bad
+                else f"method {method}",
             )
         k = policy.privacy.k_anonymity
         if k is not None and quasi:
@@ -97,7 +107,9 @@ def _rows(
             yield Finding(
                 f"k-anonymity with k={k}",
                 smallest is None or smallest >= k,
-                "no rows" if smallest is None else f"smallest of {number} classes has {smallest} rows",
+                "no rows"
+                if smallest is None
+                else f"smallest of {number} classes has {smallest} rows",
             )
     finally:
         connection.close()

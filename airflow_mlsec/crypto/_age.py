@@ -11,7 +11,10 @@ from typing import BinaryIO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import (
+    X25519PrivateKey,
+    X25519PublicKey,
+)
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -27,7 +30,12 @@ from airflow_mlsec.crypto._header import (
 )
 from airflow_mlsec.crypto._payload import Damaged, payload_key, seal, unseal
 from airflow_mlsec.crypto._ring import Key
-from airflow_mlsec.errors import DatasetError, DatasetNotFound, DecryptionFailed, UsageError
+from airflow_mlsec.errors import (
+    DatasetError,
+    DatasetNotFound,
+    DecryptionFailed,
+    UsageError,
+)
 
 _WRAP_INFO = b"age-encryption.org/v1/X25519"
 Progress = Callable[[int], None]
@@ -63,8 +71,12 @@ class Recipient:
         try:
             shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(self.public))
         except ValueError:
-            raise UsageError("a recipient is a point of low order; it is not a real key") from None
-        key = HKDF(hashes.SHA256(), 32, salt=share + self.public, info=_WRAP_INFO).derive(shared)
+            raise UsageError(
+                "a recipient is a point of low order; it is not a real key"
+            ) from None
+        key = HKDF(
+            hashes.SHA256(), 32, salt=share + self.public, info=_WRAP_INFO
+        ).derive(shared)
         body = ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None)
         return Stanza("X25519", (encode_base64(share).decode(),), body)
 
@@ -94,7 +106,11 @@ class Identity:
             prefix, data = _bech32.decode(text.strip())
         except ValueError:
             prefix, data = "", b""
-        if prefix != "age-secret-key-" or len(data) != 32 or text.strip() != text.strip().upper():
+        if (
+            prefix != "age-secret-key-"
+            or len(data) != 32
+            or text.strip() != text.strip().upper()
+        ):
             raise UsageError("not an age identity (AGE-SECRET-KEY-1…)")
         return cls(data)
 
@@ -185,7 +201,9 @@ def decrypt(
     try:
         header = read_header(source)
         file_key = _file_key(header.stanzas, list(identities))
-        if not hmac.compare_digest(_header_mac(file_key, header.authenticated), header.mac):
+        if not hmac.compare_digest(
+            _header_mac(file_key, header.authenticated), header.mac
+        ):
             raise DecryptionFailed
         nonce = source.read(16)
         if len(nonce) != 16:

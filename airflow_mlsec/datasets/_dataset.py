@@ -9,7 +9,13 @@ from typing import Protocol
 import pyarrow as pa
 
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
-from airflow_mlsec.datasets._uri import DatasetName, FileUri, PostgresUri, SqliteUri, parse_uri
+from airflow_mlsec.datasets._uri import (
+    DatasetName,
+    FileUri,
+    PostgresUri,
+    SqliteUri,
+    parse_uri,
+)
 
 BATCH_ROWS = 65_536
 

@@ -16,7 +16,12 @@ from airflow_mlsec import files
 from airflow_mlsec.datasets._connections import Connections
 from airflow_mlsec.datasets._formats import FORMATS, Format
 from airflow_mlsec.datasets._uri import DatasetName, FileUri
-from airflow_mlsec.errors import ColumnMissing, DatasetError, DatasetNotFound, UnsupportedDataset
+from airflow_mlsec.errors import (
+    ColumnMissing,
+    DatasetError,
+    DatasetNotFound,
+    UnsupportedDataset,
+)
 
 # On these an object appears when its upload completes; on others it is moved into place.
 _APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
@@ -33,10 +38,18 @@ class FileDataset:
     @classmethod
     def of(cls, location: FileUri, connections: Connections) -> FileDataset:
         local = location.protocol == "file"
-        filesystem = None if local else connections.filesystem(location.protocol, location.conn_id)
+        filesystem = (
+            None
+            if local
+            else connections.filesystem(location.protocol, location.conn_id)
+        )
         kind = location.format
         if kind is None:
-            folder = Path(location.path).is_dir() if local else filesystem.isdir(location.path)
+            folder = (
+                Path(location.path).is_dir()
+                if local
+                else filesystem.isdir(location.path)
+            )
             if not folder:
                 raise UnsupportedDataset(
                     f"'{location}' ends in none of .parquet, .csv, .jsonl and is no folder"
@@ -114,7 +127,9 @@ class FileDataset:
         if self.filesystem is None:
             if not Path(path).is_dir():
                 return [path]
-            pieces = sorted(str(p) for p in Path(path).rglob("*.parquet") if not _hidden(p, path))
+            pieces = sorted(
+                str(p) for p in Path(path).rglob("*.parquet") if not _hidden(p, path)
+            )
         else:
             if not self.filesystem.isdir(path):
                 return [path]
@@ -130,7 +145,9 @@ class FileDataset:
                 return open(piece, "rb")
             return self.filesystem.open(piece, "rb")  # type: ignore[no-any-return]
         except OSError as error:
-            raise DatasetError(f"'{self.uri}' cannot be opened ({error.strerror})") from None
+            raise DatasetError(
+                f"'{self.uri}' cannot be opened ({error.strerror})"
+            ) from None
 
 
 class StagedFile:
@@ -188,7 +205,10 @@ def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Dictionary-encoded columns as plain ones, so that every step sees values."""
     if not any(pa.types.is_dictionary(field.type) for field in batch.schema):
         return batch
-    arrays = [a.dictionary_decode() if pa.types.is_dictionary(a.type) else a for a in batch.columns]
+    arrays = [
+        a.dictionary_decode() if pa.types.is_dictionary(a.type) else a
+        for a in batch.columns
+    ]
     return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
@@ -196,13 +216,17 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
     """The schema of `plain` batches."""
     return pa.schema(
         [
-            pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type)
+            pa.field(
+                f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type
+            )
             for f in schema
         ]
     )
 
 
-def count_in(batches: Iterator[pa.RecordBatch], kind: pa.DataType, values: Sequence[object]) -> int:
+def count_in(
+    batches: Iterator[pa.RecordBatch], kind: pa.DataType, values: Sequence[object]
+) -> int:
     """Rows of one-column batches whose value is among ``values``."""
     try:
         wanted = pa.array(values, kind)
@@ -215,7 +239,9 @@ def _checked(schema: pa.Schema, uri: str) -> pa.Schema:
     names = schema.names
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DatasetError(f"'{uri}' has more than one column named '{twice[0]}'; rename one")
+        raise DatasetError(
+            f"'{uri}' has more than one column named '{twice[0]}'; rename one"
+        )
     return plain_schema(schema)
 
 

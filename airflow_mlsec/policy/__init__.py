@@ -5,7 +5,12 @@ where each key stands, `_load` turns a file or folder into policies with errors 
 file:line:column. May import `errors` and `settings` only. Start with `_schema.Policy`.
 """
 
-from airflow_mlsec.policy._load import Catalog, load_policy, parse_policy, policy_json_schema
+from airflow_mlsec.policy._load import (
+    Catalog,
+    load_policy,
+    parse_policy,
+    policy_json_schema,
+)
 from airflow_mlsec.policy._schema import (
     Anonymity,
     Column,

@@ -1,0 +1,98 @@
+"""Grants as the system itself has them.
+
+A local folder or file: owner, group and others from the POSIX mode, group members named one
+by one, and the parents that must be passable. A PostgreSQL table: the privileges of its ACL.
+"""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import json
+import os
+import pwd
+import stat
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from airflow_mlsec.datasets import Connections, open_dataset
+from airflow_mlsec.datasets._sql import SqlDataset
+from airflow_mlsec.datasets._uri import FileUri, SqliteUri, parse_uri
+from airflow_mlsec.errors import DatasetNotFound, UnsupportedDataset
+
+
+@dataclass(frozen=True, order=True)
+class Grant:
+    """Somebody may do something here, because of ``origin``."""
+
+    principal: str
+    permission: str
+    origin: str
+
+
+def read_grants(location: str, connections: Connections | None = None) -> list[Grant]:
+    """Everybody who can read or write ``location``, a dataset URI or local path.
+
+    :raises DatasetNotFound: if nothing is there.
+    :raises UnsupportedDataset: if grants cannot be read there.
+    """
+    if "://" not in location or location.startswith("file://"):
+        parsed = parse_uri(location)
+        assert isinstance(parsed, FileUri)
+        return _of_path(Path(parsed.path))
+    parsed = parse_uri(location)
+    if isinstance(parsed, SqliteUri):
+        return _of_path(Path(parsed.database))
+    dataset = open_dataset(location, connections)
+    if isinstance(dataset, SqlDataset):
+        return sorted(Grant(*row) for row in dataset.privileges())
+    raise UnsupportedDataset(f"grants of '{location}' cannot be read by this version")
+
+
+def grants_digest(grants: Iterable[Grant]) -> str:
+    """SHA-256, hexadecimal, of a set of grants: changes exactly when the set does."""
+    return hashlib.sha256(json.dumps([asdict(g) for g in sorted(grants)]).encode()).hexdigest()
+
+
+def _of_path(path: Path) -> list[Grant]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise DatasetNotFound(f"nothing is at {path}") from None
+    mode = status.st_mode
+    found = [Grant("root", "read, write", "superuser")]
+    if permission := _permission(mode, stat.S_IRUSR, stat.S_IWUSR):
+        found.append(Grant(_user(status.st_uid), permission, "owner"))
+    if permission := _permission(mode, stat.S_IRGRP, stat.S_IWGRP):
+        name, members = _group(status.st_gid)
+        found += [Grant(member, permission, f"member of group {name}") for member in members]
+        found.append(Grant(f"group {name}", permission, "group"))
+    if permission := _permission(mode, stat.S_IROTH, stat.S_IWOTH):
+        found.append(Grant("everybody on the machine", permission, "others"))
+    return sorted(set(found))
+
+
+def _permission(mode: int, read: int, write: int) -> str:
+    return ", ".join(word for bit, word in ((read, "read"), (write, "write")) if mode & bit)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _group(gid: int) -> tuple[str, list[str]]:
+    try:
+        group = grp.getgrgid(gid)
+    except KeyError:
+        return f"gid {gid}", []
+    primary = [user.pw_name for user in pwd.getpwall() if user.pw_gid == gid]
+    return group.gr_name, sorted({*group.gr_mem, *primary})
+
+
+def current_user() -> str:
+    """The account that this process runs as, for the record of who reviewed."""
+    return _user(os.getuid())

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from airflow_mlsec import files
+from airflow_mlsec.cli._main import json_option, show, show_progress
+
+
+@click.command()
+@click.argument("policy", type=click.Path(path_type=Path))
+@click.argument("source")
+@click.argument("target")
+@click.option("--plan", type=click.Path(path_type=Path), help="Apply this signed plan; fit none.")
+@click.option("--plan-out", type=click.Path(path_type=Path), help="Save the signed plan here.")
+@click.option("--report", type=click.Path(path_type=Path), help="Save the JSON report here.")
+@click.option("--dry-run", is_flag=True, help="Do everything but write.")
+@json_option
+def anonymize(
+    policy: Path,
+    source: str,
+    target: str,
+    plan: Path | None,
+    plan_out: Path | None,
+    report: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Anonymize SOURCE into TARGET (dataset URIs or paths) as POLICY says.
+
+    The output is staged, verified by an independent checker and only then published.
+    """
+    from airflow_mlsec.anonymize import Plan
+    from airflow_mlsec.anonymize import anonymize as run
+    from airflow_mlsec.crypto import KeyRing
+    from airflow_mlsec.datasets import open_dataset
+    from airflow_mlsec.policy import load_policy
+    from airflow_mlsec.settings import Settings
+
+    settings = Settings.load()
+    declared = load_policy(policy)
+    settings.make_state_folder()
+    keys = KeyRing.create(settings.key_ring)
+    given = Plan.load(plan, keys.verification_keys()) if plan else None
+    release = run(
+        declared,
+        open_dataset(source),
+        open_dataset(target),
+        keys,
+        plan=given,
+        plan_path=plan_out,
+        dry_run=dry_run,
+        progress=show_progress,
+    )
+    if report:
+        files.write_bytes(report, f"{json.dumps(release.report(), indent=2)}\n".encode())
+    done = "would be released" if dry_run else "released"
+    k = release.plan.achieved.get("k_anonymity")
+    text = (
+        f"{release.released} of {release.rows} rows {done}, {release.suppressed} suppressed; "
+        f"{f'smallest class {k} rows; ' if k else ''}"
+        f"{sum(f.passed for f in release.findings)} checks passed"
+    )
+    show(release.report(), text, as_json)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from airflow_mlsec.cli._main import json_option, show
+from airflow_mlsec.compliance import check_dataset, record_results
+from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.errors import CheckFailed
+from airflow_mlsec.policy import load_policy
+from airflow_mlsec.register import Register
+from airflow_mlsec.settings import Settings
+
+
+@click.command()
+@click.argument("policy", type=click.Path(path_type=Path))
+@click.option("--dataset", help="Dataset to check. Default: the policy's own `dataset`.")
+@click.option("--stage", type=click.Choice(["source", "release"]), default="source", show_default=True)
+@click.option("--raw", help="Of a release: the source that it was made from.")
+@click.option("--record", is_flag=True, help="Keep the results in the register.")
+@json_option
+def check(
+    policy: Path,
+    dataset: str | None,
+    stage: Literal["source", "release"],
+    raw: str | None,
+    record: bool,
+    as_json: bool,
+) -> None:
+    """Check a dataset against the controls of its stage; exit code 1 if one fails."""
+    declared = load_policy(policy)
+    checked = open_dataset(dataset or declared.dataset)
+    register = Register.of(Settings.load())
+    source = open_dataset(raw) if raw else None
+    results = check_dataset(declared, checked, stage, raw=source, register=register)
+    if record:
+        record_results(register, declared, checked, stage, results, None)
+    data = [
+        {
+            "control": control.id,
+            "title": control.title,
+            "source": control.source,
+            "passed": result.passed,
+            "detail": result.detail,
+        }
+        for control, result in results
+    ]
+    lines = [
+        f"{'passed' if result.passed else 'FAILED'}  {control.id:20} {result.detail}  ({control.source})"
+        for control, result in results
+    ]
+    show(data, "\n".join(lines), as_json)
+    if not all(result.passed for _, result in results):
+        raise click.exceptions.Exit(CheckFailed.exit_code)

@@ -1,0 +1,92 @@
+"""The root command. Commands load late, so that ``mlsec --help`` is instant."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from airflow_mlsec import __version__
+from airflow_mlsec.errors import MlsecError
+
+_COMMANDS = {
+    "access": ("_access:access", "Snapshot grants; open, decide and complete access reviews."),
+    "anonymize": ("_anonymize:anonymize", "Anonymize a dataset as its policy says."),
+    "check": ("_check:check", "Check a dataset against the controls."),
+    "db": ("_db:db", "Upgrade and check the register's schema."),
+    "decrypt": ("_crypt:decrypt", "Decrypt an age file."),
+    "encrypt": ("_crypt:encrypt", "Encrypt a file into an age file."),
+    "keys": ("_keys:keys", "Manage the key ring."),
+    "lineage": ("_lineage:lineage", "Ingest and trace lineage."),
+    "policy": ("_policy:policy", "Validate policies; print their JSON Schema."),
+    "sign": ("_crypt:sign", "Sign a file."),
+    "subject": ("_subject:subject", "Find a person's data."),
+    "verify": ("_crypt:verify", "Verify a file's signature."),
+}
+
+
+class _LateGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[name][0].partition(":")
+        command = getattr(importlib.import_module(f"airflow_mlsec.cli.{module}"), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
+
+
+@click.group(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mlsec")
+def root() -> None:
+    """Privacy and security for machine-learning pipelines on Apache Airflow.
+
+    Settings come from section [mlsec] of airflow.cfg or AIRFLOW__MLSEC__… variables.
+    Exit codes: 0 done, 1 a check failed, 2 bad usage or input, 3 refused for safety.
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Entry point of ``mlsec``."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        # Without standalone mode, click returns the code of an `Exit` instead of leaving with it.
+        code = root.main(args=arguments, prog_name="mlsec", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("mlsec: interrupted", err=True)
+        sys.exit(2)
+    except MlsecError as error:
+        if "--json" in arguments:
+            click.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
+        click.echo(f"mlsec: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def show(data: Any, text: str, as_json: bool) -> None:
+    """Print a result, as JSON or as text for people."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str) if as_json else text)
+
+
+def show_progress(message: str) -> None:
+    """Progress for people, where somebody is looking."""
+    if sys.stderr.isatty():
+        click.echo(f"  {message}", err=True)

@@ -1,0 +1,228 @@
+"""One function per check of ``controls.yaml``. Each says passed or not, and why, in names
+and counts; what cannot be determined has not passed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from airflow_mlsec.anonymize import verify_release
+from airflow_mlsec.anonymize._values import canonical_text
+from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.lineage._evidence import RELEASE
+from airflow_mlsec.policy import Policy, Role
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import _tables as t
+
+# Shorter texts, such as "m" or "42", would be found in any table.
+_SHORTEST_IDENTIFIER = 5
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one check found."""
+
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is checked: a dataset under its policy. ``raw`` is the source of a release."""
+
+    policy: Policy
+    dataset: Dataset
+    raw: Dataset | None
+    register: Register | None
+    on: date
+
+
+Check = Callable[[Subject], Result]
+
+
+def controller_named(s: Subject) -> Result:
+    return _stated(s.policy.controller, "controller")
+
+
+def purposes_stated(s: Subject) -> Result:
+    return _stated(s.policy.purposes, "purposes")
+
+
+def lawful_basis_stated(s: Subject) -> Result:
+    return _stated(s.policy.lawful_basis, "lawful_basis")
+
+
+def retention_stated(s: Subject) -> Result:
+    return _stated(s.policy.retention, "retention")
+
+
+def subject_named(s: Subject) -> Result:
+    return _stated(s.policy.subject, "subject")
+
+
+def categories_stated(s: Subject) -> Result:
+    columns = s.policy.columns.items()
+    without = [n for n, c in columns if c.category is None and c.role is not Role.INSENSITIVE]
+    if without:
+        return Result(False, f"no category: {', '.join(without)}")
+    return Result(True, f"{len(s.policy.columns)} columns")
+
+
+def columns_declared(s: Subject) -> Result:
+    present, declared = set(s.dataset.schema().names), set(s.policy.columns)
+    problems = []
+    if extra := sorted(present - declared):
+        problems.append(f"not declared: {', '.join(extra)}")
+    if missing := sorted(declared - present):
+        problems.append(f"declared but missing: {', '.join(missing)}")
+    return Result(not problems, "; ".join(problems) or f"{len(declared)} columns")
+
+
+def methods_applicable(s: Subject) -> Result:
+    unable = s.policy.not_applicable()
+    return Result(not unable, "; ".join(unable) or "every method")
+
+
+def retention_respected(s: Subject) -> Result:
+    """GDPR Art. 5(1)(e): count the records whose date plus the period has passed."""
+    retention = s.policy.retention
+    if retention is None:
+        return Result(False, "the policy states no `retention`")
+    name = retention.from_
+    schema = s.dataset.schema()
+    if name not in schema.names:
+        return Result(False, f"`retention.from` names '{name}', which the dataset does not have")
+    kind = schema.field(name).type
+    if not (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+        return Result(False, f"column '{name}' has type {kind}; retention counts from a date")
+    oldest = pa.scalar(keep_from(s.on, retention.keep), pa.date32())
+    overdue = undated = rows = 0
+    for batch in s.dataset.scan([name]):
+        days = batch.column(0).cast(pa.date32(), safe=False)
+        overdue += pc.sum(pc.less(days, oldest)).as_py() or 0
+        undated += days.null_count
+        rows += len(days)
+    if overdue or undated:
+        return Result(False, f"{overdue} of {rows} records are past {retention.keep}, {undated} undated")
+    return Result(True, f"{rows} records within {retention.keep}")
+
+
+def guarantee_holds(s: Subject) -> Result:
+    findings = verify_release(s.policy, s.dataset.schema(), s.dataset.scan())
+    failed = [f"{f.check} ({f.detail})" for f in findings if not f.passed]
+    return Result(not failed, "; ".join(failed) or f"{len(findings)} properties verified")
+
+
+def formats_hold(s: Subject) -> Result:
+    from airflow_mlsec.compliance._expectations import failed_expectations
+
+    failed, checked = failed_expectations(s.policy, s.dataset)
+    return Result(not failed, "; ".join(failed) or f"{checked} expectations met")
+
+
+def no_raw_identifier(s: Subject) -> Result:
+    """Look for every identifying value of the source in every text column of the release."""
+    if s.raw is None:
+        return Result(False, "the source of the release was not given, so nothing was compared")
+    names = [n for n in s.policy.with_role(Role.IDENTIFYING) if n in s.raw.schema().names]
+    values = _distinct_texts(s.raw, names)
+    found: dict[str, int] = {}
+    for batch in s.dataset.scan():
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+                continue
+            text = canonical_text(column, name)
+            count = pc.sum(pc.is_in(text, values)).as_py() or 0
+            if count:
+                found[name] = found.get(name, 0) + count
+    if found:
+        shown = ", ".join(f"{name} ({count} rows)" for name, count in sorted(found.items()))
+        return Result(False, f"identifying values of the source stand in: {shown}")
+    return Result(True, f"{len(values)} values of {len(names)} identifying columns compared")
+
+
+def release_proven(s: Subject) -> Result:
+    if s.register is None:
+        return Result(False, "no register was given")
+    e, d = t.evidence.c, t.dataset.c
+    query = (
+        sa.select(e.statement)
+        .join(t.dataset, d.id == e.dataset_id)
+        .where(d.namespace == s.dataset.name.namespace, d.name == s.dataset.name.name)
+        .where(e.predicate_type == RELEASE)
+        .order_by(e.id.desc())
+        .limit(1)
+    )
+    rows = s.register.rows(query)
+    if not rows:
+        return Result(False, "the register has no evidence for this dataset")
+    predicate = rows[0].statement["predicate"]
+    if predicate["policy"] != s.policy.digest:
+        return Result(False, "the latest evidence is of another version of the policy")
+    return Result(True, f"plan {predicate['plan'][:12]}")
+
+
+CHECKS: dict[str, Check] = {
+    check.__name__: check
+    for check in (
+        controller_named,
+        purposes_stated,
+        lawful_basis_stated,
+        categories_stated,
+        columns_declared,
+        retention_stated,
+        retention_respected,
+        subject_named,
+        methods_applicable,
+        guarantee_holds,
+        formats_hold,
+        no_raw_identifier,
+        release_proven,
+    )
+}
+
+
+def keep_from(on: date, keep: str) -> date:
+    """The oldest date that a retention period (ISO 8601 duration) still keeps on a date."""
+    found = re.fullmatch(r"P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?", keep)
+    assert found is not None
+    years, months, weeks, days = (int(part or 0) for part in found.groups())
+    month = on.month - 1 - months
+    year = on.year - years + month // 12
+    if year < 1:
+        return date.min
+    first = date(year, month % 12 + 1, 1)
+    after = date(first.year + first.month // 12, first.month % 12 + 1, 1)
+    day = min(on.day, (after - first).days)
+    ordinal = first.replace(day=day).toordinal() - weeks * 7 - days
+    return date.fromordinal(max(1, ordinal))
+
+
+def today() -> date:
+    """The current date in UTC."""
+    return datetime.now(UTC).date()
+
+
+def _stated(value: object, key: str) -> Result:
+    return Result(True, "stated") if value else Result(False, f"the policy states no `{key}`")
+
+
+def _distinct_texts(dataset: Dataset, names: list[str]) -> pa.Array:
+    def texts() -> Iterator[pa.Array]:
+        for batch in dataset.scan(names):
+            for name, column in zip(names, batch.columns, strict=True):
+                if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+                    continue
+                text = pc.drop_null(canonical_text(column, name)).unique()
+                yield text.filter(pc.greater_equal(pc.utf8_length(text), _SHORTEST_IDENTIFIER))
+
+    if not names:
+        return pa.array([], pa.large_string())
+    found = [*texts()]
+    return pa.chunked_array(found, pa.large_string()).unique() if found else pa.array([], pa.large_string())

@@ -1,0 +1,123 @@
+"""Hook of the connection type ``mlsec``: the register, the key ring, policies, datasets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseHook
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import Dataset, EnvironmentConnections, open_dataset
+from airflow_mlsec.errors import RegisterError, SettingError
+from airflow_mlsec.policy import Catalog, Policy
+from airflow_mlsec.register import Register
+from airflow_mlsec.settings import OPTIONS, Settings
+
+
+class MlsecHook(BaseHook):
+    """Opens what the operators work with.
+
+    The connection ``mlsec_register`` (type ``mlsec``) names the register: host, port, login,
+    password and schema of a PostgreSQL database, or an extra ``register_url``. Without it the
+    register of ``[mlsec] register_url`` is used.
+    """
+
+    conn_name_attr = "mlsec_conn_id"
+    default_conn_name = "mlsec_register"
+    conn_type = "mlsec"
+    hook_name = "airflow-mlsec register"
+
+    def __init__(self, mlsec_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.mlsec_conn_id = mlsec_conn_id
+
+    def settings(self) -> Settings:
+        """The settings in force, read through Airflow's own configuration."""
+        given = {o.name: conf.get("mlsec", o.name, fallback=None) for o in OPTIONS}
+        overrides = {name: value for name, value in given.items() if value}
+        if url := self._register_url():
+            overrides["register_url"] = url
+        return Settings.load(overrides=overrides)
+
+    def register(self) -> Register:
+        """The register; its schema is brought up to date on first use."""
+        return Register.of(self.settings())
+
+    def key_ring(self) -> KeyRing:
+        """The key ring, made on first use."""
+        settings = self.settings()
+        settings.make_state_folder()
+        return KeyRing.create(settings.key_ring)
+
+    def policy(self, name: str) -> Policy:
+        """A policy of ``[mlsec] policies_folder``."""
+        return Catalog(self.settings().policies_folder).get(name)
+
+    def dataset(self, uri: str) -> Dataset:
+        """A dataset, opened with Airflow's connections."""
+        return open_dataset(uri, AirflowConnections())
+
+    def test_connection(self) -> tuple[bool, str]:
+        """For the Test button: can the register be reached, and is its schema this version's?"""
+        try:
+            version = self.register().version()
+        except RegisterError as error:
+            return False, str(error)
+        return True, f"register schema {version or 'not created yet'}"
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        return {
+            "hidden_fields": [],
+            "relabeling": {"schema": "Database"},
+            "placeholders": {"extra": '{"register_url": "sqlite:////srv/mlsec/register.db"}'},
+        }
+
+    def _register_url(self) -> str | None:
+        try:
+            connection = self.get_connection(self.mlsec_conn_id)
+        except AirflowNotFoundException:
+            if self.mlsec_conn_id != self.default_conn_name:
+                raise
+            return None
+        url = connection.extra_dejson.get("register_url")
+        if url:
+            return str(url)
+        if not connection.host:
+            raise SettingError(
+                f"connection '{self.mlsec_conn_id}' names no register: give it a host, or an "
+                "extra `register_url`"
+            )
+        return AirflowConnections.url_of(connection)
+
+
+class AirflowConnections:
+    """Connections from Airflow's own store, secrets backends included."""
+
+    def sql_url(self, conn_id: str) -> str:
+        """See `airflow_mlsec.datasets.Connections`."""
+        return self.url_of(BaseHook.get_connection(conn_id))
+
+    def filesystem(self, protocol: str, conn_id: str | None) -> Any:
+        """See `airflow_mlsec.datasets.Connections`."""
+        if conn_id is None:
+            return EnvironmentConnections().filesystem(protocol, None)
+        from airflow.sdk import ObjectStoragePath
+
+        return ObjectStoragePath(f"{protocol}://{conn_id}@/", conn_id=conn_id).fs
+
+    @staticmethod
+    def url_of(connection: Any) -> str:
+        """The SQLAlchemy URL of a PostgreSQL connection, password included."""
+        from sqlalchemy import URL
+
+        return URL.create(
+            "postgresql+psycopg",
+            username=connection.login,
+            password=connection.password,
+            host=connection.host,
+            port=connection.port,
+            database=connection.schema,
+        ).render_as_string(hide_password=False)

@@ -1,0 +1,32 @@
+"""Lineage: OpenLineage in and out, the column graph, and how personal each column is.
+
+`_events` reads OpenLineage events, `_ingest` writes them to the register, `_transport` is the
+OpenLineage transport that Airflow loads, `_evidence` makes and reads our signed statements,
+`_state` computes each column's state, `_trace` walks the graph. May import `register`,
+`datasets`, `crypto`, `policy` and below. Start with `_ingest`.
+"""
+
+from airflow_mlsec.lineage._evidence import (
+    EVIDENCE_FACET,
+    artifact_statement,
+    record_evidence,
+    release_statement,
+)
+from airflow_mlsec.lineage._ingest import IngestReport, ingest_event, ingest_file
+from airflow_mlsec.lineage._state import State, column_states
+from airflow_mlsec.lineage._trace import Trace, TraceNode, trace
+
+__all__ = [
+    "EVIDENCE_FACET",
+    "IngestReport",
+    "State",
+    "Trace",
+    "TraceNode",
+    "artifact_statement",
+    "column_states",
+    "ingest_event",
+    "ingest_file",
+    "record_evidence",
+    "release_statement",
+    "trace",
+]

@@ -1,0 +1,141 @@
+"""Our evidence: signed statements of how a release or an artifact came to be.
+
+A statement travels as the dataset facet ``mlsec_evidence`` of OpenLineage events, and stands
+beside an artifact as its ``.sig.json``. Only a statement that a trusted key signed is
+believed, and only about the dataset that it names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.crypto import VerificationKeys, make_statement, verify_payload
+from airflow_mlsec.crypto._statement import STATEMENT_TYPE
+from airflow_mlsec.datasets import DatasetName
+from airflow_mlsec.errors import SignatureInvalid
+from airflow_mlsec.policy import Policy
+from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import upsert
+
+EVIDENCE_FACET = "mlsec_evidence"
+RELEASE = "https://airflow-mlsec.github.io/release/v1"
+ARTIFACT = "https://airflow-mlsec.github.io/artifact/v1"
+
+# After these nothing of the value itself is left, or nothing without the key.
+_REMOVING = ("drop", "redact", "constant")
+
+
+def release_statement(
+    policy: Policy,
+    source: DatasetName,
+    target: DatasetName,
+    plan: Mapping[str, Any],
+    plan_digest: str,
+    numbers: Mapping[str, Any],
+    checks: Sequence[Mapping[str, Any]],
+    run: str | None,
+    membership: str | None,
+) -> bytes:
+    """The statement that ``target`` was made from ``source`` by this plan, and what it proves.
+
+    The statement's subject is the plan (by its digest); ``columns`` gives for each output
+    column its state, and how it came to be. A column is *pseudonymous* if every identifying
+    column was dropped, redacted, made constant or pseudonymized; it is *anonymous* if none of
+    them is left at all, the policy's k-anonymity was verified, and the policy says who claims
+    anonymity (GDPR Art. 4(5), Recital 26).
+    """
+    state = release_state(policy, plan, checks)
+    columns = {
+        column["name"]: {"state": state, "role": column["role"], **_how(column["action"])}
+        for column in plan["columns"]
+        if column["action"]["method"] != "drop"
+    }
+    predicate = {
+        "source": {"namespace": source.namespace, "name": source.name},
+        "target": {"namespace": target.namespace, "name": target.name},
+        "policy": policy.digest,
+        "plan": plan_digest,
+        "run": run,
+        "subject": policy.subject.model_dump() if policy.subject else None,
+        "numbers": dict(numbers),
+        "checks": [dict(check) for check in checks],
+        "columns": columns,
+        "membership": membership,
+        "anonymity": policy.anonymity.model_dump() if policy.anonymity else None,
+    }
+    return make_statement({"plan": plan_digest}, RELEASE, predicate)
+
+
+def release_state(
+    policy: Policy, plan: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]
+) -> str:
+    """What a verified release is: identified, pseudonymous or anonymous."""
+    methods = [c["action"]["method"] for c in plan["columns"] if c["role"] == "identifying"]
+    if not checks or not all(check["passed"] for check in checks):
+        return "identified"
+    if not all(method in (*_REMOVING, "pseudonymize") for method in methods):
+        return "identified"
+    gone = all(method in _REMOVING for method in methods)
+    if gone and plan["classes"] is not None and policy.anonymity is not None:
+        return "anonymous"
+    return "pseudonymous"
+
+
+def artifact_statement(
+    artifact: DatasetName,
+    digest: str,
+    source: DatasetName,
+    source_digest: str,
+    kind: str,
+    recipients: Sequence[str],
+    provenance: Mapping[str, Any],
+) -> bytes:
+    """The statement that an encrypted artifact holds this source, and what that came from."""
+    predicate = {
+        "source": {"namespace": source.namespace, "name": source.name, "sha256": source_digest},
+        "target": {"namespace": artifact.namespace, "name": artifact.name},
+        "kind": kind,
+        "recipients": list(recipients),
+        **provenance,
+    }
+    return make_statement({artifact.name.rsplit("/", 1)[-1]: digest}, ARTIFACT, predicate)
+
+
+def record_evidence(
+    connection: sa.Connection,
+    dataset: int,
+    envelope: Mapping[str, Any],
+    trusted: VerificationKeys,
+    run: str | None,
+    now: str,
+) -> None:
+    """Verify a statement and keep it with the dataset that it speaks of.
+
+    :raises SignatureInvalid: if no trusted key signed it, or it speaks of another dataset.
+    """
+    payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
+    statement = json.loads(payload)
+    target = statement["predicate"]["target"]
+    query = sa.select(t.dataset.c.namespace, t.dataset.c.name).where(t.dataset.c.id == dataset)
+    row = connection.execute(query).one()
+    if (target["namespace"], target["name"]) != (row.namespace, row.name):
+        raise SignatureInvalid("the statement speaks of another dataset")
+    values = {
+        "dataset_id": dataset,
+        "run_uuid": run,
+        "predicate_type": statement["predicateType"],
+        "statement": statement,
+        "envelope": dict(envelope),
+        "recorded_at": now,
+    }
+    upsert(connection, t.evidence, {"digest": hashlib.sha256(payload).hexdigest()}, {}, values)
+
+
+def _how(action: Mapping[str, Any]) -> dict[str, Any]:
+    known = ("method", "domain", "key", "version", "level")
+    return {name: action[name] for name in known if name in action}

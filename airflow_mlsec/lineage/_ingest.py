@@ -1,0 +1,201 @@
+"""OpenLineage events into the register's graph.
+
+Every dataset has two columns that are no columns: ``""``, what influences all of its columns
+(it is the target of dataset-level edges), and ``"*"``, all of its columns together (their
+source). So a model, which has no columns, depends on everything it was trained on, and no
+column is thought to depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import sqlalchemy as sa
+
+from airflow_mlsec.crypto import VerificationKeys
+from airflow_mlsec.errors import SignatureInvalid, UsageError
+from airflow_mlsec.lineage._events import ColumnEdge, EventDataset, RunEvent, read_run_event
+from airflow_mlsec.lineage._evidence import EVIDENCE_FACET, record_evidence
+from airflow_mlsec.register import Register, dataset_id, enrich_columns, upsert
+from airflow_mlsec.register import _tables as t
+
+WHOLE_TARGET = ""
+WHOLE_SOURCE = "*"
+_FINAL = ("complete", "failed", "aborted")
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What became of a file of events."""
+
+    accepted: int
+    ignored: int
+    refused: tuple[tuple[int, str], ...]
+
+
+def ingest_event(event: Any, register: Register, trusted: VerificationKeys) -> bool:
+    """Write one event to the register; False if it is of a kind that is not kept.
+
+    Writing the same event again changes nothing. Evidence of ours counts only if a trusted
+    key signed it; an event with a forged one is kept without it.
+
+    :raises UsageError: if it is not an OpenLineage event.
+    :raises RegisterError: if the register cannot be written.
+    """
+    read = read_run_event(event)
+    if read is None:
+        return False
+    now = register.now()
+    register.write(lambda connection: _write(connection, read, trusted, now))
+    return True
+
+
+def ingest_file(lines: TextIO | Path, register: Register, trusted: VerificationKeys) -> IngestReport:
+    """Write the events of an NDJSON file, one per line. A line that cannot be read is
+    reported by its number and does not stop the others."""
+    if isinstance(lines, Path):
+        with open(lines, encoding="utf-8") as file:
+            return ingest_file(file, register, trusted)
+    accepted = ignored = 0
+    refused = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            if ingest_event(json.loads(line), register, trusted):
+                accepted += 1
+            else:
+                ignored += 1
+        except json.JSONDecodeError:
+            refused.append((number, "not JSON"))
+        except UsageError as error:
+            refused.append((number, str(error)))
+    return IngestReport(accepted, ignored, tuple(refused))
+
+
+def _write(
+    connection: sa.Connection, event: RunEvent, trusted: VerificationKeys, now: str
+) -> None:
+    run = _write_run(connection, event)
+    # In one order everywhere, so that concurrent writers queue instead of deadlocking.
+    named = sorted((*event.inputs, *event.outputs), key=lambda d: (d.namespace, d.name))
+    ids: dict[tuple[str, str], int] = {}
+    for dataset in named:
+        key = dataset.namespace, dataset.name
+        ids[key] = dataset_id(connection, *key, now)
+        write_columns(connection, ids[key], list(dataset.columns))
+    for direction, datasets in (("input", event.inputs), ("output", event.outputs)):
+        for dataset in datasets:
+            touched = {
+                "run_id": run,
+                "dataset_id": ids[dataset.namespace, dataset.name],
+                "direction": direction,
+            }
+            upsert(connection, t.run_dataset, touched, {})
+    if event.state != "complete":
+        return
+    inputs = [ids[d.namespace, d.name] for d in event.inputs]
+    for dataset in event.outputs:
+        output = ids[dataset.namespace, dataset.name]
+        if dataset.edges:
+            _write_column_edges(connection, dataset, output, run, now)
+        else:
+            _write_dataset_edges(connection, inputs, output, run)
+        _write_evidence(connection, dataset, output, event.run, trusted, now)
+
+
+def write_columns(
+    connection: sa.Connection, dataset: int, columns: list[tuple[str, str | None]]
+) -> dict[str, int]:
+    """Make a dataset's columns known, with their ties to the dataset as a whole."""
+    ids = enrich_columns(connection, dataset, [{"name": WHOLE_TARGET}, {"name": WHOLE_SOURCE}])
+    into, out_of = ids[WHOLE_TARGET], ids[WHOLE_SOURCE]
+    _edge(connection, into, out_of, "whole", None, None)
+    described = [
+        {"name": name, "type": kind, "position": i} for i, (name, kind) in enumerate(columns)
+    ]
+    found = enrich_columns(connection, dataset, described)
+    for identifier in found.values():
+        _edge(connection, into, identifier, "whole", None, None)
+        _edge(connection, identifier, out_of, "whole", None, None)
+    return {**ids, **found}
+
+
+def _write_run(connection: sa.Connection, event: RunEvent) -> int:
+    namespace, name = event.job
+    job = upsert(connection, t.job, {"namespace": namespace, "name": name}, {})
+    final = event.state in _FINAL
+    times = {"ended_at": event.time} if final else {"started_at": event.time}
+    query = sa.select(t.run.c.state, t.run.c.id).where(t.run.c.uuid == event.run)
+    known = connection.execute(query).one_or_none()
+    # Events may arrive in any order: an ended run does not start again.
+    state = known.state if known is not None and known.state in _FINAL else event.state
+    values: dict[str, Any] = {"state": state, **times}
+    if event.parent:
+        values["parent_uuid"] = event.parent
+    run = upsert(connection, t.run, {"uuid": event.run}, values, {"job_id": job})
+    assert run is not None
+    return run
+
+
+def _write_column_edges(
+    connection: sa.Connection, dataset: EventDataset, output: int, run: int, now: str
+) -> None:
+    for edge in dataset.edges:
+        source = dataset_id(connection, edge.namespace, edge.name, now)
+        of_source = write_columns(connection, source, [(edge.source, None)])
+        target = WHOLE_TARGET if edge.target is None else edge.target
+        known = [] if edge.target is None else [(edge.target, None)]
+        of_target = write_columns(connection, output, known)
+        _column_edge(connection, edge, of_source[edge.source], of_target[target], run)
+
+
+def _column_edge(
+    connection: sa.Connection, edge: ColumnEdge, source: int, target: int, run: int
+) -> None:
+    _edge(connection, source, target, edge.kind, edge.transformation, run)
+
+
+def _write_dataset_edges(
+    connection: sa.Connection, inputs: list[int], output: int, run: int
+) -> None:
+    into = write_columns(connection, output, [])[WHOLE_TARGET]
+    for dataset in inputs:
+        if dataset != output:
+            out_of = write_columns(connection, dataset, [])[WHOLE_SOURCE]
+            _edge(connection, out_of, into, "indirect", None, run)
+
+
+def _write_evidence(
+    connection: sa.Connection,
+    dataset: EventDataset,
+    output: int,
+    run: str,
+    trusted: VerificationKeys,
+    now: str,
+) -> None:
+    facet = dataset.facets.get(EVIDENCE_FACET)
+    if not isinstance(facet, dict) or "envelope" not in facet:
+        return
+    try:
+        record_evidence(connection, output, facet["envelope"], trusted, run, now)
+    except SignatureInvalid:
+        # Unproven: the columns stay what they were.
+        return
+
+
+def _edge(
+    connection: sa.Connection,
+    source: int,
+    target: int,
+    kind: str,
+    transformation: str | None,
+    run: int | None,
+) -> None:
+    if source != target:
+        key = {"source_id": source, "target_id": target}
+        values = {"kind": kind, "transformation": transformation, "run_id": run}
+        upsert(connection, t.edge, key, values)

@@ -1,0 +1,90 @@
+"""How personal each column is.
+
+A column becomes *identified* because a policy declares its dataset to be about persons; the
+state travels along every edge; our verified evidence, and nothing else, lowers it on the
+way from the source to the target that the evidence names.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from enum import IntEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.lineage._evidence import RELEASE
+from airflow_mlsec.register import _tables as t
+
+
+class State(IntEnum):
+    """From nothing known, over anonymous and pseudonymous, to identified."""
+
+    NONE = 0
+    ANONYMOUS = 1
+    PSEUDONYMOUS = 2
+    IDENTIFIED = 3
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+def column_states(connection: sa.Connection) -> dict[int, State]:
+    """The state of every column, by column id: the least fixed point over the graph."""
+    c, e = t.column.c, t.edge.c
+    dataset_of: dict[int, int] = {}
+    name_of: dict[int, str] = {}
+    for identifier, dataset, name in connection.execute(sa.select(c.id, c.dataset_id, c.name)):
+        dataset_of[identifier], name_of[identifier] = dataset, name
+    ceilings = _ceilings(connection)
+    following: dict[int, list[int]] = defaultdict(list)
+    for source, target in connection.execute(sa.select(e.source_id, e.target_id)):
+        following[source].append(target)
+    states = dict.fromkeys(dataset_of, State.NONE)
+    declared = _declared(connection)
+    todo = [i for i, dataset in dataset_of.items() if dataset in declared and name_of[i] != ""]
+    for identifier in todo:
+        states[identifier] = State.IDENTIFIED
+    while todo:
+        source = todo.pop()
+        for target in following[source]:
+            ceiling = ceilings.get((dataset_of[source], dataset_of[target]))
+            reached = states[source]
+            if ceiling is not None:
+                reached = min(reached, ceiling.get(name_of[target], ceiling.get("*", reached)))
+            if reached > states[target]:
+                states[target] = reached
+                todo.append(target)
+    return states
+
+
+def _declared(connection: sa.Connection) -> set[int]:
+    d = t.dataset.c
+    query = sa.select(d.id, t.policy.c.document).join(t.policy, d.policy_digest == t.policy.c.digest)
+    found = set()
+    for identifier, document in connection.execute(query.where(d.stage == "source")):
+        roles = {column["role"] for column in document["columns"].values()}
+        if document["subject"] or "identifying" in roles:
+            found.add(identifier)
+    return found
+
+
+def _ceilings(connection: sa.Connection) -> dict[tuple[int, int], dict[str, State]]:
+    """By source and target dataset: the most that our latest evidence lets through."""
+    known = {
+        (row.namespace, row.name): row.id
+        for row in connection.execute(sa.select(t.dataset.c.id, t.dataset.c.namespace, t.dataset.c.name))
+    }
+    query = sa.select(t.evidence.c.dataset_id, t.evidence.c.statement)
+    query = query.where(t.evidence.c.predicate_type == RELEASE).order_by(t.evidence.c.id)
+    found: dict[tuple[int, int], dict[str, State]] = {}
+    for dataset, statement in connection.execute(query):
+        predicate: dict[str, Any] = statement["predicate"]
+        source = known.get((predicate["source"]["namespace"], predicate["source"]["name"]))
+        if source is not None:
+            states = {n: State[c["state"].upper()] for n, c in predicate["columns"].items()}
+            # What reaches the release as a whole is no more personal than its columns.
+            highest = max(states.values(), default=State.IDENTIFIED)
+            found[source, dataset] = {**states, "": highest, "*": highest}
+    return found

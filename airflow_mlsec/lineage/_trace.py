@@ -1,0 +1,160 @@
+"""Walking the column graph up and down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from airflow_mlsec.errors import UsageError
+from airflow_mlsec.lineage._state import State, column_states
+from airflow_mlsec.register import Register, find_dataset
+from airflow_mlsec.register import _tables as t
+
+Direction = Literal["up", "down"]
+
+
+@dataclass(frozen=True)
+class TraceNode:
+    """A column (or, with an empty ``column``, a whole dataset) that was reached."""
+
+    dataset_id: int
+    dataset: str
+    kind: str
+    column: str
+    state: State
+    distance: int
+    via: str | None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a trace found, nearest first."""
+
+    start: str
+    direction: Direction
+    nodes: tuple[TraceNode, ...]
+
+
+def trace(register: Register, target: str, direction: Direction) -> Trace:
+    """Where ``DATASET`` or ``DATASET#COLUMN`` goes to (down) or comes from (up).
+
+    :raises UsageError: if the register does not know the dataset or column, or several match.
+    """
+    return register.read(lambda connection: _trace(connection, target, direction))
+
+
+def _trace(connection: sa.Connection, target: str, direction: Direction) -> Trace:
+    dataset, column = _start(connection, target)
+    name = ("*" if direction == "down" else "") if column is None else column
+    query = sa.select(t.column.c.id).where(
+        t.column.c.dataset_id == dataset.id, t.column.c.name == name
+    )
+    start = connection.execute(query).scalar_one_or_none()
+    if start is None:
+        have = sa.select(t.column.c.name).where(t.column.c.dataset_id == dataset.id)
+        names = sorted(n for n in connection.execute(have).scalars() if n not in ("", "*"))
+        raise UsageError(f"dataset {dataset.name} has no column '{column}'; it has {', '.join(names)}")
+    starts = [start]
+    if column is None:
+        # The whole dataset: every column, and what concerns it as a whole.
+        every = sa.select(t.column.c.id).where(t.column.c.dataset_id == dataset.id)
+        starts = list(connection.execute(every).scalars())
+    reached = reach(connection, starts, direction)
+    return Trace(target, direction, tuple(_nodes(connection, reached, set(starts), direction)))
+
+
+def reach(
+    connection: sa.Connection, starts: list[int], direction: Direction
+) -> dict[int, int]:
+    """Column ids that can be reached, with their distance: one recursive query with UNION, so
+    that diamonds and cycles cost nothing."""
+    here, there = (
+        (t.edge.c.source_id, t.edge.c.target_id)
+        if direction == "down"
+        else (t.edge.c.target_id, t.edge.c.source_id)
+    )
+    first = sa.select(t.column.c.id.label("id")).where(t.column.c.id.in_(starts))
+    found = first.cte("reached", recursive=True)
+    found = found.union(sa.select(there).join(found, here == found.c.id))
+    ids = set(connection.execute(sa.select(found.c.id)).scalars())
+    # Distances by breadth, over the subgraph alone.
+    edges = sa.select(here, there).where(here.in_(sa.select(found.c.id)))
+    following: dict[int, list[int]] = {}
+    for source, target in connection.execute(edges):
+        following.setdefault(source, []).append(target)
+    distance = dict.fromkeys(starts, 0)
+    frontier = list(starts)
+    while frontier:
+        frontier = _breadth(frontier, following, distance)
+    return {i: distance[i] for i in ids if i in distance}
+
+
+def _breadth(
+    frontier: list[int], following: dict[int, list[int]], distance: dict[int, int]
+) -> list[int]:
+    ahead = []
+    for source in frontier:
+        for target in following.get(source, ()):
+            if target not in distance:
+                distance[target] = distance[source] + 1
+                ahead.append(target)
+    return ahead
+
+
+def _nodes(
+    connection: sa.Connection, reached: dict[int, int], starts: set[int], direction: Direction
+) -> list[TraceNode]:
+    states = column_states(connection)
+    c, d = t.column.c, t.dataset.c
+    query = sa.select(c.id, c.name.label("column"), c.dataset_id, d.namespace, d.name, d.kind)
+    query = query.join(t.dataset, c.dataset_id == d.id)
+    via = _transformations(connection, reached, direction)
+    nodes = []
+    for row in connection.execute(query):
+        # "*" is a step on the way, never an answer.
+        if row.id not in reached or row.id in starts or row.column == "*":
+            continue
+        where = row.name if row.namespace in ("file", "sqlite") else f"{row.namespace}/{row.name}"
+        nodes.append(
+            TraceNode(
+                row.dataset_id,
+                where,
+                row.kind,
+                row.column,
+                states[row.id],
+                reached[row.id],
+                via.get(row.id),
+            )
+        )
+    return sorted(nodes, key=lambda n: (n.distance, n.dataset, n.column))
+
+
+def _transformations(
+    connection: sa.Connection, reached: dict[int, int], direction: Direction
+) -> dict[int, str]:
+    e = t.edge.c
+    found: dict[int, str] = {}
+    query = sa.select(e.source_id, e.target_id, e.transformation).where(e.transformation.is_not(None))
+    for source, target, text in connection.execute(query):
+        if source in reached and target in reached:
+            found[target if direction == "down" else source] = text
+    return found
+
+
+def _start(connection: sa.Connection, target: str) -> tuple[Any, str | None]:
+    found = find_dataset(connection, target)
+    column: str | None = None
+    if not found and "#" in target:
+        name, column = target.rsplit("#", 1)
+        found = find_dataset(connection, name)
+    if not found:
+        raise UsageError(
+            f"the register knows no dataset '{target.rsplit('#', 1)[0]}'; "
+            "`mlsec lineage list` shows those it knows"
+        )
+    if len(found) > 1:
+        names = ", ".join(f"{row.namespace}/{row.name}" for row in found[:5])
+        raise UsageError(f"'{target}' names {len(found)} datasets ({names}); give the full name")
+    return found[0], column

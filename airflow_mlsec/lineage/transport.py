@@ -1,0 +1,78 @@
+"""The OpenLineage transport that writes events to the register.
+
+Airflow loads it by name, alone or within a composite of several:
+
+    AIRFLOW__OPENLINEAGE__TRANSPORT='{"type": "airflow_mlsec.lineage.transport.RegisterTransport"}'
+
+Task events come from forked children that live for one event, so making a transport is
+nearly free, and the register is opened within `emit`. An event that cannot be written is
+kept in ``<state folder>/undelivered/`` for ``mlsec lineage ingest``: telemetry never fails a
+task, and is never lost.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import attr
+from openlineage.client.serde import Serde
+from openlineage.client.transport.transport import Config, Transport
+
+from airflow_mlsec import files
+from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@attr.define
+class RegisterConfig(Config):
+    """Options of the transport: ``register_url``, if not that of ``[mlsec]``."""
+
+    register_url: str | None = attr.field(default=None, repr=False)
+
+    @classmethod
+    def from_dict(cls, params: dict[str, Any]) -> RegisterConfig:
+        return cls(register_url=params.get("register_url"))
+
+
+class RegisterTransport(Transport):
+    """Writes each event to the register, in a transaction of its own."""
+
+    kind = "mlsec"
+    config_class = RegisterConfig
+
+    def __init__(self, config: RegisterConfig) -> None:
+        self._register_url = config.register_url
+
+    def emit(self, event: Any) -> None:
+        """Write one event; on failure keep it on disk and say so in the log."""
+        text = Serde.to_json(event)
+        settings = _settings(self._register_url)
+        try:
+            from airflow_mlsec.crypto import VerificationKeys
+            from airflow_mlsec.lineage._ingest import ingest_event
+            from airflow_mlsec.register import Register
+
+            trusted = VerificationKeys.of_ring(settings.key_ring)
+            ingest_event(json.loads(text), Register.of(settings), trusted)
+        except MlsecError as error:
+            kept = _keep(settings, text)
+            log.warning("Lineage event kept in %s: %s", kept, error)
+
+
+def _settings(register_url: str | None) -> Settings:
+    return Settings.load(overrides={"register_url": register_url} if register_url else None)
+
+
+def _keep(settings: Settings, text: str) -> Path:
+    folder = settings.make_state_folder() / "undelivered"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{uuid.uuid4()}.ndjson"
+    files.write_bytes(path, text.encode() + os.linesep.encode())
+    return path

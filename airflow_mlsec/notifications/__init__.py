@@ -1,0 +1,1 @@
+"""Notifiers: `privacy_alert` wakes on-call when a privacy task fails."""

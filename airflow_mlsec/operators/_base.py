@@ -1,0 +1,130 @@
+"""What the operators share: errors without values, progress, assets, cancellation."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from airflow_mlsec.datasets import Dataset, DatasetName
+from airflow_mlsec.errors import CheckFailed, CryptoError, MlsecError, Refused, UsageError
+from airflow_mlsec.hooks.mlsec import MlsecHook
+from airflow_mlsec.operators.links import PersonalDataMapLink
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class Cancelled(MlsecError):
+    """The task was asked to stop; what was staged has been removed."""
+
+
+class MlsecOperator(BaseOperator):
+    """Base of the operators. ``mlsec_conn_id`` names the connection of the register."""
+
+    operator_extra_links = (PersonalDataMapLink(),)
+
+    def __init__(self, *, mlsec_conn_id: str = MlsecHook.default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mlsec_conn_id = mlsec_conn_id
+        self._cancelled = False
+
+    @property
+    def hook(self) -> MlsecHook:
+        return MlsecHook(self.mlsec_conn_id)
+
+    def on_kill(self) -> None:
+        """Stop at the next batch; the staged target is removed and the old one stays."""
+        self._cancelled = True
+
+    def _progress(self, message: str) -> None:
+        if self._cancelled:
+            raise Cancelled("the task was asked to stop; nothing was published")
+        self.log.info("%s", message)
+
+    def _declare_assets(self, inlets: Sequence[str], outlets: Sequence[str]) -> None:
+        """Let Airflow's asset graph show the path. A templated URI is not known yet."""
+        for uris, existing in ((inlets, self.inlets), (outlets, self.outlets)):
+            known = {asset.uri for asset in existing if isinstance(asset, Asset)}
+            for uri in uris:
+                if "{{" not in uri and "://" in uri and uri not in known:
+                    existing.append(Asset(uri))
+
+
+@contextlib.contextmanager
+def without_values() -> Iterator[None]:
+    """Errors as Airflow's own, and none that could quote a value of the data.
+
+    What trying again cannot mend fails the task at once; the rest is retried. Of an error that
+    is not ours only type and place are shown: messages of database drivers and of Arrow
+    quote the row that they choked on.
+    """
+    try:
+        yield
+    except (UsageError, Refused, CheckFailed, CryptoError) as error:
+        raise AirflowFailException(f"{type(error).__name__}: {error}") from None
+    except MlsecError as error:
+        raise AirflowException(f"{type(error).__name__}: {error}") from None
+    except AirflowException:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+        raise AirflowException(
+            f"unexpected {type(error).__name__} at {place}; its message is withheld because it may "
+            "quote personal data. Run the same step with `mlsec` to see it on a terminal"
+        ) from None
+
+
+def task_key(context: Context) -> str:
+    """A file name for this task instance: the same over retries, different for every run."""
+    ti = context["ti"]
+    text = f"{ti.dag_id}\0{ti.task_id}\0{ti.run_id}\0{ti.map_index}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def run_label(context: Context) -> str:
+    """How evidence names the run."""
+    ti = context["ti"]
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+
+
+def lineage_dataset(
+    name: DatasetName, columns: Sequence[tuple[str, str]], facets: dict[str, Any], output: bool
+) -> Any:
+    """An OpenLineage dataset with its schema."""
+    from openlineage.client.event_v2 import InputDataset, OutputDataset
+    from openlineage.client.facet_v2 import schema_dataset
+
+    fields = [schema_dataset.SchemaDatasetFacetFields(name=n, type=kind) for n, kind in columns]
+    if fields:
+        facets = {"schema": schema_dataset.SchemaDatasetFacet(fields=fields), **facets}
+    made = OutputDataset if output else InputDataset
+    return made(namespace=name.namespace, name=name.name, facets=facets)
+
+
+def schema_columns(dataset: Dataset) -> list[tuple[str, str]]:
+    """Names and types for `lineage_dataset`."""
+    return [(field.name, str(field.type)) for field in dataset.schema()]
+
+
+def evidence_facet(envelope: dict[str, Any]) -> Any:
+    """Our signed statement as an OpenLineage dataset facet."""
+    import attrs
+    from openlineage.client.facet_v2 import DatasetFacet
+
+    @attrs.define
+    class EvidenceDatasetFacet(DatasetFacet):
+        envelope: dict[str, Any] = attrs.field(factory=dict)
+
+        @staticmethod
+        def _get_schema() -> str:
+            return "https://airflow-mlsec.github.io/facets/evidence/v1.json"
+
+    return EvidenceDatasetFacet(envelope=envelope)

@@ -1,0 +1,214 @@
+"""AnonymizeOperator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlsec.anonymize import Plan, Release, anonymize
+from airflow_mlsec.crypto import KeyKind, sign_payload
+from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.lineage import EVIDENCE_FACET, release_statement
+from airflow_mlsec.lineage._evidence import record_evidence
+from airflow_mlsec.lineage._ingest import write_columns
+from airflow_mlsec.operators._base import (
+    MlsecOperator,
+    evidence_facet,
+    lineage_dataset,
+    run_label,
+    schema_columns,
+    task_key,
+    without_values,
+)
+from airflow_mlsec.policy import Policy
+from airflow_mlsec.register import enrich_columns, record_policy, set_dataset
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+    from airflow.sdk import Context
+
+
+class AnonymizeOperator(MlsecOperator):
+    """Anonymize a dataset as its policy says, verify the result, and publish it atomically.
+
+    :param policy: Name of a policy in ``[mlsec] policies_folder`` (templated).
+    :param target: URI or path of the output (templated).
+    :param source: URI or path of the input; default is the policy's own ``dataset`` (templated).
+    :param plan: Path of a signed plan to apply again; default is to fit one (templated).
+    :param plan_path: Where to save the fitted plan, signed; default is a file of this task in
+        the state folder (templated).
+    :param dry_run: Fit, apply and verify, but write nothing.
+
+    Returns (XCom) a summary in numbers: rows, released, suppressed, k_anonymity, plan digest.
+    A column that the policy does not mention makes the task fail before anything is written.
+    """
+
+    template_fields: Sequence[str] = ("policy", "source", "target", "plan", "plan_path")
+    ui_color = "#d7e8d4"
+
+    def __init__(
+        self,
+        *,
+        policy: str,
+        target: str,
+        source: str | None = None,
+        plan: str | None = None,
+        plan_path: str | None = None,
+        dry_run: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.policy = policy
+        self.source = source
+        self.target = target
+        self.plan = plan
+        self.plan_path = plan_path
+        self._only_try = dry_run
+        self._lineage: dict[str, Any] | None = None
+        self._declare_assets([source] if source else [], [target])
+
+    @property
+    def linked_dataset(self) -> str:
+        return self.target
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        with without_values():
+            release = self._run(context, self._only_try)
+        return release.summary()
+
+    def dry_run(self) -> None:
+        """Airflow's dry run: render, fit, apply and verify; write nothing."""
+        with without_values():
+            self._run(None, True)
+
+    def _run(self, context: Context | None, dry_run: bool) -> Release:
+        hook = self.hook
+        settings, keys = hook.settings(), hook.key_ring()
+        policy = hook.policy(self.policy)
+        source, target = hook.dataset(self.source or policy.dataset), hook.dataset(self.target)
+        given = Plan.load(Path(self.plan), keys.verification_keys()) if self.plan else None
+        plan_path, members = None, None
+        if context is not None and not dry_run:
+            folder = settings.make_state_folder()
+            for name in ("plans", "members"):
+                (folder / name).mkdir(mode=0o700, exist_ok=True)
+            key = task_key(context)
+            plan_path = Path(self.plan_path) if self.plan_path else folder / "plans" / f"{key}.json"
+            members = folder / "members" / f"{key}.age"
+        release = anonymize(
+            policy,
+            source,
+            target,
+            keys,
+            plan=given,
+            plan_path=plan_path,
+            membership_path=members,
+            dry_run=dry_run,
+            progress=self._progress,
+        )
+        if context is not None and not dry_run:
+            self._record(context, policy, source, target, release)
+        return release
+
+    def _record(
+        self, context: Context, policy: Policy, source: Dataset, target: Dataset, release: Release
+    ) -> None:
+        keys = self.hook.key_ring()
+        plan = release.plan.to_json()
+        statement = release_statement(
+            policy,
+            source.name,
+            target.name,
+            plan,
+            release.plan.digest,
+            {
+                "rows": release.rows,
+                "released": release.released,
+                "suppressed": release.suppressed,
+                "subjects": release.subjects,
+                "k_anonymity": release.plan.achieved.get("k_anonymity"),
+            },
+            [{"check": f.check, "passed": f.passed, "detail": f.detail} for f in release.findings],
+            run_label(context),
+            str(release.membership) if release.membership else None,
+        )
+        signing = keys.current("signing", KeyKind.SIGNING)
+        envelope = sign_payload(statement, "application/vnd.in-toto+json", signing)
+        register = self.hook.register()
+        now = register.now()
+        roles = {column.name: column for column in release.plan.columns}
+        columns = schema_columns(target)
+
+        def work(connection: sa.Connection) -> None:
+            record_policy(connection, policy.digest, policy.source, policy.canonical(), now)
+            names = source.name.namespace, source.name.name
+            set_dataset(
+                connection, *names, now, uri=source.uri, policy_digest=policy.digest,
+                stage="source", rows=release.rows,
+            )  # fmt: skip
+            names = target.name.namespace, target.name.name
+            dataset = set_dataset(
+                connection, *names, now, uri=target.uri, policy_digest=policy.digest,
+                stage="release", rows=release.released,
+            )  # fmt: skip
+            write_columns(connection, dataset, columns)
+            described = [
+                {"name": name, "role": roles[name].role, "category": roles[name].category}
+                for name, _ in columns
+            ]
+            enrich_columns(connection, dataset, described)
+            trusted = keys.verification_keys()
+            record_evidence(connection, dataset, envelope, trusted, None, now)
+
+        register.write(work)
+        self._lineage = {
+            "source": (source.name, schema_columns(source)),
+            "target": (target.name, columns),
+            "plan": plan,
+            "envelope": envelope,
+        }
+        predicate = json.loads(statement)["predicate"]
+        states = {column["state"] for column in predicate["columns"].values()}
+        self.log.info("Released %s columns, now %s", len(columns), ", ".join(sorted(states)))
+
+    def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
+        """Column lineage with our signed evidence."""
+        from airflow.providers.openlineage.extractors import OperatorLineage
+        from openlineage.client.facet_v2 import column_lineage_dataset as cl
+
+        del ti
+        if self._lineage is None:
+            return OperatorLineage()
+        source, source_columns = self._lineage["source"]
+        target, target_columns = self._lineage["target"]
+        by_name = {column["name"]: column for column in self._lineage["plan"]["columns"]}
+        fields = {}
+        for name, _ in target_columns:
+            action = by_name[name]["action"]
+            step = cl.Transformation(
+                type="DIRECT",
+                subtype="IDENTITY" if action["method"] == "keep" else "TRANSFORMATION",
+                description="IDENTITY" if action["method"] == "keep" else _describe(action),
+                masking=action["method"] not in ("keep", "generalize"),
+            )
+            made_from = cl.InputField(source.namespace, source.name, name, [step])
+            fields[name] = cl.Fields(inputFields=[made_from])
+        facets = {
+            "columnLineage": cl.ColumnLineageDatasetFacet(fields=fields),
+            EVIDENCE_FACET: evidence_facet(self._lineage["envelope"]),
+        }
+        return OperatorLineage(
+            inputs=[lineage_dataset(source, source_columns, {}, output=False)],
+            outputs=[lineage_dataset(target, target_columns, facets, output=True)],
+        )
+
+
+def _describe(action: dict[str, Any]) -> str:
+    method = action["method"]
+    if method == "pseudonymize":
+        return f"pseudonymize with key {action['key']} version {action['version']}"
+    if method == "generalize":
+        return f"generalize to level {action['level']} of {action['hierarchy']['kind']}"
+    return str(method)

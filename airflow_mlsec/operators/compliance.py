@@ -1,0 +1,112 @@
+"""ComplianceCheckOperator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_mlsec.compliance import check_dataset, record_results
+from airflow_mlsec.errors import CheckFailed
+from airflow_mlsec.operators._base import (
+    MlsecOperator,
+    lineage_dataset,
+    run_label,
+    schema_columns,
+    without_values,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ComplianceCheckOperator(MlsecOperator):
+    """Evaluate the controls of a stage; a failed or impossible check fails the task.
+
+    :param policy: Name of a policy in ``[mlsec] policies_folder`` (templated).
+    :param stage: ``source`` (raw personal data) or ``release`` (after anonymization).
+    :param dataset: URI or path of what is checked; default is the policy's own ``dataset``, and a
+        release must be named (templated).
+    :param raw: Of a release: the source that it was made from; default is the policy's own
+        ``dataset`` (templated).
+    :param controls: Ids of the controls to evaluate; default is all of the stage.
+    :param dry_run: Check and report, but record nothing and never fail.
+
+    Returns (XCom) how many controls passed, and the ids of those that failed.
+    """
+
+    template_fields: Sequence[str] = ("policy", "dataset", "raw", "controls")
+    ui_color = "#d4dfe8"
+
+    def __init__(
+        self,
+        *,
+        policy: str,
+        stage: Literal["source", "release"] = "source",
+        dataset: str | None = None,
+        raw: str | None = None,
+        controls: Sequence[str] | None = None,
+        dry_run: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if stage == "release" and dataset is None:
+            raise ValueError("ComplianceCheckOperator: stage 'release' needs `dataset`")
+        if stage not in ("source", "release"):
+            raise ValueError("ComplianceCheckOperator: stage is 'source' or 'release'")
+        self.policy = policy
+        self.stage: Literal["source", "release"] = stage
+        self.dataset = dataset
+        self.raw = raw
+        self.controls = controls
+        self._only_try = dry_run
+        self._lineage: tuple[Any, Any] | None = None
+        self._declare_assets([uri for uri in (dataset, raw) if uri], [])
+
+    @property
+    def linked_dataset(self) -> str | None:
+        return self.dataset
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        with without_values():
+            return self._run(context, self._only_try)
+
+    def dry_run(self) -> None:
+        """Airflow's dry run: check and report; record nothing."""
+        with without_values():
+            self._run(None, True)
+
+    def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
+        hook = self.hook
+        policy = hook.policy(self.policy)
+        dataset = hook.dataset(self.dataset or policy.dataset)
+        raw = hook.dataset(self.raw or policy.dataset) if self.stage == "release" else None
+        register = hook.register()
+        results = check_dataset(
+            policy,
+            dataset,
+            self.stage,
+            raw=raw,
+            register=register,
+            only=self.controls,
+            progress=self._progress,
+        )
+        failed = [control.id for control, result in results if not result.passed]
+        if context is not None and not dry_run:
+            record_results(register, policy, dataset, self.stage, results, run_label(context))
+            self._lineage = (dataset.name, schema_columns(dataset) if dataset.exists() else [])
+            if failed:
+                raise CheckFailed(
+                    f"{len(failed)} of {len(results)} controls failed on {dataset.name}: "
+                    f"{', '.join(failed)}; the task log says why"
+                )
+        return {"passed": len(results) - len(failed), "controls": len(results), "failed": failed}
+
+    def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
+        """The dataset that was read."""
+        from airflow.providers.openlineage.extractors import OperatorLineage
+
+        del ti
+        if self._lineage is None:
+            return OperatorLineage()
+        name, columns = self._lineage
+        return OperatorLineage(inputs=[lineage_dataset(name, columns, {}, output=False)])

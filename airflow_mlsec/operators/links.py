@@ -1,0 +1,23 @@
+"""Links from a task to the privacy page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.configuration import conf
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import TaskInstanceKey
+
+
+class PersonalDataMapLink(BaseOperatorLink):
+    """Opens the personal-data map at the dataset that the task worked on."""
+
+    name = "Personal-data map"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        base = conf.get("api", "base_url", fallback="").rstrip("/")
+        dataset = getattr(operator, "linked_dataset", None)
+        return f"{base}/plugin/privacy{f'?dataset={quote(dataset, safe="")}' if dataset else ''}"

@@ -1,0 +1,32 @@
+"""What Airflow loads. The application is made on first use: this module is imported by every
+Airflow process, and only the API server serves pages."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from airflow.plugins_manager import AirflowPlugin
+
+
+async def _late_app(scope: Any, receive: Any, send: Any) -> None:
+    from airflow_mlsec.plugin._routes import application
+
+    await application()(scope, receive, send)
+
+
+class MlsecPlugin(AirflowPlugin):
+    """The privacy pages."""
+
+    name = "mlsec"
+    fastapi_apps: ClassVar[list[Any]] = [
+        {"app": _late_app, "url_prefix": "/mlsec", "name": "airflow-mlsec"}
+    ]
+    react_apps: ClassVar[list[Any]] = [
+        {
+            "name": "Personal data",
+            "bundle_url": "/mlsec/main.js",
+            "url_route": "privacy",
+            "destination": "nav",
+            "category": "browse",
+        }
+    ]

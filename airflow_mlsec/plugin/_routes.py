@@ -1,0 +1,56 @@
+"""The HTTP routes. Every one of them asks who is calling; a test walks the router."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.plugin._access import granted_user
+from airflow_mlsec.plugin._map import personal_data_map
+from airflow_mlsec.register import Register
+from airflow_mlsec.settings import Settings
+
+
+@lru_cache(maxsize=1)
+def application() -> FastAPI:
+    """The application that the plugin mounts at ``/mlsec``."""
+    # The dependency stands on the application: a route added tomorrow is protected as well. No
+    # documentation routes: they would be added beside it.
+    app = FastAPI(
+        title="airflow-mlsec",
+        dependencies=[Depends(granted_user)],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.add_exception_handler(MlsecError, _failed)
+    app.add_api_route("/main.js", page, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/api/map", data_map, methods=["GET"])
+    return app
+
+
+def page() -> Response:
+    """The built page."""
+    bundle = resources.files("airflow_mlsec.plugin").joinpath("static", "main.js")
+    if not bundle.is_file():
+        return Response("the page was not built; run `make setup`", status_code=503)
+    return Response(
+        bundle.read_bytes(),
+        media_type="text/javascript",
+        headers={"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"},
+    )
+
+
+def data_map() -> dict[str, Any]:
+    """The personal-data map."""
+    return personal_data_map(Register.of(Settings.load()))
+
+
+def _failed(request: Request, error: Exception) -> JSONResponse:
+    del request
+    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,128 @@
+"""Writing and reading what the register knows of policies, datasets, columns and results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from airflow_mlsec.register import _tables as t
+
+
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    key: Mapping[str, Any],
+    values: Mapping[str, Any],
+    insert_only: Mapping[str, Any] | None = None,
+) -> int | None:
+    """Insert a row, or update the one that has this key; returns its ``id`` if it has one."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values({**key, **values, **(insert_only or {})})
+    if values:
+        updated = statement.on_conflict_do_update(
+            index_elements=list(key), set_=dict(values)
+        )
+    else:
+        updated = statement.on_conflict_do_nothing(index_elements=list(key))
+    if "id" not in table.c:
+        connection.execute(updated)
+        return None
+    found = connection.execute(updated.returning(table.c.id)).scalar_one_or_none()
+    if found is None:
+        query = sa.select(table.c.id).where(*(table.c[n] == v for n, v in key.items()))
+        found = connection.execute(query).scalar_one()
+    return int(found)
+
+
+def record_policy(
+    connection: sa.Connection, digest: str, source: str, document: bytes, now: str
+) -> None:
+    """Keep a policy's document under its digest."""
+    values = {"source": source, "document": json.loads(document), "recorded_at": now}
+    upsert(connection, t.policy, {"digest": digest}, {}, values)
+
+
+def dataset_id(connection: sa.Connection, namespace: str, name: str, now: str) -> int:
+    """The id of a dataset, made known if it was not."""
+    found = upsert(
+        connection,
+        t.dataset,
+        {"namespace": namespace, "name": name},
+        {"last_seen": now},
+        {"first_seen": now, "kind": "table"},
+    )
+    assert found is not None
+    return found
+
+
+def set_dataset(
+    connection: sa.Connection, namespace: str, name: str, now: str, **values: Any
+) -> int:
+    """Make a dataset known and set what is known of it (kind, uri, policy_digest, stage, rows)."""
+    identifier = dataset_id(connection, namespace, name, now)
+    known = {key: value for key, value in values.items() if value is not None}
+    if known:
+        connection.execute(
+            sa.update(t.dataset).where(t.dataset.c.id == identifier).values(known)
+        )
+    return identifier
+
+
+def enrich_columns(
+    connection: sa.Connection, dataset: int, columns: Iterable[Mapping[str, Any]]
+) -> dict[str, int]:
+    """Make columns known (``name`` and any of type, position, role, category); ids by name."""
+    ids = {}
+    for column in columns:
+        values = {k: v for k, v in column.items() if k != "name" and v is not None}
+        found = upsert(
+            connection,
+            t.column,
+            {"dataset_id": dataset, "name": column["name"]},
+            values,
+        )
+        assert found is not None
+        ids[str(column["name"])] = found
+    return ids
+
+
+def find_dataset(connection: sa.Connection, text: str) -> list[sa.Row[Any]]:
+    """Datasets whose URI or full name is ``text``; else those whose name ends in ``/text``."""
+    full = t.dataset.c.namespace + "/" + t.dataset.c.name
+    query = sa.select(t.dataset)
+    exact = query.where(
+        sa.or_(t.dataset.c.uri == text, full == text, t.dataset.c.name == text)
+    )
+    if rows := connection.execute(exact).fetchall():
+        return list(rows)
+    ending = query.where(sa.func.substr(t.dataset.c.name, -len(text) - 1) == f"/{text}")
+    if connection.dialect.name == "postgresql":
+        ending = query.where(
+            sa.func.right(t.dataset.c.name, len(text) + 1) == f"/{text}"
+        )
+    return list(connection.execute(ending).fetchall())
+
+
+def record_check_results(
+    connection: sa.Connection,
+    dataset: int,
+    policy_digest: str,
+    run_id: str | None,
+    results: Sequence[Mapping[str, Any]],
+    now: str,
+) -> None:
+    """Keep the results of compliance checks (control, source, passed, detail)."""
+    shared = {
+        "dataset_id": dataset,
+        "policy_digest": policy_digest,
+        "run_id": run_id,
+        "checked_at": now,
+    }
+    if results:
+        connection.execute(
+            sa.insert(t.check_result), [{**shared, **result} for result in results]
+        )

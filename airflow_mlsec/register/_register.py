@@ -1,0 +1,262 @@
+"""Opening the register, bringing its schema up to date, and running transactions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from airflow_mlsec.errors import RegisterError
+from airflow_mlsec.register._tables import VERSION_TABLE
+from airflow_mlsec.settings import Settings
+
+Result = TypeVar("Result")
+
+# The newest revision in migrations/versions; a test holds the two together.
+HEAD = "0001"
+_RETRIES = 5
+_LOCK_ID = 0x6D6C_7365_63  # "mlsec", for PostgreSQL's advisory lock while migrating
+
+
+class Register:
+    """The register's database. Cheap to make: nothing is opened before the first use, and no
+    connection outlives a transaction, so it may be used on both sides of a fork."""
+
+    def __init__(self, url: str, now: Callable[[], datetime] | None = None) -> None:
+        self._url = _parse(url)
+        self._now = now or (lambda: datetime.now(UTC))
+        self._ready = False
+
+    def __repr__(self) -> str:
+        return f"Register({self._url.render_as_string(hide_password=True)!r})"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Register:
+        """The register of the settings in force."""
+        if settings.register_url.startswith("sqlite"):
+            settings.make_state_folder()
+        return cls(settings.register_url)
+
+    def now(self) -> str:
+        """The current time as the register writes it: UTC, ISO 8601, to the microsecond."""
+        return self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def write(self, work: Callable[[sa.Connection], Result]) -> Result:
+        """Run ``work`` in one transaction, again if the database asks for it.
+
+        :raises RegisterError: if the database cannot be reached or refuses.
+        """
+        self._migrate_once()
+        for attempt in range(_RETRIES):
+            try:
+                with self._connect() as connection, connection.begin():
+                    return work(connection)
+            except OperationalError as error:
+                if attempt + 1 == _RETRIES or not _transient(error):
+                    raise RegisterError(self._failed(error)) from None
+                time.sleep(0.05 * 2**attempt)
+            except SQLAlchemyError as error:
+                raise RegisterError(self._failed(error)) from None
+        raise AssertionError("unreachable")
+
+    def read(self, work: Callable[[sa.Connection], Result]) -> Result:
+        """Run ``work`` on a connection that does not write.
+
+        :raises RegisterError: if the database cannot be reached or refuses.
+        """
+        self._migrate_once()
+        try:
+            with self._connect(autocommit=True) as connection:
+                return work(connection)
+        except SQLAlchemyError as error:
+            raise RegisterError(self._failed(error)) from None
+
+    def rows(self, query: sa.Select[Any]) -> list[sa.Row[Any]]:
+        """All rows of a query."""
+        return self.read(lambda connection: list(connection.execute(query)))
+
+    def version(self) -> str | None:
+        """The schema revision that the database has, or None of an empty one."""
+        try:
+            with self._connect(autocommit=True) as connection:
+                if not sa.inspect(connection).has_table(VERSION_TABLE):
+                    return None
+                query = sa.select(sa.column("version_num")).select_from(
+                    sa.table(VERSION_TABLE)
+                )
+                return connection.execute(query).scalar_one_or_none()
+        except SQLAlchemyError as error:
+            raise RegisterError(self._failed(error)) from None
+
+    def upgrade(self) -> tuple[str | None, str]:
+        """Bring the schema to this version; returns the revision before and after.
+
+        Safe to run from many processes at once.
+
+        :raises RegisterError: if the database is newer than this version of the package.
+        """
+        before = self.version()
+        if before != HEAD:
+            with self._migration_lock():
+                before = self.version()
+                if before != HEAD:
+                    self._run_migrations()
+        self._ready = True
+        return before, HEAD
+
+    def differences(self) -> list[str]:
+        """What of the schema differs from this version's, one line each."""
+        from alembic.autogenerate import compare_metadata
+        from alembic.migration import MigrationContext
+
+        from airflow_mlsec.register._tables import metadata
+
+        found = self.version()
+        if found != HEAD:
+            return [
+                f"schema revision is {found or 'missing'}, this version needs {HEAD}"
+            ]
+        with self._connect(autocommit=True) as connection:
+            ours = set(metadata.tables)
+            context = MigrationContext.configure(
+                connection,
+                opts={
+                    "version_table": VERSION_TABLE,
+                    "include_name": lambda name, kind, _: (
+                        kind != "table" or name in ours
+                    ),
+                },
+            )
+            return [_difference(item) for item in compare_metadata(context, metadata)]
+
+    def _migrate_once(self) -> None:
+        if not self._ready:
+            self.upgrade()
+
+    def _run_migrations(self) -> None:
+        # Late: Alembic costs 0.5 s, and most processes find the schema up to date.
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util import CommandError
+
+        config = Config()
+        config.set_main_option("script_location", "airflow_mlsec.register:migrations")
+        config.set_main_option("path_separator", "os")
+        try:
+            with self._connect() as connection, connection.begin():
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except CommandError:
+            raise RegisterError(
+                f"the register has schema revision {self.version()}, which this version of "
+                f"airflow-mlsec does not know (it knows up to {HEAD}); upgrade airflow-mlsec"
+            ) from None
+        except SQLAlchemyError as error:
+            raise RegisterError(self._failed(error)) from None
+
+    @contextlib.contextmanager
+    def _migration_lock(self) -> Iterator[None]:
+        if self._url.get_backend_name() == "sqlite":
+            from airflow_mlsec import files
+
+            with files.locked(Path(f"{self._url.database}.lock")):
+                yield
+            return
+        try:
+            with self._connect(autocommit=True) as connection:
+                connection.execute(sa.select(sa.func.pg_advisory_lock(_LOCK_ID)))
+                yield  # the lock ends with its connection
+        except SQLAlchemyError as error:
+            raise RegisterError(self._failed(error)) from None
+
+    @contextlib.contextmanager
+    def _connect(self, autocommit: bool = False) -> Iterator[sa.Connection]:
+        sqlite = self._url.get_backend_name() == "sqlite"
+        if sqlite:
+            _create_private(Path(self._url.database or ""))
+        options: dict[str, Any] = (
+            {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
+        )
+        engine = sa.create_engine(
+            self._url, poolclass=NullPool, hide_parameters=True, **options
+        )
+        if sqlite:
+            sa.event.listen(engine, "connect", _prepare_sqlite)
+            if not autocommit:
+                sa.event.listen(engine, "begin", _begin_immediate)
+        with engine.connect() as connection:
+            yield connection
+
+    def _failed(self, error: SQLAlchemyError) -> str:
+        where = self._url.render_as_string(hide_password=True)
+        original = getattr(error, "orig", None)
+        detail = getattr(original, "sqlstate", None) or getattr(
+            original, "sqlite_errorname", None
+        )
+        name = type(original or error).__name__
+        return f"the register {where} failed ({name}{f', {detail}' if detail else ''})"
+
+
+def _parse(text: str) -> sa.URL:
+    try:
+        url = sa.make_url(text)
+    except (SQLAlchemyError, ValueError):
+        raise RegisterError("[mlsec] register_url is not a SQLAlchemy URL") from None
+    if url.get_backend_name() == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise RegisterError(
+                "a SQLite register needs a file: sqlite:////path/register.db"
+            )
+        return url
+    if url.get_backend_name() in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    raise RegisterError(
+        "the register is SQLite or PostgreSQL; see [mlsec] register_url"
+    )
+
+
+def _create_private(path: Path) -> None:
+    if not path.exists():
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise RegisterError(
+                f"the register {path} cannot be created ({error.strerror})"
+            ) from None
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    # Transactions are ours to begin: the driver would begin them too late for DDL.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 60000")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    # Taking the write lock at once makes writers queue instead of failing half-way.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _transient(error: OperationalError) -> bool:
+    original = error.orig
+    if getattr(original, "sqlstate", None) in ("40001", "40P01", "55P03"):
+        return True
+    return getattr(original, "sqlite_errorname", "") in ("SQLITE_BUSY", "SQLITE_LOCKED")
+
+
+def _difference(item: Any) -> str:
+    first = item[0] if isinstance(item, list) else item
+    parts = [str(getattr(part, "name", part)) for part in first if part is not None][:4]
+    return " ".join(parts)

@@ -1,0 +1,284 @@
+"""Finding one person everywhere: through raw values, pseudonyms and membership lists.
+
+The search covers everything that the lineage reaches from the datasets whose policy is about
+this kind of subject. For each, a *locator* follows from policy and evidence; where there is
+none, the answer is ``unknown`` with the reason, never silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import sqlalchemy as sa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.hmac import HMAC
+
+from airflow_mlsec.anonymize import is_member, pseudonymize
+from airflow_mlsec.anonymize._values import canonical_bytes
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import Connections, Dataset, open_dataset
+from airflow_mlsec.errors import ColumnMissing, MlsecError, UsageError
+from airflow_mlsec.lineage._evidence import RELEASE
+from airflow_mlsec.lineage._trace import reach
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import _tables as t
+
+Status = Literal["found", "none", "unknown", "failed"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found in one place. ``evidence`` says how it is known."""
+
+    dataset: str
+    kind: str
+    status: Status
+    rows: int | None
+    locator: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Location:
+    """Everywhere that one person's data is, or may be."""
+
+    subject_kind: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every place could be answered for."""
+        return all(finding.status in ("found", "none") for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class _Place:
+    id: int
+    name: str
+    kind: str
+    uri: str | None
+    stage: str | None
+    subject: dict[str, str] | None
+
+
+@dataclass(frozen=True)
+class _Release:
+    """The part of a release's evidence that finds a person."""
+
+    dataset_id: int
+    predicate: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Search:
+    key: str
+    kind: str
+    keys: KeyRing
+    connections: Connections | None
+    releases: dict[int, _Release]
+    ancestors: dict[int, set[int]]
+    identity: set[tuple[int, str]]
+
+
+def locate(
+    register: Register,
+    keys: KeyRing,
+    kind: str,
+    key: str,
+    *,
+    connections: Connections | None = None,
+    requested_by: str | None = None,
+    progress: Callable[[str], None] = lambda message: None,
+) -> Location:
+    """Find the person of subject ``kind`` with this ``key`` (an e-mail address, a customer
+    number) in every dataset, artifact and model. The request is recorded, under a keyed digest.
+
+    :raises UsageError: if no dataset of the register is about this kind of subject.
+    """
+    places, search = register.read(lambda c: _prepare(c, kind, key, keys, connections))
+    findings = []
+    for place in places:
+        progress(f"searching {place.name}")
+        findings.append(_find(place, search))
+    location = Location(kind, tuple(findings))
+    _record(register, keys, location, key, requested_by)
+    return location
+
+
+def _prepare(
+    connection: sa.Connection, kind: str, key: str, keys: KeyRing, connections: Connections | None
+) -> tuple[list[_Place], _Search]:
+    d = t.dataset.c
+    query = sa.select(t.dataset, t.policy.c.document).outerjoin(
+        t.policy, d.policy_digest == t.policy.c.digest
+    )
+    places = {}
+    for row in connection.execute(query.order_by(d.id)):
+        subject = row.document["subject"] if row.document else None
+        where = row.name if row.namespace in ("file", "sqlite") else f"{row.namespace}/{row.name}"
+        places[row.id] = _Place(row.id, where, row.kind, row.uri, row.stage, subject)
+    roots = [
+        p for p in places.values() if p.stage == "source" and p.subject and p.subject["kind"] == kind
+    ]
+    if not roots:
+        kinds = sorted({p.subject["kind"] for p in places.values() if p.subject})
+        raise UsageError(
+            f"the register knows no dataset about subjects of kind '{kind}'; it knows "
+            f"{', '.join(kinds) or 'none yet: run a DAG with ComplianceCheckOperator first'}"
+        )
+    columns = sa.select(t.column.c.id, t.column.c.dataset_id, t.column.c.name)
+    of_column = {row.id: (row.dataset_id, row.name) for row in connection.execute(columns)}
+    covered: set[int] = {p.id for p in roots}
+    ancestors: dict[int, set[int]] = {}
+    for identifier in places:
+        starts = [c for c, (dataset, _) in of_column.items() if dataset == identifier]
+        above = {of_column[c][0] for c in reach(connection, starts, "up")} if starts else set()
+        ancestors[identifier] = above - {identifier}
+        if ancestors[identifier] & {p.id for p in roots}:
+            covered.add(identifier)
+    releases = {
+        row.dataset_id: _Release(row.dataset_id, row.statement["predicate"])
+        for row in connection.execute(
+            sa.select(t.evidence).where(t.evidence.c.predicate_type == RELEASE).order_by(t.evidence.c.id)
+        )
+    }
+    identity = _copies_of_key(connection, roots, of_column)
+    search = _Search(key, kind, keys, connections, releases, ancestors, identity)
+    return [places[i] for i in sorted(covered)], search
+
+
+def _copies_of_key(
+    connection: sa.Connection, roots: list[_Place], of_column: dict[int, tuple[int, str]]
+) -> set[tuple[int, str]]:
+    """Columns that hold the raw key because every step to them was an identity."""
+    keys = {(p.id, p.subject["key"]) for p in roots if p.subject}
+    todo = [c for c, place in of_column.items() if place in keys]
+    e = t.edge.c
+    query = sa.select(e.source_id, e.target_id).where(
+        e.kind == "direct", sa.func.upper(e.transformation) == "IDENTITY"
+    )
+    following: dict[int, list[int]] = {}
+    for source, target in connection.execute(query):
+        following.setdefault(source, []).append(target)
+    found = set(todo)
+    while todo:
+        for target in following.get(todo.pop(), ()):
+            if target not in found:
+                found.add(target)
+                todo.append(target)
+    return {of_column[c] for c in found}
+
+
+def _find(place: _Place, search: _Search) -> Finding:
+    try:
+        if place.id in search.releases:
+            return _in_release(place, search)
+        if place.kind in ("model", "artifact"):
+            return _in_artifact(place, search)
+        if place.stage == "source" and place.subject and place.subject["kind"] == search.kind:
+            return _by_key(place, place.subject["key"], "the policy's subject key", search)
+        for dataset, column in sorted(search.identity):
+            if dataset == place.id:
+                return _by_key(place, column, "lineage: an unchanged copy of the key", search)
+        return _in_artifact(place, search)
+    except MlsecError as error:
+        return Finding(place.name, place.kind, "failed", None, "none", f"could not be searched: {error}")
+
+
+def _by_key(place: _Place, column: str, why: str, search: _Search) -> Finding:
+    dataset = _open(place, search)
+    rows = dataset.count_in(column, _as_key(search.key, dataset, column))
+    status: Status = "found" if rows else "none"
+    return Finding(place.name, place.kind, status, rows, f"raw value in column '{column}'", why)
+
+
+def _in_release(place: _Place, search: _Search) -> Finding:
+    predicate = search.releases[place.id].predicate
+    subject = predicate["subject"]
+    if subject is None or subject["kind"] != search.kind:
+        return Finding(
+            place.name, place.kind, "unknown", None, "none", "released under a policy of other subjects"
+        )
+    how = predicate["columns"].get(subject["key"], {})
+    evidence = f"signed release, plan {predicate['plan'][:12]}"
+    if how.get("method") == "pseudonymize":
+        dataset = _open(place, search)
+        tokens = [
+            pseudonymize(pa.array([search.key]), subject["key"], version.secret)[0].as_py()
+            for version in search.keys.live(how["key"])
+        ]
+        rows = dataset.count_in(subject["key"], tokens) if tokens else 0
+        locator = f"pseudonym in column '{subject['key']}' ({how['key']}, {len(tokens)} key versions)"
+        if not tokens:
+            reason = f"every version of key {how['key']} is destroyed: nobody can link the rows"
+            return Finding(place.name, place.kind, "none", 0, locator, reason)
+        return Finding(place.name, place.kind, "found" if rows else "none", rows, locator, evidence)
+    if predicate["membership"]:
+        return _by_membership(place, search, predicate, evidence)
+    reason = f"{evidence}: the key was removed and no membership list was kept"
+    return Finding(place.name, place.kind, "unknown", None, "none", reason)
+
+
+def _in_artifact(place: _Place, search: _Search) -> Finding:
+    """A model or artifact holds whom the releases that it came from held."""
+    releases = [search.releases[i] for i in sorted(search.ancestors[place.id]) if i in search.releases]
+    lists = [r for r in releases if r.predicate["membership"]]
+    if not lists:
+        reason = "its sources reach here by lineage, and no membership list says who is in it"
+        return Finding(place.name, place.kind, "unknown", None, "none", reason)
+    found = [_by_membership(place, search, r.predicate, "lineage to the release") for r in lists]
+    hits = [finding for finding in found if finding.status == "found"]
+    return hits[0] if hits else found[0]
+
+
+def _by_membership(
+    place: _Place, search: _Search, predicate: dict[str, Any], evidence: str
+) -> Finding:
+    member = is_member(Path(predicate["membership"]), search.key, search.keys)
+    source = predicate["target"]["name"].rsplit("/", 1)[-1]
+    text = f"{evidence} {source}, plan {predicate['plan'][:12]}"
+    status: Status = "found" if member else "none"
+    return Finding(place.name, place.kind, status, None, "membership list", text)
+
+
+def _open(place: _Place, search: _Search) -> Dataset:
+    if place.uri is None:
+        raise UsageError("the register has no URI to open it by")
+    return open_dataset(place.uri, search.connections)
+
+
+def _as_key(key: str, dataset: Dataset, column: str) -> list[object]:
+    """The key in the column's own type, if that type can hold it."""
+    schema = dataset.schema()
+    if column not in schema.names:
+        raise ColumnMissing.among([column], schema.names, f"of '{dataset.uri}'")
+    try:
+        typed = pa.array([key], pa.string()).cast(schema.field(column).type)
+    except (pa.ArrowException, TypeError):
+        return []
+    same = canonical_bytes(typed, column).to_pylist() == [key.encode()]
+    return [typed[0].as_py()] if same else []
+
+
+def _record(
+    register: Register, keys: KeyRing, location: Location, key: str, requested_by: str | None
+) -> None:
+    reference = HMAC(keys.ensure("subject-reference").secret, hashes.SHA256())
+    reference.update(f"{location.subject_kind}\0{key}".encode())
+    values = {
+        "kind": "locate",
+        "subject_kind": location.subject_kind,
+        "subject_digest": reference.finalize().hex(),
+        "status": "complete" if location.complete else "open",
+        "requested_at": register.now(),
+        "requested_by": requested_by,
+        "ledger": [
+            {"dataset": f.dataset, "status": f.status, "rows": f.rows, "locator": f.locator}
+            for f in location.findings
+        ],
+    }
+    register.write(lambda connection: connection.execute(sa.insert(t.request).values(values)))
