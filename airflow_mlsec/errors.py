@@ -76,9 +76,7 @@ class ColumnMissing(DatasetError, KeyError):
     """The policy names a column that the dataset does not have."""
 
     @classmethod
-    def among(
-        cls, missing: Iterable[str], present: Iterable[str], policy: str
-    ) -> ColumnMissing:
+    def among(cls, missing: Iterable[str], present: Iterable[str], policy: str) -> ColumnMissing:
         return cls(
             f"policy {policy} names {_columns(missing)}, which the dataset does not have; "
             f"it has {_columns(present)}. Fix `columns` in the policy, or the source."
@@ -89,9 +87,7 @@ class ColumnType(DatasetError, TypeError):
     """A column has a type that the step cannot work on."""
 
     @classmethod
-    def unusable(
-        cls, column: str, found: object, expected: str, step: str
-    ) -> ColumnType:
+    def unusable(cls, column: str, found: object, expected: str, step: str) -> ColumnType:
         return cls(f"column '{column}' has type {found}; {step} needs {expected}")
 
 
@@ -111,9 +107,7 @@ class UndeclaredColumn(Refused):
     """The dataset has a column that its policy does not mention."""
 
     @classmethod
-    def found(
-        cls, columns: Iterable[str], dataset: str, policy: str
-    ) -> UndeclaredColumn:
+    def found(cls, columns: Iterable[str], dataset: str, policy: str) -> UndeclaredColumn:
         return cls(
             f"dataset {dataset} has {_columns(columns)}, which policy {policy} does not mention. "
             "Nothing was written. Declare each under `columns`, or set `unlisted_columns: drop`."

@@ -59,9 +59,7 @@ def replacing(target: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
 
 def _create_locked(target: Path, mode: int) -> BinaryIO:
     while True:
-        partial = (
-            target.parent / f".{target.name[:180]}.{secrets.token_hex(8)}{_SUFFIX}"
-        )
+        partial = target.parent / f".{target.name[:180]}.{secrets.token_hex(8)}{_SUFFIX}"
         file = open(  # noqa: SIM115 - the caller closes it
             partial,
             "x+b",
@@ -83,7 +81,7 @@ def remove_abandoned(target: Path) -> int:
         if len(left.name) != len(prefix) + 16 + len(_SUFFIX):
             continue
         try:
-            with open(left, "rb") as file:
+            with left.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 left.unlink(missing_ok=True)
                 removed += 1

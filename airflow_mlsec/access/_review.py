@@ -154,7 +154,9 @@ def complete_review(
     """
     review = _load(register, review_id)
     if review.status != "open":
-        raise UsageError(f"review {review_id} is {review.status}; only an open one can be completed")
+        raise UsageError(
+            f"review {review_id} is {review.status}; only an open one can be completed"
+        )
     if review.undecided:
         raise CheckFailed(f"review {review_id}: {review.undecided} grants are undecided")
     now = set(read_grants(review.location, connections))

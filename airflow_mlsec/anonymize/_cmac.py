@@ -38,9 +38,7 @@ def cmac_rows(values: pa.Array, key: bytes) -> Bytes:
     while position < n:
         width = int(blocks[order[position]])
         rows = order[position : position + max(1, _CHUNK_BYTES // (width * _BLOCK))]
-        tags[rows] = _chunk(
-            data, starts[rows], lengths[rows], blocks[rows], encryptor, subkeys
-        )
+        tags[rows] = _chunk(data, starts[rows], lengths[rows], blocks[rows], encryptor, subkeys)
         position += len(rows)
     return tags
 
@@ -71,9 +69,7 @@ def _chunk(
         active = int(np.searchsorted(-blocks, -column, side="left"))
         mixed = state[:active] ^ cells[:active, column]
         encryptor.update_into(mixed.tobytes(), out)  # type: ignore[attr-defined]
-        state[:active] = np.frombuffer(out, np.uint8, active * _BLOCK).reshape(
-            active, _BLOCK
-        )
+        state[:active] = np.frombuffer(out, np.uint8, active * _BLOCK).reshape(active, _BLOCK)
     return state
 
 
@@ -84,9 +80,7 @@ def _layout(
     offsets = np.frombuffer(offset_buffer, np.int64, len(values) + 1, values.offset * 8)
     lengths = np.diff(offsets)
     if values.null_count:  # a null may cover bytes of a shared buffer
-        lengths = lengths * np.asarray(
-            values.is_valid().to_numpy(zero_copy_only=False), np.int64
-        )
+        lengths = lengths * np.asarray(values.is_valid().to_numpy(zero_copy_only=False), np.int64)
     raw = np.frombuffer(data_buffer, np.uint8) if data_buffer else np.empty(0, np.uint8)
     return (raw if len(raw) else np.zeros(1, np.uint8)), offsets[:-1], lengths
 

@@ -47,9 +47,7 @@ def fit_plan(
     """
     check_columns(policy, schema)
     if unable := policy.not_applicable():
-        raise PolicyError(
-            f"{policy.source}: this version cannot apply {'; '.join(unable)}"
-        )
+        raise PolicyError(f"{policy.source}: this version cannot apply {'; '.join(unable)}")
     quasi = [
         name
         for name in policy.with_role(Role.QUASI_IDENTIFYING)
@@ -62,26 +60,19 @@ def fit_plan(
     achieved: dict[str, Any] = {}
     classes = None
     if k is not None and quasi:
-        progress(
-            f"counting the distinct combinations of {len(quasi)} quasi-identifiers"
-        )
+        progress(f"counting the distinct combinations of {len(quasi)} quasi-identifiers")
         fixed = [n for n in quasi if policy.columns[n].transform is not None]
         draft = _draft_plan(policy, schema, {name: actions[name] for name in fixed})
         nothing = pa.RecordBatch.from_arrays(
             [pa.array([], schema.field(n).type) for n in quasi], names=quasi
         )
         transformed = next(_transformed(draft, [nothing], quasi, keys)).schema
-        counter = count_tuples(
-            _transformed(draft, scan(quasi), quasi, keys), transformed
-        )
+        counter = count_tuples(_transformed(draft, scan(quasi), quasi, keys), transformed)
         tuples, counts = counter.result()
         achieved["rows"] = counter.rows
         if counter.rows:
             _check_enough(counter.rows, k, policy.privacy.suppression_limit)
-            levels = {
-                n: _levels(policy.columns[n], tuples.column(n), n, policy)
-                for n in quasi
-            }
+            levels = {n: _levels(policy.columns[n], tuples.column(n), n, policy) for n in quasi}
             weights = counts.to_numpy(zero_copy_only=False)
             coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
             progress(f"searching recodings of {len(weights)} distinct combinations")
@@ -103,9 +94,7 @@ def fit_plan(
             achieved.update(_summary(best, weights, quasi))
         else:
             classes = ReleasedClasses(k, tuple(quasi), ())
-            achieved.update(
-                {"suppressed": 0, "classes": 0, "k_anonymity": None, "ncp": 0.0}
-            )
+            achieved.update({"suppressed": 0, "classes": 0, "k_anonymity": None, "ncp": 0.0})
             for name in quasi:
                 if policy.columns[name].transform is None:
                     actions[name] = {"method": "keep"}
@@ -117,9 +106,7 @@ def fit_plan(
         policy_digest=policy.digest,
         dataset=policy.dataset,
         drop_unlisted=policy.unlisted_columns == "drop",
-        columns=tuple(
-            _planned(policy, schema, name, action) for name, action in actions.items()
-        ),
+        columns=tuple(_planned(policy, schema, name, action) for name, action in actions.items()),
         classes=classes,
         achieved=achieved,
         subject=policy.subject.model_dump() if policy.subject else None,
@@ -170,19 +157,13 @@ def _check_type(name: str, kind: pa.DataType, action: dict[str, Any]) -> None:
         case "mask":
             _transforms.mask(empty, name, 0, 0, "*")
         case "generalize":
-            _hierarchies.label(
-                _hierarchies.from_json(action["hierarchy"]), empty, 1, name
-            )
+            _hierarchies.label(_hierarchies.from_json(action["hierarchy"]), empty, 1, name)
         case "keep" if pa.types.is_nested(kind):
             raise ColumnType.unusable(name, kind, "a plain type", "keeping a column")
 
 
-def _draft_plan(
-    policy: Policy, schema: pa.Schema, actions: dict[str, dict[str, Any]]
-) -> Plan:
-    columns = tuple(
-        _planned(policy, schema, name, action) for name, action in actions.items()
-    )
+def _draft_plan(policy: Policy, schema: pa.Schema, actions: dict[str, dict[str, Any]]) -> Plan:
+    columns = tuple(_planned(policy, schema, name, action) for name, action in actions.items())
     return Plan(policy.digest, policy.dataset, True, columns, None, {})
 
 
@@ -200,9 +181,7 @@ def _transformed(
         yield pa.RecordBatch.from_arrays(arrays, names=quasi)
 
 
-def _levels(
-    column: Column, values: pa.ChunkedArray, name: str, policy: Policy
-) -> Levels:
+def _levels(column: Column, values: pa.ChunkedArray, name: str, policy: Policy) -> Levels:
     if column.hierarchy is None:
         return _hierarchies.Fixed()
     distinct = values.unique()
@@ -225,11 +204,7 @@ def _coded(name: str, values: pa.ChunkedArray, levels: Levels) -> CodedColumn:
         of_leaf = labels.dictionary_encode(null_encoding="encode").indices
         leaf_codes = of_leaf.to_numpy(zero_copy_only=False).astype(np.int64)
         under = _leaves_under(levels, labels, leaf_codes, level)
-        total = (
-            len(levels.leaves)
-            if isinstance(levels, _hierarchies.Table)
-            else len(leaves)
-        )
+        total = len(levels.leaves) if isinstance(levels, _hierarchies.Table) else len(leaves)
         cell = (under - 1) / max(1, total - 1)
         codes.append(leaf_codes[rows])
         loss.append(cell[rows])
@@ -243,9 +218,7 @@ def _leaves_under(levels: Levels, labels: pa.Array, codes: Any, level: int) -> A
         if level >= levels.height:
             return np.full(len(codes), float(len(levels.leaves)))
         counts = pa.array(levels.labels[level - 1]).value_counts()
-        by_label = dict(
-            zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True)
-        )
+        by_label = dict(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True))
         return np.array([float(by_label.get(text, 1)) for text in labels.to_pylist()])
     return np.bincount(codes)[codes].astype(np.float64)
 
@@ -266,9 +239,7 @@ def _released(
         if isinstance(values, pa.ChunkedArray):
             values = values.combine_chunks()
         labels.append(_hierarchies.label(levels[name], values, level, name).to_pylist())
-    ordered = sorted(
-        zip(*labels, strict=True), key=lambda t: [(v is not None, v or "") for v in t]
-    )
+    ordered = sorted(zip(*labels, strict=True), key=lambda t: [(v is not None, v or "") for v in t])
     return ReleasedClasses(k, tuple(quasi), tuple(ordered))
 
 
@@ -292,9 +263,7 @@ def _check_enough(rows: int, k: int, limit: float) -> None:
         )
 
 
-def _planned(
-    policy: Policy, schema: pa.Schema, name: str, action: dict[str, Any]
-) -> PlannedColumn:
+def _planned(policy: Policy, schema: pa.Schema, name: str, action: dict[str, Any]) -> PlannedColumn:
     column = policy.columns[name]
     return PlannedColumn(
         name, str(schema.field(name).type), column.role.value, column.category, action

@@ -24,9 +24,7 @@ def to_arrow(data: Any) -> tuple[pa.Table, Callable[[pa.Table], Any]]:
     pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
     if pandas is not None and isinstance(data, pandas.DataFrame):
         try:
-            table = pa.Table.from_pandas(
-                data, preserve_index=False
-            ).replace_schema_metadata(None)
+            table = pa.Table.from_pandas(data, preserve_index=False).replace_schema_metadata(None)
         except (pa.ArrowException, TypeError, ValueError):
             # The engine's message would quote a cell.
             raise UsageError(

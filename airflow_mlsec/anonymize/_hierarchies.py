@@ -8,6 +8,7 @@ leaf of its own and stays null below ``*``.
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +95,7 @@ class Dates:
 
     def label(self, array: pa.Array, level: int, column: str) -> pa.Array:
         if not (pa.types.is_date(array.type) or pa.types.is_timestamp(array.type)):
-            raise ColumnType.unusable(
-                column, array.type, "a date or timestamp", "a date hierarchy"
-            )
+            raise ColumnType.unusable(column, array.type, "a date or timestamp", "a date hierarchy")
         days = array.cast(
             pa.timestamp("s", "UTC") if _zoned(array) else pa.timestamp("s"), safe=False
         )
@@ -105,9 +104,7 @@ class Dates:
             return days.cast(pa.date32(), safe=False).cast(pa.string())
         year = pc.year(days)
         if unit == "decade":
-            return _join(
-                _digits(pc.multiply(pc.floor(pc.divide(year, 10.0)), 10.0), 4), "s"
-            )
+            return _join(_digits(pc.multiply(pc.floor(pc.divide(year, 10.0)), 10.0), 4), "s")
         if unit == "century":
             start = pc.multiply(pc.floor(pc.divide(year, 100.0)), 100.0)
             return _join(_digits(start, 4), "-", _digits(pc.add(start, 99.0), 4))
@@ -135,9 +132,7 @@ class Intervals:
     def label(self, array: pa.Array, level: int, column: str) -> pa.Array:
         kind = array.type
         if not (
-            pa.types.is_integer(kind)
-            or pa.types.is_floating(kind)
-            or pa.types.is_decimal(kind)
+            pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
         ):
             raise ColumnType.unusable(column, kind, "a number", "an interval hierarchy")
         width = self.widths[level - 1]
@@ -169,9 +164,7 @@ class Prefixes:
     def label(self, array: pa.Array, level: int, column: str) -> pa.Array:
         text = canonical_text(array, column).cast(pa.string())
         keep = self.keep[level - 1]
-        rest = pc.max_element_wise(
-            pc.subtract(pc.utf8_length(text), keep), 0, skip_nulls=False
-        )
+        rest = pc.max_element_wise(pc.subtract(pc.utf8_length(text), keep), 0, skip_nulls=False)
         kept = pc.utf8_slice_codeunits(text, 0, keep)
         return _join(kept, pc.binary_repeat(pa.scalar(ANY), rest))
 
@@ -213,11 +206,7 @@ class Table:
 
 
 PolicyHierarchy = (
-    DateHierarchy
-    | IntervalHierarchy
-    | PrefixHierarchy
-    | FileHierarchy
-    | SuppressHierarchy
+    DateHierarchy | IntervalHierarchy | PrefixHierarchy | FileHierarchy | SuppressHierarchy
 )
 
 
@@ -271,29 +260,21 @@ def read_table(path: Path) -> Table:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        raise PolicyError(
-            f"hierarchy file {path} cannot be read as UTF-8 text"
-        ) from None
+        raise PolicyError(f"hierarchy file {path} cannot be read as UTF-8 text") from None
     first_line = text.split("\n", 1)[0]
     delimiter = ";" if first_line.count(";") >= first_line.count(",") else ","
     rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
     if not rows or len(rows[0]) < 2:
-        raise PolicyError(
-            f"{path}:1: a hierarchy row is a value and its labels, up to *"
-        )
+        raise PolicyError(f"{path}:1: a hierarchy row is a value and its labels, up to *")
     seen: set[str] = set()
     for number, row in enumerate(rows, 1):
         if len(row) != len(rows[0]):
-            raise PolicyError(
-                f"{path}:{number}: {len(row)} columns where row 1 has {len(rows[0])}"
-            )
+            raise PolicyError(f"{path}:{number}: {len(row)} columns where row 1 has {len(rows[0])}")
         if row[0] in seen:
-            raise PolicyError(
-                f"{path}:{number}: this value stands in an earlier row already"
-            )
+            raise PolicyError(f"{path}:{number}: this value stands in an earlier row already")
         seen.add(row[0])
     levels: list[tuple[str, ...]] = list(zip(*rows, strict=True))
-    for level, (fine, coarse) in enumerate(zip(levels, levels[1:], strict=False), 1):
+    for level, (fine, coarse) in enumerate(itertools.pairwise(levels), 1):
         _check_tree(path, fine, coarse, level)
     labels = levels[1:]
     if set(labels[-1]) == {ANY}:
@@ -301,9 +282,7 @@ def read_table(path: Path) -> Table:
     return Table(levels[0], tuple(labels), path.name)
 
 
-def _check_tree(
-    path: Path, fine: Sequence[str], coarse: Sequence[str], level: int
-) -> None:
+def _check_tree(path: Path, fine: Sequence[str], coarse: Sequence[str], level: int) -> None:
     parents: dict[str, str] = {}
     for number, (child, parent) in enumerate(zip(fine, coarse, strict=True), 1):
         if parents.setdefault(child, parent) != parent:

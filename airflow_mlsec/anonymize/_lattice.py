@@ -67,9 +67,7 @@ def search(
     """
     total = int(weights.sum())
     allowed = int(suppression_limit * total + 1e-9)
-    bounds = [
-        [float(loss @ weights) / total for loss in column.loss] for column in columns
-    ]
+    bounds = [[float(loss @ weights) / total for loss in column.loss] for column in columns]
     start = (0,) * len(columns)
     queue = [(_mean(bounds, start), start)]
     seen = {start}
@@ -105,9 +103,7 @@ def search(
 
 
 def _mean(bounds: list[list[float]], node: tuple[int, ...]) -> float:
-    return sum(bound[level] for bound, level in zip(bounds, node, strict=True)) / len(
-        bounds
-    )
+    return sum(bound[level] for bound, level in zip(bounds, node, strict=True)) / len(bounds)
 
 
 def _classes(

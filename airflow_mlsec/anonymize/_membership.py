@@ -55,9 +55,7 @@ class MembershipCollector:
             "count": len(self._tags),
         }
         plain = json.dumps(head).encode() + b"\n" + b"".join(sorted(self._tags))
-        identity = Identity.of_key(
-            self._keys.ensure(ENCRYPTION_KEY, KeyKind.ENCRYPTION)
-        )
+        identity = Identity.of_key(self._keys.ensure(ENCRYPTION_KEY, KeyKind.ENCRYPTION))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with files.replacing(path) as target:
             encrypt(io.BytesIO(plain), target, [identity.recipient])
@@ -71,7 +69,7 @@ def is_member(path: Path, subject_key: str, keys: KeyRing) -> bool:
     """
     plain = io.BytesIO()
     try:
-        with open(path, "rb") as source:
+        with path.open("rb") as source:
             decrypt(
                 source,
                 plain,

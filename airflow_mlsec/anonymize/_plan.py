@@ -83,9 +83,7 @@ class Plan:
     classes: ReleasedClasses | None
     achieved: Mapping[str, Any]
     subject: Mapping[str, str] | None = None
-    _keys: dict[tuple[str, int], Key] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    _keys: dict[tuple[str, int], Key] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def digest(self) -> str:
@@ -144,9 +142,7 @@ class Plan:
         result = pa.RecordBatch.from_arrays(arrays, names=names)
         return result, pa.array(self._released(labels, batch.num_rows))
 
-    def _transform(
-        self, column: PlannedColumn, array: pa.Array, keys: KeyRing
-    ) -> pa.Array:
+    def _transform(self, column: PlannedColumn, array: pa.Array, keys: KeyRing) -> pa.Array:
         action, name = column.action, column.name
         match column.method:
             case "keep":
@@ -166,9 +162,7 @@ class Plan:
                 if action["level"] == 0:
                     return array
                 return _hierarchies.label(levels, array, action["level"], name)
-        raise PlanError(
-            f"the plan has an unknown method '{column.method}' for column '{name}'"
-        )
+        raise PlanError(f"the plan has an unknown method '{column.method}' for column '{name}'")
 
     def _key(self, keys: KeyRing, name: str, version: int) -> Key:
         if (name, version) not in self._keys:
@@ -180,34 +174,22 @@ class Plan:
         # A column that is dropped need not be there: at inference nobody sends names.
         needed = {column.name for column in self.columns if column.kept}
         if missing := needed - set(present):
-            raise ColumnMissing.among(
-                missing, present, f"of the plan for {self.dataset}"
-            )
+            raise ColumnMissing.among(missing, present, f"of the plan for {self.dataset}")
         if not self.drop_unlisted and (extra := set(present) - planned):
-            raise UndeclaredColumn.found(
-                extra, "given to the plan", f"of {self.dataset}"
-            )
+            raise UndeclaredColumn.found(extra, "given to the plan", f"of {self.dataset}")
 
-    def _released(
-        self, labels: Mapping[str, pa.Array], rows: int
-    ) -> np.ndarray[Any, Any]:
+    def _released(self, labels: Mapping[str, pa.Array], rows: int) -> np.ndarray[Any, Any]:
         """Whether each row's labels are those of a released class."""
         prefix = np.zeros(rows, np.int64)
         alive = np.ones(rows, bool)
         if self.classes is None:
             return alive
-        for name, (values, width, known) in zip(
-            self.classes.columns, self._index, strict=True
-        ):
+        for name, (values, width, known) in zip(self.classes.columns, self._index, strict=True):
             codes = pc.index_in(labels[name], values)
             alive &= np.asarray(codes.is_valid().to_numpy(zero_copy_only=False), bool)
             wanted = prefix * width + codes.fill_null(0).to_numpy(zero_copy_only=False)
             prefix = np.searchsorted(known, wanted)
-            alive &= (
-                known[np.minimum(prefix, len(known) - 1)] == wanted
-                if len(known)
-                else False
-            )
+            alive &= known[np.minimum(prefix, len(known) - 1)] == wanted if len(known) else False
             prefix[~alive] = 0
         return alive
 
@@ -221,9 +203,7 @@ class Plan:
         index = []
         prefix = np.zeros(len(self.classes.labels), np.int64)
         for i in range(len(self.classes.columns)):
-            column = pa.array(
-                [labels[i] for labels in self.classes.labels], pa.string()
-            )
+            column = pa.array([labels[i] for labels in self.classes.labels], pa.string())
             encoded = column.dictionary_encode(null_encoding="encode")
             width = max(1, len(encoded.dictionary))
             codes = np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int64)
@@ -275,9 +255,7 @@ class Plan:
                 drop_unlisted=data["unlisted_columns"] == "drop",
                 subject=data["subject"],
                 columns=tuple(
-                    PlannedColumn(
-                        c["name"], c["type"], c["role"], c["category"], c["action"]
-                    )
+                    PlannedColumn(c["name"], c["type"], c["role"], c["category"], c["action"])
                     for c in data["columns"]
                 ),
                 classes=ReleasedClasses(
@@ -290,9 +268,7 @@ class Plan:
                 achieved=data["achieved"],
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise PlanError(
-                f"not a plan of format {FORMAT} ({type(error).__name__})"
-            ) from None
+            raise PlanError(f"not a plan of format {FORMAT} ({type(error).__name__})") from None
 
     def save(self, path: Path, key: Key) -> None:
         """Write the plan, signed by an Ed25519 key of the ring."""
@@ -364,12 +340,8 @@ def _typed(array: pa.Array, column: PlannedColumn) -> pa.Array:
     try:
         return array.cast(wanted)
     except (pa.ArrowException, TypeError):
-        raise ColumnType.unusable(
-            column.name, array.type, f"{wanted}", "the plan"
-        ) from None
+        raise ColumnType.unusable(column.name, array.type, f"{wanted}", "the plan") from None
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays(
-        [pa.array([], f.type) for f in schema], schema=schema
-    )
+    return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)

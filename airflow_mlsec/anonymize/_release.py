@@ -51,6 +51,20 @@ class Release:
             "published": self.published,
         }
 
+    def numbers(self) -> dict[str, Any]:
+        """What evidence says of the outcome."""
+        return {
+            "rows": self.rows,
+            "released": self.released,
+            "suppressed": self.suppressed,
+            "subjects": self.subjects,
+            "k_anonymity": self.plan.achieved.get("k_anonymity"),
+        }
+
+    def checks(self) -> list[dict[str, Any]]:
+        """What the independent checker found."""
+        return [{"check": f.check, "passed": f.passed, "detail": f.detail} for f in self.findings]
+
     def report(self) -> dict[str, Any]:
         """The full account, for a report file."""
         return {
@@ -59,8 +73,7 @@ class Release:
             "subjects": self.subjects,
             "achieved": dict(self.plan.achieved),
             "checks": [
-                {"check": f.check, "passed": f.passed, "detail": f.detail}
-                for f in self.findings
+                {"check": f.check, "passed": f.passed, "detail": f.detail} for f in self.findings
             ],
             "timings_ms": self.timings_ms,
         }
@@ -96,9 +109,7 @@ def anonymize(
     check_columns(policy, schema)
     if plan is None:
         with _timed(timings, "fit"):
-            plan = fit_plan(
-                policy, schema, lambda columns: source.scan(columns), keys, progress
-            )
+            plan = fit_plan(policy, schema, lambda columns: source.scan(columns), keys, progress)
     elif plan.policy_digest != policy.digest:
         raise PlanError(
             f"the plan was fitted for another version of policy {policy.source}; fit it anew"
@@ -107,9 +118,7 @@ def anonymize(
     output = plan.apply_batch(_no_rows(schema, plan), keys).schema
     if dry_run:
         with _timed(timings, "apply"):
-            findings = tuple(
-                verify_release(policy, output, run.batches(source, progress))
-            )
+            findings = tuple(verify_release(policy, output, run.batches(source, progress)))
         _demand(findings, policy)
         return run.release(findings, timings, None, published=False)
     signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)

@@ -14,16 +14,12 @@ from airflow_mlsec.anonymize._values import canonical_bytes, canonical_text
 
 PSEUDONYM_PATTERN = "^[0-9a-f]{32}$"
 REDACTED = "[redacted]"
-_HEX = np.frombuffer(
-    "".join(f"{i:02x}" for i in range(256)).encode(), np.uint8
-).reshape(256, 2)
+_HEX = np.frombuffer("".join(f"{i:02x}" for i in range(256)).encode(), np.uint8).reshape(256, 2)
 
 
 def redact(array: pa.Array) -> pa.Array:
     """Every value becomes ``[redacted]``."""
-    return _where_valid(
-        array, pa.array([REDACTED]).take(pa.array(np.zeros(len(array), np.int32)))
-    )
+    return _where_valid(array, pa.array([REDACTED]).take(pa.array(np.zeros(len(array), np.int32))))
 
 
 def constant(array: pa.Array, value: object) -> pa.Array:
@@ -31,9 +27,7 @@ def constant(array: pa.Array, value: object) -> pa.Array:
     return pa.repeat(pa.scalar(value), len(array))
 
 
-def mask(
-    array: pa.Array, column: str, keep_first: int, keep_last: int, character: str
-) -> pa.Array:
+def mask(array: pa.Array, column: str, keep_first: int, keep_last: int, character: str) -> pa.Array:
     """Each character (code point) but the kept ones becomes ``character``.
 
     A value no longer than what would be kept is masked whole.

@@ -45,11 +45,7 @@ def canonical_text(array: pa.Array, column: str) -> pa.Array:
     :raises ColumnType: if the column's type has no canonical text (binary included).
     """
     kind = array.type
-    if (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-    ):
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return array.cast(pa.large_string())
     if pa.types.is_null(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return array.cast(pa.large_string())
@@ -73,12 +69,8 @@ def canonical_text(array: pa.Array, column: str) -> pa.Array:
 def _of_float(array: pa.Array) -> pa.Array:
     as_double = array.cast(pa.float64())
     small = pc.less(pc.abs(as_double), pa.scalar(2.0**53))
-    integral = pc.fill_null(
-        pc.and_(small, pc.equal(as_double, pc.trunc(as_double))), False
-    )
-    digits = (
-        pc.if_else(integral, as_double, 0.0).cast(pa.int64()).cast(pa.large_string())
-    )
+    integral = pc.fill_null(pc.and_(small, pc.equal(as_double, pc.trunc(as_double))), False)
+    digits = pc.if_else(integral, as_double, 0.0).cast(pa.int64()).cast(pa.large_string())
     # A float16 has no text of its own in Arrow; single precision holds it exactly.
     shown = array.cast(pa.float32()) if pa.types.is_float16(array.type) else array
     return pc.if_else(integral, digits, shown.cast(pa.large_string()))

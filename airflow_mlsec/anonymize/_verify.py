@@ -33,11 +33,7 @@ def verify_release(
 
 
 def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:
-    dropped = [
-        n
-        for n, c in policy.columns.items()
-        if getattr(c.transform, "method", "") == "drop"
-    ]
+    dropped = [n for n, c in policy.columns.items() if getattr(c.transform, "method", "") == "drop"]
     still = sorted(set(dropped) & set(schema.names))
     yield Finding(
         "no dropped column is present",
@@ -48,9 +44,7 @@ def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:
     yield Finding(
         "every column is declared",
         not unknown,
-        f"not declared: {', '.join(unknown)}"
-        if unknown
-        else f"{len(schema.names)} declared",
+        f"not declared: {', '.join(unknown)}" if unknown else f"{len(schema.names)} declared",
     )
     expected = [n for n in policy.columns if n not in dropped]
     missing = sorted(set(expected) - set(schema.names))
@@ -96,9 +90,7 @@ def _rows(
             yield Finding(
                 f"identifying column '{name}' holds no raw value",
                 bad == 0,
-                f"{bad} rows are not what method {method} produces"
-                if bad
-                else f"method {method}",
+                f"{bad} rows are not what method {method} produces" if bad else f"method {method}",
             )
         k = policy.privacy.k_anonymity
         if k is not None and quasi:

@@ -58,7 +58,9 @@ def list_(location: str | None, as_json: bool) -> None:
 @review.command()
 @click.argument("review_id", type=int)
 @click.argument("decision", type=click.Choice(["keep", "revoke"]))
-@click.option("--grant", "grants", type=int, multiple=True, help="Grant number; default: all undecided.")
+@click.option(
+    "--grant", "grants", type=int, multiple=True, help="Grant number; default: all undecided."
+)
 @click.option("--reason", required=True)
 @click.option("--reviewer", help="Default: the account that runs this.")
 @json_option

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 
 import click
@@ -30,13 +31,16 @@ def anonymize(
 ) -> None:
     """Anonymize SOURCE into TARGET (dataset URIs or paths) as POLICY says.
 
-    The output is staged, verified by an independent checker and only then published.
+    The output is staged, verified by an independent checker and only then published; the
+    register gets the signed evidence.
     """
     from airflow_mlsec.anonymize import Plan
     from airflow_mlsec.anonymize import anonymize as run
     from airflow_mlsec.crypto import KeyRing
     from airflow_mlsec.datasets import open_dataset
+    from airflow_mlsec.lineage import record_release
     from airflow_mlsec.policy import load_policy
+    from airflow_mlsec.register import Register
     from airflow_mlsec.settings import Settings
 
     settings = Settings.load()
@@ -44,16 +48,26 @@ def anonymize(
     settings.make_state_folder()
     keys = KeyRing.create(settings.key_ring)
     given = Plan.load(plan, keys.verification_keys()) if plan else None
+    raw, safe = open_dataset(source), open_dataset(target)
     release = run(
         declared,
-        open_dataset(source),
-        open_dataset(target),
+        raw,
+        safe,
         keys,
         plan=given,
         plan_path=plan_out,
+        membership_path=settings.state_folder / "members" / f"{uuid.uuid4().hex}.age",
         dry_run=dry_run,
         progress=show_progress,
     )
+    if not dry_run:
+        register = Register.of(settings)
+        plan_json, digest = release.plan.to_json(), release.plan.digest
+        numbers, checks = release.numbers(), release.checks()
+        members = str(release.membership) if release.membership else None
+        record_release(
+            register, keys, declared, raw, safe, plan_json, digest, numbers, checks, None, members
+        )
     if report:
         files.write_bytes(report, f"{json.dumps(release.report(), indent=2)}\n".encode())
     done = "would be released" if dry_run else "released"

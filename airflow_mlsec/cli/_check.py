@@ -17,7 +17,9 @@ from airflow_mlsec.settings import Settings
 @click.command()
 @click.argument("policy", type=click.Path(path_type=Path))
 @click.option("--dataset", help="Dataset to check. Default: the policy's own `dataset`.")
-@click.option("--stage", type=click.Choice(["source", "release"]), default="source", show_default=True)
+@click.option(
+    "--stage", type=click.Choice(["source", "release"]), default="source", show_default=True
+)
 @click.option("--raw", help="Of a release: the source that it was made from.")
 @click.option("--record", is_flag=True, help="Keep the results in the register.")
 @json_option

@@ -8,6 +8,7 @@ import click
 from airflow_mlsec import files
 from airflow_mlsec.cli._main import json_option, show, show_progress
 from airflow_mlsec.crypto import (
+    STATEMENT_TYPE,
     Identity,
     KeyKind,
     KeyRing,
@@ -25,7 +26,6 @@ from airflow_mlsec.errors import SignatureInvalid, UsageError
 from airflow_mlsec.settings import Settings
 
 FILE_STATEMENT = "https://airflow-mlsec.github.io/file/v1"
-_STATEMENT = "application/vnd.in-toto+json"
 _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 _new = click.Path(dir_okay=False, path_type=Path)
 
@@ -82,7 +82,7 @@ def sign(source: Path, key_name: str, output: Path | None) -> None:
     key = _ring().ensure(key_name, KeyKind.SIGNING)
     statement = make_statement({source.name: digest_file(source)}, FILE_STATEMENT, {})
     target = output or source.with_name(f"{source.name}.sig.json")
-    envelope = sign_payload(statement, _STATEMENT, key)
+    envelope = sign_payload(statement, STATEMENT_TYPE, key)
     files.write_bytes(target, f"{json.dumps(envelope, indent=1)}\n".encode())
     click.echo(str(target))
 

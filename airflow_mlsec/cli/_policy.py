@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,7 +24,7 @@ def validate(files: tuple[Path, ...], as_json: bool) -> None:
 
     Findings are file:line:column: message. Exit code 2 if any file is not valid.
     """
-    results = []
+    results: list[dict[str, Any]] = []
     for path in _files(files):
         try:
             read = load_policy(path)
@@ -32,13 +33,13 @@ def validate(files: tuple[Path, ...], as_json: bool) -> None:
                             "digest": read.digest, "not_applicable": unable})  # fmt: skip
         except PolicyError as error:
             results.append({"file": str(path), "valid": False, "errors": str(error).splitlines()})
-    lines = []
+    lines: list[str] = []
     for result in results:
         if not result["valid"]:
-            lines += result["errors"]  # type: ignore[operator]
+            lines += result["errors"]
             continue
         lines.append(f"{result['file']}: valid, {result['columns']} columns")
-        lines += [f"  warning: this version cannot apply {x}" for x in result["not_applicable"]]  # type: ignore[attr-defined]
+        lines += [f"  warning: this version cannot apply {x}" for x in result["not_applicable"]]
     show(results, "\n".join(lines), as_json)
     if not all(result["valid"] for result in results):
         raise click.exceptions.Exit(PolicyError.exit_code)

@@ -10,15 +10,13 @@ from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import verify_release
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.datasets import Dataset
-from airflow_mlsec.lineage._evidence import RELEASE
+from airflow_mlsec.lineage import latest_release
 from airflow_mlsec.policy import Policy, Role
 from airflow_mlsec.register import Register
-from airflow_mlsec.register import _tables as t
 
 # Shorter texts, such as "m" or "42", would be found in any table.
 _SHORTEST_IDENTIFIER = 5
@@ -109,7 +107,9 @@ def retention_respected(s: Subject) -> Result:
         undated += days.null_count
         rows += len(days)
     if overdue or undated:
-        return Result(False, f"{overdue} of {rows} records are past {retention.keep}, {undated} undated")
+        return Result(
+            False, f"{overdue} of {rows} records are past {retention.keep}, {undated} undated"
+        )
     return Result(True, f"{rows} records within {retention.keep}")
 
 
@@ -150,19 +150,9 @@ def no_raw_identifier(s: Subject) -> Result:
 def release_proven(s: Subject) -> Result:
     if s.register is None:
         return Result(False, "no register was given")
-    e, d = t.evidence.c, t.dataset.c
-    query = (
-        sa.select(e.statement)
-        .join(t.dataset, d.id == e.dataset_id)
-        .where(d.namespace == s.dataset.name.namespace, d.name == s.dataset.name.name)
-        .where(e.predicate_type == RELEASE)
-        .order_by(e.id.desc())
-        .limit(1)
-    )
-    rows = s.register.rows(query)
-    if not rows:
+    predicate = s.register.read(lambda connection: latest_release(connection, s.dataset.name))
+    if predicate is None:
         return Result(False, "the register has no evidence for this dataset")
-    predicate = rows[0].statement["predicate"]
     if predicate["policy"] != s.policy.digest:
         return Result(False, "the latest evidence is of another version of the policy")
     return Result(True, f"plan {predicate['plan'][:12]}")
@@ -225,4 +215,8 @@ def _distinct_texts(dataset: Dataset, names: list[str]) -> pa.Array:
     if not names:
         return pa.array([], pa.large_string())
     found = [*texts()]
-    return pa.chunked_array(found, pa.large_string()).unique() if found else pa.array([], pa.large_string())
+    return (
+        pa.chunked_array(found, pa.large_string()).unique()
+        if found
+        else pa.array([], pa.large_string())
+    )

@@ -22,7 +22,7 @@ def failed_expectations(policy: Policy, dataset: Dataset) -> tuple[list[str], in
     for name in ("great_expectations", "great_expectations.data_context"):
         logging.getLogger(name).setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+    context.variables.progress_bars = {"globally": False}
     suite = gx.ExpectationSuite(name="release", expectations=_expectations(policy, dataset))
     definition = (
         context.data_sources.add_pandas("release")
@@ -37,7 +37,9 @@ def failed_expectations(policy: Policy, dataset: Dataset) -> tuple[list[str], in
         outcome = validation.run(
             batch_parameters={"dataframe": batch.to_pandas()}, result_format="BOOLEAN_ONLY"
         )
-        failed.update(dict.fromkeys(_name(result) for result in outcome.results if not result.success))
+        failed.update(
+            dict.fromkeys(_name(result) for result in outcome.results if not result.success)
+        )
     return list(failed), len(suite.expectations)
 
 

@@ -15,7 +15,7 @@ import yaml
 from airflow_mlsec.compliance._checks import CHECKS, Result, Subject, today
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import MlsecError, UsageError
-from airflow_mlsec.lineage._ingest import write_columns
+from airflow_mlsec.lineage import write_columns
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import (
     Register,

@@ -23,6 +23,7 @@ from airflow_mlsec.crypto._ring import (
     VerificationKeys,
 )
 from airflow_mlsec.crypto._statement import (
+    STATEMENT_TYPE,
     digest_file,
     make_statement,
     sign_payload,
@@ -31,6 +32,7 @@ from airflow_mlsec.crypto._statement import (
 )
 
 __all__ = [
+    "STATEMENT_TYPE",
     "Identity",
     "Key",
     "KeyEntry",

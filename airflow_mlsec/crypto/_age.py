@@ -71,12 +71,8 @@ class Recipient:
         try:
             shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(self.public))
         except ValueError:
-            raise UsageError(
-                "a recipient is a point of low order; it is not a real key"
-            ) from None
-        key = HKDF(
-            hashes.SHA256(), 32, salt=share + self.public, info=_WRAP_INFO
-        ).derive(shared)
+            raise UsageError("a recipient is a point of low order; it is not a real key") from None
+        key = HKDF(hashes.SHA256(), 32, salt=share + self.public, info=_WRAP_INFO).derive(shared)
         body = ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None)
         return Stanza("X25519", (encode_base64(share).decode(),), body)
 
@@ -106,11 +102,7 @@ class Identity:
             prefix, data = _bech32.decode(text.strip())
         except ValueError:
             prefix, data = "", b""
-        if (
-            prefix != "age-secret-key-"
-            or len(data) != 32
-            or text.strip() != text.strip().upper()
-        ):
+        if prefix != "age-secret-key-" or len(data) != 32 or text.strip() != text.strip().upper():
             raise UsageError("not an age identity (AGE-SECRET-KEY-1…)")
         return cls(data)
 
@@ -201,9 +193,7 @@ def decrypt(
     try:
         header = read_header(source)
         file_key = _file_key(header.stanzas, list(identities))
-        if not hmac.compare_digest(
-            _header_mac(file_key, header.authenticated), header.mac
-        ):
+        if not hmac.compare_digest(_header_mac(file_key, header.authenticated), header.mac):
             raise DecryptionFailed
         nonce = source.read(16)
         if len(nonce) != 16:
@@ -242,7 +232,7 @@ def _opened(source: Path, target: Path) -> BinaryIO:
     if target.exists() and source.exists() and target.samefile(source):
         raise DatasetError(f"source and target are the same file: {source}")
     try:
-        return open(source, "rb", buffering=2**16)
+        return source.open("rb", buffering=2**16)
     except FileNotFoundError:
         raise DatasetNotFound(f"{source}: no such file") from None
     except OSError as error:

@@ -25,9 +25,7 @@ def decode(text: str) -> tuple[str, bytes]:
     prefix, separator, rest = text.rpartition("1")
     if not separator or not prefix or len(rest) < 6:
         raise ValueError("no separator")
-    if any(not 33 <= ord(c) <= 126 for c in prefix) or any(
-        c not in _ALPHABET for c in rest
-    ):
+    if any(not 33 <= ord(c) <= 126 for c in prefix) or any(c not in _ALPHABET for c in rest):
         raise ValueError("character outside the alphabet")
     values = [_ALPHABET.index(c) for c in rest]
     if _polymod([*_expand(prefix), *values]) != 1:
@@ -49,9 +47,7 @@ def _polymod(values: list[int]) -> int:
     return check
 
 
-def _regroup(
-    data: bytes | list[int], width_in: int, width_out: int, pad: bool
-) -> list[int]:
+def _regroup(data: bytes | list[int], width_in: int, width_out: int, pad: bool) -> list[int]:
     accumulator = bits = 0
     result = []
     for value in data:

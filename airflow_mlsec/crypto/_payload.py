@@ -25,9 +25,7 @@ class Damaged(ValueError):
 
 def payload_key(file_key: bytes, nonce: bytes) -> ChaCha20Poly1305:
     """The cipher of one file's payload."""
-    return ChaCha20Poly1305(
-        HKDF(hashes.SHA256(), 32, salt=nonce, info=b"payload").derive(file_key)
-    )
+    return ChaCha20Poly1305(HKDF(hashes.SHA256(), 32, salt=nonce, info=b"payload").derive(file_key))
 
 
 def seal(
@@ -46,9 +44,7 @@ def seal(
         ahead = source.read(1) if filled == len(plain) else b""
         last = not ahead
         position = written = 0
-        while position < filled or (
-            last and filled == 0 and counter == 0 and written == 0
-        ):
+        while position < filled or (last and filled == 0 and counter == 0 and written == 0):
             end = min(position + CHUNK, filled)
             out = views[1][written : written + end - position + _TAG]
             nonce = _nonce(counter, last and end == filled)
@@ -93,9 +89,7 @@ def unseal(
                 raise Damaged
             out = views[1][written : written + length]
             try:
-                cipher.decrypt_into(
-                    _nonce(counter, final), views[0][position:end], None, out
-                )
+                cipher.decrypt_into(_nonce(counter, final), views[0][position:end], None, out)
             except InvalidTag:
                 raise Damaged from None
             counter, written, position = counter + 1, written + length, end

@@ -88,9 +88,7 @@ class VerificationKeys:
     """The Ed25519 public keys that a verifier trusts, by key id."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
-        self._by_id = {
-            key_id(raw): Ed25519PublicKey.from_public_bytes(raw) for raw in keys
-        }
+        self._by_id = {key_id(raw): Ed25519PublicKey.from_public_bytes(raw) for raw in keys}
 
     def get(self, identifier: str) -> Ed25519PublicKey | None:
         """The key with this id, or None."""
@@ -235,9 +233,7 @@ class KeyRing:
 
         :raises KeyNotFound: if there is none, or it is of another kind.
         """
-        enabled = [
-            e for e in self.entries() if e.name == name and e.state is KeyState.ENABLED
-        ]
+        enabled = [e for e in self.entries() if e.name == name and e.state is KeyState.ENABLED]
         if not enabled:
             raise self._unknown(name)
         if kind is not None and enabled[-1].kind is not kind:
@@ -254,9 +250,7 @@ class KeyRing:
                 if entry.state is KeyState.DESTROYED:
                     raise KeyNotFound(f"version {version} of key '{name}' is destroyed")
                 return self._unwrap(entry)
-        raise KeyNotFound(
-            f"the ring {self.folder} has no version {version} of key '{name}'"
-        )
+        raise KeyNotFound(f"the ring {self.folder} has no version {version} of key '{name}'")
 
     def live(self, name: str) -> list[Key]:
         """Every version that is not destroyed, oldest first; empty if there is none."""
@@ -275,9 +269,7 @@ class KeyRing:
             f"the ring {self.folder} has no enabled key '{name}'; `mlsec keys list` shows what it has"
         )
 
-    def _add(
-        self, entries: list[KeyEntry], name: str, version: int, kind: KeyKind
-    ) -> KeyEntry:
+    def _add(self, entries: list[KeyEntry], name: str, version: int, kind: KeyKind) -> KeyEntry:
         if not _NAME.match(name):
             raise UsageError(
                 f"'{name}' is not a key name: letters, digits, '_', '.', '-', up to 128"
@@ -293,9 +285,7 @@ class KeyRing:
             wrapped=None,
         )
         nonce = os.urandom(12)
-        sealed = nonce + AESGCM(self._derive(b"wrap")).encrypt(
-            nonce, secret, entry._bound()
-        )
+        sealed = nonce + AESGCM(self._derive(b"wrap")).encrypt(nonce, secret, entry._bound())
         entry = replace(entry, wrapped=base64.b64encode(sealed).decode())
         self._write([*entries, entry])
         return entry
@@ -313,20 +303,14 @@ class KeyRing:
                     )
                     self._write(entries)
                     return entries[i]
-        raise KeyNotFound(
-            f"the ring {self.folder} has no version {version} of key '{name}'"
-        )
+        raise KeyNotFound(f"the ring {self.folder} has no version {version} of key '{name}'")
 
     def _unwrap(self, entry: KeyEntry) -> Key:
         if entry.wrapped is None:
-            raise KeyNotFound(
-                f"version {entry.version} of key '{entry.name}' is destroyed"
-            )
+            raise KeyNotFound(f"version {entry.version} of key '{entry.name}' is destroyed")
         sealed = base64.b64decode(entry.wrapped)
         try:
-            secret = AESGCM(self._derive(b"wrap")).decrypt(
-                sealed[:12], sealed[12:], entry._bound()
-            )
+            secret = AESGCM(self._derive(b"wrap")).decrypt(sealed[:12], sealed[12:], entry._bound())
         except InvalidTag:
             raise CryptoError(
                 f"key '{entry.name}' version {entry.version} does not open under this root key"
@@ -353,13 +337,9 @@ class KeyRing:
 
 def _public_half(kind: KeyKind, secret: bytes) -> str | None:
     if kind is KeyKind.ENCRYPTION:
-        raw = (
-            X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
-        )
+        raw = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
     elif kind is KeyKind.SIGNING:
-        raw = (
-            Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
-        )
+        raw = Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
     else:
         return None
     return base64.b64encode(raw).decode()
@@ -402,9 +382,7 @@ def _read(folder: Path) -> tuple[list[KeyEntry], str]:
         ]
         return entries, str(document["mac"])
     except FileNotFoundError:
-        raise KeyNotFound(
-            f"no key ring in {folder}; `mlsec keys init` makes one"
-        ) from None
+        raise KeyNotFound(f"no key ring in {folder}; `mlsec keys init` makes one") from None
     except (ValueError, TypeError, KeyError) as error:
         if isinstance(error, CryptoError):
             raise
@@ -415,9 +393,7 @@ def _read_root(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
-        raise KeyNotFound(
-            f"no key ring in {path.parent}; `mlsec keys init` makes one"
-        ) from None
+        raise KeyNotFound(f"no key ring in {path.parent}; `mlsec keys init` makes one") from None
     except OSError as error:
         raise UnsafePermissions(
             f"{path} cannot be opened as a plain file ({error.strerror})"
@@ -430,9 +406,7 @@ def _read_root(path: Path) -> bytes:
                 f"run: chmod 600 {path}, and rotate the keys if it was exposed"
             )
         if status.st_uid != os.geteuid():
-            raise UnsafePermissions(
-                f"{path} belongs to another user than the one running"
-            )
+            raise UnsafePermissions(f"{path} belongs to another user than the one running")
         header, _, rest = file.read(4096).decode("ascii", "replace").partition("\n")
     try:
         root = base64.b64decode(rest.strip(), validate=True)

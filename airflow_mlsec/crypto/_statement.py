@@ -29,15 +29,11 @@ def make_statement(
     """An in-toto statement: SHA-256 (hexadecimal) by subject name, and what is said of them."""
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [
-            {"name": n, "digest": {"sha256": d}} for n, d in sorted(subjects.items())
-        ],
+        "subject": [{"name": n, "digest": {"sha256": d}} for n, d in sorted(subjects.items())],
         "predicateType": predicate_type,
         "predicate": dict(predicate),
     }
-    return json.dumps(
-        statement, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    ).encode()
+    return json.dumps(statement, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def sign_payload(payload: bytes, payload_type: str, key: Key) -> dict[str, Any]:
@@ -63,18 +59,14 @@ def sign_payload(payload: bytes, payload_type: str, key: Key) -> dict[str, Any]:
     }
 
 
-def verify_payload(
-    envelope: Any, payload_type: str, trusted: VerificationKeys
-) -> bytes:
+def verify_payload(envelope: Any, payload_type: str, trusted: VerificationKeys) -> bytes:
     """The payload of an envelope that a trusted key signed.
 
     :raises SignatureInvalid: if it is malformed, of another type, or no trusted key signed it.
     """
     try:
         if envelope["payloadType"] != payload_type:
-            raise SignatureInvalid(
-                "the envelope is of another payload type than expected"
-            )
+            raise SignatureInvalid("the envelope is of another payload type than expected")
         payload = base64.b64decode(envelope["payload"], validate=True)
         signatures = [
             (str(item.get("keyid", "")), base64.b64decode(item["sig"], validate=True))
@@ -104,27 +96,21 @@ def verify_statement(
 
     :raises SignatureInvalid: if the signature fails, or a digest or name differs.
     """
-    statement: dict[str, Any] = json.loads(
-        verify_payload(envelope, STATEMENT_TYPE, trusted)
-    )
+    statement: dict[str, Any] = json.loads(verify_payload(envelope, STATEMENT_TYPE, trusted))
     signed = {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}
     for name, digest in subjects.items():
         if name not in signed:
             raise SignatureInvalid(f"the signature does not speak of {name}")
         if signed[name] != digest:
-            raise SignatureInvalid(
-                f"{name} is not the file that was signed: its digest differs"
-            )
+            raise SignatureInvalid(f"{name} is not the file that was signed: its digest differs")
     if missing := sorted(set(signed) - set(subjects)):
-        raise SignatureInvalid(
-            f"the signature also covers {missing[0]}, which was not given"
-        )
+        raise SignatureInvalid(f"the signature also covers {missing[0]}, which was not given")
     return statement
 
 
 def digest_file(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -44,9 +44,7 @@ class EnvironmentConnections:
         if text.lstrip().startswith("{"):
             return _url_of_json(text, name)
         parts = urlsplit(text)
-        query = urlencode(
-            [(k, v) for k, v in parse_qsl(parts.query) if not k.startswith("__")]
-        )
+        query = urlencode([(k, v) for k, v in parse_qsl(parts.query) if not k.startswith("__")])
         return urlunsplit(("postgresql", parts.netloc, parts.path, query, ""))
 
     def filesystem(self, protocol: str, conn_id: str | None) -> Any:

@@ -38,18 +38,12 @@ class FileDataset:
     @classmethod
     def of(cls, location: FileUri, connections: Connections) -> FileDataset:
         local = location.protocol == "file"
-        filesystem = (
-            None
-            if local
-            else connections.filesystem(location.protocol, location.conn_id)
+        filesystem: Any = (
+            None if local else connections.filesystem(location.protocol, location.conn_id)
         )
         kind = location.format
         if kind is None:
-            folder = (
-                Path(location.path).is_dir()
-                if local
-                else filesystem.isdir(location.path)
-            )
+            folder = Path(location.path).is_dir() if local else filesystem.isdir(location.path)
             if not folder:
                 raise UnsupportedDataset(
                     f"'{location}' ends in none of .parquet, .csv, .jsonl and is no folder"
@@ -97,9 +91,9 @@ class FileDataset:
         self.format.check_writable(schema, self.uri)
         with contextlib.ExitStack() as stack:
             if self.filesystem is None:
-                file = stack.enter_context(files.replacing(Path(self.location.path)))
+                file: Any = stack.enter_context(files.replacing(Path(self.location.path)))
             else:
-                file = stack.enter_context(tempfile.NamedTemporaryFile("w+b"))  # type: ignore[arg-type]
+                file = stack.enter_context(tempfile.NamedTemporaryFile("w+b"))
             staged = StagedFile(self, file, schema)
             try:
                 yield staged
@@ -127,9 +121,7 @@ class FileDataset:
         if self.filesystem is None:
             if not Path(path).is_dir():
                 return [path]
-            pieces = sorted(
-                str(p) for p in Path(path).rglob("*.parquet") if not _hidden(p, path)
-            )
+            pieces = sorted(str(p) for p in Path(path).rglob("*.parquet") if not _hidden(p, path))
         else:
             if not self.filesystem.isdir(path):
                 return [path]
@@ -142,12 +134,10 @@ class FileDataset:
     def _open(self, piece: str) -> BinaryIO:
         try:
             if self.filesystem is None:
-                return open(piece, "rb")
-            return self.filesystem.open(piece, "rb")  # type: ignore[no-any-return]
+                return Path(piece).open("rb")
+            return self.filesystem.Path(piece).open("rb")  # type: ignore[no-any-return]
         except OSError as error:
-            raise DatasetError(
-                f"'{self.uri}' cannot be opened ({error.strerror})"
-            ) from None
+            raise DatasetError(f"'{self.uri}' cannot be opened ({error.strerror})") from None
 
 
 class StagedFile:
@@ -177,7 +167,7 @@ class StagedFile:
 
     def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         self.seal()
-        with open(self._file.name, "rb") as file:
+        with Path(self._file.name).open("rb") as file:
             wanted = _wanted(self._schema, columns, self._dataset.uri)
             for batch in self._dataset.format.scan(file, self._schema, 65_536):
                 yield plain(batch.select(wanted.names))
@@ -205,10 +195,7 @@ def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Dictionary-encoded columns as plain ones, so that every step sees values."""
     if not any(pa.types.is_dictionary(field.type) for field in batch.schema):
         return batch
-    arrays = [
-        a.dictionary_decode() if pa.types.is_dictionary(a.type) else a
-        for a in batch.columns
-    ]
+    arrays = [a.dictionary_decode() if pa.types.is_dictionary(a.type) else a for a in batch.columns]
     return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
@@ -216,17 +203,13 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
     """The schema of `plain` batches."""
     return pa.schema(
         [
-            pa.field(
-                f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type
-            )
+            pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type)
             for f in schema
         ]
     )
 
 
-def count_in(
-    batches: Iterator[pa.RecordBatch], kind: pa.DataType, values: Sequence[object]
-) -> int:
+def count_in(batches: Iterator[pa.RecordBatch], kind: pa.DataType, values: Sequence[object]) -> int:
     """Rows of one-column batches whose value is among ``values``."""
     try:
         wanted = pa.array(values, kind)
@@ -239,9 +222,7 @@ def _checked(schema: pa.Schema, uri: str) -> pa.Schema:
     names = schema.names
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DatasetError(
-            f"'{uri}' has more than one column named '{twice[0]}'; rename one"
-        )
+        raise DatasetError(f"'{uri}' has more than one column named '{twice[0]}'; rename one")
     return plain_schema(schema)
 
 

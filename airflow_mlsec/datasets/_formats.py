@@ -47,9 +47,7 @@ class Parquet:
     def schema(self, file: BinaryIO) -> pa.Schema:
         return pq.read_schema(file).remove_metadata()
 
-    def scan(
-        self, file: BinaryIO, schema: pa.Schema, batch_rows: int
-    ) -> Iterator[pa.RecordBatch]:
+    def scan(self, file: BinaryIO, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
         source = pq.ParquetFile(file, pre_buffer=False)
         found = source.schema_arrow.names
         missing = [name for name in schema.names if name not in found]
@@ -96,18 +94,12 @@ class Csv:
         fields = []
         for name in names:
             kinds = [
-                kind
-                for (kind, _), ok in zip(self._PATTERNS, possible[name], strict=True)
-                if ok
+                kind for (kind, _), ok in zip(self._PATTERNS, possible[name], strict=True) if ok
             ]
-            fields.append(
-                pa.field(name, kinds[0] if kinds and seen[name] else pa.string())
-            )
+            fields.append(pa.field(name, kinds[0] if kinds and seen[name] else pa.string()))
         return pa.schema(fields)
 
-    def scan(
-        self, file: BinaryIO, schema: pa.Schema, batch_rows: int
-    ) -> Iterator[pa.RecordBatch]:
+    def scan(self, file: BinaryIO, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
         del batch_rows  # blocks of bytes bound the memory
         reader = pacsv.open_csv(
             file,
@@ -144,16 +136,10 @@ class JsonLines:
     def schema(self, file: BinaryIO) -> pa.Schema:
         found: list[pa.Schema] = []
         for lines in _blocks(file):
-            table = pajson.read_json(
-                pa.BufferReader(lines), pajson.ReadOptions(block_size=_BLOCK)
-            )
-            found = [
-                pa.unify_schemas([*found, table.schema], promote_options="permissive")
-            ]
+            table = pajson.read_json(pa.BufferReader(lines), pajson.ReadOptions(block_size=_BLOCK))
+            found = [pa.unify_schemas([*found, table.schema], promote_options="permissive")]
         if not found:
-            raise DatasetError(
-                "the JSON Lines file has no rows, so its columns are unknown"
-            )
+            raise DatasetError("the JSON Lines file has no rows, so its columns are unknown")
         # A field that is null on every line has no type; text holds it.
         return pa.schema(
             [
@@ -162,15 +148,11 @@ class JsonLines:
             ]
         )
 
-    def scan(
-        self, file: BinaryIO, schema: pa.Schema, batch_rows: int
-    ) -> Iterator[pa.RecordBatch]:
+    def scan(self, file: BinaryIO, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
         del batch_rows
         # JSON has text where these types are; read it as such, then convert.
         as_text = pa.schema([pa.field(f.name, _json_type(f.type)) for f in schema])
-        options = pajson.ParseOptions(
-            explicit_schema=as_text, unexpected_field_behavior="error"
-        )
+        options = pajson.ParseOptions(explicit_schema=as_text, unexpected_field_behavior="error")
         for lines in _blocks(file):
             table = pajson.read_json(
                 pa.BufferReader(lines), pajson.ReadOptions(block_size=_BLOCK), options
@@ -194,9 +176,7 @@ class _JsonLinesWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         lines = (
-            json.dumps(
-                row, ensure_ascii=False, separators=(",", ":"), default=_json_value
-            )
+            json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=_json_value)
             for row in batch.to_pylist()
         )
         self._file.write("".join(f"{line}\n" for line in lines).encode())
@@ -239,9 +219,7 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _csv_header(file: BinaryIO) -> list[str]:
-    text = (
-        line.decode("utf-8-sig" if i == 0 else "utf-8") for i, line in enumerate(file)
-    )
+    text = (line.decode("utf-8-sig" if i == 0 else "utf-8") for i, line in enumerate(file))
     try:
         names = next(csv.reader(text))
     except (UnicodeDecodeError, csv.Error, StopIteration):

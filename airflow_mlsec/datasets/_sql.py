@@ -57,14 +57,10 @@ class SqlDataset:
 
     @classmethod
     def postgres(cls, parsed: PostgresUri, connections: Connections) -> SqlDataset:
-        url = sa.make_url(connections.sql_url(parsed.conn_id)).set(
-            drivername="postgresql+psycopg"
-        )
+        url = sa.make_url(connections.sql_url(parsed.conn_id)).set(drivername="postgresql+psycopg")
         if parsed.database:
             url = url.set(database=parsed.database)
-        if url.host and url.host.startswith(
-            "%2F"
-        ):  # a socket's folder, as Airflow spells it
+        if url.host and url.host.startswith("%2F"):  # a socket's folder, as Airflow spells it
             url = url.set(host=unquote(url.host))
         socket = url.query.get("host")
         host = f"{url.host or socket or 'localhost'}:{url.port or 5432}"
@@ -75,17 +71,13 @@ class SqlDataset:
         if self.dialect == "sqlite" and not Path(self.url.database or "").is_file():
             return False
         with self._connect() as connection:
-            return sa.inspect(connection).has_table(
-                self.table_name, schema=self.schema_name
-            )
+            return sa.inspect(connection).has_table(self.table_name, schema=self.schema_name)
 
     def schema(self) -> pa.Schema:
         if not self.exists():
             raise DatasetNotFound(f"no table at '{self.uri}'")
         with self._connect() as connection:
-            columns = sa.inspect(connection).get_columns(
-                self.table_name, schema=self.schema_name
-            )
+            columns = sa.inspect(connection).get_columns(self.table_name, schema=self.schema_name)
         return pa.schema([pa.field(c["name"], _arrow_type(c["type"])) for c in columns])
 
     def scan(
@@ -98,9 +90,7 @@ class SqlDataset:
                 raise ColumnMissing.among(missing, schema.names, f"of '{self.uri}'")
             schema = pa.schema([schema.field(name) for name in columns])
         with self._connect() as connection:
-            yield from _read(
-                connection, self._table(schema), schema, batch_rows, self.uri
-            )
+            yield from _read(connection, self._table(schema), schema, batch_rows, self.uri)
 
     def count_in(self, column: str, values: Sequence[object]) -> int:
         schema = self.schema()
@@ -121,13 +111,8 @@ class SqlDataset:
 
     @contextlib.contextmanager
     def replacing(self, schema: pa.Schema) -> Iterator[StagedRows]:
-        if (
-            self.dialect == "sqlite"
-            and not Path(self.url.database or "").parent.is_dir()
-        ):
-            raise DatasetError(
-                f"the folder of '{self.uri}' does not exist; create it first"
-            )
+        if self.dialect == "sqlite" and not Path(self.url.database or "").parent.is_dir():
+            raise DatasetError(f"the folder of '{self.uri}' does not exist; create it first")
         same = self.exists() and self.schema().equals(_stored(schema))
         with self._connect(write=True) as connection:
             staged = StagedRows(self, connection, schema)
@@ -150,13 +135,13 @@ class SqlDataset:
         )
         names = {"schema": self.schema_name, "table": self.table_name}
         with self._connect() as connection:
-            return [(str(a), str(b).lower(), str(c)) for a, b, c in connection.execute(query, names)]
+            return [
+                (str(a), str(b).lower(), str(c)) for a, b, c in connection.execute(query, names)
+            ]
 
     def _swap(self, connection: sa.Connection, staged: StagedRows, same: bool) -> None:
         target = self._table(staged.schema)
-        connection.exec_driver_sql(
-            "BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN"
-        )
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
         try:
             if same:
                 connection.execute(sa.delete(target))
@@ -172,12 +157,8 @@ class SqlDataset:
             raise
 
     def _table(self, schema: pa.Schema) -> sa.Table:
-        columns = [
-            sa.Column(f.name, _sql_type(f, self.dialect), nullable=True) for f in schema
-        ]
-        return sa.Table(
-            self.table_name, sa.MetaData(), *columns, schema=self.schema_name
-        )
+        columns = [sa.Column(f.name, _sql_type(f, self.dialect), nullable=True) for f in schema]
+        return sa.Table(self.table_name, sa.MetaData(), *columns, schema=self.schema_name)
 
     @contextlib.contextmanager
     def _connect(self, write: bool = False) -> Iterator[sa.Connection]:
@@ -201,9 +182,7 @@ class SqlDataset:
             with engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise DatasetError(
-                f"'{self.uri}': the database refused ({_reason(error)})"
-            ) from None
+            raise DatasetError(f"'{self.uri}': the database refused ({_reason(error)})") from None
         finally:
             engine.dispose()
 
@@ -211,19 +190,14 @@ class SqlDataset:
 class StagedRows:
     """The rows in a temporary table that only this connection sees."""
 
-    def __init__(
-        self, dataset: SqlDataset, connection: sa.Connection, schema: pa.Schema
-    ) -> None:
+    def __init__(self, dataset: SqlDataset, connection: sa.Connection, schema: pa.Schema) -> None:
         self.schema = schema
         self._dataset = dataset
         self._connection = connection
         self.table = sa.Table(
             f"mlsec_staged_{secrets.token_hex(6)}",
             sa.MetaData(),
-            *(
-                sa.Column(f.name, _sql_type(f, dataset.dialect), nullable=True)
-                for f in schema
-            ),
+            *(sa.Column(f.name, _sql_type(f, dataset.dialect), nullable=True) for f in schema),
             prefixes=["TEMPORARY"],
         )
         self.table.create(connection, checkfirst=False)
@@ -234,16 +208,12 @@ class StagedRows:
         insert = sa.insert(self.table)
         self._connection.exec_driver_sql("BEGIN")
         for start in range(0, batch.num_rows, _INSERT_ROWS):
-            self._connection.execute(
-                insert, batch.slice(start, _INSERT_ROWS).to_pylist()
-            )
+            self._connection.execute(insert, batch.slice(start, _INSERT_ROWS).to_pylist())
         self._connection.exec_driver_sql("COMMIT")
 
     def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         schema = (
-            self.schema
-            if columns is None
-            else pa.schema([self.schema.field(c) for c in columns])
+            self.schema if columns is None else pa.schema([self.schema.field(c) for c in columns])
         )
         some = sa.select(*(self.table.c[name] for name in schema.names)).subquery()
         yield from _read(self._connection, some, schema, 65_536, self._dataset.uri)
@@ -267,8 +237,7 @@ def _read(
         result = connection.execute(query, execution_options=streaming)
         for rows in result.partitions(batch_rows):
             arrays = [
-                _array([row[i] for row in rows], field, done, uri)
-                for i, field in enumerate(schema)
+                _array([row[i] for row in rows], field, done, uri) for i, field in enumerate(schema)
             ]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
             done += len(rows)
@@ -339,11 +308,7 @@ def _sql_type(field: pa.Field, dialect: str) -> Any:
         return sa.Time()
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return sa.LargeBinary()
-    if (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_null(kind)
-    ):
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
         return sa.Text()
     raise ColumnType.unusable(
         field.name, kind, "a plain text, number, date or binary type", "a table"
@@ -352,19 +317,17 @@ def _sql_type(field: pa.Field, dialect: str) -> Any:
 
 def _stored(schema: pa.Schema) -> pa.Schema:
     """The schema as it reads back from the database."""
-    return pa.schema(
-        [pa.field(f.name, _arrow_type(_sql_type(f, "postgresql"))) for f in schema]
-    )
+    return pa.schema([pa.field(f.name, _arrow_type(_sql_type(f, "postgresql"))) for f in schema])
 
 
 def _refuse_nul(batch: pa.RecordBatch, uri: str) -> None:
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            if pc.any(pc.match_substring(column, "\0")).as_py():
-                raise DatasetError(
-                    f"'{uri}', column '{name}': PostgreSQL text cannot hold a NUL character; "
-                    "write to Parquet, or remove it from the source"
-                )
+        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        if text and pc.any(pc.match_substring(column, "\0")).as_py():
+            raise DatasetError(
+                f"'{uri}', column '{name}': PostgreSQL text cannot hold a NUL character; "
+                "write to Parquet, or remove it from the source"
+            )
 
 
 def _quoted(path: str | None) -> str:

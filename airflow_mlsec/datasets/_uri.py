@@ -37,9 +37,7 @@ class DatasetName:
 
     def __str__(self) -> str:
         return (
-            self.name
-            if self.namespace in ("file", "sqlite")
-            else f"{self.namespace}/{self.name}"
+            self.name if self.namespace in ("file", "sqlite") else f"{self.namespace}/{self.name}"
         )
 
 
@@ -122,18 +120,11 @@ def parse_uri(uri: str) -> AnyUri:
     if scheme == "sqlite":
         database, _, table = path.rpartition("/")
         if parts.netloc or not table or database in ("", "/"):
-            raise UnsupportedDataset(
-                f"'{uri}': a SQLite table is sqlite:///path/file.db/table"
-            )
+            raise UnsupportedDataset(f"'{uri}': a SQLite table is sqlite:///path/file.db/table")
         return SqliteUri(os.path.normpath(database), table)
     if scheme in ("postgresql", "postgres"):
         names = [unquote(name) for name in path.strip("/").split(".")]
-        if (
-            not parts.netloc
-            or not 1 <= len(names) <= 3
-            or not all(names)
-            or "@" in parts.netloc
-        ):
+        if not parts.netloc or not 1 <= len(names) <= 3 or not all(names) or "@" in parts.netloc:
             raise UnsupportedDataset(
                 f"'{scheme}://{parts.hostname or ''}{path}': a PostgreSQL table is "
                 "postgresql://conn_id/database.schema.table"
@@ -144,9 +135,7 @@ def parse_uri(uri: str) -> AnyUri:
     return FileUri(scheme, account or None, f"{bucket}{path}")
 
 
-def dataset_name(
-    uri: str, host: str | None = None, database: str | None = None
-) -> DatasetName:
+def dataset_name(uri: str, host: str | None = None, database: str | None = None) -> DatasetName:
     """The OpenLineage name of a URI.
 
     For PostgreSQL, ``host`` (``host:port``) and ``database`` are those of the connection;

@@ -7,17 +7,29 @@ OpenLineage transport that Airflow loads, `_evidence` makes and reads our signed
 """
 
 from airflow_mlsec.lineage._evidence import (
+    ARTIFACT,
     EVIDENCE_FACET,
+    RELEASE,
     artifact_statement,
+    latest_release,
+    latest_releases,
     record_evidence,
     release_statement,
 )
-from airflow_mlsec.lineage._ingest import IngestReport, ingest_event, ingest_file
+from airflow_mlsec.lineage._ingest import (
+    IngestReport,
+    ingest_event,
+    ingest_file,
+    write_columns,
+)
+from airflow_mlsec.lineage._release import record_release
 from airflow_mlsec.lineage._state import State, column_states
-from airflow_mlsec.lineage._trace import Trace, TraceNode, trace
+from airflow_mlsec.lineage._trace import Trace, TraceNode, reach, trace
 
 __all__ = [
+    "ARTIFACT",
     "EVIDENCE_FACET",
+    "RELEASE",
     "IngestReport",
     "State",
     "Trace",
@@ -26,7 +38,12 @@ __all__ = [
     "column_states",
     "ingest_event",
     "ingest_file",
+    "latest_release",
+    "latest_releases",
+    "reach",
     "record_evidence",
+    "record_release",
     "release_statement",
     "trace",
+    "write_columns",
 ]

@@ -114,7 +114,7 @@ def _columns(facet: Any) -> Iterator[tuple[str, str | None]]:
 
 def _edges(facet: Any) -> Iterator[ColumnEdge]:
     fields = facet.get("fields") if isinstance(facet, Mapping) else None
-    for target, lineage in (fields.items() if isinstance(fields, Mapping) else ()):
+    for target, lineage in fields.items() if isinstance(fields, Mapping) else ():
         # Up to 1.1 of the facet the transformation stood on the output field.
         old = lineage.get("transformationDescription") or lineage.get("transformationType")
         for source in _list(lineage, "inputFields"):
@@ -135,7 +135,12 @@ def _edge(source: Any, target: str | None, old: str | None) -> Iterator[ColumnEd
     )
     text = "; ".join(s for s in said if s) or (str(old) if old else None)
     yield ColumnEdge(
-        canonical_namespace(namespace), name, field, target, "indirect" if indirect else "direct", text
+        canonical_namespace(namespace),
+        name,
+        field,
+        target,
+        "indirect" if indirect else "direct",
+        text,
     )
 
 

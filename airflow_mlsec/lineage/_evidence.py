@@ -14,8 +14,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.crypto import VerificationKeys, make_statement, verify_payload
-from airflow_mlsec.crypto._statement import STATEMENT_TYPE
+from airflow_mlsec.crypto import (
+    STATEMENT_TYPE,
+    VerificationKeys,
+    make_statement,
+    verify_payload,
+)
 from airflow_mlsec.datasets import DatasetName
 from airflow_mlsec.errors import SignatureInvalid
 from airflow_mlsec.policy import Policy
@@ -134,6 +138,21 @@ def record_evidence(
         "recorded_at": now,
     }
     upsert(connection, t.evidence, {"digest": hashlib.sha256(payload).hexdigest()}, {}, values)
+
+
+def latest_releases(connection: sa.Connection) -> dict[int, dict[str, Any]]:
+    """By dataset id: what the newest statement about a release says."""
+    query = sa.select(t.evidence.c.dataset_id, t.evidence.c.statement)
+    query = query.where(t.evidence.c.predicate_type == RELEASE).order_by(t.evidence.c.id)
+    return {row.dataset_id: row.statement["predicate"] for row in connection.execute(query)}
+
+
+def latest_release(connection: sa.Connection, name: DatasetName) -> dict[str, Any] | None:
+    """What the newest statement says of one dataset, or None if there is no release of it."""
+    query = sa.select(t.dataset.c.id)
+    query = query.where(t.dataset.c.namespace == name.namespace, t.dataset.c.name == name.name)
+    found = connection.execute(query).scalar_one_or_none()
+    return None if found is None else latest_releases(connection).get(found)
 
 
 def _how(action: Mapping[str, Any]) -> dict[str, Any]:

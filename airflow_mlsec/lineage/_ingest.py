@@ -9,6 +9,7 @@ column is thought to depend on its neighbours.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -53,11 +54,13 @@ def ingest_event(event: Any, register: Register, trusted: VerificationKeys) -> b
     return True
 
 
-def ingest_file(lines: TextIO | Path, register: Register, trusted: VerificationKeys) -> IngestReport:
+def ingest_file(
+    lines: TextIO | Path, register: Register, trusted: VerificationKeys
+) -> IngestReport:
     """Write the events of an NDJSON file, one per line. A line that cannot be read is
     reported by its number and does not stop the others."""
     if isinstance(lines, Path):
-        with open(lines, encoding="utf-8") as file:
+        with lines.open(encoding="utf-8") as file:
             return ingest_file(file, register, trusted)
     accepted = ignored = 0
     refused = []
@@ -76,9 +79,7 @@ def ingest_file(lines: TextIO | Path, register: Register, trusted: VerificationK
     return IngestReport(accepted, ignored, tuple(refused))
 
 
-def _write(
-    connection: sa.Connection, event: RunEvent, trusted: VerificationKeys, now: str
-) -> None:
+def _write(connection: sa.Connection, event: RunEvent, trusted: VerificationKeys, now: str) -> None:
     run = _write_run(connection, event)
     # In one order everywhere, so that concurrent writers queue instead of deadlocking.
     named = sorted((*event.inputs, *event.outputs), key=lambda d: (d.namespace, d.name))
@@ -108,7 +109,7 @@ def _write(
 
 
 def write_columns(
-    connection: sa.Connection, dataset: int, columns: list[tuple[str, str | None]]
+    connection: sa.Connection, dataset: int, columns: Sequence[tuple[str, str | None]]
 ) -> dict[str, int]:
     """Make a dataset's columns known, with their ties to the dataset as a whole."""
     ids = enrich_columns(connection, dataset, [{"name": WHOLE_TARGET}, {"name": WHOLE_SOURCE}])
@@ -148,7 +149,7 @@ def _write_column_edges(
         source = dataset_id(connection, edge.namespace, edge.name, now)
         of_source = write_columns(connection, source, [(edge.source, None)])
         target = WHOLE_TARGET if edge.target is None else edge.target
-        known = [] if edge.target is None else [(edge.target, None)]
+        known: list[tuple[str, str | None]] = [] if edge.target is None else [(edge.target, None)]
         of_target = write_columns(connection, output, known)
         _column_edge(connection, edge, of_source[edge.source], of_target[target], run)
 

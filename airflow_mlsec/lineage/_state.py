@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from enum import IntEnum
-from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.lineage._evidence import RELEASE
+from airflow_mlsec.lineage._evidence import latest_releases
 from airflow_mlsec.register import _tables as t
 
 
@@ -61,7 +60,9 @@ def column_states(connection: sa.Connection) -> dict[int, State]:
 
 def _declared(connection: sa.Connection) -> set[int]:
     d = t.dataset.c
-    query = sa.select(d.id, t.policy.c.document).join(t.policy, d.policy_digest == t.policy.c.digest)
+    query = sa.select(d.id, t.policy.c.document).join(
+        t.policy, d.policy_digest == t.policy.c.digest
+    )
     found = set()
     for identifier, document in connection.execute(query.where(d.stage == "source")):
         roles = {column["role"] for column in document["columns"].values()}
@@ -74,13 +75,12 @@ def _ceilings(connection: sa.Connection) -> dict[tuple[int, int], dict[str, Stat
     """By source and target dataset: the most that our latest evidence lets through."""
     known = {
         (row.namespace, row.name): row.id
-        for row in connection.execute(sa.select(t.dataset.c.id, t.dataset.c.namespace, t.dataset.c.name))
+        for row in connection.execute(
+            sa.select(t.dataset.c.id, t.dataset.c.namespace, t.dataset.c.name)
+        )
     }
-    query = sa.select(t.evidence.c.dataset_id, t.evidence.c.statement)
-    query = query.where(t.evidence.c.predicate_type == RELEASE).order_by(t.evidence.c.id)
     found: dict[tuple[int, int], dict[str, State]] = {}
-    for dataset, statement in connection.execute(query):
-        predicate: dict[str, Any] = statement["predicate"]
+    for dataset, predicate in latest_releases(connection).items():
         source = known.get((predicate["source"]["namespace"], predicate["source"]["name"]))
         if source is not None:
             states = {n: State[c["state"].upper()] for n, c in predicate["columns"].items()}

@@ -55,7 +55,9 @@ def _trace(connection: sa.Connection, target: str, direction: Direction) -> Trac
     if start is None:
         have = sa.select(t.column.c.name).where(t.column.c.dataset_id == dataset.id)
         names = sorted(n for n in connection.execute(have).scalars() if n not in ("", "*"))
-        raise UsageError(f"dataset {dataset.name} has no column '{column}'; it has {', '.join(names)}")
+        raise UsageError(
+            f"dataset {dataset.name} has no column '{column}'; it has {', '.join(names)}"
+        )
     starts = [start]
     if column is None:
         # The whole dataset: every column, and what concerns it as a whole.
@@ -65,9 +67,7 @@ def _trace(connection: sa.Connection, target: str, direction: Direction) -> Trac
     return Trace(target, direction, tuple(_nodes(connection, reached, set(starts), direction)))
 
 
-def reach(
-    connection: sa.Connection, starts: list[int], direction: Direction
-) -> dict[int, int]:
+def reach(connection: sa.Connection, starts: list[int], direction: Direction) -> dict[int, int]:
     """Column ids that can be reached, with their distance: one recursive query with UNION, so
     that diamonds and cycles cost nothing."""
     here, there = (
@@ -136,7 +136,9 @@ def _transformations(
 ) -> dict[int, str]:
     e = t.edge.c
     found: dict[int, str] = {}
-    query = sa.select(e.source_id, e.target_id, e.transformation).where(e.transformation.is_not(None))
+    query = sa.select(e.source_id, e.target_id, e.transformation).where(
+        e.transformation.is_not(None)
+    )
     for source, target, text in connection.execute(query):
         if source in reached and target in reached:
             found[target if direction == "down" else source] = text

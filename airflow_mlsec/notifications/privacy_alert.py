@@ -120,7 +120,8 @@ class PrivacyAlertNotifier(BaseNotifier):
         title = f"[{severity}] {ti.dag_id}.{ti.task_id} failed"
         lines = [
             f"Task:       {ti.dag_id}.{ti.task_id}",
-            f"Run:        {ti.run_id}" + (f", map index {ti.map_index}" if ti.map_index >= 0 else ""),
+            f"Run:        {ti.run_id}"
+            + (f", map index {ti.map_index}" if ti.map_index >= 0 else ""),
             f"Severity:   {severity}",
             f"Cause:      {_cause(context.get('exception'))}",
         ]

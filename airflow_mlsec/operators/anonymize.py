@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.anonymize import Plan, Release, anonymize
-from airflow_mlsec.crypto import KeyKind, sign_payload
 from airflow_mlsec.datasets import Dataset
-from airflow_mlsec.lineage import EVIDENCE_FACET, release_statement
-from airflow_mlsec.lineage._evidence import record_evidence
-from airflow_mlsec.lineage._ingest import write_columns
+from airflow_mlsec.lineage import EVIDENCE_FACET, record_release
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     evidence_facet,
@@ -23,10 +19,8 @@ from airflow_mlsec.operators._base import (
     without_values,
 )
 from airflow_mlsec.policy import Policy
-from airflow_mlsec.register import enrich_columns, record_policy, set_dataset
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
     from airflow.sdk import Context
 
 
@@ -115,63 +109,25 @@ class AnonymizeOperator(MlsecOperator):
     def _record(
         self, context: Context, policy: Policy, source: Dataset, target: Dataset, release: Release
     ) -> None:
-        keys = self.hook.key_ring()
-        plan = release.plan.to_json()
-        statement = release_statement(
+        envelope = record_release(
+            self.hook.register(),
+            self.hook.key_ring(),
             policy,
-            source.name,
-            target.name,
-            plan,
+            source,
+            target,
+            release.plan.to_json(),
             release.plan.digest,
-            {
-                "rows": release.rows,
-                "released": release.released,
-                "suppressed": release.suppressed,
-                "subjects": release.subjects,
-                "k_anonymity": release.plan.achieved.get("k_anonymity"),
-            },
-            [{"check": f.check, "passed": f.passed, "detail": f.detail} for f in release.findings],
+            release.numbers(),
+            release.checks(),
             run_label(context),
             str(release.membership) if release.membership else None,
         )
-        signing = keys.current("signing", KeyKind.SIGNING)
-        envelope = sign_payload(statement, "application/vnd.in-toto+json", signing)
-        register = self.hook.register()
-        now = register.now()
-        roles = {column.name: column for column in release.plan.columns}
-        columns = schema_columns(target)
-
-        def work(connection: sa.Connection) -> None:
-            record_policy(connection, policy.digest, policy.source, policy.canonical(), now)
-            names = source.name.namespace, source.name.name
-            set_dataset(
-                connection, *names, now, uri=source.uri, policy_digest=policy.digest,
-                stage="source", rows=release.rows,
-            )  # fmt: skip
-            names = target.name.namespace, target.name.name
-            dataset = set_dataset(
-                connection, *names, now, uri=target.uri, policy_digest=policy.digest,
-                stage="release", rows=release.released,
-            )  # fmt: skip
-            write_columns(connection, dataset, columns)
-            described = [
-                {"name": name, "role": roles[name].role, "category": roles[name].category}
-                for name, _ in columns
-            ]
-            enrich_columns(connection, dataset, described)
-            trusted = keys.verification_keys()
-            record_evidence(connection, dataset, envelope, trusted, None, now)
-
-        register.write(work)
         self._lineage = {
             "source": (source.name, schema_columns(source)),
-            "target": (target.name, columns),
-            "plan": plan,
+            "target": (target.name, schema_columns(target)),
+            "plan": release.plan.to_json(),
             "envelope": envelope,
         }
-        predicate = json.loads(statement)["predicate"]
-        states = {column["state"] for column in predicate["columns"].values()}
-        self.log.info("Released %s columns, now %s", len(columns), ", ".join(sorted(states)))
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """Column lineage with our signed evidence."""

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec import files
 from airflow_mlsec.crypto import (
+    STATEMENT_TYPE,
     Identity,
     KeyKind,
     Recipient,
@@ -20,8 +21,12 @@ from airflow_mlsec.crypto import (
 )
 from airflow_mlsec.datasets import DatasetName, dataset_name, file_path
 from airflow_mlsec.errors import CheckFailed, DatasetNotFound, UsageError
-from airflow_mlsec.lineage import EVIDENCE_FACET, artifact_statement, record_evidence
-from airflow_mlsec.lineage._evidence import RELEASE
+from airflow_mlsec.lineage import (
+    EVIDENCE_FACET,
+    artifact_statement,
+    latest_release,
+    record_evidence,
+)
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     evidence_facet,
@@ -30,7 +35,6 @@ from airflow_mlsec.operators._base import (
     without_values,
 )
 from airflow_mlsec.register import Register, set_dataset
-from airflow_mlsec.register import _tables as t
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -106,7 +110,11 @@ class EncryptArtifactOperator(MlsecOperator):
         if not recipients:
             raise UsageError("nobody could decrypt: give `recipients`, or `key`")
         proof = [_evidence_of(register, dataset_name(uri), uri) for uri in self.trained_on]
-        summary = {"target": str(target), "recipients": len(recipients), "bytes": source.stat().st_size}
+        summary = {
+            "target": str(target),
+            "recipients": len(recipients),
+            "bytes": source.stat().st_size,
+        }
         if dry_run or context is None:
             return summary
         self._progress(f"encrypting {summary['bytes']} bytes for {len(recipients)} recipients")
@@ -121,7 +129,7 @@ class EncryptArtifactOperator(MlsecOperator):
             {"trained_on": proof, "run": run_label(context)},
         )
         signing = keys.ensure("signing", KeyKind.SIGNING)
-        envelope = sign_payload(statement, "application/vnd.in-toto+json", signing)
+        envelope = sign_payload(statement, STATEMENT_TYPE, signing)
         text = f"{json.dumps(envelope, indent=1)}\n"
         files.write_bytes(target.with_name(f"{target.name}.sig.json"), text.encode())
         self._record(register, keys, source, target, envelope)
@@ -138,12 +146,21 @@ class EncryptArtifactOperator(MlsecOperator):
 
         def work(connection: sa.Connection) -> None:
             of_source, of_target = names
-            # A signature that is read back says what it is; the source is what it was told.
             set_dataset(
-                connection, of_source.namespace, of_source.name, now, kind=self.kind, uri=source.as_uri()
+                connection,
+                of_source.namespace,
+                of_source.name,
+                now,
+                kind=self.kind,
+                uri=source.as_uri(),
             )
             identifier = set_dataset(
-                connection, of_target.namespace, of_target.name, now, kind="artifact", uri=target.as_uri()
+                connection,
+                of_target.namespace,
+                of_target.name,
+                now,
+                kind="artifact",
+                uri=target.as_uri(),
             )
             record_evidence(connection, identifier, envelope, keys.verification_keys(), None, now)
 
@@ -165,21 +182,12 @@ class EncryptArtifactOperator(MlsecOperator):
 
 
 def _evidence_of(register: Register, name: DatasetName, uri: str) -> dict[str, Any]:
-    query = (
-        sa.select(t.evidence.c.statement)
-        .join(t.dataset, t.dataset.c.id == t.evidence.c.dataset_id)
-        .where(t.dataset.c.namespace == name.namespace, t.dataset.c.name == name.name)
-        .where(t.evidence.c.predicate_type == RELEASE)
-        .order_by(t.evidence.c.id.desc())
-        .limit(1)
-    )
-    rows = register.rows(query)
-    if not rows:
+    predicate = register.read(lambda connection: latest_release(connection, name))
+    if predicate is None:
         raise CheckFailed(
             f"`trained_on` names {uri}, for which the register has no signed release; "
             "anonymize it with AnonymizeOperator first"
         )
-    predicate = rows[0].statement["predicate"]
     return {
         "dataset": {"namespace": name.namespace, "name": name.name},
         "plan": predicate["plan"],

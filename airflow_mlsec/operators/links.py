@@ -20,4 +20,5 @@ class PersonalDataMapLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         base = conf.get("api", "base_url", fallback="").rstrip("/")
         dataset = getattr(operator, "linked_dataset", None)
-        return f"{base}/plugin/privacy{f'?dataset={quote(dataset, safe="")}' if dataset else ''}"
+        chosen = f"?dataset={quote(dataset, safe='')}" if dataset else ""
+        return f"{base}/plugin/privacy{chosen}"

@@ -6,8 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.lineage import State, column_states
-from airflow_mlsec.lineage._evidence import RELEASE
+from airflow_mlsec.lineage import State, column_states, latest_releases
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import _tables as t
 
@@ -42,7 +41,7 @@ def _read(connection: sa.Connection) -> dict[str, Any]:
         )
     names = {row.id: row.name for row in connection.execute(sa.select(t.dataset))}
     origins, sources = _origins(connection, of_column)
-    evidence = _latest_releases(connection)
+    evidence = latest_releases(connection)
     checks = _latest_checks(connection)
     datasets = []
     for row in connection.execute(sa.select(t.dataset).order_by(t.dataset.c.id)):
@@ -66,7 +65,9 @@ def _read(connection: sa.Connection) -> dict[str, Any]:
                 "state": highest.get(row.id, State.NONE).label,
                 "guarantee": _guarantee(evidence.get(row.id)),
                 "checks": checks.get(row.id),
-                "sources": [{"id": i, "short": _short(names[i])} for i in sorted(sources.get(row.id, ()))],
+                "sources": [
+                    {"id": i, "short": _short(names[i])} for i in sorted(sources.get(row.id, ()))
+                ],
                 "columns": listed,
                 "last_seen": row.last_seen,
             }
@@ -85,12 +86,6 @@ def _origins(
         if of_column[source][1] not in ("", "*"):
             origins.setdefault(target, []).append((source, via))
     return origins, sources
-
-
-def _latest_releases(connection: sa.Connection) -> dict[int, dict[str, Any]]:
-    query = sa.select(t.evidence.c.dataset_id, t.evidence.c.statement)
-    query = query.where(t.evidence.c.predicate_type == RELEASE).order_by(t.evidence.c.id)
-    return {row.dataset_id: row.statement["predicate"] for row in connection.execute(query)}
 
 
 def _latest_checks(connection: sa.Connection) -> dict[int, dict[str, Any]]:

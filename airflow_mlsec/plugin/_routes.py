@@ -53,4 +53,6 @@ def data_map() -> dict[str, Any]:
 
 def _failed(request: Request, error: Exception) -> JSONResponse:
     del request
-    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Cache-Control": "no-store"})
+    return JSONResponse(
+        {"detail": str(error)}, status_code=503, headers={"Cache-Control": "no-store"}
+    )

@@ -20,9 +20,7 @@ def parse_policy(text: str, source: str = "policy") -> Policy:
     """
     document = read(text, source)
     if not isinstance(document.data, dict):
-        raise PolicyError.at(
-            source, 1, 1, "expected a mapping that starts with `version: 1`"
-        )
+        raise PolicyError.at(source, 1, 1, "expected a mapping that starts with `version: 1`")
     try:
         policy = Policy.model_validate(document.data)
     except ValidationError as error:
@@ -65,9 +63,7 @@ class Catalog:
         wanted = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
         path = (base / wanted).resolve()
         if not path.is_relative_to(base):
-            raise PolicyError(
-                f"policy '{name}' leads out of the policies folder {self.folder}"
-            )
+            raise PolicyError(f"policy '{name}' leads out of the policies folder {self.folder}")
         if not path.is_file():
             raise PolicyError(
                 f"policy '{name}' is not in {self.folder} ([mlsec] policies_folder); "

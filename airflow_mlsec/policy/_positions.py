@@ -37,28 +37,20 @@ def read(text: str, source: str) -> Document:
         or a document too large to be a policy.
     """
     if len(text) > _MOST_BYTES:
-        raise PolicyError.at(
-            source, 1, 1, "larger than 1 MiB; a policy is a small file"
-        )
+        raise PolicyError.at(source, 1, 1, "larger than 1 MiB; a policy is a small file")
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise PolicyError.at(
-            source, line, column, f"not valid YAML: {error.problem}"
-        ) from None
+        raise PolicyError.at(source, line, column, f"not valid YAML: {error.problem}") from None
     except yaml.YAMLError:
-        raise PolicyError.at(
-            source, 1, 1, "not valid YAML: unreadable character"
-        ) from None
+        raise PolicyError.at(source, 1, 1, "not valid YAML: unreadable character") from None
     except RecursionError:
         raise PolicyError.at(source, 1, 1, "nested too deeply to be a policy") from None
     document = Document(None)
     if node is None:
-        raise PolicyError.at(
-            source, 1, 1, "empty; expected a policy that starts with `version: 1`"
-        )
+        raise PolicyError.at(source, 1, 1, "empty; expected a policy that starts with `version: 1`")
     document.data = _Walk(source, document.positions).plain(node, ())
     return document
 
@@ -74,9 +66,7 @@ class _Walk:
         self.nodes += 1
         if self.nodes > _MOST_NODES or len(path) > 32:
             raise self._error(node, "too large or nested too deeply to be a policy")
-        self.positions.setdefault(
-            path, (node.start_mark.line + 1, node.start_mark.column + 1)
-        )
+        self.positions.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -84,19 +74,13 @@ class _Walk:
         try:
             return self.constructor.construct_object(node)
         except (yaml.YAMLError, ValueError):
-            raise self._error(
-                node, "unreadable value; quote it to make it text"
-            ) from None
+            raise self._error(node, "unreadable value; quote it to make it text") from None
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if key_node.tag != "tag:yaml.org,2002:str":
-                written = (
-                    key_node.value
-                    if isinstance(key_node, yaml.ScalarNode)
-                    else "this key"
-                )
+                written = key_node.value if isinstance(key_node, yaml.ScalarNode) else "this key"
                 raise self._error(
                     key_node,
                     f"YAML does not read {written} as text here; write it in quotes",

@@ -8,6 +8,7 @@ GDPR Art. 6(1) and the CCPA's business purpose.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -41,17 +42,15 @@ class DateHierarchy(_Model):
     """Dates truncated to ever larger units; labels such as ``1987-05``, ``1987``, ``1980s``."""
 
     kind: Literal["date"]
-    levels: list[Literal["day", "month", "quarter", "year", "decade", "century"]] = (
-        Field(default=["month", "year", "decade"], min_length=1)
+    levels: list[Literal["day", "month", "quarter", "year", "decade", "century"]] = Field(
+        default=["month", "year", "decade"], min_length=1
     )
 
     @field_validator("levels")
     @classmethod
     def _coarser(cls, levels: list[str]) -> list[str]:
         order = ["day", "month", "quarter", "year", "decade", "century"]
-        if [order.index(level) for level in levels] != sorted(
-            {order.index(v) for v in levels}
-        ):
+        if [order.index(level) for level in levels] != sorted({order.index(v) for v in levels}):
             raise ValueError("levels must go from finer to coarser, each once")
         return levels
 
@@ -66,11 +65,9 @@ class IntervalHierarchy(_Model):
     @field_validator("widths")
     @classmethod
     def _nested(cls, widths: list[float]) -> list[float]:
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in itertools.pairwise(widths):
             if wide <= narrow or abs(wide / narrow - round(wide / narrow)) > 1e-9:
-                raise ValueError(
-                    "each width must be a whole multiple of the one before it"
-                )
+                raise ValueError("each width must be a whole multiple of the one before it")
         return widths
 
 
@@ -84,9 +81,7 @@ class PrefixHierarchy(_Model):
     @classmethod
     def _fewer(cls, keep: list[int] | None) -> list[int] | None:
         if keep is not None and (not keep or keep != sorted(set(keep), reverse=True)):
-            raise ValueError(
-                "keep must count down, each number once, for example [4, 3, 2]"
-            )
+            raise ValueError("keep must count down, each number once, for example [4, 3, 2]")
         return keep
 
 
@@ -104,11 +99,7 @@ class SuppressHierarchy(_Model):
 
 
 Hierarchy = Annotated[
-    DateHierarchy
-    | IntervalHierarchy
-    | PrefixHierarchy
-    | FileHierarchy
-    | SuppressHierarchy,
+    DateHierarchy | IntervalHierarchy | PrefixHierarchy | FileHierarchy | SuppressHierarchy,
     Field(discriminator="kind"),
 ]
 
@@ -195,9 +186,7 @@ class Column(_Model):
                 "an identifying column needs a `transform` "
                 "(drop, redact, mask, constant, pseudonymize or generalize)"
             )
-        if self.role is Role.QUASI_IDENTIFYING and not (
-            self.transform or self.hierarchy
-        ):
+        if self.role is Role.QUASI_IDENTIFYING and not (self.transform or self.hierarchy):
             raise ValueError(
                 "a quasi-identifying column needs a `hierarchy` (date, interval, prefix, file or "
                 "suppress) or a fixed `transform`"
@@ -229,9 +218,7 @@ class LawfulBasis(_Model):
         "legitimate_interests",
         "business_purpose",
     ]
-    source: str = Field(
-        min_length=1, description="The article of law or document that says so."
-    )
+    source: str = Field(min_length=1, description="The article of law or document that says so.")
 
 
 class Retention(_Model):
@@ -315,9 +302,7 @@ class Policy(_Model):
             for name in getattr(self.privacy, model):
                 column = self.columns.get(name)
                 if column is None or column.role is not Role.SENSITIVE:
-                    raise ValueError(
-                        f"`privacy.{model}` names '{name}', not a sensitive column"
-                    )
+                    raise ValueError(f"`privacy.{model}` names '{name}', not a sensitive column")
         return self
 
     @property
@@ -333,9 +318,7 @@ class Policy(_Model):
     def canonical(self) -> bytes:
         """The policy as canonical JSON: sorted keys, no spaces, defaults spelled out."""
         data: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
-        return json.dumps(
-            data, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        ).encode()
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     def with_role(self, role: Role) -> list[str]:
         """Names of the columns with this role, in the policy's order."""
@@ -362,6 +345,4 @@ def _categories() -> frozenset[str]:
     # Late: it costs 0.3 s, and only a policy with categories needs it.
     from fideslang.default_taxonomy import DEFAULT_TAXONOMY
 
-    return frozenset(
-        category.fides_key for category in DEFAULT_TAXONOMY.data_category or ()
-    )
+    return frozenset(category.fides_key for category in DEFAULT_TAXONOMY.data_category or ())

@@ -23,9 +23,7 @@ def upsert(
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(table).values({**key, **values, **(insert_only or {})})
     if values:
-        updated = statement.on_conflict_do_update(
-            index_elements=list(key), set_=dict(values)
-        )
+        updated = statement.on_conflict_do_update(index_elements=list(key), set_=dict(values))
     else:
         updated = statement.on_conflict_do_nothing(index_elements=list(key))
     if "id" not in table.c:
@@ -66,9 +64,7 @@ def set_dataset(
     identifier = dataset_id(connection, namespace, name, now)
     known = {key: value for key, value in values.items() if value is not None}
     if known:
-        connection.execute(
-            sa.update(t.dataset).where(t.dataset.c.id == identifier).values(known)
-        )
+        connection.execute(sa.update(t.dataset).where(t.dataset.c.id == identifier).values(known))
     return identifier
 
 
@@ -94,16 +90,12 @@ def find_dataset(connection: sa.Connection, text: str) -> list[sa.Row[Any]]:
     """Datasets whose URI or full name is ``text``; else those whose name ends in ``/text``."""
     full = t.dataset.c.namespace + "/" + t.dataset.c.name
     query = sa.select(t.dataset)
-    exact = query.where(
-        sa.or_(t.dataset.c.uri == text, full == text, t.dataset.c.name == text)
-    )
+    exact = query.where(sa.or_(t.dataset.c.uri == text, full == text, t.dataset.c.name == text))
     if rows := connection.execute(exact).fetchall():
         return list(rows)
     ending = query.where(sa.func.substr(t.dataset.c.name, -len(text) - 1) == f"/{text}")
     if connection.dialect.name == "postgresql":
-        ending = query.where(
-            sa.func.right(t.dataset.c.name, len(text) + 1) == f"/{text}"
-        )
+        ending = query.where(sa.func.right(t.dataset.c.name, len(text) + 1) == f"/{text}")
     return list(connection.execute(ending).fetchall())
 
 
@@ -123,6 +115,4 @@ def record_check_results(
         "checked_at": now,
     }
     if results:
-        connection.execute(
-            sa.insert(t.check_result), [{**shared, **result} for result in results]
-        )
+        connection.execute(sa.insert(t.check_result), [{**shared, **result} for result in results])

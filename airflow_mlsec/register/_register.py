@@ -89,7 +89,7 @@ class Register:
             with self._connect(autocommit=True) as connection:
                 if not sa.inspect(connection).has_table(VERSION_TABLE):
                     return None
-                query = sa.select(sa.column("version_num")).select_from(
+                query: sa.Select[Any] = sa.select(sa.column("version_num")).select_from(
                     sa.table(VERSION_TABLE)
                 )
                 return connection.execute(query).scalar_one_or_none()
@@ -121,18 +121,14 @@ class Register:
 
         found = self.version()
         if found != HEAD:
-            return [
-                f"schema revision is {found or 'missing'}, this version needs {HEAD}"
-            ]
+            return [f"schema revision is {found or 'missing'}, this version needs {HEAD}"]
         with self._connect(autocommit=True) as connection:
             ours = set(metadata.tables)
             context = MigrationContext.configure(
                 connection,
                 opts={
                     "version_table": VERSION_TABLE,
-                    "include_name": lambda name, kind, _: (
-                        kind != "table" or name in ours
-                    ),
+                    "include_name": lambda name, kind, _: kind != "table" or name in ours,
                 },
             )
             return [_difference(item) for item in compare_metadata(context, metadata)]
@@ -182,12 +178,8 @@ class Register:
         sqlite = self._url.get_backend_name() == "sqlite"
         if sqlite:
             _create_private(Path(self._url.database or ""))
-        options: dict[str, Any] = (
-            {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
-        )
-        engine = sa.create_engine(
-            self._url, poolclass=NullPool, hide_parameters=True, **options
-        )
+        options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
+        engine = sa.create_engine(self._url, poolclass=NullPool, hide_parameters=True, **options)
         if sqlite:
             sa.event.listen(engine, "connect", _prepare_sqlite)
             if not autocommit:
@@ -198,9 +190,7 @@ class Register:
     def _failed(self, error: SQLAlchemyError) -> str:
         where = self._url.render_as_string(hide_password=True)
         original = getattr(error, "orig", None)
-        detail = getattr(original, "sqlstate", None) or getattr(
-            original, "sqlite_errorname", None
-        )
+        detail = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
         name = type(original or error).__name__
         return f"the register {where} failed ({name}{f', {detail}' if detail else ''})"
 
@@ -212,15 +202,11 @@ def _parse(text: str) -> sa.URL:
         raise RegisterError("[mlsec] register_url is not a SQLAlchemy URL") from None
     if url.get_backend_name() == "sqlite":
         if not url.database or url.database == ":memory:":
-            raise RegisterError(
-                "a SQLite register needs a file: sqlite:////path/register.db"
-            )
+            raise RegisterError("a SQLite register needs a file: sqlite:////path/register.db")
         return url
     if url.get_backend_name() in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+psycopg")
-    raise RegisterError(
-        "the register is SQLite or PostgreSQL; see [mlsec] register_url"
-    )
+    raise RegisterError("the register is SQLite or PostgreSQL; see [mlsec] register_url")
 
 
 def _create_private(path: Path) -> None:

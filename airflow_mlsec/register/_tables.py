@@ -26,13 +26,9 @@ def _id() -> sa.Column[int]:
     return sa.Column("id", kind, primary_key=True, autoincrement=True)
 
 
-def _to(
-    table: str, name: str, nullable: bool = False, index: bool = True
-) -> sa.Column[int]:
+def _to(table: str, name: str, nullable: bool = False, index: bool = True) -> sa.Column[int]:
     kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-    return sa.Column(
-        name, kind, sa.ForeignKey(f"{table}.id"), nullable=nullable, index=index
-    )
+    return sa.Column(name, kind, sa.ForeignKey(f"{table}.id"), nullable=nullable, index=index)
 
 
 policy = sa.Table(

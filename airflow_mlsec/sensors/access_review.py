@@ -116,8 +116,12 @@ class AccessReviewSensor(BaseSensorOperator):
         with without_values():
             register = MlsecHook(self.mlsec_conn_id).register()
             now = datetime.now(UTC)
-            found = review_status(register, self._location(), self.max_age, now, AirflowConnections())
-            self.log.info("Access to %s: %s", self.location, f"review {found.id}" if found else "none")
+            found = review_status(
+                register, self._location(), self.max_age, now, AirflowConnections()
+            )
+            self.log.info(
+                "Access to %s: %s", self.location, f"review {found.id}" if found else "none"
+            )
 
     def _review(self) -> int | None:
         with without_values():

@@ -22,8 +22,7 @@ from airflow_mlsec.anonymize._values import canonical_bytes
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Connections, Dataset, open_dataset
 from airflow_mlsec.errors import ColumnMissing, MlsecError, UsageError
-from airflow_mlsec.lineage._evidence import RELEASE
-from airflow_mlsec.lineage._trace import reach
+from airflow_mlsec.lineage import latest_releases, reach
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import _tables as t
 
@@ -122,7 +121,9 @@ def _prepare(
         where = row.name if row.namespace in ("file", "sqlite") else f"{row.namespace}/{row.name}"
         places[row.id] = _Place(row.id, where, row.kind, row.uri, row.stage, subject)
     roots = [
-        p for p in places.values() if p.stage == "source" and p.subject and p.subject["kind"] == kind
+        p
+        for p in places.values()
+        if p.stage == "source" and p.subject and p.subject["kind"] == kind
     ]
     if not roots:
         kinds = sorted({p.subject["kind"] for p in places.values() if p.subject})
@@ -141,10 +142,8 @@ def _prepare(
         if ancestors[identifier] & {p.id for p in roots}:
             covered.add(identifier)
     releases = {
-        row.dataset_id: _Release(row.dataset_id, row.statement["predicate"])
-        for row in connection.execute(
-            sa.select(t.evidence).where(t.evidence.c.predicate_type == RELEASE).order_by(t.evidence.c.id)
-        )
+        identifier: _Release(identifier, predicate)
+        for identifier, predicate in latest_releases(connection).items()
     }
     identity = _copies_of_key(connection, roots, of_column)
     search = _Search(key, kind, keys, connections, releases, ancestors, identity)
@@ -186,7 +185,9 @@ def _find(place: _Place, search: _Search) -> Finding:
                 return _by_key(place, column, "lineage: an unchanged copy of the key", search)
         return _in_artifact(place, search)
     except MlsecError as error:
-        return Finding(place.name, place.kind, "failed", None, "none", f"could not be searched: {error}")
+        return Finding(
+            place.name, place.kind, "failed", None, "none", f"could not be searched: {error}"
+        )
 
 
 def _by_key(place: _Place, column: str, why: str, search: _Search) -> Finding:
@@ -201,7 +202,12 @@ def _in_release(place: _Place, search: _Search) -> Finding:
     subject = predicate["subject"]
     if subject is None or subject["kind"] != search.kind:
         return Finding(
-            place.name, place.kind, "unknown", None, "none", "released under a policy of other subjects"
+            place.name,
+            place.kind,
+            "unknown",
+            None,
+            "none",
+            "released under a policy of other subjects",
         )
     how = predicate["columns"].get(subject["key"], {})
     evidence = f"signed release, plan {predicate['plan'][:12]}"
@@ -212,7 +218,9 @@ def _in_release(place: _Place, search: _Search) -> Finding:
             for version in search.keys.live(how["key"])
         ]
         rows = dataset.count_in(subject["key"], tokens) if tokens else 0
-        locator = f"pseudonym in column '{subject['key']}' ({how['key']}, {len(tokens)} key versions)"
+        locator = (
+            f"pseudonym in column '{subject['key']}' ({how['key']}, {len(tokens)} key versions)"
+        )
         if not tokens:
             reason = f"every version of key {how['key']} is destroyed: nobody can link the rows"
             return Finding(place.name, place.kind, "none", 0, locator, reason)
@@ -225,7 +233,9 @@ def _in_release(place: _Place, search: _Search) -> Finding:
 
 def _in_artifact(place: _Place, search: _Search) -> Finding:
     """A model or artifact holds whom the releases that it came from held."""
-    releases = [search.releases[i] for i in sorted(search.ancestors[place.id]) if i in search.releases]
+    releases = [
+        search.releases[i] for i in sorted(search.ancestors[place.id]) if i in search.releases
+    ]
     lists = [r for r in releases if r.predicate["membership"]]
     if not lists:
         reason = "its sources reach here by lineage, and no membership list says who is in it"

@@ -36,9 +36,7 @@ def upgrade() -> None:
         sa.Column("namespace", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mlsec_job")),
-        sa.UniqueConstraint(
-            "namespace", "name", name=op.f("uq_mlsec_job_namespace_name")
-        ),
+        sa.UniqueConstraint("namespace", "name", name=op.f("uq_mlsec_job_namespace_name")),
     )
     op.create_table(
         "mlsec_policy",
@@ -88,9 +86,7 @@ def upgrade() -> None:
         sa.Column("grants_digest", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mlsec_review")),
     )
-    op.create_index(
-        op.f("ix_mlsec_review_location"), "mlsec_review", ["location"], unique=False
-    )
+    op.create_index(op.f("ix_mlsec_review_location"), "mlsec_review", ["location"], unique=False)
     op.create_table(
         "mlsec_dataset",
         sa.Column(
@@ -114,9 +110,7 @@ def upgrade() -> None:
             name=op.f("fk_mlsec_dataset_policy_digest"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mlsec_dataset")),
-        sa.UniqueConstraint(
-            "namespace", "name", name=op.f("uq_mlsec_dataset_namespace_name")
-        ),
+        sa.UniqueConstraint("namespace", "name", name=op.f("uq_mlsec_dataset_namespace_name")),
     )
     op.create_table(
         "mlsec_review_item",
@@ -176,9 +170,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.String(length=32), nullable=True),
         sa.Column("ended_at", sa.String(length=32), nullable=True),
         sa.Column("parent_uuid", sa.String(length=36), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["mlsec_job.id"], name=op.f("fk_mlsec_run_job_id")
-        ),
+        sa.ForeignKeyConstraint(["job_id"], ["mlsec_job.id"], name=op.f("fk_mlsec_run_job_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mlsec_run")),
         sa.UniqueConstraint("uuid", name=op.f("uq_mlsec_run_uuid")),
     )
@@ -240,9 +232,7 @@ def upgrade() -> None:
             name=op.f("fk_mlsec_column_dataset_id"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mlsec_column")),
-        sa.UniqueConstraint(
-            "dataset_id", "name", name=op.f("uq_mlsec_column_dataset_id_name")
-        ),
+        sa.UniqueConstraint("dataset_id", "name", name=op.f("uq_mlsec_column_dataset_id_name")),
     )
     op.create_table(
         "mlsec_evidence",
@@ -327,9 +317,7 @@ def upgrade() -> None:
             sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
             nullable=True,
         ),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["mlsec_run.id"], name=op.f("fk_mlsec_edge_run_id")
-        ),
+        sa.ForeignKeyConstraint(["run_id"], ["mlsec_run.id"], name=op.f("fk_mlsec_edge_run_id")),
         sa.ForeignKeyConstraint(
             ["source_id"], ["mlsec_column.id"], name=op.f("fk_mlsec_edge_source_id")
         ),
@@ -338,6 +326,4 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("source_id", "target_id", name=op.f("pk_mlsec_edge")),
     )
-    op.create_index(
-        op.f("ix_mlsec_edge_target_id"), "mlsec_edge", ["target_id"], unique=False
-    )
+    op.create_index(op.f("ix_mlsec_edge_target_id"), "mlsec_edge", ["target_id"], unique=False)

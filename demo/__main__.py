@@ -1,0 +1,168 @@
+"""Run the example DAG in a real Airflow, do what a reviewer does, and tell what happened."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from airflow_mlsec.testing import AirflowServer
+
+ROOT = Path(__file__).resolve().parent.parent
+DAG_ID = "train_quit_smoking_model"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=ROOT / ".demo")
+    parser.add_argument("--keep-running", action="store_true", help="leave Airflow up for a look")
+    options = parser.parse_args()
+    folder: Path = options.folder.resolve()
+    prepare(folder)
+    server = make_server(folder)
+    say(f"starting Airflow (log: {server.log_file})")
+    with server.running(say):
+        run_id = server.trigger(DAG_ID)
+        say(f"triggered {DAG_ID} through the REST API")
+        ready = server.wait(
+            DAG_ID, run_id, lambda s: s["review_access"] == "deferred", progress=say
+        )
+        if ready[""] != "failed":
+            review_as_a_person_would(server, folder)
+            server.wait(DAG_ID, run_id, lambda s: False, progress=say, seen=ready)
+        states = server.states(DAG_ID, run_id)
+        if states[""] != "success":
+            say(f"the run ended as {states['']}: {states}")
+            return 1
+        summary(server, folder, run_id)
+        if options.keep_running:
+            keep_running(server)
+    return 0
+
+
+def prepare(folder: Path) -> None:
+    """A fresh folder with the policies, pointed at where this demonstration keeps its data."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("policies", "raw", "safe", "models", "release", "airflow"):
+        (folder / name).mkdir(parents=True)
+    (folder / "release").chmod(0o750)
+    for source in (ROOT / "example_dags" / "policies").glob("*.yaml"):
+        text = source.read_text().replace("/srv/mlsec-demo", str(folder))
+        (folder / "policies" / source.name).write_text(text)
+
+
+def make_server(folder: Path, environment: dict[str, str] | None = None) -> AirflowServer:
+    """An Airflow that has the example DAGs and looks for data and policies in ``folder``."""
+    return AirflowServer(
+        folder / "airflow",
+        ROOT / "example_dags",
+        {
+            "MLSEC_DEMO_FOLDER": str(folder),
+            "AIRFLOW__MLSEC__POLICIES_FOLDER": str(folder / "policies"),
+            **(environment or {}),
+        },
+    )
+
+
+def review_as_a_person_would(server: AirflowServer, folder: Path) -> None:
+    """Decide on the open access review, with the commands that a reviewer types."""
+    location = str(folder / "release")
+    say("the DAG waits for a person: who may read the release folder?")
+    found = mlsec(server, "access", "review", "list", "--location", location, "--json")
+    review = json.loads(found)[0]
+    for item in review["items"]:
+        grant = item["grant"]
+        say(f"  {grant['principal']}: {grant['permission']} ({grant['origin']})")
+    number = str(review["id"])
+    reason = "needs the model for its work"
+    mlsec(server, "access", "review", "decide", number, "keep", "--reason", reason)
+    mlsec(server, "access", "review", "complete", number)
+    say(f"review {number} decided and completed with `mlsec access review`")
+
+
+def summary(server: AirflowServer, folder: Path, run_id: str) -> None:
+    """What happened to the personal data, in plain words and numbers."""
+    released = server.xcom(DAG_ID, run_id, "anonymize")
+    raw_checks = server.xcom(DAG_ID, run_id, "check_raw")
+    safe_checks = server.xcom(DAG_ID, run_id, "check_safe")
+    scores = server.xcom(DAG_ID, run_id, "train")
+    artifact = server.xcom(DAG_ID, run_id, "encrypt")
+    person = some_person(folder)
+    located = mlsec(server, "subject", "locate", "--kind", "person", "--key", person, ok=(0, 1))
+    traced = mlsec(server, "lineage", "trace", f"{folder}/raw/nhefs.parquet#email", "--down")
+    model = str(folder / "release" / "quit_smoking.skops.age")
+    verified = mlsec(server, "verify", model)
+    print(f"""
+What happened to the personal data
+  {released["rows"]} persons' records were read. 4 columns that name a person: e-mail became a keyed
+  pseudonym; name, phone and street were dropped. {raw_checks["passed"]} of {raw_checks["controls"]} controls passed on the raw records.
+  {released["released"]} records were released, {released["suppressed"]} suppressed: everyone shares their postcode, birth
+  date, sex, race and schooling with at least {released["k_anonymity"] - 1} others (k-anonymity {released["k_anonymity"]}).
+  {safe_checks["passed"]} of {safe_checks["controls"]} controls passed on the released records.
+  The model saw the released records only: AUC {scores["auc_anonymized"]:.3f}, beside {scores["auc_raw"]:.3f} on raw records.
+  The model is encrypted for {artifact["recipients"]} recipient and signed ({artifact["bytes"]} bytes).
+  {verified.strip()}
+
+Where one person's data is: mlsec subject locate --kind person --key {person}
+{indent(located)}
+
+Where the e-mail column went: mlsec lineage trace {folder}/raw/nhefs.parquet#email --down
+{indent(traced)}
+
+Try next
+  export AIRFLOW_HOME={server.home}
+  {Path(sys.prefix).name}/bin/mlsec subject locate --kind person --key {person}
+  {Path(sys.prefix).name}/bin/mlsec lineage trace nhefs.parquet --up
+  {Path(sys.prefix).name}/bin/mlsec decrypt {model} model.skops --key artifact
+  {Path(sys.prefix).name}/bin/mlsec keys list
+  make demo-ui    the same, then open the personal-data map in Airflow""")
+
+
+def some_person(folder: Path) -> str:
+    """Somebody who is in the raw records: the first one whose record was released."""
+    from airflow_mlsec.datasets import open_dataset
+
+    batch = next(open_dataset(str(folder / "raw" / "nhefs.parquet")).scan(["email"]))
+    return str(batch.column(0)[1].as_py())
+
+
+def keep_running(server: AirflowServer) -> None:
+    passwords = server.home / "simple_auth_manager_passwords.json.generated"
+    password = json.loads(passwords.read_text())["admin"]
+    print(f"\nAirflow: {server.url}  (user admin, password {password})")
+    print(f"Personal-data map: {server.url}/plugin/privacy\nCtrl-C ends it.", flush=True)
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        say("stopping Airflow")
+
+
+def mlsec(server: AirflowServer, *arguments: str, ok: tuple[int, ...] = (0,)) -> str:
+    """Run the command line as a user of this Airflow would; its output."""
+    command = [str(Path(sys.executable).with_name("mlsec")), *arguments]
+    done = subprocess.run(
+        command, env=server.environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode not in ok:
+        raise SystemExit(f"{' '.join(command)} failed ({done.returncode}): {done.stderr}")
+    return done.stdout
+
+
+def indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.rstrip().splitlines())
+
+
+_started = time.monotonic()
+
+
+def say(message: str) -> None:
+    print(f"[{time.monotonic() - _started:5.0f} s] {message}", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
