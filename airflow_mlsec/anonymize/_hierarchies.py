@@ -54,6 +54,8 @@ def label(levels: Levels, array: pa.Array, level: int, column: str) -> pa.Array:
         return canonical_text(array, column).cast(pa.string())
     if level >= levels.height:
         return pa.repeat(pa.scalar(ANY), len(array))
+    if pa.types.is_null(array.type):  # a column without any value fits every hierarchy
+        return array.cast(pa.string())
     return levels.label(array, level, column).cast(pa.string())
 
 

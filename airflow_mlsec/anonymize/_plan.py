@@ -133,6 +133,9 @@ class Plan:
                 continue
             array = _typed(batch.column(column.name), column)
             array = self._transform(column, array, keys)
+            if column.role == "quasi-identifying" and pa.types.is_floating(array.type):
+                # One class, one spelling: -0.0 must not single anybody out among 0.0.
+                array = pc.add(array, pa.scalar(0.0, array.type))
             if self.classes and column.name in self.classes.columns:
                 labels[column.name] = _hierarchies.label(
                     _hierarchies.Fixed(), array, 0, column.name

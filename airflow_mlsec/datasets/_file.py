@@ -82,7 +82,8 @@ class FileDataset:
                     raise unreadable(self.uri, error) from None
 
     def count_in(self, column: str, values: Sequence[object]) -> int:
-        return count_in(self.scan([column]), self.schema().field(column).type, values)
+        kind = _wanted(self.schema(), [column], self.uri).field(column).type
+        return count_in(self.scan([column]), kind, values)
 
     @contextlib.contextmanager
     def replacing(self, schema: pa.Schema) -> Iterator[StagedFile]:
@@ -135,7 +136,7 @@ class FileDataset:
         try:
             if self.filesystem is None:
                 return Path(piece).open("rb")
-            return self.filesystem.Path(piece).open("rb")  # type: ignore[no-any-return]
+            return self.filesystem.open(piece, "rb")  # type: ignore[no-any-return]
         except OSError as error:
             raise DatasetError(f"'{self.uri}' cannot be opened ({error.strerror})") from None
 

@@ -103,7 +103,7 @@ def parse_uri(uri: str) -> AnyUri:
     if "\0" in uri or not uri.strip():
         raise UnsupportedDataset("a dataset URI is empty or holds a NUL character")
     if "://" not in uri:
-        return FileUri("file", None, str(Path(uri).expanduser().absolute()))
+        return FileUri("file", None, os.path.normpath(Path(uri).expanduser().absolute()))
     parts = urlsplit(uri)
     scheme = parts.scheme.lower()
     if parts.password is not None:

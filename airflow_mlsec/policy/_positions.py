@@ -14,6 +14,7 @@ Path = tuple[str | int, ...]
 # Far above any real policy; a file of nested aliases would pass it and is refused.
 _MOST_NODES = 50_000
 _MOST_BYTES = 2**20
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
 @dataclass
@@ -67,6 +68,8 @@ class _Walk:
         if self.nodes > _MOST_NODES or len(path) > 32:
             raise self._error(node, "too large or nested too deeply to be a policy")
         self.positions.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+            raise self._error(node, f"tag {node.tag} is not allowed in a policy")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):

@@ -11,6 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_mlsec.register import _tables as t
 
+_FILESYSTEMS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "wasbs", "hdfs", "dbfs"}
+_TABULAR = {"parquet", "pq", "csv", "tsv", "json", "jsonl", "ndjson", "orc", "avro", "gz", "db"}
+
 
 def upsert(
     connection: sa.Connection,
@@ -51,10 +54,17 @@ def dataset_id(connection: sa.Connection, namespace: str, name: str, now: str) -
         t.dataset,
         {"namespace": namespace, "name": name},
         {"last_seen": now},
-        {"first_seen": now, "kind": "table"},
+        {"first_seen": now, "kind": _likely_kind(namespace, name)},
     )
     assert found is not None
     return found
+
+
+def _likely_kind(namespace: str, name: str) -> str:
+    """What a dataset is, judged by its name, until somebody says what it is."""
+    in_files = namespace == "file" or namespace.partition("://")[0] in _FILESYSTEMS
+    ending = name.rsplit("/", 1)[-1].rpartition(".")[2].lower() if "." in name else ""
+    return "file" if in_files and ending and ending not in _TABULAR else "table"
 
 
 def set_dataset(

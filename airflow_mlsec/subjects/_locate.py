@@ -176,7 +176,7 @@ def _find(place: _Place, search: _Search) -> Finding:
     try:
         if place.id in search.releases:
             return _in_release(place, search)
-        if place.kind in ("model", "artifact"):
+        if place.kind in ("model", "artifact", "file"):
             return _in_artifact(place, search)
         if place.stage == "source" and place.subject and place.subject["kind"] == search.kind:
             return _by_key(place, place.subject["key"], "the policy's subject key", search)
@@ -219,7 +219,7 @@ def _in_release(place: _Place, search: _Search) -> Finding:
         ]
         rows = dataset.count_in(subject["key"], tokens) if tokens else 0
         locator = (
-            f"pseudonym in column '{subject['key']}' ({how['key']}, {len(tokens)} key versions)"
+            f"pseudonym in column '{subject['key']}' ({how['key']}, versions searched: {len(tokens)})"
         )
         if not tokens:
             reason = f"every version of key {how['key']} is destroyed: nobody can link the rows"

@@ -73,9 +73,9 @@ class AirflowServer:
         if process is None:
             return
         for sign, patience in (
-            (signal.SIGINT, 15.0),
+            (signal.SIGINT, 3.0),
             (signal.SIGTERM, 10.0),
-            (signal.SIGKILL, 5.0),
+            (signal.SIGKILL, 10.0),
         ):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, sign)

@@ -1,0 +1,1 @@
+"""Tests mirror the package; `e2e/` drives a real Airflow."""

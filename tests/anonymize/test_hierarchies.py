@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_mlsec.anonymize import _hierarchies as h
+from airflow_mlsec.errors import ColumnType, GuaranteeNotMet, PlanError, PolicyError
+
+DATES = h.Dates(("day", "month", "quarter", "year", "decade", "century"))
+
+
+def labels(levels: h.Levels, values: list[object], level: int, kind: object = None) -> list[object]:
+    return h.label(levels, pa.array(values, kind), level, "c").to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    enumerate(
+        ["1987-05-03", "1987-05-03", "1987-05", "1987-Q2", "1987", "1980s", "1900-1999", "*"]
+    ),
+)
+def test_dates(level: int, expected: str) -> None:
+    assert labels(DATES, [date(1987, 5, 3)], level) == [expected]
+    if level > 0:
+        assert labels(DATES, [datetime(1987, 5, 3, 23, 59)], level) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("value", "level", "expected"),
+    [
+        (0, 1, "[0, 5)"),
+        (4.999, 1, "[0, 5)"),
+        (5, 1, "[5, 10)"),
+        (-1, 1, "[-5, 0)"),
+        (-1, 2, "[-10, 0)"),
+        (2**53, 2, "[9007199254740990, 9007199254741000)"),
+        (float("inf"), 1, None),
+        (float("nan"), 1, None),
+        (None, 1, None),
+        (None, 3, "*"),
+    ],
+)
+def test_intervals(value: float | None, level: int, expected: str | None) -> None:
+    assert labels(h.Intervals((5, 10), 0), [value], level, pa.float64()) == [expected]
+
+
+def test_intervals_count_from_their_origin() -> None:
+    assert labels(h.Intervals((0.5,), 0.25), [1.0], 1) == ["[0.75, 1.25)"]
+
+
+def test_prefixes() -> None:
+    levels = h.Prefixes((4, 2))
+    assert labels(levels, ["12345", "1", "", "Zoë12", None], 1) == ["1234*", "1", "", "Zoë1*", None]
+    assert labels(levels, ["12345", "1", "", None], 2) == ["12***", "1", "", None]
+
+
+LEVELS = [
+    pytest.param(DATES, st.dates(), id="dates"),
+    pytest.param(h.Intervals((5, 10, 40), 3), st.integers(-(10**6), 10**6), id="integers"),
+    pytest.param(h.Intervals((0.5, 2, 8), 0), st.floats(-1e6, 1e6), id="floats"),
+    pytest.param(h.Prefixes((5, 3, 1)), st.text(max_size=8), id="prefixes"),
+    pytest.param(h.Suppress(), st.text(max_size=3), id="suppress"),
+]
+
+
+@pytest.mark.parametrize(("levels", "strategy"), LEVELS)
+@given(data=st.data())
+def test_a_coarser_level_never_splits_a_finer_one(
+    levels: h.Levels, strategy: st.SearchStrategy[object], data: st.DataObject
+) -> None:
+    values = data.draw(st.lists(st.none() | strategy, min_size=1, max_size=30))
+    for level in range(levels.height):
+        fine, coarse = labels(levels, values, level), labels(levels, values, level + 1)
+        parents: dict[object, object] = {}
+        for child, parent in zip(fine, coarse, strict=True):
+            assert parents.setdefault(child, parent) == parent
+    assert set(labels(levels, values, levels.height)) == {"*"}
+
+
+@pytest.mark.parametrize(("levels", "strategy"), LEVELS)
+def test_a_hierarchy_survives_json(levels: h.Levels, strategy: object) -> None:
+    del strategy
+    assert h.from_json(levels.to_json()) == levels
+
+
+def test_a_hierarchy_file(tmp_path: Path) -> None:
+    path = tmp_path / "edu.csv"
+    path.write_text("primary;low;*\nbachelor;high;*\nmaster;high;*\n")
+    table = h.read_table(path)
+    assert table.height == 2
+    assert labels(table, ["master", None, "primary"], 1) == ["high", None, "low"]
+    assert h.from_json(table.to_json()) == table
+    path.write_text("1,odd\n2,even\n3,odd\n")
+    assert labels(h.read_table(path), [3, 2], 1) == ["odd", "even"], "numbers match by their text"
+    assert h.read_table(path).height == 2, "the top is added where the file has none"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("a;x;*\nb;y\n", r"edu\.csv:2: 2 columns where row 1 has 3"),
+        ("a;x;*\na;y;*\n", r"edu\.csv:2: this value stands in an earlier row"),
+        ("a;x;p\nb;x;q\n", r"edu\.csv:2: column 2's label has another parent"),
+        ("a\nb\n", r"edu\.csv:1: a hierarchy row"),
+        ("", r"edu\.csv:1: a hierarchy row"),
+    ],
+)
+def test_a_file_that_is_no_hierarchy_is_refused(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "edu.csv").write_text(content)
+    with pytest.raises(PolicyError, match=says):
+        h.read_table(tmp_path / "edu.csv")
+
+
+def test_a_value_that_the_file_misses_is_counted_and_not_quoted(tmp_path: Path) -> None:
+    (tmp_path / "edu.csv").write_text("a;*\nb;*\n")
+    levels = h.Table(("a", "b"), (("x", "x"),), "edu.csv")
+    with pytest.raises(GuaranteeNotMet) as error:
+        labels(levels, ["a", "geheim", None], 1)
+    assert "1 values are not among the 2 leaves of hierarchy edu.csv" in str(error.value)
+    assert "geheim" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("levels", "values", "needs"),
+    [
+        (DATES, ["1987-05-03"], "a date or timestamp"),
+        (h.Intervals((5,), 0), ["5"], "a number"),
+        (h.Intervals((5,), 0), [True], "a number"),
+        (h.Prefixes((5,)), [[1]], "text"),
+    ],
+)
+def test_a_column_of_the_wrong_type_is_named(
+    levels: h.Levels, values: list[object], needs: str
+) -> None:
+    with pytest.raises(ColumnType, match=f"column 'c' has type .* needs {needs}"):
+        labels(levels, values, 1)
+
+
+def test_unknown_kinds_are_refused() -> None:
+    with pytest.raises(PlanError, match="unknown kind 'fractal'"):
+        h.from_json({"kind": "fractal"})

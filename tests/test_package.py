@@ -1,0 +1,82 @@
+"""The package as a whole: what importing it costs, what its modules say they hold."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import airflow_mlsec
+
+PACKAGES = [
+    "access",
+    "anonymize",
+    "compliance",
+    "crypto",
+    "datasets",
+    "lineage",
+    "policy",
+    "register",
+    "subjects",
+    "testing",
+]
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    loaded = modules_after("import airflow_mlsec")
+    assert not loaded & {"airflow", "pandas", "pyarrow", "sqlalchemy", "pydantic", "numpy"}
+
+
+def test_provider_info_imports_no_airflow() -> None:
+    loaded = modules_after("from airflow_mlsec.provider import get_provider_info as g; g()")
+    assert not loaded & {"airflow", "pandas", "pyarrow", "sqlalchemy"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *(f"airflow_mlsec.{name}" for name in PACKAGES),
+        "airflow_mlsec.cli._anonymize",
+        "airflow_mlsec.cli._subject",
+        "airflow_mlsec.cli._access",
+        "airflow_mlsec.cli._check",
+        "airflow_mlsec.cli._lineage",
+        "airflow_mlsec.lineage.transport",
+    ],
+)
+def test_domain_and_command_line_never_import_airflow(module: str) -> None:
+    assert "airflow" not in modules_after(f"import {module}")
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_each_package_names_what_it_offers(name: str) -> None:
+    module = importlib.import_module(f"airflow_mlsec.{name}")
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert all(hasattr(module, offered) for offered in module.__all__)
+    assert module.__doc__
+
+
+def test_public_names_resolve_late() -> None:
+    for name in airflow_mlsec.__all__:
+        assert getattr(airflow_mlsec, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = airflow_mlsec.Nothing
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = []
+    for info in pkgutil.walk_packages(airflow_mlsec.__path__, "airflow_mlsec."):
+        if ".migrations." in info.name or info.name.startswith("airflow_mlsec.cli._"):
+            continue
+        if not importlib.import_module(info.name).__doc__:
+            silent.append(info.name)
+    assert silent == []
