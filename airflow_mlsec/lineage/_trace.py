@@ -47,22 +47,11 @@ def trace(register: Register, target: str, direction: Direction) -> Trace:
 
 def _trace(connection: sa.Connection, target: str, direction: Direction) -> Trace:
     dataset, column = _start(connection, target)
-    name = ("*" if direction == "down" else "") if column is None else column
-    query = sa.select(t.column.c.id).where(
-        t.column.c.dataset_id == dataset.id, t.column.c.name == name
-    )
-    start = connection.execute(query).scalar_one_or_none()
-    if start is None:
-        have = sa.select(t.column.c.name).where(t.column.c.dataset_id == dataset.id)
-        names = sorted(n for n in connection.execute(have).scalars() if n not in ("", "*"))
-        raise UsageError(
-            f"dataset {dataset.name} has no column '{column}'; it has {', '.join(names)}"
-        )
-    starts = [start]
-    if column is None:
-        # The whole dataset: every column, and what concerns it as a whole.
-        every = sa.select(t.column.c.id).where(t.column.c.dataset_id == dataset.id)
-        starts = list(connection.execute(every).scalars())
+    # The whole dataset is every column of it, and what concerns it as a whole.
+    query = sa.select(t.column.c.id).where(t.column.c.dataset_id == dataset.id)
+    if column is not None:
+        query = query.where(t.column.c.name == column)
+    starts = list(connection.execute(query).scalars())
     reached = reach(connection, starts, direction)
     return Trace(target, direction, tuple(_nodes(connection, reached, set(starts), direction)))
 
@@ -112,9 +101,13 @@ def _nodes(
     query = query.join(t.dataset, c.dataset_id == d.id)
     via = _transformations(connection, reached, direction)
     nodes = []
-    for row in connection.execute(query):
-        # "*" is a step on the way, never an answer.
+    rows = list(connection.execute(query))
+    with_columns = {row.dataset_id for row in rows if row.column not in ("", "*")}
+    for row in rows:
         if row.id not in reached or row.id in starts or row.column == "*":
+            continue
+        # The dataset as a whole is an answer where there are no columns, else a step on the way.
+        if row.column == "" and row.dataset_id in with_columns:
             continue
         where = row.name if row.namespace in ("file", "sqlite") else f"{row.namespace}/{row.name}"
         nodes.append(
@@ -146,17 +139,36 @@ def _transformations(
 
 
 def _start(connection: sa.Connection, target: str) -> tuple[Any, str | None]:
-    found = find_dataset(connection, target)
-    column: str | None = None
-    if not found and "#" in target:
-        name, column = target.rsplit("#", 1)
-        found = find_dataset(connection, name)
-    if not found:
+    if found := find_dataset(connection, target):
+        return _only(found, target), None
+    # Both names may hold a '#': take the first place that splits them into something known.
+    named: tuple[Any, str] | None = None
+    for place in (i for i, character in enumerate(target) if character == "#"):
+        name, column = target[:place], target[place + 1 :]
+        if not (found := find_dataset(connection, name)):
+            continue
+        dataset = _only(found, name)
+        named = named or (dataset, column)
+        if column in _column_names(connection, dataset.id):
+            return dataset, column
+    if named is not None:
+        names = sorted(_column_names(connection, named[0].id) - {"", "*"})
         raise UsageError(
-            f"the register knows no dataset '{target.rsplit('#', 1)[0]}'; "
-            "`mlsec lineage list` shows those it knows"
+            f"dataset {named[0].name} has no column '{named[1]}'; it has {', '.join(names) or 'none'}"
         )
+    raise UsageError(
+        f"the register knows no dataset '{target.rpartition('#')[0] or target}'; "
+        "`mlsec lineage list` shows those it knows"
+    )
+
+
+def _only(found: list[Any], target: str) -> Any:
     if len(found) > 1:
         names = ", ".join(f"{row.namespace}/{row.name}" for row in found[:5])
         raise UsageError(f"'{target}' names {len(found)} datasets ({names}); give the full name")
-    return found[0], column
+    return found[0]
+
+
+def _column_names(connection: sa.Connection, dataset: int) -> set[str]:
+    query = sa.select(t.column.c.name).where(t.column.c.dataset_id == dataset)
+    return set(connection.execute(query).scalars())

@@ -218,9 +218,7 @@ def _in_release(place: _Place, search: _Search) -> Finding:
             for version in search.keys.live(how["key"])
         ]
         rows = dataset.count_in(subject["key"], tokens) if tokens else 0
-        locator = (
-            f"pseudonym in column '{subject['key']}' ({how['key']}, versions searched: {len(tokens)})"
-        )
+        locator = f"pseudonym in column '{subject['key']}' ({how['key']}, versions searched: {len(tokens)})"
         if not tokens:
             reason = f"every version of key {how['key']} is destroyed: nobody can link the rows"
             return Finding(place.name, place.kind, "none", 0, locator, reason)

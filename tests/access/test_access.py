@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from airflow_mlsec.access import (
+    Grant,
+    complete_review,
+    decide,
+    grants_digest,
+    open_review,
+    read_grants,
+    review_status,
+    reviews,
+)
+from airflow_mlsec.datasets import EnvironmentConnections
+from airflow_mlsec.errors import CheckFailed, DatasetNotFound, UnsupportedDataset, UsageError
+from airflow_mlsec.register import Register
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+AGE = timedelta(days=90)
+
+
+@pytest.fixture
+def register(tmp_path: Path) -> Register:
+    return Register(f"sqlite:///{tmp_path / 'r.db'}", now=lambda: NOW)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "release"
+    path.mkdir(mode=0o750)
+    path.chmod(0o750)
+    return path
+
+
+def principals(path: Path) -> set[tuple[str, str]]:
+    return {(grant.principal, grant.permission) for grant in read_grants(str(path))}
+
+
+def test_grants_are_those_of_the_filesystem(folder: Path) -> None:
+    assert ("everybody on the machine", "read") not in principals(folder)
+    assert any(p.startswith("group ") and r == "read" for p, r in principals(folder))
+    folder.chmod(0o707)
+    assert ("everybody on the machine", "read, write") in principals(folder)
+    assert not any(p.startswith("group ") for p, _ in principals(folder))
+    with pytest.raises(DatasetNotFound):
+        read_grants(str(folder / "none"))
+    with pytest.raises(UnsupportedDataset):
+        read_grants("memory://x/y.csv")
+
+
+def test_grants_are_those_of_the_database(postgres_database: str) -> None:
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute("CREATE TABLE people (x int)")
+        connection.execute("GRANT SELECT ON people TO PUBLIC")
+    connections = EnvironmentConnections({"AIRFLOW_CONN_CRM": postgres_database})
+    found = read_grants("postgresql://crm/public.people", connections)
+    assert ("PUBLIC", "select") in {(g.principal, g.permission) for g in found}
+
+
+def test_the_digest_follows_the_set() -> None:
+    a, b = Grant("a", "read", "x"), Grant("b", "read", "x")
+    assert grants_digest([a, b]) == grants_digest([b, a]) != grants_digest([a])
+
+
+def test_a_review_is_opened_once_decided_and_completed(register: Register, folder: Path) -> None:
+    location = str(folder)
+    assert review_status(register, location, AGE, NOW) is None
+    review = open_review(register, location)
+    assert open_review(register, location).id == review.id
+    assert review.due_at.startswith("2026-03-15")
+    assert not review.is_overdue(NOW)
+    assert review.is_overdue(NOW + timedelta(days=15))
+    with pytest.raises(CheckFailed, match="grants are undecided"):
+        complete_review(register, review.id, "Ada")
+    decide(register, review.id, [review.items[0].number], "keep", "Ada", "needs it")
+    decided = decide(register, review.id, None, "keep", "Ada", "needs it")
+    assert decided.undecided == 0
+    done = complete_review(register, review.id, "Ada")
+    assert (done.status, done.completed_by) == ("complete", "Ada")
+    found = review_status(register, location, AGE, NOW + AGE)
+    assert found is not None
+    assert found.id == review.id
+    assert review_status(register, location, AGE, NOW + AGE + timedelta(seconds=1)) is None
+
+
+def test_changed_grants_need_a_new_review(register: Register, folder: Path) -> None:
+    review = open_review(register, str(folder))
+    decide(register, review.id, None, "keep", "Ada", "ok")
+    complete_review(register, review.id, "Ada")
+    folder.chmod(0o755)
+    assert review_status(register, str(folder), AGE, NOW) is None
+    second = open_review(register, str(folder))
+    assert second.id != review.id
+    folder.chmod(0o750)
+    third = open_review(register, str(folder))
+    assert [r.status for r in reviews(register)] == ["open", "superseded", "complete"]
+    assert third.id != second.id
+
+
+def test_a_revoked_grant_must_really_be_gone(register: Register, folder: Path) -> None:
+    folder.chmod(0o755)
+    review = open_review(register, str(folder))
+    others = [i.number for i in review.items if i.grant.origin == "others"]
+    decide(register, review.id, others, "revoke", "Ada", "nobody needs it")
+    decide(register, review.id, None, "keep", "Ada", "ok")
+    with pytest.raises(CheckFailed, match="revoked grants are still in force, such as everybody"):
+        complete_review(register, review.id, "Ada")
+    folder.chmod(0o750)
+    complete_review(register, review.id, "Ada")
+    assert review_status(register, str(folder), AGE, NOW) is not None
+
+
+def test_a_grant_that_appeared_meanwhile_was_not_reviewed(register: Register, folder: Path) -> None:
+    review = open_review(register, str(folder))
+    decide(register, review.id, None, "keep", "Ada", "ok")
+    folder.chmod(0o757)
+    with pytest.raises(CheckFailed, match="appeared since it was opened"):
+        complete_review(register, review.id, "Ada")
+
+
+def test_misuse_is_refused(register: Register, folder: Path) -> None:
+    review = open_review(register, str(folder))
+    with pytest.raises(UsageError, match="reviewer's name and a reason"):
+        decide(register, review.id, None, "keep", " ", "ok")
+    with pytest.raises(UsageError, match="has no grant number 999"):
+        decide(register, review.id, [999], "keep", "Ada", "ok")
+    with pytest.raises(UsageError, match="no access review 77"):
+        complete_review(register, 77, "Ada")
+    decide(register, review.id, None, "keep", "Ada", "ok")
+    complete_review(register, review.id, "Ada")
+    with pytest.raises(UsageError, match="is complete; only an open one"):
+        decide(register, review.id, None, "revoke", "Ada", "changed my mind")
+    with pytest.raises(UsageError, match="is complete; only an open one"):
+        complete_review(register, review.id, "Ada")
