@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -59,7 +61,7 @@ def replacing(target: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
 
 def _create_locked(target: Path, mode: int) -> BinaryIO:
     while True:
-        partial = target.parent / f".{target.name[:180]}.{secrets.token_hex(8)}{_SUFFIX}"
+        partial = target.parent / f"{_prefix(target)}{secrets.token_hex(8)}{_SUFFIX}"
         file = open(  # noqa: SIM115 - the caller closes it
             partial,
             "x+b",
@@ -76,18 +78,27 @@ def _create_locked(target: Path, mode: int) -> BinaryIO:
 def remove_abandoned(target: Path) -> int:
     """Remove temporary files of ``target`` whose writer has died; return how many."""
     removed = 0
-    prefix = f".{target.name[:180]}."
+    prefix = _prefix(target)
     for left in target.parent.glob(f"{_escape(prefix)}*{_SUFFIX}"):
         if len(left.name) != len(prefix) + 16 + len(_SUFFIX):
             continue
-        try:
-            with left.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                left.unlink(missing_ok=True)
-                removed += 1
-        except (BlockingIOError, FileNotFoundError):
-            continue
+        # Whatever else lies there under such a name (a pipe, a folder, a link) is not ours.
+        with contextlib.suppress(OSError):
+            descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb"):
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
+                    removed += 1
     return removed
+
+
+def _prefix(target: Path) -> str:
+    name = target.name
+    # A file name has at most 255 bytes, and a prefix and an ending come on top.
+    if len(name.encode()) > 180:
+        name = hashlib.sha256(name.encode()).hexdigest()
+    return f".{name}."
 
 
 def write_bytes(target: Path, content: bytes, mode: int = 0o600) -> None:

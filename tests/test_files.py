@@ -78,6 +78,20 @@ def test_what_a_dead_writer_left_is_removed_and_a_live_one_is_not(tmp_path: Path
     assert names(tmp_path) == [".out.not-ours.partial", "out"]
 
 
+def test_what_is_planted_under_a_temporary_name_does_not_stop_a_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".out.0123456789abcdef.partial")
+    (tmp_path / ".out.1123456789abcdef.partial").mkdir()
+    (tmp_path / ".out.2123456789abcdef.partial").symlink_to("/etc/passwd")
+    files.write_bytes(tmp_path / "out", b"x")
+    assert (tmp_path / "out").read_bytes() == b"x"
+
+
+def test_names_of_any_legal_length_can_be_written(tmp_path: Path) -> None:
+    target = tmp_path / ("é" * 120)
+    files.write_bytes(target, b"x")
+    assert target.read_bytes() == b"x"
+
+
 def _write_many(target: str, number: int) -> None:
     for _ in range(20):
         files.write_bytes(Path(target), bytes([number]) * 100_000)

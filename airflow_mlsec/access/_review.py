@@ -152,6 +152,8 @@ def complete_review(
         have changed since the review was opened in a way that nobody has reviewed.
     :raises UsageError: if the review is not open.
     """
+    if not reviewer.strip():
+        raise UsageError("completing a review needs the reviewer's name")
     review = _load(register, review_id)
     if review.status != "open":
         raise UsageError(

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from airflow_mlsec import files
 from airflow_mlsec.anonymize._values import canonical_bytes
-from airflow_mlsec.crypto import Identity, Key, KeyKind, KeyRing, decrypt, encrypt
-from airflow_mlsec.errors import DatasetError
+from airflow_mlsec.crypto import Identity, Key, KeyKind, KeyRing, decrypt, digest_file, encrypt
+from airflow_mlsec.errors import DatasetError, SignatureInvalid
 
 FORMAT = "airflow-mlsec/membership/1"
 ENCRYPTION_KEY = "artifact"
@@ -61,12 +61,18 @@ class MembershipCollector:
             encrypt(io.BytesIO(plain), target, [identity.recipient])
 
 
-def is_member(path: Path, subject_key: str, keys: KeyRing) -> bool:
-    """Whether the person with this key is on the list at ``path``.
+def is_member(path: Path, sha256: str, kind: str, subject_key: str, keys: KeyRing) -> bool:
+    """Whether the subject with this key is on the list at ``path``.
 
+    ``sha256`` is the file's digest, as the signed evidence of the release has it: anybody can
+    encrypt to the ring, so only the very list that was signed is believed.
+
+    :raises SignatureInvalid: if the file is another one.
     :raises DecryptionFailed: if no live key of the ring opens it.
-    :raises DatasetError: if it is not a membership list.
+    :raises DatasetError: if it is not a membership list of this kind of subject.
     """
+    if path.exists() and digest_file(path) != sha256:
+        raise SignatureInvalid(f"{path} is not the membership list that was signed")
     plain = io.BytesIO()
     try:
         with path.open("rb") as source:
@@ -79,8 +85,11 @@ def is_member(path: Path, subject_key: str, keys: KeyRing) -> bool:
         raise DatasetError(f"membership list {path} is gone") from None
     first, _, tags = plain.getvalue().partition(b"\n")
     head = json.loads(first)
-    if head.get("format") != FORMAT or len(tags) != head["count"] * _SIZE:
-        raise DatasetError(f"{path} is not a membership list ({FORMAT})")
+    right = head.get("format") == FORMAT and head["key"] == f"membership.{kind}"
+    if not right or len(tags) != head["count"] * _SIZE:
+        raise DatasetError(
+            f"{path} is not a membership list of subjects of kind '{kind}' ({FORMAT})"
+        )
     wanted = _tag(keys.version(head["key"], head["version"]), subject_key.encode())
     found = bisect.bisect_left(_Tags(tags), wanted)
     return tags[found * _SIZE : (found + 1) * _SIZE] == wanted

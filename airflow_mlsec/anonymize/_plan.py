@@ -8,6 +8,7 @@ Airflow task, in a notebook, or at inference time on one row.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -270,7 +271,9 @@ class Plan:
                 else None,
                 achieved=data["achieved"],
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, PlanError):
+                raise
             raise PlanError(f"not a plan of format {FORMAT} ({type(error).__name__})") from None
 
     def save(self, path: Path, key: Key) -> None:
@@ -296,17 +299,16 @@ class Plan:
             if document["format"] != SIGNED_FORMAT:
                 raise ValueError
             plan, signatures = cls.from_json(document["plan"]), document["signatures"]
+            payload = plan.canonical()
         except FileNotFoundError:
             raise PlanError(f"no plan at {path}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             if isinstance(error, PlanError):
                 raise
             raise PlanError(f"{path} is not a signed plan ({SIGNED_FORMAT})") from None
-        import base64
-
         envelope = {
             "payloadType": _PAYLOAD_TYPE,
-            "payload": base64.b64encode(plan.canonical()).decode(),
+            "payload": base64.b64encode(payload).decode(),
             "signatures": signatures,
         }
         try:

@@ -15,8 +15,8 @@ from airflow_mlsec.anonymize._fit import check_columns, fit_plan
 from airflow_mlsec.anonymize._membership import MembershipCollector
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._verify import Finding, verify_release
-from airflow_mlsec.crypto import KeyKind, KeyRing
-from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.crypto import KeyKind, KeyRing, digest_file
+from airflow_mlsec.datasets import Dataset, same_place
 from airflow_mlsec.errors import GuaranteeNotMet, PlanError, UsageError
 from airflow_mlsec.policy import Policy
 
@@ -65,6 +65,12 @@ class Release:
         """What the independent checker found."""
         return [{"check": f.check, "passed": f.passed, "detail": f.detail} for f in self.findings]
 
+    def membership_reference(self) -> dict[str, str] | None:
+        """Path and SHA-256 of the membership list, for the evidence."""
+        if self.membership is None:
+            return None
+        return {"path": str(self.membership), "sha256": digest_file(self.membership)}
+
     def report(self) -> dict[str, Any]:
         """The full account, for a report file."""
         return {
@@ -102,7 +108,7 @@ def anonymize(
     :raises PlanError: if ``plan`` was fitted for another policy.
     :raises GuaranteeNotMet: if the output does not hold what the policy promises.
     """
-    if source.name == target.name:
+    if same_place(source, target):
         raise UsageError(f"source and target are the same dataset: {source.uri}")
     timings: dict[str, float] = {}
     schema = source.schema()

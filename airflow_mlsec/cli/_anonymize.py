@@ -64,7 +64,7 @@ def anonymize(
         register = Register.of(settings)
         plan_json, digest = release.plan.to_json(), release.plan.digest
         numbers, checks = release.numbers(), release.checks()
-        members = str(release.membership) if release.membership else None
+        members = release.membership_reference()
         record_release(
             register, keys, declared, raw, safe, plan_json, digest, numbers, checks, None, members
         )

@@ -19,6 +19,8 @@ def decode(text: str) -> tuple[str, bytes]:
 
     :raises ValueError: if the text is not Bech32 (mixed case, alphabet, checksum, padding).
     """
+    if not text.isascii():
+        raise ValueError("character outside the alphabet")
     if text.lower() != text and text.upper() != text:
         raise ValueError("mixed case")
     text = text.lower()

@@ -90,21 +90,34 @@ class VerificationKeys:
     def __init__(self, keys: Iterable[bytes]) -> None:
         self._by_id = {key_id(raw): Ed25519PublicKey.from_public_bytes(raw) for raw in keys}
 
-    def get(self, identifier: str) -> Ed25519PublicKey | None:
-        """The key with this id, or None."""
-        return self._by_id.get(identifier)
+    def candidates(self, identifier: str) -> list[Ed25519PublicKey]:
+        """The key with this id; every key if no id is given."""
+        if not identifier:
+            return list(self._by_id.values())
+        return [key for name, key in self._by_id.items() if name == identifier]
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     @classmethod
     def of_ring(cls, folder: Path) -> VerificationKeys:
-        """The signing keys of a ring, destroyed ones excepted; reads no secret. Empty without ring."""
+        """The signing keys of a ring, destroyed ones excepted; empty if there is no ring.
+
+        Where the root key is at hand, the ring's integrity is verified first. A verifier that
+        has only ``ring.json`` trusts its file permissions, which are checked.
+        """
         if not (folder / "ring.json").exists():
             return cls([])
+        if (folder / "root.key").exists():
+            return KeyRing.open(folder).verification_keys()
+        return cls.of_entries(_read(folder)[0])
+
+    @classmethod
+    def of_entries(cls, entries: Iterable[KeyEntry]) -> VerificationKeys:
+        """The public signing keys among some entries."""
         return cls(
             base64.b64decode(entry.public)
-            for entry in _read(folder)[0]
+            for entry in entries
             if entry.kind is KeyKind.SIGNING
             and entry.public is not None
             and entry.state is not KeyState.DESTROYED
@@ -156,18 +169,23 @@ class KeyRing:
         """Make a ring with a new root key, or open the one that is there (idempotent)."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with files.locked(folder / ".lock"):
-            if not (folder / "root.key").exists():
-                if (folder / "ring.json").exists():
-                    raise CryptoError(
-                        f"{folder} has ring.json but no root.key; restore root.key from its backup"
-                    )
+            has_root, has_ring = ((folder / n).exists() for n in ("root.key", "ring.json"))
+            # An empty ring without a root is what an interrupted creation leaves.
+            if not has_root and has_ring and _read(folder)[0]:
+                raise CryptoError(
+                    f"{folder} has ring.json but no root.key; restore root.key from its backup"
+                )
+            if has_root and not has_ring:
+                raise CryptoError(
+                    f"{folder} has root.key but no ring.json; restore ring.json from its backup. "
+                    "To start anew, move root.key away"
+                )
+            if not has_root:
                 root = os.urandom(32)
+                cls(folder, root, lambda: datetime.now(UTC))._write([])
                 text = f"{_ROOT_HEADER}\n{base64.b64encode(root).decode()}\n"
                 files.write_bytes(folder / "root.key", text.encode())
-            ring = cls.open(folder, now)
-            if not (folder / "ring.json").exists():
-                ring._write([])
-        return ring
+            return cls.open(folder, now)
 
     @classmethod
     def open(cls, folder: Path, now: Callable[[], datetime] | None = None) -> KeyRing:
@@ -185,7 +203,7 @@ class KeyRing:
         :raises CryptoError: if ``ring.json`` is damaged or was changed by another program.
         """
         entries, mac = _read(self.folder)
-        if not hmac.compare_digest(mac, self._mac(entries)):
+        if not hmac.compare_digest(mac.encode(), self._mac(entries).encode()):
             raise CryptoError(
                 f"{self.folder / 'ring.json'} was changed outside this program, or belongs to "
                 "another root key; restore it from its backup"
@@ -262,7 +280,7 @@ class KeyRing:
 
     def verification_keys(self) -> VerificationKeys:
         """The ring's own public signing keys."""
-        return VerificationKeys.of_ring(self.folder)
+        return VerificationKeys.of_entries(self.entries())
 
     def _unknown(self, name: str) -> KeyNotFound:
         return KeyNotFound(
@@ -365,6 +383,8 @@ def _canonical(entries: list[KeyEntry]) -> bytes:
 def _read(folder: Path) -> tuple[list[KeyEntry], str]:
     path = folder / "ring.json"
     try:
+        _refuse_writable_by_others(folder)
+        _refuse_writable_by_others(path)
         document = json.loads(path.read_bytes())
         if document["format"] != _FORMAT:
             raise CryptoError(f"{path} is not a {_FORMAT} file")
@@ -375,7 +395,7 @@ def _read(folder: Path) -> tuple[list[KeyEntry], str]:
                 kind=KeyKind(item["kind"]),
                 state=KeyState(item["state"]),
                 created=str(item["created"]),
-                public=item["public"],
+                public=_public(item["public"]),
                 wrapped=item["wrapped"],
             )
             for item in document["keys"]
@@ -387,6 +407,21 @@ def _read(folder: Path) -> tuple[list[KeyEntry], str]:
         if isinstance(error, CryptoError):
             raise
         raise CryptoError(f"{path} is damaged; restore it from its backup") from None
+
+
+def _public(value: Any) -> str | None:
+    if value is not None and len(base64.b64decode(value, validate=True)) != 32:
+        raise ValueError
+    return None if value is None else str(value)
+
+
+def _refuse_writable_by_others(path: Path) -> None:
+    status = path.stat()
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or status.st_uid not in (0, os.geteuid()):
+        raise UnsafePermissions(
+            f"{path} can be changed by others (mode {status.st_mode & 0o777:o}); "
+            f"run: chmod go-w {path}, and check `mlsec keys list` for keys that are not yours"
+        )
 
 
 def _read_root(path: Path) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -69,7 +70,7 @@ def verify_payload(envelope: Any, payload_type: str, trusted: VerificationKeys) 
             raise SignatureInvalid("the envelope is of another payload type than expected")
         payload = base64.b64decode(envelope["payload"], validate=True)
         signatures = [
-            (str(item.get("keyid", "")), base64.b64decode(item["sig"], validate=True))
+            (str(item.get("keyid") or ""), base64.b64decode(item["sig"], validate=True))
             for item in envelope["signatures"]
         ]
     except (KeyError, TypeError, AttributeError, ValueError, binascii.Error) as error:
@@ -78,14 +79,11 @@ def verify_payload(envelope: Any, payload_type: str, trusted: VerificationKeys) 
         raise SignatureInvalid("not a DSSE envelope") from None
     message = _pre_authentication(payload_type, payload)
     for identifier, signature in signatures:
-        public = trusted.get(identifier)
-        if public is None:
-            continue
-        try:
-            public.verify(signature, message)
-        except InvalidSignature:
-            continue
-        return payload
+        # A key id is a hint, and optional: without one every trusted key is tried.
+        for public in trusted.candidates(identifier):
+            with contextlib.suppress(InvalidSignature):
+                public.verify(signature, message)
+                return payload
     raise SignatureInvalid("no trusted key signed this; nothing in it can be relied on")
 
 
@@ -96,8 +94,13 @@ def verify_statement(
 
     :raises SignatureInvalid: if the signature fails, or a digest or name differs.
     """
-    statement: dict[str, Any] = json.loads(verify_payload(envelope, STATEMENT_TYPE, trusted))
-    signed = {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}
+    payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
+    try:
+        statement: dict[str, Any] = json.loads(payload)
+        signed = {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}
+        statement["predicateType"], statement["predicate"]
+    except (ValueError, KeyError, TypeError):
+        raise SignatureInvalid("what was signed is not an in-toto statement") from None
     for name, digest in subjects.items():
         if name not in signed:
             raise SignatureInvalid(f"the signature does not speak of {name}")

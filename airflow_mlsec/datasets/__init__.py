@@ -6,7 +6,7 @@ SQLite and PostgreSQL. May import `errors`, `settings` and `files`. Start with `
 """
 
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
-from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset
+from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
 from airflow_mlsec.datasets._uri import DatasetName, dataset_name, file_path
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "dataset_name",
     "file_path",
     "open_dataset",
+    "same_place",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -91,3 +92,11 @@ def open_dataset(uri: str, connections: Connections | None = None) -> Dataset:
         return SqlDataset.sqlite(parsed)
     assert isinstance(parsed, PostgresUri)
     return SqlDataset.postgres(parsed, connections)
+
+
+def same_place(one: Dataset, other: Dataset) -> bool:
+    """Whether two datasets are one, also where links lead to it by two paths."""
+    names = one.name, other.name
+    if names[0].namespace in ("file", "sqlite") and names[0].namespace == names[1].namespace:
+        return os.path.realpath(names[0].name) == os.path.realpath(names[1].name)
+    return names[0] == names[1]

@@ -6,8 +6,10 @@ passed over, while an event without a job or run is refused.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow_mlsec.errors import UsageError
@@ -79,12 +81,12 @@ def read_run_event(event: Any) -> RunEvent | None:
             job=(_text(event["job"]["namespace"]), _text(event["job"]["name"])),
             run=_text(event["run"]["runId"]),
             state=_STATES.get(str(event.get("eventType", "OTHER")).upper(), "running"),
-            time=_text(event["eventTime"]),
+            time=_time(event["eventTime"]),
             parent=parent if isinstance(parent, str) else None,
             inputs=tuple(_datasets(event.get("inputs"))),
             outputs=tuple(_datasets(event.get("outputs"))),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(f"malformed OpenLineage run event ({type(error).__name__})") from None
 
 
@@ -93,12 +95,18 @@ def canonical_namespace(namespace: str) -> str:
     return "file" if namespace.rstrip("/") in ("file:", "file", "file://localhost") else namespace
 
 
+def canonical_name(namespace: str, name: str) -> str:
+    """One spelling for a local path."""
+    local = canonical_namespace(namespace) == "file" and name.startswith("/")
+    return os.path.normpath(name) if local else name
+
+
 def _datasets(items: Any) -> Iterator[EventDataset]:
     for item in items or ():
         facets = item.get("facets") or {}
         yield EventDataset(
             namespace=canonical_namespace(_text(item["namespace"])),
-            name=_text(item["name"]),
+            name=canonical_name(_text(item["namespace"]), _text(item["name"])),
             columns=tuple(_columns(facets.get("schema"))),
             edges=tuple(_edges(facets.get("columnLineage"))),
             facets=facets,
@@ -109,12 +117,14 @@ def _columns(facet: Any) -> Iterator[tuple[str, str | None]]:
     for field in _list(facet, "fields"):
         name, kind = field.get("name"), field.get("type")
         if isinstance(name, str) and name:
-            yield name, kind if isinstance(kind, str) else None
+            yield _text(name), _text(kind) if isinstance(kind, str) and kind else None
 
 
 def _edges(facet: Any) -> Iterator[ColumnEdge]:
     fields = facet.get("fields") if isinstance(facet, Mapping) else None
     for target, lineage in fields.items() if isinstance(fields, Mapping) else ():
+        if not isinstance(lineage, Mapping) or not target:
+            continue
         # Up to 1.1 of the facet the transformation stood on the output field.
         old = lineage.get("transformationDescription") or lineage.get("transformationType")
         for source in _list(lineage, "inputFields"):
@@ -125,9 +135,9 @@ def _edges(facet: Any) -> Iterator[ColumnEdge]:
 
 def _edge(source: Any, target: str | None, old: str | None) -> Iterator[ColumnEdge]:
     names = [source.get(key) for key in ("namespace", "name", "field")]
-    if not all(isinstance(name, str) for name in names):
+    if not all(isinstance(name, str) and name for name in names):
         return
-    namespace, name, field = (str(n) for n in names)
+    namespace, name, field = (_text(n) for n in names)
     steps = [s for s in _list(source, "transformations") if isinstance(s, Mapping)]
     said = [str(s.get("description") or s.get("subtype") or s.get("type") or "") for s in steps]
     indirect = target is None or (
@@ -136,11 +146,11 @@ def _edge(source: Any, target: str | None, old: str | None) -> Iterator[ColumnEd
     text = "; ".join(s for s in said if s) or (str(old) if old else None)
     yield ColumnEdge(
         canonical_namespace(namespace),
-        name,
+        canonical_name(namespace, name),
         field,
-        target,
+        _text(target) if target is not None else None,
         "indirect" if indirect else "direct",
-        text,
+        _text(text) if text else None,
     )
 
 
@@ -152,4 +162,12 @@ def _list(facet: Any, key: str) -> list[Any]:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError
+    value.encode()  # a lone surrogate cannot be stored
     return value
+
+
+def _time(value: Any) -> str:
+    """The time in UTC as the register writes it, so that times compare as text."""
+    time = datetime.fromisoformat(_text(value))
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

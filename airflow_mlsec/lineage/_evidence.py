@@ -43,7 +43,8 @@ def release_statement(
     numbers: Mapping[str, Any],
     checks: Sequence[Mapping[str, Any]],
     run: str | None,
-    membership: str | None,
+    membership: Mapping[str, str] | None,
+    issued_at: str,
 ) -> bytes:
     """The statement that ``target`` was made from ``source`` by this plan, and what it proves.
 
@@ -69,7 +70,9 @@ def release_statement(
         "numbers": dict(numbers),
         "checks": [dict(check) for check in checks],
         "columns": columns,
-        "membership": membership,
+        "membership": dict(membership) if membership else None,
+        # Signed, so that an earlier statement that is shown again stays the earlier one.
+        "issued_at": issued_at,
         "anonymity": policy.anonymity.model_dump() if policy.anonymity else None,
     }
     return make_statement({"plan": plan_digest}, RELEASE, predicate)
@@ -98,6 +101,7 @@ def artifact_statement(
     kind: str,
     recipients: Sequence[str],
     provenance: Mapping[str, Any],
+    issued_at: str,
 ) -> bytes:
     """The statement that an encrypted artifact holds this source, and what that came from."""
     predicate = {
@@ -105,6 +109,7 @@ def artifact_statement(
         "target": {"namespace": artifact.namespace, "name": artifact.name},
         "kind": kind,
         "recipients": list(recipients),
+        "issued_at": issued_at,
         **provenance,
     }
     return make_statement({artifact.name.rsplit("/", 1)[-1]: digest}, ARTIFACT, predicate)
@@ -123,11 +128,20 @@ def record_evidence(
     :raises SignatureInvalid: if no trusted key signed it, or it speaks of another dataset.
     """
     payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
-    statement = json.loads(payload)
-    target = statement["predicate"]["target"]
+    try:
+        statement = json.loads(payload)
+        target = (
+            statement["predicate"]["target"]["namespace"],
+            statement["predicate"]["target"]["name"],
+        )
+        if statement["predicateType"] not in (RELEASE, ARTIFACT):
+            raise SignatureInvalid("the statement is of a kind that proves nothing here")
+        issued_at = str(statement["predicate"]["issued_at"])
+    except (ValueError, KeyError, TypeError):
+        raise SignatureInvalid("the statement has another form than ours") from None
     query = sa.select(t.dataset.c.namespace, t.dataset.c.name).where(t.dataset.c.id == dataset)
     row = connection.execute(query).one()
-    if (target["namespace"], target["name"]) != (row.namespace, row.name):
+    if target != (row.namespace, row.name):
         raise SignatureInvalid("the statement speaks of another dataset")
     values = {
         "dataset_id": dataset,
@@ -135,15 +149,23 @@ def record_evidence(
         "predicate_type": statement["predicateType"],
         "statement": statement,
         "envelope": dict(envelope),
+        "issued_at": issued_at,
         "recorded_at": now,
     }
-    upsert(connection, t.evidence, {"digest": hashlib.sha256(payload).hexdigest()}, {}, values)
+    digest = hashlib.sha256(payload).hexdigest()
+    upsert(connection, t.evidence, {"digest": digest}, {}, values)
+    if run is not None:
+        # The first run that carries a statement is its own; to carry it again proves nothing.
+        unclaimed = sa.update(t.evidence).values(run_uuid=run)
+        e = t.evidence.c
+        connection.execute(unclaimed.where(e.digest == digest, e.run_uuid.is_(None)))
 
 
 def latest_releases(connection: sa.Connection) -> dict[int, dict[str, Any]]:
     """By dataset id: what the newest statement about a release says."""
-    query = sa.select(t.evidence.c.dataset_id, t.evidence.c.statement)
-    query = query.where(t.evidence.c.predicate_type == RELEASE).order_by(t.evidence.c.id)
+    e = t.evidence.c
+    query = sa.select(e.dataset_id, e.statement).where(e.predicate_type == RELEASE)
+    query = query.order_by(e.issued_at, e.id)
     return {row.dataset_id: row.statement["predicate"] for row in connection.execute(query)}
 
 

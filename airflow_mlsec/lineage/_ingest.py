@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.errors import SignatureInvalid, UsageError
-from airflow_mlsec.lineage._events import ColumnEdge, EventDataset, RunEvent, read_run_event
+from airflow_mlsec.lineage._events import EventDataset, RunEvent, read_run_event
 from airflow_mlsec.lineage._evidence import EVIDENCE_FACET, record_evidence
 from airflow_mlsec.register import Register, dataset_id, enrich_columns, upsert
 from airflow_mlsec.register import _tables as t
@@ -72,10 +72,10 @@ def ingest_file(
                 accepted += 1
             else:
                 ignored += 1
-        except json.JSONDecodeError:
-            refused.append((number, "not JSON"))
         except UsageError as error:
             refused.append((number, str(error)))
+        except (ValueError, RecursionError):
+            refused.append((number, "not JSON, or JSON past all measure"))
     return IngestReport(accepted, ignored, tuple(refused))
 
 
@@ -96,16 +96,13 @@ def _write(connection: sa.Connection, event: RunEvent, trusted: VerificationKeys
                 "direction": direction,
             }
             upsert(connection, t.run_dataset, touched, {})
-    if event.state != "complete":
-        return
-    inputs = [ids[d.namespace, d.name] for d in event.inputs]
+    # A run that failed may have written before it did.
+    explained: dict[int, set[int]] = {}
     for dataset in event.outputs:
         output = ids[dataset.namespace, dataset.name]
-        if dataset.edges:
-            _write_column_edges(connection, dataset, output, run, now)
-        else:
-            _write_dataset_edges(connection, inputs, output, run)
+        explained[output] = _write_column_edges(connection, dataset, output, run, now)
         _write_evidence(connection, dataset, output, event.run, trusted, now)
+    _write_dataset_edges(connection, run, explained)
 
 
 def write_columns(
@@ -144,30 +141,57 @@ def _write_run(connection: sa.Connection, event: RunEvent) -> int:
 
 def _write_column_edges(
     connection: sa.Connection, dataset: EventDataset, output: int, run: int, now: str
-) -> None:
+) -> set[int]:
+    """Write the edges that the event gives column by column; the datasets they come from."""
+    sources = set()
     for edge in dataset.edges:
         source = dataset_id(connection, edge.namespace, edge.name, now)
+        sources.add(source)
         of_source = write_columns(connection, source, [(edge.source, None)])
-        target = WHOLE_TARGET if edge.target is None else edge.target
         known: list[tuple[str, str | None]] = [] if edge.target is None else [(edge.target, None)]
         of_target = write_columns(connection, output, known)
-        _column_edge(connection, edge, of_source[edge.source], of_target[target], run)
-
-
-def _column_edge(
-    connection: sa.Connection, edge: ColumnEdge, source: int, target: int, run: int
-) -> None:
-    _edge(connection, source, target, edge.kind, edge.transformation, run)
+        target = WHOLE_TARGET if edge.target is None else edge.target
+        _edge(
+            connection,
+            of_source[edge.source],
+            of_target[target],
+            edge.kind,
+            edge.transformation,
+            run,
+        )
+    return sources
 
 
 def _write_dataset_edges(
-    connection: sa.Connection, inputs: list[int], output: int, run: int
+    connection: sa.Connection, run: int, explained: dict[int, set[int]]
 ) -> None:
-    into = write_columns(connection, output, [])[WHOLE_TARGET]
-    for dataset in inputs:
-        if dataset != output:
-            out_of = write_columns(connection, dataset, [])[WHOLE_SOURCE]
-            _edge(connection, out_of, into, "indirect", None, run)
+    """Where no column edge says how an input of the run reached an output, assume that all of
+    it did. Inputs and outputs may have come with different events of the run."""
+    touched = t.run_dataset.c
+    query = sa.select(touched.dataset_id, touched.direction).where(touched.run_id == run)
+    rows = connection.execute(query).fetchall()
+    inputs = sorted(row.dataset_id for row in rows if row.direction == "input")
+    for output in sorted(row.dataset_id for row in rows if row.direction == "output"):
+        known = explained.get(output, set()) | _explained_before(connection, run, output)
+        for source in inputs:
+            if source != output and source not in known:
+                into = write_columns(connection, output, [])[WHOLE_TARGET]
+                out_of = write_columns(connection, source, [])[WHOLE_SOURCE]
+                _edge(connection, out_of, into, "indirect", None, run)
+
+
+def _explained_before(connection: sa.Connection, run: int, output: int) -> set[int]:
+    """Datasets from which an earlier event of this run brought column edges."""
+    source, target = t.column.alias(), t.column.alias()
+    query = (
+        sa.select(source.c.dataset_id)
+        .select_from(t.edge)
+        .join(source, source.c.id == t.edge.c.source_id)
+        .join(target, target.c.id == t.edge.c.target_id)
+        .where(t.edge.c.run_id == run, target.c.dataset_id == output)
+        .where(source.c.name != WHOLE_SOURCE)
+    )
+    return set(connection.execute(query).scalars())
 
 
 def _write_evidence(

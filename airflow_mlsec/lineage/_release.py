@@ -28,20 +28,21 @@ def record_release(
     numbers: Mapping[str, Any],
     checks: Sequence[Mapping[str, Any]],
     run: str | None,
-    membership: str | None,
+    membership: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """Sign how ``target`` came to be and keep it in the register; returns the DSSE envelope.
 
     ``plan`` is the plan as plain data, ``numbers`` its outcome (rows, released, suppressed …),
-    ``checks`` what the independent checker found.
+    ``checks`` what the independent checker found, ``membership`` the path and SHA-256 of the
+    membership list.
     """
+    now = register.now()
     statement = release_statement(
-        policy, source.name, target.name, plan, plan_digest, numbers, checks, run, membership
+        policy, source.name, target.name, plan, plan_digest, numbers, checks, run, membership, now
     )
     signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)
     envelope = sign_payload(statement, STATEMENT_TYPE, signing)
     trusted = keys.verification_keys()
-    now = register.now()
     released = [(field.name, str(field.type)) for field in target.schema()]
     described = {column["name"]: column for column in plan["columns"]}
 

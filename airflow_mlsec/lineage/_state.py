@@ -12,7 +12,7 @@ from enum import IntEnum
 
 import sqlalchemy as sa
 
-from airflow_mlsec.lineage._evidence import latest_releases
+from airflow_mlsec.lineage._evidence import RELEASE, latest_releases
 from airflow_mlsec.register import _tables as t
 
 
@@ -51,7 +51,7 @@ def column_states(connection: sa.Connection) -> dict[int, State]:
             ceiling = ceilings.get((dataset_of[source], dataset_of[target]))
             reached = states[source]
             if ceiling is not None:
-                reached = min(reached, ceiling.get(name_of[target], ceiling.get("*", reached)))
+                reached = min(reached, ceiling.get(name_of[target], reached))
             if reached > states[target]:
                 states[target] = reached
                 todo.append(target)
@@ -72,19 +72,40 @@ def _declared(connection: sa.Connection) -> set[int]:
 
 
 def _ceilings(connection: sa.Connection) -> dict[tuple[int, int], dict[str, State]]:
-    """By source and target dataset: the most that our latest evidence lets through."""
+    """By source and target dataset: the most that our latest evidence lets through, for the
+    columns that it names and for the target as a whole."""
+    d = t.dataset.c
     known = {
-        (row.namespace, row.name): row.id
-        for row in connection.execute(
-            sa.select(t.dataset.c.id, t.dataset.c.namespace, t.dataset.c.name)
-        )
+        (r.namespace, r.name): r.id
+        for r in connection.execute(sa.select(d.id, d.namespace, d.name))
     }
+    overwritten = _overwritten(connection)
     found: dict[tuple[int, int], dict[str, State]] = {}
     for dataset, predicate in latest_releases(connection).items():
         source = known.get((predicate["source"]["namespace"], predicate["source"]["name"]))
-        if source is not None:
-            states = {n: State[c["state"].upper()] for n, c in predicate["columns"].items()}
-            # What reaches the release as a whole is no more personal than its columns.
-            highest = max(states.values(), default=State.IDENTIFIED)
-            found[source, dataset] = {**states, "": highest, "*": highest}
+        if source is None or dataset in overwritten:
+            continue
+        states = {n: State[c["state"].upper()] for n, c in predicate["columns"].items()}
+        # What reaches the release as a whole is as personal as its most personal column.
+        found[source, dataset] = {**states, "": max(states.values(), default=State.IDENTIFIED)}
     return found
+
+
+def _overwritten(connection: sa.Connection) -> set[int]:
+    """Datasets that another run has written since their latest evidence was issued."""
+    e, r, touched = t.evidence.c, t.run.c, t.run_dataset.c
+    latest: dict[int, tuple[str, str | None]] = {}
+    query = sa.select(e.dataset_id, e.issued_at, e.run_uuid).where(e.predicate_type == RELEASE)
+    for dataset, issued_at, run in connection.execute(query.order_by(e.issued_at, e.id)):
+        latest[dataset] = issued_at, run
+    writes = (
+        sa.select(touched.dataset_id, r.uuid, r.ended_at)
+        .join(t.run, r.id == touched.run_id)
+        .where(touched.direction == "output", r.state == "complete")
+        .where(touched.dataset_id.in_(list(latest)))
+    )
+    return {
+        dataset
+        for dataset, run, ended_at in connection.execute(writes)
+        if run != latest[dataset][1] and ended_at is not None and ended_at > latest[dataset][0]
+    }

@@ -139,34 +139,30 @@ def _transformations(
 
 
 def _start(connection: sa.Connection, target: str) -> tuple[Any, str | None]:
-    if found := find_dataset(connection, target):
-        return _only(found, target), None
-    # Both names may hold a '#': take the first place that splits them into something known.
-    named: tuple[Any, str] | None = None
+    """The dataset and column that are meant; names may hold a '#' themselves."""
+    whole = find_dataset(connection, target)
+    meant: list[tuple[Any, str | None]] = [(dataset, None) for dataset in whole]
+    without: tuple[Any, str] | None = None
     for place in (i for i, character in enumerate(target) if character == "#"):
         name, column = target[:place], target[place + 1 :]
-        if not (found := find_dataset(connection, name)):
-            continue
-        dataset = _only(found, name)
-        named = named or (dataset, column)
-        if column in _column_names(connection, dataset.id):
-            return dataset, column
-    if named is not None:
-        names = sorted(_column_names(connection, named[0].id) - {"", "*"})
-        raise UsageError(
-            f"dataset {named[0].name} has no column '{named[1]}'; it has {', '.join(names) or 'none'}"
+        for dataset in find_dataset(connection, name):
+            without = without or (dataset, column)
+            if column in _column_names(connection, dataset.id):
+                meant.append((dataset, column))
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        names = ", ".join(
+            f"{d.namespace}/{d.name}{'' if c is None else f'#{c}'}" for d, c in meant[:5]
         )
+        raise UsageError(f"'{target}' may mean {len(meant)} things ({names}); give the full name")
+    if without is not None:
+        names = ", ".join(sorted(_column_names(connection, without[0].id) - {"", "*"}))
+        raise UsageError(f"dataset {without[0].name} has no column '{without[1]}'; it has {names}")
     raise UsageError(
         f"the register knows no dataset '{target.rpartition('#')[0] or target}'; "
         "`mlsec lineage list` shows those it knows"
     )
-
-
-def _only(found: list[Any], target: str) -> Any:
-    if len(found) > 1:
-        names = ", ".join(f"{row.namespace}/{row.name}" for row in found[:5])
-        raise UsageError(f"'{target}' names {len(found)} datasets ({names}); give the full name")
-    return found[0]
 
 
 def _column_names(connection: sa.Connection, dataset: int) -> set[str]:

@@ -61,9 +61,11 @@ class RegisterTransport(Transport):
 
             trusted = VerificationKeys.of_ring(settings.key_ring)
             ingest_event(json.loads(text), Register.of(settings), trusted)
-        except MlsecError as error:
+        except Exception as error:
+            # Telemetry: a task must not fail for it, and the event must not be lost.
             kept = _keep(settings, text)
-            log.warning("Lineage event kept in %s: %s", kept, error)
+            reason = str(error) if isinstance(error, MlsecError) else type(error).__name__
+            log.warning("Lineage event kept in %s: %s", kept, reason)
 
 
 def _settings(register_url: str | None) -> Settings:

@@ -120,7 +120,7 @@ class AnonymizeOperator(MlsecOperator):
             release.numbers(),
             release.checks(),
             run_label(context),
-            str(release.membership) if release.membership else None,
+            release.membership_reference(),
         )
         self._lineage = {
             "source": (source.name, schema_columns(source)),

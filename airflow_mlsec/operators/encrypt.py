@@ -127,6 +127,7 @@ class EncryptArtifactOperator(MlsecOperator):
             self.kind,
             [str(recipient) for recipient in recipients],
             {"trained_on": proof, "run": run_label(context)},
+            register.now(),
         )
         signing = keys.ensure("signing", KeyKind.SIGNING)
         envelope = sign_payload(statement, STATEMENT_TYPE, signing)

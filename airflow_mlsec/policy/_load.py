@@ -59,6 +59,8 @@ class Catalog:
 
         :raises PolicyError: if there is none, or ``name`` leads out of the folder.
         """
+        if "\0" in name:
+            raise PolicyError("a policy name holds a NUL character")
         base = self.folder.resolve()
         wanted = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
         path = (base / wanted).resolve()

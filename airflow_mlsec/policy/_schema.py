@@ -296,6 +296,10 @@ class Policy(_Model):
     def _refer_to_columns(self) -> Policy:
         if self.subject and self.subject.key not in self.columns:
             raise ValueError("`subject.key` must be one of `columns`")
+        if self.subject and self.columns[self.subject.key].role is not Role.IDENTIFYING:
+            raise ValueError(
+                "the column of `subject.key` names the person: its role is identifying"
+            )
         if self.membership == "keep" and self.subject is None:
             raise ValueError("`membership: keep` needs a `subject`")
         for model in ("l_diversity", "t_closeness"):

@@ -97,16 +97,20 @@ def enrich_columns(
 
 
 def find_dataset(connection: sa.Connection, text: str) -> list[sa.Row[Any]]:
-    """Datasets whose URI or full name is ``text``; else those whose name ends in ``/text``."""
-    full = t.dataset.c.namespace + "/" + t.dataset.c.name
-    query = sa.select(t.dataset)
-    exact = query.where(sa.or_(t.dataset.c.uri == text, full == text, t.dataset.c.name == text))
+    """Datasets whose URI or full name (``namespace/name``) is ``text``; else those whose name is
+    ``text`` or ends in ``/text``, which may be several."""
+    d = t.dataset.c
+    exact = sa.select(t.dataset).where(sa.or_(d.uri == text, d.namespace + "/" + d.name == text))
     if rows := connection.execute(exact).fetchall():
         return list(rows)
-    ending = query.where(sa.func.substr(t.dataset.c.name, -len(text) - 1) == f"/{text}")
-    if connection.dialect.name == "postgresql":
-        ending = query.where(sa.func.right(t.dataset.c.name, len(text) + 1) == f"/{text}")
-    return list(connection.execute(ending).fetchall())
+    length = len(text) + 1
+    ending = (
+        sa.func.right(d.name, length)
+        if connection.dialect.name == "postgresql"
+        else sa.func.substr(d.name, -length)
+    )
+    loose = sa.select(t.dataset).where(sa.or_(d.name == text, ending == f"/{text}"))
+    return list(connection.execute(loose.order_by(d.id)).fetchall())
 
 
 def record_check_results(

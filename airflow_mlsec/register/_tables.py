@@ -123,6 +123,7 @@ evidence = sa.Table(
     sa.Column("statement", sa.JSON, nullable=False),
     sa.Column("envelope", sa.JSON, nullable=False),
     sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("issued_at", sa.String(32), nullable=False),
     sa.Column("recorded_at", sa.String(32), nullable=False),
 )
 

@@ -246,7 +246,8 @@ def _in_artifact(place: _Place, search: _Search) -> Finding:
 def _by_membership(
     place: _Place, search: _Search, predicate: dict[str, Any], evidence: str
 ) -> Finding:
-    member = is_member(Path(predicate["membership"]), search.key, search.keys)
+    kept = predicate["membership"]
+    member = is_member(Path(kept["path"]), kept["sha256"], search.kind, search.key, search.keys)
     source = predicate["target"]["name"].rsplit("/", 1)[-1]
     text = f"{evidence} {source}, plan {predicate['plan'][:12]}"
     status: Status = "found" if member else "none"

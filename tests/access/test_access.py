@@ -137,3 +137,33 @@ def test_misuse_is_refused(register: Register, folder: Path) -> None:
         decide(register, review.id, None, "revoke", "Ada", "changed my mind")
     with pytest.raises(UsageError, match="is complete; only an open one"):
         complete_review(register, review.id, "Ada")
+
+
+def test_files_that_can_be_read_through_a_closed_folder_count(folder: Path) -> None:
+    (folder / "p.parquet").touch()
+    (folder / "p.parquet").chmod(0o644)
+    assert "everybody on the machine" not in {p for p, _ in principals(folder)}
+    folder.chmod(0o711)
+    assert ("everybody on the machine", "read") in principals(folder)
+
+
+def test_an_access_control_list_is_refused_rather_than_missed(folder: Path) -> None:
+    import os
+    import struct
+
+    # POSIX ACL, version 2: owner rwx, user 65534 r, group r-x, mask rwx, others none.
+    entries = [(1, 7, -1), (2, 4, 65534), (4, 5, -1), (16, 7, -1), (32, 0, -1)]
+    packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(folder, "system.posix_acl_access", packed)
+    except OSError:
+        pytest.skip("this filesystem has no access control lists")
+    with pytest.raises(UnsupportedDataset, match="access control list"):
+        read_grants(str(folder))
+
+
+def test_completing_needs_a_name(register: Register, folder: Path) -> None:
+    review = open_review(register, str(folder))
+    decide(register, review.id, None, "keep", "Ada", "ok")
+    with pytest.raises(UsageError, match="reviewer's name"):
+        complete_review(register, review.id, " ")

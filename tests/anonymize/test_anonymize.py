@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import Plan, anonymize, fit_plan, is_member, verify_release
-from airflow_mlsec.crypto import KeyKind, KeyRing
+from airflow_mlsec.crypto import KeyKind, KeyRing, digest_file
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import (
     ColumnMissing,
@@ -87,8 +87,9 @@ def test_a_release_holds_what_the_policy_promises(
     assert not set(safe["email"].to_pylist()) & set(people()["email"].to_pylist())
     assert len(release.findings) == 5
     assert all(finding.passed for finding in release.findings)
-    assert is_member(folder / "members.age", "p1@example.org", keys)
-    assert not is_member(folder / "members.age", "nobody@example.org", keys)
+    members = folder / "members.age", digest_file(folder / "members.age"), "person"
+    assert is_member(*members, "p1@example.org", keys)
+    assert not is_member(*members, "nobody@example.org", keys)
     assert release.plan == Plan.load(folder / "plan.json", keys.verification_keys())
 
 
@@ -462,12 +463,26 @@ def test_a_membership_list_opens_only_with_its_ring(
 ) -> None:
     anonymize(policy, open_dataset(f"{folder}/raw.parquet"), open_dataset(f"{folder}/s.parquet"), keys,
               membership_path=folder / "m.age")  # fmt: skip
+    members = folder / "m.age", digest_file(folder / "m.age"), "person"
     other = KeyRing.create(folder / "other")
     other.ensure("artifact", KeyKind.ENCRYPTION)
     with pytest.raises(DecryptionFailed):
-        is_member(folder / "m.age", "p1@example.org", other)
+        is_member(*members, "p1@example.org", other)
     keys.rotate("artifact")
-    assert is_member(folder / "m.age", "p1@example.org", keys), "earlier versions still open"
+    assert is_member(*members, "p1@example.org", keys), "earlier versions still open"
+
+
+def test_only_the_membership_list_that_was_signed_is_believed(
+    folder: Path, policy: Policy, keys: KeyRing
+) -> None:
+    """Anybody can encrypt a list of nobody to the ring's public recipient."""
+    source, target = open_dataset(f"{folder}/raw.parquet"), open_dataset(f"{folder}/s.parquet")
+    done = anonymize(policy, source, target, keys, membership_path=folder / "m.age")
+    reference = done.membership_reference()
+    assert reference is not None
+    (folder / "m.age").write_bytes((folder / "m.age").read_bytes() + b" ")
+    with pytest.raises(SignatureInvalid, match="not the membership list that was signed"):
+        is_member(folder / "m.age", reference["sha256"], "person", "p1@example.org", keys)
 
 
 def test_timestamps_decimals_and_zones_survive_a_plan(
@@ -483,3 +498,13 @@ def test_timestamps_decimals_and_zones_survive_a_plan(
     )
     plan = Plan.from_json(json.loads(fitted(policy, table, keys).canonical()))
     assert plan.apply(table, keys).equals(table)
+
+
+def test_a_source_is_not_destroyed_through_a_link(
+    folder: Path, policy: Policy, keys: KeyRing, read: Callable[..., pa.Table]
+) -> None:
+    (folder / "link").symlink_to(folder)
+    source = open_dataset(f"{folder}/raw.parquet")
+    with pytest.raises(UsageError, match="same dataset"):
+        anonymize(policy, source, open_dataset(f"{folder}/link/raw.parquet"), keys)
+    assert "name" in read(folder / "raw.parquet").schema.names

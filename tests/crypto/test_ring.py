@@ -156,3 +156,38 @@ def test_verification_keys_need_no_root_key(tmp_path: Path) -> None:
     (tmp_path / "k" / "root.key").unlink()
     assert len(VerificationKeys.of_ring(tmp_path / "k")) == 1
     assert len(VerificationKeys.of_ring(tmp_path / "none")) == 0
+
+
+def test_a_lost_ring_is_not_silently_replaced(tmp_path: Path) -> None:
+    """New keys under old names would change every pseudonym."""
+    KeyRing.create(tmp_path / "k").ensure("x")
+    (tmp_path / "k" / "ring.json").unlink()
+    with pytest.raises(CryptoError, match="restore ring.json"):
+        KeyRing.create(tmp_path / "k")
+
+
+def test_an_interrupted_creation_is_taken_up_again(tmp_path: Path) -> None:
+    KeyRing.create(tmp_path / "k")
+    (tmp_path / "k" / "root.key").unlink()
+    assert KeyRing.create(tmp_path / "k").entries() == []
+
+
+def test_a_planted_verification_key_is_not_trusted(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    ring.ensure("signing", KeyKind.SIGNING)
+    path = tmp_path / "k" / "ring.json"
+    document = json.loads(path.read_text())
+    document["keys"].append({**document["keys"][0], "version": 2, "wrapped": None})
+    path.write_text(json.dumps(document))
+    with pytest.raises(CryptoError):
+        VerificationKeys.of_ring(tmp_path / "k")
+    with pytest.raises(CryptoError):
+        ring.verification_keys()
+
+
+@pytest.mark.parametrize("name", ["", "ring.json"])
+def test_a_ring_that_others_can_change_is_refused(tmp_path: Path, name: str) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    (tmp_path / "k" / name).chmod(0o777)
+    with pytest.raises(UnsafePermissions, match="go-w"):
+        ring.entries()

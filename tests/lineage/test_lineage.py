@@ -101,8 +101,8 @@ def test_events_become_columns_edges_and_runs(register: Register) -> None:
     runs = register.rows(sa.select(t.run).order_by(t.run.c.id))
     assert runs[0].state == "complete"
     assert (runs[0].started_at, runs[0].ended_at) == (
-        "2026-03-01T11:00:00Z",
-        "2026-03-01T12:00:00Z",
+        "2026-03-01T11:00:00.000000Z",
+        "2026-03-01T12:00:00.000000Z",
     )
 
 
@@ -360,4 +360,96 @@ def test_names_with_every_separator(register: Register, name: str) -> None:
 def test_the_local_filesystem_has_one_name(register: Register) -> None:
     for spelled in ("file", "file://", "file://localhost"):
         ingest_event(event("j", [dataset("/raw", ["a"], namespace=spelled)], []), register, NOBODY)
+    assert len(register.rows(sa.select(t.dataset))) == 1
+
+
+def test_evidence_is_void_once_another_run_has_written(
+    register: Register, released: Callable[..., dict[str, Any]], tmp_path: Path, keys: KeyRing
+) -> None:
+    envelope = released(register)
+    trusted = keys.verification_keys()
+    ingest_event(release_event(tmp_path, envelope), register, trusted)
+    safe, raw = str(tmp_path / "safe.parquet"), str(tmp_path / "raw.parquet")
+    assert states(register)[f"{safe}#email"] == "pseudonymous"
+    # An unproven run that copies, and even shows the genuine statement again.
+    facets = {
+        "columnLineage": lineage(raw, {"email": ["email"], "name": ["email"]}),
+        EVIDENCE_FACET: {"envelope": envelope},
+    }
+    copied = event(
+        "copy",
+        [dataset(raw, ["email"])],
+        [dataset(safe, ["name"], **facets)],
+        time="2999-01-01T00:00:00Z",
+    )
+    ingest_event(copied, register, trusted)
+    found = states(register)
+    assert found[f"{safe}#email"] == found[f"{safe}#name"] == "identified"
+
+
+def test_evidence_speaks_only_of_the_columns_it_names(
+    register: Register, released: Callable[..., dict[str, Any]], tmp_path: Path, keys: KeyRing
+) -> None:
+    envelope = released(register)
+    made = release_event(tmp_path, envelope)
+    lines = made["outputs"][0]["facets"]["columnLineage"]["fields"]
+    lines["smuggled"] = lines["email"]
+    ingest_event(made, register, keys.verification_keys())
+    found = states(register)
+    assert found[f"{tmp_path}/safe.parquet#email"] == "pseudonymous"
+    assert found[f"{tmp_path}/safe.parquet#smuggled"] == "identified"
+
+
+def test_an_earlier_statement_shown_again_stays_the_earlier_one(
+    register: Register, released: Callable[..., dict[str, Any]], tmp_path: Path, keys: KeyRing,
+    make_policy: Callable[..., Policy],
+) -> None:  # fmt: skip
+    first = released(register)
+    masked = make_policy(
+        "email: {role: identifying, transform: {method: mask, keep_last: 9}}\nage: {role: insensitive}",
+        subject={"kind": "person", "key": "email"},
+    )
+    released(register, masked)
+    ingest_event(release_event(tmp_path, first), register, keys.verification_keys())
+    assert states(register)[f"{tmp_path}/safe.parquet#email"] == "identified"
+
+
+def test_inputs_and_outputs_may_come_with_different_events(
+    register: Register, policy: Policy
+) -> None:
+    ingest_event(event("etl", [RAW], [], "START"), register, NOBODY)
+    ingest_event(event("etl", [], [dataset("/out", ["x"])], "FAIL"), register, NOBODY)
+    declare(register, policy, "/raw")
+    assert states(register)["/out#x"] == "identified", "also where the run failed after writing"
+
+
+def test_an_input_that_no_column_edge_explains_reaches_the_whole_output(
+    register: Register, policy: Policy
+) -> None:
+    out = dataset("/out", ["c", "d"], columnLineage=lineage("/lookup", {"c": ["c"]}))
+    ingest_event(event("j", [RAW, dataset("/lookup", ["c"])], [out]), register, NOBODY)
+    declare(register, policy, "/raw")
+    assert states(register)["/out#d"] == "identified"
+
+
+@pytest.mark.parametrize(
+    "line", ['{"a": "\\ud800"}', "[" * 100_000, "1" * 5000, '{"run":{"runId":"\\ud800"}}']
+)
+def test_hostile_lines_do_not_stop_the_others(register: Register, line: str) -> None:
+    report = ingest_file(io.StringIO(f"{line}\n{json.dumps(EVENTS[1])}\n"), register, NOBODY)
+    assert report.accepted == 1
+
+
+def test_a_dataset_of_another_namespace_cannot_hide_a_trace(register: Register) -> None:
+    for item in EVENTS:
+        ingest_event(item, register, NOBODY)
+    ingest_event(event("x", [dataset("/raw", ["z"], namespace="evil")], []), register, NOBODY)
+    with pytest.raises(UsageError, match="may mean 2 things"):
+        trace(register, "/raw", "down")
+    assert trace(register, "file//raw", "down").nodes
+
+
+def test_local_paths_have_one_spelling(register: Register) -> None:
+    for name in ("/d/raw", "/d/x/../raw", "/d//raw", "/d/./raw"):
+        ingest_event(event("j", [dataset(name, ["a"])], []), register, NOBODY)
     assert len(register.rows(sa.select(t.dataset))) == 1

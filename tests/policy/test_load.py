@@ -79,6 +79,9 @@ MINIMAL = "version: 1\ndataset: d\nowner: o\ncolumns:\n  a: {role: insensitive}\
             id="category",
         ),
         pytest.param(MINIMAL + "subject: {kind: p, key: b}\n", "1:1", "subject.key", id="subject"),
+        pytest.param(
+            MINIMAL + "subject: {kind: p, key: a}\n", "1:1", "its role is identifying", id="raw key"
+        ),
         pytest.param(MINIMAL + "privacy: {k_anonymity: 1}\n", "6:11", "greater than", id="k"),
         pytest.param(
             MINIMAL + "retention: {keep: 3 years, from: a}\n", "6:13", "retention.keep", id="period"

@@ -48,7 +48,7 @@ class World:
     def release(self) -> None:
         done = anonymize(self.policy, self.at("raw"), self.at("safe"), self.keys,
                          membership_path=self.folder / "members.age")  # fmt: skip
-        members = str(done.membership) if done.membership else None
+        members = done.membership_reference()
         record_release(self.register, self.keys, self.policy, self.at("raw"), self.at("safe"),
                        done.plan.to_json(), done.plan.digest, done.numbers(), done.checks(), "r", members)  # fmt: skip
         raw, safe = (str(self.folder / f"{n}.parquet") for n in ("raw", "safe"))

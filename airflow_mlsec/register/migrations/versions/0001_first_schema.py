@@ -64,10 +64,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mlsec_request")),
     )
     op.create_index(
-        op.f("ix_mlsec_request_subject_digest"),
-        "mlsec_request",
-        ["subject_digest"],
-        unique=False,
+        op.f("ix_mlsec_request_subject_digest"), "mlsec_request", ["subject_digest"], unique=False
     )
     op.create_table(
         "mlsec_review",
@@ -105,9 +102,7 @@ def upgrade() -> None:
         sa.Column("first_seen", sa.String(length=32), nullable=False),
         sa.Column("last_seen", sa.String(length=32), nullable=False),
         sa.ForeignKeyConstraint(
-            ["policy_digest"],
-            ["mlsec_policy.digest"],
-            name=op.f("fk_mlsec_dataset_policy_digest"),
+            ["policy_digest"], ["mlsec_policy.digest"], name=op.f("fk_mlsec_dataset_policy_digest")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mlsec_dataset")),
         sa.UniqueConstraint("namespace", "name", name=op.f("uq_mlsec_dataset_namespace_name")),
@@ -121,9 +116,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column(
-            "review_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            nullable=False,
+            "review_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.Column("principal", sa.Text(), nullable=False),
         sa.Column("permission", sa.Text(), nullable=False),
@@ -133,9 +126,7 @@ def upgrade() -> None:
         sa.Column("decided_at", sa.String(length=32), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
-            ["review_id"],
-            ["mlsec_review.id"],
-            name=op.f("fk_mlsec_review_item_review_id"),
+            ["review_id"], ["mlsec_review.id"], name=op.f("fk_mlsec_review_item_review_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mlsec_review_item")),
         sa.UniqueConstraint(
@@ -147,10 +138,7 @@ def upgrade() -> None:
         ),
     )
     op.create_index(
-        op.f("ix_mlsec_review_item_review_id"),
-        "mlsec_review_item",
-        ["review_id"],
-        unique=False,
+        op.f("ix_mlsec_review_item_review_id"), "mlsec_review_item", ["review_id"], unique=False
     )
     op.create_table(
         "mlsec_run",
@@ -161,11 +149,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("uuid", sa.String(length=36), nullable=False),
-        sa.Column(
-            "job_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            nullable=False,
-        ),
+        sa.Column("job_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("started_at", sa.String(length=32), nullable=True),
         sa.Column("ended_at", sa.String(length=32), nullable=True),
@@ -184,9 +168,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column(
-            "dataset_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            nullable=False,
+            "dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.Column("run_id", sa.Text(), nullable=True),
         sa.Column("policy_digest", sa.String(length=64), nullable=False),
@@ -196,17 +178,12 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("checked_at", sa.String(length=32), nullable=False),
         sa.ForeignKeyConstraint(
-            ["dataset_id"],
-            ["mlsec_dataset.id"],
-            name=op.f("fk_mlsec_check_result_dataset_id"),
+            ["dataset_id"], ["mlsec_dataset.id"], name=op.f("fk_mlsec_check_result_dataset_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mlsec_check_result")),
     )
     op.create_index(
-        op.f("ix_mlsec_check_result_dataset_id"),
-        "mlsec_check_result",
-        ["dataset_id"],
-        unique=False,
+        op.f("ix_mlsec_check_result_dataset_id"), "mlsec_check_result", ["dataset_id"], unique=False
     )
     op.create_table(
         "mlsec_column",
@@ -217,9 +194,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column(
-            "dataset_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            nullable=False,
+            "dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("type", sa.Text(), nullable=True),
@@ -227,9 +202,7 @@ def upgrade() -> None:
         sa.Column("role", sa.String(length=20), nullable=True),
         sa.Column("category", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
-            ["dataset_id"],
-            ["mlsec_dataset.id"],
-            name=op.f("fk_mlsec_column_dataset_id"),
+            ["dataset_id"], ["mlsec_dataset.id"], name=op.f("fk_mlsec_column_dataset_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mlsec_column")),
         sa.UniqueConstraint("dataset_id", "name", name=op.f("uq_mlsec_column_dataset_id_name")),
@@ -243,47 +216,33 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column(
-            "dataset_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            nullable=False,
+            "dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.Column("run_uuid", sa.String(length=36), nullable=True),
         sa.Column("predicate_type", sa.Text(), nullable=False),
         sa.Column("statement", sa.JSON(), nullable=False),
         sa.Column("envelope", sa.JSON(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("issued_at", sa.String(length=32), nullable=False),
         sa.Column("recorded_at", sa.String(length=32), nullable=False),
         sa.ForeignKeyConstraint(
-            ["dataset_id"],
-            ["mlsec_dataset.id"],
-            name=op.f("fk_mlsec_evidence_dataset_id"),
+            ["dataset_id"], ["mlsec_dataset.id"], name=op.f("fk_mlsec_evidence_dataset_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mlsec_evidence")),
         sa.UniqueConstraint("digest", name=op.f("uq_mlsec_evidence_digest")),
     )
     op.create_index(
-        op.f("ix_mlsec_evidence_dataset_id"),
-        "mlsec_evidence",
-        ["dataset_id"],
-        unique=False,
+        op.f("ix_mlsec_evidence_dataset_id"), "mlsec_evidence", ["dataset_id"], unique=False
     )
     op.create_table(
         "mlsec_run_dataset",
+        sa.Column("run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column(
-            "run_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            nullable=False,
-        ),
-        sa.Column(
-            "dataset_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            nullable=False,
+            "dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.Column("direction", sa.String(length=6), nullable=False),
         sa.ForeignKeyConstraint(
-            ["dataset_id"],
-            ["mlsec_dataset.id"],
-            name=op.f("fk_mlsec_run_dataset_dataset_id"),
+            ["dataset_id"], ["mlsec_dataset.id"], name=op.f("fk_mlsec_run_dataset_dataset_id")
         ),
         sa.ForeignKeyConstraint(
             ["run_id"], ["mlsec_run.id"], name=op.f("fk_mlsec_run_dataset_run_id")
@@ -293,30 +252,19 @@ def upgrade() -> None:
         ),
     )
     op.create_index(
-        op.f("ix_mlsec_run_dataset_dataset_id"),
-        "mlsec_run_dataset",
-        ["dataset_id"],
-        unique=False,
+        op.f("ix_mlsec_run_dataset_dataset_id"), "mlsec_run_dataset", ["dataset_id"], unique=False
     )
     op.create_table(
         "mlsec_edge",
         sa.Column(
-            "source_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            nullable=False,
+            "source_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.Column(
-            "target_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            nullable=False,
+            "target_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("transformation", sa.Text(), nullable=True),
-        sa.Column(
-            "run_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            nullable=True,
-        ),
+        sa.Column("run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["mlsec_run.id"], name=op.f("fk_mlsec_edge_run_id")),
         sa.ForeignKeyConstraint(
             ["source_id"], ["mlsec_column.id"], name=op.f("fk_mlsec_edge_source_id")
