@@ -55,11 +55,13 @@ def prepare(folder: Path) -> None:
         (folder / "policies" / source.name).write_text(text)
 
 
-def make_server(folder: Path, environment: dict[str, str] | None = None) -> AirflowServer:
+def make_server(
+    folder: Path, environment: dict[str, str] | None = None, dags: Path = ROOT / "example_dags"
+) -> AirflowServer:
     """An Airflow that has the example DAGs and looks for data and policies in ``folder``."""
     return AirflowServer(
         folder / "airflow",
-        ROOT / "example_dags",
+        dags,
         {
             "MLSEC_DEMO_FOLDER": str(folder),
             "AIRFLOW__MLSEC__POLICIES_FOLDER": str(folder / "policies"),

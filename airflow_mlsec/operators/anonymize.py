@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.anonymize import Plan, Release, anonymize
 from airflow_mlsec.datasets import Dataset
-from airflow_mlsec.lineage import EVIDENCE_FACET, record_release
+from airflow_mlsec.lineage import EVIDENCE_FACET, describe_action, record_release
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     evidence_facet,
@@ -146,7 +146,7 @@ class AnonymizeOperator(MlsecOperator):
             step = cl.Transformation(
                 type="DIRECT",
                 subtype="IDENTITY" if action["method"] == "keep" else "TRANSFORMATION",
-                description="IDENTITY" if action["method"] == "keep" else _describe(action),
+                description=describe_action(action),
                 masking=action["method"] not in ("keep", "generalize"),
             )
             made_from = cl.InputField(source.namespace, source.name, name, [step])
@@ -159,12 +159,3 @@ class AnonymizeOperator(MlsecOperator):
             inputs=[lineage_dataset(source, source_columns, {}, output=False)],
             outputs=[lineage_dataset(target, target_columns, facets, output=True)],
         )
-
-
-def _describe(action: dict[str, Any]) -> str:
-    method = action["method"]
-    if method == "pseudonymize":
-        return f"pseudonymize with key {action['key']} version {action['version']}"
-    if method == "generalize":
-        return f"generalize to level {action['level']} of {action['hierarchy']['kind']}"
-    return str(method)

@@ -1,0 +1,292 @@
+"""The command line as a user meets it: run as a program, judged by output and exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyrage
+import pytest
+
+from tests import canaries
+from tests.lineage.events import dataset, event, lineage
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+POLICY = """\
+version: 1
+dataset: {folder}/raw.csv
+owner: team
+controller: Example Clinic
+purposes: [research]
+lawful_basis: {{basis: consent, source: form 7}}
+retention: {{keep: P90Y, from: born}}
+subject: {{kind: person, key: email}}
+membership: keep
+columns:
+  email: {{role: identifying, category: user.contact.email, transform: {{method: pseudonymize, domain: person}}}}
+  name: {{role: identifying, category: user.name, transform: {{method: drop}}}}
+  born: {{role: quasi-identifying, category: user.demographic.date_of_birth, hierarchy: {{kind: date}}}}
+  sick: {{role: sensitive, category: user.health_and_medical}}
+privacy: {{k_anonymity: 3}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    work = tmp_path / "work"
+    work.mkdir()
+    rows = [
+        f"p{i}@example.org,Person {i},19{60 + i % 3}-0{1 + i % 9}-11,{i % 2}" for i in range(30)
+    ]
+    rows.append(f"{canaries.EMAIL},{canaries.NAME},1960-01-01,1")
+    (work / "raw.csv").write_text("email,name,born,sick\n" + "\n".join(rows) + "\n")
+    (work / "people.yaml").write_text(POLICY.format(folder=work))
+    return work
+
+
+def test_help_is_instant_and_complete(mlsec: Run) -> None:
+    mlsec("--help")
+    best = min(_timed(mlsec) for _ in range(5))
+    print(f"mlsec --help: {best * 1000:.0f} ms")
+    text = mlsec("--help").stdout
+    for command in (
+        "anonymize",
+        "check",
+        "db",
+        "decrypt",
+        "encrypt",
+        "keys",
+        "lineage",
+        "policy",
+        "subject",
+    ):
+        assert command in text
+
+
+def _timed(mlsec: Run) -> float:
+    start = time.perf_counter()
+    mlsec("--help")
+    return time.perf_counter() - start
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["", "policy", "policy validate", "policy schema", "anonymize", "check", "db", "db upgrade",
+     "db check", "encrypt", "decrypt", "sign", "verify", "keys", "keys init", "keys create",
+     "keys list", "keys rotate", "keys destroy", "keys export", "lineage", "lineage trace",
+     "lineage ingest", "lineage list", "subject", "subject locate", "access", "access snapshot",
+     "access review", "access review open", "access review list", "access review decide",
+     "access review complete"],
+)  # fmt: skip
+def test_every_command_explains_itself(mlsec: Run, arguments: str) -> None:
+    done = mlsec(*arguments.split(), "--help")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) > 4
+
+
+def test_policy_validate(mlsec: Run, folder: Path) -> None:
+    done = mlsec("policy", "validate", folder / "people.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "valid, 4 columns" in done.stdout
+    (folder / "people.yaml").write_text(POLICY.format(folder=folder).replace("owner", "ownr"))
+    done = mlsec("policy", "validate", folder)
+    assert done.returncode == 2
+    assert f"{folder}/people.yaml:3:1: unknown key 'ownr'" in done.stdout
+    [found] = json.loads(mlsec("policy", "validate", folder, "--json").stdout)
+    assert found["valid"] is False
+    assert mlsec("policy", "validate", folder / "none").returncode == 2
+
+
+def test_policy_schema_is_json(mlsec: Run) -> None:
+    assert json.loads(mlsec("policy", "schema").stdout)["title"]
+
+
+def test_the_whole_way(mlsec: Run, folder: Path, read: Callable[..., pa.Table]) -> None:
+    """Check, anonymize, check the release, find the person: what the operators do, by hand."""
+    policy, raw, safe = folder / "people.yaml", folder / "raw.csv", folder / "safe.parquet"
+    done = mlsec("check", policy, "--record")
+    assert done.returncode == 0, done.stdout
+    done = mlsec(
+        "anonymize",
+        policy,
+        raw,
+        safe,
+        "--plan-out",
+        folder / "plan.json",
+        "--report",
+        folder / "r.json",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "31 of 31 rows released, 0 suppressed" in done.stdout
+    assert read(safe).schema.names == ["email", "born", "sick"]
+    report = json.loads((folder / "r.json").read_text())
+    assert report["subjects"] == 31
+    assert set(report["timings_ms"]) == {"fit", "apply", "verify"}
+    done = mlsec("check", policy, "--dataset", safe, "--stage", "release", "--raw", raw)
+    assert done.returncode == 0, done.stdout
+    done = mlsec("anonymize", policy, raw, folder / "again.parquet", "--plan", folder / "plan.json")
+    assert (folder / "again.parquet").read_bytes() == safe.read_bytes()
+    done = mlsec("subject", "locate", "--kind", "person", "--key", "-", stdin=f"{canaries.EMAIL}\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "found in 3 of 3 places" in done.stdout
+    assert canaries.found_in(done.stdout + done.stderr) == []
+    for path, _ in canaries.found_below(folder.parent, [raw]):
+        raise AssertionError(f"{path} holds a raw value")
+
+
+def test_an_undeclared_column_is_refused_with_its_own_exit_code(mlsec: Run, folder: Path) -> None:
+    text = (folder / "raw.csv").read_text().replace("sick\n", "sick,ssn\n", 1)
+    (folder / "raw.csv").write_text(text.replace(",1\n", ",1,x\n").replace(",0\n", ",0,x\n"))
+    done = mlsec(
+        "anonymize", folder / "people.yaml", folder / "raw.csv", folder / "s.parquet", "--json"
+    )
+    assert done.returncode == 3
+    assert "'ssn'" in done.stderr
+    assert json.loads(done.stdout)["error"] == "UndeclaredColumn"
+    assert not (folder / "s.parquet").exists()
+
+
+def test_a_failed_check_has_exit_code_1(mlsec: Run, folder: Path) -> None:
+    text = POLICY.format(folder=folder).replace("controller: Example Clinic\n", "")
+    (folder / "people.yaml").write_text(text)
+    done = mlsec("check", folder / "people.yaml", "--json")
+    assert done.returncode == 1
+    failed = [item["control"] for item in json.loads(done.stdout) if not item["passed"]]
+    assert failed == ["controller-named"]
+
+
+def test_encrypt_and_decrypt_with_the_other_implementation(mlsec: Run, folder: Path) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    (folder / "key.txt").write_text(f"# comment\n{identity}\n")
+    source = folder / "raw.csv"
+    done = mlsec("encrypt", source, folder / "a.age", "-r", str(identity.to_public()))
+    assert done.returncode == 0, done.stderr
+    assert pyrage.decrypt((folder / "a.age").read_bytes(), [identity]) == source.read_bytes()
+    (folder / "b.age").write_bytes(pyrage.encrypt(source.read_bytes(), [identity.to_public()]))
+    done = mlsec("decrypt", folder / "b.age", folder / "b.csv", "-i", folder / "key.txt")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "b.csv").read_bytes() == source.read_bytes()
+
+
+def test_encrypt_to_the_ring_and_a_wrong_key(mlsec: Run, folder: Path) -> None:
+    source = folder / "raw.csv"
+    assert mlsec("encrypt", source, folder / "a.age", "--key", "artifact").returncode == 0
+    assert mlsec("decrypt", folder / "a.age", folder / "a", "--key", "artifact").returncode == 0
+    assert mlsec("keys", "create", "other", "--kind", "x25519").returncode == 0
+    done = mlsec("decrypt", folder / "a.age", folder / "b", "--key", "other")
+    assert done.returncode == 3
+    assert "no output was written" in done.stderr
+    assert not (folder / "b").exists()
+    recipient = mlsec("keys", "export", "artifact").stdout.strip()
+    assert recipient.startswith("age1")
+    assert mlsec("encrypt", source, folder / "c.age").returncode == 2
+    assert mlsec("encrypt", source, folder / "c.age", "-r", "age1x").returncode == 2
+    assert mlsec("encrypt", folder / "none", folder / "c.age", "--key", "artifact").returncode == 2
+
+
+def test_sign_and_verify_on_another_machine(mlsec: Run, folder: Path, tmp_path: Path) -> None:
+    source = folder / "raw.csv"
+    assert mlsec("sign", source).returncode == 0
+    assert mlsec("verify", source).returncode == 0
+    (tmp_path / "signer.pem").write_text(mlsec("keys", "export", "signing").stdout)
+    elsewhere = {"AIRFLOW_HOME": str(tmp_path / "elsewhere")}
+    done = mlsec("verify", source, "--public-key", tmp_path / "signer.pem", env=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert mlsec("verify", source, env=elsewhere).returncode == 3, "nobody is trusted there"
+    with source.open("a") as file:
+        file.write("x")
+    done = mlsec("verify", source)
+    assert done.returncode == 3
+    assert "digest differs" in done.stderr
+
+
+def test_keys(mlsec: Run) -> None:
+    assert "Back up root.key" in mlsec("keys", "init").stdout
+    mlsec("keys", "create", "pseudonym.person")
+    mlsec("keys", "rotate", "pseudonym.person")
+    done = mlsec("keys", "destroy", "pseudonym.person", "--version", "1")
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
+    assert mlsec("keys", "destroy", "pseudonym.person", "--version", "1", "--yes").returncode == 0
+    listed = json.loads(mlsec("keys", "list", "--json").stdout)
+    assert [(k["version"], k["state"]) for k in listed] == [(1, "destroyed"), (2, "enabled")]
+    assert mlsec("keys", "create", "pseudonym.person").returncode == 2
+    assert mlsec("keys", "export", "pseudonym.person").returncode == 2
+
+
+def test_a_ring_that_others_can_read_is_refused(mlsec: Run, tmp_path: Path) -> None:
+    mlsec("keys", "init")
+    (tmp_path / "airflow" / "mlsec" / "keys" / "root.key").chmod(0o644)
+    done = mlsec("keys", "list")
+    assert done.returncode == 3
+    assert "chmod 600" in done.stderr
+
+
+def test_db(mlsec: Run) -> None:
+    assert mlsec("db", "check").returncode == 1
+    assert "upgraded from empty" in mlsec("db", "upgrade").stdout
+    assert "is up to date" in mlsec("db", "upgrade").stdout
+    assert mlsec("db", "check").returncode == 0
+    done = mlsec("db", "check", env={"AIRFLOW__MLSEC__REGISTER_URL": "mysql://u:geheim@h/d"})
+    assert done.returncode == 2
+    assert "geheim" not in done.stderr
+
+
+def test_lineage(mlsec: Run, folder: Path) -> None:
+    assert "none yet" in mlsec("lineage", "list").stdout
+    out = dataset("/out", ["b"], columnLineage=lineage("/in", {"b": ["a"]}))
+    line = json.dumps(event("job", [dataset("/in", ["a"])], [out]))
+    (folder / "events.ndjson").write_text(line + "\n")
+    assert "1 events kept" in mlsec("lineage", "ingest", folder / "events.ndjson").stdout
+    assert mlsec("lineage", "ingest", folder).returncode == 0
+    assert mlsec("lineage", "ingest", "-", stdin=line).returncode == 0
+    done = mlsec("lineage", "ingest", "-", stdin="nonsense\n")
+    assert done.returncode == 2
+    assert "-:1: not JSON" in done.stdout
+    assert "/out#b  via IDENTITY" in mlsec("lineage", "trace", "/in#a", "--down").stdout
+    up = json.loads(mlsec("lineage", "trace", "/out", "--up", "--json").stdout)
+    assert [node["dataset"] for node in up[0]["nodes"]] == ["/in"]
+    assert mlsec("lineage", "trace", "/nothing").returncode == 2
+
+
+def test_access_review(mlsec: Run, folder: Path) -> None:
+    assert "superuser" in mlsec("access", "snapshot", folder).stdout
+    review = json.loads(mlsec("access", "review", "open", folder, "--json").stdout)
+    number = str(review["id"])
+    assert mlsec("access", "review", "complete", number).returncode == 1
+    done = mlsec(
+        "access", "review", "decide", number, "keep", "--reason", "ok", "--reviewer", "Ada"
+    )
+    assert done.returncode == 0, done.stderr
+    assert ": complete" in mlsec("access", "review", "complete", number).stdout
+    assert "complete" in mlsec("access", "review", "list").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nosuch",),
+        ("policy", "nosuch"),
+        ("anonymize",),
+        ("encrypt", "--nosuch"),
+        ("check", "none.yaml"),
+    ],
+)
+def test_bad_usage_has_exit_code_2_and_no_traceback(mlsec: Run, arguments: tuple[str, ...]) -> None:
+    done = mlsec(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_an_early_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    command = f"{Path(sys.executable).with_name('mlsec')} policy schema | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False,
+                          env={**os.environ, "AIRFLOW_HOME": str(tmp_path)})  # fmt: skip
+    assert "Traceback" not in done.stderr

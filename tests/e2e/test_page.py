@@ -1,0 +1,108 @@
+"""The privacy page in a real Chromium, as a person opens it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import canaries
+from tests.e2e.conftest import ROOT, Pipeline
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; on Debian: apt-get install chromium"),
+]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def signed_in(browser: Any, pipeline: Pipeline, user: str) -> Any:
+    """A page of a user who logged in through Airflow's own form."""
+    import json
+
+    passwords = pipeline.server.home / "simple_auth_manager_passwords.json.generated"
+    page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+    page.goto(f"{pipeline.server.url}/auth/login")
+    page.fill("input[name=username]", user)
+    page.fill("input[name=password]", json.loads(passwords.read_text())[user])
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "/auth/" not in url, timeout=60_000)
+    return page
+
+
+def shoot(page: Any, name: str) -> None:
+    folder: Path = ROOT / "screenshots"
+    folder.mkdir(exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png")
+
+
+def test_a_compliance_officer_reads_the_map(browser: Any, pipeline: Pipeline) -> None:
+    page = signed_in(browser, pipeline, "admin")
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.get_by_role("button", name="Browse").or_(
+        page.get_by_text("Browse", exact=True)
+    ).first.click()
+    page.get_by_text("Personal data", exact=True).first.click()
+    table = page.get_by_role("table", name="Datasets")
+    table.wait_for(timeout=60_000)
+    assert table.get_by_role("row").count() == 7, "a header and six datasets"
+    page.get_by_text("quit_smoking.skops", exact=True).first.wait_for()
+    shoot(page, "map")
+    page.get_by_label("Filter datasets").fill("phone_number")
+    assert table.get_by_role("row").count() == 3, "the raw records and the persons table"
+    page.get_by_label("Filter datasets").fill("safe")
+    table.get_by_role("button", name="nhefs.parquet").click()
+    columns = page.get_by_role("table", name="Columns")
+    row = columns.get_by_role("row").filter(has_text="user.contact.email")
+    assert "pseudonymous" in row.inner_text()
+    assert (
+        "nhefs.parquet#email: pseudonymize with key pseudonym.person version 1" in row.inner_text()
+    )
+    shoot(page, "columns")
+    assert canaries.found_in(page.content()) == []
+    assert errors == []
+
+
+def test_a_link_from_a_task_opens_its_dataset(browser: Any, pipeline: Pipeline) -> None:
+    from demo.__main__ import DAG_ID
+
+    with pipeline.server.client() as client:
+        path = f"/api/v2/dags/{DAG_ID}/dagRuns/{pipeline.run_id}/taskInstances/anonymize/links"
+        [link] = client.get(path).raise_for_status().json()["extra_links"].values()
+    page = signed_in(browser, pipeline, "admin")
+    page.goto(link)
+    page.get_by_role("table", name="Columns").wait_for(timeout=60_000)
+    assert page.get_by_role("heading", name="nhefs.parquet").is_visible()
+
+
+def test_a_viewer_is_told_who_can_grant_access(browser: Any, pipeline: Pipeline) -> None:
+    page = signed_in(browser, pipeline, "viewer")
+    page.goto(f"{pipeline.server.url}/plugin/privacy")
+    page.wait_for_timeout(3_000)
+    assert page.get_by_role("table", name="Datasets").count() == 0
+    assert canaries.found_in(page.content()) == []
+    shoot(page, "refused")

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_mlsec.operators.anonymize import AnonymizeOperator
+from airflow_mlsec.operators.compliance import ComplianceCheckOperator
+from airflow_mlsec.register import _tables as t
+from tests.clinic import Clinic
+
+Context = Callable[..., Any]
+
+
+def test_source_and_release_pass_and_are_recorded(clinic: Clinic, context: Context) -> None:
+    source = ComplianceCheckOperator(task_id="a", policy="people")
+    assert source.execute(context()) == {"passed": 9, "controls": 9, "failed": []}
+    AnonymizeOperator(task_id="b", policy="people", target=clinic.safe).execute(context())
+    release = ComplianceCheckOperator(
+        task_id="c", policy="people", stage="release", dataset=clinic.safe
+    )
+    assert release.execute(context()) == {"passed": 4, "controls": 4, "failed": []}
+    rows = clinic.hook.register().rows(sa.select(t.check_result))
+    assert len(rows) == 13
+    assert {row.run_id for row in rows} == {"dag/run-1/task/-1"}
+    assert source.get_openlineage_facets_on_complete(None).inputs[0].name.endswith("raw.parquet")
+
+
+def test_a_failed_control_fails_the_task_and_is_recorded(clinic: Clinic, context: Context) -> None:
+    policy = clinic.folder / "policies" / "people.yaml"
+    policy.write_text(policy.read_text().replace("controller: Example Clinic\n", ""))
+    task = ComplianceCheckOperator(task_id="a", policy="people")
+    with pytest.raises(AirflowFailException, match="1 of 9 controls failed .*: controller-named"):
+        task.execute(context())
+    results = clinic.hook.register().rows(sa.select(t.check_result))
+    assert [row.control for row in results if not row.passed] == ["controller-named"]
+
+
+def test_a_missing_dataset_fails_and_does_not_pass(clinic: Clinic, context: Context) -> None:
+    task = ComplianceCheckOperator(
+        task_id="a", policy="people", dataset=f"{clinic.folder}/none.csv"
+    )
+    with pytest.raises(AirflowFailException, match="columns-declared"):
+        task.execute(context())
+
+
+def test_dry_run_reports_and_records_nothing(clinic: Clinic, context: Context) -> None:
+    task = ComplianceCheckOperator(
+        task_id="a", policy="people", stage="release", dataset=clinic.raw, dry_run=True
+    )
+    assert "no-raw-identifier" in task.execute(context())["failed"]
+    assert clinic.hook.register().rows(sa.select(t.check_result)) == []
+
+
+def test_misuse_is_told_when_the_dag_is_parsed() -> None:
+    with pytest.raises(ValueError, match="needs `dataset`"):
+        ComplianceCheckOperator(task_id="a", policy="p", stage="release")
+    with pytest.raises(ValueError, match="stage is"):
+        ComplianceCheckOperator(task_id="a", policy="p", stage="raw")  # type: ignore[arg-type]

@@ -1,0 +1,127 @@
+"""Poke, reschedule and deferred mode give the same answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    TaskDeferred,
+)
+
+from airflow_mlsec.access import complete_review, decide, reviews
+from airflow_mlsec.sensors.access_review import AccessReviewSensor
+from airflow_mlsec.triggers.access_review import AccessReviewTrigger
+from tests.clinic import Clinic
+
+Context = Callable[..., Any]
+MODES: list[dict[str, Any]] = [
+    {"mode": "poke", "deferrable": False, "timeout": 0.2, "poke_interval": 0.1},
+    {"mode": "reschedule", "deferrable": False, "timeout": 60, "poke_interval": 0.1},
+    {"deferrable": True, "timeout": 60, "poke_interval": 0.1},
+]
+WAITING = (AirflowSensorTimeout, AirflowRescheduleException, TaskDeferred)
+
+
+@pytest.fixture
+def location(clinic: Clinic) -> Path:
+    folder = clinic.folder / "release"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def review(clinic: Clinic) -> int:
+    register = clinic.hook.register()
+    [opened] = [r for r in reviews(register) if r.status == "open"]
+    decide(register, opened.id, None, "keep", "Ada", "ok")
+    return complete_review(register, opened.id, "Ada").id
+
+
+@pytest.mark.parametrize("mode", MODES, ids=["poke", "reschedule", "deferrable"])
+def test_it_waits_for_the_review_and_then_passes(
+    clinic: Clinic, context: Context, location: Path, mode: dict[str, Any]
+) -> None:
+    sensor = AccessReviewSensor(task_id="s", location=str(location), **mode)
+    with pytest.raises(WAITING):
+        sensor.execute(context())
+    number = review(clinic)
+    assert (
+        AccessReviewSensor(task_id="s", location=str(location), **mode).execute(context()) == number
+    )
+    location.chmod(0o755)
+    with pytest.raises(WAITING):
+        AccessReviewSensor(task_id="s", location=str(location), **mode).execute(context())
+
+
+def test_a_deferred_sensor_is_woken_by_its_trigger(
+    clinic: Clinic, context: Context, location: Path
+) -> None:
+    sensor = AccessReviewSensor(
+        task_id="s", location=str(location), deferrable=True, poke_interval=0.05
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(context())
+    path, arguments = deferred.value.trigger.serialize()
+    assert path.endswith("AccessReviewTrigger")
+    trigger = AccessReviewTrigger(**arguments)
+
+    async def run() -> Any:
+        events = trigger.run()
+        waiting = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        number = await asyncio.to_thread(review, clinic)
+        return number, (await asyncio.wait_for(waiting, 10)).payload
+
+    number, payload = asyncio.run(run())
+    assert payload == {"review": number}
+    assert sensor.execute_complete(context(), payload) == number
+
+
+def test_only_the_register_is_believed(clinic: Clinic, context: Context, location: Path) -> None:
+    sensor = AccessReviewSensor(task_id="s", location=str(location))
+    with pytest.raises(AirflowException, match="a new review is open"):
+        sensor.execute_complete(context(), {"review": 1})
+
+
+def test_an_error_in_the_trigger_reaches_the_task(clinic: Clinic, context: Context) -> None:
+    trigger = AccessReviewTrigger("/no/such/place", 1, 1, 0.1, "mlsec_register")
+
+    async def first() -> Any:
+        return (await anext(trigger.run())).payload
+
+    payload = asyncio.run(first())
+    assert "nothing is at /no/such/place" in payload["error"]
+    with pytest.raises(AirflowException, match="nothing is at"):
+        AccessReviewSensor(task_id="s", location="/x").execute_complete(context(), payload)
+
+
+def test_a_missing_location_fails_at_once(clinic: Clinic, context: Context) -> None:
+    with pytest.raises(AirflowFailException, match="nothing is at"):
+        AccessReviewSensor(task_id="s", location="/no/such/place").execute(context())
+
+
+def test_a_review_counts_for_its_time_only(
+    clinic: Clinic, context: Context, location: Path
+) -> None:
+    with pytest.raises(TaskDeferred):
+        AccessReviewSensor(task_id="s", location=str(location), deferrable=True).execute(context())
+    review(clinic)
+    sensor = AccessReviewSensor(
+        task_id="s", location=str(location), deferrable=True, max_age=timedelta(microseconds=1)
+    )
+    with pytest.raises(TaskDeferred):
+        sensor.execute(context())
+
+
+def test_dry_run_opens_no_review(clinic: Clinic, context: Context, location: Path) -> None:
+    AccessReviewSensor(task_id="s", location=f"file://{location}", dry_run=True).execute(context())
+    assert reviews(clinic.hook.register()) == []

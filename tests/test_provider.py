@@ -1,0 +1,116 @@
+"""What Airflow discovers of us, asked of Airflow's own commands."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from airflow_mlsec.provider import get_provider_info
+from airflow_mlsec.settings import OPTIONS
+
+
+def airflow(*arguments: str, home: Path) -> str:
+    command = [sys.executable, "-m", "airflow", *arguments]
+    environment = {**os.environ, "AIRFLOW_HOME": str(home)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_the_description_follows_airflow_s_schema() -> None:
+    import airflow as package
+
+    path = Path(package.__file__).parent / "provider_info.schema.json"
+    jsonschema.validate(get_provider_info(), json.loads(path.read_text()))
+
+
+def test_every_module_and_class_that_it_names_exists() -> None:
+    info = get_provider_info()
+    for kind in ("operators", "sensors", "hooks", "triggers"):
+        for group in info[kind]:
+            for module in group["python-modules"]:
+                importlib.import_module(module)
+    classes = [
+        *info["notifications"],
+        *info["extra-links"],
+        info["connection-types"][0]["hook-class-name"],
+    ]
+    for name in classes:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute)
+
+
+@pytest.mark.e2e
+def test_airflow_lists_us(tmp_path: Path) -> None:
+    assert "airflow-mlsec" in airflow("providers", "list", "-o", "plain", home=tmp_path)
+    assert "mlsec" in airflow("providers", "hooks", "-o", "plain", home=tmp_path)
+    assert "PrivacyAlertNotifier" in airflow(
+        "providers", "notifications", "-o", "plain", home=tmp_path
+    )
+    listed = airflow(
+        "config", "list", "--section", "mlsec", "--include-descriptions", home=tmp_path
+    )
+    for option in OPTIONS:
+        assert option.name in listed
+    assert "MlsecPlugin" in airflow("plugins", "-o", "plain", home=tmp_path) or "mlsec" in airflow(
+        "plugins", "-o", "plain", home=tmp_path
+    )
+
+
+def test_the_hook_finds_the_register_by_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from airflow_mlsec.errors import SettingError
+    from airflow_mlsec.hooks.mlsec import MlsecHook
+
+    monkeypatch.setenv("AIRFLOW__MLSEC__STATE_FOLDER", str(tmp_path))
+    assert str(tmp_path / "register.db") in MlsecHook().settings().register_url
+    extra = {"conn_type": "mlsec", "extra": {"register_url": f"sqlite:///{tmp_path}/other.db"}}
+    monkeypatch.setenv("AIRFLOW_CONN_MLSEC_REGISTER", json.dumps(extra))
+    assert MlsecHook().settings().register_url.endswith("other.db")
+    assert MlsecHook().test_connection() == (True, "register schema not created yet")
+    fields = {
+        "conn_type": "mlsec",
+        "host": "127.0.0.1",
+        "port": 1,
+        "login": "u",
+        "password": "geheim",
+        "schema": "d",
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_MLSEC_REGISTER", json.dumps(fields))
+    assert MlsecHook().settings().register_url == "postgresql+psycopg://u:geheim@127.0.0.1:1/d"
+    ok, message = MlsecHook().test_connection()
+    assert not ok
+    assert "geheim" not in message
+    monkeypatch.setenv("AIRFLOW_CONN_MLSEC_REGISTER", json.dumps({"conn_type": "mlsec"}))
+    with pytest.raises(SettingError, match="names no register"):
+        MlsecHook().settings()
+    with pytest.raises(AirflowNotFoundException):
+        MlsecHook("nosuch").settings()
+
+
+def test_datasets_on_object_storage_open_through_an_airflow_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Through Airflow's own ObjectStoragePath, on fsspec's in-memory filesystem."""
+    import fsspec
+    import pyarrow as pa
+
+    from airflow_mlsec.hooks.mlsec import MlsecHook
+
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "generic"}))
+    dataset = MlsecHook().dataset("memory://lake@bucket/people.parquet")
+    with dataset.replacing(pa.schema([("a", pa.int64())])) as staged:
+        staged.write(pa.RecordBatch.from_pydict({"a": [1, 2]}))
+    assert [
+        batch.num_rows for batch in MlsecHook().dataset("memory://bucket/people.parquet").scan()
+    ] == [2]
+    fsspec.filesystem("memory").store.clear()
