@@ -44,7 +44,8 @@ def test_they_hold_the_package_and_its_page_and_nothing_else(built: Path) -> Non
         assert needed in names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"airflow_mlsec"}
     [sdist] = built.glob("*.tar.gz")
-    inside = {name.split("/", 1)[1] for name in tarfile.open(sdist).getnames() if "/" in name}
+    with tarfile.open(sdist) as archive:
+        inside = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     assert {"airflow_mlsec/plugin/static/main.js", "pyproject.toml", "ui/src/main.tsx"} <= inside
     assert not any(name.startswith(("tests", ".venv", "ui/node_modules")) for name in inside)
 

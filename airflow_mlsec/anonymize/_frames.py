@@ -17,6 +17,10 @@ def to_arrow(data: Any) -> tuple[pa.Table, Callable[[pa.Table], Any]]:
 
     :raises UsageError: if ``data`` is none of the supported kinds.
     """
+    arrow = isinstance(data, (pa.Table, pa.RecordBatch))
+    names = [str(name) for name in (data.schema.names if arrow else getattr(data, "columns", ()))]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"the data has more than one column named '{twice[0]}'; rename one")
     if isinstance(data, pa.Table):
         return data, lambda table: table
     if isinstance(data, pa.RecordBatch):

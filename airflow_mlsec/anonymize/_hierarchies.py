@@ -11,6 +11,7 @@ import csv
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -98,6 +99,8 @@ class Dates:
     def label(self, array: pa.Array, level: int, column: str) -> pa.Array:
         if not (pa.types.is_date(array.type) or pa.types.is_timestamp(array.type)):
             raise ColumnType.unusable(column, array.type, "a date or timestamp", "a date hierarchy")
+        if pa.types.is_timestamp(array.type):
+            array = pc.floor_temporal(array, unit="second")  # a cast would round towards 1970
         days = array.cast(
             pa.timestamp("s", "UTC") if _zoned(array) else pa.timestamp("s"), safe=False
         )
@@ -137,13 +140,22 @@ class Intervals:
             pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
         ):
             raise ColumnType.unusable(column, kind, "a number", "an interval hierarchy")
-        width = self.widths[level - 1]
         numbers = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        finite = np.isfinite(numbers)
-        index = np.floor((np.where(finite, numbers, 0.0) - self.origin) / width)
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = (numbers - self.origin) / self.widths[0]
+            nearest = np.round(steps)
+            # A value on an edge, but for rounding, belongs to the interval that begins there.
+            on_edge = np.abs(steps - nearest) <= 1e-9 * np.maximum(1.0, np.abs(steps))
+            finite = np.isfinite(steps)
+            finest = np.where(on_edge, nearest, np.floor(steps))
+            # Coarser levels follow from the finest, so that they nest whatever the widths.
+            index = np.floor(
+                np.where(finite, finest, 0.0) / round(self.widths[level - 1] / self.widths[0])
+            )
         distinct, inverse = np.unique(index, return_inverse=True)
+        width, origin = Decimal(repr(self.widths[level - 1])), Decimal(repr(self.origin))
         labels = [
-            f"[{_number(self.origin + i * width)}, {_number(self.origin + (i + 1) * width)})"
+            f"[{_number(origin + int(i) * width)}, {_number(origin + (int(i) + 1) * width)})"
             for i in distinct.tolist()
         ]
         codes = pa.array(inverse.astype(np.int64), mask=~finite)
@@ -318,5 +330,7 @@ def _join(*parts: pa.Array | str) -> pa.Array:
     )
 
 
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
+def _number(value: Decimal) -> str:
+    text = format(value, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if value == 0 else text

@@ -302,6 +302,8 @@ class Plan:
             payload = plan.canonical()
         except FileNotFoundError:
             raise PlanError(f"no plan at {path}") from None
+        except OSError as error:
+            raise PlanError(f"{path} cannot be read ({error.strerror})") from None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if isinstance(error, PlanError):
                 raise

@@ -7,8 +7,7 @@ have one pseudonym:
 | type | canonical text |
 |---|---|
 | text | itself, unchanged (no trimming, no case folding, no Unicode normalization) |
-| integer, integral float, decimal | decimal digits without leading or trailing zeros: ``42``, ``-0.5`` |
-| other float | the shortest text that reads back as the same number |
+| integer, float, decimal | decimal digits, no exponent, no needless zeros: ``42``, ``-0.5``; of a float the fewest that read back as the same number |
 | boolean | ``true``, ``false`` |
 | date | ``1987-05-03`` |
 | timestamp | ``1987-05-03 04:05:06.5``, and ``Z`` after it when it has a time zone (in UTC) |
@@ -18,6 +17,8 @@ have one pseudonym:
 """
 
 from __future__ import annotations
+
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -52,9 +53,7 @@ def canonical_text(array: pa.Array, column: str) -> pa.Array:
     if pa.types.is_floating(kind):
         return _of_float(array)
     if pa.types.is_decimal(kind):
-        if kind.scale < 0:
-            array = array.cast(pa.decimal256(76, 0))
-        return _without_trailing_zeros(array.cast(pa.large_string()))
+        return _without_trailing_zeros(_plain_notation(array.cast(pa.large_string())))
     if pa.types.is_date(kind):
         return array.cast(pa.date32()).cast(pa.large_string())
     if pa.types.is_timestamp(kind):
@@ -73,7 +72,18 @@ def _of_float(array: pa.Array) -> pa.Array:
     digits = pc.if_else(integral, as_double, 0.0).cast(pa.int64()).cast(pa.large_string())
     # A float16 has no text of its own in Arrow; single precision holds it exactly.
     shown = array.cast(pa.float32()) if pa.types.is_float16(array.type) else array
-    return pc.if_else(integral, digits, shown.cast(pa.large_string()))
+    others = _without_trailing_zeros(_plain_notation(shown.cast(pa.large_string())))
+    return pc.if_else(integral, digits, others)
+
+
+def _plain_notation(text: pa.Array) -> pa.Array:
+    """Digits instead of an exponent, in the few rows that have one."""
+    exponential = pc.fill_null(pc.match_substring_regex(text, r"^-?[0-9.]+[eE]"), False)
+    if not pc.any(exponential).as_py():
+        return text
+    rows = pc.indices_nonzero(exponential)
+    spelled = [format(Decimal(value), "f") for value in text.take(rows).to_pylist()]
+    return pc.replace_with_mask(text, exponential, pa.array(spelled, pa.large_string()))
 
 
 def _without_trailing_zeros(text: pa.Array) -> pa.Array:

@@ -13,7 +13,18 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from airflow_mlsec.policy import Policy, Role
+from airflow_mlsec.errors import GuaranteeNotMet
+from airflow_mlsec.policy import (
+    Constant,
+    DateHierarchy,
+    Generalize,
+    IntervalHierarchy,
+    Mask,
+    Policy,
+    Pseudonymize,
+    Redact,
+    Role,
+)
 
 
 @dataclass(frozen=True)
@@ -60,31 +71,31 @@ def _rows(
 ) -> Iterator[Finding]:
     identifying = [n for n in policy.with_role(Role.IDENTIFYING) if n in schema.names]
     quasi = [n for n in policy.with_role(Role.QUASI_IDENTIFYING) if n in schema.names]
+    needed = list(dict.fromkeys([*identifying, *quasi]))
+    # Own names: those of SQL are blind to case, and a column's may be anything.
+    alias = {name: f"c{i}" for i, name in enumerate(needed)}
+    feed = _Feed(batches, needed, list(alias.values()))
+    fields = pa.schema([pa.field(alias[n], schema.field(n).type) for n in needed])
+    if not needed:
+        feed.drain()
+        return
     connection = duckdb.connect(":memory:")
     try:
-        # k-anonymity: Sweeney, "k-Anonymity: a Model for Protecting Privacy" (2002), definition 3.
-        needed = [*identifying, *quasi]
-        if not needed:
-            return
-        fields = pa.schema([schema.field(n) for n in needed])
-        selected = (batch.select(needed) for batch in batches)
-        reader = pa.RecordBatchReader.from_batches(fields, selected)
-        connection.register("incoming", reader)
-        # Only what is checked below, grouped while it streams in.
-        failing = ", ".join(
-            [
-                f"count(*) FILTER (WHERE NOT ({_allowed(policy, n)})) AS {_quoted(f'bad {n}')}"
-                for n in identifying
-            ]
-            or ["count(*) AS total"]
+        # Nothing may be spilled to a file beside the declared target.
+        connection.execute("SET temp_directory = ''")
+        connection.register("incoming", pa.RecordBatchReader.from_batches(fields, iter(feed)))
+        failing = "".join(
+            f", count(*) FILTER (WHERE NOT ({_allowed(policy, n, alias[n])})) AS bad_{alias[n]}"
+            for n in identifying
         )
-        groups = ", ".join(_quoted(n) for n in quasi) or "1"
+        groups = ", ".join(alias[n] for n in quasi)
+        by = f"GROUP BY {groups}" if quasi else ""
+        named = f"{groups}, " if quasi else ""
         connection.execute(
-            f"CREATE TABLE classes AS SELECT {groups}, count(*) AS {_quoted('rows of class')}, {failing} "  # noqa: S608
-            f"FROM incoming GROUP BY {groups if quasi else 'ALL'}"
+            f"CREATE TABLE classes AS SELECT {named}count(*) AS size{failing} FROM incoming {by}"  # noqa: S608
         )
         for name in identifying:
-            query = f"SELECT coalesce(sum({_quoted(f'bad {name}')}), 0) FROM classes"  # noqa: S608
+            query = f"SELECT coalesce(sum(bad_{alias[name]}), 0) FROM classes"  # noqa: S608
             bad = int(connection.execute(query).fetchall()[0][0])
             method = getattr(policy.columns[name].transform, "method", "")
             yield Finding(
@@ -92,10 +103,12 @@ def _rows(
                 bad == 0,
                 f"{bad} rows are not what method {method} produces" if bad else f"method {method}",
             )
+        # k-anonymity: Sweeney, "k-Anonymity: a Model for Protecting Privacy" (2002), definition 3.
         k = policy.privacy.k_anonymity
         if k is not None and quasi:
-            query = f"SELECT min({_quoted('rows of class')}), count(*) FROM classes"  # noqa: S608
-            smallest, number = connection.execute(query).fetchall()[0]
+            [(smallest, number)] = connection.execute(
+                "SELECT min(size), count(*) FROM classes"
+            ).fetchall()
             yield Finding(
                 f"k-anonymity with k={k}",
                 smallest is None or smallest >= k,
@@ -103,34 +116,66 @@ def _rows(
                 if smallest is None
                 else f"smallest of {number} classes has {smallest} rows",
             )
+    except duckdb.Error as error:
+        # The engine's message may quote a value, and hides what went wrong while reading.
+        if feed.error is not None:
+            raise feed.error from None
+        raise GuaranteeNotMet(
+            f"the output could not be verified ({type(error).__name__}), so it counts as failed"
+        ) from None
     finally:
         connection.close()
 
 
-def _allowed(policy: Policy, name: str) -> str:
+class _Feed:
+    """The batches under their own names; remembers what went wrong while reading them."""
+
+    def __init__(
+        self, batches: Iterable[pa.RecordBatch], columns: list[str], names: list[str]
+    ) -> None:
+        self._batches, self._columns, self._names = batches, columns, names
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in self._batches:
+                arrays = [batch.column(name) for name in self._columns]
+                yield pa.RecordBatch.from_arrays(arrays, names=self._names)
+        except Exception as error:
+            self.error = error
+            raise
+
+    def drain(self) -> None:
+        """Read all batches for what reading them does: the caller counts."""
+        for _ in self._batches:
+            continue
+
+
+def _allowed(policy: Policy, name: str, column: str) -> str:
     """SQL that holds for what the column's transform can produce."""
-    column, transform = _quoted(name), policy.columns[name].transform
-    match transform.method if transform else "":
-        case "pseudonymize":
-            produced = f"regexp_full_match(CAST({column} AS VARCHAR), '[0-9a-f]{{32}}')"
-        case "redact":
-            produced = f"CAST({column} AS VARCHAR) = '[redacted]'"
-        case "constant":
-            text = str(transform.value).replace("'", "''")  # type: ignore[union-attr]
-            produced = f"lower(CAST({column} AS VARCHAR)) = lower('{text}')"
-        case "mask":
-            mark = transform.character.replace("'", "''")  # type: ignore[union-attr]
-            kept = transform.keep_first + transform.keep_last  # type: ignore[union-attr]
-            text = f"CAST({column} AS VARCHAR)"
-            hidden = f"length({text}) - length(replace({text}, '{mark}', ''))"
+    transform = policy.columns[name].transform
+    text = f"CAST({column} AS VARCHAR)"
+    match transform:
+        case Pseudonymize():
+            produced = f"regexp_full_match({text}, '[0-9a-f]{{32}}')"
+        case Redact():
+            produced = f"{text} = '[redacted]'"
+        case Constant():
+            produced = f"lower({text}) = lower({_quoted(str(transform.value))})"
+        case Mask():
+            shown = f"length(replace({text}, {_quoted(transform.character)}, ''))"
             # No more characters show than the policy keeps.
-            produced = f"length({text}) - ({hidden}) <= {kept}"
-        case "generalize":
+            produced = f"{shown} <= {transform.keep_first + transform.keep_last}"
+        case Generalize(hierarchy=DateHierarchy()):
+            produced = f"regexp_full_match({text}, '[-0-9Qs]{{4,10}}|[*]')"
+        case Generalize(hierarchy=IntervalHierarchy()):
+            produced = f"regexp_full_match({text}, '\\[[-.0-9]+, [-.0-9]+\\)|[*]')"
+        case Generalize():
             produced = f"typeof({column}) = 'VARCHAR'"
         case _:
             produced = "false"
     return f"{column} IS NULL OR {produced}"
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
+import traceback
 from typing import Any, NoReturn
 
 import click
@@ -75,6 +77,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        if os.environ.get("MLSEC_TRACEBACK") == "1":
+            raise
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+        click.echo(
+            f"mlsec: unexpected {type(error).__name__} at {place}. Its message may quote personal "
+            "data; MLSEC_TRACEBACK=1 shows it",
+            err=True,
+        )
+        sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -80,6 +80,9 @@ def check_dataset(
             result = CHECKS[control.check](subject)
         except MlsecError as error:
             result = Result(False, f"could not be checked: {error}")
+        except Exception as error:
+            # An engine's message may quote a value. What was not checked has not passed.
+            result = Result(False, f"could not be checked: unexpected {type(error).__name__}")
         progress(f"{'passed' if result.passed else 'FAILED'}  {control.id}: {result.detail}")
         results.append((control, result))
     return results

@@ -43,7 +43,10 @@ class EnvironmentConnections:
             )
         if text.lstrip().startswith("{"):
             return _url_of_json(text, name)
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            raise SettingError(f"{name} is not a URI; percent-encode special characters") from None
         query = urlencode([(k, v) for k, v in parse_qsl(parts.query) if not k.startswith("__")])
         return urlunsplit(("postgresql", parts.netloc, parts.path, query, ""))
 

@@ -23,6 +23,9 @@ from airflow_mlsec.errors import (
     UnsupportedDataset,
 )
 
+# What Arrow, the codecs and the filesystems raise. Their messages may quote a value.
+ENGINE_ERRORS = (pa.ArrowException, ValueError, KeyError, TypeError, OverflowError, OSError)
+
 # On these an object appears when its upload completes; on others it is moved into place.
 _APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
 
@@ -65,8 +68,12 @@ class FileDataset:
         return bool(self.filesystem.exists(self.location.path))
 
     def schema(self) -> pa.Schema:
-        with self._open(self._pieces()[0]) as file:
-            return _checked(guarded(self.uri, self.format.schema, file), self.uri)
+        found: list[pa.Schema] = []
+        for piece in self._pieces():
+            with self._open(piece) as file:
+                found.append(_checked(guarded(self.uri, self.format.schema, file), self.uri))
+        # A column of any file is a column of the dataset.
+        return guarded(self.uri, pa.unify_schemas, found) if len(found) > 1 else found[0]
 
     def scan(
         self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
@@ -78,7 +85,7 @@ class FileDataset:
                 try:
                     for batch in self.format.scan(file, schema, batch_rows):
                         yield plain(batch.select(wanted.names))
-                except (pa.ArrowException, ValueError, KeyError) as error:
+                except ENGINE_ERRORS as error:
                     raise unreadable(self.uri, error) from None
 
     def count_in(self, column: str, values: Sequence[object]) -> int:
@@ -170,15 +177,18 @@ class StagedFile:
         self.seal()
         with Path(self._file.name).open("rb") as file:
             wanted = _wanted(self._schema, columns, self._dataset.uri)
-            for batch in self._dataset.format.scan(file, self._schema, 65_536):
-                yield plain(batch.select(wanted.names))
+            try:
+                for batch in self._dataset.format.scan(file, self._schema, 65_536):
+                    yield plain(batch.select(wanted.names))
+            except ENGINE_ERRORS as error:
+                raise unreadable(self._dataset.uri, error) from None
 
 
 def guarded(uri: str, function: Any, *arguments: Any) -> Any:
     """Call, and turn the engine's error, which may quote a value, into one that does not."""
     try:
         return function(*arguments)
-    except (pa.ArrowException, ValueError, KeyError) as error:
+    except ENGINE_ERRORS as error:
         raise unreadable(uri, error) from None
 
 
@@ -193,21 +203,31 @@ def unreadable(uri: str, error: Exception) -> DatasetError:
 
 
 def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Dictionary-encoded columns as plain ones, so that every step sees values."""
-    if not any(pa.types.is_dictionary(field.type) for field in batch.schema):
+    """Encoded and rare column types as the plain ones that every step works on."""
+    wanted = plain_schema(batch.schema)
+    if batch.schema.equals(wanted):
         return batch
-    arrays = [a.dictionary_decode() if pa.types.is_dictionary(a.type) else a for a in batch.columns]
-    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+    arrays = [array.cast(field.type) for array, field in zip(batch.columns, wanted, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=wanted)
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
     """The schema of `plain` batches."""
-    return pa.schema(
-        [
-            pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type)
-            for f in schema
-        ]
-    )
+    return pa.schema([pa.field(field.name, _plain_type(field.type)) for field in schema])
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_decimal(kind) and kind.precision <= 38 and kind.scale >= 0:
+        return pa.decimal128(kind.precision, kind.scale)
+    return kind
 
 
 def count_in(batches: Iterator[pa.RecordBatch], kind: pa.DataType, values: Sequence[object]) -> int:

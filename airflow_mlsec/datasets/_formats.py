@@ -54,7 +54,7 @@ class Parquet:
         if missing:
             raise DatasetError(f"a file of the dataset lacks column '{missing[0]}'")
         for batch in source.iter_batches(batch_size=batch_rows, columns=schema.names):
-            yield batch.replace_schema_metadata(None).select(schema.names)
+            yield _as(batch.replace_schema_metadata(None).select(schema.names), schema)
 
     def check_writable(self, schema: pa.Schema, uri: str) -> None:
         del schema, uri  # Parquet writes every type that the transforms produce
@@ -63,12 +63,24 @@ class Parquet:
         return pq.ParquetWriter(file, schema, compression="zstd", write_statistics=True)
 
 
+def _as(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch in the dataset's types, where a file of a folder has narrower ones."""
+    kinds = [field.type for field in schema]
+    if all(array.type == kind for array, kind in zip(batch.columns, kinds, strict=True)):
+        return batch
+    arrays = [array.cast(kind) for array, kind in zip(batch.columns, kinds, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
 class Csv:
     """Comma-separated UTF-8 text with a header line; an empty unquoted field is null."""
 
     _PATTERNS: tuple[tuple[pa.DataType, str], ...] = (
         (pa.int64(), r"^-?[1-9][0-9]{0,17}$|^0$"),
-        (pa.float64(), r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,17})?([eE][-+]?[0-9]{1,3})?$"),
+        # As programs print numbers, or all with the same number of decimals: then two texts are
+        # two numbers. A column with both 1.1 and 1.10 stays text.
+        (pa.float64(), r"^-?(0|[1-9][0-9]{0,14})(\.(0|[0-9]{0,16}[1-9]))?(e[-+][0-9]{2,3})?$"),
+        *((pa.float64(), rf"^-?(0|[1-9][0-9]{{0,14}})\.[0-9]{{{n}}}$") for n in range(1, 7)),
         (pa.bool_(), r"^(true|false)$"),
         (pa.date32(), r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"),
     )
@@ -107,7 +119,11 @@ class Csv:
                 block_size=_BLOCK, use_threads=False, column_names=schema.names, skip_rows=0,
                 skip_rows_after_names=1,
             ),
-            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            parse_options=pacsv.ParseOptions(
+                newlines_in_values=True,
+                # In a file of one column an empty line is a null.
+                ignore_empty_lines=len(schema) > 1,
+            ),
             convert_options=pacsv.ConvertOptions(
                 column_types={field.name: field.type for field in schema},
                 null_values=[""],
@@ -140,13 +156,8 @@ class JsonLines:
             found = [pa.unify_schemas([*found, table.schema], promote_options="permissive")]
         if not found:
             raise DatasetError("the JSON Lines file has no rows, so its columns are unknown")
-        # A field that is null on every line has no type; text holds it.
-        return pa.schema(
-            [
-                pa.field(f.name, pa.string() if pa.types.is_null(f.type) else f.type)
-                for f in found[0]
-            ]
-        )
+        dates = _dates(file, [f.name for f in found[0] if pa.types.is_timestamp(f.type)])
+        return pa.schema([pa.field(f.name, _json_kind(f, dates)) for f in found[0]])
 
     def scan(self, file: BinaryIO, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
         del batch_rows
@@ -196,6 +207,33 @@ def _fits(column: pa.Array, kind: pa.DataType, pattern: str) -> bool:
     except pa.ArrowException:  # 2021-02-30
         return False
     return True
+
+
+def _dates(file: BinaryIO, columns: list[str]) -> set[str]:
+    """Those of the columns, which the parser takes for timestamps, that hold dates alone."""
+    dates = set(columns)
+    if not dates:
+        return dates
+    file.seek(0)
+    options = pajson.ParseOptions(
+        explicit_schema=pa.schema([pa.field(name, pa.string()) for name in columns]),
+        unexpected_field_behavior="ignore",
+    )
+    for lines in _blocks(file):
+        table = pajson.read_json(
+            pa.BufferReader(lines), pajson.ReadOptions(block_size=_BLOCK), options
+        )
+        for name in list(dates):
+            only = pc.match_substring_regex(table.column(name), r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+            if not pc.all(only).as_py():
+                dates.discard(name)
+    return dates
+
+
+def _json_kind(field: pa.Field, dates: set[str]) -> pa.DataType:
+    if pa.types.is_null(field.type):  # null on every line: it has no type, and text holds it
+        return pa.string()
+    return pa.date32() if field.name in dates else field.type
 
 
 def _json_type(kind: pa.DataType) -> pa.DataType:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -34,6 +35,7 @@ from airflow_mlsec.errors import (
     ColumnType,
     DatasetError,
     DatasetNotFound,
+    SettingError,
 )
 
 _INSERT_ROWS = 5_000
@@ -57,7 +59,13 @@ class SqlDataset:
 
     @classmethod
     def postgres(cls, parsed: PostgresUri, connections: Connections) -> SqlDataset:
-        url = sa.make_url(connections.sql_url(parsed.conn_id)).set(drivername="postgresql+psycopg")
+        try:
+            url = sa.make_url(connections.sql_url(parsed.conn_id))
+        except (SQLAlchemyError, ValueError) as error:
+            if isinstance(error, SettingError):
+                raise
+            raise SettingError(f"connection '{parsed.conn_id}' is not a database URL") from None
+        url = url.set(drivername="postgresql+psycopg")
         if parsed.database:
             url = url.set(database=parsed.database)
         if url.host and url.host.startswith("%2F"):  # a socket's folder, as Airflow spells it
@@ -74,40 +82,48 @@ class SqlDataset:
             return sa.inspect(connection).has_table(self.table_name, schema=self.schema_name)
 
     def schema(self) -> pa.Schema:
-        if not self.exists():
-            raise DatasetNotFound(f"no table at '{self.uri}'")
-        with self._connect() as connection:
-            columns = sa.inspect(connection).get_columns(self.table_name, schema=self.schema_name)
-        return pa.schema([pa.field(c["name"], _arrow_type(c["type"])) for c in columns])
+        return pa.schema([pa.field(name, _arrow_type(kind)) for name, kind in self._columns()])
 
     def scan(
         self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
     ) -> Iterator[pa.RecordBatch]:
-        schema = self.schema()
-        if columns is not None:
-            missing = [name for name in columns if name not in schema.names]
-            if missing:
-                raise ColumnMissing.among(missing, schema.names, f"of '{self.uri}'")
-            schema = pa.schema([schema.field(name) for name in columns])
+        found = dict(self._columns())
+        wanted = list(found) if columns is None else list(columns)
+        if missing := [name for name in wanted if name not in found]:
+            raise ColumnMissing.among(missing, found, f"of '{self.uri}'")
+        schema = pa.schema([pa.field(name, _arrow_type(found[name])) for name in wanted])
+        values = self._values(found)
+        query = sa.select(*(values[name].label(name) for name in wanted))
         with self._connect() as connection:
-            yield from _read(connection, self._table(schema), schema, batch_rows, self.uri)
+            yield from _read(connection, query, schema, batch_rows, self.uri)
 
     def count_in(self, column: str, values: Sequence[object]) -> int:
-        schema = self.schema()
-        if column not in schema.names:
-            raise ColumnMissing.among([column], schema.names, f"of '{self.uri}'")
+        found = dict(self._columns())
+        if column not in found:
+            raise ColumnMissing.among([column], found, f"of '{self.uri}'")
         try:
-            wanted = pa.array(values, schema.field(column).type).to_pylist()
+            wanted = pa.array(values, _arrow_type(found[column])).to_pylist()
         except (pa.ArrowException, TypeError, ValueError):
             return 0
-        table = self._table(schema)
-        found = 0
+        value, rows = self._values(found)[column], 0
         with self._connect() as connection:
             for start in range(0, len(wanted), 500):
-                some = wanted[start : start + 500]
-                query = sa.select(sa.func.count()).where(table.c[column].in_(some))
-                found += connection.execute(query.select_from(table)).scalar_one()
-        return found
+                query = sa.select(sa.func.count()).where(value.in_(wanted[start : start + 500]))
+                rows += connection.execute(query).scalar_one()
+        return rows
+
+    def _columns(self) -> list[tuple[str, Any]]:
+        if not self.exists():
+            raise DatasetNotFound(f"no table at '{self.uri}'")
+        with self._connect() as connection:
+            columns = sa.inspect(connection).get_columns(self.table_name, schema=self.schema_name)
+        return [(str(c["name"]), c["type"]) for c in columns]
+
+    def _values(self, columns: Mapping[str, Any]) -> dict[str, sa.ColumnElement[Any]]:
+        """The SQL of each column's value, the same for reading and for finding it."""
+        named = [sa.column(name, kind) for name, kind in columns.items()]
+        table = sa.table(self.table_name, *named, schema=self.schema_name)
+        return {name: _value(table.c[name], kind) for name, kind in columns.items()}
 
     @contextlib.contextmanager
     def replacing(self, schema: pa.Schema) -> Iterator[StagedRows]:
@@ -205,28 +221,42 @@ class StagedRows:
     def write(self, batch: pa.RecordBatch) -> None:
         if self._dataset.dialect == "postgresql":
             _refuse_nul(batch, self._dataset.uri)
-        insert = sa.insert(self.table)
-        self._connection.exec_driver_sql("BEGIN")
-        for start in range(0, batch.num_rows, _INSERT_ROWS):
-            self._connection.execute(insert, batch.slice(start, _INSERT_ROWS).to_pylist())
-        self._connection.exec_driver_sql("COMMIT")
+        insert, batch = sa.insert(self.table), _in_utc(batch)
+        try:
+            self._connection.exec_driver_sql("BEGIN")
+            for start in range(0, batch.num_rows, _INSERT_ROWS):
+                self._connection.execute(insert, batch.slice(start, _INSERT_ROWS).to_pylist())
+            self._connection.exec_driver_sql("COMMIT")
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DatasetError(
+                f"'{self._dataset.uri}': a value is out of the range that the database's type has "
+                f"({type(error).__name__})"
+            ) from None
 
     def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         schema = (
             self.schema if columns is None else pa.schema([self.schema.field(c) for c in columns])
         )
-        some = sa.select(*(self.table.c[name] for name in schema.names)).subquery()
-        yield from _read(self._connection, some, schema, 65_536, self._dataset.uri)
+        query = sa.select(*(self.table.c[name] for name in schema.names))
+        yield from _read(self._connection, query, schema, 65_536, self._dataset.uri)
+
+
+def _value(column: sa.ColumnElement[Any], kind: Any) -> sa.ColumnElement[Any]:
+    if isinstance(kind, sa.CHAR) and not isinstance(kind, sa.VARCHAR):
+        return sa.func.rtrim(sa.cast(column, sa.Text), type_=sa.Text())
+    if _arrow_type(kind) == pa.string() and not isinstance(kind, sa.String):
+        # UUIDs, addresses, JSON, columns without a type: as the database prints them.
+        return sa.cast(column, sa.Text)
+    return column
 
 
 def _read(
     connection: sa.Connection,
-    table: sa.FromClause,
+    query: sa.Select[Any],
     schema: pa.Schema,
     batch_rows: int,
     uri: str,
 ) -> Iterator[pa.RecordBatch]:
-    query = sa.select(*(table.c[name] for name in schema.names))
     streaming = {"stream_results": True, "max_row_buffer": batch_rows}
     done = 0
     # A server-side cursor of PostgreSQL lives in a transaction, which is also one snapshot.
@@ -243,7 +273,7 @@ def _read(
             done += len(rows)
         if snapshot:
             connection.exec_driver_sql("COMMIT")
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError) as error:
         if isinstance(error, DatasetError):
             raise
         raise DatasetError(
@@ -252,6 +282,11 @@ def _read(
 
 
 def _array(values: list[Any], field: pa.Field, done: int, uri: str) -> pa.Array:
+    if pa.types.is_floating(field.type) and any(_inexact(value) for value in values):
+        raise DatasetError(
+            f"'{uri}', column '{field.name}': NUMERIC without precision holds numbers that no float "
+            "can; declare it NUMERIC(precision, scale)"
+        )
     try:
         if pa.types.is_string(field.type):
             values = [v if v is None or isinstance(v, str) else str(v) for v in values]
@@ -266,6 +301,10 @@ def _array(values: list[Any], field: pa.Field, done: int, uri: str) -> pa.Array:
                     f"column's type {field.type}"
                 ) from None
         raise
+
+
+def _inexact(value: object) -> bool:
+    return isinstance(value, Decimal) and value.is_finite() and Decimal(repr(float(value))) != value
 
 
 def _arrow_type(kind: Any) -> pa.DataType:
@@ -318,6 +357,17 @@ def _sql_type(field: pa.Field, dialect: str) -> Any:
 def _stored(schema: pa.Schema) -> pa.Schema:
     """The schema as it reads back from the database."""
     return pa.schema([pa.field(f.name, _arrow_type(_sql_type(f, "postgresql"))) for f in schema])
+
+
+def _in_utc(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Times with a zone in UTC: SQLite keeps the clock's reading and forgets the zone."""
+    arrays = [
+        a.cast(pa.timestamp(a.type.unit, "UTC"))
+        if pa.types.is_timestamp(a.type) and a.type.tz
+        else a
+        for a in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
 def _refuse_nul(batch: pa.RecordBatch, uri: str) -> None:

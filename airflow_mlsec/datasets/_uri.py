@@ -104,9 +104,15 @@ def parse_uri(uri: str) -> AnyUri:
         raise UnsupportedDataset("a dataset URI is empty or holds a NUL character")
     if "://" not in uri:
         return FileUri("file", None, os.path.normpath(Path(uri).expanduser().absolute()))
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+        password = parts.password
+    except ValueError:
+        raise UnsupportedDataset(
+            "a dataset URI cannot be parsed; percent-encode brackets"
+        ) from None
     scheme = parts.scheme.lower()
-    if parts.password is not None:
+    if password is not None:
         raise UnsupportedDataset(
             f"a {scheme} URI carries a password; name an Airflow connection instead "
             f"({scheme}://conn_id…), which keeps it secret"
@@ -124,10 +130,15 @@ def parse_uri(uri: str) -> AnyUri:
         return SqliteUri(os.path.normpath(database), table)
     if scheme in ("postgresql", "postgres"):
         names = [unquote(name) for name in path.strip("/").split(".")]
-        if not parts.netloc or not 1 <= len(names) <= 3 or not all(names) or "@" in parts.netloc:
+        if (
+            not parts.netloc
+            or not 1 <= len(names) <= 3
+            or not all(names)
+            or set("@:") & set(parts.netloc)
+        ):
             raise UnsupportedDataset(
-                f"'{scheme}://{parts.hostname or ''}{path}': a PostgreSQL table is "
-                "postgresql://conn_id/database.schema.table"
+                "a PostgreSQL table is postgresql://conn_id/database.schema.table, where conn_id is an "
+                "Airflow connection"
             )
         padded = [*[None] * (3 - len(names)), *names]
         return PostgresUri(parts.netloc, padded[0], padded[1] or "public", names[-1])

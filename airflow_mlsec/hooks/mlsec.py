@@ -106,7 +106,30 @@ class AirflowConnections:
             return EnvironmentConnections().filesystem(protocol, None)
         from airflow.sdk import ObjectStoragePath
 
-        return ObjectStoragePath(f"{protocol}://{conn_id}@/", conn_id=conn_id).fs
+        try:
+            return ObjectStoragePath(f"{protocol}://{conn_id}@/", conn_id=conn_id).fs
+        except ValueError:
+            # No provider of Airflow has this scheme: fsspec's own, with what the connection says.
+            return self._plain_filesystem(protocol, BaseHook.get_connection(conn_id))
+
+    @staticmethod
+    def _plain_filesystem(protocol: str, connection: Any) -> Any:
+        import fsspec
+
+        given = {
+            "host": connection.host,
+            "port": connection.port,
+            "username": connection.login,
+            "password": connection.password,
+        }
+        options = {name: value for name, value in given.items() if value}
+        try:
+            return fsspec.filesystem(protocol, **options, **connection.extra_dejson)
+        except (ValueError, ImportError, TypeError) as error:
+            raise SettingError(
+                f"no filesystem for '{protocol}://' with connection '{connection.conn_id}' "
+                f"({type(error).__name__}); its extras are the options of fsspec's filesystem"
+            ) from None
 
     @staticmethod
     def url_of(connection: Any) -> str:

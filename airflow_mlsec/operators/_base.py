@@ -78,7 +78,7 @@ def without_values() -> Iterator[None]:
         place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
         raise AirflowException(
             f"unexpected {type(error).__name__} at {place}; its message is withheld because it may "
-            "quote personal data. Run the same step with `mlsec` to see it on a terminal"
+            "quote personal data. Run the same step with `mlsec` and MLSEC_TRACEBACK=1 to see it on a terminal"
         ) from None
 
 

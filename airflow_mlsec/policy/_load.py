@@ -43,8 +43,9 @@ def load_policy(path: Path) -> Policy:
         raise PolicyError(f"{path}: no such policy file") from None
     except UnicodeDecodeError:
         raise PolicyError.at(str(path), 1, 1, "not UTF-8 text") from None
-    except OSError as error:
-        raise PolicyError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a file name"
+        raise PolicyError(f"{path!s}: cannot be read ({reason})") from None
     return parse_policy(text, str(path))
 
 

@@ -76,7 +76,7 @@ class _Walk:
             return [self.plain(item, (*path, i)) for i, item in enumerate(node.value)]
         try:
             return self.constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError):
+        except (yaml.YAMLError, ValueError, IndexError, KeyError, AttributeError, TypeError):
             raise self._error(node, "unreadable value; quote it to make it text") from None
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:

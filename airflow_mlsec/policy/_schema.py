@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -59,14 +60,15 @@ class IntervalHierarchy(_Model):
     """Numbers in half-open intervals ``[20, 25)`` of ever larger width, counted from ``origin``."""
 
     kind: Literal["interval"]
-    widths: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    origin: float = 0.0
+    widths: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(min_length=1)
+    origin: float = Field(default=0.0, allow_inf_nan=False)
 
     @field_validator("widths")
     @classmethod
     def _nested(cls, widths: list[float]) -> list[float]:
         for narrow, wide in itertools.pairwise(widths):
-            if wide <= narrow or abs(wide / narrow - round(wide / narrow)) > 1e-9:
+            ratio = wide / narrow
+            if not 1 < ratio < 1e15 or abs(ratio - round(ratio)) > 1e-9:
                 raise ValueError("each width must be a whole multiple of the one before it")
         return widths
 
@@ -129,7 +131,7 @@ class Constant(_Model):
     """Every value, nulls included, becomes ``value``."""
 
     method: Literal["constant"]
-    value: str | int | float | bool
+    value: str | bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | float
 
 
 class Pseudonymize(_Model):
@@ -186,6 +188,14 @@ class Column(_Model):
                 "an identifying column needs a `transform` "
                 "(drop, redact, mask, constant, pseudonymize or generalize)"
             )
+        prefix = getattr(self.transform, "hierarchy", None)
+        if isinstance(prefix, PrefixHierarchy):
+            if self.role is Role.IDENTIFYING:
+                raise ValueError(
+                    "a prefix can leave a short identifier whole; use mask, pseudonymize or drop"
+                )
+            if prefix.keep is None:
+                raise ValueError("a fixed prefix needs `keep`, for example [2]")
         if self.role is Role.QUASI_IDENTIFYING and not (self.transform or self.hierarchy):
             raise ValueError(
                 "a quasi-identifying column needs a `hierarchy` (date, interval, prefix, file or "
@@ -271,10 +281,15 @@ class Privacy(_Model):
     recoding: Literal["full-domain", "local", "multidimensional"] = "full-domain"
 
 
+def _not_a_boolean(value: object) -> object:
+    # For Python True is 1.
+    return "true" if value is True else value
+
+
 class Policy(_Model):
     """The declaration for one dataset."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_not_a_boolean)]
     dataset: str = Field(min_length=1)
     owner: str = Field(min_length=1)
     controller: str | None = None

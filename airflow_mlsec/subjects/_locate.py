@@ -7,6 +7,7 @@ none, the answer is ``unknown`` with the reason, never silence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +189,10 @@ def _find(place: _Place, search: _Search) -> Finding:
         return Finding(
             place.name, place.kind, "failed", None, "none", f"could not be searched: {error}"
         )
+    except Exception as error:
+        # One place that cannot be read must not hide the others; its message may quote a value.
+        reason = f"could not be searched: unexpected {type(error).__name__}"
+        return Finding(place.name, place.kind, "failed", None, "none", reason)
 
 
 def _by_key(place: _Place, column: str, why: str, search: _Search) -> Finding:
@@ -269,7 +274,11 @@ def _as_key(key: str, dataset: Dataset, column: str) -> list[object]:
         typed = pa.array([key], pa.string()).cast(schema.field(column).type)
     except (pa.ArrowException, TypeError):
         return []
+    kind = typed.type
+    number = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     same = canonical_bytes(typed, column).to_pylist() == [key.encode()]
+    # 1.10 is how people write the number 1.1; 007 is not how they write 7.
+    same = same or (number and re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", key) is not None)
     return [typed[0].as_py()] if same else []
 
 

@@ -508,3 +508,92 @@ def test_a_source_is_not_destroyed_through_a_link(
     with pytest.raises(UsageError, match="same dataset"):
         anonymize(policy, source, open_dataset(f"{folder}/link/raw.parquet"), keys)
     assert "name" in read(folder / "raw.parquet").schema.names
+
+
+def test_the_checker_tells_columns_apart_that_differ_in_case_alone(
+    make_policy: Callable[..., Policy],
+) -> None:
+    policy = make_policy(
+        "Zip: {role: quasi-identifying, hierarchy: {kind: prefix}}\n"
+        "zip: {role: quasi-identifying, hierarchy: {kind: prefix}}\n"
+        "Email: {role: identifying, transform: {method: pseudonymize, domain: d}}\n"
+        "email: {role: identifying, transform: {method: pseudonymize, domain: d}}",
+        privacy={"k_anonymity": 2},
+    )
+    table = pa.table(
+        {"Zip": ["a"] * 4, "zip": list("pqrs"), "Email": ["0" * 32] * 4, "email": ["raw@x.org"] * 4}
+    )
+    failed = [
+        f.check for f in verify_release(policy, table.schema, table.to_batches()) if not f.passed
+    ]
+    assert failed == ["identifying column 'email' holds no raw value", "k-anonymity with k=2"]
+
+
+@pytest.mark.parametrize("name", ["size", "bad_c0", "rows of class", 'a"b', "a\nb", "select", "Ä"])
+def test_columns_may_have_any_name(
+    make_policy: Callable[..., Policy], keys: KeyRing, name: str
+) -> None:
+    quoted = json.dumps(name)
+    policy = make_policy(f"{quoted}: {{role: quasi-identifying, hierarchy: {{kind: suppress}}}}",
+                         privacy={"k_anonymity": 2})  # fmt: skip
+    table = pa.table({name: ["x", "x"]})
+    result = fitted(policy, table, keys).apply(table, keys)
+    assert all(f.passed for f in verify_release(policy, result.schema, result.to_batches()))
+
+
+def test_an_error_while_reading_back_is_ours_and_quotes_nothing(
+    tmp_path: Path, keys: KeyRing, make_policy: Callable[..., Policy], write: Callable[..., str]
+) -> None:
+    policy = make_policy(
+        "id: {role: identifying, transform: {method: pseudonymize, domain: d}}\nborn: {role: sensitive}"
+    )
+    table = pa.table({"id": ["a"], "born": pa.array([10**7], pa.date32())})
+    write(tmp_path / "raw.parquet", table)
+    with pytest.raises(MlsecError) as error:
+        anonymize(
+            policy, open_dataset(f"{tmp_path}/raw.parquet"), open_dataset(f"{tmp_path}/s.csv"), keys
+        )
+    assert "29349" not in str(error.value)
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_a_damaged_source_is_ours_too(
+    tmp_path: Path, policy: Policy, keys: KeyRing, write: Callable[..., str]
+) -> None:
+    write(tmp_path / "raw.parquet", people())
+    whole = (tmp_path / "raw.parquet").read_bytes()
+    (tmp_path / "raw.parquet").write_bytes(whole[:40] + bytes(200) + whole[240:])
+    with pytest.raises(MlsecError):
+        anonymize(
+            policy, open_dataset(f"{tmp_path}/raw.parquet"), open_dataset(f"{tmp_path}/s.csv"), keys
+        )
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "a: {role: identifying, transform: {method: generalize, hierarchy: {kind: prefix, keep: [30]}}}",
+        "a: {role: quasi-identifying, transform: {method: generalize, hierarchy: {kind: prefix}}}",
+    ],
+)
+def test_a_prefix_that_could_leave_an_identifier_whole_is_refused(
+    make_policy: Callable[..., Policy], columns: str
+) -> None:
+    with pytest.raises(PolicyError, match="prefix"):
+        make_policy(columns)
+
+
+def test_dry_run_counts_also_where_there_is_nothing_to_check(
+    folder: Path, keys: KeyRing, make_policy: Callable[..., Policy], write: Callable[..., str]
+) -> None:
+    policy = make_policy("a: {role: insensitive}")
+    write(folder / "raw.parquet", pa.table({"a": [1, 2, 3]}))
+    source, target = open_dataset(f"{folder}/raw.parquet"), open_dataset(f"{folder}/s.parquet")
+    assert anonymize(policy, source, target, keys, dry_run=True).rows == 3
+
+
+def test_a_frame_with_two_columns_of_one_name_is_refused(policy: Policy, keys: KeyRing) -> None:
+    plan = fitted(policy, people(), keys)
+    table = people().append_column("zip", pa.array(["x"] * 60))
+    with pytest.raises(UsageError, match="more than one column named 'zip'"):
+        plan.apply(table, keys)

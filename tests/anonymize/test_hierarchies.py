@@ -59,7 +59,21 @@ def test_prefixes() -> None:
     assert labels(levels, ["12345", "1", "", None], 2) == ["12***", "1", "", None]
 
 
+def test_interval_edges_are_exact() -> None:
+    levels = h.Intervals((0.1, 0.3), 0)
+    assert labels(levels, [0.25, 0.3, 0.7], 1) == ["[0.2, 0.3)", "[0.3, 0.4)", "[0.7, 0.8)"]
+    assert labels(levels, [0.25, 0.3, 0.7], 2) == ["[0, 0.3)", "[0.3, 0.6)", "[0.6, 0.9)"]
+    assert labels(h.Intervals((0.01,), 0), [1e308], 1) == [None]
+
+
+def test_times_before_1970_belong_to_their_own_year() -> None:
+    assert labels(h.Dates(("year",)), [datetime(1969, 12, 31, 23, 59, 59, 500_000)], 1) == ["1969"]
+
+
 LEVELS = [
+    pytest.param(
+        h.Intervals((0.1, 0.3, 0.6), 0), st.integers(-50, 50).map(lambda i: i / 10), id="tenths"
+    ),
     pytest.param(DATES, st.dates(), id="dates"),
     pytest.param(h.Intervals((5, 10, 40), 3), st.integers(-(10**6), 10**6), id="integers"),
     pytest.param(h.Intervals((0.5, 2, 8), 0), st.floats(-1e6, 1e6), id="floats"),

@@ -85,9 +85,17 @@ def test_pseudonyms_are_keyed_deterministic_and_null_for_null(values: list[str |
         pytest.param(pa.array(["a ", "Ä", ""]), ["a ", "Ä", ""], id="text-unchanged"),
         pytest.param(pa.array([42, -7], pa.int8()), ["42", "-7"], id="integer"),
         pytest.param(pa.array([2**64 - 1], pa.uint64()), ["18446744073709551615"], id="unsigned"),
-        pytest.param(pa.array([42.0, -0.0, 0.5, 1e300]), ["42", "0", "0.5", "1e+300"], id="float"),
+        pytest.param(
+            pa.array([42.0, -0.0, 0.5, 1e16, 1e-7]),
+            ["42", "0", "0.5", "10000000000000000", "0.0000001"],
+            id="float",
+        ),
         pytest.param(pa.array([0.1], pa.float32()), ["0.1"], id="single"),
-        pytest.param(pa.array([Decimal("42.00"), Decimal("0.50")]), ["42", "0.5"], id="decimal"),
+        pytest.param(
+            pa.array([Decimal("42.00"), Decimal("0.50"), Decimal("0.00")]),
+            ["42", "0.5", "0"],
+            id="decimal",
+        ),
         pytest.param(pa.array([True, False]), ["true", "false"], id="boolean"),
         pytest.param(pa.array([date(1987, 5, 3)]), ["1987-05-03"], id="date"),
         pytest.param(

@@ -89,6 +89,16 @@ MINIMAL = "version: 1\ndataset: d\nowner: o\ncolumns:\n  a: {role: insensitive}\
         pytest.param(MINIMAL + "owner: again\n", "6:1", "'owner' is given twice", id="twice"),
         pytest.param(MINIMAL.replace("a:", "yes:"), "5:3", "write it in quotes", id="yes as key"),
         pytest.param(MINIMAL.replace("version: 1", "version: 2"), "1:1", "version", id="version"),
+        pytest.param(MINIMAL + 'owner2: !!int ""\n', "6:9", "unreadable value", id="bad tag"),
+        pytest.param(MINIMAL.replace("version: 1", "version: true"), "1:1", "version", id="true"),
+        pytest.param(
+            MINIMAL.replace(
+                "insensitive}", "quasi-identifying, hierarchy: {kind: interval, widths: [5, .inf]}}"
+            ),
+            "5:72",
+            "finite",
+            id="endless interval",
+        ),
         pytest.param("", "1:1", "empty", id="empty"),
         pytest.param("- a\n", "1:1", "mapping", id="list"),
         pytest.param("a: [1\n", "2:1", "not valid YAML", id="broken"),

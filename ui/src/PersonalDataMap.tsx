@@ -8,8 +8,18 @@ type Loaded = { status: "loading" } | { status: "failed"; error: Error } | { sta
 export function PersonalDataMap() {
   const { Alert, Box, Flex, Heading, Input, Spinner, Stack, Text } = Chakra;
   const [loaded, setLoaded] = React.useState<Loaded>({ status: "loading" });
-  const [parameters, setParameters] = Router.useSearchParams();
-  const filter = parameters.get("filter") ?? "";
+  const [parameters] = Router.useSearchParams();
+  const [filter, setFilter] = React.useState(parameters.get("filter") ?? "");
+  const [wanted, setWanted] = React.useState(parameters.get("dataset"));
+
+  // The address follows, so that it can be shared; telling the router would load the page anew.
+  React.useEffect(() => {
+    const address = new URL(location.href);
+    for (const [name, value] of [["filter", filter], ["dataset", wanted ?? ""]] as const) {
+      value === "" ? address.searchParams.delete(name) : address.searchParams.set(name, value);
+    }
+    history.replaceState(history.state, "", address);
+  }, [filter, wanted]);
 
   React.useEffect(() => {
     const aborting = new AbortController();
@@ -36,12 +46,7 @@ export function PersonalDataMap() {
   }
 
   const shown = loaded.datasets.filter((dataset) => matches(dataset, filter));
-  const selected = findSelected(loaded.datasets, parameters.get("dataset"));
-  const change = (name: string, value: string) => {
-    const next = new URLSearchParams(parameters);
-    value === "" ? next.delete(name) : next.set(name, value);
-    setParameters(next, { replace: name === "filter" });
-  };
+  const selected = findSelected(loaded.datasets, wanted);
 
   return (
     <Box p={4} overflowY="auto" h="100%">
@@ -56,7 +61,7 @@ export function PersonalDataMap() {
             placeholder="Filter by dataset, column or category"
             maxW="22rem"
             value={filter}
-            onChange={(event: { target: { value: string } }) => change("filter", event.target.value)}
+            onChange={(event: { target: { value: string } }) => setFilter(event.target.value)}
           />
         </Flex>
         {loaded.datasets.length === 0 ? (
@@ -65,7 +70,7 @@ export function PersonalDataMap() {
           <DatasetTable
             datasets={shown}
             selected={selected?.id ?? null}
-            onSelect={(id) => change("dataset", String(id))}
+            onSelect={(id) => setWanted(String(id))}
           />
         )}
         {loaded.datasets.length > 0 && shown.length === 0 ? <Text>Nothing matches “{filter}”.</Text> : null}

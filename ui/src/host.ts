@@ -8,10 +8,7 @@ type Host = {
   React: typeof ReactTypes;
   ChakraUI: Record<string, Compound>;
   ReactRouterDOM: {
-    useSearchParams: () => [
-      URLSearchParams,
-      (next: URLSearchParams, options?: { replace?: boolean }) => void,
-    ];
+    useSearchParams: () => [URLSearchParams, unknown];
   };
 };
 
