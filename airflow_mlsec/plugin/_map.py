@@ -118,4 +118,5 @@ def _guarantee(predicate: dict[str, Any] | None) -> str | None:
 
 
 def _short(name: str) -> str:
-    return name.rstrip("/").rsplit("/", 1)[-1]
+    """The end of the name that tells `raw/people.parquet` from `safe/people.parquet`."""
+    return "/".join(name.rstrip("/").split("/")[-2:])

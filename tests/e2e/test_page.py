@@ -70,17 +70,18 @@ def test_a_compliance_officer_reads_the_map(browser: Any, pipeline: Pipeline) ->
     table = page.get_by_role("table", name="Datasets")
     table.wait_for(timeout=60_000)
     assert table.get_by_role("row").count() == 7, "a header and six datasets"
-    page.get_by_text("quit_smoking.skops", exact=True).first.wait_for()
+    page.get_by_text("models/quit_smoking.skops", exact=True).first.wait_for()
     shoot(page, "map")
     page.get_by_label("Filter datasets").fill("phone_number")
     assert table.get_by_role("row").count() == 3, "the raw records and the persons table"
     page.get_by_label("Filter datasets").fill("safe")
-    table.get_by_role("button", name="nhefs.parquet").click()
+    table.get_by_role("button", name="safe/nhefs.parquet").click()
     columns = page.get_by_role("table", name="Columns")
     row = columns.get_by_role("row").filter(has_text="user.contact.email")
     assert "pseudonymous" in row.inner_text()
     assert (
-        "nhefs.parquet#email: pseudonymize with key pseudonym.person version 1" in row.inner_text()
+        "raw/nhefs.parquet#email: pseudonymize with key pseudonym.person version 1"
+        in row.inner_text()
     )
     shoot(page, "columns")
     assert canaries.found_in(page.content()) == []
@@ -96,10 +97,10 @@ def test_a_link_from_a_task_opens_its_dataset(browser: Any, pipeline: Pipeline) 
     page = signed_in(browser, pipeline, "admin")
     page.goto(link)
     page.get_by_role("table", name="Columns").wait_for(timeout=60_000)
-    assert page.get_by_role("heading", name="nhefs.parquet").is_visible()
+    assert page.get_by_role("heading", name="safe/nhefs.parquet").is_visible()
 
 
-def test_a_viewer_is_told_who_can_grant_access(browser: Any, pipeline: Pipeline) -> None:
+def test_a_viewer_sees_nothing_of_it(browser: Any, pipeline: Pipeline) -> None:
     page = signed_in(browser, pipeline, "viewer")
     page.goto(f"{pipeline.server.url}/plugin/privacy")
     page.wait_for_timeout(3_000)

@@ -176,5 +176,7 @@ def test_the_map_tells_states_roles_and_origins_and_no_value(pipeline: Pipeline)
     email = next(c for c in safe["columns"] if c["name"] == "email")
     assert email["role"] == "identifying"
     assert email["category"] == "user.contact.email"
-    assert [(o["dataset"], o["column"]) for o in email["origins"]] == [("nhefs.parquet", "email")]
+    assert [(o["dataset"], o["column"]) for o in email["origins"]] == [
+        ("raw/nhefs.parquet", "email")
+    ]
     assert by_name[f"{pipeline.folder}/models/quit_smoking.skops"]["kind"] == "model"
