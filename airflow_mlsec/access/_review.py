@@ -18,7 +18,7 @@ from airflow_mlsec.access._grants import Grant, grants_digest, read_grants
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.register import Register
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 
 Decision = Literal["keep", "revoke"]
 DEFAULT_DAYS_TO_REVIEW = 14

@@ -10,6 +10,7 @@ from airflow_mlsec.anonymize._membership import is_member
 from airflow_mlsec.anonymize._plan import Plan, PlannedColumn
 from airflow_mlsec.anonymize._release import Release, anonymize
 from airflow_mlsec.anonymize._transforms import pseudonymize
+from airflow_mlsec.anonymize._values import canonical_bytes, canonical_text
 from airflow_mlsec.anonymize._verify import Finding, verify_release
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "PlannedColumn",
     "Release",
     "anonymize",
+    "canonical_bytes",
+    "canonical_text",
     "fit_plan",
     "is_member",
     "pseudonymize",

@@ -12,7 +12,7 @@ from airflow_mlsec.errors import UsageError
 from airflow_mlsec.lineage import State, Trace, ingest_file
 from airflow_mlsec.lineage import trace as walk
 from airflow_mlsec.register import Register
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
 
 

@@ -11,8 +11,7 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize import verify_release
-from airflow_mlsec.anonymize._values import canonical_text
+from airflow_mlsec.anonymize import canonical_text, verify_release
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.lineage import latest_release
 from airflow_mlsec.policy import Policy, Role

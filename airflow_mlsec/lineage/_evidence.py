@@ -23,7 +23,7 @@ from airflow_mlsec.crypto import (
 from airflow_mlsec.datasets import DatasetName
 from airflow_mlsec.errors import SignatureInvalid
 from airflow_mlsec.policy import Policy
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 from airflow_mlsec.register import upsert
 
 EVIDENCE_FACET = "mlsec_evidence"

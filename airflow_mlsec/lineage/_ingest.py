@@ -21,7 +21,7 @@ from airflow_mlsec.errors import SignatureInvalid, UsageError
 from airflow_mlsec.lineage._events import EventDataset, RunEvent, read_run_event
 from airflow_mlsec.lineage._evidence import EVIDENCE_FACET, record_evidence
 from airflow_mlsec.register import Register, dataset_id, enrich_columns, upsert
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 
 WHOLE_TARGET = ""
 WHOLE_SOURCE = "*"

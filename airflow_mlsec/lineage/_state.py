@@ -13,7 +13,7 @@ from enum import IntEnum
 import sqlalchemy as sa
 
 from airflow_mlsec.lineage._evidence import RELEASE, latest_releases
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 
 
 class State(IntEnum):

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.lineage._state import State, column_states
 from airflow_mlsec.register import Register, find_dataset
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 
 Direction = Literal["up", "down"]
 

@@ -18,7 +18,7 @@ from airflow_mlsec.errors import MlsecError, SettingError
 from airflow_mlsec.hooks.mlsec import MlsecHook
 from airflow_mlsec.policy import Policy, Role
 from airflow_mlsec.register import Register, upsert
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.lineage import State, column_states, latest_releases
 from airflow_mlsec.register import Register
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 
 
 def personal_data_map(register: Register) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The register: what is known and what was done, in SQLite or PostgreSQL.
 
-`_tables` is the schema, `migrations/` its history (Alembic), `_register` opens the database
+`tables` is the schema, `migrations/` its history (Alembic), `_register` opens the database
 and runs transactions, `_records` writes and reads what the other packages know. May import
 `errors` and `settings`. Holds names, counts, digests and states, never a personal value.
 """

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 
 _FILESYSTEMS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "wasbs", "hdfs", "dbfs"}
 _TABULAR = {"parquet", "pq", "csv", "tsv", "json", "jsonl", "ndjson", "orc", "avro", "gz", "db"}

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from airflow_mlsec.errors import RegisterError
-from airflow_mlsec.register._tables import VERSION_TABLE
+from airflow_mlsec.register.tables import VERSION_TABLE
 from airflow_mlsec.settings import Settings
 
 Result = TypeVar("Result")
@@ -117,7 +117,7 @@ class Register:
         from alembic.autogenerate import compare_metadata
         from alembic.migration import MigrationContext
 
-        from airflow_mlsec.register._tables import metadata
+        from airflow_mlsec.register.tables import metadata
 
         found = self.version()
         if found != HEAD:

@@ -18,14 +18,13 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from airflow_mlsec.anonymize import is_member, pseudonymize
-from airflow_mlsec.anonymize._values import canonical_bytes
+from airflow_mlsec.anonymize import canonical_bytes, is_member, pseudonymize
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Connections, Dataset, open_dataset
 from airflow_mlsec.errors import ColumnMissing, MlsecError, UsageError
 from airflow_mlsec.lineage import latest_releases, reach
 from airflow_mlsec.register import Register
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 
 Status = Literal["found", "none", "unknown", "failed"]
 

@@ -18,7 +18,7 @@ from airflow_mlsec.errors import UsageError
 from airflow_mlsec.lineage import record_release
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 from tests import canaries
 
 COMPLETE: dict[str, Any] = {

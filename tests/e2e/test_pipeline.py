@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.register import Register
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
 from demo.__main__ import DAG_ID
 from tests import canaries

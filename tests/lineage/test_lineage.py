@@ -29,7 +29,7 @@ from airflow_mlsec.lineage import (
 )
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, record_policy, set_dataset
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 from tests.lineage.events import dataset, event, lineage
 
 NOBODY = VerificationKeys([])

@@ -13,7 +13,7 @@ from openlineage.client.event_v2 import Job, OutputDataset, Run, RunEvent, RunSt
 
 from airflow_mlsec.lineage.transport import RegisterConfig, RegisterTransport
 from airflow_mlsec.register import Register
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 
 EVENT = RunEvent(
     eventType=RunState.COMPLETE,

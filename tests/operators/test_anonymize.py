@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.lineage import EVIDENCE_FACET, ingest_event
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 from tests import canaries
 from tests.clinic import Clinic
 

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
 from airflow_mlsec.operators.compliance import ComplianceCheckOperator
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 from tests.clinic import Clinic
 
 Context = Callable[..., Any]

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow_mlsec.crypto import Identity, decrypt_file, digest_file, verify_statement
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
 from airflow_mlsec.operators.encrypt import EncryptArtifactOperator
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 from tests.clinic import Clinic
 
 Context = Callable[..., Any]

@@ -14,7 +14,7 @@ from airflow_mlsec.register import (
     set_dataset,
     upsert,
 )
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 from airflow_mlsec.register._register import HEAD
 
 

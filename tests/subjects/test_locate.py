@@ -15,7 +15,7 @@ from airflow_mlsec.errors import UsageError
 from airflow_mlsec.lineage import ingest_event, record_release
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register
-from airflow_mlsec.register import _tables as t
+from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects import Location, locate
 from tests import canaries
 from tests.lineage.events import dataset, event, lineage

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from airflow_mlsec.register._tables import VERSION_TABLE, metadata
+from airflow_mlsec.register.tables import VERSION_TABLE, metadata
 
 connection = context.config.attributes["connection"]
 context.configure(
