@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
+# Trust what the machine trusts, also behind a company proxy.
+export UV_SYSTEM_CERTS := 1
 EXTRAS := alerts,postgres,polars,demo
 PAGES := airflow_mlsec/plugin/static/main.js
 UI_SOURCES := $(wildcard ui/src/*) ui/package.json ui/package-lock.json ui/tsconfig.json ui/build.mjs

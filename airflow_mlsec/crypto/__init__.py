@@ -1,6 +1,6 @@
 """Key ring on disk, age v1 files, Ed25519 signatures over statements.
 
-`_ring` keeps named, versioned keys wrapped by a root key; `_bech32`, `_header`, `_payload` and
+`_ring` keeps named, versioned keys wrapped by a root key, `_ring_file` reads their files; `_bech32`, `_header`, `_payload` and
 `_age` are the age v1 format; `_statement` signs and verifies in-toto statements in DSSE
 envelopes. May import `errors`, `settings` and `files`. Start with `_ring.KeyRing`.
 """
@@ -14,14 +14,8 @@ from airflow_mlsec.crypto._age import (
     encrypt_file,
     read_identities,
 )
-from airflow_mlsec.crypto._ring import (
-    Key,
-    KeyEntry,
-    KeyKind,
-    KeyRing,
-    KeyState,
-    VerificationKeys,
-)
+from airflow_mlsec.crypto._ring import Key, KeyRing, VerificationKeys
+from airflow_mlsec.crypto._ring_file import KeyEntry, KeyKind, KeyState
 from airflow_mlsec.crypto._statement import (
     STATEMENT_TYPE,
     digest_file,

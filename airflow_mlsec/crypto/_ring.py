@@ -10,19 +10,15 @@ encrypting need no root key.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
@@ -35,43 +31,20 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from airflow_mlsec import files
-from airflow_mlsec.errors import CryptoError, KeyNotFound, UnsafePermissions, UsageError
+from airflow_mlsec.crypto._ring_file import (
+    FORMAT,
+    ROOT_HEADER,
+    KeyEntry,
+    KeyKind,
+    KeyState,
+    canonical,
+    plain,
+    read_ring,
+    read_root,
+)
+from airflow_mlsec.errors import CryptoError, KeyNotFound, UsageError
 
-_FORMAT = "airflow-mlsec/key-ring/1"
-_ROOT_HEADER = "airflow-mlsec root key 1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
-
-
-class KeyKind(StrEnum):
-    """What a key is for."""
-
-    SECRET = "secret"  # noqa: S105 - a kind, not a password
-    ENCRYPTION = "x25519"
-    SIGNING = "ed25519"
-
-
-class KeyState(StrEnum):
-    """``disabled`` keys still locate and decrypt, but nothing new is made with them."""
-
-    ENABLED = "enabled"
-    DISABLED = "disabled"
-    DESTROYED = "destroyed"
-
-
-@dataclass(frozen=True)
-class KeyEntry:
-    """What the ring says of one key version, without the secret in the clear."""
-
-    name: str
-    version: int
-    kind: KeyKind
-    state: KeyState
-    created: str
-    public: str | None
-    wrapped: str | None = field(repr=False)
-
-    def _bound(self) -> bytes:
-        return json.dumps([_FORMAT, self.name, self.version, self.kind.value]).encode()
 
 
 @dataclass(frozen=True)
@@ -110,7 +83,7 @@ class VerificationKeys:
             return cls([])
         if (folder / "root.key").exists():
             return KeyRing.open(folder).verification_keys()
-        return cls.of_entries(_read(folder)[0])
+        return cls.of_entries(read_ring(folder)[0])
 
     @classmethod
     def of_entries(cls, entries: Iterable[KeyEntry]) -> VerificationKeys:
@@ -171,7 +144,7 @@ class KeyRing:
         with files.locked(folder / ".lock"):
             has_root, has_ring = ((folder / n).exists() for n in ("root.key", "ring.json"))
             # An empty ring without a root is what an interrupted creation leaves.
-            if not has_root and has_ring and _read(folder)[0]:
+            if not has_root and has_ring and read_ring(folder)[0]:
                 raise CryptoError(
                     f"{folder} has ring.json but no root.key; restore root.key from its backup"
                 )
@@ -183,7 +156,7 @@ class KeyRing:
             if not has_root:
                 root = os.urandom(32)
                 cls(folder, root, lambda: datetime.now(UTC))._write([])
-                text = f"{_ROOT_HEADER}\n{base64.b64encode(root).decode()}\n"
+                text = f"{ROOT_HEADER}\n{base64.b64encode(root).decode()}\n"
                 files.write_bytes(folder / "root.key", text.encode())
             return cls.open(folder, now)
 
@@ -194,7 +167,7 @@ class KeyRing:
         :raises KeyNotFound: if there is no ring.
         :raises UnsafePermissions: if others than the owner can read or change the root key.
         """
-        root = _read_root(folder / "root.key")
+        root = read_root(folder / "root.key")
         return cls(folder, root, now or (lambda: datetime.now(UTC)))
 
     def entries(self) -> list[KeyEntry]:
@@ -202,7 +175,7 @@ class KeyRing:
 
         :raises CryptoError: if ``ring.json`` is damaged or was changed by another program.
         """
-        entries, mac = _read(self.folder)
+        entries, mac = read_ring(self.folder)
         if not hmac.compare_digest(mac.encode(), self._mac(entries).encode()):
             raise CryptoError(
                 f"{self.folder / 'ring.json'} was changed outside this program, or belongs to "
@@ -303,7 +276,7 @@ class KeyRing:
             wrapped=None,
         )
         nonce = os.urandom(12)
-        sealed = nonce + AESGCM(self._derive(b"wrap")).encrypt(nonce, secret, entry._bound())
+        sealed = nonce + AESGCM(self._derive(b"wrap")).encrypt(nonce, secret, entry.bound_data())
         entry = replace(entry, wrapped=base64.b64encode(sealed).decode())
         self._write([*entries, entry])
         return entry
@@ -328,7 +301,9 @@ class KeyRing:
             raise KeyNotFound(f"version {entry.version} of key '{entry.name}' is destroyed")
         sealed = base64.b64decode(entry.wrapped)
         try:
-            secret = AESGCM(self._derive(b"wrap")).decrypt(sealed[:12], sealed[12:], entry._bound())
+            secret = AESGCM(self._derive(b"wrap")).decrypt(
+                sealed[:12], sealed[12:], entry.bound_data()
+            )
         except InvalidTag:
             raise CryptoError(
                 f"key '{entry.name}' version {entry.version} does not open under this root key"
@@ -340,12 +315,12 @@ class KeyRing:
         return HKDF(hashes.SHA256(), 32, salt=None, info=info).derive(self._root)
 
     def _mac(self, entries: list[KeyEntry]) -> str:
-        return hmac.new(self._derive(b"mac"), _canonical(entries), "sha256").hexdigest()
+        return hmac.new(self._derive(b"mac"), canonical(entries), "sha256").hexdigest()
 
     def _write(self, entries: list[KeyEntry]) -> None:
         document = {
-            "format": _FORMAT,
-            "keys": [_plain(entry) for entry in entries],
+            "format": FORMAT,
+            "keys": [plain(entry) for entry in entries],
             "mac": self._mac(entries),
         }
         files.write_bytes(
@@ -361,92 +336,3 @@ def _public_half(kind: KeyKind, secret: bytes) -> str | None:
     else:
         return None
     return base64.b64encode(raw).decode()
-
-
-def _plain(entry: KeyEntry) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "version": entry.version,
-        "kind": entry.kind.value,
-        "state": entry.state.value,
-        "created": entry.created,
-        "public": entry.public,
-        "wrapped": entry.wrapped,
-    }
-
-
-def _canonical(entries: list[KeyEntry]) -> bytes:
-    plain = [_plain(entry) for entry in entries]
-    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _read(folder: Path) -> tuple[list[KeyEntry], str]:
-    path = folder / "ring.json"
-    try:
-        _refuse_writable_by_others(folder)
-        _refuse_writable_by_others(path)
-        document = json.loads(path.read_bytes())
-        if document["format"] != _FORMAT:
-            raise CryptoError(f"{path} is not a {_FORMAT} file")
-        entries = [
-            KeyEntry(
-                name=str(item["name"]),
-                version=int(item["version"]),
-                kind=KeyKind(item["kind"]),
-                state=KeyState(item["state"]),
-                created=str(item["created"]),
-                public=_public(item["public"]),
-                wrapped=item["wrapped"],
-            )
-            for item in document["keys"]
-        ]
-        return entries, str(document["mac"])
-    except FileNotFoundError:
-        raise KeyNotFound(f"no key ring in {folder}; `mlsec keys init` makes one") from None
-    except (ValueError, TypeError, KeyError) as error:
-        if isinstance(error, CryptoError):
-            raise
-        raise CryptoError(f"{path} is damaged; restore it from its backup") from None
-
-
-def _public(value: Any) -> str | None:
-    if value is not None and len(base64.b64decode(value, validate=True)) != 32:
-        raise ValueError
-    return None if value is None else str(value)
-
-
-def _refuse_writable_by_others(path: Path) -> None:
-    status = path.stat()
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or status.st_uid not in (0, os.geteuid()):
-        raise UnsafePermissions(
-            f"{path} can be changed by others (mode {status.st_mode & 0o777:o}); "
-            f"run: chmod go-w {path}, and check `mlsec keys list` for keys that are not yours"
-        )
-
-
-def _read_root(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        raise KeyNotFound(f"no key ring in {path.parent}; `mlsec keys init` makes one") from None
-    except OSError as error:
-        raise UnsafePermissions(
-            f"{path} cannot be opened as a plain file ({error.strerror})"
-        ) from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise UnsafePermissions(
-                f"{path} can be read or changed by others (mode {status.st_mode & 0o777:o}); "
-                f"run: chmod 600 {path}, and rotate the keys if it was exposed"
-            )
-        if status.st_uid != os.geteuid():
-            raise UnsafePermissions(f"{path} belongs to another user than the one running")
-        header, _, rest = file.read(4096).decode("ascii", "replace").partition("\n")
-    try:
-        root = base64.b64decode(rest.strip(), validate=True)
-    except binascii.Error:
-        root = b""
-    if header != _ROOT_HEADER or len(root) != 32:
-        raise CryptoError(f"{path} is damaged; restore it from its backup")
-    return root

@@ -18,7 +18,8 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from airflow_mlsec.crypto._ring import Key, KeyKind, VerificationKeys, key_id
+from airflow_mlsec.crypto._ring import Key, VerificationKeys, key_id
+from airflow_mlsec.crypto._ring_file import KeyKind
 from airflow_mlsec.errors import KeyNotFound, SignatureInvalid
 
 STATEMENT_TYPE = "application/vnd.in-toto+json"
