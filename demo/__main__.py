@@ -118,7 +118,7 @@ Where the e-mail column went: mlsec lineage trace {folder}/raw/nhefs.parquet#ema
 Try next
   export AIRFLOW_HOME={server.home}
   {Path(sys.prefix).name}/bin/mlsec subject locate --kind person --key {person}
-  {Path(sys.prefix).name}/bin/mlsec lineage trace nhefs.parquet --up
+  {Path(sys.prefix).name}/bin/mlsec lineage trace safe/nhefs.parquet --up
   {Path(sys.prefix).name}/bin/mlsec decrypt {model} model.skops --key artifact
   {Path(sys.prefix).name}/bin/mlsec keys list
   make demo-ui    the same, then open the personal-data map in Airflow""")

@@ -34,17 +34,31 @@ _new = click.Path(dir_okay=False, path_type=Path)
 @click.argument("source", type=_existing)
 @click.argument("target", type=_new)
 @click.option("-r", "--recipient", "recipients", multiple=True, help="An age1… recipient.")
+@click.option("-R", "--recipients-file", "files_", multiple=True, type=_existing)
+@click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
 @click.option("--key", "key_names", multiple=True, help="An x25519 key of the ring.")
 def encrypt(
-    source: Path, target: Path, recipients: tuple[str, ...], key_names: tuple[str, ...]
+    source: Path,
+    target: Path,
+    recipients: tuple[str, ...],
+    files_: tuple[Path, ...],
+    identity_files: tuple[Path, ...],
+    key_names: tuple[str, ...],
 ) -> None:
-    """Encrypt SOURCE into TARGET, an age v1 file, for every recipient given."""
+    """Encrypt SOURCE into TARGET, an age v1 file, for every recipient given.
+
+    Recipients and identity files are those of age: one per line, # for comments.
+    """
     to = [Recipient.parse(text) for text in recipients]
+    for path in files_:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        to += [Recipient.parse(line) for line in lines if line and not line.startswith("#")]
+    to += [identity.recipient for path in identity_files for identity in read_identities(path)]
     if key_names:
         ring = _ring()
         to += [Identity.of_key(ring.ensure(n, KeyKind.ENCRYPTION)).recipient for n in key_names]
     if not to:
-        raise UsageError("name at least one recipient: -r age1… or --key NAME")
+        raise UsageError("name at least one recipient: -r age1…, -R FILE, -i FILE or --key NAME")
     encrypt_file(source, target, to, lambda done: show_progress(f"{done / 2**20:.0f} MiB"))
 
 

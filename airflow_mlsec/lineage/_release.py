@@ -109,7 +109,7 @@ def _write_source(
 def describe_action(action: Mapping[str, Any]) -> str:
     """What a plan does to a column, as lineage says it. ``IDENTITY`` is OpenLineage's word."""
     method = str(action["method"])
-    if method == "keep":
+    if method == "keep" or (method == "generalize" and action["level"] == 0):
         return "IDENTITY"
     if method == "pseudonymize":
         return f"pseudonymize with key {action['key']} version {action['version']}"

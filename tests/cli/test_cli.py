@@ -175,6 +175,25 @@ def test_encrypt_and_decrypt_with_the_other_implementation(mlsec: Run, folder: P
     assert (folder / "b.csv").read_bytes() == source.read_bytes()
 
 
+def test_recipients_and_identities_come_from_age_s_own_files(mlsec: Run, folder: Path) -> None:
+    mine, theirs = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
+    (folder / "key.txt").write_text(f"# comment\n{mine}\n")
+    (folder / "recipients.txt").write_text(f"# team\n{theirs.to_public()}\n\n")
+    target = folder / "a.age"
+    done = mlsec(
+        "encrypt",
+        folder / "raw.csv",
+        target,
+        "-i",
+        folder / "key.txt",
+        "-R",
+        folder / "recipients.txt",
+    )
+    assert done.returncode == 0, done.stderr
+    for identity in (mine, theirs):
+        assert pyrage.decrypt(target.read_bytes(), [identity]) == (folder / "raw.csv").read_bytes()
+
+
 def test_encrypt_to_the_ring_and_a_wrong_key(mlsec: Run, folder: Path) -> None:
     source = folder / "raw.csv"
     assert mlsec("encrypt", source, folder / "a.age", "--key", "artifact").returncode == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
-from demo.__main__ import DAG_ID
+from demo.__main__ import DAG_ID, summary
 from tests import canaries
 from tests.e2e.conftest import Pipeline
 
@@ -133,6 +134,23 @@ def test_no_raw_value_is_anywhere_but_in_the_declared_places(pipeline: Pipeline)
         assert canaries.found_in(tasks) == [], "rendered templates"
         xcoms = client.get(f"{path}/~/xcomEntries", params={"limit": 200}).text
         assert canaries.found_in(xcoms) == []
+
+
+def test_the_demonstration_s_summary_is_true_and_its_suggestions_work(
+    pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary(pipeline.server, pipeline.folder, pipeline.run_id)
+    text = capsys.readouterr().out
+    assert "1629 persons' records were read" in text
+    assert "found in 6 of 6 places" in text
+    suggested = [
+        line.split("bin/mlsec ", 1)[1] for line in text.splitlines() if "bin/mlsec " in line
+    ]
+    assert len(suggested) == 4
+    for command in suggested:
+        done = pipeline.mlsec(*shlex.split(command), cwd=tmp_path)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    assert (tmp_path / "model.skops").exists()
 
 
 # --- the privacy page and its routes
