@@ -15,6 +15,7 @@ from airflow_mlsec.lineage._evidence import (
     latest_releases,
     record_evidence,
     release_statement,
+    releases,
 )
 from airflow_mlsec.lineage._ingest import (
     IngestReport,
@@ -45,6 +46,7 @@ __all__ = [
     "record_evidence",
     "record_release",
     "release_statement",
+    "releases",
     "trace",
     "write_columns",
 ]

@@ -161,12 +161,19 @@ def record_evidence(
         connection.execute(unclaimed.where(e.digest == digest, e.run_uuid.is_(None)))
 
 
-def latest_releases(connection: sa.Connection) -> dict[int, dict[str, Any]]:
-    """By dataset id: what the newest statement about a release says."""
+def releases(connection: sa.Connection) -> dict[int, list[dict[str, Any]]]:
+    """By dataset id: what each statement about a release of it says, oldest first."""
     e = t.evidence.c
     query = sa.select(e.dataset_id, e.statement).where(e.predicate_type == RELEASE)
-    query = query.order_by(e.issued_at, e.id)
-    return {row.dataset_id: row.statement["predicate"] for row in connection.execute(query)}
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in connection.execute(query.order_by(e.issued_at, e.id)):
+        found.setdefault(row.dataset_id, []).append(row.statement["predicate"])
+    return found
+
+
+def latest_releases(connection: sa.Connection) -> dict[int, dict[str, Any]]:
+    """By dataset id: what the newest statement about a release says."""
+    return {dataset: all_of_it[-1] for dataset, all_of_it in releases(connection).items()}
 
 
 def latest_release(connection: sa.Connection, name: DatasetName) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from airflow_mlsec.anonymize import canonical_bytes, is_member, pseudonymize
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Connections, Dataset, open_dataset
 from airflow_mlsec.errors import ColumnMissing, MlsecError, UsageError
-from airflow_mlsec.lineage import latest_releases, reach
+from airflow_mlsec.lineage import reach, releases
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 
@@ -65,20 +65,12 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class _Release:
-    """The part of a release's evidence that finds a person."""
-
-    dataset_id: int
-    predicate: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class _Search:
     key: str
     kind: str
     keys: KeyRing
     connections: Connections | None
-    releases: dict[int, _Release]
+    releases: dict[int, list[dict[str, Any]]]
     ancestors: dict[int, set[int]]
     identity: set[tuple[int, str]]
 
@@ -141,12 +133,8 @@ def _prepare(
         ancestors[identifier] = above - {identifier}
         if ancestors[identifier] & {p.id for p in roots}:
             covered.add(identifier)
-    releases = {
-        identifier: _Release(identifier, predicate)
-        for identifier, predicate in latest_releases(connection).items()
-    }
     identity = _copies_of_key(connection, roots, of_column)
-    search = _Search(key, kind, keys, connections, releases, ancestors, identity)
+    search = _Search(key, kind, keys, connections, releases(connection), ancestors, identity)
     return [places[i] for i in sorted(covered)], search
 
 
@@ -202,7 +190,7 @@ def _by_key(place: _Place, column: str, why: str, search: _Search) -> Finding:
 
 
 def _in_release(place: _Place, search: _Search) -> Finding:
-    predicate = search.releases[place.id].predicate
+    predicate = search.releases[place.id][-1]
     subject = predicate["subject"]
     if subject is None or subject["kind"] != search.kind:
         return Finding(
@@ -234,15 +222,23 @@ def _in_release(place: _Place, search: _Search) -> Finding:
 
 
 def _in_artifact(place: _Place, search: _Search) -> Finding:
-    """A model or artifact holds whom the releases that it came from held."""
-    releases = [
+    """A model or artifact holds whom the releases that it came from held: any of them, since a
+    model does not forget whom a later release has left out."""
+    sources = [
         search.releases[i] for i in sorted(search.ancestors[place.id]) if i in search.releases
     ]
-    lists = [r for r in releases if r.predicate["membership"]]
-    if not lists:
+    # A retry replaces its own list; the later statement is the one that speaks of the file.
+    lists = {
+        predicate["membership"]["path"]: predicate
+        for source in sources
+        for predicate in source
+        if predicate["membership"]
+    }
+    if not lists or any(source[-1]["membership"] is None for source in sources):
         reason = "its sources reach here by lineage, and no membership list says who is in it"
         return Finding(place.name, place.kind, "unknown", None, "none", reason)
-    found = [_by_membership(place, search, r.predicate, "lineage to the release") for r in lists]
+    newest_first = reversed(list(lists.values()))
+    found = [_by_membership(place, search, p, "lineage to the release") for p in newest_first]
     hits = [finding for finding in found if finding.status == "found"]
     return hits[0] if hits else found[0]
 
