@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from airflow_mlsec.register import Register
 
 pytest_plugins = ["tests.clinic"]
 ROOT = Path(__file__).parent.parent
+
+# The embedded PostgreSQL logs while the interpreter ends, when pytest has closed the streams.
+logging.raiseExceptions = False
 
 # Airflow reads it when it is imported; no test may touch the user's own.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="mlsec-airflow-")

@@ -280,10 +280,8 @@ def test_parquet_is_written_the_same_each_time(tmp_path: Path, write: Callable[.
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
-def test_sql_types_survive(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    if kind not in ("sqlite", "postgresql"):
-        pytest.skip("a table is SQL's")
-    dataset: Dataset = request.getfixturevalue("dataset")
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_sql_types_survive(dataset: Dataset) -> None:
     table = pa.table(
         {
             "when": pa.array([datetime(2020, 1, 2, 3, 4, 5, 600)], pa.timestamp("us")),
