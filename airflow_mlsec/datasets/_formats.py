@@ -73,7 +73,8 @@ def _as(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 class Csv:
-    """Comma-separated UTF-8 text with a header line; an empty unquoted field is null."""
+    """UTF-8 text separated by commas, semicolons or tabs, with a header line; an empty unquoted
+    field is null. Written with commas."""
 
     _PATTERNS: tuple[tuple[pa.DataType, str], ...] = (
         (pa.int64(), r"^-?[1-9][0-9]{0,17}$|^0$"),
@@ -113,6 +114,7 @@ class Csv:
 
     def scan(self, file: BinaryIO, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
         del batch_rows  # blocks of bytes bound the memory
+        delimiter = _delimiter(file)
         reader = pacsv.open_csv(
             file,
             read_options=pacsv.ReadOptions(
@@ -120,6 +122,7 @@ class Csv:
                 skip_rows_after_names=1,
             ),
             parse_options=pacsv.ParseOptions(
+                delimiter=delimiter,
                 newlines_in_values=True,
                 # In a file of one column an empty line is a null.
                 ignore_empty_lines=len(schema) > 1,
@@ -256,10 +259,18 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
             yield block
 
 
+def _delimiter(file: BinaryIO) -> str:
+    """Comma, semicolon or tab: whichever the header line has most of."""
+    header = file.readline()
+    file.seek(0)
+    return max(",;\t", key=lambda mark: header.count(mark.encode()))
+
+
 def _csv_header(file: BinaryIO) -> list[str]:
+    delimiter = _delimiter(file)
     text = (line.decode("utf-8-sig" if i == 0 else "utf-8") for i, line in enumerate(file))
     try:
-        names = next(csv.reader(text))
+        names = next(csv.reader(text, delimiter=delimiter))
     except (UnicodeDecodeError, csv.Error, StopIteration):
         raise DatasetError("the CSV header is not UTF-8 text") from None
     blank = [i for i, name in enumerate(names, 1) if not re.search(r"\S", name)]

@@ -480,3 +480,10 @@ def test_a_broken_connection_never_shows_its_password(uri: str) -> None:
     with pytest.raises((UnsupportedDataset, SettingError)) as error:
         open_dataset(uri)
     assert "hun" not in str(error.value)
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_the_header_tells_what_separates_a_csv(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "x.csv").write_text(f"\ufeffa{mark}b\n1{mark}x\n2{mark}y\n", encoding="utf-8")
+    found = get(open_dataset(str(tmp_path / "x.csv")))
+    assert found.to_pylist() == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
