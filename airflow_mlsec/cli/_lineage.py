@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from airflow_mlsec.cli._main import json_option, show
+from airflow_mlsec.cli._main import json_option, show, show_progress
 from airflow_mlsec.crypto import VerificationKeys
-from airflow_mlsec.errors import UsageError
-from airflow_mlsec.lineage import State, Trace, ingest_file
+from airflow_mlsec.errors import CheckFailed, UsageError
+from airflow_mlsec.lineage import (
+    Ingest,
+    IngestReport,
+    Quarantine,
+    State,
+    Trace,
+    TraceNode,
+    events_of,
+    lines_of,
+)
 from airflow_mlsec.lineage import trace as walk
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
@@ -18,33 +29,80 @@ from airflow_mlsec.settings import Settings
 
 @click.group()
 def lineage() -> None:
-    """Ingest and trace lineage."""
+    """Ingest, trace, question and export lineage."""
+
+
+def _ingest() -> tuple[Ingest, Quarantine]:
+    settings = Settings.load()
+    register = Register.of(settings)
+    quarantine = Quarantine(register, settings.key_ring)
+    trusted = VerificationKeys.of_ring(settings.key_ring)
+    return Ingest(register, trusted, quarantine), quarantine
+
+
+def _raw(files: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    for name in files:
+        if name == "-":
+            yield from lines_of(sys.stdin.buffer, "standard input")
+        else:
+            yield from events_of(Path(name))
 
 
 @lineage.command()
 @click.argument("files", nargs=-1, required=True)
+@click.option("--batch", default=1000, show_default=True, help="Events per transaction.")
 @json_option
-def ingest(files: tuple[str, ...], as_json: bool) -> None:
-    """Read OpenLineage events (NDJSON files, folders of them, or - for standard input)."""
-    settings = Settings.load()
-    register, trusted = Register.of(settings), VerificationKeys.of_ring(settings.key_ring)
-    reports = {}
+def ingest(files: tuple[str, ...], batch: int, as_json: bool) -> None:
+    """Read OpenLineage events: NDJSON or JSON files, folders of them, or - for standard input.
+
+    Events that are malformed are kept in quarantine with the reason; the exit code is then 1.
+    """
+    if batch < 1:
+        raise UsageError("--batch is at least 1")
     for name in files:
-        if name == "-":
-            reports[name] = ingest_file(sys.stdin, register, trusted)
-            continue
-        path = Path(name)
-        if not path.exists():
-            raise UsageError(f"{path}: no such file or folder")
-        for file in sorted(path.rglob("*.ndjson")) if path.is_dir() else [path]:
-            reports[str(file)] = ingest_file(file, register, trusted)
-    lines = []
-    for name, report in reports.items():
-        lines.append(f"{name}: {report.accepted} events kept, {report.ignored} of other kinds")
-        lines += [f"{name}:{number}: {reason}" for number, reason in report.refused]
-    show({name: asdict(report) for name, report in reports.items()}, "\n".join(lines), as_json)
-    if any(report.refused for report in reports.values()):
-        raise click.exceptions.Exit(2)
+        if name != "-" and not Path(name).exists():
+            raise UsageError(f"{name}: no such file or folder")
+    done, _ = _ingest()
+    report = done.write(_raw(files), lambda count: show_progress(f"{count} events"), batch)
+    _show_report(report, as_json)
+
+
+def _show_report(report: IngestReport, as_json: bool) -> None:
+    lines = [f"{report.accepted} events kept, {len(report.refused)} in quarantine"]
+    lines += [f"{source}: {reason}" for source, reason in report.refused]
+    show(asdict(report), "\n".join(lines), as_json)
+    if report.refused:
+        raise click.exceptions.Exit(CheckFailed.exit_code)
+
+
+@lineage.command()
+@click.option("--retry", is_flag=True, help="Try all held events again.")
+@click.option("--show", "shown", type=int, help="Print one event's content, as it was received.")
+@click.option("--discard", type=int, help="Give one event up; its content is erased.")
+@json_option
+def quarantine(retry: bool, shown: int | None, discard: int | None, as_json: bool) -> None:
+    """List events that could not be read, with the reason; show, retry or discard them."""
+    done, held = _ingest()
+    if shown is not None:
+        click.echo(held.content(shown).decode(errors="replace"))
+        return
+    if discard is not None:
+        held.settle(discard, "discarded")
+    if retry:
+        report = IngestReport()
+        for event in held.held():
+            one = done.write_one(held.content(event.id), event.source)
+            report.accepted += one.accepted
+            report.refused += one.refused
+            if one.accepted:
+                held.settle(event.id, "applied")
+        _show_report(report, as_json)
+        return
+    found = held.held()
+    lines = [
+        f"{event.id:5}  {event.received_at[:19]}  {event.source}: {event.reason}" for event in found
+    ]
+    show([asdict(event) for event in found], "\n".join(lines) or "nothing in quarantine", as_json)
 
 
 @lineage.command("list")
@@ -65,32 +123,142 @@ def list_(as_json: bool) -> None:
 @click.argument("target", metavar="DATASET[#COLUMN]")
 @click.option("--up", is_flag=True, help="Only where it comes from.")
 @click.option("--down", is_flag=True, help="Only where it goes to.")
+@click.option("--as-of", help="What was known by a date or time (ISO 8601).")
 @json_option
-def trace(target: str, up: bool, down: bool, as_json: bool) -> None:
+def trace(target: str, up: bool, down: bool, as_of: str | None, as_json: bool) -> None:
     """Trace a dataset or column: where it comes from, where it goes to.
 
     DATASET is a URI, a full name, or the end of a name after a slash.
     """
     register = Register.of(Settings.load())
     both = up == down
-    found = [walk(register, target, "up")] if up or both else []
-    found += [walk(register, target, "down")] if down or both else []
+    found = [walk(register, target, "up", as_of)] if up or both else []
+    found += [walk(register, target, "down", as_of)] if down or both else []
     show([_plain(trace) for trace in found], "\n".join(_lines(found)), as_json)
 
 
-def _plain(trace: Trace) -> dict[str, object]:
-    nodes = [
-        {
-            "dataset": node.dataset,
-            "column": node.column or None,
-            "kind": node.kind,
-            "state": node.state.label,
-            "distance": node.distance,
-            "via": node.via,
-        }
-        for node in trace.nodes
+@lineage.command()
+@click.argument("category")
+@json_option
+def holds(category: str, as_json: bool) -> None:
+    """Which datasets hold a category of data (Fideslang), such as user.contact.email.
+
+    A category holds those below it: user.contact holds user.contact.email.
+    """
+    from airflow_mlsec.lineage import holders
+
+    found = holders(Register.of(Settings.load()), category)
+    lines = [
+        f"{h.dataset}{f'#{h.column}' if h.column else ''}  [{h.state.label}]  "
+        f"{f'declared {h.declared}' if h.declared else f'via {h.via}'}"
+        for h in found
     ]
+    data = [{**asdict(h), "state": h.state.label} for h in found]
+    show(data, "\n".join(lines) or "no dataset that the register knows of", as_json)
+
+
+@lineage.command()
+@click.argument("target", metavar="DATASET")
+@json_option
+def reaching(target: str, as_json: bool) -> None:
+    """Which personal columns reach a model or dataset."""
+    from airflow_mlsec.lineage import columns_reaching
+
+    found = columns_reaching(Register.of(Settings.load()), target)
+    lines = [f"{node.dataset}#{node.column}  [{node.state.label}]" for node in found]
+    text = "\n".join(lines) or "no personal column that the register knows of"
+    show([_node(node) for node in found], text, as_json)
+
+
+@lineage.command()
+@click.option("--since", required=True, help="A date or time (ISO 8601).")
+@json_option
+def changes(since: str, as_json: bool) -> None:
+    """What the lineage learned since: datasets, edges, drops, renames."""
+    from airflow_mlsec.lineage import changes_since
+
+    found = changes_since(Register.of(Settings.load()), since)
+    lines = [f"{c.at[:19]}  {c.what:9} {c.dataset}: {c.detail}" for c in found]
+    show([asdict(c) for c in found], "\n".join(lines) or "nothing", as_json)
+
+
+@lineage.command()
+@click.option("--airflow-url", required=True, help="Where Airflow's API server is.")
+@click.option("--user", help="Airflow user; the password is read from MLSEC_AIRFLOW_PASSWORD.")
+@click.option("--since", help="Only runs that started since (ISO 8601).")
+@json_option
+def dark(airflow_url: str, user: str | None, since: str | None, as_json: bool) -> None:
+    """Which Airflow task runs touched personal data and sent no lineage. Exit code 1 if any did.
+
+    Signs in with the bearer token in MLSEC_AIRFLOW_TOKEN, or as --user.
+    """
+    from airflow_mlsec.lineage import AirflowApi, dark_list
+
+    token, password = (os.environ.get(f"MLSEC_AIRFLOW_{n}") for n in ("TOKEN", "PASSWORD"))
+    if user and password:
+        api = AirflowApi.sign_in(airflow_url, user, password)
+    elif token:
+        api = AirflowApi(airflow_url, token)
+    else:
+        raise UsageError("set MLSEC_AIRFLOW_TOKEN, or give --user and set MLSEC_AIRFLOW_PASSWORD")
+    register = Register.of(Settings.load())
+    found = dark_list(register, api.task_runs(since), api.assets_of_tasks())
+    lines = [
+        f"{d.run.dag_id}.{d.run.task_id} in {d.run.run_id} ({d.run.state}): touches "
+        f"{', '.join(d.datasets)}, known from {d.known_from}"
+        for d in found.dark
+    ]
+    lines.append(
+        f"{len(found.dark)} of {found.touching} task runs that touched personal data sent no lineage"
+    )
+    show(asdict(found), "\n".join(lines), as_json)
+    if found.dark:
+        raise click.exceptions.Exit(CheckFailed.exit_code)
+
+
+@lineage.command()
+@click.argument("target", metavar="FILE|-", default="-")
+def export(target: str) -> None:
+    """Write the whole graph as OpenLineage events, one a line (NDJSON)."""
+    from airflow_mlsec import files
+    from airflow_mlsec.lineage import export_events
+
+    events = export_events(Register.of(Settings.load()))
+    if target == "-":
+        for line in events:
+            click.echo(line)
+        return
+    with files.replacing(Path(target)) as file:
+        for line in events:
+            file.write(f"{line}\n".encode())
+
+
+@lineage.command("api-key")
+@click.argument("name")
+@click.option("--revoke", is_flag=True, help="Refuse the key from now on.")
+@json_option
+def api_key(name: str, revoke: bool, as_json: bool) -> None:
+    """Make an API key with which a client may send events over HTTP; it is shown once."""
+    from airflow_mlsec.register import create_api_key, revoke_api_key
+
+    register = Register.of(Settings.load())
+    if revoke:
+        revoke_api_key(register, name)
+        show({"name": name, "revoked": True}, f"{name}: revoked", as_json)
+        return
+    secret = create_api_key(register, name)
+    show({"name": name, "key": secret}, secret, as_json)
+
+
+def _plain(trace: Trace) -> dict[str, object]:
+    nodes = [_node(node) for node in trace.nodes]
     return {"start": trace.start, "direction": trace.direction, "nodes": nodes}
+
+
+def _node(node: TraceNode) -> dict[str, object]:
+    plain = {**asdict(node), "column": node.column or None, "state": node.state.label}
+    del plain["dataset_id"]
+    return plain
 
 
 def _lines(traces: list[Trace]) -> list[str]:
@@ -103,5 +271,9 @@ def _lines(traces: list[Trace]) -> list[str]:
             column = f"#{node.column}" if node.column else f"  ({node.kind} as a whole)"
             state = "" if node.state is State.NONE else f"  [{node.state.label}]"
             via = f"  via {node.via}" if node.via else ""
-            lines.append(f"  {'  ' * min(node.distance - 1, 8)}{node.dataset}{column}{state}{via}")
+            gone = f"  ({node.gone})" if node.gone else ""
+            also = f"  (also {', '.join(node.aliases)})" if node.aliases else ""
+            lines.append(
+                f"  {'  ' * min(node.distance - 1, 8)}{node.dataset}{column}{state}{via}{gone}{also}"
+            )
     return lines

@@ -15,7 +15,6 @@ import yaml
 from airflow_mlsec.compliance._checks import CHECKS, Result, Subject, today
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import MlsecError, UsageError
-from airflow_mlsec.lineage import write_columns
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import (
     Register,
@@ -121,12 +120,18 @@ def record_results(
             stage=stage,
         )
         if schema is not None:
-            write_columns(connection, identifier, [(f.name, str(f.type)) for f in schema])
-            declared = [
-                {"name": name, "role": column.role.value, "category": column.category}
-                for name, column in policy.columns.items()
-                if name in schema.names
-            ]
+            declared = []
+            for position, field in enumerate(schema):
+                described = policy.columns.get(field.name)
+                declared.append(
+                    {
+                        "name": field.name,
+                        "type": str(field.type),
+                        "position": position,
+                        "role": described.role.value if described else None,
+                        "category": described.category if described else None,
+                    }
+                )
             enrich_columns(connection, identifier, declared)
         record_check_results(connection, identifier, policy.digest, run_id, rows, now)
 

@@ -1,11 +1,17 @@
 """Lineage: OpenLineage in and out, the column graph, and how personal each column is.
 
-`_events` reads OpenLineage events, `_ingest` writes them to the register, `_transport` is the
-OpenLineage transport that Airflow loads, `_evidence` makes and reads our signed statements,
-`_state` computes each column's state, `_trace` walks the graph. May import `register`,
-`datasets`, `crypto`, `policy` and below. Start with `_ingest`.
+`_events` and `_facets` read OpenLineage events, `_sql` infers columns from a query, `_write`
+writes events to the register, `_ingest` does so in batches and `_quarantine` keeps what cannot
+be; `transport` is what Airflow loads. `_evidence` and `_release` make our signed statements.
+`_graph` walks the graph, `_state` computes each column's state, `_history` knows what was known
+when, `_trace` and `_ask` answer questions, `_dark` names the runs that sent nothing, `_export`
+writes OpenLineage again. May import `register`, `datasets`, `crypto`, `policy` and below.
+Start with `_ingest`.
 """
 
+from airflow_mlsec.lineage._airflow_api import AirflowApi
+from airflow_mlsec.lineage._ask import Change, Holder, changes_since, columns_reaching, holders
+from airflow_mlsec.lineage._dark import DarkList, TaskRun, dark_list
 from airflow_mlsec.lineage._evidence import (
     ARTIFACT,
     EVIDENCE_FACET,
@@ -17,36 +23,62 @@ from airflow_mlsec.lineage._evidence import (
     release_statement,
     releases,
 )
+from airflow_mlsec.lineage._export import export_events
+from airflow_mlsec.lineage._graph import all_edges, edges_within, reach, walk
+from airflow_mlsec.lineage._history import gone_since
 from airflow_mlsec.lineage._ingest import (
+    Ingest,
     IngestReport,
+    events_of,
     ingest_event,
-    ingest_file,
-    write_columns,
+    lines_of,
 )
-from airflow_mlsec.lineage._release import describe_action, record_release
-from airflow_mlsec.lineage._state import State, column_states
-from airflow_mlsec.lineage._trace import Trace, TraceNode, reach, trace
+from airflow_mlsec.lineage._quarantine import HeldEvent, Quarantine
+from airflow_mlsec.lineage._release import describe_action, record_release, release_step
+from airflow_mlsec.lineage._state import State, column_states, columns_of
+from airflow_mlsec.lineage._trace import Trace, TraceNode, find_start, trace, transformations
 
 __all__ = [
     "ARTIFACT",
     "EVIDENCE_FACET",
     "RELEASE",
+    "AirflowApi",
+    "Change",
+    "DarkList",
+    "HeldEvent",
+    "Holder",
+    "Ingest",
     "IngestReport",
+    "Quarantine",
     "State",
+    "TaskRun",
     "Trace",
     "TraceNode",
+    "all_edges",
     "artifact_statement",
+    "changes_since",
     "column_states",
+    "columns_of",
+    "columns_reaching",
+    "dark_list",
     "describe_action",
+    "edges_within",
+    "events_of",
+    "export_events",
+    "find_start",
+    "gone_since",
+    "holders",
     "ingest_event",
-    "ingest_file",
     "latest_release",
     "latest_releases",
+    "lines_of",
     "reach",
     "record_evidence",
     "record_release",
     "release_statement",
+    "release_step",
     "releases",
     "trace",
-    "write_columns",
+    "transformations",
+    "walk",
 ]

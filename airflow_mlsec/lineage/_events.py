@@ -1,18 +1,35 @@
 """Reading OpenLineage events as plain data (https://openlineage.io/spec).
 
-Only what the graph needs is read; facets that are unknown or malformed in themselves are
-passed over, while an event without a job or run is refused.
+All three kinds of event, of every version of the specification, become one `Event`: what ran
+or was declared, which datasets it touched, and what is said of each. Facets that the graph
+does not need are passed over; one that it needs and that is not as the specification says
+makes the whole event malformed, so that no event is ever half applied. A field that is null
+counts as absent.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.lineage._facets import DATASET_FACETS, JOB_FACETS, RUN_FACETS
+
+# The column edges' ends that are no columns (see `airflow_mlsec.register.graph`).
+INTO, OUT_OF = "", "*"
+
+# A B-tree of PostgreSQL holds keys of 2,700 bytes at most, namespace and name together.
+LONGEST_NAME = 2_100
+LONGEST_NAMESPACE = 500
 
 _STATES = {
     "START": "running",
@@ -22,72 +39,198 @@ _STATES = {
     "ABORT": "aborted",
     "OTHER": "running",
 }
+FINAL = ("complete", "failed", "aborted")
+DECLARED = "declared"
+_CHANGES = ("ALTER", "CREATE", "DROP", "OVERWRITE", "RENAME", "TRUNCATE")
+
+Name = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class ColumnEdge:
-    """A column of the output depends on a column of the input.
+class Transformation(NamedTuple):
+    """How an input reaches an output. ``kind`` is what the graph makes of it: direct, indirect,
+    assumed, renamed or same."""
 
-    ``target`` is None where the input influences the whole output (filters, joins, models).
-    """
-
-    namespace: str
-    name: str
-    source: str
-    target: str | None
     kind: str
-    transformation: str | None
+    type: str | None
+    subtype: str | None
+    description: str | None
+    masking: bool | None
+    inferred: bool
+
+    @property
+    def digest(self) -> bytes:
+        """16 bytes that are the same for the same transformation, in every register."""
+        return hashlib.blake2b(json.dumps(list(self)).encode(), digest_size=16).digest()
+
+    def described(self) -> str | None:
+        """As people read it."""
+        text = self.description or self.subtype or self.type
+        if self.kind in ("assumed", "renamed", "same"):
+            text = _SPELLED[self.kind]
+        return f"{text} (inferred from SQL)" if self.inferred else text
 
 
-@dataclass(frozen=True)
-class EventDataset:
-    """One input or output of an event."""
+_SPELLED = {
+    "assumed": "assumed: no column lineage was given",
+    "renamed": "renamed",
+    "same": "another name of the same dataset",
+}
+ASSUMED = Transformation("assumed", None, None, None, None, False)
+RENAMED = Transformation("renamed", None, None, None, None, False)
+SAME = Transformation("same", None, None, None, None, False)
+DIRECT = Transformation("direct", "DIRECT", None, None, None, False)
+INDIRECT = Transformation("indirect", "INDIRECT", None, None, None, False)
 
-    namespace: str
-    name: str
-    columns: tuple[tuple[str, str | None], ...]
-    edges: tuple[ColumnEdge, ...]
-    facets: Mapping[str, Any]
+
+class ColumnEdge(NamedTuple):
+    """A column of the target depends on a column of the source; either may be the dataset as a
+    whole (``field`` `OUT_OF`, ``target_field`` `INTO`)."""
+
+    source: Name
+    field: str
+    target_field: str
+    transformation: Transformation
 
 
-@dataclass(frozen=True)
-class RunEvent:
-    """A run event, reduced to what the register keeps."""
+@dataclass(slots=True)
+class DatasetSaid:
+    """What an event says of one dataset."""
 
-    job: tuple[str, str]
+    columns: tuple[tuple[str, str | None], ...] | None = None
+    edges: list[ColumnEdge] = field(default_factory=list)
+    symlinks: list[Name] = field(default_factory=list)
+    change: str | None = None
+    previous: Name | None = None
+    version: str | None = None
+    rows: int | None = None
+    facets: dict[str, Any] = field(default_factory=dict)
+    evidence: Any = None
+
+
+@dataclass(slots=True)
+class Event:
+    """An event, reduced to what the register keeps."""
+
+    job: Name | None
     run: str
     state: str
     time: str
-    parent: str | None
-    inputs: tuple[EventDataset, ...]
-    outputs: tuple[EventDataset, ...]
+    parent: str | None = None
+    nominal: tuple[str | None, str | None] = (None, None)
+    task_instance: str | None = None
+    inputs: list[Name] = field(default_factory=list)
+    outputs: list[Name] = field(default_factory=list)
+    said: dict[Name, DatasetSaid] = field(default_factory=dict)
+    # Other jobs that a lineage facet names, as further runs: (job, run, inputs, outputs).
+    others: list[tuple[Name, str, list[Name], list[Name]]] = field(default_factory=list)
+    dependencies: list[tuple[str, Name, str]] = field(default_factory=list)
+    job_facets: dict[str, Any] = field(default_factory=dict)
+    run_facets: dict[str, Any] = field(default_factory=dict)
+    sql: tuple[str, str | None] | None = None
+
+    def of(self, name: Name) -> DatasetSaid:
+        """What is said of a dataset; made on first use."""
+        found = self.said.get(name)
+        if found is None:
+            found = self.said[name] = DatasetSaid()
+        return found
 
 
-def read_run_event(event: Any) -> RunEvent | None:
-    """The event, or None if it is of another kind (dataset or job event).
+class Malformed(UsageError):
+    """An event that is not as the specification says."""
 
-    :raises UsageError: if it is not an OpenLineage event.
+    @classmethod
+    def at(cls, place: str, expected: str) -> Malformed:
+        return cls(f"malformed OpenLineage event: {place} must be {expected}")
+
+
+def read_event(event: Any) -> Event:
+    """Read a run, dataset or job event.
+
+    :raises Malformed: if it is none of them, or a part that is needed is malformed.
     """
     if not isinstance(event, Mapping):
-        raise UsageError("an OpenLineage event is a JSON object")
-    if "run" not in event:
-        if "job" in event or "dataset" in event:
-            return None
-        raise UsageError("not an OpenLineage event: it has neither run, job nor dataset")
-    try:
-        facets = event["run"].get("facets") or {}
-        parent = ((facets.get("parent") or {}).get("run") or {}).get("runId")
-        return RunEvent(
-            job=(_text(event["job"]["namespace"]), _text(event["job"]["name"])),
-            run=_text(event["run"]["runId"]),
-            state=_STATES.get(str(event.get("eventType", "OTHER")).upper(), "running"),
-            time=_time(event["eventTime"]),
-            parent=parent if isinstance(parent, str) else None,
-            inputs=tuple(_datasets(event.get("inputs"))),
-            outputs=tuple(_datasets(event.get("outputs"))),
+        raise Malformed("an OpenLineage event is a JSON object")
+    run, job, dataset = event.get("run"), event.get("job"), event.get("dataset")
+    time = _time(event.get("eventTime"))
+    if run is not None:
+        made = _run_event(event, _mapping(run, "run"), time)
+    elif job is not None:
+        made = Event(_job_name(job), _declared(event), DECLARED, time)
+    elif dataset is not None:
+        made = Event(None, _declared(event), DECLARED, time)
+        made.outputs.append(_dataset(made, dataset, "dataset"))
+        made.outputs.extend(_lineage_targets(made))
+        return made
+    else:
+        raise Malformed("not an OpenLineage event: it has neither run, job nor dataset")
+    if job is not None:
+        _read_job(made, _mapping(job, "job"))
+    for key, names in (("inputs", made.inputs), ("outputs", made.outputs)):
+        items = event.get(key)
+        if items is None:
+            continue
+        if not isinstance(items, list):
+            raise Malformed.at(key, "a list")
+        for item in items:
+            name = _dataset(made, item, key)
+            if name not in names:
+                names.append(name)
+    if run is not None:
+        lineage = (run.get("facets") or {}).get("lineage")
+        if lineage is not None:
+            _lineage_entries(made, lineage, "run.facets.lineage")
+    return made
+
+
+def _run_event(event: Mapping[str, Any], run: Mapping[str, Any], time: str) -> Event:
+    kind = event.get("eventType")
+    if kind is None:
+        state = "running"
+    else:
+        found = _STATES.get(kind.upper()) if isinstance(kind, str) else None
+        if found is None:
+            raise Malformed.at("eventType", f"one of {', '.join(_STATES)}")
+        state = found
+    if event.get("job") is None:
+        raise Malformed("malformed OpenLineage event: a run event needs a job")
+    made = Event(_job_name(event["job"]), _text(run.get("runId"), "run.runId"), state, time)
+    facets = run.get("facets")
+    if facets is None:
+        return made
+    facets = _mapping(facets, "run.facets")
+    if (parent := facets.get("parent")) is not None:
+        parent = _mapping(parent, "run.facets.parent")
+        of_run = _mapping(parent.get("run") or {}, "run.facets.parent.run")
+        if of_run.get("runId") is not None:
+            made.parent = _text(of_run["runId"], "run.facets.parent.run.runId")
+    if (nominal := facets.get("nominalTime")) is not None:
+        nominal = _mapping(nominal, "run.facets.nominalTime")
+        start, end = nominal.get("nominalStartTime"), nominal.get("nominalEndTime")
+        made.nominal = (
+            None if start is None else _time(start),
+            None if end is None else _time(end),
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UsageError(f"malformed OpenLineage run event ({type(error).__name__})") from None
+    if (needed := facets.get("jobDependencies")) is not None:
+        made.dependencies = list(_dependencies(_mapping(needed, "run.facets.jobDependencies")))
+    if (airflow := facets.get("airflow")) is not None:
+        made.task_instance = _task_instance(airflow)
+    made.run_facets = _kept(facets, RUN_FACETS)
+    return made
+
+
+def _read_job(made: Event, job: Mapping[str, Any]) -> None:
+    facets = job.get("facets")
+    if facets is None:
+        return
+    facets = _mapping(facets, "job.facets")
+    made.job_facets = _kept(facets, JOB_FACETS)
+    if (lineage := facets.get("lineage")) is not None:
+        _lineage_entries(made, lineage, "job.facets.lineage")
+    sql = facets.get("sql")
+    if isinstance(sql, Mapping) and isinstance(sql.get("query"), str):
+        dialect = sql.get("dialect")
+        made.sql = sql["query"], dialect if isinstance(dialect, str) else None
 
 
 def canonical_namespace(namespace: str) -> str:
@@ -101,73 +244,422 @@ def canonical_name(namespace: str, name: str) -> str:
     return os.path.normpath(name) if local else name
 
 
-def _datasets(items: Any) -> Iterator[EventDataset]:
-    for item in items or ():
-        facets = item.get("facets") or {}
-        yield EventDataset(
-            namespace=canonical_namespace(_text(item["namespace"])),
-            name=canonical_name(_text(item["namespace"]), _text(item["name"])),
-            columns=tuple(_columns(facets.get("schema"))),
-            edges=tuple(_edges(facets.get("columnLineage"))),
-            facets=facets,
+@lru_cache(maxsize=65_536)
+def _canonical(namespace: str, name: str) -> Name:
+    _checked(namespace, "a dataset's namespace", LONGEST_NAMESPACE)
+    _checked(name, "a dataset's name")
+    return canonical_namespace(namespace), canonical_name(namespace, name)
+
+
+def _name(item: Mapping[str, Any], place: str) -> Name:
+    namespace, name = item.get("namespace"), item.get("name")
+    if not isinstance(namespace, str) or not isinstance(name, str):
+        raise Malformed.at(f"{place}.namespace and .name", "text")
+    return _canonical(namespace, name)
+
+
+def _job_name(job: Any) -> Name:
+    job = _mapping(job, "job")
+    namespace = _text(job.get("namespace"), "job.namespace", LONGEST_NAMESPACE)
+    return namespace, _text(job.get("name"), "job.name")
+
+
+_DECLARATION = re.compile(r"declared:[0-9a-f-]{36}")
+
+
+def _declared(event: Mapping[str, Any]) -> str:
+    """A name for what was declared outside of a run, the same for the same event."""
+    for part in ("job", "dataset"):
+        with contextlib.suppress(KeyError, TypeError, AttributeError):
+            # What was exported has the name that it had.
+            given = event[part]["facets"]["mlsec_declaration"]["id"]
+            if isinstance(given, str) and _DECLARATION.fullmatch(given):
+                return given
+    text = json.dumps(event, sort_keys=True, default=str)
+    return f"declared:{uuid.uuid5(uuid.NAMESPACE_URL, text)}"
+
+
+# --- datasets and their facets
+
+
+def _dataset(made: Event, item: Any, place: str) -> Name:
+    item = _mapping(item, place)
+    name = _name(item, place)
+    said = made.of(name)
+    facets = item.get("facets")
+    if facets:
+        _read_facets(said, name, _mapping(facets, f"{place}.facets"))
+    for key in ("inputFacets", "outputFacets"):
+        if more := item.get(key):
+            more = _mapping(more, f"{place}.{key}")
+            statistics = more.get("outputStatistics")
+            if isinstance(statistics, Mapping) and isinstance(statistics.get("rowCount"), int):
+                said.rows = statistics["rowCount"]
+            said.facets.update(_kept(more, DATASET_FACETS))
+    return name
+
+
+def _read_facets(said: DatasetSaid, name: Name, facets: Mapping[str, Any]) -> None:
+    for key, reader in _READERS.items():
+        facet = facets.get(key)
+        if facet is not None:
+            if not isinstance(facet, Mapping):
+                raise Malformed.at(f"facets.{key}", "an object")
+            if not facet.get("_deleted"):
+                reader(said, facet)
+    said.facets.update(_kept(facets, DATASET_FACETS))
+    evidence = facets.get("mlsec_evidence")
+    if isinstance(evidence, Mapping):
+        said.evidence = evidence.get("envelope")
+    if name in said.symlinks:
+        said.symlinks.remove(name)
+
+
+def _schema(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
+    fields = facet.get("fields")
+    if fields is None:
+        return
+    if not isinstance(fields, list):
+        raise Malformed.at("facets.schema.fields", "a list")
+    said.columns = tuple(_fields(fields, ""))
+
+
+def _fields(fields: list[Any], within: str) -> Iterator[tuple[str, str | None]]:
+    for entry in fields:
+        try:
+            name, kind = entry["name"], entry.get("type")
+        except (TypeError, KeyError, AttributeError):
+            raise Malformed.at("facets.schema.fields", "objects with a name") from None
+        if not isinstance(name, str) or not (kind is None or isinstance(kind, str)):
+            raise Malformed.at("facets.schema.fields", "objects whose name and type are text")
+        full = _column(f"{within}{name}" if within else name)
+        yield full, kind[:200] if kind and _is_plain(kind) else None
+        # Fields of a structure, as column lineage names them.
+        nested = entry.get("fields")
+        if nested:
+            if not isinstance(nested, list):
+                raise Malformed.at("facets.schema.fields", "objects whose fields are a list")
+            if full.count(".") > 100:
+                raise Malformed.at("facets.schema.fields", "nested at most 100 deep")
+            yield from _fields(nested, f"{full}.")
+
+
+def _column_lineage(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
+    fields = facet.get("fields")
+    if fields is not None:
+        if not isinstance(fields, Mapping):
+            raise Malformed.at("facets.columnLineage.fields", "an object")
+        for target, lineage in fields.items():
+            if lineage is None:
+                continue
+            if not isinstance(lineage, Mapping):
+                raise Malformed.at("facets.columnLineage.fields", "an object of objects")
+            sources = lineage.get("inputFields")
+            if sources is None:
+                continue
+            if not isinstance(sources, list):
+                raise Malformed.at("facets.columnLineage.fields.*.inputFields", "a list")
+            # Up to version 1.1 of the facet the transformation stood on the output field.
+            old = lineage.get("transformationType"), lineage.get("transformationDescription")
+            target = _column(target)
+            for source in sources:
+                _column_edges(said, source, target, old)
+    whole = facet.get("dataset")
+    if whole is not None:
+        if not isinstance(whole, list):
+            raise Malformed.at("facets.columnLineage.dataset", "a list")
+        for source in whole:
+            _column_edges(said, source, INTO, (None, None))
+
+
+def _column_edges(said: DatasetSaid, source: Any, target: str, old: tuple[Any, Any]) -> None:
+    try:
+        name = _canonical(source["namespace"], source["name"])
+        column = _column(source["field"])
+        given = source.get("transformations")
+    except (TypeError, KeyError, AttributeError):
+        raise Malformed.at(
+            "an input field of facets.columnLineage", "an object with namespace, name and field"
+        ) from None
+    if given:
+        for step in _transformations(given, target == INTO):
+            said.edges.append(ColumnEdge(name, column, target, step))
+    elif old[0] or old[1]:
+        subtype, description = (_short(text) for text in old)
+        step = Transformation("direct", None, subtype, description, None, False)
+        said.edges.append(ColumnEdge(name, column, target, step))
+    else:
+        said.edges.append(ColumnEdge(name, column, target, INDIRECT if target == INTO else DIRECT))
+
+
+def _transformations(given: Any, whole: bool) -> Iterator[Transformation]:
+    if not isinstance(given, list):
+        raise Malformed.at("transformations", "a list")
+    for step in given:
+        if not isinstance(step, Mapping):
+            raise Malformed.at("transformations", "objects")
+        masking = step.get("masking")
+        yield _transformation(
+            _short(step.get("type")),
+            _short(step.get("subtype")),
+            _short(step.get("description")),
+            masking if isinstance(masking, bool) else None,
+            whole,
+            step.get("mlsec_inferred") is True,
         )
 
 
-def _columns(facet: Any) -> Iterator[tuple[str, str | None]]:
-    for field in _list(facet, "fields"):
-        name, kind = field.get("name"), field.get("type")
-        if isinstance(name, str) and name:
-            yield _text(name), _text(kind) if isinstance(kind, str) and kind else None
+@lru_cache(maxsize=65_536)
+def _transformation(
+    kind: str | None,
+    subtype: str | None,
+    text: str | None,
+    masking: bool | None,
+    whole: bool,
+    inferred: bool,
+) -> Transformation:
+    indirect = whole or (kind or "").upper() == "INDIRECT"
+    return Transformation(
+        "indirect" if indirect else "direct", kind, subtype, text, masking, inferred
+    )
 
 
-def _edges(facet: Any) -> Iterator[ColumnEdge]:
-    fields = facet.get("fields") if isinstance(facet, Mapping) else None
-    for target, lineage in fields.items() if isinstance(fields, Mapping) else ():
-        if not isinstance(lineage, Mapping) or not target:
-            continue
-        # Up to 1.1 of the facet the transformation stood on the output field.
-        old = lineage.get("transformationDescription") or lineage.get("transformationType")
-        for source in _list(lineage, "inputFields"):
-            yield from _edge(source, target, old)
-    for source in _list(facet, "dataset"):
-        yield from _edge(source, None, None)
+def _symlinks(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
+    for item in _objects(facet, "identifiers", "facets.symlinks"):
+        said.symlinks.append(_name(item, "facets.symlinks.identifiers"))
 
 
-def _edge(source: Any, target: str | None, old: str | None) -> Iterator[ColumnEdge]:
-    names = [source.get(key) for key in ("namespace", "name", "field")]
-    if not all(isinstance(name, str) and name for name in names):
+def _lifecycle(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
+    change = facet.get("lifecycleStateChange")
+    if not isinstance(change, str) or change.upper() not in _CHANGES:
+        raise Malformed.at(
+            "facets.lifecycleStateChange.lifecycleStateChange", f"one of {', '.join(_CHANGES)}"
+        )
+    said.change = change.upper()
+    previous = facet.get("previousIdentifier")
+    if said.change == "RENAME" and previous is not None:
+        place = "facets.lifecycleStateChange.previousIdentifier"
+        said.previous = _name(_mapping(previous, place), place)
+
+
+def _version(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
+    version = facet.get("datasetVersion")
+    if version is not None:
+        said.version = _text(version, "facets.version.datasetVersion")[:500]
+
+
+def _dataset_lineage(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
+    _explicit(said, facet, None)
+
+
+_READERS: dict[str, Callable[[DatasetSaid, Mapping[str, Any]], None]] = {
+    "schema": _schema,
+    "columnLineage": _column_lineage,
+    "lineage": _dataset_lineage,
+    "symlinks": _symlinks,
+    "lifecycleStateChange": _lifecycle,
+    "version": _version,
+}
+
+
+# --- the lineage facet (explicit lineage of datasets and jobs)
+
+
+def _explicit(
+    said: DatasetSaid, facet: Mapping[str, Any], jobs: list[tuple[Name, str]] | None
+) -> None:
+    """Edges into one dataset; source jobs go to ``jobs``, if anybody asks for them."""
+    for source in _objects(facet, "inputs", "lineage"):
+        _explicit_edge(said, source, INTO, jobs)
+    fields = facet.get("fields")
+    if fields is None:
         return
-    namespace, name, field = (_text(n) for n in names)
-    steps = [s for s in _list(source, "transformations") if isinstance(s, Mapping)]
-    said = [str(s.get("description") or s.get("subtype") or s.get("type") or "") for s in steps]
-    indirect = target is None or (
-        bool(steps) and all(str(s.get("type")).upper() == "INDIRECT" for s in steps)
-    )
-    text = "; ".join(s for s in said if s) or (str(old) if old else None)
-    yield ColumnEdge(
-        canonical_namespace(namespace),
-        canonical_name(namespace, name),
-        field,
-        _text(target) if target is not None else None,
-        "indirect" if indirect else "direct",
-        _text(text) if text else None,
-    )
+    for target, entry in _mapping(fields, "lineage.fields").items():
+        for source in _objects(_mapping(entry, "lineage.fields"), "inputs", "lineage.fields"):
+            _explicit_edge(said, source, _column(target), jobs)
 
 
-def _list(facet: Any, key: str) -> list[Any]:
-    items = facet.get(key) if isinstance(facet, Mapping) else None
-    return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+def _explicit_edge(
+    said: DatasetSaid, source: Mapping[str, Any], target: str, jobs: list[tuple[Name, str]] | None
+) -> None:
+    if source.get("type") == "JOB":
+        if jobs is not None and source.get("name") is not None:
+            jobs.append((_job_name(source), str(source.get("runId") or "")))
+        return
+    if source.get("type") != "DATASET":
+        raise Malformed.at("the type of a lineage input", "DATASET or JOB")
+    name = _name(source, "lineage.inputs")
+    column = source.get("field")
+    column = OUT_OF if column is None else _column(column)
+    given = source.get("transformations")
+    steps = list(_transformations(given, False)) if given else [DIRECT]
+    said.edges += [ColumnEdge(name, column, target, step) for step in steps]
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError
-    value.encode()  # a lone surrogate cannot be stored
+def _lineage_entries(made: Event, facet: Any, place: str) -> None:
+    """Entries of a job's or run's lineage facet: edges into datasets, and jobs that read or
+    wrote them."""
+    facet = _mapping(facet, place)
+    if facet.get("_deleted"):
+        return
+    for entry in _objects(facet, "entries", place):
+        if entry.get("type") == "DATASET":
+            target = _name(entry, place)
+            jobs: list[tuple[Name, str]] = []
+            _explicit(made.of(target), entry, jobs)
+            for job, run in jobs:
+                made.others.append((job, _other_run(job, run), [], [target]))
+            if target not in made.outputs:
+                made.outputs.append(target)
+            continue
+        if entry.get("type") != "JOB":
+            raise Malformed.at(f"{place}.entries.type", "DATASET or JOB")
+        own = entry.get("name") is None
+        read = []
+        for source in _objects(entry, "inputs", place):
+            if source.get("type") == "DATASET":
+                read.append(_name(source, place))
+            elif source.get("type") == "JOB" and source.get("name") is not None:
+                run = str(source.get("runId") or "")
+                made.dependencies.append(("upstream", _job_name(source), run))
+        if own:
+            made.inputs += [name for name in read if name not in made.inputs]
+        else:
+            job = _job_name(entry)
+            run = _other_run(job, str(entry.get("runId") or ""))
+            made.others.append((job, run, read, []))
+        for name in read:
+            made.of(name)
+
+
+def _other_run(job: Name, run: str) -> str:
+    text = json.dumps(job)
+    return run or f"declared:{uuid.uuid5(uuid.NAMESPACE_URL, text)}"
+
+
+def _lineage_targets(made: Event) -> list[Name]:
+    return [name for name, said in made.said.items() if said.edges and name not in made.outputs]
+
+
+# --- runs
+
+
+def _dependencies(facet: Mapping[str, Any]) -> Iterator[tuple[str, Name, str]]:
+    for direction in ("upstream", "downstream"):
+        for item in _objects(facet, direction, "run.facets.jobDependencies"):
+            run = _mapping(item.get("run") or {}, "run.facets.jobDependencies.run")
+            identifier = run.get("runId")
+            yield (
+                direction,
+                _job_name(item.get("job")),
+                "" if identifier is None else _text(identifier, "jobDependencies.run.runId"),
+            )
+
+
+def _task_instance(facet: Any) -> str | None:
+    """Airflow's own name of the task instance; the facet belongs to the provider, so what is not
+    as expected is passed over."""
+    try:
+        instance = facet["taskInstance"]
+        named = [
+            facet["dag"]["dag_id"],
+            facet["dagRun"]["run_id"],
+            facet["task"]["task_id"],
+            int(instance.get("map_index", -1)),
+            int(instance["try_number"]),
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    if not all(isinstance(part, str) for part in named[:3]):
+        return None
+    return json.dumps(named)
+
+
+# --- what every part is read with
+
+
+def _kept(facets: Mapping[str, Any], kept: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    found = {}
+    for name, reduce in kept.items():
+        facet = facets.get(name)
+        if isinstance(facet, Mapping):
+            reduced = reduce(facet)
+            if reduced:
+                found[name] = reduced
+    return found
+
+
+def _mapping(value: Any, place: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise Malformed.at(place, "an object")
     return value
 
 
+def _objects(facet: Mapping[str, Any], key: str, place: str) -> list[Mapping[str, Any]]:
+    items = facet.get(key)
+    if items is None:
+        return []
+    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+        raise Malformed.at(f"{place}.{key}", "a list of objects")
+    return items
+
+
+def _text(value: Any, place: str, longest: int = LONGEST_NAME) -> str:
+    if not isinstance(value, str):
+        raise Malformed.at(place, "text")
+    return _checked(value, place, longest)
+
+
+def _checked(text: str, place: str, longest: int = LONGEST_NAME) -> str:
+    if not text:
+        raise Malformed.at(place, "text that is not empty")
+    if "\0" in text:
+        raise Malformed.at(place, "text without NUL characters")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:  # a lone surrogate cannot be stored
+        raise Malformed.at(place, "valid Unicode") from None
+    if size > longest:
+        raise Malformed.at(place, f"at most {longest} bytes of UTF-8")
+    return text
+
+
+@lru_cache(maxsize=65_536)
+def _column(text: Any) -> str:
+    if not isinstance(text, str):
+        raise Malformed.at("a column's name", "text")
+    return _checked(text, "a column's name")
+
+
+# What stands between quotes, and numbers, in an expression may be somebody's data.
+_LITERAL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*@(?:[^\"\\]|\\.)*\"|\b\d[\d.,:/+-]{3,}\b")
+
+
+@lru_cache(maxsize=65_536)
+def _short(text: Any) -> str | None:
+    """A description without literals, which may be personal, and of bounded length."""
+    if not isinstance(text, str) or not text or not _is_plain(text):
+        return None
+    return _LITERAL.sub("'…'", text[:2_000])[:300]
+
+
+def _is_plain(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+@lru_cache(maxsize=4_096)
 def _time(value: Any) -> str:
     """The time in UTC as the register writes it, so that times compare as text."""
-    time = datetime.fromisoformat(_text(value))
-    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if not isinstance(value, str):
+        raise Malformed.at("a time", "an ISO 8601 text such as 2026-03-01T12:00:00Z")
+    try:
+        time = datetime.fromisoformat(value)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Malformed.at("a time", "an ISO 8601 text such as 2026-03-01T12:00:00Z") from None
+    # A year below 1000 would lose its leading zeros in strftime on some platforms.
+    return f"{time.year:04}-{time:%m-%dT%H:%M:%S.%f}Z"

@@ -1,44 +1,43 @@
-"""OpenLineage events into the register's graph.
+"""OpenLineage events into the register's graph, in batches that commit as a whole.
 
-Every dataset has two columns that are no columns: ``""``, what influences all of its columns
-(it is the target of dataset-level edges), and ``"*"``, all of its columns together (their
-source). So a model, which has no columns, depends on everything it was trained on, and no
-column is thought to depend on its neighbours.
+An event that is malformed, or that the register refuses, goes to the quarantine with the
+reason and stops no other; it is never half applied.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import VerificationKeys
-from airflow_mlsec.errors import SignatureInvalid, UsageError
-from airflow_mlsec.lineage._events import EventDataset, RunEvent, read_run_event
-from airflow_mlsec.lineage._evidence import EVIDENCE_FACET, record_evidence
-from airflow_mlsec.register import Register, dataset_id, enrich_columns, upsert
-from airflow_mlsec.register import tables as t
+from airflow_mlsec.errors import RegisterError, UsageError
+from airflow_mlsec.lineage._events import Event, Malformed, read_event
+from airflow_mlsec.lineage._quarantine import Quarantine
+from airflow_mlsec.lineage._write import GraphWriter
+from airflow_mlsec.register import Register
 
-WHOLE_TARGET = ""
-WHOLE_SOURCE = "*"
-_FINAL = ("complete", "failed", "aborted")
+BATCH_EVENTS = 1_000
+_BATCH_BYTES = 32 * 2**20
+Raw = tuple[str, bytes]
 
 
-@dataclass(frozen=True)
+@dataclass
 class IngestReport:
-    """What became of a file of events."""
+    """What became of some events: how many are in the graph, and which are in quarantine."""
 
-    accepted: int
-    ignored: int
-    refused: tuple[tuple[int, str], ...]
+    accepted: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
 
 
-def ingest_event(event: Any, register: Register, trusted: VerificationKeys) -> bool:
-    """Write one event to the register; False if it is of a kind that is not kept.
+def ingest_event(event: Any, register: Register, trusted: VerificationKeys) -> None:
+    """Write one event to the register.
 
     Writing the same event again changes nothing. Evidence of ours counts only if a trusted
     key signed it; an event with a forged one is kept without it.
@@ -46,185 +45,179 @@ def ingest_event(event: Any, register: Register, trusted: VerificationKeys) -> b
     :raises UsageError: if it is not an OpenLineage event.
     :raises RegisterError: if the register cannot be written.
     """
-    read = read_run_event(event)
-    if read is None:
-        return False
-    now = register.now()
-    register.write(lambda connection: _write(connection, read, trusted, now))
-    return True
+    GraphWriter(register, trusted).write([_read(event)])
 
 
-def ingest_file(
-    lines: TextIO | Path, register: Register, trusted: VerificationKeys
-) -> IngestReport:
-    """Write the events of an NDJSON file, one per line. A line that cannot be read is
-    reported by its number and does not stop the others."""
-    if isinstance(lines, Path):
-        with lines.open(encoding="utf-8") as file:
-            return ingest_file(file, register, trusted)
-    accepted = ignored = 0
-    refused = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+class Ingest:
+    """Writes events in batches and quarantines those that cannot be."""
+
+    def __init__(
+        self, register: Register, trusted: VerificationKeys, quarantine: Quarantine
+    ) -> None:
+        self._register = register
+        self._writer = GraphWriter(register, trusted)
+        self._quarantine = quarantine
+
+    def write(
+        self,
+        events: Iterable[Raw],
+        progress: Callable[[int], None] = lambda done: None,
+        batch: int = BATCH_EVENTS,
+    ) -> IngestReport:
+        """Write events, given as (where it is from, JSON bytes). Batches are read ahead while the
+        one before is being written.
+
+        :raises RegisterError: if the register cannot be reached. Batches before are kept.
+        """
+        report = IngestReport()
+        for read in _ahead(_batches(events, batch)):
+            good = []
+            for source, raw, outcome in read:
+                if isinstance(outcome, Event):
+                    good.append((source, raw, outcome))
+                else:
+                    self._hold(report, source, raw, outcome)
+            self._write(good, report)
+            progress(report.accepted + len(report.refused))
+        return report
+
+    def write_one(self, raw: bytes, source: str) -> IngestReport:
+        """Write one event, without a thread."""
+        report = IngestReport()
+        [(_, _, outcome)] = next(_batches([(source, raw)], 1))
+        if isinstance(outcome, Event):
+            self._write([(source, raw, outcome)], report)
+        else:
+            self._hold(report, source, raw, outcome)
+        return report
+
+    def _write(self, read: Sequence[tuple[str, bytes, Event]], report: IngestReport) -> None:
+        """All in one transaction; if the register refuses it, find those events that it refuses."""
+        if not read:
+            return
         try:
-            if ingest_event(json.loads(line), register, trusted):
-                accepted += 1
+            self._writer.write([event for _, _, event in read])
+        except (RegisterError, UsageError) as error:
+            self._register.read(lambda connection: connection.execute(sa.select(1)))
+            if len(read) > 1:
+                half = len(read) // 2
+                self._write(read[:half], report)
+                self._write(read[half:], report)
             else:
-                ignored += 1
-        except UsageError as error:
-            refused.append((number, str(error)))
-        except (ValueError, RecursionError):
-            refused.append((number, "not JSON, or JSON past all measure"))
-    return IngestReport(accepted, ignored, tuple(refused))
+                source, raw, _ = read[0]
+                self._hold(report, source, raw, str(error))
+            return
+        report.accepted += len(read)
+
+    def _hold(self, report: IngestReport, source: str, raw: bytes, reason: str) -> None:
+        self._quarantine.hold(raw, source, reason)
+        report.refused.append((source, reason))
 
 
-def _write(connection: sa.Connection, event: RunEvent, trusted: VerificationKeys, now: str) -> None:
-    run, ended = _write_run(connection, event)
-    # In one order everywhere, so that concurrent writers queue instead of deadlocking.
-    named = sorted((*event.inputs, *event.outputs), key=lambda d: (d.namespace, d.name))
-    ids: dict[tuple[str, str], int] = {}
-    for dataset in named:
-        key = dataset.namespace, dataset.name
-        ids[key] = dataset_id(connection, *key, now)
-        write_columns(connection, ids[key], list(dataset.columns))
-    for direction, datasets in (("input", event.inputs), ("output", event.outputs)):
-        for dataset in datasets:
-            touched = {
-                "run_id": run,
-                "dataset_id": ids[dataset.namespace, dataset.name],
-                "direction": direction,
-            }
-            upsert(connection, t.run_dataset, touched, {})
-    # A run that failed may have written before it did.
-    explained: dict[int, set[int]] = {}
-    for dataset in event.outputs:
-        output = ids[dataset.namespace, dataset.name]
-        explained[output] = _write_column_edges(connection, dataset, output, run, now)
-        _write_evidence(connection, dataset, output, event.run, trusted, now)
-    # Only an ended run has told all the column edges that it will.
-    if ended:
-        _write_dataset_edges(connection, run, explained)
+def events_of(path: Path) -> Iterator[Raw]:
+    """The events of a file (NDJSON; or one JSON document, an event or a list of them) or of all
+    such files below a folder, in the order of their names.
 
-
-def write_columns(
-    connection: sa.Connection, dataset: int, columns: Sequence[tuple[str, str | None]]
-) -> dict[str, int]:
-    """Make a dataset's columns known, with their ties to the dataset as a whole."""
-    ids = enrich_columns(connection, dataset, [{"name": WHOLE_TARGET}, {"name": WHOLE_SOURCE}])
-    into, out_of = ids[WHOLE_TARGET], ids[WHOLE_SOURCE]
-    write_edge(connection, into, out_of, "whole", None, None)
-    described = [
-        {"name": name, "type": kind, "position": i} for i, (name, kind) in enumerate(columns)
-    ]
-    found = enrich_columns(connection, dataset, described)
-    for identifier in found.values():
-        write_edge(connection, into, identifier, "whole", None, None)
-        write_edge(connection, identifier, out_of, "whole", None, None)
-    return {**ids, **found}
-
-
-def _write_run(connection: sa.Connection, event: RunEvent) -> tuple[int, bool]:
-    """The run's id, and whether it has ended."""
-    namespace, name = event.job
-    job = upsert(connection, t.job, {"namespace": namespace, "name": name}, {})
-    final = event.state in _FINAL
-    times = {"ended_at": event.time} if final else {"started_at": event.time}
-    query = sa.select(t.run.c.state, t.run.c.id).where(t.run.c.uuid == event.run)
-    known = connection.execute(query).one_or_none()
-    # Events may arrive in any order: an ended run does not start again.
-    state = known.state if known is not None and known.state in _FINAL else event.state
-    values: dict[str, Any] = {"state": state, **times}
-    if event.parent:
-        values["parent_uuid"] = event.parent
-    run = upsert(connection, t.run, {"uuid": event.run}, values, {"job_id": job})
-    assert run is not None
-    return run, state in _FINAL
-
-
-def _write_column_edges(
-    connection: sa.Connection, dataset: EventDataset, output: int, run: int, now: str
-) -> set[int]:
-    """Write the edges that the event gives column by column; the datasets they come from."""
-    sources = set()
-    for edge in dataset.edges:
-        source = dataset_id(connection, edge.namespace, edge.name, now)
-        sources.add(source)
-        of_source = write_columns(connection, source, [(edge.source, None)])
-        known: list[tuple[str, str | None]] = [] if edge.target is None else [(edge.target, None)]
-        of_target = write_columns(connection, output, known)
-        target = WHOLE_TARGET if edge.target is None else edge.target
-        write_edge(
-            connection,
-            of_source[edge.source],
-            of_target[target],
-            edge.kind,
-            edge.transformation,
-            run,
-        )
-    return sources
-
-
-def _write_dataset_edges(
-    connection: sa.Connection, run: int, explained: dict[int, set[int]]
-) -> None:
-    """Where no column edge says how an input of the run reached an output, assume that all of
-    it did. Inputs and outputs may have come with different events of the run."""
-    touched = t.run_dataset.c
-    query = sa.select(touched.dataset_id, touched.direction).where(touched.run_id == run)
-    rows = connection.execute(query).fetchall()
-    inputs = sorted(row.dataset_id for row in rows if row.direction == "input")
-    for output in sorted(row.dataset_id for row in rows if row.direction == "output"):
-        known = explained.get(output, set()) | _explained_before(connection, run, output)
-        for source in inputs:
-            if source != output and source not in known:
-                into = write_columns(connection, output, [])[WHOLE_TARGET]
-                out_of = write_columns(connection, source, [])[WHOLE_SOURCE]
-                write_edge(connection, out_of, into, "indirect", None, run)
-
-
-def _explained_before(connection: sa.Connection, run: int, output: int) -> set[int]:
-    """Datasets from which an earlier event of this run brought column edges."""
-    source, target = t.column.alias(), t.column.alias()
-    query = (
-        sa.select(source.c.dataset_id)
-        .select_from(t.edge)
-        .join(source, source.c.id == t.edge.c.source_id)
-        .join(target, target.c.id == t.edge.c.target_id)
-        .where(t.edge.c.run_id == run, target.c.dataset_id == output)
-        .where(source.c.name != WHOLE_SOURCE)
-    )
-    return set(connection.execute(query).scalars())
-
-
-def _write_evidence(
-    connection: sa.Connection,
-    dataset: EventDataset,
-    output: int,
-    run: str,
-    trusted: VerificationKeys,
-    now: str,
-) -> None:
-    facet = dataset.facets.get(EVIDENCE_FACET)
-    if not isinstance(facet, dict) or "envelope" not in facet:
+    :raises UsageError: if there is nothing at the path.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder")
+    if path.is_dir():
+        found = (p for ending in ("*.ndjson", "*.jsonl", "*.json") for p in path.rglob(ending))
+        for inner in sorted(p for p in found if p.is_file()):
+            yield from events_of(inner)
         return
+    with path.open("rb") as file:
+        if path.suffix == ".json":
+            yield from _document(file.read(), str(path))
+        else:
+            yield from lines_of(file, str(path))
+
+
+def lines_of(file: BinaryIO, name: str) -> Iterator[Raw]:
+    """The events of NDJSON, one a line."""
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            yield f"{name}:{number}", line
+
+
+def _document(text: bytes, name: str) -> Iterator[Raw]:
     try:
-        record_evidence(connection, output, facet["envelope"], trusted, run, now)
-    except SignatureInvalid:
-        # Unproven: the columns stay what they were.
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        # Not one document: then lines, each of which is judged for itself.
+        lines = text.splitlines()
+        yield from ((f"{name}:{i}", line) for i, line in enumerate(lines, 1) if line.strip())
         return
+    if isinstance(document, list):
+        for number, item in enumerate(document, 1):
+            yield f"{name}:{number}", json.dumps(item).encode()
+    else:
+        yield name, text
 
 
-def write_edge(
-    connection: sa.Connection,
-    source: int,
-    target: int,
-    kind: str,
-    transformation: str | None,
-    run: int | None,
-) -> None:
-    """Make an edge known, or say anew what it is."""
-    if source != target:
-        key = {"source_id": source, "target_id": target}
-        values = {"kind": kind, "transformation": transformation, "run_id": run}
-        upsert(connection, t.edge, key, values)
+def _batches(events: Iterable[Raw], most: int) -> Iterator[list[tuple[str, bytes, Event | str]]]:
+    batch: list[tuple[str, bytes, Event | str]] = []
+    size = 0
+    for source, raw in events:
+        try:
+            outcome: Event | str = _read(json.loads(raw))
+        except UsageError as error:
+            outcome = str(error)
+        except (ValueError, RecursionError):
+            outcome = "not JSON, or JSON past all measure"
+        batch.append((source, raw, outcome))
+        size += len(raw)
+        if len(batch) >= most or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _read(event: Any) -> Event:
+    try:
+        read = read_event(event)
+    except RecursionError:
+        raise Malformed("malformed OpenLineage event: nested past all measure") from None
+    if read.sql is not None:
+        # Late: the parser is only needed for events that carry SQL.
+        from airflow_mlsec.lineage._sql import infer_columns
+
+        infer_columns(read)
+    return read
+
+
+def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same, each read in a thread while the one before is in use."""
+    ready: queue.Queue[Any] = queue.Queue(maxsize=1)
+    ended, stop = object(), threading.Event()
+
+    def offer(item: Any) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def read() -> None:
+        try:
+            for batch in batches:
+                if not offer(batch):
+                    return
+            offer(ended)
+        except BaseException as error:
+            offer(error)
+
+    reader = threading.Thread(target=read, name="mlsec-read-events", daemon=True)
+    reader.start()
+    try:
+        while (item := ready.get()) is not ended:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        reader.join()

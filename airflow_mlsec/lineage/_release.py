@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import STATEMENT_TYPE, KeyKind, KeyRing, sign_payload
 from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.lineage._events import ColumnEdge, Event, Transformation
 from airflow_mlsec.lineage._evidence import record_evidence, release_statement
-from airflow_mlsec.lineage._ingest import write_columns, write_edge
+from airflow_mlsec.lineage._write import GraphWriter
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, enrich_columns, record_policy, set_dataset
 
@@ -46,64 +48,73 @@ def record_release(
     released = [(field.name, str(field.type)) for field in target.schema()]
     described = {column["name"]: column for column in plan["columns"]}
 
+    event = _event(source, target, plan["columns"], released, described, now)
+
     def write(connection: sa.Connection) -> None:
         record_policy(connection, policy.digest, policy.source, policy.canonical(), now)
-        of_source = _write_source(connection, policy, source, plan, numbers["rows"], now)
-        dataset = set_dataset(
-            connection,
-            target.name.namespace,
-            target.name.name,
-            now,
-            uri=target.uri,
-            policy_digest=policy.digest,
-            stage="release",
-            rows=numbers["released"],
-        )
-        of_target = write_columns(connection, dataset, released)
-        for name, _ in released:
-            step = describe_action(described[name]["action"])
-            write_edge(connection, of_source[name], of_target[name], "direct", step, None)
-        enrich_columns(
-            connection,
-            dataset,
-            [
-                {
-                    "name": name,
-                    "role": described[name]["role"],
-                    "category": described[name]["category"],
-                }
-                for name, _ in released
-            ],
-        )
-        record_evidence(connection, dataset, envelope, trusted, None, now)
+        GraphWriter(register, trusted).apply(connection, [event])
+        for dataset, stage, rows in (
+            (source, "source", numbers["rows"]),
+            (target, "release", numbers["released"]),
+        ):
+            identifier = set_dataset(
+                connection,
+                dataset.name.namespace,
+                dataset.name.name,
+                now,
+                uri=dataset.uri,
+                policy_digest=policy.digest,
+                stage=stage,
+                rows=rows,
+            )
+            names = described if stage == "source" else [name for name, _ in released]
+            declared = [
+                {"name": n, "role": described[n]["role"], "category": described[n]["category"]}
+                for n in names
+            ]
+            enrich_columns(connection, identifier, declared)
+        record_evidence(connection, identifier, envelope, trusted, None, now)
 
     register.write(write)
     return envelope
 
 
-def _write_source(
-    connection: sa.Connection,
-    policy: Policy,
+def _event(
     source: Dataset,
-    plan: Mapping[str, Any],
-    rows: int,
+    target: Dataset,
+    columns: Sequence[Mapping[str, Any]],
+    released: Sequence[tuple[str, str]],
+    described: Mapping[str, Mapping[str, Any]],
     now: str,
-) -> dict[str, int]:
-    dataset = set_dataset(
-        connection,
-        source.name.namespace,
-        source.name.name,
-        now,
-        uri=source.uri,
-        policy_digest=policy.digest,
-        stage="source",
-        rows=rows,
+) -> Event:
+    """The release as a run of its own, so that lineage has it also where Airflow sends none."""
+    text = f"{source.uri}\0{target.uri}\0{now}"
+    run = f"release:{uuid.uuid5(uuid.NAMESPACE_URL, text)}"
+    event = Event(("airflow-mlsec", "anonymize"), run, "complete", now)
+    of_source, of_target = ((d.name.namespace, d.name.name) for d in (source, target))
+    event.inputs.append(of_source)
+    event.outputs.append(of_target)
+    event.of(of_source).columns = tuple((c["name"], c["type"]) for c in columns)
+    said = event.of(of_target)
+    said.columns = tuple(released)
+    for name, _ in released:
+        step = release_step(described[name]["action"])
+        said.edges.append(ColumnEdge(of_source, name, name, step))
+    return event
+
+
+def release_step(action: Mapping[str, Any]) -> Transformation:
+    """What a plan does to a column, as a transformation of OpenLineage."""
+    method, text = action["method"], describe_action(action)
+    identity = text == "IDENTITY"
+    return Transformation(
+        "direct",
+        "DIRECT",
+        "IDENTITY" if identity else "TRANSFORMATION",
+        None if identity else text,
+        False if identity else method != "generalize",
+        False,
     )
-    columns = plan["columns"]
-    ids = write_columns(connection, dataset, [(c["name"], c["type"]) for c in columns])
-    declared = [{"name": c["name"], "role": c["role"], "category": c["category"]} for c in columns]
-    enrich_columns(connection, dataset, declared)
-    return ids
 
 
 def describe_action(action: Mapping[str, Any]) -> str:

@@ -1,18 +1,22 @@
 """How personal each column is.
 
 A column becomes *identified* because a policy declares its dataset to be about persons; the
-state travels along every edge; our verified evidence, and nothing else, lowers it on the
-way from the source to the target that the evidence names.
+state travels along every edge that anybody ever gave, also of what was dropped since; our
+verified evidence, and nothing else, lowers it on the way from the source to the target that
+the evidence names.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from enum import IntEnum
 
 import sqlalchemy as sa
 
 from airflow_mlsec.lineage._evidence import RELEASE, latest_releases
+from airflow_mlsec.lineage._graph import all_edges, edges_within
+from airflow_mlsec.register import graph, rows_of
 from airflow_mlsec.register import tables as t
 
 
@@ -29,36 +33,85 @@ class State(IntEnum):
         return self.name.lower()
 
 
-def column_states(connection: sa.Connection) -> dict[int, State]:
-    """The state of every column, by column id: the least fixed point over the graph."""
-    c, e = t.column.c, t.edge.c
-    dataset_of: dict[int, int] = {}
-    name_of: dict[int, str] = {}
-    for identifier, dataset, name in connection.execute(sa.select(c.id, c.dataset_id, c.name)):
-        dataset_of[identifier], name_of[identifier] = dataset, name
-    ceilings = _ceilings(connection)
-    following: dict[int, list[int]] = defaultdict(list)
-    for source, target in connection.execute(sa.select(e.source_id, e.target_id)):
-        following[source].append(target)
-    states = dict.fromkeys(dataset_of, State.NONE)
-    declared = _declared(connection)
-    todo = [i for i, dataset in dataset_of.items() if dataset in declared and name_of[i] != ""]
-    for identifier in todo:
-        states[identifier] = State.IDENTIFIED
+def column_states(
+    connection: sa.Connection, nodes: Iterable[int] | None = None
+) -> dict[int, State]:
+    """The states of columns and of datasets as a whole, by node: the least fixed point over the
+    graph. What nothing personal reaches is not in it.
+
+    With ``nodes`` only what can reach these is looked at, and the states are right for these.
+    """
+    if nodes is None:
+        edges = all_edges(connection)
+        datasets = None
+    else:
+        wanted = set(nodes)
+        edges = edges_within(connection, wanted, "up")
+        datasets = {n >> graph.SHIFT for n in wanted}
+        datasets.update(n >> graph.SHIFT for edge in edges for n in edge[:2])
+    declared = _declared(connection, datasets)
+    if not declared:
+        return {}
+    names = _columns(connection, datasets)
+    ceilings = _ceilings(connection, names)
+    return _spread(edges, declared, names, ceilings)
+
+
+def _spread(
+    edges: list[tuple[int, int, int]],
+    declared: set[int],
+    names: dict[int, dict[str, int]],
+    ceilings: dict[tuple[int, int], dict[int, State]],
+) -> dict[int, State]:
+    following: dict[int, set[int]] = defaultdict(set)
+    for source, target, _ in edges:
+        following[source].add(target)
+    states: dict[int, State] = {}
+    todo: list[int] = []
+
+    def raise_to(node: int, state: State) -> None:
+        if state > states.get(node, State.NONE):
+            states[node] = state
+            todo.append(node)
+
+    for dataset in declared:
+        raise_to(graph.node(dataset, graph.OUT_OF), State.IDENTIFIED)
+        for node in names.get(dataset, {}).values():
+            raise_to(node, State.IDENTIFIED)
     while todo:
         source = todo.pop()
-        for target in following[source]:
-            ceiling = ceilings.get((dataset_of[source], dataset_of[target]))
-            reached = states[source]
-            if ceiling is not None:
-                reached = min(reached, ceiling.get(name_of[target], reached))
-            if reached > states[target]:
-                states[target] = reached
-                todo.append(target)
+        state, dataset = states[source], source >> graph.SHIFT
+        if source & graph.OUT_OF == graph.INTO:
+            for node in names.get(dataset, {}).values():
+                raise_to(node, state)
+        raise_to(graph.node(dataset, graph.OUT_OF), state)
+        for target in following.get(source, ()):
+            ceiling = ceilings.get((dataset, target >> graph.SHIFT))
+            reached = state if ceiling is None else min(state, ceiling.get(target, state))
+            raise_to(target, reached)
     return states
 
 
-def _declared(connection: sa.Connection) -> set[int]:
+def _columns(connection: sa.Connection, datasets: set[int] | None) -> dict[int, dict[str, int]]:
+    """Nodes of the columns by dataset and name."""
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    for dataset, name, ordinal in columns_of(connection, datasets):
+        found[dataset][name] = graph.node(dataset, ordinal)
+    return found
+
+
+def columns_of(connection: sa.Connection, datasets: set[int] | None) -> list[tuple[int, str, int]]:
+    """(dataset, name, ordinal) of the columns of some datasets, or of all."""
+    if datasets is None:
+        sql = "SELECT dataset_id, name, ordinal FROM mlsec_column"
+        return [(r[0], r[1], r[2]) for r in connection.exec_driver_sql(sql).fetchall()]
+    rows = rows_of(
+        connection, t.column, ("dataset_id", "name", "ordinal"), ("dataset_id",), sorted(datasets)
+    )
+    return [(r[0], r[1], r[2]) for r in rows]
+
+
+def _declared(connection: sa.Connection, datasets: set[int] | None) -> set[int]:
     d = t.dataset.c
     query = sa.select(d.id, t.policy.c.document).join(
         t.policy, d.policy_digest == t.policy.c.digest
@@ -66,28 +119,43 @@ def _declared(connection: sa.Connection) -> set[int]:
     found = set()
     for identifier, document in connection.execute(query.where(d.stage == "source")):
         roles = {column["role"] for column in document["columns"].values()}
-        if document["subject"] or "identifying" in roles:
+        about_persons = document["subject"] or "identifying" in roles
+        if about_persons and (datasets is None or identifier in datasets):
             found.add(identifier)
     return found
 
 
-def _ceilings(connection: sa.Connection) -> dict[tuple[int, int], dict[str, State]]:
+def _ceilings(
+    connection: sa.Connection, names: dict[int, dict[str, int]]
+) -> dict[tuple[int, int], dict[int, State]]:
     """By source and target dataset: the most that our latest evidence lets through, for the
     columns that it names and for the target as a whole."""
-    d = t.dataset.c
+    releases = latest_releases(connection)
+    if not releases:
+        return {}
+    sources = {(p["source"]["namespace"], p["source"]["name"]) for p in releases.values()}
     known = {
-        (r.namespace, r.name): r.id
-        for r in connection.execute(sa.select(d.id, d.namespace, d.name))
+        (r[0], r[1]): r[2]
+        for r in rows_of(
+            connection,
+            t.dataset,
+            ("namespace", "name", "id"),
+            ("namespace", "name"),
+            sorted(sources),
+        )
     }
     overwritten = _overwritten(connection)
-    found: dict[tuple[int, int], dict[str, State]] = {}
-    for dataset, predicate in latest_releases(connection).items():
+    found: dict[tuple[int, int], dict[int, State]] = {}
+    for dataset, predicate in releases.items():
         source = known.get((predicate["source"]["namespace"], predicate["source"]["name"]))
         if source is None or dataset in overwritten:
             continue
         states = {n: State[c["state"].upper()] for n, c in predicate["columns"].items()}
+        columns = names.get(dataset, {})
+        ceiling = {columns[name]: state for name, state in states.items() if name in columns}
         # What reaches the release as a whole is as personal as its most personal column.
-        found[source, dataset] = {**states, "": max(states.values(), default=State.IDENTIFIED)}
+        whole = max(states.values(), default=State.IDENTIFIED)
+        found[source, dataset] = {**ceiling, graph.node(dataset, graph.INTO): whole}
     return found
 
 

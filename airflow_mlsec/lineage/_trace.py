@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_mlsec.datasets import DatasetName
 from airflow_mlsec.errors import UsageError
-from airflow_mlsec.lineage._state import State, column_states
-from airflow_mlsec.register import Register, find_dataset
+from airflow_mlsec.lineage._events import Transformation
+from airflow_mlsec.lineage._graph import Direction, GraphEdge, Walk, edges_within, walk
+from airflow_mlsec.lineage._history import History, edges_known_by, gone_since, moment
+from airflow_mlsec.lineage._state import State, column_states, columns_of
+from airflow_mlsec.register import Register, find_dataset, graph, rows_of
 from airflow_mlsec.register import tables as t
-
-Direction = Literal["up", "down"]
 
 
 @dataclass(frozen=True)
 class TraceNode:
-    """A column (or, with an empty ``column``, a whole dataset) that was reached."""
+    """A column (or, with an empty ``column``, a whole dataset) that was reached.
+
+    ``via`` says how, ``step`` from which column (``dataset#column``) the last step came, ``run``,
+    ``job`` and ``at`` which run gave it last, ``gone`` that the dataset was dropped or renamed.
+    """
 
     dataset_id: int
     dataset: str
@@ -26,6 +33,12 @@ class TraceNode:
     state: State
     distance: int
     via: str | None
+    step: str | None = None
+    run: str | None = None
+    job: str | None = None
+    at: str | None = None
+    gone: str | None = None
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,109 +50,197 @@ class Trace:
     nodes: tuple[TraceNode, ...]
 
 
-def trace(register: Register, target: str, direction: Direction) -> Trace:
+def trace(register: Register, target: str, direction: Direction, as_of: str | None = None) -> Trace:
     """Where ``DATASET`` or ``DATASET#COLUMN`` goes to (down) or comes from (up).
+
+    ``as_of`` is a date or time: what was known by then. The states are today's: what turned out
+    to be personal was so then.
 
     :raises UsageError: if the register does not know the dataset or column, or several match.
     """
-    return register.read(lambda connection: _trace(connection, target, direction))
+    until = moment(as_of) if as_of else None
+    return register.read(lambda connection: _trace(connection, target, direction, until))
 
 
-def _trace(connection: sa.Connection, target: str, direction: Direction) -> Trace:
-    dataset, column = _start(connection, target)
-    # The whole dataset is every column of it, and what concerns it as a whole.
-    query = sa.select(t.column.c.id).where(t.column.c.dataset_id == dataset.id)
-    if column is not None:
-        query = query.where(t.column.c.name == column)
-    starts = list(connection.execute(query).scalars())
-    reached = reach(connection, starts, direction)
-    return Trace(target, direction, tuple(_nodes(connection, reached, set(starts), direction)))
+def _trace(
+    connection: sa.Connection, target: str, direction: Direction, until: str | None
+) -> Trace:
+    dataset, column = find_start(connection, target)
+    starts = start_nodes(connection, dataset.id, column, direction)
+    edges = edges_within(connection, starts, direction)
+    if until is not None:
+        edges = edges_known_by(connection, edges, until)
+    reached = walk(edges, starts, direction)
+    nodes = describe(connection, reached, set(starts), direction, edges, until)
+    return Trace(target, direction, tuple(nodes))
 
 
-def reach(connection: sa.Connection, starts: list[int], direction: Direction) -> dict[int, int]:
-    """Column ids that can be reached, with their distance: one recursive query with UNION, so
-    that diamonds and cycles cost nothing."""
-    here, there = (
-        (t.edge.c.source_id, t.edge.c.target_id)
-        if direction == "down"
-        else (t.edge.c.target_id, t.edge.c.source_id)
-    )
-    first = sa.select(t.column.c.id.label("id")).where(t.column.c.id.in_(starts))
-    found = first.cte("reached", recursive=True)
-    found = found.union(sa.select(there).join(found, here == found.c.id))
-    ids = set(connection.execute(sa.select(found.c.id)).scalars())
-    # Distances by breadth, over the subgraph alone.
-    edges = sa.select(here, there).where(here.in_(sa.select(found.c.id)))
-    following: dict[int, list[int]] = {}
-    for source, target in connection.execute(edges):
-        following.setdefault(source, []).append(target)
-    distance = dict.fromkeys(starts, 0)
-    frontier = list(starts)
-    while frontier:
-        frontier = _breadth(frontier, following, distance)
-    return {i: distance[i] for i in ids if i in distance}
-
-
-def _breadth(
-    frontier: list[int], following: dict[int, list[int]], distance: dict[int, int]
+def start_nodes(
+    connection: sa.Connection, dataset: int, column: str | None, direction: Direction
 ) -> list[int]:
-    ahead = []
-    for source in frontier:
-        for target in following.get(source, ()):
-            if target not in distance:
-                distance[target] = distance[source] + 1
-                ahead.append(target)
-    return ahead
+    """The nodes that a walk from a column, or from all of a dataset, starts at. The dataset's
+    other names are the same dataset."""
+    if column is None:
+        inside = graph.INTO if direction == "down" else graph.OUT_OF
+        return [graph.node(dataset, inside)]
+    return [
+        graph.node(d, ordinal)
+        for d, name, ordinal in columns_of(connection, {dataset})
+        if name == column
+    ]
 
 
-def _nodes(
-    connection: sa.Connection, reached: dict[int, int], starts: set[int], direction: Direction
+def describe(
+    connection: sa.Connection,
+    reached: Walk,
+    starts: set[int],
+    direction: Direction,
+    edges: list[GraphEdge],
+    until: str | None = None,
 ) -> list[TraceNode]:
-    states = column_states(connection)
-    c, d = t.column.c, t.dataset.c
-    query = sa.select(c.id, c.name.label("column"), c.dataset_id, d.namespace, d.name, d.kind)
-    query = query.join(t.dataset, c.dataset_id == d.id)
-    via = _transformations(connection, reached, direction)
-    nodes = []
-    rows = list(connection.execute(query))
-    with_columns = {row.dataset_id for row in rows if row.column not in ("", "*")}
-    for row in rows:
-        if row.id not in reached or row.id in starts or row.column == "*":
+    """The reached nodes as people read them."""
+    inside = graph.INTO if direction == "down" else graph.OUT_OF
+    datasets = {n >> graph.SHIFT for n in reached.distance}
+    rows = rows_of(
+        connection, t.dataset, ("id", "namespace", "name", "kind"), ("id",), sorted(datasets)
+    )
+    labels = {row[0]: (str(DatasetName(row[1], row[2])), row[3]) for row in rows}
+    columns: dict[int, dict[int, str]] = {}
+    for d, name, ordinal in columns_of(connection, datasets):
+        columns.setdefault(d, {})[ordinal] = name
+    aliases = _aliases(connection, datasets)
+    shown: dict[tuple[int, str], tuple[int, int]] = {}
+    beginning = {
+        aliases.get(n >> graph.SHIFT, n >> graph.SHIFT)
+        for n in starts
+        if n & graph.OUT_OF in (0, graph.OUT_OF)
+    }
+    own = {
+        (
+            aliases.get(n >> graph.SHIFT, n >> graph.SHIFT),
+            columns.get(n >> graph.SHIFT, {}).get(n & graph.OUT_OF),
+        )
+        for n in starts
+    }
+    for n, distance in sorted(reached.distance.items(), key=lambda item: item[1]):
+        d, ordinal = n >> graph.SHIFT, n & graph.OUT_OF
+        names = columns.get(d, {})
+        if ordinal == inside:
+            listed = list(names.values()) or [""]
+        elif ordinal in (graph.INTO, graph.OUT_OF):
             continue
-        # The dataset as a whole is an answer where there are no columns, else a step on the way.
-        if row.column == "" and row.dataset_id in with_columns:
-            continue
-        where = row.name if row.namespace in ("file", "sqlite") else f"{row.namespace}/{row.name}"
-        nodes.append(
+        else:
+            listed = [names[ordinal]]
+        one = aliases.get(d, d)
+        for name in listed:
+            if (one, name) in own or (one in beginning and distance == 0):
+                continue
+            shown.setdefault((one, name), (n, distance))
+    steps = transformations(connection, {edge[2] for edge in edges})
+    by = {n: reached.by[n] for n, _ in shown.values() if n in reached.by}
+    history = History(connection, {edge[1] >> graph.SHIFT for edge in by.values()}, until)
+    states = column_states(
+        connection, [_node_of(columns, n, name) for (_, name), (n, _) in shown.items()]
+    )
+    gone = gone_since(connection, datasets, until)
+    found = []
+    for (one, name), (n, distance) in shown.items():
+        d = n >> graph.SHIFT
+        label, kind = labels.get(one) or labels[d]
+        edge = by.get(n)
+        seen = history.last.get(edge) if edge is not None else None
+        step = steps[edge[2]].described() if edge is not None else None
+        change = gone.get(d)
+        found.append(
             TraceNode(
-                row.dataset_id,
-                where,
-                row.kind,
-                row.column,
-                states[row.id],
-                reached[row.id],
-                via.get(row.id),
+                d,
+                label,
+                kind,
+                name,
+                states.get(_node_of(columns, n, name), State.NONE),
+                distance,
+                step,
+                _label(labels, columns, edge[0 if direction == "down" else 1]) if edge else None,
+                seen.run if seen else None,
+                seen.job if seen else None,
+                seen.at if seen else None,
+                f"{change[0]} {change[1]}" if change else None,
+                tuple(
+                    sorted(
+                        labels[o][0]
+                        for o in datasets
+                        if aliases.get(o, o) == one and o != one and o in labels
+                    )
+                ),
             )
         )
-    return sorted(nodes, key=lambda n: (n.distance, n.dataset, n.column))
+    return sorted(found, key=lambda node: (node.distance, node.dataset, node.column))
 
 
-def _transformations(
-    connection: sa.Connection, reached: dict[int, int], direction: Direction
-) -> dict[int, str]:
-    e = t.edge.c
-    found: dict[int, str] = {}
-    query = sa.select(e.source_id, e.target_id, e.transformation).where(
-        e.transformation.is_not(None)
-    )
-    for source, target, text in connection.execute(query):
-        if source in reached and target in reached:
-            found[target if direction == "down" else source] = text
-    return found
+def _node_of(columns: dict[int, dict[int, str]], n: int, name: str) -> int:
+    """The column's own node, where it was reached through its dataset as a whole."""
+    d = n >> graph.SHIFT
+    for ordinal, known in columns.get(d, {}).items():
+        if known == name:
+            return graph.node(d, ordinal)
+    return graph.node(d, graph.INTO)
 
 
-def _start(connection: sa.Connection, target: str) -> tuple[Any, str | None]:
-    """The dataset and column that are meant; names may hold a '#' themselves."""
+def _label(
+    labels: dict[int, tuple[str, str]], columns: dict[int, dict[int, str]], n: int
+) -> str | None:
+    d, ordinal = n >> graph.SHIFT, n & graph.OUT_OF
+    if d not in labels:
+        return None
+    name = columns.get(d, {}).get(ordinal)
+    return labels[d][0] if name is None else f"{labels[d][0]}#{name}"
+
+
+def _aliases(connection: sa.Connection, datasets: set[int]) -> dict[int, int]:
+    """For each dataset that has several names, the one that stands for all: the first known."""
+    pairs = [
+        (row[0], row[1])
+        for key in ("dataset_id", "other_id")
+        for row in rows_of(
+            connection, t.alias, ("dataset_id", "other_id", "kind"), (key,), sorted(datasets)
+        )
+        if row[2] == "symlink"
+    ]
+    parent: dict[int, int] = {}
+
+    def root(d: int) -> int:
+        while parent.get(d, d) != d:
+            d = parent[d]
+        return d
+
+    for one, other in pairs:
+        low, high = sorted((root(one), root(other)))
+        parent[high] = low
+    return {d: root(d) for d in {d for pair in pairs for d in pair}}
+
+
+def transformations(
+    connection: sa.Connection, identifiers: Iterable[int] | None = None
+) -> dict[int, Transformation]:
+    """Transformations by id; all of them if none are named."""
+    names = ("id", "kind", "type", "subtype", "description", "masking", "inferred")
+    if identifiers is None:
+        rows = list(connection.execute(sa.select(*(t.transformation.c[name] for name in names))))
+    else:
+        rows = rows_of(connection, t.transformation, names, ("id",), sorted(set(identifiers)))
+    return {
+        row[0]: Transformation(
+            row[1], row[2], row[3], row[4], None if row[5] is None else bool(row[5]), bool(row[6])
+        )
+        for row in rows
+    }
+
+
+def find_start(connection: sa.Connection, target: str) -> tuple[Any, str | None]:
+    """The dataset and column that are meant; names may hold a '#' themselves.
+
+    :raises UsageError: if nothing, or more than one thing, is meant.
+    """
     whole = find_dataset(connection, target)
     meant: list[tuple[Any, str | None]] = [(dataset, None) for dataset in whole]
     without: tuple[Any, str] | None = None
@@ -157,7 +258,7 @@ def _start(connection: sa.Connection, target: str) -> tuple[Any, str | None]:
         )
         raise UsageError(f"'{target}' may mean {len(meant)} things ({names}); give the full name")
     if without is not None:
-        names = ", ".join(sorted(_column_names(connection, without[0].id) - {"", "*"}))
+        names = ", ".join(sorted(_column_names(connection, without[0].id)))
         raise UsageError(f"dataset {without[0].name} has no column '{without[1]}'; it has {names}")
     raise UsageError(
         f"the register knows no dataset '{target.rpartition('#')[0] or target}'; "
@@ -166,5 +267,4 @@ def _start(connection: sa.Connection, target: str) -> tuple[Any, str | None]:
 
 
 def _column_names(connection: sa.Connection, dataset: int) -> set[str]:
-    query = sa.select(t.column.c.name).where(t.column.c.dataset_id == dataset)
-    return set(connection.execute(query).scalars())
+    return {name for _, name, _ in columns_of(connection, {dataset})}

@@ -12,7 +12,6 @@ task, and is never lost.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import uuid
@@ -56,11 +55,16 @@ class RegisterTransport(Transport):
         settings = _settings(self._register_url)
         try:
             from airflow_mlsec.crypto import VerificationKeys
-            from airflow_mlsec.lineage._ingest import ingest_event
+            from airflow_mlsec.lineage._ingest import Ingest
+            from airflow_mlsec.lineage._quarantine import Quarantine
             from airflow_mlsec.register import Register
 
             trusted = VerificationKeys.of_ring(settings.key_ring)
-            ingest_event(json.loads(text), Register.of(settings), trusted)
+            register = Register.of(settings)
+            quarantine = Quarantine(register, settings.key_ring)
+            report = Ingest(register, trusted, quarantine).write_one(text.encode(), "transport")
+            for _, reason in report.refused:
+                log.warning("Lineage event quarantined: %s", reason)
         except Exception as error:
             # Telemetry: a task must not fail for it, and the event must not be lost.
             kept = _keep(settings, text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.anonymize import Plan, Release, anonymize
 from airflow_mlsec.datasets import Dataset
-from airflow_mlsec.lineage import EVIDENCE_FACET, describe_action, record_release
+from airflow_mlsec.lineage import EVIDENCE_FACET, record_release, release_step
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     evidence_facet,
@@ -142,12 +142,12 @@ class AnonymizeOperator(MlsecOperator):
         by_name = {column["name"]: column for column in self._lineage["plan"]["columns"]}
         fields = {}
         for name, _ in target_columns:
-            action = by_name[name]["action"]
+            made = release_step(by_name[name]["action"])
             step = cl.Transformation(
-                type="DIRECT",
-                subtype="IDENTITY" if action["method"] == "keep" else "TRANSFORMATION",
-                description=describe_action(action),
-                masking=action["method"] not in ("keep", "generalize"),
+                type=made.type,
+                subtype=made.subtype,
+                description=made.description,
+                masking=made.masking,
             )
             made_from = cl.InputField(source.namespace, source.name, name, [step])
             fields[name] = cl.Fields(inputFields=[made_from])

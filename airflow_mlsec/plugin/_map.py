@@ -6,8 +6,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.lineage import State, column_states, latest_releases
-from airflow_mlsec.register import Register
+from airflow_mlsec.lineage import (
+    State,
+    all_edges,
+    column_states,
+    latest_releases,
+    transformations,
+)
+from airflow_mlsec.register import Register, graph
 from airflow_mlsec.register import tables as t
 
 
@@ -19,38 +25,44 @@ def personal_data_map(register: Register) -> dict[str, Any]:
 def _read(connection: sa.Connection) -> dict[str, Any]:
     states = column_states(connection)
     columns: dict[int, list[dict[str, Any]]] = {}
-    of_column: dict[int, tuple[int, str]] = {}
+    of_node: dict[int, str] = {}
     highest: dict[int, State] = {}
-    order = sa.select(t.column).order_by(t.column.c.dataset_id, t.column.c.position, t.column.c.id)
-    for row in connection.execute(order):
-        of_column[row.id] = (row.dataset_id, row.name)
-        state = states[row.id]
-        highest[row.dataset_id] = max(highest.get(row.dataset_id, State.NONE), state)
-        if row.name in ("", "*"):
-            continue
+    for node, state in states.items():
+        dataset = graph.dataset_of(node)
+        highest[dataset] = max(highest.get(dataset, State.NONE), state)
+    c = t.column.c
+    for row in connection.execute(
+        sa.select(t.column).order_by(c.dataset_id, c.position, c.ordinal)
+    ):
+        node = graph.node(row.dataset_id, row.ordinal)
+        of_node[node] = row.name
         columns.setdefault(row.dataset_id, []).append(
             {
                 "name": row.name,
                 "type": row.type,
                 "role": row.role,
                 "category": row.category,
-                "state": state.label,
+                "state": states.get(node, State.NONE).label,
                 "origins": [],
-                "_id": row.id,
+                "_node": node,
             }
         )
     names = {row.id: row.name for row in connection.execute(sa.select(t.dataset))}
-    origins, sources = _origins(connection, of_column)
+    origins, sources = _origins(connection, of_node)
     evidence = latest_releases(connection)
     checks = _latest_checks(connection)
     datasets = []
     for row in connection.execute(sa.select(t.dataset).order_by(t.dataset.c.id)):
         listed = columns.get(row.id, [])
         for column in listed:
-            found = origins.get(column.pop("_id"), [])
+            found = origins.get(column.pop("_node"), [])
             column["origins"] = [
-                {"dataset": _short(names[of_column[i][0]]), "column": of_column[i][1], "via": via}
-                for i, via in found
+                {
+                    "dataset": _short(names[graph.dataset_of(node)]),
+                    "column": of_node[node],
+                    "via": via,
+                }
+                for node, via in found
             ]
         datasets.append(
             {
@@ -76,15 +88,16 @@ def _read(connection: sa.Connection) -> dict[str, Any]:
 
 
 def _origins(
-    connection: sa.Connection, of_column: dict[int, tuple[int, str]]
+    connection: sa.Connection, of_node: dict[int, str]
 ) -> tuple[dict[int, list[tuple[int, str | None]]], dict[int, set[int]]]:
+    """Where each column, and each dataset, directly comes from."""
     origins: dict[int, list[tuple[int, str | None]]] = {}
     sources: dict[int, set[int]] = {}
-    query = sa.select(t.edge.c.source_id, t.edge.c.target_id, t.edge.c.transformation)
-    for source, target, via in connection.execute(query.where(t.edge.c.kind != "whole")):
-        sources.setdefault(of_column[target][0], set()).add(of_column[source][0])
-        if of_column[source][1] not in ("", "*"):
-            origins.setdefault(target, []).append((source, via))
+    steps = transformations(connection)
+    for source, target, step in all_edges(connection):
+        sources.setdefault(graph.dataset_of(target), set()).add(graph.dataset_of(source))
+        if source in of_node:
+            origins.setdefault(target, []).append((source, steps[step].described()))
     return origins, sources
 
 

@@ -1,14 +1,18 @@
 """The register: what is known and what was done, in SQLite or PostgreSQL.
 
 `tables` is the schema, `migrations/` its history (Alembic), `_register` opens the database
-and runs transactions, `_records` writes and reads what the other packages know. May import
+and runs transactions, `_records` writes and reads what the other packages know, `graph` numbers
+the nodes of the lineage graph, `_bulk` moves many rows at once. May import
 `errors` and `settings`. Holds names, counts, digests and states, never a personal value.
 """
 
+from airflow_mlsec.register._api_keys import api_key_name, create_api_key, revoke_api_key
+from airflow_mlsec.register._bulk import insert_rows, lock_graph, rows_of
 from airflow_mlsec.register._records import (
     dataset_id,
     enrich_columns,
     find_dataset,
+    likely_kind,
     record_check_results,
     record_policy,
     set_dataset,
@@ -18,11 +22,18 @@ from airflow_mlsec.register._register import Register
 
 __all__ = [
     "Register",
+    "api_key_name",
+    "create_api_key",
     "dataset_id",
     "enrich_columns",
     "find_dataset",
+    "insert_rows",
+    "likely_kind",
+    "lock_graph",
     "record_check_results",
     "record_policy",
+    "revoke_api_key",
+    "rows_of",
     "set_dataset",
     "upsert",
 ]

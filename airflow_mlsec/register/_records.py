@@ -9,7 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from airflow_mlsec.register import graph
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.register._bulk import lock_graph
 
 _FILESYSTEMS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "wasbs", "hdfs", "dbfs"}
 _TABULAR = {"parquet", "pq", "csv", "tsv", "json", "jsonl", "ndjson", "orc", "avro", "gz", "db"}
@@ -54,13 +56,13 @@ def dataset_id(connection: sa.Connection, namespace: str, name: str, now: str) -
         t.dataset,
         {"namespace": namespace, "name": name},
         {"last_seen": now},
-        {"first_seen": now, "kind": _likely_kind(namespace, name)},
+        {"first_seen": now, "kind": likely_kind(namespace, name)},
     )
     assert found is not None
     return found
 
 
-def _likely_kind(namespace: str, name: str) -> str:
+def likely_kind(namespace: str, name: str) -> str:
     """What a dataset is, judged by its name, until somebody says what it is."""
     in_files = namespace == "file" or namespace.partition("://")[0] in _FILESYSTEMS
     ending = name.rsplit("/", 1)[-1].rpartition(".")[2].lower() if "." in name else ""
@@ -81,19 +83,22 @@ def set_dataset(
 def enrich_columns(
     connection: sa.Connection, dataset: int, columns: Iterable[Mapping[str, Any]]
 ) -> dict[str, int]:
-    """Make columns known (``name`` and any of type, position, role, category); ids by name."""
-    ids = {}
+    """Make columns known (``name`` and any of type, position, role, category); nodes by name."""
+    lock_graph(connection)
+    c = t.column.c
+    query = sa.select(c.name, c.ordinal).where(c.dataset_id == dataset)
+    ordinals = {str(name): int(ordinal) for name, ordinal in connection.execute(query)}
+    following = max(ordinals.values(), default=graph.FIRST_COLUMN - 1) + 1
+    found = {}
     for column in columns:
+        name = str(column["name"])
         values = {k: v for k, v in column.items() if k != "name" and v is not None}
-        found = upsert(
-            connection,
-            t.column,
-            {"dataset_id": dataset, "name": column["name"]},
-            values,
-        )
-        assert found is not None
-        ids[str(column["name"])] = found
-    return ids
+        if name not in ordinals:
+            ordinals[name], following = following, following + 1
+        key = {"dataset_id": dataset, "name": name}
+        upsert(connection, t.column, key, values, {"ordinal": ordinals[name]})
+        found[name] = graph.node(dataset, ordinals[name])
+    return found
 
 
 def find_dataset(connection: sa.Connection, text: str) -> list[sa.Row[Any]]:

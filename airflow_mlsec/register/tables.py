@@ -26,6 +26,13 @@ def _id() -> sa.Column[int]:
     return sa.Column("id", kind, primary_key=True, autoincrement=True)
 
 
+def _ref(name: str, nullable: bool = False, index: bool = False) -> sa.Column[int]:
+    """An id without a foreign key, for tables that grow with every event: checking keys would
+    double the time to write them, and all of them are written by one module."""
+    kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    return sa.Column(name, kind, nullable=nullable, index=index)
+
+
 def _to(table: str, name: str, nullable: bool = False, index: bool = True) -> sa.Column[int]:
     kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     return sa.Column(name, kind, sa.ForeignKey(f"{table}.id"), nullable=nullable, index=index)
@@ -54,21 +61,26 @@ dataset = sa.Table(
     sa.Column("rows", sa.BigInteger),
     sa.Column("first_seen", sa.String(32), nullable=False),
     sa.Column("last_seen", sa.String(32), nullable=False),
+    # Time and digest of the schema that the columns' types and positions are from.
+    sa.Column("schema_at", sa.String(32)),
+    sa.Column("schema_digest", sa.String(16)),
     sa.UniqueConstraint("namespace", "name"),
 )
 
+# A column is node ``dataset_id << 20 | ordinal`` of the graph (see `register.graph`). An
+# ordinal is given once and never again; nodes need no row of their own.
 column = sa.Table(
     "mlsec_column",
     metadata,
-    _id(),
-    _to("mlsec_dataset", "dataset_id", index=False),
-    # The empty name is the dataset as a whole: a model has no columns.
+    _ref("dataset_id"),
     sa.Column("name", sa.Text, nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False),
     sa.Column("type", sa.Text),
     sa.Column("position", sa.Integer),
     sa.Column("role", sa.String(20)),
     sa.Column("category", sa.Text),
-    sa.UniqueConstraint("dataset_id", "name"),
+    sa.PrimaryKeyConstraint("dataset_id", "name"),
+    sqlite_with_rowid=False,
 )
 
 job = sa.Table(
@@ -80,36 +92,153 @@ job = sa.Table(
     sa.UniqueConstraint("namespace", "name"),
 )
 
+# A run, or what was declared without one (job and dataset events): then ``state`` says so.
 run = sa.Table(
     "mlsec_run",
     metadata,
     _id(),
-    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
-    _to("mlsec_job", "job_id"),
+    sa.Column("uuid", sa.Text, nullable=False, unique=True),
+    _ref("job_id", nullable=True, index=True),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("started_at", sa.String(32)),
     sa.Column("ended_at", sa.String(32)),
-    sa.Column("parent_uuid", sa.String(36)),
+    sa.Column("parent_uuid", sa.Text),
+    sa.Column("nominal_start", sa.String(32)),
+    sa.Column("nominal_end", sa.String(32)),
+    # Airflow's own name of the task instance, as a JSON list: DAG, run, task, map index, try.
+    sa.Column("task_instance", sa.Text),
+)
+sa.Index(
+    "ix_mlsec_run_task_instance",
+    run.c.task_instance,
+    sqlite_where=run.c.task_instance.is_not(None),
+    postgresql_where=run.c.task_instance.is_not(None),
+)
+
+# The column edges that one run gave for one output, packed (see `register.graph`) and kept
+# once however many runs gave the same.
+flow = sa.Table(
+    "mlsec_flow",
+    metadata,
+    _id(),
+    sa.Column("digest", sa.LargeBinary(16), nullable=False, unique=True),
+    sa.Column("edges", sa.LargeBinary, nullable=False),
 )
 
 run_dataset = sa.Table(
     "mlsec_run_dataset",
     metadata,
-    _to("mlsec_run", "run_id", index=False),
-    _to("mlsec_dataset", "dataset_id"),
+    _ref("run_id"),
+    _ref("dataset_id", index=True),
     sa.Column("direction", sa.String(6), nullable=False),
+    _ref("flow_id", nullable=True),
+    sa.Column("version", sa.Text),
     sa.PrimaryKeyConstraint("run_id", "dataset_id", "direction"),
+    sqlite_with_rowid=False,
 )
 
+transformation = sa.Table(
+    "mlsec_transformation",
+    metadata,
+    _id(),
+    sa.Column("digest", sa.LargeBinary(16), nullable=False, unique=True),
+    # direct, indirect, assumed (a whole dataset into a whole dataset), renamed, same (symlink)
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("type", sa.Text),
+    sa.Column("subtype", sa.Text),
+    sa.Column("description", sa.Text),
+    sa.Column("masking", sa.Boolean),
+    sa.Column("inferred", sa.Boolean, nullable=False),
+)
+
+# Every edge that anybody ever gave. Source and target are nodes.
 edge = sa.Table(
     "mlsec_edge",
     metadata,
-    _to("mlsec_column", "source_id", index=False),
-    _to("mlsec_column", "target_id"),
+    sa.Column("source_id", sa.BigInteger, nullable=False),
+    sa.Column("target_id", sa.BigInteger, nullable=False),
+    sa.Column("transformation_id", sa.Integer, nullable=False),
+    sa.PrimaryKeyConstraint("source_id", "target_id", "transformation_id"),
+    sqlite_with_rowid=False,
+)
+sa.Index("ix_mlsec_edge_target_id", edge.c.target_id, edge.c.source_id)
+
+# Runs that ended without saying how an input reached an output: all of it is assumed to have.
+assumed = sa.Table(
+    "mlsec_assumed",
+    metadata,
+    _ref("source_id"),
+    _ref("target_id"),
+    _ref("run_id", index=True),
+    sa.PrimaryKeyConstraint("source_id", "target_id", "run_id"),
+    sqlite_with_rowid=False,
+)
+
+# Two names of one dataset (symlink), or its earlier and later name (rename).
+alias = sa.Table(
+    "mlsec_alias",
+    metadata,
+    _ref("dataset_id"),
+    _ref("other_id", index=True),
     sa.Column("kind", sa.String(8), nullable=False),
-    sa.Column("transformation", sa.Text),
-    _to("mlsec_run", "run_id", nullable=True, index=False),
-    sa.PrimaryKeyConstraint("source_id", "target_id"),
+    sa.PrimaryKeyConstraint("dataset_id", "other_id", "kind"),
+)
+
+lifecycle = sa.Table(
+    "mlsec_lifecycle",
+    metadata,
+    _ref("dataset_id"),
+    sa.Column("change", sa.String(10), nullable=False),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("dataset_id", "change", "at"),
+)
+
+# The newest facet of each name: ownership, tags, data quality and the like. Never values.
+facet = sa.Table(
+    "mlsec_facet",
+    metadata,
+    sa.Column("entity", sa.String(8), nullable=False),
+    sa.Column("entity_id", sa.BigInteger, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.Column("digest", sa.String(32), nullable=False),
+    sa.Column("document", sa.JSON, nullable=False),
+    sa.PrimaryKeyConstraint("entity", "entity_id", "name"),
+)
+
+run_dependency = sa.Table(
+    "mlsec_run_dependency",
+    metadata,
+    _ref("run_id"),
+    sa.Column("direction", sa.String(10), nullable=False),
+    _ref("job_id"),
+    # The other job's run, or the empty text where only the job is named.
+    sa.Column("run_uuid", sa.Text, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "direction", "job_id", "run_uuid"),
+)
+
+# Events that could not be read or written, encrypted to the key ring, with the reason.
+quarantine = sa.Table(
+    "mlsec_quarantine",
+    metadata,
+    _id(),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("status", sa.String(10), nullable=False),
+    sa.Column("received_at", sa.String(32), nullable=False),
+)
+
+# Who may send events over HTTP. Only a digest of the key is kept.
+api_key = sa.Table(
+    "mlsec_api_key",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("created_by", sa.Text),
+    sa.Column("revoked_at", sa.String(32)),
 )
 
 # A signed statement of ours about a dataset: how a release or an artifact came to be.

@@ -22,8 +22,14 @@ from airflow_mlsec.anonymize import canonical_bytes, is_member, pseudonymize
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Connections, Dataset, open_dataset
 from airflow_mlsec.errors import ColumnMissing, MlsecError, UsageError
-from airflow_mlsec.lineage import reach, releases
-from airflow_mlsec.register import Register
+from airflow_mlsec.lineage import (
+    columns_of,
+    edges_within,
+    releases,
+    transformations,
+    walk,
+)
+from airflow_mlsec.register import Register, graph
 from airflow_mlsec.register import tables as t
 
 Status = Literal["found", "none", "unknown", "failed"]
@@ -123,41 +129,55 @@ def _prepare(
             f"the register knows no dataset about subjects of kind '{kind}'; it knows "
             f"{', '.join(kinds) or 'none yet: run a DAG with ComplianceCheckOperator first'}"
         )
-    columns = sa.select(t.column.c.id, t.column.c.dataset_id, t.column.c.name)
-    of_column = {row.id: (row.dataset_id, row.name) for row in connection.execute(columns)}
-    covered: set[int] = {p.id for p in roots}
-    ancestors: dict[int, set[int]] = {}
-    for identifier in places:
-        starts = [c for c, (dataset, _) in of_column.items() if dataset == identifier]
-        above = {of_column[c][0] for c in reach(connection, starts, "up")} if starts else set()
-        ancestors[identifier] = above - {identifier}
-        if ancestors[identifier] & {p.id for p in roots}:
-            covered.add(identifier)
-    identity = _copies_of_key(connection, roots, of_column)
+    edges = edges_within(connection, [graph.node(p.id, graph.INTO) for p in roots], "down")
+    ancestors = _ancestors(edges)
+    covered = {p.id for p in roots} | {graph.dataset_of(target) for _, target, _ in edges}
+    identity = _copies_of_key(connection, roots, edges)
     search = _Search(key, kind, keys, connections, releases(connection), ancestors, identity)
     return [places[i] for i in sorted(covered)], search
 
 
+def _ancestors(edges: list[tuple[int, int, int]]) -> dict[int, set[int]]:
+    """By dataset, the datasets that it comes from, near or far."""
+    before: dict[int, set[int]] = {}
+    for source, target, _ in edges:
+        if graph.dataset_of(source) != graph.dataset_of(target):
+            before.setdefault(graph.dataset_of(target), set()).add(graph.dataset_of(source))
+    found = {}
+    for dataset in before:
+        above: set[int] = set()
+        todo = [dataset]
+        while todo:
+            new = before.get(todo.pop(), set()) - above
+            above |= new
+            todo += new
+        found[dataset] = above - {dataset}
+    return found
+
+
 def _copies_of_key(
-    connection: sa.Connection, roots: list[_Place], of_column: dict[int, tuple[int, str]]
+    connection: sa.Connection, roots: list[_Place], edges: list[tuple[int, int, int]]
 ) -> set[tuple[int, str]]:
     """Columns that hold the raw key because every step to them was an identity."""
+    steps = transformations(connection, {step for _, _, step in edges})
+    same = {i for i, step in steps.items() if _is_identity(step)}
+    names = {
+        graph.node(dataset, ordinal): (dataset, name)
+        for dataset, name, ordinal in columns_of(
+            connection, {p.id for p in roots} | {graph.dataset_of(target) for _, target, _ in edges}
+        )
+    }
     keys = {(p.id, p.subject["key"]) for p in roots if p.subject}
-    todo = [c for c, place in of_column.items() if place in keys]
-    e = t.edge.c
-    query = sa.select(e.source_id, e.target_id).where(
-        e.kind == "direct", sa.func.upper(e.transformation) == "IDENTITY"
-    )
-    following: dict[int, list[int]] = {}
-    for source, target in connection.execute(query):
-        following.setdefault(source, []).append(target)
-    found = set(todo)
-    while todo:
-        for target in following.get(todo.pop(), ()):
-            if target not in found:
-                found.add(target)
-                todo.append(target)
-    return {of_column[c] for c in found}
+    starts = [node for node, place in names.items() if place in keys]
+    copies = walk([edge for edge in edges if edge[2] in same], starts, "down")
+    return {names[node] for node in copies.distance if node in names}
+
+
+def _is_identity(step: Any) -> bool:
+    if step.kind in ("same", "renamed"):
+        return True
+    said = (step.subtype or step.description or "").upper()
+    return bool(step.kind == "direct" and said == "IDENTITY")
 
 
 def _find(place: _Place, search: _Search) -> Finding:
@@ -225,7 +245,9 @@ def _in_artifact(place: _Place, search: _Search) -> Finding:
     """A model or artifact holds whom the releases that it came from held: any of them, since a
     model does not forget whom a later release has left out."""
     sources = [
-        search.releases[i] for i in sorted(search.ancestors[place.id]) if i in search.releases
+        search.releases[i]
+        for i in sorted(search.ancestors.get(place.id, set()))
+        if i in search.releases
     ]
     # A retry replaces its own list; the later statement is the one that speaks of the file.
     lists = {

@@ -20,29 +20,49 @@ from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.lineage import (
     EVIDENCE_FACET,
+    Ingest,
+    Quarantine,
     State,
     column_states,
     ingest_event,
-    ingest_file,
+    lines_of,
     record_release,
     trace,
 )
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, record_policy, set_dataset
+from airflow_mlsec.register import graph as graph_module
 from airflow_mlsec.register import tables as t
 from tests.lineage.events import dataset, event, lineage
 
 NOBODY = VerificationKeys([])
 
 
+def names_of(connection: sa.Connection) -> dict[int, str]:
+    """`dataset#column` by node, the dataset as a whole included."""
+    found = {}
+    for row in connection.execute(sa.select(t.dataset.c.id, t.dataset.c.name)):
+        found[graph_module.node(row.id, graph_module.INTO)] = f"{row.name}#"
+        found[graph_module.node(row.id, graph_module.OUT_OF)] = f"{row.name}#*"
+    query = sa.select(
+        t.column.c.dataset_id, t.column.c.ordinal, t.dataset.c.name, t.column.c.name.label("c")
+    )
+    for row in connection.execute(query.join(t.dataset, t.dataset.c.id == t.column.c.dataset_id)):
+        found[graph_module.node(row.dataset_id, row.ordinal)] = f"{row.name}#{row.c}"
+    return found
+
+
 def states(register: Register) -> dict[str, str]:
-    """`dataset#column` to state, the columns that are no columns left out."""
+    """`dataset#column` to state, the sources of dataset-level edges left out."""
 
     def work(connection: sa.Connection) -> dict[str, str]:
         found = column_states(connection)
-        query = sa.select(t.column.c.id, t.dataset.c.name, t.column.c.name.label("c"))
-        rows = connection.execute(query.join(t.dataset, t.dataset.c.id == t.column.c.dataset_id))
-        return {f"{r.name}#{r.c}": found[r.id].label for r in rows if r.c != "*"}
+        names = names_of(connection)
+        return {
+            name: found.get(node, State.NONE).label
+            for node, name in names.items()
+            if not name.endswith("#*")
+        }
 
     return register.read(work)
 
@@ -82,21 +102,23 @@ EVENTS = [
 
 def graph(register: Register) -> set[tuple[str, str, str]]:
     def work(connection: sa.Connection) -> set[tuple[str, str, str]]:
-        query = sa.select(t.column.c.id, t.dataset.c.name, t.column.c.name.label("c"))
-        rows = connection.execute(query.join(t.dataset, t.dataset.c.id == t.column.c.dataset_id))
-        name = {r.id: f"{r.name}#{r.c}" for r in rows}
+        names = names_of(connection)
+        kinds = dict(
+            tuple(r)
+            for r in connection.execute(sa.select(t.transformation.c.id, t.transformation.c.kind))
+        )
         edges = connection.execute(sa.select(t.edge))
-        return {(name[e.source_id], name[e.target_id], e.kind) for e in edges}
+        return {(names[e.source_id], names[e.target_id], kinds[e.transformation_id]) for e in edges}
 
     return register.read(work)
 
 
 def test_events_become_columns_edges_and_runs(register: Register) -> None:
     for item in EVENTS:
-        assert ingest_event(item, register, NOBODY)
+        ingest_event(item, register, NOBODY)
     edges = graph(register)
     assert ("/raw#email", "/joined#mail", "direct") in edges
-    assert ("/joined#*", "/model#", "indirect") in edges
+    assert ("/joined#*", "/model#", "assumed") in edges
     assert ("/raw#email", "/joined#age", "direct") not in edges
     runs = register.rows(sa.select(t.run).order_by(t.run.c.id))
     assert runs[0].state == "complete"
@@ -223,7 +245,7 @@ def test_forged_evidence_changes_nothing(
         envelope["signatures"] = []
     else:
         made["outputs"][0]["facets"][EVIDENCE_FACET] = {"envelope": ["x"]}
-    assert ingest_event(made, register, trusted)
+    ingest_event(made, register, trusted)
     declare(register, policy, str(tmp_path / "raw.parquet"))
     assert states(register)[f"{made['outputs'][0]['name']}#email"] == "identified"
     assert register.rows(sa.select(t.evidence)) == []
@@ -312,7 +334,16 @@ def test_what_the_register_does_not_know_is_said(register: Register) -> None:
         trace(register, "/raw#x", "up")
 
 
-def test_other_events_are_passed_over_and_broken_ones_refused_by_line(register: Register) -> None:
+def ingest_lines(register: Register, keys: KeyRing, text: str):  # type: ignore[no-untyped-def]
+    """Ingest NDJSON as the command line does; the report and the quarantine."""
+    quarantine = Quarantine(register, keys.folder)
+    lines = lines_of(io.BytesIO(text.encode()), "events")
+    return Ingest(register, NOBODY, quarantine).write(lines), quarantine
+
+
+def test_malformed_events_are_kept_in_quarantine_with_the_reason(
+    register: Register, keys: KeyRing
+) -> None:
     lines = [json.dumps(item) for item in EVENTS]
     lines += [
         '{"job": {"namespace": "a", "name": "b"}}',
@@ -323,9 +354,18 @@ def test_other_events_are_passed_over_and_broken_ones_refused_by_line(register: 
         '{"run": 5}',
     ]
     lines += ['{"run": {"runId": "x"}, "job": {"namespace": "a"}, "eventTime": "t"}']
-    report = ingest_file(io.StringIO("\n".join(lines)), register, NOBODY)
-    assert (report.accepted, report.ignored) == (4, 1)
-    assert [number for number, _ in report.refused] == [7, 8, 9, 10, 11]
+    report, quarantine = ingest_lines(register, keys, "\n".join(lines))
+    assert report.accepted == 4
+    assert [source for source, _ in report.refused] == [f"events:{n}" for n in (5, 7, 8, 9, 10, 11)]
+    held = quarantine.held()
+    assert [quarantine.content(event.id).decode().strip() for event in held] == [
+        lines[n] for n in (4, 6, 7, 8, 9, 10)
+    ]
+    assert all(event.reason for event in held)
+    ingest_lines(register, keys, "{\n{\n")
+    assert len(quarantine.held()) == 6, "the same event is kept once"
+    quarantine.settle(held[0].id, "discarded")
+    assert len(quarantine.held()) == 5
 
 
 @given(
@@ -435,9 +475,11 @@ def test_an_input_that_no_column_edge_explains_reaches_the_whole_output(
 @pytest.mark.parametrize(
     "line", ['{"a": "\\ud800"}', "[" * 100_000, "1" * 5000, '{"run":{"runId":"\\ud800"}}']
 )
-def test_hostile_lines_do_not_stop_the_others(register: Register, line: str) -> None:
-    report = ingest_file(io.StringIO(f"{line}\n{json.dumps(EVENTS[1])}\n"), register, NOBODY)
+def test_hostile_lines_do_not_stop_the_others(register: Register, keys: KeyRing, line: str) -> None:
+    report, quarantine = ingest_lines(register, keys, f"{line}\n{json.dumps(EVENTS[1])}\n")
     assert report.accepted == 1
+    [held] = quarantine.held()
+    assert quarantine.content(held.id).decode().strip() == line
 
 
 def test_a_dataset_of_another_namespace_cannot_hide_a_trace(register: Register) -> None:

@@ -1,0 +1,83 @@
+"""Events that could not be read or written are kept, with the reason, until somebody looks.
+
+Another program's malformed event may quote anything, so it is encrypted (age) to the key
+ring's own recipient before it is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from airflow_mlsec.crypto import Identity, KeyKind, KeyRing, decrypt, encrypt
+from airflow_mlsec.errors import UsageError
+from airflow_mlsec.register import Register, upsert
+from airflow_mlsec.register import tables as t
+
+_KEY = "artifact"
+HELD, APPLIED, DISCARDED = "held", "applied", "discarded"
+
+
+@dataclass(frozen=True)
+class HeldEvent:
+    """An event in quarantine, without its content."""
+
+    id: int
+    source: str
+    reason: str
+    status: str
+    received_at: str
+
+
+class Quarantine:
+    """The quarantine of a register. The key ring is made when the first event needs it."""
+
+    def __init__(self, register: Register, key_ring: Path) -> None:
+        self._register = register
+        self._key_ring = key_ring
+
+    def hold(self, payload: bytes, source: str, reason: str) -> None:
+        """Keep an event. The same one is kept once, with the last reason."""
+        keys = KeyRing.create(self._key_ring)
+        identity = Identity.of_key(keys.ensure(_KEY, KeyKind.ENCRYPTION))
+        sealed = io.BytesIO()
+        encrypt(io.BytesIO(payload), sealed, [identity.recipient])
+        values = {"reason": reason[:1_000], "status": HELD, "received_at": self._register.now()}
+        first = {"source": source[:500], "payload": sealed.getvalue()}
+        digest = {"digest": hashlib.sha256(payload).hexdigest()}
+        self._register.write(lambda c: upsert(c, t.quarantine, digest, values, first))
+
+    def held(self, status: str | None = HELD) -> list[HeldEvent]:
+        """Events in quarantine, oldest first; of every status if None."""
+        q = t.quarantine.c
+        query = sa.select(q.id, q.source, q.reason, q.status, q.received_at).order_by(q.id)
+        rows = self._register.rows(query if status is None else query.where(q.status == status))
+        return [HeldEvent(r.id, r.source, r.reason, r.status, r.received_at) for r in rows]
+
+    def content(self, identifier: int) -> bytes:
+        """The event as it was received.
+
+        :raises UsageError: if there is no such event.
+        :raises DecryptionFailed: if no live key of the ring opens it.
+        """
+        q = t.quarantine.c
+        rows = self._register.rows(sa.select(q.payload).where(q.id == identifier))
+        if not rows:
+            raise UsageError(f"no event {identifier} is in quarantine")
+        plain = io.BytesIO()
+        identities = [Identity.of_key(key) for key in KeyRing.open(self._key_ring).live(_KEY)]
+        decrypt(io.BytesIO(bytes(rows[0].payload)), plain, identities)
+        return plain.getvalue()
+
+    def settle(self, identifier: int, status: str) -> None:
+        """Mark an event as applied or discarded; a discarded one loses its content."""
+        values: dict[str, object] = {"status": status}
+        if status == DISCARDED:
+            values["payload"] = b""
+        update = sa.update(t.quarantine).where(t.quarantine.c.id == identifier).values(values)
+        if self._register.write(lambda c: c.execute(update).rowcount) == 0:
+            raise UsageError(f"no event {identifier} is in quarantine")

@@ -1,0 +1,147 @@
+"""Column lineage inferred from SQL, where an event carries the query and no column lineage.
+
+A query is believed only where every column of the output can be followed to columns of tables
+that the event names with their schema; anything else stays unexplained, so that all of the
+input is assumed to reach all of the output. What is inferred is marked so.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from airflow_mlsec.lineage._events import ColumnEdge, Event, Name, Transformation
+
+_LONGEST = 200_000
+_DIALECTS = {"postgresql": "postgres", "sqlserver": "tsql", "mssql": "tsql"}
+
+
+def infer_columns(event: Event) -> None:
+    """Add inferred edges to the outputs of an event that has none, if its SQL says how."""
+    if event.sql is None or len(event.sql[0]) > _LONGEST or not event.outputs:
+        return
+    if any(event.said[name].edges for name in event.outputs if name in event.said):
+        return
+    from sqlglot.errors import SqlglotError
+
+    # Its messages quote the query, and with it somebody's data.
+    logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+    try:
+        found = list(_inferred(event))
+    except (SqlglotError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        return
+    for target, edges in found:
+        event.of(target).edges.extend(edges)
+
+
+def _inferred(event: Event) -> Any:
+    import sqlglot
+    from sqlglot import exp
+
+    assert event.sql is not None
+    query, dialect = event.sql
+    given = (dialect or event.outputs[0][0].partition("://")[0]).lower()
+    read: str | None = _DIALECTS.get(given, given)
+    try:
+        sqlglot.Dialect.get_or_raise(read)
+    except ValueError:
+        read = None
+    for statement in sqlglot.parse(query, read=read):
+        if not isinstance(statement, (exp.Insert, exp.Create)):
+            continue
+        select = statement.expression
+        if not isinstance(select, exp.Query):
+            continue
+        written, columns = statement.this, None
+        if isinstance(written, exp.Schema):
+            if isinstance(statement, exp.Insert):
+                columns = [column.name for column in written.expressions]
+            written = written.this
+        target = _named(written, event.outputs)
+        if target is None:
+            continue
+        if with_ := statement.args.get("with_") or statement.args.get("with"):
+            select = select.copy()
+            select.set("with_" if "with_" in statement.args else "with", with_.copy())
+        edges = _edges(event, target, select, columns, read)
+        if edges is not None:
+            yield target, edges
+
+
+def _edges(
+    event: Event, target: Name, select: Any, columns: list[str] | None, dialect: str | None
+) -> list[ColumnEdge] | None:
+    from sqlglot import exp
+    from sqlglot.lineage import lineage
+    from sqlglot.optimizer.qualify import qualify
+
+    tables: dict[str, Name] = {}
+    schema: dict[str, Any] = {}
+    for table in select.find_all(exp.Table):
+        if table.name in {cte.alias for cte in select.find_all(exp.CTE)}:
+            continue
+        source = _named(table, event.inputs)
+        said = event.said.get(source) if source else None
+        if source is None or said is None or not said.columns:
+            return None
+        tables[table.name] = source
+        schema[table.name] = {name: kind or "text" for name, kind in said.columns}
+        # One name is enough once it is known which table is meant.
+        table.set("db", None)
+        table.set("catalog", None)
+    qualified = qualify(select, schema=schema, dialect=dialect, validate_qualify_columns=True)
+    given = qualified.named_selects
+    names = columns if columns is not None else _columns_of(event, target, given)
+    if len(names) != len(given) or not all(given):
+        return None
+    edges = []
+    for name, selected in zip(names, given, strict=True):
+        root = lineage(selected, qualified.copy(), schema=schema, dialect=dialect, copy=False)
+        for node in root.walk():
+            if node.downstream or not isinstance(node.expression, exp.Table):
+                continue
+            source = tables.get(node.expression.name)
+            if source is None:
+                return None
+            field = node.name.rpartition(".")[2].strip('"`')
+            if field not in schema[node.expression.name]:
+                return None
+            edges.append(ColumnEdge(source, field, name, _step(root)))
+    return edges
+
+
+def _columns_of(event: Event, target: Name, given: list[str]) -> list[str]:
+    """What the output's columns are called: by position, where their number agrees."""
+    said = event.said.get(target)
+    if said is None or not said.columns:
+        return given
+    names = [name for name, _ in said.columns]
+    return names if len(names) == len(given) else given
+
+
+def _step(root: Any) -> Transformation:
+    from sqlglot import exp
+
+    identity, aggregated = True, False
+    for node in root.walk():
+        expression = node.expression
+        while isinstance(expression, exp.Alias):
+            expression = expression.this
+        if isinstance(expression, (exp.Table, exp.Column)):
+            continue
+        identity = False
+        aggregated = aggregated or expression.find(exp.AggFunc) is not None
+    subtype = "IDENTITY" if identity else "AGGREGATION" if aggregated else "TRANSFORMATION"
+    return Transformation("direct", "DIRECT", subtype, None, None, True)
+
+
+def _named(table: Any, datasets: list[Name]) -> Name | None:
+    """The one dataset that a table in SQL means: names agree from the right."""
+    parts = [part for part in (table.catalog, table.db, table.name) if part]
+    wanted = ".".join(parts).lower()
+    fitting = [
+        name
+        for name in datasets
+        if name[1].lower() == wanted or name[1].lower().endswith((f".{wanted}", f"/{wanted}"))
+    ]
+    return fitting[0] if len(fitting) == 1 else None

@@ -1,0 +1,75 @@
+"""Keys with which programs may send events. Shown once, kept as a digest."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import hmac
+import re
+import secrets
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from airflow_mlsec.errors import UsageError
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.register._register import Register
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+PREFIX = "mlsec_"
+
+
+def create_api_key(register: Register, name: str) -> str:
+    """A new key of this name, 256 bits; only its SHA-256 is kept.
+
+    :raises UsageError: if the name is taken or not a valid one.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"'{name}' is no name for a key; letters, digits and . _ - are allowed")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    values = {
+        "name": name,
+        "digest": _digest(secret),
+        "created_at": register.now(),
+        "created_by": getpass.getuser(),
+    }
+
+    def work(connection: sa.Connection) -> bool:
+        taken = sa.select(t.api_key.c.name).where(t.api_key.c.name == name)
+        if connection.execute(taken).first() is not None:
+            return False
+        try:
+            connection.execute(sa.insert(t.api_key).values(values))
+        except IntegrityError:
+            return False
+        return True
+
+    if not register.write(work):
+        raise UsageError(f"an API key '{name}' exists; revoke it, or choose another name")
+    return secret
+
+
+def revoke_api_key(register: Register, name: str) -> None:
+    """Refuse the key from now on.
+
+    :raises UsageError: if there is none of this name.
+    """
+    update = sa.update(t.api_key).where(t.api_key.c.name == name).values(revoked_at=register.now())
+    if register.write(lambda c: c.execute(update).rowcount) == 0:
+        raise UsageError(f"there is no API key '{name}'")
+
+
+def api_key_name(register: Register, secret: str) -> str | None:
+    """The name of the key, or None if it is unknown or revoked."""
+    digest = _digest(secret)
+    k = t.api_key.c
+    # Looking up by the digest of 256 random bits tells an attacker nothing about a key.
+    query = sa.select(k.name, k.digest).where(k.digest == digest, k.revoked_at.is_(None))
+    for row in register.rows(query):
+        if hmac.compare_digest(row.digest, digest):
+            return str(row.name)
+    return None
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

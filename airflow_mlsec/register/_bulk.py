@@ -1,0 +1,108 @@
+"""Many rows at once, at the speed of the driver: `executemany` on SQLite, arrays on PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+_CHUNK = 20_000
+_KEYS = 10_000
+
+# "mlsec" and "graph", for PostgreSQL's advisory lock.
+_GRAPH_LOCK = 0x6D6C_7365_6367
+
+
+def lock_graph(connection: sa.Connection) -> None:
+    """Be the only writer of the graph until the transaction ends: ordinals of columns are given
+    in turn. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_GRAPH_LOCK)))
+
+
+def insert_rows(
+    connection: sa.Connection,
+    table: sa.Table,
+    names: Sequence[str],
+    rows: Collection[Sequence[Any]],
+    conflict: str = "DO NOTHING",
+) -> None:
+    """Insert rows of the columns ``names``; ``conflict`` is what follows ``ON CONFLICT``."""
+    listed = ", ".join(_quoted(name) for name in names)
+    if not rows:
+        return
+    ordered = list(rows)
+    if connection.dialect.name != "postgresql":
+        marks = ", ".join("?" * len(names))
+        sql = f"INSERT INTO {table.name} ({listed}) VALUES ({marks}) ON CONFLICT {conflict}"  # noqa: S608
+        connection.exec_driver_sql(sql, [tuple(row) for row in ordered])
+        return
+    arrays = ", ".join(f"%s::{_array(table.c[name])}" for name in names)
+    read = ", ".join(
+        f"c{i}::json" if isinstance(table.c[name].type, sa.JSON) else f"c{i}"
+        for i, name in enumerate(names)
+    )
+    alias = ", ".join(f"c{i}" for i in range(len(names)))
+    sql = (
+        f"INSERT INTO {table.name} ({listed}) SELECT {read} FROM unnest({arrays}) AS u({alias}) "  # noqa: S608
+        f"ON CONFLICT {conflict}"
+    )
+    for start in range(0, len(ordered), _CHUNK):
+        part = ordered[start : start + _CHUNK]
+        columns = [list(column) for column in zip(*part, strict=True)]
+        connection.exec_driver_sql(sql, tuple(columns))
+
+
+def rows_of(
+    connection: sa.Connection,
+    table: sa.Table,
+    names: Sequence[str],
+    keys: Sequence[str],
+    values: Iterable[Any],
+) -> list[Any]:
+    """The columns ``names`` of the rows whose ``keys`` are among ``values`` (tuples, or single
+    values where there is one key)."""
+    wanted = list(values)
+    found: list[Any] = []
+    listed = ", ".join(f"t.{_quoted(name)}" for name in names)
+    for start in range(0, len(wanted), _KEYS):
+        part = wanted[start : start + _KEYS]
+        rows = [[value] if len(keys) == 1 else list(value) for value in part]
+        if connection.dialect.name == "postgresql":
+            arrays = ", ".join(f"%s::{_array(table.c[key])}" for key in keys)
+            alias = ", ".join(f"k{i}" for i in range(len(keys)))
+            matched = " AND ".join(f"t.{_quoted(key)} = k.k{i}" for i, key in enumerate(keys))
+            sql = f"SELECT {listed} FROM unnest({arrays}) AS k({alias}) JOIN {table.name} t ON {matched}"  # noqa: S608
+            columns = tuple(list(column) for column in zip(*rows, strict=True))
+            found += connection.exec_driver_sql(sql, columns).fetchall()
+        elif isinstance(table.c[keys[0]].type, sa.LargeBinary):
+            for i in range(0, len(rows), 500):
+                some = [row[0] for row in rows[i : i + 500]]
+                marks = ", ".join("?" * len(some))
+                sql = f"SELECT {listed} FROM {table.name} t WHERE t.{_quoted(keys[0])} IN ({marks})"  # noqa: S608
+                found += connection.exec_driver_sql(sql, tuple(some)).fetchall()
+        else:
+            matched = " AND ".join(
+                f"t.{_quoted(key)} = json_extract(k.value, '$[{i}]')" for i, key in enumerate(keys)
+            )
+            sql = f"SELECT {listed} FROM json_each(?) k CROSS JOIN {table.name} t ON {matched}"  # noqa: S608
+            found += connection.exec_driver_sql(sql, (json.dumps(rows),)).fetchall()
+    return found
+
+
+def _quoted(name: str) -> str:
+    assert name.isidentifier()
+    return f'"{name}"'
+
+
+def _array(column: sa.Column[Any]) -> str:
+    kind = column.type
+    if isinstance(kind, sa.Boolean):
+        return "boolean[]"
+    if isinstance(kind, sa.Integer):
+        return "bigint[]"
+    if isinstance(kind, sa.LargeBinary):
+        return "bytea[]"
+    return "text[]"
