@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from airflow_mlsec.datasets import DatasetName
 from airflow_mlsec.lineage._graph import edges_within, walk
 from airflow_mlsec.lineage._history import History, moment
-from airflow_mlsec.lineage._state import State, column_states
+from airflow_mlsec.lineage._state import State, column_states, columns_of
 from airflow_mlsec.lineage._trace import TraceNode, describe, find_start, start_nodes
 from airflow_mlsec.register import Register, graph, rows_of
 from airflow_mlsec.register import tables as t
@@ -44,14 +44,19 @@ def holders(register: Register, category: str) -> list[Holder]:
 
 
 def _holders(connection: sa.Connection, category: str) -> list[Holder]:
-    c, d = t.column.c, t.dataset.c
+    c, d = t.declared_column.c, t.dataset.c
     below = c.category.startswith(f"{category}.", autoescape=True)
     query = (
-        sa.select(c.dataset_id, c.ordinal, c.name.label("column"), c.category, d.namespace, d.name)
+        sa.select(c.dataset_id, c.name.label("column"), c.category, d.namespace, d.name)
         .join(t.dataset, d.id == c.dataset_id)
         .where(sa.or_(c.category == category, below))
     )
-    declared = {graph.node(r.dataset_id, r.ordinal): r for r in connection.execute(query)}
+    rows = {(r.dataset_id, r.column): r for r in connection.execute(query)}
+    declared = {
+        graph.node(dataset, ordinal): rows[dataset, name]
+        for dataset, name, ordinal in columns_of(connection, {dataset for dataset, _ in rows})
+        if (dataset, name) in rows
+    }
     if not declared:
         return []
     # What only influences (filters, joins, order) does not hand the category on.
@@ -151,10 +156,7 @@ def _labels(connection: sa.Connection, nodes: set[int]) -> dict[int, tuple[str, 
         for row in rows_of(connection, t.dataset, ("id", "namespace", "name"), ("id",), datasets)
     }
     columns = {
-        graph.node(row[0], row[2]): row[1]
-        for row in rows_of(
-            connection, t.column, ("dataset_id", "name", "ordinal"), ("dataset_id",), datasets
-        )
+        graph.node(d, ordinal): name for d, name, ordinal in columns_of(connection, datasets)
     }
     return {n: (names[n >> graph.SHIFT], columns.get(n, "")) for n in nodes}
 

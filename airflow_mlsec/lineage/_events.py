@@ -149,7 +149,7 @@ def read_event(event: Any) -> Event:
 
     :raises Malformed: if it is none of them, or a part that is needed is malformed.
     """
-    if not isinstance(event, Mapping):
+    if not isinstance(event, dict):
         raise Malformed("an OpenLineage event is a JSON object")
     run, job, dataset = event.get("run"), event.get("job"), event.get("dataset")
     time = _time(event.get("eventTime"))
@@ -228,7 +228,7 @@ def _read_job(made: Event, job: Mapping[str, Any]) -> None:
     if (lineage := facets.get("lineage")) is not None:
         _lineage_entries(made, lineage, "job.facets.lineage")
     sql = facets.get("sql")
-    if isinstance(sql, Mapping) and isinstance(sql.get("query"), str):
+    if isinstance(sql, dict) and isinstance(sql.get("query"), str):
         dialect = sql.get("dialect")
         made.sql = sql["query"], dialect if isinstance(dialect, str) else None
 
@@ -245,17 +245,19 @@ def canonical_name(namespace: str, name: str) -> str:
 
 
 @lru_cache(maxsize=65_536)
-def _canonical(namespace: str, name: str) -> Name:
+def _canonical(namespace: Any, name: Any) -> Name:
+    if not isinstance(namespace, str) or not isinstance(name, str):
+        raise Malformed.at("a dataset's namespace and name", "text")
     _checked(namespace, "a dataset's namespace", LONGEST_NAMESPACE)
     _checked(name, "a dataset's name")
     return canonical_namespace(namespace), canonical_name(namespace, name)
 
 
 def _name(item: Mapping[str, Any], place: str) -> Name:
-    namespace, name = item.get("namespace"), item.get("name")
-    if not isinstance(namespace, str) or not isinstance(name, str):
-        raise Malformed.at(f"{place}.namespace and .name", "text")
-    return _canonical(namespace, name)
+    try:
+        return _canonical(item.get("namespace"), item.get("name"))
+    except TypeError:
+        raise Malformed.at(f"{place}.namespace and .name", "text") from None
 
 
 def _job_name(job: Any) -> Name:
@@ -293,23 +295,23 @@ def _dataset(made: Event, item: Any, place: str) -> Name:
         if more := item.get(key):
             more = _mapping(more, f"{place}.{key}")
             statistics = more.get("outputStatistics")
-            if isinstance(statistics, Mapping) and isinstance(statistics.get("rowCount"), int):
+            if isinstance(statistics, dict) and isinstance(statistics.get("rowCount"), int):
                 said.rows = statistics["rowCount"]
             said.facets.update(_kept(more, DATASET_FACETS))
     return name
 
 
 def _read_facets(said: DatasetSaid, name: Name, facets: Mapping[str, Any]) -> None:
-    for key, reader in _READERS.items():
-        facet = facets.get(key)
-        if facet is not None:
-            if not isinstance(facet, Mapping):
+    for key, facet in facets.items():
+        reader = _READERS.get(key)
+        if reader is not None and facet is not None:
+            if not isinstance(facet, dict):
                 raise Malformed.at(f"facets.{key}", "an object")
             if not facet.get("_deleted"):
                 reader(said, facet)
     said.facets.update(_kept(facets, DATASET_FACETS))
     evidence = facets.get("mlsec_evidence")
-    if isinstance(evidence, Mapping):
+    if isinstance(evidence, dict):
         said.evidence = evidence.get("envelope")
     if name in said.symlinks:
         said.symlinks.remove(name)
@@ -327,32 +329,36 @@ def _schema(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
 def _fields(fields: list[Any], within: str) -> Iterator[tuple[str, str | None]]:
     for entry in fields:
         try:
-            name, kind = entry["name"], entry.get("type")
+            field = _field(within, entry["name"], entry.get("type"))
+            nested = entry.get("fields")
         except (TypeError, KeyError, AttributeError):
             raise Malformed.at("facets.schema.fields", "objects with a name") from None
-        if not isinstance(name, str) or not (kind is None or isinstance(kind, str)):
-            raise Malformed.at("facets.schema.fields", "objects whose name and type are text")
-        full = _column(f"{within}{name}" if within else name)
-        yield full, kind[:200] if kind and _is_plain(kind) else None
+        yield field
         # Fields of a structure, as column lineage names them.
-        nested = entry.get("fields")
         if nested:
             if not isinstance(nested, list):
                 raise Malformed.at("facets.schema.fields", "objects whose fields are a list")
-            if full.count(".") > 100:
+            if field[0].count(".") > 100:
                 raise Malformed.at("facets.schema.fields", "nested at most 100 deep")
-            yield from _fields(nested, f"{full}.")
+            yield from _fields(nested, f"{field[0]}.")
+
+
+@lru_cache(maxsize=65_536)
+def _field(within: str, name: Any, kind: Any) -> tuple[str, str | None]:
+    if not isinstance(name, str) or not (kind is None or isinstance(kind, str)):
+        raise Malformed.at("facets.schema.fields", "objects whose name and type are text")
+    return _column(within + name), kind[:200] if kind and _is_plain(kind) else None
 
 
 def _column_lineage(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
     fields = facet.get("fields")
     if fields is not None:
-        if not isinstance(fields, Mapping):
+        if not isinstance(fields, dict):
             raise Malformed.at("facets.columnLineage.fields", "an object")
         for target, lineage in fields.items():
             if lineage is None:
                 continue
-            if not isinstance(lineage, Mapping):
+            if not isinstance(lineage, dict):
                 raise Malformed.at("facets.columnLineage.fields", "an object of objects")
             sources = lineage.get("inputFields")
             if sources is None:
@@ -362,17 +368,18 @@ def _column_lineage(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
             # Up to version 1.1 of the facet the transformation stood on the output field.
             old = lineage.get("transformationType"), lineage.get("transformationDescription")
             target = _column(target)
+            edges = said.edges
             for source in sources:
-                _column_edges(said, source, target, old)
+                _column_edges(edges, source, target, old)
     whole = facet.get("dataset")
     if whole is not None:
         if not isinstance(whole, list):
             raise Malformed.at("facets.columnLineage.dataset", "a list")
         for source in whole:
-            _column_edges(said, source, INTO, (None, None))
+            _column_edges(said.edges, source, INTO, (None, None))
 
 
-def _column_edges(said: DatasetSaid, source: Any, target: str, old: tuple[Any, Any]) -> None:
+def _column_edges(edges: list[ColumnEdge], source: Any, target: str, old: tuple[Any, Any]) -> None:
     try:
         name = _canonical(source["namespace"], source["name"])
         column = _column(source["field"])
@@ -383,44 +390,46 @@ def _column_edges(said: DatasetSaid, source: Any, target: str, old: tuple[Any, A
         ) from None
     if given:
         for step in _transformations(given, target == INTO):
-            said.edges.append(ColumnEdge(name, column, target, step))
+            edges.append(ColumnEdge(name, column, target, step))
     elif old[0] or old[1]:
         subtype, description = (_short(text) for text in old)
         step = Transformation("direct", None, subtype, description, None, False)
-        said.edges.append(ColumnEdge(name, column, target, step))
+        edges.append(ColumnEdge(name, column, target, step))
     else:
-        said.edges.append(ColumnEdge(name, column, target, INDIRECT if target == INTO else DIRECT))
+        edges.append(ColumnEdge(name, column, target, INDIRECT if target == INTO else DIRECT))
 
 
 def _transformations(given: Any, whole: bool) -> Iterator[Transformation]:
     if not isinstance(given, list):
         raise Malformed.at("transformations", "a list")
     for step in given:
-        if not isinstance(step, Mapping):
-            raise Malformed.at("transformations", "objects")
-        masking = step.get("masking")
-        yield _transformation(
-            _short(step.get("type")),
-            _short(step.get("subtype")),
-            _short(step.get("description")),
-            masking if isinstance(masking, bool) else None,
-            whole,
-            step.get("mlsec_inferred") is True,
-        )
+        try:
+            get = step.get
+            yield _transformation(
+                get("type"),
+                get("subtype"),
+                get("description"),
+                get("masking"),
+                whole,
+                get("mlsec_inferred") is True,
+            )
+        except (AttributeError, TypeError):
+            raise Malformed.at("transformations", "objects of texts") from None
 
 
 @lru_cache(maxsize=65_536)
 def _transformation(
-    kind: str | None,
-    subtype: str | None,
-    text: str | None,
-    masking: bool | None,
-    whole: bool,
-    inferred: bool,
+    kind: Any, subtype: Any, text: Any, masking: Any, whole: bool, inferred: bool
 ) -> Transformation:
+    kind = _short(kind)
     indirect = whole or (kind or "").upper() == "INDIRECT"
     return Transformation(
-        "indirect" if indirect else "direct", kind, subtype, text, masking, inferred
+        "indirect" if indirect else "direct",
+        kind,
+        _short(subtype),
+        _short(text),
+        masking if isinstance(masking, bool) else None,
+        inferred,
     )
 
 
@@ -580,17 +589,17 @@ def _task_instance(facet: Any) -> str | None:
 
 def _kept(facets: Mapping[str, Any], kept: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
     found = {}
-    for name, reduce in kept.items():
-        facet = facets.get(name)
-        if isinstance(facet, Mapping):
-            reduced = reduce(facet)
+    for name in facets:
+        reduce = kept.get(name)
+        if reduce is not None and isinstance(facets[name], dict):
+            reduced = reduce(facets[name])
             if reduced:
                 found[name] = reduced
     return found
 
 
 def _mapping(value: Any, place: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise Malformed.at(place, "an object")
     return value
 
@@ -599,7 +608,7 @@ def _objects(facet: Mapping[str, Any], key: str, place: str) -> list[Mapping[str
     items = facet.get(key)
     if items is None:
         return []
-    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise Malformed.at(f"{place}.{key}", "a list of objects")
     return items
 
@@ -635,7 +644,6 @@ def _column(text: Any) -> str:
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*@(?:[^\"\\]|\\.)*\"|\b\d[\d.,:/+-]{3,}\b")
 
 
-@lru_cache(maxsize=65_536)
 def _short(text: Any) -> str | None:
     """A description without literals, which may be personal, and of bounded length."""
     if not isinstance(text, str) or not text or not _is_plain(text):

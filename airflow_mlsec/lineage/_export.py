@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_mlsec.lineage._events import DECLARED, Transformation
-from airflow_mlsec.register import Register, graph
+from airflow_mlsec.register import Register, column_documents, graph
 from airflow_mlsec.register import tables as t
 
 PRODUCER = "https://airflow-mlsec.github.io"
@@ -40,11 +40,12 @@ class _Exporter:
         }
         self._columns: dict[int, dict[int, str]] = defaultdict(dict)
         self._fields: dict[int, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
-        for r in connection.execute(sa.select(t.column)):
-            self._columns[r.dataset_id][r.ordinal] = r.name
-            if r.position is not None:
-                field = {"name": r.name, **({"type": r.type} if r.type else {})}
-                self._fields[r.dataset_id].append((r.position, field))
+        for dataset, columns in column_documents(connection, None).items():
+            for ordinal, (name, kind, position) in enumerate(columns, graph.FIRST_COLUMN):
+                self._columns[dataset][ordinal] = name
+                if position is not None:
+                    field = {"name": name, **({"type": kind} if kind else {})}
+                    self._fields[dataset].append((position, field))
         self._steps = {
             r.id: Transformation(
                 r.kind, r.type, r.subtype, r.description, r.masking, bool(r.inferred)

@@ -64,8 +64,8 @@ class Ingest:
         progress: Callable[[int], None] = lambda done: None,
         batch: int = BATCH_EVENTS,
     ) -> IngestReport:
-        """Write events, given as (where it is from, JSON bytes). Batches are read ahead while the
-        one before is being written.
+        """Write events, given as (where it is from, JSON bytes), a batch in a transaction.
+        While the database works on one batch the next is read.
 
         :raises RegisterError: if the register cannot be reached. Batches before are kept.
         """
@@ -209,7 +209,7 @@ def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
                     return
             offer(ended)
         except BaseException as error:
-            offer(error)
+            offer(error)  # raised again where the batches are used
 
     reader = threading.Thread(target=read, name="mlsec-read-events", daemon=True)
     reader.start()

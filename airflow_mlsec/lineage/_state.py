@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.lineage._evidence import RELEASE, latest_releases
 from airflow_mlsec.lineage._graph import all_edges, edges_within
-from airflow_mlsec.register import graph, rows_of
+from airflow_mlsec.register import column_documents, graph, rows_of
 from airflow_mlsec.register import tables as t
 
 
@@ -100,15 +100,15 @@ def _columns(connection: sa.Connection, datasets: set[int] | None) -> dict[int, 
     return found
 
 
-def columns_of(connection: sa.Connection, datasets: set[int] | None) -> list[tuple[int, str, int]]:
+def columns_of(
+    connection: sa.Connection, datasets: Iterable[int] | None
+) -> list[tuple[int, str, int]]:
     """(dataset, name, ordinal) of the columns of some datasets, or of all."""
-    if datasets is None:
-        sql = "SELECT dataset_id, name, ordinal FROM mlsec_column"
-        return [(r[0], r[1], r[2]) for r in connection.exec_driver_sql(sql).fetchall()]
-    rows = rows_of(
-        connection, t.column, ("dataset_id", "name", "ordinal"), ("dataset_id",), sorted(datasets)
-    )
-    return [(r[0], r[1], r[2]) for r in rows]
+    return [
+        (dataset, column[0], ordinal)
+        for dataset, columns in column_documents(connection, datasets).items()
+        for ordinal, column in enumerate(columns, graph.FIRST_COLUMN)
+    ]
 
 
 def _declared(connection: sa.Connection, datasets: set[int] | None) -> set[int]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,13 +34,28 @@ from airflow_mlsec.lineage._events import (
     Transformation,
 )
 from airflow_mlsec.lineage._evidence import record_evidence
-from airflow_mlsec.register import Register, graph, insert_rows, likely_kind, lock_graph, rows_of
+from airflow_mlsec.register import (
+    Register,
+    array_literals,
+    column_documents,
+    graph,
+    insert_rows,
+    likely_kind,
+    lock_graph,
+    rows_of,
+    write_column_documents,
+)
 from airflow_mlsec.register import tables as t
 
 # Of two states of one run that events give, the later one here counts.
 _RANK = {DECLARED: 0, "running": 1, "complete": 2, "aborted": 3, "failed": 4}
 # Names kept in memory between batches; past that the memory starts anew.
 _MOST_NAMES = 1_000_000
+
+
+Columns = tuple[tuple[str, str | None], ...]
+# When it was said, the digest, and the columns.
+_Schema = tuple[str, str, Columns]
 
 
 @dataclass(slots=True)
@@ -109,8 +126,9 @@ class _Batch:
         self._now = now
 
     def write(self, trusted: VerificationKeys) -> None:
-        self._write_datasets()
-        self._write_columns()
+        schemas = self._newest_schemas()
+        new = self._write_datasets(schemas)
+        self._write_columns(schemas, new)
         runs = self._gather_runs()
         self._write_runs(runs)
         self._write_flows(runs)
@@ -135,8 +153,19 @@ class _Batch:
 
     # --- names
 
-    def _write_datasets(self) -> None:
-        """Ids of all datasets that the events name, and when they were seen."""
+    def _newest_schemas(self) -> dict[Name, _Schema]:
+        """Of each dataset the newest schema; of two of the same time that of the greater digest."""
+        found: dict[Name, _Schema] = {}
+        for event in self._events:
+            for name, said in event.said.items():
+                if said.columns is not None:
+                    offered = event.time, _schema_digest(said.columns), said.columns
+                    if name not in found or offered[:2] > found[name][:2]:
+                        found[name] = offered
+        return found
+
+    def _write_datasets(self, schemas: dict[Name, _Schema]) -> set[int]:
+        """Ids of all datasets that the events name, and when they were seen; returns the new ones."""
         seen: dict[Name, tuple[str, str]] = {}
 
         def see(name: Name, time: str) -> None:
@@ -162,140 +191,130 @@ class _Batch:
                     see(name, time)
         ids = self._names.datasets
         unknown = [name for name in seen if name not in ids]
+        new: set[int] = set()
         if unknown:
             known = self._rows(t.dataset, "namespace name id", "namespace name", unknown)
             ids.update({(r[0], r[1]): r[2] for r in known})
             missing = sorted(name for name in unknown if name not in ids)
-            rows = [(*name, likely_kind(*name), *seen[name]) for name in missing]
-            self._insert(t.dataset, "namespace name kind first_seen last_seen", rows)
+            none = None, None
+            rows = [
+                (*name, likely_kind(*name), *seen[name], *schemas.get(name, none)[:2])
+                for name in missing
+            ]
+            columns = "namespace name kind first_seen last_seen schema_at schema_digest"
+            self._insert(t.dataset, columns, rows)
             found = self._rows(t.dataset, "namespace name id", "namespace name", missing)
             for namespace, name, identifier in found:
                 ids[namespace, name] = identifier
+                new.add(identifier)
                 self._names.columns[identifier] = {}
-                self._names.schemas[identifier] = "", ""
+                self._names.schemas[identifier] = schemas.get((namespace, name), ("", ""))[:2]
             for name in missing:
                 del seen[name]
         self._touch(sorted((ids[name], *times) for name, times in seen.items()))
+        return new
 
-    def _touch(self, rows: list[tuple[int, str, str]]) -> None:
-        if not rows:
-            return
+    def _touch(self, rows: list[tuple[Any, ...]]) -> None:
+        least, greatest = "min", "max"
         if self._connection.dialect.name == "postgresql":
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            self._connection.exec_driver_sql(
-                "UPDATE mlsec_dataset d SET first_seen = least(d.first_seen, u.a), "
-                "last_seen = greatest(d.last_seen, u.b) FROM unnest(%s::bigint[], %s::text[], "
-                "%s::text[]) AS u(id, a, b) WHERE d.id = u.id",
-                tuple(columns),
-            )
-        else:
-            self._connection.exec_driver_sql(
-                "UPDATE mlsec_dataset SET first_seen = min(first_seen, ?), "
-                "last_seen = max(last_seen, ?) WHERE id = ?",
-                [(first, last, identifier) for identifier, first, last in rows],
-            )
+            least, greatest = "least", "greatest"
+        sql = "UPDATE mlsec_dataset SET first_seen = {least}(first_seen, {{1}}), last_seen = {greatest}(last_seen, {{2}})"
+        self._update(sql.format(least=least, greatest=greatest), "id", rows)
 
-    def _write_columns(self) -> None:
-        """Every column that a schema or an edge names has an ordinal; the types are those of the
-        newest schema, and of two of the same time those of the greater digest."""
+    def _write_columns(self, schemas: dict[Name, _Schema], new: set[int]) -> None:
+        """Every column that a schema or an edge names has an ordinal, and the type and position of
+        the newest schema."""
         wanted: dict[int, dict[str, None]] = defaultdict(dict)
-        schemas: dict[int, tuple[str, str, tuple[tuple[str, str | None], ...]]] = {}
-        ids = self._names.datasets
+        ids, known = self._names.datasets, self._names.schemas
         for event in self._events:
             for name, said in event.said.items():
                 identifier = ids[name]
+                of_dataset = wanted[identifier]
                 if said.columns is not None:
-                    wanted[identifier].update((c[0], None) for c in said.columns)
-                    offered = event.time, _schema_digest(said.columns), said.columns
-                    if identifier not in schemas or offered > schemas[identifier]:
-                        schemas[identifier] = offered
+                    digest = _schema_digest(said.columns)
+                    # Of a schema that was written before every column has its ordinal.
+                    if identifier in new or known.get(identifier, ("", ""))[1] != digest:
+                        of_dataset.update((column, None) for column, _ in said.columns)
                 for edge in said.edges:
                     if edge.target_field != INTO:
-                        wanted[identifier][edge.target_field] = None
+                        of_dataset[edge.target_field] = None
                     if edge.field != OUT_OF:
                         wanted[ids[edge.source]][edge.field] = None
-        self.ensure_columns({d: list(names) for d, names in wanted.items()})
-        self._describe(schemas)
+        by_id = {ids[name]: schema for name, schema in schemas.items()}
+        newer = self._newer({d: schema for d, schema in by_id.items() if d not in new})
+        described = {**newer, **{d: by_id[d] for d in new if d in by_id}}
+        self.ensure_columns(wanted, new, described)
+        times = [(d, at, digest) for d, (at, digest, _) in newer.items()]
+        self._update("UPDATE mlsec_dataset SET schema_at = {1}, schema_digest = {2}", "id", times)
+        self._names.schemas.update({d: schema[:2] for d, schema in newer.items()})
 
-    def ensure_columns(self, wanted: dict[int, list[str]]) -> None:
-        """Give the columns that have none an ordinal."""
-        known = self._names.columns
-        new = {
+    def _newer(self, schemas: Mapping[int, _Schema]) -> dict[int, _Schema]:
+        """Those schemas that are newer than the one known."""
+        known = self._names.schemas
+        newer = {d: s for d, s in schemas.items() if d not in known or s[:2] > known[d]}
+        # Others write as well: what is remembered may be out of date.
+        for d, at, digest in self._rows(t.dataset, "id schema_at schema_digest", "id", newer):
+            known[d] = at or "", digest or ""
+            if known[d] >= newer[d][:2]:
+                del newer[d]
+        return newer
+
+    def ensure_columns(
+        self,
+        wanted: Mapping[int, Collection[str]],
+        new: Collection[int] = (),
+        described: Mapping[int, _Schema] = MappingProxyType({}),
+    ) -> None:
+        """Give the columns that have none an ordinal, and those of a newer schema its types and
+        positions. ``new`` are datasets that nobody else can know yet."""
+        known, schemas = self._names.columns, self._names.schemas
+        todo = {
             d: names
             for d, names in wanted.items()
-            if d not in known or any(name not in known[d] for name in names)
+            if d not in known or not known[d].keys() >= set(names)
         }
+        for d, schema in described.items():
+            if d in new or schemas.get(d, ("", ""))[1] != schema[1]:
+                todo.setdefault(d, ())
         # Another writer may have given ordinals since; under the lock the table is the truth.
-        fresh = [d for d in new if not (d in known and not known[d])]
-        for d in fresh:
-            known[d] = {}
-        for d, name, ordinal in self._rows(
-            t.column, "dataset_id name ordinal", "dataset_id", fresh
-        ):
-            known[d][name] = ordinal
-        rows = []
-        for d, names in new.items():
-            ordinals = known[d]
-            following = max(ordinals.values(), default=graph.FIRST_COLUMN - 1)
+        documents = column_documents(self._connection, [d for d in todo if d not in new])
+        changed = {}
+        for d, names in todo.items():
+            columns = [list(column) for column in documents.get(d, ())]
+            ordinals = {c[0]: i for i, c in enumerate(columns, graph.FIRST_COLUMN)}
+            before = len(columns)
             for name in names:
                 if name not in ordinals:
-                    following += 1
-                    ordinals[name] = following
-                    rows.append((d, name, following))
-            if following > graph.MOST_COLUMNS:
+                    columns.append([name, None, None])
+                    ordinals[name] = len(columns)
+            if len(columns) > graph.MOST_COLUMNS:
                 raise UsageError(f"a dataset has more than {graph.MOST_COLUMNS} columns")
-        self._insert(t.column, "dataset_id name ordinal", rows)
+            if d in described:
+                said = _positions(described[d][2])
+                for column in columns:
+                    kind, column[2] = said.get(column[0], (column[1], None))
+                    column[1] = kind or column[1]
+            known[d] = ordinals
+            if len(columns) > before or d in described:
+                changed[d] = columns
+        write_column_documents(self._connection, changed)
 
-    def _describe(
-        self, schemas: dict[int, tuple[str, str, tuple[tuple[str, str | None], ...]]]
-    ) -> None:
-        known = self._names.schemas
-        unknown = [d for d in schemas if d not in known]
-        for d, at, digest in self._rows(t.dataset, "id schema_at schema_digest", "id", unknown):
-            known[d] = at or "", digest or ""
-        newer = {d: s for d, s in schemas.items() if s[:2] > known.get(d, ("", ""))}
-        changed = {d: s for d, s in newer.items() if s[1] != known.get(d, ("", ""))[1]}
-        # Before it is believed that only the time differs, look again: others write as well.
-        for d, at, digest in self._rows(t.dataset, "id schema_at schema_digest", "id", newer):
-            if (at or "", digest or "") >= newer[d][:2]:
-                known[d] = at, digest
-                del newer[d]
-                changed.pop(d, None)
-            elif digest != newer[d][1]:
-                changed[d] = newer[d]
-        if changed:
-            self._execute_many(
-                "UPDATE mlsec_column SET position = NULL WHERE dataset_id = {}",
-                [(d,) for d in changed if known.get(d, ("", ""))[0]],
-                "bigint",
-            )
-            rows = [
-                (d, name, self._names.columns[d][name], kind, position)
-                for d, (_, _, columns) in changed.items()
-                for position, (name, kind) in enumerate(dict(columns).items())
-            ]
-            self._insert(
-                t.column,
-                "dataset_id name ordinal type position",
-                rows,
-                "(dataset_id, name) DO UPDATE SET type = excluded.type, position = excluded.position",
-            )
-        if newer:
-            self._execute_many(
-                "UPDATE mlsec_dataset SET schema_at = {}, schema_digest = {} WHERE id = {}",
-                [(at, digest, d) for d, (at, digest, _) in newer.items()],
-                "text text bigint",
-            )
-            known.update({d: s[:2] for d, s in newer.items()})
-
-    def _execute_many(self, sql: str, rows: list[tuple[Any, ...]], kinds: str) -> None:
+    def _update(self, sql: str, key: str, rows: list[tuple[Any, ...]]) -> None:
+        """Update the rows whose ``key`` is the first of each tuple; ``{1}`` … are the others."""
         if not rows:
             return
+        others = range(1, len(rows[0]))
         if self._connection.dialect.name == "postgresql":
-            marks = [f"%s::{kind}" for kind in kinds.split()]
+            table = sql.split()[1]
+            arrays = ", ".join(["%s::bigint[]", *("%s::text[]" for _ in others)])
+            names = ", ".join(f"u{i}" for i in range(len(rows[0])))
+            statement = (
+                f"{sql} FROM unnest({arrays}) AS u({names}) WHERE {table}.{key} = u0"
+            ).format(*names.split(", "))
+            self._connection.exec_driver_sql(statement, array_literals(rows))
         else:
-            marks = ["?"] * len(kinds.split())
-        self._connection.exec_driver_sql(sql.format(*marks), rows)
+            statement = f"{sql} WHERE {key} = ?".format("", *("?" for _ in others))
+            self._connection.exec_driver_sql(statement, [(*row[1:], row[0]) for row in rows])
 
     def _jobs(self, names: Iterable[Name]) -> None:
         known = self._names.jobs
@@ -548,11 +567,10 @@ class _Batch:
                 for r in self._rows(t.alias, "dataset_id other_id kind", key, sorted(todo))
             ]
             ends = {d for one, other, _ in near for d in (one, other)}
-            self.ensure_columns({d: [] for d in ends if d not in self._names.columns})
-            for d, name, ordinal in self._rows(
-                t.column, "dataset_id name ordinal", "dataset_id", sorted(ends)
-            ):
-                self._names.columns.setdefault(d, {})[name] = ordinal
+            for d, columns in column_documents(self._connection, ends).items():
+                self._names.columns[d] = {
+                    c[0]: i for i, c in enumerate(columns, graph.FIRST_COLUMN)
+                }
             names = {d: set(self._names.columns.get(d, ())) for d in ends}
             wanted: dict[int, list[str]] = defaultdict(list)
             for one, other, kind in near:
@@ -685,7 +703,13 @@ def _whole_edge(source: int, target: int, step: int) -> tuple[int, int, int]:
     return graph.node(source, graph.OUT_OF), graph.node(target, graph.INTO), step
 
 
-def _schema_digest(columns: tuple[tuple[str, str | None], ...]) -> str:
+def _positions(columns: Columns) -> dict[str, tuple[str | None, int]]:
+    """Type and position of each column; of a name that stands twice the last."""
+    return {name: (kind, position) for position, (name, kind) in enumerate(columns)}
+
+
+@lru_cache(maxsize=16_384)
+def _schema_digest(columns: Columns) -> str:
     return hashlib.blake2b(json.dumps(columns).encode(), digest_size=8).hexdigest()
 
 

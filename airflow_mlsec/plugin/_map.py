@@ -13,7 +13,7 @@ from airflow_mlsec.lineage import (
     latest_releases,
     transformations,
 )
-from airflow_mlsec.register import Register, graph
+from airflow_mlsec.register import Register, column_documents, graph
 from airflow_mlsec.register import tables as t
 
 
@@ -30,23 +30,26 @@ def _read(connection: sa.Connection) -> dict[str, Any]:
     for node, state in states.items():
         dataset = graph.dataset_of(node)
         highest[dataset] = max(highest.get(dataset, State.NONE), state)
-    c = t.column.c
-    for row in connection.execute(
-        sa.select(t.column).order_by(c.dataset_id, c.position, c.ordinal)
-    ):
-        node = graph.node(row.dataset_id, row.ordinal)
-        of_node[node] = row.name
-        columns.setdefault(row.dataset_id, []).append(
-            {
-                "name": row.name,
-                "type": row.type,
-                "role": row.role,
-                "category": row.category,
-                "state": states.get(node, State.NONE).label,
-                "origins": [],
-                "_node": node,
-            }
-        )
+    declared = {
+        (row.dataset_id, row.name): row for row in connection.execute(sa.select(t.declared_column))
+    }
+    for dataset, known in column_documents(connection, None).items():
+        numbered = enumerate(known, graph.FIRST_COLUMN)
+        for ordinal, (name, kind, _) in sorted(numbered, key=lambda item: _position(item[1])):
+            node = graph.node(dataset, ordinal)
+            of_node[node] = name
+            said = declared.get((dataset, name))
+            columns.setdefault(dataset, []).append(
+                {
+                    "name": name,
+                    "type": kind,
+                    "role": said.role if said else None,
+                    "category": said.category if said else None,
+                    "state": states.get(node, State.NONE).label,
+                    "origins": [],
+                    "_node": node,
+                }
+            )
     names = {row.id: row.name for row in connection.execute(sa.select(t.dataset))}
     origins, sources = _origins(connection, of_node)
     evidence = latest_releases(connection)
@@ -85,6 +88,11 @@ def _read(connection: sa.Connection) -> dict[str, Any]:
             }
         )
     return {"datasets": datasets}
+
+
+def _position(column: Any) -> tuple[bool, int]:
+    """Columns that the newest schema has, in its order, before those that it has no more."""
+    return column[2] is None, column[2] or 0
 
 
 def _origins(

@@ -7,8 +7,9 @@ the nodes of the lineage graph, `_bulk` moves many rows at once. May import
 """
 
 from airflow_mlsec.register._api_keys import api_key_name, create_api_key, revoke_api_key
-from airflow_mlsec.register._bulk import insert_rows, lock_graph, rows_of
+from airflow_mlsec.register._bulk import array_literals, insert_rows, lock_graph, rows_of
 from airflow_mlsec.register._records import (
+    column_documents,
     dataset_id,
     enrich_columns,
     find_dataset,
@@ -17,12 +18,15 @@ from airflow_mlsec.register._records import (
     record_policy,
     set_dataset,
     upsert,
+    write_column_documents,
 )
 from airflow_mlsec.register._register import Register
 
 __all__ = [
     "Register",
     "api_key_name",
+    "array_literals",
+    "column_documents",
     "create_api_key",
     "dataset_id",
     "enrich_columns",
@@ -36,4 +40,5 @@ __all__ = [
     "rows_of",
     "set_dataset",
     "upsert",
+    "write_column_documents",
 ]

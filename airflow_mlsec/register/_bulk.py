@@ -20,6 +20,10 @@ def lock_graph(connection: sa.Connection) -> None:
     in turn. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_GRAPH_LOCK)))
+        # Keys are looked up by the thousand; reading whole tables for that would get slower and
+        # slower as they grow.
+        connection.exec_driver_sql("SET LOCAL enable_hashjoin = off")
+        connection.exec_driver_sql("SET LOCAL enable_mergejoin = off")
 
 
 def insert_rows(
@@ -51,8 +55,7 @@ def insert_rows(
     )
     for start in range(0, len(ordered), _CHUNK):
         part = ordered[start : start + _CHUNK]
-        columns = [list(column) for column in zip(*part, strict=True)]
-        connection.exec_driver_sql(sql, tuple(columns))
+        connection.exec_driver_sql(sql, array_literals(part))
 
 
 def rows_of(
@@ -75,8 +78,7 @@ def rows_of(
             alias = ", ".join(f"k{i}" for i in range(len(keys)))
             matched = " AND ".join(f"t.{_quoted(key)} = k.k{i}" for i, key in enumerate(keys))
             sql = f"SELECT {listed} FROM unnest({arrays}) AS k({alias}) JOIN {table.name} t ON {matched}"  # noqa: S608
-            columns = tuple(list(column) for column in zip(*rows, strict=True))
-            found += connection.exec_driver_sql(sql, columns).fetchall()
+            found += connection.exec_driver_sql(sql, array_literals(rows)).fetchall()
         elif isinstance(table.c[keys[0]].type, sa.LargeBinary):
             for i in range(0, len(rows), 500):
                 some = [row[0] for row in rows[i : i + 500]]
@@ -90,6 +92,33 @@ def rows_of(
             sql = f"SELECT {listed} FROM json_each(?) k CROSS JOIN {table.name} t ON {matched}"  # noqa: S608
             found += connection.exec_driver_sql(sql, (json.dumps(rows),)).fetchall()
     return found
+
+
+def array_literals(rows: Sequence[Sequence[Any]]) -> tuple[str, ...]:
+    """The columns of some rows, each as one array in PostgreSQL's text form: several times
+    faster than the driver's own, which works value by value."""
+    return tuple(_array_literal(column) for column in zip(*rows, strict=True))
+
+
+def _array_literal(values: Sequence[Any]) -> str:
+    plain = type(values[0]) is int and None not in values
+    return "{" + ",".join(map(str if plain else _element, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    kind = type(value)
+    if kind is int:
+        return str(value)
+    if kind is str:
+        if "\\" in value or '"' in value:
+            value = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{value}"'
+    if value is None:
+        return "NULL"
+    if kind is bool:
+        return "t" if value else "f"
+    assert kind is bytes
+    return f'"\\\\x{value.hex()}"'
 
 
 def _quoted(name: str) -> str:

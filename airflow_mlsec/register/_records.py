@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_mlsec.register import graph
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.register._bulk import lock_graph
+from airflow_mlsec.register._bulk import insert_rows, lock_graph, rows_of
 
 _FILESYSTEMS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "wasbs", "hdfs", "dbfs"}
 _TABULAR = {"parquet", "pq", "csv", "tsv", "json", "jsonl", "ndjson", "orc", "avro", "gz", "db"}
@@ -85,20 +85,59 @@ def enrich_columns(
 ) -> dict[str, int]:
     """Make columns known (``name`` and any of type, position, role, category); nodes by name."""
     lock_graph(connection)
-    c = t.column.c
-    query = sa.select(c.name, c.ordinal).where(c.dataset_id == dataset)
-    ordinals = {str(name): int(ordinal) for name, ordinal in connection.execute(query)}
-    following = max(ordinals.values(), default=graph.FIRST_COLUMN - 1) + 1
+    known = {
+        name: [name, kind, at]
+        for name, kind, at in column_documents(connection, [dataset])[dataset]
+    }
     found = {}
     for column in columns:
         name = str(column["name"])
-        values = {k: v for k, v in column.items() if k != "name" and v is not None}
-        if name not in ordinals:
-            ordinals[name], following = following, following + 1
-        key = {"dataset_id": dataset, "name": name}
-        upsert(connection, t.column, key, values, {"ordinal": ordinals[name]})
-        found[name] = graph.node(dataset, ordinals[name])
+        entry = known.setdefault(name, [name, None, None])
+        entry[1] = column.get("type") or entry[1]
+        entry[2] = entry[2] if column.get("position") is None else column["position"]
+        declared = {k: column[k] for k in ("role", "category") if column.get(k) is not None}
+        if declared:
+            upsert(connection, t.declared_column, {"dataset_id": dataset, "name": name}, declared)
+        found[name] = 0
+    write_column_documents(connection, {dataset: list(known.values())})
+    order = {name: i for i, name in enumerate(known, graph.FIRST_COLUMN)}
+    return {name: graph.node(dataset, order[name]) for name in found}
+
+
+Column = Sequence[Any]
+
+
+def column_documents(
+    connection: sa.Connection, datasets: Iterable[int] | None
+) -> dict[int, list[Column]]:
+    """By dataset its columns as [name, type, position], in the order of their ordinals; of all
+    datasets if None."""
+    wanted = None if datasets is None else sorted(set(datasets))
+    if wanted is None:
+        sql = "SELECT dataset_id, document FROM mlsec_columns"
+        rows = list(connection.exec_driver_sql(sql).fetchall())
+        found: dict[int, list[Column]] = {}
+    else:
+        rows = rows_of(connection, t.columns, ("dataset_id", "document"), ("dataset_id",), wanted)
+        found = {dataset: [] for dataset in wanted}
+    found.update({dataset: json.loads(document) for dataset, document in rows})
     return found
+
+
+def write_column_documents(
+    connection: sa.Connection, documents: Mapping[int, Sequence[Column]]
+) -> None:
+    """Replace the columns of datasets. Only ever append: an item's place is its ordinal."""
+    insert_rows(
+        connection,
+        t.columns,
+        ("dataset_id", "document"),
+        [
+            (dataset, json.dumps(columns, ensure_ascii=False, separators=(",", ":")))
+            for dataset, columns in sorted(documents.items())
+        ],
+        "(dataset_id) DO UPDATE SET document = excluded.document",
+    )
 
 
 def find_dataset(connection: sa.Connection, text: str) -> list[sa.Row[Any]]:

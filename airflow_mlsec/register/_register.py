@@ -27,13 +27,14 @@ _LOCK_ID = 0x6D6C_7365_63  # "mlsec", for PostgreSQL's advisory lock while migra
 
 
 class Register:
-    """The register's database. Cheap to make: nothing is opened before the first use, and no
-    connection outlives a transaction, so it may be used on both sides of a fork."""
+    """The register's database. Cheap to make: nothing is opened before the first use, and each
+    process opens its own connections, so it may be used on both sides of a fork."""
 
     def __init__(self, url: str, now: Callable[[], datetime] | None = None) -> None:
         self._url = _parse(url)
         self._now = now or (lambda: datetime.now(UTC))
         self._ready = False
+        self._pooled: tuple[int, sa.Engine] | None = None
 
     def __repr__(self) -> str:
         return f"Register({self._url.render_as_string(hide_password=True)!r})"
@@ -175,17 +176,31 @@ class Register:
 
     @contextlib.contextmanager
     def _connect(self, autocommit: bool = False) -> Iterator[sa.Connection]:
-        sqlite = self._url.get_backend_name() == "sqlite"
-        if sqlite:
+        if self._url.get_backend_name() == "sqlite":
             _create_private(Path(self._url.database or ""))
-        options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
-        engine = sa.create_engine(self._url, poolclass=NullPool, hide_parameters=True, **options)
-        if sqlite:
-            sa.event.listen(engine, "connect", _prepare_sqlite)
-            if not autocommit:
-                sa.event.listen(engine, "begin", _begin_immediate)
-        with engine.connect() as connection:
+        with self._engine().connect() as connection:
+            if autocommit:
+                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             yield connection
+
+    def _engine(self) -> sa.Engine:
+        """This process's engine: a connection must never be used on both sides of a fork."""
+        if self._pooled is not None and self._pooled[0] == os.getpid():
+            return self._pooled[1]
+        if self._pooled is not None:
+            self._pooled[1].dispose(close=False)
+        if self._url.get_backend_name() == "sqlite":
+            engine = sa.create_engine(self._url, poolclass=NullPool, hide_parameters=True)
+            sa.event.listen(engine, "connect", _prepare_sqlite)
+            sa.event.listen(engine, "begin", _begin_immediate)
+        else:
+            # Idle connections are few and short-lived: every task may have a register open.
+            engine = sa.create_engine(
+                self._url, pool_size=1, max_overflow=15, pool_pre_ping=True, pool_recycle=300,
+                hide_parameters=True,
+            )  # fmt: skip
+        self._pooled = os.getpid(), engine
+        return engine
 
     def _failed(self, error: SQLAlchemyError) -> str:
         where = self._url.render_as_string(hide_password=True)
@@ -233,6 +248,8 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
+    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        return
     # Taking the write lock at once makes writers queue instead of failing half-way.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 

@@ -20,22 +20,22 @@ metadata = sa.MetaData(
 VERSION_TABLE = "mlsec_schema_version"
 
 
+# SQLite counts up only on INTEGER.
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
 def _id() -> sa.Column[int]:
-    # SQLite counts up only on INTEGER.
-    kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-    return sa.Column("id", kind, primary_key=True, autoincrement=True)
+    return sa.Column("id", _ID, primary_key=True, autoincrement=True)
 
 
 def _ref(name: str, nullable: bool = False, index: bool = False) -> sa.Column[int]:
     """An id without a foreign key, for tables that grow with every event: checking keys would
     double the time to write them, and all of them are written by one module."""
-    kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-    return sa.Column(name, kind, nullable=nullable, index=index)
+    return sa.Column(name, _ID, nullable=nullable, index=index)
 
 
 def _to(table: str, name: str, nullable: bool = False, index: bool = True) -> sa.Column[int]:
-    kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-    return sa.Column(name, kind, sa.ForeignKey(f"{table}.id"), nullable=nullable, index=index)
+    return sa.Column(name, _ID, sa.ForeignKey(f"{table}.id"), nullable=nullable, index=index)
 
 
 policy = sa.Table(
@@ -67,20 +67,25 @@ dataset = sa.Table(
     sa.UniqueConstraint("namespace", "name"),
 )
 
-# A column is node ``dataset_id << 20 | ordinal`` of the graph (see `register.graph`). An
-# ordinal is given once and never again; nodes need no row of their own.
-column = sa.Table(
-    "mlsec_column",
+# The columns of a dataset, in one row: a JSON list of [name, type, position], of which item i
+# has ordinal i + 1 for ever; a row for each would cost four times the room and the time. A
+# column is node ``dataset_id << 20 | ordinal`` of the graph (see `register.graph`).
+columns = sa.Table(
+    "mlsec_columns",
+    metadata,
+    sa.Column("dataset_id", _ID, primary_key=True, autoincrement=False),
+    sa.Column("document", sa.Text, nullable=False),
+)
+
+# What a policy declares of a column.
+declared_column = sa.Table(
+    "mlsec_declared_column",
     metadata,
     _ref("dataset_id"),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("ordinal", sa.Integer, nullable=False),
-    sa.Column("type", sa.Text),
-    sa.Column("position", sa.Integer),
     sa.Column("role", sa.String(20)),
     sa.Column("category", sa.Text),
     sa.PrimaryKeyConstraint("dataset_id", "name"),
-    sqlite_with_rowid=False,
 )
 
 job = sa.Table(

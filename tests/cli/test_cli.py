@@ -268,7 +268,7 @@ def test_lineage(mlsec: Run, folder: Path) -> None:
     assert mlsec("lineage", "ingest", "-", stdin=line).returncode == 0
     done = mlsec("lineage", "ingest", "-", stdin="nonsense\n")
     assert done.returncode == 2
-    assert "-:1: not JSON" in done.stdout
+    assert "standard input:1: not JSON" in done.stdout
     assert "/out#b  via IDENTITY" in mlsec("lineage", "trace", "/in#a", "--down").stdout
     up = json.loads(mlsec("lineage", "trace", "/out", "--up", "--json").stdout)
     assert [node["dataset"] for node in up[0]["nodes"]] == ["/in"]

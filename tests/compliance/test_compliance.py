@@ -183,7 +183,7 @@ def test_results_and_declarations_are_recorded(
     rows = register.rows(sa.select(t.check_result))
     assert len(rows) == 9
     assert {row.run_id for row in rows} == {"run-1"}
-    columns = register.rows(sa.select(t.column).where(t.column.c.name == "email"))
+    columns = register.rows(sa.select(t.declared_column).where(t.declared_column.c.name == "email"))
     assert (columns[0].role, columns[0].category) == ("identifying", "user.contact.email")
 
 

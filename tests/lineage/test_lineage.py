@@ -24,6 +24,7 @@ from airflow_mlsec.lineage import (
     Quarantine,
     State,
     column_states,
+    columns_of,
     ingest_event,
     lines_of,
     record_release,
@@ -41,14 +42,11 @@ NOBODY = VerificationKeys([])
 def names_of(connection: sa.Connection) -> dict[int, str]:
     """`dataset#column` by node, the dataset as a whole included."""
     found = {}
-    for row in connection.execute(sa.select(t.dataset.c.id, t.dataset.c.name)):
+    for row in list(connection.execute(sa.select(t.dataset.c.id, t.dataset.c.name))):
         found[graph_module.node(row.id, graph_module.INTO)] = f"{row.name}#"
         found[graph_module.node(row.id, graph_module.OUT_OF)] = f"{row.name}#*"
-    query = sa.select(
-        t.column.c.dataset_id, t.column.c.ordinal, t.dataset.c.name, t.column.c.name.label("c")
-    )
-    for row in connection.execute(query.join(t.dataset, t.dataset.c.id == t.column.c.dataset_id)):
-        found[graph_module.node(row.dataset_id, row.ordinal)] = f"{row.name}#{row.c}"
+        for _, column, ordinal in columns_of(connection, [row.id]):
+            found[graph_module.node(row.id, ordinal)] = f"{row.name}#{column}"
     return found
 
 

@@ -64,7 +64,7 @@ def test_upsert_keeps_the_id_and_what_is_not_given(register: Register) -> None:
             connection, first, [{"name": "x", "type": "int64", "role": "sensitive"}]
         )
         assert enrich_columns(connection, first, [{"name": "x", "type": None}]) == ids
-        assert connection.execute(sa.select(t.column.c.role)).scalar_one() == "sensitive"
+        assert connection.execute(sa.select(t.declared_column.c.role)).scalar_one() == "sensitive"
 
     register.write(work)
 

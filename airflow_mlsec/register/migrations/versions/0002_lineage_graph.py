@@ -5,6 +5,7 @@ were edges, now follow from the node's number.
 """
 
 import hashlib
+import json
 from collections import defaultdict
 
 import sqlalchemy as sa
@@ -43,16 +44,18 @@ def upgrade() -> None:
 
 def _create() -> None:
     op.create_table(
-        "mlsec_column",
+        "mlsec_columns",
+        sa.Column("dataset_id", _big(), autoincrement=False, nullable=False),
+        sa.Column("document", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("dataset_id", name=op.f("pk_mlsec_columns")),
+    )
+    op.create_table(
+        "mlsec_declared_column",
         sa.Column("dataset_id", _big(), nullable=False),
         sa.Column("name", sa.Text, nullable=False),
-        sa.Column("ordinal", sa.Integer, nullable=False),
-        sa.Column("type", sa.Text),
-        sa.Column("position", sa.Integer),
         sa.Column("role", sa.String(20)),
         sa.Column("category", sa.Text),
-        sa.PrimaryKeyConstraint("dataset_id", "name", name=op.f("pk_mlsec_column")),
-        sqlite_with_rowid=False,
+        sa.PrimaryKeyConstraint("dataset_id", "name", name=op.f("pk_mlsec_declared_column")),
     )
     op.create_table(
         "mlsec_run",
@@ -191,16 +194,19 @@ def _create() -> None:
 
 
 def _carry_over(connection: sa.Connection, old: dict[str, list[tuple]]) -> None:
-    nodes, ordinals = {}, defaultdict(lambda: FIRST_COLUMN)
-    columns = []
-    for identifier, dataset, name, *described in sorted(old["column"]):
+    nodes, documents = {}, defaultdict(list)
+    declared = []
+    for identifier, dataset, name, kind, position, role, category in sorted(old["column"]):
         if name in ("", "*"):
             nodes[identifier] = node(dataset, INTO if name == "" else OUT_OF)
             continue
-        nodes[identifier] = node(dataset, ordinals[dataset])
-        columns.append((dataset, name, ordinals[dataset], *described))
-        ordinals[dataset] += 1
-    _insert(connection, "column", "dataset_id name ordinal type position role category", columns)
+        nodes[identifier] = node(dataset, FIRST_COLUMN + len(documents[dataset]))
+        documents[dataset].append([name, kind, position])
+        if role or category:
+            declared.append((dataset, name, role, category))
+    rows = [(dataset, json.dumps(columns)) for dataset, columns in documents.items()]
+    _insert(connection, "columns", "dataset_id document", rows)
+    _insert(connection, "declared_column", "dataset_id name role category", declared)
     _insert(connection, "run", "id uuid job_id state started_at ended_at parent_uuid", old["run"])
     if connection.dialect.name == "postgresql" and old["run"]:
         connection.execute(
@@ -257,8 +263,6 @@ def _carry_over(connection: sa.Connection, old: dict[str, list[tuple]]) -> None:
 
 
 def _digest(kind: str, text: str | None) -> bytes:
-    import json
-
     named = [kind, None if kind == "assumed" else kind.upper(), None, text, None, False]
     return hashlib.blake2b(json.dumps(named).encode(), digest_size=16).digest()
 
