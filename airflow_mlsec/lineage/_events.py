@@ -97,11 +97,15 @@ class DatasetSaid:
     """What an event says of one dataset."""
 
     columns: tuple[tuple[str, str | None], ...] | None = None
+    # Columns that it had, says an export of ours.
+    former: list[str] = field(default_factory=list)
     edges: list[ColumnEdge] = field(default_factory=list)
     symlinks: list[Name] = field(default_factory=list)
     change: str | None = None
     previous: Name | None = None
     version: str | None = None
+    # The versions that were read and written, by direction (input, output).
+    versions: dict[str, str] = field(default_factory=dict)
     rows: int | None = None
     facets: dict[str, Any] = field(default_factory=dict)
     evidence: Any = None
@@ -199,7 +203,8 @@ def _run_event(event: Mapping[str, Any], run: Mapping[str, Any], time: str) -> E
     if facets is None:
         return made
     facets = _mapping(facets, "run.facets")
-    if (parent := facets.get("parent")) is not None:
+    # `parentRun` is what the facet was called first.
+    if (parent := facets.get("parent") or facets.get("parentRun")) is not None:
         parent = _mapping(parent, "run.facets.parent")
         of_run = _mapping(parent.get("run") or {}, "run.facets.parent.run")
         if of_run.get("runId") is not None:
@@ -248,8 +253,11 @@ def canonical_name(namespace: str, name: str) -> str:
 def _canonical(namespace: Any, name: Any) -> Name:
     if not isinstance(namespace, str) or not isinstance(name, str):
         raise Malformed.at("a dataset's namespace and name", "text")
-    _checked(namespace, "a dataset's namespace", LONGEST_NAMESPACE)
-    _checked(name, "a dataset's name")
+    if not namespace and not name:
+        raise Malformed.at("a dataset's namespace and name", "text that is not empty")
+    # Some producers leave one of them empty, and the specification does not forbid it.
+    _checked(namespace or "-", "a dataset's namespace", LONGEST_NAMESPACE)
+    _checked(name or "-", "a dataset's name")
     return canonical_namespace(namespace), canonical_name(namespace, name)
 
 
@@ -291,6 +299,10 @@ def _dataset(made: Event, item: Any, place: str) -> Name:
     facets = item.get("facets")
     if facets:
         _read_facets(said, name, _mapping(facets, f"{place}.facets"))
+    if said.version is not None:
+        direction = "input" if place == "inputs" else "output"
+        said.versions[direction] = max(said.version, said.versions.get(direction, ""))
+        said.version = None
     for key in ("inputFacets", "outputFacets"):
         if more := item.get(key):
             more = _mapping(more, f"{place}.{key}")
@@ -457,6 +469,13 @@ def _version(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
         said.version = _text(version, "facets.version.datasetVersion")[:500]
 
 
+def _former_columns(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
+    names = facet.get("names")
+    if not isinstance(names, list):
+        raise Malformed.at("facets.mlsec_former_columns.names", "a list")
+    said.former = [_column(name) for name in names]
+
+
 def _dataset_lineage(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
     _explicit(said, facet, None)
 
@@ -468,6 +487,7 @@ _READERS: dict[str, Callable[[DatasetSaid, Mapping[str, Any]], None]] = {
     "symlinks": _symlinks,
     "lifecycleStateChange": _lifecycle,
     "version": _version,
+    "mlsec_former_columns": _former_columns,
 }
 
 

@@ -40,10 +40,13 @@ class _Exporter:
         }
         self._columns: dict[int, dict[int, str]] = defaultdict(dict)
         self._fields: dict[int, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+        self._former: dict[int, list[str]] = defaultdict(list)
         for dataset, columns in column_documents(connection, None).items():
             for ordinal, (name, kind, position) in enumerate(columns, graph.FIRST_COLUMN):
                 self._columns[dataset][ordinal] = name
-                if position is not None:
+                if position is None:
+                    self._former[dataset].append(name)
+                else:
                     field = {"name": name, **({"type": kind} if kind else {})}
                     self._fields[dataset].append((position, field))
         self._steps = {
@@ -80,9 +83,13 @@ class _Exporter:
             for at, facets in [
                 (first, self._edge_facets(identifier, left.get(identifier, ()))),
                 (schema_at or last, self._schema(identifier)),
-                (last, {}),
+                (last, self._former_columns(identifier)),
                 *((r.at, {r.name: r.document}) for r in self._facets["dataset", identifier]),
-                *((first, self._symlink(r)) for r in aliases[identifier] if r.kind == "symlink"),
+                *(
+                    (max(first, self._names[r.other_id][2]), self._symlink(r))
+                    for r in aliases[identifier]
+                    if r.kind == "symlink"
+                ),
                 *(
                     (change.at, self._renamed(r))
                     for r in aliases[identifier]
@@ -105,6 +112,10 @@ class _Exporter:
     def _schema(self, identifier: int) -> dict[str, Any]:
         fields = [field for _, field in sorted(self._fields[identifier], key=lambda f: f[0])]
         return {"schema": {"fields": fields}} if fields else {}
+
+    def _former_columns(self, identifier: int) -> dict[str, Any]:
+        names = self._former[identifier]
+        return {"mlsec_former_columns": {"names": names}} if names else {}
 
     def _symlink(self, row: Any) -> dict[str, Any]:
         return {"symlinks": {"identifiers": [{**self._named(row.other_id), "type": "TABLE"}]}}

@@ -142,10 +142,19 @@ def edges_known_by(
     edges = list(edges)
     targets = {edge[1] >> graph.SHIFT for edge in edges}
     history = History(connection, targets, until)
-    tr = t.transformation.c
-    query = sa.select(tr.id).where(tr.kind.in_(("renamed", "same")))
-    always = set(connection.execute(query).scalars())
-    return [edge for edge in edges if edge in history.first or edge[2] in always]
+    tr, life = t.transformation.c, t.lifecycle.c
+    kinds = dict(
+        connection.execute(sa.select(tr.id, tr.kind).where(tr.kind.in_(("renamed", "same")))).all()
+    )
+    query = sa.select(life.dataset_id).where(life.change == "RENAME", life.at <= until)
+    renamed = set(connection.execute(query).scalars())
+    found = []
+    for edge in edges:
+        kind = kinds.get(edge[2])
+        before = edge[0] >> graph.SHIFT in renamed if kind == "renamed" else kind == "same"
+        if before or edge in history.first:
+            found.append(edge)
+    return found
 
 
 def gone_since(

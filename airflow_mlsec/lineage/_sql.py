@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from airflow_mlsec.lineage._events import ColumnEdge, Event, Name, Transformation
+from airflow_mlsec.lineage._events import INTO, ColumnEdge, Event, Name, Transformation
 
 _LONGEST = 200_000
 _DIALECTS = {"postgresql": "postgres", "sqlserver": "tsql", "mssql": "tsql"}
@@ -107,7 +107,39 @@ def _edges(
             if field not in schema[node.expression.name]:
                 return None
             edges.append(ColumnEdge(source, field, name, _step(root)))
-    return edges
+    return [*edges, *_influences(qualified, tables, schema)]
+
+
+def _influences(
+    qualified: Any, tables: dict[str, Name], schema: dict[str, Any]
+) -> list[ColumnEdge]:
+    """Columns that decide which rows there are: filters, joins, groups, order."""
+    from sqlglot import exp
+    from sqlglot.optimizer.scope import traverse_scope
+
+    found: dict[ColumnEdge, None] = {}
+    for scope in traverse_scope(qualified):
+        for column in scope.columns:
+            table = scope.sources.get(column.table)
+            clause = column.find_ancestor(exp.Where, exp.Join, exp.Group, exp.Having, exp.Order)
+            if clause is None or not isinstance(table, exp.Table):
+                continue
+            if table.name in tables and column.name in schema[table.name]:
+                step = Transformation(
+                    "indirect", "INDIRECT", _CLAUSES[type(clause).__name__], None, None, True
+                )
+                edge = ColumnEdge(tables[table.name], column.name, INTO, step)
+                found[edge] = None
+    return list(found)
+
+
+_CLAUSES = {
+    "Where": "FILTER",
+    "Having": "FILTER",
+    "Join": "JOIN",
+    "Group": "GROUP_BY",
+    "Order": "SORT",
+}
 
 
 def _columns_of(event: Event, target: Name, given: list[str]) -> list[str]:

@@ -230,6 +230,7 @@ class _Batch:
             for name, said in event.said.items():
                 identifier = ids[name]
                 of_dataset = wanted[identifier]
+                of_dataset.update((column, None) for column in said.former)
                 if said.columns is not None:
                     digest = _schema_digest(said.columns)
                     # Of a schema that was written before every column has its ordinal.
@@ -292,8 +293,9 @@ class _Batch:
             if d in described:
                 said = _positions(described[d][2])
                 for column in columns:
-                    kind, column[2] = said.get(column[0], (column[1], None))
-                    column[1] = kind or column[1]
+                    # What the newest schema does not have has no type: an older one that came
+                    # later could not have given it one.
+                    column[1:] = said.get(column[0], (None, None))
             known[d] = ordinals
             if len(columns) > before or d in described:
                 changed[d] = columns
@@ -368,10 +370,9 @@ class _Batch:
                     run.outputs.add(identifier)
                     edges = run.edges.setdefault(identifier, set())
                     edges.update(self._numbered(identifier, said.edges))
-                if said.version:
-                    for direction in ("input", "output"):
-                        key = ids[name], direction
-                        run.versions[key] = max(run.versions.get(key, ""), said.version)
+                for direction, version in said.versions.items():
+                    key = ids[name], direction
+                    run.versions[key] = max(run.versions.get(key, ""), version)
             for job, uuid, inputs, outputs in event.others:
                 other = runs.setdefault(uuid, _Run(uuid, job, DECLARED, started_at=event.time))
                 other.inputs.update(ids[name] for name in inputs)
@@ -609,7 +610,7 @@ class _Batch:
                     change = said.change
                     if change == "RENAME":
                         # What ended is the earlier name; without it nothing is known to have.
-                        if said.previous:
+                        if said.previous and said.previous != name:
                             rows.add((ids[said.previous], change, event.time))
                         continue
                     rows.add((ids[name], change, event.time))

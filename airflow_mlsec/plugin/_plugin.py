@@ -14,12 +14,25 @@ async def _late_app(scope: Any, receive: Any, send: Any) -> None:
     await application()(scope, receive, send)
 
 
+_intake: list[Any] = []
+
+
+async def _late_intake(scope: Any, receive: Any, send: Any) -> None:
+    if not _intake:
+        from airflow_mlsec.plugin._intake import application
+
+        _intake.append(application())
+    await _intake[0](scope, receive, send)
+
+
 class MlsecPlugin(AirflowPlugin):
-    """The privacy pages."""
+    """The privacy pages, and the intake of lineage events."""
 
     name = "mlsec"
     fastapi_apps: ClassVar[list[Any]] = [
-        {"app": _late_app, "url_prefix": "/mlsec", "name": "airflow-mlsec"}
+        {"app": _late_app, "url_prefix": "/mlsec", "name": "airflow-mlsec"},
+        # Where OpenLineage clients send events, if they are given this server's URL alone.
+        {"app": _late_intake, "url_prefix": "/api/v1", "name": "airflow-mlsec intake"},
     ]
     react_apps: ClassVar[list[Any]] = [
         {

@@ -24,7 +24,6 @@ from airflow_mlsec.lineage import (
     Quarantine,
     State,
     column_states,
-    columns_of,
     ingest_event,
     lines_of,
     record_release,
@@ -32,22 +31,11 @@ from airflow_mlsec.lineage import (
 )
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, record_policy, set_dataset
-from airflow_mlsec.register import graph as graph_module
 from airflow_mlsec.register import tables as t
 from tests.lineage.events import dataset, event, lineage
+from tests.lineage.snapshot import names_of
 
 NOBODY = VerificationKeys([])
-
-
-def names_of(connection: sa.Connection) -> dict[int, str]:
-    """`dataset#column` by node, the dataset as a whole included."""
-    found = {}
-    for row in list(connection.execute(sa.select(t.dataset.c.id, t.dataset.c.name))):
-        found[graph_module.node(row.id, graph_module.INTO)] = f"{row.name}#"
-        found[graph_module.node(row.id, graph_module.OUT_OF)] = f"{row.name}#*"
-        for _, column, ordinal in columns_of(connection, [row.id]):
-            found[graph_module.node(row.id, ordinal)] = f"{row.name}#{column}"
-    return found
 
 
 def states(register: Register) -> dict[str, str]:
