@@ -48,6 +48,25 @@ OPTIONS: tuple[Option, ...] = (
         example="postgresql+psycopg://mlsec@db.internal/mlsec",
         sensitive=True,
     ),
+    Option(
+        "data_roots",
+        "Comma-separated folders and URIs below which a data-subject request may open datasets that "
+        "only other programs' lineage names. Datasets that an operator or `mlsec` worked on need none.",
+        "",
+        example="/lake,s3://lake",
+    ),
+    Option(
+        "time_zone",
+        "Time zone of the controller, in which the deadlines of data-subject requests are counted.",
+        "UTC",
+        example="Europe/Brussels",
+    ),
+    Option(
+        "holidays",
+        "Public holidays that deadlines respect: a country, or a country and a part of it.",
+        "",
+        example="DE-BE",
+    ),
     Option("key_ring", "Folder of the key ring.", "{state_folder}/keys"),
     Option(
         "compliance_roles",
@@ -82,6 +101,9 @@ class Settings:
     compliance_roles: frozenset[str]
     compliance_users: frozenset[str]
     runbook_url: str
+    data_roots: tuple[str, ...] = ()
+    time_zone: str = "UTC"
+    holidays: str = ""
 
     def __repr__(self) -> str:
         # The register URL may hold a password.
@@ -121,6 +143,11 @@ class Settings:
             compliance_roles=_names(known["compliance_roles"]),
             compliance_users=_names(known["compliance_users"], fold=False),
             runbook_url=known["runbook_url"],
+            data_roots=tuple(
+                part.strip() for part in known["data_roots"].split(",") if part.strip()
+            ),
+            time_zone=known["time_zone"],
+            holidays=known["holidays"],
         )
 
     def make_state_folder(self) -> Path:

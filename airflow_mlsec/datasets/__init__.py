@@ -7,6 +7,7 @@ SQLite and PostgreSQL. May import `errors`, `settings` and `files`. Start with `
 
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
 from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
+from airflow_mlsec.datasets._rows import Found
 from airflow_mlsec.datasets._uri import DatasetName, dataset_name, file_path
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Dataset",
     "DatasetName",
     "EnvironmentConnections",
+    "Found",
     "StagedTable",
     "dataset_name",
     "file_path",

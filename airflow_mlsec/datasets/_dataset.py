@@ -10,6 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
+from airflow_mlsec.datasets._rows import Found
 from airflow_mlsec.datasets._uri import (
     DatasetName,
     FileUri,
@@ -63,8 +64,17 @@ class Dataset(Protocol):
         """The rows, in batches of bounded size, always in the same order and schema."""
         ...
 
-    def count_in(self, column: str, values: Sequence[object]) -> int:
-        """How many rows have one of ``values`` (of the column's type) in ``column``."""
+    def find_in(self, column: str, values: Sequence[object], keep: bool = True) -> Found:
+        """The rows that have one of ``values`` (of the column's type) in ``column``, or with
+        ``keep=False`` only how many; and what had to be read to know."""
+        ...
+
+    def delete_in(self, column: str, values: Sequence[object]) -> int:
+        """Remove the rows that have one of ``values`` in ``column``; how many there were.
+
+        Other rows are not touched. Each file is replaced as a whole, a table changes in one
+        transaction; done again it removes nothing.
+        """
         ...
 
     def replacing(self, schema: pa.Schema) -> AbstractContextManager[StagedTable]:

@@ -14,7 +14,15 @@ import pyarrow.compute as pc
 
 from airflow_mlsec import files
 from airflow_mlsec.datasets._connections import Connections
-from airflow_mlsec.datasets._formats import FORMATS, Format
+from airflow_mlsec.datasets._formats import FORMATS, Csv, Format, Parquet
+from airflow_mlsec.datasets._rows import (
+    Found,
+    find_in_parquet,
+    matches,
+    without_in_csv,
+    without_in_json_lines,
+    without_in_parquet,
+)
 from airflow_mlsec.datasets._uri import DatasetName, FileUri
 from airflow_mlsec.errors import (
     ColumnMissing,
@@ -88,9 +96,64 @@ class FileDataset:
                 except ENGINE_ERRORS as error:
                     raise unreadable(self.uri, error) from None
 
-    def count_in(self, column: str, values: Sequence[object]) -> int:
+    def find_in(self, column: str, values: Sequence[object], keep: bool = True) -> Found:
         kind = _wanted(self.schema(), [column], self.uri).field(column).type
-        return count_in(self.scan([column]), kind, values)
+        wanted, found = as_values(values, kind), Found()
+        if wanted is None:
+            return found
+        if isinstance(self.format, Parquet):
+            for piece in self._pieces():
+                with self._open(piece) as file:
+                    found.add(guarded(self.uri, find_in_parquet, file, column, wanted, keep, plain))
+            return found
+        for batch in self.scan(None if keep else [column]):
+            mask = guarded(self.uri, matches, batch.column(column), wanted)
+            hits = pc.sum(mask).as_py() or 0
+            found.rows += hits
+            found.rows_read += batch.num_rows
+            if keep and hits:
+                found.batches.append(batch.filter(mask))
+        return found
+
+    def delete_in(self, column: str, values: Sequence[object]) -> int:
+        schema = self.schema()
+        kind = _wanted(schema, [column], self.uri).field(column).type
+        wanted, removed = as_values(values, kind), 0
+        if wanted is None:
+            return 0
+        for piece in self._pieces():
+            if self._count_in_piece(piece, column, wanted):
+                removed += self._rewrite(piece, schema, column, wanted)
+        return removed
+
+    def _count_in_piece(self, piece: str, column: str, wanted: pa.Array) -> int:
+        if not isinstance(self.format, Parquet):
+            return self.find_in(column, wanted.to_pylist(), keep=False).rows
+        with self._open(piece) as file:
+            rows: int = guarded(self.uri, find_in_parquet, file, column, wanted, False, plain).rows
+            return rows
+
+    def _rewrite(self, piece: str, schema: pa.Schema, column: str, wanted: pa.Array) -> int:
+        """Replace one file by itself without the matching rows, whole or not at all."""
+        kind = schema.field(column).type
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(self._open(piece))
+            if self.filesystem is None:
+                target: Any = stack.enter_context(files.replacing(Path(piece)))
+            else:
+                target = stack.enter_context(tempfile.NamedTemporaryFile("w+b"))
+            if isinstance(self.format, Parquet):
+                step: Any = without_in_parquet
+                given: tuple[Any, ...] = (column, wanted)
+            elif isinstance(self.format, Csv):
+                step, given = without_in_csv, (schema.names.index(column), kind, wanted)
+            else:
+                step, given = without_in_json_lines, (column, kind, wanted)
+            removed: int = guarded(self.uri, step, source, target, *given)
+            if self.filesystem is not None:
+                target.flush()
+                self._upload(str(target.name), piece)
+        return removed
 
     @contextlib.contextmanager
     def replacing(self, schema: pa.Schema) -> Iterator[StagedFile]:
@@ -111,10 +174,9 @@ class FileDataset:
                 raise
             if self.filesystem is not None:
                 file.flush()
-                self._upload(str(file.name))
+                self._upload(str(file.name), self.location.path)
 
-    def _upload(self, local: str) -> None:
-        final = self.location.path
+    def _upload(self, local: str, final: str) -> None:
         if self.location.protocol in _APPEARS_WHOLE:
             self.filesystem.put_file(local, final)
         else:
@@ -230,13 +292,13 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def count_in(batches: Iterator[pa.RecordBatch], kind: pa.DataType, values: Sequence[object]) -> int:
-    """Rows of one-column batches whose value is among ``values``."""
+def as_values(values: Sequence[object], kind: pa.DataType) -> pa.Array | None:
+    """Values of a column's type, or None if none of them can stand in such a column."""
     try:
         wanted = pa.array(values, kind)
     except (pa.ArrowException, TypeError, ValueError):
-        return 0  # none of them can stand in this column
-    return sum(pc.sum(pc.is_in(b.column(0), wanted)).as_py() or 0 for b in batches)
+        return None
+    return wanted if len(wanted) else None
 
 
 def _checked(schema: pa.Schema, uri: str) -> pa.Schema:

@@ -114,7 +114,7 @@ class Csv:
 
     def scan(self, file: BinaryIO, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
         del batch_rows  # blocks of bytes bound the memory
-        delimiter = _delimiter(file)
+        delimiter = csv_delimiter(file)
         reader = pacsv.open_csv(
             file,
             read_options=pacsv.ReadOptions(
@@ -259,7 +259,7 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
             yield block
 
 
-def _delimiter(file: BinaryIO) -> str:
+def csv_delimiter(file: BinaryIO) -> str:
     """Comma, semicolon or tab: whichever the header line has most of."""
     header = file.readline()
     file.seek(0)
@@ -267,7 +267,7 @@ def _delimiter(file: BinaryIO) -> str:
 
 
 def _csv_header(file: BinaryIO) -> list[str]:
-    delimiter = _delimiter(file)
+    delimiter = csv_delimiter(file)
     text = (line.decode("utf-8-sig" if i == 0 else "utf-8") for i, line in enumerate(file))
     try:
         names = next(csv.reader(text, delimiter=delimiter))

@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from airflow_mlsec.datasets._connections import Connections
+from airflow_mlsec.datasets._rows import Found
 from airflow_mlsec.datasets._uri import (
     DatasetName,
     PostgresUri,
@@ -39,6 +40,7 @@ from airflow_mlsec.errors import (
 )
 
 _INSERT_ROWS = 5_000
+_KEYS = 500
 
 
 @dataclass(frozen=True)
@@ -97,20 +99,70 @@ class SqlDataset:
         with self._connect() as connection:
             yield from _read(connection, query, schema, batch_rows, self.uri)
 
-    def count_in(self, column: str, values: Sequence[object]) -> int:
-        found = dict(self._columns())
-        if column not in found:
-            raise ColumnMissing.among([column], found, f"of '{self.uri}'")
-        try:
-            wanted = pa.array(values, _arrow_type(found[column])).to_pylist()
-        except (pa.ArrowException, TypeError, ValueError):
-            return 0
-        value, rows = self._values(found)[column], 0
+    def find_in(self, column: str, values: Sequence[object], keep: bool = True) -> Found:
+        found, table = Found(), dict(self._columns())
+        wanted = self._typed(column, values, table)
+        columns = self._values(table)
+        names = list(table) if keep else [column]
+        schema = pa.schema([pa.field(name, _arrow_type(table[name])) for name in names])
         with self._connect() as connection:
-            for start in range(0, len(wanted), 500):
-                query = sa.select(sa.func.count()).where(value.in_(wanted[start : start + 500]))
-                rows += connection.execute(query).scalar_one()
-        return rows
+            for start in range(0, len(wanted), _KEYS):
+                part = columns[column].in_(wanted[start : start + _KEYS])
+                if not keep:
+                    query = sa.select(sa.func.count()).where(part)
+                    found.rows += connection.execute(query).scalar_one()
+                    continue
+                rows = sa.select(*(columns[name].label(name) for name in names)).where(part)
+                for batch in _read(connection, rows, schema, 65_536, self.uri):
+                    found.batches.append(batch)
+                    found.rows += batch.num_rows
+        found.rows_read = found.rows
+        return found
+
+    def delete_in(self, column: str, values: Sequence[object]) -> int:
+        table = dict(self._columns())
+        wanted = self._typed(column, values, table)
+        named = [sa.column(name, kind) for name, kind in table.items()]
+        target = sa.table(self.table_name, *named, schema=self.schema_name)
+        removed = 0
+        with self._connect(write=True) as connection:
+            if self.dialect == "sqlite":
+                # Deleted rows are overwritten, not only unlinked; and parents keep their children.
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")
+                connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
+            try:
+                for start in range(0, len(wanted), _KEYS):
+                    value = _value(target.c[column], table[column])
+                    part = value.in_(wanted[start : start + _KEYS])
+                    removed += connection.execute(sa.delete(target).where(part)).rowcount
+                connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            if removed:
+                self._purge(connection)
+        return removed
+
+    def _purge(self, connection: sa.Connection) -> None:
+        """Leave nothing of deleted rows in the database's files."""
+        if self.dialect == "sqlite":
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.exec_driver_sql("VACUUM")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        else:
+            name = connection.dialect.identifier_preparer.quote
+            connection.exec_driver_sql(
+                f"VACUUM {name(self.schema_name or 'public')}.{name(self.table_name)}"
+            )
+
+    def _typed(self, column: str, values: Sequence[object], table: Mapping[str, Any]) -> list[Any]:
+        if column not in table:
+            raise ColumnMissing.among([column], table, f"of '{self.uri}'")
+        try:
+            return list(pa.array(values, _arrow_type(table[column])).to_pylist())
+        except (pa.ArrowException, TypeError, ValueError):
+            return []  # none of them can stand in this column
 
     def _columns(self) -> list[tuple[str, Any]]:
         if not self.exists():

@@ -170,6 +170,8 @@ class Column(_Model):
     category: str | None = None
     transform: Transform | None = None
     hierarchy: Hierarchy | None = None
+    # Free text in which a person's key may stand.
+    free_text: bool = False
 
     @field_validator("category")
     @classmethod
@@ -209,11 +211,29 @@ class Column(_Model):
         return self
 
 
+class Reference(_Model):
+    """Where the values of a foreign key stand beside the person's own key: ``column`` of
+    ``dataset`` (its URI), whose policy names the person."""
+
+    dataset: str = Field(min_length=1)
+    column: str = Field(min_length=1)
+
+
 class Subject(_Model):
-    """Whose data it is: the kind of person, and the column that names the person."""
+    """Whose data it is: the kind of person, and the column that names the person. With
+    ``references`` the column is a foreign key: orders name the customer by a number that the
+    customers' table knows."""
 
     kind: str = Field(min_length=1, max_length=64)
     key: str
+    references: Reference | None = None
+
+
+class Erasure(_Model):
+    """Why rows are kept although the person asks for erasure (GDPR Art. 17(3), CCPA
+    1798.105(d)): the legal duty, by its article."""
+
+    retain: str = Field(min_length=1)
 
 
 class LawfulBasis(_Model):
@@ -296,6 +316,7 @@ class Policy(_Model):
     purposes: list[str] = []
     lawful_basis: LawfulBasis | None = None
     retention: Retention | None = None
+    erasure: Erasure | None = None
     recipients: list[Recipient] = []
     subject: Subject | None = None
     unlisted_columns: Literal["refuse", "drop"] = "refuse"
@@ -311,7 +332,12 @@ class Policy(_Model):
     def _refer_to_columns(self) -> Policy:
         if self.subject and self.subject.key not in self.columns:
             raise ValueError("`subject.key` must be one of `columns`")
-        if self.subject and self.columns[self.subject.key].role is not Role.IDENTIFYING:
+        foreign = self.subject is not None and self.subject.references is not None
+        if (
+            self.subject
+            and not foreign
+            and self.columns[self.subject.key].role is not Role.IDENTIFYING
+        ):
             raise ValueError(
                 "the column of `subject.key` names the person: its role is identifying"
             )
@@ -337,6 +363,14 @@ class Policy(_Model):
     def canonical(self) -> bytes:
         """The policy as canonical JSON: sorted keys, no spaces, defaults spelled out."""
         data: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        # Keys that came later are left out where they say nothing: digests stay what they were.
+        if data["erasure"] is None:
+            del data["erasure"]
+        if data["subject"] and data["subject"]["references"] is None:
+            del data["subject"]["references"]
+        for column in data["columns"].values():
+            if not column["free_text"]:
+                del column["free_text"]
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     def with_role(self, role: Role) -> list[str]:

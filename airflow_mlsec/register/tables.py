@@ -303,18 +303,84 @@ review_item = sa.Table(
     sa.UniqueConstraint("review_id", "principal", "permission", "origin"),
 )
 
+# A data-subject request. Who it is about stands here as a keyed digest, and sealed (age, to the
+# key ring) as long as the request is open, since its steps need the person's keys.
 request = sa.Table(
     "mlsec_request",
     metadata,
     _id(),
+    sa.Column("law", sa.String(16), nullable=False, server_default="gdpr"),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("subject_kind", sa.Text, nullable=False),
-    # A keyed digest: the register never learns who asked.
     sa.Column("subject_digest", sa.String(64), nullable=False, index=True),
+    sa.Column("sealed", sa.LargeBinary),
     sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("identity", sa.String(16), nullable=False, server_default="unverified"),
     sa.Column("requested_at", sa.String(32), nullable=False),
     sa.Column("requested_by", sa.Text),
-    sa.Column("ledger", sa.JSON, nullable=False),
+    sa.Column("due_at", sa.String(32)),
+    sa.Column("extended", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("approved_by", sa.Text),
+    sa.Column("closed_at", sa.String(32)),
+    sa.Column("receipt", sa.JSON),
+    # What a look-up without a request found, as the first version kept it.
+    sa.Column("ledger", sa.JSON),
+)
+
+# The coverage ledger: what became of the person's data in each place.
+request_step = sa.Table(
+    "mlsec_request_step",
+    metadata,
+    _id(),
+    _to("mlsec_request", "request_id"),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    _ref("dataset_id", nullable=True),
+    sa.Column("status", sa.String(10), nullable=False),
+    sa.Column("rows", sa.BigInteger),
+    sa.Column("locator", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("changed_at", sa.String(32), nullable=False),
+    sa.UniqueConstraint("request_id", "kind", "name"),
+)
+
+# What was done with a request, by whom, in order.
+request_entry = sa.Table(
+    "mlsec_request_entry",
+    metadata,
+    _id(),
+    _to("mlsec_request", "request_id"),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+)
+
+# Who must not come back with the next load: pseudonyms under a key of its own.
+suppression = sa.Table(
+    "mlsec_suppression",
+    metadata,
+    sa.Column("subject_kind", sa.Text, nullable=False),
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("key_version", sa.Integer, nullable=False),
+    _ref("request_id"),
+    sa.Column("added_at", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("subject_kind", "token"),
+)
+
+# Data that must not be erased for now: of one person, or of everybody (no digest), in one
+# dataset or in all (no dataset).
+legal_hold = sa.Table(
+    "mlsec_legal_hold",
+    metadata,
+    _id(),
+    sa.Column("subject_kind", sa.Text, nullable=False),
+    sa.Column("subject_digest", sa.String(64)),
+    _ref("dataset_id", nullable=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("placed_by", sa.Text, nullable=False),
+    sa.Column("placed_at", sa.String(32), nullable=False),
+    sa.Column("released_at", sa.String(32)),
 )
 
 alert = sa.Table(

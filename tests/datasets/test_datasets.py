@@ -123,11 +123,11 @@ def test_the_columns_may_change_from_one_publication_to_the_next(dataset: Datase
 
 def test_values_are_counted(dataset: Dataset) -> None:
     put(dataset, TABLE)
-    assert dataset.count_in("postcode", ["01234", "2", "9"]) == 2
-    assert dataset.count_in("number", [-3]) == 1
-    assert dataset.count_in("number", ["not a number"]) == 0
+    assert dataset.find_in("postcode", ["01234", "2", "9"], keep=False).rows == 2
+    assert dataset.find_in("number", [-3], keep=False).rows == 1
+    assert dataset.find_in("number", ["not a number"], keep=False).rows == 0
     with pytest.raises(ColumnMissing, match="'nmber'"):
-        dataset.count_in("nmber", [1])
+        dataset.find_in("nmber", [1])
 
 
 def test_a_missing_column_is_named(dataset: Dataset) -> None:
@@ -433,7 +433,7 @@ def test_columns_without_a_plain_type_are_read_and_found_as_text(
         connection.execute("INSERT INTO t VALUES (42, 'x')")
     dataset = open_dataset(f"sqlite://{tmp_path}/x.db/t")
     assert get(dataset)["id"].to_pylist() == ["42"]
-    assert dataset.count_in("id", ["42"]) == 1
+    assert dataset.find_in("id", ["42"], keep=False).rows == 1
     with psycopg.connect(postgres_database) as connection:
         connection.execute("CREATE TABLE t (id uuid, code char(5))")
         connection.execute("INSERT INTO t VALUES ('6f2d1c3e-0000-4000-8000-000000000001', 'abc')")
@@ -441,8 +441,8 @@ def test_columns_without_a_plain_type_are_read_and_found_as_text(
         "postgresql://c/t", EnvironmentConnections({"AIRFLOW_CONN_C": postgres_database})
     )
     assert get(there).to_pylist() == [{"id": "6f2d1c3e-0000-4000-8000-000000000001", "code": "abc"}]
-    assert there.count_in("id", ["6f2d1c3e-0000-4000-8000-000000000001"]) == 1
-    assert there.count_in("code", ["abc"]) == 1
+    assert there.find_in("id", ["6f2d1c3e-0000-4000-8000-000000000001"], keep=False).rows == 1
+    assert there.find_in("code", ["abc"], keep=False).rows == 1
 
 
 def test_numbers_that_no_float_can_hold_are_refused(postgres_database: str) -> None:

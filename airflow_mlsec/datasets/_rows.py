@@ -1,0 +1,195 @@
+"""Finding and removing single rows in files, touching nothing else.
+
+Parquet is pruned by the statistics of its row groups; a file is written anew only if it holds a
+row that goes. Of CSV and JSON Lines the records that stay keep their very bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from airflow_mlsec.datasets._formats import csv_delimiter
+
+_RECORDS = 16_384
+
+
+@dataclass
+class Found:
+    """Rows that were found, and what had to be read for it."""
+
+    batches: list[pa.RecordBatch] = field(default_factory=list)
+    rows: int = 0
+    rows_read: int = 0
+    rows_pruned: int = 0
+
+    def add(self, other: Found) -> None:
+        """Take in what was found elsewhere."""
+        self.batches += other.batches
+        self.rows += other.rows
+        self.rows_read += other.rows_read
+        self.rows_pruned += other.rows_pruned
+
+    def effort(self) -> str:
+        """As people read it."""
+        total = self.rows_read + self.rows_pruned
+        if not self.rows_pruned:
+            return f"{self.rows_read} rows read"
+        return f"{self.rows_read} of {total} rows read, the others ruled out by statistics"
+
+
+def find_in_parquet(
+    file: BinaryIO,
+    column: str,
+    wanted: pa.Array,
+    keep: bool,
+    plain: Callable[[pa.RecordBatch], pa.RecordBatch],
+) -> Found:
+    """Rows of a Parquet file whose ``column`` is among ``wanted``; with ``keep`` the rows
+    themselves, else their number."""
+    source, found = pq.ParquetFile(file, pre_buffer=False), Found()
+    for group in range(source.num_row_groups):
+        rows = source.metadata.row_group(group).num_rows
+        if _ruled_out(source, group, column, wanted):
+            found.rows_pruned += rows
+            continue
+        found.rows_read += rows
+        values = source.read_row_group(group, [column]).column(0)
+        mask = matches(values, wanted)
+        hits = pc.sum(mask).as_py() or 0
+        found.rows += hits
+        if keep and hits:
+            table = source.read_row_group(group).filter(mask).replace_schema_metadata(None)
+            found.batches += [plain(batch) for batch in table.to_batches()]
+    return found
+
+
+def without_in_parquet(
+    source_file: BinaryIO, target: BinaryIO, column: str, wanted: pa.Array
+) -> int:
+    """Write a Parquet file without the rows whose ``column`` is among ``wanted``, row group by row
+    group, with the schema, metadata and compression that it had; how many rows went."""
+    source = pq.ParquetFile(source_file, pre_buffer=False)
+    schema, removed = source.schema_arrow, 0
+    with pq.ParquetWriter(
+        target, schema, compression=_compression(source), version="2.6", write_statistics=True
+    ) as writer:
+        for group in range(source.num_row_groups):
+            table = source.read_row_group(group)
+            staying = pc.invert(matches(table.column(column), wanted))
+            left = table.filter(staying)
+            removed += table.num_rows - left.num_rows
+            if left.num_rows:
+                writer.write_table(left.cast(schema), row_group_size=left.num_rows)
+    return removed
+
+
+def without_in_csv(
+    source: BinaryIO, target: BinaryIO, column: int, kind: pa.DataType, wanted: pa.Array
+) -> int:
+    """Write CSV without the records whose field number ``column`` is among ``wanted``."""
+    delimiter = csv_delimiter(source)
+    records = _csv_records(source)
+    target.write(next(records))
+
+    def value(record: bytes) -> str | None:
+        row = next(csv.reader([record.decode("utf-8")], delimiter=delimiter), [])
+        text = row[column] if column < len(row) else ""
+        return text or None
+
+    return _without(
+        records, target, value, lambda texts: pa.array(texts, pa.string()).cast(kind), wanted
+    )
+
+
+def without_in_json_lines(
+    source: BinaryIO, target: BinaryIO, column: str, kind: pa.DataType, wanted: pa.Array
+) -> int:
+    """Write JSON Lines without the lines whose ``column`` is among ``wanted``."""
+
+    def value(line: bytes) -> Any:
+        return json.loads(line).get(column) if line.strip() else None
+
+    text = pa.types.is_string(kind) or pa.types.is_temporal(kind)
+
+    def typed(values: list[Any]) -> pa.Array:
+        return pa.array(values, pa.string()).cast(kind) if text else pa.array(values, kind)
+
+    return _without(iter(source), target, value, typed, wanted)
+
+
+def matches(values: Any, wanted: pa.Array) -> Any:
+    """Which values are among the wanted ones; null is none of them."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        values, kind = values.cast(kind.value_type), kind.value_type
+    return pc.is_in(values, wanted.cast(kind))
+
+
+def _without(
+    records: Iterator[bytes],
+    target: BinaryIO,
+    value: Callable[[bytes], Any],
+    typed: Callable[[list[Any]], pa.Array],
+    wanted: pa.Array,
+) -> int:
+    removed = 0
+    while part := [record for _, record in zip(range(_RECORDS), records, strict=False)]:
+        going = matches(typed([value(record) for record in part]), wanted).to_pylist()
+        target.writelines(r for r, gone in zip(part, going, strict=True) if not gone)
+        removed += sum(going)
+    return removed
+
+
+def _csv_records(file: BinaryIO) -> Iterator[bytes]:
+    """Records as they stand in the file: a line break within quotes ends none."""
+    record = b""
+    for line in file:
+        record += line
+        if record.count(b'"') % 2 == 0:
+            yield record
+            record = b""
+    if record:
+        yield record
+
+
+def _ruled_out(source: Any, group: int, column: str, wanted: pa.Array) -> bool:
+    """Whether the statistics of a row group say that none of the wanted values is in it."""
+    metadata = source.metadata.row_group(group)
+    for i in range(metadata.num_columns):
+        chunk = metadata.column(i)
+        if chunk.path_in_schema != column:
+            continue
+        statistics = chunk.statistics
+        if statistics is None:
+            return False
+        if not statistics.has_min_max:
+            # Nothing but nulls has neither.
+            return bool(statistics.has_null_count and statistics.null_count == metadata.num_rows)
+        try:
+            low, high = (pa.scalar(v).cast(wanted.type) for v in (statistics.min, statistics.max))
+            inside = pc.and_(pc.greater_equal(wanted, low), pc.less_equal(wanted, high))
+        except (pa.ArrowException, TypeError, ValueError):
+            return False
+        return not (pc.any(inside).as_py() or False)
+    return False
+
+
+def _compression(source: Any) -> Any:
+    if not source.num_row_groups:
+        return "zstd"
+    group = source.metadata.row_group(0)
+    found: dict[str, str] = {}
+    for i in range(group.num_columns):
+        chunk = group.column(i)
+        found[chunk.path_in_schema] = (
+            "NONE" if chunk.compression == "UNCOMPRESSED" else chunk.compression
+        )
+    return found

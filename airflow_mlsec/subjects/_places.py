@@ -1,0 +1,282 @@
+"""Where a person's data can be, and how to find it there.
+
+Everything that the lineage reaches from the datasets whose policy is about this kind of person
+is a place. For each, *locators* follow from policy and evidence: columns that hold the
+person's key, or a foreign key to it, or a pseudonym of either; lists of who was in a training
+set; free text. Where there is none, the reason is part of the answer, never silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.datasets import DatasetName
+from airflow_mlsec.errors import UsageError
+from airflow_mlsec.lineage import (
+    State,
+    column_states,
+    columns_of,
+    edges_within,
+    gone_since,
+    releases,
+    transformations,
+    walk,
+)
+from airflow_mlsec.register import graph
+from airflow_mlsec.register import tables as t
+
+Edge = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Locator:
+    """A column that holds the values by which dataset ``root`` names the person: as they are, or
+    as pseudonyms under ``key``."""
+
+    column: str
+    root: int
+    key: str | None
+    why: str
+
+    def described(self, versions: int | None = None) -> str:
+        """As people read it."""
+        if self.key is None:
+            return f"raw value in column '{self.column}'"
+        searched = "" if versions is None else f", versions searched: {versions}"
+        return f"pseudonym in column '{self.column}' ({self.key}{searched})"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A dataset, artifact or model in which a person's data can be."""
+
+    id: int
+    name: str
+    kind: str
+    uri: str | None
+    stage: str | None
+    policy: Mapping[str, Any] | None
+    # Whether our own operators said where it is, not only an event.
+    trusted: bool = True
+    locators: tuple[Locator, ...] = ()
+    free_text: tuple[str, ...] = ()
+    # What was dropped or renamed away: (change, when).
+    gone: tuple[str, str] | None = None
+    anonymous: bool = False
+    # Datasets that it was made from, near or far.
+    sources: frozenset[int] = frozenset()
+
+    @property
+    def subject(self) -> Mapping[str, Any] | None:
+        """The policy's ``subject``."""
+        return self.policy["subject"] if self.policy else None
+
+
+@dataclass(frozen=True)
+class Places:
+    """All places of one kind of person, parents before children."""
+
+    kind: str
+    all: tuple[Place, ...]
+    releases: Mapping[int, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def by_id(self, identifier: int) -> Place:
+        """A place by its dataset's id."""
+        return next(place for place in self.all if place.id == identifier)
+
+
+def find_places(connection: sa.Connection, kind: str) -> Places:
+    """All places of a kind of person.
+
+    :raises UsageError: if no dataset of the register is about this kind.
+    """
+    known = _datasets(connection)
+    roots = [p for p in known.values() if _is_root(p, kind)]
+    if not roots:
+        kinds = sorted({p.subject["kind"] for p in known.values() if p.subject})
+        raise UsageError(
+            f"the register knows no dataset about subjects of kind '{kind}'; it knows "
+            f"{', '.join(kinds) or 'none yet: run a DAG with ComplianceCheckOperator first'}"
+        )
+    starts = [graph.node(place.id, graph.INTO) for place in roots]
+    edges = edges_within(connection, starts, "down")
+    covered = {p.id for p in roots} | {graph.dataset_of(target) for _, target, _ in edges}
+    released = {d: found for d, found in releases(connection).items() if d in covered}
+    locators = _locators(connection, roots, edges, covered, released)
+    sources = _sources(edges)
+    gone = gone_since(connection, covered)
+    states = column_states(connection, [graph.node(d, graph.OUT_OF) for d in covered])
+    found = [
+        replace(
+            known[d],
+            locators=tuple(locators.get(d, ())),
+            free_text=_free_text(known[d]),
+            gone=gone.get(d),
+            anonymous=states.get(graph.node(d, graph.OUT_OF), State.NONE) <= State.ANONYMOUS,
+            sources=frozenset(sources.get(d, set())),
+        )
+        for d in covered
+    ]
+    order = _parents_first(found)
+    return Places(kind, tuple(sorted(found, key=lambda p: (order[p.id], p.id))), released)
+
+
+def _datasets(connection: sa.Connection) -> dict[int, Place]:
+    d = t.dataset.c
+    query = sa.select(t.dataset, t.policy.c.document).outerjoin(
+        t.policy, d.policy_digest == t.policy.c.digest
+    )
+    return {
+        row.id: Place(
+            row.id,
+            str(DatasetName(row.namespace, row.name)),
+            row.kind,
+            row.uri or _uri(row.namespace, row.name),
+            row.stage,
+            row.document,
+            row.uri is not None,
+        )
+        for row in connection.execute(query.order_by(d.id))
+    }
+
+
+def _uri(namespace: str, name: str) -> str | None:
+    """The URI that a dataset's OpenLineage name gives."""
+    if namespace == "file" and name.startswith("/"):
+        return f"file://{name}"
+    if namespace == "sqlite" and name.startswith("/"):
+        return f"sqlite://{name}"
+    if namespace.partition("://")[0] in ("s3", "gs", "abfs", "abfss"):
+        return f"{namespace}/{name}"
+    return None
+
+
+def _is_root(place: Place, kind: str) -> bool:
+    return place.stage == "source" and place.subject is not None and place.subject["kind"] == kind
+
+
+def _free_text(place: Place) -> tuple[str, ...]:
+    if place.policy is None or place.stage != "source":
+        return ()
+    columns = place.policy["columns"]
+    return tuple(name for name, column in columns.items() if column.get("free_text"))
+
+
+def _locators(
+    connection: sa.Connection,
+    roots: list[Place],
+    edges: list[Edge],
+    covered: set[int],
+    released: Mapping[int, list[dict[str, Any]]],
+) -> dict[int, list[Locator]]:
+    nodes = {
+        (dataset, name): graph.node(dataset, ordinal)
+        for dataset, name, ordinal in columns_of(connection, covered)
+    }
+    names = {node: place for place, node in nodes.items()}
+    steps = transformations(connection, {step for _, _, step in edges})
+    same = [edge for edge in edges if _is_identity(steps[edge[2]])]
+    found: dict[int, list[Locator]] = {}
+    raw: dict[tuple[int, str], int] = {}
+
+    def add(dataset: int, locator: Locator) -> None:
+        listed = found.setdefault(dataset, [])
+        if not any(
+            (x.column, x.root, x.key) == (locator.column, locator.root, locator.key) for x in listed
+        ):
+            listed.append(locator)
+
+    for root in roots:
+        assert root.subject is not None
+        column = root.subject["key"]
+        references = root.subject.get("references")
+        why = "the policy's subject key"
+        if references:
+            why = f"the policy's foreign key to {references['dataset']}"
+        add(root.id, Locator(column, root.id, None, why))
+        raw[root.id, column] = root.id
+        if (root.id, column) in nodes:
+            for node in walk(same, [nodes[root.id, column]], "down").distance:
+                place = names.get(node)
+                if place is not None and place != (root.id, column):
+                    raw.setdefault(place, root.id)
+                    add(
+                        place[0],
+                        Locator(place[1], root.id, None, "lineage: an unchanged copy of the key"),
+                    )
+    for dataset, predicates in released.items():
+        predicate = predicates[-1]
+        subject = predicate["subject"]
+        how = predicate["columns"].get(subject["key"], {}) if subject else {}
+        source = _source_of(connection, predicate)
+        root_id = raw.get((source, subject["key"])) if subject and source is not None else None
+        # The release took the key's place: what lineage says of an unchanged copy is out of date.
+        found[dataset] = [
+            x for x in found.get(dataset, ()) if subject is None or x.column != subject["key"]
+        ]
+        if how.get("method") != "pseudonymize" or root_id is None:
+            continue
+        why = f"signed release, plan {predicate['plan'][:12]}"
+        add(dataset, Locator(subject["key"], root_id, how["key"], why))
+        start = nodes.get((dataset, subject["key"]))
+        for node in walk(same, [start], "down").distance if start is not None else ():
+            place = names.get(node)
+            if place is not None and place[0] != dataset:
+                add(
+                    place[0],
+                    Locator(
+                        place[1], root_id, how["key"], "lineage: an unchanged copy of the pseudonym"
+                    ),
+                )
+    return found
+
+
+def _source_of(connection: sa.Connection, predicate: Mapping[str, Any]) -> int | None:
+    d, source = t.dataset.c, predicate["source"]
+    query = sa.select(d.id).where(d.namespace == source["namespace"], d.name == source["name"])
+    return connection.execute(query).scalar_one_or_none()
+
+
+def _is_identity(step: Any) -> bool:
+    if step.kind in ("same", "renamed"):
+        return True
+    said = (step.subtype or step.description or "").upper()
+    return bool(step.kind == "direct" and said == "IDENTITY")
+
+
+def _sources(edges: list[Edge]) -> dict[int, set[int]]:
+    """By dataset, the datasets that it comes from, near or far."""
+    before: dict[int, set[int]] = {}
+    for source, target, _ in edges:
+        if graph.dataset_of(source) != graph.dataset_of(target):
+            before.setdefault(graph.dataset_of(target), set()).add(graph.dataset_of(source))
+    found = {}
+    for dataset in before:
+        above: set[int] = set()
+        todo = [dataset]
+        while todo:
+            new = before.get(todo.pop(), set()) - above
+            above |= new
+            todo += new
+        found[dataset] = above - {dataset}
+    return found
+
+
+def _parents_first(places: list[Place]) -> dict[int, int]:
+    """How many foreign keys lead from a place to the person: tables that others refer to first."""
+    by_uri = {place.uri: place for place in places if place.uri}
+    depth: dict[int, int] = {}
+    for place in places:
+        steps, at, seen = 0, place, {place.id}
+        while at.stage == "source" and at.subject and at.subject.get("references"):
+            parent = by_uri.get(at.subject["references"]["dataset"])
+            if parent is None or parent.id in seen:
+                break
+            seen.add(parent.id)
+            steps, at = steps + 1, parent
+        depth[place.id] = steps
+    return depth
