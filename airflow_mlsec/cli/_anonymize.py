@@ -42,6 +42,7 @@ def anonymize(
     from airflow_mlsec.policy import load_policy
     from airflow_mlsec.register import Register
     from airflow_mlsec.settings import Settings
+    from airflow_mlsec.subjects import without_suppressed
 
     settings = Settings.load()
     declared = load_policy(policy)
@@ -49,6 +50,8 @@ def anonymize(
     keys = KeyRing.create(settings.key_ring)
     given = Plan.load(plan, keys.verification_keys()) if plan else None
     raw, safe = open_dataset(source), open_dataset(target)
+    register = Register.of(settings)
+    raw = without_suppressed(raw, declared, register, keys)
     release = run(
         declared,
         raw,
@@ -61,7 +64,6 @@ def anonymize(
         progress=show_progress,
     )
     if not dry_run:
-        register = Register.of(settings)
         plan_json, digest = release.plan.to_json(), release.plan.digest
         numbers, checks = release.numbers(), release.checks()
         members = release.membership_reference()

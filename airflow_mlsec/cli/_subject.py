@@ -1,43 +1,97 @@
 from __future__ import annotations
 
 import getpass
+import json
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
 from airflow_mlsec.cli._main import json_option, show, show_progress
-from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.crypto import KeyRing, Recipient, VerificationKeys
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings
-from airflow_mlsec.subjects import Location
+from airflow_mlsec.subjects import (
+    Calendar,
+    Handler,
+    Location,
+    Person,
+    Request,
+    approve,
+    export_person,
+    extend,
+    get_request,
+    history,
+    kinds_of,
+    list_requests,
+    open_request,
+    place_hold,
+    release_hold,
+    settle,
+    subject_digest,
+    verify_identity,
+    verify_receipt,
+)
 from airflow_mlsec.subjects import locate as find
 
 
 @click.group()
 def subject() -> None:
-    """Find a person's data."""
+    """Find, export and erase a person's data, with proof."""
+
+
+def _key(text: str) -> str:
+    value = sys.stdin.readline().rstrip("\n") if text == "-" else text
+    if not value:
+        raise UsageError("the person's key is empty")
+    return value
+
+
+def _handler() -> Handler:
+    settings = Settings.load()
+    settings.make_state_folder()
+    return Handler(
+        Register.of(settings),
+        KeyRing.create(settings.key_ring),
+        getpass.getuser(),
+        roots=settings.data_roots,
+        progress=show_progress,
+    )
+
+
+def _calendar() -> Calendar:
+    settings = Settings.load()
+    return Calendar(settings.time_zone, settings.holidays)
+
+
+kind_option = click.option("--kind", required=True, help="Kind of subject, as policies name it.")
+key_option = click.option(
+    "--key", required=True, help="The person's key, or - to read it from standard input."
+)
+also_option = click.option("--also", multiple=True, help="A key that the person had before.")
 
 
 @subject.command()
-@click.option("--kind", required=True, help="Kind of subject, as policies name it.")
-@click.option("--key", required=True, help="The person's key, or - to read it from standard input.")
+@kind_option
+@key_option
+@also_option
 @json_option
-def locate(kind: str, key: str, as_json: bool) -> None:
+def locate(kind: str, key: str, also: tuple[str, ...], as_json: bool) -> None:
     """Find one person in every dataset, artifact and model.
 
     Exit code 1 if some place could not be answered for.
     """
-    value = sys.stdin.readline().rstrip("\n") if key == "-" else key
-    if not value:
-        raise UsageError("the person's key is empty")
-    settings = Settings.load()
+    value, settings = _key(key), Settings.load()
     location = find(
         Register.of(settings),
         KeyRing.open(settings.key_ring),
         kind,
         value,
+        also=also,
+        roots=settings.data_roots,
         requested_by=getpass.getuser(),
         progress=show_progress,
     )
@@ -51,12 +105,294 @@ def locate(kind: str, key: str, as_json: bool) -> None:
         raise click.exceptions.Exit(CheckFailed.exit_code)
 
 
+@subject.command("open")
+@click.argument("what", metavar="REQUEST")
+@click.option("--law", type=click.Choice(["gdpr", "ccpa"]), default="gdpr", show_default=True)
+@kind_option
+@key_option
+@also_option
+@click.option("--received", help="When it was received (ISO 8601); default is now.")
+@json_option
+def open_(
+    what: str,
+    law: str,
+    kind: str,
+    key: str,
+    also: tuple[str, ...],
+    received: str | None,
+    as_json: bool,
+) -> None:
+    """Open a request; REQUEST is its kind.
+
+    GDPR: access, portability, rectification, erasure, restriction, objection. CCPA: know, delete,
+    correct, opt-out, limit.
+    """
+    if what not in kinds_of(law):
+        raise UsageError(f"{law} knows {', '.join(kinds_of(law))}; not '{what}'")
+    handler = _handler()
+    person = Person(kind, (_key(key), *also))
+    request = open_request(
+        handler.register,
+        handler.keys,
+        law,
+        what,
+        person,
+        handler.by,
+        _calendar(),
+        _moment(received),
+    )
+    _show(request, as_json)
+
+
+@subject.command("list")
+@click.option("--open", "only_open", is_flag=True, help="Only those that are not closed.")
+@json_option
+def list_(only_open: bool, as_json: bool) -> None:
+    """List requests, the most urgent first."""
+    found = list_requests(Register.of(Settings.load()), only_open)
+    now = datetime.now(UTC)
+    lines = [
+        f"{r.id:5}  {r.law} {r.kind:14} {r.status:9} identity {r.identity:10} due {(r.due_at or '')[:10]}"
+        f"{'  OVERDUE' if r.is_overdue(now) else ''}"
+        for r in found
+    ]
+    show([asdict(r) for r in found], "\n".join(lines) or "no requests", as_json)
+
+
+@subject.command()
+@click.argument("number", type=int)
+@json_option
+def status(number: int, as_json: bool) -> None:
+    """Show a request: its coverage ledger, and what was done."""
+    register = Register.of(Settings.load())
+    request, done = get_request(register, number), history(register, number)
+    lines = [_request_line(request)]
+    lines += [f"  {s.status:9} {s.kind:9} {s.name}: {s.locator}; {s.detail}" for s in request.steps]
+    lines += [f"  {at[:19]}  {by}: {what}" for at, by, what in done]
+    data = {**asdict(request), "history": [list(entry) for entry in done]}
+    show(data, "\n".join(lines), as_json)
+
+
+@subject.command("identity")
+@click.argument("number", type=int)
+@click.option("--evidence", required=True, help="How it was verified, or why it could not be.")
+@click.option("--refuse", is_flag=True, help="The requester is not the person.")
+@json_option
+def identity(number: int, evidence: str, refuse: bool, as_json: bool) -> None:
+    """Record whether the requester is the person."""
+    handler = _handler()
+    _show(verify_identity(handler.register, number, not refuse, evidence, handler.by), as_json)
+
+
+@subject.command("extend")
+@click.argument("number", type=int)
+@click.option("--reason", required=True, help="Why; the person is told.")
+@json_option
+def extend_(number: int, reason: str, as_json: bool) -> None:
+    """Use the law's longer period, once."""
+    handler = _handler()
+    _show(extend(handler.register, number, reason, handler.by, _calendar()), as_json)
+
+
+@subject.command("search")
+@click.argument("number", type=int)
+@json_option
+def search(number: int, as_json: bool) -> None:
+    """Find the person of a request everywhere, and write it into the request's ledger.
+
+    Exit code 1 if some place could not be answered for.
+    """
+    request = _handler().locate(number)
+    _show(request, as_json)
+    if any(step.status in ("unknown", "failed") for step in request.steps):
+        raise click.exceptions.Exit(CheckFailed.exit_code)
+
+
+@subject.command("approve")
+@click.argument("number", type=int)
+@json_option
+def approve_(number: int, as_json: bool) -> None:
+    """Allow the erasure that a request asks for."""
+    handler = _handler()
+    _show(approve(handler.register, number, handler.by), as_json)
+
+
+@subject.command()
+@click.argument("number", type=int)
+@click.option("--dry-run", is_flag=True, help="Say what would be erased, and in which order.")
+@json_option
+def erase(number: int, dry_run: bool, as_json: bool) -> None:
+    """Erase the person of an approved request. May be run again after any interruption.
+
+    Exit code 1 if a place is left that is not settled.
+    """
+    handler = _handler()
+    if dry_run:
+        request = get_request(handler.register, number)
+        steps = handler.order(request)
+        lines = [f"{s.name}: {s.rows or 'unknown'} rows, by {s.locator}" for s in steps]
+        show([asdict(s) for s in steps], "\n".join(lines) or "nothing to erase", as_json)
+        return
+    request = handler.erase(number)
+    _show(request, as_json)
+    if request.open_steps():
+        raise click.exceptions.Exit(CheckFailed.exit_code)
+
+
+@subject.command("settle")
+@click.argument("number", type=int)
+@click.argument("name", metavar="PLACE")
+@click.argument("outcome", type=click.Choice(["none", "rebuilt", "retained", "manual"]))
+@click.option("--reason", required=True, help="Why; it stands in the receipt.")
+@json_option
+def settle_(number: int, name: str, outcome: str, reason: str, as_json: bool) -> None:
+    """Decide about one place by hand."""
+    handler = _handler()
+    _show(settle(handler.register, number, name, outcome, reason, handler.by), as_json)
+
+
+@subject.command()
+@click.argument("number", type=int)
+@click.option("--receipt", type=click.Path(path_type=Path), help="Where to write the receipt.")
+@json_option
+def close(number: int, receipt: Path | None, as_json: bool) -> None:
+    """Look again, and close a request whose every place is settled; prints the person's salt.
+
+    Exit code 1 if a place is not settled.
+    """
+    from airflow_mlsec import files
+
+    request, salt = _handler().close(number)
+    if receipt is not None:
+        files.write_bytes(receipt, f"{json.dumps(request.receipt, indent=1)}\n".encode())
+    told = f"salt for the person: {salt}" if salt else "it was closed before"
+    show({**asdict(request), "salt": salt}, f"{_request_line(request)}\n{told}", as_json)
+
+
+@subject.command()
+@click.argument("receipt", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--public-key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The signer's public key (PEM); default is this machine's key ring.",
+)  # fmt: skip
+@click.option("--key", help="Verify that it is about the person of this key.")
+@click.option("--salt", help="The salt that the person was given.")
+@json_option
+def verify(
+    receipt: Path, public_key: Path | None, key: str | None, salt: str | None, as_json: bool
+) -> None:
+    """Verify a receipt and show what it says. Needs nothing but the file and a public key."""
+    trusted = (
+        VerificationKeys.from_pem(public_key)
+        if public_key
+        else VerificationKeys.of_ring(Settings.load().key_ring)
+    )
+    try:
+        envelope = json.loads(receipt.read_bytes())
+    except ValueError:
+        raise UsageError(f"{receipt}: not JSON") from None
+    said = verify_receipt(envelope, trusted, key, salt)
+    lines = [
+        f"signature valid: {said['request']}, {said['law']} {said['kind']}, closed {said['closed_at'][:19]}"
+    ]
+    if key is not None:
+        lines.append("it is about the person of this key")
+    lines += [
+        f"  {s['status']:9} {s['kind']:9} {s['name']}{', ' + s['verified'] if s['verified'] else ''}"
+        for s in said["steps"]
+    ]
+    show(said, "\n".join(lines), as_json)
+
+
+@subject.command()
+@kind_option
+@key_option
+@also_option
+@click.option(
+    "-r",
+    "--recipient",
+    "recipients",
+    multiple=True,
+    required=True,
+    help="age recipient of the person.",
+)
+@click.argument("target", type=click.Path(path_type=Path))
+@json_option
+def export(
+    kind: str,
+    key: str,
+    also: tuple[str, ...],
+    recipients: tuple[str, ...],
+    target: Path,
+    as_json: bool,
+) -> None:
+    """Write a person's data and a letter that explains it, encrypted to the person."""
+    handler = _handler()
+    person = Person(kind, (_key(key), *also))
+    done = export_person(
+        handler.register, handler.keys, person, target,
+        [Recipient.parse(text) for text in recipients], roots=handler.roots,
+    )  # fmt: skip
+    lines = [f"{rows} rows of {name}" for name, rows in done.rows.items()]
+    show(
+        {"rows": done.rows, "bytes": done.bytes}, "\n".join([*lines, f"written: {target}"]), as_json
+    )
+
+
+@subject.command()
+@kind_option
+@click.option("--key", help="Only this person's data; - to read it from standard input.")
+@click.option("--reason", help="Why nothing may be erased.")
+@click.option("--release", type=int, help="End the hold of this number.")
+@json_option
+def hold(
+    kind: str, key: str | None, reason: str | None, release: int | None, as_json: bool
+) -> None:
+    """Place a legal hold, or end one."""
+    handler = _handler()
+    if release is not None:
+        release_hold(handler.register, release)
+        show({"released": release}, f"legal hold {release} ended", as_json)
+        return
+    if not reason:
+        raise UsageError("a legal hold needs --reason")
+    digest = subject_digest(handler.keys, kind, _key(key)) if key else None
+    number = place_hold(handler.register, kind, reason, handler.by, digest)
+    show({"hold": number}, f"legal hold {number} placed", as_json)
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"'{text}' is no date or time; write 2026-03-01 or 2026-03-01T12:00Z"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _show(request: Request, as_json: bool) -> None:
+    lines = [_request_line(request)]
+    lines += [f"  {s.status:9} {s.kind:9} {s.name}" for s in request.steps]
+    show(asdict(request), "\n".join(lines), as_json)
+
+
+def _request_line(request: Request) -> str:
+    return (
+        f"request {request.id}: {request.law} {request.kind} of a {request.subject_kind}, {request.status}, "
+        f"identity {request.identity}, due {(request.due_at or '')[:16]}"
+    )
+
+
 def _text(location: Location) -> str:
     lines = []
     for finding in location.findings:
         rows = f", {finding.rows} row{'s' if finding.rows != 1 else ''}" if finding.rows else ""
         lines.append(f"{finding.status:8}{finding.kind:9} {finding.dataset}{rows}")
-        lines.append(f"{'':18}by {finding.locator}: {finding.evidence}")
+        searched = f" ({finding.searched})" if finding.searched else ""
+        lines.append(f"{'':18}by {finding.locator}: {finding.evidence}{searched}")
     found = sum(finding.status == "found" for finding in location.findings)
     lines.append(f"found in {found} of {len(location.findings)} places")
     if not location.complete:

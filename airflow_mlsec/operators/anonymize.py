@@ -19,6 +19,7 @@ from airflow_mlsec.operators._base import (
     without_values,
 )
 from airflow_mlsec.policy import Policy
+from airflow_mlsec.subjects import without_suppressed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -82,6 +83,8 @@ class AnonymizeOperator(MlsecOperator):
         settings, keys = hook.settings(), hook.key_ring()
         policy = hook.policy(self.policy)
         source, target = hook.dataset(self.source or policy.dataset), hook.dataset(self.target)
+        # Whoever was erased stays out, also if the source was loaded with them again.
+        source = without_suppressed(source, policy, hook.register(), keys)
         given = Plan.load(Path(self.plan), keys.verification_keys()) if self.plan else None
         plan_path, members = None, None
         if context is not None and not dry_run:

@@ -1,11 +1,65 @@
 """Data subjects: where is her data, give it to her, erase it, and prove that.
 
-`_clocks` counts deadlines. `_locate` finds a person in every dataset, artifact and model that
-the lineage reaches. May import `lineage`, `anonymize`, `register`, `datasets`, `crypto`. Start
-with `_locate.locate`.
+`_clocks` counts deadlines; `_requests` keeps requests and their coverage ledger. `_places`
+derives where a person's data can be and how to find it, `_search` looks, `_locate` looks
+everywhere. `_erase` erases, minding `_holds` and feeding the `_suppression` list; `_verify` looks
+again with other code; `_receipt` is the signed proof; `_export` is what the person is given.
+May import `lineage`, `anonymize`, `register`, `datasets`, `crypto`. Start with `_erase.Handler`.
 """
 
 from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines, kinds_of
+from airflow_mlsec.subjects._erase import Handler
+from airflow_mlsec.subjects._export import Export, export_person
+from airflow_mlsec.subjects._holds import Hold, holds_on, place_hold, release_hold
+from airflow_mlsec.subjects._identity import subject_digest
 from airflow_mlsec.subjects._locate import Finding, Location, locate
+from airflow_mlsec.subjects._receipt import RECEIPT, verify_receipt
+from airflow_mlsec.subjects._requests import (
+    Request,
+    Step,
+    approve,
+    extend,
+    get_request,
+    history,
+    list_requests,
+    open_request,
+    settle,
+    verify_identity,
+)
+from airflow_mlsec.subjects._search import Person
+from airflow_mlsec.subjects._suppression import without_suppressed
+from airflow_mlsec.subjects._verify import Rescan, rescan
 
-__all__ = ["Calendar", "Deadline", "Finding", "Location", "deadlines", "kinds_of", "locate"]
+__all__ = [
+    "RECEIPT",
+    "Calendar",
+    "Deadline",
+    "Export",
+    "Finding",
+    "Handler",
+    "Hold",
+    "Location",
+    "Person",
+    "Request",
+    "Rescan",
+    "Step",
+    "approve",
+    "deadlines",
+    "export_person",
+    "extend",
+    "get_request",
+    "history",
+    "holds_on",
+    "kinds_of",
+    "list_requests",
+    "locate",
+    "open_request",
+    "place_hold",
+    "release_hold",
+    "rescan",
+    "settle",
+    "subject_digest",
+    "verify_identity",
+    "verify_receipt",
+    "without_suppressed",
+]

@@ -30,6 +30,8 @@ class Person:
     def __post_init__(self) -> None:
         if not self.keys or not all(self.keys):
             raise UsageError("the person's key is empty")
+        if any("\0" in key for key in self.keys):
+            raise UsageError("the person's key holds a NUL character")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Searcher:
         :raises ColumnMissing: if a column that policy or lineage names is not there.
         """
         return [
-            (locator.column, self._typed(self._texts(locator), dataset, locator))
+            (locator.column, self.typed(self.texts(locator), dataset, locator.column))
             for locator in place.locators
         ]
 
@@ -123,7 +125,7 @@ class Searcher:
                     return True, predicate
         return False, newest_first[0]
 
-    def _texts(self, locator: Locator) -> list[str]:
+    def texts(self, locator: Locator) -> list[str]:
         """The texts that stand in a locator's column for this person."""
         values = self._values_of(locator.root, 0)
         if locator.key is None:
@@ -153,8 +155,7 @@ class Searcher:
                 f"about subjects of kind '{self.person.kind}'"
             )
         dataset, key = self.open(parent), parent.subject["key"]
-        locator = Locator(key, parent.id, None, "")
-        typed = self._typed(self._values_of(parent.id, depth + 1), dataset, locator)
+        typed = self.typed(self._values_of(parent.id, depth + 1), dataset, key)
         found: list[str] = []
         for batch in dataset.find_in(key, typed).batches if typed else ():
             if references["column"] not in batch.schema.names:
@@ -165,12 +166,16 @@ class Searcher:
             found += [text for text in texts.to_pylist() if text is not None]
         return list(dict.fromkeys(found))
 
-    def _typed(self, texts: Sequence[str], dataset: Dataset, locator: Locator) -> list[object]:
+    def typed(self, texts: Sequence[str], dataset: Dataset, column: str) -> list[object]:
+        """Texts as values of a column's type, those that can stand there.
+
+        :raises ColumnMissing: if the dataset has no such column.
+        """
         schema = dataset.schema()
-        if locator.column not in schema.names:
-            raise ColumnMissing.among([locator.column], schema.names, f"of '{dataset.uri}'")
-        kind = schema.field(locator.column).type
-        typed = (_as_type(text, kind, locator.column) for text in texts)
+        if column not in schema.names:
+            raise ColumnMissing.among([column], schema.names, f"of '{dataset.uri}'")
+        kind = schema.field(column).type
+        typed = (_as_type(text, kind, column) for text in texts)
         return [value for value in typed if value is not None]
 
 

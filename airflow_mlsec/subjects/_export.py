@@ -1,0 +1,186 @@
+"""What a person is given: her data, machine-readable, and a letter that says what it means.
+
+GDPR Art. 15 and 20, CCPA 1798.110 and 1798.130. A ZIP archive with one JSON Lines and one CSV
+file per dataset and ``letter.html``, encrypted with age to the person's own recipient before
+it is written anywhere. Other people's data in her rows is redacted (Art. 15(4)).
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from airflow_mlsec import files
+from airflow_mlsec.crypto import Recipient, encrypt
+from airflow_mlsec.datasets import Connections
+from airflow_mlsec.errors import CheckFailed, UsageError
+from airflow_mlsec.register import Register
+from airflow_mlsec.subjects._places import Place, find_places
+from airflow_mlsec.subjects._search import Person, Searcher
+
+_MEMORY = 16 * 2**20
+REDACTED = "[redacted: another person's data]"
+_E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was exported: rows by place."""
+
+    rows: Mapping[str, int]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    place: Place
+    rows: list[dict[str, Any]]
+
+
+def export_person(
+    register: Register,
+    keys: Any,
+    person: Person,
+    target: Path,
+    recipients: Sequence[Recipient],
+    *,
+    roots: tuple[str, ...] = (),
+    connections: Connections | None = None,
+) -> Export:
+    """Write the person's data to ``target``, encrypted to ``recipients``.
+
+    :raises UsageError: if nobody could open it.
+    :raises CheckFailed: if a place cannot be read: an incomplete answer is none.
+    """
+    if not recipients:
+        raise UsageError("give at least one recipient that can open the export")
+    places = register.read(lambda connection: find_places(connection, person.kind))
+    searcher = Searcher(person, places, keys, connections, roots)
+    parts = []
+    for place in places.all:
+        if place.locators and place.stage != "release" and not _is_gone(searcher, place):
+            try:
+                found = searcher.rows(place)
+            except Exception as error:
+                # Its message may quote a value.
+                raise CheckFailed(
+                    f"{place.name} cannot be read ({type(error).__name__}); nothing was exported"
+                ) from None
+            rows = [row for batch in found.batches for row in _plain(batch, place, person)]
+            if rows:
+                parts.append(_Part(place, rows))
+    with tempfile.SpooledTemporaryFile(max_size=_MEMORY) as plain:
+        _write_archive(plain, person, parts)  # type: ignore[arg-type]
+        plain.seek(0)
+        with files.replacing(target) as file:
+            encrypt(plain, file, list(recipients))  # type: ignore[arg-type]
+    counts = {part.place.name: len(part.rows) for part in parts}
+    return Export(counts, target.stat().st_size)
+
+
+def _is_gone(searcher: Searcher, place: Place) -> bool:
+    return place.gone is not None and not searcher.open(place).exists()
+
+
+def _plain(batch: pa.RecordBatch, place: Place, person: Person) -> list[dict[str, Any]]:
+    columns = place.policy["columns"] if place.policy else {}
+    rows = []
+    for row in batch.to_pylist():
+        for name, value in row.items():
+            if isinstance(value, str) and columns.get(name, {}).get("free_text"):
+                row[name] = _E_MAIL.sub(lambda m: m[0] if m[0] in person.keys else REDACTED, value)
+            elif isinstance(value, bytes):
+                row[name] = value.hex()
+        rows.append(row)
+    return rows
+
+
+def _write_archive(target: BinaryIO, person: Person, parts: list[_Part]) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, part in enumerate(parts, 1):
+            label = re.sub(r"[^A-Za-z0-9._-]+", "_", part.place.name).strip("_")[-60:]
+            lines = (json.dumps(row, ensure_ascii=False, default=str) for row in part.rows)
+            archive.writestr(f"{number:02}_{label}.jsonl", "".join(f"{line}\n" for line in lines))
+            text = io.StringIO()
+            writer = csv.DictWriter(text, list(part.rows[0]))
+            writer.writeheader()
+            writer.writerows({k: _cell(v) for k, v in row.items()} for row in part.rows)
+            archive.writestr(f"{number:02}_{label}.csv", text.getvalue())
+        archive.writestr("letter.html", _letter(person, parts))
+
+
+def _cell(value: Any) -> Any:
+    """A spreadsheet must not take a person's text for a formula."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value
+
+
+_RIGHTS = (
+    "You may ask for rectification or erasure of your data, for restriction of its processing, and "
+    "object to it; you may receive it in a machine-readable form (it is in this archive); you may "
+    "withdraw a consent at any time; and you may complain to a supervisory authority "
+    "(GDPR Art. 15(1)(e) and (f))."
+)
+
+
+def _letter(person: Person, parts: list[_Part]) -> str:
+    """What, why, how long, with whom, from where, and which rights: GDPR Art. 15(1)."""
+    sections = []
+    for part in parts:
+        policy = part.place.policy or {}
+        basis, retention = policy.get("lawful_basis"), policy.get("retention")
+        facts = {
+            "Controller": policy.get("controller"),
+            "Why it is processed": ", ".join(policy.get("purposes") or ()),
+            "Lawful basis": f"{basis['basis']} ({basis['source']})" if basis else None,
+            "How long it is kept": f"{retention['keep']} from {retention['from']}" if retention else None,
+            "Who receives it": ", ".join(r["name"] for r in policy.get("recipients") or ()) or "nobody outside",
+            "Where it comes from": "you, or the systems that serve you" if part.place.stage == "source" else "derived from the data above",
+        }  # fmt: skip
+        listed = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value or 'not stated'))}</td></tr>"
+            for name, value in facts.items()
+        )
+        columns = policy.get("columns") or {}
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in part.rows[0])
+        kinds = "".join(
+            f"<td>{html.escape(str(columns.get(name, {}).get('category') or ''))}</td>"
+            for name in part.rows[0]
+        )
+        body = "".join(
+            "<tr>"
+            + "".join(f"<td>{html.escape(str(value))}</td>" for value in row.values())
+            + "</tr>"
+            for row in part.rows[:100]
+        )
+        more = (
+            f"<p>{len(part.rows) - 100} more rows are in the files.</p>"
+            if len(part.rows) > 100
+            else ""
+        )
+        sections.append(
+            f"<h2>{html.escape(part.place.name)}</h2><table>{listed}</table>"
+            f"<table class='data'><tr>{head}</tr><tr class='kind'>{kinds}</tr>{body}</table>{more}"
+        )
+    empty = "<p>We hold no data about you that we can find by the key you gave.</p>"
+    return (
+        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Your data</title><style>"
+        "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a202c}"
+        "table{border-collapse:collapse;margin:.5rem 0;display:block;overflow-x:auto}"
+        "th,td{border:1px solid #cbd5e0;padding:.25rem .5rem;text-align:left}"
+        ".kind td{color:#718096;font-size:.8rem}</style>"
+        f"<h1>Your data</h1><p>This is what we hold about you, found by {len(person.keys)} key(s) that name you.</p>"
+        f"{''.join(sections) or empty}<h2>Your rights</h2><p>{html.escape(_RIGHTS)}</p></html>"
+    )

@@ -1,0 +1,83 @@
+"""Legal holds: data that must not be erased for now (GDPR Art. 17(3)(e), Art. 18(2))."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from airflow_mlsec.errors import UsageError
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A hold on one person's data, or on everybody's (no digest); in one dataset, or in all."""
+
+    id: int
+    subject_kind: str
+    subject_digest: str | None
+    dataset_id: int | None
+    reason: str
+    placed_by: str
+    placed_at: str
+
+
+def place_hold(
+    register: Register,
+    kind: str,
+    reason: str,
+    by: str,
+    subject_digest: str | None = None,
+    dataset_id: int | None = None,
+) -> int:
+    """Place a hold; its number.
+
+    :raises UsageError: if no reason is given.
+    """
+    if not reason.strip():
+        raise UsageError("a legal hold needs its reason, for example the case's number")
+    values = {
+        "subject_kind": kind,
+        "subject_digest": subject_digest,
+        "dataset_id": dataset_id,
+        "reason": reason,
+        "placed_by": by,
+        "placed_at": register.now(),
+    }
+    made = sa.insert(t.legal_hold).values(values).returning(t.legal_hold.c.id)
+    return int(register.write(lambda c: c.execute(made).scalar_one()))
+
+
+def release_hold(register: Register, identifier: int) -> None:
+    """End a hold.
+
+    :raises UsageError: if there is none of this number in force.
+    """
+    h = t.legal_hold.c
+    update = sa.update(t.legal_hold).where(h.id == identifier, h.released_at.is_(None))
+    changed = register.write(
+        lambda c: c.execute(update.values(released_at=register.now())).rowcount
+    )
+    if not changed:
+        raise UsageError(f"no legal hold {identifier} is in force")
+
+
+def holds_on(
+    connection: sa.Connection, kind: str, digest: str | None, dataset_id: int | None
+) -> list[Hold]:
+    """Holds in force on a person's data in a dataset."""
+    h = t.legal_hold.c
+    query = sa.select(t.legal_hold).where(
+        h.released_at.is_(None),
+        h.subject_kind == kind,
+        sa.or_(h.subject_digest.is_(None), h.subject_digest == digest),
+        sa.or_(h.dataset_id.is_(None), h.dataset_id == dataset_id),
+    )
+    return [
+        Hold(
+            r.id, r.subject_kind, r.subject_digest, r.dataset_id, r.reason, r.placed_by, r.placed_at
+        )
+        for r in connection.execute(query.order_by(h.id))
+    ]

@@ -1,0 +1,360 @@
+"""Data-subject requests: opened with a clock, identity verified, places settled, closed with a
+receipt. Everything that is done with one is written down, with who did it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.errors import Refused, UsageError
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines
+from airflow_mlsec.subjects._identity import seal, subject_digest, unseal
+from airflow_mlsec.subjects._locate import Finding, Location
+from airflow_mlsec.subjects._search import Person
+
+# What a step may be when its request is closed.
+SETTLED = ("none", "erased", "rebuilt", "retained", "manual", "notified")
+ERASING = ("erasure", "delete")
+# For these it is enough to know where the data is: it is handed over, not changed.
+ANSWERING = ("access", "portability", "know")
+_BY_HAND = ("none", "rebuilt", "retained", "manual")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What became of the person's data in one place; a row of the coverage ledger."""
+
+    id: int
+    kind: str
+    name: str
+    dataset_id: int | None
+    status: str
+    rows: int | None
+    locator: str
+    detail: str
+    attempts: int
+    changed_at: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as the register keeps it; it does not say who the person is."""
+
+    id: int
+    law: str
+    kind: str
+    subject_kind: str
+    subject_digest: str
+    status: str
+    identity: str
+    requested_at: str
+    due_at: str | None
+    extended: bool
+    approved_by: str | None
+    closed_at: str | None
+    receipt: dict[str, Any] | None
+    steps: tuple[Step, ...]
+
+    def open_steps(self) -> list[Step]:
+        """Steps that keep the request open."""
+        fine = (*SETTLED, "found") if self.kind in ANSWERING else SETTLED
+        return [step for step in self.steps if step.status not in fine]
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether the answer's deadline has passed and it is not closed."""
+        late = self.due_at is not None and datetime.fromisoformat(self.due_at) <= now
+        return late and self.closed_at is None
+
+
+def open_request(
+    register: Register,
+    keys: KeyRing,
+    law: str,
+    kind: str,
+    person: Person,
+    by: str,
+    calendar: Calendar,
+    received: datetime | None = None,
+) -> Request:
+    """Open a request; its clock runs from ``received`` (default: now).
+
+    :raises UsageError: if the law knows no such request.
+    """
+    received = received or datetime.now(UTC)
+    due = _respond(deadlines(law, kind, received, calendar))
+    values = {
+        "law": law,
+        "kind": kind,
+        "subject_kind": person.kind,
+        "subject_digest": subject_digest(keys, person.kind, person.keys[0]),
+        "sealed": seal(keys, person.keys),
+        "status": "open",
+        "identity": "unverified",
+        "requested_at": _text(received),
+        "requested_by": by,
+        "due_at": _text(due.at),
+        "extended": False,
+    }
+
+    def work(connection: sa.Connection) -> int:
+        made = connection.execute(sa.insert(t.request).values(values).returning(t.request.c.id))
+        identifier = int(made.scalar_one())
+        _note(
+            connection,
+            identifier,
+            register.now(),
+            by,
+            f"opened: {law} {kind}, due {due.day} ({due.article})",
+        )
+        return identifier
+
+    return get_request(register, register.write(work))
+
+
+def get_request(register: Register, identifier: int) -> Request:
+    """A request with its ledger.
+
+    :raises UsageError: if there is none of this number.
+    """
+    return register.read(lambda connection: read_request(connection, identifier))
+
+
+def read_request(connection: sa.Connection, identifier: int) -> Request:
+    """`get_request` within a transaction."""
+    r, s = t.request.c, t.request_step.c
+    row = connection.execute(sa.select(t.request).where(r.id == identifier)).first()
+    if row is None or row.kind == "locate":
+        raise UsageError(f"there is no request {identifier}; `mlsec subject list` shows all")
+    steps = connection.execute(
+        sa.select(t.request_step).where(s.request_id == identifier).order_by(s.id)
+    )
+    return Request(
+        row.id, row.law, row.kind, row.subject_kind, row.subject_digest, row.status, row.identity,
+        row.requested_at, row.due_at, bool(row.extended), row.approved_by, row.closed_at, row.receipt,
+        tuple(
+            Step(s.id, s.kind, s.name, s.dataset_id, s.status, s.rows, s.locator, s.detail, s.attempts, s.changed_at)
+            for s in steps
+        ),
+    )  # fmt: skip
+
+
+def list_requests(register: Register, only_open: bool = False) -> list[Request]:
+    """All requests, the most urgent first."""
+
+    def work(connection: sa.Connection) -> list[Request]:
+        query = sa.select(t.request.c.id).where(t.request.c.kind != "locate")
+        if only_open:
+            query = query.where(t.request.c.closed_at.is_(None))
+        found = connection.execute(query.order_by(t.request.c.due_at, t.request.c.id)).scalars()
+        return [read_request(connection, identifier) for identifier in list(found)]
+
+    return register.read(work)
+
+
+def person_of(register: Register, keys: KeyRing, request: Request) -> Person:
+    """Who a request is about.
+
+    :raises UsageError: if it was closed: then nobody needs to know any more.
+    """
+    query = sa.select(t.request.c.sealed).where(t.request.c.id == request.id)
+    [row] = register.rows(query)
+    if row.sealed is None:
+        raise UsageError(f"request {request.id} is closed, and whom it was about is erased")
+    # An erasure seals what it is to erase beside the keys.
+    named = tuple(key for key in unseal(keys, bytes(row.sealed)) if not key.startswith("\0"))
+    return Person(request.subject_kind, named)
+
+
+def verify_identity(
+    register: Register, identifier: int, verified: bool, evidence: str, by: str
+) -> Request:
+    """Record whether the requester is the person (GDPR Art. 12(6), 11 CCR § 7060), and by what.
+
+    ``evidence`` says how it was verified, for example "log-in with second factor"; it should
+    hold no personal data.
+    """
+    if not evidence.strip():
+        raise UsageError("say how the identity was verified, or why it could not be")
+    state = "verified" if verified else "refused"
+    values: dict[str, Any] = {"identity": state}
+    if not verified:
+        values["status"] = "refused"
+    return change(register, identifier, by, f"identity {state}: {evidence}", values)
+
+
+def extend(
+    register: Register, identifier: int, reason: str, by: str, calendar: Calendar
+) -> Request:
+    """Use the law's longer period, once, for a reason that the person is told."""
+    request = get_request(register, identifier)
+    if request.extended:
+        raise UsageError(f"request {identifier} was extended before; the law allows it once")
+    if not reason.strip():
+        raise UsageError("an extension needs a reason, which the person is told")
+    received = datetime.fromisoformat(request.requested_at)
+    due = _respond(deadlines(request.law, request.kind, received, calendar, extended=True))
+    if request.is_overdue(datetime.fromisoformat(register.now())):
+        raise UsageError(
+            f"request {identifier} was due {request.due_at}: it is too late to extend it"
+        )
+    values = {"extended": True, "due_at": _text(due.at)}
+    return change(
+        register, identifier, by, f"extended to {due.day} ({due.article}): {reason}", values
+    )
+
+
+def record_location(register: Register, identifier: int, location: Location, by: str) -> Request:
+    """Write what was found into the ledger. A place that is settled stays so, unless the person
+    was found there again."""
+
+    def work(connection: sa.Connection) -> None:
+        request = _open(read_request(connection, identifier))
+        known = {(step.kind, step.name): step for step in request.steps}
+        for finding in location.findings:
+            before = known.get((finding.kind, finding.dataset))
+            if before is None or _changes(before, finding):
+                write_step(connection, identifier, finding, register.now())
+        found = sum(finding.status == "found" for finding in location.findings)
+        _note(
+            connection,
+            identifier,
+            register.now(),
+            by,
+            f"located: found in {found} of {len(location.findings)} places",
+        )
+        if request.status == "open":
+            update = sa.update(t.request).where(t.request.c.id == identifier)
+            connection.execute(update.values(status="located"))
+
+    register.write(work)
+    return get_request(register, identifier)
+
+
+def _changes(step: Step, finding: Finding) -> bool:
+    if step.status in ("retained", "manual"):
+        return False
+    # What was erased is not made "none" by not being found any more.
+    return not (step.status in SETTLED and finding.status == "none")
+
+
+def approve(register: Register, identifier: int, by: str) -> Request:
+    """A person allows the erasure.
+
+    :raises Refused: if the identity is not verified, or nobody has looked where the data is.
+    """
+    request = _open(get_request(register, identifier))
+    if request.identity != "verified":
+        raise Refused(
+            f"request {identifier}: the requester's identity is {request.identity}; verify it first"
+        )
+    if not request.steps:
+        raise Refused(f"request {identifier}: locate the person's data before it is approved")
+    return change(register, identifier, by, "approved", {"approved_by": by, "status": "approved"})
+
+
+def settle(
+    register: Register, identifier: int, name: str, status: str, reason: str, by: str
+) -> Request:
+    """A person decides about one place: ``none``, ``rebuilt``, ``retained`` (with the legal reason)
+    or ``manual`` (done by hand).
+
+    :raises UsageError: if the request has no such place, or no reason is given.
+    """
+    if status not in _BY_HAND:
+        raise UsageError(f"a place is settled by hand as one of {', '.join(_BY_HAND)}")
+    if not reason.strip():
+        raise UsageError("say why: an auditor will ask")
+    request = _open(get_request(register, identifier))
+    fitting = [s for s in request.steps if s.name == name or s.name.endswith(f"/{name}")]
+    if len(fitting) != 1:
+        names = ", ".join(step.name for step in request.open_steps())
+        raise UsageError(
+            f"'{name}' names {len(fitting)} places of request {identifier}; open are: {names}"
+        )
+    step = fitting[0]
+
+    def work(connection: sa.Connection) -> None:
+        set_step(connection, step.id, register.now(), status=status, detail=f"{reason} ({by})")
+        _note(connection, identifier, register.now(), by, f"{step.name}: {status}: {reason}")
+
+    register.write(work)
+    return get_request(register, identifier)
+
+
+# --- what the other modules of this package write
+
+
+def change(
+    register: Register, identifier: int, by: str, what: str, values: dict[str, Any]
+) -> Request:
+    """Change a request that is not closed, and note it."""
+
+    def work(connection: sa.Connection) -> None:
+        _open(read_request(connection, identifier))
+        connection.execute(sa.update(t.request).where(t.request.c.id == identifier).values(values))
+        _note(connection, identifier, register.now(), by, what)
+
+    register.write(work)
+    return get_request(register, identifier)
+
+
+def note(register: Register, identifier: int, by: str, what: str) -> None:
+    """Write down that something was done."""
+    register.write(lambda c: _note(c, identifier, register.now(), by, what))
+
+
+def write_step(connection: sa.Connection, identifier: int, finding: Finding, now: str) -> None:
+    """A finding as a step of the ledger."""
+    from airflow_mlsec.register import upsert
+
+    detail = finding.evidence + (f"; {finding.searched}" if finding.searched else "")
+    values = {
+        "status": finding.status,
+        "rows": finding.rows,
+        "locator": finding.locator,
+        "detail": detail,
+        "changed_at": now,
+        "dataset_id": finding.dataset_id,
+    }
+    key = {"request_id": identifier, "kind": finding.kind, "name": finding.dataset}
+    upsert(connection, t.request_step, key, values, {"attempts": 0})
+
+
+def set_step(connection: sa.Connection, step: int, now: str, **values: Any) -> None:
+    """Change one step."""
+    update = sa.update(t.request_step).where(t.request_step.c.id == step)
+    connection.execute(update.values(**values, changed_at=now))
+
+
+def history(register: Register, identifier: int) -> list[tuple[str, str, str]]:
+    """(when, by whom, what) of everything that was done with a request."""
+    e = t.request_entry.c
+    query = sa.select(e.at, e.by, e.what).where(e.request_id == identifier).order_by(e.id)
+    return [(row.at, row.by, row.what) for row in register.rows(query)]
+
+
+def _note(connection: sa.Connection, identifier: int, at: str, by: str, what: str) -> None:
+    values = {"request_id": identifier, "at": at, "by": by, "what": what}
+    connection.execute(sa.insert(t.request_entry).values(values))
+
+
+def _open(request: Request) -> Request:
+    if request.closed_at is not None:
+        raise UsageError(f"request {request.id} was closed {request.closed_at[:19]}")
+    if request.status == "refused":
+        raise UsageError(f"request {request.id} was refused")
+    return request
+
+
+def _respond(found: list[Deadline]) -> Deadline:
+    return next(deadline for deadline in found if deadline.step == "respond")
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

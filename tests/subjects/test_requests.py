@@ -1,0 +1,466 @@
+"""A request from opening to receipt, on real tables and files."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_mlsec.anonymize import anonymize
+from airflow_mlsec.crypto import Identity, KeyRing, VerificationKeys, decrypt_file
+from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.errors import CheckFailed, Refused, SignatureInvalid, UsageError
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects import (
+    Calendar,
+    Handler,
+    Person,
+    Request,
+    approve,
+    export_person,
+    extend,
+    get_request,
+    history,
+    list_requests,
+    open_request,
+    place_hold,
+    release_hold,
+    rescan,
+    settle,
+    subject_digest,
+    verify_identity,
+    verify_receipt,
+    without_suppressed,
+)
+from tests import canaries
+from tests.conftest import SLOW
+from tests.subjects.shop import Shop
+
+HER = Person("customer", (canaries.EMAIL,))
+NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, register: Register, keys: KeyRing) -> Shop:
+    return Shop(tmp_path / "shop", register, keys)
+
+
+def opened(
+    handler: Handler, kind: str = "erasure", law: str = "gdpr", person: Person = HER
+) -> Request:
+    return open_request(handler.register, handler.keys, law, kind, person, "clerk", Calendar(), NOW)
+
+
+def ready(handler: Handler, person: Person = HER) -> int:
+    """A request that was verified, located and approved."""
+    request = opened(handler, person=person)
+    verify_identity(handler.register, request.id, True, "log-in with second factor", "clerk")
+    handler.locate(request.id)
+    approve(handler.register, request.id, "dpo")
+    return request.id
+
+
+def statuses(request: Request) -> dict[str, tuple[str, int | None]]:
+    return {step.name.rsplit("/", 1)[-1]: (step.status, step.rows) for step in request.steps}
+
+
+EVERYWHERE = {
+    "customers": ("found", 1), "orders": ("found", 3), "safe.parquet": ("found", 1),
+    "copy.parquet": ("found", 1), "extract.csv": ("found", 1), "events.jsonl": ("found", 3),
+    "joined.parquet": ("found", 1), "model.onnx": ("found", None),
+}  # fmt: skip
+
+
+def test_she_is_found_by_key_foreign_key_pseudonym_and_list(shop: Shop) -> None:
+    request = shop.handler().locate(opened(shop.handler()).id)
+    assert statuses(request) == EVERYWHERE
+    other = opened(shop.handler(), person=Person("customer", ("p8@shop.example",)))
+    assert statuses(shop.handler().locate(other.id)) == EVERYWHERE
+    stranger = opened(shop.handler(), person=Person("customer", ("nobody@x.example",)))
+    found = shop.handler().locate(stranger.id)
+    assert {status for status, _ in statuses(found).values()} == {"none"}
+
+
+def test_erasure_leaves_nothing_of_her_and_touches_nobody_else(shop: Shop) -> None:
+    handler, before = shop.handler(), shop.everything()
+    tokens = {row["email"] for row in before["safe.parquet"] if row["age"] == 47}
+    identifier = ready(handler)
+    request = handler.erase(identifier)
+    found = statuses(request)
+    assert found.pop("model.onnx") == ("found", None), "a model is for a person to decide"
+    assert {status for status, _ in found.values()} == {"erased"}
+    hers = {
+        "customers": lambda r: r["id"] == 7, "orders": lambda r: r["customer_id"] == 7,
+        "safe.parquet": lambda r: r["email"] in tokens, "copy.parquet": lambda r: r["mail"] == canaries.EMAIL,
+        "extract.csv": lambda r: r["mail"] == canaries.EMAIL, "events.jsonl": lambda r: r["who"] == 7,
+        "joined.parquet": lambda r: r["token"] in tokens,
+    }  # fmt: skip
+    after = shop.everything()
+    for name, rows in before.items():
+        assert after[name] == [row for row in rows if not hers[name](row)], name
+    assert canaries.found_below(shop.folder) == [], "not in a byte of a file"
+    for path in shop.folder.rglob("*"):
+        if path.is_file():
+            assert not any(token.encode() in path.read_bytes() for token in tokens), path
+
+
+def test_a_request_closes_with_a_receipt_only_when_every_place_is_settled(
+    shop: Shop, tmp_path: Path
+) -> None:
+    handler = shop.handler()
+    identifier = ready(handler)
+    handler.erase(identifier)
+    with pytest.raises(CheckFailed, match=r"stays open: 1 of 8 places.*model.onnx"):
+        handler.close(identifier)
+    settle(shop.register, identifier, "model.onnx", "retained", "retrained on 1 April, DPO", "dpo")
+    request, salt = handler.close(identifier)
+    assert request.status == "closed"
+    trusted = shop.keys.verification_keys()
+    said = verify_receipt(request.receipt, trusted, canaries.EMAIL, salt)
+    assert {s["verified"].partition(" ")[0] for s in said["steps"] if s["verified"]} == {"clean"}
+    assert sum(step["verified"] is not None for step in said["steps"]) == 7
+    assert canaries.found_in(json.dumps(request.receipt)) == []
+    with pytest.raises(SignatureInvalid, match="not about the person"):
+        verify_receipt(request.receipt, trusted, "p8@shop.example", salt)
+    with pytest.raises(SignatureInvalid, match="not about the person"):
+        verify_receipt(request.receipt, trusted, canaries.EMAIL, "00" * 16)
+    with pytest.raises(SignatureInvalid, match="no trusted key"):
+        verify_receipt(request.receipt, KeyRing.create(tmp_path / "other").verification_keys())
+    assert handler.close(identifier)[1] is None, "closing again changes nothing"
+    with pytest.raises(Refused, match="closed"):
+        handler.erase(identifier)
+    for table in t.metadata.sorted_tables:
+        assert canaries.found_in(str(shop.register.rows(sa.select(table)))) == [], table.name
+
+
+def test_nothing_is_erased_before_identity_and_approval(shop: Shop) -> None:
+    handler = shop.handler()
+    request = opened(handler)
+    with pytest.raises(Refused, match="nobody has approved"):
+        handler.erase(request.id)
+    with pytest.raises(Refused, match="identity is unverified"):
+        approve(shop.register, request.id, "dpo")
+    verify_identity(shop.register, request.id, True, "passport seen", "clerk")
+    with pytest.raises(Refused, match="locate"):
+        approve(shop.register, request.id, "dpo")
+    access = opened(handler, "access")
+    with pytest.raises(Refused, match="asks for access"):
+        handler.erase(access.id)
+    refused = opened(handler)
+    assert (
+        verify_identity(shop.register, refused.id, False, "no answer", "clerk").status == "refused"
+    )
+    with pytest.raises(UsageError, match="was refused"):
+        handler.locate(refused.id)
+    assert shop.everything()["customers"][7]["email"] == canaries.EMAIL
+
+
+def test_a_legal_hold_and_a_legal_duty_keep_rows(shop: Shop) -> None:
+    handler = shop.handler()
+    d = t.dataset.c
+    [orders] = shop.register.rows(sa.select(d.id).where(d.name.endswith("/orders")))
+    digest = subject_digest(shop.keys, "customer", canaries.EMAIL)
+    other = place_hold(shop.register, "customer", "case 1", "legal", "0" * 64)
+    hold = place_hold(shop.register, "customer", "case 7/2026", "legal", digest, orders.id)
+    identifier = ready(handler)
+    found = {s.name.rsplit("/", 1)[-1]: s for s in handler.erase(identifier).steps}
+    assert (found["orders"].status, found["orders"].detail) == (
+        "retained",
+        f"legal hold {hold}: case 7/2026",
+    )
+    # The customer is still referred to by the orders that are kept: the database says no.
+    assert found["customers"].status == "failed"
+    assert "IntegrityError" in found["customers"].detail
+    assert found["copy.parquet"].status == "erased"
+    release_hold(shop.register, hold)
+    release_hold(shop.register, other)
+    with pytest.raises(UsageError, match="no legal hold"):
+        release_hold(shop.register, hold)
+
+
+def test_who_was_erased_does_not_come_back(shop: Shop) -> None:
+    handler = shop.handler()
+    handler.erase(ready(handler))
+    import sqlite3
+
+    connection = sqlite3.connect(shop.folder / "shop.db")
+    connection.execute(
+        "INSERT INTO customers VALUES (7, ?, ?, 47)", (canaries.EMAIL, canaries.NAME)
+    )
+    connection.commit()
+    connection.close()
+    policy = shop.policies["customers"]
+    source = without_suppressed(open_dataset(shop.customers), policy, shop.register, shop.keys)
+    done = anonymize(policy, source, shop.at("safe.parquet"), shop.keys)
+    assert done.rows == 39
+    assert 47 not in {row["age"] for row in shop.rows(str(shop.folder / "safe.parquet"))}
+    shop.keys.rotate("suppression.customer")
+    again = without_suppressed(open_dataset(shop.customers), policy, shop.register, shop.keys)
+    assert sum(batch.num_rows for batch in again.scan(["age"])) == 39
+
+
+def test_an_unreachable_place_keeps_the_request_open(shop: Shop) -> None:
+    handler = shop.handler()
+    moved = shop.folder / "extract.csv"
+    shutil.move(moved, shop.folder / "away")
+    identifier = ready(handler)
+    request = handler.erase(identifier)
+    assert statuses(request)["extract.csv"][0] == "failed"
+    settle(shop.register, identifier, "model.onnx", "manual", "retrained", "dpo")
+    with pytest.raises(CheckFailed, match=r"extract.csv \(failed"):
+        handler.close(identifier)
+    shutil.move(shop.folder / "away", moved)
+    handler.locate(identifier)
+    handler.erase(identifier)
+    assert handler.close(identifier)[0].status == "closed"
+
+
+def test_a_parent_waits_for_children_that_cannot_be_read(shop: Shop) -> None:
+    """With the customer gone nobody could tell any more which orders were hers."""
+    handler = shop.handler()
+    request = opened(handler)
+    verify_identity(shop.register, request.id, True, "seen", "clerk")
+    handler.locate(request.id)
+    s = t.request_step.c
+    broken = sa.update(t.request_step).where(s.name.endswith("/orders")).values(status="failed")
+    shop.register.write(lambda c: c.execute(broken))
+    approve(shop.register, request.id, "dpo")
+    found = {s.name.rsplit("/", 1)[-1]: s for s in handler.erase(request.id).steps}
+    assert found["customers"].status == "found"
+    assert "waits for" in found["customers"].detail
+    handler.locate(request.id)
+    assert {s for s, _ in statuses(handler.erase(request.id)).values()} == {"erased", "found"}
+
+
+def test_data_that_came_back_opens_the_step_again(shop: Shop) -> None:
+    handler = shop.handler()
+    identifier = ready(handler)
+    handler.erase(identifier)
+    before = shop.rows(str(shop.folder / "copy.parquet"))
+    import pyarrow as pa
+
+    shop.put("copy.parquet", pa.table({"mail": [r["mail"] for r in before], "age": [1] * 39, "hidden": [f"see {canaries.EMAIL}!"] + [""] * 38}))  # fmt: skip
+    outcome = {name.rsplit("/", 1)[-1]: text for name, text in handler.verify(identifier).items()}
+    assert outcome["copy.parquet"].startswith("1 rows left")
+    assert statuses(get_request(shop.register, identifier))["copy.parquet"][0] == "found"
+    settle(shop.register, identifier, "model.onnx", "manual", "retrained", "dpo")
+    with pytest.raises(CheckFailed, match=r"copy.parquet"):
+        handler.close(identifier)
+
+
+def test_free_text_is_found_and_left_to_a_person(shop: Shop) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(shop.folder / "shop.db")
+    connection.execute("UPDATE orders SET note = ? WHERE number = 101", (f"ask {canaries.EMAIL}.",))
+    connection.execute("UPDATE orders SET note = ? WHERE number = 102", (f"x{canaries.EMAIL}",))
+    connection.commit()
+    connection.close()
+    handler = shop.handler()
+    identifier = ready(handler)
+    request = get_request(shop.register, identifier)
+    [orders] = [step for step in request.steps if step.name.endswith("/orders")]
+    assert orders.rows == 4
+    assert "free text in column 'note' (1 rows)" in orders.locator
+    handler.erase(identifier)
+    [orders] = [
+        s for s in get_request(shop.register, identifier).steps if s.name.endswith("/orders")
+    ]
+    assert (orders.status, "redact" in orders.detail) == ("found", True)
+
+
+def test_a_key_that_changed_over_time(shop: Shop) -> None:
+    import pyarrow as pa
+
+    shop.put(
+        "copy.parquet", pa.table({"mail": ["old@name.example", "p1@shop.example"], "age": [1, 2]})
+    )
+    handler = shop.handler()
+    both = Person("customer", (canaries.EMAIL, "old@name.example"))
+    request = handler.locate(opened(handler, person=both).id)
+    assert statuses(request)["copy.parquet"] == ("found", 1)
+    assert "old@name.example" not in str(shop.register.rows(sa.select(t.request)))
+
+
+def test_a_schema_that_drifted_is_a_failure_not_a_none(shop: Shop) -> None:
+    import pyarrow as pa
+
+    shop.put("copy.parquet", pa.table({"e_mail": [canaries.EMAIL], "age": [1]}))
+    request = shop.handler().locate(opened(shop.handler()).id)
+    [step] = [s for s in request.steps if s.name.endswith("copy.parquet")]
+    assert step.status == "failed"
+    assert "'mail'" in step.detail
+
+
+def test_clocks_extensions_and_lists(shop: Shop) -> None:
+    handler = shop.handler()
+    request = opened(handler)
+    assert request.due_at == "2026-04-03T00:00:00.000000Z"
+    assert request.is_overdue(datetime(2026, 4, 3, tzinfo=UTC))
+    late = Register(
+        shop.register._url.render_as_string(hide_password=False),
+        lambda: datetime(2026, 5, 1, tzinfo=UTC),
+    )
+    with pytest.raises(UsageError, match="too late"):
+        extend(late, request.id, "many requests", "dpo", Calendar())
+    early = Register(
+        shop.register._url.render_as_string(hide_password=False),
+        lambda: datetime(2026, 3, 9, tzinfo=UTC),
+    )
+    longer = extend(early, request.id, "many requests", "dpo", Calendar())
+    assert (longer.extended, longer.due_at) == (True, "2026-06-03T00:00:00.000000Z")
+    with pytest.raises(UsageError, match="once"):
+        extend(early, request.id, "again", "dpo", Calendar())
+    delete = opened(handler, "delete", "ccpa")
+    assert [r.id for r in list_requests(shop.register, only_open=True)] == [delete.id, request.id]
+    assert [what.split(":")[0] for _, _, what in history(shop.register, request.id)] == ["opened", "extended to 2026-06-02 (GDPR Art. 12(3))"]  # fmt: skip
+    with pytest.raises(UsageError, match="there is no request 99"):
+        get_request(shop.register, 99)
+
+
+def test_she_gets_her_data_and_nobody_else_s(shop: Shop, tmp_path: Path) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(shop.folder / "shop.db")
+    connection.execute("UPDATE orders SET note = 'call bob@other.example or me' WHERE number = 107")
+    connection.commit()
+    connection.close()
+    identity, target = Identity.generate(), tmp_path / "export.age"
+    done = export_person(
+        shop.register, shop.keys, HER, target, [identity.recipient], roots=(str(shop.folder),)
+    )
+    assert sorted(done.rows.values()) == [1, 1, 1, 1, 3, 3]
+    assert canaries.EMAIL.encode() not in target.read_bytes()
+    decrypt_file(target, tmp_path / "export.zip", [identity])
+    archive = zipfile.ZipFile(BytesIO((tmp_path / "export.zip").read_bytes()))
+    names = archive.namelist()
+    assert (
+        sum(name.endswith(".jsonl") for name in names)
+        == sum(name.endswith(".csv") for name in names)
+        == 6
+    )
+    text = "\n".join(archive.read(name).decode() for name in names)
+    assert canaries.EMAIL in text
+    assert "shop.example" not in text, "no other customer"
+    assert "bob@other.example" not in text
+    letter = archive.read("letter.html").decode()
+    for fact in (
+        "Example Shop GmbH",
+        "contract (GDPR Art. 6(1)(b))",
+        "Your rights",
+        "user.contact.email",
+    ):
+        assert fact in letter
+    with pytest.raises(UsageError, match="recipient"):
+        export_person(shop.register, shop.keys, HER, tmp_path / "x", [])
+    (shop.folder / "copy.parquet").write_bytes(b"damaged")
+    with pytest.raises(CheckFailed, match="nothing was exported"):
+        export_person(
+            shop.register,
+            shop.keys,
+            HER,
+            tmp_path / "x",
+            [identity.recipient],
+            roots=(str(shop.folder),),
+        )
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_second_look_reads_every_kind_of_dataset(
+    shop: Shop, postgres_database: str, monkeypatch: pytest.MonkeyPatch, write: Callable[..., str]
+) -> None:
+    import pyarrow as pa
+
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", postgres_database)
+    table = pa.table({"a": [1, 2, 3], "b%": [f"x {canaries.EMAIL}", "y", "7"]})
+    places = [str(shop.folder / f"look.{e}") for e in ("parquet", "csv", "jsonl")]
+    places += [f"sqlite://{shop.folder}/look.db/t", "postgresql://shop/public.look"]
+    for place in places:
+        write(place, table)
+        uri = open_dataset(place).uri
+        assert rescan(uri, [canaries.EMAIL]).rows == 1, place
+        assert rescan(uri, ["7"]).rows == 1, "a short text must be the whole value"
+        assert rescan(uri, ["nobody@x.example"]).rows == 0
+
+
+KILLED = """
+import sys
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.register import Register
+from airflow_mlsec.subjects import Handler
+from pathlib import Path
+folder, number = Path(sys.argv[1]), int(sys.argv[2])
+handler = Handler(Register(f"sqlite:///{folder}/register.db"), KeyRing.open(folder / "keys"), "dpo", roots=(str(folder / "shop"),))
+print("ready", flush=True)
+handler.erase(number)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.parametrize("seed", range(100 if SLOW else 6))
+def test_killed_at_any_point_it_ends_the_same(tmp_path: Path, seed: int) -> None:
+    """kill -9 in the middle of an erasure, then again: the same final state, nobody else touched,
+    and a ledger that is true."""
+    folder = tmp_path / "world"
+    folder.mkdir()
+    shop = Shop(
+        folder / "shop",
+        Register(f"sqlite:///{folder}/register.db"),
+        KeyRing.create(folder / "keys"),
+    )
+    before = shop.everything()
+    identifier = ready(shop.handler())
+    chance = random.Random(seed)
+    for _ in range(3):
+        child = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(folder), str(identifier)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(chance.uniform(0, 1.2))
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    request = shop.handler().erase(identifier)
+    found = statuses(request)
+    assert found == {
+        name: ("erased" if name != "model.onnx" else "found", rows)
+        for name, (_, rows) in EVERYWHERE.items()
+    }
+    after = shop.everything()
+    assert {name: len(before[name]) - len(rows) for name, rows in after.items()} == {
+        "customers": 1, "orders": 3, "safe.parquet": 1, "copy.parquet": 1, "extract.csv": 1,
+        "events.jsonl": 3, "joined.parquet": 1,
+    }  # fmt: skip
+    assert canaries.found_below(shop.folder) == []
+    assert len(shop.register.rows(sa.select(t.suppression))) == 1
+
+
+def test_verifying_needs_only_the_public_key(shop: Shop, tmp_path: Path) -> None:
+    from airflow_mlsec.cli._keys import keys as keys_command
+
+    assert keys_command is not None
+    handler = shop.handler()
+    identifier = ready(handler)
+    handler.erase(identifier)
+    settle(shop.register, identifier, "model.onnx", "manual", "retrained", "dpo")
+    request, _ = handler.close(identifier)
+    raw: Any = shop.keys.verification_keys()
+    assert isinstance(raw, VerificationKeys)
+    assert verify_receipt(request.receipt, raw)["kind"] == "erasure"
