@@ -21,7 +21,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import anonymize
-from airflow_mlsec.crypto import Identity, KeyRing, VerificationKeys, decrypt_file
+from airflow_mlsec.crypto import Identity, KeyRing, decrypt_file
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import CheckFailed, Refused, SignatureInvalid, UsageError
 from airflow_mlsec.register import Register
@@ -452,15 +452,54 @@ def test_killed_at_any_point_it_ends_the_same(tmp_path: Path, seed: int) -> None
     assert len(shop.register.rows(sa.select(t.suppression))) == 1
 
 
-def test_verifying_needs_only_the_public_key(shop: Shop, tmp_path: Path) -> None:
-    from airflow_mlsec.cli._keys import keys as keys_command
+def test_the_whole_way_on_the_command_line(
+    tmp_path: Path, mlsec: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    shop = Shop(
+        tmp_path / "shop",
+        Register(f"sqlite:///{tmp_path}/register.db"),
+        KeyRing.create(tmp_path / "keys"),
+    )
+    environment = {
+        "AIRFLOW__MLSEC__REGISTER_URL": f"sqlite:///{tmp_path}/register.db",
+        "AIRFLOW__MLSEC__KEY_RING": str(tmp_path / "keys"),
+        "AIRFLOW__MLSEC__DATA_ROOTS": str(shop.folder),
+    }
 
-    assert keys_command is not None
-    handler = shop.handler()
-    identifier = ready(handler)
-    handler.erase(identifier)
-    settle(shop.register, identifier, "model.onnx", "manual", "retrained", "dpo")
-    request, _ = handler.close(identifier)
-    raw: Any = shop.keys.verification_keys()
-    assert isinstance(raw, VerificationKeys)
-    assert verify_receipt(request.receipt, raw)["kind"] == "erasure"
+    def run(*arguments: str, code: int = 0, **more: Any) -> str:
+        done = mlsec("subject", *arguments, env=environment, **more)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert canaries.found_in(done.stdout + done.stderr) == []
+        return done.stdout
+
+    opened = run(
+        "open", "erasure", "--kind", "customer", "--key", "-", "--json", stdin=f"{canaries.EMAIL}\n"
+    )
+    number = str(json.loads(opened)["id"])
+    run("erase", number, code=3)
+    run("identity", number, "--evidence", "log-in with second factor")
+    assert "found     table     " in run("search", number)
+    assert "3 rows, by raw value in column 'customer_id'" in run("erase", number, "--dry-run")
+    run("approve", number)
+    run("erase", number, code=1)
+    run("close", number, code=1)
+    run("settle", number, "model.onnx", "retained", "--reason", "retrained on 1 April")
+    receipt = tmp_path / "receipt.json"
+    salt = json.loads(run("close", number, "--receipt", str(receipt), "--json"))["salt"]
+    assert "closed, receipt signed" in run("status", number)
+    assert "closed" in run("list")
+    # On another machine, with the public key alone.
+    signer = tmp_path / "signer.pem"
+    signer.write_text(mlsec("keys", "export", "signing", env=environment).stdout)
+    elsewhere = {"AIRFLOW_HOME": str(tmp_path / "elsewhere"), "HOME": str(tmp_path / "elsewhere")}
+
+    def verify(*more: str) -> subprocess.CompletedProcess[str]:
+        return mlsec("subject", "verify", receipt, "--public-key", signer, *more, env=elsewhere)
+
+    assert "signature valid: request/" in verify().stdout
+    assert "about the person" in verify("--key", canaries.EMAIL, "--salt", salt).stdout
+    assert verify("--key", "p8@shop.example", "--salt", salt).returncode == 3
+    changed = json.loads(receipt.read_text())
+    changed["payload"] = changed["payload"][:-8] + "AAAAAAA="
+    receipt.write_text(json.dumps(changed))
+    assert verify().returncode == 3
