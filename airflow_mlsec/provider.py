@@ -22,10 +22,12 @@ def get_provider_info() -> dict[str, Any]:
         "name": "airflow-mlsec",
         "description": "Privacy and security for machine-learning pipelines.",
         "integrations": [{"integration-name": _INTEGRATION, "tags": ["software"]}],
-        "operators": modules("operators.anonymize", "operators.compliance", "operators.encrypt"),
-        "sensors": modules("sensors.access_review"),
+        "operators": modules(
+            "operators.anonymize", "operators.compliance", "operators.encrypt", "operators.subjects"
+        ),
+        "sensors": modules("sensors.access_review", "sensors.subject_request"),
         "hooks": modules("hooks.mlsec"),
-        "triggers": modules("triggers.access_review"),
+        "triggers": modules("triggers.access_review", "triggers.subject_request"),
         "notifications": ["airflow_mlsec.notifications.privacy_alert.PrivacyAlertNotifier"],
         "extra-links": ["airflow_mlsec.operators.links.PersonalDataMapLink"],
         "connection-types": [

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_mlsec.datasets import Dataset, DatasetName
 from airflow_mlsec.errors import CheckFailed, CryptoError, MlsecError, Refused, UsageError
@@ -71,7 +71,7 @@ def without_values() -> Iterator[None]:
         raise AirflowFailException(f"{type(error).__name__}: {error}") from None
     except MlsecError as error:
         raise AirflowException(f"{type(error).__name__}: {error}") from None
-    except AirflowException:
+    except (AirflowException, AirflowSkipException):
         raise
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]

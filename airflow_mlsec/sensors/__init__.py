@@ -1,1 +1,2 @@
-"""Sensors: `access_review` waits for people who decide who may have access."""
+"""Sensors: `access_review` waits for people who decide who may have access, `subject_request` for
+a data-subject request to come so far."""

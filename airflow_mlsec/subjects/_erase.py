@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,6 +63,19 @@ class Handler:
             self.register, self.keys, person, self.roots, self.connections, self.progress
         )
         return record_location(self.register, identifier, location, self.by)
+
+    def look(self, identifier: int) -> Request:
+        """What `locate` would find, with nothing written."""
+        request = get_request(self.register, identifier)
+        person = person_of(self.register, self.keys, request)
+        location = search_everywhere(
+            self.register, self.keys, person, self.roots, self.connections, self.progress
+        )
+        steps = tuple(
+            Step(0, f.kind, f.dataset, f.dataset_id, f.status, f.rows, f.locator, f.evidence, 0, "")
+            for f in location.findings
+        )
+        return replace(request, steps=steps)
 
     def erase(self, identifier: int) -> Request:
         """Erase the person wherever the ledger says that she was found.

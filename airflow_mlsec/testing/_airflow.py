@@ -107,8 +107,11 @@ class AirflowServer:
             base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=60
         )
 
-    def trigger(self, dag_id: str, timeout: float = 120) -> str:
-        """Unpause and trigger a DAG through the REST API, as soon as it was parsed; the run's id."""
+    def trigger(
+        self, dag_id: str, timeout: float = 120, conf: Mapping[str, Any] | None = None
+    ) -> str:
+        """Unpause and trigger a DAG through the REST API, as soon as it was parsed; the run's id.
+        ``conf`` are the run's parameters."""
         deadline = time.monotonic() + timeout
         with self.client() as client:
             while client.get(f"/api/v2/dags/{dag_id}").status_code != 200:
@@ -117,7 +120,9 @@ class AirflowServer:
                     raise UsageError(f"Airflow did not parse DAG {dag_id}: {str(errors)[:2000]}")
                 time.sleep(1)
             client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
-            body = {"logical_date": datetime.now(UTC).isoformat()}
+            body: dict[str, Any] = {"logical_date": datetime.now(UTC).isoformat()}
+            if conf:
+                body["conf"] = dict(conf)
             answer = client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
             answer.raise_for_status()
             return str(answer.json()["dag_run_id"])
@@ -163,6 +168,13 @@ class AirflowServer:
             answer = client.get(f"{path}/xcomEntries/return_value", params={"deserialize": "false"})
             value = answer.raise_for_status().json()["value"]
         return json.loads(value) if isinstance(value, str) else value
+
+    def approve(self, dag_id: str, run_id: str, task_id: str, option: str = "Approve") -> None:
+        """Answer a task that waits for a person, as a user does in Airflow's page."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        with self.client() as client:
+            body = {"chosen_options": [option], "params_input": {}}
+            client.patch(path, json=body).raise_for_status()
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
         """A task's log, as text."""

@@ -1,0 +1,268 @@
+"""Operators of a data-subject request: locate, export, prepare, erase, verify.
+
+They carry the request's number and nothing of the person: who it is about is read, unsealed,
+from the register by the task that needs it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_mlsec import files
+from airflow_mlsec.crypto import Recipient
+from airflow_mlsec.datasets import file_path
+from airflow_mlsec.errors import CheckFailed, MlsecError, UsageError
+from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
+from airflow_mlsec.operators._base import MlsecOperator, run_label, without_values
+from airflow_mlsec.subjects import (
+    Handler,
+    Request,
+    approve,
+    export_person,
+    get_request,
+    note,
+    person_of,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+Number = int | str
+
+
+def request_handler(hook: MlsecHook, by: str, progress: Any = lambda message: None) -> Handler:
+    """What works on requests within a task."""
+    settings = hook.settings()
+    return Handler(
+        hook.register(), hook.key_ring(), by, AirflowConnections(), settings.data_roots, progress
+    )
+
+
+class _RequestOperator(MlsecOperator):
+    """Base: ``request`` is the request's number (templated)."""
+
+    template_fields: Sequence[str] = ("request",)
+    ui_color = "#f3e3cf"
+
+    def __init__(self, *, request: Number, dry_run: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.request = request
+        self._only_try = dry_run
+
+    def execute(self, context: Context) -> Any:
+        with without_values():
+            return self._run(context, self._only_try)
+
+    def dry_run(self) -> None:
+        """Airflow's dry run: say what would be done."""
+        with without_values():
+            self._run(None, True)
+
+    def _run(self, context: Context | None, dry_run: bool) -> Any:
+        raise NotImplementedError  # pragma: no cover - every operator below has its own
+
+    def _number(self) -> int:
+        try:
+            return int(self.request)
+        except ValueError:
+            raise UsageError(
+                f"{type(self).__name__}: `request` is the number of a request"
+            ) from None
+
+    def _handler(self, context: Context | None) -> Handler:
+        by = f"airflow {run_label(context)}" if context is not None else "airflow dry run"
+        return request_handler(self.hook, by, self._progress)
+
+
+class LocateSubjectOperator(_RequestOperator):
+    """Find the person of a request in every dataset, artifact and model, and write it into the
+    request's ledger.
+
+    :param request: Number of the request (templated).
+    :param dry_run: Look, but write nothing.
+
+    Returns (XCom) how many places hold the person's data, and how many could not be answered for.
+    """
+
+    def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
+        handler = self._handler(context)
+        request = handler.look(self._number()) if dry_run else handler.locate(self._number())
+        return _counts(request)
+
+
+class ExportSubjectOperator(_RequestOperator):
+    """Write the person's data, with a letter that explains it, encrypted to the person.
+
+    :param request: Number of the request (templated).
+    :param target: Path of the encrypted archive (templated).
+    :param recipients: age recipients that can open it: the person's own; without one the task is
+        skipped (templated).
+    :param dry_run: Say whose data would be exported from where, but write nothing.
+
+    Returns (XCom) rows by place.
+    """
+
+    template_fields: Sequence[str] = ("request", "target", "recipients")
+
+    def __init__(self, *, target: str, recipients: Sequence[str] | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.target = target
+        self.recipients = recipients
+
+    def _run(self, context: Context | None, dry_run: bool) -> dict[str, int]:
+        handler = self._handler(context)
+        request = get_request(handler.register, self._number())
+        if request.identity != "verified":
+            raise CheckFailed(
+                f"request {request.id}: the requester's identity is {request.identity}"
+            )
+        listed = [self.recipients] if isinstance(self.recipients, str) else self.recipients
+        recipients = [Recipient.parse(text) for text in listed if text]
+        if not recipients:
+            raise AirflowSkipException("no recipient was given, so there is nobody to export to")
+        if dry_run:
+            return {s.name: s.rows or 0 for s in request.steps if s.status == "found"}
+        person = person_of(handler.register, handler.keys, request)
+        done = export_person(
+            handler.register,
+            handler.keys,
+            person,
+            file_path(self.target),
+            recipients,
+            roots=handler.roots,
+            connections=handler.connections,
+        )
+        note(handler.register, request.id, handler.by, f"exported {sum(done.rows.values())} rows")
+        return dict(done.rows)
+
+
+class PrepareErasureOperator(_RequestOperator):
+    """Record who approved, and work out what is to be erased where; nothing is erased yet.
+
+    Legal holds are looked up, and the person is put on the suppression list.
+
+    :param request: Number of the request (templated).
+    :param approval: What Airflow's ``ApprovalOperator`` returned, which names the approver
+        (templated, usually ``approval.output``).
+
+    Returns (XCom) the numbers of the places, children before the tables that they refer to: what
+    `EraseSubjectOperator` is expanded over.
+    """
+
+    template_fields: Sequence[str] = ("request", "approval")
+
+    def __init__(self, *, approval: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.approval = approval
+
+    def _run(self, context: Context | None, dry_run: bool) -> list[int]:
+        handler, number = self._handler(context), self._number()
+        if dry_run:
+            return [step.id for step in handler.order(get_request(handler.register, number))]
+        if not get_request(handler.register, number).approved_by:
+            approve(handler.register, number, _approver(self.approval))
+        request = handler.prepare(number)
+        return [step.id for step in handler.order(request)]
+
+
+class EraseSubjectOperator(_RequestOperator):
+    """Erase the person of an approved request in one place. Retries are safe.
+
+    :param request: Number of the request (templated).
+    :param place: Number of the place in the request's ledger; expand over what
+        `PrepareErasureOperator` returns (templated).
+    :param dry_run: Say what would be erased, but erase nothing.
+
+    Returns (XCom) the place and what became of it.
+    """
+
+    template_fields: Sequence[str] = ("request", "place")
+
+    def __init__(self, *, place: Number, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.place = place
+
+    def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
+        handler, number, place = self._handler(context), self._number(), int(self.place)
+        if dry_run:
+            request = get_request(handler.register, number)
+        else:
+            request = handler.erase_place(number, place)
+        step = next((s for s in request.steps if s.id == place), None)
+        if step is None:
+            raise UsageError(f"request {number} has no place number {place}")
+        if step.status == "failed" or step.detail.startswith("waits for"):
+            # Tried again: another place may have to go first, or a database be back.
+            raise RetryLater(f"{step.name}: {step.detail}")
+        return {"place": step.name, "status": step.status, "rows": step.rows}
+
+
+class RetryLater(MlsecError):
+    """A place could not be erased now; the message names it and holds no value."""
+
+
+class VerifyErasureOperator(_RequestOperator):
+    """Look again, with other code, at every place that was erased, and close the request with a
+    signed receipt if every place is settled.
+
+    :param request: Number of the request (templated).
+    :param receipt: Path of the receipt (templated).
+    :param salt: Path of a file, for its owner alone, with the salt by which the person shows that
+        the receipt is about her (templated); default is beside the receipt.
+    :param dry_run: Look again, but do not close.
+
+    Returns (XCom) what was found at each place.
+    """
+
+    template_fields: Sequence[str] = ("request", "receipt", "salt")
+
+    def __init__(self, *, receipt: str, salt: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.receipt = receipt
+        self.salt = salt
+
+    def _run(self, context: Context | None, dry_run: bool) -> dict[str, str]:
+        handler, number = self._handler(context), self._number()
+        if dry_run:
+            return handler.verify(number)
+        request, salt = handler.close(number)
+        receipt = file_path(self.receipt)
+        files.write_bytes(receipt, f"{json.dumps(request.receipt, indent=1)}\n".encode())
+        if salt is not None:
+            beside = receipt.with_name(f"{receipt.name}.salt")
+            files.write_bytes(Path(self.salt) if self.salt else beside, f"{salt}\n".encode())
+        return {step.name: step.status for step in request.steps}
+
+
+def _counts(request: Request) -> dict[str, Any]:
+    found: dict[str, int] = {}
+    for step in request.steps:
+        found[step.status] = found.get(step.status, 0) + 1
+    return {"request": request.id, "kind": request.kind, "places": len(request.steps), **found}
+
+
+def _approver(approval: Any) -> str:
+    """Who approved, as Airflow's human-in-the-loop tells.
+
+    :raises CheckFailed: if nobody did.
+    """
+    if not isinstance(approval, Mapping) or approval.get("chosen_options") != ["Approve"]:
+        raise CheckFailed("the erasure was not approved")
+    user = approval.get("responded_by_user")
+    if not isinstance(user, Mapping) or not user.get("name"):
+        raise CheckFailed("the approval does not say who gave it; a time-out is no approval")
+    return str(user["name"])
+
+
+__all__ = [
+    "EraseSubjectOperator",
+    "ExportSubjectOperator",
+    "LocateSubjectOperator",
+    "PrepareErasureOperator",
+    "VerifyErasureOperator",
+]

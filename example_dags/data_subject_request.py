@@ -1,0 +1,86 @@
+"""Answer a data-subject request: find the person, give her the data, and, if she asks for
+erasure and a person approves, erase her everywhere, look again, and sign a receipt.
+
+    locate ─┬─▶ export
+            └─▶ approve (a person, in Airflow) ─▶ prepare ─▶ erase (one task a place)
+                                                                 │
+                     verify and sign ◀─ wait until all is settled ◀┘
+
+Open the request first (`mlsec subject open erasure --kind person --key -`), verify who is
+asking (`mlsec subject identity`), then trigger this DAG with the request's number. No task
+carries the person's name: the number is all that Airflow knows.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, Param
+
+from airflow_mlsec.notifications.privacy_alert import PrivacyAlertNotifier
+from airflow_mlsec.operators.subjects import (
+    EraseSubjectOperator,
+    ExportSubjectOperator,
+    LocateSubjectOperator,
+    PrepareErasureOperator,
+    VerifyErasureOperator,
+)
+from airflow_mlsec.sensors.subject_request import SubjectRequestSensor
+
+FOLDER = Path(os.environ.get("MLSEC_DEMO_FOLDER", "/srv/mlsec-demo"))
+REQUEST = "{{ params.request }}"
+
+with DAG(
+    dag_id="data_subject_request",
+    schedule=None,
+    catchup=False,
+    tags=["privacy"],
+    doc_md=__doc__,
+    params={
+        "request": Param(1, type="integer", description="Number of the request"),
+        "recipient": Param("", type="string", description="The person's age recipient"),
+    },
+    default_args={
+        "retries": 2,
+        "retry_delay": timedelta(seconds=5),
+        "on_failure_callback": PrivacyAlertNotifier(smtp_conn_id="oncall_mail"),
+    },
+) as dag:
+    # [START request]
+    verified = SubjectRequestSensor(task_id="verified", request=REQUEST, until="verified")
+    locate = LocateSubjectOperator(task_id="locate", request=REQUEST)
+    export = ExportSubjectOperator(
+        task_id="export",
+        request=REQUEST,
+        target=f"{FOLDER}/requests/{REQUEST}.zip.age",
+        recipients="{{ params.recipient }}",
+    )
+    approval = ApprovalOperator(
+        task_id="approve",
+        subject=f"Erase the person of request {REQUEST}?",
+        body=f"`mlsec subject status {REQUEST}` shows every place and what was found there.",
+        response_timeout=timedelta(days=14),
+    )
+    prepare = PrepareErasureOperator(task_id="prepare", request=REQUEST, approval=approval.output)
+    # In the order of `prepare`, one after the other: rows go before the rows that they refer to.
+    erase = EraseSubjectOperator.partial(
+        task_id="erase", request=REQUEST, max_active_tis_per_dagrun=1
+    ).expand(place=prepare.output)
+    # Models are retrained by their own DAGs, or released with a reason: a person decides.
+    settled = SubjectRequestSensor(
+        task_id="settled",
+        request=REQUEST,
+        until="settled",
+        deferrable=True,
+        poke_interval=2,
+        timeout=timedelta(days=30).total_seconds(),
+    )
+    verify = VerifyErasureOperator(
+        task_id="verify", request=REQUEST, receipt=f"{FOLDER}/requests/{REQUEST}.receipt.json"
+    )
+    verified >> locate >> [export, approval]
+    approval >> prepare >> erase >> settled >> verify
+    # [END request]

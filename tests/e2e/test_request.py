@@ -1,0 +1,77 @@
+"""A data-subject request in the real Airflow, after the example DAG has run: the last thing that
+is done with it, since the person is gone afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_mlsec.crypto import Identity, decrypt_file
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+from tests import canaries
+from tests.e2e.conftest import Pipeline
+
+pytestmark = pytest.mark.e2e
+DAG_ID = "data_subject_request"
+
+
+def test_one_person_is_located_exported_erased_and_verified(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    server, folder = pipeline.server, pipeline.folder
+    (folder / "requests").mkdir(exist_ok=True)
+    opened = pipeline.mlsec("subject", "open", "erasure", "--kind", "person", "--key", canaries.EMAIL, "--json")  # fmt: skip
+    number = str(json.loads(opened.stdout)["id"])
+    done = pipeline.mlsec("subject", "identity", number, "--evidence", "log-in, second factor")
+    assert done.returncode == 0, done.stderr
+    person = Identity.generate()
+    conf = {"request": int(number), "recipient": str(person.recipient)}
+    run_id = server.trigger(DAG_ID, conf=conf)
+    waiting = ("deferred", "awaiting_input")
+    states = server.wait(DAG_ID, run_id, lambda s: s["approve"] in waiting and s["export"] == "success", progress=print)  # fmt: skip
+    assert states["approve"] in waiting, states
+    located = server.xcom(DAG_ID, run_id, "locate")
+    assert (located["places"], located["found"]) == (6, 6)
+    decrypt_file(folder / "requests" / f"{number}.zip.age", tmp_path / "export.zip", [person])
+    server.approve(DAG_ID, run_id, "approve")
+    states = server.wait(DAG_ID, run_id, lambda s: s["settled"] in waiting, progress=print, seen=states)  # fmt: skip
+    assert states["settled"] in waiting, states
+    for name in ("models/quit_smoking.skops", "models/quit_smoking.skops.age", "release/quit_smoking.skops.age"):  # fmt: skip
+        reason = "retrained on the next release"
+        settled = pipeline.mlsec("subject", "settle", number, f"{folder}/{name}", "manual", "--reason", reason)  # fmt: skip
+        assert settled.returncode == 0, settled.stderr
+    states = server.wait(DAG_ID, run_id, lambda s: False, progress=print, seen=states)
+    assert states[""] == "success", states
+    receipt = folder / "requests" / f"{number}.receipt.json"
+    salt = receipt.with_name(f"{receipt.name}.salt").read_text().strip()
+    signer = tmp_path / "signer.pem"
+    signer.write_text(pipeline.mlsec("keys", "export", "signing").stdout)
+    verified = pipeline.mlsec("subject", "verify", str(receipt), "--public-key", str(signer), "--key", canaries.EMAIL, "--salt", salt)  # fmt: skip
+    assert verified.returncode == 0, verified.stderr
+    assert verified.stdout.count("clean (") == 3
+    planted = [folder / "dags" / "nhefs_people.py", *(folder / "dags").rglob("*.pyc")]
+    assert canaries.found_below(folder, planted) == [], "not in data, log, XCom or register"
+    with server.client() as client:
+        path = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
+        assert canaries.found_in(client.get(path).raise_for_status().text) == []
+        assert canaries.found_in(client.get(f"{path}/~/xcomEntries", params={"limit": 200}).text) == []  # fmt: skip
+    url = server.environment.get("AIRFLOW__MLSEC__REGISTER_URL") or f"sqlite:///{server.home}/mlsec/register.db"  # fmt: skip
+    here = Register(url)
+    for table in t.metadata.sorted_tables:
+        assert canaries.found_in(str(here.rows(sa.select(table)))) == [], table.name
+    gone = pipeline.mlsec("subject", "locate", "--kind", "person", "--key", canaries.EMAIL, "--json")  # fmt: skip
+    rows = {f["dataset"]: f["status"] for f in json.loads(gone.stdout)["findings"]}
+    assert rows[f"{folder}/raw/nhefs.parquet"] == rows[f"{folder}/safe/nhefs.parquet"] == "none"
+
+
+def test_runs_without_lineage_are_counted_by_airflow_s_own_account(pipeline: Pipeline) -> None:
+    passwords = json.loads((pipeline.server.home / "simple_auth_manager_passwords.json.generated").read_text())  # fmt: skip
+    pipeline.server.environment["MLSEC_AIRFLOW_PASSWORD"] = passwords["admin"]
+    done = pipeline.mlsec("lineage", "dark", "--airflow-url", pipeline.server.url, "--user", "admin", "--json")  # fmt: skip
+    answer = json.loads(done.stdout)
+    assert answer["touching"] >= 7, done.stderr
+    assert answer["dark"] == []
