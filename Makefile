@@ -56,7 +56,9 @@ test-slow: setup
 	@MLSEC_SLOW=1 $(BIN)/python -m pytest tests -m "slow or not slow"
 
 bench: setup
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group bench
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.lineage
 
 lint: setup
 	@$(BIN)/ruff format --check .
@@ -70,7 +72,7 @@ docs: setup
 
 lock: $(VENV)/.ready
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet --no-header --no-annotate \
-		--extra alerts --extra postgres --extra polars --extra demo --group dev -o constraints.txt
+		--extra alerts --extra postgres --extra polars --extra demo --group dev --group bench -o constraints.txt
 
 clean:
 	rm -rf $(VENV) .demo ui/node_modules $(PAGES) dist

@@ -36,12 +36,12 @@ class Pipeline:
 
 
 def plant(folder: Path) -> Path:
-    """The example's DAG folder with one person replaced by the canaries."""
+    """The example's DAG folder with one person, whose record is released, replaced by the canaries."""
     dags = folder / "dags"
     shutil.copytree(ROOT / "example_dags", dags)
     module = dags / "nhefs_people.py"
     planted = f"""
-    people[0].update(
+    people[1].update(
         email={canaries.EMAIL!r}, name={canaries.NAME!r}, phone={canaries.PHONE!r}, street={canaries.STREET!r}
     )
     return people
