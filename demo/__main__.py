@@ -14,6 +14,8 @@ from airflow_mlsec.testing import AirflowServer
 
 ROOT = Path(__file__).resolve().parent.parent
 DAG_ID = "train_quit_smoking_model"
+DOWNSTREAM = "call_high_risk_smokers"
+REQUEST = "data_subject_request"
 
 
 def main() -> int:
@@ -39,6 +41,8 @@ def main() -> int:
             say(f"the run ended as {states['']}: {states}")
             return 1
         summary(server, folder, run_id)
+        if not (run_downstream(server) and answer_a_request(server, folder)):
+            return 1
         if options.keep_running:
             keep_running(server)
     return 0
@@ -47,7 +51,7 @@ def main() -> int:
 def prepare(folder: Path) -> None:
     """A fresh folder with the policies, pointed at where this demonstration keeps its data."""
     shutil.rmtree(folder, ignore_errors=True)
-    for name in ("policies", "raw", "safe", "models", "release", "airflow"):
+    for name in ("policies", "raw", "safe", "models", "release", "requests", "airflow"):
         (folder / name).mkdir(parents=True)
     (folder / "release").chmod(0o750)
     for source in (ROOT / "example_dags" / "policies").glob("*.yaml"):
@@ -65,6 +69,7 @@ def make_server(
         {
             "MLSEC_DEMO_FOLDER": str(folder),
             "AIRFLOW__MLSEC__POLICIES_FOLDER": str(folder / "policies"),
+            "AIRFLOW__MLSEC__DATA_ROOTS": str(folder),
             **(environment or {}),
         },
     )
@@ -122,6 +127,78 @@ Try next
   {Path(sys.prefix).name}/bin/mlsec decrypt {model} model.skops --key artifact
   {Path(sys.prefix).name}/bin/mlsec keys list
   make demo-ui    the same, then open the personal-data map in Airflow""")
+
+
+def run_downstream(server: AirflowServer) -> bool:
+    """The DAG that joins and extracts what the first one loaded."""
+    run_id = server.trigger(DOWNSTREAM)
+    say(f"triggered {DOWNSTREAM}: a SQL join and a CSV extract downstream")
+    states = server.wait(DOWNSTREAM, run_id, lambda s: False, progress=say)
+    if states[""] != "success":
+        say(f"the run ended as {states['']}: {states}")
+    return states[""] == "success"
+
+
+def answer_a_request(server: AirflowServer, folder: Path) -> bool:
+    """One person asks for her data and for erasure: find, export, erase, look again, sign."""
+    person, recipient = some_person(folder), new_recipient(folder)
+    opened = mlsec(
+        server, "subject", "open", "erasure", "--kind", "person", "--key", person, "--json"
+    )
+    number = str(json.loads(opened)["id"])
+    mlsec(server, "subject", "identity", number, "--evidence", "log-in with second factor")
+    run_id = server.trigger(REQUEST, conf={"request": int(number), "recipient": recipient})
+    say(f"triggered {REQUEST} for request {number}; Airflow does not know whose it is")
+    waiting = ("deferred", "awaiting_input")
+    seen = server.wait(REQUEST, run_id, lambda s: s["approve"] in waiting, progress=say)
+    if seen["approve"] in waiting:
+        located = mlsec(server, "subject", "status", number)
+        say("the DAG waits for a person: may she be erased?")
+        server.approve(REQUEST, run_id, "approve")
+        seen = server.wait(
+            REQUEST, run_id, lambda s: s["settled"] in waiting, progress=say, seen=seen
+        )
+    if seen["settled"] in waiting:
+        status = json.loads(mlsec(server, "subject", "status", number, "--json"))
+        for step in status["steps"]:
+            if step["status"] == "found":
+                reason = "retrained without her on the next release"
+                mlsec(
+                    server, "subject", "settle", number, step["name"], "manual", "--reason", reason
+                )
+                say(f"a person settles {Path(step['name']).name}: {reason}")
+        seen = server.wait(REQUEST, run_id, lambda s: False, progress=say, seen=seen)
+    if seen[""] != "success":
+        say(f"the run ended as {seen['']}: {seen}")
+        return False
+    receipt = folder / "requests" / f"{number}.receipt.json"
+    salt = receipt.with_name(f"{receipt.name}.salt").read_text().strip()
+    signer = folder / "requests" / "signer.pem"
+    signer.write_text(mlsec(server, "keys", "export", "signing"))
+    proof = ("--public-key", str(signer), "--key", person, "--salt", salt)
+    verified = mlsec(server, "subject", "verify", str(receipt), *proof)
+    left = mlsec(server, "subject", "locate", "--kind", "person", "--key", person, ok=(0, 1))
+    print(f"""
+One person's request, {number}
+{indent(chr(10).join(line for line in located.splitlines() if line.startswith("  found")))}
+
+The receipt, on any machine with the public key: mlsec subject verify {receipt.name} --public-key signer.pem
+{indent(verified)}
+
+Where her data is now
+{indent(left)}""")
+    return True
+
+
+def new_recipient(folder: Path) -> str:
+    """The person's own age key, which she would make herself."""
+    from airflow_mlsec.crypto import Identity
+
+    identity = Identity.generate()
+    path = folder / "requests" / "her-age-key.txt"
+    path.touch(mode=0o600)
+    path.write_text(f"{identity.export()}\n")
+    return str(identity.recipient)
 
 
 def some_person(folder: Path) -> str:

@@ -86,7 +86,9 @@ def test_every_command_that_is_named_exists(page: Path) -> None:
 
     from airflow_mlsec.cli._main import root
 
-    for words in re.findall(r"(?:^|`|bin/)mlsec ((?:[a-z]+(?:-[a-z]+)* ?)+)", page.read_text(), re.MULTILINE):
+    for words in re.findall(
+        r"(?:^|`|bin/)mlsec ((?:[a-z]+(?:-[a-z]+)* ?)+)", page.read_text(), re.MULTILINE
+    ):
         command: click.Command | None = root
         for word in words.split():
             if not isinstance(command, click.Group):

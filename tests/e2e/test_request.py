@@ -17,13 +17,24 @@ from tests.e2e.conftest import Pipeline
 
 pytestmark = pytest.mark.e2e
 DAG_ID = "data_subject_request"
+DOWNSTREAM = "call_high_risk_smokers"
+
+
+def test_sql_downstream_is_followed_column_by_column(pipeline: Pipeline) -> None:
+    run_id = pipeline.server.trigger(DOWNSTREAM)
+    states = pipeline.server.wait(DOWNSTREAM, run_id, lambda s: False, progress=print)
+    assert states[""] == "success", states
+    persons = f"{pipeline.folder}/clinic.db/persons#email"
+    [down] = json.loads(pipeline.mlsec("lineage", "trace", persons, "--down", "--json").stdout)
+    via = {(Path(n["dataset"]).name, n["column"]): n["via"] for n in down["nodes"]}
+    assert via["appointments", "patient"] == "IDENTITY (inferred from SQL)"
+    assert ("appointments", "pressure") not in via
 
 
 def test_one_person_is_located_exported_erased_and_verified(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
     server, folder = pipeline.server, pipeline.folder
-    (folder / "requests").mkdir(exist_ok=True)
     opened = pipeline.mlsec("subject", "open", "erasure", "--kind", "person", "--key", canaries.EMAIL, "--json")  # fmt: skip
     number = str(json.loads(opened.stdout)["id"])
     done = pipeline.mlsec("subject", "identity", number, "--evidence", "log-in, second factor")
@@ -35,7 +46,9 @@ def test_one_person_is_located_exported_erased_and_verified(
     states = server.wait(DAG_ID, run_id, lambda s: s["approve"] in waiting and s["export"] == "success", progress=print)  # fmt: skip
     assert states["approve"] in waiting, states
     located = server.xcom(DAG_ID, run_id, "locate")
-    assert (located["places"], located["found"]) == (6, 6)
+    assert (located["places"], located["found"]) == (9, 9), pipeline.mlsec(
+        "subject", "status", number
+    ).stdout
     decrypt_file(folder / "requests" / f"{number}.zip.age", tmp_path / "export.zip", [person])
     server.approve(DAG_ID, run_id, "approve")
     states = server.wait(DAG_ID, run_id, lambda s: s["settled"] in waiting, progress=print, seen=states)  # fmt: skip
@@ -52,7 +65,7 @@ def test_one_person_is_located_exported_erased_and_verified(
     signer.write_text(pipeline.mlsec("keys", "export", "signing").stdout)
     verified = pipeline.mlsec("subject", "verify", str(receipt), "--public-key", str(signer), "--key", canaries.EMAIL, "--salt", salt)  # fmt: skip
     assert verified.returncode == 0, verified.stderr
-    assert verified.stdout.count("clean (") == 3
+    assert verified.stdout.count("clean (") == 6
     planted = [folder / "dags" / "nhefs_people.py", *(folder / "dags").rglob("*.pyc")]
     assert canaries.found_below(folder, planted) == [], "not in data, log, XCom or register"
     with server.client() as client:
