@@ -23,7 +23,11 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Privacy and security for machine-learning pipelines.",
         "integrations": [{"integration-name": _INTEGRATION, "tags": ["software"]}],
         "operators": modules(
-            "operators.anonymize", "operators.compliance", "operators.encrypt", "operators.subjects"
+            "operators.anonymize",
+            "operators.compliance",
+            "operators.encrypt",
+            "operators.subjects",
+            "operators.retention",
         ),
         "sensors": modules("sensors.access_review", "sensors.subject_request"),
         "hooks": modules("hooks.mlsec"),

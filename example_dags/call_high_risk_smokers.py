@@ -50,8 +50,8 @@ with DAG(
         reads=["persons", "readings"],
         writes="appointments",
         sql=(
-            "CREATE TABLE appointments AS SELECT p.email AS patient, p.phone AS phone, "
-            "r.enrolled_on AS enrolled_on, r.sbp AS pressure "
+            "CREATE TABLE appointments (patient TEXT, phone TEXT, enrolled_on DATE, pressure REAL); "
+            "INSERT INTO appointments SELECT p.email, p.phone, r.enrolled_on, r.sbp "
             "FROM persons p JOIN readings r ON r.email = p.email "
             "WHERE r.smokeintensity >= 10 AND r.sbp >= 100"
         ),

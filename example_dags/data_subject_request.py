@@ -4,7 +4,7 @@ erasure and a person approves, erase her everywhere, look again, and sign a rece
     locate ─┬─▶ export
             └─▶ approve (a person, in Airflow) ─▶ prepare ─▶ erase (one task a place)
                                                                  │
-                     verify and sign ◀─ wait until all is settled ◀┘
+         verify and sign ◀─ wait until all is settled ◀─ notify ◀┘
 
 Open the request first (`mlsec subject open erasure --kind person --key -`), verify who is
 asking (`mlsec subject identity`), then trigger this DAG with the request's number. No task
@@ -25,6 +25,7 @@ from airflow_mlsec.operators.subjects import (
     EraseSubjectOperator,
     ExportSubjectOperator,
     LocateSubjectOperator,
+    NotifyRecipientsOperator,
     PrepareErasureOperator,
     VerifyErasureOperator,
 )
@@ -69,6 +70,8 @@ with DAG(
     erase = EraseSubjectOperator.partial(
         task_id="erase", request=REQUEST, max_active_tis_per_dagrun=1
     ).expand(place=prepare.output)
+    # Over https, or by mail through `smtp_conn_id`; whom neither reaches, a person tells.
+    notify = NotifyRecipientsOperator(task_id="notify", request=REQUEST)
     # Models are retrained by their own DAGs, or released with a reason: a person decides.
     settled = SubjectRequestSensor(
         task_id="settled",
@@ -82,5 +85,5 @@ with DAG(
         task_id="verify", request=REQUEST, receipt=f"{FOLDER}/requests/{REQUEST}.receipt.json"
     )
     verified >> locate >> [export, approval]
-    approval >> prepare >> erase >> settled >> verify
+    approval >> prepare >> erase >> notify >> settled >> verify
     # [END request]

@@ -3,7 +3,6 @@ and counts; what cannot be determined has not passed."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 from airflow_mlsec.anonymize import canonical_text, verify_release
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.lineage import latest_release
-from airflow_mlsec.policy import Policy, Role
+from airflow_mlsec.policy import Policy, Role, keep_from
 from airflow_mlsec.register import Register
 
 # Shorter texts, such as "m" or "42", would be found in any table.
@@ -175,22 +174,6 @@ CHECKS: dict[str, Check] = {
         release_proven,
     )
 }
-
-
-def keep_from(on: date, keep: str) -> date:
-    """The oldest date that a retention period (ISO 8601 duration) still keeps on a date."""
-    found = re.fullmatch(r"P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?", keep)
-    assert found is not None
-    years, months, weeks, days = (int(part or 0) for part in found.groups())
-    month = on.month - 1 - months
-    year = on.year - years + month // 12
-    if year < 1:
-        return date.min
-    first = date(year, month % 12 + 1, 1)
-    after = date(first.year + first.month // 12, first.month % 12 + 1, 1)
-    day = min(on.day, (after - first).days)
-    ordinal = first.replace(day=day).toordinal() - weeks * 7 - days
-    return date.fromordinal(max(1, ordinal))
 
 
 def today() -> date:

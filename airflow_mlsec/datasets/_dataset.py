@@ -22,6 +22,9 @@ from airflow_mlsec.datasets._uri import (
 BATCH_ROWS = 65_536
 
 
+Unless = tuple[str, Sequence[object]]
+
+
 class StagedTable(Protocol):
     """What a dataset will be replaced by. Nobody else sees it before it is published."""
 
@@ -69,8 +72,9 @@ class Dataset(Protocol):
         ``keep=False`` only how many; and what had to be read to know."""
         ...
 
-    def delete_in(self, column: str, values: Sequence[object]) -> int:
-        """Remove the rows that have one of ``values`` in ``column``; how many there were.
+    def delete_in(self, column: str, values: Sequence[object], unless: Unless | None = None) -> int:
+        """Remove the rows that have one of ``values`` in ``column``; how many there were. With
+        ``unless`` (column, values) rows that have one of those stay.
 
         Other rows are not touched. Each file is replaced as a whole, a table changes in one
         transaction; done again it removes nothing.

@@ -17,6 +17,7 @@ from airflow_mlsec.datasets._connections import Connections
 from airflow_mlsec.datasets._formats import FORMATS, Csv, Format, Parquet
 from airflow_mlsec.datasets._rows import (
     Found,
+    Going,
     find_in_parquet,
     matches,
     without_in_csv,
@@ -115,41 +116,50 @@ class FileDataset:
                 found.batches.append(batch.filter(mask))
         return found
 
-    def delete_in(self, column: str, values: Sequence[object]) -> int:
-        schema = self.schema()
-        kind = _wanted(schema, [column], self.uri).field(column).type
-        wanted, removed = as_values(values, kind), 0
-        if wanted is None:
+    def delete_in(
+        self,
+        column: str,
+        values: Sequence[object],
+        unless: tuple[str, Sequence[object]] | None = None,
+    ) -> int:
+        schema, removed = self.schema(), 0
+        going = self._rows(schema, column, values)
+        if going is None:
             return 0
+        staying = self._rows(schema, *unless) if unless else None
         for piece in self._pieces():
-            if self._count_in_piece(piece, column, wanted):
-                removed += self._rewrite(piece, schema, column, wanted)
+            if self._has(piece, going):
+                removed += self._rewrite(piece, schema, going, staying)
         return removed
 
-    def _count_in_piece(self, piece: str, column: str, wanted: pa.Array) -> int:
-        if not isinstance(self.format, Parquet):
-            return self.find_in(column, wanted.to_pylist(), keep=False).rows
-        with self._open(piece) as file:
-            rows: int = guarded(self.uri, find_in_parquet, file, column, wanted, False, plain).rows
-            return rows
+    def _rows(self, schema: pa.Schema, column: str, values: Sequence[object]) -> Going | None:
+        wanted = as_values(values, _wanted(schema, [column], self.uri).field(column).type)
+        return None if wanted is None else Going(column, wanted)
 
-    def _rewrite(self, piece: str, schema: pa.Schema, column: str, wanted: pa.Array) -> int:
-        """Replace one file by itself without the matching rows, whole or not at all."""
-        kind = schema.field(column).type
+    def _has(self, piece: str, going: Going) -> bool:
+        if not isinstance(self.format, Parquet):
+            return self.find_in(going.column, going.values.to_pylist(), keep=False).rows > 0
+        with self._open(piece) as file:
+            given = (file, going.column, going.values, False, plain)
+            rows: int = guarded(self.uri, find_in_parquet, *given).rows
+            return rows > 0
+
+    def _rewrite(self, piece: str, schema: pa.Schema, going: Going, staying: Going | None) -> int:
+        """Replace one file by itself without the rows that go, whole or not at all."""
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(self._open(piece))
             if self.filesystem is None:
                 target: Any = stack.enter_context(files.replacing(Path(piece)))
             else:
                 target = stack.enter_context(tempfile.NamedTemporaryFile("w+b"))
+            given = (source, target)
             if isinstance(self.format, Parquet):
-                step: Any = without_in_parquet
-                given: tuple[Any, ...] = (column, wanted)
+                step: tuple[Any, ...] = (without_in_parquet, *given, going, staying)
             elif isinstance(self.format, Csv):
-                step, given = without_in_csv, (schema.names.index(column), kind, wanted)
+                step = without_in_csv, *given, schema, going, staying
             else:
-                step, given = without_in_json_lines, (column, kind, wanted)
-            removed: int = guarded(self.uri, step, source, target, *given)
+                step = without_in_json_lines, *given, schema, going, staying
+            removed: int = guarded(self.uri, *step)
             if self.filesystem is not None:
                 target.flush()
                 self._upload(str(target.name), piece)

@@ -7,6 +7,7 @@ row that goes. Of CSV and JSON Lines the records that stay keep their very bytes
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -45,6 +46,14 @@ class Found:
         return f"{self.rows_read} of {total} rows read, the others ruled out by statistics"
 
 
+@dataclass(frozen=True)
+class Going:
+    """Rows by the values of one column."""
+
+    column: str
+    values: pa.Array
+
+
 def find_in_parquet(
     file: BinaryIO,
     column: str,
@@ -72,10 +81,10 @@ def find_in_parquet(
 
 
 def without_in_parquet(
-    source_file: BinaryIO, target: BinaryIO, column: str, wanted: pa.Array
+    source_file: BinaryIO, target: BinaryIO, going: Going, staying: Going | None
 ) -> int:
-    """Write a Parquet file without the rows whose ``column`` is among ``wanted``, row group by row
-    group, with the schema, metadata and compression that it had; how many rows went."""
+    """Write a Parquet file without the rows that go, row group by row group, with the schema,
+    metadata and compression that it had; how many rows went."""
     source = pq.ParquetFile(source_file, pre_buffer=False)
     schema, removed = source.schema_arrow, 0
     with pq.ParquetWriter(
@@ -83,8 +92,11 @@ def without_in_parquet(
     ) as writer:
         for group in range(source.num_row_groups):
             table = source.read_row_group(group)
-            staying = pc.invert(matches(table.column(column), wanted))
-            left = table.filter(staying)
+            mask = matches(table.column(going.column), going.values)
+            if staying is not None:
+                held = matches(table.column(staying.column), staying.values)
+                mask = pc.and_(mask, pc.invert(held))
+            left = table.filter(pc.invert(mask))
             removed += table.num_rows - left.num_rows
             if left.num_rows:
                 writer.write_table(left.cast(schema), row_group_size=left.num_rows)
@@ -92,37 +104,41 @@ def without_in_parquet(
 
 
 def without_in_csv(
-    source: BinaryIO, target: BinaryIO, column: int, kind: pa.DataType, wanted: pa.Array
+    source: BinaryIO, target: BinaryIO, schema: pa.Schema, going: Going, staying: Going | None
 ) -> int:
-    """Write CSV without the records whose field number ``column`` is among ``wanted``."""
+    """Write CSV without the records that go."""
     delimiter = csv_delimiter(source)
     records = _csv_records(source)
     target.write(next(records))
 
-    def value(record: bytes) -> str | None:
-        row = next(csv.reader([record.decode("utf-8")], delimiter=delimiter), [])
-        text = row[column] if column < len(row) else ""
-        return text or None
+    def row(record: bytes) -> list[str]:
+        return next(csv.reader([record.decode("utf-8")], delimiter=delimiter), [])
 
-    return _without(
-        records, target, value, lambda texts: pa.array(texts, pa.string()).cast(kind), wanted
-    )
+    def values(rows: list[list[str]], column: str) -> pa.Array:
+        place = schema.names.index(column)
+        texts = [r[place] or None if place < len(r) else None for r in rows]
+        return pa.array(texts, pa.string()).cast(schema.field(column).type)
+
+    return _without(records, target, row, values, going, staying)
 
 
 def without_in_json_lines(
-    source: BinaryIO, target: BinaryIO, column: str, kind: pa.DataType, wanted: pa.Array
+    source: BinaryIO, target: BinaryIO, schema: pa.Schema, going: Going, staying: Going | None
 ) -> int:
-    """Write JSON Lines without the lines whose ``column`` is among ``wanted``."""
+    """Write JSON Lines without the lines that go."""
 
-    def value(line: bytes) -> Any:
-        return json.loads(line).get(column) if line.strip() else None
+    def row(line: bytes) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(line) if line.strip() else {}
+        return found
 
-    text = pa.types.is_string(kind) or pa.types.is_temporal(kind)
+    def values(rows: list[dict[str, Any]], column: str) -> pa.Array:
+        kind = schema.field(column).type
+        found = [r.get(column) for r in rows]
+        if pa.types.is_string(kind) or pa.types.is_temporal(kind):
+            return pa.array(found, pa.string()).cast(kind)
+        return pa.array(found, kind)
 
-    def typed(values: list[Any]) -> pa.Array:
-        return pa.array(values, pa.string()).cast(kind) if text else pa.array(values, kind)
-
-    return _without(iter(source), target, value, typed, wanted)
+    return _without(iter(source), target, row, values, going, staying)
 
 
 def matches(values: Any, wanted: pa.Array) -> Any:
@@ -136,15 +152,20 @@ def matches(values: Any, wanted: pa.Array) -> Any:
 def _without(
     records: Iterator[bytes],
     target: BinaryIO,
-    value: Callable[[bytes], Any],
-    typed: Callable[[list[Any]], pa.Array],
-    wanted: pa.Array,
+    row: Callable[[bytes], Any],
+    values: Callable[[list[Any], str], pa.Array],
+    going: Going,
+    staying: Going | None,
 ) -> int:
     removed = 0
-    while part := [record for _, record in zip(range(_RECORDS), records, strict=False)]:
-        going = matches(typed([value(record) for record in part]), wanted).to_pylist()
-        target.writelines(r for r, gone in zip(part, going, strict=True) if not gone)
-        removed += sum(going)
+    while part := list(itertools.islice(records, _RECORDS)):
+        rows = [row(record) for record in part]
+        mask = matches(values(rows, going.column), going.values)
+        if staying is not None:
+            mask = pc.and_(mask, pc.invert(matches(values(rows, staying.column), staying.values)))
+        gone = mask.to_pylist()
+        target.writelines(record for record, out in zip(part, gone, strict=True) if not out)
+        removed += sum(gone)
     return removed
 
 

@@ -119,8 +119,14 @@ class SqlDataset:
         found.rows_read = found.rows
         return found
 
-    def delete_in(self, column: str, values: Sequence[object]) -> int:
+    def delete_in(
+        self,
+        column: str,
+        values: Sequence[object],
+        unless: tuple[str, Sequence[object]] | None = None,
+    ) -> int:
         table = dict(self._columns())
+        staying = self._typed(unless[0], unless[1], table) if unless else []
         wanted = self._typed(column, values, table)
         named = [sa.column(name, kind) for name, kind in table.items()]
         target = sa.table(self.table_name, *named, schema=self.schema_name)
@@ -134,7 +140,10 @@ class SqlDataset:
             try:
                 for start in range(0, len(wanted), _KEYS):
                     value = _value(target.c[column], table[column])
-                    part = value.in_(wanted[start : start + _KEYS])
+                    part: sa.ColumnElement[bool] = value.in_(wanted[start : start + _KEYS])
+                    if unless and staying:
+                        kept = _value(target.c[unless[0]], table[unless[0]])
+                        part = sa.and_(part, sa.or_(kept.is_(None), kept.not_in(staying)))
                     removed += connection.execute(sa.delete(target).where(part)).rowcount
                 connection.exec_driver_sql("COMMIT")
             except BaseException:

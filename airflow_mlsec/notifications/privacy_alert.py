@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import smtplib
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
-from airflow.sdk import BaseHook, BaseNotifier
+from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_mlsec.errors import MlsecError, SettingError
+from airflow_mlsec.hooks.mail import send_mail
 from airflow_mlsec.hooks.mlsec import MlsecHook
 from airflow_mlsec.policy import Policy, Role
 from airflow_mlsec.register import Register, upsert
@@ -159,25 +157,8 @@ class PrivacyAlertNotifier(BaseNotifier):
         )
 
     def _send_mail(self, conn_id: str, alert: Alert) -> None:
-        connection = BaseHook.get_connection(conn_id)
-        extra = connection.extra_dejson
-        to = self.to or extra.get("to_email") or []
-        addresses = [to] if isinstance(to, str) else list(to)
-        if not addresses or not connection.host:
-            raise SettingError(f"connection '{conn_id}' needs a host, and `to` or extra `to_email`")
-        message = EmailMessage()
-        message["Subject"] = alert.title
-        message["From"] = extra.get("from_email") or connection.login or "airflow@localhost"
-        message["To"] = ", ".join(addresses)
-        message["X-Privacy-Severity"] = alert.severity
-        message.set_content(alert.body)
-        with smtplib.SMTP(connection.host, connection.port or 25, timeout=30) as server:
-            # Encrypted unless the connection says that there is none to be had.
-            if not _is_true(extra.get("disable_tls")):
-                server.starttls(context=ssl.create_default_context())
-            if connection.login and connection.password:
-                server.login(connection.login, connection.password)
-            server.send_message(message)
+        headers = {"X-Privacy-Severity": alert.severity}
+        send_mail(conn_id, self.to, alert.title, alert.body, headers)
 
 
 def _cause(error: object) -> str:
@@ -244,7 +225,3 @@ def _mark_sent(register: Register, alert: Alert) -> None:
         register.write(lambda c: upsert(c, t.alert, {"key": alert.key}, {}, values))
     except MlsecError:
         return  # the alert is out; a second one is better than none
-
-
-def _is_true(value: object) -> bool:
-    return str(value).lower() in ("true", "1", "yes")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from airflow_mlsec import files
 from airflow_mlsec.crypto import Recipient
 from airflow_mlsec.datasets import file_path
 from airflow_mlsec.errors import CheckFailed, MlsecError, UsageError
+from airflow_mlsec.hooks.mail import send_mail
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
 from airflow_mlsec.operators._base import MlsecOperator, run_label, without_values
 from airflow_mlsec.subjects import (
@@ -206,6 +208,37 @@ class RetryLater(MlsecError):
     """A place could not be erased now; the message names it and holds no value."""
 
 
+class NotifyRecipientsOperator(_RequestOperator):
+    """Tell those who received the person's data that it was erased (GDPR Art. 19).
+
+    :param request: Number of the request (templated).
+    :param smtp_conn_id: Connection of the SMTP server for recipients whose contact is ``mailto:``.
+    :param dry_run: Say who would be told.
+
+    Returns (XCom) what became of each recipient. One that could not be told fails the task after
+    the others were told; one whom only a person can tell stays open in the ledger.
+    """
+
+    def __init__(self, *, smtp_conn_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.smtp_conn_id = smtp_conn_id
+
+    def _run(self, context: Context | None, dry_run: bool) -> dict[str, str]:
+        handler, number, conn_id = self._handler(context), self._number(), self.smtp_conn_id
+        if dry_run:
+            request = get_request(handler.register, number)
+        else:
+            mail = partial(send_mail, conn_id) if conn_id else None
+            request = handler.notify(number, mail)
+        told = {step.name: step for step in request.steps if step.kind == "recipient"}
+        failed = [
+            f"{step.name} ({step.detail})" for step in told.values() if step.status == "failed"
+        ]
+        if failed and not dry_run:
+            raise RetryLater(f"not told: {'; '.join(failed)}")
+        return {name: step.status for name, step in told.items()}
+
+
 class VerifyErasureOperator(_RequestOperator):
     """Look again, with other code, at every place that was erased, and close the request with a
     signed receipt if every place is settled.
@@ -263,6 +296,7 @@ __all__ = [
     "EraseSubjectOperator",
     "ExportSubjectOperator",
     "LocateSubjectOperator",
+    "NotifyRecipientsOperator",
     "PrepareErasureOperator",
     "VerifyErasureOperator",
 ]

@@ -1,7 +1,7 @@
 """Dataset policies: what each column is, whose it is, and what must happen to it.
 
 One YAML file per dataset. `_schema` holds the models, `_positions` reads YAML and remembers
-where each key stands, `_load` turns a file or folder into policies with errors that carry
+where each key stands, `_retention` counts how long records are kept, `_load` turns a file or folder into policies with errors that carry
 file:line:column. May import `errors` and `settings` only. Start with `_schema.Policy`.
 """
 
@@ -11,6 +11,7 @@ from airflow_mlsec.policy._load import (
     parse_policy,
     policy_json_schema,
 )
+from airflow_mlsec.policy._retention import keep_from
 from airflow_mlsec.policy._schema import (
     Anonymity,
     Column,
@@ -62,6 +63,7 @@ __all__ = [
     "Subject",
     "SuppressHierarchy",
     "Transform",
+    "keep_from",
     "load_policy",
     "parse_policy",
     "policy_json_schema",

@@ -3,7 +3,8 @@
 `_clocks` counts deadlines; `_requests` keeps requests and their coverage ledger. `_places`
 derives where a person's data can be and how to find it, `_search` looks, `_locate` looks
 everywhere. `_erase` erases, minding `_holds` and feeding the `_suppression` list; `_verify` looks
-again with other code; `_receipt` is the signed proof; `_export` is what the person is given.
+again with other code; `_receipt` is the signed proof; `_export` is what the person is given;
+`_retention` erases what a policy keeps no longer.
 May import `lineage`, `anonymize`, `register`, `datasets`, `crypto`. Start with `_erase.Handler`.
 """
 
@@ -28,6 +29,7 @@ from airflow_mlsec.subjects._requests import (
     settle,
     verify_identity,
 )
+from airflow_mlsec.subjects._retention import Retained, apply_retention
 from airflow_mlsec.subjects._search import Person
 from airflow_mlsec.subjects._suppression import without_suppressed
 from airflow_mlsec.subjects._verify import Rescan, rescan
@@ -44,7 +46,9 @@ __all__ = [
     "Person",
     "Request",
     "Rescan",
+    "Retained",
     "Step",
+    "apply_retention",
     "approve",
     "deadlines",
     "export_person",

@@ -25,6 +25,7 @@ from airflow_mlsec.subjects._identity import seal, unseal
 from airflow_mlsec.subjects._locate import search_everywhere
 from airflow_mlsec.subjects._places import Place, Places, find_places
 from airflow_mlsec.subjects._receipt import make_receipt
+from airflow_mlsec.subjects._recipients import Mail, ToBeToldByHand, add_recipients, tell
 from airflow_mlsec.subjects._requests import (
     ERASING,
     Request,
@@ -86,8 +87,28 @@ class Handler:
         """
         request = self.prepare(identifier)
         for step in self.order(request):
-            request = self.erase_place(identifier, step.id)
-        return request
+            self.erase_place(identifier, step.id)
+        return self.notify(identifier)
+
+    def notify(self, identifier: int, mail: Mail | None = None) -> Request:
+        """Tell the recipients who were not told yet; ``mail`` sends to (address, subject, text)."""
+        request = get_request(self.register, identifier)
+        _allowed(request)
+        person = person_of(self.register, self.keys, request)
+        signing = self.keys.ensure("signing", KeyKind.SIGNING)
+        for step in request.steps:
+            if step.kind != "recipient" or step.status not in ("unknown", "failed"):
+                continue
+            self.progress(f"telling {step.name}")
+            try:
+                how = tell(request, step, person, signing, mail)
+            except ToBeToldByHand as error:
+                self._set(request, step, "unknown", str(error), attempts=step.attempts + 1)
+            except CheckFailed as error:
+                self._set(request, step, "failed", str(error), attempts=step.attempts + 1)
+            else:
+                self._set(request, step, "notified", how, attempts=step.attempts + 1)
+        return get_request(self.register, identifier)
 
     def prepare(self, identifier: int) -> Request:
         """What comes before anything goes: targets, legal holds, suppression list.
@@ -99,6 +120,8 @@ class Handler:
         person = person_of(self.register, self.keys, request)
         self._seal_targets(request, person, self._targets(identifier) or {})
         self._hold(request)
+        places = self._places(request).all
+        self.register.write(lambda c: add_recipients(c, request, places, self.register.now()))
         self.register.write(
             lambda c: suppress(c, self.keys, person, identifier, self.register.now())
         )

@@ -99,8 +99,13 @@ class _Filtered:
     def find_in(self, column: str, values: Sequence[object], keep: bool = True) -> Found:
         return self._dataset.find_in(column, values, keep)
 
-    def delete_in(self, column: str, values: Sequence[object]) -> int:
-        return self._dataset.delete_in(column, values)
+    def delete_in(
+        self,
+        column: str,
+        values: Sequence[object],
+        unless: tuple[str, Sequence[object]] | None = None,
+    ) -> int:
+        return self._dataset.delete_in(column, values, unless)
 
     def replacing(self, schema: pa.Schema) -> AbstractContextManager[StagedTable]:
         return self._dataset.replacing(schema)

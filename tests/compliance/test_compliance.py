@@ -11,12 +11,12 @@ import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import anonymize
 from airflow_mlsec.compliance import check_dataset, controls, record_results
-from airflow_mlsec.compliance._checks import CHECKS, keep_from
+from airflow_mlsec.compliance._checks import CHECKS
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.lineage import record_release
-from airflow_mlsec.policy import Policy
+from airflow_mlsec.policy import Policy, keep_from
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from tests import canaries

@@ -1,0 +1,47 @@
+"""Mail through an SMTP server that an Airflow connection names."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Mapping, Sequence
+from email.message import EmailMessage
+
+from airflow.sdk import BaseHook
+
+from airflow_mlsec.errors import SettingError
+
+
+def send_mail(
+    conn_id: str,
+    to: str | Sequence[str] | None,
+    subject: str,
+    body: str,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Send one message. The connection has host, port, login, password, and extras
+    ``from_email``, ``to_email`` (if ``to`` is not given) and ``disable_tls``.
+
+    :raises SettingError: if no server or nobody to send to is named.
+    :raises OSError: if the server cannot be reached or refuses.
+    """
+    connection = BaseHook.get_connection(conn_id)
+    extra = connection.extra_dejson
+    to = to or extra.get("to_email") or []
+    addresses = [to] if isinstance(to, str) else list(to)
+    if not addresses or not connection.host:
+        raise SettingError(f"connection '{conn_id}' needs a host, and `to` or extra `to_email`")
+    message = EmailMessage()
+    message["Subject"] = subject
+    message["From"] = extra.get("from_email") or connection.login or "airflow@localhost"
+    message["To"] = ", ".join(addresses)
+    for name, value in (headers or {}).items():
+        message[name] = value
+    message.set_content(body)
+    with smtplib.SMTP(connection.host, connection.port or 25, timeout=30) as server:
+        # Encrypted unless the connection says that there is none to be had.
+        if str(extra.get("disable_tls")).lower() not in ("true", "1", "yes"):
+            server.starttls(context=ssl.create_default_context())
+        if connection.login and connection.password:
+            server.login(connection.login, connection.password)
+        server.send_message(message)

@@ -1,0 +1,75 @@
+"""RetentionOperator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlsec.operators._base import MlsecOperator, without_values
+from airflow_mlsec.subjects import apply_retention
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class RetentionOperator(MlsecOperator):
+    """Erase the rows that a policy keeps no longer; legal holds are respected.
+
+    Only says what it would erase unless ``dry_run=False`` is given.
+
+    :param policy: Name of a policy in ``[mlsec] policies_folder`` (templated).
+    :param dataset: URI or path; default is the policy's own ``dataset`` (templated).
+    :param dry_run: Say how many rows are overdue, but erase nothing; the default.
+
+    Returns (XCom) numbers: rows, overdue, held, erased, undated.
+    """
+
+    template_fields: Sequence[str] = ("policy", "dataset")
+    ui_color = "#f3e3cf"
+
+    def __init__(
+        self, *, policy: str, dataset: str | None = None, dry_run: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.policy = policy
+        self.dataset = dataset
+        self._only_try = dry_run
+        self._declare_assets([dataset] if dataset else [], [])
+
+    @property
+    def linked_dataset(self) -> str | None:
+        return self.dataset
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        del context
+        with without_values():
+            return self._run(self._only_try)
+
+    def dry_run(self) -> None:
+        """Airflow's dry run: say how many rows are overdue."""
+        with without_values():
+            self._run(True)
+
+    def _run(self, dry_run: bool) -> dict[str, Any]:
+        hook = self.hook
+        policy = hook.policy(self.policy)
+        dataset = hook.dataset(self.dataset or policy.dataset)
+        done = apply_retention(
+            hook.register(),
+            hook.key_ring(),
+            policy,
+            dataset,
+            datetime.now(UTC).date(),
+            dry_run=dry_run,
+            progress=self._progress,
+        )
+        self.log.info(
+            "%s of %s rows overdue, %s held, %s erased",
+            done.overdue,
+            done.rows,
+            done.held,
+            done.erased,
+        )
+        return {**asdict(done), "oldest_kept": done.oldest_kept.isoformat()}

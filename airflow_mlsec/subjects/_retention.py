@@ -1,0 +1,125 @@
+"""Erasing what a policy keeps no longer (GDPR Art. 5(1)(e)), with legal holds respected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from airflow_mlsec.anonymize import canonical_text
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.errors import ColumnMissing, ColumnType, UsageError
+from airflow_mlsec.policy import Policy, keep_from
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects._holds import holds_on
+from airflow_mlsec.subjects._identity import subject_digest
+
+
+@dataclass(frozen=True)
+class Retained:
+    """What became of a dataset's rows: ``overdue`` are past their time, of which ``held`` are kept
+    by legal holds and ``erased`` are gone; ``undated`` rows have no date to count from."""
+
+    rows: int
+    overdue: int
+    held: int
+    erased: int
+    undated: int
+    oldest_kept: date
+
+
+def apply_retention(
+    register: Register,
+    keys: KeyRing,
+    policy: Policy,
+    dataset: Dataset,
+    on: date,
+    *,
+    dry_run: bool = True,
+    progress: Callable[[str], None] = lambda message: None,
+) -> Retained:
+    """Erase the rows whose date plus the policy's period lies before ``on``; with ``dry_run``
+    (the default) only say how many there are.
+
+    :raises UsageError: if the policy states no retention, or keeps rows by a legal duty.
+    :raises ColumnMissing: if the dataset does not have the date that the period counts from.
+    """
+    if policy.retention is None:
+        raise UsageError(
+            f"policy {policy.source} states no `retention`, so nothing is ever overdue"
+        )
+    if policy.erasure is not None:
+        raise UsageError(f"policy {policy.source} keeps its rows by law: {policy.erasure.retain}")
+    name, schema = policy.retention.from_, dataset.schema()
+    if name not in schema.names:
+        raise ColumnMissing.among([name], schema.names, f"{policy.source} (`retention.from`)")
+    kind = schema.field(name).type
+    if not (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+        raise ColumnType.unusable(name, kind, "a date or timestamp", "retention")
+    oldest = keep_from(on, policy.retention.keep)
+    key = policy.subject.key if policy.subject and policy.subject.key in schema.names else None
+    rows = undated = overdue = 0
+    moments: set[Any] = set()
+    people: dict[str, int] = {}
+    wanted = [name] if key is None or key == name else [name, key]
+    for batch in dataset.scan(wanted):
+        values = batch.column(name)
+        late = pc.fill_null(pc.less(values.cast(pa.date32(), safe=False), pa.scalar(oldest)), False)
+        rows, undated = rows + len(values), undated + values.null_count
+        past = batch.filter(late)
+        overdue += past.num_rows
+        moments.update(past.column(name).unique().to_pylist())
+        if key is not None:
+            for text in canonical_text(past.column(key), key).to_pylist():
+                if text is not None:
+                    people[text] = people.get(text, 0) + 1
+        progress(f"{rows} rows read, {overdue} overdue")
+    everybody, held = _held(register, keys, policy, dataset, set(people))
+    kept = overdue if everybody else sum(people[text] for text in held)
+    erased = 0
+    if moments and not dry_run and not everybody:
+        unless = (key, _typed(held, schema.field(key).type)) if key and held else None
+        erased = dataset.delete_in(name, sorted(moments), unless)
+    return Retained(rows, overdue, kept, erased, undated, oldest)
+
+
+def _held(
+    register: Register, keys: KeyRing, policy: Policy, dataset: Dataset, people: set[str]
+) -> tuple[bool, set[str]]:
+    """Whether a hold keeps everybody's rows, and which of the people one keeps."""
+    if policy.subject is None:
+        return False, set()
+    kind = policy.subject.kind
+
+    def work(connection: sa.Connection) -> tuple[bool, set[str]]:
+        d = t.dataset.c
+        where = (d.namespace == dataset.name.namespace, d.name == dataset.name.name)
+        identifier = connection.execute(sa.select(d.id).where(*where)).scalar_one_or_none()
+        everybody = any(
+            hold.subject_digest is None for hold in holds_on(connection, kind, None, identifier)
+        )
+        h = t.legal_hold.c
+        query = sa.select(h.subject_digest).where(
+            h.released_at.is_(None),
+            h.subject_kind == kind,
+            h.subject_digest.is_not(None),
+            sa.or_(h.dataset_id.is_(None), h.dataset_id == identifier),
+        )
+        digests = set(connection.execute(query).scalars())
+        if not digests:
+            return everybody, set()
+        return everybody, {text for text in people if subject_digest(keys, kind, text) in digests}
+
+    return register.read(work)
+
+
+def _typed(texts: set[str], kind: pa.DataType) -> list[object]:
+    values: list[object] = pa.array(sorted(texts), pa.string()).cast(kind).to_pylist()
+    return values
