@@ -122,7 +122,12 @@ def describe(
         )
         for n in starts
     }
-    for n, distance in sorted(reached.distance.items(), key=lambda item: item[1]):
+    # Equally far, a column's own edge says more than one into its dataset as a whole.
+    nearest = sorted(
+        reached.distance.items(),
+        key=lambda item: (item[1], item[0] & graph.OUT_OF in (graph.INTO, graph.OUT_OF)),
+    )
+    for n, distance in nearest:
         d, ordinal = n >> graph.SHIFT, n & graph.OUT_OF
         names = columns.get(d, {})
         if ordinal == inside:

@@ -28,7 +28,7 @@ def test_sql_downstream_is_followed_column_by_column(pipeline: Pipeline) -> None
     [down] = json.loads(pipeline.mlsec("lineage", "trace", persons, "--down", "--json").stdout)
     via = {(Path(n["dataset"]).name, n["column"]): n["via"] for n in down["nodes"]}
     assert via["appointments", "patient"] == "IDENTITY (inferred from SQL)"
-    assert ("appointments", "pressure") not in via
+    assert via["appointments", "pressure"] == "JOIN (inferred from SQL)"
 
 
 def test_one_person_is_located_exported_erased_and_verified(
