@@ -7,6 +7,7 @@
     │   ├── PlanError                        a plan that does not fit
     │   └── DatasetError
     │       ├── DatasetNotFound (FileNotFoundError)
+    │       ├── ChangedMeanwhile                 try again
     │       ├── ColumnMissing (KeyError)
     │       ├── ColumnType (TypeError)
     │       └── UnsupportedDataset
@@ -70,6 +71,10 @@ class DatasetNotFound(DatasetError, FileNotFoundError):
 
 class UnsupportedDataset(DatasetError):
     """The URI names a kind of dataset that is not supported."""
+
+
+class ChangedMeanwhile(DatasetError):
+    """Another program wrote the dataset while it was being rewritten; nothing was replaced."""
 
 
 class ColumnMissing(DatasetError, KeyError):
@@ -160,6 +165,7 @@ def _columns(names: Iterable[str]) -> str:
 
 
 __all__ = [
+    "ChangedMeanwhile",
     "CheckFailed",
     "ColumnMissing",
     "ColumnType",

@@ -18,18 +18,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from airflow_mlsec.errors import DatasetError
+from airflow_mlsec.errors import ChangedMeanwhile, DatasetError
 
 _SUFFIX = ".partial"
 
 
 @contextlib.contextmanager
-def replacing(target: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+def replacing(
+    target: Path, mode: int = 0o600, unless_changed_since: os.stat_result | None = None
+) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces ``target`` when the block ends without an error.
 
     ``mode`` is the permission of a new file; an existing target keeps its own. The yielded file is readable as well, so
     that a caller can verify what it wrote before it is published; ``.name`` is its path.
 
+    With ``unless_changed_since`` the target must still be the file of that ``stat``: whoever
+    replaces a file by a part of itself must not undo what another writer has done meanwhile.
+
+    :raises ChangedMeanwhile: if it is not.
     :raises DatasetError: if the target's folder does not exist, or the target is a
         symbolic link or not a regular file.
     """
@@ -51,12 +57,38 @@ def replacing(target: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.replace(partial, target)
+            # Writers publish one at a time, so that what was checked is what is replaced.
+            with _locked_folder(folder):
+                if unless_changed_since is not None:
+                    _check_unchanged(target, unless_changed_since)
+                os.replace(partial, target)
             published = True
             _sync_folder(folder)
     finally:
         if not published:
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _check_unchanged(target: Path, before: os.stat_result) -> None:
+    try:
+        now = target.stat()
+    except FileNotFoundError:
+        raise ChangedMeanwhile(f"{target} was removed while it was being rewritten") from None
+    same = (before.st_ino, before.st_size, before.st_mtime_ns)
+    if (now.st_ino, now.st_size, now.st_mtime_ns) != same:
+        raise ChangedMeanwhile(
+            f"{target} was written by another program while it was being rewritten"
+        )
 
 
 def _create_locked(target: Path, mode: int) -> BinaryIO:

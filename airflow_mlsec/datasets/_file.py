@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from airflow_mlsec.datasets._rows import (
 )
 from airflow_mlsec.datasets._uri import DatasetName, FileUri
 from airflow_mlsec.errors import (
+    ChangedMeanwhile,
     ColumnMissing,
     DatasetError,
     DatasetNotFound,
@@ -33,9 +36,19 @@ from airflow_mlsec.errors import (
 )
 
 # What Arrow, the codecs and the filesystems raise. Their messages may quote a value.
-ENGINE_ERRORS = (pa.ArrowException, ValueError, KeyError, TypeError, OverflowError, OSError)
+ENGINE_ERRORS = (
+    pa.ArrowException,
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    OSError,
+    IndexError,
+    csv.Error,
+)
 
 # On these an object appears when its upload completes; on others it is moved into place.
+_ATTEMPTS = 5
 _APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
 
 
@@ -128,8 +141,16 @@ class FileDataset:
             return 0
         staying = self._rows(schema, *unless) if unless else None
         for piece in self._pieces():
-            if self._has(piece, going):
-                removed += self._rewrite(piece, schema, going, staying)
+            for attempt in range(_ATTEMPTS):
+                if not self._has(piece, going):
+                    break
+                try:
+                    removed += self._rewrite(piece, schema, going, staying)
+                    break
+                except ChangedMeanwhile:
+                    # Another writer was faster: what it wrote may hold the rows as well.
+                    if attempt + 1 == _ATTEMPTS:
+                        raise
         return removed
 
     def _rows(self, schema: pa.Schema, column: str, values: Sequence[object]) -> Going | None:
@@ -149,7 +170,10 @@ class FileDataset:
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(self._open(piece))
             if self.filesystem is None:
-                target: Any = stack.enter_context(files.replacing(Path(piece)))
+                before = os.fstat(source.fileno())
+                target: Any = stack.enter_context(
+                    files.replacing(Path(piece), unless_changed_since=before)
+                )
             else:
                 target = stack.enter_context(tempfile.NamedTemporaryFile("w+b"))
             given = (source, target)
@@ -201,12 +225,12 @@ class FileDataset:
         if self.filesystem is None:
             if not Path(path).is_dir():
                 return [path]
-            pieces = sorted(str(p) for p in Path(path).rglob("*.parquet") if not _hidden(p, path))
+            found = (p for p in Path(path).rglob("*") if p.is_file() and not _hidden(p, path))
+            pieces = sorted(str(p) for p in found if is_parquet(str(p)))
         else:
             if not self.filesystem.isdir(path):
                 return [path]
-            found = self.filesystem.find(path)
-            pieces = sorted(p for p in found if p.endswith(".parquet"))
+            pieces = sorted(p for p in self.filesystem.find(path) if is_parquet(p))
         if not pieces:
             raise DatasetNotFound(f"folder '{self.uri}' has no .parquet file")
         return pieces
@@ -254,6 +278,11 @@ class StagedFile:
                     yield plain(batch.select(wanted.names))
             except ENGINE_ERRORS as error:
                 raise unreadable(self._dataset.uri, error) from None
+
+
+def is_parquet(path: str) -> bool:
+    """Whether a file of a folder is one of its data files."""
+    return path.lower().endswith((".parquet", ".pq"))
 
 
 def guarded(uri: str, function: Any, *arguments: Any) -> Any:

@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 from airflow_mlsec.datasets._formats import csv_delimiter
 
 _RECORDS = 16_384
+# Python's default of 128 KiB would make a long field unreadable, and its row not erasable.
+csv.field_size_limit(2**31 - 1)
 
 
 @dataclass
@@ -64,6 +66,8 @@ def find_in_parquet(
     """Rows of a Parquet file whose ``column`` is among ``wanted``; with ``keep`` the rows
     themselves, else their number."""
     source, found = pq.ParquetFile(file, pre_buffer=False), Found()
+    if column not in source.schema_arrow.names:
+        return found  # another file of the folder has it
     for group in range(source.num_row_groups):
         rows = source.metadata.row_group(group).num_rows
         if _ruled_out(source, group, column, wanted):
@@ -184,6 +188,8 @@ def _csv_records(file: BinaryIO) -> Iterator[bytes]:
 def _ruled_out(source: Any, group: int, column: str, wanted: pa.Array) -> bool:
     """Whether the statistics of a row group say that none of the wanted values is in it."""
     metadata = source.metadata.row_group(group)
+    if pa.types.is_timestamp(wanted.type) or pa.types.is_uint64(wanted.type):
+        return False  # their statistics are read back less precisely than they were written
     for i in range(metadata.num_columns):
         chunk = metadata.column(i)
         if chunk.path_in_schema != column:

@@ -41,6 +41,7 @@ from airflow_mlsec.errors import (
 
 _INSERT_ROWS = 5_000
 _KEYS = 500
+_CASCADES = ("CASCADE", "SET NULL", "SET DEFAULT")
 
 
 @dataclass(frozen=True)
@@ -101,15 +102,14 @@ class SqlDataset:
 
     def find_in(self, column: str, values: Sequence[object], keep: bool = True) -> Found:
         found, table = Found(), dict(self._columns())
-        wanted = self._typed(column, values, table)
-        columns = self._values(table)
+        target = self._named(table)
+        columns = {name: _value(target.c[name], kind) for name, kind in table.items()}
         names = list(table) if keep else [column]
         schema = pa.schema([pa.field(name, _arrow_type(table[name])) for name in names])
         with self._connect() as connection:
-            for start in range(0, len(wanted), _KEYS):
-                part = columns[column].in_(wanted[start : start + _KEYS])
+            for part in self._matching(column, values, table, target):
                 if not keep:
-                    query = sa.select(sa.func.count()).where(part)
+                    query = sa.select(sa.func.count()).select_from(target).where(part)
                     found.rows += connection.execute(query).scalar_one()
                     continue
                 rows = sa.select(*(columns[name].label(name) for name in names)).where(part)
@@ -125,12 +125,10 @@ class SqlDataset:
         values: Sequence[object],
         unless: tuple[str, Sequence[object]] | None = None,
     ) -> int:
-        table = dict(self._columns())
-        staying = self._typed(unless[0], unless[1], table) if unless else []
-        wanted = self._typed(column, values, table)
-        named = [sa.column(name, kind) for name, kind in table.items()]
-        target = sa.table(self.table_name, *named, schema=self.schema_name)
-        removed = 0
+        table, removed = dict(self._columns()), 0
+        target = self._named(table)
+        parts = self._matching(column, values, table, target)
+        staying = self._matching(*unless, table, target) if unless else []
         with self._connect(write=True) as connection:
             if self.dialect == "sqlite":
                 # Deleted rows are overwritten, not only unlinked; and parents keep their children.
@@ -138,40 +136,118 @@ class SqlDataset:
                 connection.exec_driver_sql("PRAGMA foreign_keys = ON")
             connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
             try:
-                for start in range(0, len(wanted), _KEYS):
-                    value = _value(target.c[column], table[column])
-                    part: sa.ColumnElement[bool] = value.in_(wanted[start : start + _KEYS])
-                    if unless and staying:
-                        kept = _value(target.c[unless[0]], table[unless[0]])
-                        part = sa.and_(part, sa.or_(kept.is_(None), kept.not_in(staying)))
-                    removed += connection.execute(sa.delete(target).where(part)).rowcount
+                for part in parts:
+                    kept = sa.and_(
+                        part, *(sa.func.coalesce(sa.not_(s), sa.true()) for s in staying)
+                    )
+                    self._refuse_cascades(connection, target, kept)
+                    removed += connection.execute(sa.delete(target).where(kept)).rowcount
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
                 connection.exec_driver_sql("ROLLBACK")
                 raise
-            if removed:
+            if parts:
+                # Also if nothing was removed: an earlier try may have ended before it came to this.
                 self._purge(connection)
         return removed
 
+    def _named(self, table: Mapping[str, Any]) -> sa.TableClause:
+        named = [sa.column(name, kind) for name, kind in table.items()]
+        return sa.table(self.table_name, *named, schema=self.schema_name)
+
+    def _matching(
+        self,
+        column: str,
+        values: Sequence[object],
+        table: Mapping[str, Any],
+        target: sa.TableClause,
+    ) -> list[sa.ColumnElement[bool]]:
+        """Conditions that together are true of the rows with one of the values. A column of SQLite
+        holds values of any type, so that texts are compared with what it prints as well."""
+        if column not in table:
+            raise ColumnMissing.among([column], table, f"of '{self.uri}'")
+        kind, typed = _arrow_type(table[column]), []
+        for value in values:
+            with contextlib.suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
+                typed.append(pa.array([value], kind)[0].as_py())
+        parts: list[sa.ColumnElement[bool]] = [
+            _value(target.c[column], table[column]).in_(typed[start : start + _KEYS])
+            for start in range(0, len(typed), _KEYS)
+        ]
+        texts = [value for value in values if isinstance(value, str)]
+        if self.dialect == "sqlite" and texts:
+            printed = sa.cast(target.c[column], sa.Text)
+            loose = [printed.in_(texts[i : i + _KEYS]) for i in range(0, len(texts), _KEYS)]
+            return [sa.or_(*parts, *loose)]
+        return parts
+
+    def _refuse_cascades(
+        self, connection: sa.Connection, target: sa.TableClause, condition: sa.ColumnElement[bool]
+    ) -> None:
+        """Rows of other tables must not go, or change, with these: they may have to be kept.
+
+        :raises DatasetError: if some would.
+        """
+        for name, columns, referred, action in self._referring(connection):
+            if action not in _CASCADES:
+                continue
+            child = sa.table(name, *(sa.column(c) for c in columns), schema=self.schema_name)
+            pairs = zip(columns, referred, strict=True)
+            joined = sa.and_(*(child.c[one] == target.c[other] for one, other in pairs))
+            query = sa.select(sa.func.count()).select_from(child)
+            gone = sa.select(sa.literal(1)).select_from(target).where(joined, condition)
+            if rows := connection.execute(query.where(sa.exists(gone))).scalar_one():
+                raise DatasetError(
+                    f"'{self.uri}': {rows} rows of table '{name}' refer to these rows and would change "
+                    f"with them (ON DELETE {action}); erase or settle those first"
+                )
+
+    def _referring(
+        self, connection: sa.Connection
+    ) -> Iterator[tuple[str, list[str], list[str], str]]:
+        """Foreign keys to this table: child table, its columns, ours, and the action on delete."""
+        inspector = sa.inspect(connection)
+        own = inspector.get_pk_constraint(self.table_name, schema=self.schema_name)
+        for name in inspector.get_table_names(schema=self.schema_name):
+            if self.dialect == "sqlite":
+                quoted = connection.dialect.identifier_preparer.quote_identifier(name)
+                found: dict[int, list[Any]] = {}
+                for row in connection.exec_driver_sql(f"PRAGMA foreign_key_list({quoted})"):
+                    if str(row[2]).lower() == self.table_name.lower():
+                        found.setdefault(row[0], []).append(row)
+                for rows in found.values():
+                    keys = own["constrained_columns"]
+                    referred = [row[4] or keys[row[1]] for row in rows]
+                    yield name, [row[3] for row in rows], referred, str(rows[0][6]).upper()
+                continue
+            for key in inspector.get_foreign_keys(name, schema=self.schema_name):
+                if key["referred_table"] == self.table_name:
+                    action = str(key.get("options", {}).get("ondelete", "")).upper()
+                    yield name, key["constrained_columns"], key["referred_columns"], action
+
     def _purge(self, connection: sa.Connection) -> None:
-        """Leave nothing of deleted rows in the database's files."""
+        """Leave nothing of deleted rows in the database's files.
+
+        :raises DatasetError: if a reader keeps earlier rows alive.
+        """
         if self.dialect == "sqlite":
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.exec_driver_sql("VACUUM")
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            for step in (
+                "PRAGMA wal_checkpoint(TRUNCATE)",
+                "VACUUM",
+                "PRAGMA wal_checkpoint(TRUNCATE)",
+            ):
+                outcome = connection.exec_driver_sql(step)
+                row = outcome.fetchone() if outcome.returns_rows else None
+                if row is not None and row[0] != 0:
+                    raise DatasetError(
+                        f"'{self.uri}': rows are deleted, but a reader keeps the database's log from being "
+                        "emptied of them; end it and try again"
+                    )
         else:
             name = connection.dialect.identifier_preparer.quote
             connection.exec_driver_sql(
                 f"VACUUM {name(self.schema_name or 'public')}.{name(self.table_name)}"
             )
-
-    def _typed(self, column: str, values: Sequence[object], table: Mapping[str, Any]) -> list[Any]:
-        if column not in table:
-            raise ColumnMissing.among([column], table, f"of '{self.uri}'")
-        try:
-            return list(pa.array(values, _arrow_type(table[column])).to_pylist())
-        except (pa.ArrowException, TypeError, ValueError):
-            return []  # none of them can stand in this column
 
     def _columns(self) -> list[tuple[str, Any]]:
         if not self.exists():

@@ -22,7 +22,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from airflow_mlsec.errors import UsageError
-from airflow_mlsec.lineage._facets import DATASET_FACETS, JOB_FACETS, RUN_FACETS
+from airflow_mlsec.lineage._facets import (
+    DATASET_FACETS,
+    JOB_FACETS,
+    RUN_FACETS,
+    without_literals,
+)
 
 # The column edges' ends that are no columns (see `airflow_mlsec.register.graph`).
 INTO, OUT_OF = "", "*"
@@ -30,6 +35,8 @@ INTO, OUT_OF = "", "*"
 # A B-tree of PostgreSQL holds keys of 2,700 bytes at most, namespace and name together.
 LONGEST_NAME = 2_100
 LONGEST_NAMESPACE = 500
+# Each is one more copy of every column.
+_MOST_SYMLINKS = 50
 
 _STATES = {
     "START": "running",
@@ -446,7 +453,10 @@ def _transformation(
 
 
 def _symlinks(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
-    for item in _objects(facet, "identifiers", "facets.symlinks"):
+    identifiers = _objects(facet, "identifiers", "facets.symlinks")
+    if len(identifiers) > _MOST_SYMLINKS:
+        raise Malformed.at("facets.symlinks.identifiers", f"at most {_MOST_SYMLINKS}")
+    for item in identifiers:
         said.symlinks.append(_name(item, "facets.symlinks.identifiers"))
 
 
@@ -513,7 +523,7 @@ def _explicit_edge(
 ) -> None:
     if source.get("type") == "JOB":
         if jobs is not None and source.get("name") is not None:
-            jobs.append((_job_name(source), str(source.get("runId") or "")))
+            jobs.append((_job_name(source), _run_id(source)))
         return
     if source.get("type") != "DATASET":
         raise Malformed.at("the type of a lineage input", "DATASET or JOB")
@@ -549,16 +559,21 @@ def _lineage_entries(made: Event, facet: Any, place: str) -> None:
             if source.get("type") == "DATASET":
                 read.append(_name(source, place))
             elif source.get("type") == "JOB" and source.get("name") is not None:
-                run = str(source.get("runId") or "")
+                run = _run_id(source)
                 made.dependencies.append(("upstream", _job_name(source), run))
         if own:
             made.inputs += [name for name in read if name not in made.inputs]
         else:
             job = _job_name(entry)
-            run = _other_run(job, str(entry.get("runId") or ""))
+            run = _other_run(job, _run_id(entry))
             made.others.append((job, run, read, []))
         for name in read:
             made.of(name)
+
+
+def _run_id(item: Mapping[str, Any]) -> str:
+    found = item.get("runId")
+    return "" if found is None else _text(found, "lineage.runId")
 
 
 def _other_run(job: Name, run: str) -> str:
@@ -660,15 +675,11 @@ def _column(text: Any) -> str:
     return _checked(text, "a column's name")
 
 
-# What stands between quotes, and numbers, in an expression may be somebody's data.
-_LITERAL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*@(?:[^\"\\]|\\.)*\"|\b\d[\d.,:/+-]{3,}\b")
-
-
 def _short(text: Any) -> str | None:
     """A description without literals, which may be personal, and of bounded length."""
     if not isinstance(text, str) or not text or not _is_plain(text):
         return None
-    return _LITERAL.sub("'…'", text[:2_000])[:300]
+    return without_literals(text[:2_000])[:300]
 
 
 def _is_plain(text: str) -> bool:

@@ -120,10 +120,13 @@ def record_evidence(
     dataset: int,
     envelope: Mapping[str, Any],
     trusted: VerificationKeys,
-    run: str | None,
+    run: tuple[str, str | None] | None,
     now: str,
 ) -> None:
     """Verify a statement and keep it with the dataset that it speaks of.
+
+    ``run`` is the run whose event carries it, and Airflow's name of the task instance: it is the
+    statement's own run if that is what was signed, and else proves nothing.
 
     :raises SignatureInvalid: if no trusted key signed it, or it speaks of another dataset.
     """
@@ -145,7 +148,7 @@ def record_evidence(
         raise SignatureInvalid("the statement speaks of another dataset")
     values = {
         "dataset_id": dataset,
-        "run_uuid": run,
+        "run_uuid": None,
         "predicate_type": statement["predicateType"],
         "statement": statement,
         "envelope": dict(envelope),
@@ -154,11 +157,18 @@ def record_evidence(
     }
     digest = hashlib.sha256(payload).hexdigest()
     upsert(connection, t.evidence, {"digest": digest}, {}, values)
-    if run is not None:
-        # The first run that carries a statement is its own; to carry it again proves nothing.
-        unclaimed = sa.update(t.evidence).values(run_uuid=run)
+    if run is not None and _is_own(run[1], statement["predicate"].get("run")):
         e = t.evidence.c
-        connection.execute(unclaimed.where(e.digest == digest, e.run_uuid.is_(None)))
+        own = sa.update(t.evidence).where(e.digest == digest, e.run_uuid.is_(None))
+        connection.execute(own.values(run_uuid=run[0]))
+
+
+def _is_own(task_instance: str | None, signed: object) -> bool:
+    """Whether a run's event comes from the task instance that the statement was signed in."""
+    if task_instance is None or not isinstance(signed, str):
+        return False
+    dag, dag_run, task, index, _ = json.loads(task_instance)
+    return signed == f"{dag}/{dag_run}/{task}/{index}"
 
 
 def releases(connection: sa.Connection) -> dict[int, list[dict[str, Any]]]:

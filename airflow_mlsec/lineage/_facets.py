@@ -6,10 +6,23 @@ and error messages can quote the data, so they are never kept.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 _LONGEST = 500
+# What stands between quotes, looks like an address, or is a longer number may be somebody's data.
+_LITERAL = re.compile(
+    r"""'(?:[^'\\]|\\.|'')*'?|"(?:[^"\\]|\\.)*"?|\$\$.*?\$\$|[^\s'"]+@[^\s'"]+|\b\d[\d.,:/+-]{3,}\b""",
+    re.DOTALL,
+)
+
+
+def without_literals(text: str) -> str:
+    """The text with everything blanked that can quote the data."""
+    return _LITERAL.sub("'…'", text)
+
+
 _MOST = 1_000
 
 
@@ -24,7 +37,7 @@ def _tags(facet: Mapping[str, Any]) -> Any:
 def _quality_metrics(facet: Mapping[str, Any]) -> Any:
     columns = facet.get("columnMetrics")
     counted = {
-        str(name)[:_LONGEST]: _numbers(metrics, ("nullCount", "distinctCount", "count"))
+        str(_plain(name)): _numbers(metrics, ("nullCount", "distinctCount", "count"))
         for name, metrics in list(columns.items())[:_MOST]
     } if isinstance(columns, Mapping) else {}  # fmt: skip
     found = _numbers(facet, ("rowCount", "bytes", "fileCount"))
@@ -106,5 +119,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         # What cannot be stored as UTF-8 or by PostgreSQL's JSON is left out of the text.
         text = value[:_LONGEST].encode("utf-8", "replace").decode()
-        return text.replace("\0", "")
+        return without_literals(text.replace("\0", ""))
     return None

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import VerificationKeys
-from airflow_mlsec.errors import RegisterError, UsageError
+from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.lineage._events import Event, Malformed, read_event
 from airflow_mlsec.lineage._quarantine import Quarantine
 from airflow_mlsec.lineage._write import GraphWriter
@@ -97,15 +97,18 @@ class Ingest:
             return
         try:
             self._writer.write([event for _, _, event in read])
-        except (RegisterError, UsageError) as error:
+        except Exception as error:
+            # Is it the register that fails? Then nothing is judged, and the caller is told.
             self._register.read(lambda connection: connection.execute(sa.select(1)))
+            ours = isinstance(error, MlsecError)
+            reason = str(error) if ours else f"cannot be stored ({type(error).__name__})"
             if len(read) > 1:
                 half = len(read) // 2
                 self._write(read[:half], report)
                 self._write(read[half:], report)
             else:
                 source, raw, _ = read[0]
-                self._hold(report, source, raw, str(error))
+                self._hold(report, source, raw, reason)
             return
         report.accepted += len(read)
 
@@ -178,8 +181,13 @@ def _batches(events: Iterable[Raw], most: int) -> Iterator[list[tuple[str, bytes
 def _read(event: Any) -> Event:
     try:
         read = read_event(event)
+    except UsageError:
+        raise
     except RecursionError:
         raise Malformed("malformed OpenLineage event: nested past all measure") from None
+    except (TypeError, ValueError, OverflowError, AttributeError, KeyError) as error:
+        # Something of another type than the specification says; the message may quote it.
+        raise Malformed(f"malformed OpenLineage event ({type(error).__name__})") from None
     if read.sql is not None:
         # Late: the parser is only needed for events that carry SQL.
         from airflow_mlsec.lineage._sql import infer_columns

@@ -12,7 +12,8 @@ from typing import Any
 
 from airflow_mlsec.lineage._events import INTO, ColumnEdge, Event, Name, Transformation
 
-_LONGEST = 200_000
+_LONGEST = 100_000
+_MOST_COLUMNS = 500
 _DIALECTS = {"postgresql": "postgres", "sqlserver": "tsql", "mssql": "tsql"}
 
 
@@ -38,6 +39,10 @@ def _inferred(event: Event) -> Any:
     import sqlglot
     from sqlglot import exp
 
+    understood = (
+        exp.Insert, exp.Create, exp.Drop, exp.Query, exp.Delete, exp.TruncateTable,
+        exp.Transaction, exp.Commit, exp.Rollback, exp.Set, exp.Use, exp.Semicolon,
+    )  # fmt: skip
     assert event.sql is not None
     query, dialect = event.sql
     given = (dialect or event.outputs[0][0].partition("://")[0]).lower()
@@ -46,7 +51,10 @@ def _inferred(event: Event) -> Any:
         sqlglot.Dialect.get_or_raise(read)
     except ValueError:
         read = None
-    for statement in sqlglot.parse(query, read=read):
+    statements = [statement for statement in sqlglot.parse(query, read=read) if statement]
+    if not all(isinstance(statement, understood) for statement in statements):
+        return  # an UPDATE or MERGE writes as well, and what is half known would look explained
+    for statement in statements:
         if not isinstance(statement, (exp.Insert, exp.Create)):
             continue
         select = statement.expression
@@ -74,6 +82,7 @@ def _edges(
     from sqlglot import exp
     from sqlglot.lineage import lineage
     from sqlglot.optimizer.qualify import qualify
+    from sqlglot.optimizer.scope import build_scope
 
     tables: dict[str, Name] = {}
     schema: dict[str, Any] = {}
@@ -92,11 +101,21 @@ def _edges(
     qualified = qualify(select, schema=schema, dialect=dialect, validate_qualify_columns=True)
     given = qualified.named_selects
     names = columns if columns is not None else _columns_of(event, target, given)
-    if len(names) != len(given) or not all(given):
+    if len(names) != len(given) or not all(given) or len(given) > _MOST_COLUMNS:
         return None
+    # All columns at once: sub-queries are followed once, however many columns come from them.
+    roots: dict[str, Any] = lineage(
+        None,
+        qualified,
+        schema=schema,
+        dialect=dialect,
+        scope=build_scope(qualified),
+        trim_selects=False,
+        copy=False,
+    )
     edges = []
     for name, selected in zip(names, given, strict=True):
-        root = lineage(selected, qualified.copy(), schema=schema, dialect=dialect, copy=False)
+        root = roots[selected]
         for node in root.walk():
             if node.downstream or not isinstance(node.expression, exp.Table):
                 continue

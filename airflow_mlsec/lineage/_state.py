@@ -167,9 +167,10 @@ def _overwritten(connection: sa.Connection) -> set[int]:
     for dataset, issued_at, run in connection.execute(query.order_by(e.issued_at, e.id)):
         latest[dataset] = issued_at, run
     writes = (
-        sa.select(touched.dataset_id, r.uuid, r.ended_at)
+        sa.select(touched.dataset_id, r.uuid, sa.func.coalesce(r.ended_at, r.started_at))
         .join(t.run, r.id == touched.run_id)
-        .where(touched.direction == "output", r.state == "complete")
+        # One that failed, or still runs, may have written as well.
+        .where(touched.direction == "output", r.state != "declared")
         .where(touched.dataset_id.in_(list(latest)))
     )
     return {

@@ -374,7 +374,8 @@ class _Batch:
                     key = ids[name], direction
                     run.versions[key] = max(run.versions.get(key, ""), version)
             for job, uuid, inputs, outputs in event.others:
-                other = runs.setdefault(uuid, _Run(uuid, job, DECLARED, started_at=event.time))
+                other = runs.setdefault(uuid, _Run(uuid, job, DECLARED))
+                other.started_at = _least(other.started_at, event.time)
                 other.inputs.update(ids[name] for name in inputs)
                 other.outputs.update(ids[name] for name in outputs)
         return runs
@@ -663,14 +664,16 @@ class _Batch:
 
     def _write_evidence(self, trusted: VerificationKeys) -> None:
         for event in self._events:
-            run = None if event.state == DECLARED else event.run
             for name in event.outputs:
                 envelope = event.said[name].evidence if name in event.said else None
                 if envelope is None:
                     continue
                 try:
                     identifier = self._names.datasets[name]
-                    record_evidence(self._connection, identifier, envelope, trusted, run, self._now)
+                    carrier = event.run, event.task_instance
+                    record_evidence(
+                        self._connection, identifier, envelope, trusted, carrier, self._now
+                    )
                 except SignatureInvalid:
                     continue  # unproven: the columns stay what they were
 
@@ -679,7 +682,9 @@ def _gather(runs: dict[str, _Run], event: Event) -> _Run:
     run = runs.get(event.run)
     if run is None:
         run = runs[event.run] = _Run(event.run, event.job, event.state)
-    run.job = run.job or event.job
+    # A run that another job's event only named gets its own job's name when that speaks.
+    if run.state == DECLARED or run.job is None or (event.job and event.job < run.job):
+        run.job = event.job or run.job
     run.state = max(run.state, event.state, key=_RANK.__getitem__)
     if event.state in FINAL:
         run.ended_at = _greatest(run.ended_at, event.time)

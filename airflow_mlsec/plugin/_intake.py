@@ -40,6 +40,13 @@ class Refusal(Exception):
         self.detail = detail
 
 
+class _Unwritten(MlsecError):
+    """Events that were not written for a reason that is not ours; its message may quote them."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"the events were not written (unexpected {kind}); send them again")
+
+
 @dataclass
 class _Ticket:
     events: list[tuple[str, bytes]]
@@ -108,9 +115,11 @@ class Intake:
             refused = dict(report.refused)
             for ticket in tickets:
                 ticket.refused = {s: refused[s] for s, _ in ticket.events if s in refused}
-        except MlsecError as error:
+        except Exception as error:
+            # Whatever it was: nobody may be told that an event is kept when it is not.
+            ours = error if isinstance(error, MlsecError) else _Unwritten(type(error).__name__)
             for ticket in tickets:
-                ticket.error = error
+                ticket.error = ours
         finally:
             for ticket in tickets:
                 ticket.done = True
@@ -194,8 +203,8 @@ async def _body(request: Request) -> bytes:
         if size > LARGEST_BODY:
             raise Refusal(413, f"a body has at most {LARGEST_BODY} bytes, unpacked")
         parts.append(part)
-    if unpack is not None and not unpack.eof:
-        raise Refusal(400, "the gzip body is cut off")
+    if unpack is not None and (not unpack.eof or unpack.unused_data):
+        raise Refusal(400, "the gzip body is cut off, or has more than one part")
     return b"".join(parts)
 
 

@@ -21,7 +21,7 @@ from airflow_mlsec.errors import CheckFailed, MlsecError, Refused, UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._holds import holds_on
-from airflow_mlsec.subjects._identity import seal, unseal
+from airflow_mlsec.subjects._identity import seal, subject_digest, unseal
 from airflow_mlsec.subjects._locate import search_everywhere
 from airflow_mlsec.subjects._places import Place, Places, find_places
 from airflow_mlsec.subjects._receipt import make_receipt
@@ -61,7 +61,14 @@ class Handler:
         request = get_request(self.register, identifier)
         person = person_of(self.register, self.keys, request)
         location = search_everywhere(
-            self.register, self.keys, person, self.roots, self.connections, self.progress
+            self.register,
+            self.keys,
+            person,
+            self.roots,
+            self.connections,
+            self.progress,
+            # With a parent gone, nothing but what was worked out before leads to its children.
+            self._targets(identifier) or {},
         )
         return record_location(self.register, identifier, location, self.by)
 
@@ -153,11 +160,16 @@ class Handler:
         reason = place.policy.get("erasure") if place.policy else None
         if reason:
             return self._set(request, step, "retained", f"kept by law: {reason['retain']}")
+        if holds := self._holds(request, place.id):
+            return self._set(request, step, "retained", holds)
         mine = targets.get(str(place.id))
         if mine is None and place.locators:
             return request  # it could not be searched yet: locate again first
-        if waiting := self._unread_children(request, place):
+        if waiting := self._children(request, place, ("failed", "unknown")):
             detail = f"waits for {waiting[0]}, whose rows can only be found through this place"
+            return self._set(request, step, "found", detail)
+        if kept := self._children(request, place, ("retained",)):
+            detail = f"rows of {kept[0]}, which are kept, refer to it: a person decides"
             return self._set(request, step, "found", detail)
         if not mine:
             how = "by its own DAG, without the person, or release it with the reason"
@@ -174,6 +186,9 @@ class Handler:
             reason = f"could not be erased: unexpected {type(error).__name__}"
             return self._set(request, step, "failed", reason)
         self.progress(f"{removed} rows erased in {place.name}")
+        if step.status == "found" and step.rows and not removed and "free text" not in step.locator:
+            detail = f"{step.rows} rows were found, and none of them could be removed"
+            return self._set(request, step, "failed", detail)
         if "free text" in step.locator:
             detail = "rows erased; the person is named in free text, which a person must redact"
             return self._set(request, step, "found", detail)
@@ -193,27 +208,47 @@ class Handler:
             raise Refused(f"request {identifier}: nothing was erased yet")
         person = person_of(self.register, self.keys, request)
         outcome: dict[str, str] = {}
+        places = {place.id: place for place in self._places(request).all}
         for step in request.steps:
-            if step.status != "erased" or step.dataset_id is None:
+            place = places.get(step.dataset_id or 0)
+            if place is None or step.status not in ("erased", "none"):
                 continue
-            place = self._places(request).by_id(step.dataset_id)
-            texts = {text for _, listed in targets.get(str(place.id), []) for text in listed}
+            if not place.locators or (step.status == "none" and place.gone is not None):
+                continue
             self.progress(f"looking again at {place.name}")
-            outcome[step.name] = self._look_again(request, step, place, texts | set(person.keys))
+            known = {column: set(texts) for column, texts in targets.get(str(place.id), ())}
+            outcome[step.name] = self._look_again(request, step, place, known, person)
         note(self.register, identifier, self.by, f"looked again at {len(outcome)} places")
         return outcome
 
-    def _look_again(self, request: Request, step: Step, place: Place, texts: set[str]) -> str:
+    def _look_again(
+        self, request: Request, step: Step, place: Place, known: dict[str, set[str]], person: Person
+    ) -> str:
+        anywhere, own = set(person.keys), {}
+        for column, texts in known.items():
+            # Keys and pseudonyms may turn up anywhere; a foreign key is one in its own column only.
+            foreign = any(x.column == column and x.key is None for x in place.locators)
+            if foreign and not texts <= anywhere:
+                own[column] = texts
+            else:
+                anywhere |= texts
         try:
-            found = rescan(place.uri or "", texts, self.connections)
+            self._searcher(request).open(place)  # what may not be opened is not looked at either
+            found = rescan(place.uri or "", anywhere, own, self.connections)
         except MlsecError as error:
             self._set(request, step, "failed", f"could not be looked at again: {error}")
             return f"failed: {error}"
         if found.rows:
-            detail = f"{found.rows} rows still name the person, in a column that no locator knows"
+            detail = f"{found.rows} rows still name the person ({found.how})"
             self._set(request, step, "found", detail)
             return f"{found.rows} rows left ({found.how})"
         return f"clean ({found.how})"
+
+    def _searcher(self, request: Request) -> Searcher:
+        """Opens places; it looks for nobody."""
+        nobody = Person(request.subject_kind, ("-",))
+        places = Places(request.subject_kind, ())
+        return Searcher(nobody, places, self.keys, self.connections, self.roots)
 
     def close(self, identifier: int) -> tuple[Request, str | None]:
         """Close a request whose every place is settled; the request with its signed receipt, and
@@ -228,9 +263,13 @@ class Handler:
             raise Refused(f"request {identifier}: the requester's identity is {request.identity}")
         if not request.steps:
             raise CheckFailed(f"request {identifier}: nobody has looked where the person's data is")
-        verified = (
-            self.verify(identifier) if request.kind in ERASING and self._targets(identifier) else {}
-        )
+        verified: dict[str, str] = {}
+        if request.kind in ERASING:
+            # Places may have come, or been filled again, since anybody looked.
+            self.locate(identifier)
+            if request.approved_by:
+                self.prepare(identifier)
+                verified = self.verify(identifier)
         request = get_request(self.register, identifier)
         if left := request.open_steps():
             names = "; ".join(f"{step.name} ({step.status}: {step.detail})" for step in left[:5])
@@ -249,13 +288,13 @@ class Handler:
 
     # --- parts
 
-    def _unread_children(self, request: Request, parent: Place) -> list[str]:
-        """Places that refer to this one and could not be read: its rows lead to theirs."""
+    def _children(self, request: Request, parent: Place, states: tuple[str, ...]) -> list[str]:
+        """Places in one of these states that refer to this one."""
         status = {step.dataset_id: step.status for step in request.steps}
         return [
             place.name
             for place in self._places(request).all
-            if status.get(place.id) in ("failed", "unknown")
+            if status.get(place.id) in states
             and place.subject
             and (place.subject.get("references") or {}).get("dataset") == parent.uri
         ]
@@ -264,10 +303,7 @@ class Handler:
         return self.register.read(lambda c: find_places(c, request.subject_kind))
 
     def _delete(self, request: Request, place: Place, targets: list[list[Any]]) -> int:
-        person = Person(request.subject_kind, ("-",))
-        searcher = Searcher(
-            person, Places(request.subject_kind, ()), self.keys, self.connections, self.roots
-        )
+        searcher = self._searcher(request)
         dataset, removed = searcher.open(place), 0
         for column, texts in targets:
             values = searcher.typed(texts, dataset, column)
@@ -277,15 +313,19 @@ class Handler:
 
     def _seal_targets(self, request: Request, person: Person, found: Targets) -> None:
         """Work out, and keep, by which texts the person is named in which column of each place.
-        What was worked out before stays: its parents may be gone by now."""
+        What was worked out before stays, since its parents may be gone by now; what was found
+        since is added."""
         places = self._places(request)
         searcher = Searcher(person, places, self.keys, self.connections, self.roots)
         failed = {step.dataset_id for step in request.steps if step.status == "failed"}
         for place in places.all:
-            if not place.locators or place.id in failed or str(place.id) in found:
+            if not place.locators or place.id in failed:
                 continue
-            texts = [[x.column, searcher.texts(x)] for x in place.locators]
-            found[str(place.id)] = [item for item in texts if item[1]]
+            columns: dict[str, list[str]] = {c: list(t) for c, t in found.get(str(place.id), ())}
+            for locator in place.locators:
+                columns.setdefault(locator.column, []).extend(searcher.texts(locator))
+            listed = {c: list(dict.fromkeys(texts)) for c, texts in columns.items()}
+            found[str(place.id)] = [[c, texts] for c, texts in listed.items() if texts]
         text = json.dumps(found, ensure_ascii=False)
         sealed = seal(self.keys, (*person.keys, _MARK + text))
         self.register.write(
@@ -298,24 +338,30 @@ class Handler:
         return targets_of(self.register, self.keys, identifier)
 
     def _hold(self, request: Request) -> None:
-        def work(connection: sa.Connection) -> list[Step]:
-            held = []
-            for step in request.steps:
-                if step.status not in _TODO or step.dataset_id is None:
-                    continue
-                holds = holds_on(
-                    connection, request.subject_kind, request.subject_digest, step.dataset_id
-                )
-                if holds:
-                    reasons = "; ".join(f"legal hold {hold.id}: {hold.reason}" for hold in holds)
-                    set_step(
-                        connection, step.id, self.register.now(), status="retained", detail=reasons
-                    )
-                    held.append(step)
-            return held
+        """Mark places that a legal hold keeps, and those that one kept and keeps no more."""
+        for step in request.steps:
+            if step.dataset_id is None or step.status not in (*_TODO, "retained"):
+                continue
+            holds = self._holds(request, step.dataset_id)
+            was_held = step.status == "retained" and step.detail.startswith(_HELD)
+            if holds and step.status != "retained":
+                self._set(request, step, "retained", holds)
+            elif was_held and not holds:
+                self._set(request, step, "found", "no legal hold keeps it any more")
 
-        for step in self.register.write(work):
-            note(self.register, request.id, self.by, f"{step.name}: retained by a legal hold")
+    def _holds(self, request: Request, dataset: int) -> str:
+        """The legal holds in force on the person, under any of her keys, in one dataset."""
+        person = person_of(self.register, self.keys, request)
+        digests = [subject_digest(self.keys, person.kind, key) for key in person.keys]
+
+        def work(connection: sa.Connection) -> dict[int, str]:
+            return {
+                hold.id: f"{_HELD}{hold.id}: {hold.reason}"
+                for digest in digests
+                for hold in holds_on(connection, request.subject_kind, digest, dataset)
+            }
+
+        return "; ".join(self.register.read(work).values())
 
     def _set(self, request: Request, step: Step, status: str, detail: str, **more: Any) -> Request:
         now = self.register.now()
@@ -327,6 +373,7 @@ class Handler:
         return get_request(self.register, request.id)
 
 
+_HELD = "legal hold "
 _MARK = "\0targets\0"
 
 

@@ -94,11 +94,10 @@ def _is_gone(searcher: Searcher, place: Place) -> bool:
 
 
 def _plain(batch: pa.RecordBatch, place: Place, person: Person) -> list[dict[str, Any]]:
-    columns = place.policy["columns"] if place.policy else {}
     rows = []
     for row in batch.to_pylist():
         for name, value in row.items():
-            if isinstance(value, str) and columns.get(name, {}).get("free_text"):
+            if isinstance(value, str) and name in place.free_text:
                 row[name] = _E_MAIL.sub(lambda m: m[0] if m[0] in person.keys else REDACTED, value)
             elif isinstance(value, bytes):
                 row[name] = value.hex()

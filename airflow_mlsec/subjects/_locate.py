@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -81,10 +82,11 @@ def search_everywhere(
     roots: tuple[str, ...] = (),
     connections: Connections | None = None,
     progress: Callable[[str], None] = lambda message: None,
+    known: Mapping[str, Sequence[Sequence[Any]]] = MappingProxyType({}),
 ) -> Location:
     """`locate` without a record: several places at once."""
     places = register.read(lambda connection: find_places(connection, person.kind))
-    searcher = Searcher(person, places, keys, connections, roots)
+    searcher = Searcher(person, places, keys, connections, roots, known)
 
     def look(place: Place) -> Finding:
         progress(f"searching {place.name}")
@@ -108,7 +110,8 @@ def search_place(searcher: Searcher, place: Place) -> Finding:
 
 
 def _search(searcher: Searcher, place: Place) -> Finding:
-    if place.gone is not None and not (place.uri and _exists(searcher, place)):
+    # What an event says was dropped counts only if a look shows that it is gone.
+    if place.gone is not None and not searcher.open(place).exists():
         reason = f"lineage: {place.gone[0]} {place.gone[1][:19]}, and nothing is there any more"
         return _finding(place, "none", 0, "none", reason)
     if place.locators:
@@ -151,13 +154,6 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
             locator += f"; free text in column '{column}' ({hits} rows)"
     status: Status = "found" if rows else "none"
     return _finding(place, status, rows, locator, evidence, found.effort())
-
-
-def _exists(searcher: Searcher, place: Place) -> bool:
-    try:
-        return searcher.open(place).exists()
-    except MlsecError:
-        return False
 
 
 def _finding(

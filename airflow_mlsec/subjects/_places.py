@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -69,6 +70,8 @@ class Place:
     anonymous: bool = False
     # Datasets that it was made from, near or far.
     sources: frozenset[int] = frozenset()
+    # Whether some way from a person's own rows leads here past every list of members.
+    unlisted: bool = False
 
     @property
     def subject(self) -> Mapping[str, Any] | None:
@@ -108,16 +111,19 @@ def find_places(connection: sa.Connection, kind: str) -> Places:
     released = {d: found for d, found in releases(connection).items() if d in covered}
     locators = _locators(connection, roots, edges, covered, released)
     sources = _sources(edges)
+    unlisted = _past_every_list(edges, {p.id for p in roots}, released)
+    texts = _free_texts(connection, roots, edges, covered)
     gone = gone_since(connection, covered)
     states = column_states(connection, [graph.node(d, graph.OUT_OF) for d in covered])
     found = [
         replace(
             known[d],
             locators=tuple(locators.get(d, ())),
-            free_text=_free_text(known[d]),
+            free_text=tuple(sorted(texts.get(d, ()))),
             gone=gone.get(d),
             anonymous=states.get(graph.node(d, graph.OUT_OF), State.NONE) <= State.ANONYMOUS,
             sources=frozenset(sources.get(d, set())),
+            unlisted=d in unlisted,
         )
         for d in covered
     ]
@@ -146,12 +152,10 @@ def _datasets(connection: sa.Connection) -> dict[int, Place]:
 
 def _uri(namespace: str, name: str) -> str | None:
     """The URI that a dataset's OpenLineage name gives."""
-    if namespace == "file" and name.startswith("/"):
-        return f"file://{name}"
-    if namespace == "sqlite" and name.startswith("/"):
-        return f"sqlite://{name}"
+    if namespace in ("file", "sqlite") and name.startswith("/"):
+        return f"{namespace}://{quote(name)}"
     if namespace.partition("://")[0] in ("s3", "gs", "abfs", "abfss"):
-        return f"{namespace}/{name}"
+        return f"{namespace}/{quote(name)}"
     return None
 
 
@@ -159,11 +163,46 @@ def _is_root(place: Place, kind: str) -> bool:
     return place.stage == "source" and place.subject is not None and place.subject["kind"] == kind
 
 
-def _free_text(place: Place) -> tuple[str, ...]:
-    if place.policy is None or place.stage != "source":
-        return ()
-    columns = place.policy["columns"]
-    return tuple(name for name, column in columns.items() if column.get("free_text"))
+def _free_texts(
+    connection: sa.Connection, roots: list[Place], edges: list[Edge], covered: set[int]
+) -> dict[int, set[str]]:
+    """Columns of free text, by dataset: those that a policy says are, and unchanged copies."""
+    nodes = {
+        (dataset, name): graph.node(dataset, ordinal)
+        for dataset, name, ordinal in columns_of(connection, covered)
+    }
+    names = {node: place for place, node in nodes.items()}
+    steps = transformations(connection, {step for _, _, step in edges})
+    same = [edge for edge in edges if _is_identity(steps[edge[2]])]
+    found: dict[int, set[str]] = {}
+    for root in roots:
+        assert root.policy is not None
+        for column, said in root.policy["columns"].items():
+            if said.get("free_text"):
+                found.setdefault(root.id, set()).add(column)
+                start = nodes.get((root.id, column))
+                for node in walk(same, [start], "down").distance if start is not None else ():
+                    if node in names:
+                        found.setdefault(names[node][0], set()).add(names[node][1])
+    return found
+
+
+def _past_every_list(
+    edges: list[Edge], roots: set[int], released: Mapping[int, list[dict[str, Any]]]
+) -> set[int]:
+    """Datasets that a way leads to from a person's own rows without passing a release that kept a
+    list of its members: such a list cannot say who is in them."""
+    listed = {d for d, found in released.items() if found[-1]["membership"]}
+    following: dict[int, set[int]] = {}
+    for source, target, _ in edges:
+        following.setdefault(graph.dataset_of(source), set()).add(graph.dataset_of(target))
+    reached, todo = set(roots), list(roots)
+    while todo:
+        for dataset in following.get(todo.pop(), ()):
+            if dataset not in reached and dataset not in listed:
+                reached.add(dataset)
+                todo.append(dataset)
+    return reached
 
 
 def _locators(
@@ -214,10 +253,6 @@ def _locators(
         how = predicate["columns"].get(subject["key"], {}) if subject else {}
         source = _source_of(connection, predicate)
         root_id = raw.get((source, subject["key"])) if subject and source is not None else None
-        # The release took the key's place: what lineage says of an unchanged copy is out of date.
-        found[dataset] = [
-            x for x in found.get(dataset, ()) if subject is None or x.column != subject["key"]
-        ]
         if how.get("method") != "pseudonymize" or root_id is None:
             continue
         why = f"signed release, plan {predicate['plan'][:12]}"

@@ -239,8 +239,11 @@ def record_location(register: Register, identifier: int, location: Location, by:
 def _changes(step: Step, finding: Finding) -> bool:
     if step.status in ("retained", "manual"):
         return False
-    # What was erased is not made "none" by not being found any more.
-    return not (step.status in SETTLED and finding.status == "none")
+    if finding.status != "none":
+        return True
+    # What was erased, or is being, is not made "none" by not being found any more: the ledger
+    # would forget that it was there. What a second look found is for a person, or erasure.
+    return step.status not in ("erased", "rebuilt", "erasing") and "still name" not in step.detail
 
 
 def approve(register: Register, identifier: int, by: str) -> Request:

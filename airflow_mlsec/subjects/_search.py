@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,6 +45,8 @@ class Searcher:
     keys: KeyRing
     connections: Connections | None = None
     roots: tuple[str, ...] = ()
+    # Texts by column that an erasure has worked out for each place, when parents were still there.
+    known: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
 
     def open(self, place: Place) -> Dataset:
         """The dataset of a place.
@@ -63,9 +67,14 @@ class Searcher:
 
         :raises ColumnMissing: if a column that policy or lineage names is not there.
         """
+        texts: dict[str, list[str]] = {}
+        for locator in place.locators:
+            texts.setdefault(locator.column, []).extend(self.texts(locator))
+        for column, listed in self.known.get(str(place.id), ()):
+            texts.setdefault(column, []).extend(listed)
         return [
-            (locator.column, self.typed(self.texts(locator), dataset, locator.column))
-            for locator in place.locators
+            (column, self.typed(list(dict.fromkeys(listed)), dataset, column))
+            for column, listed in texts.items()
         ]
 
     def rows(self, place: Place, keep: bool = True) -> Found:
@@ -77,11 +86,11 @@ class Searcher:
         return found
 
     def text_rows(self, place: Place) -> dict[str, int]:
-        """How many rows of each free-text column have one of the person's keys as a word."""
+        """How many rows of each free-text column name one of the person's keys; a person judges."""
         if not place.free_text:
             return {}
         words = "|".join(re.escape(key) for key in self.person.keys)
-        pattern = rf"(?i)(^|[^\w@.-])({words})($|[^\w@-])"
+        pattern = f"(?i){words}"
         counts = dict.fromkeys(place.free_text, 0)
         for batch in self.open(place).scan(list(place.free_text)):
             for name in place.free_text:
@@ -101,6 +110,8 @@ class Searcher:
         A model does not forget whom a later release has left out, so every list counts.
         """
         own = self.places.releases.get(place.id)
+        if place.unlisted and own is None:
+            return None
         sources = (
             [own]
             if own
@@ -175,8 +186,10 @@ class Searcher:
         if column not in schema.names:
             raise ColumnMissing.among([column], schema.names, f"of '{dataset.uri}'")
         kind = schema.field(column).type
-        typed = (_as_type(text, kind, column) for text in texts)
-        return [value for value in typed if value is not None]
+        typed = [v for text in texts if (v := _as_type(text, kind, column)) is not None]
+        # A column of SQLite holds values of any type, whatever it is declared as.
+        loose = list(texts) if dataset.uri.startswith("sqlite://") else []
+        return [*typed, *(text for text in loose if text not in typed)]
 
 
 def _canonical(uri: str) -> str:
@@ -184,12 +197,18 @@ def _canonical(uri: str) -> str:
 
 
 def _is_below(uri: str, root: str) -> bool:
-    root = root.rstrip("/")
-    if "://" not in root:
-        root = f"file://{root}"
-    # A SQLite table lies in a file below the folder as well.
-    plain = uri.replace("sqlite://", "file://", 1) if root.startswith("file://") else uri
-    return ".." not in plain.split("/") and plain.startswith(f"{root}/")
+    """Whether a dataset lies below a folder or URI, links and encoded dots followed."""
+    scheme, _, rest = uri.partition("://")
+    path = unquote(rest)
+    root_scheme, _, root_path = root.rpartition("://")
+    if scheme in ("file", "sqlite"):
+        if root_scheme not in ("", "file"):
+            return False
+        real, folder = os.path.realpath(path), os.path.realpath(unquote(root_path))
+        return real.startswith(folder.rstrip("/") + "/")
+    if ".." in path.split("/") or "@" in path.split("/", 1)[0]:
+        return False
+    return scheme == root_scheme and path.startswith(unquote(root_path).rstrip("/") + "/")
 
 
 def _as_type(text: str, kind: pa.DataType, column: str) -> object | None:

@@ -1,25 +1,34 @@
-"""Looking again after an erasure, with other code: SQL over every column, and the very bytes.
+"""Looking again after an erasure, with other code, in *every* column.
 
-Shares nothing with what erased. It reads files with DuckDB and databases through their own
-drivers, and looks for the person's keys, foreign keys and pseudonyms in *every* column, not
-only in those that policy and lineage name.
+Shares nothing with what erased: Parquet is read with DuckDB, text files line by line, databases
+through their own drivers. A text counts as found in any letter case and Unicode form, with no
+letter or digit directly before or after it; a short one, such as a number, only as the whole
+value, compared as a number as well.
 """
 
 from __future__ import annotations
 
+import csv
+import json
+import re
 import sqlite3
 import tempfile
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from airflow_mlsec.datasets import Connections, EnvironmentConnections, file_path
 from airflow_mlsec.errors import DatasetError
 
 # Shorter texts, such as "7", stand in many values by chance: they must be the whole value.
 _SHORTEST_PART = 6
+_SHORTEST_NUMBER = 9
+_BATCH = 4_096
+_DATA_FILES = (".parquet", ".pq", ".csv", ".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
@@ -30,96 +39,163 @@ class Rescan:
     how: str
 
 
-def rescan(uri: str, needles: Iterable[str], connections: Connections | None = None) -> Rescan:
-    """How many rows of a dataset still have one of the needles in any column.
+class _Needles:
+    """Texts that must not be there: anywhere, or in one column only."""
+
+    def __init__(self, anywhere: Iterable[str], in_column: Mapping[str, Iterable[str]]) -> None:
+        self._anywhere = _Matcher(anywhere)
+        self._in_column = {column: _Matcher(texts) for column, texts in in_column.items()}
+
+    def in_row(self, row: Mapping[str, Any]) -> bool:
+        """Whether any value of a row, nested ones included, holds one."""
+        return any(
+            self._anywhere.holds(text)
+            or (column in self._in_column and self._in_column[column].holds(text))
+            for column, value in row.items()
+            for text in _texts(value)
+        )
+
+
+class _Matcher:
+    def __init__(self, needles: Iterable[str]) -> None:
+        folded = {_folded(needle) for needle in needles if needle}
+        self._whole = {
+            n
+            for n in folded
+            if len(n) < (_SHORTEST_PART if _number(n) is None else _SHORTEST_NUMBER)
+        }
+        self._numbers = {x for n in folded if (x := _number(n)) is not None}
+        parts = "|".join(re.escape(n) for n in sorted(folded - self._whole))
+        self._parts = re.compile(rf"(?<![^\W_])(?:{parts})(?![^\W_])") if parts else None
+
+    def holds(self, text: str) -> bool:
+        folded = _folded(text)
+        if folded in self._whole or (self._parts is not None and self._parts.search(folded)):
+            return True
+        return bool(self._numbers) and _number(folded) in self._numbers
+
+
+def rescan(
+    uri: str,
+    anywhere: Iterable[str],
+    in_column: Mapping[str, Iterable[str]] | None = None,
+    connections: Connections | None = None,
+) -> Rescan:
+    """How many rows of a dataset still hold one of the texts: of ``anywhere`` in any column, of
+    ``in_column`` in that one.
 
     :raises DatasetError: if it cannot be read. What was not looked at is not clean.
     """
-    wanted = sorted({needle for needle in needles if needle})
+    needles = _Needles(anywhere, in_column or {})
     scheme, _, rest = uri.partition("://")
-    if not wanted:
-        return Rescan(0, "nothing to look for")
     if scheme == "sqlite":
-        return _sqlite(unquote(rest), wanted)
+        return _sqlite(unquote(rest), needles)
     if scheme in ("postgresql", "postgres"):
-        return _postgresql(rest, wanted, connections or EnvironmentConnections())
+        return _postgresql(rest, needles, connections or EnvironmentConnections())
     if scheme == "file":
-        return _files(_pieces(file_path(uri)), wanted)
-    return _remote(scheme, unquote(rest), wanted, connections or EnvironmentConnections())
+        return _files(_pieces(file_path(uri)), needles)
+    return _remote(scheme, unquote(rest), needles, connections or EnvironmentConnections())
 
 
 def _pieces(path: Path) -> list[Path]:
     if path.is_dir():
-        return sorted(p for p in path.rglob("*.parquet") if p.is_file())
+        return sorted(p for p in path.rglob("*") if p.suffix.lower() in _DATA_FILES and p.is_file())
     return [path] if path.exists() else []
 
 
-def _files(paths: list[Path], needles: list[str]) -> Rescan:
+def _files(paths: list[Path], needles: _Needles) -> Rescan:
+    rows = 0
+    for path in paths:
+        try:
+            rows += sum(needles.in_row(row) for row in _reader(path)(path))
+        except (ValueError, OSError, csv.Error) as error:
+            # Its message may quote a value.
+            raise DatasetError(
+                f"{path} cannot be looked at again ({type(error).__name__})"
+            ) from None
+    how = f"every column of {len(paths)} file{'s' if len(paths) != 1 else ''}"
+    return Rescan(rows, how if paths else "nothing is there any more")
+
+
+def _reader(path: Path) -> Callable[[Path], Iterator[Mapping[str, Any]]]:
+    ending = path.suffix.lower()
+    if ending in (".parquet", ".pq"):
+        return _parquet
+    return _csv if ending == ".csv" else _json_lines
+
+
+def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     import duckdb
 
-    total = 0
-    for path in paths:
-        ending = path.suffix.lower()
-        readers = {
-            ".parquet": "read_parquet", ".pq": "read_parquet",
-            ".csv": "read_csv", ".jsonl": "read_ndjson", ".ndjson": "read_ndjson",
-        }  # fmt: skip
-        options = ", all_varchar = true, header = true" if ending == ".csv" else ""
-        relation = f"{readers[ending]}({_text(str(path))}{options})"
+    escaped = re.sub(r"([*?\[\]])", r"[\1]", str(path)).replace("'", "''")
+    try:
         with duckdb.connect() as connection:
-            try:
-                described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()  # noqa: S608
-                condition, values = _condition([row[0] for row in described], needles, "duckdb")
-                sql = f"SELECT count(*) FROM {relation} WHERE {condition}"  # noqa: S608
-                counted: Any = connection.execute(sql, values).fetchall()
-            except duckdb.Error as error:
-                # Its message may quote a value.
-                raise DatasetError(
-                    f"{path} cannot be looked at again ({type(error).__name__})"
-                ) from None
-        total += int(counted[0][0])
+            result: Any = connection.execute(f"SELECT * FROM read_parquet('{escaped}')")  # noqa: S608
+            names = [column[0] for column in result.description]
+            while rows := result.fetchmany(_BATCH):
+                yield from (dict(zip(names, row, strict=True)) for row in rows)
+    except duckdb.Error as error:
+        raise ValueError(type(error).__name__) from None
+
+
+def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+        delimiter = max(",;\t", key=header.count)
+        names = next(csv.reader([header], delimiter=delimiter), [])
+        file.seek(0)
+        for row in csv.reader(file, delimiter=delimiter):
+            # Fields past the header's are looked at as well.
+            yield {names[i] if i < len(names) else f"#{i}": value for i, value in enumerate(row)}
+
+
+def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open(encoding="utf-8-sig") as file:
+        for line in file:
+            if line.strip():
+                found = json.loads(line, parse_float=str, parse_int=str)
+                yield found if isinstance(found, dict) else {"": found}
+
+
+def _remote(scheme: str, rest: str, needles: _Needles, connections: Connections) -> Rescan:
+    account, _, path = rest.rpartition("@") if "@" in rest.split("/", 1)[0] else ("", "", rest)
+    filesystem = connections.filesystem(scheme, account or None)
+    found = [path] if filesystem.exists(path) else []
+    if filesystem.isdir(path):
+        found = sorted(p for p in filesystem.find(path) if p.lower().endswith(_DATA_FILES))
+    rows = 0
+    for piece in found:
+        with tempfile.NamedTemporaryFile(suffix=Path(piece).suffix) as local:
+            filesystem.get_file(piece, local.name)
+            rows += _files([Path(local.name)], needles).rows
     return Rescan(
-        total, f"DuckDB over every column of {len(paths)} file{'s' if len(paths) != 1 else ''}"
+        rows, f"every column of {len(found)} objects" if found else "nothing is there any more"
     )
 
 
-def _remote(scheme: str, rest: str, needles: list[str], connections: Connections) -> Rescan:
-    account, _, path = rest.rpartition("@") if "@" in rest.split("/", 1)[0] else ("", "", rest)
-    filesystem = connections.filesystem(scheme, account or None)
-    found = [path]
-    if filesystem.isdir(path):
-        found = sorted(p for p in filesystem.find(path) if p.endswith(".parquet"))
-    total = 0
-    for piece in found:
-        if filesystem.exists(piece):
-            with tempfile.NamedTemporaryFile(suffix=Path(piece).suffix) as local:
-                filesystem.get_file(piece, local.name)
-                total += _files([Path(local.name)], needles).rows
-    return Rescan(total, f"DuckDB over every column of {len(found)} objects")
-
-
-def _sqlite(rest: str, needles: list[str]) -> Rescan:
+def _sqlite(rest: str, needles: _Needles) -> Rescan:
     database, _, table = rest.rpartition("/")
-    path = Path(database)
-    if not path.exists():
+    if not Path(database).exists():
         return Rescan(0, "the database is gone")
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)
+        connection = sqlite3.connect(f"file:{quote(database)}?mode=ro", uri=True, timeout=60)
         try:
+            connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
             names = [row[1] for row in connection.execute(f"PRAGMA table_info({_name(table)})")]
             if not names:
                 return Rescan(0, "the table is gone")
-            condition, values = _condition(names, needles, "sqlite")
-            sql = f"SELECT count(*) FROM {_name(table)} WHERE {condition}"  # noqa: S608
-            [(rows,)] = connection.execute(sql, values)
+            result = connection.execute(f"SELECT * FROM {_name(table)}")  # noqa: S608
+            rows = sum(needles.in_row(dict(zip(names, row, strict=True))) for row in result)
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise DatasetError(f"{path} cannot be looked at again ({type(error).__name__})") from None
-    return Rescan(int(rows), "SQL over every column")
+        raise DatasetError(
+            f"{database} cannot be looked at again ({type(error).__name__})"
+        ) from None
+    return Rescan(rows, "every column of the table")
 
 
-def _postgresql(rest: str, needles: list[str], connections: Connections) -> Rescan:
+def _postgresql(rest: str, needles: _Needles, connections: Connections) -> Rescan:
     import psycopg
 
     conn_id, _, dotted = rest.partition("/")
@@ -129,40 +205,53 @@ def _postgresql(rest: str, needles: list[str], connections: Connections) -> Resc
     options = {"dbname": names[0]} if len(names) == 3 else {}
     try:
         with psycopg.connect(url, **options) as connection:  # type: ignore[arg-type]
-            found = connection.execute(
-                "SELECT column_name FROM information_schema.columns "
-                "WHERE table_schema = %s AND table_name = %s",
-                (schema, table),
-            ).fetchall()
-            if not found:
+            columns = [
+                row[0]
+                for row in connection.execute(
+                    "SELECT column_name FROM information_schema.columns "
+                    "WHERE table_schema = %s AND table_name = %s",
+                    (schema, table),
+                )
+            ]
+            if not columns:
                 return Rescan(0, "the table is gone")
-            condition, values = _condition([row[0] for row in found], needles, "postgresql")
-            sql = f"SELECT count(*) FROM {_name(schema)}.{_name(table)} WHERE {condition}"  # noqa: S608
-            [(rows,)] = connection.execute(sql.encode(), values).fetchall()
+            listed = ", ".join(f"{_name(column)}::text" for column in columns)
+            with connection.cursor(name="mlsec_rescan") as cursor:
+                cursor.execute(f"SELECT {listed} FROM {_name(schema)}.{_name(table)}".encode())  # noqa: S608
+                rows = sum(needles.in_row(dict(zip(columns, row, strict=True))) for row in cursor)
     except psycopg.Error as error:
         raise DatasetError(f"{table} cannot be looked at again ({type(error).__name__})") from None
-    return Rescan(int(rows), "SQL over every column")
+    return Rescan(rows, "every column of the table")
 
 
-def _condition(columns: list[str], needles: list[str], dialect: str) -> tuple[str, list[str]]:
-    """Any column, as text, holds any of the needles."""
-    mark = "%s" if dialect == "postgresql" else "?"
-    kind = "VARCHAR" if dialect == "duckdb" else "TEXT"
-    within = {"duckdb": "contains({0}, {1})", "sqlite": "instr({0}, {1}) > 0", "postgresql": "position({1} in {0}) > 0"}  # fmt: skip
-    parts, values = [], []
-    for column in columns:
-        name = _name(column).replace("%", "%%") if dialect == "postgresql" else _name(column)
-        text = f"CAST({name} AS {kind})"
-        for needle in needles:
-            test = within[dialect] if len(needle) >= _SHORTEST_PART else "{0} = {1}"
-            parts.append(test.format(text, mark))
-            values.append(needle)
-    return " OR ".join(parts) or "FALSE", values
+def _texts(value: Any) -> Iterator[str]:
+    """Every text that a value prints as; of nested values every leaf."""
+    if value is None:
+        return
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, (list, tuple, set)):
+        for inner in value:
+            yield from _texts(inner)
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        yield bytes(value).decode("utf-8", "replace")
+    else:
+        yield str(value)
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def _number(text: str) -> Decimal | None:
+    if not re.fullmatch(r"[+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?", text):
+        return None
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
 
 
 def _name(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
