@@ -357,3 +357,58 @@ def test_what_the_register_refuses_is_found_and_quarantined(
     report = Ingest(sqlite_register, NOBODY, Quarantine(sqlite_register, keys.folder)).write(lines)
     assert report.accepted == 8
     assert [source for source, _ in report.refused] == ["4"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda e: e.update(eventTime=[]),
+        lambda e: e["run"].update(facets={"nominalTime": {"nominalStartTime": {}}}),
+        lambda e: e["run"].update(facets={"airflow": {"taskInstance": {"try_number": float("inf")}, "dag": {"dag_id": "d"}, "dagRun": {"run_id": "r"}, "task": {"task_id": "t"}}}),
+        lambda e: e["outputs"][0]["facets"].update(lineage={"inputs": [{"namespace": "n", "name": "x", "type": "DATASET", "field": []}]}),
+        lambda e: e["outputs"][0]["facets"].update(mlsec_former_columns={"names": [{}]}),
+        lambda e: e["outputs"][0]["facets"].update(symlinks={"identifiers": [{"namespace": "n", "name": str(i)} for i in range(100)]}),
+        lambda e: e["run"].update(facets={"lineage": {"entries": [{"type": "JOB", "namespace": "n", "name": "j", "runId": "\ud800"}]}}),
+        lambda e: e["outputs"][0]["facets"].update(dataQualityMetrics={"columnMetrics": {"\ud800": {"nullCount": 1}}}),
+        lambda e: e["job"].update(facets={"sql": {"query": 'INSERT INTO b ("x\ud800") SELECT x FROM a'}}),
+    ],
+)  # fmt: skip
+def test_an_event_of_any_shape_is_kept_or_quarantined_and_stops_no_other(
+    sqlite_register: Register, keys: KeyRing, spoil: Any
+) -> None:
+    bad = event("bad", [dataset("/a", ["x"])], [dataset("/b", ["x"])])
+    spoil(bad)
+    good = event("good", [dataset("/c")], [dataset("/d")])
+    lines = [("good", json.dumps(good).encode()), ("bad", json.dumps(bad).encode()), ("again", json.dumps(good).encode())]  # fmt: skip
+    quarantine = Quarantine(sqlite_register, keys.folder)
+    report = Ingest(sqlite_register, NOBODY, quarantine).write(lines)
+    assert report.accepted + len(report.refused) == 3
+    assert report.accepted >= 2
+    assert {"/c", "/d"} <= {row[1] for row in snapshot(sqlite_register)["datasets"]}
+    assert len(quarantine.held()) == len(report.refused)
+
+
+@pytest.mark.parametrize(
+    "more", ["UPDATE out SET spent = (SELECT email FROM people LIMIT 1)", "MERGE INTO out USING people p ON p.age = 1 WHEN MATCHED THEN UPDATE SET spent = p.email"],
+)  # fmt: skip
+def test_sql_that_writes_in_a_way_that_is_not_followed_explains_nothing(
+    sqlite_register: Register, more: str
+) -> None:
+    query = f"INSERT INTO out (mail) SELECT city FROM people; {more}"
+    ingest(sqlite_register, sql_event(query, ["mail", "spent"]))
+    assert {step[0] for _, _, step in snapshot(sqlite_register)["edges"]} == {"assumed"}
+
+
+def test_a_wide_query_is_followed_in_no_time(sqlite_register: Register) -> None:
+    columns = [f"c{i}" for i in range(400)]
+    made = event("wide", [dataset("/s", columns)], [dataset("/t", columns)])
+    made["job"]["facets"] = {"sql": {"query": f"INSERT INTO t SELECT {', '.join(columns)} FROM s"}}
+    ingest(sqlite_register, made)
+    assert len(snapshot(sqlite_register)["edges"]) == 400
+
+
+def test_literals_of_every_spelling_are_blanked() -> None:
+    from airflow_mlsec.lineage._facets import without_literals
+
+    for text in (canaries.EMAIL, f"'{canaries.NAME}'", f'"{canaries.NAME}"', f"$${canaries.NAME}$$", f"'it\\'s {canaries.NAME}'", f"x = '{canaries.NAME}"):  # fmt: skip
+        assert canaries.found_in(without_literals(f"CASE WHEN {text} THEN 1")) == []

@@ -481,3 +481,14 @@ def test_local_paths_have_one_spelling(register: Register) -> None:
     for name in ("/d/raw", "/d/x/../raw", "/d//raw", "/d/./raw"):
         ingest_event(event("j", [dataset(name, ["a"])], []), register, NOBODY)
     assert len(register.rows(sa.select(t.dataset))) == 1
+
+
+@pytest.mark.parametrize("kind", ["COMPLETE", "FAIL", "RUNNING"])
+def test_a_foreign_run_cannot_claim_our_evidence(
+    register: Register, released: Callable[..., dict[str, Any]], tmp_path: Path, keys: KeyRing, kind: str
+) -> None:  # fmt: skip
+    envelope = released(register)
+    foreign = release_event(tmp_path, envelope)
+    foreign.update(eventType=kind, eventTime="2999-01-01T00:00:00Z")
+    ingest_event(foreign, register, keys.verification_keys())
+    assert states(register)[f"{tmp_path}/safe.parquet#email"] == "identified"

@@ -112,6 +112,29 @@ def test_threads_that_write_at_once_all_have_their_answer(here: Any) -> None:
     assert len(register.rows(sa.select(t.dataset))) == 21
 
 
+def test_nobody_is_told_that_an_event_is_kept_when_it_is_not(
+    here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, register = here
+    key = headers(register)
+
+    def fail(*arguments: Any, **more: Any) -> None:
+        raise ZeroDivisionError("with a value")
+
+    monkeypatch.setattr("airflow_mlsec.lineage.Ingest.write", fail)
+    answer = client.post("/lineage", json=EVENT, headers=key)
+    assert answer.status_code == 503
+    assert "with a value" not in answer.text
+    assert register.rows(sa.select(t.dataset)) == []
+
+
+def test_a_second_gzip_part_is_not_dropped_in_silence(here: Any) -> None:
+    client, register = here
+    key = {**headers(register), "Content-Encoding": "gzip"}
+    two = gzip.compress(b"[]") + gzip.compress(json.dumps([EVENT]).encode())
+    assert client.post("/lineage/batch", content=two, headers=key).status_code == 400
+
+
 def test_the_openlineage_client_needs_only_the_url_and_a_key(here: Any) -> None:
     """The official client against a real server."""
     import uvicorn
