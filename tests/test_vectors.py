@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from airflow_mlsec.anonymize import Plan
 from airflow_mlsec.anonymize._membership import FORMAT as MEMBERSHIP
@@ -18,6 +19,8 @@ from airflow_mlsec.crypto import (
     digest_file,
     verify_statement,
 )
+from airflow_mlsec.errors import SignatureInvalid
+from airflow_mlsec.subjects import verify_receipt
 
 VECTORS = Path(__file__).parent / "vectors" / "0.1"
 
@@ -70,3 +73,13 @@ def test_an_artifact_opens_and_its_signature_verifies(tmp_path: Path) -> None:
     trusted = VerificationKeys.from_pem(VECTORS / "signer.pem")
     envelope = json.loads((VECTORS / "model.age.sig.json").read_text())
     verify_statement(envelope, trusted, {"model.age": digest_file(source)})
+
+
+def test_a_receipt_verifies_and_is_about_the_person() -> None:
+    trusted = VerificationKeys.from_pem(VECTORS / "signer.pem")
+    envelope = json.loads((VECTORS / "receipt.json").read_text())
+    salt = (VECTORS / "receipt.salt").read_text().strip()
+    said = verify_receipt(envelope, trusted, "p0@example.org", salt)
+    assert (said["request"], said["steps"][0]["status"]) == ("request/1", "erased")
+    with pytest.raises(SignatureInvalid):
+        verify_receipt(envelope, trusted, "p1@example.org", salt)
