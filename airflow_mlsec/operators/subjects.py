@@ -89,11 +89,16 @@ class LocateSubjectOperator(_RequestOperator):
     :param dry_run: Look, but write nothing.
 
     Returns (XCom) how many places hold the person's data, and how many could not be answered for.
+    A place that could not be read fails the task, so that on-call is told; the others are in the
+    ledger all the same.
     """
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
         handler = self._handler(context)
         request = handler.look(self._number()) if dry_run else handler.locate(self._number())
+        failed = [step.name for step in request.steps if step.status == "failed"]
+        if failed and not dry_run:
+            raise RetryLater(f"could not be searched: {', '.join(failed)}")
         return _counts(request)
 
 

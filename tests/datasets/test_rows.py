@@ -1,0 +1,118 @@
+"""Single rows are found and removed, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.errors import ChangedMeanwhile
+from airflow_mlsec.files import replacing
+
+
+def test_statistics_rule_out_row_groups(tmp_path: Path) -> None:
+    path = tmp_path / "sorted.parquet"
+    pq.write_table(
+        pa.table({"id": range(100_000), "x": range(100_000)}), path, row_group_size=1_000
+    )
+    found = open_dataset(str(path)).find_in("id", [42_042])
+    assert (found.rows, found.rows_read, found.rows_pruned) == (1, 1_000, 99_000)
+    assert found.batches[0].to_pylist() == [{"id": 42_042, "x": 42_042}]
+    assert "1000 of 100000 rows read" in found.effort()
+    nothing = open_dataset(str(path)).find_in("id", [-1])
+    assert (nothing.rows, nothing.rows_read) == (0, 0)
+
+
+def test_parquet_keeps_its_schema_metadata_and_the_other_rows(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "who": pa.array(["a", "b", None, "a", "c"]).dictionary_encode(),
+            "list": [[1], [], None, [2, 3], [4]],
+            "struct": [{"x": 1}, {"x": None}, None, {"x": 3}, {"x": 4}],
+            "money": pa.array([Decimal("1.10")] * 5, pa.decimal128(9, 2)),
+            "at": pa.array([datetime(2026, 1, 1, tzinfo=UTC)] * 5, pa.timestamp("ns", "UTC")),
+        }
+    ).replace_schema_metadata({"pandas": "{}", "mine": "kept"})
+    path = tmp_path / "all.parquet"
+    pq.write_table(table, path, row_group_size=2, compression="gzip")
+    before = pq.ParquetFile(path)
+    assert open_dataset(str(path)).delete_in("who", ["a"]) == 2
+    after = pq.ParquetFile(path)
+    assert after.schema_arrow.equals(before.schema_arrow, check_metadata=True)
+    assert after.metadata.row_group(0).column(0).compression == "GZIP"
+    assert pq.read_table(path).to_pylist() == [r for r in table.to_pylist() if r["who"] != "a"]
+    assert open_dataset(str(path)).delete_in("who", ["a"]) == 0
+
+
+CSV = 'who;text\r\n"a;1";"two\r\nlines"\r\nb;"say ""hi"""\r\na;plain\r\n;empty\r\na;last'
+
+
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_csv_records_that_stay_keep_their_bytes(tmp_path: Path, bom: bytes) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(bom + CSV.encode())
+    assert open_dataset(str(path)).delete_in("who", ["a"]) == 2
+    left = 'who;text\r\n"a;1";"two\r\nlines"\r\nb;"say ""hi"""\r\n;empty\r\n'
+    assert path.read_bytes() == bom + left.encode()
+
+
+def test_json_lines_that_stay_keep_their_bytes(tmp_path: Path) -> None:
+    lines = [
+        '{"who": "a", "n": 1.10}',
+        "",
+        '{ "who":"b" , "n": 2}',
+        '{"n": 3}',
+        '{"who": "\\u0061", "n": 4}',
+    ]
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    assert open_dataset(str(path)).delete_in("who", ["a"]) == 2
+    assert path.read_text().splitlines() == lines[1:4]
+    assert [json.loads(line) for line in lines[2:4]]
+
+
+def test_only_the_files_of_a_folder_that_hold_the_row_are_written(tmp_path: Path) -> None:
+    folder = tmp_path / "lake"
+    (folder / "day=1").mkdir(parents=True)
+    for name, people in (("a.parquet", ["x", "y"]), ("day=1/b.PARQUET", ["y"]), ("c.pq", ["z"])):
+        pq.write_table(pa.table({"who": people}), folder / name)
+    untouched = (folder / "c.pq").stat().st_mtime_ns
+    assert open_dataset(str(folder)).delete_in("who", ["y"]) == 2
+    assert (folder / "c.pq").stat().st_mtime_ns == untouched
+    assert [r for b in open_dataset(str(folder)).scan() for r in b.column(0).to_pylist()] == [
+        "x",
+        "z",
+    ]
+
+
+def test_rows_can_be_kept_by_another_column(tmp_path: Path, write: Callable[..., str]) -> None:
+    table = pa.table({"day": [1, 1, 2, 1], "who": ["a", "b", "a", None]})
+    for place in (
+        tmp_path / "x.parquet",
+        tmp_path / "x.csv",
+        tmp_path / "x.jsonl",
+        f"sqlite://{tmp_path}/x.db/t",
+    ):
+        dataset = open_dataset(write(place, table))
+        assert dataset.delete_in("day", [1], ("who", ["a"])) == 2
+        left = [row for batch in dataset.scan() for row in batch.to_pylist()]
+        assert left == [{"day": 1, "who": "a"}, {"day": 2, "who": "a"}]
+
+
+def test_a_file_that_another_wrote_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"one")
+    before = path.stat()
+    with pytest.raises(ChangedMeanwhile, match="another program"):
+        with replacing(path, unless_changed_since=before) as file:
+            file.write(b"two")
+            path.write_bytes(b"three")
+    assert path.read_bytes() == b"three"
+    assert list(tmp_path.iterdir()) == [path]
