@@ -1,8 +1,9 @@
 """Lineage: OpenLineage in and out, the column graph, and how personal each column is.
 
-`_events` and `_facets` read OpenLineage events, `_sql` infers columns from a query, `_write`
-writes events to the register, `_ingest` does so in batches and `_quarantine` keeps what cannot
-be; `transport` is what Airflow loads. `_evidence` and `_release` make our signed statements.
+`_read_event`, `_read_dataset`, `_parts` and `_facets` read OpenLineage events into `_events`,
+`_sql` infers columns from a query. `_write` writes events to the register (`_batch` the names,
+`_write_runs` runs and edges, `_write_aliases` further names, `_write_beside` the rest), `_ingest`
+does so in batches and `_quarantine` keeps what cannot be; `transport` is what Airflow loads. `_evidence` and `_release` make our signed statements.
 `_graph` walks the graph, `_state` computes each column's state, `_history` knows what was known
 when, `_trace` and `_ask` answer questions, `_dark` names the runs that sent nothing, `_export`
 writes OpenLineage again. May import `register`, `datasets`, `crypto`, `policy` and below.

@@ -18,8 +18,9 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.errors import MlsecError, UsageError
-from airflow_mlsec.lineage._events import Event, Malformed, read_event
+from airflow_mlsec.lineage._events import Event, Malformed
 from airflow_mlsec.lineage._quarantine import Quarantine
+from airflow_mlsec.lineage._read_event import read_event
 from airflow_mlsec.lineage._write import GraphWriter
 from airflow_mlsec.register import Register
 
