@@ -1,8 +1,9 @@
 """A dataset by URI: scanned as Arrow record batches in bounded memory, replaced atomically.
 
 `_uri` reads URIs and names datasets as OpenLineage does, `_connections` finds what a URI
-refers to, `_file` handles Parquet, CSV and JSON Lines on any filesystem, `_sql` tables in
-SQLite and PostgreSQL. May import `errors`, `settings` and `files`. Start with `_dataset`.
+refers to, `_file` handles Parquet, CSV and JSON Lines on any filesystem and `_rows` single rows
+of them, `_sql` tables in SQLite and PostgreSQL (`_sql_values` their types, `_sql_references` who
+refers to rows). May import `errors`, `settings` and `files`. Start with `_dataset`.
 """
 
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections

@@ -12,19 +12,29 @@ import contextlib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from airflow_mlsec.datasets._connections import Connections
 from airflow_mlsec.datasets._rows import Found
+from airflow_mlsec.datasets._sql_references import refuse_cascades
+from airflow_mlsec.datasets._sql_values import (
+    arrow_type,
+    in_utc,
+    quoted_path,
+    read_rows,
+    reason_of,
+    refuse_nul,
+    sql_type,
+    sql_value,
+    stored_schema,
+)
 from airflow_mlsec.datasets._uri import (
     DatasetName,
     PostgresUri,
@@ -33,7 +43,6 @@ from airflow_mlsec.datasets._uri import (
 )
 from airflow_mlsec.errors import (
     ColumnMissing,
-    ColumnType,
     DatasetError,
     DatasetNotFound,
     SettingError,
@@ -41,7 +50,6 @@ from airflow_mlsec.errors import (
 
 _INSERT_ROWS = 5_000
 _KEYS = 500
-_CASCADES = ("CASCADE", "SET NULL", "SET DEFAULT")
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ class SqlDataset:
             return sa.inspect(connection).has_table(self.table_name, schema=self.schema_name)
 
     def schema(self) -> pa.Schema:
-        return pa.schema([pa.field(name, _arrow_type(kind)) for name, kind in self._columns()])
+        return pa.schema([pa.field(name, arrow_type(kind)) for name, kind in self._columns()])
 
     def scan(
         self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
@@ -94,18 +102,18 @@ class SqlDataset:
         wanted = list(found) if columns is None else list(columns)
         if missing := [name for name in wanted if name not in found]:
             raise ColumnMissing.among(missing, found, f"of '{self.uri}'")
-        schema = pa.schema([pa.field(name, _arrow_type(found[name])) for name in wanted])
+        schema = pa.schema([pa.field(name, arrow_type(found[name])) for name in wanted])
         values = self._values(found)
         query = sa.select(*(values[name].label(name) for name in wanted))
         with self._connect() as connection:
-            yield from _read(connection, query, schema, batch_rows, self.uri)
+            yield from read_rows(connection, query, schema, batch_rows, self.uri)
 
     def find_in(self, column: str, values: Sequence[object], keep: bool = True) -> Found:
         found, table = Found(), dict(self._columns())
         target = self._named(table)
-        columns = {name: _value(target.c[name], kind) for name, kind in table.items()}
+        columns = {name: sql_value(target.c[name], kind) for name, kind in table.items()}
         names = list(table) if keep else [column]
-        schema = pa.schema([pa.field(name, _arrow_type(table[name])) for name in names])
+        schema = pa.schema([pa.field(name, arrow_type(table[name])) for name in names])
         with self._connect() as connection:
             for part in self._matching(column, values, table, target):
                 if not keep:
@@ -113,7 +121,7 @@ class SqlDataset:
                     found.rows += connection.execute(query).scalar_one()
                     continue
                 rows = sa.select(*(columns[name].label(name) for name in names)).where(part)
-                for batch in _read(connection, rows, schema, 65_536, self.uri):
+                for batch in read_rows(connection, rows, schema, 65_536, self.uri):
                     found.batches.append(batch)
                     found.rows += batch.num_rows
         found.rows_read = found.rows
@@ -140,7 +148,7 @@ class SqlDataset:
                     kept = sa.and_(
                         part, *(sa.func.coalesce(sa.not_(s), sa.true()) for s in staying)
                     )
-                    self._refuse_cascades(connection, target, kept)
+                    refuse_cascades(self, connection, target, kept)
                     removed += connection.execute(sa.delete(target).where(kept)).rowcount
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
@@ -166,12 +174,12 @@ class SqlDataset:
         holds values of any type, so that texts are compared with what it prints as well."""
         if column not in table:
             raise ColumnMissing.among([column], table, f"of '{self.uri}'")
-        kind, typed = _arrow_type(table[column]), []
+        kind, typed = arrow_type(table[column]), []
         for value in values:
             with contextlib.suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
                 typed.append(pa.array([value], kind)[0].as_py())
         parts: list[sa.ColumnElement[bool]] = [
-            _value(target.c[column], table[column]).in_(typed[start : start + _KEYS])
+            sql_value(target.c[column], table[column]).in_(typed[start : start + _KEYS])
             for start in range(0, len(typed), _KEYS)
         ]
         texts = [value for value in values if isinstance(value, str)]
@@ -180,50 +188,6 @@ class SqlDataset:
             loose = [printed.in_(texts[i : i + _KEYS]) for i in range(0, len(texts), _KEYS)]
             return [sa.or_(*parts, *loose)]
         return parts
-
-    def _refuse_cascades(
-        self, connection: sa.Connection, target: sa.TableClause, condition: sa.ColumnElement[bool]
-    ) -> None:
-        """Rows of other tables must not go, or change, with these: they may have to be kept.
-
-        :raises DatasetError: if some would.
-        """
-        for name, columns, referred, action in self._referring(connection):
-            if action not in _CASCADES:
-                continue
-            child = sa.table(name, *(sa.column(c) for c in columns), schema=self.schema_name)
-            pairs = zip(columns, referred, strict=True)
-            joined = sa.and_(*(child.c[one] == target.c[other] for one, other in pairs))
-            query = sa.select(sa.func.count()).select_from(child)
-            gone = sa.select(sa.literal(1)).select_from(target).where(joined, condition)
-            if rows := connection.execute(query.where(sa.exists(gone))).scalar_one():
-                raise DatasetError(
-                    f"'{self.uri}': {rows} rows of table '{name}' refer to these rows and would change "
-                    f"with them (ON DELETE {action}); erase or settle those first"
-                )
-
-    def _referring(
-        self, connection: sa.Connection
-    ) -> Iterator[tuple[str, list[str], list[str], str]]:
-        """Foreign keys to this table: child table, its columns, ours, and the action on delete."""
-        inspector = sa.inspect(connection)
-        own = inspector.get_pk_constraint(self.table_name, schema=self.schema_name)
-        for name in inspector.get_table_names(schema=self.schema_name):
-            if self.dialect == "sqlite":
-                quoted = connection.dialect.identifier_preparer.quote_identifier(name)
-                found: dict[int, list[Any]] = {}
-                for row in connection.exec_driver_sql(f"PRAGMA foreign_key_list({quoted})"):
-                    if str(row[2]).lower() == self.table_name.lower():
-                        found.setdefault(row[0], []).append(row)
-                for rows in found.values():
-                    keys = own["constrained_columns"]
-                    referred = [row[4] or keys[row[1]] for row in rows]
-                    yield name, [row[3] for row in rows], referred, str(rows[0][6]).upper()
-                continue
-            for key in inspector.get_foreign_keys(name, schema=self.schema_name):
-                if key["referred_table"] == self.table_name:
-                    action = str(key.get("options", {}).get("ondelete", "")).upper()
-                    yield name, key["constrained_columns"], key["referred_columns"], action
 
     def _purge(self, connection: sa.Connection) -> None:
         """Leave nothing of deleted rows in the database's files.
@@ -260,13 +224,13 @@ class SqlDataset:
         """The SQL of each column's value, the same for reading and for finding it."""
         named = [sa.column(name, kind) for name, kind in columns.items()]
         table = sa.table(self.table_name, *named, schema=self.schema_name)
-        return {name: _value(table.c[name], kind) for name, kind in columns.items()}
+        return {name: sql_value(table.c[name], kind) for name, kind in columns.items()}
 
     @contextlib.contextmanager
     def replacing(self, schema: pa.Schema) -> Iterator[StagedRows]:
         if self.dialect == "sqlite" and not Path(self.url.database or "").parent.is_dir():
             raise DatasetError(f"the folder of '{self.uri}' does not exist; create it first")
-        same = self.exists() and self.schema().equals(_stored(schema))
+        same = self.exists() and self.schema().equals(stored_schema(schema))
         with self._connect(write=True) as connection:
             staged = StagedRows(self, connection, schema)
             yield staged
@@ -310,7 +274,7 @@ class SqlDataset:
             raise
 
     def _table(self, schema: pa.Schema) -> sa.Table:
-        columns = [sa.Column(f.name, _sql_type(f, self.dialect), nullable=True) for f in schema]
+        columns = [sa.Column(f.name, sql_type(f, self.dialect), nullable=True) for f in schema]
         return sa.Table(self.table_name, sa.MetaData(), *columns, schema=self.schema_name)
 
     @contextlib.contextmanager
@@ -321,7 +285,7 @@ class SqlDataset:
             if not write:
                 # A reader must not create an empty database.
                 url = url.set(
-                    database=f"file:{_quoted(url.database)}",
+                    database=f"file:{quoted_path(url.database)}",
                     query={"mode": "ro", "uri": "true"},
                 )
         engine = sa.create_engine(
@@ -335,7 +299,7 @@ class SqlDataset:
             with engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise DatasetError(f"'{self.uri}': the database refused ({_reason(error)})") from None
+            raise DatasetError(f"'{self.uri}': the database refused ({reason_of(error)})") from None
         finally:
             engine.dispose()
 
@@ -350,15 +314,15 @@ class StagedRows:
         self.table = sa.Table(
             f"mlsec_staged_{secrets.token_hex(6)}",
             sa.MetaData(),
-            *(sa.Column(f.name, _sql_type(f, dataset.dialect), nullable=True) for f in schema),
+            *(sa.Column(f.name, sql_type(f, dataset.dialect), nullable=True) for f in schema),
             prefixes=["TEMPORARY"],
         )
         self.table.create(connection, checkfirst=False)
 
     def write(self, batch: pa.RecordBatch) -> None:
         if self._dataset.dialect == "postgresql":
-            _refuse_nul(batch, self._dataset.uri)
-        insert, batch = sa.insert(self.table), _in_utc(batch)
+            refuse_nul(batch, self._dataset.uri)
+        insert, batch = sa.insert(self.table), in_utc(batch)
         try:
             self._connection.exec_driver_sql("BEGIN")
             for start in range(0, batch.num_rows, _INSERT_ROWS):
@@ -375,155 +339,4 @@ class StagedRows:
             self.schema if columns is None else pa.schema([self.schema.field(c) for c in columns])
         )
         query = sa.select(*(self.table.c[name] for name in schema.names))
-        yield from _read(self._connection, query, schema, 65_536, self._dataset.uri)
-
-
-def _value(column: sa.ColumnElement[Any], kind: Any) -> sa.ColumnElement[Any]:
-    if isinstance(kind, sa.CHAR) and not isinstance(kind, sa.VARCHAR):
-        return sa.func.rtrim(sa.cast(column, sa.Text), type_=sa.Text())
-    if _arrow_type(kind) == pa.string() and not isinstance(kind, sa.String):
-        # UUIDs, addresses, JSON, columns without a type: as the database prints them.
-        return sa.cast(column, sa.Text)
-    return column
-
-
-def _read(
-    connection: sa.Connection,
-    query: sa.Select[Any],
-    schema: pa.Schema,
-    batch_rows: int,
-    uri: str,
-) -> Iterator[pa.RecordBatch]:
-    streaming = {"stream_results": True, "max_row_buffer": batch_rows}
-    done = 0
-    # A server-side cursor of PostgreSQL lives in a transaction, which is also one snapshot.
-    snapshot = connection.dialect.name == "postgresql"
-    try:
-        if snapshot:
-            connection.exec_driver_sql("BEGIN")
-        result = connection.execute(query, execution_options=streaming)
-        for rows in result.partitions(batch_rows):
-            arrays = [
-                _array([row[i] for row in rows], field, done, uri) for i, field in enumerate(schema)
-            ]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-            done += len(rows)
-        if snapshot:
-            connection.exec_driver_sql("COMMIT")
-    except (ValueError, TypeError, OverflowError) as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(
-            f"'{uri}': a value in rows {done + 1} and following does not fit its column's type"
-        ) from None
-
-
-def _array(values: list[Any], field: pa.Field, done: int, uri: str) -> pa.Array:
-    if pa.types.is_floating(field.type) and any(_inexact(value) for value in values):
-        raise DatasetError(
-            f"'{uri}', column '{field.name}': NUMERIC without precision holds numbers that no float "
-            "can; declare it NUMERIC(precision, scale)"
-        )
-    try:
-        if pa.types.is_string(field.type):
-            values = [v if v is None or isinstance(v, str) else str(v) for v in values]
-        return pa.array(values, field.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        for number, value in enumerate(values, done + 1):
-            try:
-                pa.array([value], field.type)
-            except (pa.ArrowException, TypeError, ValueError, OverflowError):
-                raise DatasetError(
-                    f"'{uri}', column '{field.name}', row {number}: the value does not fit the "
-                    f"column's type {field.type}"
-                ) from None
-        raise
-
-
-def _inexact(value: object) -> bool:
-    return isinstance(value, Decimal) and value.is_finite() and Decimal(repr(float(value))) != value
-
-
-def _arrow_type(kind: Any) -> pa.DataType:
-    if isinstance(kind, sa.Boolean):
-        return pa.bool_()
-    if isinstance(kind, sa.Integer):
-        return pa.int64()
-    if isinstance(kind, sa.Float):
-        return pa.float64()
-    if isinstance(kind, sa.Numeric):
-        if kind.precision and kind.precision <= 38:
-            return pa.decimal128(kind.precision, kind.scale or 0)
-        return pa.float64()
-    if isinstance(kind, sa.DateTime):
-        return pa.timestamp("us", "UTC" if kind.timezone else None)
-    if isinstance(kind, sa.Date):
-        return pa.date32()
-    if isinstance(kind, sa.Time):
-        return pa.time64("us")
-    if isinstance(kind, sa.LargeBinary):
-        return pa.binary()
-    return pa.string()
-
-
-def _sql_type(field: pa.Field, dialect: str) -> Any:
-    kind = field.type
-    if pa.types.is_boolean(kind):
-        return sa.Boolean()
-    if pa.types.is_integer(kind):
-        return sa.BigInteger()
-    if pa.types.is_floating(kind):
-        return sa.Double() if dialect == "postgresql" else sa.Float()
-    if pa.types.is_decimal(kind):
-        return sa.Numeric(kind.precision, kind.scale)
-    if pa.types.is_timestamp(kind):
-        return sa.DateTime(timezone=kind.tz is not None)
-    if pa.types.is_date(kind):
-        return sa.Date()
-    if pa.types.is_time(kind):
-        return sa.Time()
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return sa.LargeBinary()
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
-        return sa.Text()
-    raise ColumnType.unusable(
-        field.name, kind, "a plain text, number, date or binary type", "a table"
-    )
-
-
-def _stored(schema: pa.Schema) -> pa.Schema:
-    """The schema as it reads back from the database."""
-    return pa.schema([pa.field(f.name, _arrow_type(_sql_type(f, "postgresql"))) for f in schema])
-
-
-def _in_utc(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Times with a zone in UTC: SQLite keeps the clock's reading and forgets the zone."""
-    arrays = [
-        a.cast(pa.timestamp(a.type.unit, "UTC"))
-        if pa.types.is_timestamp(a.type) and a.type.tz
-        else a
-        for a in batch.columns
-    ]
-    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
-
-
-def _refuse_nul(batch: pa.RecordBatch, uri: str) -> None:
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-        if text and pc.any(pc.match_substring(column, "\0")).as_py():
-            raise DatasetError(
-                f"'{uri}', column '{name}': PostgreSQL text cannot hold a NUL character; "
-                "write to Parquet, or remove it from the source"
-            )
-
-
-def _quoted(path: str | None) -> str:
-    return (path or "").replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    """What went wrong, without the driver's message, which may quote a row."""
-    original = getattr(error, "orig", None)
-    state = getattr(original, "sqlstate", None)
-    name = type(original or error).__name__
-    return f"{name}, SQLSTATE {state}" if state else name
+        yield from read_rows(self._connection, query, schema, 65_536, self._dataset.uri)

@@ -1,0 +1,165 @@
+"""Values and types between Arrow and the databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from airflow_mlsec.errors import ColumnType, DatasetError
+
+
+def sql_value(column: sa.ColumnElement[Any], kind: Any) -> sa.ColumnElement[Any]:
+    if isinstance(kind, sa.CHAR) and not isinstance(kind, sa.VARCHAR):
+        return sa.func.rtrim(sa.cast(column, sa.Text), type_=sa.Text())
+    if arrow_type(kind) == pa.string() and not isinstance(kind, sa.String):
+        # UUIDs, addresses, JSON, columns without a type: as the database prints them.
+        return sa.cast(column, sa.Text)
+    return column
+
+
+def read_rows(
+    connection: sa.Connection,
+    query: sa.Select[Any],
+    schema: pa.Schema,
+    batch_rows: int,
+    uri: str,
+) -> Iterator[pa.RecordBatch]:
+    streaming = {"stream_results": True, "max_row_buffer": batch_rows}
+    done = 0
+    # A server-side cursor of PostgreSQL lives in a transaction, which is also one snapshot.
+    snapshot = connection.dialect.name == "postgresql"
+    try:
+        if snapshot:
+            connection.exec_driver_sql("BEGIN")
+        result = connection.execute(query, execution_options=streaming)
+        for rows in result.partitions(batch_rows):
+            arrays = [
+                _array([row[i] for row in rows], field, done, uri) for i, field in enumerate(schema)
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            done += len(rows)
+        if snapshot:
+            connection.exec_driver_sql("COMMIT")
+    except (ValueError, TypeError, OverflowError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(
+            f"'{uri}': a value in rows {done + 1} and following does not fit its column's type"
+        ) from None
+
+
+def _array(values: list[Any], field: pa.Field, done: int, uri: str) -> pa.Array:
+    if pa.types.is_floating(field.type) and any(_inexact(value) for value in values):
+        raise DatasetError(
+            f"'{uri}', column '{field.name}': NUMERIC without precision holds numbers that no float "
+            "can; declare it NUMERIC(precision, scale)"
+        )
+    try:
+        if pa.types.is_string(field.type):
+            values = [v if v is None or isinstance(v, str) else str(v) for v in values]
+        return pa.array(values, field.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        for number, value in enumerate(values, done + 1):
+            try:
+                pa.array([value], field.type)
+            except (pa.ArrowException, TypeError, ValueError, OverflowError):
+                raise DatasetError(
+                    f"'{uri}', column '{field.name}', row {number}: the value does not fit the "
+                    f"column's type {field.type}"
+                ) from None
+        raise
+
+
+def _inexact(value: object) -> bool:
+    return isinstance(value, Decimal) and value.is_finite() and Decimal(repr(float(value))) != value
+
+
+def arrow_type(kind: Any) -> pa.DataType:
+    if isinstance(kind, sa.Boolean):
+        return pa.bool_()
+    if isinstance(kind, sa.Integer):
+        return pa.int64()
+    if isinstance(kind, sa.Float):
+        return pa.float64()
+    if isinstance(kind, sa.Numeric):
+        if kind.precision and kind.precision <= 38:
+            return pa.decimal128(kind.precision, kind.scale or 0)
+        return pa.float64()
+    if isinstance(kind, sa.DateTime):
+        return pa.timestamp("us", "UTC" if kind.timezone else None)
+    if isinstance(kind, sa.Date):
+        return pa.date32()
+    if isinstance(kind, sa.Time):
+        return pa.time64("us")
+    if isinstance(kind, sa.LargeBinary):
+        return pa.binary()
+    return pa.string()
+
+
+def sql_type(field: pa.Field, dialect: str) -> Any:
+    kind = field.type
+    if pa.types.is_boolean(kind):
+        return sa.Boolean()
+    if pa.types.is_integer(kind):
+        return sa.BigInteger()
+    if pa.types.is_floating(kind):
+        return sa.Double() if dialect == "postgresql" else sa.Float()
+    if pa.types.is_decimal(kind):
+        return sa.Numeric(kind.precision, kind.scale)
+    if pa.types.is_timestamp(kind):
+        return sa.DateTime(timezone=kind.tz is not None)
+    if pa.types.is_date(kind):
+        return sa.Date()
+    if pa.types.is_time(kind):
+        return sa.Time()
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return sa.LargeBinary()
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
+        return sa.Text()
+    raise ColumnType.unusable(
+        field.name, kind, "a plain text, number, date or binary type", "a table"
+    )
+
+
+def stored_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema as it reads back from the database."""
+    return pa.schema([pa.field(f.name, arrow_type(sql_type(f, "postgresql"))) for f in schema])
+
+
+def in_utc(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Times with a zone in UTC: SQLite keeps the clock's reading and forgets the zone."""
+    arrays = [
+        a.cast(pa.timestamp(a.type.unit, "UTC"))
+        if pa.types.is_timestamp(a.type) and a.type.tz
+        else a
+        for a in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def refuse_nul(batch: pa.RecordBatch, uri: str) -> None:
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        if text and pc.any(pc.match_substring(column, "\0")).as_py():
+            raise DatasetError(
+                f"'{uri}', column '{name}': PostgreSQL text cannot hold a NUL character; "
+                "write to Parquet, or remove it from the source"
+            )
+
+
+def quoted_path(path: str | None) -> str:
+    return (path or "").replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def reason_of(error: SQLAlchemyError) -> str:
+    """What went wrong, without the driver's message, which may quote a row."""
+    original = getattr(error, "orig", None)
+    state = getattr(original, "sqlstate", None)
+    name = type(original or error).__name__
+    return f"{name}, SQLSTATE {state}" if state else name
