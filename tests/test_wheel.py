@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_mlsec.register._register import HEAD
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -86,5 +88,5 @@ def test_the_wheel_works_in_a_clean_environment(built: Path, tmp_path: Path) -> 
         "privacy: {k_anonymity: 3}\n"
     )
     assert "9 of 9 rows released" in run("mlsec", "anonymize", "p.yaml", "raw.csv", "safe.parquet")
-    assert "schema 0001" in run("mlsec", "db", "upgrade")
+    assert f"schema {HEAD}" in run("mlsec", "db", "upgrade")
     assert "airflow-mlsec" in run("airflow", "providers", "list", "-o", "plain")
