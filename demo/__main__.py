@@ -161,8 +161,9 @@ def answer_a_request(server: AirflowServer, folder: Path) -> bool:
     if seen["settled"] in waiting:
         status = json.loads(mlsec(server, "subject", "status", number, "--json"))
         for step in status["steps"]:
-            if step["status"] == "found":
-                reason = "retrained without her on the next release"
+            if step["status"] in ("found", "unknown"):
+                told = step["kind"] == "recipient"
+                reason = "told by telephone" if told else "retrained without her next time"
                 mlsec(
                     server, "subject", "settle", number, step["name"], "manual", "--reason", reason
                 )
