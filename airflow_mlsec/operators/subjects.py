@@ -7,6 +7,7 @@ from the register by the task that needs it.
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -65,8 +66,9 @@ class _RequestOperator(MlsecOperator):
         with without_values():
             self._run(None, True)
 
+    @abstractmethod
     def _run(self, context: Context | None, dry_run: bool) -> Any:
-        raise NotImplementedError  # pragma: no cover - every operator below has its own
+        """What the operator does; each has its own."""
 
     def _number(self) -> int:
         try:
