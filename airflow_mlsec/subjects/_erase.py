@@ -156,7 +156,8 @@ class Handler:
         targets = self._targets(identifier)
         if targets is None:
             raise Refused(f"request {identifier}: nothing was worked out to be erased; start over")
-        place = self._places(request).by_id(step.dataset_id)
+        places = self._places(request)
+        place = places.by_id(step.dataset_id)
         reason = place.policy.get("erasure") if place.policy else None
         if reason:
             return self._set(request, step, "retained", f"kept by law: {reason['retain']}")
@@ -165,10 +166,10 @@ class Handler:
         mine = targets.get(str(place.id))
         if mine is None and place.locators:
             return request  # it could not be searched yet: locate again first
-        if waiting := self._children(request, place, ("failed", "unknown")):
+        if waiting := self._children(request, places, place, ("failed", "unknown")):
             detail = f"waits for {waiting[0]}, whose rows can only be found through this place"
             return self._set(request, step, "found", detail)
-        if kept := self._children(request, place, ("retained",)):
+        if kept := self._children(request, places, place, ("retained",)):
             detail = f"rows of {kept[0]}, which are kept, refer to it: a person decides"
             return self._set(request, step, "found", detail)
         if not mine:
@@ -288,12 +289,14 @@ class Handler:
 
     # --- parts
 
-    def _children(self, request: Request, parent: Place, states: tuple[str, ...]) -> list[str]:
+    def _children(
+        self, request: Request, places: Places, parent: Place, states: tuple[str, ...]
+    ) -> list[str]:
         """Places in one of these states that refer to this one."""
         status = {step.dataset_id: step.status for step in request.steps}
         return [
             place.name
-            for place in self._places(request).all
+            for place in places.all
             if status.get(place.id) in states
             and place.subject
             and (place.subject.get("references") or {}).get("dataset") == parent.uri

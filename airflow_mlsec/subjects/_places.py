@@ -109,10 +109,11 @@ def find_places(connection: sa.Connection, kind: str) -> Places:
     edges = edges_within(connection, starts, "down")
     covered = {p.id for p in roots} | {graph.dataset_of(target) for _, target, _ in edges}
     released = {d: found for d, found in releases(connection).items() if d in covered}
-    locators = _locators(connection, roots, edges, covered, released)
+    copies = _Copies(connection, edges, covered)
+    locators = _locators(connection, roots, copies, released)
     sources = _sources(edges)
     unlisted = _past_every_list(edges, {p.id for p in roots}, released)
-    texts = _free_texts(connection, roots, edges, covered)
+    texts = _free_texts(roots, copies)
     gone = gone_since(connection, covered)
     states = column_states(connection, [graph.node(d, graph.OUT_OF) for d in covered])
     found = [
@@ -163,27 +164,37 @@ def _is_root(place: Place, kind: str) -> bool:
     return place.stage == "source" and place.subject is not None and place.subject["kind"] == kind
 
 
-def _free_texts(
-    connection: sa.Connection, roots: list[Place], edges: list[Edge], covered: set[int]
-) -> dict[int, set[str]]:
+class _Copies:
+    """Unchanged copies of columns, as lineage tells."""
+
+    def __init__(self, connection: sa.Connection, edges: list[Edge], covered: set[int]) -> None:
+        self._nodes = {
+            (dataset, name): graph.node(dataset, ordinal)
+            for dataset, name, ordinal in columns_of(connection, covered)
+        }
+        self._names = {node: place for place, node in self._nodes.items()}
+        steps = transformations(connection, {step for _, _, step in edges})
+        self._same = [edge for edge in edges if _is_identity(steps[edge[2]])]
+
+    def of(self, dataset: int, column: str) -> list[tuple[int, str]]:
+        """(dataset, column) of every copy, the column itself included; none if it is not known."""
+        start = self._nodes.get((dataset, column))
+        if start is None:
+            return []
+        reached = walk(self._same, [start], "down").distance
+        return [self._names[node] for node in reached if node in self._names]
+
+
+def _free_texts(roots: list[Place], copies: _Copies) -> dict[int, set[str]]:
     """Columns of free text, by dataset: those that a policy says are, and unchanged copies."""
-    nodes = {
-        (dataset, name): graph.node(dataset, ordinal)
-        for dataset, name, ordinal in columns_of(connection, covered)
-    }
-    names = {node: place for place, node in nodes.items()}
-    steps = transformations(connection, {step for _, _, step in edges})
-    same = [edge for edge in edges if _is_identity(steps[edge[2]])]
     found: dict[int, set[str]] = {}
     for root in roots:
         assert root.policy is not None
         for column, said in root.policy["columns"].items():
             if said.get("free_text"):
                 found.setdefault(root.id, set()).add(column)
-                start = nodes.get((root.id, column))
-                for node in walk(same, [start], "down").distance if start is not None else ():
-                    if node in names:
-                        found.setdefault(names[node][0], set()).add(names[node][1])
+                for dataset, name in copies.of(root.id, column):
+                    found.setdefault(dataset, set()).add(name)
     return found
 
 
@@ -208,17 +219,9 @@ def _past_every_list(
 def _locators(
     connection: sa.Connection,
     roots: list[Place],
-    edges: list[Edge],
-    covered: set[int],
+    copies: _Copies,
     released: Mapping[int, list[dict[str, Any]]],
 ) -> dict[int, list[Locator]]:
-    nodes = {
-        (dataset, name): graph.node(dataset, ordinal)
-        for dataset, name, ordinal in columns_of(connection, covered)
-    }
-    names = {node: place for place, node in nodes.items()}
-    steps = transformations(connection, {step for _, _, step in edges})
-    same = [edge for edge in edges if _is_identity(steps[edge[2]])]
     found: dict[int, list[Locator]] = {}
     raw: dict[tuple[int, str], int] = {}
 
@@ -238,15 +241,11 @@ def _locators(
             why = f"the policy's foreign key to {references['dataset']}"
         add(root.id, Locator(column, root.id, None, why))
         raw[root.id, column] = root.id
-        if (root.id, column) in nodes:
-            for node in walk(same, [nodes[root.id, column]], "down").distance:
-                place = names.get(node)
-                if place is not None and place != (root.id, column):
-                    raw.setdefault(place, root.id)
-                    add(
-                        place[0],
-                        Locator(place[1], root.id, None, "lineage: an unchanged copy of the key"),
-                    )
+        why = "lineage: an unchanged copy of the key"
+        for place in copies.of(root.id, column):
+            if place != (root.id, column):
+                raw.setdefault(place, root.id)
+                add(place[0], Locator(place[1], root.id, None, why))
     for dataset, predicates in released.items():
         predicate = predicates[-1]
         subject = predicate["subject"]
@@ -257,16 +256,10 @@ def _locators(
             continue
         why = f"signed release, plan {predicate['plan'][:12]}"
         add(dataset, Locator(subject["key"], root_id, how["key"], why))
-        start = nodes.get((dataset, subject["key"]))
-        for node in walk(same, [start], "down").distance if start is not None else ():
-            place = names.get(node)
-            if place is not None and place[0] != dataset:
-                add(
-                    place[0],
-                    Locator(
-                        place[1], root_id, how["key"], "lineage: an unchanged copy of the pseudonym"
-                    ),
-                )
+        why = "lineage: an unchanged copy of the pseudonym"
+        for place in copies.of(dataset, subject["key"]):
+            if place[0] != dataset:
+                add(place[0], Locator(place[1], root_id, how["key"], why))
     return found
 
 
