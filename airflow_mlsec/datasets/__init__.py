@@ -2,16 +2,17 @@
 
 `_uri` reads URIs and names datasets as OpenLineage does, `_connections` finds what a URI
 refers to, `_file` handles Parquet, CSV and JSON Lines on any filesystem and `_rows` single rows
-of them, `_sql` tables in SQLite and PostgreSQL (`_sql_values` their types, `_sql_references` who
+of them (`_rows_parquet` of Parquet), `_sql` tables in SQLite and PostgreSQL (`_sql_values` their types, `_sql_references` who
 refers to rows). May import `errors`, `settings` and `files`. Start with `_dataset`.
 """
 
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
 from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
-from airflow_mlsec.datasets._rows import Found
+from airflow_mlsec.datasets._rows import Condition, Found
 from airflow_mlsec.datasets._uri import DatasetName, dataset_name, file_path
 
 __all__ = [
+    "Condition",
     "Connections",
     "Dataset",
     "DatasetName",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import pyarrow as pa
 
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
-from airflow_mlsec.datasets._rows import Found
+from airflow_mlsec.datasets._rows import Condition, Found
 from airflow_mlsec.datasets._uri import (
     DatasetName,
     FileUri,
@@ -20,9 +20,6 @@ from airflow_mlsec.datasets._uri import (
 )
 
 BATCH_ROWS = 65_536
-
-
-Unless = tuple[str, Sequence[object]]
 
 
 class StagedTable(Protocol):
@@ -67,18 +64,37 @@ class Dataset(Protocol):
         """The rows, in batches of bounded size, always in the same order and schema."""
         ...
 
-    def find_in(self, column: str, values: Sequence[object], keep: bool = True) -> Found:
-        """The rows that have one of ``values`` (of the column's type) in ``column``, or with
-        ``keep=False`` only how many; and what had to be read to know."""
+    def find_in(
+        self,
+        column: str,
+        values: Sequence[object],
+        keep: bool = True,
+        also: Sequence[Condition] = (),
+    ) -> Found:
+        """The rows that have one of ``values`` (of the column's type) in ``column``, and of which
+        every other condition is true, or with ``keep=False`` only how many; and what had to be
+        read to know."""
         ...
 
-    def delete_in(self, column: str, values: Sequence[object], unless: Unless | None = None) -> int:
-        """Remove the rows that have one of ``values`` in ``column``; how many there were. With
-        ``unless`` (column, values) rows that have one of those stay.
+    def delete_in(
+        self, column: str, values: Sequence[object], also: Sequence[Condition] = ()
+    ) -> int:
+        """Remove the rows that `find_in` finds; how many there were.
 
         Other rows are not touched. Each file is replaced as a whole, a table changes in one
         transaction; done again it removes nothing.
         """
+        ...
+
+    def update_in(
+        self,
+        column: str,
+        values: Sequence[object],
+        changes: Mapping[str, object],
+        also: Sequence[Condition] = (),
+    ) -> int:
+        """Give the rows that `find_in` finds the values of ``changes`` (of their columns' types);
+        how many there were. As whole as `delete_in`."""
         ...
 
     def replacing(self, schema: pa.Schema) -> AbstractContextManager[StagedTable]:

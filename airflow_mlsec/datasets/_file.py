@@ -6,7 +6,7 @@ import contextlib
 import csv
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,14 +18,14 @@ from airflow_mlsec import files
 from airflow_mlsec.datasets._connections import Connections
 from airflow_mlsec.datasets._formats import FORMATS, Csv, Format, Parquet
 from airflow_mlsec.datasets._rows import (
+    Condition,
     Found,
-    Going,
-    find_in_parquet,
-    matches,
-    without_in_csv,
-    without_in_json_lines,
-    without_in_parquet,
+    Meant,
+    Rewrite,
+    rewrite_csv,
+    rewrite_json_lines,
 )
+from airflow_mlsec.datasets._rows_parquet import find_in_parquet, rewrite_parquet
 from airflow_mlsec.datasets._uri import DatasetName, FileUri
 from airflow_mlsec.errors import (
     ChangedMeanwhile,
@@ -110,18 +110,24 @@ class FileDataset:
                 except ENGINE_ERRORS as error:
                     raise unreadable(self.uri, error) from None
 
-    def find_in(self, column: str, values: Sequence[object], keep: bool = True) -> Found:
-        kind = _wanted(self.schema(), [column], self.uri).field(column).type
-        wanted, found = as_values(values, kind), Found()
-        if wanted is None:
+    def find_in(
+        self,
+        column: str,
+        values: Sequence[object],
+        keep: bool = True,
+        also: Sequence[Condition] = (),
+    ) -> Found:
+        conditions, found = self._meant((Condition(column, values), *also)), Found()
+        if conditions is None:
             return found
         if isinstance(self.format, Parquet):
             for piece in self._pieces():
-                with self._open(piece) as file:
-                    found.add(guarded(self.uri, find_in_parquet, file, column, wanted, keep, plain))
+                found.add(self._find_in_piece(piece, conditions, keep))
             return found
-        for batch in self.scan(None if keep else [column]):
-            mask = guarded(self.uri, matches, batch.column(column), wanted)
+        names = list(dict.fromkeys(c.column for c in conditions))
+        meant = Rewrite(conditions)
+        for batch in self.scan(None if keep else names):
+            mask = guarded(self.uri, meant.mask, batch.column)
             hits = pc.sum(mask).as_py() or 0
             found.rows += hits
             found.rows_read += batch.num_rows
@@ -130,43 +136,71 @@ class FileDataset:
         return found
 
     def delete_in(
+        self, column: str, values: Sequence[object], also: Sequence[Condition] = ()
+    ) -> int:
+        return self._rewrite((Condition(column, values), *also), None)
+
+    def update_in(
         self,
         column: str,
         values: Sequence[object],
-        unless: tuple[str, Sequence[object]] | None = None,
+        changes: Mapping[str, object],
+        also: Sequence[Condition] = (),
     ) -> int:
-        schema, removed = self.schema(), 0
-        going = self._rows(schema, column, values)
-        if going is None:
+        _wanted(self.schema(), list(changes), self.uri)
+        return self._rewrite((Condition(column, values), *also), changes)
+
+    def _rewrite(
+        self, conditions: Sequence[Condition], changes: Mapping[str, object] | None
+    ) -> int:
+        schema, meant = self.schema(), self._meant(conditions)
+        if meant is None:
             return 0
-        staying = self._rows(schema, *unless) if unless else None
+        rows, rewrite = 0, Rewrite(meant, changes)
         for piece in self._pieces():
             for attempt in range(_ATTEMPTS):
-                if not self._has(piece, going):
+                if not self._has(piece, meant):
                     break
                 try:
-                    removed += self._rewrite(piece, schema, going, staying)
+                    rows += self._rewrite_piece(piece, schema, rewrite)
                     break
                 except ChangedMeanwhile:
                     # Another writer was faster: what it wrote may hold the rows as well.
                     if attempt + 1 == _ATTEMPTS:
                         raise
-        return removed
+        return rows
 
-    def _rows(self, schema: pa.Schema, column: str, values: Sequence[object]) -> Going | None:
-        wanted = as_values(values, _wanted(schema, [column], self.uri).field(column).type)
-        return None if wanted is None else Going(column, wanted)
+    def _meant(self, conditions: Sequence[Condition]) -> list[Meant] | None:
+        """Conditions with values of their columns' types; None if no row can fulfil them."""
+        schema, meant = self.schema(), []
+        for condition in conditions:
+            kind = _wanted(schema, [condition.column], self.uri).field(condition.column).type
+            values = as_values(condition.values, kind)
+            if values is not None:
+                meant.append(Meant(condition.column, values, condition.has))
+            elif condition.has:
+                return None
+        return meant
 
-    def _has(self, piece: str, going: Going) -> bool:
-        if not isinstance(self.format, Parquet):
-            return self.find_in(going.column, going.values.to_pylist(), keep=False).rows > 0
+    def _find_in_piece(self, piece: str, conditions: list[Meant], keep: bool) -> Found:
+        local = piece if self.filesystem is None else None
         with self._open(piece) as file:
-            given = (file, going.column, going.values, False, plain)
-            rows: int = guarded(self.uri, find_in_parquet, *given).rows
-            return rows > 0
+            given = (file, local, conditions, keep, plain)
+            found: Found = guarded(self.uri, find_in_parquet, *given)
+            return found
 
-    def _rewrite(self, piece: str, schema: pa.Schema, going: Going, staying: Going | None) -> int:
-        """Replace one file by itself without the rows that go, whole or not at all."""
+    def _has(self, piece: str, conditions: list[Meant]) -> bool:
+        if isinstance(self.format, Parquet):
+            return self._find_in_piece(piece, conditions, False).rows > 0
+        meant = Rewrite(conditions)
+        names = list(dict.fromkeys(c.column for c in conditions))
+        return any(
+            guarded(self.uri, lambda b: pc.any(meant.mask(b.column)).as_py(), batch)
+            for batch in self.scan(names)
+        )
+
+    def _rewrite_piece(self, piece: str, schema: pa.Schema, rewrite: Rewrite) -> int:
+        """Replace one file by itself with its rows rewritten, whole or not at all."""
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(self._open(piece))
             if self.filesystem is None:
@@ -176,18 +210,16 @@ class FileDataset:
                 )
             else:
                 target = stack.enter_context(tempfile.NamedTemporaryFile("w+b"))
-            given = (source, target)
             if isinstance(self.format, Parquet):
-                step: tuple[Any, ...] = (without_in_parquet, *given, going, staying)
-            elif isinstance(self.format, Csv):
-                step = without_in_csv, *given, schema, going, staying
+                step: tuple[Any, ...] = (rewrite_parquet, source, target, rewrite)
             else:
-                step = without_in_json_lines, *given, schema, going, staying
-            removed: int = guarded(self.uri, *step)
+                text = rewrite_csv if isinstance(self.format, Csv) else rewrite_json_lines
+                step = text, source, target, schema, rewrite
+            rows: int = guarded(self.uri, *step)
             if self.filesystem is not None:
                 target.flush()
                 self._upload(str(target.name), piece)
-        return removed
+        return rows
 
     @contextlib.contextmanager
     def replacing(self, schema: pa.Schema) -> Iterator[StagedFile]:

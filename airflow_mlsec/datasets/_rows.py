@@ -1,21 +1,23 @@
-"""Finding and removing single rows in files, touching nothing else.
+"""Finding, changing and removing single rows in files, touching nothing else.
 
-Parquet is pruned by the statistics of its row groups; a file is written anew only if it holds a
-row that goes. Of CSV and JSON Lines the records that stay keep their very bytes.
+A file is written anew only if it holds a row that is meant. Of CSV and JSON Lines the other
+records keep their very bytes; `_rows_parquet` has Parquet.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, time
+from decimal import Decimal
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from airflow_mlsec.datasets._formats import csv_delimiter
 
@@ -45,72 +47,43 @@ class Found:
         total = self.rows_read + self.rows_pruned
         if not self.rows_pruned:
             return f"{self.rows_read} rows read"
-        return f"{self.rows_read} of {total} rows read, the others ruled out by statistics"
+        return f"{self.rows_read} of {total} rows read, the others ruled out by statistics and bloom filters"
 
 
 @dataclass(frozen=True)
-class Going:
-    """Rows by the values of one column."""
+class Condition:
+    """Rows that have one of ``values`` (of the column's type) in ``column``; with ``has=False``
+    the rows that have none of them."""
 
     column: str
-    values: pa.Array
+    values: Sequence[object] = field(repr=False)
+    has: bool = True
 
 
-def find_in_parquet(
-    file: BinaryIO,
-    column: str,
-    wanted: pa.Array,
-    keep: bool,
-    plain: Callable[[pa.RecordBatch], pa.RecordBatch],
-) -> Found:
-    """Rows of a Parquet file whose ``column`` is among ``wanted``; with ``keep`` the rows
-    themselves, else their number."""
-    source, found = pq.ParquetFile(file, pre_buffer=False), Found()
-    if column not in source.schema_arrow.names:
-        return found  # another file of the folder has it
-    for group in range(source.num_row_groups):
-        rows = source.metadata.row_group(group).num_rows
-        if _ruled_out(source, group, column, wanted):
-            found.rows_pruned += rows
-            continue
-        found.rows_read += rows
-        values = source.read_row_group(group, [column]).column(0)
-        mask = matches(values, wanted)
-        hits = pc.sum(mask).as_py() or 0
-        found.rows += hits
-        if keep and hits:
-            table = source.read_row_group(group).filter(mask).replace_schema_metadata(None)
-            found.batches += [plain(batch) for batch in table.to_batches()]
-    return found
+@dataclass(frozen=True)
+class Meant:
+    """A `Condition` whose values are an Arrow array of the column's type."""
+
+    column: str
+    values: pa.Array = field(repr=False)
+    has: bool = True
 
 
-def without_in_parquet(
-    source_file: BinaryIO, target: BinaryIO, going: Going, staying: Going | None
-) -> int:
-    """Write a Parquet file without the rows that go, row group by row group, with the schema,
-    metadata and compression that it had; how many rows went."""
-    source = pq.ParquetFile(source_file, pre_buffer=False)
-    schema, removed = source.schema_arrow, 0
-    with pq.ParquetWriter(
-        target, schema, compression=_compression(source), version="2.6", write_statistics=True
-    ) as writer:
-        for group in range(source.num_row_groups):
-            table = source.read_row_group(group)
-            mask = matches(table.column(going.column), going.values)
-            if staying is not None:
-                held = matches(table.column(staying.column), staying.values)
-                mask = pc.and_(mask, pc.invert(held))
-            left = table.filter(pc.invert(mask))
-            removed += table.num_rows - left.num_rows
-            if left.num_rows:
-                writer.write_table(left.cast(schema), row_group_size=left.num_rows)
-    return removed
+@dataclass(frozen=True)
+class Rewrite:
+    """What happens to the rows of which every condition is true: they go, or, with ``changes``,
+    have these values in these columns from then on."""
+
+    conditions: Sequence[Meant]
+    changes: Mapping[str, object] | None = field(default=None, repr=False)
+
+    def mask(self, values: Callable[[str], Any]) -> Any:
+        """Which rows are meant, given the values of a column."""
+        return masked(self.conditions, values)
 
 
-def without_in_csv(
-    source: BinaryIO, target: BinaryIO, schema: pa.Schema, going: Going, staying: Going | None
-) -> int:
-    """Write CSV without the records that go."""
+def rewrite_csv(source: BinaryIO, target: BinaryIO, schema: pa.Schema, rewrite: Rewrite) -> int:
+    """Write CSV anew."""
     delimiter = csv_delimiter(source)
     records = _csv_records(source)
     target.write(next(records))
@@ -123,13 +96,23 @@ def without_in_csv(
         texts = [r[place] or None if place < len(r) else None for r in rows]
         return pa.array(texts, pa.string()).cast(schema.field(column).type)
 
-    return _without(records, target, row, values, going, staying)
+    def changed(record: bytes, cells: list[str], changes: Mapping[str, object]) -> bytes:
+        cells = cells + [""] * (len(schema.names) - len(cells))
+        for column, value in changes.items():
+            place = schema.names.index(column)
+            text = pa.scalar(value, schema.field(column).type).cast(pa.string()).as_py()
+            cells[place] = text or ""
+        line = io.StringIO()
+        csv.writer(line, delimiter=delimiter, lineterminator="").writerow(cells)
+        return line.getvalue().encode() + record[len(record.rstrip(b"\r\n")) :]
+
+    return _rewrite(records, target, row, values, changed, rewrite)
 
 
-def without_in_json_lines(
-    source: BinaryIO, target: BinaryIO, schema: pa.Schema, going: Going, staying: Going | None
+def rewrite_json_lines(
+    source: BinaryIO, target: BinaryIO, schema: pa.Schema, rewrite: Rewrite
 ) -> int:
-    """Write JSON Lines without the lines that go."""
+    """Write JSON Lines anew."""
 
     def row(line: bytes) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(line) if line.strip() else {}
@@ -142,7 +125,13 @@ def without_in_json_lines(
             return pa.array(found, pa.string()).cast(kind)
         return pa.array(found, kind)
 
-    return _without(iter(source), target, row, values, going, staying)
+    def changed(line: bytes, cells: dict[str, Any], changes: Mapping[str, object]) -> bytes:
+        for column, value in changes.items():
+            printed = isinstance(value, (date, time, Decimal))
+            cells[column] = str(value) if printed else value
+        return json.dumps(cells, ensure_ascii=False).encode() + line[len(line.rstrip(b"\r\n")) :]
+
+    return _rewrite(iter(source), target, row, values, changed, rewrite)
 
 
 def matches(values: Any, wanted: pa.Array) -> Any:
@@ -153,24 +142,35 @@ def matches(values: Any, wanted: pa.Array) -> Any:
     return pc.is_in(values, wanted.cast(kind))
 
 
-def _without(
+def masked(conditions: Sequence[Meant], values: Callable[[str], Any]) -> Any:
+    """Which rows have every condition true, given the values of a column."""
+    mask: Any = None
+    for condition in conditions:
+        one = matches(values(condition.column), condition.values)
+        one = one if condition.has else pc.invert(one)
+        mask = one if mask is None else pc.and_(mask, one)
+    return mask
+
+
+def _rewrite(
     records: Iterator[bytes],
     target: BinaryIO,
     row: Callable[[bytes], Any],
     values: Callable[[list[Any], str], pa.Array],
-    going: Going,
-    staying: Going | None,
+    changed: Callable[[bytes, Any, Mapping[str, object]], bytes],
+    rewrite: Rewrite,
 ) -> int:
-    removed = 0
+    meant = 0
     while part := list(itertools.islice(records, _RECORDS)):
         rows = [row(record) for record in part]
-        mask = matches(values(rows, going.column), going.values)
-        if staying is not None:
-            mask = pc.and_(mask, pc.invert(matches(values(rows, staying.column), staying.values)))
-        gone = mask.to_pylist()
-        target.writelines(record for record, out in zip(part, gone, strict=True) if not out)
-        removed += sum(gone)
-    return removed
+        mask = rewrite.mask(lambda column, rows=rows: values(rows, column)).to_pylist()  # type: ignore[misc]
+        for record, cells, hit in zip(part, rows, mask, strict=True):
+            if not hit:
+                target.write(record)
+            elif rewrite.changes is not None:
+                target.write(changed(record, cells, rewrite.changes))
+        meant += sum(mask)
+    return meant
 
 
 def _csv_records(file: BinaryIO) -> Iterator[bytes]:
@@ -183,40 +183,3 @@ def _csv_records(file: BinaryIO) -> Iterator[bytes]:
             record = b""
     if record:
         yield record
-
-
-def _ruled_out(source: Any, group: int, column: str, wanted: pa.Array) -> bool:
-    """Whether the statistics of a row group say that none of the wanted values is in it."""
-    metadata = source.metadata.row_group(group)
-    if pa.types.is_timestamp(wanted.type) or pa.types.is_uint64(wanted.type):
-        return False  # their statistics are read back less precisely than they were written
-    for i in range(metadata.num_columns):
-        chunk = metadata.column(i)
-        if chunk.path_in_schema != column:
-            continue
-        statistics = chunk.statistics
-        if statistics is None:
-            return False
-        if not statistics.has_min_max:
-            # Nothing but nulls has neither.
-            return bool(statistics.has_null_count and statistics.null_count == metadata.num_rows)
-        try:
-            low, high = (pa.scalar(v).cast(wanted.type) for v in (statistics.min, statistics.max))
-            inside = pc.and_(pc.greater_equal(wanted, low), pc.less_equal(wanted, high))
-        except (pa.ArrowException, TypeError, ValueError):
-            return False
-        return not (pc.any(inside).as_py() or False)
-    return False
-
-
-def _compression(source: Any) -> Any:
-    if not source.num_row_groups:
-        return "zstd"
-    group = source.metadata.row_group(0)
-    found: dict[str, str] = {}
-    for i in range(group.num_columns):
-        chunk = group.column(i)
-        found[chunk.path_in_schema] = (
-            "NONE" if chunk.compression == "UNCOMPRESSED" else chunk.compression
-        )
-    return found

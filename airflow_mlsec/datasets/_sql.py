@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from airflow_mlsec.datasets._connections import Connections
-from airflow_mlsec.datasets._rows import Found
+from airflow_mlsec.datasets._rows import Condition, Found
 from airflow_mlsec.datasets._sql_references import refuse_cascades
 from airflow_mlsec.datasets._sql_values import (
     arrow_type,
@@ -108,14 +108,20 @@ class SqlDataset:
         with self._connect() as connection:
             yield from read_rows(connection, query, schema, batch_rows, self.uri)
 
-    def find_in(self, column: str, values: Sequence[object], keep: bool = True) -> Found:
+    def find_in(
+        self,
+        column: str,
+        values: Sequence[object],
+        keep: bool = True,
+        also: Sequence[Condition] = (),
+    ) -> Found:
         found, table = Found(), dict(self._columns())
         target = self._named(table)
         columns = {name: sql_value(target.c[name], kind) for name, kind in table.items()}
         names = list(table) if keep else [column]
         schema = pa.schema([pa.field(name, arrow_type(table[name])) for name in names])
         with self._connect() as connection:
-            for part in self._matching(column, values, table, target):
+            for part in self._meant(column, values, also, table, target):
                 if not keep:
                     query = sa.select(sa.func.count()).select_from(target).where(part)
                     found.rows += connection.execute(query).scalar_one()
@@ -128,15 +134,42 @@ class SqlDataset:
         return found
 
     def delete_in(
+        self, column: str, values: Sequence[object], also: Sequence[Condition] = ()
+    ) -> int:
+        table = dict(self._columns())
+        target = self._named(table)
+        parts = self._meant(column, values, also, table, target)
+
+        def delete(connection: sa.Connection, part: sa.ColumnElement[bool]) -> int:
+            refuse_cascades(self, connection, target, part)
+            return connection.execute(sa.delete(target).where(part)).rowcount
+
+        return self._in_one_transaction(parts, delete)
+
+    def update_in(
         self,
         column: str,
         values: Sequence[object],
-        unless: tuple[str, Sequence[object]] | None = None,
+        changes: Mapping[str, object],
+        also: Sequence[Condition] = (),
     ) -> int:
-        table, removed = dict(self._columns()), 0
+        table = dict(self._columns())
+        if missing := [name for name in changes if name not in table]:
+            raise ColumnMissing.among(missing, table, f"of '{self.uri}'")
         target = self._named(table)
-        parts = self._matching(column, values, table, target)
-        staying = self._matching(*unless, table, target) if unless else []
+        parts = self._meant(column, values, also, table, target)
+        update = sa.update(target).values({target.c[n]: value for n, value in changes.items()})
+        return self._in_one_transaction(
+            parts, lambda connection, part: connection.execute(update.where(part)).rowcount
+        )
+
+    def _in_one_transaction(
+        self,
+        parts: list[sa.ColumnElement[bool]],
+        step: Callable[[sa.Connection, sa.ColumnElement[bool]], int],
+    ) -> int:
+        """Change the rows of all parts, and leave nothing of what they were."""
+        rows = 0
         with self._connect(write=True) as connection:
             if self.dialect == "sqlite":
                 # Deleted rows are overwritten, not only unlinked; and parents keep their children.
@@ -144,20 +177,33 @@ class SqlDataset:
                 connection.exec_driver_sql("PRAGMA foreign_keys = ON")
             connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
             try:
-                for part in parts:
-                    kept = sa.and_(
-                        part, *(sa.func.coalesce(sa.not_(s), sa.true()) for s in staying)
-                    )
-                    refuse_cascades(self, connection, target, kept)
-                    removed += connection.execute(sa.delete(target).where(kept)).rowcount
+                rows = sum(step(connection, part) for part in parts)
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
                 connection.exec_driver_sql("ROLLBACK")
                 raise
             if parts:
-                # Also if nothing was removed: an earlier try may have ended before it came to this.
+                # Also if nothing changed: an earlier try may have ended before it came to this.
                 self._purge(connection)
-        return removed
+        return rows
+
+    def _meant(
+        self,
+        column: str,
+        values: Sequence[object],
+        also: Sequence[Condition],
+        table: Mapping[str, Any],
+        target: sa.TableClause,
+    ) -> list[sa.ColumnElement[bool]]:
+        """Conditions, of each of which every other one is true as well."""
+        others: list[sa.ColumnElement[bool]] = []
+        for condition in also:
+            parts = self._matching(condition.column, condition.values, table, target)
+            if condition.has:
+                others.append(sa.or_(sa.false(), *parts))
+            else:
+                others += [sa.func.coalesce(sa.not_(part), sa.true()) for part in parts]
+        return [sa.and_(part, *others) for part in self._matching(column, values, table, target)]
 
     def _named(self, table: Mapping[str, Any]) -> sa.TableClause:
         named = [sa.column(name, kind) for name, kind in table.items()]

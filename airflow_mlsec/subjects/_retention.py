@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import canonical_text
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.datasets import Condition, Dataset
 from airflow_mlsec.errors import ColumnMissing, ColumnType, UsageError
 from airflow_mlsec.policy import Policy, keep_from
 from airflow_mlsec.register import Register
@@ -85,8 +85,12 @@ def apply_retention(
     kept = overdue if everybody else sum(people[text] for text in held)
     erased = 0
     if moments and not dry_run and not everybody:
-        unless = (key, _typed(held, schema.field(key).type)) if key and held else None
-        erased = dataset.delete_in(name, sorted(moments), unless)
+        kept_rows = (
+            [Condition(key, _typed(held, schema.field(key).type), has=False)]
+            if key and held
+            else []
+        )
+        erased = dataset.delete_in(name, sorted(moments), kept_rows)
     return Retained(rows, overdue, kept, erased, undated, oldest)
 
 

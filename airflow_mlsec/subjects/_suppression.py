@@ -7,7 +7,7 @@ pseudonymization.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import Dataset, DatasetName, Found, StagedTable
+from airflow_mlsec.datasets import Condition, Dataset, DatasetName, Found, StagedTable
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, insert_rows
 from airflow_mlsec.register import tables as t
@@ -96,16 +96,28 @@ class _Filtered:
             left = batch.filter(self._staying(batch.column(self._column)))
             yield left if columns is None else left.select(list(columns))
 
-    def find_in(self, column: str, values: Sequence[object], keep: bool = True) -> Found:
-        return self._dataset.find_in(column, values, keep)
-
-    def delete_in(
+    def find_in(
         self,
         column: str,
         values: Sequence[object],
-        unless: tuple[str, Sequence[object]] | None = None,
+        keep: bool = True,
+        also: Sequence[Condition] = (),
+    ) -> Found:
+        return self._dataset.find_in(column, values, keep, also)
+
+    def delete_in(
+        self, column: str, values: Sequence[object], also: Sequence[Condition] = ()
     ) -> int:
-        return self._dataset.delete_in(column, values, unless)
+        return self._dataset.delete_in(column, values, also)
+
+    def update_in(
+        self,
+        column: str,
+        values: Sequence[object],
+        changes: Mapping[str, object],
+        also: Sequence[Condition] = (),
+    ) -> int:
+        return self._dataset.update_in(column, values, changes, also)
 
     def replacing(self, schema: pa.Schema) -> AbstractContextManager[StagedTable]:
         return self._dataset.replacing(schema)

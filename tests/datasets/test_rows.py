@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_mlsec.datasets import open_dataset
-from airflow_mlsec.errors import ChangedMeanwhile
+from airflow_mlsec.datasets import Condition, Dataset, open_dataset
+from airflow_mlsec.errors import ChangedMeanwhile, ColumnMissing
 from airflow_mlsec.files import replacing
 
 
@@ -101,7 +102,7 @@ def test_rows_can_be_kept_by_another_column(tmp_path: Path, write: Callable[...,
         f"sqlite://{tmp_path}/x.db/t",
     ):
         dataset = open_dataset(write(place, table))
-        assert dataset.delete_in("day", [1], ("who", ["a"])) == 2
+        assert dataset.delete_in("day", [1], [Condition("who", ["a"], has=False)]) == 2
         left = [row for batch in dataset.scan() for row in batch.to_pylist()]
         assert left == [{"day": 1, "who": "a"}, {"day": 2, "who": "a"}]
 
@@ -116,3 +117,92 @@ def test_a_file_that_another_wrote_meanwhile_is_not_replaced(tmp_path: Path) -> 
             path.write_bytes(b"three")
     assert path.read_bytes() == b"three"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def shuffled(path: Path, filters: bool) -> list[str]:
+    """A file whose statistics rule nothing out: keys in no order."""
+    keys = [
+        f"{hashlib.sha256(str(i).encode()).hexdigest()[:20]}@example.org" for i in range(40_000)
+    ]
+    table = pa.table({"who": keys, "number": pa.array(range(40_000), pa.int64())})
+    options = {"who": {"ndv": 2_000, "fpp": 0.001}} if filters else None
+    pq.write_table(table, path, row_group_size=2_000, bloom_filter_options=options)
+    return keys
+
+
+def test_bloom_filters_rule_out_row_groups(tmp_path: Path) -> None:
+    path = tmp_path / "odd [1]*?.parquet"
+    keys = shuffled(path, filters=True)
+    found = open_dataset(str(path)).find_in("who", [keys[31_000], keys[9]])
+    assert found.rows == 2
+    assert found.rows_read <= 6_000
+    assert found.rows_pruned == 40_000 - found.rows_read
+    assert "bloom filters" in found.effort()
+    assert open_dataset(str(path)).find_in("who", ["nobody@example.org"]).rows == 0
+    # What a row is removed from keeps its filters.
+    assert open_dataset(str(path)).delete_in("who", [keys[31_000]]) == 1
+    again = open_dataset(str(path)).find_in("who", [keys[9]])
+    assert again.rows == 1
+    assert again.rows_read < 20_000
+
+
+def test_without_filters_every_row_group_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "none.parquet"
+    keys = shuffled(path, filters=False)
+    found = open_dataset(str(path)).find_in("who", [keys[31_000]])
+    assert (found.rows, found.rows_read) == (1, 40_000)
+
+
+def test_conditions_narrow_what_is_found(tmp_path: Path) -> None:
+    for dataset in every_kind(tmp_path, [("a", 1), ("a", 2), ("b", 2), (None, 2), ("a", None)]):
+        found = dataset.find_in("who", ["a"], also=[Condition("number", [2])])
+        assert [batch.to_pylist() for batch in found.batches] == [[{"who": "a", "number": 2}]]
+        others = dataset.find_in("who", ["a"], False, [Condition("number", [2], has=False)])
+        assert others.rows == 2, dataset.uri  # a null is not 2
+        assert dataset.find_in("who", ["a"], False, [Condition("number", [])]).rows == 0
+        assert dataset.find_in("who", ["a"], False, [Condition("number", [], has=False)]).rows == 3
+
+
+def test_rows_are_changed_and_no_others(tmp_path: Path) -> None:
+    rows = [("a", 1), ("a", 2), ("b", 2), (None, 2), ("a", None)]
+    for dataset in every_kind(tmp_path, rows):
+        changes = {"who": 'Zoë "x", y', "number": 7}
+        assert dataset.update_in("who", ["a"], changes, [Condition("number", [2], has=False)]) == 2
+        now = [tuple(row.values()) for batch in dataset.scan() for row in batch.to_pylist()]
+        new = ('Zoë "x", y', 7)
+        assert now == [new, ("a", 2), ("b", 2), (None, 2), new], dataset.uri
+        with pytest.raises(ColumnMissing, match="nmber"):
+            dataset.update_in("who", ["a"], {"nmber": 1})
+
+
+def test_a_changed_record_leaves_the_bytes_of_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(CSV.encode())
+    assert open_dataset(str(path)).update_in("who", ["b"], {"text": "new;\nline"}) == 1
+    expected = CSV.replace('b;"say ""hi"""', 'b;"new;\nline"').encode()
+    assert path.read_bytes() == expected
+    lines = tmp_path / "x.jsonl"
+    lines.write_bytes(b'{"who": "a", "n": 1.10}\r\n{ "who" : "b","n":2.50}\n')
+    assert open_dataset(str(lines)).update_in("who", ["a"], {"who": "é"}) == 1
+    assert lines.read_bytes() == '{"who": "é", "n": 1.1}\r\n{ "who" : "b","n":2.50}\n'.encode()
+
+
+def test_dictionary_columns_stay_so_when_changed(tmp_path: Path) -> None:
+    path = tmp_path / "d.parquet"
+    table = pa.table({"who": pa.array(["a", "b"]).dictionary_encode(), "n": [1, 2]})
+    pq.write_table(table, path)
+    assert open_dataset(str(path)).update_in("n", [1], {"who": "c"}) == 1
+    after = pq.read_table(path)
+    assert after.schema.equals(table.schema)
+    assert after.to_pylist() == [{"who": "c", "n": 1}, {"who": "b", "n": 2}]
+
+
+def every_kind(folder: Path, rows: list[tuple[str | None, int | None]]) -> Iterator[Dataset]:
+    schema = pa.schema([("who", pa.string()), ("number", pa.int64())])
+    batch = pa.RecordBatch.from_pylist([{"who": w, "number": n} for w, n in rows], schema)
+    places = [str(folder / f"t.{ending}") for ending in ("parquet", "csv", "jsonl")]
+    for uri in [*places, f"sqlite://{folder / 't.db'}/t"]:
+        dataset = open_dataset(uri)
+        with dataset.replacing(schema) as staged:
+            staged.write(batch)
+        yield dataset

@@ -1,0 +1,174 @@
+"""Single rows of Parquet files. Row groups that cannot hold them, by their statistics or their
+bloom filters, are not read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from airflow_mlsec.datasets._rows import Found, Meant, Rewrite, masked
+
+# Each value is looked up in each row group's filter; for more it is quicker to read them.
+_MOST_PROBES = 64
+
+
+def find_in_parquet(
+    file: BinaryIO,
+    path: str | None,
+    conditions: Sequence[Meant],
+    keep: bool,
+    plain: Callable[[pa.RecordBatch], pa.RecordBatch],
+) -> Found:
+    """Rows of a Parquet file of which every condition is true; with ``keep`` the rows themselves,
+    else their number. ``path`` is where it lies on the local disk, if it does."""
+    source, found = pq.ParquetFile(file, pre_buffer=False), Found()
+    names = list(dict.fromkeys(c.column for c in conditions))
+    if any(name not in source.schema_arrow.names for name in names):
+        return found  # another file of the folder has it
+    wanted = [c for c in conditions if c.has]
+    groups = [
+        group
+        for group in range(source.num_row_groups)
+        if not any(_ruled_out(source, group, c.column, c.values) for c in wanted)
+    ]
+    if path is not None:
+        for condition in wanted:
+            groups = _left_by_bloom_filters(path, source, groups, condition)
+    left = set(groups)
+    for group in range(source.num_row_groups):
+        rows = source.metadata.row_group(group).num_rows
+        if group not in left:
+            found.rows_pruned += rows
+            continue
+        found.rows_read += rows
+        mask = masked(conditions, source.read_row_group(group, names).column)
+        hits = pc.sum(mask).as_py() or 0
+        found.rows += hits
+        if keep and hits:
+            table = source.read_row_group(group).filter(mask).replace_schema_metadata(None)
+            found.batches += [plain(batch) for batch in table.to_batches()]
+    return found
+
+
+def rewrite_parquet(source_file: BinaryIO, target: BinaryIO, rewrite: Rewrite) -> int:
+    """Write a Parquet file anew, row group by row group, with the schema, metadata, compression and
+    bloom filters that it had; how many rows were meant."""
+    source = pq.ParquetFile(source_file, pre_buffer=False)
+    schema, meant = source.schema_arrow, 0
+    with pq.ParquetWriter(
+        target, schema, compression=_compression(source), version="2.6", write_statistics=True,
+        bloom_filter_options=_bloom_filters(source),
+    ) as writer:  # fmt: skip
+        for group in range(source.num_row_groups):
+            table = source.read_row_group(group)
+            mask = rewrite.mask(table.column)
+            meant += pc.sum(mask).as_py() or 0
+            if rewrite.changes is None:
+                table = table.filter(pc.invert(mask))
+            else:
+                table = _changed(table, mask, rewrite.changes)
+            if table.num_rows:
+                writer.write_table(table.cast(schema), row_group_size=table.num_rows)
+    return meant
+
+
+def _changed(table: pa.Table, mask: Any, changes: Mapping[str, object]) -> pa.Table:
+    for column, value in changes.items():
+        place = table.schema.get_field_index(column)
+        kind = table.schema.field(place).type
+        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+        values = pc.if_else(mask, pa.scalar(value, plain), table.column(place).cast(plain))
+        if pa.types.is_dictionary(kind):
+            values = values.dictionary_encode().cast(kind)
+        table = table.set_column(place, table.schema.field(place), values)
+    return table
+
+
+def _ruled_out(source: Any, group: int, column: str, wanted: pa.Array) -> bool:
+    """Whether the statistics of a row group say that none of the wanted values is in it."""
+    metadata = source.metadata.row_group(group)
+    if pa.types.is_timestamp(wanted.type) or pa.types.is_uint64(wanted.type):
+        return False  # their statistics are read back less precisely than they were written
+    for i in range(metadata.num_columns):
+        chunk = metadata.column(i)
+        if chunk.path_in_schema != column:
+            continue
+        statistics = chunk.statistics
+        if statistics is None:
+            return False
+        if not statistics.has_min_max:
+            # Nothing but nulls has neither.
+            return bool(statistics.has_null_count and statistics.null_count == metadata.num_rows)
+        try:
+            low, high = (pa.scalar(v).cast(wanted.type) for v in (statistics.min, statistics.max))
+            inside = pc.and_(pc.greater_equal(wanted, low), pc.less_equal(wanted, high))
+        except (pa.ArrowException, TypeError, ValueError):
+            return False
+        return not (pc.any(inside).as_py() or False)
+    return False
+
+
+def _left_by_bloom_filters(
+    path: str, source: Any, groups: list[int], condition: Meant
+) -> list[int]:
+    """Those of the row groups whose bloom filters do not say that none of the values is in them
+    (https://parquet.apache.org/docs/file-format/bloomfilter/)."""
+    kind = condition.values.type
+    known = pa.types.is_signed_integer(kind) or pa.types.is_string(kind)
+    if not known or len(condition.values) > _MOST_PROBES or not groups:
+        return groups
+    if condition.column not in _filtered_columns(source):
+        return groups
+    import duckdb
+
+    excluded = set(groups)
+    with duckdb.connect(":memory:") as connection:
+        for value in condition.values.to_pylist():
+            rows = connection.execute(
+                "SELECT row_group_id FROM parquet_bloom_probe(?, ?, ?) WHERE bloom_filter_excludes",
+                [_literal_path(path), condition.column, value],
+            ).fetchall()
+            excluded &= {row[0] for row in rows}
+    return [group for group in groups if group not in excluded]
+
+
+def _bloom_filters(source: Any) -> dict[str, dict[str, int]] | None:
+    """How a file with the same filters is written."""
+    rows = [source.metadata.row_group(group).num_rows for group in range(source.num_row_groups)]
+    return {name: {"ndv": max(rows)} for name in _filtered_columns(source)} or None
+
+
+def _literal_path(path: str) -> str:
+    """A path that DuckDB does not read as a pattern."""
+    return re.sub(r"([*?[])", r"[\1]", path)
+
+
+def _filtered_columns(source: Any) -> set[str]:
+    """Columns that have a bloom filter in some row group."""
+    found = set()
+    for group in range(source.num_row_groups):
+        metadata = source.metadata.row_group(group)
+        for i in range(metadata.num_columns):
+            chunk = metadata.column(i)
+            if chunk.bloom_filter_offset:
+                found.add(chunk.path_in_schema)
+    return found
+
+
+def _compression(source: Any) -> Any:
+    if not source.num_row_groups:
+        return "zstd"
+    group = source.metadata.row_group(0)
+    found: dict[str, str] = {}
+    for i in range(group.num_columns):
+        chunk = group.column(i)
+        found[chunk.path_in_schema] = (
+            "NONE" if chunk.compression == "UNCOMPRESSED" else chunk.compression
+        )
+    return found
