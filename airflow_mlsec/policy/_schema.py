@@ -227,6 +227,9 @@ class Subject(_Model):
     kind: str = Field(min_length=1, max_length=64)
     key: str
     references: Reference | None = None
+    # Rows of one key that differ in these columns are of different people; an empty list says that
+    # nobody shares a key. By default the other identifying columns tell.
+    distinguished_by: list[str] | None = None
 
 
 class Erasure(_Model):
@@ -341,6 +344,12 @@ class Policy(_Model):
             raise ValueError(
                 "the column of `subject.key` names the person: its role is identifying"
             )
+        for name in (self.subject and self.subject.distinguished_by) or ():
+            if name not in self.columns or foreign:
+                raise ValueError(
+                    f"`subject.distinguished_by` names '{name}': it must be one of `columns` of the dataset "
+                    "that names the person by a key of their own"
+                )
         if self.membership == "keep" and self.subject is None:
             raise ValueError("`membership: keep` needs a `subject`")
         for model in ("l_diversity", "t_closeness"):
@@ -366,8 +375,9 @@ class Policy(_Model):
         # Keys that came later are left out where they say nothing: digests stay what they were.
         if data["erasure"] is None:
             del data["erasure"]
-        if data["subject"] and data["subject"]["references"] is None:
-            del data["subject"]["references"]
+        for name in ("references", "distinguished_by"):
+            if data["subject"] and data["subject"][name] is None:
+                del data["subject"][name]
         for column in data["columns"].values():
             if not column["free_text"]:
                 del column["free_text"]

@@ -12,7 +12,7 @@ from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines, kinds_
 from airflow_mlsec.subjects._erase import Handler
 from airflow_mlsec.subjects._export import Export, export_person
 from airflow_mlsec.subjects._holds import Hold, holds_on, place_hold, release_hold
-from airflow_mlsec.subjects._identity import subject_digest
+from airflow_mlsec.subjects._identity import Person, subject_digest
 from airflow_mlsec.subjects._locate import Finding, Location, locate
 from airflow_mlsec.subjects._receipt import RECEIPT, verify_receipt
 from airflow_mlsec.subjects._requests import (
@@ -30,7 +30,6 @@ from airflow_mlsec.subjects._requests import (
     verify_identity,
 )
 from airflow_mlsec.subjects._retention import Retained, apply_retention
-from airflow_mlsec.subjects._search import Person
 from airflow_mlsec.subjects._suppression import without_suppressed
 from airflow_mlsec.subjects._verify import Rescan, rescan
 

@@ -8,7 +8,6 @@ erased whole or not at all and is idempotent; the ledger says what was being don
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,7 +20,7 @@ from airflow_mlsec.errors import CheckFailed, MlsecError, Refused, UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._holds import holds_on
-from airflow_mlsec.subjects._identity import seal, subject_digest, unseal
+from airflow_mlsec.subjects._identity import Person, seal, subject_digest
 from airflow_mlsec.subjects._locate import search_everywhere
 from airflow_mlsec.subjects._places import Place, Places, find_places
 from airflow_mlsec.subjects._receipt import make_receipt
@@ -36,12 +35,12 @@ from airflow_mlsec.subjects._requests import (
     person_of,
     record_location,
     set_step,
+    targets_of,
 )
-from airflow_mlsec.subjects._search import Person, Searcher
+from airflow_mlsec.subjects._search import Searcher
 from airflow_mlsec.subjects._suppression import suppress
 from airflow_mlsec.subjects._verify import rescan
 
-Targets = dict[str, list[list[Any]]]
 _TODO = ("found", "erasing", "failed")
 
 
@@ -68,7 +67,7 @@ class Handler:
             self.connections,
             self.progress,
             # With a parent gone, nothing but what was worked out before leads to its children.
-            self._targets(identifier) or {},
+            targets_of(self.register, self.keys, request) or {},
         )
         return record_location(self.register, identifier, location, self.by)
 
@@ -125,10 +124,12 @@ class Handler:
         request = get_request(self.register, identifier)
         _allowed(request)
         person = person_of(self.register, self.keys, request)
-        self._seal_targets(request, person, self._targets(identifier) or {})
+        places = self._places(person)
+        searcher = self._searcher(person, places)
+        searcher.require_one_person()
+        self._seal_targets(request, searcher)
         self._hold(request)
-        places = self._places(request).all
-        self.register.write(lambda c: add_recipients(c, request, places, self.register.now()))
+        self.register.write(lambda c: add_recipients(c, request, places.all, self.register.now()))
         self.register.write(
             lambda c: suppress(c, self.keys, person, identifier, self.register.now())
         )
@@ -136,7 +137,7 @@ class Handler:
 
     def order(self, request: Request) -> list[Step]:
         """Places that are to be erased, children before their parents."""
-        places = self._places(request)
+        places = self._places(person_of(self.register, self.keys, request))
         order = {place.id: i for i, place in enumerate(places.all)}
         todo = [s for s in request.steps if s.status in _TODO and s.dataset_id in order]
         return sorted(todo, key=lambda s: -order[s.dataset_id or 0])
@@ -153,10 +154,11 @@ class Handler:
             raise UsageError(f"request {identifier} has no place number {step_id}")
         if step.status not in _TODO:
             return request
-        targets = self._targets(identifier)
+        targets = targets_of(self.register, self.keys, request)
         if targets is None:
             raise Refused(f"request {identifier}: nothing was worked out to be erased; start over")
-        places = self._places(request)
+        person = person_of(self.register, self.keys, request)
+        places = self._places(person)
         place = places.by_id(step.dataset_id)
         reason = place.policy.get("erasure") if place.policy else None
         if reason:
@@ -180,7 +182,7 @@ class Handler:
         # Written first: whoever takes this up after a crash knows that it may be half done.
         self._set(request, step, "erasing", step.detail, attempts=step.attempts + 1)
         try:
-            removed = self._delete(request, place, mine)
+            removed = _delete(self._searcher(person, places), place, mine)
         except MlsecError as error:
             return self._set(request, step, "failed", f"could not be erased: {error}")
         except Exception as error:
@@ -204,12 +206,13 @@ class Handler:
         :raises Refused: if nothing was erased.
         """
         request = get_request(self.register, identifier)
-        targets = self._targets(identifier)
+        targets = targets_of(self.register, self.keys, request)
         if targets is None:
             raise Refused(f"request {identifier}: nothing was erased yet")
         person = person_of(self.register, self.keys, request)
         outcome: dict[str, str] = {}
-        places = {place.id: place for place in self._places(request).all}
+        searcher = self._searcher(person, self._places(person))
+        places = {place.id: place for place in searcher.places.all}
         for step in request.steps:
             place = places.get(step.dataset_id or 0)
             if place is None or step.status not in ("erased", "none"):
@@ -218,13 +221,19 @@ class Handler:
                 continue
             self.progress(f"looking again at {place.name}")
             known = {column: set(texts) for column, texts in targets.get(str(place.id), ())}
-            outcome[step.name] = self._look_again(request, step, place, known, person)
+            outcome[step.name] = self._look_again(request, step, place, known, searcher)
         note(self.register, identifier, self.by, f"looked again at {len(outcome)} places")
         return outcome
 
     def _look_again(
-        self, request: Request, step: Step, place: Place, known: dict[str, set[str]], person: Person
+        self,
+        request: Request,
+        step: Step,
+        place: Place,
+        known: dict[str, set[str]],
+        searcher: Searcher,
     ) -> str:
+        person = searcher.person
         anywhere, own = set(person.keys), {}
         for column, texts in known.items():
             # Keys and pseudonyms may turn up anywhere; a foreign key is one in its own column only.
@@ -234,8 +243,9 @@ class Handler:
             else:
                 anywhere |= texts
         try:
-            self._searcher(request).open(place)  # what may not be opened is not looked at either
-            found = rescan(place.uri or "", anywhere, own, self.connections)
+            searcher.open(place)  # what may not be opened is not looked at either
+            others = {place.telling[n]: v for n, v in person.only.items() if n in place.telling}
+            found = rescan(place.uri or "", anywhere, own, self.connections, others)
         except MlsecError as error:
             self._set(request, step, "failed", f"could not be looked at again: {error}")
             return f"failed: {error}"
@@ -245,11 +255,8 @@ class Handler:
             return f"{found.rows} rows left ({found.how})"
         return f"clean ({found.how})"
 
-    def _searcher(self, request: Request) -> Searcher:
-        """Opens places; it looks for nobody."""
-        nobody = Person(request.subject_kind, ("-",))
-        places = Places(request.subject_kind, ())
-        return Searcher(nobody, places, self.keys, self.connections, self.roots)
+    def _searcher(self, person: Person, places: Places) -> Searcher:
+        return Searcher(person, places, self.keys, self.connections, self.roots)
 
     def close(self, identifier: int) -> tuple[Request, str | None]:
         """Close a request whose every place is settled; the request with its signed receipt, and
@@ -302,26 +309,16 @@ class Handler:
             and (place.subject.get("references") or {}).get("dataset") == parent.uri
         ]
 
-    def _places(self, request: Request) -> Places:
-        return self.register.read(lambda c: find_places(c, request.subject_kind))
+    def _places(self, person: Person) -> Places:
+        return self.register.read(lambda c: find_places(c, person.kind, person.only))
 
-    def _delete(self, request: Request, place: Place, targets: list[list[Any]]) -> int:
-        searcher = self._searcher(request)
-        dataset, removed = searcher.open(place), 0
-        for column, texts in targets:
-            values = searcher.typed(texts, dataset, column)
-            if values:
-                removed += dataset.delete_in(column, values)
-        return removed
-
-    def _seal_targets(self, request: Request, person: Person, found: Targets) -> None:
+    def _seal_targets(self, request: Request, searcher: Searcher) -> None:
         """Work out, and keep, by which texts the person is named in which column of each place.
         What was worked out before stays, since its parents may be gone by now; what was found
         since is added."""
-        places = self._places(request)
-        searcher = Searcher(person, places, self.keys, self.connections, self.roots)
+        found = targets_of(self.register, self.keys, request) or {}
         failed = {step.dataset_id for step in request.steps if step.status == "failed"}
-        for place in places.all:
+        for place in searcher.places.all:
             if not place.locators or place.id in failed:
                 continue
             columns: dict[str, list[str]] = {c: list(t) for c, t in found.get(str(place.id), ())}
@@ -329,16 +326,12 @@ class Handler:
                 columns.setdefault(locator.column, []).extend(searcher.texts(locator))
             listed = {c: list(dict.fromkeys(texts)) for c, texts in columns.items()}
             found[str(place.id)] = [[c, texts] for c, texts in listed.items() if texts]
-        text = json.dumps(found, ensure_ascii=False)
-        sealed = seal(self.keys, (*person.keys, _MARK + text))
+        sealed = seal(self.keys, searcher.person, found)
         self.register.write(
             lambda c: c.execute(
                 sa.update(t.request).where(t.request.c.id == request.id).values(sealed=sealed)
             )
         )
-
-    def _targets(self, identifier: int) -> Targets | None:
-        return targets_of(self.register, self.keys, identifier)
 
     def _hold(self, request: Request) -> None:
         """Mark places that a legal hold keeps, and those that one kept and keeps no more."""
@@ -377,18 +370,13 @@ class Handler:
 
 
 _HELD = "legal hold "
-_MARK = "\0targets\0"
 
 
-def targets_of(register: Register, keys: KeyRing, identifier: int) -> Targets | None:
-    """What an erasure has worked out to erase; None before it has."""
-    query = sa.select(t.request.c.sealed).where(t.request.c.id == identifier)
-    [row] = register.rows(query)
-    if row.sealed is None:
-        return None
-    last = unseal(keys, bytes(row.sealed))[-1]
-    found: Targets | None = json.loads(last[len(_MARK) :]) if last.startswith(_MARK) else None
-    return found
+def _delete(searcher: Searcher, place: Place, targets: list[list[Any]]) -> int:
+    dataset, removed = searcher.open(place), 0
+    for target in searcher.as_targets(place, dataset, dict(targets)):
+        removed += dataset.delete_in(target.column, target.values, target.also)
+    return removed
 
 
 def _allowed(request: Request) -> None:

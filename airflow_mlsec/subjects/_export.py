@@ -26,8 +26,9 @@ from airflow_mlsec.crypto import Recipient, encrypt
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.register import Register
+from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._places import Place, find_places
-from airflow_mlsec.subjects._search import Person, Searcher
+from airflow_mlsec.subjects._search import Searcher
 
 _MEMORY = 16 * 2**20
 REDACTED = "[redacted: another person's data]"
@@ -61,15 +62,17 @@ def export_person(
     """Write the person's data to ``target``, encrypted to ``recipients``.
 
     :raises UsageError: if nobody could open it.
+    :raises Refused: if others seem to share the person's key.
     :raises CheckFailed: if a place cannot be read: an incomplete answer is none.
     """
     if not recipients:
         raise UsageError("give at least one recipient that can open the export")
-    places = register.read(lambda connection: find_places(connection, person.kind))
+    places = register.read(lambda connection: find_places(connection, person.kind, person.only))
     searcher = Searcher(person, places, keys, connections, roots)
+    searcher.require_one_person()
     parts = []
     for place in places.all:
-        if place.locators and place.stage != "release" and not _is_gone(searcher, place):
+        if place.locators and place.stage != "release" and not searcher.is_gone(place):
             try:
                 found = searcher.rows(place)
             except Exception as error:
@@ -87,10 +90,6 @@ def export_person(
             encrypt(plain, file, list(recipients))  # type: ignore[arg-type]
     counts = {part.place.name: len(part.rows) for part in parts}
     return Export(counts, target.stat().st_size)
-
-
-def _is_gone(searcher: Searcher, place: Place) -> bool:
-    return place.gone is not None and not searcher.open(place).exists()
 
 
 def _plain(batch: pa.RecordBatch, place: Place, person: Person) -> list[dict[str, Any]]:

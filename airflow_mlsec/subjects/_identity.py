@@ -1,9 +1,13 @@
-"""Naming a person without saying who it is: keyed digests, suppression tokens, sealed keys."""
+"""Who a request is about, and naming a person without saying who it is: keyed digests,
+suppression tokens, sealed keys."""
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 from cryptography.hazmat.primitives import hashes
@@ -11,9 +15,34 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from airflow_mlsec.anonymize import pseudonymize
 from airflow_mlsec.crypto import Identity, Key, KeyKind, KeyRing, decrypt, encrypt
+from airflow_mlsec.errors import UsageError
 
 _REFERENCE = "subject-reference"
 _SEALING = "artifact"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who a request is about: the kind, and every key that the person has or had.
+
+    Where people share a key, ``only`` (texts by column of the dataset that names them) says which
+    of them it is, and ``one_person`` that somebody has found them to be one.
+    """
+
+    kind: str
+    keys: tuple[str, ...] = field(repr=False)
+    only: Mapping[str, str] = field(default_factory=dict, repr=False)
+    one_person: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.keys or not all(self.keys):
+            raise UsageError("the person's key is empty")
+        if any("\0" in text for text in (*self.keys, *self.only, *self.only.values())):
+            raise UsageError("the person's key holds a NUL character")
+
+
+# By dataset's id (as text): the texts that name the person, by column.
+Targets = dict[str, list[list[Any]]]
 
 
 def subject_digest(keys: KeyRing, kind: str, key: str) -> str:
@@ -33,16 +62,23 @@ def suppression_tokens(key: Key, values: pa.Array, column: str) -> pa.Array:
     return pseudonymize(values, column, key.secret)
 
 
-def seal(keys: KeyRing, person_keys: tuple[str, ...]) -> bytes:
-    """A person's keys, encrypted (age) to the key ring's own recipient."""
+def seal(keys: KeyRing, person: Person, targets: Targets | None = None) -> bytes:
+    """Who the person is, with what was worked out to be erased, encrypted (age) to the key ring's
+    own recipient."""
     identity = Identity.of_key(keys.ensure(_SEALING, KeyKind.ENCRYPTION))
     sealed = io.BytesIO()
-    plain = json.dumps(list(person_keys), ensure_ascii=False).encode()
+    data = {
+        "keys": list(person.keys),
+        "only": dict(person.only),
+        "one_person": person.one_person,
+        "targets": targets,
+    }
+    plain = json.dumps(data, ensure_ascii=False).encode()
     encrypt(io.BytesIO(plain), sealed, [identity.recipient])
     return sealed.getvalue()
 
 
-def unseal(keys: KeyRing, sealed: bytes) -> tuple[str, ...]:
+def unseal(keys: KeyRing, kind: str, sealed: bytes) -> tuple[Person, Targets | None]:
     """What `seal` sealed.
 
     :raises DecryptionFailed: if no live key of the ring opens it.
@@ -50,4 +86,6 @@ def unseal(keys: KeyRing, sealed: bytes) -> tuple[str, ...]:
     plain = io.BytesIO()
     identities = [Identity.of_key(key) for key in keys.live(_SEALING)]
     decrypt(io.BytesIO(sealed), plain, identities)
-    return tuple(json.loads(plain.getvalue()))
+    data = json.loads(plain.getvalue())
+    person = Person(kind, tuple(data["keys"]), data["only"], data["one_person"])
+    return person, data["targets"]

@@ -15,9 +15,9 @@ from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.subjects._identity import subject_digest
+from airflow_mlsec.subjects._identity import Person, subject_digest
 from airflow_mlsec.subjects._places import Place, find_places
-from airflow_mlsec.subjects._search import Person, Searcher
+from airflow_mlsec.subjects._search import Indistinguishable, Searcher
 
 Status = Literal["found", "none", "unknown", "failed"]
 _THREADS = 4
@@ -58,18 +58,20 @@ def locate(
     key: str,
     *,
     also: tuple[str, ...] = (),
+    only: Mapping[str, str] = MappingProxyType({}),
     roots: tuple[str, ...] = (),
     connections: Connections | None = None,
     requested_by: str | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Location:
     """Find the person of subject ``kind`` with this ``key`` (an e-mail address, a customer
-    number) in every dataset, artifact and model; ``also`` are keys that the person had before.
-    The look-up is recorded, under a keyed digest.
+    number) in every dataset, artifact and model; ``also`` are keys that the person had before,
+    and ``only`` tells her apart from others who have the same. The look-up is recorded, under a
+    keyed digest.
 
     :raises UsageError: if no dataset of the register is about this kind of subject.
     """
-    person = Person(kind, (key, *also))
+    person = Person(kind, (key, *also), dict(only))
     location = search_everywhere(register, keys, person, roots, connections, progress)
     _record(register, keys, location, person, requested_by)
     return location
@@ -85,7 +87,7 @@ def search_everywhere(
     known: Mapping[str, Sequence[Sequence[Any]]] = MappingProxyType({}),
 ) -> Location:
     """`locate` without a record: several places at once."""
-    places = register.read(lambda connection: find_places(connection, person.kind))
+    places = register.read(lambda connection: find_places(connection, person.kind, person.only))
     searcher = Searcher(person, places, keys, connections, roots, known)
 
     def look(place: Place) -> Finding:
@@ -101,6 +103,8 @@ def search_place(searcher: Searcher, place: Place) -> Finding:
     """What one place holds of the person; an error is an answer as well."""
     try:
         return _search(searcher, place)
+    except Indistinguishable as error:
+        return _finding(place, "unknown", None, "none", str(error))
     except MlsecError as error:
         reason = f"could not be searched: {error}"
     except Exception as error:
@@ -111,7 +115,8 @@ def search_place(searcher: Searcher, place: Place) -> Finding:
 
 def _search(searcher: Searcher, place: Place) -> Finding:
     # What an event says was dropped counts only if a look shows that it is gone.
-    if place.gone is not None and not searcher.open(place).exists():
+    if searcher.is_gone(place):
+        assert place.gone is not None
         reason = f"lineage: {place.gone[0]} {place.gone[1][:19]}, and nothing is there any more"
         return _finding(place, "none", 0, "none", reason)
     if place.locators:
@@ -146,6 +151,8 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
     if not living:
         reason = f"every version of key {named[0].key} is destroyed: nobody can link the rows"
         return _finding(place, "none", 0, locator, reason)
+    if shared := searcher.shared(place):
+        return _finding(place, "unknown", None, locator, shared)
     found = searcher.rows(place, keep=False)
     rows, texts = found.rows, searcher.text_rows(place)
     for column, hits in texts.items():

@@ -8,7 +8,7 @@ set; free text. Where there is none, the reason is part of the answer, never sil
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
@@ -72,11 +72,35 @@ class Place:
     sources: frozenset[int] = frozenset()
     # Whether some way from a person's own rows leads here past every list of members.
     unlisted: bool = False
+    # Where the columns by which people who share a key are told apart stand here.
+    telling: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def subject(self) -> Mapping[str, Any] | None:
         """The policy's ``subject``."""
         return self.policy["subject"] if self.policy else None
+
+    def names_people(self, kind: str) -> bool:
+        """Whether its rows name people of this kind by a key of their own."""
+        subject = self.subject
+        return self.stage == "source" and bool(
+            subject and subject["kind"] == kind and not subject.get("references")
+        )
+
+    def distinguished_by(self) -> list[str]:
+        """Columns in which the rows of different people differ."""
+        if self.subject is None or self.policy is None:
+            return []
+        said = self.subject.get("distinguished_by")
+        if said is not None:
+            return list(said)
+        return [
+            name
+            for name, column in self.policy["columns"].items()
+            if column["role"] == "identifying"
+            and name != self.subject["key"]
+            and not column.get("free_text")
+        ]
 
 
 @dataclass(frozen=True)
@@ -92,10 +116,11 @@ class Places:
         return next(place for place in self.all if place.id == identifier)
 
 
-def find_places(connection: sa.Connection, kind: str) -> Places:
-    """All places of a kind of person.
+def find_places(connection: sa.Connection, kind: str, telling: Collection[str] = ()) -> Places:
+    """All places of a kind of person; ``telling`` are columns by which people who share a key are
+    told apart.
 
-    :raises UsageError: if no dataset of the register is about this kind.
+    :raises UsageError: if no dataset of the register is about this kind, or none has such a column.
     """
     known = _datasets(connection)
     roots = [p for p in known.values() if _is_root(p, kind)]
@@ -114,6 +139,7 @@ def find_places(connection: sa.Connection, kind: str) -> Places:
     sources = _sources(edges)
     unlisted = _past_every_list(edges, {p.id for p in roots}, released)
     texts = _free_texts(roots, copies)
+    told = _telling([root for root in roots if root.names_people(kind)], copies, telling)
     gone = gone_since(connection, covered)
     states = column_states(connection, [graph.node(d, graph.OUT_OF) for d in covered])
     found = [
@@ -125,6 +151,7 @@ def find_places(connection: sa.Connection, kind: str) -> Places:
             anonymous=states.get(graph.node(d, graph.OUT_OF), State.NONE) <= State.ANONYMOUS,
             sources=frozenset(sources.get(d, set())),
             unlisted=d in unlisted,
+            telling=told.get(d, {}),
         )
         for d in covered
     ]
@@ -195,6 +222,25 @@ def _free_texts(roots: list[Place], copies: _Copies) -> dict[int, set[str]]:
                 found.setdefault(root.id, set()).add(column)
                 for dataset, name in copies.of(root.id, column):
                     found.setdefault(dataset, set()).add(name)
+    return found
+
+
+def _telling(
+    roots: list[Place], copies: _Copies, columns: Collection[str]
+) -> dict[int, dict[str, str]]:
+    """By dataset, where unchanged copies of the roots' columns stand."""
+    found: dict[int, dict[str, str]] = {}
+    for column in columns:
+        having = [root for root in roots if root.policy and column in root.policy["columns"]]
+        if not having:
+            names = ", ".join(sorted({c for root in roots for c in root.distinguished_by()}))
+            raise UsageError(
+                f"no dataset that names the person has a column '{column}'; try: {names}"
+            )
+        for root in having:
+            found.setdefault(root.id, {})[column] = column
+            for dataset, name in copies.of(root.id, column):
+                found.setdefault(dataset, {}).setdefault(column, name)
     return found
 
 

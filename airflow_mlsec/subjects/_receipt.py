@@ -23,8 +23,8 @@ from airflow_mlsec.crypto import (
     verify_payload,
 )
 from airflow_mlsec.errors import SignatureInvalid
+from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._requests import Request
-from airflow_mlsec.subjects._search import Person
 
 RECEIPT = "https://airflow-mlsec.github.io/request-receipt/v1"
 

@@ -19,9 +19,9 @@ from airflow_mlsec.crypto import STATEMENT_TYPE, Key, make_statement, sign_paylo
 from airflow_mlsec.errors import CheckFailed, MlsecError
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.register import upsert
+from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._places import Place
 from airflow_mlsec.subjects._requests import Request, Step
-from airflow_mlsec.subjects._search import Person
 
 NOTICE = "https://airflow-mlsec.github.io/recipient-notice/v1"
 Mail = Callable[[str, str, str], None]

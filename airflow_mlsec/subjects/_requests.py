@@ -14,9 +14,8 @@ from airflow_mlsec.errors import Refused, UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines
-from airflow_mlsec.subjects._identity import seal, subject_digest, unseal
+from airflow_mlsec.subjects._identity import Person, Targets, seal, subject_digest, unseal
 from airflow_mlsec.subjects._locate import Finding, Location
-from airflow_mlsec.subjects._search import Person
 
 # What a step may be when its request is closed.
 SETTLED = ("none", "erased", "rebuilt", "retained", "manual", "notified")
@@ -93,7 +92,7 @@ def open_request(
         "kind": kind,
         "subject_kind": person.kind,
         "subject_digest": subject_digest(keys, person.kind, person.keys[0]),
-        "sealed": seal(keys, person.keys),
+        "sealed": seal(keys, person),
         "status": "open",
         "identity": "unverified",
         "requested_at": _text(received),
@@ -162,13 +161,30 @@ def person_of(register: Register, keys: KeyRing, request: Request) -> Person:
 
     :raises UsageError: if it was closed: then nobody needs to know any more.
     """
+    return _unsealed(register, keys, request)[0]
+
+
+def targets_of(register: Register, keys: KeyRing, request: Request) -> Targets | None:
+    """What an erasure has worked out to erase; None before it has, and after the request closed."""
+    return None if request.closed_at else _unsealed(register, keys, request)[1]
+
+
+def _unsealed(register: Register, keys: KeyRing, request: Request) -> tuple[Person, Targets | None]:
     query = sa.select(t.request.c.sealed).where(t.request.c.id == request.id)
     [row] = register.rows(query)
     if row.sealed is None:
         raise UsageError(f"request {request.id} is closed, and whom it was about is erased")
     # An erasure seals what it is to erase beside the keys.
-    named = tuple(key for key in unseal(keys, bytes(row.sealed)) if not key.startswith("\0"))
-    return Person(request.subject_kind, named)
+    return unseal(keys, request.subject_kind, bytes(row.sealed))
+
+
+def change_person(
+    register: Register, keys: KeyRing, request: Request, person: Person, by: str, what: str
+) -> Request:
+    """Say more exactly who a request is about."""
+    targets = targets_of(register, keys, request)
+    values = {"sealed": seal(keys, person, targets)}
+    return change(register, request.id, by, what, values)
 
 
 def verify_identity(

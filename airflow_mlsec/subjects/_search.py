@@ -15,25 +15,26 @@ import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize import canonical_bytes, canonical_text, is_member, pseudonymize
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import Connections, Dataset, Found, open_dataset
-from airflow_mlsec.errors import ColumnMissing, DatasetError, UsageError
+from airflow_mlsec.datasets import Condition, Connections, Dataset, Found, open_dataset
+from airflow_mlsec.errors import ColumnMissing, DatasetError, Refused, UsageError
+from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._places import Locator, Place, Places
 
 _DEEPEST = 10
 
 
+class Indistinguishable(DatasetError):
+    """People who share a key cannot be told apart in a place."""
+
+
 @dataclass(frozen=True)
-class Person:
-    """Who is looked for: the kind, and every key that the person has or had."""
+class Target:
+    """Rows of a place that are the person's: with one of the values in the column, and, where
+    others share the person's key, the other conditions."""
 
-    kind: str
-    keys: tuple[str, ...] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.keys or not all(self.keys):
-            raise UsageError("the person's key is empty")
-        if any("\0" in key for key in self.keys):
-            raise UsageError("the person's key holds a NUL character")
+    column: str
+    values: list[object] = field(repr=False)
+    also: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,28 +63,105 @@ class Searcher:
             )
         return open_dataset(place.uri, self.connections)
 
-    def targets(self, place: Place, dataset: Dataset) -> list[tuple[str, list[object]]]:
-        """Columns of a place's dataset, with the values of their type that name the person.
+    def targets(self, place: Place, dataset: Dataset) -> list[Target]:
+        """The rows of a place's dataset that are the person's.
 
         :raises ColumnMissing: if a column that policy or lineage names is not there.
+        :raises Indistinguishable: if nothing there tells people who share the key apart.
         """
         texts: dict[str, list[str]] = {}
         for locator in place.locators:
             texts.setdefault(locator.column, []).extend(self.texts(locator))
         for column, listed in self.known.get(str(place.id), ()):
             texts.setdefault(column, []).extend(listed)
-        return [
-            (column, self.typed(list(dict.fromkeys(listed)), dataset, column))
-            for column, listed in texts.items()
-        ]
+        return self.as_targets(place, dataset, texts)
+
+    def as_targets(
+        self, place: Place, dataset: Dataset, texts: Mapping[str, Sequence[str]]
+    ) -> list[Target]:
+        """Texts by column as `Target` of a place."""
+        found = []
+        for column, listed in texts.items():
+            values = self.typed(list(dict.fromkeys(listed)), dataset, column)
+            if values:
+                found.append(Target(column, values, self._narrowed(place, dataset, column)))
+        return found
 
     def rows(self, place: Place, keep: bool = True) -> Found:
         """The person's rows in a place."""
         dataset, found = self.open(place), Found()
-        for column, values in self.targets(place, dataset):
-            if values:
-                found.add(dataset.find_in(column, values, keep))
+        for target in self.targets(place, dataset):
+            found.add(dataset.find_in(target.column, target.values, keep, target.also))
         return found
+
+    def shared(self, place: Place) -> str | None:
+        """Why the rows that the person's keys find are of more than one person, if they seem to be.
+
+        Of one key, rows that differ in a column that tells people apart (letter case and outer
+        spaces aside) are of different people, until somebody says that they are one.
+        """
+        if self.person.one_person or not place.names_people(self.person.kind):
+            return None
+        dataset = self.open(place)
+        present = set(dataset.schema().names)
+        columns = [name for name in place.distinguished_by() if name in present]
+        if not columns:
+            return None
+        assert place.subject is not None
+        key = place.subject["key"]
+        for text in self.person.keys:
+            told: dict[str, set[str]] = {}
+            for target in self.as_targets(place, dataset, {key: [text]}):
+                for batch in dataset.find_in(
+                    target.column, target.values, True, target.also
+                ).batches:
+                    for name in columns:
+                        values = canonical_text(batch.column(name), name).to_pylist()
+                        folded = {v.strip().casefold() for v in values if v is not None}
+                        told.setdefault(name, set()).update(folded)
+            differing = [name for name, values in told.items() if len(values) > 1]
+            if differing:
+                people = max(len(told[name]) for name in differing)
+                return (
+                    f"{people} people seem to share this key: its rows differ in {', '.join(differing)}. Say "
+                    "which one it is (--only COLUMN=VALUE), or that they are one (--one-person); a policy "
+                    "whose people differ otherwise says so in `subject.distinguished_by`"
+                )
+        return None
+
+    def require_one_person(self) -> None:
+        """:raises Refused: if the keys may name more than one person: what is one's must be neither
+        handed to the other nor erased for her."""
+        for place in self.places.all:
+            if place.names_people(self.person.kind) and not self.is_gone(place):
+                reason = self.shared(place)
+                if reason:
+                    raise Refused(f"{place.name}: {reason}")
+
+    def is_gone(self, place: Place) -> bool:
+        """Whether lineage says that a place was dropped, and a look confirms it."""
+        return place.gone is not None and not self.open(place).exists()
+
+    def _narrowed(self, place: Place, dataset: Dataset, column: str) -> tuple[Condition, ...]:
+        """What must be true of rows beside the key's being in ``column``."""
+        by_key = any(
+            locator.column == column
+            and self.places.by_id(locator.root).names_people(self.person.kind)
+            for locator in place.locators
+        )
+        if not self.person.only or not by_key:
+            return ()
+        known = {
+            place.telling[name]: v for name, v in self.person.only.items() if name in place.telling
+        }
+        if not known:
+            raise Indistinguishable(
+                f"others share the person's key, and {place.name} has no copy of "
+                f"{', '.join(self.person.only)} to tell them apart by"
+            )
+        return tuple(
+            Condition(name, self.typed([text], dataset, name)) for name, text in known.items()
+        )
 
     def text_rows(self, place: Place) -> dict[str, int]:
         """How many rows of each free-text column name one of the person's keys; a person judges."""
@@ -168,7 +246,8 @@ class Searcher:
         dataset, key = self.open(parent), parent.subject["key"]
         typed = self.typed(self._values_of(parent.id, depth + 1), dataset, key)
         found: list[str] = []
-        for batch in dataset.find_in(key, typed).batches if typed else ():
+        also = self._narrowed(parent, dataset, key)
+        for batch in dataset.find_in(key, typed, True, also).batches if typed else ():
             if references["column"] not in batch.schema.names:
                 raise ColumnMissing.among(
                     [references["column"]], batch.schema.names, f"of '{dataset.uri}'"

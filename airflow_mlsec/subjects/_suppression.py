@@ -20,8 +20,7 @@ from airflow_mlsec.datasets import Condition, Dataset, DatasetName, Found, Stage
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, insert_rows
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.subjects._identity import suppression_key, suppression_tokens
-from airflow_mlsec.subjects._search import Person
+from airflow_mlsec.subjects._identity import Person, suppression_key, suppression_tokens
 
 
 def suppress(

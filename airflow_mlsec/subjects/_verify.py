@@ -42,12 +42,22 @@ class Rescan:
 class _Needles:
     """Texts that must not be there: anywhere, or in one column only."""
 
-    def __init__(self, anywhere: Iterable[str], in_column: Mapping[str, Iterable[str]]) -> None:
+    def __init__(
+        self,
+        anywhere: Iterable[str],
+        in_column: Mapping[str, Iterable[str]],
+        only: Mapping[str, str],
+    ) -> None:
+        self._only = {column: _Matcher([text], whole=True) for column, text in only.items()}
         self._anywhere = _Matcher(anywhere)
         self._in_column = {column: _Matcher(texts) for column, texts in in_column.items()}
 
     def in_row(self, row: Mapping[str, Any]) -> bool:
         """Whether any value of a row, nested ones included, holds one."""
+        for column, mine in self._only.items():
+            texts = list(_texts(row.get(column)))
+            if texts and not any(mine.holds(text) for text in texts):
+                return False
         return any(
             self._anywhere.holds(text)
             or (column in self._in_column and self._in_column[column].holds(text))
@@ -57,12 +67,12 @@ class _Needles:
 
 
 class _Matcher:
-    def __init__(self, needles: Iterable[str]) -> None:
+    def __init__(self, needles: Iterable[str], whole: bool = False) -> None:
         folded = {_folded(needle) for needle in needles if needle}
         self._whole = {
             n
             for n in folded
-            if len(n) < (_SHORTEST_PART if _number(n) is None else _SHORTEST_NUMBER)
+            if whole or len(n) < (_SHORTEST_PART if _number(n) is None else _SHORTEST_NUMBER)
         }
         self._numbers = {x for n in folded if (x := _number(n)) is not None}
         parts = "|".join(re.escape(n) for n in sorted(folded - self._whole))
@@ -80,13 +90,15 @@ def rescan(
     anywhere: Iterable[str],
     in_column: Mapping[str, Iterable[str]] | None = None,
     connections: Connections | None = None,
+    only: Mapping[str, str] | None = None,
 ) -> Rescan:
     """How many rows of a dataset still hold one of the texts: of ``anywhere`` in any column, of
-    ``in_column`` in that one.
+    ``in_column`` in that one. Rows that have another value than ``only`` says in one of its
+    columns are another person's.
 
     :raises DatasetError: if it cannot be read. What was not looked at is not clean.
     """
-    needles = _Needles(anywhere, in_column or {})
+    needles = _Needles(anywhere, in_column or {}, only or {})
     scheme, _, rest = uri.partition("://")
     if scheme == "sqlite":
         return _sqlite(unquote(rest), needles)
