@@ -103,7 +103,7 @@ class Batch:
                     see(other, time)
                 if said.previous:
                     see(said.previous, time)
-            for _, _, inputs, outputs in event.others:
+            for _, _, inputs, outputs, _ in event.others:
                 for name in (*inputs, *outputs):
                     see(name, time)
         ids = self.names.datasets

@@ -76,6 +76,16 @@ class DatasetSaid:
     # Columns that it had, says an export of ours.
     former: list[str] = field(default_factory=list)
     edges: list[ColumnEdge] = field(default_factory=list)
+    # Edges of a `lineage` facet, which says all that there is to say; None if there was none.
+    explicit: list[ColumnEdge] | None = None
+    # Whether a `lineage` facet says that the event's own job is a source: all that it read is, then.
+    from_own_job: bool = False
+    # What an export of ours says of that; None if it is none.
+    exported: bool | None = None
+    # Whether nothing else reached the dataset.
+    complete: bool = False
+    # Jobs that a `lineage` facet names as sources.
+    jobs: list[tuple[Name, str]] = field(default_factory=list)
     symlinks: list[Name] = field(default_factory=list)
     change: str | None = None
     previous: Name | None = None
@@ -85,6 +95,17 @@ class DatasetSaid:
     rows: int | None = None
     facets: dict[str, Any] = field(default_factory=dict)
     evidence: Any = None
+
+
+class OtherRun(NamedTuple):
+    """What a lineage facet says of another job: what it read and wrote, and the jobs that its data
+    came from."""
+
+    job: Name
+    run: str
+    inputs: list[Name]
+    outputs: list[Name]
+    sources: list[tuple[Name, str]]
 
 
 @dataclass(slots=True)
@@ -101,8 +122,8 @@ class Event:
     inputs: list[Name] = field(default_factory=list)
     outputs: list[Name] = field(default_factory=list)
     said: dict[Name, DatasetSaid] = field(default_factory=dict)
-    # Other jobs that a lineage facet names, as further runs: (job, run, inputs, outputs).
-    others: list[tuple[Name, str, list[Name], list[Name]]] = field(default_factory=list)
+    # Other jobs that a lineage facet names, as further runs.
+    others: list[OtherRun] = field(default_factory=list)
     dependencies: list[tuple[str, Name, str]] = field(default_factory=list)
     job_facets: dict[str, Any] = field(default_factory=dict)
     run_facets: dict[str, Any] = field(default_factory=dict)

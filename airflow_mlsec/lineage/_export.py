@@ -14,6 +14,8 @@ from airflow_mlsec.register import Register, column_documents, graph
 from airflow_mlsec.register import tables as t
 
 PRODUCER = "https://airflow-mlsec.github.io"
+# A parent facet needs a job also where nobody has told which.
+_UNKNOWN_JOB = {"namespace": "unknown", "name": "unknown"}
 _SPEC = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs"
 _KINDS = {"complete": "COMPLETE", "failed": "FAIL", "aborted": "ABORT", "running": "RUNNING"}
 
@@ -64,6 +66,13 @@ class _Exporter:
             self._facets[r.entity, r.entity_id].append(r)
         jobs = connection.execute(sa.select(t.job))
         self._jobs = {r.id: {"namespace": r.namespace, "name": r.name} for r in jobs}
+        parents = sa.select(t.run.c.parent_uuid).where(t.run.c.parent_uuid.is_not(None))
+        of_runs = sa.select(t.run.c.uuid, t.run.c.job_id).where(t.run.c.uuid.in_(parents))
+        self._jobs_of_runs = {
+            r.uuid: self._jobs[r.job_id]
+            for r in connection.execute(of_runs)
+            if r.job_id in self._jobs
+        }
 
     # --- datasets: names, schema, facets, aliases, lifecycle, and edges of no run
 
@@ -171,13 +180,12 @@ class _Exporter:
         self, run: Any, touched: list[Any], needed: list[Any], evidence: dict[Any, Any]
     ) -> Iterator[dict[str, Any]]:
         said = {}
-        inputs = [self._touched(r, {}) for r in touched if r.direction == "input"]
-        outputs = []
+        inputs, outputs = [], []
         for r in touched:
-            if r.direction == "output":
-                facets = (
-                    self._edge_facets(r.dataset_id, self._flows[r.flow_id]) if r.flow_id else {}
-                )
+            facets = self._edge_facets(r.dataset_id, self._flows[r.flow_id]) if r.flow_id else {}
+            if r.direction == "input":
+                inputs.append(self._touched(r, facets))
+            else:
                 if envelope := evidence.get((run.uuid, r.dataset_id)):
                     facets["mlsec_evidence"] = {"envelope": envelope}
                 outputs.append(self._touched(r, facets))
@@ -219,7 +227,8 @@ class _Exporter:
     def _run_facets(self, run: Any, needed: list[Any]) -> dict[str, Any]:
         facets = self._kept("run", run.id)
         if run.parent_uuid:
-            facets["parent"] = {"run": {"runId": run.parent_uuid}}
+            of_parent = self._jobs_of_runs.get(run.parent_uuid, _UNKNOWN_JOB)
+            facets["parent"] = {"run": {"runId": run.parent_uuid}, "job": of_parent}
         if run.nominal_start or run.nominal_end:
             nominal = {"nominalStartTime": run.nominal_start, "nominalEndTime": run.nominal_end}
             nominal = {key: value for key, value in nominal.items() if value}
@@ -253,7 +262,9 @@ class _Exporter:
         """``columnLineage`` for all that it can say, ``lineage`` for the rest."""
         old: dict[str, dict[tuple[int, str], list[Any]]] = defaultdict(lambda: defaultdict(list))
         new: dict[str, list[Any]] = defaultdict(list)
-        for source, ordinal, step in edges:
+        edges = set(edges)
+        explained = graph.EXPLAINED in edges
+        for source, ordinal, step in sorted(edges - {graph.EXPLAINED}):
             dataset, of_source = source >> graph.SHIFT, source & graph.OUT_OF
             target = "" if ordinal == graph.INTO else self._columns[into][ordinal]
             made = self._steps[step]
@@ -283,6 +294,9 @@ class _Exporter:
         if new:
             fields = {target: {"inputs": sources} for target, sources in new.items() if target}
             facets["lineage"] = {"inputs": new.get("", []), "fields": fields}
+        if facets or explained:
+            # Both facets count, and whether they say all.
+            facets["mlsec_edges"] = {"explained": explained}
         return facets
 
     @staticmethod

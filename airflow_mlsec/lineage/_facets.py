@@ -24,6 +24,7 @@ def without_literals(text: str) -> str:
 
 
 _MOST = 1_000
+_VERSION = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6}){1,3}(?:[.+-][A-Za-z][A-Za-z0-9.]{0,30})?")
 
 
 def _ownership(facet: Mapping[str, Any]) -> Any:
@@ -66,7 +67,12 @@ def _job_type(facet: Mapping[str, Any]) -> Any:
 
 
 def _engine(facet: Mapping[str, Any]) -> Any:
-    return _texts(facet, ("name", "version", "openlineageAdapterVersion"))
+    versions = {
+        key: value
+        for key in ("version", "openlineageAdapterVersion")
+        if isinstance(value := facet.get(key), str) and _VERSION.fullmatch(value)
+    }
+    return {**_texts(facet, ("name",)), **versions}
 
 
 Reduce = Callable[[Mapping[str, Any]], Any]

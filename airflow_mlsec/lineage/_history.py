@@ -76,6 +76,8 @@ class History:
         for flow, content in packed:
             target, edges = graph.unpack_flow(bytes(content))
             for source, ordinal, step in edges:
+                if (source, ordinal, step) == graph.EXPLAINED:
+                    continue
                 self._note((source, graph.node(target, ordinal), step), *seen[flow])
 
     def _read_assumed(self, targets: list[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -12,6 +13,11 @@ from typing import Any
 
 from airflow_mlsec.lineage._events import Malformed, Name
 from airflow_mlsec.lineage._facets import without_literals
+
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_ZONE_NAME = re.compile(r"\[[A-Za-z0-9_+/-]{1,64}\]$")
+_LEAP_SECOND = re.compile(r"(T\d\d:\d\d:)60")
+NAMELESS = "(no name)"
 
 # A B-tree of PostgreSQL holds keys of 2,700 bytes at most, namespace and name together.
 LONGEST_NAME = 2_100
@@ -54,9 +60,15 @@ def job_name(job: Any) -> Name:
     return namespace, text_of(job.get("name"), "job.name")
 
 
-def run_id(item: Mapping[str, Any]) -> str:
+def run_id(item: Mapping[str, Any], place: str = "lineage.runId") -> str:
     found = item.get("runId")
-    return "" if found is None else text_of(found, "lineage.runId")
+    return "" if found is None else run_name(found, place)
+
+
+def run_name(value: Any, place: str) -> str:
+    """A run's identifier; a UUID has one spelling (RFC 9562)."""
+    text = text_of(value, place)
+    return text.lower() if _UUID.fullmatch(text) else text
 
 
 def other_run(job: Name, run: str) -> str:
@@ -67,12 +79,17 @@ def other_run(job: Name, run: str) -> str:
 def kept_facets(
     facets: Mapping[str, Any], kept: Mapping[str, Callable[[Any], Any]]
 ) -> dict[str, Any]:
-    found = {}
-    for name in facets:
+    found: dict[str, Any] = {}
+    for name, facet in facets.items():
         reduce = kept.get(name)
-        if reduce is not None and isinstance(facets[name], dict):
-            reduced = reduce(facets[name])
-            if reduced:
+        if reduce is None:
+            continue
+        if name == "tags" and isinstance(facet, list):
+            facet = {"tags": facet}  # as the specification's own examples have it
+        if isinstance(facet, dict):
+            if facet.get("_deleted"):
+                found[name] = {}
+            elif reduced := reduce(facet):
                 found[name] = reduced
     return found
 
@@ -116,7 +133,8 @@ def checked(text: str, place: str, longest: int = LONGEST_NAME) -> str:
 def column_name(text: Any) -> str:
     if not isinstance(text, str):
         raise Malformed.at("a column's name", "text")
-    return checked(text, "a column's name")
+    # The specification does not forbid a name of no characters.
+    return checked(text, "a column's name") if text else NAMELESS
 
 
 def short_text(text: Any) -> str | None:
@@ -139,8 +157,11 @@ def time_of(value: Any) -> str:
     """The time in UTC as the register writes it, so that times compare as text."""
     if not isinstance(value, str):
         raise Malformed.at("a time", "an ISO 8601 text such as 2026-03-01T12:00:00Z")
+    # RFC 3339 allows small letters and leap seconds; Java's clients add a zone's name.
+    text = _ZONE_NAME.sub("", value).upper()
+    text = _LEAP_SECOND.sub(r"\g<1>59", text)
     try:
-        time = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(text)
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
         raise Malformed.at("a time", "an ISO 8601 text such as 2026-03-01T12:00:00Z") from None

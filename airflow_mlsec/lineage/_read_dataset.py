@@ -16,6 +16,7 @@ from airflow_mlsec.lineage._events import (
     Event,
     Malformed,
     Name,
+    OtherRun,
     Transformation,
 )
 from airflow_mlsec.lineage._facets import DATASET_FACETS
@@ -50,6 +51,7 @@ def read_dataset(made: Event, item: Any, place: str) -> Name:
         direction = "input" if place == "inputs" else "output"
         said.versions[direction] = max(said.version, said.versions.get(direction, ""))
         said.version = None
+    _name_source_jobs(made, said, name)
     for key in ("inputFacets", "outputFacets"):
         if more := item.get(key):
             more = mapping(more, f"{place}.{key}")
@@ -147,12 +149,13 @@ def _column_edges(edges: list[ColumnEdge], source: Any, target: str, old: tuple[
         raise Malformed.at(
             "an input field of facets.columnLineage", "an object with namespace, name and field"
         ) from None
-    if given:
-        for step in _transformations(given, target == INTO):
-            edges.append(ColumnEdge(name, column, target, step))
+    if given and (steps := list(_transformations(given, target == INTO))):
+        edges += [ColumnEdge(name, column, target, step) for step in steps]
     elif old[0] or old[1]:
         subtype, description = (short_text(text) for text in old)
-        step = Transformation("direct", None, subtype, description, None, False)
+        # The old form has two kinds: IDENTITY, and MASKED, which does not show the value.
+        masked = {"MASKED": True, "IDENTITY": False}.get((subtype or "").upper())
+        step = Transformation("direct", None, subtype, description, masked, False)
         edges.append(ColumnEdge(name, column, target, step))
     else:
         edges.append(ColumnEdge(name, column, target, INDIRECT if target == INTO else DIRECT))
@@ -162,6 +165,8 @@ def _transformations(given: Any, whole: bool) -> Iterator[Transformation]:
     if not isinstance(given, list):
         raise Malformed.at("transformations", "a list")
     for step in given:
+        if step is None:
+            continue
         try:
             get = step.get
             yield _transformation(
@@ -202,6 +207,8 @@ def _symlinks(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
 
 def _lifecycle(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
     change = facet.get("lifecycleStateChange")
+    if change is None:
+        return
     if not isinstance(change, str) or change.upper() not in _CHANGES:
         raise Malformed.at(
             "facets.lifecycleStateChange.lifecycleStateChange", f"one of {', '.join(_CHANGES)}"
@@ -227,7 +234,12 @@ def _former_columns(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
 
 
 def _dataset_lineage(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
-    _explicit(said, facet, None)
+    if facet.get("inputs") is not None or facet.get("fields") is not None:
+        _explicit(said, facet)
+
+
+def _exported_edges(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
+    said.exported = facet.get("explained") is True
 
 
 _READERS: dict[str, Callable[[DatasetSaid, Mapping[str, Any]], None]] = {
@@ -238,38 +250,63 @@ _READERS: dict[str, Callable[[DatasetSaid, Mapping[str, Any]], None]] = {
     "lifecycleStateChange": _lifecycle,
     "version": _version,
     "mlsec_former_columns": _former_columns,
+    "mlsec_edges": _exported_edges,
 }
 
 
-def _explicit(
-    said: DatasetSaid, facet: Mapping[str, Any], jobs: list[tuple[Name, str]] | None
-) -> None:
-    """Edges into one dataset; source jobs go to ``jobs``, if anybody asks for them."""
+def settle_explicit(made: Event) -> None:
+    """Where a `lineage` facet speaks of a dataset, it has said all: it takes precedence over
+    ``columnLineage``, and nothing else is assumed to have reached the dataset
+    (https://openlineage.io/docs/spec/facets/job-facets/lineage)."""
+    for said in made.said.values():
+        if said.exported is not None:
+            said.edges += said.explicit or []
+            said.complete = said.exported
+        elif said.explicit is not None:
+            said.edges, said.complete = said.explicit, not said.from_own_job
+
+
+def _explicit(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
+    """Edges into one dataset, and the jobs that wrote it."""
+    if said.explicit is None:
+        said.explicit = []
     for source in objects(facet, "inputs", "lineage"):
-        _explicit_edge(said, source, INTO, jobs)
+        _explicit_edge(said, source, INTO)
     fields = facet.get("fields")
     if fields is None:
         return
     for target, entry in mapping(fields, "lineage.fields").items():
+        if entry is None:
+            continue
+        # A column that nothing flowed into (a generated number) is one all the same.
+        said.former.append(column_name(target))
         for source in objects(mapping(entry, "lineage.fields"), "inputs", "lineage.fields"):
-            _explicit_edge(said, source, column_name(target), jobs)
+            _explicit_edge(said, source, column_name(target))
 
 
-def _explicit_edge(
-    said: DatasetSaid, source: Mapping[str, Any], target: str, jobs: list[tuple[Name, str]] | None
-) -> None:
-    if source.get("type") == "JOB":
-        if jobs is not None and source.get("name") is not None:
-            jobs.append((job_name(source), run_id(source)))
+def _explicit_edge(said: DatasetSaid, source: Mapping[str, Any], target: str) -> None:
+    if _type(source, "the type of a lineage input") == "JOB":
+        if source.get("name") is not None:
+            said.jobs.append((job_name(source), run_id(source)))
+        else:
+            said.from_own_job = True
         return
-    if source.get("type") != "DATASET":
-        raise Malformed.at("the type of a lineage input", "DATASET or JOB")
     name = dataset_name(source, "lineage.inputs")
     column = source.get("field")
     column = OUT_OF if column is None else column_name(column)
     given = source.get("transformations")
-    steps = list(_transformations(given, False)) if given else [DIRECT]
-    said.edges += [ColumnEdge(name, column, target, step) for step in steps]
+    steps = (list(_transformations(given, False)) if given else []) or [DIRECT]
+    assert said.explicit is not None
+    said.explicit += [ColumnEdge(name, column, target, step) for step in steps]
+
+
+def _type(item: Mapping[str, Any], place: str) -> str:
+    """DATASET or JOB; the specification's abbreviated examples leave the first out."""
+    kind = item.get("type")
+    kind = "DATASET" if kind is None else kind
+    if not isinstance(kind, str) or kind.upper() not in ("DATASET", "JOB"):
+        raise Malformed.at(place, "DATASET or JOB")
+    return kind.upper()
 
 
 def read_lineage_entries(made: Event, facet: Any, place: str) -> None:
@@ -278,35 +315,57 @@ def read_lineage_entries(made: Event, facet: Any, place: str) -> None:
     facet = mapping(facet, place)
     if facet.get("_deleted"):
         return
-    for entry in objects(facet, "entries", place):
-        if entry.get("type") == "DATASET":
+    # The facet's first published form has its entries under its own name.
+    key = "entries" if facet.get("entries") is not None else "lineage"
+    for entry in objects(facet, key, place):
+        if _type(entry, f"{place}.{key}.type") == "DATASET":
             target = dataset_name(entry, place)
-            jobs: list[tuple[Name, str]] = []
-            _explicit(made.of(target), entry, jobs)
-            for job, run in jobs:
-                made.others.append((job, other_run(job, run), [], [target]))
+            said = made.of(target)
+            _explicit(said, entry)
+            _name_source_jobs(made, said, target)
             if target not in made.outputs:
                 made.outputs.append(target)
-            continue
-        if entry.get("type") != "JOB":
-            raise Malformed.at(f"{place}.entries.type", "DATASET or JOB")
-        own = entry.get("name") is None
-        read = []
-        for source in objects(entry, "inputs", place):
-            if source.get("type") == "DATASET":
-                read.append(dataset_name(source, place))
-            elif source.get("type") == "JOB" and source.get("name") is not None:
-                run = run_id(source)
-                made.dependencies.append(("upstream", job_name(source), run))
-        if own:
-            made.inputs += [name for name in read if name not in made.inputs]
         else:
-            job = job_name(entry)
-            run = other_run(job, run_id(entry))
-            made.others.append((job, run, read, []))
-        for name in read:
-            made.of(name)
+            _job_entry(made, entry, place)
+
+
+def _name_source_jobs(made: Event, said: DatasetSaid, target: Name) -> None:
+    """The jobs that a dataset is said to come from wrote it."""
+    for job, run in said.jobs:
+        if _is_own(made, job, run):
+            said.from_own_job = True
+        else:
+            made.others.append(OtherRun(job, other_run(job, run), [], [target], []))
+    said.jobs.clear()
+
+
+def _is_own(made: Event, job: Name, run: str) -> bool:
+    return job == made.job and run in ("", made.run)
+
+
+def _job_entry(made: Event, entry: Mapping[str, Any], place: str) -> None:
+    own = entry.get("name") is None or _is_own(made, job_name(entry), run_id(entry))
+    read, sources = [], []
+    for source in objects(entry, "inputs", place):
+        if _type(source, "the type of a lineage input") == "DATASET":
+            read.append(dataset_name(source, place))
+        elif source.get("name") is not None:
+            sources.append((job_name(source), run_id(source)))
+        elif not own and made.job is not None:
+            sources.append((made.job, made.run))
+    if own:
+        made.inputs += [name for name in read if name not in made.inputs]
+        made.dependencies += [("upstream", job, run) for job, run in sources]
+    else:
+        job = job_name(entry)
+        made.others.append(OtherRun(job, other_run(job, run_id(entry)), read, [], sources))
+    for name in read:
+        made.of(name)
 
 
 def lineage_targets(made: Event) -> list[Name]:
-    return [name for name, said in made.said.items() if said.edges and name not in made.outputs]
+    return [
+        name
+        for name, said in made.said.items()
+        if (said.edges or said.explicit is not None) and name not in made.outputs
+    ]

@@ -18,8 +18,21 @@ from typing import Any
 
 from airflow_mlsec.lineage._events import DECLARED, Event, Malformed, Name
 from airflow_mlsec.lineage._facets import JOB_FACETS, RUN_FACETS
-from airflow_mlsec.lineage._parts import job_name, kept_facets, mapping, objects, text_of, time_of
-from airflow_mlsec.lineage._read_dataset import lineage_targets, read_dataset, read_lineage_entries
+from airflow_mlsec.lineage._parts import (
+    job_name,
+    kept_facets,
+    mapping,
+    objects,
+    run_id,
+    run_name,
+    time_of,
+)
+from airflow_mlsec.lineage._read_dataset import (
+    lineage_targets,
+    read_dataset,
+    read_lineage_entries,
+    settle_explicit,
+)
 
 _STATES = {
     "START": "running",
@@ -48,6 +61,7 @@ def read_event(event: Any) -> Event:
         made = Event(None, _declared(event), DECLARED, time)
         made.outputs.append(read_dataset(made, dataset, "dataset"))
         made.outputs.extend(lineage_targets(made))
+        settle_explicit(made)
         return made
     else:
         raise Malformed("not an OpenLineage event: it has neither run, job nor dataset")
@@ -67,6 +81,7 @@ def read_event(event: Any) -> Event:
         lineage = (run.get("facets") or {}).get("lineage")
         if lineage is not None:
             read_lineage_entries(made, lineage, "run.facets.lineage")
+    settle_explicit(made)
     return made
 
 
@@ -81,7 +96,7 @@ def _run_event(event: Mapping[str, Any], run: Mapping[str, Any], time: str) -> E
         state = found
     if event.get("job") is None:
         raise Malformed("malformed OpenLineage event: a run event needs a job")
-    made = Event(job_name(event["job"]), text_of(run.get("runId"), "run.runId"), state, time)
+    made = Event(job_name(event["job"]), run_name(run.get("runId"), "run.runId"), state, time)
     facets = run.get("facets")
     if facets is None:
         return made
@@ -91,7 +106,7 @@ def _run_event(event: Mapping[str, Any], run: Mapping[str, Any], time: str) -> E
         parent = mapping(parent, "run.facets.parent")
         of_run = mapping(parent.get("run") or {}, "run.facets.parent.run")
         if of_run.get("runId") is not None:
-            made.parent = text_of(of_run["runId"], "run.facets.parent.run.runId")
+            made.parent = run_id(of_run, "run.facets.parent.run.runId") or None
     if (nominal := facets.get("nominalTime")) is not None:
         nominal = mapping(nominal, "run.facets.nominalTime")
         start, end = nominal.get("nominalStartTime"), nominal.get("nominalEndTime")
@@ -116,7 +131,7 @@ def _read_job(made: Event, job: Mapping[str, Any]) -> None:
     if (lineage := facets.get("lineage")) is not None:
         read_lineage_entries(made, lineage, "job.facets.lineage")
     sql = facets.get("sql")
-    if isinstance(sql, dict) and isinstance(sql.get("query"), str):
+    if isinstance(sql, dict) and not sql.get("_deleted") and isinstance(sql.get("query"), str):
         dialect = sql.get("dialect")
         made.sql = sql["query"], dialect if isinstance(dialect, str) else None
 
@@ -140,11 +155,10 @@ def _dependencies(facet: Mapping[str, Any]) -> Iterator[tuple[str, Name, str]]:
     for direction in ("upstream", "downstream"):
         for item in objects(facet, direction, "run.facets.jobDependencies"):
             run = mapping(item.get("run") or {}, "run.facets.jobDependencies.run")
-            identifier = run.get("runId")
             yield (
                 direction,
                 job_name(item.get("job")),
-                "" if identifier is None else text_of(identifier, "jobDependencies.run.runId"),
+                run_id(run, "jobDependencies.run.runId"),
             )
 
 

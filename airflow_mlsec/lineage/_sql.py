@@ -21,7 +21,8 @@ def infer_columns(event: Event) -> None:
     """Add inferred edges to the outputs of an event that has none, if its SQL says how."""
     if event.sql is None or len(event.sql[0]) > _LONGEST or not event.outputs:
         return
-    if any(event.said[name].edges for name in event.outputs if name in event.said):
+    said = [event.said[name] for name in event.outputs if name in event.said]
+    if any(one.edges or one.complete for one in said):
         return
     from sqlglot.errors import SqlglotError
 

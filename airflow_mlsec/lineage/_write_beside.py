@@ -64,14 +64,18 @@ def write_facets(batch: Batch, runs: dict[str, Run]) -> None:
 
 
 def write_dependencies(batch: Batch, runs: dict[str, Run]) -> None:
-    named = [event for event in batch.events if event.dependencies]
+    named = [
+        (run, direction, job, uuid)
+        for event in batch.events
+        for run, dependencies in (
+            (event.run, event.dependencies),
+            *((o.run, [("upstream", *source) for source in o.sources]) for o in event.others),
+        )
+        for direction, job, uuid in dependencies
+    ]
     if named:
-        batch.ensure_jobs(job for event in named for _, job, _ in event.dependencies)
-        rows = {
-            (runs[event.run].id, direction, batch.names.jobs[job], uuid)
-            for event in named
-            for direction, job, uuid in event.dependencies
-        }
+        batch.ensure_jobs(job for _, _, job, _ in named)
+        rows = {(runs[run].id, way, batch.names.jobs[job], uuid) for run, way, job, uuid in named}
         batch.insert(t.run_dependency, "run_id direction job_id run_uuid", sorted(rows))
 
 

@@ -41,6 +41,7 @@ class Run:
     inputs: set[int] = field(default_factory=set)
     outputs: set[int] = field(default_factory=set)
     versions: dict[tuple[int, str], str] = field(default_factory=dict)
+    # Edges by dataset: of outputs, and of inputs that an event describes.
     edges: dict[int, set[graph.Edge]] = field(default_factory=dict)
     flows: dict[int, int] = field(default_factory=dict)
     id: int = 0
@@ -58,7 +59,9 @@ def gather_runs(batch: Batch) -> dict[str, Run]:
         for edge in said.edges
     )
     for event in batch.events:
-        if event.job is None and not any(said.edges for said in event.said.values()):
+        if event.job is None and not any(
+            said.edges or said.complete for said in event.said.values()
+        ):
             continue  # only a dataset is described
         run = _gather(runs, event)
         for name in event.inputs:
@@ -66,19 +69,26 @@ def gather_runs(batch: Batch) -> dict[str, Run]:
         for name in event.outputs:
             run.outputs.add(ids[name])
         for name, said in event.said.items():
-            if said.edges:
+            if said.edges or said.complete:
+                # How an input came to be is no work of this run.
                 identifier = ids[name]
-                run.outputs.add(identifier)
+                (
+                    run.inputs
+                    if name in event.inputs and name not in event.outputs
+                    else run.outputs
+                ).add(identifier)
                 edges = run.edges.setdefault(identifier, set())
                 edges.update(_numbered(batch, identifier, said.edges))
+                if said.complete:
+                    edges.add(graph.EXPLAINED)
             for direction, version in said.versions.items():
                 key = ids[name], direction
                 run.versions[key] = max(run.versions.get(key, ""), version)
-        for job, uuid, inputs, outputs in event.others:
-            other = runs.setdefault(uuid, Run(uuid, job, DECLARED))
+        for named in event.others:
+            other = runs.setdefault(named.run, Run(named.run, named.job, DECLARED))
             other.started_at = _least(other.started_at, event.time)
-            other.inputs.update(ids[name] for name in inputs)
-            other.outputs.update(ids[name] for name in outputs)
+            other.inputs.update(ids[name] for name in named.inputs)
+            other.outputs.update(ids[name] for name in named.outputs)
     return runs
 
 
@@ -166,7 +176,8 @@ def write_flows(batch: Batch, runs: dict[str, Run]) -> None:
     for run in runs.values():
         for direction, datasets in (("input", run.inputs), ("output", run.outputs)):
             for dataset in datasets:
-                flow = digests.get((run.id, dataset)) if direction == "output" else None
+                described = direction == "output" or dataset not in run.outputs
+                flow = digests.get((run.id, dataset)) if described else None
                 flow_id = batch.names.flows[flow] if flow else None
                 version = run.versions.get((dataset, direction))
                 key = run.id, dataset, direction
@@ -192,7 +203,11 @@ def _store_flows(batch: Batch, new: dict[bytes, bytes]) -> None:
     edges: set[graph.Edge] = set()
     for content in new.values():
         target, found = graph.unpack_flow(content)
-        edges.update((source, graph.node(target, to), step) for source, to, step in found)
+        edges.update(
+            (source, graph.node(target, to), step)
+            for source, to, step in found
+            if (source, to, step) != graph.EXPLAINED
+        )
     batch.insert(t.edge, "source_id target_id transformation_id", sorted(edges))
     batch.insert(t.flow, "digest edges", sorted(new.items()))
     for digest, identifier in batch.rows(t.flow, "digest id", "digest", sorted(new)):
@@ -200,14 +215,16 @@ def _store_flows(batch: Batch, new: dict[bytes, bytes]) -> None:
 
 
 def write_assumed(batch: Batch, runs: dict[str, Run]) -> None:
-    """Where no column edge says how an input of an ended run reached an output, assume that
-    all of it did: also of a run that failed, since it may have written before it did."""
+    """Where nothing says how an input of a run reached an output, assume that all of it did: also
+    of a run that failed, since it may have written before it did, and of one that has not ended,
+    since a stream never does."""
     wanted: set[tuple[int, int, int]] = set()
     for run in runs.values():
-        if run.state not in FINAL and run.state != DECLARED:
-            continue
         for target in run.outputs:
-            explained = {source >> graph.SHIFT for source, _, _ in run.edges.get(target, ())}
+            edges = run.edges.get(target, set())
+            if graph.EXPLAINED in edges:
+                continue
+            explained = {source >> graph.SHIFT for source, _, _ in edges}
             wanted.update(
                 (source, target, run.id)
                 for source in run.inputs
@@ -227,8 +244,8 @@ def write_assumed(batch: Batch, runs: dict[str, Run]) -> None:
         batch.ensure_transformations([ASSUMED])
         step = batch.names.transformations[ASSUMED]
         batch.insert(t.assumed, "source_id target_id run_id", added)
-        edges = sorted({_whole_edge(source, target, step) for source, target, _ in added})
-        batch.insert(t.edge, "source_id target_id transformation_id", edges)
+        whole = sorted({_whole_edge(source, target, step) for source, target, _ in added})
+        batch.insert(t.edge, "source_id target_id transformation_id", whole)
     for source, target, run_id in gone:
         _stop_assuming(batch, source, target, run_id)
 

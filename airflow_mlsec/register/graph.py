@@ -30,6 +30,10 @@ def node(dataset: int, ordinal: int) -> int:
     return dataset << SHIFT | ordinal
 
 
+# Stands in a flow whose run has said all: no other input of it reached the dataset.
+EXPLAINED: Edge = (0, INTO, 0)
+
+
 def dataset_of(identifier: int) -> int:
     """The dataset that a node belongs to."""
     return identifier >> SHIFT

@@ -356,16 +356,18 @@ request_entry = sa.Table(
     sa.Column("what", sa.Text, nullable=False),
 )
 
-# Who must not come back with the next load: pseudonyms under a key of its own.
+# Who must not come back with the next load: pseudonyms under a key of its own. Where others have
+# the same key, ``beside`` is the JSON list of columns whose values are in the pseudonym as well.
 suppression = sa.Table(
     "mlsec_suppression",
     metadata,
     sa.Column("subject_kind", sa.Text, nullable=False),
+    sa.Column("beside", sa.Text, nullable=False, server_default=""),
     sa.Column("token", sa.Text, nullable=False),
     sa.Column("key_version", sa.Integer, nullable=False),
     _ref("request_id"),
     sa.Column("added_at", sa.String(32), nullable=False),
-    sa.PrimaryKeyConstraint("subject_kind", "token"),
+    sa.PrimaryKeyConstraint("subject_kind", "beside", "token"),
 )
 
 # Data that must not be erased for now: of one person, or of everybody (no digest), in one

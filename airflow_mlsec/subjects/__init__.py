@@ -15,10 +15,12 @@ from airflow_mlsec.subjects._holds import Hold, holds_on, place_hold, release_ho
 from airflow_mlsec.subjects._identity import Person, subject_digest
 from airflow_mlsec.subjects._locate import Finding, Location, locate
 from airflow_mlsec.subjects._receipt import RECEIPT, verify_receipt
+from airflow_mlsec.subjects._rectify import rectify
 from airflow_mlsec.subjects._requests import (
     Request,
     Step,
     approve,
+    change_person,
     extend,
     get_request,
     history,
@@ -29,6 +31,7 @@ from airflow_mlsec.subjects._requests import (
     settle,
     verify_identity,
 )
+from airflow_mlsec.subjects._restrict import lift, restrict
 from airflow_mlsec.subjects._retention import Retained, apply_retention
 from airflow_mlsec.subjects._suppression import without_suppressed
 from airflow_mlsec.subjects._verify import Rescan, rescan
@@ -49,6 +52,7 @@ __all__ = [
     "Step",
     "apply_retention",
     "approve",
+    "change_person",
     "deadlines",
     "export_person",
     "extend",
@@ -56,14 +60,17 @@ __all__ = [
     "history",
     "holds_on",
     "kinds_of",
+    "lift",
     "list_requests",
     "locate",
     "note",
     "open_request",
     "person_of",
     "place_hold",
+    "rectify",
     "release_hold",
     "rescan",
+    "restrict",
     "settle",
     "subject_digest",
     "verify_identity",

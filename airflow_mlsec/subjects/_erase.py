@@ -23,10 +23,14 @@ from airflow_mlsec.subjects._holds import holds_on
 from airflow_mlsec.subjects._identity import Person, seal, subject_digest
 from airflow_mlsec.subjects._locate import search_everywhere
 from airflow_mlsec.subjects._places import Place, Places, find_places
+from airflow_mlsec.subjects._rebuilt import mark_rebuilt
 from airflow_mlsec.subjects._receipt import make_receipt
 from airflow_mlsec.subjects._recipients import Mail, ToBeToldByHand, add_recipients, tell
 from airflow_mlsec.subjects._requests import (
+    ANSWERING,
+    CORRECTING,
     ERASING,
+    RESTRICTING,
     Request,
     Step,
     change,
@@ -34,6 +38,7 @@ from airflow_mlsec.subjects._requests import (
     note,
     person_of,
     record_location,
+    require_ready,
     set_step,
     targets_of,
 )
@@ -41,6 +46,8 @@ from airflow_mlsec.subjects._search import Searcher
 from airflow_mlsec.subjects._suppression import suppress
 from airflow_mlsec.subjects._verify import rescan
 
+# Of a rectification, that something was done about it.
+_ACTED = ("rectified", "manual")
 _TODO = ("found", "erasing", "failed")
 
 
@@ -69,7 +76,8 @@ class Handler:
             # With a parent gone, nothing but what was worked out before leads to its children.
             targets_of(self.register, self.keys, request) or {},
         )
-        return record_location(self.register, identifier, location, self.by)
+        record_location(self.register, identifier, location, self.by)
+        return self._settle_rebuilt(identifier, self.places(person))
 
     def look(self, identifier: int) -> Request:
         """What `locate` would find, with nothing written."""
@@ -99,7 +107,8 @@ class Handler:
     def notify(self, identifier: int, mail: Mail | None = None) -> Request:
         """Tell the recipients who were not told yet; ``mail`` sends to (address, subject, text)."""
         request = get_request(self.register, identifier)
-        _allowed(request)
+        if request.status != "restricted":
+            _allowed(request)
         person = person_of(self.register, self.keys, request)
         signing = self.keys.ensure("signing", KeyKind.SIGNING)
         for step in request.steps:
@@ -124,8 +133,8 @@ class Handler:
         request = get_request(self.register, identifier)
         _allowed(request)
         person = person_of(self.register, self.keys, request)
-        places = self._places(person)
-        searcher = self._searcher(person, places)
+        places = self.places(person)
+        searcher = self.searcher(person, places)
         searcher.require_one_person()
         self._seal_targets(request, searcher)
         self._hold(request)
@@ -137,7 +146,7 @@ class Handler:
 
     def order(self, request: Request) -> list[Step]:
         """Places that are to be erased, children before their parents."""
-        places = self._places(person_of(self.register, self.keys, request))
+        places = self.places(person_of(self.register, self.keys, request))
         order = {place.id: i for i, place in enumerate(places.all)}
         todo = [s for s in request.steps if s.status in _TODO and s.dataset_id in order]
         return sorted(todo, key=lambda s: -order[s.dataset_id or 0])
@@ -158,12 +167,12 @@ class Handler:
         if targets is None:
             raise Refused(f"request {identifier}: nothing was worked out to be erased; start over")
         person = person_of(self.register, self.keys, request)
-        places = self._places(person)
+        places = self.places(person)
         place = places.by_id(step.dataset_id)
         reason = place.policy.get("erasure") if place.policy else None
         if reason:
             return self._set(request, step, "retained", f"kept by law: {reason['retain']}")
-        if holds := self._holds(request, place.id):
+        if holds := self.holds(request, place.id):
             return self._set(request, step, "retained", holds)
         mine = targets.get(str(place.id))
         if mine is None and place.locators:
@@ -182,7 +191,7 @@ class Handler:
         # Written first: whoever takes this up after a crash knows that it may be half done.
         self._set(request, step, "erasing", step.detail, attempts=step.attempts + 1)
         try:
-            removed = _delete(self._searcher(person, places), place, mine)
+            removed = _delete(self.searcher(person, places), place, mine)
         except MlsecError as error:
             return self._set(request, step, "failed", f"could not be erased: {error}")
         except Exception as error:
@@ -211,7 +220,7 @@ class Handler:
             raise Refused(f"request {identifier}: nothing was erased yet")
         person = person_of(self.register, self.keys, request)
         outcome: dict[str, str] = {}
-        searcher = self._searcher(person, self._places(person))
+        searcher = self.searcher(person, self.places(person))
         places = {place.id: place for place in searcher.places.all}
         for step in request.steps:
             place = places.get(step.dataset_id or 0)
@@ -255,7 +264,8 @@ class Handler:
             return f"{found.rows} rows left ({found.how})"
         return f"clean ({found.how})"
 
-    def _searcher(self, person: Person, places: Places) -> Searcher:
+    def searcher(self, person: Person, places: Places) -> Searcher:
+        """What looks the person up."""
         return Searcher(person, places, self.keys, self.connections, self.roots)
 
     def close(self, identifier: int) -> tuple[Request, str | None]:
@@ -267,15 +277,16 @@ class Handler:
         request = get_request(self.register, identifier)
         if request.closed_at is not None:
             return request, None
-        if request.identity != "verified":
-            raise Refused(f"request {identifier}: the requester's identity is {request.identity}")
-        if not request.steps:
-            raise CheckFailed(f"request {identifier}: nobody has looked where the person's data is")
+        require_ready(request, (request.kind,))
+        if request.kind in RESTRICTING and request.status != "restricted":
+            raise CheckFailed(f"request {identifier}: the person's data is not restricted yet")
+        if request.kind in CORRECTING and not any(s.status in _ACTED for s in request.steps):
+            raise CheckFailed(f"request {identifier}: nothing was rectified yet")
         verified: dict[str, str] = {}
-        if request.kind in ERASING:
+        if request.kind not in ANSWERING:
             # Places may have come, or been filled again, since anybody looked.
             self.locate(identifier)
-            if request.approved_by:
+            if request.kind in ERASING and request.approved_by:
                 self.prepare(identifier)
                 verified = self.verify(identifier)
         request = get_request(self.register, identifier)
@@ -296,6 +307,15 @@ class Handler:
 
     # --- parts
 
+    def _settle_rebuilt(self, identifier: int, places: Places) -> Request:
+        request = get_request(self.register, identifier)
+        if request.kind in ANSWERING:
+            return request
+        now = self.register.now()
+        for name in self.register.write(lambda c: mark_rebuilt(c, request, places, now)):
+            note(self.register, identifier, self.by, f"{name}: rebuilt")
+        return get_request(self.register, identifier)
+
     def _children(
         self, request: Request, places: Places, parent: Place, states: tuple[str, ...]
     ) -> list[str]:
@@ -309,7 +329,8 @@ class Handler:
             and (place.subject.get("references") or {}).get("dataset") == parent.uri
         ]
 
-    def _places(self, person: Person) -> Places:
+    def places(self, person: Person) -> Places:
+        """Everywhere that a person's data can be."""
         return self.register.read(lambda c: find_places(c, person.kind, person.only))
 
     def _seal_targets(self, request: Request, searcher: Searcher) -> None:
@@ -338,14 +359,14 @@ class Handler:
         for step in request.steps:
             if step.dataset_id is None or step.status not in (*_TODO, "retained"):
                 continue
-            holds = self._holds(request, step.dataset_id)
+            holds = self.holds(request, step.dataset_id)
             was_held = step.status == "retained" and step.detail.startswith(_HELD)
             if holds and step.status != "retained":
                 self._set(request, step, "retained", holds)
             elif was_held and not holds:
                 self._set(request, step, "found", "no legal hold keeps it any more")
 
-    def _holds(self, request: Request, dataset: int) -> str:
+    def holds(self, request: Request, dataset: int) -> str:
         """The legal holds in force on the person, under any of her keys, in one dataset."""
         person = person_of(self.register, self.keys, request)
         digests = [subject_digest(self.keys, person.kind, key) for key in person.keys]

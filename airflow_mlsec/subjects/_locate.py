@@ -128,6 +128,10 @@ def _search(searcher: Searcher, place: Place) -> Finding:
     found = searcher.membership(place)
     if found is not None:
         member, predicate = found
+        if member and searcher.person.only:
+            raise Indistinguishable(
+                "the membership list has the key, which others share: whose it is cannot be told"
+            )
         source = predicate["target"]["name"].rsplit("/", 1)[-1]
         how = "signed release" if release else "lineage to the release"
         text = f"{how} {source}, plan {predicate['plan'][:12]}"

@@ -159,6 +159,23 @@ def find_places(connection: sa.Connection, kind: str, telling: Collection[str] =
     return Places(kind, tuple(sorted(found, key=lambda p: (order[p.id], p.id))), released)
 
 
+def copies_of(
+    connection: sa.Connection, place: Place, column: str
+) -> tuple[list[tuple[int, str]], set[int]]:
+    """Unchanged copies of a place's column as (dataset, column), the column itself included, and
+    every dataset that something from it has reached."""
+    known = {
+        name: graph.node(dataset, ordinal)
+        for dataset, name, ordinal in columns_of(connection, {place.id})
+    }
+    if column not in known:
+        return [(place.id, column)], {place.id}
+    edges = edges_within(connection, [known[column]], "down")
+    reached = {place.id} | {graph.dataset_of(target) for _, target, _ in edges}
+    found = _Copies(connection, edges, reached).of(place.id, column)
+    return found or [(place.id, column)], reached
+
+
 def _datasets(connection: sa.Connection) -> dict[int, Place]:
     d = t.dataset.c
     query = sa.select(t.dataset, t.policy.c.document).outerjoin(

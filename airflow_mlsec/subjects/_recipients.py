@@ -37,7 +37,9 @@ def add_recipients(
 ) -> None:
     """A step of the ledger for each recipient of the places where the person was found."""
     found = {
-        step.dataset_id for step in request.steps if step.status in ("found", "erasing", "erased")
+        step.dataset_id
+        for step in request.steps
+        if step.status in ("found", "erasing", "erased", "rectified", "retained")
     }
     listed: dict[str, list[str]] = {}
     contacts: dict[str, str | None] = {}
@@ -72,7 +74,7 @@ def tell(request: Request, step: Step, person: Person, signing: Key, mail: Mail 
     if scheme == "mailto":
         if mail is None:
             raise ToBeToldByHand(f"no mail server is known here: {_BY_HAND}")
-        subject = f"Erasure request {request.id}: please act (GDPR Art. 19)"
+        subject = f"Request {request.id} for {request.kind}: please act (GDPR Art. 19)"
         try:
             mail(step.locator.partition(":")[2], subject, _letter(request, step))
         except (MlsecError, OSError) as error:
@@ -106,8 +108,9 @@ def _post(request: Request, step: Step, person: Person, signing: Key) -> str:
 
 def _letter(request: Request, step: Step) -> str:
     return (
-        f"To {step.name},\n\nwe disclosed personal data to you that a person has asked us to erase. "
-        f"Under GDPR Art. 19 we tell you so; please erase it as well.\n\nReference: request {request.id}. "
+        f"To {step.name},\n\nwe disclosed personal data to you, and the person has asked us for "
+        f"{request.kind}. Under GDPR Art. 19 we tell you so; please do the same with what you have."
+        f"\n\nReference: request {request.id}. "
         "For whom it is, answer over the agreed secure channel with this reference; this mail names nobody "
         "on purpose.\n"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.errors import Refused, UsageError
+from airflow_mlsec.errors import CheckFailed, Refused, UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines
@@ -18,8 +18,12 @@ from airflow_mlsec.subjects._identity import Person, Targets, seal, subject_dige
 from airflow_mlsec.subjects._locate import Finding, Location
 
 # What a step may be when its request is closed.
-SETTLED = ("none", "erased", "rebuilt", "retained", "manual", "notified")
+SETTLED = ("none", "erased", "rectified", "rebuilt", "retained", "manual", "notified")
 ERASING = ("erasure", "delete")
+CORRECTING = ("rectification", "correct")
+RESTRICTING = ("restriction", "objection", "opt-out", "limit")
+# The requester need not show who she is (11 CCR § 7060(b)).
+NEEDS_NO_PROOF = ("opt-out", "limit")
 # For these it is enough to know where the data is: it is handed over, not changed.
 ANSWERING = ("access", "portability", "know")
 _BY_HAND = ("none", "rebuilt", "retained", "manual")
@@ -62,7 +66,9 @@ class Request:
 
     def open_steps(self) -> list[Step]:
         """Steps that keep the request open."""
-        fine = (*SETTLED, "found") if self.kind in ANSWERING else SETTLED
+        # Where nothing is to be changed it is enough to know what is there.
+        left_as_it_is = self.kind in (*ANSWERING, *CORRECTING)
+        fine = (*SETTLED, "found") if left_as_it_is else SETTLED
         return [step for step in self.steps if step.status not in fine]
 
     def is_overdue(self, now: datetime) -> bool:
@@ -253,13 +259,33 @@ def record_location(register: Register, identifier: int, location: Location, by:
 
 
 def _changes(step: Step, finding: Finding) -> bool:
-    if step.status in ("retained", "manual"):
+    if step.status in ("retained", "manual", "rectified", "rebuilt"):
         return False
+    # What waits to be made anew is settled by lineage, or by a person.
+    if step.detail.startswith("made from column"):
+        return finding.status == "none"
     if finding.status != "none":
         return True
     # What was erased, or is being, is not made "none" by not being found any more: the ledger
     # would forget that it was there. What a second look found is for a person, or erasure.
     return step.status not in ("erased", "rebuilt", "erasing") and "still name" not in step.detail
+
+
+def require_ready(request: Request, kinds: tuple[str, ...]) -> None:
+    """:raises Refused: if the request asks for something else, is over, or the requester's identity
+    is not verified where it must be.
+    :raises CheckFailed: if nobody has looked where the person's data is.
+    """
+    if request.kind not in kinds:
+        raise Refused(f"request {request.id} asks for {request.kind}, not for {' or '.join(kinds)}")
+    if request.closed_at is not None:
+        raise Refused(f"request {request.id} is closed")
+    if request.identity != "verified" and request.kind not in NEEDS_NO_PROOF:
+        raise Refused(
+            f"request {request.id}: the requester's identity is {request.identity}; verify it first"
+        )
+    if not request.steps:
+        raise CheckFailed(f"request {request.id}: locate the person's data first")
 
 
 def approve(register: Register, identifier: int, by: str) -> Request:

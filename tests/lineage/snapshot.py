@@ -38,7 +38,9 @@ def _snapshot(connection: sa.Connection) -> dict[str, set[Any]]:
     runs = {r.id: r.uuid for r in rows(t.run)}
     flows = {
         r.id: frozenset(
-            (nodes[source], nodes[graph.node(target, ordinal)], steps[step])
+            "explained"
+            if (source, ordinal, step) == graph.EXPLAINED
+            else (nodes[source], nodes[graph.node(target, ordinal)], steps[step])
             for target, edges in [graph.unpack_flow(bytes(r.edges))]
             for source, ordinal, step in edges
         )

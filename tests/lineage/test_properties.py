@@ -59,11 +59,28 @@ def inputs_of(draw: Any) -> dict[str, Any]:
 
 
 @st.composite
+def sources(draw: Any) -> dict[str, Any]:
+    """Of a lineage facet: a dataset, a job by its name, or the job itself."""
+    kind = draw(st.integers(0, 5))
+    if kind == 0:
+        return {"type": "JOB"}
+    if kind == 1:
+        return {"type": "JOB", "namespace": "n", "name": f"job{draw(st.integers(1, 4))}"}
+    return {"namespace": "file", "name": draw(names), "type": "DATASET"}
+
+
+@st.composite
+def entries(draw: Any) -> dict[str, Any]:
+    """Of a job's or run's lineage facet."""
+    return {**draw(sources()), "inputs": draw(st.lists(sources(), max_size=2))}
+
+
+@st.composite
 def datasets(draw: Any, output: bool) -> dict[str, Any]:
     facets: dict[str, Any] = {}
     if listed := draw(columns):
         facets["schema"] = {"fields": [{"name": c, "type": draw(st.sampled_from(["int", "text"]))} for c in listed]}  # fmt: skip
-    if output and draw(st.booleans()):
+    if draw(st.integers(0, 9)) < (5 if output else 1):
         facets["columnLineage"] = {
             "fields": draw(
                 st.dictionaries(
@@ -74,9 +91,8 @@ def datasets(draw: Any, output: bool) -> dict[str, Any]:
             ),
             "dataset": draw(st.lists(inputs_of(), max_size=1)),
         }
-    if output and draw(st.integers(0, 5)) == 0:
-        source = {"namespace": "file", "name": draw(names), "type": "DATASET"}
-        facets["lineage"] = {"inputs": [source], "fields": {}}
+    if draw(st.integers(0, 5 if output else 11)) == 0:
+        facets["lineage"] = {"inputs": draw(st.lists(sources(), max_size=2)), "fields": {}}
     if draw(st.integers(0, 7)) == 0:
         facets["symlinks"] = {"identifiers": [{"namespace": "hive", "name": draw(names), "type": "TABLE"}]}  # fmt: skip
     if draw(st.integers(0, 7)) == 0:
@@ -102,6 +118,9 @@ def events(draw: Any) -> dict[str, Any]:
     event["job"] = {"namespace": "n", "name": f"job{number}", "facets": {}}
     event["inputs"] = draw(st.lists(datasets(False), max_size=2))
     event["outputs"] = draw(st.lists(datasets(True), max_size=2))
+    if draw(st.integers(0, 4)) == 0:
+        listed = draw(st.lists(entries(), max_size=2))
+        event["job"]["facets"]["lineage"] = {"entries": listed}
     if kind == 1:
         return event
     event["eventType"] = draw(st.sampled_from(["START", "RUNNING", "COMPLETE", "FAIL", "ABORT", "OTHER"]))  # fmt: skip

@@ -1,0 +1,87 @@
+"""Places that were made anew, by their own DAGs, after their sources had been dealt with.
+
+A model, an average, a copy without a key cannot be erased from: it has to be made again. That
+it was is read from lineage: a run began after the last of its sources was done with, completed,
+and replaced it as a whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects._places import Place, Places
+from airflow_mlsec.subjects._requests import Request, set_step
+
+# Done with, and since when the person's data is not there as it was.
+_DONE = ("erased", "rectified", "retained")
+_FINE = (*_DONE, "none", "rebuilt")
+
+
+@dataclass(frozen=True)
+class _Run:
+    uuid: str
+    ended: str
+
+
+def mark_rebuilt(
+    connection: sa.Connection, request: Request, places: Places, now: str
+) -> list[str]:
+    """Settle the places that were made anew; their names."""
+    steps = {step.dataset_id: step for step in request.steps}
+    rebuilt: dict[int, _Run] = {}
+    names = []
+    # What others were made from comes first: it has fewer sources than they.
+    for place in sorted(places.all, key=lambda p: len(p.sources)):
+        step = steps.get(place.id)
+        sources = [steps[i] for i in place.sources if i in steps]
+        if step is None or place.locators or not sources:
+            continue
+        if step.status not in ("found", "unknown", "rebuilt"):
+            continue
+        fine = [s for s in sources if s.status in _FINE or s.dataset_id in rebuilt]
+        done = [s.changed_at for s in sources if s.status in _DONE]
+        if len(fine) < len(sources) or not done:
+            continue
+        since = max([*done, *(rebuilt[i].ended for i in place.sources if i in rebuilt)])
+        run = _made_anew(connection, place, since)
+        if run is None:
+            continue
+        rebuilt[place.id] = run
+        if step.status != "rebuilt":
+            detail = (
+                f"made anew by run {run.uuid}, which began after all its sources were done with"
+            )
+            set_step(connection, step.id, now, status="rebuilt", detail=detail)
+            names.append(step.name)
+    return names
+
+
+def _made_anew(connection: sa.Connection, place: Place, since: str) -> _Run | None:
+    """The first run after ``since`` that made all of a place."""
+    r, d = t.run.c, t.run_dataset.c
+    query = (
+        sa.select(r.uuid, r.started_at, r.ended_at)
+        .join(t.run_dataset, d.run_id == r.id)
+        .where(d.dataset_id == place.id, d.direction == "output")
+        .where(r.state == "complete", r.started_at > since, r.ended_at.is_not(None))
+        .order_by(r.ended_at, r.uuid)
+    )
+    for row in connection.execute(query):
+        if place.kind != "table" or _replaced(connection, place, row.started_at, row.ended_at):
+            return _Run(row.uuid, row.ended_at)
+    return None
+
+
+def _replaced(connection: sa.Connection, place: Place, start: str, end: str) -> bool:
+    """Whether a table was replaced between two moments, and not only written to."""
+    life, e = t.lifecycle.c, t.evidence.c
+    changes = sa.select(life.at).where(
+        life.dataset_id == place.id,
+        life.change.in_(("OVERWRITE", "CREATE")),
+        life.at.between(start, end),
+    )
+    stated = sa.select(e.issued_at).where(e.dataset_id == place.id, e.issued_at.between(start, end))
+    return connection.execute(sa.union_all(changes, stated).limit(1)).first() is not None

@@ -1,0 +1,150 @@
+"""Rectification: a value of the person's is put right where it stands (GDPR Art. 16, CCPA
+1798.106), in the dataset that names it and in every unchanged copy of the column.
+
+What was made from it otherwise (a pseudonym, an average, a model) is open until its own DAG has
+made it anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.datasets import Condition, Dataset
+from airflow_mlsec.errors import CheckFailed, MlsecError, Refused, UsageError
+from airflow_mlsec.subjects._erase import Handler
+from airflow_mlsec.subjects._places import Place, Places, copies_of
+from airflow_mlsec.subjects._requests import (
+    CORRECTING,
+    Request,
+    Step,
+    change_person,
+    get_request,
+    note,
+    person_of,
+    require_ready,
+    set_step,
+)
+from airflow_mlsec.subjects._search import Searcher
+
+
+def rectify(
+    handler: Handler, identifier: int, column: str, text: str | None, dataset: str | None = None
+) -> Request:
+    """Give the person's rows the value ``text`` (None: no value) in ``column``, and in every
+    unchanged copy of it. Done again it changes nothing.
+
+    :param dataset: URI or name of the dataset whose column it is, where several have it.
+    :raises Refused: if the request asks for something else, the identity is not verified, or
+        others seem to share the person's key.
+    :raises CheckFailed: if nobody has looked where her data is.
+    :raises UsageError: if no dataset has the column, or the value is none of its type.
+    """
+    request = get_request(handler.register, identifier)
+    require_ready(request, CORRECTING)
+    person = person_of(handler.register, handler.keys, request)
+    places = handler.places(person)
+    searcher = handler.searcher(person, places)
+    searcher.require_one_person()
+    root = _root(places, column, dataset)
+    if held := handler.holds(request, root.id):
+        raise Refused(f"{root.name}: {held}")
+    [value] = _typed(searcher, root, column, text)
+    copies, made = handler.register.read(lambda connection: copies_of(connection, root, column))
+    steps = {step.dataset_id: step for step in request.steps}
+    is_key = root.subject is not None and root.subject["key"] == column
+    # The root goes last: rows that refer to it are found through what stands there.
+    for place_id, name in sorted(copies, key=lambda copy: copy[0] == root.id):
+        place, step = places.by_id(place_id), steps.get(place_id)
+        if step is None or not place.locators:
+            continue
+        try:
+            rows = _put_right(searcher, place, name, text)
+        except MlsecError as error:
+            _set(handler, request, step, "failed", f"could not be rectified: {error}")
+            continue
+        if rows:
+            detail = f"column '{name}' put right in {rows} row{'s' if rows != 1 else ''}"
+            _set(handler, request, step, "rectified", detail)
+    for place_id in made - {place_id for place_id, _ in copies}:
+        step = steps.get(place_id)
+        if step is not None and step.status in ("found", "unknown"):
+            detail = f"made from column '{column}': to be made anew by its own DAG"
+            _set(handler, request, step, "unknown", detail)
+    if is_key and value is not None and text not in person.keys:
+        assert text is not None
+        more = replace(person, keys=(*person.keys, text))
+        change_person(
+            handler.register, handler.keys, request, more, handler.by, "another key of the person"
+        )
+    note(handler.register, identifier, handler.by, f"rectified: {root.name}, column '{column}'")
+    return get_request(handler.register, identifier)
+
+
+def _root(places: Places, column: str, dataset: str | None) -> Place:
+    having = [
+        place
+        for place in places.all
+        if place.stage == "source"
+        and place.policy is not None
+        and place.subject is not None
+        and place.subject["kind"] == places.kind
+        and column in place.policy["columns"]
+    ]
+    if dataset is not None:
+        fitting = [
+            p for p in having if dataset in (p.uri, p.name) or p.name.endswith(f"/{dataset}")
+        ]
+    else:
+        fitting = having
+    if len(fitting) != 1:
+        names = ", ".join(place.name for place in having) or "none"
+        raise UsageError(
+            f"{len(fitting)} datasets fit; those with a column '{column}' are: {names}. Say which (--dataset)"
+        )
+    return fitting[0]
+
+
+def _typed(searcher: Searcher, place: Place, column: str, text: str | None) -> list[Any]:
+    if text is None:
+        return [None]
+    dataset = searcher.open(place)
+    values = searcher.typed([text], dataset, column)
+    if not values:
+        kind = dataset.schema().field(column).type
+        raise UsageError(f"the value is not one of column '{column}' of {place.name} ({kind})")
+    return values[:1]
+
+
+def _put_right(searcher: Searcher, place: Place, column: str, text: str | None) -> int:
+    """:raises CheckFailed: if another value is still there afterwards."""
+    dataset = searcher.open(place)
+    [value] = _typed(searcher, place, column, text)
+    targets, rows = searcher.targets(place, dataset), 0
+    for target in targets:
+        given = (target.column, target.values)
+        rows += dataset.update_in(*given, {column: value}, target.also)
+        if column != target.column and _others(dataset, given, column, value, target.also):
+            raise CheckFailed("another value is still there")
+    return rows
+
+
+def _others(
+    dataset: Dataset, given: tuple[str, list[object]], column: str, value: Any, also: Any
+) -> int:
+    if value is None:
+        return 0
+    wrong = Condition(column, [value], has=False)
+    return dataset.find_in(*given, False, [*also, wrong]).rows
+
+
+def _set(handler: Handler, request: Request, step: Step, status: str, detail: str) -> None:
+    now = handler.register.now()
+
+    def work(connection: sa.Connection) -> None:
+        set_step(connection, step.id, now, status=status, detail=detail)
+
+    handler.register.write(work)
+    note(handler.register, request.id, handler.by, f"{step.name}: {status}")
