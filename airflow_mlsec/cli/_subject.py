@@ -21,15 +21,20 @@ from airflow_mlsec.subjects import (
     Person,
     Request,
     approve,
+    change_person,
     export_person,
     extend,
     get_request,
     history,
     kinds_of,
+    lift,
     list_requests,
     open_request,
+    person_of,
     place_hold,
+    rectify,
     release_hold,
+    restrict,
     settle,
     subject_digest,
     verify_identity,
@@ -48,6 +53,16 @@ def _key(text: str) -> str:
     if not value:
         raise UsageError("the person's key is empty")
     return value
+
+
+def _only(given: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        column, equals, value = text.partition("=")
+        if not equals or not column or not value:
+            raise UsageError("--only is COLUMN=VALUE, for example customer_id=17")
+        found[column] = _key(value)
+    return found
 
 
 def _handler() -> Handler:
@@ -72,14 +87,21 @@ key_option = click.option(
     "--key", required=True, help="The person's key, or - to read it from standard input."
 )
 also_option = click.option("--also", multiple=True, help="A key that the person had before.")
+only_option = click.option(
+    "--only", multiple=True, metavar="COLUMN=VALUE", help="Which of the people who share the key; "
+    "- as the value reads it from standard input.",
+)  # fmt: skip
 
 
 @subject.command()
 @kind_option
 @key_option
 @also_option
+@only_option
 @json_option
-def locate(kind: str, key: str, also: tuple[str, ...], as_json: bool) -> None:
+def locate(
+    kind: str, key: str, also: tuple[str, ...], only: tuple[str, ...], as_json: bool
+) -> None:
     """Find one person in every dataset, artifact and model.
 
     Exit code 1 if some place could not be answered for.
@@ -91,6 +113,7 @@ def locate(kind: str, key: str, also: tuple[str, ...], as_json: bool) -> None:
         kind,
         value,
         also=also,
+        only=_only(only),
         roots=settings.data_roots,
         requested_by=getpass.getuser(),
         progress=show_progress,
@@ -111,6 +134,7 @@ def locate(kind: str, key: str, also: tuple[str, ...], as_json: bool) -> None:
 @kind_option
 @key_option
 @also_option
+@only_option
 @click.option("--received", help="When it was received (ISO 8601); default is now.")
 @json_option
 def open_(
@@ -119,6 +143,7 @@ def open_(
     kind: str,
     key: str,
     also: tuple[str, ...],
+    only: tuple[str, ...],
     received: str | None,
     as_json: bool,
 ) -> None:
@@ -130,7 +155,7 @@ def open_(
     if what not in kinds_of(law):
         raise UsageError(f"{law} knows {', '.join(kinds_of(law))}; not '{what}'")
     handler = _handler()
-    person = Person(kind, (_key(key), *also))
+    person = Person(kind, (_key(key), *also), _only(only))
     request = open_request(
         handler.register,
         handler.keys,
@@ -182,6 +207,84 @@ def identity(number: int, evidence: str, refuse: bool, as_json: bool) -> None:
     """Record whether the requester is the person."""
     handler = _handler()
     _show(verify_identity(handler.register, number, not refuse, evidence, handler.by), as_json)
+
+
+@subject.command("person")
+@click.argument("number", type=int)
+@also_option
+@only_option
+@click.option("--one-person", is_flag=True, help="Rows of the key that differ are one person's.")
+@click.option("--evidence", required=True, help="How this is known.")
+@json_option
+def person_(
+    number: int,
+    also: tuple[str, ...],
+    only: tuple[str, ...],
+    one_person: bool,
+    evidence: str,
+    as_json: bool,
+) -> None:
+    """Say more exactly who a request is about, where people share a key or had others."""
+    handler = _handler()
+    request = get_request(handler.register, number)
+    before = person_of(handler.register, handler.keys, request)
+    after = Person(
+        before.kind,
+        tuple(dict.fromkeys([*before.keys, *also])),
+        {**before.only, **_only(only)},
+        before.one_person or one_person,
+    )
+    what = f"who it is about was made more exact: {evidence}"
+    _show(change_person(handler.register, handler.keys, request, after, handler.by, what), as_json)
+
+
+@subject.command("rectify")
+@click.argument("number", type=int)
+@click.option("--column", required=True, help="The column that is wrong.")
+@click.option("--value", help="The right value, or - to read it from standard input.")
+@click.option("--clear", is_flag=True, help="There should be no value.")
+@click.option("--dataset", help="The dataset whose column it is, where several have it.")
+@json_option
+def rectify_(
+    number: int, column: str, value: str | None, clear: bool, dataset: str | None, as_json: bool
+) -> None:
+    """Put a value right, and every unchanged copy of it. May be run again.
+
+    Exit code 1 if something made from it has still to be made anew.
+    """
+    if (value is None) is not clear:
+        raise UsageError("give --value, or --clear")
+    text = None if value is None else _key(value)
+    request = rectify(_handler(), number, column, text, dataset)
+    _show(request, as_json)
+    if request.open_steps():
+        raise click.exceptions.Exit(CheckFailed.exit_code)
+
+
+@subject.command("restrict")
+@click.argument("number", type=int)
+@json_option
+def restrict_(number: int, as_json: bool) -> None:
+    """Leave the person out of further processing; tells recipients. May be run again.
+
+    Exit code 1 if something made from her data has still to be made anew.
+    """
+    handler = _handler()
+    restrict(handler, number)
+    request = handler.notify(number)
+    _show(request, as_json)
+    if request.open_steps():
+        raise click.exceptions.Exit(CheckFailed.exit_code)
+
+
+@subject.command("lift")
+@click.argument("number", type=int)
+@click.option("--reason", required=True, help="Why, and that the person was told before.")
+@json_option
+def lift_(number: int, reason: str, as_json: bool) -> None:
+    """End a restriction."""
+    entries = lift(_handler(), number, reason)
+    show({"entries": entries}, f"restriction of request {number} lifted", as_json)
 
 
 @subject.command("extend")
@@ -308,6 +411,7 @@ def verify(
 @kind_option
 @key_option
 @also_option
+@only_option
 @click.option(
     "-r",
     "--recipient",
@@ -322,13 +426,14 @@ def export(
     kind: str,
     key: str,
     also: tuple[str, ...],
+    only: tuple[str, ...],
     recipients: tuple[str, ...],
     target: Path,
     as_json: bool,
 ) -> None:
     """Write a person's data and a letter that explains it, encrypted to the person."""
     handler = _handler()
-    person = Person(kind, (_key(key), *also))
+    person = Person(kind, (_key(key), *also), _only(only))
     done = export_person(
         handler.register, handler.keys, person, target,
         [Recipient.parse(text) for text in recipients], roots=handler.roots,

@@ -17,6 +17,11 @@ from airflow_mlsec.subjects._requests import Request, set_step
 
 # Done with, and since when the person's data is not there as it was.
 _DONE = ("erased", "rectified", "retained")
+# Files of models are written as a whole.
+_MODELS = (
+    ".onnx", ".safetensors", ".pkl", ".pickle", ".joblib", ".skops", ".pt", ".pth", ".ckpt", ".h5",
+    ".hdf5", ".keras", ".pb", ".tflite", ".gguf", ".ubj", ".cbm", ".pmml", ".mlmodel", ".age",
+)  # fmt: skip
 _FINE = (*_DONE, "none", "rebuilt")
 
 
@@ -70,7 +75,8 @@ def _made_anew(connection: sa.Connection, place: Place, since: str) -> _Run | No
         .order_by(r.ended_at, r.uuid)
     )
     for row in connection.execute(query):
-        if place.kind != "table" or _replaced(connection, place, row.started_at, row.ended_at):
+        whole = place.kind != "table" or place.name.lower().endswith(_MODELS)
+        if whole or _replaced(connection, place, row.started_at, row.ended_at):
             return _Run(row.uuid, row.ended_at)
     return None
 

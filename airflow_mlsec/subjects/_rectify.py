@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_mlsec.datasets import Condition, Dataset
-from airflow_mlsec.errors import CheckFailed, MlsecError, Refused, UsageError
+from airflow_mlsec.errors import CheckFailed, ColumnMissing, MlsecError, Refused, UsageError
 from airflow_mlsec.subjects._erase import Handler
 from airflow_mlsec.subjects._places import Place, Places, copies_of
 from airflow_mlsec.subjects._requests import (
@@ -27,7 +27,7 @@ from airflow_mlsec.subjects._requests import (
     require_ready,
     set_step,
 )
-from airflow_mlsec.subjects._search import Searcher
+from airflow_mlsec.subjects._search import Searcher, as_type
 
 
 def rectify(
@@ -51,15 +51,17 @@ def rectify(
     root = _root(places, column, dataset)
     if held := handler.holds(request, root.id):
         raise Refused(f"{root.name}: {held}")
-    [value] = _typed(searcher, root, column, text)
+    value = _typed(root, searcher.open(root), column, text)
     copies, made = handler.register.read(lambda connection: copies_of(connection, root, column))
     steps = {step.dataset_id: step for step in request.steps}
     is_key = root.subject is not None and root.subject["key"] == column
+    done: set[int] = set()
     # The root goes last: rows that refer to it are found through what stands there.
     for place_id, name in sorted(copies, key=lambda copy: copy[0] == root.id):
         place, step = places.by_id(place_id), steps.get(place_id)
-        if step is None or not place.locators:
-            continue
+        if step is None or not place.locators or place.stage == "release":
+            continue  # a release is made anew, under its plan
+        done.add(place_id)
         try:
             rows = _put_right(searcher, place, name, text)
         except MlsecError as error:
@@ -68,7 +70,7 @@ def rectify(
         if rows:
             detail = f"column '{name}' put right in {rows} row{'s' if rows != 1 else ''}"
             _set(handler, request, step, "rectified", detail)
-    for place_id in made - {place_id for place_id, _ in copies}:
+    for place_id in made - done:
         step = steps.get(place_id)
         if step is not None and step.status in ("found", "unknown"):
             detail = f"made from column '{column}': to be made anew by its own DAG"
@@ -107,21 +109,24 @@ def _root(places: Places, column: str, dataset: str | None) -> Place:
     return fitting[0]
 
 
-def _typed(searcher: Searcher, place: Place, column: str, text: str | None) -> list[Any]:
+def _typed(place: Place, dataset: Dataset, column: str, text: str | None) -> Any:
+    """:raises UsageError: if the text is no value of the column's type."""
     if text is None:
-        return [None]
-    dataset = searcher.open(place)
-    values = searcher.typed([text], dataset, column)
-    if not values:
-        kind = dataset.schema().field(column).type
+        return None
+    schema = dataset.schema()
+    if column not in schema.names:
+        raise ColumnMissing.among([column], schema.names, f"of '{dataset.uri}'")
+    kind = schema.field(column).type
+    value = as_type(text, kind, column)
+    if value is None:
         raise UsageError(f"the value is not one of column '{column}' of {place.name} ({kind})")
-    return values[:1]
+    return value
 
 
 def _put_right(searcher: Searcher, place: Place, column: str, text: str | None) -> int:
     """:raises CheckFailed: if another value is still there afterwards."""
     dataset = searcher.open(place)
-    [value] = _typed(searcher, place, column, text)
+    value = _typed(place, dataset, column, text)
     targets, rows = searcher.targets(place, dataset), 0
     for target in targets:
         given = (target.column, target.values)

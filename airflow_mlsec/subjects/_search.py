@@ -265,7 +265,7 @@ class Searcher:
         if column not in schema.names:
             raise ColumnMissing.among([column], schema.names, f"of '{dataset.uri}'")
         kind = schema.field(column).type
-        typed = [v for text in texts if (v := _as_type(text, kind, column)) is not None]
+        typed = [v for text in texts if (v := as_type(text, kind, column)) is not None]
         # A column of SQLite holds values of any type, whatever it is declared as.
         loose = list(texts) if dataset.uri.startswith("sqlite://") else []
         return [*typed, *(text for text in loose if text not in typed)]
@@ -290,7 +290,7 @@ def _is_below(uri: str, root: str) -> bool:
     return scheme == root_scheme and path.startswith(unquote(root_path).rstrip("/") + "/")
 
 
-def _as_type(text: str, kind: pa.DataType, column: str) -> object | None:
+def as_type(text: str, kind: pa.DataType, column: str) -> object | None:
     """The text as a value of a column's type, if it is how that value is written."""
     try:
         typed = pa.array([text], pa.string()).cast(kind)

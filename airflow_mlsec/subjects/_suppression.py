@@ -81,6 +81,9 @@ def without_suppressed(
     return _Filtered(dataset, listed)
 
 
+_BETWEEN = pa.scalar("\0", pa.large_string())
+
+
 @dataclass(frozen=True)
 class _List:
     """Pseudonyms of what stands in ``columns`` of a row: the key, and what tells people apart."""
@@ -159,7 +162,7 @@ class _Filtered:
         gone = pa.array([False] * batch.num_rows)
         for one in self._lists:
             texts = [canonical_text(batch.column(name), name) for name in one.columns]
-            values = pc.binary_join_element_wise(*texts, "\0") if len(texts) > 1 else texts[0]
+            values = pc.binary_join_element_wise(*texts, _BETWEEN) if len(texts) > 1 else texts[0]
             made = suppression_tokens(one.key, values, one.columns[0])
             gone = pc.or_(gone, pc.is_in(made, one.tokens.cast(made.type)))
         return pc.invert(gone)

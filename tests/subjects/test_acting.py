@@ -1,0 +1,346 @@
+"""What requests other than erasure do, and people who share a key."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_mlsec.anonymize import anonymize
+from airflow_mlsec.crypto import Identity, KeyRing
+from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.errors import CheckFailed, Refused, UsageError
+from airflow_mlsec.policy import parse_policy
+from airflow_mlsec.register import Register
+from airflow_mlsec.subjects import (
+    Person,
+    approve,
+    change_person,
+    export_person,
+    get_request,
+    lift,
+    rectify,
+    restrict,
+    settle,
+    verify_identity,
+    verify_receipt,
+    without_suppressed,
+)
+from tests import canaries
+from tests.lineage.events import dataset, event
+from tests.subjects.shop import CUSTOMERS, Shop
+from tests.subjects.test_requests import HER, opened, ready, statuses
+
+
+@pytest.fixture
+def shop(tmp_path: Path, register: Register, keys: KeyRing) -> Shop:
+    return Shop(tmp_path / "shop", register, keys)
+
+
+def verified(shop: Shop, kind: str, law: str = "gdpr", person: Person = HER) -> int:
+    handler = shop.handler()
+    request = opened(handler, kind, law, person)
+    verify_identity(shop.register, request.id, True, "passport seen", "clerk")
+    handler.locate(request.id)
+    return request.id
+
+
+def sql(shop: Shop, statement: str, *values: Any) -> None:
+    connection = sqlite3.connect(shop.folder / "shop.db")
+    connection.execute(statement, values)
+    connection.commit()
+    connection.close()
+
+
+def retrained(shop: Shop, minutes: int = 1, **facets: Any) -> None:
+    """A later run that trains the model again."""
+    now = datetime.now(UTC) + timedelta(minutes=minutes)
+    run = f"00000000-0000-4000-8000-{minutes:012}"
+    out = [dataset(str(shop.folder / "model.onnx"), **facets)]
+    read = [dataset(str(shop.folder / "safe.parquet"))]
+    shop.emit(event("train", read, out, "START", run, now.isoformat()))
+    shop.emit(event("train", read, out, "COMPLETE", run, (now + timedelta(seconds=9)).isoformat()))
+
+
+def source(shop: Shop) -> Any:
+    return without_suppressed(
+        open_dataset(shop.customers), shop.policies["customers"], shop.register, shop.keys
+    )
+
+
+# --- rectification
+
+
+def test_a_value_is_put_right_in_every_copy(shop: Shop) -> None:
+    handler, before = shop.handler(), shop.everything()
+    shop.copied(f"{shop.folder / 'shop.db'}/customers", "copy.parquet", {"age": "age"}, "sqlite")
+    number = verified(shop, "rectification")
+    request = rectify(handler, number, "age", "48")
+    found = statuses(request)
+    assert found["customers"] == ("rectified", 1)
+    assert found["copy.parquet"] == ("rectified", 1)
+    assert found["orders"] == ("found", 3), "no age stands there"
+    after = shop.everything()
+    for name, key in (("customers", "email"), ("copy.parquet", "mail")):
+        expected = [{**r, "age": 48} if r[key] == canaries.EMAIL else r for r in before[name]]
+        assert after[name] == expected, name
+    # What was made from the column otherwise has to be made anew.
+    assert found["safe.parquet"][0] == found["model.onnx"][0] == "unknown"
+    with pytest.raises(CheckFailed, match="stays open"):
+        handler.close(number)
+    again = rectify(handler, number, "age", "48")
+    assert statuses(again) == found
+    for name in ("safe.parquet", "model.onnx", "joined.parquet"):
+        if statuses(get_request(shop.register, number))[name][0] == "unknown":
+            settle(shop.register, number, name, "rebuilt", "run of 1 April", "dpo")
+    closed, salt = handler.close(number)
+    said = verify_receipt(closed.receipt, shop.keys.verification_keys(), canaries.EMAIL, salt)
+    assert {s["name"].rsplit("/", 1)[-1] for s in said["steps"] if s["status"] == "rectified"} == {
+        "customers", "copy.parquet",
+    }  # fmt: skip
+
+
+def test_a_new_key_is_a_key_of_hers_from_then_on(shop: Shop) -> None:
+    handler = shop.handler()
+    number = verified(shop, "rectification")
+    rectify(handler, number, "email", "new@shop.example")
+    assert shop.everything()["customers"][7]["email"] == "new@shop.example"
+    assert shop.everything()["extract.csv"][7]["mail"] == "new@shop.example"
+    found = statuses(handler.locate(number))
+    assert found["customers"][0] == found["extract.csv"][0] == "rectified"
+    # Orders refer to a customer who has another address by now.
+    assert found["orders"] == ("found", 3)
+
+
+def test_what_cannot_be_rectified_is_said(shop: Shop) -> None:
+    handler = shop.handler()
+    access = verified(shop, "access")
+    with pytest.raises(Refused, match="asks for access"):
+        rectify(handler, access, "age", "48")
+    request = opened(handler, "correct", "ccpa")
+    with pytest.raises(Refused, match="identity is unverified"):
+        rectify(handler, request.id, "age", "48")
+    verify_identity(shop.register, request.id, True, "log-in", "clerk")
+    with pytest.raises(CheckFailed, match="locate"):
+        rectify(handler, request.id, "age", "48")
+    handler.locate(request.id)
+    with pytest.raises(UsageError, match="not one of column 'age'.*int"):
+        rectify(handler, request.id, "age", "very old")
+    with pytest.raises(UsageError, match="0 datasets fit"):
+        rectify(handler, request.id, "shoe_size", "48")
+    with pytest.raises(CheckFailed, match="nothing was rectified"):
+        handler.close(request.id)
+    rectify(handler, request.id, "name", None)
+    assert shop.everything()["customers"][7]["name"] is None
+
+
+# --- restriction
+
+
+def test_who_restricts_processing_is_left_out_of_releases(shop: Shop) -> None:
+    handler, before = shop.handler(), shop.everything()
+    number = verified(shop, "restriction")
+    found = statuses(restrict(handler, number))
+    for name in ("customers", "orders", "copy.parquet", "extract.csv", "events.jsonl"):
+        assert found[name][0] == "retained", name
+    assert found["safe.parquet"][0] == "found"
+    assert shop.everything() == before, "the data stays stored"
+    assert sum(batch.num_rows for batch in source(shop).scan(["age"])) == 39
+    with pytest.raises(CheckFailed, match="stays open"):
+        handler.close(number)
+    done = anonymize(shop.policies["customers"], source(shop), shop.at("safe.parquet"), shop.keys)
+    assert done.rows == 39
+    safe = shop.rows(str(shop.folder / "safe.parquet"))
+    import pyarrow as pa
+
+    shop.put("joined.parquet", pa.table({"token": [r["email"] for r in safe]}))
+    retrained(shop)
+    assert {s for s, _ in statuses(handler.locate(number)).values()} == {
+        "retained", "none", "rebuilt",
+    }  # fmt: skip
+    request, _ = handler.close(number)
+    assert request.status == "closed"
+    assert lift(handler, number, "the dispute ended; the person was told on 3 May") == 1
+    assert sum(batch.num_rows for batch in source(shop).scan(["age"])) == 40
+
+
+def test_an_opt_out_needs_no_proof_of_identity(shop: Shop) -> None:
+    handler = shop.handler()
+    for kind in ("opt-out", "limit"):
+        request = opened(handler, kind, "ccpa")
+        handler.locate(request.id)
+        assert restrict(handler, request.id).status == "restricted"
+    objection = opened(handler, "objection")
+    handler.locate(objection.id)
+    with pytest.raises(Refused, match="identity is unverified"):
+        restrict(handler, objection.id)
+    with pytest.raises(Refused, match="asks for erasure"):
+        restrict(handler, ready(handler))
+
+
+def test_lifting_a_restriction_does_not_bring_the_erased_back(shop: Shop) -> None:
+    handler = shop.handler()
+    number = verified(shop, "restriction")
+    restrict(handler, number)
+    handler.erase(ready(handler))
+    assert lift(handler, number, "asked for") == 0
+    name = canaries.NAME
+    sql(shop, "INSERT INTO customers VALUES (7, ?, ?, 47)", canaries.EMAIL, name)
+    assert sum(batch.num_rows for batch in source(shop).scan(["age"])) == 39
+    with pytest.raises(UsageError, match="nothing to lift"):
+        lift(handler, ready(handler), "x")
+
+
+# --- made anew
+
+
+def test_a_model_that_was_trained_again_is_rebuilt(shop: Shop) -> None:
+    handler = shop.handler()
+    number = ready(handler)
+    retrained(shop, -600)
+    handler.erase(number)
+    assert statuses(handler.locate(number))["model.onnx"][0] == "found", "a run before the erasure"
+    retrained(shop, 1)
+    request = handler.locate(number)
+    assert statuses(request)["model.onnx"] == ("rebuilt", None)
+    [step] = [s for s in request.steps if s.status == "rebuilt"]
+    assert "made anew by run 00000000" in step.detail
+    assert handler.close(number)[0].status == "closed"
+
+
+def test_a_table_that_was_only_written_to_is_not_rebuilt(shop: Shop) -> None:
+    handler = shop.handler()
+    total = str(shop.folder / "total.parquet")
+    read = [dataset(str(shop.folder / "copy.parquet"))]
+    shop.emit(event("sum", read, [dataset(total, ["total"])]))
+    number = ready(handler)
+    handler.erase(number)
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    for kind, life in (("append", None), ("replace", "OVERWRITE")):
+        facets = {"lifecycleStateChange": {"lifecycleStateChange": life}} if life else {}
+        out, run = [dataset(total, ["total"], **facets)], f"{kind}-run"
+        shop.emit(event("sum", read, out, "START", run, now.isoformat()))
+        shop.emit(
+            event("sum", read, out, "COMPLETE", run, (now + timedelta(seconds=9)).isoformat())
+        )
+        found = statuses(handler.locate(number))["total.parquet"][0]
+        assert found == ("rebuilt" if life else "unknown"), kind
+
+
+# --- people who share a key
+
+
+@pytest.fixture
+def shared(shop: Shop) -> Shop:
+    """A second customer with the same e-mail address, and orders of her own."""
+    sql(shop, "INSERT INTO customers VALUES (77, ?, 'Somebody Else', 30)", canaries.EMAIL)
+    sql(shop, "INSERT INTO orders VALUES (900, 77, 'hers')")
+    return shop
+
+
+def test_two_people_with_one_address_are_not_taken_for_one(shared: Shop, tmp_path: Path) -> None:
+    handler = shared.handler()
+    number = ready(handler)
+    request = get_request(shared.register, number)
+    [customers] = [s for s in request.steps if s.name.endswith("/customers")]
+    assert customers.status == "unknown"
+    assert "2 people seem to share this key: its rows differ in name" in customers.detail
+    before = shared.everything()
+    with pytest.raises(Refused, match="2 people seem to share"):
+        handler.erase(number)
+    identity = Identity.generate()
+    with pytest.raises(Refused, match="2 people seem to share"):
+        export_person(
+            shared.register, shared.keys, HER, tmp_path / "out.age", [identity.recipient],
+            roots=(str(shared.folder),),
+        )  # fmt: skip
+    assert not (tmp_path / "out.age").exists()
+    restriction = verified(shared, "restriction")
+    with pytest.raises(Refused, match="2 people seem to share"):
+        restrict(handler, restriction)
+    assert shared.everything() == before
+
+
+def test_what_tells_them_apart_narrows_everything(shared: Shop) -> None:
+    handler, before = shared.handler(), shared.everything()
+    her = Person("customer", (canaries.EMAIL,), {"id": "7"})
+    found = statuses(handler.locate(opened(handler, person=her).id))
+    assert (found["customers"], found["orders"]) == (("found", 1), ("found", 3))
+    # Copies have the address alone.
+    assert found["copy.parquet"][0] == found["extract.csv"][0] == "unknown"
+    number = ready(handler, her)
+    request = handler.erase(number)
+    assert statuses(request)["customers"] == ("erased", 1)
+    after = shared.everything()
+    assert after["customers"] == [r for r in before["customers"] if r["id"] != 7]
+    assert after["orders"] == [r for r in before["orders"] if r["customer_id"] != 7]
+    assert after["copy.parquet"] == before["copy.parquet"]
+    left = {s.name.rsplit("/", 1)[-1] for s in request.open_steps()}
+    assert left >= {"copy.parquet", "extract.csv"}
+    for step in request.open_steps():
+        settle(shared.register, number, step.name, "manual", "rows of 77 kept, 7 removed", "dpo")
+    closed, _ = handler.close(number)
+    assert closed.status == "closed"
+    # The other one's rows are not kept out of a release, hers are.
+    sql(shared, "INSERT INTO customers VALUES (7, ?, 'x', 47)", canaries.EMAIL)
+    left_in = [r for b in source(shared).scan() for r in b.to_pylist()]
+    assert 77 in {r["id"] for r in left_in}
+    assert 7 not in {r["id"] for r in left_in}
+
+
+def test_the_list_refuses_a_dataset_that_cannot_tell(shared: Shop, tmp_path: Path) -> None:
+    handler = shared.handler()
+    handler.erase(ready(handler, Person("customer", (canaries.EMAIL,), {"id": "7"})))
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "mails.parquet"
+    pq.write_table(pa.table({"email": ["a@x.example"]}), path)
+    policy = parse_policy(
+        f"version: 1\ndataset: file://{path}\nowner: o\nsubject: {{kind: customer, key: email}}\n"
+        "columns:\n  email: {role: identifying, transform: {method: drop}}\n",
+        "mails",
+    )
+    listed = without_suppressed(open_dataset(str(path)), policy, shared.register, shared.keys)
+    with pytest.raises(CheckFailed, match="no column id"):
+        list(listed.scan())
+
+
+def test_a_person_can_say_that_they_are_one(shared: Shop) -> None:
+    handler = shared.handler()
+    number = ready(handler)
+    request = get_request(shared.register, number)
+    one = Person("customer", (canaries.EMAIL,), {}, one_person=True)
+    what = "both rows are hers: maiden name, marriage certificate seen"
+    change_person(shared.register, shared.keys, request, one, "dpo", what)
+    handler.locate(number)
+    approve(shared.register, number, "dpo")
+    found = statuses(handler.erase(number))
+    assert (found["customers"], found["orders"]) == (("erased", 2), ("erased", 4))
+
+
+def test_a_policy_says_what_tells_people_apart(shared: Shop) -> None:
+    columns = {"nobody shares a key": "[]", "by age": "[age]"}
+    for listed in columns.values():
+        text = CUSTOMERS.format(customers=shared.customers).replace(
+            "key: email}", f"key: email, distinguished_by: {listed}}}"
+        )
+        policy = parse_policy(text, "customers")
+        from airflow_mlsec.compliance import record_results
+
+        record_results(shared.register, policy, open_dataset(shared.customers), "source", [], None)
+        found = statuses(shared.handler().locate(opened(shared.handler()).id))
+        expected = ("found", 2) if listed == "[]" else ("unknown", None)
+        assert found["customers"] == expected
+    with pytest.raises(UsageError, match="distinguished_by"):
+        parse_policy(text.replace("[age]", "[nothing]"), "customers")
+
+
+def test_a_column_that_nobody_has_is_said(shop: Shop) -> None:
+    handler = shop.handler()
+    her = Person("customer", (canaries.EMAIL,), {"shoe_size": "44"})
+    with pytest.raises(UsageError, match="has a column 'shoe_size'; try: name"):
+        handler.locate(opened(handler, person=her).id)
