@@ -32,6 +32,13 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": modules("sensors.access_review", "sensors.subject_request"),
         "hooks": modules("hooks.mlsec"),
         "triggers": modules("triggers.access_review", "triggers.subject_request"),
+        "asset-uris": [
+            {
+                "schemes": ["sqlite"],
+                "handler": None,
+                "to_openlineage_converter": "airflow_mlsec.hooks.assets.to_openlineage",
+            }
+        ],
         "notifications": ["airflow_mlsec.notifications.privacy_alert.PrivacyAlertNotifier"],
         "extra-links": ["airflow_mlsec.operators.links.PersonalDataMapLink"],
         "connection-types": [

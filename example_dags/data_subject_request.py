@@ -4,7 +4,9 @@ erasure and a person approves, erase her everywhere, look again, and sign a rece
     locate ─┬─▶ export
             └─▶ approve (a person, in Airflow) ─▶ prepare ─▶ erase (one task a place)
                                                                  │
-         verify and sign ◀─ wait until all is settled ◀─ notify ◀┘
+                          rebuild what was made from her data ◀──┘
+                              │
+                              └─▶ notify ─▶ wait until all is settled ─▶ verify and sign
 
 Open the request first (`mlsec subject open erasure --kind person --key -`), verify who is
 asking (`mlsec subject identity`), then trigger this DAG with the request's number. No task
@@ -27,6 +29,7 @@ from airflow_mlsec.operators.subjects import (
     LocateSubjectOperator,
     NotifyRecipientsOperator,
     PrepareErasureOperator,
+    RebuildDownstreamOperator,
     VerifyErasureOperator,
 )
 from airflow_mlsec.sensors.subject_request import SubjectRequestSensor
@@ -70,9 +73,12 @@ with DAG(
     erase = EraseSubjectOperator.partial(
         task_id="erase", request=REQUEST, max_active_tis_per_dagrun=1
     ).expand(place=prepare.output)
+    # DAGs that are scheduled on what has changed make their outputs anew.
+    rebuild = RebuildDownstreamOperator(task_id="rebuild", request=REQUEST)
     # Over https, or by mail through `smtp_conn_id`; whom neither reaches, a person tells.
     notify = NotifyRecipientsOperator(task_id="notify", request=REQUEST)
-    # Models are retrained by their own DAGs, or released with a reason: a person decides.
+    # What no DAG makes anew (a model that is trained by hand) a person retrains, or releases with a
+    # reason.
     settled = SubjectRequestSensor(
         task_id="settled",
         request=REQUEST,
@@ -85,5 +91,5 @@ with DAG(
         task_id="verify", request=REQUEST, receipt=f"{FOLDER}/requests/{REQUEST}.receipt.json"
     )
     verified >> locate >> [export, approval]
-    approval >> prepare >> erase >> notify >> settled >> verify
+    approval >> prepare >> erase >> rebuild >> notify >> settled >> verify
     # [END request]

@@ -40,10 +40,36 @@ def test_every_module_and_class_that_it_names_exists() -> None:
         *info["notifications"],
         *info["extra-links"],
         info["connection-types"][0]["hook-class-name"],
+        info["asset-uris"][0]["to_openlineage_converter"],
     ]
     for name in classes:
         module, _, attribute = name.rpartition(".")
         assert hasattr(importlib.import_module(module), attribute)
+
+
+def test_a_table_of_sqlite_is_lineage_as_an_inlet() -> None:
+    from airflow.providers.openlineage.utils.utils import translate_airflow_asset
+    from airflow.sdk import Asset
+
+    found = translate_airflow_asset(Asset("sqlite:///srv/shop.db/people%20of%20ours"), None)
+    assert found is not None
+    assert (found.namespace, found.name) == ("sqlite", "/srv/shop.db/people of ours")
+
+
+def test_an_asset_that_a_provider_refuses_stops_no_dag(monkeypatch: pytest.MonkeyPatch) -> None:
+    import airflow.sdk.definitions.asset as assets
+
+    from airflow_mlsec.operators._base import assets_of
+
+    def refuse(uri: object) -> object:
+        raise ValueError("URI format postgres:// must contain database, schema, and table names")
+
+    ours = assets._get_uri_normalizer
+    monkeypatch.setattr(
+        assets, "_get_uri_normalizer", lambda s: refuse if s == "postgresql" else ours(s)
+    )
+    found = assets_of(["postgresql://shop/public.people", "file:///srv/people.parquet"])
+    assert [asset.uri for asset in found] == ["file:///srv/people.parquet"]
 
 
 @pytest.mark.e2e

@@ -6,14 +6,23 @@ from pathlib import Path
 import click
 
 from airflow_mlsec import files
-from airflow_mlsec.cli._main import json_option, show, show_progress
+from airflow_mlsec.cli._main import (
+    json_option,
+    passphrase_option,
+    read_passphrase,
+    show,
+    show_progress,
+)
 from airflow_mlsec.crypto import (
     STATEMENT_TYPE,
     Identity,
     KeyKind,
     KeyRing,
+    Passphrase,
     Recipient,
+    Unwraps,
     VerificationKeys,
+    Wraps,
     decrypt_file,
     digest_file,
     encrypt_file,
@@ -37,6 +46,7 @@ _new = click.Path(dir_okay=False, path_type=Path)
 @click.option("-R", "--recipients-file", "files_", multiple=True, type=_existing)
 @click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
 @click.option("--key", "key_names", multiple=True, help="An x25519 key of the ring.")
+@passphrase_option
 def encrypt(
     source: Path,
     target: Path,
@@ -44,12 +54,13 @@ def encrypt(
     files_: tuple[Path, ...],
     identity_files: tuple[Path, ...],
     key_names: tuple[str, ...],
+    passphrase: str | None,
 ) -> None:
     """Encrypt SOURCE into TARGET, an age v1 file, for every recipient given.
 
     Recipients and identity files are those of age: one per line, # for comments.
     """
-    to = [Recipient.parse(text) for text in recipients]
+    to: list[Wraps] = [Recipient.parse(text) for text in recipients]
     for path in files_:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         to += [Recipient.parse(line) for line in lines if line and not line.startswith("#")]
@@ -57,8 +68,12 @@ def encrypt(
     if key_names:
         ring = _ring()
         to += [Identity.of_key(ring.ensure(n, KeyKind.ENCRYPTION)).recipient for n in key_names]
+    if passphrase is not None:
+        to.append(Passphrase.chosen(read_passphrase(passphrase)))
     if not to:
-        raise UsageError("name at least one recipient: -r age1…, -R FILE, -i FILE or --key NAME")
+        raise UsageError(
+            "name at least one recipient: -r age1…, -R FILE, -i FILE, --key NAME or --passphrase-file F"
+        )
     encrypt_file(source, target, to, lambda done: show_progress(f"{done / 2**20:.0f} MiB"))
 
 
@@ -67,14 +82,19 @@ def encrypt(
 @click.argument("target", type=_new)
 @click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
 @click.option("--key", "key_names", multiple=True, help="An x25519 key of the ring.")
+@passphrase_option
 def decrypt(
-    source: Path, target: Path, identity_files: tuple[Path, ...], key_names: tuple[str, ...]
+    source: Path,
+    target: Path,
+    identity_files: tuple[Path, ...],
+    key_names: tuple[str, ...],
+    passphrase: str | None,
 ) -> None:
     """Decrypt SOURCE, an age v1 file, into TARGET.
 
     TARGET appears only after the last byte verified.
     """
-    identities = [identity for path in identity_files for identity in read_identities(path)]
+    identities: list[Unwraps] = [i for path in identity_files for i in read_identities(path)]
     if key_names:
         ring = _ring()
         for name in key_names:
@@ -82,8 +102,12 @@ def decrypt(
             if wrong := next((key for key in live if key.kind is not KeyKind.ENCRYPTION), None):
                 raise UsageError(f"key '{name}' is of kind {wrong.kind}, not {KeyKind.ENCRYPTION}")
             identities += [Identity.of_key(key) for key in live]
+    if passphrase is not None:
+        identities.append(Passphrase(read_passphrase(passphrase)))
     if not identities:
-        raise UsageError("name at least one identity: -i IDENTITY_FILE or --key NAME")
+        raise UsageError(
+            "name at least one identity: -i IDENTITY_FILE, --key NAME or --passphrase-file F"
+        )
     decrypt_file(source, target, identities, lambda done: show_progress(f"{done / 2**20:.0f} MiB"))
 
 

@@ -7,12 +7,13 @@ import json
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from airflow_mlsec import __version__
-from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.errors import MlsecError, UsageError
 
 _COMMANDS = {
     "access": ("_access:access", "Snapshot grants; open, decide and complete access reviews."),
@@ -92,6 +93,27 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+passphrase_option = click.option(
+    "--passphrase-file",
+    "passphrase",
+    help="File whose first line is a passphrase, or - to read it from standard input.",
+)
+
+
+def read_passphrase(path: str) -> str:
+    """The first line of a file, or of standard input.
+
+    :raises UsageError: if it cannot be read.
+    """
+    try:
+        if path == "-":
+            line = sys.stdin.buffer.readline()
+        else:
+            with Path(path).open("rb") as file:
+                line = file.readline()
+    except OSError as error:
+        raise UsageError(f"passphrase file {path} cannot be read ({error.strerror})") from None
+    return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
 
 
 def show(data: Any, text: str, as_json: bool) -> None:

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import click
 
-from airflow_mlsec.cli._main import json_option, show, show_progress
-from airflow_mlsec.crypto import KeyRing, Recipient, VerificationKeys
+from airflow_mlsec.cli._main import (
+    json_option,
+    passphrase_option,
+    read_passphrase,
+    show,
+    show_progress,
+)
+from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, VerificationKeys, Wraps
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings
@@ -417,9 +423,9 @@ def verify(
     "--recipient",
     "recipients",
     multiple=True,
-    required=True,
     help="age recipient of the person.",
 )
+@passphrase_option
 @click.argument("target", type=click.Path(path_type=Path))
 @json_option
 def export(
@@ -428,16 +434,18 @@ def export(
     also: tuple[str, ...],
     only: tuple[str, ...],
     recipients: tuple[str, ...],
+    passphrase: str | None,
     target: Path,
     as_json: bool,
 ) -> None:
-    """Write a person's data and a letter that explains it, encrypted to the person."""
+    """Write a person's data and a letter that explains it, encrypted to the person: to her age
+    recipient, or under a passphrase that she is given by another way."""
     handler = _handler()
     person = Person(kind, (_key(key), *also), _only(only))
-    done = export_person(
-        handler.register, handler.keys, person, target,
-        [Recipient.parse(text) for text in recipients], roots=handler.roots,
-    )  # fmt: skip
+    to: list[Wraps] = [Recipient.parse(text) for text in recipients]
+    if passphrase is not None:
+        to.append(Passphrase.chosen(read_passphrase(passphrase)))
+    done = export_person(handler.register, handler.keys, person, target, to, roots=handler.roots)
     lines = [f"{rows} rows of {name}" for name, rows in done.rows.items()]
     show(
         {"rows": done.rows, "bytes": done.bytes}, "\n".join([*lines, f"written: {target}"]), as_json

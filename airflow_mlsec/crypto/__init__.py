@@ -1,13 +1,13 @@
 """Key ring on disk, age v1 files, Ed25519 signatures over statements.
 
 `_ring` keeps named, versioned keys wrapped by a root key, `_ring_file` reads their files; `_bech32`, `_header`, `_payload` and
-`_age` are the age v1 format; `_statement` signs and verifies in-toto statements in DSSE
+`_age` are the age v1 format, `_x25519` and `_scrypt` its recipient types; `_statement` signs and verifies in-toto statements in DSSE
 envelopes. May import `errors`, `settings` and `files`. Start with `_ring.KeyRing`.
 """
 
 from airflow_mlsec.crypto._age import (
-    Identity,
-    Recipient,
+    Unwraps,
+    Wraps,
     decrypt,
     decrypt_file,
     encrypt,
@@ -16,6 +16,7 @@ from airflow_mlsec.crypto._age import (
 )
 from airflow_mlsec.crypto._ring import Key, KeyRing, VerificationKeys
 from airflow_mlsec.crypto._ring_file import KeyEntry, KeyKind, KeyState
+from airflow_mlsec.crypto._scrypt import Passphrase
 from airflow_mlsec.crypto._statement import (
     STATEMENT_TYPE,
     digest_file,
@@ -24,6 +25,7 @@ from airflow_mlsec.crypto._statement import (
     verify_payload,
     verify_statement,
 )
+from airflow_mlsec.crypto._x25519 import Identity, Recipient
 
 __all__ = [
     "STATEMENT_TYPE",
@@ -33,8 +35,11 @@ __all__ = [
     "KeyKind",
     "KeyRing",
     "KeyState",
+    "Passphrase",
     "Recipient",
+    "Unwraps",
     "VerificationKeys",
+    "Wraps",
     "decrypt",
     "decrypt_file",
     "digest_file",

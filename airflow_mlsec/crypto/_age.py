@@ -1,35 +1,27 @@
-"""age v1 encryption with X25519 recipients (C2SP ``age.md``), of streams and of files."""
+"""age v1 encryption (C2SP ``age.md``) of streams and of files, to recipients of any type."""
 
 from __future__ import annotations
 
 import hmac
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.x25519 import (
-    X25519PrivateKey,
-    X25519PublicKey,
-)
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from airflow_mlsec import files
-from airflow_mlsec.crypto import _bech32
 from airflow_mlsec.crypto._header import (
     Malformed,
     Stanza,
-    decode_base64,
     encode_authenticated,
     encode_base64,
     read_header,
 )
 from airflow_mlsec.crypto._payload import Damaged, payload_key, seal, unseal
-from airflow_mlsec.crypto._ring import Key
+from airflow_mlsec.crypto._scrypt import TYPE as SCRYPT
+from airflow_mlsec.crypto._x25519 import Identity
 from airflow_mlsec.errors import (
     DatasetError,
     DatasetNotFound,
@@ -37,107 +29,26 @@ from airflow_mlsec.errors import (
     UsageError,
 )
 
-_WRAP_INFO = b"age-encryption.org/v1/X25519"
 Progress = Callable[[int], None]
 
 
-@dataclass(frozen=True)
-class Recipient:
-    """Somebody who will be able to decrypt: an X25519 public key, ``age1…``."""
-
-    public: bytes
-
-    @classmethod
-    def parse(cls, text: str) -> Recipient:
-        """Read an ``age1…`` recipient.
-
-        :raises UsageError: if it is not one.
-        """
-        try:
-            prefix, data = _bech32.decode(text.strip())
-        except ValueError:
-            prefix, data = "", b""
-        if prefix != "age" or len(data) != 32 or text.strip() != text.strip().lower():
-            raise UsageError(f"'{text[:16]}…' is not an age X25519 recipient (age1…)")
-        return cls(data)
-
-    def __str__(self) -> str:
-        return _bech32.encode("age", self.public)
+class Wraps(Protocol):
+    """A recipient of any type."""
 
     def wrap(self, file_key: bytes) -> Stanza:
         """The file key, readable by this recipient alone."""
-        ephemeral = X25519PrivateKey.generate()
-        share = ephemeral.public_key().public_bytes_raw()
-        try:
-            shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(self.public))
-        except ValueError:
-            raise UsageError("a recipient is a point of low order; it is not a real key") from None
-        key = HKDF(hashes.SHA256(), 32, salt=share + self.public, info=_WRAP_INFO).derive(shared)
-        body = ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None)
-        return Stanza("X25519", (encode_base64(share).decode(),), body)
+        ...
 
 
-@dataclass(frozen=True)
-class Identity:
-    """An X25519 private key, ``AGE-SECRET-KEY-1…``. Its bytes are never shown."""
-
-    secret: bytes = field(repr=False)
-
-    @classmethod
-    def generate(cls) -> Identity:
-        return cls(os.urandom(32))
-
-    @classmethod
-    def of_key(cls, key: Key) -> Identity:
-        """The identity of a key ring's X25519 key."""
-        return cls(key.secret)
-
-    @classmethod
-    def parse(cls, text: str) -> Identity:
-        """Read an ``AGE-SECRET-KEY-1…`` identity.
-
-        :raises UsageError: if it is not one.
-        """
-        try:
-            prefix, data = _bech32.decode(text.strip())
-        except ValueError:
-            prefix, data = "", b""
-        if prefix != "age-secret-key-" or len(data) != 32 or text.strip() != text.strip().upper():
-            raise UsageError("not an age identity (AGE-SECRET-KEY-1…)")
-        return cls(data)
-
-    def export(self) -> str:
-        """The identity as text, for break-glass storage. Handle as the secret it is."""
-        return _bech32.encode("age-secret-key-", self.secret).upper()
-
-    @property
-    def recipient(self) -> Recipient:
-        private = X25519PrivateKey.from_private_bytes(self.secret)
-        return Recipient(private.public_key().public_bytes_raw())
+class Unwraps(Protocol):
+    """An identity of any type."""
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
         """The file key, or None if the stanza is for somebody else.
 
-        :raises Malformed: if it is an X25519 stanza that breaks the specification.
+        :raises Malformed: if it is of the identity's type and breaks the specification.
         """
-        if stanza.type != "X25519":
-            return None
-        if len(stanza.arguments) != 1:
-            raise Malformed
-        share = decode_base64(stanza.arguments[0].encode())
-        if len(share) != 32 or len(stanza.body) != 32:
-            raise Malformed
-        private = X25519PrivateKey.from_private_bytes(self.secret)
-        try:
-            shared = private.exchange(X25519PublicKey.from_public_bytes(share))
-        except ValueError:  # all-zero shared secret
-            raise Malformed from None
-        salt = share + private.public_key().public_bytes_raw()
-        key = HKDF(hashes.SHA256(), 32, salt=salt, info=_WRAP_INFO).derive(shared)
-        try:
-            return ChaCha20Poly1305(key).decrypt(bytes(12), stanza.body, None)
-        except InvalidTag:
-            return None
+        ...
 
 
 def read_identities(path: Path) -> list[Identity]:
@@ -164,17 +75,21 @@ def read_identities(path: Path) -> list[Identity]:
 def encrypt(
     source: BinaryIO,
     target: BinaryIO,
-    recipients: Sequence[Recipient],
+    recipients: Sequence[Wraps],
     progress: Progress = lambda done: None,
 ) -> None:
     """Encrypt a stream to one or more recipients, in constant memory.
 
-    :raises UsageError: without recipients.
+    :raises UsageError: without recipients, or with a passphrase beside another one: who knows the
+        passphrase could otherwise pass a file off as the other's.
     """
     if not recipients:
         raise UsageError("at least one recipient is needed")
     file_key, nonce = os.urandom(16), os.urandom(16)
-    authenticated = encode_authenticated(tuple(r.wrap(file_key) for r in recipients))
+    stanzas = tuple(recipient.wrap(file_key) for recipient in recipients)
+    if len(stanzas) > 1 and any(stanza.type == SCRYPT for stanza in stanzas):
+        raise UsageError("a passphrase must be a file's only recipient (age v1)")
+    authenticated = encode_authenticated(stanzas)
     mac = _header_mac(file_key, authenticated)
     target.write(authenticated + b" " + encode_base64(mac) + b"\n" + nonce)
     seal(payload_key(file_key, nonce), source, target, progress)
@@ -183,7 +98,7 @@ def encrypt(
 def decrypt(
     source: BinaryIO,
     target: BinaryIO,
-    identities: Iterable[Identity],
+    identities: Iterable[Unwraps],
     progress: Progress = lambda done: None,
 ) -> None:
     """Decrypt a stream. Chunks reach ``target`` as they verify: discard it on an error.
@@ -206,7 +121,7 @@ def decrypt(
 def encrypt_file(
     source: Path,
     target: Path,
-    recipients: Sequence[Recipient],
+    recipients: Sequence[Wraps],
     progress: Progress = lambda done: None,
 ) -> None:
     """Encrypt a file; ``target`` appears when it is complete."""
@@ -217,7 +132,7 @@ def encrypt_file(
 def decrypt_file(
     source: Path,
     target: Path,
-    identities: Iterable[Identity],
+    identities: Iterable[Unwraps],
     progress: Progress = lambda done: None,
 ) -> None:
     """Decrypt a file; ``target`` appears after the last byte verified, else not at all.
@@ -239,9 +154,9 @@ def _opened(source: Path, target: Path) -> BinaryIO:
         raise DatasetError(f"{source} cannot be read ({error.strerror})") from None
 
 
-def _file_key(stanzas: tuple[Stanza, ...], identities: list[Identity]) -> bytes:
-    # A passphrase stanza must stand alone (age.md); we have no passphrase identities.
-    if any(stanza.type == "scrypt" for stanza in stanzas):
+def _file_key(stanzas: tuple[Stanza, ...], identities: list[Unwraps]) -> bytes:
+    # A passphrase stanza must stand alone (age.md).
+    if len(stanzas) > 1 and any(stanza.type == SCRYPT for stanza in stanzas):
         raise DecryptionFailed
     found: bytes | None = None
     for identity in identities:

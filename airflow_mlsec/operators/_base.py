@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
@@ -54,7 +54,17 @@ class MlsecOperator(BaseOperator):
             known = {asset.uri for asset in existing if isinstance(asset, Asset)}
             for uri in uris:
                 if "{{" not in uri and "://" in uri and uri not in known:
-                    existing.append(Asset(uri))
+                    existing.extend(assets_of([uri]))
+
+
+def assets_of(uris: Iterable[str]) -> list[Asset]:
+    """Airflow's assets of datasets. A provider may refuse a URI whose path is not as it wants it
+    (PostgreSQL's wants database, schema and table); then there is none."""
+    found = []
+    for uri in uris:
+        with contextlib.suppress(ValueError):
+            found.append(Asset(uri))
+    return found
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.anonymize import Plan, Release, anonymize
 from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.hooks.mlsec import AirflowConnections
 from airflow_mlsec.lineage import EVIDENCE_FACET, record_release, release_step
 from airflow_mlsec.operators._base import (
     MlsecOperator,
@@ -84,7 +85,7 @@ class AnonymizeOperator(MlsecOperator):
         policy = hook.policy(self.policy)
         source, target = hook.dataset(self.source or policy.dataset), hook.dataset(self.target)
         # Whoever was erased stays out, also if the source was loaded with them again.
-        source = without_suppressed(source, policy, hook.register(), keys)
+        source = without_suppressed(source, policy, hook.register(), keys, AirflowConnections())
         given = Plan.load(Path(self.plan), keys.verification_keys()) if self.plan else None
         plan_path, members = None, None
         if context is not None and not dry_run:

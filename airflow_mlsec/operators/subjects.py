@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import AssetAlias
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlsec import files
@@ -21,7 +22,7 @@ from airflow_mlsec.datasets import file_path
 from airflow_mlsec.errors import CheckFailed, MlsecError, UsageError
 from airflow_mlsec.hooks.mail import send_mail
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
-from airflow_mlsec.operators._base import MlsecOperator, run_label, without_values
+from airflow_mlsec.operators._base import MlsecOperator, assets_of, run_label, without_values
 from airflow_mlsec.subjects import (
     Handler,
     Request,
@@ -211,6 +212,38 @@ class EraseSubjectOperator(_RequestOperator):
         return {"place": step.name, "status": step.status, "rows": step.rows}
 
 
+# What `RebuildDownstreamOperator` produces: the datasets that changed, known only when it runs.
+CHANGED = AssetAlias("mlsec_changed_by_request")
+
+
+class RebuildDownstreamOperator(_RequestOperator):
+    """Let the DAGs that are scheduled on what a request has changed make their outputs anew.
+
+    A mean, a model, a copy without a key cannot be erased from. For each dataset from which the
+    person was erased (or in which she was rectified or restricted) Airflow is told of an asset
+    event, and runs the DAGs whose ``schedule`` names ``Asset(<the dataset's URI>)``. When they
+    have, `SubjectRequestSensor` settles their outputs as rebuilt.
+
+    :param request: Number of the request (templated).
+    :param dry_run: Say which datasets have changed.
+
+    Returns (XCom) the URIs of the datasets.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.outlets.append(CHANGED)
+
+    def _run(self, context: Context | None, dry_run: bool) -> list[str]:
+        handler = self._handler(context)
+        uris = handler.changed_uris(get_request(handler.register, self._number()))
+        if context is not None and not dry_run:
+            event = {"request": self._number()}
+            for asset in assets_of(uris):
+                context["outlet_events"][CHANGED].add(asset, extra=event)
+        return uris
+
+
 class RetryLater(MlsecError):
     """A place could not be erased now; the message names it and holds no value."""
 
@@ -305,5 +338,6 @@ __all__ = [
     "LocateSubjectOperator",
     "NotifyRecipientsOperator",
     "PrepareErasureOperator",
+    "RebuildDownstreamOperator",
     "VerifyErasureOperator",
 ]

@@ -14,6 +14,7 @@ from airflow_mlsec.subjects._export import Export, export_person
 from airflow_mlsec.subjects._holds import Hold, holds_on, place_hold, release_hold
 from airflow_mlsec.subjects._identity import Person, subject_digest
 from airflow_mlsec.subjects._locate import Finding, Location, locate
+from airflow_mlsec.subjects._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects._receipt import RECEIPT, verify_receipt
 from airflow_mlsec.subjects._rectify import rectify
 from airflow_mlsec.subjects._requests import (
@@ -72,6 +73,7 @@ __all__ = [
     "rescan",
     "restrict",
     "settle",
+    "settle_rebuilt",
     "subject_digest",
     "verify_identity",
     "verify_receipt",

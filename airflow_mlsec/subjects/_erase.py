@@ -23,7 +23,7 @@ from airflow_mlsec.subjects._holds import holds_on
 from airflow_mlsec.subjects._identity import Person, seal, subject_digest
 from airflow_mlsec.subjects._locate import search_everywhere
 from airflow_mlsec.subjects._places import Place, Places, find_places
-from airflow_mlsec.subjects._rebuilt import mark_rebuilt
+from airflow_mlsec.subjects._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects._receipt import make_receipt
 from airflow_mlsec.subjects._recipients import Mail, ToBeToldByHand, add_recipients, tell
 from airflow_mlsec.subjects._requests import (
@@ -77,7 +77,7 @@ class Handler:
             targets_of(self.register, self.keys, request) or {},
         )
         record_location(self.register, identifier, location, self.by)
-        return self._settle_rebuilt(identifier, self.places(person))
+        return settle_rebuilt(self.register, identifier, self.by)
 
     def look(self, identifier: int) -> Request:
         """What `locate` would find, with nothing written."""
@@ -307,14 +307,14 @@ class Handler:
 
     # --- parts
 
-    def _settle_rebuilt(self, identifier: int, places: Places) -> Request:
-        request = get_request(self.register, identifier)
-        if request.kind in ANSWERING:
-            return request
-        now = self.register.now()
-        for name in self.register.write(lambda c: mark_rebuilt(c, request, places, now)):
-            note(self.register, identifier, self.by, f"{name}: rebuilt")
-        return get_request(self.register, identifier)
+    def changed_uris(self, request: Request) -> list[str]:
+        """Datasets from which the person was erased, or put right, or in which she is restricted:
+        what was made from them has to be made anew."""
+        changed = {s.dataset_id for s in request.steps if s.status in ("erased", "rectified")}
+        if request.status == "restricted":
+            changed |= {s.dataset_id for s in request.steps if s.status == "retained"}
+        person = person_of(self.register, self.keys, request)
+        return [p.uri for p in self.places(person).all if p.id in changed and p.uri]
 
     def _children(
         self, request: Request, places: Places, parent: Place, states: tuple[str, ...]

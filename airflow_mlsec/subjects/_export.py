@@ -1,7 +1,7 @@
 """What a person is given: her data, machine-readable, and a letter that says what it means.
 
 GDPR Art. 15 and 20, CCPA 1798.110 and 1798.130. A ZIP archive with one JSON Lines and one CSV
-file per dataset and ``letter.html``, encrypted with age to the person's own recipient before
+file per dataset and ``letter.html``, encrypted with age to the person's own recipient or a passphrase before
 it is written anywhere. Other people's data in her rows is redacted (Art. 15(4)).
 """
 
@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from airflow_mlsec import files
-from airflow_mlsec.crypto import Recipient, encrypt
+from airflow_mlsec.crypto import Wraps, encrypt
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.register import Register
@@ -54,7 +54,7 @@ def export_person(
     keys: Any,
     person: Person,
     target: Path,
-    recipients: Sequence[Recipient],
+    recipients: Sequence[Wraps],
     *,
     roots: tuple[str, ...] = (),
     connections: Connections | None = None,

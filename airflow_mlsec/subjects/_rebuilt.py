@@ -8,27 +8,46 @@ and replaced it as a whole.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import sqlalchemy as sa
 
+from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.subjects._places import Place, Places
-from airflow_mlsec.subjects._requests import Request, set_step
+from airflow_mlsec.subjects._places import Place, Places, find_places
+from airflow_mlsec.subjects._requests import ANSWERING, Request, get_request, note, set_step
 
 # Done with, and since when the person's data is not there as it was.
 _DONE = ("erased", "rectified", "retained")
-# Files of models are written as a whole.
-_MODELS = (
-    ".onnx", ".safetensors", ".pkl", ".pickle", ".joblib", ".skops", ".pt", ".pth", ".ckpt", ".h5",
-    ".hdf5", ".keras", ".pb", ".tflite", ".gguf", ".ubj", ".cbm", ".pmml", ".mlmodel", ".age",
-)  # fmt: skip
+# Files that programs add to; others are written as a whole.
+_GROWING = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".log", ".avro", ".db", ".sqlite", ".zip")
 _FINE = (*_DONE, "none", "rebuilt")
+
+
+_FILES = ("file", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "wasbs", "hdfs")
 
 
 @dataclass(frozen=True)
 class _Run:
     uuid: str
     ended: str
+
+
+def settle_rebuilt(register: Register, identifier: int, by: str) -> Request:
+    """Settle the places of a request that were made anew; the request."""
+    request = get_request(register, identifier)
+    waiting = [s for s in request.open_steps() if s.status in ("found", "unknown") and s.dataset_id]
+    if request.kind in ANSWERING or request.closed_at or not waiting:
+        return request
+    now = register.now()
+
+    def work(connection: sa.Connection) -> list[str]:
+        places = find_places(connection, request.subject_kind)
+        return mark_rebuilt(connection, request, places, now)
+
+    for name in register.write(work):
+        note(register, identifier, by, f"{name}: rebuilt")
+    return get_request(register, identifier)
 
 
 def mark_rebuilt(
@@ -75,10 +94,20 @@ def _made_anew(connection: sa.Connection, place: Place, since: str) -> _Run | No
         .order_by(r.ended_at, r.uuid)
     )
     for row in connection.execute(query):
-        whole = place.kind != "table" or place.name.lower().endswith(_MODELS)
-        if whole or _replaced(connection, place, row.started_at, row.ended_at):
+        if (
+            place.kind != "table"
+            or _is_whole_file(place)
+            or _replaced(connection, place, row.started_at, row.ended_at)
+        ):
             return _Run(row.uuid, row.ended_at)
     return None
+
+
+def _is_whole_file(place: Place) -> bool:
+    """Whether it is one file, of a kind that is written as a whole."""
+    ending = PurePosixPath(place.name).suffix.lower()
+    scheme = place.name.partition("://")[0] if "://" in place.name else "file"
+    return scheme in _FILES and ending not in ("", *_GROWING)
 
 
 def _replaced(connection: sa.Connection, place: Place, start: str, end: str) -> bool:

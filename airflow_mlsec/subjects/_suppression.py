@@ -19,7 +19,15 @@ import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import canonical_text
 from airflow_mlsec.crypto import Key, KeyRing
-from airflow_mlsec.datasets import Condition, Dataset, DatasetName, Found, StagedTable
+from airflow_mlsec.datasets import (
+    Condition,
+    Connections,
+    Dataset,
+    DatasetName,
+    Found,
+    StagedTable,
+    open_dataset,
+)
 from airflow_mlsec.errors import CheckFailed
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, insert_rows
@@ -52,45 +60,103 @@ def unsuppress(connection: sa.Connection, request: int) -> int:
 
 
 def without_suppressed(
-    dataset: Dataset, policy: Policy, register: Register, keys: KeyRing
+    dataset: Dataset,
+    policy: Policy,
+    register: Register,
+    keys: KeyRing,
+    connections: Connections | None = None,
 ) -> Dataset:
-    """The dataset without the rows of people on the list; itself, if the policy names no person by
-    a key of their own, or nobody is on the list.
+    """The dataset without the rows of people on the list, also where a foreign key names them;
+    itself, if its rows are nobody's, or nobody is on the list.
 
-    :raises CheckFailed: when scanned, if people who share a key cannot be told apart there.
+    :raises CheckFailed: if nothing says whom a foreign key names; when scanned, if people who share
+        a key cannot be told apart there.
     """
-    if policy.subject is None or policy.subject.references is not None:
+    subject = policy.subject
+    if subject is None or not (lists := _lists(register, keys, subject.kind)):
         return dataset
-    s = t.suppression.c
-    query = sa.select(s.token, s.key_version, s.beside)
-    rows = register.rows(query.where(s.subject_kind == policy.subject.kind))
-    if not rows:
-        return dataset
-    lists: dict[tuple[int, str], list[str]] = {}
-    for row in rows:
-        lists.setdefault((row.key_version, row.beside), []).append(row.token)
-    kind = policy.subject.kind
-    listed = [
-        _List(
-            keys.version(f"suppression.{kind}", version),
-            (policy.subject.key, *(json.loads(beside) if beside else ())),
-            pa.array(tokens),
-        )
-        for (version, beside), tokens in lists.items()
-    ]
+    reference = None
+    if subject.references is not None:
+        reference = subject.references.dataset, subject.references.column
+    listed = _of_dataset(register, connections, lists, subject.key, reference, 0)
     return _Filtered(dataset, listed)
 
 
 _BETWEEN = pa.scalar("\0", pa.large_string())
+_DEEPEST = 10
 
 
 @dataclass(frozen=True)
 class _List:
-    """Pseudonyms of what stands in ``columns`` of a row: the key, and what tells people apart."""
+    """What stands in ``columns`` of rows that are left out: as pseudonyms under ``key`` of the
+    person's key and what tells people apart, or, without one, as it is."""
 
-    key: Key
     columns: tuple[str, ...]
+    key: Key | None
     tokens: pa.Array
+
+    def gone(self, batch: pa.RecordBatch) -> Any:
+        """Which rows are left out."""
+        texts = [canonical_text(batch.column(name), name) for name in self.columns]
+        values = pc.binary_join_element_wise(*texts, _BETWEEN) if len(texts) > 1 else texts[0]
+        if self.key is not None:
+            values = suppression_tokens(self.key, values, self.columns[0])
+        return pc.is_in(values, self.tokens.cast(values.type))
+
+
+# A list without its first column, which is called otherwise in every dataset.
+_Tokens = tuple[Key, tuple[str, ...], pa.Array]
+
+
+def _lists(register: Register, keys: KeyRing, kind: str) -> list[_Tokens]:
+    s = t.suppression.c
+    query = sa.select(s.token, s.key_version, s.beside).where(s.subject_kind == kind)
+    found: dict[tuple[int, str], list[str]] = {}
+    for row in register.rows(query):
+        found.setdefault((row.key_version, row.beside), []).append(row.token)
+    return [
+        (
+            keys.version(f"suppression.{kind}", version),
+            tuple(json.loads(beside)) if beside else (),
+            pa.array(tokens),
+        )
+        for (version, beside), tokens in found.items()
+    ]
+
+
+def _of_dataset(
+    register: Register,
+    connections: Connections | None,
+    lists: list[_Tokens],
+    key: str,
+    reference: tuple[str, str] | None,
+    depth: int,
+) -> list[_List]:
+    """The lists of a dataset whose rows name people in column ``key``: by a key of their own, or by
+    what ``reference`` (dataset, column) knows them by."""
+    if reference is None:
+        return [_List((key, *beside), secret, tokens) for secret, beside, tokens in lists]
+    if depth >= _DEEPEST:
+        raise CheckFailed("foreign keys of policies lead in a circle")
+    dataset, column = open_dataset(reference[0], connections), reference[1]
+    query = (
+        sa.select(t.policy.c.document)
+        .join(t.dataset, t.dataset.c.policy_digest == t.policy.c.digest)
+        .where(t.dataset.c.uri == dataset.uri, t.dataset.c.stage == "source")
+    )
+    subject = next((row.document["subject"] for row in register.rows(query)), None)
+    if subject is None:
+        raise CheckFailed(
+            f"rows refer to '{dataset.uri}', of which the register has no policy: whether they are "
+            "somebody's who was erased cannot be told; check that dataset (ComplianceCheckOperator) first"
+        )
+    further = subject.get("references")
+    parent = (further["dataset"], further["column"]) if further else None
+    found: list[str] = []
+    of_parent = _of_dataset(register, connections, lists, subject["key"], parent, depth + 1)
+    for batch in _Filtered(dataset, of_parent).scan_left_out(column):
+        found += canonical_text(batch.column(column), column).drop_null().to_pylist()
+    return [_List((key,), None, pa.array(found, pa.string()))]
 
 
 class _Filtered:
@@ -117,10 +183,16 @@ class _Filtered:
     def scan(
         self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
     ) -> Iterator[pa.RecordBatch]:
-        wanted = columns
-        if columns is not None:
-            needed = (name for one in self._lists for name in one.columns)
-            wanted = list(dict.fromkeys([*columns, *needed]))
+        for batch in self._dataset.scan(self._wanted(columns), batch_rows):
+            left = batch.filter(pc.invert(self._gone(batch)))
+            yield left if columns is None else left.select(list(columns))
+
+    def scan_left_out(self, column: str) -> Iterator[pa.RecordBatch]:
+        """One column of the rows that `scan` leaves out."""
+        for batch in self._dataset.scan(self._wanted([column])):
+            yield batch.filter(self._gone(batch)).select([column])
+
+    def _wanted(self, columns: Sequence[str] | None) -> list[str] | None:
         present = self._dataset.schema().names
         for one in self._lists:
             if missing := [name for name in one.columns[1:] if name not in present]:
@@ -128,9 +200,10 @@ class _Filtered:
                     f"'{self.uri}' has no column {', '.join(missing)}: somebody who was erased, or whose data "
                     "must not be processed, shares a key with others and cannot be told apart without it"
                 )
-        for batch in self._dataset.scan(wanted, batch_rows):
-            left = batch.filter(self._staying(batch))
-            yield left if columns is None else left.select(list(columns))
+        if columns is None:
+            return None
+        needed = (name for one in self._lists for name in one.columns)
+        return list(dict.fromkeys([*columns, *needed]))
 
     def find_in(
         self,
@@ -158,11 +231,8 @@ class _Filtered:
     def replacing(self, schema: pa.Schema) -> AbstractContextManager[StagedTable]:
         return self._dataset.replacing(schema)
 
-    def _staying(self, batch: pa.RecordBatch) -> Any:
+    def _gone(self, batch: pa.RecordBatch) -> Any:
         gone = pa.array([False] * batch.num_rows)
         for one in self._lists:
-            texts = [canonical_text(batch.column(name), name) for name in one.columns]
-            values = pc.binary_join_element_wise(*texts, _BETWEEN) if len(texts) > 1 else texts[0]
-            made = suppression_tokens(one.key, values, one.columns[0])
-            gone = pc.or_(gone, pc.is_in(made, one.tokens.cast(made.type)))
-        return pc.invert(gone)
+            gone = pc.or_(gone, one.gone(batch))
+        return gone

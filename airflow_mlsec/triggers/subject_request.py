@@ -11,17 +11,19 @@ from asgiref.sync import sync_to_async
 
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.hooks.mlsec import MlsecHook
-from airflow_mlsec.subjects import get_request
+from airflow_mlsec.subjects import get_request, settle_rebuilt
 
 
 def request_is(hook: MlsecHook, number: int, until: str) -> bool:
-    """Whether a request has come so far: its identity verified, every place settled, or closed."""
+    """Whether a request has come so far: its identity verified, every place settled, or closed.
+    What was made anew meanwhile counts as settled."""
+    if until == "settled":
+        request = settle_rebuilt(hook.register(), number, "airflow")
+        return bool(request.steps) and not request.open_steps()
     request = get_request(hook.register(), number)
     if until == "verified":
         return request.identity == "verified"
-    if until == "closed":
-        return request.closed_at is not None
-    return bool(request.steps) and not request.open_steps()
+    return request.closed_at is not None
 
 
 class SubjectRequestTrigger(BaseTrigger):

@@ -11,13 +11,18 @@ from hypothesis import strategies as st
 
 from airflow_mlsec.crypto import (
     Identity,
+    Passphrase,
     Recipient,
+    Unwraps,
+    Wraps,
     decrypt,
     decrypt_file,
     encrypt,
     encrypt_file,
     read_identities,
 )
+from airflow_mlsec.crypto._age import _header_mac
+from airflow_mlsec.crypto._header import Malformed, Stanza, encode_authenticated, encode_base64
 from airflow_mlsec.errors import DatasetError, DecryptionFailed, UsageError
 
 CHUNK = 65536
@@ -25,13 +30,13 @@ IDENTITY = Identity.generate()
 THEIRS = pyrage.x25519.Identity.from_str(IDENTITY.export())
 
 
-def sealed(plain: bytes, *recipients: Recipient) -> bytes:
+def sealed(plain: bytes, *recipients: Wraps) -> bytes:
     target = io.BytesIO()
     encrypt(io.BytesIO(plain), target, recipients or (IDENTITY.recipient,))
     return target.getvalue()
 
 
-def opened(data: bytes, *identities: Identity) -> bytes:
+def opened(data: bytes, *identities: Unwraps) -> bytes:
     target = io.BytesIO()
     decrypt(io.BytesIO(data), target, identities or (IDENTITY,))
     return target.getvalue()
@@ -212,3 +217,73 @@ def test_progress_counts_plaintext_bytes() -> None:
     encrypt(io.BytesIO(bytes(40 * CHUNK)), io.BytesIO(), [IDENTITY.recipient], seen.append)
     assert seen[-1] == 40 * CHUNK
     assert seen == sorted(seen)
+
+
+# --- passphrases
+
+WORDS = "correct horse battery stäple"
+QUICK = Passphrase(WORDS, work=4)
+
+
+def test_passphrases_open_with_the_other_implementation_both_ways() -> None:
+    plain = os.urandom(CHUNK + 1)
+    assert pyrage.passphrase.decrypt(sealed(plain, QUICK), WORDS) == plain
+    assert opened(pyrage.passphrase.encrypt(plain, WORDS), Passphrase(WORDS)) == plain
+    assert opened(sealed(plain, Passphrase.chosen(WORDS)), QUICK) == plain
+
+
+def test_a_wrong_passphrase_opens_nothing() -> None:
+    for identity in (Passphrase("something else"), IDENTITY):
+        with pytest.raises(DecryptionFailed):
+            opened(sealed(b"x", QUICK), identity)
+    with pytest.raises(DecryptionFailed):
+        opened(sealed(b"x"), QUICK)
+
+
+def test_a_passphrase_stands_alone() -> None:
+    with pytest.raises(UsageError, match="only recipient"):
+        sealed(b"x", QUICK, IDENTITY.recipient)
+    stanza, other = QUICK.wrap(bytes(16)), IDENTITY.recipient.wrap(bytes(16))
+    for stanzas in ((stanza, other), (other, stanza), (stanza, stanza)):
+        head = encode_authenticated(stanzas)
+        mac = encode_base64(_header_mac(bytes(16), head))
+        with pytest.raises(DecryptionFailed):
+            opened(head + b" " + mac + b"\n" + bytes(32), QUICK, IDENTITY)
+
+
+@pytest.mark.parametrize(
+    "work",
+    ["0", "04", "+4", "-4", "4 ", "0x4", "4a", "a4", "", "23", "64", "99", "18446744073709551617"],
+)
+def test_odd_and_absurd_work_factors_are_refused_at_once(work: str) -> None:
+    stanza = QUICK.wrap(bytes(16))
+    with pytest.raises(Malformed):
+        QUICK.unwrap(Stanza(stanza.type, (stanza.arguments[0], work), stanza.body))
+
+
+def test_malformed_passphrase_stanzas_are_refused() -> None:
+    stanza = QUICK.wrap(bytes(16))
+    salt, work = stanza.arguments
+    for arguments, body in [
+        ((), stanza.body),
+        ((salt,), stanza.body),
+        ((work,), stanza.body),
+        ((salt, work, "more"), stanza.body),
+        ((salt + "A", work), stanza.body),
+        ((salt[:-4], work), stanza.body),
+        ((salt, work), stanza.body + b"x"),
+        ((salt, work), stanza.body[1:]),
+    ]:
+        with pytest.raises(Malformed):
+            QUICK.unwrap(Stanza("scrypt", arguments, body))
+    assert QUICK.unwrap(Stanza("Scrypt", stanza.arguments, stanza.body)) is None
+
+
+def test_passphrases_are_chosen_with_care_and_never_shown() -> None:
+    with pytest.raises(UsageError, match="has 5 characters"):
+        Passphrase.chosen("short")
+    with pytest.raises(UsageError, match="empty"):
+        Passphrase("")
+    with pytest.raises(UsageError, match="from 1 to 22"):
+        Passphrase(WORDS, work=30)
+    assert WORDS not in repr(QUICK)

@@ -167,6 +167,22 @@ def test_who_restricts_processing_is_left_out_of_releases(shop: Shop) -> None:
     assert sum(batch.num_rows for batch in source(shop).scan(["age"])) == 40
 
 
+def test_rows_that_refer_to_her_are_left_out_as_well(shop: Shop) -> None:
+    handler = shop.handler()
+    number = verified(shop, "restriction")
+    restrict(handler, number)
+    orders = open_dataset(shop.orders)
+    policy = shop.policies["orders"]
+    listed = without_suppressed(orders, policy, shop.register, shop.keys)
+    left = [r["customer_id"] for b in listed.scan(["number", "customer_id"]) for r in b.to_pylist()]
+    assert len(left) == 117
+    assert 7 not in left
+    assert [b.schema.names for b in listed.scan(["number"])] == [["number"]]
+    lift(handler, number, "told")
+    again = without_suppressed(orders, policy, shop.register, shop.keys)
+    assert sum(b.num_rows for b in again.scan(["number"])) == 120
+
+
 def test_an_opt_out_needs_no_proof_of_identity(shop: Shop) -> None:
     handler = shop.handler()
     for kind in ("opt-out", "limit"):
@@ -213,7 +229,7 @@ def test_a_model_that_was_trained_again_is_rebuilt(shop: Shop) -> None:
 
 def test_a_table_that_was_only_written_to_is_not_rebuilt(shop: Shop) -> None:
     handler = shop.handler()
-    total = str(shop.folder / "total.parquet")
+    total = str(shop.folder / "totals")
     read = [dataset(str(shop.folder / "copy.parquet"))]
     shop.emit(event("sum", read, [dataset(total, ["total"])]))
     number = ready(handler)
@@ -226,7 +242,7 @@ def test_a_table_that_was_only_written_to_is_not_rebuilt(shop: Shop) -> None:
         shop.emit(
             event("sum", read, out, "COMPLETE", run, (now + timedelta(seconds=9)).isoformat())
         )
-        found = statuses(handler.locate(number))["total.parquet"][0]
+        found = statuses(handler.locate(number))["totals"][0]
         assert found == ("rebuilt" if life else "unknown"), kind
 
 
