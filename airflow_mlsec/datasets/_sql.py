@@ -27,6 +27,7 @@ from airflow_mlsec.datasets._sql_references import refuse_cascades
 from airflow_mlsec.datasets._sql_values import (
     arrow_type,
     in_utc,
+    printed_as,
     quoted_path,
     read_rows,
     reason_of,
@@ -230,8 +231,9 @@ class SqlDataset:
         ]
         texts = [value for value in values if isinstance(value, str)]
         if self.dialect == "sqlite" and texts:
-            printed = sa.cast(target.c[column], sa.Text)
-            loose = [printed.in_(texts[i : i + _KEYS]) for i in range(0, len(texts), _KEYS)]
+            if arrow_type(table[column]) == pa.string():
+                parts = []  # the texts are all that could be meant
+            loose = [printed_as(column, texts[i : i + _KEYS]) for i in range(0, len(texts), _KEYS)]
             return [sa.or_(*parts, *loose)]
         return parts
 

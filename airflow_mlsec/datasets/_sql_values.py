@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -21,6 +23,27 @@ def sql_value(column: sa.ColumnElement[Any], kind: Any) -> sa.ColumnElement[Any]
         # UUIDs, addresses, JSON, columns without a type: as the database prints them.
         return sa.cast(column, sa.Text)
     return column
+
+
+def printed_as(column: str, texts: list[str]) -> sa.ColumnElement[bool]:
+    """Whether a value of a SQLite column, of whatever type it is, prints as one of the texts.
+
+    Comparing what ``CAST`` prints would read the whole table; what could print so is found by an
+    index first.
+    """
+    # Without a type SQLAlchemy leaves the values as they are.
+    raw: sa.ColumnElement[Any] = sa.column(column)
+    whole = [int(text) for text in texts if re.fullmatch(r"-?[0-9]{1,18}", text)]
+    candidates = [raw.in_(texts), raw.in_([text.encode() for text in texts])]
+    if whole:
+        candidates.append(raw.in_(whole))
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            number = float(text)
+            # SQLite prints 15 digits.
+            margin = abs(number) * 1e-14
+            candidates.append(raw.between(number - margin, number + margin))
+    return sa.and_(sa.or_(*candidates), sa.cast(raw, sa.Text).in_(texts))
 
 
 def read_rows(

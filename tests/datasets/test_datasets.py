@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -487,3 +490,48 @@ def test_the_header_tells_what_separates_a_csv(tmp_path: Path, mark: str) -> Non
     (tmp_path / "x.csv").write_text(f"\ufeffa{mark}b\n1{mark}x\n2{mark}y\n", encoding="utf-8")
     found = get(open_dataset(str(tmp_path / "x.csv")))
     assert found.to_pylist() == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+
+
+@pytest.mark.parametrize("declared", ["TEXT", "INTEGER", "REAL", "NUMERIC", "BLOB", "", "UUID"])
+def test_sqlite_finds_what_prints_as_a_text_whatever_its_type(
+    tmp_path: Path, declared: str
+) -> None:
+    connection = sqlite3.connect(tmp_path / "x.db")
+    connection.execute(f"CREATE TABLE t (v {declared})")
+    stored = [
+        "a@x.example", "7", "007", 7, 7.0, 1.5, "1.50", 0.1 + 0.2, -3, 1e20, b"bytes", "inf",
+        "1e5", 123456789012345678, None, "nan", "",
+    ]  # fmt: skip
+    connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in stored])
+    connection.commit()
+    dataset = open_dataset(f"sqlite://{tmp_path}/x.db/t")
+    texts = ["a@x.example", "7", "007", "7.0", "1.5", "1.50", "0.3", "-3", "1.0e+20", "bytes", "inf",
+             "1e5", "100000.0", "123456789012345678", "nan", "nobody", "٣"]  # fmt: skip
+    for text in texts:
+        query = "SELECT count(*) FROM t WHERE CAST(v AS TEXT) = ?"
+        [expected] = connection.execute(query, (text,)).fetchone()
+        assert dataset.find_in("v", [text], keep=False).rows == expected, text
+    connection.close()
+
+
+@pytest.mark.parametrize("declared", ["TEXT", "INTEGER", "VARCHAR(80)", "", "UUID"])
+def test_sqlite_finds_by_index(tmp_path: Path, declared: str) -> None:
+    connection = sqlite3.connect(tmp_path / "x.db")
+    connection.execute(f"CREATE TABLE t (v {declared}, w TEXT)")
+    connection.execute("CREATE INDEX i ON t (v)")
+    dataset = open_dataset(f"sqlite://{tmp_path}/x.db/t")
+    plans: list[str] = []
+
+    def explain(conn: object, cursor: Any, statement: str, parameters: Any, *rest: object) -> None:
+        if statement.startswith("SELECT count"):
+            found = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(row[3] for row in found.fetchall())
+
+    sa.event.listen(sa.engine.Engine, "before_cursor_execute", explain)
+    try:
+        dataset.find_in("v", ["7", "a"], keep=False)
+    finally:
+        sa.event.remove(sa.engine.Engine, "before_cursor_execute", explain)
+    assert any("USING COVERING INDEX i" in plan or "USING INDEX i" in plan for plan in plans)
+    assert not any(plan.startswith("SCAN") for plan in plans), plans
+    connection.close()
