@@ -47,7 +47,8 @@ def write(folder: Path, rows: int) -> dict[str, Path]:
         "(hash(i + 7::BIGINT) % 100000)::DOUBLE / 100 AS amount FROM range(?, ?) t(i)"
     )
     for start in range(0, rows, GROUP):
-        table = duckdb.execute(query, [start, min(start + GROUP, rows)]).to_arrow_table()
+        found = duckdb.sql(query, params=[start, min(start + GROUP, rows)])
+        table = found.to_arrow_table()
         for writer in writers.values():
             writer.write_table(table.cast(schema), row_group_size=GROUP)
     for writer in writers.values():
@@ -67,7 +68,7 @@ def median_ms(work: Callable[[], int], runs: int = 3) -> tuple[float, int]:
 def by_duckdb(path: Path, column: str, value: object) -> int:
     sql = f'SELECT * FROM read_parquet(?) WHERE "{column}" = ?'
     with duckdb.connect() as connection:
-        return connection.execute(sql, [str(path), value]).to_arrow_table().num_rows
+        return connection.sql(sql, params=[str(path), value]).to_arrow_table().num_rows
 
 
 def by_pyarrow(path: Path, column: str, value: object) -> int:
