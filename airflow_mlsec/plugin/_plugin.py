@@ -41,5 +41,12 @@ class MlsecPlugin(AirflowPlugin):
             "url_route": "privacy",
             "destination": "nav",
             "category": "browse",
-        }
+        },
+        {
+            "name": "Data-subject requests",
+            "bundle_url": "/mlsec/main.js",
+            "url_route": "privacy-requests",
+            "destination": "nav",
+            "category": "browse",
+        },
     ]

@@ -6,12 +6,13 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
-from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.plugin._access import granted_user
 from airflow_mlsec.plugin._map import personal_data_map
+from airflow_mlsec.plugin._requests import all_requests, one_request
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings
 
@@ -31,6 +32,8 @@ def application() -> FastAPI:
     app.add_exception_handler(MlsecError, _failed)
     app.add_api_route("/main.js", page, methods=["GET"], include_in_schema=False)
     app.add_api_route("/api/map", data_map, methods=["GET"])
+    app.add_api_route("/api/requests", requests, methods=["GET"])
+    app.add_api_route("/api/requests/{number}", request_of_number, methods=["GET"])
     return app
 
 
@@ -49,6 +52,19 @@ def page() -> Response:
 def data_map() -> dict[str, Any]:
     """The personal-data map."""
     return personal_data_map(Register.of(Settings.load()))
+
+
+def requests() -> dict[str, Any]:
+    """Every data-subject request."""
+    return all_requests(Register.of(Settings.load()))
+
+
+def request_of_number(number: int) -> dict[str, Any]:
+    """One data-subject request with its ledger; 404 if there is none."""
+    try:
+        return one_request(Register.of(Settings.load()), number)
+    except UsageError as error:
+        raise HTTPException(404, str(error)) from None
 
 
 def _failed(request: Request, error: Exception) -> JSONResponse:

@@ -132,34 +132,37 @@ def get_request(register: Register, identifier: int) -> Request:
 
 def read_request(connection: sa.Connection, identifier: int) -> Request:
     """`get_request` within a transaction."""
-    r, s = t.request.c, t.request_step.c
-    row = connection.execute(sa.select(t.request).where(r.id == identifier)).first()
-    if row is None or row.kind == "locate":
+    found = _read(connection, t.request.c.id == identifier)
+    if not found:
         raise UsageError(f"there is no request {identifier}; `mlsec subject list` shows all")
-    steps = connection.execute(
-        sa.select(t.request_step).where(s.request_id == identifier).order_by(s.id)
-    )
-    return Request(
-        row.id, row.law, row.kind, row.subject_kind, row.subject_digest, row.status, row.identity,
-        row.requested_at, row.due_at, bool(row.extended), row.approved_by, row.closed_at, row.receipt,
-        tuple(
-            Step(s.id, s.kind, s.name, s.dataset_id, s.status, s.rows, s.locator, s.detail, s.attempts, s.changed_at)
-            for s in steps
-        ),
-    )  # fmt: skip
+    return found[0]
 
 
 def list_requests(register: Register, only_open: bool = False) -> list[Request]:
     """All requests, the most urgent first."""
+    where = t.request.c.closed_at.is_(None) if only_open else sa.true()
+    return register.read(lambda connection: _read(connection, where))
 
-    def work(connection: sa.Connection) -> list[Request]:
-        query = sa.select(t.request.c.id).where(t.request.c.kind != "locate")
-        if only_open:
-            query = query.where(t.request.c.closed_at.is_(None))
-        found = connection.execute(query.order_by(t.request.c.due_at, t.request.c.id)).scalars()
-        return [read_request(connection, identifier) for identifier in list(found)]
 
-    return register.read(work)
+def _read(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Request]:
+    r, s = t.request.c, t.request_step.c
+    chosen = sa.and_(where, r.kind != "locate")
+    query = sa.select(t.request).where(chosen).order_by(r.due_at, r.id)
+    requests = list(connection.execute(query))
+    steps: dict[int, list[Step]] = {row.id: [] for row in requests}
+    of_chosen = sa.select(t.request_step).join(t.request, r.id == s.request_id).where(chosen)
+    for x in connection.execute(of_chosen.order_by(s.id)):
+        steps[x.request_id].append(
+            Step(x.id, x.kind, x.name, x.dataset_id, x.status, x.rows, x.locator, x.detail, x.attempts, x.changed_at)
+        )  # fmt: skip
+    return [
+        Request(
+            x.id, x.law, x.kind, x.subject_kind, x.subject_digest, x.status, x.identity,
+            x.requested_at, x.due_at, bool(x.extended), x.approved_by, x.closed_at, x.receipt,
+            tuple(steps[x.id]),
+        )
+        for x in requests
+    ]  # fmt: skip
 
 
 def person_of(register: Register, keys: KeyRing, request: Request) -> Person:

@@ -88,6 +88,33 @@ def test_a_compliance_officer_reads_the_map(browser: Any, pipeline: Pipeline) ->
     assert errors == []
 
 
+def test_a_compliance_officer_reads_the_requests(browser: Any, pipeline: Pipeline) -> None:
+    import json
+
+    key = ("--kind", "person", "--key", canaries.EMAIL)
+    opened = pipeline.mlsec("subject", "open", "access", *key, "--received", "2026-01-02", "--json")
+    number = json.loads(opened.stdout)["id"]
+    pipeline.mlsec("subject", "identity", str(number), "--evidence", "log-in, second factor")
+    pipeline.mlsec("subject", "search", str(number))
+    page = signed_in(browser, pipeline, "admin")
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{pipeline.server.url}/plugin/privacy-requests")
+    table = page.get_by_role("table", name="Requests")
+    table.wait_for(timeout=60_000)
+    row = table.get_by_role("row").filter(has_text="2026-01-02")
+    assert "access (GDPR, person)" in row.inner_text()
+    assert "overdue" in row.inner_text()
+    row.get_by_role("button").click()
+    ledger = page.get_by_role("table", name="Coverage ledger")
+    ledger.wait_for(timeout=60_000)
+    assert "pseudonym in column 'email'" in ledger.inner_text()
+    assert "identity verified: log-in, second factor" in page.get_by_label("History").inner_text()
+    shoot(page, "requests")
+    assert canaries.found_in(page.content()) == []
+    assert errors == []
+
+
 def test_a_link_from_a_task_opens_its_dataset(browser: Any, pipeline: Pipeline) -> None:
     from demo.__main__ import DAG_ID
 
@@ -105,5 +132,8 @@ def test_a_viewer_sees_nothing_of_it(browser: Any, pipeline: Pipeline) -> None:
     page.goto(f"{pipeline.server.url}/plugin/privacy")
     page.wait_for_timeout(3_000)
     assert page.get_by_role("table", name="Datasets").count() == 0
+    page.goto(f"{pipeline.server.url}/plugin/privacy-requests")
+    page.wait_for_timeout(3_000)
+    assert page.get_by_role("table", name="Requests").count() == 0
     assert canaries.found_in(page.content()) == []
     shoot(page, "refused")

@@ -168,6 +168,8 @@ def routes(pipeline: Pipeline) -> list[tuple[str, str]]:
 
 def test_every_route_refuses_anonymous_and_other_roles(pipeline: Pipeline) -> None:
     walked = routes(pipeline)
+    key = ("--kind", "person", "--key", canaries.EMAIL)
+    assert pipeline.mlsec("subject", "open", "access", *key).returncode == 0
     assert ("GET", "/mlsec/api/map") in walked
     with pipeline.server.client("viewer") as viewer, pipeline.server.client("admin") as admin:
         for method, path in walked:

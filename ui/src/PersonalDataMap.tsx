@@ -1,12 +1,13 @@
 import { Chakra, React, Router } from "./host";
 import { ColumnTable } from "./ColumnTable";
 import { DatasetTable } from "./DatasetTable";
-import { Refused, fetchMap, type Dataset } from "./api";
+import { Failure } from "./Failure";
+import { fetchMap, type Dataset } from "./api";
 
 type Loaded = { status: "loading" } | { status: "failed"; error: Error } | { status: "done"; datasets: Dataset[] };
 
 export function PersonalDataMap() {
-  const { Alert, Box, Flex, Heading, Input, Spinner, Stack, Text } = Chakra;
+  const { Box, Flex, Heading, Input, Spinner, Stack, Text } = Chakra;
   const [loaded, setLoaded] = React.useState<Loaded>({ status: "loading" });
   const [parameters] = Router.useSearchParams();
   const [filter, setFilter] = React.useState(parameters.get("filter") ?? "");
@@ -37,12 +38,7 @@ export function PersonalDataMap() {
     return <Spinner m={6} aria-label="Loading the personal-data map" />;
   }
   if (loaded.status === "failed") {
-    return (
-      <Alert.Root status={loaded.error instanceof Refused ? "warning" : "error"} m={4} role="alert">
-        <Alert.Indicator />
-        <Alert.Title>{loaded.error.message}</Alert.Title>
-      </Alert.Root>
-    );
+    return <Failure error={loaded.error} />;
   }
 
   const shown = loaded.datasets.filter((dataset) => matches(dataset, filter));

@@ -31,13 +31,58 @@ export type Dataset = {
 
 export class Refused extends Error {}
 
-export async function fetchMap(signal: AbortSignal): Promise<Dataset[]> {
+// The shapes of /mlsec/api/requests. They do not say whom a request is about.
+export type RequestSummary = {
+  id: number;
+  law: string;
+  kind: string;
+  subject_kind: string;
+  status: string;
+  identity: string;
+  requested_at: string;
+  due_at: string | null;
+  extended: boolean;
+  approved_by: string | null;
+  closed_at: string | null;
+  overdue: boolean;
+  open_places: number;
+  places: Record<string, number>;
+};
+
+export type Step = {
+  id: number;
+  kind: string;
+  name: string;
+  status: string;
+  rows: number | null;
+  locator: string;
+  detail: string;
+};
+
+export type RequestDetail = RequestSummary & {
+  steps: Step[];
+  history: { at: string; by: string; what: string }[];
+};
+
+async function fetchJson(path: string, signal: AbortSignal): Promise<unknown> {
   const base = document.querySelector("base")?.href ?? `${location.origin}/`;
-  const response = await fetch(new URL("mlsec/api/map", base), { signal, credentials: "same-origin" });
+  const response = await fetch(new URL(`mlsec/api/${path}`, base), { signal, credentials: "same-origin" });
   if (!response.ok) {
     const body = (await response.json().catch(() => ({}))) as { detail?: string };
     const text = body.detail ?? `The server answered ${response.status}.`;
     throw response.status === 401 || response.status === 403 ? new Refused(text) : new Error(text);
   }
-  return ((await response.json()) as { datasets: Dataset[] }).datasets;
+  return response.json();
+}
+
+export async function fetchMap(signal: AbortSignal): Promise<Dataset[]> {
+  return ((await fetchJson("map", signal)) as { datasets: Dataset[] }).datasets;
+}
+
+export async function fetchRequests(signal: AbortSignal): Promise<RequestSummary[]> {
+  return ((await fetchJson("requests", signal)) as { requests: RequestSummary[] }).requests;
+}
+
+export async function fetchRequest(id: number, signal: AbortSignal): Promise<RequestDetail> {
+  return (await fetchJson(`requests/${id}`, signal)) as RequestDetail;
 }

@@ -1,4 +1,7 @@
 // Airflow imports this module and renders the component that it finds under the app's name.
 import { PersonalDataMap } from "./PersonalDataMap";
+import { Requests } from "./Requests";
 
-(globalThis as Record<string, unknown>)["Personal data"] = PersonalDataMap;
+const apps = globalThis as Record<string, unknown>;
+apps["Personal data"] = PersonalDataMap;
+apps["Data-subject requests"] = Requests;
