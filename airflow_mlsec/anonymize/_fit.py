@@ -10,9 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize import _hierarchies, _transforms
-from airflow_mlsec.anonymize._aggregate import count_tuples
+from airflow_mlsec.anonymize._aggregate import TupleCounter, count_tuples
+from airflow_mlsec.anonymize._classes import CodedColumn, Tuples
+from airflow_mlsec.anonymize._criteria import Criteria
 from airflow_mlsec.anonymize._hierarchies import Levels
-from airflow_mlsec.anonymize._lattice import CodedColumn, Recoding, search
+from airflow_mlsec.anonymize._lattice import Recoding, search
+from airflow_mlsec.anonymize._models import criteria_of
 from airflow_mlsec.anonymize._plan import Plan, PlannedColumn, ReleasedClasses
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.crypto import KeyRing
@@ -53,33 +56,26 @@ def fit_plan(
         for name in policy.with_role(Role.QUASI_IDENTIFYING)
         if getattr(policy.columns[name].transform, "method", None) != "drop"
     ]
-    k = policy.privacy.k_anonymity
+    k = policy.privacy.class_size
     actions = {name: _action(policy, name, keys) for name in policy.columns}
     for name, action in actions.items():
         _check_type(name, schema.field(name).type, action)
     achieved: dict[str, Any] = {}
     classes = None
     if k is not None and quasi:
-        progress(f"counting the distinct combinations of {len(quasi)} quasi-identifiers")
-        fixed = [n for n in quasi if policy.columns[n].transform is not None]
-        draft = _draft_plan(policy, schema, {name: actions[name] for name in fixed})
-        nothing = pa.RecordBatch.from_arrays(
-            [pa.array([], schema.field(n).type) for n in quasi], names=quasi
-        )
-        transformed = next(_transformed(draft, [nothing], quasi, keys)).schema
-        counter = count_tuples(_transformed(draft, scan(quasi), quasi, keys), transformed)
-        tuples, counts = counter.result()
+        counter = _count(policy, schema, scan, keys, quasi, actions, progress)
         achieved["rows"] = counter.rows
         if counter.rows:
             _check_enough(counter.rows, k, policy.privacy.suppression_limit)
+            tuples, counts = counter.result()
             levels = {n: _levels(policy.columns[n], tuples.column(n), n, policy) for n in quasi}
             weights = counts.to_numpy(zero_copy_only=False)
             coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
+            criteria = criteria_of(policy, tuples, weights)
             progress(f"searching recodings of {len(weights)} distinct combinations")
             best = search(
-                coded,
-                weights,
-                k,
+                Tuples(coded, weights.astype(np.float64), criteria.columns),
+                criteria,
                 policy.privacy.suppression_limit,
                 lambda nodes: progress(f"{nodes} recodings evaluated"),
             )
@@ -91,7 +87,7 @@ def fit_plan(
                         "level": level,
                     }
             classes = _released(k, quasi, tuples, levels, best)
-            achieved.update(_summary(best, weights, quasi))
+            achieved.update(_summary(best, weights, quasi, criteria))
         else:
             classes = ReleasedClasses(k, tuple(quasi), ())
             achieved.update({"suppressed": 0, "classes": 0, "k_anonymity": None, "ncp": 0.0})
@@ -111,6 +107,28 @@ def fit_plan(
         achieved=achieved,
         subject=policy.subject.model_dump() if policy.subject else None,
     )
+
+
+def _count(
+    policy: Policy,
+    schema: pa.Schema,
+    scan: Scan,
+    keys: KeyRing,
+    quasi: list[str],
+    actions: dict[str, dict[str, Any]],
+    progress: Callable[[str], None],
+) -> TupleCounter:
+    """The distinct combinations of quasi-identifiers and protected columns, those with a fixed
+    transform as they will be released."""
+    progress(f"counting the distinct combinations of {len(quasi)} quasi-identifiers")
+    wanted = [*quasi, *policy.privacy.protected]
+    fixed = [n for n in wanted if policy.columns[n].transform is not None]
+    draft = _draft_plan(policy, schema, {name: actions[name] for name in fixed})
+    nothing = pa.RecordBatch.from_arrays(
+        [pa.array([], schema.field(n).type) for n in wanted], names=wanted
+    )
+    transformed = next(_transformed(draft, [nothing], wanted, keys)).schema
+    return count_tuples(_transformed(draft, scan(wanted), wanted, keys), transformed)
 
 
 def check_columns(policy: Policy, schema: pa.Schema) -> None:
@@ -243,16 +261,19 @@ def _released(
     return ReleasedClasses(k, tuple(quasi), tuple(ordered))
 
 
-def _summary(best: Recoding, weights: Any, quasi: list[str]) -> dict[str, Any]:
+def _summary(best: Recoding, weights: Any, quasi: list[str], criteria: Criteria) -> dict[str, Any]:
     sizes = np.bincount(best.classes[best.released], weights=weights[best.released])
     sizes = sizes[sizes > 0]
-    return {
+    found: dict[str, Any] = {
         "suppressed": best.suppressed_rows,
         "classes": len(sizes),
         "k_anonymity": int(sizes.min()) if len(sizes) else None,
         "ncp": round(best.loss, 9),
         "levels": dict(zip(quasi, best.levels, strict=True)),
     }
+    if criteria.models:
+        found["models"] = criteria.measured(best.classes, best.released, weights)
+    return found
 
 
 def _check_enough(rows: int, k: int, limit: float) -> None:

@@ -1,42 +1,47 @@
-"""k-anonymity by global (full-domain) recoding: the least loss over the lattice.
+"""Global (full-domain) recoding: the least loss over the lattice, exactly.
 
-A node gives each quasi-identifier one level. Rows in equivalence classes smaller than k are
-suppressed, up to a limit. Sources: Samarati, "Protecting Respondents' Identities in Microdata
-Release" (IEEE TKDE 2001); LeFevre, DeWitt, Ramakrishnan, "Incognito" (SIGMOD 2005). The loss
-is the Normalized Certainty Penalty (Xu et al., KDD 2006): the mean over cells of
-(leaves under the label - 1) / (leaves - 1), a suppressed cell counting 1.
+A node gives each quasi-identifier one level. Rows in equivalence classes that do not hold the
+privacy models are suppressed, up to a limit. Sources: Samarati, "Protecting Respondents'
+Identities in Microdata Release" (IEEE TKDE 2001); LeFevre, DeWitt, Ramakrishnan, "Incognito"
+(SIGMOD 2005). The loss is the Normalized Certainty Penalty (Xu et al., KDD 2006): the mean over
+cells of (leaves under the label - 1) / (leaves - 1), a suppressed cell counting 1.
+
+What one node costs bounds many others. A class that does not hold a model loses at least some
+share of its rows at every finer node too (see `_criteria`), where their cells were finer: so
+suppression adds at a finer node at least what that share adds here, and a node that loses too
+much rules all finer ones out. Nodes are tried from the middle of those that can still be the
+best, and the search ends when none can. Classes of one node are the tuples of coarser ones, so
+that each is worked out from the fewest tuples that will do.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from airflow_mlsec.anonymize._classes import (
+    Classes,
+    CodedColumn,
+    Codes,
+    Mask,
+    Numbers,
+    Tuples,
+)
+from airflow_mlsec.anonymize._criteria import Criteria
 from airflow_mlsec.errors import GuaranteeNotMet
 
-Codes = npt.NDArray[np.int64]
-Weights = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class CodedColumn:
-    """One quasi-identifier of the weighted tuples.
-
-    ``codes[level]`` is the label of each tuple at that level; ``loss[level]`` the loss of
-    each tuple's cell, between 0 and 1.
-    """
-
-    name: str
-    codes: list[Codes]
-    loss: list[npt.NDArray[np.float64]]
-
-    @property
-    def height(self) -> int:
-        return len(self.codes) - 1
+# Of the nodes that can still be the best, by rising loss, the one to try next.
+_NEXT = 0.65
+_MOST_NODES = 1 << 23
+_ROUNDING = 1e-12
+_TIE = 1e-10
+# Nodes whose classes are kept as tuples for coarser ones, if there are much fewer of them.
+_MOST_BASES = 32
+_MUCH_FEWER = 0.6
+_FEW_TUPLES = 512
 
 
 @dataclass(frozen=True)
@@ -45,89 +50,160 @@ class Recoding:
 
     levels: tuple[int, ...]
     classes: Codes
-    released: npt.NDArray[np.bool_]
+    released: Mask
     suppressed_rows: int
     loss: float
     nodes_evaluated: int
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """A node that was tried: rows, and added loss, of what is suppressed; and of what is at least
+    suppressed at every finer node."""
+
+    rows: int
+    added: float
+    least_rows: float
+    least_added: float
+
+
+class _Evaluator:
+    """Tries nodes."""
+
+    def __init__(self, tuples: Tuples, criteria: Criteria, allowed: int) -> None:
+        self._criteria, self._allowed = criteria, allowed
+        self._tuples = tuples
+        self._cells = float(tuples.weights.sum()) * len(tuples.columns)
+        self.bounds = [
+            np.array([float(loss @ tuples.weights) / self._cells for loss in column.loss])
+            for column in tuples.columns
+        ]
+        self._bases: list[tuple[npt.NDArray[np.int8], Tuples]] = []
+        if criteria.models:
+            # Tuples that differ in a sensitive value alone are one.
+            bottom = np.zeros(len(tuples.columns), np.int8)
+            self._bases.append(
+                (bottom, tuples.merged(bottom.tolist(), tuples.group(bottom.tolist(), True)))
+            )
+
+    def __call__(self, node: npt.NDArray[np.int8]) -> _Outcome:
+        levels = node.tolist()
+        base = self._base(node)
+        worthwhile = len(self._bases) < _MOST_BASES and len(base.weights) > _FEW_TUPLES
+        classes = base.group(levels, bool(self._criteria.models) or worthwhile)
+        if worthwhile and len(classes.sizes) <= len(base.weights) * _MUCH_FEWER:
+            self._bases.append((node, base.merged(levels, classes)))
+        small = self._criteria.small(classes)
+        lost, rows = small, float(small @ classes.sizes)
+        if rows <= self._allowed and self._criteria.models:
+            lost = self._criteria.lost(classes, base.sensitive)
+        gone = lost if lost is small else (lost > 0).astype(np.float64)
+        rows, added = float(gone @ classes.sizes), self._added(base, levels, gone, classes)
+        if lost is small:
+            return _Outcome(round(rows), added, rows, added)
+        least = float(lost @ classes.sizes), self._added(base, levels, lost, classes)
+        return _Outcome(round(rows), added, *least)
+
+    def classes(self, levels: Sequence[int]) -> tuple[Classes, Mask]:
+        """The classes of a node, and which tuples are released."""
+        classes = self._tuples.group(levels, True)
+        lost = self._criteria.lost(classes, self._tuples.sensitive)
+        return classes, lost[classes.of_tuple] == 0
+
+    def _base(self, node: npt.NDArray[np.int8]) -> Tuples:
+        """The fewest tuples from which a node can be worked out."""
+        found = self._tuples
+        for finer, tuples in self._bases:
+            if len(tuples.weights) < len(found.weights) and bool((finer <= node).all()):
+                found = tuples
+        return found
+
+    def _added(
+        self, base: Tuples, levels: Sequence[int], share: Numbers, classes: Classes
+    ) -> float:
+        """What it adds to the loss to suppress a share of each class."""
+        of_tuple = share[classes.of_tuple]
+        # Not by BLAS, which would wake other threads for so little.
+        kept = (np.einsum("i,i->", of_tuple, base.kept(i, level)) for i, level in enumerate(levels))
+        return float(sum(kept)) / self._cells
+
+
 def search(
-    columns: list[CodedColumn],
-    weights: Weights,
-    k: int,
+    tuples: Tuples,
+    criteria: Criteria,
     suppression_limit: float,
     progress: Callable[[int], None] = lambda nodes: None,
 ) -> Recoding:
     """The node of least loss whose suppressed rows stay within the limit.
 
-    Exact: nodes are visited by rising loss without suppression, which bounds a node's loss
-    from below, and the search ends when that bound passes the best loss found.
-
     :raises GuaranteeNotMet: if no node stays within the limit.
     """
-    total = int(weights.sum())
+    total = round(float(tuples.weights.sum()))
     allowed = int(suppression_limit * total + 1e-9)
-    bounds = [[float(loss @ weights) / total for loss in column.loss] for column in columns]
-    start = (0,) * len(columns)
-    queue = [(_mean(bounds, start), start)]
-    seen = {start}
-    best: Recoding | None = None
-    least_suppressed, evaluated = total, 0
-    while queue and (best is None or queue[0][0] < best.loss):
-        bound, node = heapq.heappop(queue)
-        evaluated += 1
-        classes, sizes = _classes(columns, node, weights)
-        small = sizes[classes] < k
-        suppressed = int(weights[small].sum())
-        least_suppressed = min(least_suppressed, suppressed)
-        if suppressed <= allowed:
-            loss = bound + _cost_of_suppression(columns, node, weights, small, total)
-            if best is None or loss < best.loss:
-                best = Recoding(node, classes, ~small, suppressed, loss, evaluated)
-        for i, column in enumerate(columns):
-            if node[i] < column.height:
-                above = (*node[:i], node[i] + 1, *node[i + 1 :])
-                if above not in seen:
-                    seen.add(above)
-                    heapq.heappush(queue, (_mean(bounds, above), above))
-        if evaluated % 256 == 0:
-            progress(evaluated)
+    evaluate = _Evaluator(tuples, criteria, allowed)
+    nodes, bound = _lattice(evaluate.bounds)
+    # At least what suppression adds to each node.
+    added = np.zeros(len(nodes))
+    best: tuple[float, tuple[int, ...], _Outcome] | None = None
+    least, tried = total, 0
+    while len(nodes):
+        place = int(len(nodes) * _NEXT)
+        chosen = int(np.argpartition(bound, place)[place])
+        node, at_least = nodes[chosen], float(bound[chosen])
+        outcome = evaluate(node)
+        tried += 1
+        least = min(least, outcome.rows)
+        if outcome.rows <= allowed and (best is None or at_least + outcome.added < best[0]):
+            best = at_least + outcome.added, tuple(node.tolist()), outcome
+        finer = (nodes <= node).all(1)
+        too_many = outcome.least_rows > allowed + _ROUNDING * total
+        added[finer] = np.maximum(added[finer], np.inf if too_many else outcome.least_added)
+        added[chosen] = np.inf
+        left = bound + added < (best[0] - _ROUNDING if best else np.inf)
+        nodes, bound, added = nodes[left], bound[left], added[left]
+        if tried % 64 == 0:
+            progress(tried)
     if best is None:
+        raise _not_met(criteria, least, total, tuples.columns, suppression_limit)
+    loss, levels, outcome = best
+    loss -= _TIE * sum(levels)
+    classes, released = evaluate.classes(levels)
+    return Recoding(levels, classes.of_tuple, released, outcome.rows, loss, tried)
+
+
+def _lattice(bounds: list[Numbers]) -> tuple[npt.NDArray[np.int8], Numbers]:
+    """All nodes, and the loss of each without suppression.
+
+    :raises GuaranteeNotMet: if there are more than can be searched exactly.
+    """
+    shape = [len(levels) for levels in bounds]
+    number = int(np.prod(shape, dtype=np.float64))
+    if number > _MOST_NODES:
         raise GuaranteeNotMet(
-            f"k-anonymity with k={k} cannot be reached: at best {least_suppressed} of {total} rows "
-            f"would have to be suppressed, and suppression_limit allows {allowed}. Raise "
-            f"`suppression_limit` to {least_suppressed / total:.4f}, lower `k_anonymity`, or give "
-            "columns that have only a fixed `transform` a `hierarchy`"
+            f"{len(bounds)} quasi-identifiers with these hierarchies have {number} recodings, more than "
+            f"{_MOST_NODES} that can be searched exactly; give the hierarchies fewer levels, or some "
+            "columns a fixed `transform`"
         )
-    return best
+    grid = np.indices(shape, dtype=np.int8).reshape(len(shape), -1).T
+    loss = np.zeros(len(grid))
+    for place, levels in enumerate(bounds):
+        loss += levels[grid[:, place]]
+    # Of nodes that lose the same the finer one is better.
+    return np.ascontiguousarray(grid), loss + _TIE * grid.sum(1)
 
 
-def _mean(bounds: list[list[float]], node: tuple[int, ...]) -> float:
-    return sum(bound[level] for bound, level in zip(bounds, node, strict=True)) / len(bounds)
+def _not_met(
+    criteria: Criteria, least: int, total: int, columns: Sequence[CodedColumn], limit: float
+) -> GuaranteeNotMet:
+    return GuaranteeNotMet(
+        f"{criteria} cannot be reached: at best {least} of {total} rows would have to be "
+        f"suppressed, and suppression_limit allows {int(limit * total + 1e-9)}. Raise "
+        f"`suppression_limit` to {least / total:.4f}, ask for less, or give columns that have only a "
+        f"fixed `transform` a `hierarchy` ({_costliest(columns)})"
+    )
 
 
-def _classes(
-    columns: list[CodedColumn], node: tuple[int, ...], weights: Weights
-) -> tuple[Codes, Weights]:
-    classes = np.zeros(len(weights), np.int64)
-    for column, level in zip(columns, node, strict=True):
-        codes = column.codes[level]
-        width = int(codes.max(initial=0)) + 1
-        if width == 1:
-            continue
-        _, classes = np.unique(classes * width + codes, return_inverse=True)
-    sizes = np.bincount(classes, weights=weights).astype(np.int64)
-    return classes.astype(np.int64), sizes
-
-
-def _cost_of_suppression(
-    columns: list[CodedColumn],
-    node: tuple[int, ...],
-    weights: Weights,
-    small: npt.NDArray[np.bool_],
-    total: int,
-) -> float:
-    extra = 0.0
-    for column, level in zip(columns, node, strict=True):
-        extra += float((1.0 - column.loss[level][small]) @ weights[small])
-    return extra / (len(columns) * total)
+def _costliest(columns: Sequence[CodedColumn]) -> str:
+    """The column that keeps the most labels even at its coarsest level."""
+    most = max(columns, key=lambda column: column.widths[-1])
+    return f"'{most.name}' still has {most.widths[-1]} labels at its coarsest level"

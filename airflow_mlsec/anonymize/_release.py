@@ -120,11 +120,13 @@ def anonymize(
         raise PlanError(
             f"the plan was fitted for another version of policy {policy.source}; fit it anew"
         )
-    run = _Run(plan, keys, policy.subject.key if policy.subject else None)
+    run = _Run(plan, keys, policy)
     output = plan.apply_batch(_no_rows(schema, plan), keys).schema
     if dry_run:
         with _timed(timings, "apply"):
-            findings = tuple(verify_release(policy, output, run.batches(source, progress)))
+            findings = tuple(
+                verify_release(policy, output, run.batches(source, progress), run.whole)
+            )
         _demand(findings, policy)
         return run.release(findings, timings, None, published=False)
     signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)
@@ -136,7 +138,7 @@ def anonymize(
                 staged.write(batch)
         progress("verifying the staged output")
         with _timed(timings, "verify"):
-            findings = tuple(verify_release(policy, output, staged.scan()))
+            findings = tuple(verify_release(policy, output, staged.scan(), run.whole))
         _demand(findings, policy)
         if plan_path is not None:
             plan.save(plan_path, signing)
@@ -149,10 +151,13 @@ def anonymize(
 class _Run:
     """Applies the plan while counting, and gathers the members of what is released."""
 
-    def __init__(self, plan: Plan, keys: KeyRing, subject_key: str | None) -> None:
+    def __init__(self, plan: Plan, keys: KeyRing, policy: Policy) -> None:
         self._plan = plan
         self._keys = keys
-        self._subject_key = subject_key
+        self._subject_key = policy.subject.key if policy.subject else None
+        # Of each protected column how many rows have which value, suppressed ones too.
+        self.whole: dict[str, pa.Table] = {}
+        self._protected = policy.privacy.protected
         self.members: MembershipCollector | None = None
         self.rows = 0
         self.released = 0
@@ -167,6 +172,8 @@ class _Run:
             if self.members is not None and key is not None:
                 self.members.add(batch.column(key).filter(released))
             self.rows += batch.num_rows
+            for name in self._protected:
+                self.whole[name] = _counted(self.whole.get(name), done.column(name))
             result = done.filter(released)
             self.released += result.num_rows
             progress(f"{self.rows} rows read, {self.released} released")
@@ -190,6 +197,14 @@ class _Run:
             membership=membership,
             published=published,
         )
+
+
+def _counted(before: pa.Table | None, values: pa.Array) -> pa.Table:
+    """Rows by value, with those of one more batch."""
+    found = pa.table({"value": values, "rows": pa.repeat(pa.scalar(1, pa.int64()), len(values))})
+    both = found if before is None else pa.concat_tables([before, found])
+    grouped = both.group_by("value").aggregate([("rows", "sum")])
+    return grouped.rename_columns(["value", "rows"])
 
 
 def _no_rows(schema: pa.Schema, plan: Plan) -> pa.RecordBatch:

@@ -7,12 +7,13 @@ somebody asks (`ComplianceCheckOperator`, `mlsec check`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 
+from airflow_mlsec.anonymize._verify_models import check_models
 from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.policy import (
     Constant,
@@ -37,10 +38,17 @@ class Finding:
 
 
 def verify_release(
-    policy: Policy, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
+    policy: Policy,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    whole: Mapping[str, pa.Table] | None = None,
 ) -> list[Finding]:
-    """Check rows of a release against their policy: columns, identifiers, k-anonymity."""
-    return [*_columns(policy, schema), *_rows(policy, schema, batches)]
+    """Check rows of a release against their policy: columns, identifiers, privacy models.
+
+    ``whole`` are (value, rows) of each protected column before rows were suppressed, if known; it
+    is looked at after the batches were read.
+    """
+    return [*_columns(policy, schema), *_rows(policy, schema, batches, whole)]
 
 
 def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:
@@ -67,11 +75,15 @@ def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:
 
 
 def _rows(
-    policy: Policy, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
+    policy: Policy,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    whole: Mapping[str, pa.Table] | None,
 ) -> Iterator[Finding]:
     identifying = [n for n in policy.with_role(Role.IDENTIFYING) if n in schema.names]
     quasi = [n for n in policy.with_role(Role.QUASI_IDENTIFYING) if n in schema.names]
-    needed = list(dict.fromkeys([*identifying, *quasi]))
+    protected = [n for n in policy.privacy.protected if n in schema.names]
+    needed = list(dict.fromkeys([*identifying, *quasi, *protected]))
     # Own names: those of SQL are blind to case, and a column's may be anything.
     alias = {name: f"c{i}" for i, name in enumerate(needed)}
     feed = _Feed(batches, needed, list(alias.values()))
@@ -88,14 +100,21 @@ def _rows(
             f", count(*) FILTER (WHERE NOT ({_allowed(policy, n, alias[n])})) AS bad_{alias[n]}"
             for n in identifying
         )
-        groups = ", ".join(alias[n] for n in quasi)
-        by = f"GROUP BY {groups}" if quasi else ""
-        named = f"{groups}, " if quasi else ""
+        grouped = ", ".join(alias[n] for n in dict.fromkeys([*quasi, *protected]))
+        by = f"GROUP BY {grouped}" if grouped else ""
+        named = f"{grouped}, " if grouped else ""
         connection.execute(
-            f"CREATE TABLE classes AS SELECT {named}count(*) AS size{failing} FROM incoming {by}"  # noqa: S608
+            f"CREATE TABLE counted AS SELECT {named}count(*) AS size{failing} FROM incoming {by}"  # noqa: S608
+        )
+        order = ", ".join(alias[n] for n in quasi) or "1"
+        connection.execute(
+            f"CREATE TABLE cells AS SELECT *, dense_rank() OVER (ORDER BY {order}) AS class FROM counted"  # noqa: S608
+        )
+        connection.execute(
+            "CREATE TABLE classes AS SELECT class, sum(size) AS size FROM cells GROUP BY class"
         )
         for name in identifying:
-            query = f"SELECT coalesce(sum(bad_{alias[name]}), 0) FROM classes"  # noqa: S608
+            query = f"SELECT coalesce(sum(bad_{alias[name]}), 0) FROM cells"  # noqa: S608
             bad = int(connection.execute(query).fetchall()[0][0])
             method = getattr(policy.columns[name].transform, "method", "")
             yield Finding(
@@ -116,6 +135,10 @@ def _rows(
                 if smallest is None
                 else f"smallest of {number} classes has {smallest} rows",
             )
+        # A protected column that is not there fails as a released column that is missing.
+        if protected and set(protected) == set(policy.privacy.protected):
+            for checked in check_models(connection, policy, alias, whole):
+                yield Finding(checked.model, checked.holds, checked.detail)
     except duckdb.Error as error:
         # The engine's message may quote a value, and hides what went wrong while reading.
         if feed.error is not None:

@@ -14,9 +14,11 @@ from airflow_mlsec.policy._load import (
 from airflow_mlsec.policy._retention import keep_from
 from airflow_mlsec.policy._schema import (
     Anonymity,
+    Closeness,
     Column,
     Constant,
     DateHierarchy,
+    Diversity,
     Erasure,
     FileHierarchy,
     Generalize,
@@ -41,9 +43,11 @@ from airflow_mlsec.policy._schema import (
 __all__ = [
     "Anonymity",
     "Catalog",
+    "Closeness",
     "Column",
     "Constant",
     "DateHierarchy",
+    "Diversity",
     "Erasure",
     "FileHierarchy",
     "Generalize",

@@ -279,29 +279,59 @@ class Anonymity(_Model):
     reason: str = Field(min_length=1)
 
 
-class DistinctDiversity(_Model):
-    """At least ``l`` distinct sensitive values in every equivalence class."""
+class Diversity(_Model):
+    """l-diversity of a sensitive column in every equivalence class: at least ``l`` distinct values;
+    or entropy of at least log(``l``); or recursive, the most frequent value having fewer rows
+    than ``c`` times those of the ``l``-th and rarer ones together."""
 
     kind: Literal["distinct", "entropy", "recursive"]
-    l: float = Field(gt=1)  # noqa: E741 - the letter that the literature uses
-    c: float | None = Field(default=None, gt=0)
+    l: float = Field(gt=1, allow_inf_nan=False)  # noqa: E741 - the letter that the literature uses
+    c: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Diversity:
+        if (self.kind == "recursive") is (self.c is None):
+            raise ValueError("recursive l-diversity needs `c`; the other kinds have none")
+        if self.kind != "entropy" and self.l != int(self.l):
+            raise ValueError("`l` counts values: a whole number")
+        return self
 
 
 class Closeness(_Model):
-    """Distance of at most ``t`` between a class and the whole table."""
+    """Distance of at most ``t`` between a sensitive column in a class and in the whole table: all
+    values equally far from each other; or ordered, numbers and dates as far as their ranks; or
+    hierarchical, as far as their lowest common ancestor is high."""
 
     distance: Literal["equal", "ordered", "hierarchical"]
     t: float = Field(gt=0, le=1)
+    hierarchy: Hierarchy | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Closeness:
+        if (self.distance == "hierarchical") is (self.hierarchy is None):
+            raise ValueError("the hierarchical distance needs a `hierarchy`; the others have none")
+        return self
 
 
 class Privacy(_Model):
     """The guarantee that the release must hold."""
 
     k_anonymity: int | None = Field(default=None, ge=2)
-    l_diversity: dict[str, DistinctDiversity] = {}
+    l_diversity: dict[str, Diversity] = {}
     t_closeness: dict[str, Closeness] = {}
     suppression_limit: float = Field(default=0.0, ge=0, le=1)
     recoding: Literal["full-domain", "local", "multidimensional"] = "full-domain"
+
+    @property
+    def class_size(self) -> int | None:
+        """The least size of a released class; None if the policy has no privacy model."""
+        protected = bool(self.l_diversity or self.t_closeness)
+        return self.k_anonymity or (1 if protected else None)
+
+    @property
+    def protected(self) -> list[str]:
+        """The sensitive columns that a privacy model protects."""
+        return list(dict.fromkeys([*self.l_diversity, *self.t_closeness]))
 
 
 def _not_a_boolean(value: object) -> object:
@@ -357,6 +387,8 @@ class Policy(_Model):
                 column = self.columns.get(name)
                 if column is None or column.role is not Role.SENSITIVE:
                     raise ValueError(f"`privacy.{model}` names '{name}', not a sensitive column")
+                if getattr(column.transform, "method", None) == "drop":
+                    raise ValueError(f"`privacy.{model}` names '{name}', which is dropped")
         return self
 
     @property
@@ -375,6 +407,9 @@ class Policy(_Model):
         # Keys that came later are left out where they say nothing: digests stay what they were.
         if data["erasure"] is None:
             del data["erasure"]
+        for closeness in data["privacy"]["t_closeness"].values():
+            if closeness["hierarchy"] is None:
+                del closeness["hierarchy"]
         for name in ("references", "distinguished_by"):
             if data["subject"] and data["subject"][name] is None:
                 del data["subject"][name]
@@ -394,10 +429,6 @@ class Policy(_Model):
             for name, column in self.columns.items()
             if isinstance(column.transform, FormatPreserving)
         ]
-        if self.privacy.l_diversity:
-            found.append("privacy.l_diversity")
-        if self.privacy.t_closeness:
-            found.append("privacy.t_closeness")
         if self.privacy.recoding != "full-domain":
             found.append(f"privacy.recoding: {self.privacy.recoding}")
         return found

@@ -1,0 +1,105 @@
+"""From a policy's privacy models and the counted tuples to criteria."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec.anonymize import _hierarchies
+from airflow_mlsec.anonymize._classes import Codes, SensitiveColumn
+from airflow_mlsec.anonymize._criteria import (
+    Criteria,
+    Criterion,
+    DistinctDiversity,
+    EntropyDiversity,
+    EqualCloseness,
+    HierarchicalCloseness,
+    OrderedCloseness,
+    RecursiveDiversity,
+)
+from airflow_mlsec.anonymize._values import canonical_text
+from airflow_mlsec.errors import ColumnType
+from airflow_mlsec.policy import Closeness, Diversity, Policy
+
+
+def criteria_of(policy: Policy, tuples: pa.Table, weights: Any) -> Criteria:
+    """What every class must hold. ``tuples`` are the distinct combinations of quasi-identifiers
+    and protected columns, ``weights`` the rows of each.
+
+    :raises ColumnType: if a column's values have no order that its distance needs.
+    """
+    privacy, models = policy.privacy, []
+    for name in privacy.protected:
+        closeness = privacy.t_closeness.get(name)
+        column = _sensitive(name, tuples.column(name), weights, closeness, policy.source)
+        if diversity := privacy.l_diversity.get(name):
+            models.append(_diversity(column, diversity))
+        if closeness:
+            models.append(_closeness(column, closeness))
+    return Criteria(privacy.class_size or 1, tuple(models))
+
+
+def _diversity(column: SensitiveColumn, said: Diversity) -> Criterion:
+    if said.kind == "distinct":
+        return DistinctDiversity(column, said.l)
+    if said.kind == "entropy":
+        return EntropyDiversity(column, said.l)
+    assert said.c is not None
+    return RecursiveDiversity(column, said.l, said.c)
+
+
+def _closeness(column: SensitiveColumn, said: Closeness) -> Criterion:
+    made = {
+        "equal": EqualCloseness,
+        "ordered": OrderedCloseness,
+        "hierarchical": HierarchicalCloseness,
+    }
+    return made[said.distance](column, said.t)
+
+
+def _sensitive(
+    name: str, values: pa.ChunkedArray, weights: Any, closeness: Closeness | None, source: str
+) -> SensitiveColumn:
+    """A protected column; its values are numbered in their order, missing ones last."""
+    kind = values.type
+    ordered = (
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+        or pa.types.is_temporal(kind) or pa.types.is_boolean(kind)
+    )  # fmt: skip
+    if closeness and closeness.distance == "ordered" and not ordered:
+        raise ColumnType.unusable(
+            name, kind, "a number or date, whose values have an order", "t-closeness (ordered)"
+        )
+    plain = values.combine_chunks() if ordered else canonical_text(values.combine_chunks(), name)
+    if isinstance(plain, pa.ChunkedArray):
+        plain = plain.combine_chunks()
+    distinct = plain.unique()
+    distinct = distinct.take(pc.array_sort_indices(distinct))
+    codes = pc.index_in(plain, distinct).to_numpy(zero_copy_only=False).astype(np.int64)
+    parents: tuple[Codes, ...] = ()
+    if closeness and closeness.hierarchy is not None:
+        parents = _parents(name, distinct, closeness, source)
+    places = np.arange(len(codes))
+    return SensitiveColumn(name, places, codes, weights.astype(np.float64), len(distinct), parents)
+
+
+def _parents(name: str, distinct: pa.Array, closeness: Closeness, source: str) -> tuple[Codes, ...]:
+    """Level by level, the node above each value, and then above each of these."""
+    assert closeness.hierarchy is not None
+    longest = 0
+    if closeness.hierarchy.kind == "prefix":
+        longest = pc.max(pc.utf8_length(canonical_text(distinct, name))).as_py() or 0
+    levels = _hierarchies.fit_hierarchy(closeness.hierarchy, longest, source)
+    found, below = [], np.arange(len(distinct))
+    for level in range(1, levels.height + 1):
+        labels = _hierarchies.label(levels, distinct, level, name)
+        of_value = labels.dictionary_encode(null_encoding="encode").indices
+        codes = of_value.to_numpy(zero_copy_only=False).astype(np.int64)
+        above = np.zeros(int(below.max(initial=-1)) + 1, np.int64)
+        above[below] = codes
+        found.append(above)
+        below = codes
+    return tuple(found)
