@@ -59,6 +59,7 @@ bench: setup
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group bench
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.lineage
+	@$(BIN)/python -m benchmarks.locate
 
 lint: setup
 	@$(BIN)/ruff format --check .
