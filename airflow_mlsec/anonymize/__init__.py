@@ -1,8 +1,9 @@
 """Anonymization: transforms, hierarchies, k-anonymity, plans, and their verification.
 
-`_fit` turns a policy and data into a `_plan`; `_plan` is the pure function that is applied
-anywhere; `_verify` is the independent checker; `_release` is the whole way to a published
-dataset. May import `policy`, `datasets`, `crypto` and below. Start with `_release.anonymize`.
+`_fit` turns a policy and data into a `_plan`: `_aggregate` counts, `_classes` groups, `_criteria`
+are the privacy models (`_models` reads them from a policy), `_lattice` searches. `_plan` is the
+pure function that is applied anywhere, `_vault` gives random codes; `_verify` (with
+`_verify_models`) is the independent checker; `_release` is the whole way to a published dataset. May import `policy`, `datasets`, `crypto` and below. Start with `_release.anonymize`.
 """
 
 from airflow_mlsec.anonymize._fit import fit_plan
@@ -11,18 +12,23 @@ from airflow_mlsec.anonymize._plan import Plan, PlannedColumn
 from airflow_mlsec.anonymize._release import Release, anonymize
 from airflow_mlsec.anonymize._transforms import pseudonymize
 from airflow_mlsec.anonymize._values import canonical_bytes, canonical_text
+from airflow_mlsec.anonymize._vault import RegisterVault, TokenVault, forget, tokens_of
 from airflow_mlsec.anonymize._verify import Finding, verify_release
 
 __all__ = [
     "Finding",
     "Plan",
     "PlannedColumn",
+    "RegisterVault",
     "Release",
+    "TokenVault",
     "anonymize",
     "canonical_bytes",
     "canonical_text",
     "fit_plan",
+    "forget",
     "is_member",
     "pseudonymize",
+    "tokens_of",
     "verify_release",
 ]

@@ -18,6 +18,7 @@ from airflow_mlsec.anonymize._lattice import Recoding, search
 from airflow_mlsec.anonymize._models import criteria_of
 from airflow_mlsec.anonymize._plan import Plan, PlannedColumn, ReleasedClasses
 from airflow_mlsec.anonymize._values import canonical_text
+from airflow_mlsec.anonymize._vault import vault_key
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import (
     ColumnMissing,
@@ -151,6 +152,9 @@ def _action(policy: Policy, name: str, keys: KeyRing) -> dict[str, Any]:
     if transform.method == "pseudonymize":
         key = keys.ensure(f"pseudonym.{transform.domain}")
         return {**transform.model_dump(), "key": key.name, "version": key.version}
+    if transform.method == "vault":
+        key = keys.ensure(vault_key(transform.domain))
+        return {**transform.model_dump(), "key": key.name}
     if transform.method == "generalize":
         levels = _hierarchies.fit_hierarchy(transform.hierarchy, 32, policy.source)
         if transform.level > levels.height:
@@ -170,7 +174,7 @@ def _check_type(name: str, kind: pa.DataType, action: dict[str, Any]) -> None:
     """Run the transform on no rows: it refuses a type that it cannot work on."""
     empty = pa.array([], kind)
     match action["method"]:
-        case "pseudonymize":
+        case "pseudonymize" | "vault":
             _transforms.pseudonymize(empty, name, bytes(32))
         case "mask":
             _transforms.mask(empty, name, 0, 0, "*")

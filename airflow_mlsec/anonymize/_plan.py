@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from airflow_mlsec import files
 from airflow_mlsec.anonymize import _frames, _hierarchies, _transforms
+from airflow_mlsec.anonymize._vault import TokenVault
 from airflow_mlsec.crypto import (
     Key,
     KeyRing,
@@ -37,6 +38,7 @@ from airflow_mlsec.errors import (
     PlanError,
     SignatureInvalid,
     UndeclaredColumn,
+    UsageError,
 )
 
 FORMAT = "airflow-mlsec/plan/1"
@@ -101,12 +103,14 @@ class Plan:
         """Names of the output's columns, in order."""
         return [column.name for column in self.columns if column.kept]
 
-    def apply(self, data: Any, keys: KeyRing) -> Any:
+    def apply(self, data: Any, keys: KeyRing, vault: TokenVault | None = None) -> Any:
         """Anonymize rows; returns what it was given: a pandas or polars frame, an Arrow table
         or a record batch.
 
-        Rows whose quasi-identifiers fall in no released class are left out.
+        Rows whose quasi-identifiers fall in no released class are left out. ``vault`` gives random
+        codes, if the plan has a column of them.
 
+        :raises UsageError: if the plan needs a vault.
         :raises ColumnMissing: if a column of the plan is missing.
         :raises UndeclaredColumn: if there is a column that the plan does not know.
         :raises ColumnType: if a column has another type than the plan was fitted on.
@@ -114,16 +118,18 @@ class Plan:
         """
         table, give_back = _frames.to_arrow(data)
         batches = table.combine_chunks().to_batches() or [_empty(table.schema)]
-        done = [self.apply_batch(batch, keys) for batch in batches]
+        done = [self.apply_batch(batch, keys, vault) for batch in batches]
         return give_back(pa.Table.from_batches(done))
 
-    def apply_batch(self, batch: pa.RecordBatch, keys: KeyRing) -> pa.RecordBatch:
+    def apply_batch(
+        self, batch: pa.RecordBatch, keys: KeyRing, vault: TokenVault | None = None
+    ) -> pa.RecordBatch:
         """`apply` for one record batch: the pure function itself."""
-        result, released = self.transform_batch(batch, keys)
+        result, released = self.transform_batch(batch, keys, vault)
         return result.filter(released)
 
     def transform_batch(
-        self, batch: pa.RecordBatch, keys: KeyRing
+        self, batch: pa.RecordBatch, keys: KeyRing, vault: TokenVault | None = None
     ) -> tuple[pa.RecordBatch, pa.BooleanArray]:
         """Every row transformed, and for each whether it is in a released class."""
         self._check_columns(batch.schema.names)
@@ -133,7 +139,7 @@ class Plan:
             if not column.kept:
                 continue
             array = _typed(batch.column(column.name), column)
-            array = self._transform(column, array, keys)
+            array = self._transform(column, array, keys, vault)
             if column.role == "quasi-identifying" and pa.types.is_floating(array.type):
                 # One class, one spelling: -0.0 must not single anybody out among 0.0.
                 array = pc.add(array, pa.scalar(0.0, array.type))
@@ -146,7 +152,13 @@ class Plan:
         result = pa.RecordBatch.from_arrays(arrays, names=names)
         return result, pa.array(self._released(labels, batch.num_rows))
 
-    def _transform(self, column: PlannedColumn, array: pa.Array, keys: KeyRing) -> pa.Array:
+    def needs_vault(self) -> bool:
+        """Whether a column gets random codes."""
+        return any(column.method == "vault" for column in self.columns)
+
+    def _transform(
+        self, column: PlannedColumn, array: pa.Array, keys: KeyRing, vault: TokenVault | None
+    ) -> pa.Array:
         action, name = column.action, column.name
         match column.method:
             case "keep":
@@ -161,6 +173,12 @@ class Plan:
             case "pseudonymize":
                 key = self._key(keys, action["key"], action["version"])
                 return _transforms.pseudonymize(array, name, key.secret)
+            case "vault":
+                if vault is None:
+                    raise UsageError(
+                        f"column '{name}' gets random codes: give the token vault (RegisterVault)"
+                    )
+                return vault.tokens(action["domain"], name, array)
             case "generalize":
                 levels = _hierarchies.from_json(action["hierarchy"])
                 if action["level"] == 0:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from airflow_mlsec.anonymize._fit import check_columns, fit_plan
 from airflow_mlsec.anonymize._membership import MembershipCollector
 from airflow_mlsec.anonymize._plan import Plan
+from airflow_mlsec.anonymize._vault import DryVault, TokenVault
 from airflow_mlsec.anonymize._verify import Finding, verify_release
 from airflow_mlsec.crypto import KeyKind, KeyRing, digest_file
 from airflow_mlsec.datasets import Dataset, same_place
@@ -94,6 +95,7 @@ def anonymize(
     plan: Plan | None = None,
     plan_path: Path | None = None,
     membership_path: Path | None = None,
+    vault: TokenVault | None = None,
     dry_run: bool = False,
     progress: Progress = lambda message: None,
 ) -> Release:
@@ -102,7 +104,8 @@ def anonymize(
     Without ``plan`` one is fitted, and saved, signed, at ``plan_path`` if given. The output
     is staged, verified by an independent checker, and only then published; the plan and the
     membership list are written before that, so that no release is without them.
-    ``dry_run`` does everything but writing.
+    ``vault`` gives random codes, if the policy asks for them. ``dry_run`` does everything but
+    writing.
 
     :raises UsageError: if source and target are the same.
     :raises PlanError: if ``plan`` was fitted for another policy.
@@ -120,8 +123,11 @@ def anonymize(
         raise PlanError(
             f"the plan was fitted for another version of policy {policy.source}; fit it anew"
         )
-    run = _Run(plan, keys, policy)
-    output = plan.apply_batch(_no_rows(schema, plan), keys).schema
+    if plan.needs_vault() and vault is None and not dry_run:
+        raise UsageError("the policy asks for random codes: give the token vault (RegisterVault)")
+    # A dry run leaves no code behind.
+    run = _Run(plan, keys, policy, DryVault() if dry_run or vault is None else vault)
+    output = plan.apply_batch(_no_rows(schema, plan), keys, DryVault()).schema
     if dry_run:
         with _timed(timings, "apply"):
             findings = tuple(
@@ -151,7 +157,8 @@ def anonymize(
 class _Run:
     """Applies the plan while counting, and gathers the members of what is released."""
 
-    def __init__(self, plan: Plan, keys: KeyRing, policy: Policy) -> None:
+    def __init__(self, plan: Plan, keys: KeyRing, policy: Policy, vault: TokenVault) -> None:
+        self._vault = vault
         self._plan = plan
         self._keys = keys
         self._subject_key = policy.subject.key if policy.subject else None
@@ -168,7 +175,7 @@ class _Run:
         if self.members is not None and key is not None and key not in wanted:
             wanted = [*wanted, key]
         for batch in source.scan(wanted):
-            done, released = self._plan.transform_batch(batch, self._keys)
+            done, released = self._plan.transform_batch(batch, self._keys, self._vault)
             if self.members is not None and key is not None:
                 self.members.add(batch.column(key).filter(released))
             self.rows += batch.num_rows

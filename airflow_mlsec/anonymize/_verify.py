@@ -25,6 +25,7 @@ from airflow_mlsec.policy import (
     Pseudonymize,
     Redact,
     Role,
+    Vault,
 )
 
 
@@ -179,7 +180,7 @@ def _allowed(policy: Policy, name: str, column: str) -> str:
     transform = policy.columns[name].transform
     text = f"CAST({column} AS VARCHAR)"
     match transform:
-        case Pseudonymize():
+        case Pseudonymize() | Vault():
             produced = f"regexp_full_match({text}, '[0-9a-f]{{32}}')"
         case Redact():
             produced = f"{text} = '[redacted]'"

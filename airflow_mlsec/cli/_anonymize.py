@@ -34,7 +34,7 @@ def anonymize(
     The output is staged, verified by an independent checker and only then published; the
     register gets the signed evidence.
     """
-    from airflow_mlsec.anonymize import Plan
+    from airflow_mlsec.anonymize import Plan, RegisterVault
     from airflow_mlsec.anonymize import anonymize as run
     from airflow_mlsec.crypto import KeyRing
     from airflow_mlsec.datasets import open_dataset
@@ -60,6 +60,7 @@ def anonymize(
         plan=given,
         plan_path=plan_out,
         membership_path=settings.state_folder / "members" / f"{uuid.uuid4().hex}.age",
+        vault=RegisterVault(register, keys),
         dry_run=dry_run,
         progress=show_progress,
     )

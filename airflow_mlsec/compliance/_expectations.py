@@ -52,7 +52,7 @@ def _expectations(policy: Policy, dataset: Dataset) -> list[Any]:
     for name, column in policy.columns.items():
         if name not in schema.names:
             continue
-        if getattr(column.transform, "method", "") == "pseudonymize":
+        if getattr(column.transform, "method", "") in ("pseudonymize", "vault"):
             found.append(gxe.ExpectColumnValuesToMatchRegex(column=name, regex=r"^[0-9a-f]{32}$"))
         elif str(schema.field(name).type) in ("string", "large_string"):
             found.append(gxe.ExpectColumnValuesToNotMatchRegex(column=name, regex=_EMAIL))

@@ -124,6 +124,8 @@ def describe_action(action: Mapping[str, Any]) -> str:
         return "IDENTITY"
     if method == "pseudonymize":
         return f"pseudonymize with key {action['key']} version {action['version']}"
+    if method == "vault":
+        return f"random code of vault {action['domain']}"
     if method == "generalize":
         return f"generalize to level {action['level']} of {action['hierarchy']['kind']}"
     return method

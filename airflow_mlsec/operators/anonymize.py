@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlsec.anonymize import Plan, Release, anonymize
+from airflow_mlsec.anonymize import Plan, RegisterVault, Release, anonymize
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.hooks.mlsec import AirflowConnections
 from airflow_mlsec.lineage import EVIDENCE_FACET, record_release, release_step
@@ -103,6 +103,7 @@ class AnonymizeOperator(MlsecOperator):
             plan=given,
             plan_path=plan_path,
             membership_path=members,
+            vault=RegisterVault(hook.register(), keys),
             dry_run=dry_run,
             progress=self._progress,
         )

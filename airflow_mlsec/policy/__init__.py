@@ -38,6 +38,7 @@ from airflow_mlsec.policy._schema import (
     Subject,
     SuppressHierarchy,
     Transform,
+    Vault,
 )
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "Subject",
     "SuppressHierarchy",
     "Transform",
+    "Vault",
     "keep_from",
     "load_policy",
     "parse_policy",

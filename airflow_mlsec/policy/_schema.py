@@ -141,6 +141,14 @@ class Pseudonymize(_Model):
     domain: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
 
 
+class Vault(_Model):
+    """A random code that is not derived from the value (45 CFR 164.514(c)); the same value has the
+    same code within ``domain``. Which code it is stands in the register's token vault."""
+
+    method: Literal["vault"]
+    domain: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+
+
 class Generalize(_Model):
     """The column's values at one fixed level of a hierarchy (0 is the value itself)."""
 
@@ -158,7 +166,7 @@ class FormatPreserving(_Model):
 
 
 Transform = Annotated[
-    Drop | Redact | Mask | Constant | Pseudonymize | Generalize | FormatPreserving,
+    Drop | Redact | Mask | Constant | Pseudonymize | Vault | Generalize | FormatPreserving,
     Field(discriminator="method"),
 ]
 
@@ -188,8 +196,10 @@ class Column(_Model):
         if self.role is Role.IDENTIFYING and self.transform is None:
             raise ValueError(
                 "an identifying column needs a `transform` "
-                "(drop, redact, mask, constant, pseudonymize or generalize)"
+                "(drop, redact, mask, constant, pseudonymize, vault or generalize)"
             )
+        if isinstance(self.transform, Vault) and self.role is not Role.IDENTIFYING:
+            raise ValueError("random codes are for identifying columns; nothing is left of a value")
         prefix = getattr(self.transform, "hierarchy", None)
         if isinstance(prefix, PrefixHierarchy):
             if self.role is Role.IDENTIFYING:

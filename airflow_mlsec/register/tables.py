@@ -370,6 +370,18 @@ suppression = sa.Table(
     sa.PrimaryKeyConstraint("subject_kind", "beside", "token"),
 )
 
+# The token vault: which random code stands for which value, known by a keyed digest.
+token = sa.Table(
+    "mlsec_token",
+    metadata,
+    sa.Column("domain", sa.Text, nullable=False),
+    sa.Column("digest", sa.String(32), nullable=False),
+    sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("key_version", sa.Integer, nullable=False),
+    sa.Column("added_at", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("domain", "digest"),
+)
+
 # Data that must not be erased for now: of one person, or of everybody (no digest), in one
 # dataset or in all (no dataset).
 legal_hold = sa.Table(

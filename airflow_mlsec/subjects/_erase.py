@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_mlsec.anonymize import forget
 from airflow_mlsec.crypto import KeyKind, KeyRing
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, MlsecError, Refused, UsageError
@@ -21,7 +23,7 @@ from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._holds import holds_on
 from airflow_mlsec.subjects._identity import Person, seal, subject_digest
-from airflow_mlsec.subjects._locate import search_everywhere
+from airflow_mlsec.subjects._locate import Finding, search_everywhere
 from airflow_mlsec.subjects._places import Place, Places, find_places
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects._receipt import make_receipt
@@ -41,6 +43,7 @@ from airflow_mlsec.subjects._requests import (
     require_ready,
     set_step,
     targets_of,
+    write_step,
 )
 from airflow_mlsec.subjects._search import Searcher
 from airflow_mlsec.subjects._suppression import suppress
@@ -266,7 +269,7 @@ class Handler:
 
     def searcher(self, person: Person, places: Places) -> Searcher:
         """What looks the person up."""
-        return Searcher(person, places, self.keys, self.connections, self.roots)
+        return Searcher(self.register, person, places, self.keys, self.connections, self.roots)
 
     def close(self, identifier: int) -> tuple[Request, str | None]:
         """Close a request whose every place is settled; the request with its signed receipt, and
@@ -289,6 +292,7 @@ class Handler:
             if request.kind in ERASING and request.approved_by:
                 self.prepare(identifier)
                 verified = self.verify(identifier)
+                self._empty_vaults(identifier)
         request = get_request(self.register, identifier)
         if left := request.open_steps():
             names = "; ".join(f"{step.name} ({step.status}: {step.detail})" for step in left[:5])
@@ -306,6 +310,37 @@ class Handler:
         return get_request(self.register, identifier), salt
 
     # --- parts
+
+    def _empty_vaults(self, identifier: int) -> None:
+        """Remove the person from the token vaults: last, since places are searched by her codes."""
+        request = get_request(self.register, identifier)
+        targets = targets_of(self.register, self.keys, request) or {}
+        status = {step.dataset_id: step.status for step in request.steps}
+        person = person_of(self.register, self.keys, request)
+        codes: dict[str, set[str]] = {}
+        kept: dict[str, str] = {}
+        for place in self.places(person).all:
+            columns = dict(targets.get(str(place.id), ()))
+            for locator in place.locators:
+                if locator.vault is not None:
+                    codes.setdefault(locator.vault, set()).update(columns.get(locator.column, ()))
+                    if status.get(place.id) == "retained":
+                        kept[locator.vault] = place.name
+
+        def work(connection: sa.Connection, domain: str, listed: list[str]) -> None:
+            if domain in kept:
+                outcome = "retained", f"its codes stand in {kept[domain]}, which is kept"
+            else:
+                number = forget(connection, domain, listed)
+                outcome = "erased", f"{number} entries removed: her codes mean nothing any more"
+            finding = Finding(
+                f"token vault {domain}", "vault", "found", None, "code of the person", outcome[1]
+            )
+            write_step(connection, identifier, finding, self.register.now(), outcome[0])
+
+        for domain, listed in sorted(codes.items()):
+            if listed:
+                self.register.write(partial(work, domain=domain, listed=sorted(listed)))
 
     def changed_uris(self, request: Request) -> list[str]:
         """Datasets from which the person was erased, or put right, or in which she is restricted:

@@ -68,7 +68,7 @@ def export_person(
     if not recipients:
         raise UsageError("give at least one recipient that can open the export")
     places = register.read(lambda connection: find_places(connection, person.kind, person.only))
-    searcher = Searcher(person, places, keys, connections, roots)
+    searcher = Searcher(register, person, places, keys, connections, roots)
     searcher.require_one_person()
     parts = []
     for place in places.all:

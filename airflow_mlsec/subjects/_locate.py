@@ -88,7 +88,7 @@ def search_everywhere(
 ) -> Location:
     """`locate` without a record: several places at once."""
     places = register.read(lambda connection: find_places(connection, person.kind, person.only))
-    searcher = Searcher(person, places, keys, connections, roots, known)
+    searcher = Searcher(register, person, places, keys, connections, roots, known)
 
     def look(place: Place) -> Finding:
         progress(f"searching {place.name}")

@@ -36,17 +36,21 @@ Edge = tuple[int, int, int]
 @dataclass(frozen=True)
 class Locator:
     """A column that holds the values by which dataset ``root`` names the person: as they are, or
-    as pseudonyms under ``key``."""
+    as pseudonyms under ``key``, or as random codes of ``vault``, which knows values under it."""
 
     column: str
     root: int
     key: str | None
     why: str
+    # The domain of the token vault that gave the codes, if they are random.
+    vault: str | None = None
 
     def described(self, versions: int | None = None) -> str:
         """As people read it."""
         if self.key is None:
             return f"raw value in column '{self.column}'"
+        if self.vault is not None:
+            return f"random code in column '{self.column}' (vault {self.vault})"
         searched = "" if versions is None else f", versions searched: {versions}"
         return f"pseudonym in column '{self.column}' ({self.key}{searched})"
 
@@ -315,14 +319,15 @@ def _locators(
         how = predicate["columns"].get(subject["key"], {}) if subject else {}
         source = _source_of(connection, predicate)
         root_id = raw.get((source, subject["key"])) if subject and source is not None else None
-        if how.get("method") != "pseudonymize" or root_id is None:
+        if how.get("method") not in ("pseudonymize", "vault") or root_id is None:
             continue
+        vault = how.get("domain") if how["method"] == "vault" else None
         why = f"signed release, plan {predicate['plan'][:12]}"
-        add(dataset, Locator(subject["key"], root_id, how["key"], why))
-        why = "lineage: an unchanged copy of the pseudonym"
+        add(dataset, Locator(subject["key"], root_id, how["key"], why, vault))
+        why = f"lineage: an unchanged copy of the {'code' if vault else 'pseudonym'}"
         for place in copies.of(dataset, subject["key"]):
             if place[0] != dataset:
-                add(place[0], Locator(place[1], root_id, how["key"], why))
+                add(place[0], Locator(place[1], root_id, how["key"], why, vault))
     return found
 
 

@@ -357,13 +357,15 @@ def note(register: Register, identifier: int, by: str, what: str) -> None:
     register.write(lambda c: _note(c, identifier, register.now(), by, what))
 
 
-def write_step(connection: sa.Connection, identifier: int, finding: Finding, now: str) -> None:
-    """A finding as a step of the ledger."""
+def write_step(
+    connection: sa.Connection, identifier: int, finding: Finding, now: str, status: str = ""
+) -> None:
+    """A finding as a step of the ledger, in its own status or another."""
     from airflow_mlsec.register import upsert
 
     detail = finding.evidence + (f"; {finding.searched}" if finding.searched else "")
     values = {
-        "status": finding.status,
+        "status": status or finding.status,
         "rows": finding.rows,
         "locator": finding.locator,
         "detail": detail,

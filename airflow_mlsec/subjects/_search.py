@@ -13,10 +13,17 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize import canonical_bytes, canonical_text, is_member, pseudonymize
+from airflow_mlsec.anonymize import (
+    canonical_bytes,
+    canonical_text,
+    is_member,
+    pseudonymize,
+    tokens_of,
+)
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Condition, Connections, Dataset, Found, open_dataset
 from airflow_mlsec.errors import ColumnMissing, DatasetError, Refused, UsageError
+from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._places import Locator, Place, Places
 
@@ -41,6 +48,7 @@ class Target:
 class Searcher:
     """Looks one person up. ``roots`` are the locations that lineage from others may name."""
 
+    register: Register
     person: Person
     places: Places
     keys: KeyRing
@@ -221,6 +229,8 @@ class Searcher:
             return values
         if not values:
             return []
+        if (vault := locator.vault) is not None:
+            return self.register.read(lambda c: tokens_of(c, self.keys, vault, values))
         return [
             token
             for version in self.keys.live(locator.key)

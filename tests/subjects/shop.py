@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_mlsec.anonymize import anonymize
+from airflow_mlsec.anonymize import RegisterVault, anonymize
 from airflow_mlsec.compliance import record_results
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Dataset, open_dataset
@@ -101,7 +101,8 @@ class Shop:
     def release(self) -> None:
         policy: Policy = self.policies["customers"]
         done = anonymize(policy, open_dataset(self.customers), self.at("safe.parquet"), self.keys,
-                         membership_path=self.folder / "members.age")  # fmt: skip
+                         membership_path=self.folder / "members.age",
+                         vault=RegisterVault(self.register, self.keys))  # fmt: skip
         record_release(self.register, self.keys, policy, open_dataset(self.customers),
                        self.at("safe.parquet"), done.plan.to_json(), done.plan.digest, done.numbers(),
                        done.checks(), "release", done.membership_reference())  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import anonymize
 from airflow_mlsec.crypto import Identity, KeyRing
@@ -15,6 +16,7 @@ from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import CheckFailed, Refused, UsageError
 from airflow_mlsec.policy import parse_policy
 from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects import (
     Person,
     approve,
@@ -360,3 +362,48 @@ def test_a_column_that_nobody_has_is_said(shop: Shop) -> None:
     her = Person("customer", (canaries.EMAIL,), {"shoe_size": "44"})
     with pytest.raises(UsageError, match="has a column 'shoe_size'; try: name"):
         handler.locate(opened(handler, person=her).id)
+
+
+# --- random codes
+
+
+@pytest.fixture
+def coded(tmp_path: Path, register: Register, keys: KeyRing, monkeypatch: Any) -> Shop:
+    """The shop with a release that has random codes where it had pseudonyms."""
+    import tests.subjects.shop as module
+
+    text = CUSTOMERS.replace("method: pseudonymize", "method: vault")
+    monkeypatch.setattr(module, "CUSTOMERS", text)
+    return Shop(tmp_path / "shop", register, keys)
+
+
+def test_random_codes_are_found_and_forgotten(coded: Shop) -> None:
+    handler, before = coded.handler(), coded.everything()
+    [hers] = [row["email"] for row in before["safe.parquet"] if row["age"] == 47]
+    number = ready(handler)
+    request = get_request(coded.register, number)
+    [step] = [s for s in request.steps if s.name.endswith("safe.parquet")]
+    assert (step.status, step.rows) == ("found", 1)
+    assert step.locator == "random code in column 'email' (vault customer)"
+    found = statuses(handler.erase(number))
+    assert found["safe.parquet"] == found["joined.parquet"] == ("erased", 1)
+    assert len(coded.register.rows(sa.select(t.token))) == 40
+    settle(coded.register, number, "model.onnx", "retained", "retrained, run 7", "dpo")
+    closed, _ = handler.close(number)
+    assert statuses(closed)["token vault customer"] == ("erased", None)
+    left = [row.token for row in coded.register.rows(sa.select(t.token))]
+    assert len(left) == 39
+    assert hers not in left
+    after = coded.everything()
+    assert after["joined.parquet"] == [r for r in before["joined.parquet"] if r["token"] != hers]
+
+
+def test_a_code_that_has_to_be_kept_keeps_its_entry(coded: Shop) -> None:
+    handler = coded.handler()
+    number = ready(handler)
+    settle(coded.register, number, "joined.parquet", "retained", "audit of 2026, §147 AO", "dpo")
+    settle(coded.register, number, "model.onnx", "retained", "retrained, run 7", "dpo")
+    handler.erase(number)
+    closed, _ = handler.close(number)
+    assert statuses(closed)["token vault customer"] == ("retained", None)
+    assert len(coded.register.rows(sa.select(t.token))) == 40

@@ -1,4 +1,4 @@
-"""The suppression list tells people apart who share a key."""
+"""The suppression list tells people apart who share a key; token vault."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,3 +15,12 @@ def upgrade() -> None:
         table.add_column(sa.Column("beside", sa.Text, nullable=False, server_default=""))
         table.drop_constraint(old, type_="primary")
         table.create_primary_key(old, ["subject_kind", "beside", "token"])
+    op.create_table(
+        "mlsec_token",
+        sa.Column("domain", sa.Text, nullable=False),
+        sa.Column("digest", sa.String(32), nullable=False),
+        sa.Column("token", sa.String(32), nullable=False),
+        sa.Column("key_version", sa.Integer, nullable=False),
+        sa.Column("added_at", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("domain", "digest", name=op.f("pk_mlsec_token")),
+    )
