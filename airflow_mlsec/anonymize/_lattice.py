@@ -75,7 +75,7 @@ class _Evaluator:
         self._tuples = tuples
         self._cells = float(tuples.weights.sum()) * len(tuples.columns)
         self.bounds = [
-            np.array([float(loss @ tuples.weights) / self._cells for loss in column.loss])
+            np.array([_dot(loss, tuples.weights) / self._cells for loss in column.loss])
             for column in tuples.columns
         ]
         self._bases: list[tuple[npt.NDArray[np.int8], Tuples]] = []
@@ -87,21 +87,21 @@ class _Evaluator:
             )
 
     def __call__(self, node: npt.NDArray[np.int8]) -> _Outcome:
-        levels = node.tolist()
+        levels = tuple(node.tolist())
         base = self._base(node)
         worthwhile = len(self._bases) < _MOST_BASES and len(base.weights) > _FEW_TUPLES
         classes = base.group(levels, bool(self._criteria.models) or worthwhile)
         if worthwhile and len(classes.sizes) <= len(base.weights) * _MUCH_FEWER:
             self._bases.append((node, base.merged(levels, classes)))
         small = self._criteria.small(classes)
-        lost, rows = small, float(small @ classes.sizes)
+        lost, rows = small, _dot(small, classes.sizes)
         if rows <= self._allowed and self._criteria.models:
             lost = self._criteria.lost(classes, base.sensitive)
         gone = lost if lost is small else (lost > 0).astype(np.float64)
-        rows, added = float(gone @ classes.sizes), self._added(base, levels, gone, classes)
+        rows, added = _dot(gone, classes.sizes), self._added(base, levels, gone, classes)
         if lost is small:
             return _Outcome(round(rows), added, rows, added)
-        least = float(lost @ classes.sizes), self._added(base, levels, lost, classes)
+        least = _dot(lost, classes.sizes), self._added(base, levels, lost, classes)
         return _Outcome(round(rows), added, *least)
 
     def classes(self, levels: Sequence[int]) -> tuple[Classes, Mask]:
@@ -122,10 +122,12 @@ class _Evaluator:
         self, base: Tuples, levels: Sequence[int], share: Numbers, classes: Classes
     ) -> float:
         """What it adds to the loss to suppress a share of each class."""
-        of_tuple = share[classes.of_tuple]
-        # Not by BLAS, which would wake other threads for so little.
-        kept = (np.einsum("i,i->", of_tuple, base.kept(i, level)) for i, level in enumerate(levels))
-        return float(sum(kept)) / self._cells
+        return _dot(share[classes.of_tuple], base.kept(levels)) / self._cells
+
+
+def _dot(one: Numbers, other: Numbers) -> float:
+    """Not by BLAS, which would wake other threads for so little."""
+    return float(np.einsum("i,i->", one, other))
 
 
 def search(
@@ -143,24 +145,26 @@ def search(
     evaluate = _Evaluator(tuples, criteria, allowed)
     nodes, bound = _lattice(evaluate.bounds)
     # At least what suppression adds to each node.
-    added = np.zeros(len(nodes))
+    added = np.zeros(len(bound))
     best: tuple[float, tuple[int, ...], _Outcome] | None = None
     least, tried = total, 0
-    while len(nodes):
-        place = int(len(nodes) * _NEXT)
-        chosen = int(np.argpartition(bound, place)[place])
-        node, at_least = nodes[chosen], float(bound[chosen])
+    alive = np.arange(len(bound))
+    while len(alive):
+        if len(alive) < len(bound) / 2:
+            nodes, bound, added = nodes[:, alive], bound[alive], added[alive]
+            alive = np.arange(len(alive))
+        chosen = int(alive[int(len(alive) * _NEXT)])
+        node, at_least = nodes[:, chosen], float(bound[chosen])
         outcome = evaluate(node)
         tried += 1
         least = min(least, outcome.rows)
         if outcome.rows <= allowed and (best is None or at_least + outcome.added < best[0]):
             best = at_least + outcome.added, tuple(node.tolist()), outcome
-        finer = (nodes <= node).all(1)
         too_many = outcome.least_rows > allowed + _ROUNDING * total
-        added[finer] = np.maximum(added[finer], np.inf if too_many else outcome.least_added)
+        most = np.inf if too_many else outcome.least_added
+        np.maximum(added, most, out=added, where=_finer(nodes, node))
         added[chosen] = np.inf
-        left = bound + added < (best[0] - _ROUNDING if best else np.inf)
-        nodes, bound, added = nodes[left], bound[left], added[left]
+        alive = np.flatnonzero(bound + added < (best[0] - _ROUNDING if best else np.inf))
         if tried % 64 == 0:
             progress(tried)
     if best is None:
@@ -171,8 +175,16 @@ def search(
     return Recoding(levels, classes.of_tuple, released, outcome.rows, loss, tried)
 
 
+def _finer(nodes: npt.NDArray[np.int8], node: npt.NDArray[np.int8]) -> Mask:
+    """Which nodes are finer than a node, or the node itself."""
+    found: Mask = nodes[0] <= node[0]
+    for levels, level in zip(nodes[1:], node[1:], strict=True):
+        found &= levels <= level
+    return found
+
+
 def _lattice(bounds: list[Numbers]) -> tuple[npt.NDArray[np.int8], Numbers]:
-    """All nodes, and the loss of each without suppression.
+    """All nodes (columns by nodes), and the loss of each without suppression, which rises.
 
     :raises GuaranteeNotMet: if there are more than can be searched exactly.
     """
@@ -184,12 +196,13 @@ def _lattice(bounds: list[Numbers]) -> tuple[npt.NDArray[np.int8], Numbers]:
             f"{_MOST_NODES} that can be searched exactly; give the hierarchies fewer levels, or some "
             "columns a fixed `transform`"
         )
-    grid = np.indices(shape, dtype=np.int8).reshape(len(shape), -1).T
-    loss = np.zeros(len(grid))
-    for place, levels in enumerate(bounds):
-        loss += levels[grid[:, place]]
-    # Of nodes that lose the same the finer one is better.
-    return np.ascontiguousarray(grid), loss + _TIE * grid.sum(1)
+    nodes = np.indices(shape, dtype=np.int8).reshape(len(shape), -1)
+    loss = np.zeros(nodes.shape[1])
+    for levels, at in zip(bounds, nodes, strict=True):
+        # Of nodes that lose the same the finer one is better.
+        loss += levels[at] + _TIE * at
+    order = np.argsort(loss, kind="stable")
+    return np.ascontiguousarray(nodes[:, order]), loss[order]
 
 
 def _not_met(
