@@ -123,7 +123,7 @@ class Tuples:
         if self._strides is None:
             key, number = self._renumbered_in_steps(node)
         else:
-            key, number = _renumbered(self._sum(node, 0))
+            key, number = renumbered(self._sum(node, 0))
         return Classes(key, added_up(key, self.weights, number))
 
     def kept(self, node: Node) -> Numbers:
@@ -167,10 +167,10 @@ class Tuples:
         key, span = np.zeros(len(self.weights), np.int64), 1
         for column, level, width in zip(self.columns, node, self._widths(node), strict=True):
             if span * width > _LARGEST_KEY:
-                key, span = _renumbered(key)
+                key, span = renumbered(key)
             key = key * width + column.codes[level]
             span *= width
-        return _renumbered(key)
+        return renumbered(key)
 
     def _widths(self, node: Node) -> list[int]:
         return [column.widths[level] for column, level in zip(self.columns, node, strict=True)]
@@ -205,7 +205,7 @@ _NO_LOSS = np.zeros(0)
 
 def _merged(column: SensitiveColumn, classes: Classes) -> SensitiveColumn:
     keys = classes.of_tuple[column.tuples] * column.count + column.values
-    codes, number = _renumbered(keys)
+    codes, number = renumbered(keys)
     distinct = np.empty(number, np.int64)
     distinct[codes] = keys
     weights = added_up(codes, column.weights, number)
@@ -213,7 +213,7 @@ def _merged(column: SensitiveColumn, classes: Classes) -> SensitiveColumn:
     return SensitiveColumn(column.name, tuples, values, weights, column.count, column.parents)
 
 
-def _renumbered(key: Codes) -> tuple[Codes, int]:
+def renumbered(key: Codes) -> tuple[Codes, int]:
     """The same classes, numbered without gaps; pandas' hash table is several times as fast as
     sorting."""
     import pandas as pd  # type: ignore[import-untyped]

@@ -11,12 +11,14 @@ import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize import _hierarchies, _transforms
 from airflow_mlsec.anonymize._aggregate import TupleCounter, count_tuples
-from airflow_mlsec.anonymize._classes import CodedColumn, Tuples
+from airflow_mlsec.anonymize._classes import CodedColumn, Codes, Tuples
 from airflow_mlsec.anonymize._criteria import Criteria
 from airflow_mlsec.anonymize._hierarchies import Levels
 from airflow_mlsec.anonymize._lattice import Recoding, search
+from airflow_mlsec.anonymize._local import LocalRecoding, recode_locally
+from airflow_mlsec.anonymize._local_plan import Labels, ReleasedStep
 from airflow_mlsec.anonymize._models import criteria_of
-from airflow_mlsec.anonymize._plan import Plan, PlannedColumn, ReleasedClasses
+from airflow_mlsec.anonymize._plan import LOCAL, Plan, PlannedColumn, ReleasedClasses
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.anonymize._vault import vault_key
 from airflow_mlsec.crypto import KeyRing
@@ -74,13 +76,15 @@ def fit_plan(
             coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
             criteria = criteria_of(policy, tuples, weights)
             progress(f"searching recodings of {len(weights)} distinct combinations")
-            best = search(
+            recode = recode_locally if policy.privacy.recoding == "local" else search
+            best: Recoding | LocalRecoding = recode(
                 Tuples(coded, weights.astype(np.float64), criteria.columns),
                 criteria,
                 policy.privacy.suppression_limit,
                 lambda nodes: progress(f"{nodes} recodings evaluated"),
             )
-            for name, level in zip(quasi, best.levels, strict=True):
+            at = [LOCAL] * len(quasi) if isinstance(best, LocalRecoding) else best.levels
+            for name, level in zip(quasi, at, strict=True):
                 if not isinstance(levels[name], _hierarchies.Fixed):
                     actions[name] = {
                         "method": "generalize",
@@ -250,22 +254,43 @@ def _released(
     quasi: list[str],
     tuples: pa.Table,
     levels: dict[str, Levels],
-    best: Recoding,
+    best: Recoding | LocalRecoding,
 ) -> ReleasedClasses:
+    if isinstance(best, LocalRecoding):
+        steps = tuple(
+            ReleasedStep(step.levels, _labels_of(quasi, tuples, levels, step.levels, step.tuples))
+            for step in best.steps
+        )
+        return ReleasedClasses(k, tuple(quasi), (), steps)
     keep = np.flatnonzero(best.released)
     _, first = np.unique(best.classes[keep], return_index=True)
-    rows = pa.array(keep[first])
-    labels = []
-    for name, level in zip(quasi, best.levels, strict=True):
+    return ReleasedClasses(
+        k, tuple(quasi), _labels_of(quasi, tuples, levels, best.levels, keep[first])
+    )
+
+
+def _labels_of(
+    quasi: list[str],
+    tuples: pa.Table,
+    levels: dict[str, Levels],
+    node: tuple[int, ...],
+    places: Codes,
+) -> Labels:
+    """The labels of some tuples at a node, in order."""
+    rows, labels = pa.array(places), []
+    for name, level in zip(quasi, node, strict=True):
         values = tuples.column(name).combine_chunks().take(rows)
         if isinstance(values, pa.ChunkedArray):
             values = values.combine_chunks()
         labels.append(_hierarchies.label(levels[name], values, level, name).to_pylist())
-    ordered = sorted(zip(*labels, strict=True), key=lambda t: [(v is not None, v or "") for v in t])
-    return ReleasedClasses(k, tuple(quasi), tuple(ordered))
+    return tuple(
+        sorted(zip(*labels, strict=True), key=lambda t: [(v is not None, v or "") for v in t])
+    )
 
 
-def _summary(best: Recoding, weights: Any, quasi: list[str], criteria: Criteria) -> dict[str, Any]:
+def _summary(
+    best: Recoding | LocalRecoding, weights: Any, quasi: list[str], criteria: Criteria
+) -> dict[str, Any]:
     sizes = np.bincount(best.classes[best.released], weights=weights[best.released])
     sizes = sizes[sizes > 0]
     found: dict[str, Any] = {
@@ -273,8 +298,11 @@ def _summary(best: Recoding, weights: Any, quasi: list[str], criteria: Criteria)
         "classes": len(sizes),
         "k_anonymity": int(sizes.min()) if len(sizes) else None,
         "ncp": round(best.loss, 9),
-        "levels": dict(zip(quasi, best.levels, strict=True)),
     }
+    if isinstance(best, LocalRecoding):
+        found["steps"] = len(best.steps)
+    else:
+        found["levels"] = dict(zip(quasi, best.levels, strict=True))
     if criteria.models:
         found["models"] = criteria.measured(best.classes, best.released, weights)
     return found

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from airflow_mlsec import files
 from airflow_mlsec.anonymize import _frames, _hierarchies, _transforms
+from airflow_mlsec.anonymize._local_plan import LocalMatcher, ReleasedStep
 from airflow_mlsec.anonymize._vault import TokenVault
 from airflow_mlsec.crypto import (
     Key,
@@ -43,6 +44,8 @@ from airflow_mlsec.errors import (
 
 FORMAT = "airflow-mlsec/plan/1"
 SIGNED_FORMAT = "airflow-mlsec/signed-plan/1"
+# The level of a column whose cells have the levels of their class.
+LOCAL = "local"
 _PAYLOAD_TYPE = "application/vnd.airflow-mlsec.plan+json"
 
 
@@ -73,6 +76,8 @@ class ReleasedClasses:
     k: int
     columns: tuple[str, ...]
     labels: tuple[tuple[str | None, ...], ...]
+    # Of a local recoding, in their order; then there are no other labels.
+    steps: tuple[ReleasedStep, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,8 @@ class Plan:
     ) -> tuple[pa.RecordBatch, pa.BooleanArray]:
         """Every row transformed, and for each whether it is in a released class."""
         self._check_columns(batch.schema.names)
+        if self.classes is not None and self.classes.steps is not None:
+            return self._recode_locally(batch, keys, vault)
         names, arrays = [], []
         labels: dict[str, pa.Array] = {}
         for column in self.columns:
@@ -151,6 +158,34 @@ class Plan:
             arrays.append(array)
         result = pa.RecordBatch.from_arrays(arrays, names=names)
         return result, pa.array(self._released(labels, batch.num_rows))
+
+    def _recode_locally(
+        self, batch: pa.RecordBatch, keys: KeyRing, vault: TokenVault | None
+    ) -> tuple[pa.RecordBatch, pa.BooleanArray]:
+        matcher = self._matcher
+        arrays: dict[str, pa.Array] = {}
+        for column in self.columns:
+            if column.kept:
+                array = _typed(batch.column(column.name), column)
+                if column.action.get("level") != LOCAL:
+                    array = self._transform(column, array, keys, vault)
+                arrays[column.name] = array
+        labels, released = matcher.match([arrays[name] for name in matcher.names])
+        arrays.update(zip(matcher.names, labels, strict=True))
+        result = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+        return result, pa.array(released)
+
+    @cached_property
+    def _matcher(self) -> LocalMatcher:
+        assert self.classes is not None
+        actions = {column.name: column.action for column in self.columns}
+        hierarchies = tuple(
+            _hierarchies.from_json(actions[name]["hierarchy"])
+            if actions[name].get("level") == LOCAL
+            else _hierarchies.Fixed()
+            for name in self.classes.columns
+        )
+        return LocalMatcher(self.classes.columns, hierarchies, self.classes.steps or ())
 
     def needs_vault(self) -> bool:
         """Whether a column gets random codes."""
@@ -254,7 +289,7 @@ class Plan:
             "classes": {
                 "k": self.classes.k,
                 "columns": list(self.classes.columns),
-                "released": [list(labels) for labels in self.classes.labels],
+                **_released_json(self.classes),
             }
             if self.classes
             else None,
@@ -283,7 +318,8 @@ class Plan:
                 classes=ReleasedClasses(
                     classes["k"],
                     tuple(classes["columns"]),
-                    tuple(tuple(labels) for labels in classes["released"]),
+                    tuple(tuple(labels) for labels in classes.get("released", ())),
+                    _steps(classes["steps"]) if "steps" in classes else None,
                 )
                 if classes
                 else None,
@@ -338,6 +374,24 @@ class Plan:
                 f"{path}: no trusted key signed this plan as it stands"
             ) from None
         return plan
+
+
+def _released_json(classes: ReleasedClasses) -> dict[str, Any]:
+    if classes.steps is None:
+        return {"released": [list(labels) for labels in classes.labels]}
+    return {
+        "steps": [
+            {"levels": list(step.levels), "released": [list(labels) for labels in step.labels]}
+            for step in classes.steps
+        ]
+    }
+
+
+def _steps(data: Any) -> tuple[ReleasedStep, ...]:
+    return tuple(
+        ReleasedStep(tuple(step["levels"]), tuple(tuple(labels) for labels in step["released"]))
+        for step in data
+    )
 
 
 def arrow_type(text: str) -> pa.DataType:

@@ -439,7 +439,7 @@ class Policy(_Model):
             for name, column in self.columns.items()
             if isinstance(column.transform, FormatPreserving)
         ]
-        if self.privacy.recoding != "full-domain":
+        if self.privacy.recoding == "multidimensional":
             found.append(f"privacy.recoding: {self.privacy.recoding}")
         return found
 

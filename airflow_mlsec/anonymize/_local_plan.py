@@ -1,0 +1,144 @@
+"""Applying a local recoding: the first step of a plan that released a row's labels is the row's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec.anonymize import _hierarchies
+from airflow_mlsec.anonymize._classes import Codes, Mask, renumbered
+from airflow_mlsec.anonymize._hierarchies import Levels
+
+Labels = tuple[tuple[str | None, ...], ...]
+_LARGEST_KEY = 1 << 40
+
+
+@dataclass(frozen=True)
+class ReleasedStep:
+    """A node of the lattice, and the labels of the classes that were released there."""
+
+    levels: tuple[int, ...]
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class LocalMatcher:
+    """Finds the step of each row, and labels the row as the step does."""
+
+    names: tuple[str, ...]
+    hierarchies: tuple[Levels, ...]
+    steps: tuple[ReleasedStep, ...]
+
+    def match(self, arrays: Sequence[pa.Array]) -> tuple[list[pa.Array], Mask]:
+        """The labels of the quasi-identifiers (null where no step has the row), and which rows
+        have a step."""
+        encoded = [_encoded(array) for array in arrays]
+        tuple_of_row, first = _tuples([codes for codes, _ in encoded])
+        leaves = [codes[first] for codes, _ in encoded]
+        labels = [self._labels(place, distinct) for place, (_, distinct) in enumerate(encoded)]
+        step_of = self._steps_of(leaves, labels)
+        made = []
+        for place, at in enumerate(self._levels):
+            parts = labels[place]
+            height = len(encoded[place][1])
+            level = np.array([at.index(step.levels[place]) for step in self.steps] or [0])
+            where = level[np.maximum(step_of, 0)] * height + leaves[place]
+            of_tuple = pa.array(where, mask=step_of < 0)
+            table = pa.concat_arrays(parts) if parts else pa.array([], pa.string())
+            made.append(table.take(of_tuple.take(pa.array(tuple_of_row))))
+        released: Mask = step_of[tuple_of_row] >= 0
+        return made, released
+
+    @cached_property
+    def _levels(self) -> list[list[int]]:
+        """The levels of each column that some step uses."""
+        return [
+            sorted({step.levels[place] for step in self.steps}) for place in range(len(self.names))
+        ]
+
+    @cached_property
+    def _known(self) -> list[pa.Array]:
+        """Of each column every label that some step has released."""
+        return [
+            pa.array(
+                list(dict.fromkeys(row[place] for step in self.steps for row in step.labels)),
+                pa.string(),
+            )
+            for place in range(len(self.names))
+        ]
+
+    @cached_property
+    def _released(self) -> list[list[Codes]]:
+        """Of each step the classes, as places in `_known`, column by column."""
+        return [
+            [
+                _places(pa.array([row[place] for row in step.labels], pa.string()), known)
+                for place, known in enumerate(self._known)
+            ]
+            for step in self.steps
+        ]
+
+    def _labels(self, place: int, distinct: pa.Array) -> list[pa.Array]:
+        """The labels of a column's values at each level that is used."""
+        hierarchy, name = self.hierarchies[place], self.names[place]
+        return [
+            _hierarchies.label(hierarchy, distinct, level, name) for level in self._levels[place]
+        ]
+
+    def _steps_of(self, leaves: list[Codes], labels: list[list[pa.Array]]) -> Codes:
+        """The first step that has each tuple; -1 if none has."""
+        number = len(leaves[0]) if leaves else 0
+        found = np.full(number, -1, np.int64)
+        codes = [
+            [_places(at, known) for at in listed]
+            for listed, known in zip(labels, self._known, strict=True)
+        ]
+        left = np.arange(number)
+        for place, (step, released) in enumerate(zip(self.steps, self._released, strict=True)):
+            if not len(left):
+                break
+            classes = len(released[0])
+            key, span = np.zeros(classes + len(left), np.int64), 1
+            for column, level in enumerate(step.levels):
+                at = codes[column][self._levels[column].index(level)][leaves[column][left]]
+                width = len(self._known[column]) + 1
+                if span * width > _LARGEST_KEY:
+                    key, span = renumbered(key)
+                key = key * width + np.concatenate([released[column], at])
+                span *= width
+            hit = np.isin(key[classes:], key[:classes])
+            found[left[hit]] = place
+            left = left[~hit]
+        return found
+
+
+def _encoded(array: pa.Array) -> tuple[Codes, pa.Array]:
+    encoded = array.dictionary_encode(null_encoding="encode")
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes, encoded.dictionary
+
+
+def _tuples(columns: list[Codes]) -> tuple[Codes, Codes]:
+    """The number of each row's tuple, and a row of each tuple."""
+    key, span = np.zeros(len(columns[0]) if columns else 0, np.int64), 1
+    for codes in columns:
+        width = int(codes.max(initial=0)) + 1
+        if span * width > _LARGEST_KEY:
+            key, span = renumbered(key)
+        key, span = key * width + codes, span * width
+    numbers, count = renumbered(key)
+    first = np.empty(count, np.int64)
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    return numbers, first
+
+
+def _places(labels: pa.Array, known: pa.Array) -> Codes:
+    """Where labels stand among those that are known; one past them for others."""
+    places = pc.fill_null(pc.index_in(labels, known), len(known))
+    found: Codes = places.to_numpy(zero_copy_only=False).astype(np.int64)
+    return found
