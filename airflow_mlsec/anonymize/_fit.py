@@ -156,6 +156,9 @@ def _action(policy: Policy, name: str, keys: KeyRing) -> dict[str, Any]:
     if transform.method == "pseudonymize":
         key = keys.ensure(f"pseudonym.{transform.domain}")
         return {**transform.model_dump(), "key": key.name, "version": key.version}
+    if transform.method == "fpe":
+        key = keys.ensure(f"fpe.{transform.domain}")
+        return {**transform.model_dump(), "key": key.name, "version": key.version}
     if transform.method == "vault":
         key = keys.ensure(vault_key(transform.domain))
         return {**transform.model_dump(), "key": key.name}
@@ -178,6 +181,8 @@ def _check_type(name: str, kind: pa.DataType, action: dict[str, Any]) -> None:
     """Run the transform on no rows: it refuses a type that it cannot work on."""
     empty = pa.array([], kind)
     match action["method"]:
+        case "fpe":
+            _transforms.mask(empty, name, 0, 0, "*")
         case "pseudonymize" | "vault":
             _transforms.pseudonymize(empty, name, bytes(32))
         case "mask":

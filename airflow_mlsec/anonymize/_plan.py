@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from airflow_mlsec import files
 from airflow_mlsec.anonymize import _frames, _hierarchies, _transforms
+from airflow_mlsec.anonymize._fpe import encrypt_format, format_of
 from airflow_mlsec.anonymize._local_plan import LocalMatcher, ReleasedStep
 from airflow_mlsec.anonymize._vault import TokenVault
 from airflow_mlsec.crypto import (
@@ -208,6 +209,9 @@ class Plan:
             case "pseudonymize":
                 key = self._key(keys, action["key"], action["version"])
                 return _transforms.pseudonymize(array, name, key.secret)
+            case "fpe":
+                key = self._key(keys, action["key"], action["version"])
+                return encrypt_format(array, name, key.secret, format_of(action))
             case "vault":
                 if vault is None:
                     raise UsageError(

@@ -18,6 +18,7 @@ from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.policy import (
     Constant,
     DateHierarchy,
+    FormatPreserving,
     Generalize,
     IntervalHierarchy,
     Mask,
@@ -182,6 +183,9 @@ def _allowed(policy: Policy, name: str, column: str) -> str:
     match transform:
         case Pseudonymize() | Vault():
             produced = f"regexp_full_match({text}, '[0-9a-f]{{32}}')"
+        case FormatPreserving():
+            # Its form is that of a raw value; that none is one was seen while it was encrypted.
+            produced = f"typeof({column}) = 'VARCHAR'"
         case Redact():
             produced = f"{text} = '[redacted]'"
         case Constant():

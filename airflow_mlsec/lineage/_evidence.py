@@ -50,7 +50,8 @@ def release_statement(
 
     The statement's subject is the plan (by its digest); ``columns`` gives for each output
     column its state, and how it came to be. A column is *pseudonymous* if every identifying
-    column was dropped, redacted, made constant, pseudonymized or given a random code; it is *anonymous* if none of
+    column was dropped, redacted, made constant, pseudonymized, encrypted whole or given a random
+    code; it is *anonymous* if none of
     them is left at all, the policy's k-anonymity was verified, and the policy says who claims
     anonymity (GDPR Art. 4(5), Recital 26).
     """
@@ -82,10 +83,15 @@ def release_state(
     policy: Policy, plan: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]
 ) -> str:
     """What a verified release is: identified, pseudonymous or anonymous."""
-    methods = [c["action"]["method"] for c in plan["columns"] if c["role"] == "identifying"]
+    actions = [c["action"] for c in plan["columns"] if c["role"] == "identifying"]
+    # What keeps some characters of an identifier may still name the person.
+    kept = any(a.get("keep_first") or a.get("keep_last") for a in actions)
+    methods = [action["method"] for action in actions]
     if not checks or not all(check["passed"] for check in checks):
         return "identified"
-    if not all(method in (*_REMOVING, "pseudonymize", "vault") for method in methods):
+    if not all(method in (*_REMOVING, "pseudonymize", "vault", "fpe") for method in methods):
+        return "identified"
+    if kept:
         return "identified"
     gone = all(method in _REMOVING for method in methods)
     if gone and plan["classes"] is not None and policy.anonymity is not None:

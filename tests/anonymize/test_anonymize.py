@@ -183,8 +183,11 @@ def test_columns_of_the_wrong_type_are_named(
 def test_what_this_version_cannot_apply_is_refused(
     make_policy: Callable[..., Policy], keys: KeyRing
 ) -> None:
-    policy = make_policy("a: {role: identifying, transform: {method: fpe}}")
-    with pytest.raises(PolicyError, match="cannot apply column 'a': method fpe"):
+    policy = make_policy(
+        "a: {role: quasi-identifying, hierarchy: {kind: suppress}}",
+        privacy={"k_anonymity": 2, "recoding": "multidimensional"},
+    )
+    with pytest.raises(PolicyError, match="cannot apply privacy.recoding: multidimensional"):
         fitted(policy, pa.table({"a": ["x"]}), keys)
 
 
