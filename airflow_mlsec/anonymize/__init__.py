@@ -10,7 +10,7 @@ from airflow_mlsec.anonymize._fit import fit_plan
 from airflow_mlsec.anonymize._membership import is_member
 from airflow_mlsec.anonymize._plan import Plan, PlannedColumn
 from airflow_mlsec.anonymize._release import Release, anonymize
-from airflow_mlsec.anonymize._transforms import pseudonymize
+from airflow_mlsec.anonymize._transforms import detokenize, pseudonymize
 from airflow_mlsec.anonymize._values import canonical_bytes, canonical_text
 from airflow_mlsec.anonymize._vault import RegisterVault, TokenVault, forget, tokens_of
 from airflow_mlsec.anonymize._verify import Finding, verify_release
@@ -25,6 +25,7 @@ __all__ = [
     "anonymize",
     "canonical_bytes",
     "canonical_text",
+    "detokenize",
     "fit_plan",
     "forget",
     "is_member",

@@ -28,11 +28,11 @@ def cmac_rows(values: pa.Array, key: bytes) -> Bytes:
     tags = np.empty((n, _BLOCK), np.uint8)
     if n == 0:
         return tags
-    data, starts, lengths = _layout(values)
+    data, starts, lengths = layout(values)
     blocks = np.maximum(1, -(-lengths // _BLOCK))
     encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305 - CMAC's building block
-    first = _double(_encrypt_one(encryptor, bytes(_BLOCK)))
-    subkeys = np.frombuffer(first + _double(first), np.uint8).reshape(2, _BLOCK)
+    first = double(_encrypt_one(encryptor, bytes(_BLOCK)))
+    subkeys = np.frombuffer(first + double(first), np.uint8).reshape(2, _BLOCK)
     order = np.argsort(-blocks, kind="stable")
     position = 0
     while position < n:
@@ -73,9 +73,10 @@ def _chunk(
     return state
 
 
-def _layout(
+def layout(
     values: pa.Array,
 ) -> tuple[Bytes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The bytes of a large_binary array, and where each value starts in them and how long it is."""
     _, offset_buffer, data_buffer = values.buffers()
     offsets = np.frombuffer(offset_buffer, np.int64, len(values) + 1, values.offset * 8)
     lengths = np.diff(offsets)
@@ -90,7 +91,7 @@ def _encrypt_one(encryptor: object, block: bytes) -> bytes:
     return out
 
 
-def _double(block: bytes) -> bytes:
+def double(block: bytes) -> bytes:
     """Multiplication by x in GF(2^128), as RFC 4493 derives its subkeys."""
     number = int.from_bytes(block, "big") << 1
     if number >> 128:

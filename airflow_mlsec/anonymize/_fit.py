@@ -156,8 +156,9 @@ def _action(policy: Policy, name: str, keys: KeyRing) -> dict[str, Any]:
     if transform.method == "pseudonymize":
         key = keys.ensure(f"pseudonym.{transform.domain}")
         return {**transform.model_dump(), "key": key.name, "version": key.version}
-    if transform.method == "fpe":
-        key = keys.ensure(f"fpe.{transform.domain}")
+    if transform.method in ("fpe", "tokenize"):
+        prefix = "fpe" if transform.method == "fpe" else "token"
+        key = keys.ensure(f"{prefix}.{transform.domain}")
         return {**transform.model_dump(), "key": key.name, "version": key.version}
     if transform.method == "vault":
         key = keys.ensure(vault_key(transform.domain))
@@ -183,7 +184,7 @@ def _check_type(name: str, kind: pa.DataType, action: dict[str, Any]) -> None:
     match action["method"]:
         case "fpe":
             _transforms.mask(empty, name, 0, 0, "*")
-        case "pseudonymize" | "vault":
+        case "pseudonymize" | "tokenize" | "vault":
             _transforms.pseudonymize(empty, name, bytes(32))
         case "mask":
             _transforms.mask(empty, name, 0, 0, "*")

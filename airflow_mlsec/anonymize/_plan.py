@@ -209,6 +209,9 @@ class Plan:
             case "pseudonymize":
                 key = self._key(keys, action["key"], action["version"])
                 return _transforms.pseudonymize(array, name, key.secret)
+            case "tokenize":
+                key = self._key(keys, action["key"], action["version"])
+                return _transforms.tokenize(array, name, key.secret)
             case "fpe":
                 key = self._key(keys, action["key"], action["version"])
                 return encrypt_format(array, name, key.secret, format_of(action))

@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize._cmac import cmac_rows
+from airflow_mlsec.anonymize._cmac import cmac_rows, layout
+from airflow_mlsec.anonymize._siv import siv_decrypt, siv_encrypt, spans
 from airflow_mlsec.anonymize._values import canonical_bytes, canonical_text
+from airflow_mlsec.errors import DecryptionFailed
 
 PSEUDONYM_PATTERN = "^[0-9a-f]{32}$"
 REDACTED = "[redacted]"
@@ -58,6 +60,34 @@ def pseudonymize(array: pa.Array, column: str, key: bytes) -> pa.Array:
     n = len(values)
     offsets = pa.py_buffer(np.arange(0, 32 * (n + 1), 32, dtype=np.int64))
     text = pa.LargeStringArray.from_buffers(n, offsets, pa.py_buffer(digits.tobytes()))
+    return _where_valid(values, text.cast(pa.string()))
+
+
+def tokenize(array: pa.Array, column: str, key: bytes) -> pa.Array:
+    """The AES-SIV (RFC 5297) of each value's canonical text, in hexadecimal: the same value has the
+    same token under one key, and whoever has the key can turn it back (`detokenize`)."""
+    return _hexadecimal(siv_encrypt(canonical_bytes(array, column), key))
+
+
+def detokenize(tokens: pa.Array, key: bytes) -> pa.Array:
+    """The texts behind the tokens of `tokenize`. Nulls stay null.
+
+    :raises DecryptionFailed: if one is no token of this key.
+    """
+    try:
+        texts = [None if t is None else bytes.fromhex(t) for t in tokens.to_pylist()]
+        return siv_decrypt(pa.array(texts, pa.large_binary()), key).cast(pa.string())
+    except (ValueError, pa.ArrowInvalid):
+        raise DecryptionFailed from None
+
+
+def _hexadecimal(values: pa.Array) -> pa.Array:
+    data, starts, lengths = layout(values)
+    digits = _HEX[data[spans(starts, lengths)]]
+    offsets = pa.py_buffer(np.concatenate([[0], np.cumsum(2 * lengths)]).astype(np.int64))
+    text = pa.LargeStringArray.from_buffers(
+        len(values), offsets, pa.py_buffer(np.ascontiguousarray(digits).tobytes())
+    )
     return _where_valid(values, text.cast(pa.string()))
 
 

@@ -26,6 +26,7 @@ from airflow_mlsec.policy import (
     Pseudonymize,
     Redact,
     Role,
+    Tokenize,
     Vault,
 )
 
@@ -183,6 +184,8 @@ def _allowed(policy: Policy, name: str, column: str) -> str:
     match transform:
         case Pseudonymize() | Vault():
             produced = f"regexp_full_match({text}, '[0-9a-f]{{32}}')"
+        case Tokenize():
+            produced = f"regexp_full_match({text}, '([0-9a-f]{{2}}){{16,}}')"
         case FormatPreserving():
             # Its form is that of a raw value; that none is one was seen while it was encrypted.
             produced = f"typeof({column}) = 'VARCHAR'"

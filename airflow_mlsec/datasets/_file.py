@@ -157,6 +157,13 @@ class FileDataset:
         if meant is None:
             return 0
         rows, rewrite = 0, Rewrite(meant, changes)
+        if changes is not None and isinstance(self.format, Parquet):
+            # Before the first file is written: every one that holds such a row has the columns.
+            for piece in self._pieces():
+                with self._open(piece) as file:
+                    found = guarded(self.uri, self.format.schema, file)
+                if not set(changes) <= set(found.names) and self._has(piece, meant):
+                    raise ColumnMissing.among(changes, found.names, f"of '{piece}'")
         for piece in self._pieces():
             for attempt in range(_ATTEMPTS):
                 if not self._has(piece, meant):

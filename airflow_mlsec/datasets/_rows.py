@@ -139,6 +139,9 @@ def matches(values: Any, wanted: pa.Array) -> Any:
     kind = values.type
     if pa.types.is_dictionary(kind):
         values, kind = values.cast(kind.value_type), kind.value_type
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        plain = pa.string() if pa.types.is_string_view(kind) else pa.binary()
+        values, kind = values.cast(plain), plain
     return pc.is_in(values, wanted.cast(kind))
 
 

@@ -95,23 +95,39 @@ def _ruled_out(source: Any, group: int, column: str, wanted: pa.Array) -> bool:
     metadata = source.metadata.row_group(group)
     if pa.types.is_timestamp(wanted.type) or pa.types.is_uint64(wanted.type):
         return False  # their statistics are read back less precisely than they were written
-    for i in range(metadata.num_columns):
-        chunk = metadata.column(i)
-        if chunk.path_in_schema != column:
-            continue
-        statistics = chunk.statistics
-        if statistics is None:
-            return False
-        if not statistics.has_min_max:
-            # Nothing but nulls has neither.
-            return bool(statistics.has_null_count and statistics.null_count == metadata.num_rows)
-        try:
-            low, high = (pa.scalar(v).cast(wanted.type) for v in (statistics.min, statistics.max))
-            inside = pc.and_(pc.greater_equal(wanted, low), pc.less_equal(wanted, high))
-        except (pa.ArrowException, TypeError, ValueError):
-            return False
-        return not (pc.any(inside).as_py() or False)
-    return False
+    leaf = _leaf(source.schema_arrow, column)
+    if leaf is None or leaf >= metadata.num_columns:
+        return False
+    chunk = metadata.column(leaf)
+    statistics = chunk.statistics
+    if chunk.path_in_schema != column or statistics is None:
+        return False
+    if not statistics.has_min_max:
+        # Nothing but nulls has neither.
+        return bool(statistics.has_null_count and statistics.null_count == metadata.num_rows)
+    try:
+        low, high = (pa.scalar(v).cast(wanted.type) for v in (statistics.min, statistics.max))
+        inside = pc.and_(pc.greater_equal(wanted, low), pc.less_equal(wanted, high))
+    except (pa.ArrowException, TypeError, ValueError):
+        return False
+    return not (pc.any(inside).as_py() or False)
+
+
+def _leaf(schema: pa.Schema, column: str) -> int | None:
+    """The place of a plain column among the file's leaves; None if it is nested. A name with a dot
+    is one too, beside a structure whose field has the same path."""
+    leaf = 0
+    for field in schema:
+        if field.name == column:
+            return None if pa.types.is_nested(field.type) else leaf
+        leaf += _leaves(field.type)
+    return None
+
+
+def _leaves(kind: pa.DataType) -> int:
+    if not pa.types.is_nested(kind):
+        return 1
+    return sum(_leaves(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _left_by_bloom_filters(
@@ -124,6 +140,11 @@ def _left_by_bloom_filters(
     if not known or len(condition.values) > _MOST_PROBES or not groups:
         return groups
     if condition.column not in _filtered_columns(source):
+        return groups
+    # DuckDB finds a column by its place among the fields, and by its name in any letter case.
+    schema = source.schema_arrow
+    folded = {name.casefold() for name in schema.names}
+    if len(folded) < len(schema.names) or any(pa.types.is_nested(f.type) for f in schema):
         return groups
     import duckdb
 

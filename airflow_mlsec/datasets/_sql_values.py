@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -40,10 +41,15 @@ def printed_as(column: str, texts: list[str]) -> sa.ColumnElement[bool]:
     for text in texts:
         with contextlib.suppress(ValueError):
             number = float(text)
+            if not math.isfinite(number):
+                candidates.append(raw.in_([number]))
+                continue
             # SQLite prints 15 digits.
             margin = abs(number) * 1e-14
             candidates.append(raw.between(number - margin, number + margin))
-    return sa.and_(sa.or_(*candidates), sa.cast(raw, sa.Text).in_(texts))
+    # A column may be declared to compare without letter case or trailing spaces; a key is exact.
+    printed = sa.cast(raw, sa.Text).collate("BINARY")
+    return sa.and_(sa.or_(*candidates), printed.in_(texts))
 
 
 def read_rows(

@@ -89,7 +89,9 @@ def release_state(
     methods = [action["method"] for action in actions]
     if not checks or not all(check["passed"] for check in checks):
         return "identified"
-    if not all(method in (*_REMOVING, "pseudonymize", "vault", "fpe") for method in methods):
+    if not all(
+        method in (*_REMOVING, "pseudonymize", "vault", "fpe", "tokenize") for method in methods
+    ):
         return "identified"
     if kept:
         return "identified"

@@ -38,6 +38,7 @@ from airflow_mlsec.policy._schema import (
     Role,
     Subject,
     SuppressHierarchy,
+    Tokenize,
     Transform,
     Vault,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "Role",
     "Subject",
     "SuppressHierarchy",
+    "Tokenize",
     "Transform",
     "Vault",
     "keep_from",

@@ -141,6 +141,14 @@ class Pseudonymize(_Model):
     domain: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
 
 
+class Tokenize(_Model):
+    """A reversible token (AES-SIV, RFC 5297); the same value has the same token within ``domain``,
+    and whoever has the domain's key can turn it back."""
+
+    method: Literal["tokenize"]
+    domain: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+
+
 class Vault(_Model):
     """A random code that is not derived from the value (45 CFR 164.514(c)); the same value has the
     same code within ``domain``. Which code it is stands in the register's token vault."""
@@ -185,7 +193,15 @@ class FormatPreserving(_Model):
 
 _ALPHABETS = ("digits", "lower", "upper", "letters", "alphanumeric", "hex")
 Transform = Annotated[
-    Drop | Redact | Mask | Constant | Pseudonymize | Vault | Generalize | FormatPreserving,
+    Drop
+    | Redact
+    | Mask
+    | Constant
+    | Pseudonymize
+    | Tokenize
+    | Vault
+    | Generalize
+    | FormatPreserving,
     Field(discriminator="method"),
 ]
 
@@ -215,7 +231,7 @@ class Column(_Model):
         if self.role is Role.IDENTIFYING and self.transform is None:
             raise ValueError(
                 "an identifying column needs a `transform` "
-                "(drop, redact, mask, constant, pseudonymize, vault, fpe or generalize)"
+                "(drop, redact, mask, constant, pseudonymize, tokenize, vault, fpe or generalize)"
             )
         if isinstance(self.transform, Vault) and self.role is not Role.IDENTIFYING:
             raise ValueError("random codes are for identifying columns; nothing is left of a value")

@@ -357,7 +357,9 @@ request_entry = sa.Table(
 )
 
 # Who must not come back with the next load: pseudonyms under a key of its own. Where others have
-# the same key, ``beside`` is the JSON list of columns whose values are in the pseudonym as well.
+# the same key, ``beside`` is the JSON list of columns whose values are in the pseudonym as well;
+# of a foreign key it is the JSON object of the dataset and column that it refers to. Each request
+# has its own entries: whoever lifts one lifts no other.
 suppression = sa.Table(
     "mlsec_suppression",
     metadata,
@@ -367,7 +369,7 @@ suppression = sa.Table(
     sa.Column("key_version", sa.Integer, nullable=False),
     _ref("request_id"),
     sa.Column("added_at", sa.String(32), nullable=False),
-    sa.PrimaryKeyConstraint("subject_kind", "beside", "token"),
+    sa.PrimaryKeyConstraint("subject_kind", "beside", "token", "request_id"),
 )
 
 # The token vault: which random code stands for which value, known by a keyed digest.

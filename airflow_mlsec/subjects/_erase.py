@@ -8,6 +8,7 @@ erased whole or not at all and is idempotent; the ledger says what was being don
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -45,8 +46,8 @@ from airflow_mlsec.subjects._requests import (
     targets_of,
     write_step,
 )
-from airflow_mlsec.subjects._search import Searcher
-from airflow_mlsec.subjects._suppression import suppress
+from airflow_mlsec.subjects._search import Indistinguishable, Searcher
+from airflow_mlsec.subjects._suppression import listed_as, suppress
 from airflow_mlsec.subjects._verify import rescan
 
 # Of a rectification, that something was done about it.
@@ -142,9 +143,8 @@ class Handler:
         self._seal_targets(request, searcher)
         self._hold(request)
         self.register.write(lambda c: add_recipients(c, request, places.all, self.register.now()))
-        self.register.write(
-            lambda c: suppress(c, self.keys, person, identifier, self.register.now())
-        )
+        listed, now = listed_as(searcher), self.register.now()
+        self.register.write(lambda c: suppress(c, self.keys, person.kind, listed, identifier, now))
         return change(self.register, identifier, self.by, "erasure begun", {"status": "erasing"})
 
     def order(self, request: Request) -> list[Step]:
@@ -281,7 +281,7 @@ class Handler:
         if request.closed_at is not None:
             return request, None
         require_ready(request, (request.kind,))
-        if request.kind in RESTRICTING and request.status != "restricted":
+        if request.kind in RESTRICTING and request.status not in ("restricted", "lifted"):
             raise CheckFailed(f"request {identifier}: the person's data is not restricted yet")
         if request.kind in CORRECTING and not any(s.status in _ACTED for s in request.steps):
             raise CheckFailed(f"request {identifier}: nothing was rectified yet")
@@ -292,7 +292,6 @@ class Handler:
             if request.kind in ERASING and request.approved_by:
                 self.prepare(identifier)
                 verified = self.verify(identifier)
-                self._empty_vaults(identifier)
         request = get_request(self.register, identifier)
         if left := request.open_steps():
             names = "; ".join(f"{step.name} ({step.status}: {step.detail})" for step in left[:5])
@@ -300,6 +299,9 @@ class Handler:
                 f"request {identifier} stays open: {len(left)} of {len(request.steps)} places are not "
                 f"settled: {names}"
             )
+        if request.kind in ERASING and request.approved_by:
+            self._empty_vaults(identifier)
+            request = get_request(self.register, identifier)
         now = self.register.now()
         person = person_of(self.register, self.keys, request)
         signing = self.keys.ensure("signing", KeyKind.SIGNING)
@@ -324,12 +326,15 @@ class Handler:
             for locator in place.locators:
                 if locator.vault is not None:
                     codes.setdefault(locator.vault, set()).update(columns.get(locator.column, ()))
-                    if status.get(place.id) == "retained":
+                    if person.only or status.get(place.id) not in ("erased", "none"):
                         kept[locator.vault] = place.name
 
         def work(connection: sa.Connection, domain: str, listed: list[str]) -> None:
             if domain in kept:
-                outcome = "retained", f"its codes stand in {kept[domain]}, which is kept"
+                outcome = (
+                    "retained",
+                    f"its code may stand in {kept[domain]} still, or be another's too",
+                )
             else:
                 number = forget(connection, domain, listed)
                 outcome = "erased", f"{number} entries removed: her codes mean nothing any more"
@@ -378,8 +383,10 @@ class Handler:
             if not place.locators or place.id in failed:
                 continue
             columns: dict[str, list[str]] = {c: list(t) for c, t in found.get(str(place.id), ())}
-            for locator in place.locators:
-                columns.setdefault(locator.column, []).extend(searcher.texts(locator))
+            # Where people cannot be told apart nothing is erased; the place stays unknown.
+            with contextlib.suppress(Indistinguishable):
+                for locator in place.locators:
+                    columns.setdefault(locator.column, []).extend(searcher.texts(locator))
             listed = {c: list(dict.fromkeys(texts)) for c, texts in columns.items()}
             found[str(place.id)] = [[c, texts] for c, texts in listed.items() if texts]
         sealed = seal(self.keys, searcher.person, found)

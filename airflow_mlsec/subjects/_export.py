@@ -28,7 +28,7 @@ from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._places import Place, find_places
-from airflow_mlsec.subjects._search import Searcher
+from airflow_mlsec.subjects._search import Indistinguishable, Searcher
 
 _MEMORY = 16 * 2**20
 REDACTED = "[redacted: another person's data]"
@@ -75,6 +75,8 @@ def export_person(
         if place.locators and place.stage != "release" and not searcher.is_gone(place):
             try:
                 found = searcher.rows(place)
+            except Indistinguishable as error:
+                raise CheckFailed(f"{error}; nothing was exported") from None
             except Exception as error:
                 # Its message may quote a value.
                 raise CheckFailed(

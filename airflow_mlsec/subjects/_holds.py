@@ -81,3 +81,21 @@ def holds_on(
         )
         for r in connection.execute(query.order_by(h.id))
     ]
+
+
+def copy_holds(connection: sa.Connection, kind: str, old: list[str], new: str) -> None:
+    """Let the holds in force on a person under some digests hold under another as well."""
+    h = t.legal_hold.c
+    query = sa.select(t.legal_hold).where(
+        h.released_at.is_(None), h.subject_kind == kind, h.subject_digest.in_(old)
+    )
+    for row in connection.execute(query).all():
+        values = {
+            "subject_kind": kind,
+            "subject_digest": new,
+            "dataset_id": row.dataset_id,
+            "reason": row.reason,
+            "placed_by": row.placed_by,
+            "placed_at": row.placed_at,
+        }
+        connection.execute(sa.insert(t.legal_hold).values(values))

@@ -74,6 +74,8 @@ class Place:
     anonymous: bool = False
     # Datasets that it was made from, near or far.
     sources: frozenset[int] = frozenset()
+    # Datasets that it was made from directly.
+    parents: frozenset[int] = frozenset()
     # Whether some way from a person's own rows leads here past every list of members.
     unlisted: bool = False
     # Where the columns by which people who share a key are told apart stand here.
@@ -140,7 +142,8 @@ def find_places(connection: sa.Connection, kind: str, telling: Collection[str] =
     released = {d: found for d, found in releases(connection).items() if d in covered}
     copies = _Copies(connection, edges, covered)
     locators = _locators(connection, roots, copies, released)
-    sources = _sources(edges)
+    parents = _parents(edges)
+    sources = _sources(parents)
     unlisted = _past_every_list(edges, {p.id for p in roots}, released)
     texts = _free_texts(roots, copies)
     told = _telling([root for root in roots if root.names_people(kind)], copies, telling)
@@ -154,6 +157,7 @@ def find_places(connection: sa.Connection, kind: str, telling: Collection[str] =
             gone=gone.get(d),
             anonymous=states.get(graph.node(d, graph.OUT_OF), State.NONE) <= State.ANONYMOUS,
             sources=frozenset(sources.get(d, set())),
+            parents=frozenset(parents.get(d, set()) - {d}),
             unlisted=d in unlisted,
             telling=told.get(d, {}),
         )
@@ -344,12 +348,17 @@ def _is_identity(step: Any) -> bool:
     return bool(step.kind == "direct" and said == "IDENTITY")
 
 
-def _sources(edges: list[Edge]) -> dict[int, set[int]]:
-    """By dataset, the datasets that it comes from, near or far."""
+def _parents(edges: list[Edge]) -> dict[int, set[int]]:
+    """By dataset, the datasets that it comes from directly."""
     before: dict[int, set[int]] = {}
     for source, target, _ in edges:
         if graph.dataset_of(source) != graph.dataset_of(target):
             before.setdefault(graph.dataset_of(target), set()).add(graph.dataset_of(source))
+    return before
+
+
+def _sources(before: dict[int, set[int]]) -> dict[int, set[int]]:
+    """By dataset, the datasets that it comes from, near or far."""
     found = {}
     for dataset in before:
         above: set[int] = set()

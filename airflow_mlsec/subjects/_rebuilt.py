@@ -8,23 +8,19 @@ and replaced it as a whole.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._places import Place, Places, find_places
-from airflow_mlsec.subjects._requests import ANSWERING, Request, get_request, note, set_step
+from airflow_mlsec.subjects._requests import ANSWERING, Request, Step, get_request, note, set_step
 
-# Done with, and since when the person's data is not there as it was.
-_DONE = ("erased", "rectified", "retained")
+# A source in one of these states has nothing of the person as it was. One that is retained has.
+_CLEAN = ("erased", "rectified", "none", "rebuilt")
 # Files that programs add to; others are written as a whole.
 _GROWING = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".log", ".avro", ".db", ".sqlite", ".zip")
-_FINE = (*_DONE, "none", "rebuilt")
-
-
-_FILES = ("file", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "wasbs", "hdfs")
 
 
 @dataclass(frozen=True)
@@ -60,54 +56,61 @@ def mark_rebuilt(
     # What others were made from comes first: it has fewer sources than they.
     for place in sorted(places.all, key=lambda p: len(p.sources)):
         step = steps.get(place.id)
-        sources = [steps[i] for i in place.sources if i in steps]
-        if step is None or place.locators or not sources:
+        parents = [i for i in place.parents if i in steps]
+        if step is None or place.locators or not parents:
             continue
         if step.status not in ("found", "unknown", "rebuilt"):
             continue
-        fine = [s for s in sources if s.status in _FINE or s.dataset_id in rebuilt]
-        done = [s.changed_at for s in sources if s.status in _DONE]
-        if len(fine) < len(sources) or not done:
+        if not all(steps[i].status in _CLEAN or i in rebuilt for i in parents):
             continue
-        since = max([*done, *(rebuilt[i].ended for i in place.sources if i in rebuilt)])
+        since = max(_clean_since(steps[i], places, rebuilt.get(i)) for i in parents)
         run = _made_anew(connection, place, since)
         if run is None:
             continue
         rebuilt[place.id] = run
         if step.status != "rebuilt":
-            detail = (
-                f"made anew by run {run.uuid}, which began after all its sources were done with"
-            )
+            detail = f"made anew by run {run.uuid}, which began after its sources were dealt with"
             set_step(connection, step.id, now, status="rebuilt", detail=detail)
             names.append(step.name)
     return names
 
 
+def _clean_since(step: Step, places: Places, run: _Run | None) -> str:
+    """Since when a source has nothing of the person any more."""
+    if run is not None:
+        return run.ended
+    released = places.releases.get(step.dataset_id or 0)
+    if step.status == "none" and released:
+        return str(released[-1]["issued_at"])
+    return step.changed_at
+
+
 def _made_anew(connection: sa.Connection, place: Place, since: str) -> _Run | None:
-    """The first run after ``since`` that made all of a place."""
+    """The first run after ``since`` that made all of a place from its sources."""
     r, d = t.run.c, t.run_dataset.c
+    given = t.run_dataset.alias()
+    read = sa.select(given.c.run_id).where(
+        given.c.direction == "input", given.c.dataset_id.in_(sorted(place.parents))
+    )
     query = (
         sa.select(r.uuid, r.started_at, r.ended_at)
         .join(t.run_dataset, d.run_id == r.id)
-        .where(d.dataset_id == place.id, d.direction == "output")
+        .where(d.dataset_id == place.id, d.direction == "output", r.id.in_(read))
         .where(r.state == "complete", r.started_at > since, r.ended_at.is_not(None))
         .order_by(r.ended_at, r.uuid)
     )
     for row in connection.execute(query):
-        if (
-            place.kind != "table"
-            or _is_whole_file(place)
-            or _replaced(connection, place, row.started_at, row.ended_at)
-        ):
+        whole = place.kind != "table" or _is_whole_file(place)
+        if whole or _replaced(connection, place, row.started_at, row.ended_at):
             return _Run(row.uuid, row.ended_at)
     return None
 
 
 def _is_whole_file(place: Place) -> bool:
-    """Whether it is one file, of a kind that is written as a whole."""
-    ending = PurePosixPath(place.name).suffix.lower()
-    scheme = place.name.partition("://")[0] if "://" in place.name else "file"
-    return scheme in _FILES and ending not in ("", *_GROWING)
+    """Whether it is one file on this machine, of a kind that is written as a whole. What has a file's
+    name elsewhere may be a folder that grows."""
+    path = Path(place.name)
+    return path.suffix.lower() not in ("", *_GROWING) and path.is_file()
 
 
 def _replaced(connection: sa.Connection, place: Place, start: str, end: str) -> bool:

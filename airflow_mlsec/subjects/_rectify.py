@@ -15,12 +15,14 @@ import sqlalchemy as sa
 from airflow_mlsec.datasets import Condition, Dataset
 from airflow_mlsec.errors import CheckFailed, ColumnMissing, MlsecError, Refused, UsageError
 from airflow_mlsec.subjects._erase import Handler
+from airflow_mlsec.subjects._holds import copy_holds
+from airflow_mlsec.subjects._identity import Person, subject_digest
 from airflow_mlsec.subjects._places import Place, Places, copies_of
 from airflow_mlsec.subjects._requests import (
     CORRECTING,
     Request,
     Step,
-    change_person,
+    add_key,
     get_request,
     note,
     person_of,
@@ -28,6 +30,7 @@ from airflow_mlsec.subjects._requests import (
     set_step,
 )
 from airflow_mlsec.subjects._search import Searcher, as_type
+from airflow_mlsec.subjects._suppression import suppress_as_well
 
 
 def rectify(
@@ -49,12 +52,16 @@ def rectify(
     searcher = handler.searcher(person, places)
     searcher.require_one_person()
     root = _root(places, column, dataset)
+    _refuse_referred(places, root, column)
     if held := handler.holds(request, root.id):
         raise Refused(f"{root.name}: {held}")
-    value = _typed(root, searcher.open(root), column, text)
+    opened = searcher.open(root)
+    value = _typed(root, opened, column, text)
     copies, made = handler.register.read(lambda connection: copies_of(connection, root, column))
+    if root.subject is not None and root.subject["key"] == column and text is not None:
+        person = _with_key(handler, request, searcher, root, column, value, text)
+        searcher = handler.searcher(person, places)
     steps = {step.dataset_id: step for step in request.steps}
-    is_key = root.subject is not None and root.subject["key"] == column
     done: set[int] = set()
     # The root goes last: rows that refer to it are found through what stands there.
     for place_id, name in sorted(copies, key=lambda copy: copy[0] == root.id):
@@ -62,6 +69,9 @@ def rectify(
         if step is None or not place.locators or place.stage == "release":
             continue  # a release is made anew, under its plan
         done.add(place_id)
+        if held := handler.holds(request, place_id):
+            _set(handler, request, step, "retained", held)
+            continue
         try:
             rows = _put_right(searcher, place, name, text)
         except MlsecError as error:
@@ -70,19 +80,65 @@ def rectify(
         if rows:
             detail = f"column '{name}' put right in {rows} row{'s' if rows != 1 else ''}"
             _set(handler, request, step, "rectified", detail)
+        elif place_id == root.id and step.status != "rectified":
+            raise CheckFailed(f"{root.name} has no row of the person: nothing was put right there")
     for place_id in made - done:
         step = steps.get(place_id)
         if step is not None and step.status in ("found", "unknown"):
             detail = f"made from column '{column}': to be made anew by its own DAG"
             _set(handler, request, step, "unknown", detail)
-    if is_key and value is not None and text not in person.keys:
-        assert text is not None
-        more = replace(person, keys=(*person.keys, text))
-        change_person(
-            handler.register, handler.keys, request, more, handler.by, "another key of the person"
-        )
+    if column in person.only and text is not None:
+        told = replace(person, only={**person.only, column: text})
+        add_key(handler.register, handler.keys, request, told, handler.by)
     note(handler.register, identifier, handler.by, f"rectified: {root.name}, column '{column}'")
     return get_request(handler.register, identifier)
+
+
+def _refuse_referred(places: Places, root: Place, column: str) -> None:
+    """A number that other tables refer to is no fact about the person; changing it would leave her
+    rows there with nobody, or with somebody else."""
+    for place in places.all:
+        references = place.subject.get("references") if place.subject else None
+        if references and references["dataset"] == root.uri and references["column"] == column:
+            raise Refused(
+                f"{place.name} refers to column '{column}' of {root.name}; it stays as it is"
+            )
+
+
+def _with_key(
+    handler: Handler,
+    request: Request,
+    searcher: Searcher,
+    root: Place,
+    column: str,
+    value: Any,
+    text: str,
+) -> Person:
+    """The person with the new key, known before anything is written. Whoever restricts processing
+    or has a legal hold does so under every key.
+
+    :raises Refused: if it is somebody else's already.
+    """
+    person = searcher.person
+    if text in person.keys:
+        return person
+    if searcher.open(root).find_in(column, [value], keep=False).rows:
+        raise Refused(f"{root.name} has rows of this key already: it would make two people one")
+    more = replace(person, keys=(*person.keys, text))
+
+    def work(connection: sa.Connection) -> None:
+        now = handler.register.now()
+        suppress_as_well(connection, handler.keys, person, text, now)
+        copy_holds(
+            connection,
+            person.kind,
+            [subject_digest(handler.keys, person.kind, key) for key in person.keys],
+            subject_digest(handler.keys, person.kind, text),
+        )
+
+    handler.register.write(work)
+    add_key(handler.register, handler.keys, request, more, handler.by)
+    return more
 
 
 def _root(places: Places, column: str, dataset: str | None) -> Place:

@@ -190,10 +190,29 @@ def _unsealed(register: Register, keys: KeyRing, request: Request) -> tuple[Pers
 def change_person(
     register: Register, keys: KeyRing, request: Request, person: Person, by: str, what: str
 ) -> Request:
-    """Say more exactly who a request is about."""
-    targets = targets_of(register, keys, request)
-    values = {"sealed": seal(keys, person, targets)}
-    return change(register, request.id, by, what, values)
+    """Say more exactly who a request is about. What was worked out, found and approved before was of
+    somebody else: it starts over with locating."""
+    values: dict[str, Any] = {"sealed": seal(keys, person), "approved_by": None, "status": "open"}
+    digest = subject_digest(keys, person.kind, person.keys[0])
+    values["subject_digest"] = digest
+    changed = change(register, request.id, by, what, values)
+
+    def work(connection: sa.Connection) -> None:
+        for step in changed.steps:
+            if step.status in ("found", "none") and step.kind != "recipient":
+                detail = "who it is about was made more exact: look again"
+                set_step(connection, step.id, register.now(), status="unknown", detail=detail)
+
+    register.write(work)
+    return get_request(register, request.id)
+
+
+def add_key(
+    register: Register, keys: KeyRing, request: Request, person: Person, by: str
+) -> Request:
+    """Keep another key of the same person with a request."""
+    sealed = seal(keys, person, targets_of(register, keys, request))
+    return change(register, request.id, by, "another key of the person", {"sealed": sealed})
 
 
 def verify_identity(
@@ -243,7 +262,7 @@ def record_location(register: Register, identifier: int, location: Location, by:
         known = {(step.kind, step.name): step for step in request.steps}
         for finding in location.findings:
             before = known.get((finding.kind, finding.dataset))
-            if before is None or _changes(before, finding):
+            if before is None or _changes(request, before, finding):
                 write_step(connection, identifier, finding, register.now())
         found = sum(finding.status == "found" for finding in location.findings)
         _note(
@@ -261,7 +280,11 @@ def record_location(register: Register, identifier: int, location: Location, by:
     return get_request(register, identifier)
 
 
-def _changes(step: Step, finding: Finding) -> bool:
+def _changes(request: Request, step: Step, finding: Finding) -> bool:
+    if step.status == "failed" and step.detail.startswith("could not be rectified"):
+        return False  # that it can be found does not put it right
+    if step.status == "none" and finding.status == "none":
+        return False  # since when it has not been there stays known
     if step.status in ("retained", "manual", "rectified", "rebuilt"):
         return False
     # What waits to be made anew is settled by lineage, or by a person.

@@ -23,7 +23,7 @@ from airflow_mlsec.subjects._requests import (
     require_ready,
     set_step,
 )
-from airflow_mlsec.subjects._suppression import suppress, unsuppress
+from airflow_mlsec.subjects._suppression import listed_as, suppress, unsuppress
 
 _STAYS = {
     "restriction": "stays stored and is left out of further processing (GDPR Art. 18(2))",
@@ -47,12 +47,13 @@ def restrict(handler: Handler, identifier: int) -> Request:
     require_ready(request, RESTRICTING)
     person = person_of(handler.register, handler.keys, request)
     places = handler.places(person)
-    handler.searcher(person, places).require_one_person()
+    searcher = handler.searcher(person, places)
+    searcher.require_one_person()
     sources = {place.id for place in places.all if _is_own(place)}
-    now = handler.register.now()
+    now, listed = handler.register.now(), listed_as(searcher)
 
     def work(connection: sa.Connection) -> None:
-        suppress(connection, handler.keys, person, identifier, now)
+        suppress(connection, handler.keys, person.kind, listed, identifier, now)
         add_recipients(connection, request, places.all, now)
         for step in request.steps:
             if step.status == "found" and step.dataset_id in sources:
@@ -76,7 +77,19 @@ def lift(handler: Handler, identifier: int, reason: str) -> int:
         raise UsageError(f"request {identifier} asks for {request.kind}; there is nothing to lift")
     if not reason.strip():
         raise UsageError("say why it is lifted, and that the person was told (GDPR Art. 18(3))")
-    entries = handler.register.write(lambda connection: unsuppress(connection, identifier))
+    open_ = request.closed_at is None
+
+    def work(connection: sa.Connection) -> int:
+        if open_:
+            now = handler.register.now()
+            for step in request.steps:
+                if step.status == "retained":
+                    set_step(connection, step.id, now, status="manual", detail="restriction lifted")
+        return unsuppress(connection, identifier)
+
+    entries = handler.register.write(work)
+    if open_:
+        change(handler.register, identifier, handler.by, "lifted", {"status": "lifted"})
     note(handler.register, identifier, handler.by, f"restriction lifted: {reason}")
     return entries
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -105,8 +107,8 @@ class Searcher:
     def shared(self, place: Place) -> str | None:
         """Why the rows that the person's keys find are of more than one person, if they seem to be.
 
-        Of one key, rows that differ in a column that tells people apart (letter case and outer
-        spaces aside) are of different people, until somebody says that they are one.
+        Of one key, rows that differ in a column that tells people apart are of different people,
+        until somebody says that they are one.
         """
         if self.person.one_person or not place.names_people(self.person.kind):
             return None
@@ -124,9 +126,8 @@ class Searcher:
                     target.column, target.values, True, target.also
                 ).batches:
                     for name in columns:
-                        values = canonical_text(batch.column(name), name).to_pylist()
-                        folded = {v.strip().casefold() for v in values if v is not None}
-                        told.setdefault(name, set()).update(folded)
+                        values = canonical_text(batch.column(name), name).drop_null()
+                        told.setdefault(name, set()).update(values.to_pylist())
             differing = [name for name, values in told.items() if len(values) > 1]
             if differing:
                 people = max(len(told[name]) for name in differing)
@@ -162,7 +163,7 @@ class Searcher:
         known = {
             place.telling[name]: v for name, v in self.person.only.items() if name in place.telling
         }
-        if not known:
+        if len(known) < len(self.person.only):
             raise Indistinguishable(
                 f"others share the person's key, and {place.name} has no copy of "
                 f"{', '.join(self.person.only)} to tell them apart by"
@@ -254,17 +255,53 @@ class Searcher:
                 f"about subjects of kind '{self.person.kind}'"
             )
         dataset, key = self.open(parent), parent.subject["key"]
+        column = references["column"]
         typed = self.typed(self._values_of(parent.id, depth + 1), dataset, key)
         found: list[str] = []
+        mine = 0
         also = self._narrowed(parent, dataset, key)
         for batch in dataset.find_in(key, typed, True, also).batches if typed else ():
-            if references["column"] not in batch.schema.names:
-                raise ColumnMissing.among(
-                    [references["column"]], batch.schema.names, f"of '{dataset.uri}'"
-                )
-            texts = canonical_text(batch.column(references["column"]), references["column"])
-            found += [text for text in texts.to_pylist() if text is not None]
-        return list(dict.fromkeys(found))
+            if column not in batch.schema.names:
+                raise ColumnMissing.among([column], batch.schema.names, f"of '{dataset.uri}'")
+            texts = canonical_text(batch.column(column), column).drop_null().to_pylist()
+            mine += len(texts)
+            found += texts
+        found = list(dict.fromkeys(found))
+        known = self.typed(found, dataset, column)
+        if known and dataset.find_in(column, known, keep=False).rows > mine:
+            raise Indistinguishable(
+                f"{place.name} refers to column '{column}' of {parent.name}, and other people's rows there "
+                "have the same values: whose rows these are cannot be told"
+            )
+        return found
+
+    def referred(self) -> dict[str, list[str]]:
+        """By `reference_of` a dataset and column, the values that foreign keys know the person by."""
+        found: dict[str, list[str]] = {}
+        for place in self.places.all:
+            references = place.subject.get("references") if place.subject else None
+            if references and place.stage == "source":
+                with contextlib.suppress(DatasetError):
+                    uri = _canonical(references["dataset"])
+                    values = self._values_of(place.id, 0)
+                    found.setdefault(reference_of(uri, references["column"]), []).extend(values)
+        return found
+
+    def spellings(self, columns: Sequence[str]) -> list[tuple[str, ...]]:
+        """The person's keys, with her values of some columns, as they were typed and as each dataset
+        that names people writes them."""
+        told = [self.person.only[column] for column in columns]
+        found = {(key, *told): None for key in self.person.keys}
+        for place in self.places.all:
+            if not place.names_people(self.person.kind) or place.subject is None:
+                continue
+            with contextlib.suppress(DatasetError):
+                schema = self.open(place).schema()
+                named = [place.subject["key"], *columns]
+                for key in self.person.keys:
+                    texts = zip(named, [key, *told], strict=True)
+                    found[tuple(_as_written(schema, *pair) for pair in texts)] = None
+        return list(found)
 
     def typed(self, texts: Sequence[str], dataset: Dataset, column: str) -> list[object]:
         """Texts as values of a column's type, those that can stand there.
@@ -279,6 +316,21 @@ class Searcher:
         # A column of SQLite holds values of any type, whatever it is declared as.
         loose = list(texts) if dataset.uri.startswith("sqlite://") else []
         return [*typed, *(text for text in loose if text not in typed)]
+
+
+def reference_of(uri: str, column: str) -> str:
+    """How the suppression list names what a foreign key refers to."""
+    return json.dumps({"dataset": uri, "column": column}, sort_keys=True)
+
+
+def _as_written(schema: pa.Schema, column: str, text: str) -> str:
+    if column not in schema.names:
+        return text
+    value = as_type(text, schema.field(column).type, column)
+    if value is None:
+        return text
+    written = canonical_text(pa.array([value], schema.field(column).type), column)[0].as_py()
+    return text if written is None else str(written)
 
 
 def _canonical(uri: str) -> str:

@@ -33,24 +33,61 @@ from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, insert_rows
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, suppression_key, suppression_tokens
+from airflow_mlsec.subjects._search import Searcher, reference_of
+
+
+def listed_as(searcher: Searcher) -> dict[str, list[str]]:
+    """Under which texts a person is on the list, by what stands beside them: every key, as typed and
+    as the datasets that name her write it, and what foreign keys know her by."""
+    columns = sorted(searcher.person.only)
+    beside = json.dumps(columns) if columns else ""
+    found = {beside: ["\0".join(texts) for texts in searcher.spellings(columns)]}
+    return {**found, **{name: texts for name, texts in searcher.referred().items() if texts}}
 
 
 def suppress(
-    connection: sa.Connection, keys: KeyRing, person: Person, request: int, now: str
+    connection: sa.Connection,
+    keys: KeyRing,
+    kind: str,
+    listed: Mapping[str, Sequence[str]],
+    request: int,
+    now: str,
 ) -> None:
-    """Put a person on the list, under every key, for a request; again changes nothing. The latest
-    request keeps her there."""
-    key = suppression_key(keys, person.kind)
-    columns = sorted(person.only)
-    texts = ["\0".join([key, *(person.only[c] for c in columns)]) for key in person.keys]
-    tokens = suppression_tokens(key, pa.array(texts), "key").to_pylist()
-    beside = json.dumps(columns) if columns else ""
-    rows = [(person.kind, beside, token, key.version, request, now) for token in tokens]
+    """Put a person on the list (under the texts of `listed_as`) for a request; again changes
+    nothing."""
+    key = suppression_key(keys, kind)
+    rows = [
+        (kind, beside, token, key.version, request, now)
+        for beside, texts in listed.items()
+        for token in suppression_tokens(key, pa.array(texts, pa.string()), "key").to_pylist()
+    ]
     names = ("subject_kind", "beside", "token", "key_version", "request_id", "added_at")
     insert_rows(connection, t.suppression, names, rows)
-    s = t.suppression.c
-    mine = s.subject_kind == person.kind, s.beside == beside, s.token.in_(tokens)
-    connection.execute(sa.update(t.suppression).where(*mine).values(request_id=request))
+
+
+def suppress_as_well(
+    connection: sa.Connection, keys: KeyRing, person: Person, new: str, now: str
+) -> None:
+    """Put another key of a person on the list, wherever one of those that she has is."""
+    key, s = suppression_key(keys, person.kind), t.suppression.c
+    columns = sorted(person.only)
+    beside = json.dumps(columns) if columns else ""
+    more = [person.only[c] for c in columns]
+    old = pa.array(["\0".join([text, *more]) for text in person.keys])
+    for version in keys.live(key.name):
+        tokens = suppression_tokens(version, old, "key").to_pylist()
+        query = (
+            sa.select(s.request_id)
+            .distinct()
+            .where(s.subject_kind == person.kind, s.beside == beside, s.token.in_(tokens))
+        )
+        [token] = suppression_tokens(key, pa.array(["\0".join([new, *more])]), "key").to_pylist()
+        rows = [
+            (person.kind, beside, token, key.version, request, now)
+            for request in connection.execute(query).scalars().all()
+        ]
+        names = ("subject_kind", "beside", "token", "key_version", "request_id", "added_at")
+        insert_rows(connection, t.suppression, names, rows)
 
 
 def unsuppress(connection: sa.Connection, request: int) -> int:
@@ -104,8 +141,9 @@ class _List:
         return pc.is_in(values, self.tokens.cast(values.type))
 
 
-# A list without its first column, which is called otherwise in every dataset.
-_Tokens = tuple[Key, tuple[str, ...], pa.Array]
+# A list without its first column, which is called otherwise in every dataset; and the reference,
+# if it is of values that foreign keys refer to.
+_Tokens = tuple[Key, tuple[str, ...], pa.Array, str | None]
 
 
 def _lists(register: Register, keys: KeyRing, kind: str) -> list[_Tokens]:
@@ -117,8 +155,9 @@ def _lists(register: Register, keys: KeyRing, kind: str) -> list[_Tokens]:
     return [
         (
             keys.version(f"suppression.{kind}", version),
-            tuple(json.loads(beside)) if beside else (),
+            tuple(json.loads(beside)) if beside.startswith("[") else (),
             pa.array(tokens),
+            beside if beside.startswith("{") else None,
         )
         for (version, beside), tokens in found.items()
     ]
@@ -135,7 +174,11 @@ def _of_dataset(
     """The lists of a dataset whose rows name people in column ``key``: by a key of their own, or by
     what ``reference`` (dataset, column) knows them by."""
     if reference is None:
-        return [_List((key, *beside), secret, tokens) for secret, beside, tokens in lists]
+        return [
+            _List((key, *beside), secret, tokens)
+            for secret, beside, tokens, referred in lists
+            if referred is None
+        ]
     if depth >= _DEEPEST:
         raise CheckFailed("foreign keys of policies lead in a circle")
     dataset, column = open_dataset(reference[0], connections), reference[1]
@@ -156,7 +199,10 @@ def _of_dataset(
     of_parent = _of_dataset(register, connections, lists, subject["key"], parent, depth + 1)
     for batch in _Filtered(dataset, of_parent).scan_left_out(column):
         found += canonical_text(batch.column(column), column).drop_null().to_pylist()
-    return [_List((key,), None, pa.array(found, pa.string()))]
+    # Rows of the parent that are gone, and those that are there.
+    known = reference_of(dataset.uri, column)
+    listed = [_List((key,), secret, tokens) for secret, _, tokens, of in lists if of == known]
+    return [*listed, _List((key,), None, pa.array(found, pa.string()))]
 
 
 class _Filtered:

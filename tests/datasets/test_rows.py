@@ -206,3 +206,49 @@ def every_kind(folder: Path, rows: list[tuple[str | None, int | None]]) -> Itera
         with dataset.replacing(schema) as staged:
             staged.write(batch)
         yield dataset
+
+
+@pytest.mark.parametrize("filters", [False, True])
+def test_nested_and_odd_columns_hide_no_row(tmp_path: Path, filters: bool) -> None:
+    """Leaves are not fields: a structure before the key moves it."""
+    keys = [f"k{i % 7}" for i in range(700)]
+    nested = [{"x": "q", "y": str(i), "mail": "z"} for i in range(700)]
+    tables = {
+        "structure first": {"s": nested, "mail": keys},
+        "list first": {"l": [[1, 2]] * 700, "mail": keys},
+        "names that differ in case": {"Mail": ["z"] * 700, "mail": keys},
+        "a name with a dot": {"s": nested, "s.mail": ["a"] * 700, "mail": keys},
+    }
+    for name, columns in tables.items():
+        path = tmp_path / f"{name}.parquet"
+        table = pa.table(columns)
+        options = {"mail": True} if filters else None
+        pq.write_table(table, path, row_group_size=100, bloom_filter_options=options)
+        assert open_dataset(str(path)).find_in("mail", ["k3"]).rows == 100, name
+        if "s.mail" in columns:
+            assert open_dataset(str(path)).find_in("s.mail", ["a"]).rows == 700
+        assert open_dataset(str(path)).delete_in("mail", ["k3"]) == 100, name
+
+
+def test_a_folder_is_checked_before_its_first_file_is_changed(tmp_path: Path) -> None:
+    folder = tmp_path / "people"
+    folder.mkdir()
+    pq.write_table(pa.table({"who": ["a"], "age": [1]}), folder / "1.parquet")
+    pq.write_table(pa.table({"who": ["a"]}), folder / "2.parquet")
+    before = (folder / "1.parquet").read_bytes()
+    with pytest.raises(ColumnMissing, match="age"):
+        open_dataset(str(folder)).update_in("who", ["a"], {"age": 2})
+    assert (folder / "1.parquet").read_bytes() == before
+
+
+def test_a_column_that_ignores_case_is_compared_exactly(tmp_path: Path) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(tmp_path / "x.db")
+    connection.execute("CREATE TABLE t (who TEXT COLLATE NOCASE)")
+    connection.executemany("INSERT INTO t VALUES (?)", [("a@x.example",), ("A@X.example",)])
+    connection.commit()
+    connection.close()
+    dataset = open_dataset(f"sqlite://{tmp_path}/x.db/t")
+    assert dataset.delete_in("who", ["a@x.example"]) == 1
+    assert [row["who"] for b in dataset.scan() for row in b.to_pylist()] == ["A@X.example"]

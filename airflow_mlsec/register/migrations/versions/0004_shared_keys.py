@@ -14,7 +14,7 @@ def upgrade() -> None:
     with op.batch_alter_table("mlsec_suppression") as table:
         table.add_column(sa.Column("beside", sa.Text, nullable=False, server_default=""))
         table.drop_constraint(old, type_="primary")
-        table.create_primary_key(old, ["subject_kind", "beside", "token"])
+        table.create_primary_key(old, ["subject_kind", "beside", "token", "request_id"])
     op.create_table(
         "mlsec_token",
         sa.Column("domain", sa.Text, nullable=False),
