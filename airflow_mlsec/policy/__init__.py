@@ -1,43 +1,46 @@
 """Dataset policies: what each column is, whose it is, and what must happen to it.
 
-One YAML file per dataset. `_schema` holds the models, `_positions` reads YAML and remembers
+One YAML file per dataset. `_schema` holds the models (`_hierarchies`, `_transforms` and
+`_privacy` their parts), `_positions` reads YAML and remembers
 where each key stands, `_retention` counts how long records are kept, `_load` turns a file or folder into policies with errors that carry
 file:line:column. May import `errors` and `settings` only. Start with `_schema.Policy`.
 """
 
+from airflow_mlsec.policy._hierarchies import (
+    DateHierarchy,
+    FileHierarchy,
+    Hierarchy,
+    IntervalHierarchy,
+    PrefixHierarchy,
+    SuppressHierarchy,
+)
 from airflow_mlsec.policy._load import (
     Catalog,
     load_policy,
     parse_policy,
     policy_json_schema,
 )
+from airflow_mlsec.policy._privacy import Closeness, Diversity, Privacy
 from airflow_mlsec.policy._retention import keep_from
 from airflow_mlsec.policy._schema import (
     Anonymity,
-    Closeness,
     Column,
-    Constant,
-    DateHierarchy,
-    Diversity,
     Erasure,
-    FileHierarchy,
-    FormatPreserving,
-    Generalize,
-    Hierarchy,
-    IntervalHierarchy,
     LawfulBasis,
-    Mask,
     Policy,
-    PrefixHierarchy,
-    Privacy,
-    Pseudonymize,
     Recipient,
-    Redact,
     Reference,
     Retention,
     Role,
     Subject,
-    SuppressHierarchy,
+)
+from airflow_mlsec.policy._transforms import (
+    Constant,
+    FormatPreserving,
+    Generalize,
+    Mask,
+    Pseudonymize,
+    Redact,
     Tokenize,
     Transform,
     Vault,

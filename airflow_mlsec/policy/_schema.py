@@ -8,26 +8,17 @@ GDPR Art. 6(1) and the CCPA's business purpose.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
-
-class _Model(BaseModel):
-    # Values are never repeated in errors: a policy may name constants that are personal.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+from airflow_mlsec.policy._hierarchies import Hierarchy, PrefixHierarchy
+from airflow_mlsec.policy._model import Model
+from airflow_mlsec.policy._privacy import Privacy
+from airflow_mlsec.policy._transforms import Transform, Vault
 
 
 class Role(StrEnum):
@@ -39,174 +30,7 @@ class Role(StrEnum):
     INSENSITIVE = "insensitive"
 
 
-class DateHierarchy(_Model):
-    """Dates truncated to ever larger units; labels such as ``1987-05``, ``1987``, ``1980s``."""
-
-    kind: Literal["date"]
-    levels: list[Literal["day", "month", "quarter", "year", "decade", "century"]] = Field(
-        default=["month", "year", "decade"], min_length=1
-    )
-
-    @field_validator("levels")
-    @classmethod
-    def _coarser(cls, levels: list[str]) -> list[str]:
-        order = ["day", "month", "quarter", "year", "decade", "century"]
-        if [order.index(level) for level in levels] != sorted({order.index(v) for v in levels}):
-            raise ValueError("levels must go from finer to coarser, each once")
-        return levels
-
-
-class IntervalHierarchy(_Model):
-    """Numbers in half-open intervals ``[20, 25)`` of ever larger width, counted from ``origin``."""
-
-    kind: Literal["interval"]
-    widths: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(min_length=1)
-    origin: float = Field(default=0.0, allow_inf_nan=False)
-
-    @field_validator("widths")
-    @classmethod
-    def _nested(cls, widths: list[float]) -> list[float]:
-        for narrow, wide in itertools.pairwise(widths):
-            ratio = wide / narrow
-            if not 1 < ratio < 1e15 or abs(ratio - round(ratio)) > 1e-9:
-                raise ValueError("each width must be a whole multiple of the one before it")
-        return widths
-
-
-class PrefixHierarchy(_Model):
-    """Text that keeps ever fewer leading characters; the others become ``*``."""
-
-    kind: Literal["prefix"]
-    keep: list[Annotated[int, Field(ge=1)]] | None = None
-
-    @field_validator("keep")
-    @classmethod
-    def _fewer(cls, keep: list[int] | None) -> list[int] | None:
-        if keep is not None and (not keep or keep != sorted(set(keep), reverse=True)):
-            raise ValueError("keep must count down, each number once, for example [4, 3, 2]")
-        return keep
-
-
-class FileHierarchy(_Model):
-    """A table in a file: one row per leaf, columns from the value itself to ``*``."""
-
-    kind: Literal["file"]
-    path: str = Field(min_length=1)
-
-
-class SuppressHierarchy(_Model):
-    """The value itself, or ``*``."""
-
-    kind: Literal["suppress"]
-
-
-Hierarchy = Annotated[
-    DateHierarchy | IntervalHierarchy | PrefixHierarchy | FileHierarchy | SuppressHierarchy,
-    Field(discriminator="kind"),
-]
-
-
-class Drop(_Model):
-    """The column is not in the output."""
-
-    method: Literal["drop"]
-
-
-class Redact(_Model):
-    """Every value becomes ``[redacted]``; nulls stay null."""
-
-    method: Literal["redact"]
-
-
-class Mask(_Model):
-    """Characters become ``character``, but for the first and last ones that are kept."""
-
-    method: Literal["mask"]
-    keep_first: int = Field(default=0, ge=0)
-    keep_last: int = Field(default=0, ge=0)
-    character: str = Field(default="*", min_length=1, max_length=1)
-
-
-class Constant(_Model):
-    """Every value, nulls included, becomes ``value``."""
-
-    method: Literal["constant"]
-    value: str | bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | float
-
-
-class Pseudonymize(_Model):
-    """A keyed one-way pseudonym; the same value has the same pseudonym within ``domain``."""
-
-    method: Literal["pseudonymize"]
-    domain: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-
-
-class Tokenize(_Model):
-    """A reversible token (AES-SIV, RFC 5297); the same value has the same token within ``domain``,
-    and whoever has the domain's key can turn it back."""
-
-    method: Literal["tokenize"]
-    domain: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-
-
-class Vault(_Model):
-    """A random code that is not derived from the value (45 CFR 164.514(c)); the same value has the
-    same code within ``domain``. Which code it is stands in the register's token vault."""
-
-    method: Literal["vault"]
-    domain: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-
-
-class Generalize(_Model):
-    """The column's values at one fixed level of a hierarchy (0 is the value itself)."""
-
-    method: Literal["generalize"]
-    hierarchy: Hierarchy
-    level: int = Field(default=1, ge=1)
-
-
-class FormatPreserving(_Model):
-    """Format-preserving encryption (NIST SP 800-38G, FF1): the characters of ``alphabet`` but for the
-    first and last ones that are kept become others of it; the rest stays. ``luhn`` keeps the
-    check digit of a card number right. Reversible with the key of ``domain``."""
-
-    method: Literal["fpe"]
-    domain: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-    keep_first: int = Field(default=0, ge=0)
-    keep_last: int = Field(default=0, ge=0)
-    alphabet: str = Field(
-        default="digits",
-        min_length=2,
-        max_length=1024,
-        description="digits, lower, upper, letters, alphanumeric, hex, or the characters themselves.",
-    )
-    luhn: bool = False
-
-    @model_validator(mode="after")
-    def _sound(self) -> FormatPreserving:
-        if len(set(self.alphabet)) != len(self.alphabet) and self.alphabet not in _ALPHABETS:
-            raise ValueError("`alphabet` has a character twice")
-        if self.luhn and self.alphabet != "digits":
-            raise ValueError("the Luhn check is of digits")
-        return self
-
-
-_ALPHABETS = ("digits", "lower", "upper", "letters", "alphanumeric", "hex")
-Transform = Annotated[
-    Drop
-    | Redact
-    | Mask
-    | Constant
-    | Pseudonymize
-    | Tokenize
-    | Vault
-    | Generalize
-    | FormatPreserving,
-    Field(discriminator="method"),
-]
-
-
-class Column(_Model):
+class Column(Model):
     """One column: its role, its category, and what happens to it."""
 
     role: Role
@@ -256,7 +80,7 @@ class Column(_Model):
         return self
 
 
-class Reference(_Model):
+class Reference(Model):
     """Where the values of a foreign key stand beside the person's own key: ``column`` of
     ``dataset`` (its URI), whose policy names the person."""
 
@@ -264,7 +88,7 @@ class Reference(_Model):
     column: str = Field(min_length=1)
 
 
-class Subject(_Model):
+class Subject(Model):
     """Whose data it is: the kind of person, and the column that names the person. With
     ``references`` the column is a foreign key: orders name the customer by a number that the
     customers' table knows."""
@@ -277,14 +101,14 @@ class Subject(_Model):
     distinguished_by: list[str] | None = None
 
 
-class Erasure(_Model):
+class Erasure(Model):
     """Why rows are kept although the person asks for erasure (GDPR Art. 17(3), CCPA
     1798.105(d)): the legal duty, by its article."""
 
     retain: str = Field(min_length=1)
 
 
-class LawfulBasis(_Model):
+class LawfulBasis(Model):
     """Why the processing is lawful."""
 
     basis: Literal[
@@ -299,7 +123,7 @@ class LawfulBasis(_Model):
     source: str = Field(min_length=1, description="The article of law or document that says so.")
 
 
-class Retention(_Model):
+class Retention(Model):
     """How long records are kept, counted from a date column (ISO 8601 duration)."""
 
     keep: str = Field(
@@ -310,73 +134,18 @@ class Retention(_Model):
     from_: str = Field(alias="from", min_length=1)
 
 
-class Recipient(_Model):
+class Recipient(Model):
     """Who receives the data (GDPR Art. 4(9), 13(1)(e), 19)."""
 
     name: str = Field(min_length=1)
     contact: str | None = None
 
 
-class Anonymity(_Model):
+class Anonymity(Model):
     """Who claims that a release is anonymous, and why (GDPR Recital 26)."""
 
     claimed_by: str = Field(min_length=1)
     reason: str = Field(min_length=1)
-
-
-class Diversity(_Model):
-    """l-diversity of a sensitive column in every equivalence class: at least ``l`` distinct values;
-    or entropy of at least log(``l``); or recursive, the most frequent value having fewer rows
-    than ``c`` times those of the ``l``-th and rarer ones together."""
-
-    kind: Literal["distinct", "entropy", "recursive"]
-    l: float = Field(gt=1, allow_inf_nan=False)  # noqa: E741 - the letter that the literature uses
-    c: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _complete(self) -> Diversity:
-        if (self.kind == "recursive") is (self.c is None):
-            raise ValueError("recursive l-diversity needs `c`; the other kinds have none")
-        if self.kind != "entropy" and self.l != int(self.l):
-            raise ValueError("`l` counts values: a whole number")
-        return self
-
-
-class Closeness(_Model):
-    """Distance of at most ``t`` between a sensitive column in a class and in the whole table: all
-    values equally far from each other; or ordered, numbers and dates as far as their ranks; or
-    hierarchical, as far as their lowest common ancestor is high."""
-
-    distance: Literal["equal", "ordered", "hierarchical"]
-    t: float = Field(gt=0, le=1)
-    hierarchy: Hierarchy | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> Closeness:
-        if (self.distance == "hierarchical") is (self.hierarchy is None):
-            raise ValueError("the hierarchical distance needs a `hierarchy`; the others have none")
-        return self
-
-
-class Privacy(_Model):
-    """The guarantee that the release must hold."""
-
-    k_anonymity: int | None = Field(default=None, ge=2)
-    l_diversity: dict[str, Diversity] = {}
-    t_closeness: dict[str, Closeness] = {}
-    suppression_limit: float = Field(default=0.0, ge=0, le=1)
-    recoding: Literal["full-domain", "local", "multidimensional"] = "full-domain"
-
-    @property
-    def class_size(self) -> int | None:
-        """The least size of a released class; None if the policy has no privacy model."""
-        protected = bool(self.l_diversity or self.t_closeness)
-        return self.k_anonymity or (1 if protected else None)
-
-    @property
-    def protected(self) -> list[str]:
-        """The sensitive columns that a privacy model protects."""
-        return list(dict.fromkeys([*self.l_diversity, *self.t_closeness]))
 
 
 def _not_a_boolean(value: object) -> object:
@@ -384,18 +153,18 @@ def _not_a_boolean(value: object) -> object:
     return "true" if value is True else value
 
 
-class Policy(_Model):
+class Policy(Model):
     """The declaration for one dataset."""
 
     version: Annotated[Literal[1], BeforeValidator(_not_a_boolean)]
     dataset: str = Field(min_length=1)
     owner: str = Field(min_length=1)
     controller: str | None = None
-    purposes: list[str] = []
+    purposes: list[str] = Field(default=[])
     lawful_basis: LawfulBasis | None = None
     retention: Retention | None = None
     erasure: Erasure | None = None
-    recipients: list[Recipient] = []
+    recipients: list[Recipient] = Field(default=[])
     subject: Subject | None = None
     unlisted_columns: Literal["refuse", "drop"] = "refuse"
     columns: dict[str, Column] = Field(min_length=1)
