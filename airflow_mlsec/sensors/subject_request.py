@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
-
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowException
+from typing import Any, Literal
 
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.hooks.mlsec import MlsecHook
 from airflow_mlsec.operators._base import without_values
-from airflow_mlsec.operators.links import PersonalDataMapLink
+from airflow_mlsec.sensors._waiting import WaitingSensor
 from airflow_mlsec.triggers.subject_request import SubjectRequestTrigger, request_is
 
-if TYPE_CHECKING:
-    from airflow.sdk import Context
 
-
-class SubjectRequestSensor(BaseSensorOperator):
+class SubjectRequestSensor(WaitingSensor):
     """Wait until a data-subject request has come so far. Poke, reschedule and deferrable mode give
     the same answer.
 
@@ -33,7 +25,6 @@ class SubjectRequestSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("request",)
-    operator_extra_links = (PersonalDataMapLink(),)
     ui_color = "#f3e3cf"
     linked_dataset = None
 
@@ -42,8 +33,6 @@ class SubjectRequestSensor(BaseSensorOperator):
         *,
         request: int | str,
         until: Literal["verified", "settled", "closed"] = "settled",
-        deferrable: bool | None = None,
-        mlsec_conn_id: str = MlsecHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -51,53 +40,27 @@ class SubjectRequestSensor(BaseSensorOperator):
             raise ValueError("SubjectRequestSensor: until is 'verified', 'settled' or 'closed'")
         self.request = request
         self.until = until
-        self.deferrable = deferrable
-        self.mlsec_conn_id = mlsec_conn_id
 
-    def execute(self, context: Context) -> Any:
-        deferrable = self.deferrable
-        if deferrable is None:
-            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
-        if not deferrable:
-            return super().execute(context)
-        if self._is_done():
-            return self._number()
-        self.defer(
-            trigger=SubjectRequestTrigger(
-                self._number(), self.until, self.poke_interval, self.mlsec_conn_id
-            ),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
-        )
-        return None
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> int:
-        """Resumed by the trigger. The request is looked up again: only the register is believed."""
-        del context
-        if "error" in event:
-            raise AirflowException(event["error"])
-        if not self._is_done():
-            raise AirflowException(f"request {self.request} is not {self.until} any more")
-        return self._number()
-
-    def poke(self, context: Context) -> PokeReturnValue:
-        del context
-        return PokeReturnValue(is_done=self._is_done(), xcom_value=self._number())
-
-    def _is_done(self) -> bool:
+    def _answer(self) -> int | None:
         with without_values():
-            done = request_is(MlsecHook(self.mlsec_conn_id), self._number(), self.until)
+            number = self._number()
+            done = request_is(MlsecHook(self.mlsec_conn_id), number, self.until)
         if not done:
             self.log.info(
                 "Request %s is not %s yet; see `mlsec subject status`", self.request, self.until
             )
-        return done
+        return number if done else None
+
+    def _waiting_trigger(self) -> SubjectRequestTrigger:
+        return SubjectRequestTrigger(
+            self._number(), self.until, self.poke_interval, self.mlsec_conn_id
+        )
+
+    def _no_more(self) -> str:
+        return f"request {self.request} is not {self.until} any more"
 
     def _number(self) -> int:
         try:
             return int(self.request)
         except ValueError:
-            with without_values():
-                raise UsageError(
-                    "SubjectRequestSensor: `request` is the number of a request"
-                ) from None
+            raise UsageError("SubjectRequestSensor: `request` is the number of a request") from None
