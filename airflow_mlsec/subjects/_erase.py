@@ -11,12 +11,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.anonymize import forget
 from airflow_mlsec.crypto import KeyKind, KeyRing
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, MlsecError, Refused, UsageError
@@ -24,7 +22,7 @@ from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._holds import holds_on
 from airflow_mlsec.subjects._identity import Person, seal, subject_digest
-from airflow_mlsec.subjects._locate import Finding, search_everywhere
+from airflow_mlsec.subjects._locate import search_everywhere
 from airflow_mlsec.subjects._places import Place, Places, find_places
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects._receipt import make_receipt
@@ -44,10 +42,10 @@ from airflow_mlsec.subjects._requests import (
     require_ready,
     set_step,
     targets_of,
-    write_step,
 )
 from airflow_mlsec.subjects._search import Indistinguishable, Searcher
 from airflow_mlsec.subjects._suppression import listed_as, suppress
+from airflow_mlsec.subjects._vaults import empty_vaults
 from airflow_mlsec.subjects._verify import rescan
 
 # Of a rectification, that something was done about it.
@@ -299,11 +297,12 @@ class Handler:
                 f"request {identifier} stays open: {len(left)} of {len(request.steps)} places are not "
                 f"settled: {names}"
             )
+        person = person_of(self.register, self.keys, request)
         if request.kind in ERASING and request.approved_by:
-            self._empty_vaults(identifier)
+            targets = targets_of(self.register, self.keys, request) or {}
+            empty_vaults(self.register, request, person, self.places(person), targets)
             request = get_request(self.register, identifier)
         now = self.register.now()
-        person = person_of(self.register, self.keys, request)
         signing = self.keys.ensure("signing", KeyKind.SIGNING)
         receipt, salt = make_receipt(request, person, verified, now, signing)
         # With the receipt written, nobody needs to know any more whom it was about.
@@ -312,40 +311,6 @@ class Handler:
         return get_request(self.register, identifier), salt
 
     # --- parts
-
-    def _empty_vaults(self, identifier: int) -> None:
-        """Remove the person from the token vaults: last, since places are searched by her codes."""
-        request = get_request(self.register, identifier)
-        targets = targets_of(self.register, self.keys, request) or {}
-        status = {step.dataset_id: step.status for step in request.steps}
-        person = person_of(self.register, self.keys, request)
-        codes: dict[str, set[str]] = {}
-        kept: dict[str, str] = {}
-        for place in self.places(person).all:
-            columns = dict(targets.get(str(place.id), ()))
-            for locator in place.locators:
-                if locator.vault is not None:
-                    codes.setdefault(locator.vault, set()).update(columns.get(locator.column, ()))
-                    if person.only or status.get(place.id) not in ("erased", "none"):
-                        kept[locator.vault] = place.name
-
-        def work(connection: sa.Connection, domain: str, listed: list[str]) -> None:
-            if domain in kept:
-                outcome = (
-                    "retained",
-                    f"its code may stand in {kept[domain]} still, or be another's too",
-                )
-            else:
-                number = forget(connection, domain, listed)
-                outcome = "erased", f"{number} entries removed: her codes mean nothing any more"
-            finding = Finding(
-                f"token vault {domain}", "vault", "found", None, "code of the person", outcome[1]
-            )
-            write_step(connection, identifier, finding, self.register.now(), outcome[0])
-
-        for domain, listed in sorted(codes.items()):
-            if listed:
-                self.register.write(partial(work, domain=domain, listed=sorted(listed)))
 
     def changed_uris(self, request: Request) -> list[str]:
         """Datasets from which the person was erased, or put right, or in which she is restricted:
