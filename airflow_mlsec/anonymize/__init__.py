@@ -10,17 +10,21 @@ from airflow_mlsec.anonymize._fit import fit_plan
 from airflow_mlsec.anonymize._membership import is_member
 from airflow_mlsec.anonymize._plan import Plan, PlannedColumn
 from airflow_mlsec.anonymize._release import Release, anonymize
+from airflow_mlsec.anonymize._risk import Against, Risk, measure_against, measure_risk
+from airflow_mlsec.anonymize._risk_report import risk_page
 from airflow_mlsec.anonymize._transforms import detokenize, pseudonymize
 from airflow_mlsec.anonymize._values import canonical_bytes, canonical_text
 from airflow_mlsec.anonymize._vault import RegisterVault, TokenVault, forget, tokens_of
 from airflow_mlsec.anonymize._verify import Finding, verify_release
 
 __all__ = [
+    "Against",
     "Finding",
     "Plan",
     "PlannedColumn",
     "RegisterVault",
     "Release",
+    "Risk",
     "TokenVault",
     "anonymize",
     "canonical_bytes",
@@ -29,7 +33,10 @@ __all__ = [
     "fit_plan",
     "forget",
     "is_member",
+    "measure_against",
+    "measure_risk",
     "pseudonymize",
+    "risk_page",
     "tokens_of",
     "verify_release",
 ]

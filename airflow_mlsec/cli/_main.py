@@ -25,6 +25,7 @@ _COMMANDS = {
     "keys": ("_keys:keys", "Manage the key ring."),
     "lineage": ("_lineage:lineage", "Ingest and trace lineage."),
     "policy": ("_policy:policy", "Validate policies; print their JSON Schema."),
+    "risk": ("_risk:risk", "Measure the re-identification risk of a table."),
     "sign": ("_crypt:sign", "Sign a file."),
     "subject": ("_subject:subject", "Find a person's data."),
     "verify": ("_crypt:verify", "Verify a file's signature."),

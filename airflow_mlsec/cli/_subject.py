@@ -181,9 +181,9 @@ def open_(
 def list_(only_open: bool, as_json: bool) -> None:
     """List requests, the most urgent first."""
     found = list_requests(Register.of(Settings.load()), only_open)
-    now = datetime.now(UTC)
+    now, zone = datetime.now(UTC), Settings.load().time_zone
     lines = [
-        f"{r.id:5}  {r.law} {r.kind:14} {r.status:9} identity {r.identity:10} due {(r.due_at or '')[:10]}"
+        f"{r.id:5}  {r.law} {r.kind:14} {r.status:9} identity {r.identity:10} due {r.last_day(zone)}"
         f"{'  OVERDUE' if r.is_overdue(now) else ''}"
         for r in found
     ]
@@ -495,7 +495,7 @@ def _show(request: Request, as_json: bool) -> None:
 def _request_line(request: Request) -> str:
     return (
         f"request {request.id}: {request.law} {request.kind} of a {request.subject_kind}, {request.status}, "
-        f"identity {request.identity}, due {(request.due_at or '')[:16]}"
+        f"identity {request.identity}, due {request.last_day(Settings.load().time_zone)}"
     )
 
 

@@ -10,21 +10,21 @@ from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import Request, get_request, history, list_requests
 
 
-def all_requests(register: Register) -> dict[str, Any]:
+def all_requests(register: Register, time_zone: str) -> dict[str, Any]:
     """Every request, the most urgent first, with how many places are in which state."""
     now = datetime.now(UTC)
-    return {"requests": [_summary(request, now) for request in list_requests(register)]}
+    return {"requests": [_summary(request, now, time_zone) for request in list_requests(register)]}
 
 
-def one_request(register: Register, number: int) -> dict[str, Any]:
+def one_request(register: Register, number: int, time_zone: str) -> dict[str, Any]:
     """A request with its coverage ledger, and what was done by whom."""
     request = get_request(register, number)
     done = [{"at": at, "by": by, "what": what} for at, by, what in history(register, number)]
     steps = [asdict(step) for step in request.steps]
-    return {**_summary(request, datetime.now(UTC)), "steps": steps, "history": done}
+    return {**_summary(request, datetime.now(UTC), time_zone), "steps": steps, "history": done}
 
 
-def _summary(request: Request, now: datetime) -> dict[str, Any]:
+def _summary(request: Request, now: datetime, time_zone: str) -> dict[str, Any]:
     counts: dict[str, int] = {}
     for step in request.steps:
         counts[step.status] = counts.get(step.status, 0) + 1
@@ -36,7 +36,7 @@ def _summary(request: Request, now: datetime) -> dict[str, Any]:
         "status": request.status,
         "identity": request.identity,
         "requested_at": request.requested_at,
-        "due_at": request.due_at,
+        "due": str(request.last_day(time_zone) or ""),
         "extended": request.extended,
         "approved_by": request.approved_by,
         "closed_at": request.closed_at,

@@ -56,13 +56,15 @@ def data_map() -> dict[str, Any]:
 
 def requests() -> dict[str, Any]:
     """Every data-subject request."""
-    return all_requests(Register.of(Settings.load()))
+    settings = Settings.load()
+    return all_requests(Register.of(settings), settings.time_zone)
 
 
 def request_of_number(number: int) -> dict[str, Any]:
     """One data-subject request with its ledger; 404 if there is none."""
+    settings = Settings.load()
     try:
-        return one_request(Register.of(Settings.load()), number)
+        return one_request(Register.of(settings), number, settings.time_zone)
     except UsageError as error:
         raise HTTPException(404, str(error)) from None
 

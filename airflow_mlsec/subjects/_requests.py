@@ -4,8 +4,9 @@ receipt. Everything that is done with one is written down, with who did it."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -70,6 +71,13 @@ class Request:
         left_as_it_is = self.kind in (*ANSWERING, *CORRECTING)
         fine = (*SETTLED, "found") if left_as_it_is else SETTLED
         return [step for step in self.steps if step.status not in fine]
+
+    def last_day(self, time_zone: str) -> date | None:
+        """The last day on which it can be answered in time; ``due_at`` is when that has ended."""
+        if self.due_at is None:
+            return None
+        due = datetime.fromisoformat(self.due_at) - timedelta(microseconds=1)
+        return due.astimezone(ZoneInfo(time_zone)).date()
 
     def is_overdue(self, now: datetime) -> bool:
         """Whether the answer's deadline has passed and it is not closed."""

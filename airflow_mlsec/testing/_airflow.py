@@ -169,12 +169,30 @@ class AirflowServer:
             value = answer.raise_for_status().json()["value"]
         return json.loads(value) if isinstance(value, str) else value
 
-    def approve(self, dag_id: str, run_id: str, task_id: str, option: str = "Approve") -> None:
-        """Answer a task that waits for a person, as a user does in Airflow's page."""
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+    def approve(
+        self, dag_id: str, run_id: str, task_id: str, option: str = "Approve", timeout: float = 120
+    ) -> None:
+        """Answer a task that waits for a person, as a user does in Airflow's page.
+
+        Whoever answers within seconds may be faster than the scheduler, which then takes the task for
+        failed and tries it again; it asks again, and is answered again.
+
+        :raises UsageError: if the task does not go on.
+        """
+        instance = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        body = {"chosen_options": [option], "params_input": {}}
+        deadline = time.monotonic() + timeout
         with self.client() as client:
-            body = {"chosen_options": [option], "params_input": {}}
-            client.patch(path, json=body).raise_for_status()
+            while time.monotonic() < deadline:
+                state = client.get(instance).raise_for_status().json()["state"]
+                if state in ("success", "failed", "skipped", "upstream_failed"):
+                    return
+                if state in ("awaiting_input", "deferred"):
+                    details = client.get(f"{instance}/-1/hitlDetails").raise_for_status().json()
+                    if not (details.get("response_received") or details.get("responded_at")):
+                        client.patch(f"{instance}/-1/hitlDetails", json=body).raise_for_status()
+                time.sleep(1)
+        raise UsageError(f"task {task_id} of {dag_id} did not go on after it was answered")
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
         """A task's log, as text."""

@@ -105,6 +105,7 @@ def test_a_compliance_officer_reads_the_requests(browser: Any, pipeline: Pipelin
     row = table.get_by_role("row").filter(has_text="2026-01-02")
     assert "access (GDPR, person)" in row.inner_text()
     assert "overdue" in row.inner_text()
+    assert "2026-02-02" in row.inner_text(), "the last day, as the request's history says"
     row.get_by_role("button").click()
     ledger = page.get_by_role("table", name="Coverage ledger")
     ledger.wait_for(timeout=60_000)

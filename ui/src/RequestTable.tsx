@@ -37,7 +37,7 @@ export function RequestTable({ requests, selected, onSelect }: Props) {
               <Table.Cell>{request.identity}</Table.Cell>
               <Table.Cell>{day(request.requested_at)}</Table.Cell>
               <Table.Cell>
-                {day(request.due_at)}
+                {request.due}
                 {request.overdue ? (
                   <Badge colorPalette="red" ml={2}>
                     overdue

@@ -40,7 +40,7 @@ export type RequestSummary = {
   status: string;
   identity: string;
   requested_at: string;
-  due_at: string | null;
+  due: string;
   extended: boolean;
   approved_by: string | null;
   closed_at: string | null;

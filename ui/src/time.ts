@@ -1,6 +1,6 @@
 /** The day of a time in UTC, as the register writes it. */
-export function day(time: string | null): string {
-  return time === null ? "" : time.slice(0, 10);
+export function day(time: string): string {
+  return time.slice(0, 10);
 }
 
 /** The minute of a time in UTC. */
