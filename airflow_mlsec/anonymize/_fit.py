@@ -225,11 +225,7 @@ def _levels(column: Column, values: pa.ChunkedArray, name: str, policy: Policy) 
 
 
 def _coded(name: str, values: pa.ChunkedArray, levels: Levels) -> CodedColumn:
-    encoded = values.combine_chunks().dictionary_encode(null_encoding="encode")
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().chunk(0)
-    leaves = encoded.dictionary
-    rows = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    rows, leaves = _encoded(values)
     codes, loss = [], []
     for level in range(levels.height + 1):
         labels = _hierarchies.label(levels, leaves, level, name)
@@ -262,36 +258,47 @@ def _released(
     levels: dict[str, Levels],
     best: Recoding | LocalRecoding,
 ) -> ReleasedClasses:
+    labels_of = _LabelsOf(quasi, tuples, levels)
     if isinstance(best, LocalRecoding):
         steps = tuple(
-            ReleasedStep(step.levels, _labels_of(quasi, tuples, levels, step.levels, step.tuples))
-            for step in best.steps
+            ReleasedStep(step.levels, labels_of(step.levels, step.tuples)) for step in best.steps
         )
         return ReleasedClasses(k, tuple(quasi), (), steps)
     keep = np.flatnonzero(best.released)
     _, first = np.unique(best.classes[keep], return_index=True)
-    return ReleasedClasses(
-        k, tuple(quasi), _labels_of(quasi, tuples, levels, best.levels, keep[first])
-    )
+    return ReleasedClasses(k, tuple(quasi), labels_of(best.levels, keep[first]))
 
 
-def _labels_of(
-    quasi: list[str],
-    tuples: pa.Table,
-    levels: dict[str, Levels],
-    node: tuple[int, ...],
-    places: Codes,
-) -> Labels:
-    """The labels of some tuples at a node, in order."""
-    rows, labels = pa.array(places), []
-    for name, level in zip(quasi, node, strict=True):
-        values = tuples.column(name).combine_chunks().take(rows)
-        if isinstance(values, pa.ChunkedArray):
-            values = values.combine_chunks()
-        labels.append(_hierarchies.label(levels[name], values, level, name).to_pylist())
-    return tuple(
-        sorted(zip(*labels, strict=True), key=lambda t: [(v is not None, v or "") for v in t])
-    )
+class _LabelsOf:
+    """The labels of tuples at a node; each column's values are labelled once a level."""
+
+    def __init__(self, quasi: list[str], tuples: pa.Table, levels: dict[str, Levels]) -> None:
+        self._columns = [
+            (name, levels[name], *_encoded(tuples.column(name)), dict[int, list[str | None]]())
+            for name in quasi
+        ]
+
+    def __call__(self, node: tuple[int, ...], places: Codes) -> Labels:
+        """In order."""
+        labels = []
+        for level, (name, hierarchy, codes, distinct, known) in zip(
+            node, self._columns, strict=True
+        ):
+            if level not in known:
+                known[level] = _hierarchies.label(hierarchy, distinct, level, name).to_pylist()
+            of_value = known[level]
+            labels.append([of_value[code] for code in codes[places].tolist()])
+        return tuple(
+            sorted(zip(*labels, strict=True), key=lambda t: [(v is not None, v or "") for v in t])
+        )
+
+
+def _encoded(values: pa.ChunkedArray) -> tuple[Codes, pa.Array]:
+    encoded = values.combine_chunks().dictionary_encode(null_encoding="encode")
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().chunk(0)
+    codes: Codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes, encoded.dictionary
 
 
 def _summary(
