@@ -51,7 +51,8 @@ def find_in_parquet(
         hits = pc.sum(mask).as_py() or 0
         found.rows += hits
         if keep and hits:
-            table = source.read_row_group(group).filter(mask).replace_schema_metadata(None)
+            table = _without_views(source.read_row_group(group)).filter(mask)
+            table = table.replace_schema_metadata(None)
             found.batches += [plain(batch) for batch in table.to_batches()]
     return found
 
@@ -66,7 +67,7 @@ def rewrite_parquet(source_file: BinaryIO, target: BinaryIO, rewrite: Rewrite) -
         bloom_filter_options=_bloom_filters(source),
     ) as writer:  # fmt: skip
         for group in range(source.num_row_groups):
-            table = source.read_row_group(group)
+            table = _without_views(source.read_row_group(group))
             mask = rewrite.mask(table.column)
             meant += pc.sum(mask).as_py() or 0
             if rewrite.changes is None:
@@ -76,6 +77,16 @@ def rewrite_parquet(source_file: BinaryIO, target: BinaryIO, rewrite: Rewrite) -
             if table.num_rows:
                 writer.write_table(table.cast(schema), row_group_size=table.num_rows)
     return meant
+
+
+def _without_views(table: pa.Table) -> pa.Table:
+    """With texts as Arrow's other functions take them."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type) or pa.types.is_binary_view(field.type):
+            plain = pa.large_string() if pa.types.is_string_view(field.type) else pa.large_binary()
+            named = pa.field(field.name, plain, field.nullable, field.metadata)
+            table = table.set_column(place, named, table.column(place).cast(plain))
+    return table
 
 
 def _changed(table: pa.Table, mask: Any, changes: Mapping[str, object]) -> pa.Table:

@@ -252,3 +252,26 @@ def test_a_column_that_ignores_case_is_compared_exactly(tmp_path: Path) -> None:
     dataset = open_dataset(f"sqlite://{tmp_path}/x.db/t")
     assert dataset.delete_in("who", ["a@x.example"]) == 1
     assert [row["who"] for b in dataset.scan() for row in b.to_pylist()] == ["A@X.example"]
+
+
+def test_columns_of_views_are_rows_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "v.parquet"
+    table = pa.table(
+        {
+            "who": pa.array(["a", "b", "a", None], pa.string_view()),
+            "raw": pa.array([b"1", None, b"3", b"4"], pa.binary_view()),
+            "n": [1, 2, 3, 4],
+        }
+    )
+    pq.write_table(table, path)
+    dataset = open_dataset(str(path))
+    found = dataset.find_in("who", ["a"])
+    assert [row["n"] for batch in found.batches for row in batch.to_pylist()] == [1, 3]
+    assert dataset.update_in("who", ["b"], {"who": "c"}) == 1
+    assert dataset.delete_in("who", ["a"]) == 2
+    after = pq.read_table(path)
+    assert after.schema.equals(table.schema)
+    assert after.to_pylist() == [
+        {"who": "c", "raw": None, "n": 2},
+        {"who": None, "raw": b"4", "n": 4},
+    ]
