@@ -1,6 +1,6 @@
 """Anonymization: transforms, hierarchies, k-anonymity, plans, and their verification.
 
-`_fit` turns a policy and data into a `_plan`: `_aggregate` counts, `_classes` groups, `_criteria`
+`_fit` turns a policy and data into a `_plan`: `_aggregate` counts, `_classes` groups (`_coding` makes values numbers), `_criteria`
 are the privacy models (`_models` reads them from a policy), `_lattice` searches. `_plan` is the
 pure function that is applied anywhere, `_vault` gives random codes; `_verify` (with
 `_verify_models`) is the independent checker; `_release` is the whole way to a published dataset. May import `policy`, `datasets`, `crypto` and below. Start with `_release.anonymize`.

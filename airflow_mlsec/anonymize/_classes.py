@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Codes = npt.NDArray[np.int64]
+from airflow_mlsec.anonymize._coding import Codes, combined, first_places, renumbered
+
 Numbers = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Node = Sequence[int]
@@ -23,7 +24,6 @@ Node = Sequence[int]
 # Above this many possible keys for each tuple, sorting beats counting in an array.
 _DENSE_PER_TUPLE = 4
 _DENSE_AT_LEAST = 1 << 12
-_LARGEST_KEY = 1 << 40
 _MOST_BYTES = 1 << 26
 # Cells of a histogram that is held at once.
 _MOST_CELLS = 1 << 25
@@ -115,15 +115,10 @@ class Tuples:
         tuples, widths = len(self.weights), self._widths(node)
         span = prod(widths)
         if not compact and span <= max(_DENSE_AT_LEAST, _DENSE_PER_TUPLE * tuples):
-            key = np.zeros(tuples, np.int64)
-            for column, level, width in zip(self.columns, node, widths, strict=True):
-                if width > 1:
-                    key = key * width + column.codes[level]
+            key, _ = self._combined(node)
             return Classes(key, added_up(key, self.weights, span))
-        if self._strides is None:
-            key, number = self._renumbered_in_steps(node)
-        else:
-            key, number = renumbered(self._sum(node, 0))
+        key = self._combined(node)[0] if self._strides is None else self._sum(node, 0)
+        key, number = renumbered(key)
         return Classes(key, added_up(key, self.weights, number))
 
     def kept(self, node: Node) -> Numbers:
@@ -163,14 +158,9 @@ class Tuples:
         strides = [prod(widest[place + 1 :]) for place in range(len(widest))]
         return strides if prod(widest) < 1 << 62 else None
 
-    def _renumbered_in_steps(self, node: Node) -> tuple[Codes, int]:
-        key, span = np.zeros(len(self.weights), np.int64), 1
-        for column, level, width in zip(self.columns, node, self._widths(node), strict=True):
-            if span * width > _LARGEST_KEY:
-                key, span = renumbered(key)
-            key = key * width + column.codes[level]
-            span *= width
-        return renumbered(key)
+    def _combined(self, node: Node) -> tuple[Codes, int]:
+        codes = (column.codes[level] for column, level in zip(self.columns, node, strict=True))
+        return combined(zip(codes, self._widths(node), strict=True), len(self.weights))
 
     def _widths(self, node: Node) -> list[int]:
         return [column.widths[level] for column, level in zip(self.columns, node, strict=True)]
@@ -178,9 +168,7 @@ class Tuples:
     def merged(self, node: Node, classes: Classes) -> Tuples:
         """The classes (numbered without gaps) of ``node`` as tuples: what it takes to look at
         coarser nodes. Finer levels are not there any more."""
-        first = np.empty(len(classes.sizes), np.int64)
-        # Written backwards, so that each class keeps its first tuple.
-        first[classes.of_tuple[::-1]] = np.arange(len(classes.of_tuple))[::-1]
+        first = first_places(classes.of_tuple, len(classes.sizes))
         columns = [
             CodedColumn(
                 column.name,
@@ -211,12 +199,3 @@ def _merged(column: SensitiveColumn, classes: Classes) -> SensitiveColumn:
     weights = added_up(codes, column.weights, number)
     tuples, values = np.divmod(distinct, column.count)
     return SensitiveColumn(column.name, tuples, values, weights, column.count, column.parents)
-
-
-def renumbered(key: Codes) -> tuple[Codes, int]:
-    """The same classes, numbered without gaps; pandas' hash table is several times as fast as
-    sorting."""
-    import pandas as pd  # type: ignore[import-untyped]
-
-    codes, distinct = pd.factorize(key)
-    return codes, len(distinct)

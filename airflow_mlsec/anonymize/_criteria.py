@@ -19,12 +19,12 @@ import numpy as np
 
 from airflow_mlsec.anonymize._classes import (
     Classes,
-    Codes,
     Mask,
     Numbers,
     SensitiveColumn,
     added_up,
 )
+from airflow_mlsec.anonymize._coding import Codes
 
 # A class whose distance is the threshold but for rounding holds it.
 _ROUNDING = 1e-9

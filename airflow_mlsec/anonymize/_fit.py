@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize import _hierarchies, _transforms
 from airflow_mlsec.anonymize._aggregate import TupleCounter, count_tuples
-from airflow_mlsec.anonymize._classes import CodedColumn, Codes, Tuples
+from airflow_mlsec.anonymize._classes import CodedColumn, Tuples
+from airflow_mlsec.anonymize._coding import Codes, encoded
 from airflow_mlsec.anonymize._criteria import Criteria
 from airflow_mlsec.anonymize._hierarchies import Levels
 from airflow_mlsec.anonymize._lattice import Recoding, search
@@ -225,7 +226,7 @@ def _levels(column: Column, values: pa.ChunkedArray, name: str, policy: Policy) 
 
 
 def _coded(name: str, values: pa.ChunkedArray, levels: Levels) -> CodedColumn:
-    rows, leaves = _encoded(values)
+    rows, leaves = encoded(values)
     codes, loss = [], []
     for level in range(levels.height + 1):
         labels = _hierarchies.label(levels, leaves, level, name)
@@ -274,7 +275,7 @@ class _LabelsOf:
 
     def __init__(self, quasi: list[str], tuples: pa.Table, levels: dict[str, Levels]) -> None:
         self._columns = [
-            (name, levels[name], *_encoded(tuples.column(name)), dict[int, list[str | None]]())
+            (name, levels[name], *encoded(tuples.column(name)), dict[int, list[str | None]]())
             for name in quasi
         ]
 
@@ -291,14 +292,6 @@ class _LabelsOf:
         return tuple(
             sorted(zip(*labels, strict=True), key=lambda t: [(v is not None, v or "") for v in t])
         )
-
-
-def _encoded(values: pa.ChunkedArray) -> tuple[Codes, pa.Array]:
-    encoded = values.combine_chunks().dictionary_encode(null_encoding="encode")
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().chunk(0)
-    codes: Codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes, encoded.dictionary
 
 
 def _summary(

@@ -25,11 +25,11 @@ import numpy.typing as npt
 from airflow_mlsec.anonymize._classes import (
     Classes,
     CodedColumn,
-    Codes,
     Mask,
     Numbers,
     Tuples,
 )
+from airflow_mlsec.anonymize._coding import Codes
 from airflow_mlsec.anonymize._criteria import Criteria
 from airflow_mlsec.errors import GuaranteeNotMet
 

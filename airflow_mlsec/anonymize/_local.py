@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from airflow_mlsec.anonymize._classes import (
     CodedColumn,
-    Codes,
     Mask,
     Numbers,
     SensitiveColumn,
     Tuples,
 )
+from airflow_mlsec.anonymize._coding import Codes
 from airflow_mlsec.anonymize._criteria import Criteria
 from airflow_mlsec.errors import GuaranteeNotMet
 

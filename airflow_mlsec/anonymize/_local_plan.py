@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize import _hierarchies
-from airflow_mlsec.anonymize._classes import Codes, Mask, renumbered
+from airflow_mlsec.anonymize._classes import Mask
+from airflow_mlsec.anonymize._coding import Codes, combined, encoded, first_places, renumbered
 from airflow_mlsec.anonymize._hierarchies import Levels
 
 Labels = tuple[tuple[str | None, ...], ...]
-_LARGEST_KEY = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,18 @@ class LocalMatcher:
     def match(self, arrays: Sequence[pa.Array]) -> tuple[list[pa.Array], Mask]:
         """The labels of the quasi-identifiers (null where no step has the row), and which rows
         have a step."""
-        encoded = [_encoded(array) for array in arrays]
-        tuple_of_row, first = _tuples([codes for codes, _ in encoded])
-        leaves = [codes[first] for codes, _ in encoded]
-        labels = [self._labels(place, distinct) for place, (_, distinct) in enumerate(encoded)]
+        values = [encoded(array) for array in arrays]
+        rows = len(arrays[0]) if arrays else 0
+        key, _ = combined(((codes, len(distinct)) for codes, distinct in values), rows)
+        tuple_of_row, number = renumbered(key)
+        first = first_places(tuple_of_row, number)
+        leaves = [codes[first] for codes, _ in values]
+        labels = [self._labels(place, distinct) for place, (_, distinct) in enumerate(values)]
         step_of = self._steps_of(leaves, labels)
         made = []
         for place, at in enumerate(self._levels):
             parts = labels[place]
-            height = len(encoded[place][1])
+            height = len(values[place][1])
             level = np.array([at.index(step.levels[place]) for step in self.steps] or [0])
             where = level[np.maximum(step_of, 0)] * height + leaves[place]
             of_tuple = pa.array(where, mask=step_of < 0)
@@ -103,38 +106,16 @@ class LocalMatcher:
             if not len(left):
                 break
             classes = len(released[0])
-            key, span = np.zeros(classes + len(left), np.int64), 1
+            columns = []
             for column, level in enumerate(step.levels):
                 at = codes[column][self._levels[column].index(level)][leaves[column][left]]
-                width = len(self._known[column]) + 1
-                if span * width > _LARGEST_KEY:
-                    key, span = renumbered(key)
-                key = key * width + np.concatenate([released[column], at])
-                span *= width
+                both = np.concatenate([released[column], at])
+                columns.append((both, len(self._known[column]) + 1))
+            key, _ = combined(columns, classes + len(left))
             hit = np.isin(key[classes:], key[:classes])
             found[left[hit]] = place
             left = left[~hit]
         return found
-
-
-def _encoded(array: pa.Array) -> tuple[Codes, pa.Array]:
-    encoded = array.dictionary_encode(null_encoding="encode")
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes, encoded.dictionary
-
-
-def _tuples(columns: list[Codes]) -> tuple[Codes, Codes]:
-    """The number of each row's tuple, and a row of each tuple."""
-    key, span = np.zeros(len(columns[0]) if columns else 0, np.int64), 1
-    for codes in columns:
-        width = int(codes.max(initial=0)) + 1
-        if span * width > _LARGEST_KEY:
-            key, span = renumbered(key)
-        key, span = key * width + codes, span * width
-    numbers, count = renumbered(key)
-    first = np.empty(count, np.int64)
-    first[numbers[::-1]] = np.arange(len(numbers))[::-1]
-    return numbers, first
 
 
 def _places(labels: pa.Array, known: pa.Array) -> Codes:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize import _hierarchies
-from airflow_mlsec.anonymize._classes import Codes, SensitiveColumn
+from airflow_mlsec.anonymize._classes import SensitiveColumn
+from airflow_mlsec.anonymize._coding import Codes
 from airflow_mlsec.anonymize._criteria import (
     Criteria,
     Criterion,

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_mlsec.anonymize._aggregate import count_tuples
-from airflow_mlsec.anonymize._classes import Codes, Numbers, added_up, renumbered
+from airflow_mlsec.anonymize._classes import Numbers, added_up
+from airflow_mlsec.anonymize._coding import Codes, combined, encoded, renumbered
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.policy import Policy, Role
 
@@ -213,20 +214,11 @@ def _quasi(policy: Policy, schema: pa.Schema) -> list[str]:
 
 
 def _codes(column: pa.ChunkedArray) -> Codes:
-    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks()
-    found: Codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return found
+    return encoded(column)[0]
 
 
 def _classes(columns: Sequence[Codes], rows: int) -> Codes:
-    key, span = np.zeros(rows, np.int64), 1
-    for codes in columns:
-        width = int(codes.max(initial=0)) + 1
-        if span * width > 1 << 40:
-            key, span = renumbered(key)
-        key, span = key * width + codes, span * width
+    key, _ = combined(((codes, int(codes.max(initial=0)) + 1) for codes in columns), rows)
     return renumbered(key)[0]
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 import pyarrow as pa
 import sqlalchemy as sa
 
+from airflow_mlsec.anonymize._coding import first_places
 from airflow_mlsec.anonymize._transforms import pseudonymize
 from airflow_mlsec.crypto import Key, KeyRing
 from airflow_mlsec.register import Register, insert_rows, rows_of
@@ -53,7 +54,8 @@ class RegisterVault:
         if missing := [i for i, digest in enumerate(digests) if digest not in known]:
             # A value may have its code from before the key was rotated.
             places = pa.array(missing, pa.int64())
-            first = _first_places(encoded, len(digests)).take(places)
+            numbers = encoded.indices.fill_null(len(digests)).to_numpy(zero_copy_only=False)
+            first = pa.array(first_places(numbers, len(digests) + 1)).take(places)
             earlier = self._earlier(domain, column, values.take(first), current)
             codes = [code or secrets.token_hex(16) for code in earlier]
             new = {digests[i]: code for i, code in zip(missing, codes, strict=True)}
@@ -127,13 +129,3 @@ def _read(connection: sa.Connection, domain: str, digests: Sequence[str]) -> dic
         tuple(row)
         for row in rows_of(connection, t.token, ("digest", "token"), ("domain", "digest"), wanted)
     )
-
-
-def _first_places(encoded: pa.DictionaryArray, number: int) -> pa.Array:
-    """Where each entry of the dictionary stands first."""
-    import numpy as np
-
-    codes = encoded.indices.fill_null(number).to_numpy(zero_copy_only=False)
-    places = np.zeros(number + 1, np.int64)
-    places[codes[::-1]] = np.arange(len(codes))[::-1]
-    return pa.array(places[:number])

@@ -120,11 +120,11 @@ class Handler:
             try:
                 how = tell(request, step, person, signing, mail)
             except ToBeToldByHand as error:
-                self._set(request, step, "unknown", str(error), attempts=step.attempts + 1)
+                self.mark(request, step, "unknown", str(error), attempts=step.attempts + 1)
             except CheckFailed as error:
-                self._set(request, step, "failed", str(error), attempts=step.attempts + 1)
+                self.mark(request, step, "failed", str(error), attempts=step.attempts + 1)
             else:
-                self._set(request, step, "notified", how, attempts=step.attempts + 1)
+                self.mark(request, step, "notified", how, attempts=step.attempts + 1)
         return get_request(self.register, identifier)
 
     def prepare(self, identifier: int) -> Request:
@@ -172,40 +172,40 @@ class Handler:
         place = places.by_id(step.dataset_id)
         reason = place.policy.get("erasure") if place.policy else None
         if reason:
-            return self._set(request, step, "retained", f"kept by law: {reason['retain']}")
+            return self.mark(request, step, "retained", f"kept by law: {reason['retain']}")
         if holds := self.holds(request, place.id):
-            return self._set(request, step, "retained", holds)
+            return self.mark(request, step, "retained", holds)
         mine = targets.get(str(place.id))
         if mine is None and place.locators:
             return request  # it could not be searched yet: locate again first
         if waiting := self._children(request, places, place, ("failed", "unknown")):
             detail = f"waits for {waiting[0]}, whose rows can only be found through this place"
-            return self._set(request, step, "found", detail)
+            return self.mark(request, step, "found", detail)
         if kept := self._children(request, places, place, ("retained",)):
             detail = f"rows of {kept[0]}, which are kept, refer to it: a person decides"
-            return self._set(request, step, "found", detail)
+            return self.mark(request, step, "found", detail)
         if not mine:
             how = "by its own DAG, without the person, or release it with the reason"
-            return self._set(
+            return self.mark(
                 request, step, "found", f"no rows to delete: rebuild or retrain it {how}"
             )
         # Written first: whoever takes this up after a crash knows that it may be half done.
-        self._set(request, step, "erasing", step.detail, attempts=step.attempts + 1)
+        self.mark(request, step, "erasing", step.detail, attempts=step.attempts + 1)
         try:
             removed = _delete(self.searcher(person, places), place, mine)
         except MlsecError as error:
-            return self._set(request, step, "failed", f"could not be erased: {error}")
+            return self.mark(request, step, "failed", f"could not be erased: {error}")
         except Exception as error:
             reason = f"could not be erased: unexpected {type(error).__name__}"
-            return self._set(request, step, "failed", reason)
+            return self.mark(request, step, "failed", reason)
         self.progress(f"{removed} rows erased in {place.name}")
         if step.status == "found" and step.rows and not removed and "free text" not in step.locator:
             detail = f"{step.rows} rows were found, and none of them could be removed"
-            return self._set(request, step, "failed", detail)
+            return self.mark(request, step, "failed", detail)
         if "free text" in step.locator:
             detail = "rows erased; the person is named in free text, which a person must redact"
-            return self._set(request, step, "found", detail)
-        return self._set(
+            return self.mark(request, step, "found", detail)
+        return self.mark(
             request, step, "erased", f"rows that are the person's: {step.rows or removed}"
         )
 
@@ -257,11 +257,11 @@ class Handler:
             others = {place.telling[n]: v for n, v in person.only.items() if n in place.telling}
             found = rescan(place.uri or "", anywhere, own, self.connections, others)
         except MlsecError as error:
-            self._set(request, step, "failed", f"could not be looked at again: {error}")
+            self.mark(request, step, "failed", f"could not be looked at again: {error}")
             return f"failed: {error}"
         if found.rows:
             detail = f"{found.rows} rows still name the person ({found.how})"
-            self._set(request, step, "found", detail)
+            self.mark(request, step, "found", detail)
             return f"{found.rows} rows left ({found.how})"
         return f"clean ({found.how})"
 
@@ -369,9 +369,9 @@ class Handler:
             holds = self.holds(request, step.dataset_id)
             was_held = step.status == "retained" and step.detail.startswith(_HELD)
             if holds and step.status != "retained":
-                self._set(request, step, "retained", holds)
+                self.mark(request, step, "retained", holds)
             elif was_held and not holds:
-                self._set(request, step, "found", "no legal hold keeps it any more")
+                self.mark(request, step, "found", "no legal hold keeps it any more")
 
     def holds(self, request: Request, dataset: int) -> str:
         """The legal holds in force on the person, under any of her keys, in one dataset."""
@@ -387,7 +387,8 @@ class Handler:
 
         return "; ".join(self.register.read(work).values())
 
-    def _set(self, request: Request, step: Step, status: str, detail: str, **more: Any) -> Request:
+    def mark(self, request: Request, step: Step, status: str, detail: str, **more: Any) -> Request:
+        """Write what became of a place into the ledger and the history."""
         now = self.register.now()
         self.register.write(
             lambda c: set_step(c, step.id, now, status=status, detail=detail, **more)

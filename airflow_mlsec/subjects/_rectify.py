@@ -21,13 +21,11 @@ from airflow_mlsec.subjects._places import Place, Places, copies_of
 from airflow_mlsec.subjects._requests import (
     CORRECTING,
     Request,
-    Step,
     add_key,
     get_request,
     note,
     person_of,
     require_ready,
-    set_step,
 )
 from airflow_mlsec.subjects._search import Searcher, as_type
 from airflow_mlsec.subjects._suppression import suppress_as_well
@@ -70,23 +68,23 @@ def rectify(
             continue  # a release is made anew, under its plan
         done.add(place_id)
         if held := handler.holds(request, place_id):
-            _set(handler, request, step, "retained", held)
+            handler.mark(request, step, "retained", held)
             continue
         try:
             rows = _put_right(searcher, place, name, text)
         except MlsecError as error:
-            _set(handler, request, step, "failed", f"could not be rectified: {error}")
+            handler.mark(request, step, "failed", f"could not be rectified: {error}")
             continue
         if rows:
             detail = f"column '{name}' put right in {rows} row{'s' if rows != 1 else ''}"
-            _set(handler, request, step, "rectified", detail)
+            handler.mark(request, step, "rectified", detail)
         elif place_id == root.id and step.status != "rectified":
             raise CheckFailed(f"{root.name} has no row of the person: nothing was put right there")
     for place_id in made - done:
         step = steps.get(place_id)
         if step is not None and step.status in ("found", "unknown"):
             detail = f"made from column '{column}': to be made anew by its own DAG"
-            _set(handler, request, step, "unknown", detail)
+            handler.mark(request, step, "unknown", detail)
     if column in person.only and text is not None:
         told = replace(person, only={**person.only, column: text})
         add_key(handler.register, handler.keys, request, told, handler.by)
@@ -199,13 +197,3 @@ def _others(
         return 0
     wrong = Condition(column, [value], has=False)
     return dataset.find_in(*given, False, [*also, wrong]).rows
-
-
-def _set(handler: Handler, request: Request, step: Step, status: str, detail: str) -> None:
-    now = handler.register.now()
-
-    def work(connection: sa.Connection) -> None:
-        set_step(connection, step.id, now, status=status, detail=detail)
-
-    handler.register.write(work)
-    note(handler.register, request.id, handler.by, f"{step.name}: {status}")

@@ -35,6 +35,8 @@ from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, suppression_key, suppression_tokens
 from airflow_mlsec.subjects._search import Searcher, reference_of
 
+_COLUMNS = ("subject_kind", "beside", "token", "key_version", "request_id", "added_at")
+
 
 def listed_as(searcher: Searcher) -> dict[str, list[str]]:
     """Under which texts a person is on the list, by what stands beside them: every key, as typed and
@@ -61,8 +63,7 @@ def suppress(
         for beside, texts in listed.items()
         for token in suppression_tokens(key, pa.array(texts, pa.string()), "key").to_pylist()
     ]
-    names = ("subject_kind", "beside", "token", "key_version", "request_id", "added_at")
-    insert_rows(connection, t.suppression, names, rows)
+    insert_rows(connection, t.suppression, _COLUMNS, rows)
 
 
 def suppress_as_well(
@@ -86,8 +87,7 @@ def suppress_as_well(
             (person.kind, beside, token, key.version, request, now)
             for request in connection.execute(query).scalars().all()
         ]
-        names = ("subject_kind", "beside", "token", "key_version", "request_id", "added_at")
-        insert_rows(connection, t.suppression, names, rows)
+        insert_rows(connection, t.suppression, _COLUMNS, rows)
 
 
 def unsuppress(connection: sa.Connection, request: int) -> int:

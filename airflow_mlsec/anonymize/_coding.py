@@ -1,0 +1,54 @@
+"""Values and tuples as numbers, which numpy groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Codes = npt.NDArray[np.int64]
+
+_LARGEST_KEY = 1 << 40
+
+
+def encoded(values: pa.Array | pa.ChunkedArray) -> tuple[Codes, pa.Array]:
+    """The number of each value, and the distinct values; a missing one is one too."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    made = values.dictionary_encode(null_encoding="encode")
+    if isinstance(made, pa.ChunkedArray):
+        made = made.unify_dictionaries().chunk(0)
+    codes: Codes = made.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes, made.dictionary
+
+
+def combined(columns: Iterable[tuple[Codes, int]], rows: int) -> tuple[Codes, int]:
+    """A number for each row that is the same where all columns are, and what it is below; columns are
+    given with what their codes are below."""
+    key, span = np.zeros(rows, np.int64), 1
+    for codes, width in columns:
+        if width == 1:
+            continue
+        if span * width > _LARGEST_KEY:
+            key, span = renumbered(key)
+        key, span = key * width + codes, span * width
+    return key, span
+
+
+def renumbered(key: Codes) -> tuple[Codes, int]:
+    """The same classes, numbered without gaps; pandas' hash table is several times as fast as
+    sorting."""
+    import pandas as pd  # type: ignore[import-untyped]
+
+    codes, distinct = pd.factorize(key)
+    return codes, len(distinct)
+
+
+def first_places(numbers: Codes, count: int) -> Codes:
+    """Where each number stands first."""
+    found = np.zeros(count, np.int64)
+    # Written backwards, so that the first place is what stays.
+    found[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    return found
