@@ -10,6 +10,7 @@ model can only make up for so many rows that do not.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,15 +135,15 @@ class RecursiveDiversity:
 
 
 @dataclass(frozen=True)
-class _Closeness:
+class _Closeness(ABC):
     """At most ``t`` away from the whole table (Li et al., "t-Closeness", ICDE 2007)."""
 
     column: SensitiveColumn
     t: float
 
+    @abstractmethod
     def distance(self, shares: Numbers) -> Numbers:
         """How far each class is from the whole table: from 0 to 1, convex in the shares."""
-        raise NotImplementedError
 
     @cached_property
     def farthest(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def _diversity(column: SensitiveColumn, said: Diversity) -> Criterion:
 
 
 def _closeness(column: SensitiveColumn, said: Closeness) -> Criterion:
-    made = {
+    made: dict[str, Callable[[SensitiveColumn, float], Criterion]] = {
         "equal": EqualCloseness,
         "ordered": OrderedCloseness,
         "hierarchical": HierarchicalCloseness,
