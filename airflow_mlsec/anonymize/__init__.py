@@ -6,6 +6,7 @@ pure function that is applied anywhere, `_vault` gives random codes; `_verify` (
 `_verify_models`) is the independent checker; `_release` is the whole way to a published dataset. May import `policy`, `datasets`, `crypto` and below. Start with `_release.anonymize`.
 """
 
+from airflow_mlsec.anonymize._actions import check_types
 from airflow_mlsec.anonymize._fit import fit_plan
 from airflow_mlsec.anonymize._membership import is_member
 from airflow_mlsec.anonymize._plan import Plan, PlannedColumn
@@ -29,6 +30,7 @@ __all__ = [
     "anonymize",
     "canonical_bytes",
     "canonical_text",
+    "check_types",
     "detokenize",
     "fit_plan",
     "forget",

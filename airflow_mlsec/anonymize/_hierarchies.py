@@ -198,7 +198,11 @@ class Table:
     def height(self) -> int:
         return len(self.labels) + 1
 
-    def label(self, array: pa.Array, level: int, column: str) -> pa.Array:
+    def places(self, array: pa.Array, column: str) -> pa.Array:
+        """Where each value stands among the leaves.
+
+        :raises GuaranteeNotMet: if a value is not there.
+        """
         text = canonical_text(array, column).cast(pa.string())
         codes = pc.index_in(text, pa.array(self.leaves, pa.string()))
         unknown = pc.and_(codes.is_null(), text.is_valid())
@@ -208,7 +212,10 @@ class Table:
                 f"column '{column}': {count} values are not among the {len(self.leaves)} leaves of "
                 f"hierarchy {self.source} (the first is distinct value {row}); add them to the file"
             )
-        return pa.array(self.labels[level - 1], pa.string()).take(codes)
+        return codes
+
+    def label(self, array: pa.Array, level: int, column: str) -> pa.Array:
+        return pa.array(self.labels[level - 1], pa.string()).take(self.places(array, column))
 
     def to_json(self) -> dict[str, Any]:
         return {

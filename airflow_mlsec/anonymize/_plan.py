@@ -26,6 +26,7 @@ from airflow_mlsec import files
 from airflow_mlsec.anonymize import _frames, _hierarchies, _transforms
 from airflow_mlsec.anonymize._fpe import encrypt_format, format_of
 from airflow_mlsec.anonymize._local_plan import LocalMatcher, ReleasedStep
+from airflow_mlsec.anonymize._mondrian_plan import RegionMatcher, Regions
 from airflow_mlsec.anonymize._vault import TokenVault
 from airflow_mlsec.crypto import (
     Key,
@@ -45,8 +46,9 @@ from airflow_mlsec.errors import (
 
 FORMAT = "airflow-mlsec/plan/1"
 SIGNED_FORMAT = "airflow-mlsec/signed-plan/1"
-# The level of a column whose cells have the levels of their class.
+# The level of a column whose cells have the levels of their class, or show its region.
 LOCAL = "local"
+MULTIDIMENSIONAL = "multidimensional"
 _PAYLOAD_TYPE = "application/vnd.airflow-mlsec.plan+json"
 
 
@@ -79,6 +81,8 @@ class ReleasedClasses:
     labels: tuple[tuple[str | None, ...], ...]
     # Of a local recoding, in their order; then there are no other labels.
     steps: tuple[ReleasedStep, ...] | None = None
+    # Of a multidimensional recoding; then there is nothing else.
+    regions: Regions | None = None
 
 
 @dataclass(frozen=True)
@@ -139,8 +143,8 @@ class Plan:
     ) -> tuple[pa.RecordBatch, pa.BooleanArray]:
         """Every row transformed, and for each whether it is in a released class."""
         self._check_columns(batch.schema.names)
-        if self.classes is not None and self.classes.steps is not None:
-            return self._recode_locally(batch, keys, vault)
+        if self._matcher is not None:
+            return self._recode_by_class(batch, keys, vault, self._matcher)
         names, arrays = [], []
         labels: dict[str, pa.Array] = {}
         for column in self.columns:
@@ -160,15 +164,18 @@ class Plan:
         result = pa.RecordBatch.from_arrays(arrays, names=names)
         return result, pa.array(self._released(labels, batch.num_rows))
 
-    def _recode_locally(
-        self, batch: pa.RecordBatch, keys: KeyRing, vault: TokenVault | None
+    def _recode_by_class(
+        self,
+        batch: pa.RecordBatch,
+        keys: KeyRing,
+        vault: TokenVault | None,
+        matcher: LocalMatcher | RegionMatcher,
     ) -> tuple[pa.RecordBatch, pa.BooleanArray]:
-        matcher = self._matcher
         arrays: dict[str, pa.Array] = {}
         for column in self.columns:
             if column.kept:
                 array = _typed(batch.column(column.name), column)
-                if column.action.get("level") != LOCAL:
+                if column.action.get("level") not in (LOCAL, MULTIDIMENSIONAL):
                     array = self._transform(column, array, keys, vault)
                 arrays[column.name] = array
         labels, released = matcher.match([arrays[name] for name in matcher.names])
@@ -177,8 +184,12 @@ class Plan:
         return result, pa.array(released)
 
     @cached_property
-    def _matcher(self) -> LocalMatcher:
-        assert self.classes is not None
+    def _matcher(self) -> LocalMatcher | RegionMatcher | None:
+        """What finds the class of a row whose cells depend on it."""
+        if self.classes is not None and self.classes.regions is not None:
+            return RegionMatcher(self.classes.columns, self.classes.regions)
+        if self.classes is None or self.classes.steps is None:
+            return None
         actions = {column.name: column.action for column in self.columns}
         hierarchies = tuple(
             _hierarchies.from_json(actions[name]["hierarchy"])
@@ -186,7 +197,7 @@ class Plan:
             else _hierarchies.Fixed()
             for name in self.classes.columns
         )
-        return LocalMatcher(self.classes.columns, hierarchies, self.classes.steps or ())
+        return LocalMatcher(self.classes.columns, hierarchies, self.classes.steps)
 
     def needs_vault(self) -> bool:
         """Whether a column gets random codes."""
@@ -327,6 +338,7 @@ class Plan:
                     tuple(classes["columns"]),
                     tuple(tuple(labels) for labels in classes.get("released", ())),
                     _steps(classes["steps"]) if "steps" in classes else None,
+                    Regions.from_json(classes["regions"]) if "regions" in classes else None,
                 )
                 if classes
                 else None,
@@ -384,6 +396,8 @@ class Plan:
 
 
 def _released_json(classes: ReleasedClasses) -> dict[str, Any]:
+    if classes.regions is not None:
+        return {"regions": classes.regions.to_json()}
     if classes.steps is None:
         return {"released": [list(labels) for labels in classes.labels]}
     return {

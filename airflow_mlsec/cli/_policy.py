@@ -28,9 +28,8 @@ def validate(files: tuple[Path, ...], as_json: bool) -> None:
     for path in _files(files):
         try:
             read = load_policy(path)
-            unable = read.not_applicable()
             results.append({"file": str(path), "valid": True, "columns": len(read.columns),
-                            "digest": read.digest, "not_applicable": unable})  # fmt: skip
+                            "digest": read.digest})  # fmt: skip
         except PolicyError as error:
             results.append({"file": str(path), "valid": False, "errors": str(error).splitlines()})
     lines: list[str] = []
@@ -39,7 +38,6 @@ def validate(files: tuple[Path, ...], as_json: bool) -> None:
             lines += result["errors"]
             continue
         lines.append(f"{result['file']}: valid, {result['columns']} columns")
-        lines += [f"  warning: this version cannot apply {x}" for x in result["not_applicable"]]
     show(results, "\n".join(lines), as_json)
     if not all(result["valid"] for result in results):
         raise click.exceptions.Exit(PolicyError.exit_code)

@@ -10,8 +10,9 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize import canonical_text, verify_release
+from airflow_mlsec.anonymize import canonical_text, check_types, verify_release
 from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.errors import ColumnType, PolicyError
 from airflow_mlsec.lineage import latest_release
 from airflow_mlsec.policy import Policy, Role, keep_from
 from airflow_mlsec.register import Register
@@ -81,8 +82,11 @@ def columns_declared(s: Subject) -> Result:
 
 
 def methods_applicable(s: Subject) -> Result:
-    unable = s.policy.not_applicable()
-    return Result(not unable, "; ".join(unable) or "every method")
+    try:
+        check_types(s.policy, s.dataset.schema())
+    except (ColumnType, PolicyError) as error:
+        return Result(False, str(error))
+    return Result(True, f"{len(s.policy.columns)} columns")
 
 
 def retention_respected(s: Subject) -> Result:

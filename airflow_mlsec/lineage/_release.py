@@ -126,6 +126,8 @@ def describe_action(action: Mapping[str, Any]) -> str:
         return f"pseudonymize with key {action['key']} version {action['version']}"
     if method == "vault":
         return f"random code of vault {action['domain']}"
+    if method == "generalize" and "hierarchy" not in action:
+        return "generalize to the values of its class"
     if method == "generalize":
         return f"generalize to level {action['level']} of {action['hierarchy']['kind']}"
     return method

@@ -236,13 +236,6 @@ class Policy(Model):
         """Names of the columns with this role, in the policy's order."""
         return [name for name, column in self.columns.items() if column.role is role]
 
-    def not_applicable(self) -> list[str]:
-        """What the policy asks for that this version reads but cannot apply, one line each."""
-        found = []
-        if self.privacy.recoding == "multidimensional":
-            found.append(f"privacy.recoding: {self.privacy.recoding}")
-        return found
-
 
 @lru_cache(maxsize=1)
 def _categories() -> frozenset[str]:

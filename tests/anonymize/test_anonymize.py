@@ -180,17 +180,6 @@ def test_columns_of_the_wrong_type_are_named(
         fitted(policy, pa.table(table), keys)
 
 
-def test_what_this_version_cannot_apply_is_refused(
-    make_policy: Callable[..., Policy], keys: KeyRing
-) -> None:
-    policy = make_policy(
-        "a: {role: quasi-identifying, hierarchy: {kind: suppress}}",
-        privacy={"k_anonymity": 2, "recoding": "multidimensional"},
-    )
-    with pytest.raises(PolicyError, match="cannot apply privacy.recoding: multidimensional"):
-        fitted(policy, pa.table({"a": ["x"]}), keys)
-
-
 def test_an_empty_table_gives_an_empty_release(
     tmp_path: Path, policy: Policy, keys: KeyRing, write: Callable[..., str],
     read: Callable[..., pa.Table],

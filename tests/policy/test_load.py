@@ -40,7 +40,6 @@ def test_the_design_s_own_example_is_valid() -> None:
     assert policy.with_role(Role.QUASI_IDENTIFYING) == ["birth_date", "zip"]
     assert policy.subject is not None
     assert policy.subject.kind == "customer"
-    assert policy.not_applicable() == []
 
 
 def test_the_digest_follows_the_meaning_not_the_spelling() -> None:

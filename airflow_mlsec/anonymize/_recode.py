@@ -1,0 +1,237 @@
+"""From counted tuples to the classes that are released, by the policy's kind of recoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec.anonymize import _hierarchies
+from airflow_mlsec.anonymize._classes import CodedColumn, Mask, Numbers, Tuples, added_up
+from airflow_mlsec.anonymize._coding import Codes, encoded
+from airflow_mlsec.anonymize._criteria import Criteria
+from airflow_mlsec.anonymize._hierarchies import Levels
+from airflow_mlsec.anonymize._lattice import search
+from airflow_mlsec.anonymize._local import recode_locally
+from airflow_mlsec.anonymize._local_plan import Labels, ReleasedStep
+from airflow_mlsec.anonymize._models import criteria_of
+from airflow_mlsec.anonymize._mondrian import partition
+from airflow_mlsec.anonymize._plan import LOCAL, MULTIDIMENSIONAL, ReleasedClasses
+from airflow_mlsec.anonymize._regions import ordered_column, regions_of
+from airflow_mlsec.anonymize._values import canonical_text
+from airflow_mlsec.policy import Column, Policy
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recoded:
+    """What is released, what happens to the columns that are generalized, and what it comes to."""
+
+    classes: ReleasedClasses
+    actions: Mapping[str, dict[str, Any]]
+    achieved: Mapping[str, Any]
+
+
+def recode(
+    policy: Policy,
+    quasi: list[str],
+    tuples: pa.Table,
+    weights: npt.NDArray[Any],
+    progress: Progress,
+) -> Recoded:
+    """Generalize the quasi-identifiers until every released class holds the policy's models.
+    ``tuples`` are the distinct combinations of quasi-identifiers and protected columns, ``weights``
+    the rows of each.
+
+    :raises GuaranteeNotMet: if they cannot be reached within the suppression limit.
+    """
+    criteria = criteria_of(policy, tuples, weights)
+    progress(f"searching recodings of {len(weights)} distinct combinations")
+    by_kind = {"full-domain": _full_domain, "local": _local, "multidimensional": _multidimensional}
+    return by_kind[policy.privacy.recoding](policy, quasi, tuples, weights, criteria, progress)
+
+
+def _full_domain(
+    policy: Policy,
+    quasi: list[str],
+    tuples: pa.Table,
+    weights: npt.NDArray[Any],
+    criteria: Criteria,
+    progress: Progress,
+) -> Recoded:
+    levels = {n: _levels(policy.columns[n], tuples.column(n), n, policy) for n in quasi}
+    coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
+    best = search(
+        Tuples(coded, weights.astype(np.float64), criteria.columns),
+        criteria,
+        policy.privacy.suppression_limit,
+        lambda nodes: progress(f"{nodes} recodings evaluated"),
+    )
+    keep = np.flatnonzero(best.released)
+    _, first = np.unique(best.classes[keep], return_index=True)
+    labels = _LabelsOf(quasi, tuples, levels)(best.levels, keep[first])
+    return Recoded(
+        ReleasedClasses(criteria.k, tuple(quasi), labels),
+        _actions(levels, dict(zip(quasi, best.levels, strict=True))),
+        {
+            **_summary(best.classes, best.released, best.suppressed_rows, best.loss, weights, criteria),
+            "levels": dict(zip(quasi, best.levels, strict=True)),
+        },
+    )  # fmt: skip
+
+
+def _local(
+    policy: Policy,
+    quasi: list[str],
+    tuples: pa.Table,
+    weights: npt.NDArray[Any],
+    criteria: Criteria,
+    progress: Progress,
+) -> Recoded:
+    levels = {n: _levels(policy.columns[n], tuples.column(n), n, policy) for n in quasi}
+    coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
+    best = recode_locally(
+        Tuples(coded, weights.astype(np.float64), criteria.columns),
+        criteria,
+        policy.privacy.suppression_limit,
+        lambda nodes: progress(f"{nodes} recodings visited"),
+    )
+    labels_of = _LabelsOf(quasi, tuples, levels)
+    steps = tuple(
+        ReleasedStep(step.levels, labels_of(step.levels, step.tuples)) for step in best.steps
+    )
+    return Recoded(
+        ReleasedClasses(criteria.k, tuple(quasi), (), steps),
+        _actions(levels, dict.fromkeys(quasi, LOCAL)),
+        {
+            **_summary(best.classes, best.released, best.suppressed_rows, best.loss, weights, criteria),
+            "steps": len(best.steps),
+        },
+    )  # fmt: skip
+
+
+def _multidimensional(
+    policy: Policy,
+    quasi: list[str],
+    tuples: pa.Table,
+    weights: npt.NDArray[Any],
+    criteria: Criteria,
+    progress: Progress,
+) -> Recoded:
+    ordered = [ordered_column(n, tuples.column(n), policy) for n in quasi]
+    best = partition(
+        [column.coded for column in ordered],
+        Tuples((), weights.astype(np.float64), criteria.columns),
+        criteria,
+        policy.privacy.suppression_limit,
+        lambda classes: progress(f"{classes} classes"),
+    )
+    regions = regions_of(ordered, best)
+    return Recoded(
+        ReleasedClasses(criteria.k, tuple(quasi), (), None, regions),
+        {
+            column.coded.name: {"method": "generalize", "level": MULTIDIMENSIONAL}
+            for column in ordered
+            if not column.coded.fixed
+        },
+        _summary(best.classes, best.released, best.suppressed_rows, best.loss, weights, criteria),
+    )
+
+
+def _actions(
+    levels: Mapping[str, Levels], at: Mapping[str, int | str]
+) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"method": "generalize", "hierarchy": levels[name].to_json(), "level": level}
+        for name, level in at.items()
+        if not isinstance(levels[name], _hierarchies.Fixed)
+    }
+
+
+def _levels(column: Column, values: pa.ChunkedArray, name: str, policy: Policy) -> Levels:
+    if column.hierarchy is None:
+        return _hierarchies.Fixed()
+    distinct = values.unique()
+    longest = 0
+    if column.hierarchy.kind == "prefix":
+        lengths = pc.utf8_length(canonical_text(distinct, name))
+        longest = pc.max(lengths).as_py() or 0
+    return _hierarchies.fit_hierarchy(column.hierarchy, longest, policy.source)
+
+
+def _coded(name: str, values: pa.ChunkedArray, levels: Levels) -> CodedColumn:
+    rows, leaves = encoded(values)
+    codes, loss = [], []
+    for level in range(levels.height + 1):
+        labels = _hierarchies.label(levels, leaves, level, name)
+        of_leaf = labels.dictionary_encode(null_encoding="encode").indices
+        leaf_codes = of_leaf.to_numpy(zero_copy_only=False).astype(np.int64)
+        under = _leaves_under(levels, labels, leaf_codes, level)
+        total = len(levels.leaves) if isinstance(levels, _hierarchies.Table) else len(leaves)
+        cell = (under - 1) / max(1, total - 1)
+        codes.append(leaf_codes[rows])
+        loss.append(cell[rows])
+    return CodedColumn(name, codes, loss)
+
+
+def _leaves_under(levels: Levels, labels: pa.Array, codes: Any, level: int) -> Any:
+    """For each leaf, how many leaves share its label: of the file where one gives them all,
+    of the data otherwise."""
+    if isinstance(levels, _hierarchies.Table) and level > 0:
+        if level >= levels.height:
+            return np.full(len(codes), float(len(levels.leaves)))
+        counts = pa.array(levels.labels[level - 1]).value_counts()
+        by_label = dict(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True))
+        return np.array([float(by_label.get(text, 1)) for text in labels.to_pylist()])
+    return np.bincount(codes)[codes].astype(np.float64)
+
+
+class _LabelsOf:
+    """The labels of tuples at a node; each column's values are labelled once a level."""
+
+    def __init__(self, quasi: list[str], tuples: pa.Table, levels: dict[str, Levels]) -> None:
+        self._columns = [
+            (name, levels[name], *encoded(tuples.column(name)), dict[int, list[str | None]]())
+            for name in quasi
+        ]
+
+    def __call__(self, node: tuple[int, ...], places: Codes) -> Labels:
+        """In order."""
+        labels = []
+        for level, (name, hierarchy, codes, distinct, known) in zip(
+            node, self._columns, strict=True
+        ):
+            if level not in known:
+                known[level] = _hierarchies.label(hierarchy, distinct, level, name).to_pylist()
+            of_value = known[level]
+            labels.append([of_value[code] for code in codes[places].tolist()])
+        return tuple(
+            sorted(zip(*labels, strict=True), key=lambda t: [(v is not None, v or "") for v in t])
+        )
+
+
+def _summary(
+    classes: Codes,
+    released: Mask,
+    suppressed: int,
+    loss: float,
+    weights: npt.NDArray[Any],
+    criteria: Criteria,
+) -> dict[str, Any]:
+    sizes: Numbers = added_up(classes[released], weights[released], int(classes.max(initial=0)) + 1)
+    sizes = sizes[sizes > 0]
+    found: dict[str, Any] = {
+        "suppressed": suppressed,
+        "classes": len(sizes),
+        "k_anonymity": int(sizes.min()) if len(sizes) else None,
+        "ncp": round(loss, 9),
+    }
+    if criteria.models:
+        found["models"] = criteria.measured(classes, released, weights)
+    return found
