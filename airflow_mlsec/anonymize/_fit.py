@@ -11,6 +11,7 @@ from airflow_mlsec.anonymize._actions import action_of, check_types
 from airflow_mlsec.anonymize._aggregate import TupleCounter, count_tuples
 from airflow_mlsec.anonymize._plan import Plan, PlannedColumn, ReleasedClasses
 from airflow_mlsec.anonymize._recode import recode
+from airflow_mlsec.anonymize._stopwatch import Stopwatch
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import (
     ColumnMissing,
@@ -28,9 +29,11 @@ def fit_plan(
     scan: Scan,
     keys: KeyRing,
     progress: Callable[[str], None] = lambda message: None,
+    watch: Stopwatch | None = None,
 ) -> Plan:
     """Fit ``policy`` to the rows that ``scan(columns)`` yields.
 
+    ``watch`` gets the time of scanning, aggregating and fitting.
     Keys of pseudonym domains that the ring does not have yet are created.
 
     :raises UndeclaredColumn: if the data has a column that the policy does not mention.
@@ -51,13 +54,16 @@ def fit_plan(
     achieved: dict[str, Any] = {}
     classes = None
     if k is not None and quasi:
-        counter = _count(policy, schema, scan, keys, quasi, actions, progress)
+        watch = watch or Stopwatch()
+        with watch.step("aggregate"):
+            counter = _count(policy, schema, scan, keys, quasi, actions, progress, watch)
+            tuples, counts = counter.result()
         achieved["rows"] = counter.rows
         if counter.rows:
             _check_enough(counter.rows, k, policy.privacy.suppression_limit)
-            tuples, counts = counter.result()
             weights = counts.to_numpy(zero_copy_only=False)
-            recoded = recode(policy, quasi, tuples, weights, progress)
+            with watch.step("fit"):
+                recoded = recode(policy, quasi, tuples, weights, progress)
             actions.update(recoded.actions)
             classes = recoded.classes
             achieved.update(recoded.achieved)
@@ -90,6 +96,7 @@ def _count(
     quasi: list[str],
     actions: dict[str, dict[str, Any]],
     progress: Callable[[str], None],
+    watch: Stopwatch,
 ) -> TupleCounter:
     """The distinct combinations of quasi-identifiers and protected columns, those with a fixed
     transform as they will be released."""
@@ -101,7 +108,8 @@ def _count(
         [pa.array([], schema.field(n).type) for n in wanted], names=wanted
     )
     transformed = next(_transformed(draft, [nothing], wanted, keys)).schema
-    return count_tuples(_transformed(draft, scan(wanted), wanted, keys), transformed)
+    batches = watch.each("scan", scan(wanted))
+    return count_tuples(_transformed(draft, batches, wanted, keys), transformed)
 
 
 def check_columns(policy: Policy, schema: pa.Schema) -> None:

@@ -232,6 +232,20 @@ def _summary(
         "k_anonymity": int(sizes.min()) if len(sizes) else None,
         "ncp": round(loss, 9),
     }
+    rows = float(sizes.sum())
+    if len(sizes):
+        found["average_class_size"] = round(rows / len(sizes), 6)
+        found["highest_risk"] = round(1 / float(sizes.min()), 9)
+        found["average_risk"] = round(len(sizes) / rows, 9)
+    # A suppressed row counts as alike to all rows (Bayardo and Agrawal, ICDE 2005).
+    found["discernibility"] = round(float((sizes**2).sum()) + suppressed * (rows + suppressed))
+    rows = float(sizes.sum())
+    if len(sizes):
+        found["average_class_size"] = round(rows / len(sizes), 6)
+        found["highest_risk"] = round(1 / float(sizes.min()), 9)
+        found["average_risk"] = round(len(sizes) / rows, 9)
+    # A suppressed row counts as alike to all rows (Bayardo and Agrawal, ICDE 2005).
+    found["discernibility"] = round(float((sizes**2).sum()) + suppressed * (rows + suppressed))
     if criteria.models:
         found["models"] = criteria.measured(classes, released, weights)
     return found

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pyarrow as pa
 from airflow_mlsec.anonymize._fit import check_columns, fit_plan
 from airflow_mlsec.anonymize._membership import MembershipCollector
 from airflow_mlsec.anonymize._plan import Plan
+from airflow_mlsec.anonymize._stopwatch import Stopwatch, peak_memory_mib
 from airflow_mlsec.anonymize._vault import DryVault, TokenVault
 from airflow_mlsec.anonymize._verify import Finding, verify_release
 from airflow_mlsec.crypto import KeyKind, KeyRing, digest_file
@@ -79,11 +78,15 @@ class Release:
             **self.summary(),
             "subjects": self.subjects,
             "achieved": dict(self.plan.achieved),
-            "checks": [
-                {"check": f.check, "passed": f.passed, "detail": f.detail} for f in self.findings
-            ],
+            "loss": self._achieved("ncp", "discernibility", "average_class_size"),
+            "risk": self._achieved("highest_risk", "average_risk"),
+            "checks": self.checks(),
             "timings_ms": self.timings_ms,
+            "peak_memory_mib": peak_memory_mib(),
         }
+
+    def _achieved(self, *names: str) -> dict[str, Any]:
+        return {name: self.plan.achieved.get(name) for name in names}
 
 
 def anonymize(
@@ -113,12 +116,11 @@ def anonymize(
     """
     if same_place(source, target):
         raise UsageError(f"source and target are the same dataset: {source.uri}")
-    timings: dict[str, float] = {}
+    watch = Stopwatch()
     schema = source.schema()
     check_columns(policy, schema)
     if plan is None:
-        with _timed(timings, "fit"):
-            plan = fit_plan(policy, schema, lambda columns: source.scan(columns), keys, progress)
+        plan = fit_plan(policy, schema, source.scan, keys, progress, watch)
     elif plan.policy_digest != policy.digest:
         raise PlanError(
             f"the plan was fitted for another version of policy {policy.source}; fit it anew"
@@ -126,24 +128,22 @@ def anonymize(
     if plan.needs_vault() and vault is None and not dry_run:
         raise UsageError("the policy asks for random codes: give the token vault (RegisterVault)")
     # A dry run leaves no code behind.
-    run = _Run(plan, keys, policy, DryVault() if dry_run or vault is None else vault)
+    run = _Run(plan, keys, policy, DryVault() if dry_run or vault is None else vault, watch)
     output = plan.apply_batch(_no_rows(schema, plan), keys, DryVault()).schema
     if dry_run:
-        with _timed(timings, "apply"):
-            findings = tuple(
-                verify_release(policy, output, run.batches(source, progress), run.whole)
-            )
+        with watch.step("verify"):
+            released = run.batches(source, progress)
+            findings = tuple(verify_release(policy, output, released, run.whole))
         _demand(findings, policy)
-        return run.release(findings, timings, None, published=False)
+        return run.release(findings, None, published=False)
     signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)
     if policy.membership == "keep" and policy.subject and membership_path:
         run.members = MembershipCollector(policy.subject.kind, policy.subject.key, keys)
-    with target.replacing(output) as staged:
-        with _timed(timings, "apply"):
-            for batch in run.batches(source, progress):
-                staged.write(batch)
+    with watch.step("write"), target.replacing(output) as staged:
+        for batch in run.batches(source, progress):
+            staged.write(batch)
         progress("verifying the staged output")
-        with _timed(timings, "verify"):
+        with watch.step("verify"):
             findings = tuple(verify_release(policy, output, staged.scan(), run.whole))
         _demand(findings, policy)
         if plan_path is not None:
@@ -151,14 +151,16 @@ def anonymize(
         if run.members is not None and membership_path is not None:
             run.members.save(membership_path)
     saved = membership_path if run.members is not None else None
-    return run.release(findings, timings, saved, published=True)
+    return run.release(findings, saved, published=True)
 
 
 class _Run:
     """Applies the plan while counting, and gathers the members of what is released."""
 
-    def __init__(self, plan: Plan, keys: KeyRing, policy: Policy, vault: TokenVault) -> None:
-        self._vault = vault
+    def __init__(
+        self, plan: Plan, keys: KeyRing, policy: Policy, vault: TokenVault, watch: Stopwatch
+    ) -> None:
+        self._vault, self._watch = vault, watch
         self._plan = plan
         self._keys = keys
         self._subject_key = policy.subject.key if policy.subject else None
@@ -174,22 +176,22 @@ class _Run:
         key = self._subject_key
         if self.members is not None and key is not None and key not in wanted:
             wanted = [*wanted, key]
-        for batch in source.scan(wanted):
-            done, released = self._plan.transform_batch(batch, self._keys, self._vault)
-            if self.members is not None and key is not None:
-                self.members.add(batch.column(key).filter(released))
-            self.rows += batch.num_rows
-            for name in self._protected:
-                self.whole[name] = _counted(self.whole.get(name), done.column(name))
-            result = done.filter(released)
-            self.released += result.num_rows
+        for batch in self._watch.each("scan", source.scan(wanted)):
+            with self._watch.step("apply"):
+                done, released = self._plan.transform_batch(batch, self._keys, self._vault)
+                if self.members is not None and key is not None:
+                    self.members.add(batch.column(key).filter(released))
+                self.rows += batch.num_rows
+                for name in self._protected:
+                    self.whole[name] = _counted(self.whole.get(name), done.column(name))
+                result = done.filter(released)
+                self.released += result.num_rows
             progress(f"{self.rows} rows read, {self.released} released")
             yield result
 
     def release(
         self,
         findings: tuple[Finding, ...],
-        timings: dict[str, float],
         membership: Path | None,
         published: bool,
     ) -> Release:
@@ -200,7 +202,7 @@ class _Run:
             suppressed=self.rows - self.released,
             subjects=len(self.members) if self.members is not None else None,
             findings=findings,
-            timings_ms=timings,
+            timings_ms=self._watch.milliseconds(),
             membership=membership,
             published=published,
         )
@@ -228,12 +230,3 @@ def _demand(findings: tuple[Finding, ...], policy: Policy) -> None:
             f"the output does not hold what policy {policy.source} promises: {'; '.join(failed)}. "
             "Nothing was published"
         )
-
-
-@contextmanager
-def _timed(timings: dict[str, float], step: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[step] = round((time.perf_counter() - start) * 1000, 1)

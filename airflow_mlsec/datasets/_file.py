@@ -105,7 +105,9 @@ class FileDataset:
         for piece in self._pieces():
             with self._open(piece) as file:
                 try:
-                    for batch in self.format.scan(file, schema, batch_rows):
+                    # Rows without any column still count.
+                    needed = wanted.names or schema.names[:1]
+                    for batch in self.format.scan(file, schema, batch_rows, needed):
                         yield plain(batch.select(wanted.names))
                 except ENGINE_ERRORS as error:
                     raise unreadable(self.uri, error) from None
@@ -313,7 +315,8 @@ class StagedFile:
         with Path(self._file.name).open("rb") as file:
             wanted = _wanted(self._schema, columns, self._dataset.uri)
             try:
-                for batch in self._dataset.format.scan(file, self._schema, 65_536):
+                needed = wanted.names or self._schema.names[:1]
+                for batch in self._dataset.format.scan(file, self._schema, 65_536, needed):
                     yield plain(batch.select(wanted.names))
             except ENGINE_ERRORS as error:
                 raise unreadable(self._dataset.uri, error) from None

@@ -10,7 +10,7 @@ import csv
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, BinaryIO, Protocol
@@ -33,8 +33,10 @@ class Format(Protocol):
     def schema(self, file: BinaryIO) -> pa.Schema: ...
 
     def scan(
-        self, file: BinaryIO, schema: pa.Schema, batch_rows: int
-    ) -> Iterator[pa.RecordBatch]: ...
+        self, file: BinaryIO, schema: pa.Schema, batch_rows: int, columns: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """Some columns (at least one), in their order; ``schema`` is that of the whole file."""
+        ...
 
     def check_writable(self, schema: pa.Schema, uri: str) -> None: ...
 
@@ -47,14 +49,17 @@ class Parquet:
     def schema(self, file: BinaryIO) -> pa.Schema:
         return pq.read_schema(file).remove_metadata()
 
-    def scan(self, file: BinaryIO, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    def scan(
+        self, file: BinaryIO, schema: pa.Schema, batch_rows: int, columns: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
         source = pq.ParquetFile(file, pre_buffer=False)
         found = source.schema_arrow.names
         missing = [name for name in schema.names if name not in found]
         if missing:
             raise DatasetError(f"a file of the dataset lacks column '{missing[0]}'")
-        for batch in source.iter_batches(batch_size=batch_rows, columns=schema.names):
-            yield _as(batch.replace_schema_metadata(None).select(schema.names), schema)
+        wanted = pa.schema([schema.field(name) for name in columns])
+        for batch in source.iter_batches(batch_size=batch_rows, columns=list(columns)):
+            yield _as(batch.replace_schema_metadata(None).select(wanted.names), wanted)
 
     def check_writable(self, schema: pa.Schema, uri: str) -> None:
         del schema, uri  # Parquet writes every type that the transforms produce
@@ -96,7 +101,7 @@ class Csv:
         possible = {name: [True] * len(self._PATTERNS) for name in names}
         seen = dict.fromkeys(names, False)
         text = pa.schema([pa.field(name, pa.string()) for name in names])
-        for batch in self.scan(file, text, 0):
+        for batch in self.scan(file, text, 0, text.names):
             for name, column in zip(names, batch.columns, strict=True):
                 if column.null_count == len(column):
                     continue
@@ -112,7 +117,9 @@ class Csv:
             fields.append(pa.field(name, kinds[0] if kinds and seen[name] else pa.string()))
         return pa.schema(fields)
 
-    def scan(self, file: BinaryIO, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    def scan(
+        self, file: BinaryIO, schema: pa.Schema, batch_rows: int, columns: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
         del batch_rows  # blocks of bytes bound the memory
         delimiter = csv_delimiter(file)
         reader = pacsv.open_csv(
@@ -129,6 +136,7 @@ class Csv:
             ),
             convert_options=pacsv.ConvertOptions(
                 column_types={field.name: field.type for field in schema},
+                include_columns=list(columns),
                 null_values=[""],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
@@ -162,7 +170,9 @@ class JsonLines:
         dates = _dates(file, [f.name for f in found[0] if pa.types.is_timestamp(f.type)])
         return pa.schema([pa.field(f.name, _json_kind(f, dates)) for f in found[0]])
 
-    def scan(self, file: BinaryIO, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    def scan(
+        self, file: BinaryIO, schema: pa.Schema, batch_rows: int, columns: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
         del batch_rows
         # JSON has text where these types are; read it as such, then convert.
         as_text = pa.schema([pa.field(f.name, _json_type(f.type)) for f in schema])
@@ -171,7 +181,7 @@ class JsonLines:
             table = pajson.read_json(
                 pa.BufferReader(lines), pajson.ReadOptions(block_size=_BLOCK), options
             )
-            yield from table.select(schema.names).cast(schema).to_batches()
+            yield from table.select(schema.names).cast(schema).select(list(columns)).to_batches()
 
     def check_writable(self, schema: pa.Schema, uri: str) -> None:
         for field in schema:
