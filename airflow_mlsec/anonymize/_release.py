@@ -21,6 +21,7 @@ from airflow_mlsec.errors import GuaranteeNotMet, PlanError, UsageError
 from airflow_mlsec.policy import Policy
 
 SIGNING_KEY = "signing"
+_STEPS = ("scan", "aggregate", "fit", "apply", "verify", "write")
 Progress = Callable[[str], None]
 
 
@@ -116,7 +117,7 @@ def anonymize(
     """
     if same_place(source, target):
         raise UsageError(f"source and target are the same dataset: {source.uri}")
-    watch = Stopwatch()
+    watch = Stopwatch(*_STEPS)
     schema = source.schema()
     check_columns(policy, schema)
     if plan is None:

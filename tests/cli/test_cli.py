@@ -128,7 +128,9 @@ def test_the_whole_way(mlsec: Run, folder: Path, read: Callable[..., pa.Table]) 
     assert read(safe).schema.names == ["email", "born", "sick"]
     report = json.loads((folder / "r.json").read_text())
     assert report["subjects"] == 31
-    assert set(report["timings_ms"]) == {"fit", "apply", "verify"}
+    steps = {"scan", "aggregate", "fit", "apply", "verify", "write"}
+    assert set(report["timings_ms"]) == steps
+    assert report["peak_memory_mib"] > 10
     done = mlsec("check", policy, "--dataset", safe, "--stage", "release", "--raw", raw)
     assert done.returncode == 0, done.stdout
     done = mlsec("anonymize", policy, raw, folder / "again.parquet", "--plan", folder / "plan.json")
