@@ -49,10 +49,17 @@ demo: setup
 demo-ui: setup
 	@$(BIN)/python -m demo --keep-running
 
-test: setup
+# Spark is half a gigabyte, and only its own tests need it.
+$(VENV)/.spark: $(VENV)/.ready
+	@echo "[setup] Spark, for its tests"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[spark]' \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[spark]'
+	@touch $@
+
+test: setup $(VENV)/.spark
 	@$(BIN)/python -m pytest tests
 
-test-slow: setup
+test-slow: setup $(VENV)/.spark
 	@MLSEC_SLOW=1 $(BIN)/python -m pytest tests -m "slow or not slow"
 
 bench: setup
@@ -73,7 +80,9 @@ docs: setup
 
 lock: $(VENV)/.ready
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet --no-header --no-annotate \
-		--extra alerts --extra postgres --extra polars --extra demo --group dev --group bench -o constraints.txt
+		--extra alerts --extra postgres --extra polars --extra demo --extra spark --group dev --group bench -o constraints.txt
+	@# What holds on every machine we test on need not be said of each package.
+	@sed -i -E "s/platform_python_implementation == 'CPython' and //; s/ and sys_platform == 'linux'$$//; s/ ; python_full_version < '3.14'$$//" constraints.txt
 
 clean:
 	rm -rf $(VENV) .demo ui/node_modules $(PAGES) dist

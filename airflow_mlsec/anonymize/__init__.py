@@ -7,9 +7,10 @@ pure function that is applied anywhere, `_vault` gives random codes; `_verify` (
 """
 
 from airflow_mlsec.anonymize._actions import check_types
+from airflow_mlsec.anonymize._column import PlannedColumn
 from airflow_mlsec.anonymize._fit import fit_plan
 from airflow_mlsec.anonymize._membership import is_member
-from airflow_mlsec.anonymize._plan import Plan, PlannedColumn
+from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._release import Release, anonymize
 from airflow_mlsec.anonymize._risk import Against, Risk, measure_against, measure_risk
 from airflow_mlsec.anonymize._risk_report import risk_page

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyarrow as pa
 
-from airflow_mlsec.anonymize import _hierarchies, _transforms
+from airflow_mlsec.anonymize import _hierarchies, _numeric, _transforms
+from airflow_mlsec.anonymize._aggregate import TupleCounter
+from airflow_mlsec.anonymize._fakes import make_fakes
+from airflow_mlsec.anonymize._numeric import fit_groups
+from airflow_mlsec.anonymize._redact import redact_text
 from airflow_mlsec.anonymize._vault import vault_key
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import ColumnType, PolicyError
-from airflow_mlsec.policy import Policy
+from airflow_mlsec.policy import Microaggregate, Policy
 
 # Transforms that work with the current key of their domain, and the prefix of its name.
-_KEYED = {"pseudonymize": "pseudonym", "fpe": "fpe", "tokenize": "token"}
+_KEYED = {
+    "pseudonymize": "pseudonym",
+    "fpe": "fpe",
+    "tokenize": "token",
+    "fake": "fake",
+    "shift_date": "shift",
+    "noise": "noise",
+}
+Scan = Callable[[list[str]], Iterable[pa.RecordBatch]]
 
 
 def action_of(policy: Policy, name: str, keys: KeyRing) -> dict[str, Any]:
@@ -26,10 +39,37 @@ def action_of(policy: Policy, name: str, keys: KeyRing) -> dict[str, Any]:
     method = action["method"]
     if method in _KEYED:
         key = keys.ensure(f"{_KEYED[method]}.{action['domain']}")
+        if method == "fake":
+            how = action["kind"], action["locale"], action["pool"]
+            action = {**action, "fakes": list(make_fakes(*how, key.secret))}
         return {**action, "key": key.name, "version": key.version}
     if method == "vault":
         return {**action, "key": keys.ensure(vault_key(action["domain"])).name}
     return action
+
+
+def fit_actions(policy: Policy, schema: pa.Schema, scan: Scan) -> dict[str, dict[str, Any]]:
+    """What happens to the columns whose transform has to see the data first: the groups of
+    microaggregation."""
+    transforms = {name: column.transform for name, column in policy.columns.items()}
+    names = [name for name, t in transforms.items() if isinstance(t, Microaggregate)]
+    counters = {name: TupleCounter(pa.schema([schema.field(name)])) for name in names}
+    for batch in scan(names) if names else ():
+        for counter in counters.values():
+            counter.add(batch)
+    found = {}
+    for name, counter in counters.items():
+        values, counts = counter.result()
+        plain = values.column(name).combine_chunks()
+        transform = transforms[name]
+        assert isinstance(transform, Microaggregate)
+        groups = fit_groups(plain, counts.to_numpy(zero_copy_only=False), name, transform.k)
+        found[name] = {
+            **transform.model_dump(),
+            "borders": list(groups.borders),
+            "means": list(groups.means),
+        }
+    return found
 
 
 def check_types(policy: Policy, schema: pa.Schema) -> None:
@@ -56,7 +96,10 @@ def _without_key(policy: Policy, name: str) -> dict[str, Any]:
                 f"hierarchy's last level, where everything is '*', is {levels.height}"
             )
         return {"method": "generalize", "hierarchy": levels.to_json(), "level": transform.level}
-    return transform.model_dump()
+    action = transform.model_dump()
+    if action.get("by", "") is None and policy.subject and policy.subject.key != name:
+        action["by"] = policy.subject.key
+    return action
 
 
 def _check_type(name: str, kind: pa.DataType, action: dict[str, Any]) -> None:
@@ -69,5 +112,13 @@ def _check_type(name: str, kind: pa.DataType, action: dict[str, Any]) -> None:
             _transforms.pseudonymize(empty, name, bytes(32))
         case "generalize":
             _hierarchies.label(_hierarchies.from_json(action["hierarchy"]), empty, 1, name)
+        case "fake":
+            _transforms.pseudonymize(empty, name, bytes(32))
+        case "shift_date":
+            _numeric.shift_dates(empty, name, pa.array([], pa.string()), name, 1, bytes(32))
+        case "noise" | "top_bottom_coding" | "round" | "microaggregate":
+            _numeric.top_bottom(empty, name, 0.0, 1.0)
+        case "redact_text":
+            redact_text(empty, name, ["email"], "US")
         case "keep" if pa.types.is_nested(kind):
             raise ColumnType.unusable(name, kind, "a plain type", "keeping a column")

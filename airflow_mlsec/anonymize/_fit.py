@@ -7,9 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_mlsec.anonymize._actions import action_of, check_types
+from airflow_mlsec.anonymize._actions import Scan, action_of, check_types, fit_actions
 from airflow_mlsec.anonymize._aggregate import TupleCounter, count_tuples
-from airflow_mlsec.anonymize._plan import Plan, PlannedColumn, ReleasedClasses
+from airflow_mlsec.anonymize._column import PlannedColumn
+from airflow_mlsec.anonymize._plan import Plan, ReleasedClasses
 from airflow_mlsec.anonymize._recode import recode
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
 from airflow_mlsec.crypto import KeyRing
@@ -19,8 +20,6 @@ from airflow_mlsec.errors import (
     UndeclaredColumn,
 )
 from airflow_mlsec.policy import Policy, Role
-
-Scan = Callable[[list[str]], Iterable[pa.RecordBatch]]
 
 
 def fit_plan(
@@ -50,11 +49,13 @@ def fit_plan(
     ]
     k = policy.privacy.class_size
     check_types(policy, schema)
+    watch = watch or Stopwatch()
     actions = {name: action_of(policy, name, keys) for name in policy.columns}
+    with watch.step("fit"):
+        actions.update(fit_actions(policy, schema, lambda n: watch.each("scan", scan(n))))
     achieved: dict[str, Any] = {}
     classes = None
     if k is not None and quasi:
-        watch = watch or Stopwatch()
         with watch.step("aggregate"):
             counter = _count(policy, schema, scan, keys, quasi, actions, progress, watch)
             tuples, counts = counter.result()
@@ -104,11 +105,12 @@ def _count(
     wanted = [*quasi, *policy.privacy.protected]
     fixed = [n for n in wanted if policy.columns[n].transform is not None]
     draft = _draft_plan(policy, schema, {name: actions[name] for name in fixed})
+    read = list(dict.fromkeys([*wanted, *draft.input_columns()]))
     nothing = pa.RecordBatch.from_arrays(
-        [pa.array([], schema.field(n).type) for n in wanted], names=wanted
+        [pa.array([], schema.field(n).type) for n in read], names=read
     )
     transformed = next(_transformed(draft, [nothing], wanted, keys)).schema
-    batches = watch.each("scan", scan(wanted))
+    batches = watch.each("scan", scan(read))
     return count_tuples(_transformed(draft, batches, wanted, keys), transformed)
 
 

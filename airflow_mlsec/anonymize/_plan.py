@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,8 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec import files
-from airflow_mlsec.anonymize import _frames, _hierarchies, _transforms
-from airflow_mlsec.anonymize._fpe import encrypt_format, format_of
+from airflow_mlsec.anonymize import _frames, _hierarchies
+from airflow_mlsec.anonymize._column import KeyOf, PlannedColumn
 from airflow_mlsec.anonymize._local_plan import LocalMatcher, ReleasedStep
 from airflow_mlsec.anonymize._mondrian_plan import RegionMatcher, Regions
 from airflow_mlsec.anonymize._vault import TokenVault
@@ -37,11 +36,9 @@ from airflow_mlsec.crypto import (
 )
 from airflow_mlsec.errors import (
     ColumnMissing,
-    ColumnType,
     PlanError,
     SignatureInvalid,
     UndeclaredColumn,
-    UsageError,
 )
 
 FORMAT = "airflow-mlsec/plan/1"
@@ -50,26 +47,6 @@ SIGNED_FORMAT = "airflow-mlsec/signed-plan/1"
 LOCAL = "local"
 MULTIDIMENSIONAL = "multidimensional"
 _PAYLOAD_TYPE = "application/vnd.airflow-mlsec.plan+json"
-
-
-@dataclass(frozen=True)
-class PlannedColumn:
-    """What happens to one column of the source."""
-
-    name: str
-    type: str
-    role: str
-    category: str | None
-    action: Mapping[str, Any]
-
-    @property
-    def method(self) -> str:
-        return str(self.action["method"])
-
-    @property
-    def kept(self) -> bool:
-        """Whether the output has this column."""
-        return self.method != "drop"
 
 
 @dataclass(frozen=True)
@@ -113,6 +90,13 @@ class Plan:
         """Names of the output's columns, in order."""
         return [column.name for column in self.columns if column.kept]
 
+    def input_columns(self) -> list[str]:
+        """Names of the columns that it reads: those of the output, and those that tell whose a date
+        is, or what names a text may have."""
+        kept = [column for column in self.columns if column.kept]
+        more = [name for column in kept for name in column.reads]
+        return list(dict.fromkeys([*(column.name for column in kept), *more]))
+
     def apply(self, data: Any, keys: KeyRing, vault: TokenVault | None = None) -> Any:
         """Anonymize rows; returns what it was given: a pandas or polars frame, an Arrow table
         or a record batch.
@@ -143,15 +127,18 @@ class Plan:
     ) -> tuple[pa.RecordBatch, pa.BooleanArray]:
         """Every row transformed, and for each whether it is in a released class."""
         self._check_columns(batch.schema.names)
+
+        def key_of(name: str, version: int) -> Key:
+            return self._key(keys, name, version)
+
         if self._matcher is not None:
-            return self._recode_by_class(batch, keys, vault, self._matcher)
+            return self._recode_by_class(batch, key_of, vault, self._matcher)
         names, arrays = [], []
         labels: dict[str, pa.Array] = {}
         for column in self.columns:
             if not column.kept:
                 continue
-            array = _typed(batch.column(column.name), column)
-            array = self._transform(column, array, keys, vault)
+            array = column.transform(batch, key_of, vault)
             if column.role == "quasi-identifying" and pa.types.is_floating(array.type):
                 # One class, one spelling: -0.0 must not single anybody out among 0.0.
                 array = pc.add(array, pa.scalar(0.0, array.type))
@@ -167,17 +154,17 @@ class Plan:
     def _recode_by_class(
         self,
         batch: pa.RecordBatch,
-        keys: KeyRing,
+        key_of: KeyOf,
         vault: TokenVault | None,
         matcher: LocalMatcher | RegionMatcher,
     ) -> tuple[pa.RecordBatch, pa.BooleanArray]:
         arrays: dict[str, pa.Array] = {}
         for column in self.columns:
             if column.kept:
-                array = _typed(batch.column(column.name), column)
-                if column.action.get("level") not in (LOCAL, MULTIDIMENSIONAL):
-                    array = self._transform(column, array, keys, vault)
-                arrays[column.name] = array
+                by_class = column.action.get("level") in (LOCAL, MULTIDIMENSIONAL)
+                arrays[column.name] = (
+                    column.values(batch) if by_class else column.transform(batch, key_of, vault)
+                )
         labels, released = matcher.match([arrays[name] for name in matcher.names])
         arrays.update(zip(matcher.names, labels, strict=True))
         result = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
@@ -203,42 +190,6 @@ class Plan:
         """Whether a column gets random codes."""
         return any(column.method == "vault" for column in self.columns)
 
-    def _transform(
-        self, column: PlannedColumn, array: pa.Array, keys: KeyRing, vault: TokenVault | None
-    ) -> pa.Array:
-        action, name = column.action, column.name
-        match column.method:
-            case "keep":
-                return array
-            case "redact":
-                return _transforms.redact(array)
-            case "constant":
-                return _transforms.constant(array, action["value"])
-            case "mask":
-                kept = action["keep_first"], action["keep_last"]
-                return _transforms.mask(array, name, *kept, action["character"])
-            case "pseudonymize":
-                key = self._key(keys, action["key"], action["version"])
-                return _transforms.pseudonymize(array, name, key.secret)
-            case "tokenize":
-                key = self._key(keys, action["key"], action["version"])
-                return _transforms.tokenize(array, name, key.secret)
-            case "fpe":
-                key = self._key(keys, action["key"], action["version"])
-                return encrypt_format(array, name, key.secret, format_of(action))
-            case "vault":
-                if vault is None:
-                    raise UsageError(
-                        f"column '{name}' gets random codes: give the token vault (RegisterVault)"
-                    )
-                return vault.tokens(action["domain"], name, array)
-            case "generalize":
-                levels = _hierarchies.from_json(action["hierarchy"])
-                if action["level"] == 0:
-                    return array
-                return _hierarchies.label(levels, array, action["level"], name)
-        raise PlanError(f"the plan has an unknown method '{column.method}' for column '{name}'")
-
     def _key(self, keys: KeyRing, name: str, version: int) -> Key:
         if (name, version) not in self._keys:
             self._keys[name, version] = keys.version(name, version)
@@ -247,7 +198,7 @@ class Plan:
     def _check_columns(self, present: list[str]) -> None:
         planned = {column.name for column in self.columns}
         # A column that is dropped need not be there: at inference nobody sends names.
-        needed = {column.name for column in self.columns if column.kept}
+        needed = set(self.input_columns())
         if missing := needed - set(present):
             raise ColumnMissing.among(missing, present, f"of the plan for {self.dataset}")
         if not self.drop_unlisted and (extra := set(present) - planned):
@@ -413,34 +364,6 @@ def _steps(data: Any) -> tuple[ReleasedStep, ...]:
         ReleasedStep(tuple(step["levels"]), tuple(tuple(labels) for labels in step["released"]))
         for step in data
     )
-
-
-def arrow_type(text: str) -> pa.DataType:
-    """The Arrow type that a plan's text names.
-
-    :raises PlanError: if it names none.
-    """
-    if found := re.fullmatch(r"timestamp\[(s|ms|us|ns)(?:, tz=([^\]]+))?\]", text):
-        return pa.timestamp(found[1], found[2])
-    if found := re.fullmatch(r"decimal(128|256)\((\d+), (-?\d+)\)", text):
-        make = pa.decimal128 if found[1] == "128" else pa.decimal256
-        return make(int(found[2]), int(found[3]))
-    if found := re.fullmatch(r"fixed_size_binary\[(\d+)\]", text):
-        return pa.binary(int(found[1]))
-    try:
-        return pa.type_for_alias(text)
-    except ValueError:
-        raise PlanError(f"the plan has a column of unknown type '{text}'") from None
-
-
-def _typed(array: pa.Array, column: PlannedColumn) -> pa.Array:
-    wanted = arrow_type(column.type)
-    if array.type == wanted:
-        return array
-    try:
-        return array.cast(wanted)
-    except (pa.ArrowException, TypeError):
-        raise ColumnType.unusable(column.name, array.type, f"{wanted}", "the plan") from None
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

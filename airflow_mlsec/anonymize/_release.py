@@ -173,7 +173,7 @@ class _Run:
         self.released = 0
 
     def batches(self, source: Dataset, progress: Progress) -> Iterator[pa.RecordBatch]:
-        wanted = self._plan.output_columns()
+        wanted = self._plan.input_columns()
         key = self._subject_key
         if self.members is not None and key is not None and key not in wanted:
             wanted = [*wanted, key]

@@ -18,6 +18,7 @@ from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.policy import (
     Constant,
     DateHierarchy,
+    Fake,
     FormatPreserving,
     Generalize,
     IntervalHierarchy,
@@ -25,6 +26,7 @@ from airflow_mlsec.policy import (
     Policy,
     Pseudonymize,
     Redact,
+    RedactText,
     Role,
     Tokenize,
     Vault,
@@ -186,7 +188,9 @@ def _allowed(policy: Policy, name: str, column: str) -> str:
             produced = f"regexp_full_match({text}, '[0-9a-f]{{32}}')"
         case Tokenize():
             produced = f"regexp_full_match({text}, '([0-9a-f]{{2}}){{16,}}')"
-        case FormatPreserving():
+        case RedactText():
+            produced = f"NOT regexp_matches({text}, '[^\\s@]+@[^\\s@]+[.][A-Za-z]{{2,}}')"
+        case FormatPreserving() | Fake():
             # Its form is that of a raw value; that none is one was seen while it was encrypted.
             produced = f"typeof({column}) = 'VARCHAR'"
         case Redact():

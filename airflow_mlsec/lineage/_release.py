@@ -103,6 +103,12 @@ def _event(
     return event
 
 
+# Methods whose results are near the value that they were made from: nothing is masked.
+_STAY_NEAR = {
+    "generalize", "shift_date", "noise", "round", "top_bottom_coding", "microaggregate", "redact_text",
+}  # fmt: skip
+
+
 def release_step(action: Mapping[str, Any]) -> Transformation:
     """What a plan does to a column, as a transformation of OpenLineage."""
     method, text = action["method"], describe_action(action)
@@ -112,7 +118,7 @@ def release_step(action: Mapping[str, Any]) -> Transformation:
         "DIRECT",
         "IDENTITY" if identity else "TRANSFORMATION",
         None if identity else text,
-        False if identity else method != "generalize",
+        not identity and method not in _STAY_NEAR,
         False,
     )
 

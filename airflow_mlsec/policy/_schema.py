@@ -18,7 +18,19 @@ from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model
 from airflow_mlsec.policy._hierarchies import Hierarchy, PrefixHierarchy
 from airflow_mlsec.policy._model import Model
 from airflow_mlsec.policy._privacy import Privacy
-from airflow_mlsec.policy._transforms import Transform, Vault
+from airflow_mlsec.policy._transforms import (
+    Microaggregate,
+    Noise,
+    RedactText,
+    Round,
+    ShiftDate,
+    TopBottomCoding,
+    Transform,
+    Vault,
+)
+
+# Transforms that leave a value near what it was.
+_NUMERIC = (ShiftDate, Noise, TopBottomCoding, Round, Microaggregate)
 
 
 class Role(StrEnum):
@@ -55,10 +67,15 @@ class Column(Model):
         if self.role is Role.IDENTIFYING and self.transform is None:
             raise ValueError(
                 "an identifying column needs a `transform` "
-                "(drop, redact, mask, constant, pseudonymize, tokenize, vault, fpe or generalize)"
+                "(drop, redact, mask, constant, pseudonymize, tokenize, vault, fpe, fake, redact_text or "
+                "generalize)"
             )
         if isinstance(self.transform, Vault) and self.role is not Role.IDENTIFYING:
             raise ValueError("random codes are for identifying columns; nothing is left of a value")
+        if self.role is Role.IDENTIFYING and isinstance(self.transform, _NUMERIC):
+            raise ValueError(
+                f"{self.transform.method} leaves too much of an identifier; use drop, pseudonymize or fpe"
+            )
         prefix = getattr(self.transform, "hierarchy", None)
         if isinstance(prefix, PrefixHierarchy):
             if self.role is Role.IDENTIFYING:
@@ -194,6 +211,8 @@ class Policy(Model):
                     f"`subject.distinguished_by` names '{name}': it must be one of `columns` of the dataset "
                     "that names the person by a key of their own"
                 )
+        for name, declared in self.columns.items():
+            self._check_neighbours(name, declared)
         if self.membership == "keep" and self.subject is None:
             raise ValueError("`membership: keep` needs a `subject`")
         for model in ("l_diversity", "t_closeness"):
@@ -204,6 +223,19 @@ class Policy(Model):
                 if getattr(column.transform, "method", None) == "drop":
                     raise ValueError(f"`privacy.{model}` names '{name}', which is dropped")
         return self
+
+    def _check_neighbours(self, name: str, column: Column) -> None:
+        """Transforms that read other columns of the row."""
+        transform = column.transform
+        if isinstance(transform, ShiftDate) and not (transform.by or self.subject):
+            raise ValueError(
+                f"column '{name}': shift_date needs `by`, or a `subject`, to know whose date it is"
+            )
+        by = getattr(transform, "by", None)
+        wanted = transform.names if isinstance(transform, RedactText) else [by] if by else []
+        for other in wanted:
+            if other not in self.columns or other == name:
+                raise ValueError(f"column '{name}' refers to '{other}', not another of `columns`")
 
     @property
     def source(self) -> str:

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from airflow_mlsec.policy._hierarchies import Hierarchy
 from airflow_mlsec.policy._model import Model
 
+# A domain of keys: values are linkable within it, and only there.
+DOMAIN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
 
 class Drop(Model):
     """The column is not in the output."""
@@ -42,7 +45,7 @@ class Pseudonymize(Model):
     """A keyed one-way pseudonym; the same value has the same pseudonym within ``domain``."""
 
     method: Literal["pseudonymize"]
-    domain: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    domain: str = Field(pattern=DOMAIN)
 
 
 class Tokenize(Model):
@@ -50,7 +53,7 @@ class Tokenize(Model):
     and whoever has the domain's key can turn it back."""
 
     method: Literal["tokenize"]
-    domain: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    domain: str = Field(pattern=DOMAIN)
 
 
 class Vault(Model):
@@ -58,7 +61,7 @@ class Vault(Model):
     same code within ``domain``. Which code it is stands in the register's token vault."""
 
     method: Literal["vault"]
-    domain: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    domain: str = Field(pattern=DOMAIN)
 
 
 class Generalize(Model):
@@ -75,7 +78,7 @@ class FormatPreserving(Model):
     check digit of a card number right. Reversible with the key of ``domain``."""
 
     method: Literal["fpe"]
-    domain: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    domain: str = Field(default="default", pattern=DOMAIN)
     keep_first: int = Field(default=0, ge=0)
     keep_last: int = Field(default=0, ge=0)
     alphabet: str = Field(
@@ -95,6 +98,105 @@ class FormatPreserving(Model):
         return self
 
 
+class ShiftDate(Model):
+    """Dates moved by 1 to ``days`` days, before or after, the same for all dates of one person, so
+    that the time between them stays. Whose date it is tells column ``by`` (default: the
+    policy's ``subject.key``)."""
+
+    method: Literal["shift_date"]
+    days: int = Field(default=365, ge=1, le=36_500)
+    domain: str = Field(default="default", pattern=DOMAIN)
+    by: str | None = None
+
+
+class Noise(Model):
+    """Numbers with random noise of mean 0 added: ``scale`` is the standard deviation of a normal
+    distribution, the b of a Laplace distribution, or the farthest a uniform one goes. The same
+    value of the same person (column ``by``; default: the policy's ``subject.key``, if it has one)
+    gets the same noise, so that it cannot be averaged away over releases. Whole numbers stay
+    whole."""
+
+    method: Literal["noise"]
+    distribution: Literal["normal", "laplace", "uniform"] = "laplace"
+    scale: float = Field(gt=0, allow_inf_nan=False)
+    minimum: float | None = Field(default=None, allow_inf_nan=False)
+    maximum: float | None = Field(default=None, allow_inf_nan=False)
+    domain: str = Field(default="default", pattern=DOMAIN)
+    by: str | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Noise:
+        if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
+            raise ValueError("`minimum` must be less than `maximum`")
+        return self
+
+
+class TopBottomCoding(Model):
+    """Numbers below ``bottom`` become ``bottom``, and those above ``top`` become ``top``."""
+
+    method: Literal["top_bottom_coding"]
+    bottom: float | None = Field(default=None, allow_inf_nan=False)
+    top: float | None = Field(default=None, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TopBottomCoding:
+        if self.bottom is None and self.top is None:
+            raise ValueError("give `bottom`, `top` or both")
+        if self.bottom is not None and self.top is not None and self.bottom >= self.top:
+            raise ValueError("`bottom` must be less than `top`")
+        return self
+
+
+class Round(Model):
+    """Numbers rounded to a multiple of ``to``: coordinates to 0.01 degrees, amounts to 100."""
+
+    method: Literal["round"]
+    to: float = Field(gt=0, allow_inf_nan=False)
+
+
+class Microaggregate(Model):
+    """Numbers replaced by the mean of a group of at least ``k`` rows with neighbouring values; the
+    groups are those that change the values least (Hansen and Mukherjee, IEEE TKDE 2003)."""
+
+    method: Literal["microaggregate"]
+    k: int = Field(ge=2)
+
+
+class Fake(Model):
+    """An invented value of the same kind (package Faker); the same value has the same fake within
+    ``domain``. There are ``pool`` fakes, so different values can have the same one."""
+
+    method: Literal["fake"]
+    kind: Literal[
+        "name", "first_name", "last_name", "email", "phone_number", "address", "street_address",
+        "city", "postcode", "country", "company", "job", "user_name", "iban", "credit_card_number",
+        "license_plate", "url", "ipv4", "text",
+    ]  # fmt: skip
+    domain: str = Field(default="default", pattern=DOMAIN)
+    locale: str = Field(default="en_US", pattern=r"^[a-z]{2,3}_[A-Z]{2}$")
+    pool: int = Field(default=1_000, ge=10, le=100_000)
+
+
+Entity = Literal["name", "email", "phone", "card", "iban", "national_id", "ip_address"]
+
+
+class RedactText(Model):
+    """Free text in which what names somebody becomes ``[EMAIL]``, ``[PHONE]``, ``[CARD]``, ``[IBAN]``,
+    ``[NATIONAL_ID]``, ``[IP_ADDRESS]`` or ``[NAME]``. Numbers are recognized by their form and check
+    digits; phone numbers without a country code are those of ``region``. Names are those in the
+    columns ``names`` of the same row, and those after a form of address; with
+    ``named_entities`` (extra ``presidio``) also those that a language model finds."""
+
+    method: Literal["redact_text"]
+    entities: list[Entity] = Field(
+        default=["name", "email", "phone", "card", "iban", "national_id", "ip_address"],
+        min_length=1,
+    )
+    region: str = Field(default="US", pattern=r"^[A-Z]{2}$")
+    names: list[str] = Field(default=[])
+    named_entities: bool = False
+
+
 _ALPHABETS = ("digits", "lower", "upper", "letters", "alphanumeric", "hex")
 Transform = Annotated[
     Drop
@@ -105,6 +207,13 @@ Transform = Annotated[
     | Tokenize
     | Vault
     | Generalize
-    | FormatPreserving,
+    | FormatPreserving
+    | ShiftDate
+    | Noise
+    | TopBottomCoding
+    | Round
+    | Microaggregate
+    | Fake
+    | RedactText,
     Field(discriminator="method"),
 ]
