@@ -192,7 +192,7 @@ class _Exporter:
         job = self._jobs.get(run.job_id)
         said = {"inputs": inputs, "outputs": outputs, "producer": PRODUCER}
         if run.state == DECLARED:
-            yield self._declaration(run, job, said)
+            yield self._declaration(run, job, said, needed)
             return
         facets = self._run_facets(run, needed)
         of_job = {**(job or {}), "facets": self._facets_of(self._kept("job", run.job_id))}
@@ -209,9 +209,11 @@ class _Exporter:
         yield {"eventType": kind, "eventTime": run.ended_at or run.started_at, **body, **said}
 
     def _declaration(
-        self, run: Any, job: dict[str, str] | None, said: dict[str, Any]
+        self, run: Any, job: dict[str, str] | None, said: dict[str, Any], needed: list[Any]
     ) -> dict[str, Any]:
-        mark = {"mlsec_declaration": {"id": run.uuid}}
+        mark: dict[str, Any] = {"mlsec_declaration": {"id": run.uuid}}
+        if needed:
+            mark["mlsec_declaration"]["jobDependencies"] = self._dependencies(needed)
         if job is not None:
             facets = {**self._kept("job", run.job_id), **mark}
             body: dict[str, Any] = {
@@ -242,14 +244,17 @@ class _Exporter:
                 "taskInstance": {"map_index": index, "try_number": attempt},
             }
         if needed:
-            listed: dict[str, list[Any]] = {"upstream": [], "downstream": []}
-            for r in needed:
-                item: dict[str, Any] = {"job": self._jobs[r.job_id]}
-                if r.run_uuid:
-                    item["run"] = {"runId": r.run_uuid}
-                listed[r.direction].append(item)
-            facets["jobDependencies"] = listed
+            facets["jobDependencies"] = self._dependencies(needed)
         return facets
+
+    def _dependencies(self, needed: list[Any]) -> dict[str, list[Any]]:
+        listed: dict[str, list[Any]] = {"upstream": [], "downstream": []}
+        for r in needed:
+            item: dict[str, Any] = {"job": self._jobs[r.job_id]}
+            if r.run_uuid:
+                item["run"] = {"runId": r.run_uuid}
+            listed[r.direction].append(item)
+        return listed
 
     # --- parts
 

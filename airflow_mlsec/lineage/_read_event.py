@@ -130,6 +130,10 @@ def _read_job(made: Event, job: Mapping[str, Any]) -> None:
     made.job_facets = kept_facets(facets, JOB_FACETS)
     if (lineage := facets.get("lineage")) is not None:
         read_lineage_entries(made, lineage, "job.facets.lineage")
+    declared = facets.get("mlsec_declaration")
+    if made.state == DECLARED and isinstance(declared, dict) and "jobDependencies" in declared:
+        needed = mapping(declared["jobDependencies"], "job.facets.mlsec_declaration")
+        made.dependencies = list(_dependencies(needed))
     sql = facets.get("sql")
     if isinstance(sql, dict) and not sql.get("_deleted") and isinstance(sql.get("query"), str):
         dialect = sql.get("dialect")
