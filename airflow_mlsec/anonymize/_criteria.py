@@ -26,9 +26,10 @@ from airflow_mlsec.anonymize._classes import (
     added_up,
 )
 from airflow_mlsec.anonymize._coding import Codes
+from airflow_mlsec.anonymize._criteria_whole import WholeCriterion, smallest_class
 
 # A class whose distance is the threshold but for rounding holds it.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 class Criterion(Protocol):
@@ -97,7 +98,7 @@ class EntropyDiversity:
 
     @staticmethod
     def _entropy(rows: Numbers) -> Numbers:
-        shares = _shares(rows)
+        shares = shares_of(rows)
         logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
         found: Numbers = -(shares * logs).sum(1)
         return found
@@ -117,7 +118,7 @@ class RecursiveDiversity:
 
     def lost(self, rows: Numbers) -> Numbers:
         most, rest = self._most_and_rest(rows)
-        return np.where(most < self.c * rest, 0.0, _AT_LEAST)
+        return np.where(most < self.c * rest, 0.0, AT_LEAST)
 
     def worst(self, rows: Numbers) -> float:
         most, rest = self._most_and_rest(rows)
@@ -151,11 +152,11 @@ class _Closeness(ABC):
         return float(self.distance(np.eye(self.column.count)).max(initial=0))
 
     def lost(self, rows: Numbers) -> Numbers:
-        far = self.distance(_shares(rows))
-        return _missed((far - self.t) / max(self.farthest - self.t, _ROUNDING))
+        far = self.distance(shares_of(rows))
+        return _missed((far - self.t) / max(self.farthest - self.t, ROUNDING))
 
     def worst(self, rows: Numbers) -> float:
-        return float(self.distance(_shares(rows)).max())
+        return float(self.distance(shares_of(rows)).max())
 
     def worse(self, one: float, other: float) -> float:
         return max(one, other)
@@ -215,6 +216,8 @@ class Criteria:
 
     k: int
     models: tuple[Criterion, ...] = ()
+    # Of all released classes together.
+    whole: tuple[WholeCriterion, ...] = ()
 
     @cached_property
     def columns(self) -> list[SensitiveColumn]:
@@ -240,10 +243,21 @@ class Criteria:
                         found[start + left] = np.maximum(found[start + left], more)
         return found
 
+    def too_small(self, classes: Classes, lost: Numbers) -> Numbers:
+        """``lost``, and 1 for the classes that have to be suppressed so that the figures of the whole
+        are within their limits: the smallest ones."""
+        if not self.whole:
+            return lost
+        least = smallest_class(self.whole, classes.sizes[lost == 0])
+        return np.maximum(lost, (classes.sizes < least).astype(np.float64))
+
     def measured(self, of_tuple: Codes, released: Mask, weights: Numbers) -> dict[str, float]:
         """What the released classes hold: of each model the figure of the worst class."""
         number = int(of_tuple.max(initial=-1)) + 1
-        classes = Classes(of_tuple, added_up(of_tuple, np.where(released, weights, 0.0), number))
+        # What is not released is a class of its own, without rows.
+        of_tuple = np.where(released, of_tuple, number)
+        rows = added_up(of_tuple, np.where(released, weights, 0.0), number + 1)
+        classes = Classes(of_tuple, rows)
         found: dict[str, float] = {}
         for column in self.columns:
             for start, end, rows in classes.histogram_chunks(column):
@@ -253,22 +267,25 @@ class Criteria:
                         worst = model.worst(kept)
                         before = found.get(str(model), worst)
                         found[str(model)] = model.worse(before, worst)
+        sizes = classes.sizes[classes.sizes > 0]
+        found |= {str(criterion): criterion.figure(sizes) for criterion in self.whole}
         return {name: round(value, 9) for name, value in found.items()}
 
     def __str__(self) -> str:
-        return ", ".join([f"k-anonymity with k={self.k}", *(str(model) for model in self.models)])
+        of_classes = [f"k-anonymity with k={self.k}"] if self.k > 1 else []
+        return ", ".join([*of_classes, *map(str, self.models), *map(str, self.whole)])
 
 
 # A class that fails, by how little whatsoever, loses something.
-_AT_LEAST = 1e-6
+AT_LEAST = 1e-6
 
 
 def _missed(by: Numbers) -> Numbers:
     """The share by which a threshold is missed; 0 where it is not."""
-    return np.where(by > _ROUNDING, np.clip(by, _AT_LEAST, 1.0), 0.0)
+    return np.where(by > ROUNDING, np.clip(by, AT_LEAST, 1.0), 0.0)
 
 
-def _shares(rows: Numbers) -> Numbers:
+def shares_of(rows: Numbers) -> Numbers:
     found: Numbers = rows / np.maximum(rows.sum(1, keepdims=True), 1)
     return found
 

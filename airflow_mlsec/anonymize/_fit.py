@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
 from airflow_mlsec.anonymize._actions import Scan, action_of, check_types, fit_actions
-from airflow_mlsec.anonymize._aggregate import TupleCounter, count_tuples
-from airflow_mlsec.anonymize._column import PlannedColumn
+from airflow_mlsec.anonymize._counting import Population, count, planned
 from airflow_mlsec.anonymize._plan import Plan, ReleasedClasses
 from airflow_mlsec.anonymize._recode import recode
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
@@ -29,17 +28,20 @@ def fit_plan(
     keys: KeyRing,
     progress: Callable[[str], None] = lambda message: None,
     watch: Stopwatch | None = None,
+    population: Population | None = None,
 ) -> Plan:
     """Fit ``policy`` to the rows that ``scan(columns)`` yields.
 
-    ``watch`` gets the time of scanning, aggregating and fitting.
+    ``watch`` gets the time of scanning, aggregating and fitting; ``population`` are the people from
+    whom the rows were drawn, for models that ask for them.
     Keys of pseudonym domains that the ring does not have yet are created.
 
     :raises UndeclaredColumn: if the data has a column that the policy does not mention.
     :raises ColumnMissing: if the policy mentions a column that the data does not have.
     :raises ColumnType: if a column's type does not suit its transform or hierarchy.
     :raises PolicyError: if a fixed level does not exist.
-    :raises GuaranteeNotMet: if k-anonymity cannot be reached within the suppression limit.
+    :raises UsageError: if a model needs the population and it is not given.
+    :raises GuaranteeNotMet: if a model cannot be reached within the suppression limit.
     """
     check_columns(policy, schema)
     quasi = [
@@ -57,14 +59,12 @@ def fit_plan(
     classes = None
     if k is not None and quasi:
         with watch.step("aggregate"):
-            counter = _count(policy, schema, scan, keys, quasi, actions, progress, watch)
-            tuples, counts = counter.result()
-        achieved["rows"] = counter.rows
-        if counter.rows:
-            _check_enough(counter.rows, k, policy.privacy.suppression_limit)
-            weights = counts.to_numpy(zero_copy_only=False)
+            counted = count(policy, schema, scan, keys, quasi, actions, progress, watch, population)
+        achieved["rows"] = rows = int(counted.weights.sum())
+        if rows:
+            _check_enough(rows, k, policy.privacy.suppression_limit)
             with watch.step("fit"):
-                recoded = recode(policy, quasi, tuples, weights, progress)
+                recoded = recode(policy, quasi, counted, progress)
             actions.update(recoded.actions)
             classes = recoded.classes
             achieved.update(recoded.achieved)
@@ -82,36 +82,11 @@ def fit_plan(
         policy_digest=policy.digest,
         dataset=policy.dataset,
         drop_unlisted=policy.unlisted_columns == "drop",
-        columns=tuple(_planned(policy, schema, name, action) for name, action in actions.items()),
+        columns=tuple(planned(policy, schema, name, action) for name, action in actions.items()),
         classes=classes,
         achieved=achieved,
         subject=policy.subject.model_dump() if policy.subject else None,
     )
-
-
-def _count(
-    policy: Policy,
-    schema: pa.Schema,
-    scan: Scan,
-    keys: KeyRing,
-    quasi: list[str],
-    actions: dict[str, dict[str, Any]],
-    progress: Callable[[str], None],
-    watch: Stopwatch,
-) -> TupleCounter:
-    """The distinct combinations of quasi-identifiers and protected columns, those with a fixed
-    transform as they will be released."""
-    progress(f"counting the distinct combinations of {len(quasi)} quasi-identifiers")
-    wanted = [*quasi, *policy.privacy.protected]
-    fixed = [n for n in wanted if policy.columns[n].transform is not None]
-    draft = _draft_plan(policy, schema, {name: actions[name] for name in fixed})
-    read = list(dict.fromkeys([*wanted, *draft.input_columns()]))
-    nothing = pa.RecordBatch.from_arrays(
-        [pa.array([], schema.field(n).type) for n in read], names=read
-    )
-    transformed = next(_transformed(draft, [nothing], wanted, keys)).schema
-    batches = watch.each("scan", scan(read))
-    return count_tuples(_transformed(draft, batches, wanted, keys), transformed)
 
 
 def check_columns(policy: Policy, schema: pa.Schema) -> None:
@@ -127,35 +102,9 @@ def check_columns(policy: Policy, schema: pa.Schema) -> None:
         raise ColumnMissing.among(missing, schema.names, policy.source)
 
 
-def _draft_plan(policy: Policy, schema: pa.Schema, actions: dict[str, dict[str, Any]]) -> Plan:
-    columns = tuple(_planned(policy, schema, name, action) for name, action in actions.items())
-    return Plan(policy.digest, policy.dataset, True, columns, None, {})
-
-
-def _transformed(
-    draft: Plan, batches: Iterable[pa.RecordBatch], quasi: list[str], keys: KeyRing
-) -> Iterator[pa.RecordBatch]:
-    """The quasi-identifiers, those with a fixed transform already transformed."""
-    fixed = draft.output_columns()
-    for batch in batches:
-        if not fixed:
-            yield batch.select(quasi)
-            continue
-        done = draft.apply_batch(batch, keys)
-        arrays = [done.column(n) if n in fixed else batch.column(n) for n in quasi]
-        yield pa.RecordBatch.from_arrays(arrays, names=quasi)
-
-
 def _check_enough(rows: int, k: int, limit: float) -> None:
     if rows < k and limit < 1:
         raise GuaranteeNotMet(
             f"k-anonymity with k={k} cannot be reached: the dataset has {rows} rows in all. Lower "
             "`k_anonymity`, or gather more rows before releasing"
         )
-
-
-def _planned(policy: Policy, schema: pa.Schema, name: str, action: dict[str, Any]) -> PlannedColumn:
-    column = policy.columns[name]
-    return PlannedColumn(
-        name, str(schema.field(name).type), column.role.value, column.category, action
-    )

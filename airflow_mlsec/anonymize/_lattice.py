@@ -97,9 +97,11 @@ class _Evaluator:
         lost, rows = small, _dot(small, classes.sizes)
         if rows <= self._allowed and self._criteria.models:
             lost = self._criteria.lost(classes, base.sensitive)
-        gone = lost if lost is small else (lost > 0).astype(np.float64)
+        # What the whole takes is no loss that finer nodes have too.
+        settled = self._criteria.too_small(classes, lost)
+        gone = settled if settled is small else (settled > 0).astype(np.float64)
         rows, added = _dot(gone, classes.sizes), self._added(base, levels, gone, classes)
-        if lost is small:
+        if settled is small:
             return _Outcome(round(rows), added, rows, added)
         least = _dot(lost, classes.sizes), self._added(base, levels, lost, classes)
         return _Outcome(round(rows), added, *least)
@@ -108,6 +110,7 @@ class _Evaluator:
         """The classes of a node, and which tuples are released."""
         classes = self._tuples.group(levels, True)
         lost = self._criteria.lost(classes, self._tuples.sensitive)
+        lost = self._criteria.too_small(classes, lost)
         return classes, lost[classes.of_tuple] == 0
 
     def _base(self, node: npt.NDArray[np.int8]) -> Tuples:

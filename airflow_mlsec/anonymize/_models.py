@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,26 +23,81 @@ from airflow_mlsec.anonymize._criteria import (
     OrderedCloseness,
     RecursiveDiversity,
 )
+from airflow_mlsec.anonymize._criteria_likeness import BetaLikeness, DeltaDisclosure
+from airflow_mlsec.anonymize._criteria_population import (
+    POPULATION,
+    TABLE,
+    DeltaPresence,
+    KMap,
+)
+from airflow_mlsec.anonymize._criteria_whole import (
+    AverageRisk,
+    PopulationUniqueness,
+    SampleUniqueness,
+    WholeCriterion,
+)
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.errors import ColumnType
 from airflow_mlsec.policy import Closeness, Diversity, Policy
 
 
-def criteria_of(policy: Policy, tuples: pa.Table, weights: Any) -> Criteria:
-    """What every class must hold. ``tuples`` are the distinct combinations of quasi-identifiers
-    and protected columns, ``weights`` the rows of each.
+@dataclass(frozen=True)
+class Counted:
+    """The distinct combinations of quasi-identifiers and protected columns, the rows of each, and, if
+    a model asks for the population, the people of each: they stand in rows of their own, which
+    have no weight and no protected values."""
+
+    tuples: pa.Table
+    weights: npt.NDArray[np.int64]
+    population: npt.NDArray[np.int64] | None = None
+
+
+def criteria_of(policy: Policy, counted: Counted) -> Criteria:
+    """What every class must hold, and the release as a whole.
 
     :raises ColumnType: if a column's values have no order that its distance needs.
     """
     privacy, models = policy.privacy, []
     for name in privacy.protected:
         closeness = privacy.t_closeness.get(name)
-        column = _sensitive(name, tuples.column(name), weights, closeness, policy.source)
+        column = _sensitive(name, counted, closeness, policy.source)
         if diversity := privacy.l_diversity.get(name):
             models.append(_diversity(column, diversity))
         if closeness:
             models.append(_closeness(column, closeness))
-    return Criteria(privacy.class_size or 1, tuple(models))
+        if delta := privacy.delta_disclosure.get(name):
+            models.append(DeltaDisclosure(column, delta))
+        if likeness := privacy.beta_likeness.get(name):
+            models.append(BetaLikeness(column, likeness.beta, likeness.enhanced))
+    if counted.population is not None:
+        people = _people(counted, counted.population)
+        if privacy.k_map is not None:
+            models.append(KMap(people, privacy.k_map))
+        if presence := privacy.delta_presence:
+            models.append(DeltaPresence(people, presence.minimum, presence.maximum))
+    return Criteria(privacy.class_size or 1, tuple(models), tuple(whole_criteria(policy)))
+
+
+def whole_criteria(policy: Policy) -> Iterator[WholeCriterion]:
+    """The policy's models of a release as a whole."""
+    privacy = policy.privacy
+    if privacy.average_risk is not None:
+        yield AverageRisk(privacy.average_risk)
+    if privacy.sample_uniqueness is not None:
+        yield SampleUniqueness(privacy.sample_uniqueness)
+    if said := privacy.population_uniqueness:
+        yield PopulationUniqueness(said.limit, said.size, said.estimator)
+
+
+def _people(counted: Counted, population: npt.NDArray[np.int64]) -> SensitiveColumn:
+    rows = np.arange(len(counted.weights))
+    return SensitiveColumn(
+        "population",
+        np.concatenate([rows, rows]),
+        np.repeat([TABLE, POPULATION], len(rows)),
+        np.concatenate([counted.weights, population]).astype(np.float64),
+        2,
+    )
 
 
 def _diversity(column: SensitiveColumn, said: Diversity) -> Criterion:
@@ -63,9 +119,12 @@ def _closeness(column: SensitiveColumn, said: Closeness) -> Criterion:
 
 
 def _sensitive(
-    name: str, values: pa.ChunkedArray, weights: Any, closeness: Closeness | None, source: str
+    name: str, counted: Counted, closeness: Closeness | None, source: str
 ) -> SensitiveColumn:
     """A protected column; its values are numbered in their order, missing ones last."""
+    places = np.flatnonzero(counted.weights)
+    weights = counted.weights[places]
+    values = counted.tuples.column(name).take(pa.array(places))
     kind = values.type
     ordered = (
         pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
@@ -84,7 +143,6 @@ def _sensitive(
     parents: tuple[Codes, ...] = ()
     if closeness and closeness.hierarchy is not None:
         parents = _parents(name, distinct, closeness, source)
-    places = np.arange(len(codes))
     return SensitiveColumn(name, places, codes, weights.astype(np.float64), len(distinct), parents)
 
 

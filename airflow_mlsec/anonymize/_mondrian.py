@@ -277,14 +277,16 @@ def _cells(part: _Part, column: OrderedColumn, weights: Numbers) -> _Cells:
     key = part.node * column.width + column.codes[part.places]
     span = part.nodes * column.width
     if span <= _DENSE:
-        rows = added_up(key, weights, span)
-        present = np.flatnonzero(rows)
+        # Not by their rows: people of the population have none.
+        seen = np.zeros(span, bool)
+        seen[key] = True
+        present = np.flatnonzero(seen)
         place = np.zeros(span, np.int64)
         place[present] = np.arange(len(present))
-        of_tuple, rows = place[key], rows[present]
+        of_tuple = place[key]
     else:
         present, of_tuple = np.unique(key, return_inverse=True)
-        rows = added_up(of_tuple, weights, len(present))
+    rows = added_up(of_tuple, weights, len(present))
     node, code = np.divmod(present, column.width)
     start = np.flatnonzero(np.diff(node, prepend=-1))
     end = np.append(start[1:], len(node))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,12 @@ from airflow_mlsec.anonymize import _hierarchies
 from airflow_mlsec.anonymize._classes import CodedColumn, Mask, Numbers, Tuples, added_up
 from airflow_mlsec.anonymize._coding import Codes, encoded
 from airflow_mlsec.anonymize._criteria import Criteria
+from airflow_mlsec.anonymize._criteria_whole import holds
 from airflow_mlsec.anonymize._hierarchies import Levels
 from airflow_mlsec.anonymize._lattice import search
 from airflow_mlsec.anonymize._local import recode_locally
 from airflow_mlsec.anonymize._local_plan import Labels, ReleasedStep
-from airflow_mlsec.anonymize._models import criteria_of
+from airflow_mlsec.anonymize._models import Counted, criteria_of
 from airflow_mlsec.anonymize._mondrian import partition
 from airflow_mlsec.anonymize._plan import LOCAL, MULTIDIMENSIONAL, ReleasedClasses
 from airflow_mlsec.anonymize._regions import ordered_column, regions_of
@@ -41,30 +42,27 @@ class Recoded:
 def recode(
     policy: Policy,
     quasi: list[str],
-    tuples: pa.Table,
-    weights: npt.NDArray[Any],
+    counted: Counted,
     progress: Progress,
 ) -> Recoded:
     """Generalize the quasi-identifiers until every released class holds the policy's models.
-    ``tuples`` are the distinct combinations of quasi-identifiers and protected columns, ``weights``
-    the rows of each.
 
     :raises GuaranteeNotMet: if they cannot be reached within the suppression limit.
     """
-    criteria = criteria_of(policy, tuples, weights)
-    progress(f"searching recodings of {len(weights)} distinct combinations")
+    criteria = criteria_of(policy, counted)
+    progress(f"searching recodings of {len(counted.weights)} distinct combinations")
     by_kind = {"full-domain": _full_domain, "local": _local, "multidimensional": _multidimensional}
-    return by_kind[policy.privacy.recoding](policy, quasi, tuples, weights, criteria, progress)
+    return by_kind[policy.privacy.recoding](policy, quasi, counted, criteria, progress)
 
 
 def _full_domain(
     policy: Policy,
     quasi: list[str],
-    tuples: pa.Table,
-    weights: npt.NDArray[Any],
+    counted: Counted,
     criteria: Criteria,
     progress: Progress,
 ) -> Recoded:
+    tuples, weights = counted.tuples, counted.weights
     levels = {n: _levels(policy.columns[n], tuples.column(n), n, policy) for n in quasi}
     coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
     best = search(
@@ -89,18 +87,23 @@ def _full_domain(
 def _local(
     policy: Policy,
     quasi: list[str],
-    tuples: pa.Table,
-    weights: npt.NDArray[Any],
+    counted: Counted,
     criteria: Criteria,
     progress: Progress,
 ) -> Recoded:
+    tuples, weights = counted.tuples, counted.weights
     levels = {n: _levels(policy.columns[n], tuples.column(n), n, policy) for n in quasi}
     coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
-    best = recode_locally(
-        Tuples(coded, weights.astype(np.float64), criteria.columns),
+    work = Tuples(coded, weights.astype(np.float64), criteria.columns)
+    best = _as_whole(
         criteria,
-        policy.privacy.suppression_limit,
-        lambda nodes: progress(f"{nodes} recodings visited"),
+        weights,
+        lambda stricter: recode_locally(
+            work,
+            stricter,
+            policy.privacy.suppression_limit,
+            lambda nodes: progress(f"{nodes} recodings visited"),
+        ),
     )
     labels_of = _LabelsOf(quasi, tuples, levels)
     steps = tuple(
@@ -119,18 +122,23 @@ def _local(
 def _multidimensional(
     policy: Policy,
     quasi: list[str],
-    tuples: pa.Table,
-    weights: npt.NDArray[Any],
+    counted: Counted,
     criteria: Criteria,
     progress: Progress,
 ) -> Recoded:
+    tuples, weights = counted.tuples, counted.weights
     ordered = [ordered_column(n, tuples.column(n), policy) for n in quasi]
-    best = partition(
-        [column.coded for column in ordered],
-        Tuples((), weights.astype(np.float64), criteria.columns),
+    work = Tuples((), weights.astype(np.float64), criteria.columns)
+    best = _as_whole(
         criteria,
-        policy.privacy.suppression_limit,
-        lambda classes: progress(f"{classes} classes"),
+        weights,
+        lambda stricter: partition(
+            [column.coded for column in ordered],
+            work,
+            stricter,
+            policy.privacy.suppression_limit,
+            lambda classes: progress(f"{classes} classes"),
+        ),
     )
     regions = regions_of(ordered, best)
     return Recoded(
@@ -142,6 +150,31 @@ def _multidimensional(
         },
         _summary(best.classes, best.released, best.suppressed_rows, best.loss, weights, criteria),
     )
+
+
+class _Classified(Protocol):
+    @property
+    def classes(self) -> Codes: ...
+    @property
+    def released(self) -> Mask: ...
+
+
+Found = TypeVar("Found", bound=_Classified)
+
+
+def _as_whole(
+    criteria: Criteria, weights: npt.NDArray[Any], recode_with: Callable[[Criteria], Found]
+) -> Found:
+    """A recoding whose classes are within the limits of the whole: classes are made larger until they
+    are, which they are when all have `enough` rows."""
+    k = criteria.k
+    while True:
+        found = recode_with(replace(criteria, k=k))
+        sizes = added_up(found.classes[found.released], weights[found.released], 0)
+        missed = [c for c in criteria.whole if not holds(c, sizes[sizes > 0])]
+        if not missed:
+            return found
+        k = min(max(k + 1, k * 5 // 4), max(criterion.enough for criterion in missed))
 
 
 def _actions(
@@ -246,6 +279,6 @@ def _summary(
         found["average_risk"] = round(len(sizes) / rows, 9)
     # A suppressed row counts as alike to all rows (Bayardo and Agrawal, ICDE 2005).
     found["discernibility"] = round(float((sizes**2).sum()) + suppressed * (rows + suppressed))
-    if criteria.models:
+    if criteria.models or criteria.whole:
         found["models"] = criteria.measured(classes, released, weights)
     return found

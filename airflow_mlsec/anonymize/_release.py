@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from airflow_mlsec.anonymize._counting import Population, labelled_population
 from airflow_mlsec.anonymize._fit import check_columns, fit_plan
 from airflow_mlsec.anonymize._membership import MembershipCollector
 from airflow_mlsec.anonymize._plan import Plan
@@ -100,6 +101,7 @@ def anonymize(
     plan_path: Path | None = None,
     membership_path: Path | None = None,
     vault: TokenVault | None = None,
+    population: Dataset | None = None,
     dry_run: bool = False,
     progress: Progress = lambda message: None,
 ) -> Release:
@@ -108,8 +110,8 @@ def anonymize(
     Without ``plan`` one is fitted, and saved, signed, at ``plan_path`` if given. The output
     is staged, verified by an independent checker, and only then published; the plan and the
     membership list are written before that, so that no release is without them.
-    ``vault`` gives random codes, if the policy asks for them. ``dry_run`` does everything but
-    writing.
+    ``vault`` gives random codes, if the policy asks for them; ``population`` is the dataset that it
+    names, if it names one. ``dry_run`` does everything but writing.
 
     :raises UsageError: if source and target are the same.
     :raises PlanError: if ``plan`` was fitted for another policy.
@@ -120,8 +122,9 @@ def anonymize(
     watch = Stopwatch(*_STEPS)
     schema = source.schema()
     check_columns(policy, schema)
+    people = Population(population.schema(), population.scan) if population else None
     if plan is None:
-        plan = fit_plan(policy, schema, source.scan, keys, progress, watch)
+        plan = fit_plan(policy, schema, source.scan, keys, progress, watch, people)
     elif plan.policy_digest != policy.digest:
         raise PlanError(
             f"the plan was fitted for another version of policy {policy.source}; fit it anew"
@@ -130,11 +133,13 @@ def anonymize(
         raise UsageError("the policy asks for random codes: give the token vault (RegisterVault)")
     # A dry run leaves no code behind.
     run = _Run(plan, keys, policy, DryVault() if dry_run or vault is None else vault, watch)
+    with watch.step("aggregate"):
+        run.population = labelled_population(plan, policy, schema, people, keys)
     output = plan.apply_batch(_no_rows(schema, plan), keys, DryVault()).schema
     if dry_run:
         with watch.step("verify"):
             released = run.batches(source, progress)
-            findings = tuple(verify_release(policy, output, released, run.whole))
+            findings = tuple(verify_release(policy, output, released, run.whole, run.population))
         _demand(findings, policy)
         return run.release(findings, None, published=False)
     signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)
@@ -145,7 +150,9 @@ def anonymize(
             staged.write(batch)
         progress("verifying the staged output")
         with watch.step("verify"):
-            findings = tuple(verify_release(policy, output, staged.scan(), run.whole))
+            findings = tuple(
+                verify_release(policy, output, staged.scan(), run.whole, run.population)
+            )
         _demand(findings, policy)
         if plan_path is not None:
             plan.save(plan_path, signing)
@@ -167,6 +174,8 @@ class _Run:
         self._subject_key = policy.subject.key if policy.subject else None
         # Of each protected column how many rows have which value, suppressed ones too.
         self.whole: dict[str, pa.Table] = {}
+        # How many people of the population have which labels.
+        self.population: tuple[pa.Table, pa.Array] | None = None
         self._protected = policy.privacy.protected
         self.members: MembershipCollector | None = None
         self.rows = 0

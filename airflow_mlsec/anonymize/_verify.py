@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from airflow_mlsec.anonymize._verify_models import check_models
+from airflow_mlsec.anonymize._verify_sizes import check_sizes
 from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.policy import (
     Constant,
@@ -47,13 +48,15 @@ def verify_release(
     schema: pa.Schema,
     batches: Iterable[pa.RecordBatch],
     whole: Mapping[str, pa.Table] | None = None,
+    population: tuple[pa.Table, pa.Array] | None = None,
 ) -> list[Finding]:
     """Check rows of a release against their policy: columns, identifiers, privacy models.
 
     ``whole`` are (value, rows) of each protected column before rows were suppressed, if known; it
-    is looked at after the batches were read.
+    is looked at after the batches were read. ``population`` are labels of quasi-identifiers and how
+    many people of the population have them; models of it fail without.
     """
-    return [*_columns(policy, schema), *_rows(policy, schema, batches, whole)]
+    return [*_columns(policy, schema), *_rows(policy, schema, batches, whole, population)]
 
 
 def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:
@@ -84,6 +87,7 @@ def _rows(
     schema: pa.Schema,
     batches: Iterable[pa.RecordBatch],
     whole: Mapping[str, pa.Table] | None,
+    population: tuple[pa.Table, pa.Array] | None,
 ) -> Iterator[Finding]:
     identifying = [n for n in policy.with_role(Role.IDENTIFYING) if n in schema.names]
     quasi = [n for n in policy.with_role(Role.QUASI_IDENTIFYING) if n in schema.names]
@@ -143,6 +147,10 @@ def _rows(
         # A protected column that is not there fails as a released column that is missing.
         if protected and set(protected) == set(policy.privacy.protected):
             for checked in check_models(connection, policy, alias, whole):
+                yield Finding(checked.model, checked.holds, checked.detail)
+        if quasi:
+            columns = {name: alias[name] for name in quasi}
+            for checked in check_sizes(connection, policy, columns, population):
                 yield Finding(checked.model, checked.holds, checked.detail)
     except duckdb.Error as error:
         # The engine's message may quote a value, and hides what went wrong while reading.

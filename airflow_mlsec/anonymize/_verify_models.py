@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from airflow_mlsec.anonymize import _hierarchies
-from airflow_mlsec.policy import Closeness, Diversity, Policy
+from airflow_mlsec.policy import Closeness, Diversity, Likeness, Policy
 
 _ROUNDING = 1e-9
 
@@ -40,18 +40,34 @@ def check_models(
     for name, diversity in policy.privacy.l_diversity.items():
         yield _diversity(connection, name, alias[name], diversity)
     for name, closeness in policy.privacy.t_closeness.items():
-        slack = 0.0
-        if whole is not None:
-            connection.register("given", whole[name])
-            connection.execute("CREATE OR REPLACE TABLE overall AS SELECT value, rows FROM given")
-            connection.unregister("given")
-        else:
-            slack = policy.privacy.suppression_limit
-            connection.execute(
-                f"CREATE OR REPLACE TABLE overall AS SELECT {alias[name]} AS value, sum(size) AS rows "  # noqa: S608
-                "FROM cells GROUP BY value"
-            )
+        slack = _overall(connection, policy, name, alias[name], whole)
         yield _closeness(connection, policy, name, alias[name], closeness, slack)
+    for name, delta in policy.privacy.delta_disclosure.items():
+        slack = _overall(connection, policy, name, alias[name], whole)
+        yield _delta_disclosure(connection, name, alias[name], delta, slack)
+    for name, likeness in policy.privacy.beta_likeness.items():
+        slack = _overall(connection, policy, name, alias[name], whole)
+        yield _beta_likeness(connection, name, alias[name], likeness, slack)
+
+
+def _overall(
+    connection: duckdb.DuckDBPyConnection,
+    policy: Policy,
+    name: str,
+    column: str,
+    whole: Mapping[str, pa.Table] | None,
+) -> float:
+    """The table ``overall`` (value, rows) of the whole; returns which share of its rows may be missing."""
+    if whole is not None:
+        connection.register("given", whole[name])
+        connection.execute("CREATE OR REPLACE TABLE overall AS SELECT value, rows FROM given")
+        connection.unregister("given")
+        return 0.0
+    connection.execute(
+        f"CREATE OR REPLACE TABLE overall AS SELECT {column} AS value, sum(size) AS rows "  # noqa: S608
+        "FROM cells GROUP BY value"
+    )
+    return policy.privacy.suppression_limit
 
 
 def _histogram(connection: duckdb.DuckDBPyConnection, column: str) -> None:
@@ -125,6 +141,48 @@ def _closeness(
     )
 
 
+def _delta_disclosure(
+    connection: duckdb.DuckDBPyConnection, name: str, column: str, delta: float, slack: float
+) -> Checked:
+    _histogram(connection, column)
+    failing = _one(connection, _DELTA, slack, 2**delta)
+    return Checked(
+        f"δ-disclosure privacy of '{name}' with δ={delta:g}",
+        not failing,
+        f"classes that fail: {failing or 0:g}",
+    )
+
+
+def _beta_likeness(
+    connection: duckdb.DuckDBPyConnection, name: str, column: str, said: Likeness, slack: float
+) -> Checked:
+    _histogram(connection, column)
+    failing = _one(connection, _BETA, slack, said.beta, said.enhanced)
+    kind = "enhanced" if said.enhanced else "basic"
+    return Checked(
+        f"{kind} β-likeness of '{name}' with β={said.beta:g}",
+        not failing,
+        f"classes that fail: {failing or 0:g}",
+    )
+
+
+# Shares of the whole lie between low and high, where rows of it are not known.
+_DELTA = """
+    WITH q AS (SELECT value, rows / (SELECT sum(rows) FROM overall) * (1 - $1) AS low,
+                      rows / (SELECT sum(rows) FROM overall) * (1 - $1) + $1 AS high FROM overall),
+         p AS (SELECT class, value, rows / sum(rows) OVER (PARTITION BY class) AS share FROM histogram)
+    SELECT count(*) FROM (
+        SELECT p.class FROM p LEFT JOIN q ON p.value IS NOT DISTINCT FROM q.value GROUP BY p.class
+        HAVING count(*) < (SELECT count(*) FROM q)
+            OR bool_or(share >= q.high * $2 OR share * $2 <= q.low))
+"""
+_BETA = """
+    WITH q AS (SELECT value, rows / (SELECT sum(rows) FROM overall) * (1 - $1) + $1 AS high FROM overall),
+         p AS (SELECT class, value, rows / sum(rows) OVER (PARTITION BY class) AS share FROM histogram)
+    SELECT count(DISTINCT p.class) FROM p LEFT JOIN q ON p.value IS NOT DISTINCT FROM q.value
+    WHERE q.high IS NULL
+       OR share > q.high * (1 + CASE WHEN $3 THEN least($2, -ln(q.high)) ELSE $2 END) + 1e-9
+"""
 _EQUAL = """
     WITH q AS (SELECT value, rows / (SELECT sum(rows) FROM overall) AS share FROM overall),
          p AS (SELECT class, value, rows / sum(rows) OVER (PARTITION BY class) AS share FROM histogram)

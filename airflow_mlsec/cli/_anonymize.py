@@ -61,6 +61,7 @@ def anonymize(
         plan_path=plan_out,
         membership_path=settings.state_folder / "members" / f"{uuid.uuid4().hex}.age",
         vault=RegisterVault(register, keys),
+        population=open_dataset(people) if (people := declared.privacy.population) else None,
         dry_run=dry_run,
         progress=show_progress,
     )

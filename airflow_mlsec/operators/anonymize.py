@@ -104,6 +104,7 @@ class AnonymizeOperator(MlsecOperator):
             plan_path=plan_path,
             membership_path=members,
             vault=RegisterVault(hook.register(), keys),
+            population=hook.dataset(people) if (people := policy.privacy.population) else None,
             dry_run=dry_run,
             progress=self._progress,
         )

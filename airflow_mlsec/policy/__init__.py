@@ -20,7 +20,14 @@ from airflow_mlsec.policy._load import (
     parse_policy,
     policy_json_schema,
 )
-from airflow_mlsec.policy._privacy import Closeness, Diversity, Privacy
+from airflow_mlsec.policy._privacy import (
+    Closeness,
+    Diversity,
+    Likeness,
+    PopulationUniqueness,
+    Presence,
+    Privacy,
+)
 from airflow_mlsec.policy._retention import keep_from
 from airflow_mlsec.policy._schema import (
     Anonymity,
@@ -65,10 +72,13 @@ __all__ = [
     "Hierarchy",
     "IntervalHierarchy",
     "LawfulBasis",
+    "Likeness",
     "Mask",
     "Microaggregate",
     "Policy",
+    "PopulationUniqueness",
     "PrefixHierarchy",
+    "Presence",
     "Privacy",
     "Pseudonymize",
     "Recipient",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -44,22 +44,79 @@ class Closeness(Model):
         return self
 
 
+class Likeness(Model):
+    """How much more frequent a sensitive value may be in a class than in the whole table: by at most
+    ``beta`` of its share there, and, if ``enhanced``, by no more than the logarithm of that share
+    allows."""
+
+    beta: float = Field(gt=0, allow_inf_nan=False)
+    enhanced: bool = True
+
+
+class Presence(Model):
+    """How likely it may be that somebody of the population is in the table: between ``minimum`` and
+    ``maximum`` for every released class."""
+
+    minimum: float = Field(default=0.0, ge=0, lt=1)
+    maximum: float = Field(gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Presence:
+        if self.minimum >= self.maximum:
+            raise ValueError("`minimum` must be less than `maximum`")
+        return self
+
+
+class PopulationUniqueness(Model):
+    """The share of people who are unique in a population of ``size``, as estimated from the classes of
+    the release, is at most ``limit``."""
+
+    limit: float = Field(ge=0, lt=1)
+    size: int = Field(ge=1)
+    estimator: Literal["dankar", "pitman", "zayatz"] = "dankar"
+
+
 class Privacy(Model):
-    """The guarantee that the release must hold."""
+    """The guarantee that the release must hold. ``population`` is the dataset (a URI) of the people
+    from whom the table was drawn, with its quasi-identifiers."""
 
     k_anonymity: int | None = Field(default=None, ge=2)
+    k_map: int | None = Field(default=None, ge=2)
     l_diversity: dict[str, Diversity] = Field(default={})
     t_closeness: dict[str, Closeness] = Field(default={})
+    delta_disclosure: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default={}
+    )
+    beta_likeness: dict[str, Likeness] = Field(default={})
+    delta_presence: Presence | None = None
+    average_risk: float | None = Field(default=None, gt=0, le=1)
+    sample_uniqueness: float | None = Field(default=None, ge=0, lt=1)
+    population_uniqueness: PopulationUniqueness | None = None
+    population: str | None = Field(default=None, min_length=1)
     suppression_limit: float = Field(default=0.0, ge=0, le=1)
     recoding: Literal["full-domain", "local", "multidimensional"] = "full-domain"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Privacy:
+        against = self.k_map is not None or self.delta_presence is not None
+        if against and self.population is None:
+            raise ValueError("k_map and delta_presence need a `population`: the URI of its dataset")
+        if self.population is not None and not against:
+            raise ValueError("`population` is for k_map and delta_presence; the policy has neither")
+        return self
 
     @property
     def class_size(self) -> int | None:
         """The least size of a released class; None if the policy has no privacy model."""
-        protected = bool(self.l_diversity or self.t_closeness)
+        others = (
+            self.k_map, self.delta_presence, self.average_risk, self.sample_uniqueness,
+            self.population_uniqueness,
+        )  # fmt: skip
+        protected = bool(self.protected) or any(model is not None for model in others)
         return self.k_anonymity or (1 if protected else None)
 
     @property
     def protected(self) -> list[str]:
         """The sensitive columns that a privacy model protects."""
-        return list(dict.fromkeys([*self.l_diversity, *self.t_closeness]))
+        models = self.l_diversity, self.t_closeness, self.delta_disclosure, self.beta_likeness
+        return list(dict.fromkeys(name for model in models for name in model))

@@ -29,6 +29,10 @@ from airflow_mlsec.policy._transforms import (
     Vault,
 )
 
+_LATER_MODELS = (
+    "k_map", "delta_disclosure", "beta_likeness", "delta_presence", "average_risk", "sample_uniqueness",
+    "population_uniqueness", "population",
+)  # fmt: skip
 # Transforms that leave a value near what it was.
 _NUMERIC = (ShiftDate, Noise, TopBottomCoding, Round, Microaggregate)
 
@@ -215,7 +219,7 @@ class Policy(Model):
             self._check_neighbours(name, declared)
         if self.membership == "keep" and self.subject is None:
             raise ValueError("`membership: keep` needs a `subject`")
-        for model in ("l_diversity", "t_closeness"):
+        for model in ("l_diversity", "t_closeness", "delta_disclosure", "beta_likeness"):
             for name in getattr(self.privacy, model):
                 column = self.columns.get(name)
                 if column is None or column.role is not Role.SENSITIVE:
@@ -253,6 +257,9 @@ class Policy(Model):
         # Keys that came later are left out where they say nothing: digests stay what they were.
         if data["erasure"] is None:
             del data["erasure"]
+        for name in _LATER_MODELS:
+            if not data["privacy"][name] and data["privacy"][name] != 0:
+                del data["privacy"][name]
         for closeness in data["privacy"]["t_closeness"].values():
             if closeness["hierarchy"] is None:
                 del closeness["hierarchy"]

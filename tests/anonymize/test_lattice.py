@@ -18,6 +18,7 @@ from airflow_mlsec.anonymize import _criteria as models
 from airflow_mlsec.anonymize import _lattice
 from airflow_mlsec.anonymize._classes import CodedColumn, SensitiveColumn, Tuples
 from airflow_mlsec.anonymize._criteria import Criteria
+from airflow_mlsec.anonymize._criteria_likeness import BetaLikeness, DeltaDisclosure
 from airflow_mlsec.anonymize._lattice import search
 from airflow_mlsec.errors import GuaranteeNotMet
 
@@ -69,12 +70,30 @@ def hierarchical(found: Histogram, whole: Histogram) -> bool:
     return crossing / (2 * len(TREE)) <= 0.25 + 1e-9
 
 
+def disclosure(found: Histogram, whole: Histogram) -> bool:
+    return all(
+        p > 0 and abs(math.log2(p / q)) < 1.2
+        for p, q in zip(shares(found), shares(whole), strict=True)
+        if q
+    )
+
+
+def likeness(found: Histogram, whole: Histogram) -> bool:
+    return all(
+        (p - q) / q <= min(1.5, -math.log(q)) + 1e-9
+        for p, q in zip(shares(found), shares(whole), strict=True)
+        if q
+    )
+
+
 MODELS: dict[str, tuple[Callable[[SensitiveColumn], Any], Callable[[Histogram, Histogram], bool]]] = {
     "distinct": (lambda c: models.DistinctDiversity(c, 2), distinct),
     "entropy": (lambda c: models.EntropyDiversity(c, 1.8), entropy),
     "recursive": (lambda c: models.RecursiveDiversity(c, 2, 2.5), recursive),
     "equal": (lambda c: models.EqualCloseness(c, 0.3), equal),
     "ordered": (lambda c: models.OrderedCloseness(c, 0.2), ordered),
+    "disclosure": (lambda c: DeltaDisclosure(c, 1.2), disclosure),
+    "likeness": (lambda c: BetaLikeness(c, 1.5), likeness),
     "hierarchical": (lambda c: models.HierarchicalCloseness(c, 0.25), hierarchical),
 }  # fmt: skip
 

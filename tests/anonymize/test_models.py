@@ -196,6 +196,12 @@ def test_models_that_make_no_sense_are_refused(
         ({"l_diversity": {"illness": {"kind": "recursive", "l": 2, "c": 1}}}, "recursive"),
         ({"t_closeness": {"illness": {"distance": "equal", "t": 0.1}}}, "equal"),
         ({"t_closeness": {"income": {"distance": "ordered", "t": 0.1}}}, "ordered"),
+        ({"delta_disclosure": {"illness": 1.0}}, "δ-disclosure"),
+        ({"beta_likeness": {"illness": {"beta": 0.5}}}, "enhanced β-likeness"),
+        ({"average_risk": 0.05}, "average risk"),
+        (
+            {"k_map": 3, "population": "file:///people.parquet"}, "k-map",
+        ),
         (
             {"t_closeness": {"illness": {"distance": "hierarchical", "t": 0.1,
              "hierarchy": {"kind": "file", "path": "tree.csv"}}}}, "hierarchical",

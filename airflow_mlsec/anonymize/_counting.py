@@ -1,0 +1,160 @@
+"""Counting what a plan is fitted on: rows by quasi-identifiers and protected columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from airflow_mlsec.anonymize._actions import Scan
+from airflow_mlsec.anonymize._aggregate import count_tuples
+from airflow_mlsec.anonymize._column import PlannedColumn
+from airflow_mlsec.anonymize._models import Counted
+from airflow_mlsec.anonymize._plan import Plan
+from airflow_mlsec.anonymize._stopwatch import Stopwatch
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.errors import ColumnMissing, ColumnType, UsageError
+from airflow_mlsec.policy import Policy
+
+Actions = Mapping[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Population:
+    """The people from whom a table was drawn: their columns, and a scan of some of them."""
+
+    schema: pa.Schema
+    scan: Scan
+
+    def batches(
+        self, names: list[str], like: pa.Schema, policy: Policy
+    ) -> Iterator[pa.RecordBatch]:
+        """Some columns, in the types that the table has.
+
+        :raises ColumnMissing: if one is not there.
+        :raises ColumnType: if one is of another type.
+        """
+        if missing := set(names) - set(self.schema.names):
+            raise ColumnMissing.among(missing, self.schema.names, f"population of {policy.source}")
+        for batch in self.scan(names):
+            arrays = []
+            for name in names:
+                array, wanted = batch.column(name), like.field(name).type
+                try:
+                    arrays.append(array.cast(wanted))
+                except (pa.ArrowException, TypeError):
+                    raise ColumnType.unusable(name, array.type, f"{wanted}", "population") from None
+            yield pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def count(
+    policy: Policy,
+    schema: pa.Schema,
+    scan: Scan,
+    keys: KeyRing,
+    quasi: list[str],
+    actions: Actions,
+    progress: Callable[[str], None],
+    watch: Stopwatch,
+    population: Population | None,
+) -> Counted:
+    """The distinct combinations of quasi-identifiers and protected columns, those with a fixed
+    transform as they will be released.
+
+    :raises UsageError: if a model needs the population and it is not given.
+    """
+    progress(f"counting the distinct combinations of {len(quasi)} quasi-identifiers")
+    wanted = [*quasi, *policy.privacy.protected]
+    tuples, counts = _counted(policy, schema, scan, keys, wanted, actions, watch)
+    if policy.privacy.population is None:
+        return Counted(tuples, counts)
+    if population is None:
+        raise UsageError(f"policy {policy.source} needs the population: give it when fitting")
+    progress("counting the population")
+
+    def of_population(names: list[str]) -> Iterator[pa.RecordBatch]:
+        return population.batches(names, schema, policy)
+
+    people, number = _counted(policy, schema, of_population, keys, quasi, actions, watch)
+    nobody = [pa.nulls(len(number), tuples.schema.field(n).type) for n in policy.privacy.protected]
+    for name, column in zip(policy.privacy.protected, nobody, strict=True):
+        people = people.append_column(name, column)
+    both = pa.concat_tables([tuples, people.select(tuples.schema.names)])
+    none = np.zeros(len(number), np.int64), np.zeros(len(counts), np.int64)
+    return Counted(both, np.concatenate([counts, none[0]]), np.concatenate([none[1], number]))
+
+
+def _counted(
+    policy: Policy,
+    schema: pa.Schema,
+    scan: Scan,
+    keys: KeyRing,
+    wanted: list[str],
+    actions: Actions,
+    watch: Stopwatch,
+) -> tuple[pa.Table, np.ndarray[Any, np.dtype[np.int64]]]:
+    fixed = [n for n in wanted if policy.columns[n].transform is not None]
+    columns = tuple(planned(policy, schema, name, actions[name]) for name in fixed)
+    draft = Plan(policy.digest, policy.dataset, True, columns, None, {})
+    read = list(dict.fromkeys([*wanted, *draft.input_columns()]))
+    nothing = pa.RecordBatch.from_arrays(
+        [pa.array([], schema.field(n).type) for n in read], names=read
+    )
+    transformed = next(_transformed(draft, [nothing], wanted, keys)).schema
+    batches = watch.each("scan", scan(read))
+    tuples, counts = count_tuples(_transformed(draft, batches, wanted, keys), transformed).result()
+    return tuples, counts.to_numpy(zero_copy_only=False)
+
+
+def _transformed(
+    draft: Plan, batches: Iterable[pa.RecordBatch], wanted: list[str], keys: KeyRing
+) -> Iterator[pa.RecordBatch]:
+    """Some columns, those with a fixed transform already transformed."""
+    fixed = draft.output_columns()
+    for batch in batches:
+        if not fixed:
+            yield batch.select(wanted)
+            continue
+        done = draft.apply_batch(batch, keys)
+        arrays = [done.column(n) if n in fixed else batch.column(n) for n in wanted]
+        yield pa.RecordBatch.from_arrays(arrays, names=wanted)
+
+
+def planned(
+    policy: Policy, schema: pa.Schema, name: str, action: Mapping[str, Any]
+) -> PlannedColumn:
+    """A column of the policy as a plan has it."""
+    column = policy.columns[name]
+    return PlannedColumn(
+        name, str(schema.field(name).type), column.role.value, column.category, action
+    )
+
+
+def labelled_population(
+    plan: Plan, policy: Policy, schema: pa.Schema, population: Population | None, keys: KeyRing
+) -> tuple[pa.Table, pa.Array] | None:
+    """Labels that a plan gives to people of the population, and how many have them; None if the policy asks for no population.
+
+    :raises UsageError: if it does and there is none.
+    """
+    if policy.privacy.population is None or plan.classes is None:
+        return None
+    if population is None:
+        raise UsageError(f"policy {policy.source} needs the population: give it when fitting")
+    quasi = plan.classes.columns
+    only = replace(plan, columns=tuple(c for c in plan.columns if c.name in quasi))
+    names = only.input_columns()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in population.batches(names, schema, policy):
+            labels, released = only.transform_batch(batch, keys)
+            yield labels.filter(released)
+
+    nothing = pa.RecordBatch.from_arrays(
+        [pa.array([], schema.field(n).type) for n in names], names=names
+    )
+    tuples, counts = count_tuples(batches(), only.transform_batch(nothing, keys)[0].schema).result()
+    return tuples, counts
