@@ -42,6 +42,7 @@ class CodedColumn:
     loss: list[Numbers]
     # How many labels each level has, if that is known.
     known_widths: tuple[int, ...] = ()
+    leaves: int = 1
 
     @property
     def height(self) -> int:

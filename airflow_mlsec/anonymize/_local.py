@@ -48,6 +48,8 @@ class LocalRecoding:
     classes: Codes
     suppressed_rows: int
     loss: float
+    # The node of each class: classes by columns.
+    nodes: npt.NDArray[np.int64]
 
     @property
     def released(self) -> Mask:
@@ -160,7 +162,9 @@ class _Peel:
             loss = sum(column.loss[at][first] for column, at in zip(columns, node, strict=True))
             lost += float(loss) * float(weights[members].sum())
         made = tuple(Step(node, np.array(listed, np.int64)) for node, listed in steps)
-        return LocalRecoding(made, classes, suppressed, lost / (weights.sum() * len(columns)))
+        nodes = np.array([node for node, _ in self.released], np.int64).reshape(-1, len(columns))
+        loss = lost / (weights.sum() * len(columns))
+        return LocalRecoding(made, classes, suppressed, loss, nodes)
 
 
 def _restricted(tuples: Tuples, places: Codes) -> Tuples:

@@ -73,6 +73,8 @@ class Partition:
     cuts: Cuts
     suppressed_rows: int
     loss: float
+    # Column by column the loss of the cells of each class.
+    cells: tuple[Numbers, ...]
 
     @property
     def released(self) -> Mask:
@@ -108,8 +110,11 @@ def partition(
         )
     work = _Cutting(columns, tuples, criteria)
     classes, cuts = work.run(roots, lost, progress)
-    loss = _loss(columns, tuples.weights, classes, suppressed)
-    return Partition(classes, roots, cuts, suppressed, loss)
+    cells = tuple(_cell_loss(column, classes) for column in columns)
+    rows = added_up(classes[classes >= 0], tuples.weights[classes >= 0], 0)
+    lost_cells = sum(float((rows * cell).sum()) for cell in cells) + suppressed * len(columns)
+    loss = lost_cells / max(1.0, float(tuples.weights.sum()) * len(columns))
+    return Partition(classes, roots, cuts, suppressed, loss, cells)
 
 
 @dataclass(frozen=True)
@@ -307,25 +312,19 @@ def _gain(column: OrderedColumn, cells: _Cells, below: Numbers, above: Numbers) 
     return gain / max(1, column.leaves - 1)
 
 
-def _loss(
-    columns: Sequence[OrderedColumn], weights: Numbers, classes: Codes, suppressed: int
-) -> float:
-    """The Normalized Certainty Penalty: the mean loss of a cell."""
+def _cell_loss(column: OrderedColumn, classes: Codes) -> Numbers:
+    """The Normalized Certainty Penalty of a column's cell in each class."""
     kept = classes >= 0
-    of_tuple, weight = classes[kept], weights[kept]
+    of_tuple, codes = classes[kept], column.codes[kept]
     number = int(of_tuple.max(initial=-1)) + 1
-    rows = added_up(of_tuple, weight, number)
-    lost = float(suppressed) * len(columns)
-    for column in columns:
-        codes = column.codes[kept]
-        if column.interval:
-            highest, lowest = np.zeros(number, np.int64), np.full(number, column.width)
-            np.maximum.at(highest, of_tuple, codes)
-            np.minimum.at(lowest, of_tuple, codes)
-            more = highest - lowest
-        else:
-            pairs, count = renumbered(of_tuple * column.width + codes)
-            first = first_places(pairs, count)
-            more = np.bincount(of_tuple[first], minlength=number) - 1
-        lost += float((rows * more).sum()) / max(1, column.leaves - 1)
-    return lost / max(1.0, float(weights.sum()) * len(columns))
+    if column.interval:
+        highest, lowest = np.zeros(number, np.int64), np.full(number, column.width)
+        np.maximum.at(highest, of_tuple, codes)
+        np.minimum.at(lowest, of_tuple, codes)
+        more = highest - lowest
+    else:
+        pairs, count = renumbered(of_tuple * column.width + codes)
+        first = first_places(pairs, count)
+        more = np.bincount(of_tuple[first], minlength=number) - 1
+    found: Numbers = more / max(1, column.leaves - 1)
+    return found

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize import _hierarchies
-from airflow_mlsec.anonymize._classes import CodedColumn, Mask, Numbers, Tuples, added_up
+from airflow_mlsec.anonymize._classes import CodedColumn, Mask, Tuples, added_up
 from airflow_mlsec.anonymize._coding import Codes, encoded
 from airflow_mlsec.anonymize._criteria import Criteria
 from airflow_mlsec.anonymize._criteria_whole import holds
@@ -20,6 +20,7 @@ from airflow_mlsec.anonymize._hierarchies import Levels
 from airflow_mlsec.anonymize._lattice import search
 from airflow_mlsec.anonymize._local import recode_locally
 from airflow_mlsec.anonymize._local_plan import Labels, ReleasedStep
+from airflow_mlsec.anonymize._loss import CellLoss, loss_figures
 from airflow_mlsec.anonymize._models import Counted, criteria_of
 from airflow_mlsec.anonymize._mondrian import partition
 from airflow_mlsec.anonymize._plan import LOCAL, MULTIDIMENSIONAL, ReleasedClasses
@@ -74,14 +75,18 @@ def _full_domain(
     keep = np.flatnonzero(best.released)
     _, first = np.unique(best.classes[keep], return_index=True)
     labels = _LabelsOf(quasi, tuples, levels)(best.levels, keep[first])
+    cells = {
+        column.name: CellLoss(column.loss[level], column.leaves)
+        for column, level in zip(coded, best.levels, strict=True)
+    }
     return Recoded(
         ReleasedClasses(criteria.k, tuple(quasi), labels),
         _actions(levels, dict(zip(quasi, best.levels, strict=True))),
         {
-            **_summary(best.classes, best.released, best.suppressed_rows, best.loss, weights, criteria),
+            **_summary(best, weights, criteria, cells),
             "levels": dict(zip(quasi, best.levels, strict=True)),
         },
-    )  # fmt: skip
+    )
 
 
 def _local(
@@ -106,6 +111,16 @@ def _local(
         ),
     )
     labels_of = _LabelsOf(quasi, tuples, levels)
+    every = np.arange(len(weights))
+    cells = {
+        column.name: CellLoss(
+            np.stack(column.loss)[best.nodes[np.maximum(best.classes, 0), place], every]
+            if len(best.nodes)
+            else np.ones(len(weights)),
+            column.leaves,
+        )
+        for place, column in enumerate(coded)
+    }
     steps = tuple(
         ReleasedStep(step.levels, labels_of(step.levels, step.tuples)) for step in best.steps
     )
@@ -113,10 +128,10 @@ def _local(
         ReleasedClasses(criteria.k, tuple(quasi), (), steps),
         _actions(levels, dict.fromkeys(quasi, LOCAL)),
         {
-            **_summary(best.classes, best.released, best.suppressed_rows, best.loss, weights, criteria),
+            **_summary(best, weights, criteria, cells),
             "steps": len(best.steps),
         },
-    )  # fmt: skip
+    )
 
 
 def _multidimensional(
@@ -141,6 +156,10 @@ def _multidimensional(
         ),
     )
     regions = regions_of(ordered, best)
+    cells = {
+        column.coded.name: CellLoss(np.append(cell, 1.0)[best.classes], column.coded.leaves)
+        for column, cell in zip(ordered, best.cells, strict=True)
+    }
     return Recoded(
         ReleasedClasses(criteria.k, tuple(quasi), (), None, regions),
         {
@@ -148,7 +167,7 @@ def _multidimensional(
             for column in ordered
             if not column.coded.fixed
         },
-        _summary(best.classes, best.released, best.suppressed_rows, best.loss, weights, criteria),
+        _summary(best, weights, criteria, cells),
     )
 
 
@@ -157,6 +176,10 @@ class _Classified(Protocol):
     def classes(self) -> Codes: ...
     @property
     def released(self) -> Mask: ...
+    @property
+    def suppressed_rows(self) -> int: ...
+    @property
+    def loss(self) -> float: ...
 
 
 Found = TypeVar("Found", bound=_Classified)
@@ -201,16 +224,16 @@ def _levels(column: Column, values: pa.ChunkedArray, name: str, policy: Policy) 
 def _coded(name: str, values: pa.ChunkedArray, levels: Levels) -> CodedColumn:
     rows, leaves = encoded(values)
     codes, loss = [], []
+    total = len(levels.leaves) if isinstance(levels, _hierarchies.Table) else len(leaves)
     for level in range(levels.height + 1):
         labels = _hierarchies.label(levels, leaves, level, name)
         of_leaf = labels.dictionary_encode(null_encoding="encode").indices
         leaf_codes = of_leaf.to_numpy(zero_copy_only=False).astype(np.int64)
         under = _leaves_under(levels, labels, leaf_codes, level)
-        total = len(levels.leaves) if isinstance(levels, _hierarchies.Table) else len(leaves)
         cell = (under - 1) / max(1, total - 1)
         codes.append(leaf_codes[rows])
         loss.append(cell[rows])
-    return CodedColumn(name, codes, loss)
+    return CodedColumn(name, codes, loss, leaves=max(1, total))
 
 
 def _leaves_under(levels: Levels, labels: pa.Array, codes: Any, level: int) -> Any:
@@ -250,35 +273,20 @@ class _LabelsOf:
 
 
 def _summary(
-    classes: Codes,
-    released: Mask,
-    suppressed: int,
-    loss: float,
-    weights: npt.NDArray[Any],
-    criteria: Criteria,
+    best: _Classified, weights: npt.NDArray[Any], criteria: Criteria, cells: Mapping[str, CellLoss]
 ) -> dict[str, Any]:
-    sizes: Numbers = added_up(classes[released], weights[released], int(classes.max(initial=0)) + 1)
+    classes, released = best.classes, best.released
+    sizes = added_up(classes[released], weights[released], 0)
     sizes = sizes[sizes > 0]
     found: dict[str, Any] = {
-        "suppressed": suppressed,
+        "suppressed": best.suppressed_rows,
         "classes": len(sizes),
         "k_anonymity": int(sizes.min()) if len(sizes) else None,
-        "ncp": round(loss, 9),
+        "ncp": round(best.loss, 9),
+        "highest_risk": round(1 / float(sizes.min()), 9) if len(sizes) else None,
+        "average_risk": round(len(sizes) / float(sizes.sum()), 9) if len(sizes) else None,
+        **loss_figures(cells, classes, released, weights),
     }
-    rows = float(sizes.sum())
-    if len(sizes):
-        found["average_class_size"] = round(rows / len(sizes), 6)
-        found["highest_risk"] = round(1 / float(sizes.min()), 9)
-        found["average_risk"] = round(len(sizes) / rows, 9)
-    # A suppressed row counts as alike to all rows (Bayardo and Agrawal, ICDE 2005).
-    found["discernibility"] = round(float((sizes**2).sum()) + suppressed * (rows + suppressed))
-    rows = float(sizes.sum())
-    if len(sizes):
-        found["average_class_size"] = round(rows / len(sizes), 6)
-        found["highest_risk"] = round(1 / float(sizes.min()), 9)
-        found["average_risk"] = round(len(sizes) / rows, 9)
-    # A suppressed row counts as alike to all rows (Bayardo and Agrawal, ICDE 2005).
-    found["discernibility"] = round(float((sizes**2).sum()) + suppressed * (rows + suppressed))
     if criteria.models or criteria.whole:
         found["models"] = criteria.measured(classes, released, weights)
     return found

@@ -311,7 +311,7 @@ def _without_words(text: str, name: str) -> str:
 def _recognizer() -> Callable[[str], str]:
     """Replaces what Presidio's language model takes for people and places."""
     try:
-        from presidio_analyzer import AnalyzerEngine  # type: ignore[import-not-found,unused-ignore]
+        from presidio_analyzer import AnalyzerEngine
     except ImportError:
         raise UsageError(
             "`named_entities` needs Presidio: pip install 'airflow-mlsec[presidio]'"

@@ -80,7 +80,9 @@ class Release:
             **self.summary(),
             "subjects": self.subjects,
             "achieved": dict(self.plan.achieved),
-            "loss": self._achieved("ncp", "discernibility", "average_class_size"),
+            "loss": self._achieved(
+                "ncp", "discernibility", "average_class_size", "kl_divergence", "loss_by_column"
+            ),
             "risk": self._achieved("highest_risk", "average_risk"),
             "checks": self.checks(),
             "timings_ms": self.timings_ms,

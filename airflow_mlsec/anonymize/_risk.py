@@ -20,6 +20,7 @@ import pyarrow as pa
 from airflow_mlsec.anonymize._aggregate import count_tuples
 from airflow_mlsec.anonymize._classes import Numbers, added_up
 from airflow_mlsec.anonymize._coding import Codes, combined, encoded, renumbered
+from airflow_mlsec.anonymize._uniqueness import pitman, population_uniques
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.policy import Policy, Role
 
@@ -35,6 +36,17 @@ class AttributeDisclosure:
     rows: int
     share: float
     fewest_values: int
+
+
+@dataclass(frozen=True)
+class Uniqueness:
+    """The share of a population of ``size`` people who would be alone in their class, as estimated by
+    each method; None where the sample tells too little."""
+
+    size: int
+    pitman: float | None
+    zayatz: float
+    dankar: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,7 @@ class Risk:
     discernibility: int
     class_sizes: dict[str, int]
     attributes: dict[str, AttributeDisclosure]
+    uniqueness: Uniqueness | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -87,10 +100,13 @@ def measure_risk(
     schema: pa.Schema,
     batches: Iterable[pa.RecordBatch],
     threshold: float = THRESHOLD,
+    population: int | None = None,
 ) -> Risk:
-    """The risk of a table with the policy's quasi-identifiers, raw or released.
+    """The risk of a table with the policy's quasi-identifiers, raw or released. With the size of the
+    ``population`` from which its rows were drawn the share of unique people is estimated.
 
-    :raises UsageError: if none of the quasi-identifiers is in the table.
+    :raises UsageError: if none of the quasi-identifiers is in the table, or the population is smaller
+        than the table.
     """
     quasi = _quasi(policy, schema)
     sensitive = [n for n in policy.with_role(Role.SENSITIVE) if n in schema.names]
@@ -120,6 +136,20 @@ def measure_risk(
         discernibility=round(float((sizes**2).sum())),
         class_sizes=_histogram(sizes),
         attributes=attributes,
+        uniqueness=None if population is None else _uniqueness(sizes, population),
+    )
+
+
+def _uniqueness(sizes: Numbers, population: int) -> Uniqueness:
+    if population < sizes.sum():
+        raise UsageError(
+            f"a population of {population} is smaller than the table of {round(float(sizes.sum()))} rows"
+        )
+    return Uniqueness(
+        population,
+        pitman(sizes, population),
+        population_uniques(sizes, population, "zayatz"),
+        population_uniques(sizes, population),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +13,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from airflow_mlsec.anonymize import measure_against, measure_risk, risk_page
+from airflow_mlsec.anonymize import (
+    Comparison,
+    fit_plan,
+    measure_against,
+    measure_linkage,
+    measure_risk,
+    risk_page,
+)
+from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.policy import Policy
 from tests import canaries
@@ -87,7 +96,7 @@ def test_the_page_has_numbers_and_no_value(policy: Policy) -> None:
                       "illness": [canaries.PHONE] * 3, "income": [1, 2, 3]})  # fmt: skip
     found = measure_risk(policy, table.schema, table.to_batches())
     both = measure_against(policy, table, table)
-    page = risk_page("<Risk>", found, found, both)
+    page = risk_page("<Risk>", found, Comparison(raw=found, against=both))
     assert "&lt;Risk&gt;" in page
     assert "<script" not in page
     for text in (page, json.dumps(found.to_json()), json.dumps(both.to_json())):
@@ -116,3 +125,92 @@ def test_on_the_command_line(
     failed = mlsec("risk", policy, two, "--against", one)
     assert failed.returncode == 1
     assert "60 people in both" in failed.stdout
+
+
+def test_a_plan_an_attacker_and_a_model_on_the_command_line(
+    mlsec: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    write: Callable[..., str],
+) -> None:
+    columns = "\n".join(f"  {line}" for line in COLUMNS.strip().splitlines())
+    (tmp_path / "p.yaml").write_text(
+        "version: 1\ndataset: x\nowner: o\nprivacy: {k_anonymity: 4, recoding: multidimensional}\n"
+        f"columns:\n{columns}\n"
+    )
+    table = patients(400)
+    raw, safe, attacker = (tmp_path / f"{n}.parquet" for n in ("raw", "safe", "attacker"))
+    write(raw, table)
+    # He knows some of the people, and somebody who is not there.
+    known = table.slice(0, 40).select(["age", "zip"])
+    stranger = pa.table({"age": [999], "zip": ["000"]})
+    write(attacker, pa.concat_tables([known, stranger]))
+    policy, plan, page = tmp_path / "p.yaml", tmp_path / "plan.json", tmp_path / "page.html"
+    assert mlsec("anonymize", policy, raw, safe, "--plan-out", plan).returncode == 0
+    done = mlsec(
+        "risk", policy, safe, "--raw", raw, "--plan", plan, "--attacker", attacker,
+        "--target", "income", "--population", "4000", "--html", page, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["linkage"]["with_candidates"] == 40
+    assert answer["linkage"]["with_one_candidate"] == 0
+    assert answer["linkage"]["highest"] <= 0.25
+    assert answer["utility"]["metric"] == "r2"
+    assert answer["utility"]["baseline"] < answer["utility"]["raw"]
+    assert answer["uniqueness"]["dankar"] == 0
+    assert answer["raw"]["uniqueness"]["dankar"] > 0
+    assert set(answer["achieved"]["loss_by_column"]) == {"age", "zip"}
+    text = page.read_text()
+    assert all(title in text for title in ("Loss by column", "A model of income", "Linkage"))
+    # Without the plan he can only compare values, and finds nobody who is generalized.
+    done = mlsec("risk", policy, safe, "--attacker", attacker, "--json")
+    assert json.loads(done.stdout)["linkage"]["with_candidates"] < 40
+    assert mlsec("risk", policy, safe, "--target", "income").returncode == 2
+    assert mlsec("risk", policy, safe, "--population", "3").returncode == 2
+
+
+def test_linkage_finds_who_is_alone(make_policy: Callable[..., Policy], keys: KeyRing) -> None:
+    released = pa.table({"age": ["1", "1", "2", None], "zip": ["a", "a", "b", "c"]})
+    attacker = pa.table({"age": ["1", "2", None, "9"], "zip": ["a", "b", "c", "a"]})
+    found = measure_linkage(
+        ["age", "zip"], released.to_batches(), attacker.to_batches(), attacker.schema, None, keys
+    )
+    assert (found.rows, found.with_candidates, found.with_one_candidate) == (4, 3, 2)
+    assert (found.highest, found.expected) == (1.0, 2.5)
+
+
+@pytest.mark.parametrize("recoding", ["full-domain", "local", "multidimensional"])
+def test_loss_by_column_adds_up(
+    make_policy: Callable[..., Policy], keys: KeyRing, recoding: str
+) -> None:
+    privacy = {"k_anonymity": 5, "suppression_limit": 0.1, "recoding": recoding}
+    policy, table = make_policy(COLUMNS, privacy=privacy), patients(300)
+    plan = fit_plan(policy, table.schema, lambda c: table.select(c).to_batches(), keys)
+    by_column = plan.achieved["loss_by_column"]
+    assert sum(by_column.values()) / 2 == pytest.approx(plan.achieved["ncp"], abs=1e-7)
+    assert plan.achieved["kl_divergence"] > 0
+    if recoding == "full-domain":
+        # From its definition: each row's share beside its class's, spread over what it covers.
+        done, released = plan.transform_batch(table.to_batches()[0], keys)
+        rows = zip(table.to_pylist(), done.to_pylist(), released.to_pylist(), strict=True)
+        pairs = [((a["age"], a["zip"]), (b["age"], b["zip"])) for a, b, ok in rows if ok]
+        raw, classes = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+        leaves = _covered(plan, table, keys)
+        total = 0.0
+        for a, b in pairs:
+            share, told = (
+                raw[a] / len(pairs),
+                classes[b] / len(pairs) / (leaves[0][b[0]] * leaves[1][b[1]]),
+            )
+            total += math.log(share / told) / len(pairs)
+        assert plan.achieved["kl_divergence"] == pytest.approx(total, abs=1e-6)
+
+
+def _covered(plan: Any, table: pa.Table, keys: KeyRing) -> list[dict[str, int]]:
+    """How many values of the table each label covers."""
+    done, _ = plan.transform_batch(table.to_batches()[0], keys)
+    found = []
+    for name in ("age", "zip"):
+        pairs = set(zip(table.column(name).to_pylist(), done.column(name).to_pylist(), strict=True))
+        found.append(dict(Counter(label for _, label in pairs)))
+    return found
