@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,8 @@ from airflow_mlsec.errors import GuaranteeNotMet
 
 # Of the nodes that can still be the best, by rising loss, the one to try next.
 _NEXT = 0.65
-_MOST_NODES = 1 << 23
+# Up to so many nodes are searched exactly.
+MOST_NODES = 1 << 18
 _ROUNDING = 1e-12
 _TIE = 1e-10
 # Nodes whose classes are kept as tuples for coarser ones, if there are much fewer of them.
@@ -54,6 +56,8 @@ class Recoding:
     suppressed_rows: int
     loss: float
     nodes_evaluated: int
+    # What no node falls below, if it is not known that this one is the best.
+    bound: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class _Outcome:
     least_added: float
 
 
-class _Evaluator:
+class Evaluator:
     """Tries nodes."""
 
     def __init__(self, tuples: Tuples, criteria: Criteria, allowed: int) -> None:
@@ -138,21 +142,32 @@ def search(
     criteria: Criteria,
     suppression_limit: float,
     progress: Callable[[int], None] = lambda nodes: None,
+    known: tuple[int, ...] | None = None,
+    trials: int | None = None,
 ) -> Recoding:
-    """The node of least loss whose suppressed rows stay within the limit.
+    """The node of least loss whose suppressed rows stay within the limit. A good node that is ``known``
+    rules out from the beginning what cannot be better. After ``trials`` nodes, if given, the search
+    ends with the best so far, and says what none of those left can fall below.
 
     :raises GuaranteeNotMet: if no node stays within the limit.
     """
     total = round(float(tuples.weights.sum()))
     allowed = int(suppression_limit * total + 1e-9)
-    evaluate = _Evaluator(tuples, criteria, allowed)
+    evaluate = Evaluator(tuples, criteria, allowed)
     nodes, bound = _lattice(evaluate.bounds)
     # At least what suppression adds to each node.
     added = np.zeros(len(bound))
     best: tuple[float, tuple[int, ...], _Outcome] | None = None
     least, tried = total, 0
-    alive = np.arange(len(bound))
-    while len(alive):
+    if known is not None:
+        outcome = evaluate(np.array(known, np.int8))
+        if outcome.rows <= allowed:
+            at_known = sum(
+                float(b[at]) + _TIE * at for b, at in zip(evaluate.bounds, known, strict=True)
+            )
+            best = at_known + outcome.added, known, outcome
+    alive = np.flatnonzero(bound < (best[0] - _ROUNDING if best else np.inf))
+    while len(alive) and (trials is None or tried < trials):
         if len(alive) < len(bound) / 2:
             nodes, bound, added = nodes[:, alive], bound[alive], added[alive]
             alive = np.arange(len(alive))
@@ -171,11 +186,17 @@ def search(
         if tried % 64 == 0:
             progress(tried)
     if best is None:
-        raise _not_met(criteria, least, total, tuples.columns, suppression_limit)
+        raise not_met(criteria, least, total, tuples.columns, suppression_limit)
     loss, levels, outcome = best
     loss -= _TIE * sum(levels)
     classes, released = evaluate.classes(levels)
-    return Recoding(levels, classes.of_tuple, released, outcome.rows, loss, tried)
+    below = min(loss, float((bound + added)[alive].min())) if len(alive) else None
+    return Recoding(levels, classes.of_tuple, released, outcome.rows, loss, tried, below)
+
+
+def lattice_nodes(columns: Sequence[CodedColumn]) -> int:
+    """How many nodes the lattice of some columns has."""
+    return prod(column.height + 1 for column in columns)
 
 
 def _finer(nodes: npt.NDArray[np.int8], node: npt.NDArray[np.int8]) -> Mask:
@@ -187,18 +208,8 @@ def _finer(nodes: npt.NDArray[np.int8], node: npt.NDArray[np.int8]) -> Mask:
 
 
 def _lattice(bounds: list[Numbers]) -> tuple[npt.NDArray[np.int8], Numbers]:
-    """All nodes (columns by nodes), and the loss of each without suppression, which rises.
-
-    :raises GuaranteeNotMet: if there are more than can be searched exactly.
-    """
+    """All nodes (columns by nodes), and the loss of each without suppression, which rises."""
     shape = [len(levels) for levels in bounds]
-    number = int(np.prod(shape, dtype=np.float64))
-    if number > _MOST_NODES:
-        raise GuaranteeNotMet(
-            f"{len(bounds)} quasi-identifiers with these hierarchies have {number} recodings, more than "
-            f"{_MOST_NODES} that can be searched exactly; give the hierarchies fewer levels, or some "
-            "columns a fixed `transform`"
-        )
     nodes = np.indices(shape, dtype=np.int8).reshape(len(shape), -1)
     loss = np.zeros(nodes.shape[1])
     for levels, at in zip(bounds, nodes, strict=True):
@@ -208,7 +219,7 @@ def _lattice(bounds: list[Numbers]) -> tuple[npt.NDArray[np.int8], Numbers]:
     return np.ascontiguousarray(nodes[:, order]), loss[order]
 
 
-def _not_met(
+def not_met(
     criteria: Criteria, least: int, total: int, columns: Sequence[CodedColumn], limit: float
 ) -> GuaranteeNotMet:
     return GuaranteeNotMet(

@@ -9,8 +9,9 @@ labels, so that the list of steps is a function of the row alone, also of rows n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +23,15 @@ from airflow_mlsec.anonymize._classes import (
     SensitiveColumn,
     Tuples,
 )
-from airflow_mlsec.anonymize._coding import Codes
+from airflow_mlsec.anonymize._coding import Codes, first_places
 from airflow_mlsec.anonymize._criteria import Criteria
+from airflow_mlsec.anonymize._mondrian import OrderedColumn, partition
 from airflow_mlsec.errors import GuaranteeNotMet
 
-# Of more nodes than this the coarser ones are visited in samples.
+# Of more nodes than this the coarser ones are visited in samples; of still more only those that the
+# table itself suggests are listed.
 _MOST_NODES = 20_000
+_MOST_LISTED = 1 << 21
 # The order is worked out anew when so much of the rows is left of those that it was made for.
 _REORDER = 0.9
 
@@ -122,7 +126,7 @@ class _Peel:
     def run(self, places: Codes) -> None:
         """Visit the nodes until all of some tuples are released."""
         rest = _restricted(self._tuples, places)
-        nodes = _nodes(self._tuples.columns)
+        nodes = _nodes(rest, self._criteria)
         queue, ordered_at, position = _by_loss(nodes, rest), rest.weights.sum(), 0
         while len(places) and position < queue.shape[1]:
             node = tuple(queue[:, position].tolist())
@@ -193,15 +197,55 @@ def _sensitive(column: SensitiveColumn, places: Codes, number: int) -> Sensitive
     )  # fmt: skip
 
 
-def _nodes(columns: Sequence[CodedColumn]) -> npt.NDArray[np.int8]:
-    shape = [column.height + 1 for column in columns]
-    number = int(np.prod(shape, dtype=np.float64))
-    if number > 1 << 23:
-        raise GuaranteeNotMet(
-            f"{len(columns)} quasi-identifiers with these hierarchies have {number} recodings, too many "
-            "to visit; give the hierarchies fewer levels, or some columns a fixed `transform`"
-        )
+def _nodes(tuples: Tuples, criteria: Criteria) -> npt.NDArray[np.int8]:
+    """The nodes to visit (columns by nodes): all, or of a lattice that is too large those that cover
+    the parts into which the tuples can be cut."""
+    shape = [column.height + 1 for column in tuples.columns]
+    if prod(shape) > _MOST_LISTED:
+        return _covering(tuples, criteria)
     return np.indices(shape, dtype=np.int8).reshape(len(shape), -1)
+
+
+def _covering(tuples: Tuples, criteria: Criteria) -> npt.NDArray[np.int8]:
+    """The finest node that covers each part of multidimensional partitions into parts of ever more
+    rows; neighbouring values are those that lie together in the hierarchies."""
+    ordered = [_in_order(column) for column in tuples.columns]
+    found = [np.array([[column.height for column in tuples.columns]], np.int8)]
+    k, rows = criteria.k, float(tuples.weights.sum())
+    while k <= rows / 2:
+        # Models are looked at when nodes are visited; here size alone tells where rows lie together.
+        parts = partition(ordered, Tuples((), tuples.weights), Criteria(k), 1.0)
+        found.append(_common_levels(tuples, parts.classes))
+        k *= 2
+    return np.ascontiguousarray(np.unique(np.concatenate(found), axis=0).T)
+
+
+def _in_order(column: CodedColumn) -> OrderedColumn:
+    leaves, first = np.unique(column.codes[0], return_index=True)
+    by_level = [codes[first] for codes in column.codes]
+    order = np.lexsort(by_level)
+    rank = np.empty(len(leaves), np.int64)
+    rank[order] = np.arange(len(order))
+    codes = rank[np.searchsorted(leaves, column.codes[0])]
+    return OrderedColumn(
+        column.name, codes, len(leaves), max(1, column.leaves), fixed=column.height == 0
+    )
+
+
+def _common_levels(tuples: Tuples, classes: Codes) -> npt.NDArray[np.int8]:
+    """Of each class the lowest level of each column at which all have one label."""
+    number = int(classes.max(initial=-1)) + 1
+    kept = np.flatnonzero(classes >= 0)
+    of_tuple = classes[kept]
+    first = first_places(of_tuple, number)
+    levels = np.zeros((number, len(tuples.columns)), np.int8)
+    for place, column in enumerate(tuples.columns):
+        for at, codes in enumerate(column.codes):
+            labels = codes[kept]
+            differ = np.zeros(number, bool)
+            differ[of_tuple[labels != labels[first][of_tuple]]] = True
+            levels[differ, place] = min(at + 1, column.height)
+    return levels
 
 
 def _by_loss(nodes: npt.NDArray[np.int8], rest: Tuples) -> npt.NDArray[np.int8]:

@@ -17,7 +17,8 @@ from airflow_mlsec.anonymize._coding import Codes, encoded
 from airflow_mlsec.anonymize._criteria import Criteria
 from airflow_mlsec.anonymize._criteria_whole import holds
 from airflow_mlsec.anonymize._hierarchies import Levels
-from airflow_mlsec.anonymize._lattice import search
+from airflow_mlsec.anonymize._lattice import MOST_NODES, lattice_nodes, search
+from airflow_mlsec.anonymize._lattice_large import search_large
 from airflow_mlsec.anonymize._local import recode_locally
 from airflow_mlsec.anonymize._local_plan import Labels, ReleasedStep
 from airflow_mlsec.anonymize._loss import CellLoss, loss_figures
@@ -66,7 +67,8 @@ def _full_domain(
     tuples, weights = counted.tuples, counted.weights
     levels = {n: _levels(policy.columns[n], tuples.column(n), n, policy) for n in quasi}
     coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
-    best = search(
+    find = search if lattice_nodes(coded) <= MOST_NODES else search_large
+    best = find(
         Tuples(coded, weights.astype(np.float64), criteria.columns),
         criteria,
         policy.privacy.suppression_limit,
@@ -85,6 +87,8 @@ def _full_domain(
         {
             **_summary(best, weights, criteria, cells),
             "levels": dict(zip(quasi, best.levels, strict=True)),
+            "optimal": best.bound is None,
+            "ncp_bound": round(float(best.loss if best.bound is None else best.bound), 9),
         },
     )
 
@@ -282,7 +286,7 @@ def _summary(
         "suppressed": best.suppressed_rows,
         "classes": len(sizes),
         "k_anonymity": int(sizes.min()) if len(sizes) else None,
-        "ncp": round(best.loss, 9),
+        "ncp": round(float(best.loss), 9),
         "highest_risk": round(1 / float(sizes.min()), 9) if len(sizes) else None,
         "average_risk": round(len(sizes) / float(sizes.sum()), 9) if len(sizes) else None,
         **loss_figures(cells, classes, released, weights),

@@ -6,14 +6,15 @@ from typing import Any
 
 import click
 
-from airflow_mlsec.cli._main import json_option, show
-from airflow_mlsec.errors import PolicyError
+from airflow_mlsec import files
+from airflow_mlsec.cli._main import json_option, show, show_progress
+from airflow_mlsec.errors import PolicyError, UsageError
 from airflow_mlsec.policy import load_policy, policy_json_schema
 
 
 @click.group()
 def policy() -> None:
-    """Validate policies; print their JSON Schema."""
+    """Validate policies, propose them, print their JSON Schema."""
 
 
 @policy.command()
@@ -47,6 +48,41 @@ def validate(files: tuple[Path, ...], as_json: bool) -> None:
 def schema() -> None:
     """Print the JSON Schema of policy files, for editors."""
     click.echo(json.dumps(policy_json_schema(), indent=2))
+
+
+@policy.command()
+@click.argument("source")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the proposed policy here.")
+@click.option(
+    "--rows",
+    type=click.IntRange(1),
+    default=50_000,
+    show_default=True,
+    help="Look at the first rows only.",
+)
+@click.option("--combinations/--no-combinations", default=True, show_default=True,
+              help="Look for combinations of columns that single people out.")  # fmt: skip
+@json_option
+def discover(source: str, out: Path | None, rows: int, combinations: bool, as_json: bool) -> None:
+    """Propose a policy for SOURCE (a dataset URI or path), with the evidence for each column.
+
+    Names, forms and check digits, vocabularies and uniqueness are weighed. A person has to read the
+    proposal: it says what is probable.
+    """
+    from airflow_mlsec.datasets import open_dataset
+    from airflow_mlsec.discovery import discover as look
+
+    found = look(open_dataset(source), rows, combinations, show_progress)
+    if out is not None:
+        if out.exists():
+            raise UsageError(f"{out} exists; a proposal replaces no policy")
+        files.write_bytes(out, found.policy.encode())
+    lines = [found.policy] if out is None else [f"{len(found.proposals)} columns proposed in {out}"]
+    for single in found.singling_out[:10]:
+        lines.append(
+            f"# {', '.join(single.columns)}: {single.rows} rows are alone with these and with no part of them"
+        )
+    show(found.to_json(), "\n".join(lines), as_json)
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:

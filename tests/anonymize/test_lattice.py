@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import _criteria as models
-from airflow_mlsec.anonymize import _lattice
+from airflow_mlsec.anonymize import _lattice, _lattice_large
 from airflow_mlsec.anonymize._classes import CodedColumn, SensitiveColumn, Tuples
 from airflow_mlsec.anonymize._criteria import Criteria
 from airflow_mlsec.anonymize._criteria_likeness import BetaLikeness, DeltaDisclosure
+from airflow_mlsec.anonymize._criteria_whole import AverageRisk
 from airflow_mlsec.anonymize._lattice import search
+from airflow_mlsec.anonymize._lattice_large import search_large
 from airflow_mlsec.errors import GuaranteeNotMet
 
 # Values 0…5 of the sensitive column lie in a hierarchy of three levels.
@@ -195,6 +197,47 @@ def test_the_search_finds_the_optimum(problem: Problem, few: int) -> None:
         assert found.released[rows].all()
     gone = np.flatnonzero(~found.released)
     assert int(problem.weights[gone].sum()) == found.suppressed_rows
+
+
+@pytest.mark.parametrize("listed", [0, 1 << 20])
+@given(problem=problems(), whole=st.booleans())
+def test_a_large_lattice_s_node_is_good_and_its_bound_true(
+    listed: int, problem: Problem, whole: bool
+) -> None:
+    criteria = problem.criteria()
+    if whole:
+        criteria = replace(criteria, whole=(AverageRisk(0.4),))
+    tuples = problem.tuples(criteria)
+    before = _lattice_large._LISTED_NODES, _lattice_large._GROUP_NODES
+    # Two columns a group at most.
+    _lattice_large._LISTED_NODES, _lattice_large._GROUP_NODES = listed, 8
+    try:
+        best = search(tuples, criteria, problem.limit)
+    except GuaranteeNotMet:
+        with pytest.raises(GuaranteeNotMet):
+            search_large(tuples, criteria, problem.limit)
+        return
+    else:
+        found = search_large(tuples, criteria, problem.limit)
+    finally:
+        _lattice_large._LISTED_NODES, _lattice_large._GROUP_NODES = before
+    assert found.loss >= best.loss - 1e-9
+    assert found.bound is None or found.bound <= best.loss + 1e-9
+    assert found.bound is not None or found.loss == pytest.approx(best.loss)
+    assert found.suppressed_rows <= int(problem.limit * problem.weights.sum() + 1e-9)
+    for number in set(found.classes[found.released].tolist()):
+        assert problem.holds(np.flatnonzero(found.classes == number).tolist())
+
+
+@given(problem=problems(), trials=st.integers(1, 4))
+def test_a_search_that_ends_early_says_what_is_left(problem: Problem, trials: int) -> None:
+    criteria = problem.criteria()
+    try:
+        best = search(problem.tuples(criteria), criteria, problem.limit)
+        found = search(problem.tuples(criteria), criteria, problem.limit, trials=trials)
+    except GuaranteeNotMet:
+        return
+    assert (found.loss if found.bound is None else found.bound) <= best.loss + 1e-9
 
 
 @given(problem=problems())

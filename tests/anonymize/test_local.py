@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from airflow_mlsec.anonymize import Plan, anonymize, fit_plan
+from airflow_mlsec.anonymize import Plan, _local, anonymize, fit_plan
 from airflow_mlsec.anonymize._lattice import search
 from airflow_mlsec.anonymize._local import recode_locally
 from airflow_mlsec.crypto import KeyKind, KeyRing
@@ -23,13 +23,17 @@ from tests.anonymize.test_lattice import Problem, problems
 from tests.anonymize.test_models import COLUMNS, patients
 
 
+@pytest.mark.parametrize("listed", [0, 1 << 21])
 @given(problem=problems())
-def test_every_class_holds_and_no_row_is_lost_silently(problem: Problem) -> None:
+def test_every_class_holds_and_no_row_is_lost_silently(listed: int, problem: Problem) -> None:
     criteria = problem.criteria()
+    before, _local._MOST_LISTED = _local._MOST_LISTED, listed
     try:
         found = recode_locally(problem.tuples(criteria), criteria, problem.limit)
     except GuaranteeNotMet:
         return
+    finally:
+        _local._MOST_LISTED = before
     for number in set(found.classes[found.released].tolist()):
         rows = np.flatnonzero(found.classes == number).tolist()
         assert problem.holds(rows)

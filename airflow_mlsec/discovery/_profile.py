@@ -1,0 +1,69 @@
+"""A look at a sample of each column: how many values, how many different ones, what type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec.datasets import Dataset
+
+SAMPLE = 50_000
+_VALUES = 2_000
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A column of a sample. ``values`` are up to 2,000 of its different values, as text."""
+
+    name: str
+    type: pa.DataType
+    rows: int
+    missing: int
+    distinct: int
+    values: tuple[str, ...]
+
+    @property
+    def present(self) -> int:
+        return self.rows - self.missing
+
+    @property
+    def uniqueness(self) -> float:
+        """Different values by values: 1 where no two are alike."""
+        return self.distinct / self.present if self.present else 0.0
+
+    @property
+    def is_number(self) -> bool:
+        return bool(
+            pa.types.is_integer(self.type)
+            or pa.types.is_floating(self.type)
+            or pa.types.is_decimal(self.type)
+        )
+
+    @property
+    def is_date(self) -> bool:
+        return bool(pa.types.is_date(self.type) or pa.types.is_timestamp(self.type))
+
+
+def take_sample(dataset: Dataset, rows: int = SAMPLE) -> pa.Table:
+    """The first rows of a dataset."""
+    batches, seen = [], 0
+    for batch in dataset.scan():
+        batches.append(batch.slice(0, rows - seen))
+        seen += batches[-1].num_rows
+        if seen >= rows:
+            break
+    return pa.Table.from_batches(batches, dataset.schema())
+
+
+def profile(name: str, column: pa.ChunkedArray) -> Profile:
+    """What there is to see in a column."""
+    kind = column.type
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return Profile(name, kind, len(column), column.null_count, 0, ())
+    plain = pc.drop_null(column)
+    distinct = plain.unique()
+    texts = distinct.slice(0, _VALUES).cast(pa.string()).to_pylist()
+    values = tuple(text.strip() for text in texts if text.strip())
+    return Profile(name, kind, len(column), column.null_count, len(distinct), values)

@@ -1,0 +1,337 @@
+"""From what columns are called and what stands in them to a policy, with the evidence for each."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.discovery._formats import formats, is_hash, is_prose, is_uuid, share, vocabulary
+from airflow_mlsec.discovery._kinds import KINDS, Kind
+from airflow_mlsec.discovery._names import kind_by_name
+from airflow_mlsec.discovery._profile import SAMPLE, Profile, profile, take_sample
+from airflow_mlsec.discovery._uniques import SinglingOut, minimal_uniques
+from airflow_mlsec.policy import Role
+
+_FLAGS = {
+    "0",
+    "1",
+    "true",
+    "false",
+    "yes",
+    "no",
+    "y",
+    "n",
+    "t",
+    "f",
+    "ja",
+    "nein",
+    "oui",
+    "non",
+    "si",
+}
+# The share of different values that have to look like it. Those that stand first are sure by
+# themselves: what a column is called cannot talk them away.
+_ENOUGH = {
+    "email": 0.6, "bank account": 0.6, "payment card": 0.9, "national id": 0.9, "device id": 0.8,
+    "ip address": 0.8, "phone": 0.6, "precise location": 0.9, "street": 0.5, "health": 0.8, "full name": 0.35,
+    "first name": 0.35,
+}  # fmt: skip
+_SURE = ("email", "bank account", "payment card", "national id", "device id", "ip address")
+_TEXT_KINDS = (
+    "first name",
+    "last name",
+    "full name",
+    "street",
+    "city",
+    "employer",
+    "occupation",
+    "free text",
+)
+_VOCABULARY = {"blood": "health", "orientation": "sexual orientation"}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a column probably is, and why. The evidence has names and shares, no value."""
+
+    column: str
+    kind: str
+    role: Role
+    category: str | None
+    evidence: tuple[str, ...]
+    distinct: int
+    uniqueness: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "column": self.column, "kind": self.kind, "role": self.role.value, "category": self.category,
+            "evidence": list(self.evidence), "distinct": self.distinct,
+            "uniqueness": round(self.uniqueness, 4),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """Proposals for the columns of a dataset, and the combinations that single people out."""
+
+    dataset: str
+    rows: int
+    proposals: tuple[Proposal, ...]
+    singling_out: tuple[SinglingOut, ...]
+    policy: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "format": "airflow-mlsec/discovery/1",
+            "dataset": self.dataset,
+            "rows": self.rows,
+            "columns": [proposal.to_json() for proposal in self.proposals],
+            "singling_out": [
+                {"columns": list(s.columns), "rows": s.rows, "rows_in_all": s.rows_in_all}
+                for s in self.singling_out
+            ],
+            "policy": self.policy,
+        }
+
+
+def discover(
+    dataset: Dataset,
+    rows: int = SAMPLE,
+    combinations: bool = True,
+    progress: Callable[[str], None] = lambda message: None,
+) -> Discovery:
+    """Look at the first ``rows`` rows and propose a policy. It is a proposal: a person has to read it."""
+    progress(f"reading up to {rows} rows")
+    table = take_sample(dataset, rows)
+    profiles = [profile(name, table.column(name)) for name in table.schema.names]
+    progress(f"looking at {len(profiles)} columns")
+    proposals = _with_context([_proposal(each) for each in profiles], profiles)
+    found: list[SinglingOut] = []
+    if combinations:
+        quasi = [p.column for p in proposals if p.role is Role.QUASI_IDENTIFYING]
+        progress(f"looking for combinations of {len(quasi)} quasi-identifiers")
+        found = minimal_uniques(table, quasi)
+    text = _policy(dataset, proposals, {p.name: p for p in profiles})
+    return Discovery(dataset.uri, table.num_rows, tuple(proposals), tuple(found), text)
+
+
+def _proposal(found: Profile) -> Proposal:
+    kind, evidence = _decide(found)
+    known = KINDS[kind]
+    return Proposal(
+        found.name,
+        kind,
+        known.role,
+        known.category,
+        tuple(evidence),
+        found.distinct,
+        found.uniqueness,
+    )
+
+
+def _decide(found: Profile) -> tuple[str, list[str]]:
+    named = kind_by_name(found.name)
+    by_name = [f"its name is that of: {named}"] if named not in (None, "other") else []
+    if not found.values:
+        return named or "other", [*by_name, "it has no values to look at"]
+    if {value.lower() for value in found.values} <= _FLAGS:
+        flag = named is not None and KINDS[named].role in (Role.SENSITIVE, Role.QUASI_IDENTIFYING)
+        return (named if flag and named else "other"), [*by_name, "it is a flag"]
+    seen = _by_values(found)
+    if seen and seen[0] in _SURE and not (named and KINDS[named].role is Role.IDENTIFYING):
+        return seen[0], [*by_name, seen[1]]
+    if named == "other":
+        return "other", ["its name is that of a thing, a technical field or a flag"]
+    if named is not None and (doubt := _doubt(named, found, seen)) is None:
+        return named, [*by_name, *([seen[1]] if seen else [])]
+    if named is not None and not seen:
+        return "other", [*by_name, doubt or ""]
+    if seen:
+        return seen[0], [*by_name, seen[1]]
+    return "other", ["neither its name nor its values are those of personal data"]
+
+
+def _by_values(found: Profile) -> tuple[str, str] | None:
+    """What the values look like, and what was seen."""
+    values = found.values
+    if found.is_date:
+        return _birth_dates(found)
+    if is_hash(values) or pa.types.is_boolean(found.type):
+        return None
+    numbers = (
+        found.is_number or share(values, lambda v: re.fullmatch(r"-?[0-9]+([.][0-9]+)?", v)) > 0.95
+    )
+    for kind, what, part in formats(values, numbers):
+        many = kind not in ("full name", "first name", "health", "street") or found.distinct >= 8
+        if part >= _ENOUGH[kind] and many and not (numbers and found.uniqueness < 0.3):
+            return kind, f"{part:.0%} of its different values {what}"
+    if known := vocabulary(values) if found.distinct <= 300 and not numbers else None:
+        return _VOCABULARY.get(
+            known[0], known[0]
+        ), f"{known[1]:.0%} of its different values are words for it"
+    if not numbers and is_prose(values) and found.uniqueness > 0.2:
+        return "free text", "its values are texts of several words, hardly two alike"
+    return _ages(found) if found.is_number else None
+
+
+def _birth_dates(found: Profile) -> tuple[str, str] | None:
+    years = [int(value[:4]) for value in found.values if value[:4].isdigit()]
+    years.sort()
+    if len(years) < 20:
+        return None
+    low, middle, high = (years[int((len(years) - 1) * q)] for q in (0.05, 0.5, 0.95))
+    if low >= 1915 and 1935 <= middle <= 2010 and high - low >= 25 and high <= 2022:
+        return "date of birth", "its dates are spread over the years in which people are born"
+    return None
+
+
+def _ages(found: Profile) -> tuple[str, str] | None:
+    if not pa.types.is_integer(found.type):
+        return None
+    numbers = sorted(int(value) for value in found.values)
+    if len(numbers) >= 35 and numbers[0] >= 10 and 65 <= numbers[-1] <= 110:
+        return "age", "its numbers are spread over the ages of grown people"
+    return None
+
+
+def _doubt(kind: str, found: Profile, seen: tuple[str, str] | None) -> str | None:
+    """Why a column is not what its name says, or None."""
+    values = found.values
+    if seen is not None and seen[0] == kind:
+        return None
+    letters = share(values, lambda v: any(c.isalpha() for c in v))
+    digits = share(values, lambda v: sum(c.isdigit() for c in v) >= 6)
+    if is_hash(values) and KINDS[kind].role is Role.IDENTIFYING:
+        return None  # a digest of an identifier is one
+    if found.is_date and kind not in ("date of birth", "date of an event", "health"):
+        return "but its values are dates"
+    if kind == "email" and share(values, lambda v: "@" in v) < 0.3:
+        return "but its values have no @"
+    if kind in ("phone", "fax") and digits < 0.5:
+        return "but its values have too few digits"
+    if kind == "ip address":
+        return "but its values are no IP addresses"
+    if kind in _TEXT_KINDS and kind not in ("occupation", "employer") and letters < 0.5:
+        return "but its values are numbers"
+    if kind in ("free text",) and not is_prose(values):
+        return "but its values are short"
+    if kind in ("full name", "street") and found.distinct < 8 and found.present > 50:
+        return "but it has a few values only"
+    if kind == "date of birth" and not (found.is_date or share(values, _has_year) > 0.8):
+        return "but its values are no dates"
+    if kind == "date of an event" and not (found.is_date or share(values, _has_year) > 0.8):
+        return "but its values are no dates"
+    if kind == "age" and letters < 0.5 and share(values, lambda v: _between(v, 0, 120)) < 0.9:
+        return "but its values are no ages"
+    if kind == "location" and share(values, lambda v: _between(v, -180, 180)) < 0.9:
+        return "but its values are no degrees"
+    return None
+
+
+def _has_year(value: str) -> bool:
+    return bool(
+        re.search(
+            r"(?<![0-9])(?:19|20)[0-9]{2}(?![0-9])|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2}|(?:19|20)[0-9]{6}",
+            value,
+        )
+    )
+
+
+def _between(value: str, low: float, high: float) -> bool:
+    try:
+        return low <= float(value.replace(",", ".")) <= high
+    except ValueError:
+        return False
+
+
+def _with_context(proposals: list[Proposal], profiles: Sequence[Profile]) -> list[Proposal]:
+    """In a table of people a key that every row has of its own is one of theirs."""
+    personal = sum(p.role in (Role.IDENTIFYING, Role.QUASI_IDENTIFYING) for p in proposals)
+    if personal < 2:
+        return proposals
+    made = []
+    for place, (proposal, found) in enumerate(zip(proposals, profiles, strict=True)):
+        alone = found.distinct >= 50 and found.uniqueness >= 0.999 and not found.is_date
+        whole = not (pa.types.is_floating(found.type) or pa.types.is_decimal(found.type))
+        key = (
+            re.search(r"(?i)(^|[^a-z])(id|key|no|nr|uuid|index)$|id$", found.name)
+            or place == 0
+            or is_uuid(found.values)
+        )
+        if (
+            proposal.kind == "other"
+            and alone
+            and whole
+            and key
+            and not proposal.evidence[0].startswith("its name is that of a thing")
+        ):
+            known = KINDS["person id"]
+            proposal = Proposal(
+                found.name, known.name, known.role, known.category,
+                ("every row has one of its own, in a table of people",), found.distinct, found.uniqueness,
+            )  # fmt: skip
+        made.append(proposal)
+    return made
+
+
+def _policy(dataset: Dataset, proposals: Sequence[Proposal], profiles: dict[str, Profile]) -> str:
+    """The proposed policy as YAML, the evidence beside each column."""
+    lines = [
+        "# A proposal, made from names and a sample of values: read every line before you rely on it.",
+        "version: 1",
+        f"dataset: {json.dumps(dataset.uri)}",
+        "owner: change-me",
+    ]
+    keys = [
+        p.column
+        for kind in ("person id", "record id", "user name", "email")
+        for p in proposals
+        if p.kind == kind
+    ]
+    if keys:
+        lines.append(f"subject: {{kind: person, key: {json.dumps(keys[0])}}}")
+    lines.append("columns:")
+    for proposal in proposals:
+        lines.append(f"  # {proposal.kind}: {'; '.join(proposal.evidence)}")
+        lines.append(
+            f"  {json.dumps(proposal.column)}: {_column(proposal, profiles[proposal.column])}"
+        )
+    if any(p.role is Role.QUASI_IDENTIFYING for p in proposals):
+        lines.append("privacy: {k_anonymity: 5, suppression_limit: 0.05, recoding: local}")
+    return "\n".join(lines) + "\n"
+
+
+def _column(proposal: Proposal, found: Profile) -> str:
+    kind = KINDS[proposal.kind]
+    said: dict[str, Any] = {"role": kind.role.value}
+    if kind.category:
+        said["category"] = kind.category
+    if kind.transform:
+        said["transform"] = kind.transform
+    if kind.role is Role.QUASI_IDENTIFYING:
+        said["hierarchy"] = _hierarchy(kind, found)
+    if kind.name == "free text":
+        said["free_text"] = True
+    if pa.types.is_nested(found.type) or pa.types.is_binary(found.type):
+        said = {"role": Role.IDENTIFYING.value, "transform": {"method": "drop"}}
+    return json.dumps(said, ensure_ascii=False)
+
+
+def _hierarchy(kind: Kind, found: Profile) -> dict[str, Any]:
+    """The kind's hierarchy, if the column's type has one."""
+    wanted = kind.hierarchy or {"kind": "suppress"}
+    if wanted["kind"] == "date" and not found.is_date:
+        return (
+            {"kind": "interval", "widths": [5, 10, 20]} if found.is_number else {"kind": "suppress"}
+        )
+    if wanted["kind"] == "interval" and not found.is_number:
+        return {"kind": "suppress"}
+    return wanted
