@@ -11,6 +11,14 @@ from typing import Any
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]{2,}")
 _PHONE = re.compile(r"\+?[0-9(][0-9 ()./-]{6,20}[0-9]")
+_DATE = re.compile(
+    r"(?:(?:19|20)[0-9]{2}[./-][0-9]{1,2}[./-][0-9]{1,2}|[0-9]{1,2}[./-][0-9]{1,2}[./-](?:19|20)?[0-9]{2})\b"
+)
+_PHONE_PLUS = re.compile(r"\+[1-9](?:[ ().-]{0,2}[0-9]){7,14}")
+_NUMBERED_STREET = re.compile(
+    r"[0-9]{1,5}[a-z]? (?:[A-Z][\w.'-]+ ?){1,4}(?:,? (?:Apt|Suite|Unit|Apartment)\.? ?[\w-]+)?"
+)
+_FIVE_DIGITS = re.compile(r"[0-9]{5}(?:-[0-9]{4})?")
 _PHONE_WRITTEN = re.compile(r"\+|[0-9][ ()./-]+[0-9]")
 _MAC = re.compile(r"(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -210,7 +218,11 @@ def formats(values: Sequence[str], numbers: bool) -> Iterable[tuple[str, str, fl
     yield "precise location", "are pairs of coordinates", share(values, _POINT.fullmatch)
     if not numbers:
         yield "phone", "are phone numbers", share(values[:300], _is_phone)
-        yield "street", "are streets and house numbers", share(values, _STREET.search)
+        yield (
+            "street",
+            "are streets and house numbers",
+            share(values, lambda v: _STREET.search(v) or _NUMBERED_STREET.fullmatch(v)),
+        )
         yield "health", "have the form of ICD-10 codes", share(values, _ICD10.fullmatch)
         yield "full name", "begin with a common given name", share(values, _is_full_name)
         yield (
@@ -248,6 +260,17 @@ def is_prose(values: Sequence[str]) -> bool:
     return sum(words) / len(words) >= 4.5 and letters > 0.6
 
 
+def years(values: Sequence[str]) -> list[int]:
+    """The years of values that are dates; nothing if most are not."""
+    found = [re.findall(r"(?:19|20)[0-9]{2}", v)[:1] for v in values if _DATE.match(v.strip())]
+    return [int(each[0]) for each in found if each] if len(found) > 0.9 * len(values) else []
+
+
+def is_five_digits(values: Sequence[str]) -> bool:
+    """Whether values have the form of postal codes of five digits."""
+    return len(values) >= 15 and share(values, _FIVE_DIGITS.fullmatch) >= 0.97
+
+
 def is_hash(values: Sequence[str]) -> bool:
     """Whether values have the form of digests."""
     return share(values, _HEX.fullmatch) >= 0.95
@@ -271,6 +294,10 @@ def _is_ip(value: str) -> bool:
 def _is_phone(value: str) -> bool:
     import phonenumbers
 
+    if _DATE.match(value.strip()):
+        return False
+    if _PHONE_PLUS.fullmatch(value.strip()):
+        return True
     if not _PHONE.fullmatch(value.strip()) or not _PHONE_WRITTEN.search(value):
         return False
     for region in (

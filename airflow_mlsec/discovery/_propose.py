@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from airflow_mlsec.datasets import Dataset
-from airflow_mlsec.discovery._formats import formats, is_hash, is_prose, is_uuid, share, vocabulary
+from airflow_mlsec.discovery._formats import (
+    formats,
+    is_five_digits,
+    is_hash,
+    is_prose,
+    share,
+    vocabulary,
+    years,
+)
 from airflow_mlsec.discovery._kinds import KINDS, Kind
-from airflow_mlsec.discovery._names import kind_by_name
+from airflow_mlsec.discovery._names import kind_by_name, normalized
 from airflow_mlsec.discovery._profile import SAMPLE, Profile, profile, take_sample
 from airflow_mlsec.discovery._uniques import SinglingOut, minimal_uniques
 from airflow_mlsec.policy import Role
@@ -42,7 +50,14 @@ _ENOUGH = {
     "ip address": 0.8, "phone": 0.6, "precise location": 0.9, "street": 0.5, "health": 0.8, "full name": 0.35,
     "first name": 0.35,
 }  # fmt: skip
-_SURE = ("email", "bank account", "payment card", "national id", "device id", "ip address")
+_SURE = ("email", "bank account", "payment card", "national id", "device id")
+# Names that things have too: in a table without any person they are not personal.
+_AMBIGUOUS = {
+    "full name", "first name", "last name", "street", "city", "region", "country", "location", "free text", "person id", "employer", "language",
+    "occupation", "date of an event", "phone", "grade", "age", "sex", "health", "income", "date of birth", "postal code",
+    "device id", "vehicle", "photograph", "personal page", "user name", "education", "body measure", "record id", "ip address",
+    "criminal record", "household", "payment card", "bank account", "cookie", "precise location",
+}  # fmt: skip
 _TEXT_KINDS = (
     "first name",
     "last name",
@@ -162,7 +177,7 @@ def _decide(found: Profile) -> tuple[str, list[str]]:
 def _by_values(found: Profile) -> tuple[str, str] | None:
     """What the values look like, and what was seen."""
     values = found.values
-    if found.is_date:
+    if found.is_date or years(values[:50]):
         return _birth_dates(found)
     if is_hash(values) or pa.types.is_boolean(found.type):
         return None
@@ -177,17 +192,18 @@ def _by_values(found: Profile) -> tuple[str, str] | None:
         return _VOCABULARY.get(
             known[0], known[0]
         ), f"{known[1]:.0%} of its different values are words for it"
+    if pa.types.is_string(found.type) and is_five_digits(values):
+        return "postal code", "its values have the form of postal codes of five digits"
     if not numbers and is_prose(values) and found.uniqueness > 0.2:
         return "free text", "its values are texts of several words, hardly two alike"
     return _ages(found) if found.is_number else None
 
 
 def _birth_dates(found: Profile) -> tuple[str, str] | None:
-    years = [int(value[:4]) for value in found.values if value[:4].isdigit()]
-    years.sort()
-    if len(years) < 20:
+    of_dates = sorted(years(found.values))
+    if len(of_dates) < 20:
         return None
-    low, middle, high = (years[int((len(years) - 1) * q)] for q in (0.05, 0.5, 0.95))
+    low, middle, high = (of_dates[int((len(of_dates) - 1) * q)] for q in (0.05, 0.5, 0.95))
     if low >= 1915 and 1935 <= middle <= 2010 and high - low >= 25 and high <= 2022:
         return "date of birth", "its dates are spread over the years in which people are born"
     return None
@@ -221,6 +237,15 @@ def _doubt(kind: str, found: Profile, seen: tuple[str, str] | None) -> str | Non
         return "but its values are no IP addresses"
     if kind in _TEXT_KINDS and kind not in ("occupation", "employer") and letters < 0.5:
         return "but its values are numbers"
+    if (
+        kind == "grade"
+        and share(
+            values, lambda v: bool(re.fullmatch(r"[A-Fa-f][+-]?|[0-9]{1,3}([.,][0-9]+)?( ?%)?", v))
+        )
+        < 0.8
+        and found.distinct > 12
+    ):
+        return "but its values are no grades"
     if kind in ("free text",) and not is_prose(values):
         return "but its values are short"
     if kind in ("full name", "street") and found.distinct < 8 and found.present > 50:
@@ -252,34 +277,66 @@ def _between(value: str, low: float, high: float) -> bool:
         return False
 
 
+# A table with so many columns that have names of personal data, and such a share, is about people.
+_AT_LEAST, _MOSTLY = 4, 0.4
+_PERSON = re.compile(
+    r"\b(patient\w*|customer|kunde\w*|cliente?|client|employee|mitarbeiter\w*|personal(nummer|nr)|subscriber|student|schueler\w*|"
+    r"eleve|alumno|aluno|user|member|mitglied\w*|passenger|driver|rider|applicant|insured|policy ?holder|imei|imsi|msisdn|"
+    r"respondent|participant|paciente|paziente|dipendente|empleado|funcionario|socio|klant|medewerker|household|visitor)\b"
+)
+
+
 def _with_context(proposals: list[Proposal], profiles: Sequence[Profile]) -> list[Proposal]:
-    """In a table of people a key that every row has of its own is one of theirs."""
-    personal = sum(p.role in (Role.IDENTIFYING, Role.QUASI_IDENTIFYING) for p in proposals)
-    if personal < 2:
-        return proposals
+    """What names alone say is believed in a table of people. There a key of every row is one of theirs,
+    too."""
+    personal = sum(proposal.role is not Role.INSENSITIVE for proposal in proposals)
+    of_people = (
+        (personal >= _AT_LEAST and personal >= _MOSTLY * len(proposals))
+        or any(_tells_of_people(proposal) for proposal in proposals)
+        or any(_PERSON.search(normalized(found.name)) for found in profiles)
+    )
     made = []
-    for place, (proposal, found) in enumerate(zip(proposals, profiles, strict=True)):
-        alone = found.distinct >= 50 and found.uniqueness >= 0.999 and not found.is_date
-        whole = not (pa.types.is_floating(found.type) or pa.types.is_decimal(found.type))
-        key = (
-            re.search(r"(?i)(^|[^a-z])(id|key|no|nr|uuid|index)$|id$", found.name)
-            or place == 0
-            or is_uuid(found.values)
-        )
-        if (
-            proposal.kind == "other"
-            and alone
-            and whole
-            and key
-            and not proposal.evidence[0].startswith("its name is that of a thing")
-        ):
-            known = KINDS["person id"]
-            proposal = Proposal(
-                found.name, known.name, known.role, known.category,
-                ("every row has one of its own, in a table of people",), found.distinct, found.uniqueness,
-            )  # fmt: skip
+    for proposal, found in zip(proposals, profiles, strict=True):
+        if not of_people and proposal.kind in _AMBIGUOUS:
+            proposal = _as(proposal, "other", "nothing else in the table is about people")
+        alone = found.distinct >= 50 and found.uniqueness >= 0.999
+        if of_people and proposal.kind == "other" and alone and _is_key(found):
+            proposal = _as(proposal, "person id", "every row has its own, in a table of people")
         made.append(proposal)
     return made
+
+
+def _as(proposal: Proposal, kind: str, why: str) -> Proposal:
+    known = KINDS[kind]
+    evidence = (*(e for e in proposal.evidence if kind == "other"), why)
+    return replace(proposal, kind=kind, role=known.role, category=known.category, evidence=evidence)
+
+
+def _is_key(found: Profile) -> bool:
+    return bool(
+        re.fullmatch(r"(?i)(id|uid|uuid|guid|key|pk|index|row ?id|record ?id|nr|no)", found.name)
+    )
+
+
+def _tells_of_people(proposal: Proposal) -> bool:
+    """Whether a column can only be about people: by what its values are, or by an unmistakable name."""
+    if proposal.role is Role.INSENSITIVE:
+        return False
+    seen = any(
+        "values" in evidence and not evidence.startswith("but") for evidence in proposal.evidence
+    )
+    sure = (
+        "email",
+        "phone",
+        "full name",
+        "national id",
+        "date of birth",
+        "first name",
+        "payment card",
+        "bank account",
+    )
+    by_words = ("ethnicity", "religion", "marital status", "sexual orientation")
+    return proposal.kind not in _AMBIGUOUS or (seen and proposal.kind in (*sure, *by_words))
 
 
 def _policy(dataset: Dataset, proposals: Sequence[Proposal], profiles: dict[str, Profile]) -> str:
