@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from airflow_mlsec.anonymize._actions import Scan
@@ -20,6 +21,11 @@ from airflow_mlsec.errors import ColumnMissing, ColumnType, UsageError
 from airflow_mlsec.policy import Policy
 
 Actions = Mapping[str, dict[str, Any]]
+# Counts rows: by a draft plan of the fixed transforms, the columns wanted and those to be read, the types
+# of the former, and keys.
+Counting = Callable[
+    [Plan, list[str], list[str], pa.Schema, KeyRing], tuple[pa.Table, npt.NDArray[np.int64]]
+]
 
 
 @dataclass(frozen=True)
@@ -60,15 +66,16 @@ def count(
     progress: Callable[[str], None],
     watch: Stopwatch,
     population: Population | None,
+    elsewhere: Counting | None = None,
 ) -> Counted:
     """The distinct combinations of quasi-identifiers and protected columns, those with a fixed
-    transform as they will be released.
+    transform as they will be released. ``elsewhere`` counts rows on another engine than this one.
 
     :raises UsageError: if a model needs the population and it is not given.
     """
     progress(f"counting the distinct combinations of {len(quasi)} quasi-identifiers")
     wanted = [*quasi, *policy.privacy.protected]
-    tuples, counts = _counted(policy, schema, scan, keys, wanted, actions, watch)
+    tuples, counts = _counted(policy, schema, scan, keys, wanted, actions, watch, elsewhere)
     if policy.privacy.population is None:
         return Counted(tuples, counts)
     if population is None:
@@ -95,7 +102,8 @@ def _counted(
     wanted: list[str],
     actions: Actions,
     watch: Stopwatch,
-) -> tuple[pa.Table, np.ndarray[Any, np.dtype[np.int64]]]:
+    elsewhere: Counting | None = None,
+) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     fixed = [n for n in wanted if policy.columns[n].transform is not None]
     columns = tuple(planned(policy, schema, name, actions[name]) for name in fixed)
     draft = Plan(policy.digest, policy.dataset, True, columns, None, {})
@@ -103,14 +111,16 @@ def _counted(
     nothing = pa.RecordBatch.from_arrays(
         [pa.array([], schema.field(n).type) for n in read], names=read
     )
-    transformed = next(_transformed(draft, [nothing], wanted, keys)).schema
+    kinds = next(transformed(draft, [nothing], wanted, keys)).schema
+    if elsewhere is not None:
+        return elsewhere(draft, wanted, read, kinds, keys)
     batches = watch.each("scan", scan(read))
-    tuples, counts = count_tuples(_transformed(draft, batches, wanted, keys), transformed).result()
+    tuples, counts = count_tuples(transformed(draft, batches, wanted, keys), kinds).result()
     return tuples, counts.to_numpy(zero_copy_only=False)
 
 
-def _transformed(
-    draft: Plan, batches: Iterable[pa.RecordBatch], wanted: list[str], keys: KeyRing
+def transformed(
+    draft: Plan, batches: Iterable[pa.RecordBatch], wanted: list[str], keys: Any
 ) -> Iterator[pa.RecordBatch]:
     """Some columns, those with a fixed transform already transformed."""
     fixed = draft.output_columns()

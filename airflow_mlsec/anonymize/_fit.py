@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from airflow_mlsec.anonymize._actions import Scan, action_of, check_types, fit_actions
-from airflow_mlsec.anonymize._counting import Population, count, planned
+from airflow_mlsec.anonymize._counting import Counting, Population, count, planned
 from airflow_mlsec.anonymize._plan import Plan, ReleasedClasses
 from airflow_mlsec.anonymize._recode import recode
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
@@ -29,11 +29,12 @@ def fit_plan(
     progress: Callable[[str], None] = lambda message: None,
     watch: Stopwatch | None = None,
     population: Population | None = None,
+    elsewhere: Counting | None = None,
 ) -> Plan:
     """Fit ``policy`` to the rows that ``scan(columns)`` yields.
 
     ``watch`` gets the time of scanning, aggregating and fitting; ``population`` are the people from
-    whom the rows were drawn, for models that ask for them.
+    whom the rows were drawn, for models that ask for them; ``elsewhere`` counts rows on another engine.
     Keys of pseudonym domains that the ring does not have yet are created.
 
     :raises UndeclaredColumn: if the data has a column that the policy does not mention.
@@ -59,7 +60,9 @@ def fit_plan(
     classes = None
     if k is not None and quasi:
         with watch.step("aggregate"):
-            counted = count(policy, schema, scan, keys, quasi, actions, progress, watch, population)
+            counted = count(
+                policy, schema, scan, keys, quasi, actions, progress, watch, population, elsewhere
+            )
         achieved["rows"] = rows = int(counted.weights.sum())
         if rows:
             _check_enough(rows, k, policy.privacy.suppression_limit)

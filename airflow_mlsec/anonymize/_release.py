@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -17,9 +18,12 @@ from airflow_mlsec.anonymize._stopwatch import Stopwatch, peak_memory_mib
 from airflow_mlsec.anonymize._vault import DryVault, TokenVault
 from airflow_mlsec.anonymize._verify import Finding, verify_release
 from airflow_mlsec.crypto import KeyKind, KeyRing, digest_file
-from airflow_mlsec.datasets import Dataset, same_place
-from airflow_mlsec.errors import GuaranteeNotMet, PlanError, UsageError
-from airflow_mlsec.policy import Policy
+from airflow_mlsec.datasets import Dataset, file_path, same_place
+from airflow_mlsec.errors import GuaranteeNotMet, PlanError, UnsupportedDataset, UsageError
+from airflow_mlsec.policy import Policy, Vault
+
+if TYPE_CHECKING:
+    from airflow_mlsec.anonymize._spark import SparkEngine
 
 SIGNING_KEY = "signing"
 _STEPS = ("scan", "aggregate", "fit", "apply", "verify", "write")
@@ -104,6 +108,7 @@ def anonymize(
     membership_path: Path | None = None,
     vault: TokenVault | None = None,
     population: Dataset | None = None,
+    engine: Literal["local", "spark"] = "local",
     dry_run: bool = False,
     progress: Progress = lambda message: None,
 ) -> Release:
@@ -113,9 +118,10 @@ def anonymize(
     is staged, verified by an independent checker, and only then published; the plan and the
     membership list are written before that, so that no release is without them.
     ``vault`` gives random codes, if the policy asks for them; ``population`` is the dataset that it
-    names, if it names one. ``dry_run`` does everything but writing.
+    names, if it names one. With ``engine`` spark rows are counted and transformed by Spark jobs; the
+    plan, the checks and the publication are the same. ``dry_run`` does everything but writing.
 
-    :raises UsageError: if source and target are the same.
+    :raises UsageError: if source and target are the same, or the engine cannot do it.
     :raises PlanError: if ``plan`` was fitted for another policy.
     :raises GuaranteeNotMet: if the output does not hold what the policy promises.
     """
@@ -125,8 +131,10 @@ def anonymize(
     schema = source.schema()
     check_columns(policy, schema)
     people = Population(population.schema(), population.scan) if population else None
+    spark = _spark_engine(source, policy) if engine == "spark" else None
     if plan is None:
-        plan = fit_plan(policy, schema, source.scan, keys, progress, watch, people)
+        scan, elsewhere = (source.scan, None) if spark is None else (spark.scan, spark.counted)
+        plan = fit_plan(policy, schema, scan, keys, progress, watch, people, elsewhere)
     elif plan.policy_digest != policy.digest:
         raise PlanError(
             f"the plan was fitted for another version of policy {policy.source}; fit it anew"
@@ -134,13 +142,17 @@ def anonymize(
     if plan.needs_vault() and vault is None and not dry_run:
         raise UsageError("the policy asks for random codes: give the token vault (RegisterVault)")
     # A dry run leaves no code behind.
-    run = _Run(plan, keys, policy, DryVault() if dry_run or vault is None else vault, watch)
+    codes = DryVault() if dry_run or vault is None else vault
+    if spark is None:
+        run: _Run = _Run(source, plan, keys, policy, codes, watch)
+    else:
+        run = _SparkRun(source, plan, keys, policy, codes, watch, spark, _folder_of(target))
     with watch.step("aggregate"):
         run.population = labelled_population(plan, policy, schema, people, keys)
     output = plan.apply_batch(_no_rows(schema, plan), keys, DryVault()).schema
     if dry_run:
         with watch.step("verify"):
-            released = run.batches(source, progress)
+            released = run.batches(output, progress)
             findings = tuple(verify_release(policy, output, released, run.whole, run.population))
         _demand(findings, policy)
         return run.release(findings, None, published=False)
@@ -148,7 +160,7 @@ def anonymize(
     if policy.membership == "keep" and policy.subject and membership_path:
         run.members = MembershipCollector(policy.subject.kind, policy.subject.key, keys)
     with watch.step("write"), target.replacing(output) as staged:
-        for batch in run.batches(source, progress):
+        for batch in run.batches(output, progress):
             staged.write(batch)
         progress("verifying the staged output")
         with watch.step("verify"):
@@ -168,9 +180,15 @@ class _Run:
     """Applies the plan while counting, and gathers the members of what is released."""
 
     def __init__(
-        self, plan: Plan, keys: KeyRing, policy: Policy, vault: TokenVault, watch: Stopwatch
+        self,
+        source: Dataset,
+        plan: Plan,
+        keys: KeyRing,
+        policy: Policy,
+        vault: TokenVault,
+        watch: Stopwatch,
     ) -> None:
-        self._vault, self._watch = vault, watch
+        self._source, self._vault, self._watch = source, vault, watch
         self._plan = plan
         self._keys = keys
         self._subject_key = policy.subject.key if policy.subject else None
@@ -183,12 +201,14 @@ class _Run:
         self.rows = 0
         self.released = 0
 
-    def batches(self, source: Dataset, progress: Progress) -> Iterator[pa.RecordBatch]:
+    def batches(self, output: pa.Schema, progress: Progress) -> Iterator[pa.RecordBatch]:
+        """The rows that are released, of the schema ``output``."""
+        del output  # it follows from the plan
         wanted = self._plan.input_columns()
         key = self._subject_key
         if self.members is not None and key is not None and key not in wanted:
             wanted = [*wanted, key]
-        for batch in self._watch.each("scan", source.scan(wanted)):
+        for batch in self._watch.each("scan", self._source.scan(wanted)):
             with self._watch.step("apply"):
                 done, released = self._plan.transform_batch(batch, self._keys, self._vault)
                 if self.members is not None and key is not None:
@@ -218,6 +238,58 @@ class _Run:
             membership=membership,
             published=published,
         )
+
+
+class _SparkRun(_Run):
+    """Lets Spark apply the plan, and hands on what its tasks have written."""
+
+    def __init__(
+        self,
+        source: Dataset,
+        plan: Plan,
+        keys: KeyRing,
+        policy: Policy,
+        vault: TokenVault,
+        watch: Stopwatch,
+        spark: SparkEngine,
+        beside: Path,
+    ) -> None:
+        super().__init__(source, plan, keys, policy, vault, watch)
+        self._spark, self._beside = spark, beside
+
+    def batches(self, output: pa.Schema, progress: Progress) -> Iterator[pa.RecordBatch]:
+        with self._watch.step("apply"):
+            progress("applying the plan in Spark")
+            self.rows = self._spark.rows()
+            schema = self._source.schema()
+            for name in self._protected:
+                self.whole[name] = self._spark.histogram(self._plan, name, schema, self._keys)
+            if self.members is not None and self._subject_key is not None:
+                self.members.add(self._spark.people(self._plan, self._subject_key, self._keys))
+            parts = self._spark.apply(self._plan, self._keys, output, self._beside)
+        try:
+            for batch in parts.scan():
+                self.released += batch.num_rows
+                progress(f"{self.rows} rows read, {self.released} released")
+                yield batch
+        finally:
+            parts.remove()
+
+
+def _spark_engine(source: Dataset, policy: Policy) -> SparkEngine:
+    if any(isinstance(column.transform, Vault) for column in policy.columns.values()):
+        raise UsageError("random codes are given by one process: use the local engine")
+    from airflow_mlsec.anonymize._spark import SparkEngine
+
+    return SparkEngine(source)
+
+
+def _folder_of(target: Dataset) -> Path:
+    """Where tasks write what is to become the target: beside it, on a disk that they share."""
+    try:
+        return file_path(target.uri).parent
+    except UnsupportedDataset:
+        return Path(tempfile.gettempdir())
 
 
 def _counted(before: pa.Table | None, values: pa.Array) -> pa.Table:

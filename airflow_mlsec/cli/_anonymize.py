@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import uuid
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -17,6 +18,8 @@ from airflow_mlsec.cli._main import json_option, show, show_progress
 @click.option("--plan", type=click.Path(path_type=Path), help="Apply this signed plan; fit none.")
 @click.option("--plan-out", type=click.Path(path_type=Path), help="Save the signed plan here.")
 @click.option("--report", type=click.Path(path_type=Path), help="Save the JSON report here.")
+@click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True,
+              help="Where rows are counted and transformed.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Do everything but write.")
 @json_option
 def anonymize(
@@ -26,6 +29,7 @@ def anonymize(
     plan: Path | None,
     plan_out: Path | None,
     report: Path | None,
+    engine: Literal["local", "spark"],
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -62,6 +66,7 @@ def anonymize(
         membership_path=settings.state_folder / "members" / f"{uuid.uuid4().hex}.age",
         vault=RegisterVault(register, keys),
         population=open_dataset(people) if (people := declared.privacy.population) else None,
+        engine=engine,
         dry_run=dry_run,
         progress=show_progress,
     )

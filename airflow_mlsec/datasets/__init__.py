@@ -8,6 +8,7 @@ refers to rows). May import `errors`, `settings` and `files`. Start with `_datas
 
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
 from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
+from airflow_mlsec.datasets._file import parquet_location
 from airflow_mlsec.datasets._rows import Condition, Found
 from airflow_mlsec.datasets._uri import DatasetName, dataset_name, file_path
 
@@ -22,5 +23,6 @@ __all__ = [
     "dataset_name",
     "file_path",
     "open_dataset",
+    "parquet_location",
     "same_place",
 ]

@@ -322,6 +322,24 @@ class StagedFile:
                 raise unreadable(self._dataset.uri, error) from None
 
 
+def parquet_location(dataset: object) -> str:
+    """Where other engines find a Parquet file or folder.
+
+    :raises UnsupportedDataset: if the dataset is none.
+    """
+    if not isinstance(dataset, FileDataset) or not isinstance(dataset.format, Parquet):
+        raise UnsupportedDataset("the Spark engine reads Parquet files and folders only")
+    location = dataset.location
+    if location.conn_id is not None:
+        raise UnsupportedDataset(
+            f"the Spark engine has its own credentials; leave the connection out of '{location}'"
+        )
+    if location.protocol == "file":
+        return Path(location.path).absolute().as_uri()
+    # Hadoop's name of the protocol.
+    return f"{'s3a' if location.protocol == 's3' else location.protocol}://{location.path}"
+
+
 def is_parquet(path: str) -> bool:
     """Whether a file of a folder is one of its data files."""
     return path.lower().endswith((".parquet", ".pq"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_mlsec.anonymize import Plan, RegisterVault, Release, anonymize
 from airflow_mlsec.datasets import Dataset
@@ -35,6 +35,7 @@ class AnonymizeOperator(MlsecOperator):
     :param plan: Path of a signed plan to apply again; default is to fit one (templated).
     :param plan_path: Where to save the fitted plan, signed; default is a file of this task in
         the state folder (templated).
+    :param engine: ``local``, or ``spark``: rows are counted and transformed by Spark jobs (extra ``spark``).
     :param dry_run: Fit, apply and verify, but write nothing.
 
     Returns (XCom) a summary in numbers: rows, released, suppressed, k_anonymity, plan digest.
@@ -52,6 +53,7 @@ class AnonymizeOperator(MlsecOperator):
         source: str | None = None,
         plan: str | None = None,
         plan_path: str | None = None,
+        engine: Literal["local", "spark"] = "local",
         dry_run: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -61,6 +63,7 @@ class AnonymizeOperator(MlsecOperator):
         self.target = target
         self.plan = plan
         self.plan_path = plan_path
+        self.engine = engine
         self._only_try = dry_run
         self._lineage: dict[str, Any] | None = None
         self._declare_assets([source] if source else [], [target])
@@ -105,6 +108,7 @@ class AnonymizeOperator(MlsecOperator):
             membership_path=members,
             vault=RegisterVault(hook.register(), keys),
             population=hook.dataset(people) if (people := policy.privacy.population) else None,
+            engine=self.engine,
             dry_run=dry_run,
             progress=self._progress,
         )

@@ -233,6 +233,19 @@ class _Filtered:
             left = batch.filter(pc.invert(self._gone(batch)))
             yield left if columns is None else left.select(list(columns))
 
+    @property
+    def inner(self) -> Dataset:
+        """The dataset with everybody."""
+        return self._dataset
+
+    def columns_for(self, columns: Sequence[str]) -> list[str]:
+        """``columns``, and those that tell whose rows are left out."""
+        return self._wanted(columns) or []
+
+    def left(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows that are not left out of a batch that has `columns_for`."""
+        return batch.filter(pc.invert(self._gone(batch)))
+
     def scan_left_out(self, column: str) -> Iterator[pa.RecordBatch]:
         """One column of the rows that `scan` leaves out."""
         for batch in self._dataset.scan(self._wanted([column])):
