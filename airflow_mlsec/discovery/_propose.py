@@ -290,8 +290,10 @@ def _with_context(proposals: list[Proposal], profiles: Sequence[Profile]) -> lis
     """What names alone say is believed in a table of people. There a key of every row is one of theirs,
     too."""
     personal = sum(proposal.role is not Role.INSENSITIVE for proposal in proposals)
+    by_values = {p.kind for p in proposals if p.role is not Role.INSENSITIVE and _seen(p)}
     of_people = (
-        (personal >= _AT_LEAST and personal >= _MOSTLY * len(proposals))
+        len(by_values) >= 2
+        or (personal >= _AT_LEAST and personal >= _MOSTLY * len(proposals))
         or any(_tells_of_people(proposal) for proposal in proposals)
         or any(_PERSON.search(normalized(found.name)) for found in profiles)
     )
@@ -318,13 +320,20 @@ def _is_key(found: Profile) -> bool:
     )
 
 
+def _seen(proposal: Proposal) -> bool:
+    """Whether its values, not its name alone, say what a column is."""
+    return any(
+        " values are " in e or " values have " in e or " dates are " in e
+        for e in proposal.evidence
+        if not e.startswith("but")
+    )
+
+
 def _tells_of_people(proposal: Proposal) -> bool:
     """Whether a column can only be about people: by what its values are, or by an unmistakable name."""
     if proposal.role is Role.INSENSITIVE:
         return False
-    seen = any(
-        "values" in evidence and not evidence.startswith("but") for evidence in proposal.evidence
-    )
+    seen = _seen(proposal)
     sure = (
         "email",
         "phone",
