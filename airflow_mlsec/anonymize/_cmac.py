@@ -7,12 +7,17 @@ call: the cipher runs at full speed with no Python code per row.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint64]
+_WHOLE_BLOCK = np.dtype("V16")
 _BLOCK = 16
 # Working memory of one chunk: the matrix of padded values. A cache's worth is fastest.
 _CHUNK_BYTES = 2 * 2**20
@@ -29,48 +34,72 @@ def cmac_rows(values: pa.Array, key: bytes) -> Bytes:
     if n == 0:
         return tags
     data, starts, lengths = layout(values)
+    # Every place of the data as the beginning of a block, also the last ones.
+    padded = np.concatenate([data, np.zeros(_BLOCK, np.uint8)])
+    blocks_at = np.ndarray(len(data) + 1, _WHOLE_BLOCK, padded, strides=(1,))
     blocks = np.maximum(1, -(-lengths // _BLOCK))
     encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305 - CMAC's building block
     first = double(_encrypt_one(encryptor, bytes(_BLOCK)))
-    subkeys = np.frombuffer(first + double(first), np.uint8).reshape(2, _BLOCK)
-    order = np.argsort(-blocks, kind="stable")
+    ends = _Ends.of(first)
+    order = np.argsort(-blocks, kind="stable") if int(blocks.max()) > int(blocks.min()) else None
     position = 0
     while position < n:
-        width = int(blocks[order[position]])
-        rows = order[position : position + max(1, _CHUNK_BYTES // (width * _BLOCK))]
-        tags[rows] = _chunk(data, starts[rows], lengths[rows], blocks[rows], encryptor, subkeys)
-        position += len(rows)
+        width = int(blocks[position if order is None else order[position]])
+        size = max(1, _CHUNK_BYTES // (width * _BLOCK))
+        some = slice(position, position + size)
+        rows: Any = some if order is None else order[some]
+        tags[rows] = _chunk(blocks_at, starts[rows], lengths[rows], blocks[rows], encryptor, ends)
+        position += size
     return tags
 
 
+@dataclass(frozen=True)
+class _Ends:
+    """What the last block of a value goes through, by how many bytes of it there are (0 to 16): those
+    after them are taken away, and the padding and the subkey come in (RFC 4493, section 2.4)."""
+
+    kept: Words
+    mixed: Words
+
+    @classmethod
+    def of(cls, first: bytes) -> _Ends:
+        kept = np.zeros((_BLOCK + 1, _BLOCK), np.uint8)
+        mixed = np.zeros((_BLOCK + 1, _BLOCK), np.uint8)
+        for there in range(_BLOCK + 1):
+            kept[there, :there] = 0xFF
+            mixed[there] = np.frombuffer(first if there == _BLOCK else double(first), np.uint8)
+            if there < _BLOCK:
+                mixed[there, there] ^= 0x80
+        return cls(kept.view(np.uint64), mixed.view(np.uint64))
+
+
 def _chunk(
-    data: Bytes,
+    blocks_at: npt.NDArray[Any],
     starts: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int64],
     blocks: npt.NDArray[np.int64],
     encryptor: object,
-    subkeys: Bytes,
+    ends: _Ends,
 ) -> Bytes:
     """Rows sorted by falling number of blocks, so that the active ones are a prefix."""
     n, width = len(starts), int(blocks[0])
-    span = np.arange(width * _BLOCK, dtype=np.int64)
-    inside = span < lengths[:, None]
-    matrix = data[np.minimum(starts[:, None] + span, len(data) - 1)]
-    matrix *= inside
-    short = lengths < blocks * _BLOCK
-    row = np.flatnonzero(short)
-    matrix[row, lengths[row]] = 0x80
-    cells = matrix.reshape(n, width, _BLOCK)
-    last = np.arange(n), blocks - 1
-    cells[last] ^= subkeys[short.astype(np.intp)]
-    state = np.zeros((n, _BLOCK), np.uint8)
+    state = np.zeros((n, 2), np.uint64)
     out = bytearray(n * _BLOCK + _BLOCK)
+    there = lengths - (blocks - 1) * _BLOCK
     for column in range(width):
-        active = int(np.searchsorted(-blocks, -column, side="left"))
-        mixed = state[:active] ^ cells[:active, column]
-        encryptor.update_into(mixed.tobytes(), out)  # type: ignore[attr-defined]
-        state[:active] = np.frombuffer(out, np.uint8, active * _BLOCK).reshape(active, _BLOCK)
-    return state
+        active = n if column == 0 else int(np.searchsorted(-blocks, -column, side="left"))
+        # Beyond the last block, which ends before, nothing is read.
+        taken = blocks_at[starts[:active] + column * _BLOCK]
+        cells = taken.view(np.uint64).reshape(active, 2)
+        # Those whose last block it is are the end of the prefix.
+        still = int(np.searchsorted(-blocks[:active], -column - 1, side="left"))
+        last = there[still:active]
+        cells[still:] &= ends.kept[last]
+        cells[still:] ^= ends.mixed[last]
+        cells ^= state[:active]
+        encryptor.update_into(cells.view(np.uint8).ravel(), out)  # type: ignore[attr-defined]
+        state[:active] = np.frombuffer(out, np.uint64, active * 2).reshape(active, 2)
+    return state.view(np.uint8).reshape(n, _BLOCK)
 
 
 def layout(

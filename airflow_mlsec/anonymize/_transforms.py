@@ -16,6 +16,8 @@ from airflow_mlsec.errors import DecryptionFailed
 
 PSEUDONYM_PATTERN = "^[0-9a-f]{32}$"
 REDACTED = "[redacted]"
+# So many pseudonyms fit into 32-bit offsets.
+_MOST_SHORT = (1 << 31) // 32 - 1
 _HEX = np.frombuffer("".join(f"{i:02x}" for i in range(256)).encode(), np.uint8).reshape(256, 2)
 
 
@@ -56,10 +58,13 @@ def pseudonymize(array: pa.Array, column: str, key: bytes) -> pa.Array:
     additional information that is kept separately.
     """
     values = canonical_bytes(array, column)
-    digits = _HEX[cmac_rows(values, key)]
     n = len(values)
+    digits = pa.py_buffer(cmac_rows(values, key).tobytes().hex().encode())
+    if n < _MOST_SHORT:
+        offsets = pa.py_buffer(np.arange(0, 32 * (n + 1), 32, dtype=np.int32))
+        return _where_valid(values, pa.StringArray.from_buffers(n, offsets, digits))
     offsets = pa.py_buffer(np.arange(0, 32 * (n + 1), 32, dtype=np.int64))
-    text = pa.LargeStringArray.from_buffers(n, offsets, pa.py_buffer(digits.tobytes()))
+    text = pa.LargeStringArray.from_buffers(n, offsets, digits)
     return _where_valid(values, text.cast(pa.string()))
 
 
