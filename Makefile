@@ -21,7 +21,7 @@ help:
 	@echo "make demo-ui    the same, and leave Airflow up for a look (Ctrl-C ends it)"
 	@echo "make test       the tests"
 	@echo "make test-slow  more examples for the property tests, more kill -9"
-	@echo "make bench      peers and us in one run"
+	@echo "make bench      peers and us in one run (ADULT=folder: with the UCI Adult census)"
 	@echo "make lint       format, lint, types, import contracts"
 	@echo "make docs       rebuild the generated reference pages"
 
@@ -64,7 +64,11 @@ test-slow: setup $(VENV)/.spark
 
 bench: setup
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group bench
+	@# Peers that want other versions of what Airflow has.
+	@test -x .venv-peers/bin/python || $(BIN)/uv venv --quiet .venv-peers --python $(BIN)/python
+	@$(BIN)/uv pip install --quiet --python .venv-peers/bin/python anjana pycanon
 	@$(BIN)/python -m benchmarks
+	@POLARS_MAX_THREADS=1 $(BIN)/python -m benchmarks.anonymize $(ADULT)
 	@$(BIN)/python -m benchmarks.lineage
 	@$(BIN)/python -m benchmarks.locate
 
