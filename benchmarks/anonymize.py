@@ -255,7 +255,28 @@ def transform_rows() -> Iterator[str]:
 
 
 def redact_rows() -> Iterator[str]:
-    words = ["the", "patient", "came", "back", "with", "a", "light", "fever", "and", "we", "gave", "her", "some", "medicine", "before", "she", "left", "for", "the", "weekend"]
+    words = [
+        "the",
+        "patient",
+        "came",
+        "back",
+        "with",
+        "a",
+        "light",
+        "fever",
+        "and",
+        "we",
+        "gave",
+        "her",
+        "some",
+        "medicine",
+        "before",
+        "she",
+        "left",
+        "for",
+        "the",
+        "weekend",
+    ]
     chance = np.random.default_rng(2)
     entities = ["name", "email", "phone", "card", "iban", "national_id", "ip_address"]
     for share in (0.0, 0.1, 1.0):

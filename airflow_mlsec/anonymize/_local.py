@@ -134,6 +134,8 @@ class _Peel:
             self._visited += 1
             if self._visited % 1024 == 0:
                 self._progress(self._visited)
+            if not rest.may_have(node, self._criteria.k):
+                continue
             classes = rest.group(node, True)
             if not (classes.sizes >= self._criteria.k).any():
                 continue

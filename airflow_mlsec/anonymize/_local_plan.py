@@ -65,26 +65,26 @@ class LocalMatcher:
         ]
 
     @cached_property
+    def _columns(self) -> list[pa.Array]:
+        """Of each column the labels of all classes, step by step."""
+        rows = [row for step in self.steps for row in step.labels]
+        columns = zip(*rows, strict=True) if rows else [()] * len(self.names)
+        return [pa.array(column, pa.string()) for column in columns]
+
+    @cached_property
     def _known(self) -> list[pa.Array]:
         """Of each column every label that some step has released."""
-        return [
-            pa.array(
-                list(dict.fromkeys(row[place] for step in self.steps for row in step.labels)),
-                pa.string(),
-            )
-            for place in range(len(self.names))
-        ]
+        return [column.unique() for column in self._columns]
 
     @cached_property
     def _released(self) -> list[list[Codes]]:
         """Of each step the classes, as places in `_known`, column by column."""
-        return [
-            [
-                _places(pa.array([row[place] for row in step.labels], pa.string()), known)
-                for place, known in enumerate(self._known)
-            ]
-            for step in self.steps
+        ends = np.cumsum([len(step.labels) for step in self.steps])[:-1]
+        parts = [
+            np.split(_places(column, known), ends)
+            for column, known in zip(self._columns, self._known, strict=True)
         ]
+        return [list(step) for step in zip(*parts, strict=True)] if self.steps else []
 
     def _labels(self, place: int, distinct: pa.Array) -> list[pa.Array]:
         """The labels of a column's values at each level that is used."""
