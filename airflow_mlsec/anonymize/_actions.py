@@ -10,12 +10,13 @@ import pyarrow as pa
 from airflow_mlsec.anonymize import _hierarchies, _numeric, _transforms
 from airflow_mlsec.anonymize._aggregate import TupleCounter
 from airflow_mlsec.anonymize._fakes import make_fakes
+from airflow_mlsec.anonymize._nested import is_list
 from airflow_mlsec.anonymize._numeric import fit_groups
 from airflow_mlsec.anonymize._redact import redact_text
 from airflow_mlsec.anonymize._vault import vault_key
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import ColumnType, PolicyError
-from airflow_mlsec.policy import Microaggregate, Policy
+from airflow_mlsec.policy import Microaggregate, Policy, Role
 
 # Transforms that work with the current key of their domain, and the prefix of its name.
 _KEYED = {
@@ -81,7 +82,13 @@ def check_types(policy: Policy, schema: pa.Schema) -> None:
     for name in policy.columns:
         if name not in schema.names:
             continue  # `check_columns` speaks of it
-        _check_type(name, schema.field(name).type, _without_key(policy, name))
+        kind = schema.field(name).type
+        column = policy.columns[name]
+        dropped = getattr(column.transform, "method", "") == "drop"
+        counted = column.role is Role.QUASI_IDENTIFYING and not dropped
+        if is_list(kind) and (counted or name in policy.privacy.protected):
+            raise ColumnType.unusable(name, kind, "one value a row", "a privacy model")
+        _check_type(name, kind, _without_key(policy, name))
 
 
 def _without_key(policy: Policy, name: str) -> dict[str, Any]:
@@ -104,6 +111,10 @@ def _without_key(policy: Policy, name: str) -> dict[str, Any]:
 
 def _check_type(name: str, kind: pa.DataType, action: dict[str, Any]) -> None:
     """Run the transform on no rows: it refuses a type that it cannot work on."""
+    if "[]" in name:
+        # The values of a list, one by one.
+        while is_list(kind):
+            kind = kind.value_type
     empty = pa.array([], kind)
     match action["method"]:
         case "fpe" | "mask":

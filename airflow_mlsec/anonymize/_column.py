@@ -12,6 +12,7 @@ import pyarrow as pa
 from airflow_mlsec.anonymize import _hierarchies, _numeric, _transforms
 from airflow_mlsec.anonymize._fakes import choose_fakes
 from airflow_mlsec.anonymize._fpe import encrypt_format, format_of
+from airflow_mlsec.anonymize._nested import in_lists, is_list
 from airflow_mlsec.anonymize._redact import redact_text
 from airflow_mlsec.anonymize._vault import TokenVault
 from airflow_mlsec.crypto import Key
@@ -65,7 +66,17 @@ class PlannedColumn:
         :raises UsageError: if it takes a vault and there is none.
         :raises PlanError: if the method is not known.
         """
-        array, action, name = self.values(batch), self.action, self.name
+        return self._changed(self.values(batch), batch, key_of, vault)
+
+    def _changed(
+        self, array: pa.Array, batch: pa.RecordBatch, key_of: KeyOf, vault: TokenVault | None
+    ) -> pa.Array:
+        action, name = self.action, self.name
+        if is_list(array.type) and self.method != "keep":
+            beside = batch.select(self.reads)
+            return in_lists(
+                array, lambda values, rows: self._changed(values, beside.take(rows), key_of, vault)
+            )
         if self.method in _KEYED:
             secret = key_of(action["key"], action["version"]).secret
             return _KEYED[self.method](array, self, batch, secret)
@@ -133,6 +144,8 @@ def arrow_type(text: str) -> pa.DataType:
     if found := re.fullmatch(r"decimal(128|256)\((\d+), (-?\d+)\)", text):
         make = pa.decimal128 if found[1] == "128" else pa.decimal256
         return make(int(found[2]), int(found[3]))
+    if found := re.fullmatch(r"(?:large_)?list<\w+: (.+?)(?: not null)?>", text):
+        return pa.list_(arrow_type(found[1]))
     if found := re.fullmatch(r"fixed_size_binary\[(\d+)\]", text):
         return pa.binary(int(found[1]))
     try:

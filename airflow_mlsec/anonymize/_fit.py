@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from airflow_mlsec.anonymize._actions import Scan, action_of, check_types, fit_actions
 from airflow_mlsec.anonymize._counting import Counting, Population, count, planned
+from airflow_mlsec.anonymize._nested import (
+    flat_schema,
+    flattened,
+    taken_apart,
+    top_columns,
+)
 from airflow_mlsec.anonymize._plan import Plan, ReleasedClasses
 from airflow_mlsec.anonymize._recode import recode
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
@@ -44,6 +50,14 @@ def fit_plan(
     :raises UsageError: if a model needs the population and it is not given.
     :raises GuaranteeNotMet: if a model cannot be reached within the suppression limit.
     """
+    apart = taken_apart(schema, policy.columns)
+    if apart:
+        whole, read, schema = schema, scan, flat_schema(schema, policy.columns)
+
+        def scan(columns: list[str]) -> Iterator[pa.RecordBatch]:
+            for batch in read(top_columns(whole, columns)):
+                yield flattened(batch, policy.columns).select(columns)
+
     check_columns(policy, schema)
     quasi = [
         name
@@ -89,6 +103,7 @@ def fit_plan(
         classes=classes,
         achieved=achieved,
         subject=policy.subject.model_dump() if policy.subject else None,
+        nested=apart,
     )
 
 

@@ -19,9 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec.anonymize._quantiles import Quantiles
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.errors import ColumnType, GuaranteeNotMet, PlanError, PolicyError
 from airflow_mlsec.policy import (
+    AutomaticHierarchy,
     DateHierarchy,
     FileHierarchy,
     IntervalHierarchy,
@@ -227,7 +229,12 @@ class Table:
 
 
 PolicyHierarchy = (
-    DateHierarchy | IntervalHierarchy | PrefixHierarchy | FileHierarchy | SuppressHierarchy
+    DateHierarchy
+    | IntervalHierarchy
+    | PrefixHierarchy
+    | FileHierarchy
+    | AutomaticHierarchy
+    | SuppressHierarchy
 )
 
 
@@ -243,6 +250,8 @@ def fit_hierarchy(hierarchy: PolicyHierarchy, longest: int, source: str) -> Leve
         return Intervals(tuple(hierarchy.widths), hierarchy.origin)
     if isinstance(hierarchy, PrefixHierarchy):
         return Prefixes(tuple(hierarchy.keep or range(min(longest, 32) - 1, 0, -1)))
+    if isinstance(hierarchy, AutomaticHierarchy):
+        raise PolicyError(f"{source}: an automatic hierarchy cannot be used here; give intervals")
     if isinstance(hierarchy, FileHierarchy):
         return read_table(_confined(hierarchy.path, source))
     return Suppress()
@@ -268,6 +277,8 @@ def from_json(data: Mapping[str, Any]) -> Levels:
         )
     if kind == "suppress":
         return Suppress()
+    if kind == "automatic":
+        return Quantiles(tuple(data["edges"]))
     if kind == "fixed":
         return Fixed()
     raise PlanError(f"the plan has a hierarchy of unknown kind '{kind}'")

@@ -26,6 +26,7 @@ from airflow_mlsec.anonymize import _frames, _hierarchies
 from airflow_mlsec.anonymize._column import KeyOf, PlannedColumn
 from airflow_mlsec.anonymize._local_plan import LocalMatcher, ReleasedStep
 from airflow_mlsec.anonymize._mondrian_plan import RegionMatcher, Regions
+from airflow_mlsec.anonymize._nested import flattened, nested
 from airflow_mlsec.anonymize._vault import TokenVault
 from airflow_mlsec.crypto import (
     Key,
@@ -73,6 +74,8 @@ class Plan:
     classes: ReleasedClasses | None
     achieved: Mapping[str, Any]
     subject: Mapping[str, str] | None = None
+    # Nested columns of the source whose leaves are columns of the plan.
+    nested: tuple[str, ...] = ()
     _keys: dict[tuple[str, int], Key] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -120,12 +123,15 @@ class Plan:
     ) -> pa.RecordBatch:
         """`apply` for one record batch: the pure function itself."""
         result, released = self.transform_batch(batch, keys, vault)
-        return result.filter(released)
+        return nested(result.filter(released), self.nested)
 
     def transform_batch(
         self, batch: pa.RecordBatch, keys: KeyRing, vault: TokenVault | None = None
     ) -> tuple[pa.RecordBatch, pa.BooleanArray]:
-        """Every row transformed, and for each whether it is in a released class."""
+        """Every row transformed, and for each whether it is in a released class; nested columns leaf by
+        leaf."""
+        if self.nested:
+            batch = flattened(batch, [column.name for column in self.columns])
         self._check_columns(batch.schema.names)
 
         def key_of(name: str, version: int) -> Key:
@@ -245,6 +251,7 @@ class Plan:
             "dataset": self.dataset,
             "unlisted_columns": "drop" if self.drop_unlisted else "refuse",
             "subject": dict(self.subject) if self.subject else None,
+            **({"nested": list(self.nested)} if self.nested else {}),
             "columns": [
                 {
                     "name": column.name,
@@ -280,6 +287,7 @@ class Plan:
                 dataset=data["dataset"],
                 drop_unlisted=data["unlisted_columns"] == "drop",
                 subject=data["subject"],
+                nested=tuple(data.get("nested", ())),
                 columns=tuple(
                     PlannedColumn(c["name"], c["type"], c["role"], c["category"], c["action"])
                     for c in data["columns"]

@@ -25,6 +25,7 @@ from airflow_mlsec.anonymize._loss import CellLoss, loss_figures
 from airflow_mlsec.anonymize._models import Counted, criteria_of
 from airflow_mlsec.anonymize._mondrian import partition
 from airflow_mlsec.anonymize._plan import LOCAL, MULTIDIMENSIONAL, ReleasedClasses
+from airflow_mlsec.anonymize._quantiles import fit_quantiles
 from airflow_mlsec.anonymize._regions import ordered_column, regions_of
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.policy import Column, Policy
@@ -65,7 +66,7 @@ def _full_domain(
     progress: Progress,
 ) -> Recoded:
     tuples, weights = counted.tuples, counted.weights
-    levels = {n: _levels(policy.columns[n], tuples.column(n), n, policy) for n in quasi}
+    levels = {n: _levels(policy.columns[n], tuples.column(n), weights, n, policy) for n in quasi}
     coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
     find = search if lattice_nodes(coded) <= MOST_NODES else search_large
     best = find(
@@ -101,7 +102,7 @@ def _local(
     progress: Progress,
 ) -> Recoded:
     tuples, weights = counted.tuples, counted.weights
-    levels = {n: _levels(policy.columns[n], tuples.column(n), n, policy) for n in quasi}
+    levels = {n: _levels(policy.columns[n], tuples.column(n), weights, n, policy) for n in quasi}
     coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
     work = Tuples(coded, weights.astype(np.float64), criteria.columns)
     best = _as_whole(
@@ -214,9 +215,14 @@ def _actions(
     }
 
 
-def _levels(column: Column, values: pa.ChunkedArray, name: str, policy: Policy) -> Levels:
+def _levels(
+    column: Column, values: pa.ChunkedArray, weights: npt.NDArray[Any], name: str, policy: Policy
+) -> Levels:
     if column.hierarchy is None:
         return _hierarchies.Fixed()
+    if column.hierarchy.kind == "automatic":
+        plain = values.combine_chunks()
+        return fit_quantiles(plain, weights, column.hierarchy.bins, name)
     distinct = values.unique()
     longest = 0
     if column.hierarchy.kind == "prefix":

@@ -14,7 +14,12 @@ from airflow_mlsec.anonymize._coding import Codes, encoded, first_places, renumb
 from airflow_mlsec.anonymize._mondrian import OrderedColumn, Partition
 from airflow_mlsec.anonymize._mondrian_plan import Cell, RegionColumn, Regions, numbers, quoted
 from airflow_mlsec.anonymize._values import canonical_text
-from airflow_mlsec.policy import DateHierarchy, IntervalHierarchy, Policy
+from airflow_mlsec.policy import (
+    AutomaticHierarchy,
+    DateHierarchy,
+    IntervalHierarchy,
+    Policy,
+)
 
 _WORD = 62
 
@@ -40,7 +45,7 @@ def ordered_column(name: str, values: pa.ChunkedArray, policy: Policy) -> Ranked
     """
     hierarchy = policy.columns[name].hierarchy
     codes, distinct = encoded(values)
-    if isinstance(hierarchy, DateHierarchy | IntervalHierarchy):
+    if isinstance(hierarchy, DateHierarchy | IntervalHierarchy | AutomaticHierarchy):
         return _interval(name, codes, distinct)
     text = canonical_text(distinct, name).cast(pa.string())
     leaves = len(distinct)

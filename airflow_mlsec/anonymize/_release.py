@@ -13,6 +13,7 @@ import pyarrow as pa
 from airflow_mlsec.anonymize._counting import Population, labelled_population
 from airflow_mlsec.anonymize._fit import check_columns, fit_plan
 from airflow_mlsec.anonymize._membership import MembershipCollector
+from airflow_mlsec.anonymize._nested import Flattened, flat_schema, nested, taken_apart
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch, peak_memory_mib
 from airflow_mlsec.anonymize._vault import DryVault, TokenVault
@@ -128,13 +129,18 @@ def anonymize(
     if same_place(source, target):
         raise UsageError(f"source and target are the same dataset: {source.uri}")
     watch = Stopwatch(*_STEPS)
-    schema = source.schema()
+    whole = source.schema()
+    schema = flat_schema(whole, policy.columns)
     check_columns(policy, schema)
+    apart = bool(taken_apart(whole, policy.columns))
+    rows = Flattened(source, tuple(policy.columns)) if apart else source
+    if apart and engine == "spark":
+        raise UsageError("paths into nested columns are followed by the local engine only")
     people = Population(population.schema(), population.scan) if population else None
     spark = _spark_engine(source, policy) if engine == "spark" else None
     if plan is None:
         scan, elsewhere = (source.scan, None) if spark is None else (spark.scan, spark.counted)
-        plan = fit_plan(policy, schema, scan, keys, progress, watch, people, elsewhere)
+        plan = fit_plan(policy, whole, scan, keys, progress, watch, people, elsewhere)
     elif plan.policy_digest != policy.digest:
         raise PlanError(
             f"the plan was fitted for another version of policy {policy.source}; fit it anew"
@@ -144,7 +150,7 @@ def anonymize(
     # A dry run leaves no code behind.
     codes = DryVault() if dry_run or vault is None else vault
     if spark is None:
-        run: _Run = _Run(source, plan, keys, policy, codes, watch)
+        run: _Run = _Run(rows, plan, keys, policy, codes, watch)
     else:
         run = _SparkRun(source, plan, keys, policy, codes, watch, spark, _folder_of(target))
     with watch.step("aggregate"):
@@ -181,7 +187,7 @@ class _Run:
 
     def __init__(
         self,
-        source: Dataset,
+        source: Dataset | Flattened,
         plan: Plan,
         keys: KeyRing,
         policy: Policy,
@@ -219,7 +225,7 @@ class _Run:
                 result = done.filter(released)
                 self.released += result.num_rows
             progress(f"{self.rows} rows read, {self.released} released")
-            yield result
+            yield nested(result, self._plan.nested)
 
     def release(
         self,

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from airflow_mlsec.anonymize._nested import flat_schema, flattened, is_list
 from airflow_mlsec.anonymize._verify_models import check_models
 from airflow_mlsec.anonymize._verify_sizes import check_sizes
 from airflow_mlsec.errors import GuaranteeNotMet
@@ -56,7 +58,9 @@ def verify_release(
     is looked at after the batches were read. ``population`` are labels of quasi-identifiers and how
     many people of the population have them; models of it fail without.
     """
-    return [*_columns(policy, schema), *_rows(policy, schema, batches, whole, population)]
+    flat = flat_schema(schema, policy.columns)
+    rows = (flattened(batch, policy.columns) for batch in batches)
+    return [*_columns(policy, flat), *_rows(policy, flat, rows, whole, population)]
 
 
 def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:
@@ -90,15 +94,18 @@ def _rows(
     population: tuple[pa.Table, pa.Array] | None,
 ) -> Iterator[Finding]:
     identifying = [n for n in policy.with_role(Role.IDENTIFYING) if n in schema.names]
+    lists = {n: _Values(policy, n) for n in identifying if is_list(schema.field(n).type)}
+    identifying = [n for n in identifying if n not in lists]
     quasi = [n for n in policy.with_role(Role.QUASI_IDENTIFYING) if n in schema.names]
     protected = [n for n in policy.privacy.protected if n in schema.names]
     needed = list(dict.fromkeys([*identifying, *quasi, *protected]))
     # Own names: those of SQL are blind to case, and a column's may be anything.
     alias = {name: f"c{i}" for i, name in enumerate(needed)}
-    feed = _Feed(batches, needed, list(alias.values()))
+    feed = _Feed(batches, needed, list(alias.values()), lists)
     fields = pa.schema([pa.field(alias[n], schema.field(n).type) for n in needed])
     if not needed:
         feed.drain()
+        yield from (values.finding() for values in lists.values())
         return
     connection = duckdb.connect(":memory:")
     try:
@@ -131,6 +138,7 @@ def _rows(
                 bad == 0,
                 f"{bad} rows are not what method {method} produces" if bad else f"method {method}",
             )
+        yield from (values.finding() for values in lists.values())
         # k-anonymity: Sweeney, "k-Anonymity: a Model for Protecting Privacy" (2002), definition 3.
         k = policy.privacy.k_anonymity
         if k is not None and quasi:
@@ -163,18 +171,55 @@ def _rows(
         connection.close()
 
 
+class _Values:
+    """Looks at the values of lists, which stand in no row of their own."""
+
+    def __init__(self, policy: Policy, name: str) -> None:
+        self._connection = duckdb.connect(":memory:")
+        self._query = (
+            f"SELECT count(*) FILTER (WHERE NOT ({_allowed(policy, name, 'value')})) FROM given"  # noqa: S608
+        )
+        self._name, self._bad = name, 0
+        self._method = getattr(policy.columns[name].transform, "method", "")
+
+    def add(self, array: pa.Array) -> None:
+        """Look at the lists of some rows."""
+        while is_list(array.type):
+            array = pc.list_flatten(array)
+        self._connection.register("given", pa.table({"value": array}))
+        self._bad += int(self._connection.execute(self._query).fetchall()[0][0])
+        self._connection.unregister("given")
+
+    def finding(self) -> Finding:
+        """What was found."""
+        self._connection.close()
+        said = f"{self._bad} values are not what method {self._method} produces"
+        return Finding(
+            f"identifying column '{self._name}' holds no raw value",
+            self._bad == 0,
+            said if self._bad else f"method {self._method}",
+        )
+
+
 class _Feed:
     """The batches under their own names; remembers what went wrong while reading them."""
 
     def __init__(
-        self, batches: Iterable[pa.RecordBatch], columns: list[str], names: list[str]
+        self,
+        batches: Iterable[pa.RecordBatch],
+        columns: list[str],
+        names: list[str],
+        lists: Mapping[str, _Values],
     ) -> None:
         self._batches, self._columns, self._names = batches, columns, names
+        self._lists = lists
         self.error: Exception | None = None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
             for batch in self._batches:
+                for name, values in self._lists.items():
+                    values.add(batch.column(name))
                 arrays = [batch.column(name) for name in self._columns]
                 yield pa.RecordBatch.from_arrays(arrays, names=self._names)
         except Exception as error:
@@ -183,8 +228,9 @@ class _Feed:
 
     def drain(self) -> None:
         """Read all batches for what reading them does: the caller counts."""
-        for _ in self._batches:
-            continue
+        for batch in self._batches:
+            for name, values in self._lists.items():
+                values.add(batch.column(name))
 
 
 def _allowed(policy: Policy, name: str, column: str) -> str:

@@ -7,6 +7,7 @@ file:line:column. May import `errors` and `settings` only. Start with `_schema.P
 """
 
 from airflow_mlsec.policy._hierarchies import (
+    AutomaticHierarchy,
     DateHierarchy,
     FileHierarchy,
     Hierarchy,
@@ -58,6 +59,7 @@ from airflow_mlsec.policy._transforms import (
 
 __all__ = [
     "Anonymity",
+    "AutomaticHierarchy",
     "Catalog",
     "Closeness",
     "Column",

@@ -65,6 +65,14 @@ class FileHierarchy(Model):
     path: str = Field(min_length=1)
 
 
+class AutomaticHierarchy(Model):
+    """Numbers in intervals that have about as many rows each, as the data has them when the plan is
+    fitted: at most ``bins`` of them, then half as many, and so on."""
+
+    kind: Literal["automatic"]
+    bins: int = Field(default=32, ge=2, le=1024)
+
+
 class SuppressHierarchy(Model):
     """The value itself, or ``*``."""
 
@@ -72,6 +80,11 @@ class SuppressHierarchy(Model):
 
 
 Hierarchy = Annotated[
-    DateHierarchy | IntervalHierarchy | PrefixHierarchy | FileHierarchy | SuppressHierarchy,
+    DateHierarchy
+    | IntervalHierarchy
+    | PrefixHierarchy
+    | FileHierarchy
+    | AutomaticHierarchy
+    | SuppressHierarchy,
     Field(discriminator="kind"),
 ]

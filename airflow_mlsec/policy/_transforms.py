@@ -71,6 +71,14 @@ class Generalize(Model):
     hierarchy: Hierarchy
     level: int = Field(default=1, ge=1)
 
+    @model_validator(mode="after")
+    def _known(self) -> Generalize:
+        if self.hierarchy.kind == "automatic":
+            raise ValueError(
+                "an automatic hierarchy is made when a privacy model is fitted; a fixed level needs intervals"
+            )
+        return self
+
 
 class FormatPreserving(Model):
     """Format-preserving encryption (NIST SP 800-38G, FF1): the characters of ``alphabet`` but for the

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import _hierarchies as h
+from airflow_mlsec.anonymize import fit_plan
+from airflow_mlsec.anonymize._quantiles import fit_quantiles
+from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import ColumnType, GuaranteeNotMet, PlanError, PolicyError
+from airflow_mlsec.policy import Policy
 
 DATES = h.Dates(("day", "month", "quarter", "year", "decade", "century"))
 
@@ -158,3 +166,55 @@ def test_a_column_of_the_wrong_type_is_named(
 def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(PlanError, match="unknown kind 'fractal'"):
         h.from_json({"kind": "fractal"})
+
+
+@given(
+    values=st.lists(st.integers(-50, 50) | st.floats(-1e6, 1e6), min_size=1, max_size=60),
+    bins=st.integers(2, 16),
+)
+def test_automatic_intervals_cover_nest_and_are_even(values: list[float], bins: int) -> None:
+    numbers = [float(v) for v in values]
+    array = pa.array(numbers)
+    levels = fit_quantiles(array, np.ones(len(numbers)), bins, "x")
+    assert len(levels.edges) < bins
+    before: list[str] = [str(v) for v in numbers]
+    for level in range(1, levels.height):
+        labels = levels.label(array, level, "x").to_pylist()
+        for value, label in zip(numbers, labels, strict=True):
+            if label.startswith("< "):
+                assert value < float(label[2:])
+            elif label.startswith(">= "):
+                assert value >= float(label[3:])
+            elif label != "*":
+                low, high = map(float, label.strip("[)").split(", "))
+                assert low <= value < high
+        # Each level is a function of the one below.
+        assert len(set(zip(before, labels, strict=True))) == len(set(before))
+        before = labels
+    assert len(set(before)) <= 2
+    again = h.from_json(json.loads(json.dumps(levels.to_json())))
+    assert again == levels
+
+
+def test_an_automatic_hierarchy_is_even_and_needs_no_numbers_of_its_own(
+    make_policy: Callable[..., Policy], keys: KeyRing
+) -> None:
+    rng = np.random.default_rng(5)
+    table = pa.table({"income": [*rng.lognormal(10, 1, 2_000).tolist(), None, float("nan")]})
+    policy = make_policy(
+        "income: {role: quasi-identifying, hierarchy: {kind: automatic, bins: 8}}",
+        privacy={"k_anonymity": 200, "suppression_limit": 0.01},
+    )
+    plan = fit_plan(policy, table.schema, lambda c: table.select(c).to_batches(), keys)
+    sizes = Counter(plan.apply(table, keys).column("income").to_pylist())
+    assert len(sizes) == 8
+    assert all(240 <= size <= 260 for size in sizes.values())
+    # Whoever has more than anybody had is not told from the richest.
+    assert plan.apply(pa.table({"income": [1e12]}), keys).num_rows == 1
+    with pytest.raises(ColumnType, match="automatic hierarchy"):
+        text = pa.table({"income": ["a"] * 300})
+        fit_plan(policy, text.schema, lambda c: text.select(c).to_batches(), keys)
+    with pytest.raises(PolicyError, match="fixed level needs intervals"):
+        make_policy(
+            "x: {role: sensitive, transform: {method: generalize, hierarchy: {kind: automatic}}}"
+        )
