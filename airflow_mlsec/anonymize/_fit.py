@@ -103,6 +103,7 @@ def fit_plan(
         classes=classes,
         achieved=achieved,
         subject=policy.subject.model_dump() if policy.subject else None,
+        refuses_unseen=policy.privacy.unseen == "refuse",
         nested=apart,
     )
 

@@ -37,6 +37,7 @@ from airflow_mlsec.crypto import (
 )
 from airflow_mlsec.errors import (
     ColumnMissing,
+    GuaranteeNotMet,
     PlanError,
     SignatureInvalid,
     UndeclaredColumn,
@@ -74,6 +75,8 @@ class Plan:
     classes: ReleasedClasses | None
     achieved: Mapping[str, Any]
     subject: Mapping[str, str] | None = None
+    # Whether rows that no released class covers are refused instead of left out.
+    refuses_unseen: bool = False
     # Nested columns of the source whose leaves are columns of the plan.
     nested: tuple[str, ...] = ()
     _keys: dict[tuple[str, int], Key] = field(default_factory=dict, repr=False, compare=False)
@@ -104,9 +107,10 @@ class Plan:
         """Anonymize rows; returns what it was given: a pandas or polars frame, an Arrow table
         or a record batch.
 
-        Rows whose quasi-identifiers fall in no released class are left out. ``vault`` gives random
-        codes, if the plan has a column of them.
+        Rows whose quasi-identifiers fall in no released class are left out, or refused if the policy
+        says so (``privacy.unseen``). ``vault`` gives random codes, if the plan has a column of them.
 
+        :raises GuaranteeNotMet: if such rows are refused, and there are some.
         :raises UsageError: if the plan needs a vault.
         :raises ColumnMissing: if a column of the plan is missing.
         :raises UndeclaredColumn: if there is a column that the plan does not know.
@@ -123,6 +127,11 @@ class Plan:
     ) -> pa.RecordBatch:
         """`apply` for one record batch: the pure function itself."""
         result, released = self.transform_batch(batch, keys, vault)
+        if self.refuses_unseen and (unseen := batch.num_rows - (pc.sum(released).as_py() or 0)):
+            raise GuaranteeNotMet(
+                f"{unseen} of {batch.num_rows} rows have quasi-identifiers that no class of the plan covers, and the "
+                "policy refuses them (privacy.unseen); fit the plan anew"
+            )
         return nested(result.filter(released), self.nested)
 
     def transform_batch(
@@ -251,6 +260,7 @@ class Plan:
             "dataset": self.dataset,
             "unlisted_columns": "drop" if self.drop_unlisted else "refuse",
             "subject": dict(self.subject) if self.subject else None,
+            **({"unseen": "refuse"} if self.refuses_unseen else {}),
             **({"nested": list(self.nested)} if self.nested else {}),
             "columns": [
                 {
@@ -287,6 +297,7 @@ class Plan:
                 dataset=data["dataset"],
                 drop_unlisted=data["unlisted_columns"] == "drop",
                 subject=data["subject"],
+                refuses_unseen=data.get("unseen") == "refuse",
                 nested=tuple(data.get("nested", ())),
                 columns=tuple(
                     PlannedColumn(c["name"], c["type"], c["role"], c["category"], c["action"])

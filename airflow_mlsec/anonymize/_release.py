@@ -137,6 +137,7 @@ def anonymize(
     if apart and engine == "spark":
         raise UsageError("paths into nested columns are followed by the local engine only")
     people = Population(population.schema(), population.scan) if population else None
+    given = plan is not None
     spark = _spark_engine(source, policy) if engine == "spark" else None
     if plan is None:
         scan, elsewhere = (source.scan, None) if spark is None else (spark.scan, spark.counted)
@@ -161,6 +162,7 @@ def anonymize(
             released = run.batches(output, progress)
             findings = tuple(verify_release(policy, output, released, run.whole, run.population))
         _demand(findings, policy)
+        run.demand_seen(given)
         return run.release(findings, None, published=False)
     signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)
     if policy.membership == "keep" and policy.subject and membership_path:
@@ -174,6 +176,7 @@ def anonymize(
                 verify_release(policy, output, staged.scan(), run.whole, run.population)
             )
         _demand(findings, policy)
+        run.demand_seen(given)
         if plan_path is not None:
             plan.save(plan_path, signing)
         if run.members is not None and membership_path is not None:
@@ -226,6 +229,18 @@ class _Run:
                 self.released += result.num_rows
             progress(f"{self.rows} rows read, {self.released} released")
             yield nested(result, self._plan.nested)
+
+    def demand_seen(self, given: bool) -> None:
+        """Refuse rows that no class of a plan that was fitted before covers, if the policy does.
+
+        :raises GuaranteeNotMet: if there are some.
+        """
+        unseen = self.rows - self.released
+        if given and self._plan.refuses_unseen and unseen:
+            raise GuaranteeNotMet(
+                f"{unseen} of {self.rows} rows have quasi-identifiers that no class of the plan covers, and the policy "
+                "refuses them (privacy.unseen); fit the plan anew. Nothing was published"
+            )
 
     def release(
         self,

@@ -95,6 +95,9 @@ class Privacy(Model):
     population: str | None = Field(default=None, min_length=1)
     suppression_limit: float = Field(default=0.0, ge=0, le=1)
     recoding: Literal["full-domain", "local", "multidimensional"] = "full-domain"
+    # What a plan does with rows that no released class covers, when it is applied to others than those
+    # that it was fitted on.
+    unseen: Literal["suppress", "refuse"] = "suppress"
 
     @model_validator(mode="after")
     def _complete(self) -> Privacy:

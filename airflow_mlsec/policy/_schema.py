@@ -260,6 +260,8 @@ class Policy(Model):
         for name in _LATER_MODELS:
             if not data["privacy"][name] and data["privacy"][name] != 0:
                 del data["privacy"][name]
+        if data["privacy"]["unseen"] == "suppress":
+            del data["privacy"]["unseen"]
         for closeness in data["privacy"]["t_closeness"].values():
             if closeness["hierarchy"] is None:
                 del closeness["hierarchy"]

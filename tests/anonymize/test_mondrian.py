@@ -217,3 +217,31 @@ def test_models_hold_in_a_published_release(
     for row in read(tmp_path / "safe.parquet").to_pylist():
         found.setdefault((row["age"], row["zip"]), set()).add(row["illness"])
     assert min(map(len, found.values())) >= 3
+
+
+@pytest.mark.parametrize("recoding", ["full-domain", "local", "multidimensional"])
+def test_rows_that_were_never_seen_may_be_refused(
+    policy: Callable[..., Policy],
+    keys: KeyRing,
+    tmp_path: Path,
+    write: Callable[..., str],
+    recoding: str,
+) -> None:
+    table = patients(400)
+    made = policy(recoding=recoding, unseen="refuse")
+    plan = Plan.from_json(json.loads(json.dumps(fitted(made, table, keys).to_json())))
+    # The youngest with the first code may be alone in what would be their class.
+    assert plan.apply(table, keys).num_rows == 400
+    stranger = pa.table(
+        {"age": pa.array([None], pa.int64()), "zip": ["999"], "illness": ["flu"], "income": [1]}
+    )
+    both = pa.concat_tables([table, stranger])
+    with pytest.raises(GuaranteeNotMet, match=r"1 of 401 rows .*privacy\.unseen"):
+        plan.apply(both, keys)
+    source = open_dataset(write(tmp_path / "p.parquet", both))
+    target = open_dataset(str(tmp_path / "safe.parquet"))
+    with pytest.raises(GuaranteeNotMet, match="Nothing was published"):
+        anonymize(made, source, target, keys, plan=plan)
+    assert not target.exists()
+    kind = fitted(policy(recoding=recoding), table, keys)
+    assert kind.apply(both, keys).num_rows == 400
