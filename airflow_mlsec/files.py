@@ -14,7 +14,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -163,3 +163,38 @@ def _sync_folder(folder: Path) -> None:
 
 
 __all__ = ["locked", "remove_abandoned", "replacing", "write_bytes"]
+
+
+def copy_rest(
+    source: BinaryIO, target: BinaryIO, progress: Callable[[int], None] = lambda done: None
+) -> None:
+    """Copy what is left of a file to another, by the operating system where it can: it shares the blocks
+    on filesystems that do, and copies within the kernel on others."""
+    target.flush()
+    start, done = source.tell(), 0
+    size = os.fstat(source.fileno()).st_size - start
+    position = target.tell()
+    while done < size:
+        try:
+            count = os.copy_file_range(
+                source.fileno(),
+                target.fileno(),
+                min(size - done, _COPIED),
+                start + done,
+                position + done,
+            )
+        except OSError:
+            break
+        if not count:
+            break
+        done += count
+        progress(done)
+    source.seek(start + done)
+    target.seek(position + done)
+    while data := source.read(_COPIED_BY_HAND):
+        target.write(data)
+        done += len(data)
+        progress(done)
+
+
+_COPIED, _COPIED_BY_HAND = 1 << 28, 1 << 20

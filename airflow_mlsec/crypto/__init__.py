@@ -1,7 +1,7 @@
 """Key ring on disk, age v1 files, Ed25519 signatures over statements.
 
 `_ring` keeps named, versioned keys wrapped by a root key, `_ring_file` reads their files; `_bech32`, `_header`, `_payload` and
-`_age` are the age v1 format, `_x25519` and `_scrypt` its recipient types; `_statement` signs and verifies in-toto statements in DSSE
+`_age` are the age v1 format (`_armor` as ASCII, `_reader` in parts), `_x25519`, `_hybrid` and `_scrypt` its recipient types; `_statement` signs and verifies in-toto statements in DSSE
 envelopes. May import `errors`, `settings` and `files`. Start with `_ring.KeyRing`.
 """
 
@@ -12,8 +12,12 @@ from airflow_mlsec.crypto._age import (
     decrypt_file,
     encrypt,
     encrypt_file,
+    parse_recipient,
     read_identities,
+    rewrap_file,
 )
+from airflow_mlsec.crypto._hybrid import HybridIdentity, HybridRecipient
+from airflow_mlsec.crypto._reader import open_decrypted
 from airflow_mlsec.crypto._ring import Key, KeyRing, VerificationKeys
 from airflow_mlsec.crypto._ring_file import KeyEntry, KeyKind, KeyState
 from airflow_mlsec.crypto._scrypt import Passphrase
@@ -29,6 +33,8 @@ from airflow_mlsec.crypto._x25519 import Identity, Recipient
 
 __all__ = [
     "STATEMENT_TYPE",
+    "HybridIdentity",
+    "HybridRecipient",
     "Identity",
     "Key",
     "KeyEntry",
@@ -46,7 +52,10 @@ __all__ = [
     "encrypt",
     "encrypt_file",
     "make_statement",
+    "open_decrypted",
+    "parse_recipient",
     "read_identities",
+    "rewrap_file",
     "sign_payload",
     "verify_payload",
     "verify_statement",

@@ -6,22 +6,31 @@ import hmac
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from airflow_mlsec import files
+from airflow_mlsec.crypto._armor import ArmorWriter, opened
 from airflow_mlsec.crypto._header import (
+    Header,
     Malformed,
     Stanza,
     encode_authenticated,
     encode_base64,
     read_header,
 )
+from airflow_mlsec.crypto._hybrid import (
+    IDENTITY_PREFIX,
+    RECIPIENT_PREFIX,
+    HybridIdentity,
+    HybridRecipient,
+)
+from airflow_mlsec.crypto._hybrid import TYPE as HYBRID
 from airflow_mlsec.crypto._payload import Damaged, payload_key, seal, unseal
 from airflow_mlsec.crypto._scrypt import TYPE as SCRYPT
-from airflow_mlsec.crypto._x25519 import Identity
+from airflow_mlsec.crypto._x25519 import Identity, Recipient
 from airflow_mlsec.errors import (
     DatasetError,
     DatasetNotFound,
@@ -51,7 +60,17 @@ class Unwraps(Protocol):
         ...
 
 
-def read_identities(path: Path) -> list[Identity]:
+def parse_recipient(text: str) -> Recipient | HybridRecipient:
+    """Read an ``age1…`` or ``age1pq1…`` recipient.
+
+    :raises UsageError: if it is neither.
+    """
+    if text.strip().startswith(RECIPIENT_PREFIX):
+        return HybridRecipient.parse(text)
+    return Recipient.parse(text)
+
+
+def read_identities(path: Path) -> list[Identity | HybridIdentity]:
     """The identities of a file as ``age-keygen`` writes it: one per line, ``#`` comments.
 
     :raises UsageError: if the file is missing or a line is not an identity.
@@ -60,11 +79,12 @@ def read_identities(path: Path) -> list[Identity]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise UsageError(f"identity file {path} cannot be read") from None
-    found = []
+    found: list[Identity | HybridIdentity] = []
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.startswith("#"):
             try:
-                found.append(Identity.parse(line))
+                hybrid = line.strip().startswith(IDENTITY_PREFIX)
+                found.append(HybridIdentity.parse(line) if hybrid else Identity.parse(line))
             except UsageError:
                 raise UsageError(f"{path}:{number}: not an age identity") from None
     if not found:
@@ -77,22 +97,21 @@ def encrypt(
     target: BinaryIO,
     recipients: Sequence[Wraps],
     progress: Progress = lambda done: None,
+    armor: bool = False,
 ) -> None:
-    """Encrypt a stream to one or more recipients, in constant memory.
+    """Encrypt a stream to one or more recipients, in constant memory; with ``armor`` as ASCII.
 
-    :raises UsageError: without recipients, or with a passphrase beside another one: who knows the
-        passphrase could otherwise pass a file off as the other's.
+    :raises UsageError: without recipients; with a passphrase beside another one: who knows the
+        passphrase could otherwise pass a file off as the other's; or with hybrid recipients beside
+        others, which a quantum computer would get around.
     """
-    if not recipients:
-        raise UsageError("at least one recipient is needed")
     file_key, nonce = os.urandom(16), os.urandom(16)
-    stanzas = tuple(recipient.wrap(file_key) for recipient in recipients)
-    if len(stanzas) > 1 and any(stanza.type == SCRYPT for stanza in stanzas):
-        raise UsageError("a passphrase must be a file's only recipient (age v1)")
-    authenticated = encode_authenticated(stanzas)
-    mac = _header_mac(file_key, authenticated)
-    target.write(authenticated + b" " + encode_base64(mac) + b"\n" + nonce)
-    seal(payload_key(file_key, nonce), source, target, progress)
+    header = _header(file_key, recipients)
+    written: Any = ArmorWriter(target) if armor else target
+    written.write(header + nonce)
+    seal(payload_key(file_key, nonce), source, written, progress)
+    if armor:
+        written.finish()
 
 
 def decrypt(
@@ -101,21 +120,75 @@ def decrypt(
     identities: Iterable[Unwraps],
     progress: Progress = lambda done: None,
 ) -> None:
-    """Decrypt a stream. Chunks reach ``target`` as they verify: discard it on an error.
+    """Decrypt a stream, armored or not. Chunks reach ``target`` as they verify: discard it on an error.
 
     :raises DecryptionFailed: for any cause; they are not told apart.
     """
     try:
-        header = read_header(source)
-        file_key = _file_key(header.stanzas, list(identities))
-        if not hmac.compare_digest(_header_mac(file_key, header.authenticated), header.mac):
-            raise DecryptionFailed
-        nonce = source.read(16)
+        stream = opened(source)
+        file_key = open_header(stream, identities)[0]
+        nonce = stream.read(16)
         if len(nonce) != 16:
             raise DecryptionFailed
-        unseal(payload_key(file_key, nonce), source, target, progress)
+        unseal(payload_key(file_key, nonce), stream, target, progress)
     except (Malformed, Damaged):
         raise DecryptionFailed from None
+
+
+def open_header(source: BinaryIO, identities: Iterable[Unwraps]) -> tuple[bytes, Header]:
+    """The file key and the header of an age file; ``source`` then stands at its payload.
+
+    :raises Malformed: if it is no header.
+    :raises DecryptionFailed: if no identity opens it, or it was changed.
+    """
+    header = read_header(source)
+    file_key = _file_key(header.stanzas, list(identities))
+    if not hmac.compare_digest(_header_mac(file_key, header.authenticated), header.mac):
+        raise DecryptionFailed
+    return file_key, header
+
+
+def _header(file_key: bytes, recipients: Sequence[Wraps]) -> bytes:
+    """The header that wraps a file key for some recipients."""
+    if not recipients:
+        raise UsageError("at least one recipient is needed")
+    stanzas = tuple(recipient.wrap(file_key) for recipient in recipients)
+    types = {stanza.type for stanza in stanzas}
+    if len(stanzas) > 1 and SCRYPT in types:
+        raise UsageError("a passphrase must be a file's only recipient (age v1)")
+    if HYBRID in types and types != {HYBRID}:
+        raise UsageError(
+            "a file for hybrid recipients (age1pq1…) is for no others: a quantum computer would open it by them"
+        )
+    authenticated = encode_authenticated(stanzas)
+    mac = _header_mac(file_key, authenticated)
+    return authenticated + b" " + encode_base64(mac) + b"\n"
+
+
+def rewrap_file(
+    source: Path,
+    target: Path,
+    identities: Iterable[Unwraps],
+    recipients: Sequence[Wraps],
+    progress: Progress = lambda done: None,
+) -> None:
+    """The same file for other recipients: the header is written anew, the payload is copied as it is, by
+    the operating system where it can (without reading it, on filesystems that share blocks). ``target``
+    may be ``source``. Whoever had the file key still has it: to take access away from somebody who
+    kept it, encrypt anew.
+
+    :raises DecryptionFailed: if no identity opens the file; ``target`` is left as it was.
+    """
+    try:
+        with source.open("rb") as read, files.replacing(target) as write:
+            try:
+                file_key, _ = open_header(read, identities)
+            except Malformed:
+                raise DecryptionFailed from None
+            write.write(_header(file_key, recipients))
+            files.copy_rest(read, write, progress)
+    except FileNotFoundError:
+        raise DatasetNotFound(f"{source}: no such file") from None
 
 
 def encrypt_file(
@@ -123,10 +196,11 @@ def encrypt_file(
     target: Path,
     recipients: Sequence[Wraps],
     progress: Progress = lambda done: None,
+    armor: bool = False,
 ) -> None:
     """Encrypt a file; ``target`` appears when it is complete."""
     with _opened(source, target) as read, files.replacing(target) as write:
-        encrypt(read, write, recipients, progress)
+        encrypt(read, write, recipients, progress, armor)
 
 
 def decrypt_file(

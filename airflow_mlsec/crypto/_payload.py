@@ -1,12 +1,16 @@
 """The payload of an age v1 file: 64 KiB chunks of ChaCha20-Poly1305, STREAM construction.
 
 Source: C2SP ``age.md``; Hoang, Reyhanitabar, Rogaway, Vizár, "Online Authenticated-Encryption
-and its Nonce-Reuse Misuse-Resistance" (CRYPTO 2015). Buffers are reused, so memory is flat.
+and its Nonce-Reuse Misuse-Resistance" (CRYPTO 2015). Blocks of chunks are read ahead of the one that is worked on,
+and worked on by every core: the cipher holds no lock. Buffers are reused, so memory is flat.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from cryptography.exceptions import InvalidTag
@@ -15,8 +19,11 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 CHUNK = 64 * 1024
-_TAG = 16
-_BLOCK = 16  # chunks read and written at a time: 1 MiB
+TAG = 16
+SEALED = CHUNK + TAG
+# Chunks read, worked on and written at a time: 1 MiB.
+_BLOCK = 16
+_MOST_THREADS = 4
 
 
 class Damaged(ValueError):
@@ -35,28 +42,18 @@ def seal(
     progress: Callable[[int], None],
 ) -> None:
     """Encrypt ``source`` to its end. ``progress`` gets the plaintext bytes done so far."""
-    plain, sealed = bytearray(CHUNK * _BLOCK), bytearray((CHUNK + _TAG) * _BLOCK)
-    views = memoryview(plain), memoryview(sealed)
-    counter = done = 0
-    filled = _fill(source, views[0])
-    while True:
-        # The last chunk is marked, so look past a full block before sealing it.
-        ahead = source.read(1) if filled == len(plain) else b""
-        last = not ahead
+
+    def work(first: int, plain: memoryview, out: memoryview, last: int | None) -> int:
         position = written = 0
-        while position < filled or (last and filled == 0 and counter == 0 and written == 0):
-            end = min(position + CHUNK, filled)
-            out = views[1][written : written + end - position + _TAG]
-            nonce = _nonce(counter, last and end == filled)
-            cipher.encrypt_into(nonce, views[0][position:end], None, out)
-            counter, written, position = counter + 1, written + len(out), end
-        target.write(views[1][:written])
-        done += filled
-        progress(done)
-        if last:
-            return
-        plain[:1] = ahead
-        filled = 1 + _fill(source, views[0][1:])
+        while position < len(plain) or (last == first and written == 0):
+            end = min(position + CHUNK, len(plain))
+            number = first + position // CHUNK
+            sealed = out[written : written + end - position + TAG]
+            cipher.encrypt_into(nonce_of(number, number == last), plain[position:end], None, sealed)
+            written, position = written + len(sealed), max(end, position + 1)
+        return written
+
+    _run(source, target, CHUNK, SEALED, work, lambda read, written: read, progress)
 
 
 def unseal(
@@ -67,46 +64,140 @@ def unseal(
 ) -> None:
     """Decrypt ``source`` to its end; each chunk is written after it verified.
 
-    :raises Damaged: on a changed, missing, repeated, reordered or extra byte.
+    :raises Damaged: on a changed, missing, repeated, reordered or extra byte. What verified before it
+        has been written.
     """
-    size = CHUNK + _TAG
-    sealed, plain = bytearray(size * _BLOCK), bytearray(CHUNK * _BLOCK)
-    views = memoryview(sealed), memoryview(plain)
-    counter = done = 0
-    filled = _fill(source, views[0])
-    while True:
-        ahead = source.read(1) if filled == len(sealed) else b""
-        last = not ahead
+
+    def work(first: int, sealed: memoryview, out: memoryview, last: int | None) -> int:
         position = written = 0
-        if filled == 0:
-            raise Damaged
-        while position < filled:
-            end = min(position + size, filled)
-            length = end - position - _TAG
-            final = last and end == filled
+        if not len(sealed):
+            raise _Stopped(0)
+        while position < len(sealed):
+            end = min(position + SEALED, len(sealed))
+            number = first + position // SEALED
+            length = end - position - TAG
             # Only an empty file has an empty chunk.
-            if length < 0 or (length == 0 and counter > 0):
-                raise Damaged
-            out = views[1][written : written + length]
+            if length < 0 or (length == 0 and number > 0):
+                raise _Stopped(written)
+            plain = out[written : written + length]
             try:
-                cipher.decrypt_into(_nonce(counter, final), views[0][position:end], None, out)
+                cipher.decrypt_into(
+                    nonce_of(number, number == last), sealed[position:end], None, plain
+                )
             except InvalidTag:
-                raise Damaged from None
-            counter, written, position = counter + 1, written + length, end
-        target.write(views[1][:written])
-        done += written
-        progress(done)
-        if last:
-            return
-        sealed[:1] = ahead
-        filled = 1 + _fill(source, views[0][1:])
+                raise _Stopped(written) from None
+            written, position = written + length, end
+        return written
+
+    _run(source, target, SEALED, CHUNK, work, lambda read, written: written, progress)
 
 
-def _nonce(counter: int, final: bool) -> bytes:
+class _Stopped(Exception):
+    """A chunk did not verify; so many bytes before it did."""
+
+    def __init__(self, written: int) -> None:
+        super().__init__()
+        self.written = written
+
+
+_Work = Callable[[int, memoryview, memoryview, int | None], int]
+
+
+def _run(
+    source: BinaryIO,
+    target: BinaryIO,
+    size_in: int,
+    size_out: int,
+    work: _Work,
+    counted: Callable[[int, int], int],
+    progress: Callable[[int], None],
+) -> None:
+    """Read blocks of chunks, work on them, write what they become, in order."""
+    block = bytearray(size_in * _BLOCK)
+    filled = fill(source, memoryview(block))
+    first = done = 0
+    with _pool(filled == len(block)) as pool:
+        ahead = bytearray(len(block)) if pool else bytearray()
+        out = bytearray(size_out * _BLOCK)
+        while True:
+            whole = filled == len(block)
+            chunks = max(1, -(-filled // size_in))
+            if not whole:
+                last = first + chunks - 1
+                following = 0
+                jobs = [(first, memoryview(block)[:filled], memoryview(out), last)]
+                results = [_attempt(work, *jobs[0])]
+            else:
+                # Whether this block is the last is not known before more was asked for: all of its
+                # chunks but the last are worked on meanwhile.
+                assert pool is not None
+                parts = _parts(first, block, out, size_in, size_out)
+                futures: list[Future[int | _Stopped]] = [
+                    pool.submit(_attempt, work, *part, None) for part in parts
+                ]
+                following = fill(source, memoryview(ahead))
+                results = [future.result() for future in futures]
+                end = first + _BLOCK - 1
+                tail = memoryview(block)[-size_in:], memoryview(out)[(_BLOCK - 1) * size_out :]
+                results.append(_attempt(work, end, *tail, None if following else end))
+            written = 0
+            for result in results:
+                if isinstance(result, _Stopped):
+                    target.write(memoryview(out)[: written + result.written])
+                    raise Damaged
+                written += result
+            target.write(memoryview(out)[:written])
+            done += counted(filled, written)
+            progress(done)
+            if not following:
+                return
+            first, filled = first + chunks, following
+            block, ahead = ahead, block
+
+
+def _attempt(
+    work: _Work, first: int, taken: memoryview, out: memoryview, last: int | None
+) -> int | _Stopped:
+    try:
+        return work(first, taken, out, last)
+    except _Stopped as stopped:
+        return stopped
+
+
+def _parts(
+    first: int, block: bytearray, out: bytearray, size_in: int, size_out: int
+) -> Iterator[tuple[int, memoryview, memoryview]]:
+    """The chunks of a block but its last, dealt out."""
+    step = -(-(_BLOCK - 1) // _threads())
+    for start in range(0, _BLOCK - 1, step):
+        end = min(start + step, _BLOCK - 1)
+        yield (
+            first + start,
+            memoryview(block)[start * size_in : end * size_in],
+            memoryview(out)[start * size_out : end * size_out],
+        )
+
+
+@contextmanager
+def _pool(large: bool) -> Iterator[ThreadPoolExecutor | None]:
+    """Threads for a file that is worth them."""
+    if not large:
+        yield None
+        return
+    with ThreadPoolExecutor(_threads()) as pool:
+        yield pool
+
+
+def _threads() -> int:
+    return max(1, min(_MOST_THREADS, os.cpu_count() or 1))
+
+
+def nonce_of(counter: int, final: bool) -> bytes:
+    """The nonce of a chunk."""
     return counter.to_bytes(11, "big") + (b"\x01" if final else b"\x00")
 
 
-def _fill(source: BinaryIO, view: memoryview) -> int:
+def fill(source: BinaryIO, view: memoryview) -> int:
     """Read until the view is full or the source ends; a raw source may give less at a time."""
     filled = 0
     readinto = getattr(source, "readinto", None)
