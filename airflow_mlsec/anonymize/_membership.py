@@ -18,11 +18,21 @@ import pyarrow as pa
 
 from airflow_mlsec import files
 from airflow_mlsec.anonymize._values import canonical_bytes
-from airflow_mlsec.crypto import Identity, Key, KeyKind, KeyRing, decrypt, digest_file, encrypt
+from airflow_mlsec.crypto import (
+    Key,
+    KeyRing,
+    decrypt,
+    digest_file,
+    encrypt,
+    identity_of,
+    ring_key,
+)
 from airflow_mlsec.errors import DatasetError, SignatureInvalid
 
 FORMAT = "airflow-mlsec/membership/1"
-ENCRYPTION_KEY = "artifact"
+ENCRYPTION_KEY = "membership-lists"
+# What lists were encrypted to first.
+_FORMER_KEY = "artifact"
 _SIZE = 16
 
 
@@ -55,7 +65,7 @@ class MembershipCollector:
             "count": len(self._tags),
         }
         plain = json.dumps(head).encode() + b"\n" + b"".join(sorted(self._tags))
-        identity = Identity.of_key(self._keys.ensure(ENCRYPTION_KEY, KeyKind.ENCRYPTION))
+        identity = identity_of(ring_key(self._keys, ENCRYPTION_KEY, ()))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with files.replacing(path) as target:
             encrypt(io.BytesIO(plain), target, [identity.recipient])
@@ -79,7 +89,11 @@ def is_member(path: Path, sha256: str, kind: str, subject_key: str, keys: KeyRin
             decrypt(
                 source,
                 plain,
-                [Identity.of_key(key) for key in keys.live(ENCRYPTION_KEY)],
+                [
+                    identity_of(key)
+                    for name in (ENCRYPTION_KEY, _FORMER_KEY)
+                    for key in keys.live(name)
+                ],
             )
     except FileNotFoundError:
         raise DatasetError(f"membership list {path} is gone") from None

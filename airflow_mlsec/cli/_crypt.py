@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import click
@@ -15,19 +16,22 @@ from airflow_mlsec.cli._main import (
 )
 from airflow_mlsec.crypto import (
     STATEMENT_TYPE,
-    Identity,
     KeyKind,
     KeyRing,
     Passphrase,
-    Recipient,
     Unwraps,
     VerificationKeys,
     Wraps,
     decrypt_file,
     digest_file,
     encrypt_file,
+    identity_of,
     make_statement,
+    open_decrypted,
+    parse_recipient,
     read_identities,
+    rewrap_file,
+    ring_key,
     sign_payload,
     verify_statement,
 )
@@ -42,10 +46,18 @@ _new = click.Path(dir_okay=False, path_type=Path)
 @click.command()
 @click.argument("source", type=_existing)
 @click.argument("target", type=_new)
-@click.option("-r", "--recipient", "recipients", multiple=True, help="An age1… recipient.")
+@click.option(
+    "-r", "--recipient", "recipients", multiple=True, help="An age1… or age1pq1… recipient."
+)
 @click.option("-R", "--recipients-file", "files_", multiple=True, type=_existing)
 @click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
-@click.option("--key", "key_names", multiple=True, help="An x25519 key of the ring.")
+@click.option(
+    "--key",
+    "key_names",
+    multiple=True,
+    help="A key of the ring: hybrid, unless beside an age1… recipient.",
+)
+@click.option("-a", "--armor", is_flag=True, help="Write ASCII.")
 @passphrase_option
 def encrypt(
     source: Path,
@@ -54,61 +66,129 @@ def encrypt(
     files_: tuple[Path, ...],
     identity_files: tuple[Path, ...],
     key_names: tuple[str, ...],
+    armor: bool,
     passphrase: str | None,
 ) -> None:
     """Encrypt SOURCE into TARGET, an age v1 file, for every recipient given.
 
     Recipients and identity files are those of age: one per line, # for comments.
     """
-    to: list[Wraps] = [Recipient.parse(text) for text in recipients]
-    for path in files_:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        to += [Recipient.parse(line) for line in lines if line and not line.startswith("#")]
-    to += [identity.recipient for path in identity_files for identity in read_identities(path)]
-    if key_names:
-        ring = _ring()
-        to += [Identity.of_key(ring.ensure(n, KeyKind.ENCRYPTION)).recipient for n in key_names]
+    to = _recipients(recipients, files_, identity_files, key_names)
     if passphrase is not None:
         to.append(Passphrase.chosen(read_passphrase(passphrase)))
     if not to:
         raise UsageError(
             "name at least one recipient: -r age1…, -R FILE, -i FILE, --key NAME or --passphrase-file F"
         )
-    encrypt_file(source, target, to, lambda done: show_progress(f"{done / 2**20:.0f} MiB"))
+    encrypt_file(source, target, to, _megabytes, armor)
 
 
-@click.command()
-@click.argument("source", type=_existing)
-@click.argument("target", type=_new)
-@click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
-@click.option("--key", "key_names", multiple=True, help="An x25519 key of the ring.")
-@passphrase_option
-def decrypt(
-    source: Path,
-    target: Path,
+def _megabytes(done: int) -> None:
+    show_progress(f"{done / 2**20:.0f} MiB")
+
+
+def _recipients(
+    texts: tuple[str, ...],
+    files_: tuple[Path, ...],
     identity_files: tuple[Path, ...],
     key_names: tuple[str, ...],
-    passphrase: str | None,
-) -> None:
-    """Decrypt SOURCE, an age v1 file, into TARGET.
+) -> list[Wraps]:
+    to: list[Wraps] = [parse_recipient(text) for text in texts]
+    for path in files_:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        to += [parse_recipient(line) for line in lines if line and not line.startswith("#")]
+    to += [identity.recipient for path in identity_files for identity in read_identities(path)]
+    ring = _ring() if key_names else None
+    for name in key_names:
+        assert ring is not None
+        to.append(identity_of(ring_key(ring, name, to)).recipient)
+    return to
 
-    TARGET appears only after the last byte verified.
-    """
+
+def _identities(
+    identity_files: tuple[Path, ...], key_names: tuple[str, ...], passphrase: str | None
+) -> list[Unwraps]:
     identities: list[Unwraps] = [i for path in identity_files for i in read_identities(path)]
     if key_names:
         ring = _ring()
         for name in key_names:
-            live = ring.live(name) or [ring.current(name)]
-            if wrong := next((key for key in live if key.kind is not KeyKind.ENCRYPTION), None):
-                raise UsageError(f"key '{name}' is of kind {wrong.kind}, not {KeyKind.ENCRYPTION}")
-            identities += [Identity.of_key(key) for key in live]
+            identities += [identity_of(key) for key in ring.live(name) or [ring.current(name)]]
     if passphrase is not None:
         identities.append(Passphrase(read_passphrase(passphrase)))
     if not identities:
         raise UsageError(
             "name at least one identity: -i IDENTITY_FILE, --key NAME or --passphrase-file F"
         )
-    decrypt_file(source, target, identities, lambda done: show_progress(f"{done / 2**20:.0f} MiB"))
+    return identities
+
+
+@click.command()
+@click.argument("source", type=_existing)
+@click.argument("target", type=_new)
+@click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
+@click.option("--key", "key_names", multiple=True, help="A key of the ring.")
+@click.option("--range", "part", help="FROM-TO: only these bytes; the rest is not read.")
+@passphrase_option
+def decrypt(
+    source: Path,
+    target: Path,
+    identity_files: tuple[Path, ...],
+    key_names: tuple[str, ...],
+    part: str | None,
+    passphrase: str | None,
+) -> None:
+    """Decrypt SOURCE, an age v1 file, into TARGET.
+
+    TARGET appears only after the last byte verified.
+    """
+    identities = _identities(identity_files, key_names, passphrase)
+    if part is None:
+        decrypt_file(source, target, identities, _megabytes)
+        return
+    found = re.fullmatch(r"([0-9]+)-([0-9]+)", part)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise UsageError(f"--range is FROM-TO in bytes, TO not included; not '{part}'")
+    start, end = int(found[1]), int(found[2])
+    with open_decrypted(source, identities) as read, files.replacing(target) as write:
+        read.seek(start)
+        while start < end and (data := read.read(min(end - start, 2**20))):
+            write.write(data)
+            start += len(data)
+    if start < end:
+        show_progress(f"the file ends {end - start} bytes before the end of the range")
+
+
+@click.command()
+@click.argument("source", type=_existing)
+@click.argument("target", type=_new, required=False)
+@click.option(
+    "-r", "--recipient", "recipients", multiple=True, help="A new age1… or age1pq1… recipient."
+)
+@click.option("-R", "--recipients-file", "files_", multiple=True, type=_existing)
+@click.option("--to-key", "to_keys", multiple=True, help="A new key of the ring.")
+@click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
+@click.option("--key", "key_names", multiple=True, help="A key of the ring that opens the file.")
+@passphrase_option
+def rewrap(
+    source: Path,
+    target: Path | None,
+    recipients: tuple[str, ...],
+    files_: tuple[Path, ...],
+    to_keys: tuple[str, ...],
+    identity_files: tuple[Path, ...],
+    key_names: tuple[str, ...],
+    passphrase: str | None,
+) -> None:
+    """Give SOURCE, an age v1 file, other recipients, in place or as TARGET.
+
+    Only the header is written anew; the payload stays as it is. Who kept the file's own key can still
+    read it: to shut somebody out for certain, encrypt anew.
+    """
+    to = _recipients(recipients, files_, (), to_keys)
+    if not to:
+        raise UsageError("name at least one new recipient: -r age1…, -R FILE or --to-key NAME")
+    identities = _identities(identity_files, key_names, passphrase)
+    rewrap_file(source, target or source, identities, to, _megabytes)
 
 
 @click.command()

@@ -73,11 +73,11 @@ def export(name: str) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from airflow_mlsec.crypto import Identity
+    from airflow_mlsec.crypto import identity_of
 
     for key in _ring().live(name) or [_ring().current(name)]:
-        if key.kind is KeyKind.ENCRYPTION:
-            click.echo(str(Identity.of_key(key).recipient))
+        if key.kind in (KeyKind.ENCRYPTION, KeyKind.HYBRID):
+            click.echo(str(identity_of(key).recipient))
         elif key.kind is KeyKind.SIGNING:
             public = Ed25519PrivateKey.from_private_bytes(key.secret).public_key()
             pem = public.public_bytes(

@@ -26,6 +26,7 @@ _COMMANDS = {
     "lineage": ("_lineage:lineage", "Ingest and trace lineage."),
     "policy": ("_policy:policy", "Validate policies; print their JSON Schema."),
     "risk": ("_risk:risk", "Measure the re-identification risk of a table."),
+    "rewrap": ("_crypt:rewrap", "Give an age file other recipients."),
     "sign": ("_crypt:sign", "Sign a file."),
     "subject": ("_subject:subject", "Find a person's data."),
     "verify": ("_crypt:verify", "Verify a file's signature."),

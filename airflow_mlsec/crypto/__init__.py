@@ -12,9 +12,11 @@ from airflow_mlsec.crypto._age import (
     decrypt_file,
     encrypt,
     encrypt_file,
+    identity_of,
     parse_recipient,
     read_identities,
     rewrap_file,
+    ring_key,
 )
 from airflow_mlsec.crypto._hybrid import HybridIdentity, HybridRecipient
 from airflow_mlsec.crypto._reader import open_decrypted
@@ -51,11 +53,13 @@ __all__ = [
     "digest_file",
     "encrypt",
     "encrypt_file",
+    "identity_of",
     "make_statement",
     "open_decrypted",
     "parse_recipient",
     "read_identities",
     "rewrap_file",
+    "ring_key",
     "sign_payload",
     "verify_payload",
     "verify_statement",

@@ -29,6 +29,8 @@ from airflow_mlsec.crypto._hybrid import (
 )
 from airflow_mlsec.crypto._hybrid import TYPE as HYBRID
 from airflow_mlsec.crypto._payload import Damaged, payload_key, seal, unseal
+from airflow_mlsec.crypto._ring import Key, KeyRing
+from airflow_mlsec.crypto._ring_file import KeyKind
 from airflow_mlsec.crypto._scrypt import TYPE as SCRYPT
 from airflow_mlsec.crypto._x25519 import Identity, Recipient
 from airflow_mlsec.errors import (
@@ -68,6 +70,34 @@ def parse_recipient(text: str) -> Recipient | HybridRecipient:
     if text.strip().startswith(RECIPIENT_PREFIX):
         return HybridRecipient.parse(text)
     return Recipient.parse(text)
+
+
+def identity_of(key: Key) -> Identity | HybridIdentity:
+    """The identity of a key ring's key.
+
+    :raises UsageError: if it is not one to encrypt to.
+    """
+    if key.kind is KeyKind.HYBRID:
+        return HybridIdentity.of_key(key)
+    if key.kind is KeyKind.ENCRYPTION:
+        return Identity.of_key(key)
+    raise UsageError(
+        f"key '{key.name}' is of kind {key.kind}, not {KeyKind.HYBRID} or {KeyKind.ENCRYPTION}"
+    )
+
+
+def ring_key(keys: KeyRing, name: str, others: Sequence[Wraps]) -> Key:
+    """The current version of a ring's key to encrypt to, beside ``others``; a key that the ring does not
+    have yet is made: hybrid, unless the others are not.
+
+    :raises UsageError: if it is not one to encrypt to.
+    """
+    if not keys.has(name):
+        hybrid = all(isinstance(other, HybridRecipient) for other in others)
+        return keys.ensure(name, KeyKind.HYBRID if hybrid else KeyKind.ENCRYPTION)
+    found = keys.current(name)
+    identity_of(found)
+    return found
 
 
 def read_identities(path: Path) -> list[Identity | HybridIdentity]:

@@ -194,6 +194,10 @@ class KeyRing:
                 raise UsageError(f"key '{name}' exists; use rotate for a new version")
             return self._add(entries, name, 1, kind)
 
+    def has(self, name: str) -> bool:
+        """Whether there is a key of this name, of any version and state."""
+        return any(entry.name == name for entry in self.entries())
+
     def ensure(self, name: str, kind: KeyKind = KeyKind.SECRET) -> Key:
         """The current version of a key, created if the ring has none of this name."""
         with files.locked(self.folder / ".lock"):

@@ -26,6 +26,8 @@ class KeyKind(StrEnum):
 
     SECRET = "secret"  # noqa: S105 - a kind, not a password
     ENCRYPTION = "x25519"
+    # X25519 with ML-KEM-768: a quantum computer does not open what is encrypted to it.
+    HYBRID = "hybrid"
     SIGNING = "ed25519"
 
 

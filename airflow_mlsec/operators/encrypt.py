@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from airflow_mlsec import files
 from airflow_mlsec.crypto import (
     STATEMENT_TYPE,
-    Identity,
     KeyKind,
-    Recipient,
     digest_file,
     encrypt_file,
+    identity_of,
+    parse_recipient,
+    ring_key,
     sign_payload,
 )
 from airflow_mlsec.datasets import DatasetName, dataset_name, file_path
@@ -103,10 +104,9 @@ class EncryptArtifactOperator(MlsecOperator):
         if not source.is_file():
             raise DatasetNotFound(f"no file at {source}")
         keys, register = self.hook.key_ring(), self.hook.register()
-        recipients = [Recipient.parse(text) for text in self.recipients]
+        recipients = [parse_recipient(text) for text in self.recipients]
         if self.key is not None:
-            own = keys.ensure(self.key, KeyKind.ENCRYPTION)
-            recipients.append(Identity.of_key(own).recipient)
+            recipients.append(identity_of(ring_key(keys, self.key, recipients)).recipient)
         if not recipients:
             raise UsageError("nobody could decrypt: give `recipients`, or `key`")
         proof = [_evidence_of(register, dataset_name(uri), uri) for uri in self.trained_on]

@@ -457,10 +457,10 @@ def test_a_membership_list_opens_only_with_its_ring(
               membership_path=folder / "m.age")  # fmt: skip
     members = folder / "m.age", digest_file(folder / "m.age"), "person"
     other = KeyRing.create(folder / "other")
-    other.ensure("artifact", KeyKind.ENCRYPTION)
+    other.ensure("membership-lists", KeyKind.HYBRID)
     with pytest.raises(DecryptionFailed):
         is_member(*members, "p1@example.org", other)
-    keys.rotate("artifact")
+    keys.rotate("membership-lists")
     assert is_member(*members, "p1@example.org", keys), "earlier versions still open"
 
 

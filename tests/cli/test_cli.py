@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyrage
 import pytest
 
+from airflow_mlsec.crypto import HybridIdentity, Identity
 from tests import canaries
 from tests.lineage.events import dataset, event, lineage
 
@@ -206,10 +207,44 @@ def test_encrypt_to_the_ring_and_a_wrong_key(mlsec: Run, folder: Path) -> None:
     assert "no output was written" in done.stderr
     assert not (folder / "b").exists()
     recipient = mlsec("keys", "export", "artifact").stdout.strip()
-    assert recipient.startswith("age1")
+    # What has to stay secret for long is encrypted so that a quantum computer does not open it.
+    assert recipient.startswith("age1pq1")
     assert mlsec("encrypt", source, folder / "c.age").returncode == 2
     assert mlsec("encrypt", source, folder / "c.age", "-r", "age1x").returncode == 2
     assert mlsec("encrypt", folder / "none", folder / "c.age", "--key", "artifact").returncode == 2
+
+
+def test_armor_ranges_and_new_recipients(mlsec: Run, folder: Path) -> None:
+    source, sealed = folder / "raw.csv", folder / "a.age"
+    mine = Identity.generate()
+    (folder / "me.txt").write_text(f"{mine.export()}\n")
+    (folder / "post.txt").write_text(f"{HybridIdentity.generate().export()}\n")
+    assert mlsec("encrypt", source, sealed, "-a", "-r", str(mine.recipient)).returncode == 0
+    assert sealed.read_text().startswith("-----BEGIN AGE ENCRYPTED FILE-----\n")
+    assert mlsec("decrypt", sealed, folder / "b", "-i", folder / "me.txt").returncode == 0
+    assert (folder / "b").read_bytes() == source.read_bytes()
+    assert (
+        mlsec(
+            "encrypt", source, sealed, "-i", folder / "post.txt", "-r", str(mine.recipient)
+        ).returncode
+        == 2
+    )
+    assert (
+        mlsec("encrypt", source, sealed, "--key", "classic", "-r", str(mine.recipient)).returncode
+        == 0
+    )
+    part = mlsec("decrypt", sealed, folder / "c", "--key", "classic", "--range", "5-25")
+    assert part.returncode == 0, part.stderr
+    assert (folder / "c").read_bytes() == source.read_bytes()[5:25]
+    assert (
+        mlsec("decrypt", sealed, folder / "d", "--key", "classic", "--range", "9-5").returncode == 2
+    )
+    done = mlsec("rewrap", sealed, "--key", "classic", "--to-key", "later")
+    assert done.returncode == 0, done.stderr
+    assert mlsec("decrypt", sealed, folder / "e", "--key", "later").returncode == 0
+    assert (folder / "e").read_bytes() == source.read_bytes()
+    assert mlsec("decrypt", sealed, folder / "f", "-i", folder / "me.txt").returncode == 3
+    assert mlsec("rewrap", sealed, "--key", "later").returncode == 2
 
 
 def test_sign_and_verify_on_another_machine(mlsec: Run, folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_mlsec.crypto import Identity, decrypt_file, digest_file, verify_statement
+from airflow_mlsec.crypto import decrypt_file, digest_file, identity_of, verify_statement
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
 from airflow_mlsec.operators.encrypt import EncryptArtifactOperator
 from airflow_mlsec.register import tables as t
@@ -48,7 +48,7 @@ def test_it_encrypts_signs_and_says_where_the_model_comes_from(
     }
     assert pyrage.decrypt(target.read_bytes(), [breakglass]) == model.read_bytes()
     keys = clinic.hook.key_ring()
-    decrypt_file(target, clinic.folder / "back", [Identity.of_key(keys.current("artifact"))])
+    decrypt_file(target, clinic.folder / "back", [identity_of(keys.current("artifact"))])
     assert (clinic.folder / "back").read_bytes() == model.read_bytes()
     envelope = json.loads(target.with_name("model.skops.age.sig.json").read_text())
     statement = verify_statement(
