@@ -1,8 +1,8 @@
 """Key ring on disk, age v1 files, Ed25519 signatures over statements.
 
 `_ring` keeps named, versioned keys wrapped by a root key, `_ring_file` reads their files; `_bech32`, `_header`, `_payload` and
-`_age` are the age v1 format (`_armor` as ASCII, `_reader` in parts), `_x25519`, `_hybrid` and `_scrypt` its recipient types; `_statement` signs and verifies in-toto statements in DSSE
-envelopes. May import `errors`, `settings` and `files`. Start with `_ring.KeyRing`.
+`_age` are the age v1 format (`_armor` as ASCII, `_reader` in parts), `_x25519`, `_hybrid` and `_scrypt` its recipient types; `_columns` encrypts columns of Parquet; `_statement` signs and verifies in-toto statements in DSSE
+envelopes. May import `policy`, `errors`, `settings` and `files`. Start with `_ring.KeyRing`.
 """
 
 from airflow_mlsec.crypto._age import (
@@ -17,6 +17,12 @@ from airflow_mlsec.crypto._age import (
     read_identities,
     rewrap_file,
     ring_key,
+)
+from airflow_mlsec.crypto._columns import (
+    is_encrypted,
+    keys_by_category,
+    read_encrypted,
+    write_encrypted,
 )
 from airflow_mlsec.crypto._hybrid import HybridIdentity, HybridRecipient
 from airflow_mlsec.crypto._reader import open_decrypted
@@ -54,13 +60,17 @@ __all__ = [
     "encrypt",
     "encrypt_file",
     "identity_of",
+    "is_encrypted",
+    "keys_by_category",
     "make_statement",
     "open_decrypted",
     "parse_recipient",
+    "read_encrypted",
     "read_identities",
     "rewrap_file",
     "ring_key",
     "sign_payload",
     "verify_payload",
     "verify_statement",
+    "write_encrypted",
 ]
