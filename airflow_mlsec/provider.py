@@ -25,6 +25,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": modules(
             "operators.anonymize",
             "operators.compliance",
+            "operators.artifacts",
             "operators.encrypt",
             "operators.subjects",
             "operators.retention",

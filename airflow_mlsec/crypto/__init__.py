@@ -1,7 +1,7 @@
 """Key ring on disk, age v1 files, Ed25519 signatures over statements.
 
 `_ring` keeps named, versioned keys wrapped by a root key, `_ring_file` reads their files; `_bech32`, `_header`, `_payload` and
-`_age` are the age v1 format (`_armor` as ASCII, `_reader` in parts), `_x25519`, `_hybrid` and `_scrypt` its recipient types; `_columns` encrypts columns of Parquet; `_statement` signs and verifies in-toto statements in DSSE
+`_age` are the age v1 format (`_armor` as ASCII, `_reader` in parts, `_temporary` for as long as a task needs it), `_x25519`, `_hybrid` and `_scrypt` its recipient types; `_columns` encrypts columns of Parquet; `_statement` signs and verifies in-toto statements in DSSE
 envelopes. May import `policy`, `errors`, `settings` and `files`. Start with `_ring.KeyRing`.
 """
 
@@ -37,10 +37,12 @@ from airflow_mlsec.crypto._statement import (
     verify_payload,
     verify_statement,
 )
+from airflow_mlsec.crypto._temporary import DecryptedArtifact
 from airflow_mlsec.crypto._x25519 import Identity, Recipient
 
 __all__ = [
     "STATEMENT_TYPE",
+    "DecryptedArtifact",
     "HybridIdentity",
     "HybridRecipient",
     "Identity",

@@ -9,9 +9,23 @@ import pyrage
 import pytest
 import sqlalchemy as sa
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from airflow_mlsec.crypto import decrypt_file, digest_file, identity_of, verify_statement
+from airflow_mlsec.crypto import (
+    DecryptedArtifact,
+    HybridIdentity,
+    KeyKind,
+    KeyRing,
+    decrypt_file,
+    digest_file,
+    encrypt_file,
+    identity_of,
+    verify_statement,
+)
+from airflow_mlsec.errors import DecryptionFailed
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
+from airflow_mlsec.operators.artifacts import DecryptArtifactOperator, VerifyArtifactOperator
 from airflow_mlsec.operators.encrypt import EncryptArtifactOperator
 from airflow_mlsec.register import tables as t
 from tests.clinic import Clinic
@@ -93,3 +107,78 @@ def test_dry_run_and_bad_input(clinic: Clinic, context: Context, model: Path) ->
     ):
         with pytest.raises(AirflowFailException):
             wrong.execute(context())
+
+
+def test_an_artifact_is_verified_and_decrypted(
+    clinic: Clinic, context: Context, model: Path
+) -> None:
+    AnonymizeOperator(task_id="a", policy="people", target=clinic.safe).execute(context())
+    operator(model, trained_on=[clinic.safe]).execute(context())
+    sealed, back = model.with_name("model.skops.age"), clinic.folder / "back.skops"
+    gate = VerifyArtifactOperator(task_id="v", artifact=str(sealed), trained_on=[clinic.safe])
+    assert gate.execute(context())["sha256"] == digest_file(sealed)
+    done = DecryptArtifactOperator(task_id="d", source=str(sealed), target=str(back))
+    assert done.execute(context()) == {"target": str(back), "bytes": 70_000}
+    assert back.read_bytes() == model.read_bytes()
+    with DecryptedArtifact(
+        sealed, [identity_of(clinic.hook.key_ring().current("artifact"))]
+    ) as path:
+        assert path.name == "model.skops"
+        assert path.read_bytes() == model.read_bytes()
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert not path.parent.exists()
+
+    def refused(task: Any, message: str) -> None:
+        with pytest.raises(AirflowFailException, match=message):
+            task.execute(context())
+
+    other = KeyRing.create(clinic.folder / "other")
+    other.ensure("signing", KeyKind.SIGNING)
+    pem = clinic.folder / "other.pem"
+    pem.write_text(public_pem(other))
+    refused(
+        VerifyArtifactOperator(task_id="v", artifact=str(sealed), public_key=str(pem)),
+        "no trusted key",
+    )
+    refused(
+        VerifyArtifactOperator(task_id="v", artifact=str(sealed), trained_on=[clinic.raw]),
+        "not trained on",
+    )
+    # The data is released anew under another policy: the model is of the past.
+    policy = clinic.folder / "policies" / "people.yaml"
+    policy.write_text(
+        policy.read_text().replace("version: 1", "version: 1\nrecipients: [{name: lab}]")
+    )
+    AnonymizeOperator(task_id="a", policy="people", target=clinic.safe).execute(context())
+    refused(gate, "under another policy or plan")
+    back.unlink()
+    sealed.write_bytes(sealed.read_bytes()[:-1] + b"x")
+    refused(done, "digest differs")
+    refused(gate, "digest differs")
+    assert not back.exists()
+    sealed.with_name("model.skops.age.sig.json").unlink()
+    refused(gate, "no file at")
+
+
+def test_nothing_is_left_of_what_does_not_decrypt(tmp_path: Path) -> None:
+    key = HybridIdentity.generate()
+    (tmp_path / "m").write_bytes(b"secret" * 1_000)
+    encrypt_file(tmp_path / "m", tmp_path / "m.age", [key.recipient])
+    below = tmp_path / "below"
+    below.mkdir()
+    with (
+        pytest.raises(DecryptionFailed),
+        DecryptedArtifact(tmp_path / "m.age", [HybridIdentity.generate()], below),
+    ):
+        pass
+    assert not list(below.iterdir())
+    with pytest.raises(RuntimeError), DecryptedArtifact(tmp_path / "m.age", [key], below) as path:
+        assert path.read_bytes() == b"secret" * 1_000
+        raise RuntimeError
+    assert not list(below.iterdir())
+
+
+def public_pem(keys: KeyRing) -> str:
+    public = Ed25519PrivateKey.from_private_bytes(keys.current("signing").secret).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return public.public_bytes(serialization.Encoding.PEM, form).decode()
