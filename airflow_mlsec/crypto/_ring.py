@@ -44,6 +44,7 @@ from airflow_mlsec.crypto._ring_file import (
 )
 from airflow_mlsec.errors import CryptoError, KeyNotFound, UsageError
 
+NEWEST_FORMAT = "airflow-mlsec/key-ring-newest/1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
 
 
@@ -121,6 +122,13 @@ class VerificationKeys:
         return cls(raw)
 
 
+def extent(entries: list[KeyEntry]) -> list[int]:
+    """What only ever grows in a ring: versions, those that are not enabled any more, those destroyed."""
+    states = [entry.state for entry in entries]
+    out_of_use = sum(state is not KeyState.ENABLED for state in states)
+    return [len(states), out_of_use, states.count(KeyState.DESTROYED)]
+
+
 def key_id(public: bytes) -> str:
     """Identifier of a public key: the first 16 bytes of its SHA-256, hexadecimal."""
     return hashlib.sha256(public).hexdigest()[:32]
@@ -175,11 +183,26 @@ class KeyRing:
 
         :raises CryptoError: if ``ring.json`` is damaged or was changed by another program.
         """
+        # Before the ring, which is written first: it is never older than what was seen.
+        marks, seen = self._newest()
         entries, mac = read_ring(self.folder)
         if not hmac.compare_digest(mac.encode(), self._mac(entries).encode()):
             raise CryptoError(
                 f"{self.folder / 'ring.json'} was changed outside this program, or belongs to "
                 "another root key; restore it from its backup"
+            )
+        if seen is not None and not hmac.compare_digest(
+            seen.encode(), self._mac_of_extent(marks).encode()
+        ):
+            raise CryptoError(
+                f"{self.folder / 'ring.newest'} is damaged or was changed; restore it together with ring.json "
+                "from a backup"
+            )
+        if any(have < before for have, before in zip(extent(entries), marks, strict=False)):
+            raise CryptoError(
+                f"{self.folder / 'ring.json'} is older than what was here before: keys that were destroyed or "
+                "made since would be undone. Restore the newest; if the older one is meant, remove "
+                f"{self.folder / 'ring.newest'}"
             )
         return entries
 
@@ -330,6 +353,24 @@ class KeyRing:
         files.write_bytes(
             self.folder / "ring.json", (json.dumps(document, indent=1) + "\n").encode()
         )
+        # After the ring: who is killed in between has a ring that is newer than what was seen.
+        marks = extent(entries)
+        newest = {"format": NEWEST_FORMAT, "extent": marks, "mac": self._mac_of_extent(marks)}
+        files.write_bytes(self.folder / "ring.newest", f"{json.dumps(newest)}\n".encode())
+
+    def _newest(self) -> tuple[list[int], str | None]:
+        """How far the ring had grown when it was last written, and the HMAC of that; None for a ring from
+        before this was kept."""
+        try:
+            newest = json.loads((self.folder / "ring.newest").read_bytes())
+            return [int(mark) for mark in newest["extent"]], str(newest["mac"])
+        except FileNotFoundError:
+            return [], None
+        except (OSError, ValueError, KeyError, TypeError):
+            return [], ""
+
+    def _mac_of_extent(self, marks: list[int]) -> str:
+        return hmac.new(self._derive(b"newest"), json.dumps(marks).encode(), "sha256").hexdigest()
 
 
 def _public_half(kind: KeyKind, secret: bytes) -> str | None:

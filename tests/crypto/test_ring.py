@@ -191,3 +191,39 @@ def test_a_ring_that_others_can_change_is_refused(tmp_path: Path, name: str) -> 
     (tmp_path / "k" / name).chmod(0o777)
     with pytest.raises(UnsafePermissions, match="go-w"):
         ring.entries()
+
+
+def test_an_older_ring_is_not_taken_for_the_newest(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "ring")
+    file, newest = ring.folder / "ring.json", ring.folder / "ring.newest"
+    ring.make("a")
+    before = file.read_bytes()
+    for change in (
+        lambda: ring.make("b"),
+        lambda: ring.disable("a", 1),
+        lambda: ring.destroy("a", 1),
+    ):
+        older = file.read_bytes()
+        change()
+        kept = file.read_bytes()
+        for rolled_back in (older, before):
+            file.write_bytes(rolled_back)
+            with pytest.raises(CryptoError, match="older than what was here before"):
+                KeyRing.open(ring.folder).entries()
+        file.write_bytes(kept)
+        assert KeyRing.open(ring.folder).entries()
+    # What was seen cannot be made up, nor half there.
+    marks = newest.read_bytes()
+    for wrong in (b"", b"{}", marks.replace(b"[2,", b"[1,").replace(b"[2, ", b"[1, ")):
+        newest.write_bytes(wrong)
+        with pytest.raises(CryptoError, match="damaged or was changed"):
+            ring.entries()
+    # Killed before it was noted: the ring is newer, and that is fine.
+    newest.write_bytes(marks)
+    ring.make("c")
+    newest.write_bytes(marks)
+    assert len(ring.entries()) == 3
+    # A ring from before anything was noted, or one that is restored on purpose.
+    newest.unlink()
+    file.write_bytes(before)
+    assert [entry.name for entry in ring.entries()] == ["a"]
