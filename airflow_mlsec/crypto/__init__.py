@@ -1,7 +1,7 @@
 """Key ring on disk, age v1 files, Ed25519 signatures over statements.
 
 `_ring` keeps named, versioned keys wrapped by a root key, `_ring_file` reads their files; `_bech32`, `_header`, `_payload` and
-`_age` are the age v1 format (`_armor` as ASCII, `_reader` in parts, `_temporary` for as long as a task needs it), `_x25519`, `_hybrid` and `_scrypt` its recipient types; `_columns` encrypts columns of Parquet; `_statement` signs and verifies in-toto statements in DSSE
+`_age` are the age v1 format (`_armor` as ASCII, `_reader` in parts, `_folder` of whole folders, `_temporary` for as long as a task needs it), `_x25519`, `_hybrid` and `_scrypt` its recipient types; `_columns` encrypts columns of Parquet; `_statement` signs and verifies in-toto statements in DSSE
 envelopes. May import `policy`, `errors`, `settings` and `files`. Start with `_ring.KeyRing`.
 """
 
@@ -24,6 +24,7 @@ from airflow_mlsec.crypto._columns import (
     read_encrypted,
     write_encrypted,
 )
+from airflow_mlsec.crypto._folder import decrypt_folder, encrypt_folder
 from airflow_mlsec.crypto._hybrid import HybridIdentity, HybridRecipient
 from airflow_mlsec.crypto._reader import open_decrypted
 from airflow_mlsec.crypto._ring import Key, KeyRing, VerificationKeys
@@ -58,9 +59,11 @@ __all__ = [
     "Wraps",
     "decrypt",
     "decrypt_file",
+    "decrypt_folder",
     "digest_file",
     "encrypt",
     "encrypt_file",
+    "encrypt_folder",
     "identity_of",
     "is_encrypted",
     "keys_by_category",

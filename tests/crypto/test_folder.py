@@ -1,0 +1,122 @@
+"""Folders as one artifact."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from airflow_mlsec.crypto import HybridIdentity, Identity, decrypt_folder, encrypt, encrypt_folder
+from airflow_mlsec.errors import DatasetError, DatasetNotFound, DecryptionFailed
+
+KEY = HybridIdentity.generate()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    (folder / "deep" / "empty").mkdir(parents=True)
+    (folder / "weights.bin").write_bytes(os.urandom(300_000))
+    (folder / "deep" / ("ä" * 60 + "-" * 80)).write_text("long name")
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o700)
+    (folder / "nothing").touch()
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes | None]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+def test_a_folder_comes_back_as_it_was(model: Path, tmp_path: Path) -> None:
+    encrypt_folder(model, tmp_path / "m.tar.age", [KEY.recipient])
+    decrypt_folder(tmp_path / "m.tar.age", tmp_path / "back", [KEY])
+    assert content(tmp_path / "back") == content(model)
+    assert os.access(tmp_path / "back" / "run.sh", os.X_OK)
+    with pytest.raises(DatasetError, match="exists"):
+        decrypt_folder(tmp_path / "m.tar.age", tmp_path / "back", [KEY])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["back", "m.tar.age", "model"]
+
+
+def test_it_is_the_same_archive_whoever_packs_it_and_when(model: Path, tmp_path: Path) -> None:
+    theirs = Identity.generate()
+    archives = []
+    for name in ("a", "b"):
+        encrypt_folder(model, tmp_path / name, [theirs.recipient])
+        data = (tmp_path / name).read_bytes()
+        archives.append(pyrage.decrypt(data, [pyrage.x25519.Identity.from_str(theirs.export())]))
+        os.utime(model / "weights.bin", (1, 1))
+    assert archives[0] == archives[1]
+    # Others' tools open it.
+    (tmp_path / "plain.tar").write_bytes(archives[0])
+    (tmp_path / "theirs").mkdir()
+    subprocess.run(["tar", "-xf", tmp_path / "plain.tar", "-C", tmp_path / "theirs"], check=True)
+    assert content(tmp_path / "theirs") == content(model)
+
+
+def test_links_and_targets_within_are_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="lies within"):
+        encrypt_folder(model, model / "m.age", [KEY.recipient])
+    (model / "link").symlink_to("/etc/passwd")
+    with pytest.raises(DatasetError, match="neither a plain file"):
+        encrypt_folder(model, tmp_path / "m.age", [KEY.recipient])
+    with pytest.raises(DatasetNotFound):
+        encrypt_folder(tmp_path / "none", tmp_path / "m.age", [KEY.recipient])
+    assert not (tmp_path / "m.age").exists()
+
+
+def test_what_does_not_verify_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    sealed = tmp_path / "m.age"
+    encrypt_folder(model, sealed, [KEY.recipient])
+    data = sealed.read_bytes()
+    for changed in (data[:-1], data[:-1] + b"x", data[: len(data) // 2], data + b"x"):
+        sealed.write_bytes(changed)
+        with pytest.raises(DecryptionFailed):
+            decrypt_folder(sealed, tmp_path / "back", [KEY])
+    sealed.write_bytes(data)
+    with pytest.raises(DecryptionFailed):
+        decrypt_folder(sealed, tmp_path / "back", [HybridIdentity.generate()])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.age", "model"]
+
+
+def archive(*entries: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for entry, data in entries:
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return made.getvalue()
+
+
+def link(kind: bytes, name: str, to: str) -> tuple[tarfile.TarInfo, bytes]:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, to
+    return entry, b""
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        pytest.param(archive((tarfile.TarInfo("../out"), b"x")), id="leads-out"),
+        pytest.param(archive((tarfile.TarInfo("a/../../out"), b"x")), id="leads-out-later"),
+        pytest.param(archive(link(tarfile.SYMTYPE, "a", "/etc")), id="symlink"),
+        pytest.param(archive(link(tarfile.LNKTYPE, "a", "b")), id="hard-link"),
+        pytest.param(archive(link(tarfile.FIFOTYPE, "a", "")), id="fifo"),
+        pytest.param(b"no archive at all" * 100, id="no-archive"),
+    ],
+)
+def test_archives_that_reach_out_are_refused(tmp_path: Path, plain: bytes) -> None:
+    with (tmp_path / "m.age").open("wb") as target:
+        encrypt(io.BytesIO(plain), target, [KEY.recipient])
+    with pytest.raises(DecryptionFailed):
+        decrypt_folder(tmp_path / "m.age", tmp_path / "back", [KEY])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.age"]
+    assert not (tmp_path.parent / "out").exists()
