@@ -23,8 +23,10 @@ from airflow_mlsec.crypto import (
     VerificationKeys,
     Wraps,
     decrypt_file,
+    decrypt_folder,
     digest_file,
     encrypt_file,
+    encrypt_folder,
     identity_of,
     make_statement,
     open_decrypted,
@@ -44,7 +46,7 @@ _new = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("source", type=_existing)
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.argument("target", type=_new)
 @click.option(
     "-r", "--recipient", "recipients", multiple=True, help="An age1… or age1pq1… recipient."
@@ -69,7 +71,7 @@ def encrypt(
     armor: bool,
     passphrase: str | None,
 ) -> None:
-    """Encrypt SOURCE into TARGET, an age v1 file, for every recipient given.
+    """Encrypt SOURCE into TARGET, an age v1 file, for every recipient given; a folder as a tar archive.
 
     Recipients and identity files are those of age: one per line, # for comments.
     """
@@ -80,7 +82,12 @@ def encrypt(
         raise UsageError(
             "name at least one recipient: -r age1…, -R FILE, -i FILE, --key NAME or --passphrase-file F"
         )
-    encrypt_file(source, target, to, _megabytes, armor)
+    if not source.is_dir():
+        encrypt_file(source, target, to, _megabytes, armor)
+    elif armor:
+        raise UsageError("a folder is not armored; encrypt it without -a")
+    else:
+        encrypt_folder(source, target, to, _megabytes)
 
 
 def _megabytes(done: int) -> None:
@@ -124,9 +131,10 @@ def _identities(
 
 @click.command()
 @click.argument("source", type=_existing)
-@click.argument("target", type=_new)
+@click.argument("target", type=click.Path(path_type=Path))
 @click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
 @click.option("--key", "key_names", multiple=True, help="A key of the ring.")
+@click.option("--folder", is_flag=True, help="Unpack the archive in SOURCE as a new folder TARGET.")
 @click.option("--range", "part", help="FROM-TO: only these bytes; the rest is not read.")
 @passphrase_option
 def decrypt(
@@ -134,6 +142,7 @@ def decrypt(
     target: Path,
     identity_files: tuple[Path, ...],
     key_names: tuple[str, ...],
+    folder: bool,
     part: str | None,
     passphrase: str | None,
 ) -> None:
@@ -142,6 +151,11 @@ def decrypt(
     TARGET appears only after the last byte verified.
     """
     identities = _identities(identity_files, key_names, passphrase)
+    if folder:
+        if part is not None:
+            raise UsageError("a part of a folder cannot be unpacked: give --folder or --range")
+        decrypt_folder(source, target, identities, _megabytes)
+        return
     if part is None:
         decrypt_file(source, target, identities, _megabytes)
         return

@@ -247,6 +247,20 @@ def test_armor_ranges_and_new_recipients(mlsec: Run, folder: Path) -> None:
     assert mlsec("rewrap", sealed, "--key", "later").returncode == 2
 
 
+def test_a_folder(mlsec: Run, folder: Path) -> None:
+    (folder / "model" / "deep").mkdir(parents=True)
+    (folder / "model" / "deep" / "w.bin").write_bytes(b"weights")
+    sealed = folder / "m.tar.age"
+    assert mlsec("encrypt", folder / "model", sealed, "--key", "artifact").returncode == 0
+    done = mlsec("decrypt", sealed, folder / "back", "--key", "artifact", "--folder")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "back" / "deep" / "w.bin").read_bytes() == b"weights"
+    assert (
+        mlsec("decrypt", sealed, folder / "back", "--key", "artifact", "--folder").returncode == 2
+    )
+    assert mlsec("encrypt", folder / "model", sealed, "--key", "artifact", "-a").returncode == 2
+
+
 def test_sign_and_verify_on_another_machine(mlsec: Run, folder: Path, tmp_path: Path) -> None:
     source = folder / "raw.csv"
     assert mlsec("sign", source).returncode == 0
