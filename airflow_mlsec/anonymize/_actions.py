@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -49,11 +49,17 @@ def action_of(policy: Policy, name: str, keys: KeyRing) -> dict[str, Any]:
     return action
 
 
-def fit_actions(policy: Policy, schema: pa.Schema, scan: Scan) -> dict[str, dict[str, Any]]:
-    """What happens to the columns whose transform has to see the data first: the groups of
-    microaggregation."""
+def fit_actions(
+    policy: Policy, schema: pa.Schema, scan: Scan, only: Collection[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """What happens to the columns (or ``only`` some) whose transform has to see the data first: the
+    groups of microaggregation."""
     transforms = {name: column.transform for name, column in policy.columns.items()}
-    names = [name for name, t in transforms.items() if isinstance(t, Microaggregate)]
+    names = [
+        name
+        for name, transform in transforms.items()
+        if isinstance(transform, Microaggregate) and (only is None or name in only)
+    ]
     counters = {name: TupleCounter(pa.schema([schema.field(name)])) for name in names}
     for batch in scan(names) if names else ():
         for counter in counters.values():

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from airflow_mlsec.anonymize._coding import one_zero
+
 _COMPACT_ROWS = 500_000
 _COUNT = "\0rows"  # cannot be a column's name in any format we read
 
@@ -26,10 +28,10 @@ class TupleCounter:
     def add(self, batch: pa.RecordBatch) -> None:
         """Count the rows of a batch whose columns are the quasi-identifiers."""
         self.rows += batch.num_rows
-        table = pa.Table.from_batches([batch.select(self._schema.names)])
-        self._parts.append(
-            _named(table.group_by(self._schema.names).aggregate([([], "count_all")]))
-        )
+        names = self._schema.names
+        table = pa.table([one_zero(batch.column(name)) for name in names], names=names)
+        counted = table.group_by(names).aggregate([([], "count_all")])
+        self._parts.append(counted.rename_columns([*names, _COUNT]))
         self._pending += self._parts[-1].num_rows
         if self._pending > _COMPACT_ROWS and len(self._parts) > 1:
             self._compact()
@@ -57,8 +59,3 @@ def count_tuples(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> TupleC
     for batch in batches:
         counter.add(batch)
     return counter
-
-
-def _named(table: pa.Table) -> pa.Table:
-    names = [_COUNT if name == "count_all" else name for name in table.column_names]
-    return table.rename_columns(names)

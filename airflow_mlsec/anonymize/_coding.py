@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Codes = npt.NDArray[np.int64]
 
@@ -17,11 +18,19 @@ def encoded(values: pa.Array | pa.ChunkedArray) -> tuple[Codes, pa.Array]:
     """The number of each value, and the distinct values; a missing one is one too."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
+    values = one_zero(values)
     made = values.dictionary_encode(null_encoding="encode")
     if isinstance(made, pa.ChunkedArray):
         made = made.unify_dictionaries().chunk(0)
     codes: Codes = made.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return codes, made.dictionary
+
+
+def one_zero(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Values in which -0.0 is 0.0: they have one text, and are one value."""
+    if not pa.types.is_floating(values.type) or pa.types.is_float16(values.type):
+        return values
+    return pc.add(values, pa.scalar(0.0, values.type))
 
 
 def combined(columns: Iterable[tuple[Codes, int]], rows: int) -> tuple[Codes, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize import _hierarchies, _numeric, _transforms
 from airflow_mlsec.anonymize._fakes import choose_fakes
@@ -18,6 +19,7 @@ from airflow_mlsec.anonymize._vault import TokenVault
 from airflow_mlsec.crypto import Key
 from airflow_mlsec.errors import ColumnType, PlanError, UsageError
 
+_EXACT = 2.0**53
 KeyOf = Callable[[str, int], Key]
 
 
@@ -51,9 +53,16 @@ class PlannedColumn:
 
         :raises ColumnType: if it cannot have it.
         """
-        array, wanted = batch.column(self.name), arrow_type(self.type)
+        array = batch.column(self.name)
+        if self.method in ("redact", "constant"):
+            return array  # nothing is left of it, of whatever type it was
+        wanted = arrow_type(self.type)
         if array.type == wanted:
             return array
+        # Whole numbers that a float does not hold exactly would become others, or each other.
+        rounded = pa.types.is_floating(array.type) and pa.types.is_integer(wanted)
+        if rounded and (pc.max(pc.abs(array.cast(pa.float64()))).as_py() or 0) >= _EXACT:
+            raise ColumnType.unusable(self.name, array.type, f"{wanted}", "the plan")
         try:
             return array.cast(wanted)
         except (pa.ArrowException, TypeError):
@@ -126,8 +135,8 @@ _KEYED: dict[str, Keyed] = {
     "noise": lambda a, c, b, key: _numeric.add_noise(
         a,
         c.name,
-        b.column(c.action["by"]) if c.action["by"] else None,
-        c.action["by"] or "",
+        b.column(c.action["by"]),
+        c.action["by"],
         c.action,
         key,
     ),

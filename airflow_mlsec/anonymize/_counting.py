@@ -155,7 +155,9 @@ def labelled_population(
     if population is None:
         raise UsageError(f"policy {policy.source} needs the population: give it when fitting")
     quasi = plan.classes.columns
-    only = replace(plan, columns=tuple(c for c in plan.columns if c.name in quasi))
+    only = replace(
+        plan, columns=tuple(c for c in plan.columns if c.name in quasi), drop_unlisted=True
+    )
     names = only.input_columns()
 
     def batches() -> Iterator[pa.RecordBatch]:

@@ -38,18 +38,15 @@ class KMap:
 
 @dataclass(frozen=True)
 class DeltaPresence:
-    """Whoever of the population has the labels of a class is in the table with a probability between
-    ``minimum`` and ``maximum`` (Nergiz, Atzori, Clifton, "Hiding the Presence of Individuals from
-    Shared Databases", SIGMOD 2007)."""
+    """Whoever of the population has the labels of a class is in the table with a probability of at most
+    ``maximum`` (Nergiz, Atzori, Clifton, "Hiding the Presence of Individuals from Shared Databases",
+    SIGMOD 2007, with δ from 0: that somebody is *not* in the table is not hidden)."""
 
     column: SensitiveColumn
-    minimum: float
     maximum: float
 
     def lost(self, rows: Numbers) -> Numbers:
-        chance = self._chance(rows)
-        outside = (chance > self.maximum + ROUNDING) | (chance < self.minimum - ROUNDING)
-        return np.where(outside, AT_LEAST, 0.0)
+        return np.where(self._chance(rows) > self.maximum + ROUNDING, AT_LEAST, 0.0)
 
     def worst(self, rows: Numbers) -> float:
         return float(self._chance(rows).max())
@@ -67,4 +64,4 @@ class DeltaPresence:
         return found
 
     def __str__(self) -> str:
-        return f"δ-presence between {self.minimum:g} and {self.maximum:g}"
+        return f"δ-presence of at most {self.maximum:g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ from airflow_mlsec.errors import (
     GuaranteeNotMet,
     UndeclaredColumn,
 )
-from airflow_mlsec.policy import Policy, Role
+from airflow_mlsec.policy import Microaggregate, Policy, Role
 
 
 def fit_plan(
@@ -95,7 +96,7 @@ def fit_plan(
         for name in quasi:
             if policy.columns[name].transform is None:
                 actions[name] = {"method": "keep"}
-    return Plan(
+    plan = Plan(
         policy_digest=policy.digest,
         dataset=policy.dataset,
         drop_unlisted=policy.unlisted_columns == "drop",
@@ -106,6 +107,46 @@ def fit_plan(
         refuses_unseen=policy.privacy.unseen == "refuse",
         nested=apart,
     )
+    if classes is not None and (groups := _groups_of_released(policy, schema, plan, scan, keys)):
+        changed = (replace(c, action=groups.get(c.name, c.action)) for c in plan.columns)
+        return replace(plan, columns=tuple(changed))
+    return plan
+
+
+def _groups_of_released(
+    policy: Policy, schema: pa.Schema, plan: Plan, scan: Scan, keys: KeyRing
+) -> dict[str, dict[str, Any]]:
+    """The groups of microaggregation anew, of the rows that are released: a mean in which suppressed
+    rows had a part could be that of fewer than ``k``.
+
+    :raises GuaranteeNotMet: of a column that a privacy model protects. The model was reached with the
+        groups as they are.
+    """
+    assert plan.classes is not None
+    names = [
+        name
+        for name, column in policy.columns.items()
+        if isinstance(column.transform, Microaggregate) and name not in plan.classes.columns
+    ]
+    if not names or not plan.achieved.get("suppressed"):
+        return {}
+    quasi = [column for column in plan.columns if column.name in plan.classes.columns]
+    only = replace(plan, columns=tuple(quasi), drop_unlisted=True, nested=())
+
+    def released(wanted: list[str]) -> Iterator[pa.RecordBatch]:
+        for batch in scan(list(dict.fromkeys([*wanted, *only.input_columns()]))):
+            _, kept = only.transform_batch(batch, keys)
+            yield batch.select(wanted).filter(kept)
+
+    found = fit_actions(policy, schema, released, names)
+    planned_action = {column.name: column.action for column in plan.columns}
+    for name in set(names) & set(policy.privacy.protected):
+        if found[name] != planned_action[name]:
+            raise GuaranteeNotMet(
+                f"column '{name}' is microaggregated, protected by a privacy model, and rows are suppressed: its "
+                "groups would have fewer rows than `k`. Generalize or round it instead, or lower what else is asked"
+            )
+    return found
 
 
 def check_columns(policy: Policy, schema: pa.Schema) -> None:

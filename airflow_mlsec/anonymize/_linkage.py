@@ -60,7 +60,9 @@ def measure_linkage(
     if plan is None or plan.classes is None:
         labelled: Iterable[pa.RecordBatch] = (batch.select(known) for batch in attacker)
     else:
-        only = replace(plan, columns=tuple(c for c in plan.columns if c.name in quasi))
+        only = replace(
+            plan, columns=tuple(c for c in plan.columns if c.name in quasi), drop_unlisted=True
+        )
         if missing := set(only.input_columns()) - set(schema.names):
             raise ColumnMissing.among(missing, schema.names, "of the attacker's file")
         known, labelled = quasi, _labelled(only, attacker, keys)

@@ -73,8 +73,8 @@ def criteria_of(policy: Policy, counted: Counted) -> Criteria:
         people = _people(counted, counted.population)
         if privacy.k_map is not None:
             models.append(KMap(people, privacy.k_map))
-        if presence := privacy.delta_presence:
-            models.append(DeltaPresence(people, presence.minimum, presence.maximum))
+        if privacy.delta_presence is not None:
+            models.append(DeltaPresence(people, privacy.delta_presence))
     return Criteria(privacy.class_size or 1, tuple(models), tuple(whole_criteria(policy)))
 
 

@@ -17,11 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec.anonymize._between import simplest_between
 from airflow_mlsec.anonymize._classes import Numbers
 from airflow_mlsec.anonymize._cmac import cmac_rows
 from airflow_mlsec.anonymize._values import canonical_bytes
 from airflow_mlsec.errors import ColumnType
 
+# Dates that stand for none: the year 9000 and later, 1900 and before.
+_NEVER, _LONG_AGO, _MOST = 9_000, 1_900, 2**63 - 1
 _UNIT = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
@@ -54,14 +57,20 @@ def shift_dates(
         plain, width, unit = array.cast(pa.int64()), pa.int64(), _UNIT["ms"]
     else:
         plain, width, unit = array.cast(pa.int64()), pa.int64(), _UNIT[kind.unit]
+    # What stands for "never" is the same for everybody; moved, it would tell by how much all else is.
+    year = pc.year(array)
+    never = pc.or_(pc.greater_equal(year, _NEVER), pc.less_equal(year, _LONG_AGO))
+    if unit > _UNIT["us"]:
+        never = pc.or_(never, pc.greater_equal(pc.abs(plain), _MOST - 2 * days * unit))
     moved = pc.add(plain, pa.array(shift * unit)).cast(width).cast(kind)
+    moved = pc.if_else(never, array, moved)
     return pc.if_else(people.is_valid(), moved, pa.scalar(None, kind))
 
 
 def add_noise(
     array: pa.Array,
     column: str,
-    people: pa.Array | None,
+    people: pa.Array,
     by: str,
     action: Any,
     key: bytes,
@@ -73,10 +82,15 @@ def add_noise(
     """
     kind = array.type
     numbers = _numbers(array, column, "noise")
-    seed = canonical_bytes(array, column)
-    if people is not None:
-        parts = [canonical_bytes(people, by).fill_null(b""), seed.fill_null(b"")]
-        seed = pc.binary_join_element_wise(*parts, pa.scalar(b"\0", pa.large_binary()))
+    # Of one column, scale and distribution alone: two noises of one value that differ by a factor only
+    # would give it away.
+    how = f"{column}\0{action['distribution']}\0{action['scale']!r}".encode()
+    parts = [canonical_bytes(people, by), canonical_bytes(array, column)]
+    seed = pc.binary_join_element_wise(
+        pa.scalar(how, pa.large_binary()),
+        *(part.fill_null(b"") for part in parts),
+        pa.scalar(b"\0", pa.large_binary()),
+    )
     drawn = _drawn(seed, key)
     # 53 bits, in the middle of their interval: never 0, never 1.
     first, second = (
@@ -91,12 +105,12 @@ def add_noise(
     else:
         # Box and Muller (1958).
         noise = scale * np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second)
-    found = np.clip(
-        numbers + noise,
-        -np.inf if action["minimum"] is None else action["minimum"],
-        np.inf if action["maximum"] is None else action["maximum"],
-    )
-    return _like(found, array, pa.types.is_integer(kind))
+    low = -np.inf if action["minimum"] is None else action["minimum"]
+    high = np.inf if action["maximum"] is None else action["maximum"]
+    if pa.types.is_integer(kind):
+        # Whole numbers within the limits, not rounded out of them.
+        return _like(np.clip(np.round(numbers + noise), np.ceil(low), np.floor(high)), array, True)
+    return _like(np.clip(numbers + noise, low, high), array, False)
 
 
 def top_bottom(array: pa.Array, column: str, bottom: float | None, top: float | None) -> pa.Array:
@@ -105,6 +119,11 @@ def top_bottom(array: pa.Array, column: str, bottom: float | None, top: float | 
     :raises ColumnType: if the values are no numbers.
     """
     numbers = _numbers(array, column, "top_bottom_coding")
+    if pa.types.is_integer(array.type) and all(v is None or v == int(v) for v in (bottom, top)):
+        found = array.cast(pa.int64())
+        if bottom is not None:
+            found = pc.max_element_wise(found, int(bottom), skip_nulls=False)
+        return found if top is None else pc.min_element_wise(found, int(top), skip_nulls=False)
     limits = [limit for limit in (bottom, top) if limit is not None]
     low = -np.inf if bottom is None else bottom
     found = np.clip(numbers, low, np.inf if top is None else top)
@@ -118,12 +137,17 @@ def round_to(array: pa.Array, column: str, to: float) -> pa.Array:
     :raises ColumnType: if the values are no numbers.
     """
     numbers = _numbers(array, column, "round")
-    whole = pa.types.is_integer(array.type) and to == int(to)
+    if pa.types.is_integer(array.type) and to == int(to):
+        plain = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        steps, left = np.divmod(plain, int(to))
+        # Halfway, to the even one, as floats are rounded.
+        up = (2 * left > int(to)) | ((2 * left == int(to)) & (steps % 2 == 1))
+        return _masked(pa.array((steps + up) * int(to)), array)
     with np.errstate(over="ignore", invalid="ignore"):
         steps = np.round(numbers / to)
         # A step that is one by a whole number is exact; by 0.01 it is not.
         found = steps / (1 / to) if to < 1 and abs(1 / to - round(1 / to)) < 1e-9 else steps * to
-    return _like(found, array, whole)
+    return _like(found, array, False)
 
 
 @dataclass(frozen=True)
@@ -138,7 +162,7 @@ def fit_groups(values: pa.Array, counts: npt.NDArray[np.int64], column: str, k: 
     """The groups of at least ``k`` rows whose values are nearest to their means: the shortest path
     through the sorted values (Hansen and Mukherjee, "A Polynomial Algorithm for Optimal
     Univariate Microaggregation", IEEE TKDE 2003). Rows of one value stay together. With fewer
-    than ``k`` rows in all there is one group of them.
+    than ``k`` rows in all there is no group: their mean would tell too much.
 
     :raises ColumnType: if the values are no numbers.
     """
@@ -148,6 +172,8 @@ def fit_groups(values: pa.Array, counts: npt.NDArray[np.int64], column: str, k: 
     if not len(known):
         return Groups((), ())
     rows = np.bincount(place, counts[good], len(known))
+    if rows.sum() < k:
+        return Groups((), ())
     # Sums from the mean, so that squares of large values do not lose it.
     centre = float((known * rows).sum() / rows.sum())
     away = known - centre
@@ -160,7 +186,8 @@ def fit_groups(values: pa.Array, counts: npt.NDArray[np.int64], column: str, k: 
         centre + (totals[1][end] - totals[1][start]) / (totals[0][end] - totals[0][start])
         for start, end in zip(starts, ends, strict=True)
     ]
-    return Groups(tuple(known[starts[1:]].tolist()), tuple(map(float, means)))
+    inner = [simplest_between(known[start - 1], known[start]) for start in starts[1:]]
+    return Groups(tuple(map(float, inner)), tuple(map(float, means)))
 
 
 def _shortest(rows: list[float], sums: list[float], squares: list[float], k: int) -> list[int]:
@@ -227,6 +254,10 @@ def _like(found: Numbers, array: pa.Array, whole: bool) -> pa.Array:
         made = pa.array(clipped.astype(np.int64))
     else:
         made = pa.array(found)
+    return _masked(made, array)
+
+
+def _masked(made: pa.Array, array: pa.Array) -> pa.Array:
     if array.null_count == 0:
         return made
     return pc.if_else(array.is_valid(), made, pa.scalar(None, made.type))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from airflow_mlsec.anonymize._between import simplest_between
 from airflow_mlsec.anonymize._classes import Numbers
 from airflow_mlsec.errors import ColumnType
 
@@ -61,7 +62,8 @@ def fit_quantiles(values: pa.Array, rows: npt.NDArray[Any], bins: int, column: s
     wanted = running[-1] * np.arange(1, bins) / bins
     # An interval begins with the first value that takes the rows before it past its share.
     edges = known[np.minimum(np.searchsorted(running, wanted, side="right"), len(known) - 1)]
-    return Quantiles(tuple(np.unique(edges[edges > known[0]]).tolist()))
+    places = np.unique(np.searchsorted(known, edges[edges > known[0]]))
+    return Quantiles(tuple(simplest_between(known[p - 1], known[p]) for p in places.tolist()))
 
 
 def _numbers(array: pa.Array, column: str) -> Numbers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,37 +80,73 @@ def _interval(name: str, codes: Codes, distinct: pa.Array) -> RankedColumn:
 
 
 def regions_of(columns: list[RankedColumn], found: Partition) -> Regions:
-    """What a plan needs to lead rows to the classes of a partition."""
+    """What a plan needs to lead rows to the classes of a partition. Values that no released row has are
+    not in it."""
     kept = np.flatnonzero(found.released)
+    known = [np.unique(column.coded.codes[kept]) for column in columns]
     classes = found.classes[kept]
     number = int(classes.max(initial=-1)) + 1
-    made, cells = [], []
+    made: list[RegionColumn] = []
+    cells = []
     for column in columns:
         region, cell_of_class = _region(column, classes, column.coded.codes[kept], number)
+        region = _without_unknown(region, known[len(made)])
         made.append(region)
         cells.append(cell_of_class.tolist())
     cuts = found.cuts
     at = [
-        columns[place].values[code + 1] if columns[place].coded.interval else code
+        _cut(columns[place], known[place], code)
         for place, code in zip(cuts.column.tolist(), cuts.at.tolist(), strict=True)
     ]
     return Regions(
         tuple(made),
-        _roots(columns, found),
+        _roots(columns, found, known),
         tuple(zip(cuts.column.tolist(), at, cuts.below.tolist(), cuts.above.tolist(), strict=True)),
         tuple(zip(*cells, strict=True)),
     )
 
 
+def _without_unknown(region: RegionColumn, known: Codes) -> RegionColumn:
+    """A column with the values of released rows alone."""
+    if region.kind == "interval":
+        return region
+    place = {code: at for at, code in enumerate(known.tolist())}
+    return replace(
+        region,
+        values=tuple(region.values[code] for code in place),
+        cells=tuple(tuple(place[code] for code in cell) for cell in region.cells),
+    )
+
+
+def _cut(column: RankedColumn, known: Codes, code: int) -> Any:
+    """Where a cut is among the values of released rows: the place of the last one below it, of an
+    interval column a number between that and the next."""
+    place = int(np.searchsorted(known, code, side="right"))
+    if not column.coded.interval:
+        return place - 1
+    if place < len(known):
+        return column.values[int(known[place])]
+    highest = column.values[int(known[-1])] if len(known) else None
+    if highest is None:
+        return 0
+    return highest + 1 if isinstance(highest, int) else float(np.nextafter(highest, np.inf))
+
+
 def _roots(
-    columns: list[RankedColumn], found: Partition
+    columns: list[RankedColumn], found: Partition, known: list[Codes]
 ) -> tuple[tuple[tuple[int, ...], int], ...]:
     """Where the rows of each combination of fixed values begin."""
     number = len(found.cuts.roots)
     first = first_places(found.root_of_tuple, number)
-    fixed = [column.coded.codes[first].tolist() for column in columns if column.coded.fixed]
+    fixed = []
+    inside = np.ones(number, bool)
+    for column, released in zip(columns, known, strict=True):
+        if column.coded.fixed:
+            codes = column.coded.codes[first]
+            fixed.append(np.searchsorted(released, codes).tolist())
+            inside &= np.isin(codes, released)
     values = list(zip(*fixed, strict=True)) if fixed else [()] * number
-    targets = found.cuts.roots.tolist()
+    targets = np.where(inside, found.cuts.roots, -1).tolist()
     return tuple((v, t) for v, t in zip(values, targets, strict=True) if t != -1)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from airflow_mlsec.anonymize._coding import one_zero
 from airflow_mlsec.anonymize._counting import Population, labelled_population
 from airflow_mlsec.anonymize._fit import check_columns, fit_plan
 from airflow_mlsec.anonymize._membership import MembershipCollector
@@ -315,6 +316,7 @@ def _folder_of(target: Dataset) -> Path:
 
 def _counted(before: pa.Table | None, values: pa.Array) -> pa.Table:
     """Rows by value, with those of one more batch."""
+    values = one_zero(values)
     found = pa.table({"value": values, "rows": pa.repeat(pa.scalar(1, pa.int64()), len(values))})
     both = found if before is None else pa.concat_tables([before, found])
     grouped = both.group_by("value").aggregate([("rows", "sum")])

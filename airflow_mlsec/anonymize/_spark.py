@@ -154,7 +154,12 @@ class SparkEngine:
 
     def histogram(self, plan: Plan, name: str, schema: pa.Schema, keys: KeyRing) -> pa.Table:
         """How many rows have which value of a column, as the plan transforms it: (value, rows)."""
-        only = replace(plan, columns=tuple(c for c in plan.columns if c.name == name), classes=None)
+        only = replace(
+            plan,
+            columns=tuple(c for c in plan.columns if c.name == name),
+            classes=None,
+            drop_unlisted=True,
+        )
         read = list(dict.fromkeys([name, *only.input_columns()]))
         nothing = pa.RecordBatch.from_arrays(
             [pa.array([], schema.field(n).type) for n in read], names=read

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from airflow_mlsec.anonymize._classes import Numbers
+from airflow_mlsec.errors import UsageError
 
 _STEPS = 50
 # α lies between 0 and 1; θ + α is searched between these, by its logarithm.
@@ -27,11 +28,13 @@ def population_uniques(sizes: Numbers, population: int, estimator: str = "dankar
     """The share of a population of ``population`` people who would be alone in their class, given the
     rows of each class of the sample. Between 0 and 1.
 
-    :raises ValueError: if the population is smaller than the sample.
+    :raises UsageError: if the population is smaller than the sample.
     """
     rows = float(sizes.sum())
     if population < rows:
-        raise ValueError("a population is not smaller than its sample")
+        raise UsageError(
+            f"a population of {population} is smaller than the {round(rows)} rows that are of it"
+        )
     unique = float((sizes == 1).sum())
     if rows == 0 or unique == 0:
         return 0.0

@@ -16,7 +16,8 @@ _DATE = re.compile(
 )
 _PHONE_PLUS = re.compile(r"\+[1-9](?:[ ().-]{0,2}[0-9]){7,14}")
 _NUMBERED_STREET = re.compile(
-    r"[0-9]{1,5}[a-z]? (?:[A-Z][\w.'-]+ ?){1,4}(?:,? (?:Apt|Suite|Unit|Apartment)\.? ?[\w-]+)?"
+    # A word ends at a blank: one way to read each value.
+    r"[0-9]{1,5}[a-z]? [A-Z][\w.'-]+(?: [A-Z][\w.'-]+){0,3} ?(?:,? (?:Apt|Suite|Unit|Apartment)\.? ?[\w-]+)?"
 )
 _FIVE_DIGITS = re.compile(r"[0-9]{5}(?:-[0-9]{4})?")
 _PHONE_WRITTEN = re.compile(r"\+|[0-9][ ()./-]+[0-9]")

@@ -26,7 +26,6 @@ from airflow_mlsec.policy._privacy import (
     Diversity,
     Likeness,
     PopulationUniqueness,
-    Presence,
     Privacy,
 )
 from airflow_mlsec.policy._retention import keep_from
@@ -80,7 +79,6 @@ __all__ = [
     "Policy",
     "PopulationUniqueness",
     "PrefixHierarchy",
-    "Presence",
     "Privacy",
     "Pseudonymize",
     "Recipient",

@@ -53,20 +53,6 @@ class Likeness(Model):
     enhanced: bool = True
 
 
-class Presence(Model):
-    """How likely it may be that somebody of the population is in the table: between ``minimum`` and
-    ``maximum`` for every released class."""
-
-    minimum: float = Field(default=0.0, ge=0, lt=1)
-    maximum: float = Field(gt=0, le=1)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Presence:
-        if self.minimum >= self.maximum:
-            raise ValueError("`minimum` must be less than `maximum`")
-        return self
-
-
 class PopulationUniqueness(Model):
     """The share of people who are unique in a population of ``size``, as estimated from the classes of
     the release, is at most ``limit``."""
@@ -88,7 +74,8 @@ class Privacy(Model):
         default={}
     )
     beta_likeness: dict[str, Likeness] = Field(default={})
-    delta_presence: Presence | None = None
+    # The most likely it may be that somebody of the population is in the table.
+    delta_presence: float | None = Field(default=None, gt=0, le=1)
     average_risk: float | None = Field(default=None, gt=0, le=1)
     sample_uniqueness: float | None = Field(default=None, ge=0, lt=1)
     population_uniqueness: PopulationUniqueness | None = None

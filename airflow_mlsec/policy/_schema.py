@@ -231,15 +231,18 @@ class Policy(Model):
     def _check_neighbours(self, name: str, column: Column) -> None:
         """Transforms that read other columns of the row."""
         transform = column.transform
-        if isinstance(transform, ShiftDate) and not (transform.by or self.subject):
+        own = self.subject is not None and self.subject.key != name
+        if isinstance(transform, ShiftDate | Noise) and not (transform.by or own):
             raise ValueError(
-                f"column '{name}': shift_date needs `by`, or a `subject`, to know whose date it is"
+                f"column '{name}': {transform.method} needs `by`, or a `subject`, to know whose value it is"
             )
         by = getattr(transform, "by", None)
         wanted = transform.names if isinstance(transform, RedactText) else [by] if by else []
         for other in wanted:
             if other not in self.columns or other == name:
                 raise ValueError(f"column '{name}' refers to '{other}', not another of `columns`")
+            if "[]" in other:
+                raise ValueError(f"column '{name}' refers to '{other}', of which a row has many")
 
     @property
     def source(self) -> str:

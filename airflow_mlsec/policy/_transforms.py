@@ -120,9 +120,8 @@ class ShiftDate(Model):
 class Noise(Model):
     """Numbers with random noise of mean 0 added: ``scale`` is the standard deviation of a normal
     distribution, the b of a Laplace distribution, or the farthest a uniform one goes. The same
-    value of the same person (column ``by``; default: the policy's ``subject.key``, if it has one)
-    gets the same noise, so that it cannot be averaged away over releases. Whole numbers stay
-    whole."""
+    value of the same person (column ``by``; default: the policy's ``subject.key``) gets the same noise
+    in this column, so that it cannot be averaged away over releases. Whole numbers stay whole."""
 
     method: Literal["noise"]
     distribution: Literal["normal", "laplace", "uniform"] = "laplace"

@@ -137,9 +137,9 @@ def test_k_map_and_presence_count_the_population(
     assert min(sizes_of(table)) < 5
     [finding] = [f for f in done.findings if f.check.startswith("k-map")]
     assert int(finding.detail.rsplit(" ", 1)[1]) >= 5
-    done, table = release(delta_presence={"minimum": 0.1, "maximum": 0.5}, recoding=recoding)
+    done, table = release(delta_presence=0.5, recoding=recoding)
     [(name, highest)] = done.plan.achieved["models"].items()
-    assert name == "δ-presence between 0.1 and 0.5"
+    assert name == "δ-presence of at most 0.5"
     assert highest <= 0.5
     assert table.num_rows >= 400
 
@@ -202,5 +202,5 @@ def test_estimates_at_the_edges() -> None:
     assert 0 < population_uniques(np.array([1.0]), 100) <= 1
     assert 0 <= population_uniques(np.ones(50), 1_000_000) <= 1
     assert population_uniques(np.zeros(0), 100) == 0
-    with pytest.raises(ValueError, match="not smaller"):
+    with pytest.raises(UsageError, match="smaller than the 5 rows"):
         population_uniques(np.array([5.0]), 4)

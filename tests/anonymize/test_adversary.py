@@ -1,0 +1,212 @@
+"""What somebody tries who has releases, plans or the policy, and wants the people behind them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from airflow_mlsec.anonymize import Plan, anonymize, fit_plan
+from airflow_mlsec.anonymize._between import simplest_between
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.errors import ColumnType, GuaranteeNotMet, PolicyError
+from airflow_mlsec.policy import Policy
+
+PERSON = "who: {role: identifying, transform: {method: pseudonymize, domain: p}}\n"
+SUBJECT = {"kind": "person", "key": "who"}
+JOB = "job: {role: quasi-identifying, transform: {method: generalize, hierarchy: {kind: prefix, keep: [20]}}}\n"
+Fit = Callable[..., Plan]
+
+
+@pytest.fixture
+def fit(make_policy: Callable[..., Policy], keys: KeyRing) -> Fit:
+    def run(columns: str, table: pa.Table, **more: Any) -> Plan:
+        policy = make_policy(columns, **more)
+        return fit_plan(policy, table.schema, lambda c: table.select(c).to_batches(), keys)
+
+    return run
+
+
+def test_two_noises_of_one_value_do_not_give_it_away(fit: Fit, keys: KeyRing) -> None:
+    pay = [50_000.0 + 1_234.5 * i for i in range(50)]
+    table = pa.table({"who": [f"p{i}" for i in range(50)], "pay": pay})
+
+    def released(scale: int) -> Any:
+        noise = f"pay: {{role: sensitive, transform: {{method: noise, scale: {scale}}}}}"
+        plan = fit(PERSON + noise, table, subject=SUBJECT)
+        assert plan.apply(table, keys).equals(plan.apply(table, keys))
+        return plan.apply(table, keys).column("pay").to_numpy()
+
+    recovered = 2 * released(1_000) - released(2_000)
+    assert np.abs(recovered - pay).min() > 1
+
+
+def test_noise_has_to_know_whose_value_it_is(make_policy: Callable[..., Policy]) -> None:
+    with pytest.raises(PolicyError, match="noise needs `by`, or a `subject`"):
+        make_policy("pay: {role: sensitive, transform: {method: noise, scale: 1}}")
+
+
+def test_a_date_that_stands_for_never_does_not_show_the_shift(fit: Fit, keys: KeyRing) -> None:
+    never = [date(9999, 12, 31), date(1900, 1, 1), None]
+    table = pa.table(
+        {
+            "who": list("abc"),
+            "start": [date(2020, 1, 5)] * 3,
+            "end": never,
+            "at": pa.array([datetime(2262, 4, 11), datetime(2020, 1, 5), None], pa.timestamp("ns")),
+        }
+    )
+    columns = "".join(
+        f"{n}: {{role: sensitive, transform: {{method: shift_date}}}}\n"
+        for n in ("start", "end", "at")
+    )
+    out = fit(PERSON + columns, table, subject=SUBJECT).apply(table, keys)
+    assert out.column("end").to_pylist() == never
+    assert date(2020, 1, 5) not in out.column("start").to_pylist()
+    assert out.column("at").to_pylist()[0] is not None
+
+
+@pytest.mark.parametrize("recoding", ["full-domain", "local", "multidimensional"])
+def test_both_zeros_are_one_value(
+    fit: Fit, keys: KeyRing, tmp_path: Path, make_policy: Callable[..., Policy],
+    write: Callable[..., str], recoding: str,
+) -> None:  # fmt: skip
+    table = pa.table({"x": [0.0] * 5 + [-0.0] * 5 + [1.0] * 5, "y": list("aaaaabbbbbaaaaa")})
+    policy = make_policy(
+        "x: {role: quasi-identifying, hierarchy: {kind: suppress}}\n"
+        "y: {role: quasi-identifying, hierarchy: {kind: suppress}}",
+        privacy={"k_anonymity": 5, "recoding": recoding},
+    )
+    source = open_dataset(write(tmp_path / "zeros.parquet", table))
+    done = anonymize(policy, source, open_dataset(str(tmp_path / "safe.parquet")), keys)
+    assert done.released == 15
+    assert done.plan.achieved["suppressed"] == 0
+
+
+def test_rounded_zeros_are_one_sensitive_value(
+    make_policy: Callable[..., Policy], keys: KeyRing
+) -> None:
+    table = pa.table({"q": list("aaaabbbb"), "dev": [0.3, -0.3, 0.3, -0.3, 1.2, 2.2, 0.2, 1.1]})
+    policy = make_policy(
+        "q: {role: quasi-identifying, hierarchy: {kind: suppress}}\n"
+        "dev: {role: sensitive, transform: {method: round, to: 1}}",
+        privacy={"k_anonymity": 3, "l_diversity": {"dev": {"kind": "distinct", "l": 2}}},
+    )
+    plan = fit_plan(policy, table.schema, lambda c: table.select(c).to_batches(), keys)
+    assert plan.achieved["classes"] == 1
+
+
+def test_suppressed_rows_have_no_part_in_a_released_mean(
+    make_policy: Callable[..., Policy], keys: KeyRing
+) -> None:
+    table = pa.table(
+        {"job": ["nurse"] * 5 + ["king"], "income": [10.0, 11.0, 12.0, 13.0, 14.0, 1_000.0]}
+    )
+    columns = JOB + "income: {role: sensitive, transform: {method: microaggregate, k: 3}}"
+    privacy: dict[str, Any] = {"k_anonymity": 5, "suppression_limit": 0.2}
+    scan = lambda c: table.select(c).to_batches()  # noqa: E731
+    plan = fit_plan(make_policy(columns, privacy=privacy), table.schema, scan, keys)
+    out = plan.apply(table, keys).column("income").to_pylist()
+    assert out == [12.0] * 5
+    assert min(Counter(out).values()) >= 3
+    privacy["l_diversity"] = {"income": {"kind": "distinct", "l": 2}}
+    with pytest.raises(GuaranteeNotMet, match="'income' is microaggregated"):
+        fit_plan(make_policy(columns, privacy=privacy), table.schema, scan, keys)
+
+
+def test_a_plan_does_not_hold_values_of_suppressed_rows(fit: Fit, keys: KeyRing) -> None:
+    table = pa.table(
+        {
+            "job": ["nurse"] * 12 + ["SECRETJOB"],
+            "town": ["Bonn", "Rome"] * 6 + ["SECRETTOWN"],
+            "age": [30, 31, 40] * 4 + [9_871],
+        }
+    )
+    plan = fit(
+        JOB
+        + "town: {role: quasi-identifying, hierarchy: {kind: suppress}}\n"
+        + "age: {role: quasi-identifying, hierarchy: {kind: interval, widths: [5]}}",
+        table,
+        privacy={"k_anonymity": 3, "recoding": "multidimensional", "suppression_limit": 0.2},
+    )
+    text = json.dumps(plan.to_json())
+    assert "SECRET" not in text
+    assert "9871" not in text
+    again = Plan.from_json(json.loads(text))
+    assert again.apply(table, keys).num_rows == 12
+    assert plan.achieved["suppressed"] == 1
+
+
+def test_borders_are_nobodys_values(fit: Fit, keys: KeyRing) -> None:
+    rng = np.random.default_rng(1)
+    pay = [round(float(x), 2) for x in rng.normal(50_000, 9_000, 200)]
+    table = pa.table({"pay": pay})
+    plan = fit("pay: {role: sensitive, transform: {method: microaggregate, k: 5}}", table)
+    borders = plan.columns[0].action["borders"]
+    assert len(borders) > 20
+    assert not set(borders) & set(pay)
+    plan = fit(
+        "pay: {role: quasi-identifying, hierarchy: {kind: automatic, bins: 16}}",
+        table,
+        privacy={"k_anonymity": 5},
+    )
+    edges = plan.columns[0].action["hierarchy"]["edges"]
+    assert len(edges) == 15
+    assert not set(edges) & set(pay)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (3, 4, 4.0), (17, 25, 20.0), (123.45, 123.61, 123.6), (-5, 7, 0.0), (-0.31, -0.29, -0.3),
+        (0.0, 5e-324, 5e-324), (1e308, 1.7e308, 1.7e308), (-1e300, 1e-300, 0.0),
+    ],
+)  # fmt: skip
+def test_the_simplest_number_between(low: float, high: float, expected: float) -> None:
+    found = simplest_between(low, high)
+    assert found == pytest.approx(expected)
+    assert low < found <= high
+
+
+def test_whole_numbers_stay_exact(fit: Fit, keys: KeyRing) -> None:
+    large = 2**53 + 1
+    table = pa.table({"who": ["a"], "x": [large], "y": [large], "z": [5]})
+    plan = fit(
+        PERSON
+        + "x: {role: sensitive, transform: {method: top_bottom_coding, bottom: 0}}\n"
+        + "y: {role: sensitive, transform: {method: round, to: 1}}\n"
+        + "z: {role: sensitive, transform: {method: noise, scale: 50, minimum: 2.5, maximum: 7.5, by: who}}",
+        table,
+    )
+    [row] = plan.apply(table, keys).to_pylist()
+    assert (row["x"], row["y"]) == (large, large)
+    assert 3 <= row["z"] <= 7
+    # As a float it could be another's.
+    with pytest.raises(ColumnType, match="column 'x'"):
+        plan.apply(table.set_column(1, "x", pa.array([float(large)])), keys)
+
+
+def test_what_is_redacted_may_have_any_type(fit: Fit, keys: KeyRing) -> None:
+    table = pa.table({"home": pa.array([{"street": "x"}] * 3), "n": [1, 2, 3]})
+    plan = fit(
+        "home: {role: identifying, transform: {method: redact}}\nn: {role: insensitive}", table
+    )
+    assert plan.apply(table, keys).column("home").to_pylist() == ["[redacted]"] * 3
+
+
+def test_a_column_may_be_called_like_a_count(fit: Fit, keys: KeyRing) -> None:
+    table = pa.table({"count_all": ["a"] * 5 + ["b"] * 5})
+    plan = fit(
+        "count_all: {role: quasi-identifying, hierarchy: {kind: suppress}}",
+        table,
+        privacy={"k_anonymity": 2},
+    )
+    assert plan.apply(table, keys).num_rows == 10
