@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -22,38 +23,48 @@ import pyarrow.compute as pc
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.errors import UsageError
 
-_EMAIL = r"[^\s@<>()\[\]{},;:\"'|\x00]+@[\p{L}\p{N}](?:[\p{L}\p{N}.-]*[\p{L}\p{N}])?\.\p{L}{2,}"
-_IPV4 = r"\b(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\b"
+_EMAIL = (
+    r"[^\s@<>()\[\]{},;:\"'|\x00][^\s@<>()\[\]{},;:\"|\x00]*"
+    r"@[\p{L}\p{N}_](?:[\p{L}\p{N}._-]*[\p{L}\p{N}])?\.(?:xn--[\p{L}\p{N}-]+|\p{L}{2,})"
+)
+_BYTE = "(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+# Not part of a longer row of numbers, as a phone's may be.
+_IPV4 = re.compile(rf"(?<![\w])(?<![0-9]\.)(?:{_BYTE}\.){{3}}{_BYTE}(?!\w|\.[0-9])")
 _MAY_BE_IPV6 = r"[0-9a-fA-F]{0,4}:[0-9a-fA-F]{0,4}:[0-9a-fA-F:]+"
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
 # A form of address, and the capitalized words after it.
 _ADDRESSED = (
-    r"\b(Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Sir|Madam|Mister|Dear|Herrn?|Frau|Liebe|Lieber|Mme|Mlle|Monsieur|Madame|"
-    r"Sr|Sra|Se\x{F1}ora?|Signora?|Mevrouw|Meneer)(\.?,?[ \t]+)"
+    r"\b((?i:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Sir|Madam|Mister|Dear|Herrn?|Frau|Liebe|Lieber|Mme|Mlle|Monsieur|Madame|"
+    r"Sr|Sra|Se\x{F1}ora?|Signora?|Mevrouw|Meneer))(\.,?[ \t]*|,?[ \t]+)"
     r"(?:(?:von|van|de|der|den|di|da|del|la|le)[ \t]+)*"
     r"\p{Lu}[\p{L}'’-]*\.?(?:[ \t]+(?:(?:von|van|de|der|den|di|da|del|la|le)[ \t]+)*\p{Lu}[\p{L}'’-]*)*"
 )
 # Numbers whose form alone says what they are, replaced without a closer look: with a country code;
 # as North American phones are written; as US social security numbers are.
-_INTERNATIONAL = r"\+[1-9][0-9]{0,2}(?:[ .-]?\(0\))?(?:[ ./-]?\(?[0-9]\)?){6,13}\b"
-_NORTH_AMERICAN = (
-    r"(?:\b1[ .-])?(?:\([2-9][0-9]{2}\) ?|\b[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}\b"
-)
-_SSN = r"\b(?:00[1-9]|0[1-9][0-9]|[1-578][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])-(?:0[1-9]|[1-9][0-9])-(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)\b"
+_INTERNATIONAL = r"\+[1-9][0-9]{0,2}(?:[ .-]?\(0\))?(?:[ ./-]{0,3}\(?[0-9]\)?){6,13}"
+_NORTH_AMERICAN = r"(?:\b1[ .-])?(?:\([2-9][0-9]{2}\) ?|\b[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}(?:\b|[xX][0-9]{1,6}\b)"
+_SSN = r"\b(?:00[1-9]|0[1-9][0-9]|[1-578][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])[ -](?:0[1-9]|[1-9][0-9])[ -](?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)\b"
 _NORTH_AMERICA = ("US", "CA")
 # What could be another number of somebody.
 _MAY_BE_IPV4 = r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
-_MAY_BE_DASHED = r"[0-9]{2,3}\)?[ .-]?[0-9]{2,3}[ .-][0-9]{4}"
+_MAY_BE_DASHED = r"[0-9]{3}\)?[ .-]?[0-9]{2,3}[ .-][0-9]{4}"
 _MAY_BE_NUMBER = r"[0-9](?:[ ()./-]{0,3}[0-9]){6,}"
-_MAY_BE_IBAN = r"[A-Z]{2}[0-9]{2} ?[A-Z0-9]{4}"
+_MAY_BE_IBAN = r"[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}"
 _MAY_BE_CODE = r"\b[A-Z0-9]{8,18}\b"
-_IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{1,4}){3,8}\b")
+_IBAN_BEGINS = re.compile(r"\b[A-Za-z]{2}[0-9]{2}(?=[ -]?[A-Za-z0-9]{4})")
+_IBAN_GOES_ON = re.compile(r"(?:[ -]?[A-Za-z0-9]){11,33}")
+# Digits with what stands between them; a phone's extension may follow. The fraction of a number does
+# not begin one.
 _NUMBER = re.compile(
-    r"(?<![\w+.,])\(?[0-9](?:[0-9]|[./-](?=[0-9(])|\)?[ -]?\(?(?=[0-9])){6,30}(?![\w])"
+    r"(?<![\w+])(?<![0-9][.,])\(?[0-9](?:[ ()./-]{0,3}[0-9]){6,}(?:(?!\w)|(?=[xX][0-9]))"
 )
+_WORD_ENDS = re.compile(r"( *[-./]? +| *[/] *)")
+_MOST_WORDS = 10
 _CODE = re.compile(r"\b(?=[A-Z0-9]*[0-9])(?=[A-Z0-9]*[A-Z])[A-Z0-9]{8,18}\b")
 _DATE = re.compile(
-    r"(?:[12][0-9]{3}[./-][0-9]{1,2}[./-][0-9]{1,2}|[0-9]{1,2}[./-][0-9]{1,2}[./-][12]?[0-9]{3})"
+    r"(?:(?:1[89]|20|21)[0-9]{2}[./-](?:0?[1-9]|1[0-2])[./-](?:0?[1-9]|[12][0-9]|3[01])"
+    r"|(?:(?:0?[1-9]|1[0-2])[./-](?:0?[1-9]|[12][0-9]|3[01])|(?:0?[1-9]|[12][0-9]|3[01])[./-](?:0?[1-9]|1[0-2]))"
+    r"[./-](?:1[89]|20|21)[0-9]{2})"
 )
 _DECIMAL = re.compile(r"[0-9]+[.][0-9]+")
 _CARD_DIGITS = range(13, 20)
@@ -79,8 +90,22 @@ _NATIONAL_CODES = (
     "ie.pps",
 )
 # Of the United Kingdom; RE2 has no look-ahead, so prefixes that are never given out match too.
-_NINO = r"(^|[^\w])[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]\b"
+_NINO = r"(^|[^\w])(?i)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]\b"
 _SHORTEST_NAME = 2
+# Scripts that are written without blanks between words.
+_UNSPACED = re.compile(
+    r"[\u0E00-\u0EFF\u1000-\u109F\u1780-\u17FF\u3040-\u30FF\u3400-\u9FFF\uF900-\uFAFF]"
+)
+_APOSTROPHES = "'\u2019\u02bc\u02b9`\u00b4\u2018"
+_ASIDE = re.compile(r"^[^\w]+|[^\w]+$")
+# What is written as a blank, a hyphen or nothing, but is another character.
+_PLAIN = {
+    **dict.fromkeys([0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " "),
+    **dict.fromkeys([*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63, 0xFF0D], "-"),
+    **dict.fromkeys([0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF], None),
+    0xFF0B: "+", 0xFF0E: ".", 0xFF0F: "/", 0xFF08: "(", 0xFF09: ")", 0xFF20: "@",
+}  # fmt: skip
+_ODD = r"[^\P{Nd}0-9]|[\x{A0}\x{AD}\x{2000}-\x{200D}\x{2010}-\x{2015}\x{202F}\x{205F}\x{2060}\x{2212}\x{3000}\x{FE58}\x{FE63}\x{FEFF}\x{FF08}-\x{FF0F}\x{FF20}]"
 
 
 def redact_text(
@@ -101,6 +126,8 @@ def redact_text(
     :raises UsageError: if named entities are asked for and Presidio is not installed.
     """
     text = canonical_text(array, column).cast(pa.large_string())
+    if set(entities) - {"name"}:
+        text = _where(text, pc.invert(pc.string_is_ascii(text)), _plain)
     if "email" in entities:
         text = _where(
             text, pc.match_substring(text, "@"), lambda t: _replaced(t, _EMAIL, "[EMAIL]")
@@ -144,9 +171,7 @@ def _by_row(text: pa.Array, change: Callable[[str], str]) -> pa.Array:
 def _without_numbers(text: pa.Array, entities: set[str], region: str) -> pa.Array:
     """What is written with digits: first what its form alone tells, then what has to be checked."""
     if "ip_address" in entities:
-        text = _where(
-            text, _matches(text, _MAY_BE_IPV4), lambda t: _replaced(t, _IPV4, "[IP_ADDRESS]")
-        )
+        text = _checked(text, _MAY_BE_IPV4, _IPV4, lambda found: "[IP_ADDRESS]")
         text = _checked(text, _MAY_BE_IPV6, _IPV6, _ipv6)
     if "phone" in entities:
         plus = pc.match_substring(text, "+")
@@ -158,7 +183,7 @@ def _without_numbers(text: pa.Array, entities: set[str], region: str) -> pa.Arra
         if "phone" in entities and region in _NORTH_AMERICA:
             text = _where(text, dashed, lambda t: _replaced(t, _NORTH_AMERICAN, "[PHONE]"))
     if "iban" in entities:
-        text = _checked(text, _MAY_BE_IBAN, _IBAN, _iban)
+        text = _where(text, _matches(text, _MAY_BE_IBAN), lambda t: _by_row(t, _without_ibans))
     if "national_id" in entities:
         text = _where(
             text, _matches(text, _NINO), lambda t: _replaced(t, _NINO, r"\1[NATIONAL_ID]")
@@ -204,25 +229,34 @@ def _code(found: re.Match[str]) -> str:
     return "[NATIONAL_ID]" if known else found[0]
 
 
-def _iban(match: re.Match[str]) -> str:
-    """The IBAN at the beginning of what looks like one, and may run on into the next word."""
-    found = match[0]
-    words = found.split(" ")
-    for end in range(len(words), 0, -1):
-        if _valid("iban", " ".join(words[:end])):
-            return " ".join(["[IBAN]", *words[end:]])
-    return found
+def _without_ibans(text: str) -> str:
+    """A text with its IBANs replaced, in groups or not; each may be followed by a word that could be
+    one more group."""
+    made, done = [], 0
+    for begins in _IBAN_BEGINS.finditer(text):
+        if begins.start() < done or not (more := _IBAN_GOES_ON.match(text, begins.end())):
+            continue
+        for end in range(more.end(), begins.end() + 10, -1):
+            if text[end - 1].isalnum() and not text[end : end + 1].isalnum():
+                found = re.sub("[ -]", "", text[begins.start() : end]).upper()
+                if _valid("iban", found):
+                    made += [text[done : begins.start()], "[IBAN]"]
+                    done = end
+                    break
+    return "".join([*made, text[done:]])
 
 
 def _numbers_in(run: str, entities: set[str], region: str) -> str:
     """A run of digits and separators with the numbers in it replaced: all of it, or the longest
-    parts between spaces that are one."""
-    words = run.split(" ")
+    parts between blanks and slashes that are one. A date is part of none."""
+    words = _WORD_ENDS.split(run)
     made: list[str] = []
     start = 0
     while start < len(words):
-        for end in range(len(words), start, -1):
-            kind = _kind(" ".join(words[start:end]), entities, region)
+        longest = min(len(words), start + 2 * _MOST_WORDS - 1)
+        stop = next((i for i in range(start, longest, 2) if _DATE.fullmatch(words[i])), longest)
+        for end in range(stop - (stop - start + 1) % 2, start, -2):
+            kind = _kind("".join(words[start:end]), entities, region)
             if kind is not None:
                 made.append(kind)
                 start = end
@@ -230,7 +264,9 @@ def _numbers_in(run: str, entities: set[str], region: str) -> str:
         else:
             made.append(words[start])
             start += 1
-    return " ".join(made)
+        made += words[start : start + 1]
+        start += 1
+    return "".join(made)
 
 
 def _kind(found: str, entities: set[str], region: str) -> str | None:
@@ -272,39 +308,65 @@ def _is_phone(value: str, region: str) -> bool:
     return bool(phonenumbers.is_valid_number(number))
 
 
+def _plain(text: pa.Array) -> pa.Array:
+    """The texts with digits, blanks and hyphens of any script as those of ASCII."""
+
+    def change(value: str) -> str:
+        plain = value.translate(_PLAIN)
+        return re.sub(r"[^\D0-9]", lambda digit: str(unicodedata.decimal(digit[0])), plain)
+
+    return _where(text, _matches(text, _ODD), lambda t: _by_row(t, change))
+
+
 def _without_names(text: pa.Array, names: pa.Array) -> pa.Array:
     """Each text without the words of the name beside it."""
-    lower, lowered = pc.utf8_lower(text), pc.utf8_lower(names.cast(pa.large_string()))
-    words = pc.utf8_split_whitespace(lowered)
-    flat, rows = pc.list_flatten(words), pc.list_parent_indices(words)
-    if not len(flat):
+    lower = pc.utf8_lower(pc.utf8_normalize(text, form="NFC"))
+    for other in _APOSTROPHES[1:]:
+        lower = pc.replace_substring(lower, other, "'")
+    # Most columns of names have few different ones.
+    known = names.cast(pa.large_string()).dictionary_encode()
+    words = [_words(name) for name in known.dictionary.to_pylist()]
+    of_row = known.indices.fill_null(-1).to_numpy(zero_copy_only=False).tolist()
+    made: list[str | None] = []
+    rows: list[int] = []
+    for start in range(0, len(text), 65_536):
+        beside = lower.slice(start, 65_536).to_pylist()
+        for row, value in enumerate(beside, start):
+            name = of_row[row]
+            if value is not None and name >= 0 and any(w in value for w in words[name]):
+                rows.append(row)
+    if not rows:
         return text
-    # Rows of one word are asked together; most columns of names have few different ones.
-    long = pc.greater_equal(pc.utf8_length(flat), _SHORTEST_NAME)
-    flat, rows = flat.filter(long), rows.filter(long)
+    patterns: dict[int, re.Pattern[str]] = {}
+    for row, value in zip(rows, text.take(pa.array(rows)).to_pylist(), strict=True):
+        name = of_row[row]
+        if name not in patterns:
+            patterns[name] = _pattern(words[name])
+        made.append(patterns[name].sub("[NAME]", unicodedata.normalize("NFC", value)))
     hit = np.zeros(len(text), bool)
-    places = rows.to_numpy(zero_copy_only=False)
-    for start in range(0, len(flat), 65_536):
-        part, at = flat.slice(start, 65_536).to_pylist(), places[start : start + 65_536]
-        beside = lower.take(pa.array(at)).to_pylist()
-        found = [t is not None and w in t for w, t in zip(part, beside, strict=True)]
-        hit[at[np.array(found, bool)]] = True
-    if not hit.any():
-        return text
-    some = np.flatnonzero(hit)
-    chosen = names.take(pa.array(some)).to_pylist()
-    made = [
-        _without_words(value, name)
-        for value, name in zip(text.take(pa.array(some)).to_pylist(), chosen, strict=True)
-    ]
+    hit[rows] = True
     return pc.replace_with_mask(text, pa.array(hit), pa.array(made, pa.large_string()))
 
 
-def _without_words(text: str, name: str) -> str:
-    words = sorted({w for w in name.split() if len(w) >= _SHORTEST_NAME}, key=len, reverse=True)
-    each = "|".join(re.escape(word) for word in words)
-    pattern = rf"(?i)(?<!\w)(?:{each})(?:[ \t]+(?:{each}))*(?!\w)"
-    return re.sub(pattern, "[NAME]", text)
+def _words(name: str) -> list[str]:
+    """What of a name may stand in a text, in lower case: its words, and the parts of double names."""
+    plain = unicodedata.normalize("NFC", name).lower()
+    plain = re.sub(f"[{_APOSTROPHES[1:]}]", "'", plain)
+    whole = [_ASIDE.sub("", word) for word in re.split(r"[\s,;/]+", plain)]
+    parts = [part for word in whole for part in re.split(r"[-\u2010-\u2013]", word)]
+    found = {word for word in (*whole, *parts) if len(word) >= _SHORTEST_NAME}
+    return sorted(found, key=lambda word: (-len(word), word))
+
+
+def _pattern(words: Sequence[str]) -> re.Pattern[str]:
+    each = [
+        re.escape(word).replace("'", f"[{_APOSTROPHES}]")
+        if _UNSPACED.search(word)
+        else rf"(?<!\w){re.escape(word)}(?!\w)".replace("'", f"[{_APOSTROPHES}]")
+        for word in words
+    ]
+    any_of = "|".join(each)
+    return re.compile(rf"(?:{any_of})(?:[ \t]+(?:{any_of}))*", re.IGNORECASE)
 
 
 @lru_cache(maxsize=1)
