@@ -62,7 +62,8 @@ def fit_quantiles(values: pa.Array, rows: npt.NDArray[Any], bins: int, column: s
     wanted = running[-1] * np.arange(1, bins) / bins
     # An interval begins with the first value that takes the rows before it past its share.
     edges = known[np.minimum(np.searchsorted(running, wanted, side="right"), len(known) - 1)]
-    places = np.unique(np.searchsorted(known, edges[edges > known[0]]))
+    # If most rows have the lowest value, the others are still told from it.
+    places = np.unique(np.maximum(np.searchsorted(known, edges), 1))
     return Quantiles(tuple(simplest_between(known[p - 1], known[p]) for p in places.tolist()))
 
 

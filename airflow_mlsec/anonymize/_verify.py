@@ -17,23 +17,9 @@ import pyarrow.compute as pc
 from airflow_mlsec.anonymize._nested import flat_schema, flattened, is_list
 from airflow_mlsec.anonymize._verify_models import check_models
 from airflow_mlsec.anonymize._verify_sizes import check_sizes
+from airflow_mlsec.anonymize._verify_values import allowed, can_be_checked
 from airflow_mlsec.errors import GuaranteeNotMet
-from airflow_mlsec.policy import (
-    Constant,
-    DateHierarchy,
-    Fake,
-    FormatPreserving,
-    Generalize,
-    IntervalHierarchy,
-    Mask,
-    Policy,
-    Pseudonymize,
-    Redact,
-    RedactText,
-    Role,
-    Tokenize,
-    Vault,
-)
+from airflow_mlsec.policy import Policy, Role
 
 
 @dataclass(frozen=True)
@@ -93,12 +79,12 @@ def _rows(
     whole: Mapping[str, pa.Table] | None,
     population: tuple[pa.Table, pa.Array] | None,
 ) -> Iterator[Finding]:
-    identifying = [n for n in policy.with_role(Role.IDENTIFYING) if n in schema.names]
-    lists = {n: _Values(policy, n) for n in identifying if is_list(schema.field(n).type)}
-    identifying = [n for n in identifying if n not in lists]
+    looked_at = [n for n in policy.columns if n in schema.names and can_be_checked(policy, n)]
+    lists = {n: _Values(policy, n) for n in looked_at if is_list(schema.field(n).type)}
+    looked_at = [n for n in looked_at if n not in lists]
     quasi = [n for n in policy.with_role(Role.QUASI_IDENTIFYING) if n in schema.names]
     protected = [n for n in policy.privacy.protected if n in schema.names]
-    needed = list(dict.fromkeys([*identifying, *quasi, *protected]))
+    needed = list(dict.fromkeys([*looked_at, *quasi, *protected]))
     # Own names: those of SQL are blind to case, and a column's may be anything.
     alias = {name: f"c{i}" for i, name in enumerate(needed)}
     feed = _Feed(batches, needed, list(alias.values()), lists)
@@ -113,8 +99,8 @@ def _rows(
         connection.execute("SET temp_directory = ''")
         connection.register("incoming", pa.RecordBatchReader.from_batches(fields, iter(feed)))
         failing = "".join(
-            f", count(*) FILTER (WHERE NOT ({_allowed(policy, n, alias[n])})) AS bad_{alias[n]}"
-            for n in identifying
+            f", count(*) FILTER (WHERE NOT ({allowed(policy, n, alias[n])})) AS bad_{alias[n]}"
+            for n in looked_at
         )
         grouped = ", ".join(alias[n] for n in dict.fromkeys([*quasi, *protected]))
         by = f"GROUP BY {grouped}" if grouped else ""
@@ -129,12 +115,12 @@ def _rows(
         connection.execute(
             "CREATE TABLE classes AS SELECT class, sum(size) AS size FROM cells GROUP BY class"
         )
-        for name in identifying:
+        for name in looked_at:
             query = f"SELECT coalesce(sum(bad_{alias[name]}), 0) FROM cells"  # noqa: S608
             bad = int(connection.execute(query).fetchall()[0][0])
             method = getattr(policy.columns[name].transform, "method", "")
             yield Finding(
-                f"identifying column '{name}' holds no raw value",
+                _check(policy, name),
                 bad == 0,
                 f"{bad} rows are not what method {method} produces" if bad else f"method {method}",
             )
@@ -171,15 +157,21 @@ def _rows(
         connection.close()
 
 
+def _check(policy: Policy, name: str) -> str:
+    if policy.columns[name].role is Role.IDENTIFYING:
+        return f"identifying column '{name}' holds no raw value"
+    return f"column '{name}' is what its transform produces"
+
+
 class _Values:
     """Looks at the values of lists, which stand in no row of their own."""
 
     def __init__(self, policy: Policy, name: str) -> None:
         self._connection = duckdb.connect(":memory:")
         self._query = (
-            f"SELECT count(*) FILTER (WHERE NOT ({_allowed(policy, name, 'value')})) FROM given"  # noqa: S608
+            f"SELECT count(*) FILTER (WHERE NOT ({allowed(policy, name, 'value')})) FROM given"  # noqa: S608
         )
-        self._name, self._bad = name, 0
+        self._check, self._bad = _check(policy, name), 0
         self._method = getattr(policy.columns[name].transform, "method", "")
 
     def add(self, array: pa.Array) -> None:
@@ -195,7 +187,7 @@ class _Values:
         self._connection.close()
         said = f"{self._bad} values are not what method {self._method} produces"
         return Finding(
-            f"identifying column '{self._name}' holds no raw value",
+            self._check,
             self._bad == 0,
             said if self._bad else f"method {self._method}",
         )
@@ -231,40 +223,3 @@ class _Feed:
         for batch in self._batches:
             for name, values in self._lists.items():
                 values.add(batch.column(name))
-
-
-def _allowed(policy: Policy, name: str, column: str) -> str:
-    """SQL that holds for what the column's transform can produce."""
-    transform = policy.columns[name].transform
-    text = f"CAST({column} AS VARCHAR)"
-    match transform:
-        case Pseudonymize() | Vault():
-            produced = f"regexp_full_match({text}, '[0-9a-f]{{32}}')"
-        case Tokenize():
-            produced = f"regexp_full_match({text}, '([0-9a-f]{{2}}){{16,}}')"
-        case RedactText():
-            produced = f"NOT regexp_matches({text}, '[^\\s@]+@[^\\s@]+[.][A-Za-z]{{2,}}')"
-        case FormatPreserving() | Fake():
-            # Its form is that of a raw value; that none is one was seen while it was encrypted.
-            produced = f"typeof({column}) = 'VARCHAR'"
-        case Redact():
-            produced = f"{text} = '[redacted]'"
-        case Constant():
-            produced = f"lower({text}) = lower({_quoted(str(transform.value))})"
-        case Mask():
-            shown = f"length(replace({text}, {_quoted(transform.character)}, ''))"
-            # No more characters show than the policy keeps.
-            produced = f"{shown} <= {transform.keep_first + transform.keep_last}"
-        case Generalize(hierarchy=DateHierarchy()):
-            produced = f"regexp_full_match({text}, '[-0-9Qs]{{4,10}}|[*]')"
-        case Generalize(hierarchy=IntervalHierarchy()):
-            produced = f"regexp_full_match({text}, '\\[[-.0-9]+, [-.0-9]+\\)|[*]')"
-        case Generalize():
-            produced = f"typeof({column}) = 'VARCHAR'"
-        case _:
-            produced = "false"
-    return f"{column} IS NULL OR {produced}"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -16,6 +16,7 @@ import pytest
 from airflow_mlsec.anonymize import Plan, anonymize, fit_plan
 from airflow_mlsec.anonymize._between import simplest_between
 from airflow_mlsec.anonymize._redact import redact_text
+from airflow_mlsec.anonymize._verify import verify_release
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import ColumnType, GuaranteeNotMet, PolicyError
@@ -289,3 +290,55 @@ def test_no_text_takes_long_to_read() -> None:
     for text in ("1 " * 20_000, "1-" * 20_000 + "x", "a'" * 20_000 + "@", "DE89 " * 10_000,
                  "::" * 20_000, "1.1." * 10_000, "Mr. " * 10_000 + "A " * 10_000):  # fmt: skip
         redacted(text)  # would not come back if it were not linear
+
+
+@pytest.mark.parametrize(
+    ("transform", "value", "good"),
+    [
+        ("generalize, hierarchy: {kind: suppress}", "alice@example.com", "*"),
+        ("generalize, hierarchy: {kind: file, path: h.csv}", "alice", "A"),
+        ("generalize, hierarchy: {kind: file, path: h.csv}, level: 2", "A", "*"),
+        ("generalize, level: 2, hierarchy: {kind: date, levels: [year, decade]}", "1987", "1980s"),
+        ("generalize, hierarchy: {kind: date, levels: [year]}", "1987-05-03", "1987"),
+        ("generalize, hierarchy: {kind: prefix, keep: [2]}", "Anna", "An**"),
+        ("generalize, hierarchy: {kind: interval, widths: [5]}", "37", "[35, 40)"),
+        ("mask, keep_last: 4", "Anna", "****"),
+        ("mask, keep_first: 1", "A*n*", "A***"),
+        ("redact", "raw", "[redacted]"),
+        ("constant, value: x", "raw", "x"),
+        ("redact_text", "ssn 219-09-9999", "ssn [NATIONAL_ID]"),
+        ("redact_text", "mail anna@x.org", "mail (@anna.b) [EMAIL]"),
+    ],
+)
+@pytest.mark.parametrize("role", ["identifying", "sensitive"])
+def test_the_checker_sees_what_a_transform_cannot_produce(
+    make_policy: Callable[..., Policy], tmp_path: Path, role: str, transform: str, value: str, good: str
+) -> None:  # fmt: skip
+    if "prefix" in transform:
+        role = "sensitive"  # of an identifier a policy refuses it
+    (tmp_path / "h.csv").write_text("alice,A,*\nbob,B,*\n")
+    policy = make_policy(f"v: {{role: {role}, transform: {{method: {transform}}}}}")
+    for text, passes in ((value, False), (good, True)):
+        table = pa.table({"v": [text, None]})
+        findings = verify_release(policy, table.schema, table.to_batches())
+        assert all(finding.passed for finding in findings) == passes
+        assert not any(value in finding.detail for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("transform", "value", "good"),
+    [
+        ("round, to: 0.01", 1.234, 1.23),
+        ("round, to: 100", 1_250, 1_200),
+        ("top_bottom_coding, bottom: 18, top: 90", 95, 90),
+        ("noise, scale: 1, minimum: 0, by: who", -0.5, 0.0),
+    ],
+)
+def test_the_checker_sees_numbers_that_a_transform_cannot_produce(
+    make_policy: Callable[..., Policy], transform: str, value: float, good: float
+) -> None:
+    policy = make_policy(PERSON + f"v: {{role: sensitive, transform: {{method: {transform}}}}}")
+    for number, passes in ((value, False), (good, True)):
+        table = pa.table({"who": ["0" * 32], "v": [number]})
+        findings = verify_release(policy, table.schema, table.to_batches())
+        assert all(finding.passed for finding in findings) == passes
