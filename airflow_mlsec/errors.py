@@ -159,6 +159,9 @@ class RegisterError(MlsecError):
 
 def _columns(names: Iterable[str]) -> str:
     listed = sorted(names)
+    if any("@" in name or (name and not any(c.isalpha() for c in name)) for name in listed):
+        # The first row of a file without a header: they may be somebody's.
+        return f"{len(listed)} columns whose names look like values (has the file a header?)"
     shown = ", ".join(f"'{name}'" for name in listed[:12])
     more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
     return f"column{'s' if len(listed) != 1 else ''} {shown or '(none)'}{more}"

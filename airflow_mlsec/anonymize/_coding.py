@@ -18,6 +18,8 @@ def encoded(values: pa.Array | pa.ChunkedArray) -> tuple[Codes, pa.Array]:
     """The number of each value, and the distinct values; a missing one is one too."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
     values = one_zero(values)
     made = values.dictionary_encode(null_encoding="encode")
     if isinstance(made, pa.ChunkedArray):

@@ -23,6 +23,7 @@ from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import (
     ColumnMissing,
     GuaranteeNotMet,
+    PolicyError,
     UndeclaredColumn,
 )
 from airflow_mlsec.policy import Microaggregate, Policy, Role
@@ -47,10 +48,17 @@ def fit_plan(
     :raises UndeclaredColumn: if the data has a column that the policy does not mention.
     :raises ColumnMissing: if the policy mentions a column that the data does not have.
     :raises ColumnType: if a column's type does not suit its transform or hierarchy.
-    :raises PolicyError: if a fixed level does not exist.
+    :raises PolicyError: if a fixed level does not exist, or every column is dropped.
     :raises UsageError: if a model needs the population and it is not given.
     :raises GuaranteeNotMet: if a model cannot be reached within the suppression limit.
     """
+    if any(pa.types.is_dictionary(field.type) for field in schema):
+        coded, schema = scan, without_dictionaries(schema)
+
+        def scan(columns: list[str]) -> Iterator[pa.RecordBatch]:
+            for batch in coded(columns):
+                yield batch.cast(without_dictionaries(batch.schema))
+
     apart = taken_apart(schema, policy.columns)
     if apart:
         whole, read, schema = schema, scan, flat_schema(schema, policy.columns)
@@ -60,6 +68,10 @@ def fit_plan(
                 yield flattened(batch, policy.columns).select(columns)
 
     check_columns(policy, schema)
+    if all(
+        getattr(column.transform, "method", None) == "drop" for column in policy.columns.values()
+    ):
+        raise PolicyError(f"{policy.source}: every column is dropped, so nothing would be released")
     quasi = [
         name
         for name in policy.with_role(Role.QUASI_IDENTIFYING)
@@ -160,6 +172,16 @@ def check_columns(policy: Policy, schema: pa.Schema) -> None:
         raise UndeclaredColumn.found(extra, policy.dataset, policy.source)
     if missing := set(policy.columns) - set(schema.names):
         raise ColumnMissing.among(missing, schema.names, policy.source)
+
+
+def without_dictionaries(schema: pa.Schema) -> pa.Schema:
+    """A schema in which columns of categories have the type of their values."""
+    return pa.schema(
+        [
+            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+            for field in schema
+        ]
+    )
 
 
 def _check_enough(rows: int, k: int, limit: float) -> None:

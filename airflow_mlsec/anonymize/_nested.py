@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.errors import PolicyError
 
 LIST = "[]"
 
@@ -31,13 +32,16 @@ def is_list(kind: pa.DataType) -> bool:
 def taken_apart(schema: pa.Schema, names: Iterable[str]) -> tuple[str, ...]:
     """The nested columns of a schema into which some of the names are paths."""
     declared = set(names)
-    return tuple(
+    apart = tuple(
         field.name
         for field in schema
         if field.name not in declared
         and (is_list(field.type) or pa.types.is_struct(field.type))
         and any(path.startswith((f"{field.name}.", f"{field.name}{LIST}")) for path in declared)
     )
+    for name in apart:
+        _check_name(name)
+    return apart
 
 
 def flat_schema(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
@@ -52,7 +56,12 @@ def flattened(batch: pa.RecordBatch, names: Iterable[str]) -> pa.RecordBatch:
     columns: dict[str, pa.Array] = {}
     for name, array in zip(batch.schema.names, batch.columns, strict=True):
         if name in apart:
-            columns.update(_leaves(name, array, declared))
+            leaves = _leaves(name, array, declared)
+            if twice := leaves.keys() & (set(batch.schema.names) | columns.keys()):
+                raise PolicyError(
+                    f"'{min(twice)}' is a column and a path into column '{name}'; rename one of them"
+                )
+            columns.update(leaves)
         else:
             columns[name] = array
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
@@ -123,6 +132,7 @@ def _leaves(path: str, array: pa.Array, declared: set[str]) -> Mapping[str, pa.A
     if pa.types.is_struct(kind):
         for place, field in enumerate(kind):
             # `field` takes into account where a struct is missing as a whole.
+            _check_name(field.name)
             found.update(_leaves(f"{path}.{field.name}", pc.struct_field(array, place), declared))
         return found
     if is_list(kind):
@@ -131,6 +141,14 @@ def _leaves(path: str, array: pa.Array, declared: set[str]) -> Mapping[str, pa.A
             found[name] = in_lists(array, lambda _values, _places, leaf=leaf: leaf)
         return found
     return {path: array}
+
+
+def _check_name(name: str) -> None:
+    if "." in name or LIST in name:
+        raise PolicyError(
+            f"'{name}' has a '.' or '[]' in its name, so that no path can lead into it or beside it; rename it, or name "
+            "the whole column in the policy"
+        )
 
 
 def _steps(path: str) -> list[str]:

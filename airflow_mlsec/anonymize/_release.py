@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from airflow_mlsec.anonymize._coding import one_zero
 from airflow_mlsec.anonymize._counting import Population, labelled_population
-from airflow_mlsec.anonymize._fit import check_columns, fit_plan
+from airflow_mlsec.anonymize._fit import check_columns, fit_plan, without_dictionaries
 from airflow_mlsec.anonymize._membership import MembershipCollector
 from airflow_mlsec.anonymize._nested import Flattened, flat_schema, nested, taken_apart
 from airflow_mlsec.anonymize._plan import Plan
@@ -130,7 +130,7 @@ def anonymize(
     if same_place(source, target):
         raise UsageError(f"source and target are the same dataset: {source.uri}")
     watch = Stopwatch(*_STEPS)
-    whole = source.schema()
+    whole = without_dictionaries(source.schema())
     schema = flat_schema(whole, policy.columns)
     check_columns(policy, schema)
     apart = bool(taken_apart(whole, policy.columns))

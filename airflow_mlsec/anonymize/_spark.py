@@ -213,7 +213,8 @@ class SparkEngine:
         except Exception as error:
             raise UsageError(f"Spark has no type for a column ({type(error).__name__})") from None
         guarded = _Guarded(run, schema)
-        return frame.mapInArrow(guarded, kinds)
+        with _own_errors():
+            return frame.mapInArrow(guarded, kinds)
 
 
 @dataclass(frozen=True)

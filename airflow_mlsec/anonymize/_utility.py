@@ -66,7 +66,16 @@ def measure_utility(
     classes = raw.column(target).unique()
     if is_number(kind) and len(classes) > _MOST_CLASSES:
         metric, baseline = "r2", DummyRegressor()
+        if not is_number(released.schema.field(target).type):
+            raise UsageError(
+                f"the target '{target}' is a number in the raw table only; give a target that both have alike"
+            )
     else:
+        both = set(map(str, classes.to_pylist()))
+        if not len(set(map(str, released.column(target).unique().to_pylist())) & both) >= 2:
+            raise UsageError(
+                f"the target '{target}' has not two values that both tables have; give another target"
+            )
         metric = "roc_auc" if len(classes) == 2 else "balanced_accuracy"
         baseline = DummyClassifier(strategy="prior")
     return ModelUtility(

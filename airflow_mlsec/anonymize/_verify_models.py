@@ -212,7 +212,11 @@ def _hierarchical(
 ) -> float | None:
     """The distance on a tree is what has to cross each edge, from every node to the one above."""
     assert said.hierarchy is not None
-    overall = connection.execute("SELECT value, rows FROM overall").to_arrow_table()
+    # Values go by number: what Python makes of them need not be equal to itself, or be there at all.
+    connection.execute(
+        "CREATE OR REPLACE TABLE numbered AS SELECT row_number() OVER () - 1 AS place, value, rows FROM overall"
+    )
+    overall = connection.sql("SELECT value, rows FROM numbered ORDER BY place").to_arrow_table()
     values = overall.column("value").combine_chunks()
     longest = max((len(str(value)) for value in values.to_pylist() if value is not None), default=0)
     levels = _hierarchies.fit_hierarchy(said.hierarchy, longest, source)
@@ -220,23 +224,25 @@ def _hierarchical(
         _hierarchies.label(levels, values, level, name).to_pylist()
         for level in range(levels.height)
     ]
-    path = dict(zip(values.to_pylist(), zip(*labels, strict=True), strict=True))
+    path = list(zip(*labels, strict=True))
     total = float(sum(overall.column("rows").to_pylist()))
     expected: dict[tuple[int, object], float] = {}
-    for value, rows in zip(values.to_pylist(), overall.column("rows").to_pylist(), strict=True):
-        for level, node in enumerate(path[value]):
+    for nodes, rows in zip(path, overall.column("rows").to_pylist(), strict=True):
+        for level, node in enumerate(nodes):
             expected[level, node] = expected.get((level, node), 0.0) + float(rows) / total
-    classes: dict[int, dict[object, float]] = {}
-    for number, value, rows in connection.execute(
-        "SELECT class, value, rows FROM histogram"
+    classes: dict[int, dict[int, float]] = {}
+    for number, place, rows in connection.execute(
+        "SELECT h.class, n.place, h.rows FROM histogram h LEFT JOIN numbered n ON h.value IS NOT DISTINCT FROM n.value"
     ).fetchall():
-        classes.setdefault(number, {})[value] = rows
+        if place is None:
+            return 1.0  # a value that nobody has
+        classes.setdefault(number, {})[place] = rows
     farthest = None
     for found in classes.values():
         here = dict.fromkeys(expected, 0.0)
         size = sum(found.values())
-        for value, rows in found.items():
-            for level, node in enumerate(path[value]):
+        for place, rows in found.items():
+            for level, node in enumerate(path[place]):
                 here[level, node] += rows / size
         crossing = sum(abs(here[node] - expected[node]) for node in expected)
         farthest = max(farthest or 0.0, crossing / (2 * levels.height))

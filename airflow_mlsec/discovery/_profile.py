@@ -11,11 +11,13 @@ from airflow_mlsec.datasets import Dataset
 
 SAMPLE = 50_000
 _VALUES = 2_000
+_LONGEST = 400
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A column of a sample. ``values`` are up to 2,000 of its different values, as text."""
+    """A column of a sample. ``values`` are up to 2,000 of its different values, as text, and of a long
+    one its beginning."""
 
     name: str
     type: pa.DataType
@@ -57,13 +59,23 @@ def take_sample(dataset: Dataset, rows: int = SAMPLE) -> pa.Table:
     return pa.Table.from_batches(batches, dataset.schema())
 
 
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether values of a type are bytes, not text."""
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )
+
+
 def profile(name: str, column: pa.ChunkedArray) -> Profile:
     """What there is to see in a column."""
     kind = column.type
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if pa.types.is_nested(kind) or is_bytes(kind):
         return Profile(name, kind, len(column), column.null_count, 0, ())
     plain = pc.drop_null(column)
     distinct = plain.unique()
     texts = distinct.slice(0, _VALUES).cast(pa.string()).to_pylist()
-    values = tuple(text.strip() for text in texts if text.strip())
+    values = tuple(text[:_LONGEST].strip() for text in texts if text.strip())
     return Profile(name, kind, len(column), column.null_count, len(distinct), values)

@@ -22,7 +22,7 @@ from airflow_mlsec.discovery._formats import (
 )
 from airflow_mlsec.discovery._kinds import KINDS, Kind
 from airflow_mlsec.discovery._names import kind_by_name, normalized
-from airflow_mlsec.discovery._profile import SAMPLE, Profile, profile, take_sample
+from airflow_mlsec.discovery._profile import SAMPLE, Profile, is_bytes, profile, take_sample
 from airflow_mlsec.discovery._uniques import SinglingOut, minimal_uniques
 from airflow_mlsec.policy import Role
 
@@ -353,7 +353,7 @@ def _policy(dataset: Dataset, proposals: Sequence[Proposal], profiles: dict[str,
     lines = [
         "# A proposal, made from names and a sample of values: read every line before you rely on it.",
         "version: 1",
-        f"dataset: {json.dumps(dataset.uri)}",
+        f"dataset: {json.dumps(dataset.uri, ensure_ascii=False)}",
         "owner: change-me",
     ]
     keys = [
@@ -363,12 +363,12 @@ def _policy(dataset: Dataset, proposals: Sequence[Proposal], profiles: dict[str,
         if p.kind == kind
     ]
     if keys:
-        lines.append(f"subject: {{kind: person, key: {json.dumps(keys[0])}}}")
+        lines.append(f"subject: {{kind: person, key: {json.dumps(keys[0], ensure_ascii=False)}}}")
     lines.append("columns:")
     for proposal in proposals:
         lines.append(f"  # {proposal.kind}: {'; '.join(proposal.evidence)}")
         lines.append(
-            f"  {json.dumps(proposal.column)}: {_column(proposal, profiles[proposal.column])}"
+            f"  {json.dumps(proposal.column, ensure_ascii=False)}: {_column(proposal, profiles[proposal.column])}"
         )
     if any(p.role is Role.QUASI_IDENTIFYING for p in proposals):
         lines.append("privacy: {k_anonymity: 5, suppression_limit: 0.05, recoding: local}")
@@ -386,7 +386,7 @@ def _column(proposal: Proposal, found: Profile) -> str:
         said["hierarchy"] = _hierarchy(kind, found)
     if kind.name == "free text":
         said["free_text"] = True
-    if pa.types.is_nested(found.type) or pa.types.is_binary(found.type):
+    if pa.types.is_nested(found.type) or is_bytes(found.type):
         said = {"role": Role.IDENTIFYING.value, "transform": {"method": "drop"}}
     return json.dumps(said, ensure_ascii=False)
 

@@ -19,8 +19,9 @@ from airflow_mlsec.anonymize._redact import redact_text
 from airflow_mlsec.anonymize._verify import verify_release
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
-from airflow_mlsec.errors import ColumnType, GuaranteeNotMet, PolicyError
-from airflow_mlsec.policy import Policy
+from airflow_mlsec.discovery import discover
+from airflow_mlsec.errors import ColumnType, GuaranteeNotMet, PolicyError, UndeclaredColumn
+from airflow_mlsec.policy import Policy, parse_policy
 
 PERSON = "who: {role: identifying, transform: {method: pseudonymize, domain: p}}\n"
 SUBJECT = {"kind": "person", "key": "who"}
@@ -342,3 +343,111 @@ def test_the_checker_sees_numbers_that_a_transform_cannot_produce(
         table = pa.table({"who": ["0" * 32], "v": [number]})
         findings = verify_release(policy, table.schema, table.to_batches())
         assert all(finding.passed for finding in findings) == passes
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([float("nan"), 1.0] * 10),
+        pa.array([1, 2] * 10, pa.timestamp("ns")),
+        pa.array([1, None] * 10, pa.timestamp("us", "Europe/Berlin")),
+    ],
+    ids=["nan", "nanoseconds", "zone"],
+)
+def test_hierarchical_closeness_of_any_type(
+    make_policy: Callable[..., Policy], keys: KeyRing, tmp_path: Path, write: Callable[..., str],
+    values: pa.Array,
+) -> None:  # fmt: skip
+    closeness = {"s": {"distance": "hierarchical", "t": 0.9, "hierarchy": {"kind": "suppress"}}}
+    policy = make_policy(
+        "q: {role: quasi-identifying, hierarchy: {kind: suppress}}\ns: {role: sensitive}",
+        privacy={"t_closeness": closeness},
+    )
+    source = open_dataset(write(tmp_path / "t.parquet", pa.table({"q": ["a"] * 20, "s": values})))
+    assert anonymize(policy, source, open_dataset(str(tmp_path / "s.parquet")), keys).released == 20
+
+
+@pytest.mark.parametrize("recoding", ["full-domain", "local", "multidimensional"])
+def test_categories_are_read_as_their_values(
+    make_policy: Callable[..., Policy], keys: KeyRing, tmp_path: Path, write: Callable[..., str],
+    read: Callable[..., pa.Table], recoding: str,
+) -> None:  # fmt: skip
+    table = pa.table(
+        {
+            "town": pa.array(["Rome", "Bonn", None] * 10).dictionary_encode(),
+            "mail": pa.array(["a@x.org", "b@x.org", None] * 10).dictionary_encode(),
+        }
+    )
+    policy = make_policy(
+        "town: {role: quasi-identifying, hierarchy: {kind: suppress}}\n"
+        "mail: {role: identifying, transform: {method: pseudonymize, domain: p}}",
+        privacy={"k_anonymity": 2, "recoding": recoding},
+    )
+    source = open_dataset(write(tmp_path / "t.parquet", table))
+    done = anonymize(policy, source, open_dataset(str(tmp_path / "s.parquet")), keys)
+    assert done.released == 30
+    out = read(tmp_path / "s.parquet")
+    assert set(out.column("town").to_pylist()) == {"Rome", "Bonn", None}
+    assert done.plan.apply(table.to_pandas(), keys).shape == (30, 2)
+
+
+def test_a_policy_that_drops_everything_is_refused(fit: Fit) -> None:
+    with pytest.raises(PolicyError, match="every column is dropped"):
+        fit("a: {role: identifying, transform: {method: drop}}", pa.table({"a": ["x"]}))
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [
+        (pa.table({"s": pa.array([{"x": "leaf"}]), "s.x": ["top"]}), "s.x: {role: insensitive}"),
+        (pa.table({"s": pa.array([{"x.y": "v"}])}), "s.x.y: {role: insensitive}"),
+        (
+            pa.table({"s": pa.array([{"b[]": "q", "c": 1}])}),
+            "s.b[]: {role: insensitive}\ns.c: {role: insensitive}",
+        ),
+        (pa.table({"my.addr": pa.array([{"a": "x"}])}), "my.addr.a: {role: insensitive}"),
+    ],
+)
+def test_paths_that_could_mean_two_columns_are_refused(
+    fit: Fit, table: pa.Table, columns: str
+) -> None:
+    with pytest.raises(PolicyError, match="rename"):
+        fit(columns, table)
+
+
+def test_names_for_free_text_are_one_a_row(make_policy: Callable[..., Policy]) -> None:
+    with pytest.raises(PolicyError, match="of which a row has many"):
+        make_policy(
+            "l[].n: {role: identifying, transform: {method: drop}}\n"
+            "l[].t: {role: sensitive, transform: {method: redact_text, names: ['l[].n']}}"
+        )
+
+
+def test_a_file_without_a_header_does_not_put_people_into_errors(
+    make_policy: Callable[..., Policy], keys: KeyRing, tmp_path: Path
+) -> None:
+    (tmp_path / "raw.csv").write_text("anna@x.org,219-09-9999,Anna Real\nb@x.org,219-09-9998,B\n")
+    policy = make_policy("id: {role: insensitive}")
+    with pytest.raises(UndeclaredColumn, match="has the file a header") as caught:
+        anonymize(
+            policy,
+            open_dataset(str(tmp_path / "raw.csv")),
+            open_dataset(str(tmp_path / "safe.csv")),
+            keys,
+        )
+    assert "Anna" not in str(caught.value)
+    assert "219" not in str(caught.value)
+
+
+def test_discovery_reads_bytes_long_texts_and_any_name(
+    tmp_path: Path, write: Callable[..., str]
+) -> None:
+    table = pa.table(
+        {
+            "u": pa.array([bytes([255] * 16)] * 60, pa.binary(16)),
+            "seq": [f"{i} " + "ACGT" * 3_000 + "!" for i in range(60)],
+            "\U0001f600 email": [f"a{i}@b.com" for i in range(60)],
+        }
+    )
+    found = discover(open_dataset(write(tmp_path / "t.parquet", table)))
+    assert list(parse_policy(found.policy).columns) == table.schema.names
