@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from airflow_mlsec.anonymize._nested import flat_schema, flattened, is_list
 from airflow_mlsec.anonymize._verify_models import check_models
 from airflow_mlsec.anonymize._verify_sizes import check_sizes
-from airflow_mlsec.anonymize._verify_values import allowed, can_be_checked
+from airflow_mlsec.anonymize._verify_values import allowed, can_be_checked, exact
 from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.policy import Policy, Role
 
@@ -88,7 +88,7 @@ def _rows(
     # Own names: those of SQL are blind to case, and a column's may be anything.
     alias = {name: f"c{i}" for i, name in enumerate(needed)}
     feed = _Feed(batches, needed, list(alias.values()), lists)
-    fields = pa.schema([pa.field(alias[n], schema.field(n).type) for n in needed])
+    fields = pa.schema([pa.field(alias[n], exact(schema.field(n).type)) for n in needed])
     if not needed:
         feed.drain()
         yield from (values.finding() for values in lists.values())
@@ -212,7 +212,8 @@ class _Feed:
             for batch in self._batches:
                 for name, values in self._lists.items():
                     values.add(batch.column(name))
-                arrays = [batch.column(name) for name in self._columns]
+                columns = [batch.column(name) for name in self._columns]
+                arrays = [column.cast(exact(column.type)) for column in columns]
                 yield pa.RecordBatch.from_arrays(arrays, names=self._names)
         except Exception as error:
             self.error = error

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from airflow_mlsec.anonymize import _hierarchies
+from airflow_mlsec.anonymize._verify_values import exact
 from airflow_mlsec.policy import Closeness, Diversity, Likeness, Policy
 
 _ROUNDING = 1e-9
@@ -59,7 +60,9 @@ def _overall(
 ) -> float:
     """The table ``overall`` (value, rows) of the whole; returns which share of its rows may be missing."""
     if whole is not None:
-        connection.register("given", whole[name])
+        values = whole[name].column("value")
+        given = whole[name].set_column(0, "value", values.cast(exact(values.type)))
+        connection.register("given", given)
         connection.execute("CREATE OR REPLACE TABLE overall AS SELECT value, rows FROM given")
         connection.unregister("given")
         return 0.0

@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pyarrow as pa
+
 from airflow_mlsec.policy import (
     Constant,
     DateHierarchy,
@@ -42,6 +44,15 @@ _UNITS = {
 _EMAIL = r"[\p{L}\p{N}][._+'-]*@[\p{L}\p{N}]([\p{L}\p{N}._-]*[\p{L}\p{N}])?\.\p{L}{2,}"
 _SSN = r"\b(00[1-9]|0[1-9][0-9]|[1-57-8][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])-(0[1-9]|[1-9][0-9])-([0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)\b"
 _PREFIX_MOST = 32
+
+
+def exact(kind: pa.DataType) -> pa.DataType:
+    """The type in which SQL tells all values of a type apart: its times have no nanoseconds."""
+    if pa.types.is_duration(kind) or pa.types.is_time64(kind):
+        return pa.int64()
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("ns")
+    return kind
 
 
 def can_be_checked(policy: Policy, name: str) -> bool:
