@@ -61,10 +61,13 @@ _NUMBER = re.compile(
 _WORD_ENDS = re.compile(r"( *[-./]? +| *[/] *)")
 _MOST_WORDS = 10
 _CODE = re.compile(r"\b(?=[A-Z0-9]*[0-9])(?=[A-Z0-9]*[A-Z])[A-Z0-9]{8,18}\b")
+# A date that stands by itself. The year has four digits, so that it is no part of a phone number.
 _DATE = re.compile(
-    r"(?:(?:1[89]|20|21)[0-9]{2}[./-](?:0?[1-9]|1[0-2])[./-](?:0?[1-9]|[12][0-9]|3[01])"
+    r"(?<![0-9])(?<![0-9][.-])("
+    r"(?:1[89]|20|21)[0-9]{2}[./-](?:0?[1-9]|1[0-2])[./-](?:0?[1-9]|[12][0-9]|3[01])"
     r"|(?:(?:0?[1-9]|1[0-2])[./-](?:0?[1-9]|[12][0-9]|3[01])|(?:0?[1-9]|[12][0-9]|3[01])[./-](?:0?[1-9]|1[0-2]))"
-    r"[./-](?:1[89]|20|21)[0-9]{2})"
+    r"[./-](?:1[89]|20|21)[0-9]{2}"
+    r")(?![0-9]|[.-][0-9])"
 )
 _DECIMAL = re.compile(r"[0-9]+[.][0-9]+")
 _CARD_DIGITS = range(13, 20)
@@ -247,15 +250,24 @@ def _without_ibans(text: str) -> str:
 
 
 def _numbers_in(run: str, entities: set[str], region: str) -> str:
-    """A run of digits and separators with the numbers in it replaced: all of it, or the longest
-    parts between blanks and slashes that are one. A date is part of none."""
+    """A run of digits and separators with the numbers in it replaced. A date is part of none."""
+    parts = _DATE.split(run)
+    for place in range(0, len(parts), 2):
+        bare = parts[place].strip(" ./-")
+        if bare:
+            before, _, after = parts[place].partition(bare)
+            parts[place] = before + _longest_numbers(bare, entities, region) + after
+    return "".join(parts)
+
+
+def _longest_numbers(run: str, entities: set[str], region: str) -> str:
+    """A run with all of it replaced, or the longest parts between blanks and slashes that are a number."""
     words = _WORD_ENDS.split(run)
     made: list[str] = []
     start = 0
     while start < len(words):
         longest = min(len(words), start + 2 * _MOST_WORDS - 1)
-        stop = next((i for i in range(start, longest, 2) if _DATE.fullmatch(words[i])), longest)
-        for end in range(stop - (stop - start + 1) % 2, start, -2):
+        for end in range(longest, start, -2):
             kind = _kind("".join(words[start:end]), entities, region)
             if kind is not None:
                 made.append(kind)
@@ -272,7 +284,7 @@ def _numbers_in(run: str, entities: set[str], region: str) -> str:
 def _kind(found: str, entities: set[str], region: str) -> str | None:
     """What a number is; None if it is nobody's."""
     digits = re.sub(r"[^0-9]", "", found)
-    if len(digits) < _FEWEST_DIGITS or _DATE.fullmatch(found) or _DECIMAL.fullmatch(found):
+    if len(digits) < _FEWEST_DIGITS or _DECIMAL.fullmatch(found):
         return None
     if "card" in entities and len(digits) in _CARD_DIGITS and _valid("luhn", digits):
         return "[CARD]"

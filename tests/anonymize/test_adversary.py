@@ -236,6 +236,7 @@ def redacted(text: str, region: str = "US", name: str | None = None) -> str:
         ("\uff14\uff11\uff11\uff11 1111 1111 1111", "[CARD]"),
         ("\u0664\u0661\u0661\u0661 1111 1111 1111", "[CARD]"),
         ("paid 2023-05-01 4111 1111 1111 1111", "paid 2023-05-01 [CARD]"),
+        ("paid 12/05/2023 4111 1111 1111 1111/2023-05-01", "paid 12/05/2023 [CARD]/2023-05-01"),
         ("Tel.2125551234", "Tel.[PHONE]"),
         ("212 - 555 - 1234", "[PHONE]"),
         ("212\u2011555\u20111234", "[PHONE]"),
@@ -264,7 +265,7 @@ def test_phones_with_dots_and_other_blanks(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["seen 2023-05-01 10:00", "at 12.05.2023 10:30", "2023-05-01T10:00:00", "pi is 3.14159265",
+    ["seen 2023-05-01 10:00", "at 12.05.2023 10:30", "on 2023/05/01 10:00, 12/05/2023 8 am", "2023-05-01/2024-05-01", "2023-05-01T10:00:00", "pi is 3.14159265",
      "version 1.2.3.4.5", "ratio 0.4111111111111111"],
 )  # fmt: skip
 def test_what_is_nobodys_stays(text: str) -> None:
