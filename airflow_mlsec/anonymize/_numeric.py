@@ -119,7 +119,7 @@ def top_bottom(array: pa.Array, column: str, bottom: float | None, top: float | 
     :raises ColumnType: if the values are no numbers.
     """
     numbers = _numbers(array, column, "top_bottom_coding")
-    if pa.types.is_integer(array.type) and all(v is None or v == int(v) for v in (bottom, top)):
+    if _fits(array) and all(v is None or v == int(v) for v in (bottom, top)):
         found = array.cast(pa.int64())
         if bottom is not None:
             found = pc.max_element_wise(found, int(bottom), skip_nulls=False)
@@ -131,13 +131,20 @@ def top_bottom(array: pa.Array, column: str, bottom: float | None, top: float | 
     return _like(found, array, whole)
 
 
+def _fits(array: pa.Array) -> bool:
+    """Whether values are whole numbers that can be reckoned with as they are."""
+    if not pa.types.is_integer(array.type):
+        return False
+    return not pa.types.is_uint64(array.type) or (pc.max(array).as_py() or 0) < 2**63
+
+
 def round_to(array: pa.Array, column: str, to: float) -> pa.Array:
     """Numbers as the nearest multiple of ``to``.
 
     :raises ColumnType: if the values are no numbers.
     """
     numbers = _numbers(array, column, "round")
-    if pa.types.is_integer(array.type) and to == int(to):
+    if _fits(array) and to == int(to):
         plain = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
         steps, left = np.divmod(plain, int(to))
         # Halfway, to the even one, as floats are rounded.

@@ -155,6 +155,10 @@ def _region(
 ) -> tuple[RegionColumn, Codes]:
     """The distinct cells of a column, and the one that each class has."""
     coded = column.coded
+    if not number:
+        kind = "interval" if coded.interval else "fixed" if coded.fixed else "set"
+        values = () if coded.interval else column.texts
+        return RegionColumn(coded.name, kind, values, (), ()), np.zeros(0, np.int64)  # type: ignore[arg-type]
     pairs = np.unique(classes * coded.width + codes)
     of_class, code = np.divmod(pairs, coded.width)
     start = np.flatnonzero(np.diff(of_class, prepend=-1))

@@ -68,10 +68,16 @@ def allowed(policy: Policy, name: str, column: str) -> str:
     """SQL that holds for what the transform of column ``name`` can produce; ``column`` is its name in
     SQL."""
     text = f"CAST({column} AS VARCHAR)"
+    produced = f"coalesce({_produced(policy, name, text)}, false)"
     if policy.columns[name].role is Role.QUASI_IDENTIFYING:
-        # A set of one value, if it could be mistaken for an interval.
-        text = f"regexp_replace({text}, '^[{{]\"?(.*?)\"?[}}]$', '\\1')"
-    return f"{column} IS NULL OR coalesce({_produced(policy, name, text)}, false)"
+        # A set of one value, as which one is written that could be mistaken for a set or an interval.
+        bare = f"regexp_extract({text}, '(?s)^[{{](.*)[}}]$', 1)"
+        quoted = f"try(json_extract_string({bare}, '$'))"
+        for within in (bare, quoted):
+            produced += (
+                f" OR coalesce({_produced(policy, name, within)}, false) AND {text} LIKE '{{%}}'"
+            )
+    return f"{column} IS NULL OR {produced}"
 
 
 def _produced(policy: Policy, name: str, text: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from airflow_mlsec.crypto import Identity, KeyKind, KeyRing, decrypt, encrypt
+from airflow_mlsec.crypto import KeyRing, decrypt, encrypt, identity_of, ring_key
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.register import Register, upsert
 from airflow_mlsec.register import tables as t
@@ -43,7 +43,7 @@ class Quarantine:
     def hold(self, payload: bytes, source: str, reason: str) -> None:
         """Keep an event. The same one is kept once, with the last reason."""
         keys = KeyRing.create(self._key_ring)
-        identity = Identity.of_key(keys.ensure(_KEY, KeyKind.ENCRYPTION))
+        identity = identity_of(ring_key(keys, _KEY, []))
         sealed = io.BytesIO()
         encrypt(io.BytesIO(payload), sealed, [identity.recipient])
         values = {"reason": reason[:1_000], "status": HELD, "received_at": self._register.now()}
@@ -69,7 +69,7 @@ class Quarantine:
         if not rows:
             raise UsageError(f"no event {identifier} is in quarantine")
         plain = io.BytesIO()
-        identities = [Identity.of_key(key) for key in KeyRing.open(self._key_ring).live(_KEY)]
+        identities = [identity_of(key) for key in KeyRing.open(self._key_ring).live(_KEY)]
         decrypt(io.BytesIO(bytes(rows[0].payload)), plain, identities)
         return plain.getvalue()
 

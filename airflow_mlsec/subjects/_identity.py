@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from airflow_mlsec.anonymize import pseudonymize
-from airflow_mlsec.crypto import Identity, Key, KeyKind, KeyRing, decrypt, encrypt
+from airflow_mlsec.crypto import Key, KeyRing, decrypt, encrypt, identity_of, ring_key
 from airflow_mlsec.errors import UsageError
 
 _REFERENCE = "subject-reference"
@@ -65,7 +65,7 @@ def suppression_tokens(key: Key, values: pa.Array, column: str) -> pa.Array:
 def seal(keys: KeyRing, person: Person, targets: Targets | None = None) -> bytes:
     """Who the person is, with what was worked out to be erased, encrypted (age) to the key ring's
     own recipient."""
-    identity = Identity.of_key(keys.ensure(_SEALING, KeyKind.ENCRYPTION))
+    identity = identity_of(ring_key(keys, _SEALING, []))
     sealed = io.BytesIO()
     data = {
         "keys": list(person.keys),
@@ -84,7 +84,7 @@ def unseal(keys: KeyRing, kind: str, sealed: bytes) -> tuple[Person, Targets | N
     :raises DecryptionFailed: if no live key of the ring opens it.
     """
     plain = io.BytesIO()
-    identities = [Identity.of_key(key) for key in keys.live(_SEALING)]
+    identities = [identity_of(key) for key in keys.live(_SEALING)]
     decrypt(io.BytesIO(sealed), plain, identities)
     data = json.loads(plain.getvalue())
     person = Person(kind, tuple(data["keys"]), data["only"], data["one_person"])

@@ -467,3 +467,52 @@ def test_the_checker_tells_nanoseconds_apart(
         table = pa.table({"q": pa.array(values, kind)})
         findings = verify_release(policy, table.schema, table.to_batches())
         assert all(finding.passed for finding in findings) == passes
+
+
+@pytest.mark.parametrize("recoding", ["full-domain", "local", "multidimensional"])
+@pytest.mark.parametrize(
+    ("transform", "value"),
+    [
+        ('constant, value: "{x}"', "a"),
+        ("mask, keep_first: 2, keep_last: 1", "{abc}"),
+        ("mask, keep_first: 3", '{"abc'),
+        ("mask, keep_first: 3", "{a\nbc"),
+        ("redact", "a"),
+        ("generalize, hierarchy: {kind: file, path: h.csv}", "a"),
+    ],
+)
+def test_values_with_braces_are_not_refused(
+    make_policy: Callable[..., Policy], keys: KeyRing, tmp_path: Path, write: Callable[..., str],
+    recoding: str, transform: str, value: str,
+) -> None:  # fmt: skip
+    (tmp_path / "h.csv").write_text("a,{x},*\nb,y,*\n")
+    policy = make_policy(
+        f"c: {{role: quasi-identifying, transform: {{method: {transform}}}}}\n"
+        "d: {role: quasi-identifying, hierarchy: {kind: suppress}}",
+        privacy={"k_anonymity": 2, "recoding": recoding},
+    )
+    source = open_dataset(
+        write(tmp_path / "t.parquet", pa.table({"c": [value] * 6, "d": list("uuuvvv")}))
+    )
+    done = anonymize(policy, source, open_dataset(str(tmp_path / "s.parquet")), keys)
+    assert done.released == 6
+
+
+@pytest.mark.parametrize("method", ["round, to: 10", "top_bottom_coding, top: 10"])
+def test_numbers_beyond_64_signed_bits(fit: Fit, keys: KeyRing, method: str) -> None:
+    table = pa.table({"x": pa.array([2**64 - 1, 7], pa.uint64())})
+    plan = fit(f"x: {{role: sensitive, transform: {{method: {method}}}}}", table)
+    assert plan.apply(table, keys).column("x").to_pylist()[1] in (10, 7)
+
+
+def test_nothing_that_can_be_released_of_intervals_is_no_crash(
+    make_policy: Callable[..., Policy], keys: KeyRing
+) -> None:
+    table = pa.table({"a": [0.1, 0.2, 0.3], "b": list("xyz")})
+    policy = make_policy(
+        "a: {role: quasi-identifying, hierarchy: {kind: interval, widths: [1]}}\n"
+        "b: {role: quasi-identifying, transform: {method: redact_text}}",
+        privacy={"k_anonymity": 2, "recoding": "multidimensional", "suppression_limit": 1.0},
+    )
+    plan = fit_plan(policy, table.schema, lambda c: table.select(c).to_batches(), keys)
+    assert plan.apply(table, keys).num_rows == 0
