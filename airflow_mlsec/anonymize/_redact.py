@@ -49,10 +49,15 @@ _NORTH_AMERICA = ("US", "CA")
 _MAY_BE_IPV4 = r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
 _MAY_BE_DASHED = r"[0-9]{3}\)?[ .-]?[0-9]{2,3}[ .-][0-9]{4}"
 _MAY_BE_NUMBER = r"[0-9](?:[ ()./-]{0,3}[0-9]){6,}"
-_MAY_BE_IBAN = r"[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}"
+_MAY_BE_IBAN = r"[A-Za-z]{2}[0-9]{2}[ .-]?[A-Za-z0-9]{4}"
 _MAY_BE_CODE = r"\b[A-Z0-9]{8,18}\b"
-_IBAN_BEGINS = re.compile(r"\b[A-Za-z]{2}[0-9]{2}(?=[ -]?[A-Za-z0-9]{4})")
-_IBAN_GOES_ON = re.compile(r"(?:[ -]?[A-Za-z0-9]){11,33}")
+_MAY_BE_CARD = r"(?:[0-9]{4}[\s,._/|-]{0,2}){3}[0-9]"
+# In groups of four, whatever stands between and around them; found at every digit that begins some.
+_CARD = re.compile(
+    r"(?<![0-9])(?<![0-9][.])(?=((?:[0-9]{4}[\s,._/|-]{0,2}){3}[0-9]{1,7}(?:[\s,._/|-]{0,2}[0-9]{3})?)(?![0-9]))"
+)
+_IBAN_BEGINS = re.compile(r"\b[A-Za-z]{2}[0-9]{2}(?=[ .-]?[A-Za-z0-9]{4})")
+_IBAN_GOES_ON = re.compile(r"(?:[ .-]?[A-Za-z0-9]){11,33}")
 # Digits with what stands between them; a phone's extension may follow. The fraction of a number does
 # not begin one.
 _NUMBER = re.compile(
@@ -97,7 +102,7 @@ _NINO = r"(^|[^\w])(?i)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?
 _SHORTEST_NAME = 2
 # Scripts that are written without blanks between words.
 _UNSPACED = re.compile(
-    r"[\u0E00-\u0EFF\u1000-\u109F\u1780-\u17FF\u3040-\u30FF\u3400-\u9FFF\uF900-\uFAFF]"
+    r"[\u0E00-\u0EFF\u1000-\u109F\u1780-\u17FF\u3040-\u30FF\u3400-\u9FFF\uAC00-\uD7AF\uF900-\uFAFF]"
 )
 _APOSTROPHES = "'\u2019\u02bc\u02b9`\u00b4\u2018"
 _ASIDE = re.compile(r"^[^\w]+|[^\w]+$")
@@ -192,6 +197,8 @@ def _without_numbers(text: pa.Array, entities: set[str], region: str) -> pa.Arra
             text, _matches(text, _NINO), lambda t: _replaced(t, _NINO, r"\1[NATIONAL_ID]")
         )
         text = _checked(text, _MAY_BE_CODE, _CODE, _code)
+    if "card" in entities:
+        text = _where(text, _matches(text, _MAY_BE_CARD), lambda t: _by_row(t, _without_cards))
     if entities & {"phone", "card", "national_id"}:
         text = _checked(
             text, _MAY_BE_NUMBER, _NUMBER, lambda m: _numbers_in(m[0], entities, region)
@@ -241,11 +248,22 @@ def _without_ibans(text: str) -> str:
             continue
         for end in range(more.end(), begins.end() + 10, -1):
             if text[end - 1].isalnum() and not text[end : end + 1].isalnum():
-                found = re.sub("[ -]", "", text[begins.start() : end]).upper()
+                found = re.sub("[ .-]", "", text[begins.start() : end]).upper()
                 if _valid("iban", found):
                     made += [text[done : begins.start()], "[IBAN]"]
                     done = end
                     break
+    return "".join([*made, text[done:]])
+
+
+def _without_cards(text: str) -> str:
+    """A text without card numbers in groups of four."""
+    made, done = [], 0
+    for found in _CARD.finditer(text):
+        digits = re.sub("[^0-9]", "", found[1])
+        if found.start() >= done and len(digits) in _CARD_DIGITS and _valid("luhn", digits):
+            made += [text[done : found.start()], "[CARD]"]
+            done = found.end(1)
     return "".join([*made, text[done:]])
 
 
@@ -364,7 +382,7 @@ def _words(name: str) -> list[str]:
     """What of a name may stand in a text, in lower case: its words, and the parts of double names."""
     plain = unicodedata.normalize("NFC", name).lower()
     plain = re.sub(f"[{_APOSTROPHES[1:]}]", "'", plain)
-    whole = [_ASIDE.sub("", word) for word in re.split(r"[\s,;/]+", plain)]
+    whole = [_ASIDE.sub("", word) for word in re.split(r"[\s,;/._|]+", plain)]
     parts = [part for word in whole for part in re.split(r"[-\u2010-\u2013]", word)]
     found = {word for word in (*whole, *parts) if len(word) >= _SHORTEST_NAME}
     return sorted(found, key=lambda word: (-len(word), word))
@@ -374,7 +392,7 @@ def _pattern(words: Sequence[str]) -> re.Pattern[str]:
     each = [
         re.escape(word).replace("'", f"[{_APOSTROPHES}]")
         if _UNSPACED.search(word)
-        else rf"(?<!\w){re.escape(word)}(?!\w)".replace("'", f"[{_APOSTROPHES}]")
+        else rf"(?<![^\W_]){re.escape(word)}(?![^\W_])".replace("'", f"[{_APOSTROPHES}]")
         for word in words
     ]
     any_of = "|".join(each)

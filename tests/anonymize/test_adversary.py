@@ -237,6 +237,11 @@ def redacted(text: str, region: str = "US", name: str | None = None) -> str:
         ("\u0664\u0661\u0661\u0661 1111 1111 1111", "[CARD]"),
         ("paid 2023-05-01 4111 1111 1111 1111", "paid 2023-05-01 [CARD]"),
         ("paid 12/05/2023 4111 1111 1111 1111/2023-05-01", "paid 12/05/2023 [CARD]/2023-05-01"),
+        ("12/12/2024-4111111111111111", "12/12/2024-[CARD]"),
+        ("4111,1111,1111,1111 and 4111_1111_1111_1111", "[CARD] and [CARD]"),
+        ("4111\t1111\n1111 1111", "[CARD]"),
+        ("x4111111111111111", "x[CARD]"),
+        ("DE89.3704.0044.0532.0130.00.", "[IBAN]."),
         ("Tel.2125551234", "Tel.[PHONE]"),
         ("212 - 555 - 1234", "[PHONE]"),
         ("212\u2011555\u20111234", "[PHONE]"),
@@ -282,6 +287,8 @@ def test_what_is_nobodys_stays(text: str) -> None:
         ("Anna kam", "Anna-Lena Koch", "[NAME] kam"),
         ("Jose\u0301 called", "Jos\u00e9", "[NAME] called"),
         ("Smithson stayed", "Smith", "Smithson stayed"),
+        ("Anna and _Berg_", "Anna.Berg", "[NAME] and _[NAME]_"),
+        ("\uae40\ucca0\uc218\ub294", "\uae40\ucca0\uc218", "[NAME]\ub294"),
     ],
 )
 def test_names_however_they_are_written(text: str, name: str, expected: str) -> None:
