@@ -64,3 +64,15 @@ def _regroup(data: bytes | list[int], width_in: int, width_out: int, pad: bool) 
     elif not pad and (bits >= width_in or rest):
         raise ValueError("padding")
     return result
+
+
+def decode_key(text: str, prefix: str, size: int) -> bytes | None:
+    """The bytes of a key as age writes them: of this prefix and size, recipients in lower case and
+    identities in upper case; None if the text is not one."""
+    text = text.strip()
+    try:
+        found, data = decode(text)
+    except ValueError:
+        return None
+    spelled = text.upper() if "secret" in prefix else text.lower()
+    return data if found == prefix and len(data) == size and text == spelled else None

@@ -39,11 +39,8 @@ class HybridRecipient:
 
         :raises UsageError: if it is not one.
         """
-        try:
-            prefix, data = _bech32.decode(text.strip())
-        except ValueError:
-            prefix, data = "", b""
-        if prefix != "age1pq" or len(data) != _PUBLIC_BYTES or text.strip() != text.strip().lower():
+        data = _bech32.decode_key(text, "age1pq", _PUBLIC_BYTES)
+        if data is None:
             raise UsageError(f"'{text[:16]}…' is not a hybrid age recipient (age1pq1…)")
         made = cls(data)
         made._key()
@@ -88,15 +85,8 @@ class HybridIdentity:
 
         :raises UsageError: if it is not one.
         """
-        try:
-            prefix, data = _bech32.decode(text.strip())
-        except ValueError:
-            prefix, data = "", b""
-        if (
-            prefix != "age-secret-key-pq-"
-            or len(data) != 32
-            or text.strip() != text.strip().upper()
-        ):
+        data = _bech32.decode_key(text, "age-secret-key-pq-", 32)
+        if data is None:
             raise UsageError("not a hybrid age identity (AGE-SECRET-KEY-PQ-1…)")
         return cls(data)
 

@@ -34,11 +34,8 @@ class Recipient:
 
         :raises UsageError: if it is not one.
         """
-        try:
-            prefix, data = _bech32.decode(text.strip())
-        except ValueError:
-            prefix, data = "", b""
-        if prefix != "age" or len(data) != 32 or text.strip() != text.strip().lower():
+        data = _bech32.decode_key(text, "age", 32)
+        if data is None:
             raise UsageError(f"'{text[:16]}…' is not an age X25519 recipient (age1…)")
         return cls(data)
 
@@ -79,11 +76,8 @@ class Identity:
 
         :raises UsageError: if it is not one.
         """
-        try:
-            prefix, data = _bech32.decode(text.strip())
-        except ValueError:
-            prefix, data = "", b""
-        if prefix != "age-secret-key-" or len(data) != 32 or text.strip() != text.strip().upper():
+        data = _bech32.decode_key(text, "age-secret-key-", 32)
+        if data is None:
             raise UsageError("not an age identity (AGE-SECRET-KEY-1…)")
         return cls(data)
 
