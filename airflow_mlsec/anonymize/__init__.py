@@ -7,6 +7,7 @@ pure function that is applied anywhere, `_vault` gives random codes; `_verify` (
 """
 
 from airflow_mlsec.anonymize._actions import check_types
+from airflow_mlsec.anonymize._check_digits import is_valid_number
 from airflow_mlsec.anonymize._column import PlannedColumn
 from airflow_mlsec.anonymize._fit import fit_plan
 from airflow_mlsec.anonymize._linkage import Linkage, measure_linkage
@@ -48,6 +49,7 @@ __all__ = [
     "fit_plan",
     "forget",
     "is_member",
+    "is_valid_number",
     "measure_against",
     "measure_linkage",
     "measure_risk",

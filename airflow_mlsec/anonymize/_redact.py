@@ -8,18 +8,17 @@ could have them (`phonenumbers`): what is not one stays readable.
 
 from __future__ import annotations
 
-import importlib
 import ipaddress
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec.anonymize._check_digits import is_valid_number
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.errors import UsageError
 
@@ -235,7 +234,7 @@ def _ipv6(found: re.Match[str]) -> str:
 
 
 def _code(found: re.Match[str]) -> str:
-    known = any(_valid(name, found[0]) for name in _NATIONAL_CODES)
+    known = any(is_valid_number(name, found[0]) for name in _NATIONAL_CODES)
     return "[NATIONAL_ID]" if known else found[0]
 
 
@@ -249,7 +248,7 @@ def _without_ibans(text: str) -> str:
         for end in range(more.end(), begins.end() + 10, -1):
             if text[end - 1].isalnum() and not text[end : end + 1].isalnum():
                 found = re.sub("[ .-]", "", text[begins.start() : end]).upper()
-                if _valid("iban", found):
+                if is_valid_number("iban", found):
                     made += [text[done : begins.start()], "[IBAN]"]
                     done = end
                     break
@@ -261,7 +260,11 @@ def _without_cards(text: str) -> str:
     made, done = [], 0
     for found in _CARD.finditer(text):
         digits = re.sub("[^0-9]", "", found[1])
-        if found.start() >= done and len(digits) in _CARD_DIGITS and _valid("luhn", digits):
+        if (
+            found.start() >= done
+            and len(digits) in _CARD_DIGITS
+            and is_valid_number("luhn", digits)
+        ):
             made += [text[done : found.start()], "[CARD]"]
             done = found.end(1)
     return "".join([*made, text[done:]])
@@ -304,27 +307,15 @@ def _kind(found: str, entities: set[str], region: str) -> str | None:
     digits = re.sub(r"[^0-9]", "", found)
     if len(digits) < _FEWEST_DIGITS or _DECIMAL.fullmatch(found):
         return None
-    if "card" in entities and len(digits) in _CARD_DIGITS and _valid("luhn", digits):
+    if "card" in entities and len(digits) in _CARD_DIGITS and is_valid_number("luhn", digits):
         return "[CARD]"
     if "national_id" in entities and any(
-        _valid(name, digits) for name in _NATIONAL.get(len(digits), ())
+        is_valid_number(name, digits) for name in _NATIONAL.get(len(digits), ())
     ):
         return "[NATIONAL_ID]"
     if "phone" in entities and _is_phone(found, region):
         return "[PHONE]"
     return None
-
-
-@lru_cache(maxsize=65_536)
-def _valid(name: str, value: str) -> bool:
-    return bool(_validator(name)(value))
-
-
-@lru_cache(maxsize=64)
-def _validator(name: str) -> Callable[[str], bool]:
-    module: Any = importlib.import_module(f"stdnum.{name}")
-    check: Callable[[str], bool] = module.is_valid
-    return check
 
 
 @lru_cache(maxsize=65_536)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any
+
+from airflow_mlsec.anonymize import is_valid_number
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]{2,}")
 _PHONE = re.compile(r"\+?[0-9(][0-9 ()./-]{6,20}[0-9]")
@@ -198,12 +198,14 @@ def formats(values: Sequence[str], numbers: bool) -> Iterable[tuple[str, str, fl
     yield (
         "bank account",
         "are IBANs (check digits)",
-        share(values, lambda v: len(v) > 14 and _valid("iban", v)),
+        share(values, lambda v: len(v) > 14 and is_valid_number("iban", v)),
     )
     digits = [re.sub(r"[ -]", "", value) for value in values]
     cards = share(
         digits,
-        lambda v: v.isdigit() and 13 <= len(v) <= 19 and v[0] in "23456" and _valid("luhn", v),
+        lambda v: (
+            v.isdigit() and 13 <= len(v) <= 19 and v[0] in "23456" and is_valid_number("luhn", v)
+        ),
     )
     yield "payment card", "are card numbers (Luhn)", cards
     yield (
@@ -213,8 +215,8 @@ def formats(values: Sequence[str], numbers: bool) -> Iterable[tuple[str, str, fl
     )
     for name in _NATIONAL:
         # The first few tell nearly always.
-        if share(values[:12], lambda v, name=name: _valid(name, v)) > 0.8:  # type: ignore[misc]
-            found = share(values, lambda v, name=name: _valid(name, v))  # type: ignore[misc]
+        if share(values[:12], lambda v, name=name: is_valid_number(name, v)) > 0.8:  # type: ignore[misc]
+            found = share(values, lambda v, name=name: is_valid_number(name, v))  # type: ignore[misc]
             yield "national id", f"are national ids ({name}, check digits)", found
     yield "precise location", "are pairs of coordinates", share(values, _POINT.fullmatch)
     if not numbers:
@@ -318,14 +320,3 @@ def _is_full_name(value: str) -> bool:
     words = value.replace(",", " ").split()
     titled = 2 <= len(words) <= 5 and all(w[:1].isupper() or w.islower() for w in words)
     return titled and any(word.strip(".").lower() in _GIVEN_NAMES for word in words)
-
-
-def _valid(name: str, value: str) -> bool:
-    return bool(_validator(name)(value))
-
-
-@lru_cache(maxsize=64)
-def _validator(name: str) -> Callable[[str], bool]:
-    module: Any = importlib.import_module(f"stdnum.{name}")
-    check: Callable[[str], bool] = module.is_valid
-    return check
