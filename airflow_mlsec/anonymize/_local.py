@@ -1,14 +1,16 @@
 """Local recoding over hierarchies: each class is generalized as little as it needs.
 
-The nodes of the lattice are visited by rising mean loss; whatever classes of the tuples that are
-left hold the privacy models at a node are released there, and the others wait for coarser
-nodes. As tuples go, the mean loss of those that are left is worked out anew: rare values are
-often cheap where common ones are dear. A tuple belongs to the first step that released its
-labels, so that the list of steps is a function of the row alone, also of rows never seen.
+Classes are released band by band of their own loss, the cheapest first. Within a band the nodes
+of the lattice are visited by rising mean loss; whatever classes of the tuples that are left hold
+the privacy models at a node are released there, and the others wait for coarser nodes. For each
+band the mean loss of those that are left is worked out anew: rare values are often cheap where
+common ones are dear. A tuple belongs to the first step that released its labels, so that the
+list of steps is a function of the row alone, also of rows never seen.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -16,31 +18,27 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from airflow_mlsec.anonymize._classes import (
-    CodedColumn,
-    Mask,
-    Numbers,
-    SensitiveColumn,
-    Tuples,
-)
+from airflow_mlsec.anonymize._classes import CodedColumn, Mask, Tuples
 from airflow_mlsec.anonymize._coding import Codes, first_places
 from airflow_mlsec.anonymize._criteria import Criteria
+from airflow_mlsec.anonymize._left import Left, Node, Range, chosen_sensitive
 from airflow_mlsec.anonymize._mondrian import OrderedColumn, partition
 from airflow_mlsec.errors import GuaranteeNotMet
 
 # Of more nodes than this the coarser ones are visited in samples; of still more only those that the
 # table itself suggests are listed.
-_MOST_NODES = 20_000
+_MOST_NODES = 5_000
 _MOST_LISTED = 1 << 21
-# The order is worked out anew when so much of the rows is left of those that it was made for.
-_REORDER = 0.9
+# Up to which mean loss of a cell classes are released together: more bands lose a little less, and
+# take longer.
+_BANDS = np.linspace(0.1, 1, 12) ** 3
 
 
 @dataclass(frozen=True)
 class Step:
     """What one node released: a tuple of each class."""
 
-    levels: tuple[int, ...]
+    levels: Node
     tuples: Codes
 
 
@@ -73,7 +71,7 @@ def recode_locally(
     :raises GuaranteeNotMet: if more rows are left than the limit allows.
     """
     peel = _Peel(tuples, criteria, progress)
-    peel.run(np.arange(len(tuples.weights)))
+    peel.run()
     total = float(tuples.weights.sum())
     allowed = int(suppression_limit * total + 1e-9)
     # What is left is too little for a class of its own: it joins the classes released last.
@@ -95,7 +93,7 @@ class _Peel:
     def __init__(self, tuples: Tuples, criteria: Criteria, progress: Callable[[int], None]) -> None:
         self._tuples, self._criteria, self._progress = tuples, criteria, progress
         # Each class: its node, and its tuples.
-        self.released: list[tuple[tuple[int, ...], Codes]] = []
+        self.released: list[tuple[Node, Codes]] = []
         self._left: Codes = np.zeros(0, np.int64)
         self._visited = 0
 
@@ -123,54 +121,47 @@ class _Peel:
             self.released.append((node, places))
             self._left = np.zeros(0, np.int64)
 
-    def run(self, places: Codes) -> None:
-        """Visit the nodes until all of some tuples are released."""
-        rest = _restricted(self._tuples, places)
-        nodes = _nodes(rest, self._criteria)
-        queue, ordered_at, position = _by_loss(nodes, rest), rest.weights.sum(), 0
-        while len(places) and position < queue.shape[1]:
-            node = tuple(queue[:, position].tolist())
-            position += 1
-            self._visited += 1
-            if self._visited % 1024 == 0:
-                self._progress(self._visited)
-            if not rest.may_have(node, self._criteria.k):
-                continue
-            classes = rest.group(node, True)
-            if not (classes.sizes >= self._criteria.k).any():
-                continue
-            holds = self._criteria.lost(classes, rest.sensitive) == 0
-            going = holds[classes.of_tuple]
-            if not going.any():
-                continue
-            order = np.argsort(classes.of_tuple[going], kind="stable")
-            numbers = classes.of_tuple[going][order]
-            starts = np.flatnonzero(np.diff(numbers)) + 1
-            self.released += [(node, part) for part in np.split(places[going][order], starts)]
-            places, rest = places[~going], _restricted(rest, np.flatnonzero(~going))
-            if rest.weights.sum() < ordered_at * _REORDER:
-                queue = _by_loss(queue[:, position:], rest)
-                ordered_at, position = rest.weights.sum(), 0
-        self._left = places
+    def run(self) -> None:
+        """Release what the nodes have, band by band of loss, until all is released."""
+        left = Left(self._tuples)
+        nodes = _nodes(self._tuples, self._criteria)
+        edges = _BANDS * len(self._tuples.columns)
+        # A cell never loses more than 1, but for rounding.
+        for low, high in itertools.pairwise([-1.0, *edges[:-1], np.inf]):
+            band = Range(np.float32(low), np.float32(high))
+            queue, at = _in_band(nodes, left, band), 0
+            while at < len(queue) and left.rows:
+                some = queue[at : at + left.batch()]
+                at += len(some)
+                for node in left.promising(some, band, self._criteria.k):
+                    classes = left.release(node, band, self._criteria)
+                    self.released += [(node, members) for members in classes]
+                self._visited += len(some)
+                if self._visited // 1024 > (self._visited - len(some)) // 1024:
+                    self._progress(self._visited)
+        self._left = left.waiting
 
     def recoding(self, suppressed: int) -> LocalRecoding:
         """All that was released, as steps."""
         weights, columns = self._tuples.weights, self._tuples.columns
         classes = np.full(len(weights), -1, np.int64)
-        steps: list[tuple[tuple[int, ...], list[int]]] = []
-        lost = float(suppressed) * len(columns)
-        for number, (node, members) in enumerate(self.released):
-            classes[members] = number
-            if not steps or steps[-1][0] != node:
-                steps.append((node, []))
-            steps[-1][1].append(int(members[0]))
-            first = members[0]
-            loss = sum(column.loss[at][first] for column, at in zip(columns, node, strict=True))
-            lost += float(loss) * float(weights[members].sum())
-        made = tuple(Step(node, np.array(listed, np.int64)) for node, listed in steps)
+        if self.released:
+            members = np.concatenate([members for _, members in self.released])
+            lengths = [len(members) for _, members in self.released]
+            classes[members] = np.repeat(np.arange(len(lengths)), lengths)
+        steps = []
+        for levels, classes_there in itertools.groupby(self.released, lambda one: one[0]):
+            firsts = [members[0] for _, members in classes_there]
+            steps.append(Step(levels, np.array(firsts, np.int64)))
         nodes = np.array([node for node, _ in self.released], np.int64).reshape(-1, len(columns))
+        lost = float(suppressed) * len(columns)
+        kept = np.flatnonzero(classes >= 0)
+        for column, levels in zip(columns, nodes.T, strict=True):
+            lost += float(
+                (np.stack(column.loss)[levels[classes[kept]], kept] * weights[kept]).sum()
+            )
         loss = lost / (weights.sum() * len(columns))
-        return LocalRecoding(made, classes, suppressed, loss, nodes)
+        return LocalRecoding(tuple(steps), classes, suppressed, loss, nodes)
 
 
 def _restricted(tuples: Tuples, places: Codes) -> Tuples:
@@ -184,19 +175,8 @@ def _restricted(tuples: Tuples, places: Codes) -> Tuples:
         )
         for column in tuples.columns
     ]
-    sensitive = [_sensitive(column, places, len(tuples.weights)) for column in tuples.sensitive]
+    sensitive = [chosen_sensitive(c, places, len(tuples.weights)) for c in tuples.sensitive]
     return Tuples(columns, tuples.weights[places], sensitive)
-
-
-def _sensitive(column: SensitiveColumn, places: Codes, number: int) -> SensitiveColumn:
-    new = np.full(number, -1, np.int64)
-    new[places] = np.arange(len(places))
-    found = new[column.tuples]
-    kept = found >= 0
-    return SensitiveColumn(
-        column.name, found[kept], column.values[kept], column.weights[kept], column.count,
-        column.parents,
-    )  # fmt: skip
 
 
 def _nodes(tuples: Tuples, criteria: Criteria) -> npt.NDArray[np.int8]:
@@ -250,17 +230,21 @@ def _common_levels(tuples: Tuples, classes: Codes) -> npt.NDArray[np.int8]:
     return levels
 
 
-def _by_loss(nodes: npt.NDArray[np.int8], rest: Tuples) -> npt.NDArray[np.int8]:
-    """Nodes by the loss that they would mean for the tuples that are left."""
-    total = max(float(rest.weights.sum()), 1.0)
-    loss: Numbers = np.zeros(nodes.shape[1])
-    for column, at in zip(rest.columns, nodes, strict=True):
-        mean = np.array([float((lost * rest.weights).sum()) / total for lost in column.loss])
+def _in_band(nodes: npt.NDArray[np.int8], left: Left, band: Range) -> list[Node]:
+    """The nodes where something that is left may lose as much as the band says, by the mean
+    loss."""
+    least, mean, most = np.zeros((3, nodes.shape[1]))
+    for (lowest, middle, highest), at in zip(left.losses(), nodes, strict=True):
+        least += lowest[at]
         # Of nodes that lose the same the finer one comes first.
-        loss += mean[at] + 1e-10 * at
-    order = np.argsort(loss, kind="stable")
+        mean += middle[at] + 1e-10 * at
+        most += highest[at]
+    # The band is told by numbers of half the precision.
+    slack = 1e-5 * len(nodes)
+    there = np.flatnonzero((least <= band.high + slack) & (most > band.low - slack))
+    order = there[np.argsort(mean[there], kind="stable")]
     if len(order) > _MOST_NODES:
         half = _MOST_NODES // 2
         sampled = np.linspace(half, len(order) - 1, half).astype(np.int64)
         order = order[np.concatenate([np.arange(half), sampled])]
-    return np.ascontiguousarray(nodes[:, order])
+    return [tuple(node) for node in nodes[:, order].T.tolist()]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,9 @@ from airflow_mlsec.anonymize import _hierarchies
 from airflow_mlsec.anonymize._classes import Mask
 from airflow_mlsec.anonymize._coding import Codes, combined, encoded, first_places, renumbered
 from airflow_mlsec.anonymize._hierarchies import Levels
+
+# Keys that are kept for steps to share.
+_MOST_KEYS = 1 << 23
 
 Labels = tuple[tuple[str | None, ...], ...]
 
@@ -77,14 +82,27 @@ class LocalMatcher:
         return [column.unique() for column in self._columns]
 
     @cached_property
-    def _released(self) -> list[list[Codes]]:
-        """Of each step the classes, as places in `_known`, column by column."""
+    def _released(self) -> list[Codes]:
+        """Of each step the keys of its classes, in order."""
         ends = np.cumsum([len(step.labels) for step in self.steps])[:-1]
-        parts = [
-            np.split(_places(column, known), ends)
-            for column, known in zip(self._columns, self._known, strict=True)
+        codes = [
+            _places(column, known) for column, known in zip(self._columns, self._known, strict=True)
         ]
-        return [list(step) for step in zip(*parts, strict=True)] if self.steps else []
+        key = np.zeros(len(codes[0]), self._key_type)
+        for column, stride in zip(codes, self._strides, strict=True):
+            key += column.astype(self._key_type) * stride
+        return [np.sort(keys) for keys in np.split(key, ends)] if self.steps else []
+
+    @cached_property
+    def _strides(self) -> list[int]:
+        """By what the places of labels are multiplied, so that sums of them differ where labels do."""
+        widths = [len(known) + 1 for known in self._known]
+        return [prod(widths[place + 1 :]) for place in range(len(widths))]
+
+    @cached_property
+    def _key_type(self) -> type[Any]:
+        """Whole numbers of any size where those of the processor are too small for the keys."""
+        return np.int64 if prod(len(known) + 1 for known in self._known) < 1 << 62 else object
 
     def _labels(self, place: int, distinct: pa.Array) -> list[pa.Array]:
         """The labels of a column's values at each level that is used."""
@@ -101,20 +119,31 @@ class LocalMatcher:
             [_places(at, known) for at in listed]
             for listed, known in zip(labels, self._known, strict=True)
         ]
+        halves: dict[tuple[int, tuple[int, ...]], Codes] = {}
+
+        def key_of(start: int, levels: tuple[int, ...]) -> Codes:
+            """What some columns add to the keys of all tuples; steps share it."""
+            if (start, levels) not in halves:
+                if len(halves) * number > _MOST_KEYS:
+                    halves.clear()
+                key = np.zeros(number, self._key_type)
+                for column, level in enumerate(levels, start):
+                    at = codes[column][self._levels[column].index(level)]
+                    key += (at.astype(self._key_type) * self._strides[column])[leaves[column]]
+                halves[start, levels] = key
+            return halves[start, levels]
+
+        half = len(self.names) // 2
         left = np.arange(number)
         for place, (step, released) in enumerate(zip(self.steps, self._released, strict=True)):
             if not len(left):
                 break
-            classes = len(released[0])
-            columns = []
-            for column, level in enumerate(step.levels):
-                at = codes[column][self._levels[column].index(level)][leaves[column][left]]
-                both = np.concatenate([released[column], at])
-                columns.append((both, len(self._known[column]) + 1))
-            key, _ = combined(columns, classes + len(left))
-            hit = np.isin(key[classes:], key[:classes])
-            found[left[hit]] = place
-            left = left[~hit]
+            key = key_of(0, step.levels[:half])[left] + key_of(half, step.levels[half:])[left]
+            at = np.minimum(np.searchsorted(released, key), len(released) - 1)
+            hit = released[at] == key
+            if hit.any():
+                found[left[hit]] = place
+                left = left[~hit]
         return found
 
 
