@@ -36,8 +36,9 @@ _SPREAD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 _HASH_BITS = 32
 # Above this many candidates a hash table is faster than sorting.
 _SORTED = 4096
-# Bytes that the halves of nodes may take.
-_MOST_BYTES = 1 << 28
+# Bytes that the halves of nodes may take, and a half by tuple.
+_MOST_BYTES = 1 << 27
+_HALF_BYTES = 8 + 4 + 4
 
 Node = tuple[int, ...]
 
@@ -215,7 +216,7 @@ class Left:
                 key, span = renumbered(key)
             spread = key.view(np.uint64) * _SPREAD[start > 0]
             hashed = (spread >> np.uint64(_HASH_BITS)).astype(np.uint32)
-            if len(self._halves) * len(self.weights) * 16 > _MOST_BYTES:
+            if len(self._halves) * len(self.weights) * _HALF_BYTES > _MOST_BYTES:
                 self._halves.clear()
             found = _Half(key, span, hashed, loss.astype(np.float32))
             self._halves[start, levels] = found
