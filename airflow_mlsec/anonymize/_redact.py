@@ -42,20 +42,23 @@ _ADDRESSED = (
 # as North American phones are written; as US social security numbers are.
 _INTERNATIONAL = r"\+[1-9][0-9]{0,2}(?:[ .-]?\(0\))?(?:[ ./-]{0,3}\(?[0-9]\)?){6,13}"
 _NORTH_AMERICAN = r"(?:\b1[ .-])?(?:\([2-9][0-9]{2}\) ?|\b[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}(?:\b|[xX][0-9]{1,6}\b)"
-_SSN = r"\b(?:00[1-9]|0[1-9][0-9]|[1-578][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])[ -](?:0[1-9]|[1-9][0-9])[ -](?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)\b"
+_SSN = r"(\b|[A-Za-z_])(?:00[1-9]|0[1-9][0-9]|[1-578][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])[ -](?:0[1-9]|[1-9][0-9])[ -](?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)(\b|[A-Za-z_])"
 _NORTH_AMERICA = ("US", "CA")
 # What could be another number of somebody.
 _MAY_BE_IPV4 = r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
 _MAY_BE_DASHED = r"[0-9]{3}\)?[ .-]?[0-9]{2,3}[ .-][0-9]{4}"
 _MAY_BE_NUMBER = r"[0-9](?:[ ()./-]{0,3}[0-9]){6,}"
-_MAY_BE_IBAN = r"[A-Za-z]{2}[0-9]{2}[ .-]?[A-Za-z0-9]{4}"
-_MAY_BE_CODE = r"\b[A-Z0-9]{8,18}\b"
+_MAY_BE_IBAN = r"[A-Za-z]{2} ?[0-9]{2}[ .-]?[A-Za-z0-9]{4}"
+_MAY_BE_CODE = r"\b(?:[A-Z0-9]{8,18}|[0-9]{6}[-+][0-9]{3}[0-9A-Z])\b"
 _MAY_BE_CARD = r"(?:[0-9]{4}[\s,._/|-]{0,2}){3}[0-9]"
 # In groups of four, whatever stands between and around them; found at every digit that begins some.
 _CARD = re.compile(
     r"(?<![0-9])(?<![0-9][.])(?=((?:[0-9]{4}[\s,._/|-]{0,2}){3}[0-9]{1,7}(?:[\s,._/|-]{0,2}[0-9]{3})?)(?![0-9]))"
 )
-_IBAN_BEGINS = re.compile(r"\b[A-Za-z]{2}[0-9]{2}(?=[ .-]?[A-Za-z0-9]{4})")
+# The word may stand before it without a blank.
+_IBAN_BEGINS = re.compile(
+    r"(?:\b|(?<=IBAN)|(?<=iban))[A-Za-z]{2} ?[0-9]{2}(?=[ .-]?[A-Za-z0-9]{4})"
+)
 _IBAN_GOES_ON = re.compile(r"(?:[ .-]?[A-Za-z0-9]){11,33}")
 # Digits with what stands between them; a phone's extension may follow. The fraction of a number does
 # not begin one.
@@ -64,7 +67,10 @@ _NUMBER = re.compile(
 )
 _WORD_ENDS = re.compile(r"( *[-./]? +| *[/] *)")
 _MOST_WORDS = 10
-_CODE = re.compile(r"\b(?=[A-Z0-9]*[0-9])(?=[A-Z0-9]*[A-Z])[A-Z0-9]{8,18}\b")
+# Letters and digits; Finnish ones have a hyphen or a plus before their last four characters.
+_CODE = re.compile(
+    r"\b(?:(?=[A-Z0-9]*[0-9])(?=[A-Z0-9]*[A-Z])[A-Z0-9]{8,18}|[0-9]{6}[-+][0-9]{3}[0-9A-Z])\b"
+)
 # A date that stands by itself. The year has four digits, so that it is no part of a phone number.
 _DATE = re.compile(
     r"(?<![0-9])(?<![0-9][.-])("
@@ -72,6 +78,14 @@ _DATE = re.compile(
     r"|(?:(?:0?[1-9]|1[0-2])[./-](?:0?[1-9]|[12][0-9]|3[01])|(?:0?[1-9]|[12][0-9]|3[01])[./-](?:0?[1-9]|1[0-2]))"
     r"[./-](?:1[89]|20|21)[0-9]{2}"
     r")(?![0-9]|[.-][0-9])"
+)
+# Values measured in a row: blood pressures, temperatures, coordinates.
+_MEASURED = re.compile(
+    r"-?(?!0[0-9])[0-9]{1,3}(?:\.[0-9]{1,6}|/[0-9]{2,3})(?: +-?(?!0[0-9])[0-9]{1,3}(?:\.[0-9]{1,6}|/[0-9]{2,3}))+"
+)
+# Year, month, day, hour, minute and second without anything between them.
+_MOMENT = re.compile(
+    r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]"
 )
 _DECIMAL = re.compile(r"[0-9]+[.][0-9]+")
 _CARD_DIGITS = range(13, 20)
@@ -104,6 +118,16 @@ _UNSPACED = re.compile(
     r"[\u0E00-\u0EFF\u1000-\u109F\u1780-\u17FF\u3040-\u30FF\u3400-\u9FFF\uAC00-\uD7AF\uF900-\uFAFF]"
 )
 _APOSTROPHES = "'\u2019\u02bc\u02b9`\u00b4\u2018"
+# What one name is written with in different texts; after lower case was made of capitals.
+_FOLDED = {
+    **dict.fromkeys(_APOSTROPHES[1:], "'"), "\u00df": "ss", "i\u0307": "i", "\u03c2": "\u03c3",
+}  # fmt: skip
+_WRITTEN = {
+    "'": f"[{_APOSTROPHES}]",
+    "ss": "(?:ss|\u00df|\u1e9e)",
+    "i": "(?:i\u0307?|\u0130)",
+    "\u03c3": "[\u03c2\u03c3]",
+}
 _ASIDE = re.compile(r"^[^\w]+|[^\w]+$")
 # What is written as a blank, a hyphen or nothing, but is another character.
 _PLAIN = {
@@ -186,7 +210,7 @@ def _without_numbers(text: pa.Array, entities: set[str], region: str) -> pa.Arra
     if entities & {"phone", "national_id"}:
         dashed = _matches(text, _MAY_BE_DASHED)
         if "national_id" in entities:
-            text = _where(text, dashed, lambda t: _replaced(t, _SSN, "[NATIONAL_ID]"))
+            text = _where(text, dashed, lambda t: _replaced(t, _SSN, r"\1[NATIONAL_ID]\2"))
         if "phone" in entities and region in _NORTH_AMERICA:
             text = _where(text, dashed, lambda t: _replaced(t, _NORTH_AMERICAN, "[PHONE]"))
     if "iban" in entities:
@@ -271,11 +295,12 @@ def _without_cards(text: str) -> str:
 
 
 def _numbers_in(run: str, entities: set[str], region: str) -> str:
-    """A run of digits and separators with the numbers in it replaced. A date is part of none."""
+    """A run of digits and separators with the numbers in it replaced. A date is part of none, and
+    values measured in a row are none."""
     parts = _DATE.split(run)
     for place in range(0, len(parts), 2):
         bare = parts[place].strip(" ./-")
-        if bare:
+        if bare and not _MEASURED.fullmatch(bare):
             before, _, after = parts[place].partition(bare)
             parts[place] = before + _longest_numbers(bare, entities, region) + after
     return "".join(parts)
@@ -313,7 +338,7 @@ def _kind(found: str, entities: set[str], region: str) -> str | None:
         is_valid_number(name, digits) for name in _NATIONAL.get(len(digits), ())
     ):
         return "[NATIONAL_ID]"
-    if "phone" in entities and _is_phone(found, region):
+    if "phone" in entities and not _MOMENT.fullmatch(found) and _is_phone(found, region):
         return "[PHONE]"
     return None
 
@@ -342,8 +367,8 @@ def _plain(text: pa.Array) -> pa.Array:
 def _without_names(text: pa.Array, names: pa.Array) -> pa.Array:
     """Each text without the words of the name beside it."""
     lower = pc.utf8_lower(pc.utf8_normalize(text, form="NFC"))
-    for other in _APOSTROPHES[1:]:
-        lower = pc.replace_substring(lower, other, "'")
+    for written, plain in _FOLDED.items():
+        lower = pc.replace_substring(lower, written, plain)
     # Most columns of names have few different ones.
     known = names.cast(pa.large_string()).dictionary_encode()
     words = [_words(name) for name in known.dictionary.to_pylist()]
@@ -372,7 +397,8 @@ def _without_names(text: pa.Array, names: pa.Array) -> pa.Array:
 def _words(name: str) -> list[str]:
     """What of a name may stand in a text, in lower case: its words, and the parts of double names."""
     plain = unicodedata.normalize("NFC", name).lower()
-    plain = re.sub(f"[{_APOSTROPHES[1:]}]", "'", plain)
+    for written, folded in _FOLDED.items():
+        plain = plain.replace(written, folded)
     whole = [_ASIDE.sub("", word) for word in re.split(r"[\s,;/._|]+", plain)]
     parts = [part for word in whole for part in re.split(r"[-\u2010-\u2013]", word)]
     found = {word for word in (*whole, *parts) if len(word) >= _SHORTEST_NAME}
@@ -380,12 +406,10 @@ def _words(name: str) -> list[str]:
 
 
 def _pattern(words: Sequence[str]) -> re.Pattern[str]:
-    each = [
-        re.escape(word).replace("'", f"[{_APOSTROPHES}]")
-        if _UNSPACED.search(word)
-        else rf"(?<![^\W_]){re.escape(word)}(?![^\W_])".replace("'", f"[{_APOSTROPHES}]")
-        for word in words
-    ]
+    each = []
+    for word in words:
+        written = "".join(_WRITTEN.get(c, re.escape(c)) for c in re.split("(ss|.)", word) if c)
+        each.append(written if _UNSPACED.search(word) else rf"(?<![^\W_]){written}(?![^\W_])")
     any_of = "|".join(each)
     return re.compile(rf"(?:{any_of})(?:[ \t]+(?:{any_of}))*", re.IGNORECASE)
 

@@ -41,6 +41,13 @@ ALL = ("name", "email", "phone", "card", "iban", "national_id", "ip_address")
         pytest.param("Dear Mrs. Ann-Marie O'Neil, hello", "Dear [NAME], hello", id="addressed"),
         pytest.param("Herr von der Heide kam", "Herr [NAME] kam", id="addressed-german"),
         pytest.param("room 12 4111111111111111", "room 12 [CARD]", id="runs-together"),
+        pytest.param("hetu 131052-308T", "hetu [NATIONAL_ID]", id="hetu"),
+        pytest.param("SSN123-45-6789, 123-45-6789x", "SSN[NATIONAL_ID], [NATIONAL_ID]x", id="ssn-glued"),
+        pytest.param("IBANDE89370400440532013000", "IBAN[IBAN]", id="iban-glued"),
+        pytest.param("to DE 89 3704 0044 0532 0130 00", "to [IBAN]", id="iban-blank"),
+        pytest.param("120/80 130/85 125/82 ok", "120/80 130/85 125/82 ok", id="pressures"),
+        pytest.param("10.5 12.3 14.7 18.2", "10.5 12.3 14.7 18.2", id="decimals"),
+        pytest.param("at 20240115103000", "at 20240115103000", id="moment"),
         pytest.param("", "", id="empty"),
         pytest.param(None, None, id="null"),
     ],
@@ -66,6 +73,13 @@ def test_names_of_the_same_row() -> None:
     names = pa.array(["Ana López", None, "Bob", "x"])
     out = redact_text(text, "t", ["name"], "US", [("n", names)])
     assert out.to_pylist() == ["[NAME] said: [NAME]. Banana, Lópezes", "Ana came", None, "x"]
+
+
+def test_names_are_found_however_their_letters_are_written() -> None:
+    text = pa.array(["GROSS, Groß, gross", "İPEK ipek", "ΝΊΚΟΣ Νίκος", "O\u2019NEIL"])
+    names = pa.array(["Groß", "İpek", "Νίκος", "O'Neil"])
+    out = redact_text(text, "t", ["name"], "US", [("n", names)]).to_pylist()
+    assert out == ["[NAME], [NAME], [NAME]", "[NAME]", "[NAME]", "[NAME]"]
 
 
 def test_named_entities_say_what_they_need() -> None:
