@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from airflow_mlsec.anonymize import Plan
-from airflow_mlsec.anonymize._membership import FORMAT as MEMBERSHIP
-from airflow_mlsec.anonymize._membership import is_member
+from airflow_mlsec.anonymize.risk._membership import FORMAT as MEMBERSHIP
+from airflow_mlsec.anonymize.risk._membership import is_member
 from airflow_mlsec.crypto import (
     Identity,
     KeyRing,

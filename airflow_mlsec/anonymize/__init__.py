@@ -1,32 +1,33 @@
-"""Anonymization: transforms, hierarchies, k-anonymity, plans, and their verification.
+"""Anonymization: from a policy and a table to a plan, and to a release that was checked.
 
-`_fit` turns a policy and data into a `_plan`: `_aggregate` counts, `_classes` groups (`_coding` makes values numbers), `_criteria`
-are the privacy models (`_models` reads them from a policy), `_lattice` searches. `_plan` is the
-pure function that is applied anywhere, `_vault` gives random codes; `_verify` (with
-`_verify_models`) is the independent checker; `_release` is the whole way to a published dataset. May import `policy`, `datasets`, `crypto` and below. Start with `_release.anonymize`.
+`_fit` turns a policy and data into a `_plan`: `_counting` counts, `recoding` generalizes until every
+class holds the privacy models. `_plan` is the pure function that is applied anywhere, column by
+column with `transforms`; `verify` is the independent checker; `risk` measures what is left to
+find; `_release` is the whole way to a published dataset, `_spark` the same on a cluster. May import
+`policy`, `datasets`, `crypto` and below. Start with `_release.anonymize`.
 """
 
 from airflow_mlsec.anonymize._actions import check_types
-from airflow_mlsec.anonymize._check_digits import is_valid_number
 from airflow_mlsec.anonymize._column import PlannedColumn
 from airflow_mlsec.anonymize._fit import fit_plan
-from airflow_mlsec.anonymize._linkage import Linkage, measure_linkage
-from airflow_mlsec.anonymize._membership import is_member
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._release import Release, anonymize
-from airflow_mlsec.anonymize._risk import (
+from airflow_mlsec.anonymize._values import canonical_bytes, canonical_text
+from airflow_mlsec.anonymize.risk._linkage import Linkage, measure_linkage
+from airflow_mlsec.anonymize.risk._membership import is_member
+from airflow_mlsec.anonymize.risk._risk import (
     Against,
     Risk,
     Uniqueness,
     measure_against,
     measure_risk,
 )
-from airflow_mlsec.anonymize._risk_report import Comparison, risk_page
-from airflow_mlsec.anonymize._transforms import detokenize, pseudonymize
-from airflow_mlsec.anonymize._utility import ModelUtility, measure_utility
-from airflow_mlsec.anonymize._values import canonical_bytes, canonical_text
-from airflow_mlsec.anonymize._vault import RegisterVault, TokenVault, forget, tokens_of
-from airflow_mlsec.anonymize._verify import Finding, verify_release
+from airflow_mlsec.anonymize.risk._risk_report import Comparison, risk_page
+from airflow_mlsec.anonymize.risk._utility import ModelUtility, measure_utility
+from airflow_mlsec.anonymize.transforms._check_digits import is_valid_number
+from airflow_mlsec.anonymize.transforms._transforms import detokenize, pseudonymize
+from airflow_mlsec.anonymize.transforms._vault import RegisterVault, TokenVault, forget, tokens_of
+from airflow_mlsec.anonymize.verify._verify import Finding, verify_release
 
 __all__ = [
     "Against",

@@ -7,13 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_mlsec.anonymize import _hierarchies, _numeric, _transforms
 from airflow_mlsec.anonymize._aggregate import TupleCounter
-from airflow_mlsec.anonymize._fakes import make_fakes
 from airflow_mlsec.anonymize._nested import is_list
-from airflow_mlsec.anonymize._numeric import fit_groups
-from airflow_mlsec.anonymize._redact import redact_text
-from airflow_mlsec.anonymize._vault import vault_key
+from airflow_mlsec.anonymize.recoding import _hierarchies
+from airflow_mlsec.anonymize.transforms import _numeric, _transforms
+from airflow_mlsec.anonymize.transforms._fakes import make_fakes
+from airflow_mlsec.anonymize.transforms._numeric import fit_groups
+from airflow_mlsec.anonymize.transforms._redact import redact_text
+from airflow_mlsec.anonymize.transforms._vault import vault_key
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import ColumnType, PolicyError
 from airflow_mlsec.policy import Microaggregate, Policy, Role

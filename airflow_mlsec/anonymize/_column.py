@@ -10,12 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize import _hierarchies, _numeric, _transforms
-from airflow_mlsec.anonymize._fakes import choose_fakes
-from airflow_mlsec.anonymize._fpe import encrypt_format, format_of
 from airflow_mlsec.anonymize._nested import in_lists, is_list
-from airflow_mlsec.anonymize._redact import redact_text
-from airflow_mlsec.anonymize._vault import TokenVault
+from airflow_mlsec.anonymize.recoding import _hierarchies
+from airflow_mlsec.anonymize.transforms import _numeric, _transforms
+from airflow_mlsec.anonymize.transforms._fakes import choose_fakes
+from airflow_mlsec.anonymize.transforms._fpe import encrypt_format, format_of
+from airflow_mlsec.anonymize.transforms._redact import redact_text
+from airflow_mlsec.anonymize.transforms._vault import TokenVault
 from airflow_mlsec.crypto import Key
 from airflow_mlsec.errors import ColumnType, PlanError, UsageError
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 from airflow_mlsec.anonymize._actions import Scan
 from airflow_mlsec.anonymize._aggregate import count_tuples
 from airflow_mlsec.anonymize._column import PlannedColumn
-from airflow_mlsec.anonymize._models import Counted
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
+from airflow_mlsec.anonymize.recoding._models import Counted
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import ColumnMissing, ColumnType, UsageError
 from airflow_mlsec.policy import Policy

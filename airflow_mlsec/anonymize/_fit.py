@@ -17,8 +17,8 @@ from airflow_mlsec.anonymize._nested import (
     top_columns,
 )
 from airflow_mlsec.anonymize._plan import Plan, ReleasedClasses
-from airflow_mlsec.anonymize._recode import recode
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
+from airflow_mlsec.anonymize.recoding._recode import recode
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import (
     ColumnMissing,

@@ -22,12 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec import files
-from airflow_mlsec.anonymize import _frames, _hierarchies
+from airflow_mlsec.anonymize import _frames
 from airflow_mlsec.anonymize._column import KeyOf, PlannedColumn
-from airflow_mlsec.anonymize._local_plan import LocalMatcher, ReleasedStep
-from airflow_mlsec.anonymize._mondrian_plan import RegionMatcher, Regions
 from airflow_mlsec.anonymize._nested import flattened, nested
-from airflow_mlsec.anonymize._vault import TokenVault
+from airflow_mlsec.anonymize.recoding import _hierarchies
+from airflow_mlsec.anonymize.recoding._local_plan import LocalMatcher, ReleasedStep
+from airflow_mlsec.anonymize.recoding._mondrian_plan import RegionMatcher, Regions
+from airflow_mlsec.anonymize.transforms._vault import TokenVault
 from airflow_mlsec.crypto import (
     Key,
     KeyRing,

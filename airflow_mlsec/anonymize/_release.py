@@ -13,12 +13,12 @@ import pyarrow as pa
 from airflow_mlsec.anonymize._coding import one_zero
 from airflow_mlsec.anonymize._counting import Population, labelled_population
 from airflow_mlsec.anonymize._fit import check_columns, fit_plan, without_dictionaries
-from airflow_mlsec.anonymize._membership import MembershipCollector
 from airflow_mlsec.anonymize._nested import Flattened, flat_schema, nested, taken_apart
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch, peak_memory_mib
-from airflow_mlsec.anonymize._vault import DryVault, TokenVault
-from airflow_mlsec.anonymize._verify import Finding, verify_release
+from airflow_mlsec.anonymize.risk._membership import MembershipCollector
+from airflow_mlsec.anonymize.transforms._vault import DryVault, TokenVault
+from airflow_mlsec.anonymize.verify._verify import Finding, verify_release
 from airflow_mlsec.crypto import KeyKind, KeyRing, digest_file
 from airflow_mlsec.datasets import Dataset, file_path, same_place
 from airflow_mlsec.errors import GuaranteeNotMet, PlanError, UnsupportedDataset, UsageError

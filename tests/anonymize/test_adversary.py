@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 from airflow_mlsec.anonymize import Plan, anonymize, fit_plan
-from airflow_mlsec.anonymize._between import simplest_between
-from airflow_mlsec.anonymize._redact import redact_text
-from airflow_mlsec.anonymize._verify import verify_release
+from airflow_mlsec.anonymize.transforms._between import simplest_between
+from airflow_mlsec.anonymize.transforms._redact import redact_text
+from airflow_mlsec.anonymize.verify._verify import verify_release
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.discovery import discover

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import fit_plan
-from airflow_mlsec.anonymize._ff1 import ff1
-from airflow_mlsec.anonymize._fpe import ALPHABETS, Format, encrypt_format
+from airflow_mlsec.anonymize.transforms._ff1 import ff1
+from airflow_mlsec.anonymize.transforms._fpe import ALPHABETS, Format, encrypt_format
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import GuaranteeNotMet, PolicyError
 from airflow_mlsec.policy import Policy

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mlsec.anonymize import _criteria as models
-from airflow_mlsec.anonymize import _lattice, _lattice_large
-from airflow_mlsec.anonymize._classes import CodedColumn, SensitiveColumn, Tuples
-from airflow_mlsec.anonymize._criteria import Criteria
-from airflow_mlsec.anonymize._criteria_likeness import BetaLikeness, DeltaDisclosure
-from airflow_mlsec.anonymize._criteria_whole import AverageRisk
-from airflow_mlsec.anonymize._lattice import search
-from airflow_mlsec.anonymize._lattice_large import search_large
+from airflow_mlsec.anonymize.recoding import _criteria as models
+from airflow_mlsec.anonymize.recoding import _lattice, _lattice_large
+from airflow_mlsec.anonymize.recoding._classes import CodedColumn, SensitiveColumn, Tuples
+from airflow_mlsec.anonymize.recoding._criteria import Criteria
+from airflow_mlsec.anonymize.recoding._criteria_likeness import BetaLikeness, DeltaDisclosure
+from airflow_mlsec.anonymize.recoding._criteria_whole import AverageRisk
+from airflow_mlsec.anonymize.recoding._lattice import search
+from airflow_mlsec.anonymize.recoding._lattice_large import search_large
 from airflow_mlsec.errors import GuaranteeNotMet
 
 # Values 0…5 of the sensitive column lie in a hierarchy of three levels.

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from airflow_mlsec.anonymize import Plan, _local, anonymize, fit_plan
-from airflow_mlsec.anonymize._lattice import search
-from airflow_mlsec.anonymize._local import recode_locally
+from airflow_mlsec.anonymize import Plan, anonymize, fit_plan
+from airflow_mlsec.anonymize.recoding import _local
+from airflow_mlsec.anonymize.recoding._lattice import search
+from airflow_mlsec.anonymize.recoding._local import recode_locally
 from airflow_mlsec.crypto import KeyKind, KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import GuaranteeNotMet
@@ -169,8 +170,8 @@ def test_missing_values_and_few_rows(policy: Callable[..., Policy], keys: KeyRin
 
 def test_it_loses_no_more_than_the_best_single_node() -> None:
     rng = np.random.default_rng(3)
-    from airflow_mlsec.anonymize._classes import CodedColumn, Tuples
-    from airflow_mlsec.anonymize._criteria import Criteria
+    from airflow_mlsec.anonymize.recoding._classes import CodedColumn, Tuples
+    from airflow_mlsec.anonymize.recoding._criteria import Criteria
 
     for seed in range(5):
         leaves = [rng.integers(0, 16, 400) for _ in range(3)]

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import Plan, anonymize, fit_plan
-from airflow_mlsec.anonymize._mondrian import OrderedColumn, partition
+from airflow_mlsec.anonymize.recoding._mondrian import OrderedColumn, partition
 from airflow_mlsec.crypto import KeyKind, KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import ColumnType, GuaranteeNotMet

@@ -15,10 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import anonymize
-from airflow_mlsec.anonymize._criteria import Criteria
-from airflow_mlsec.anonymize._criteria_whole import AverageRisk, SampleUniqueness, smallest_class
-from airflow_mlsec.anonymize._lattice import search
-from airflow_mlsec.anonymize._uniqueness import pitman, population_uniques, zayatz
+from airflow_mlsec.anonymize.recoding._criteria import Criteria
+from airflow_mlsec.anonymize.recoding._criteria_whole import (
+    AverageRisk,
+    SampleUniqueness,
+    smallest_class,
+)
+from airflow_mlsec.anonymize.recoding._lattice import search
+from airflow_mlsec.anonymize.risk._uniqueness import pitman, population_uniques, zayatz
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import ColumnMissing, GuaranteeNotMet, PolicyError, UsageError

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from airflow_mlsec.anonymize import Plan, fit_plan
-from airflow_mlsec.anonymize._fakes import make_fakes
-from airflow_mlsec.anonymize._redact import redact_text
+from airflow_mlsec.anonymize.transforms._fakes import make_fakes
+from airflow_mlsec.anonymize.transforms._redact import redact_text
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import PolicyError, UsageError
 from airflow_mlsec.policy import Policy

@@ -1,0 +1,1 @@
+"""Generalizing quasi-identifiers until every class holds the privacy models."""

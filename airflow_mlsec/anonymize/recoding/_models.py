@@ -1,0 +1,165 @@
+"""From a policy's privacy models and the counted tuples to criteria."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec.anonymize._coding import Codes
+from airflow_mlsec.anonymize._values import canonical_text
+from airflow_mlsec.anonymize.recoding import _hierarchies
+from airflow_mlsec.anonymize.recoding._classes import SensitiveColumn
+from airflow_mlsec.anonymize.recoding._criteria import (
+    Criteria,
+    Criterion,
+    DistinctDiversity,
+    EntropyDiversity,
+    EqualCloseness,
+    HierarchicalCloseness,
+    OrderedCloseness,
+    RecursiveDiversity,
+)
+from airflow_mlsec.anonymize.recoding._criteria_likeness import BetaLikeness, DeltaDisclosure
+from airflow_mlsec.anonymize.recoding._criteria_population import (
+    POPULATION,
+    TABLE,
+    DeltaPresence,
+    KMap,
+)
+from airflow_mlsec.anonymize.recoding._criteria_whole import (
+    AverageRisk,
+    PopulationUniqueness,
+    SampleUniqueness,
+    WholeCriterion,
+)
+from airflow_mlsec.errors import ColumnType
+from airflow_mlsec.policy import Closeness, Diversity, Policy
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The distinct combinations of quasi-identifiers and protected columns, the rows of each, and, if
+    a model asks for the population, the people of each: they stand in rows of their own, which
+    have no weight and no protected values."""
+
+    tuples: pa.Table
+    weights: npt.NDArray[np.int64]
+    population: npt.NDArray[np.int64] | None = None
+
+
+def criteria_of(policy: Policy, counted: Counted) -> Criteria:
+    """What every class must hold, and the release as a whole.
+
+    :raises ColumnType: if a column's values have no order that its distance needs.
+    """
+    privacy, models = policy.privacy, []
+    for name in privacy.protected:
+        closeness = privacy.t_closeness.get(name)
+        column = _sensitive(name, counted, closeness, policy.source)
+        if diversity := privacy.l_diversity.get(name):
+            models.append(_diversity(column, diversity))
+        if closeness:
+            models.append(_closeness(column, closeness))
+        if delta := privacy.delta_disclosure.get(name):
+            models.append(DeltaDisclosure(column, delta))
+        if likeness := privacy.beta_likeness.get(name):
+            models.append(BetaLikeness(column, likeness.beta, likeness.enhanced))
+    if counted.population is not None:
+        people = _people(counted, counted.population)
+        if privacy.k_map is not None:
+            models.append(KMap(people, privacy.k_map))
+        if privacy.delta_presence is not None:
+            models.append(DeltaPresence(people, privacy.delta_presence))
+    return Criteria(privacy.class_size or 1, tuple(models), tuple(whole_criteria(policy)))
+
+
+def whole_criteria(policy: Policy) -> Iterator[WholeCriterion]:
+    """The policy's models of a release as a whole."""
+    privacy = policy.privacy
+    if privacy.average_risk is not None:
+        yield AverageRisk(privacy.average_risk)
+    if privacy.sample_uniqueness is not None:
+        yield SampleUniqueness(privacy.sample_uniqueness)
+    if said := privacy.population_uniqueness:
+        yield PopulationUniqueness(said.limit, said.size, said.estimator)
+
+
+def _people(counted: Counted, population: npt.NDArray[np.int64]) -> SensitiveColumn:
+    rows = np.arange(len(counted.weights))
+    return SensitiveColumn(
+        "population",
+        np.concatenate([rows, rows]),
+        np.repeat([TABLE, POPULATION], len(rows)),
+        np.concatenate([counted.weights, population]).astype(np.float64),
+        2,
+    )
+
+
+def _diversity(column: SensitiveColumn, said: Diversity) -> Criterion:
+    if said.kind == "distinct":
+        return DistinctDiversity(column, said.l)
+    if said.kind == "entropy":
+        return EntropyDiversity(column, said.l)
+    assert said.c is not None
+    return RecursiveDiversity(column, said.l, said.c)
+
+
+def _closeness(column: SensitiveColumn, said: Closeness) -> Criterion:
+    made: dict[str, Callable[[SensitiveColumn, float], Criterion]] = {
+        "equal": EqualCloseness,
+        "ordered": OrderedCloseness,
+        "hierarchical": HierarchicalCloseness,
+    }
+    return made[said.distance](column, said.t)
+
+
+def _sensitive(
+    name: str, counted: Counted, closeness: Closeness | None, source: str
+) -> SensitiveColumn:
+    """A protected column; its values are numbered in their order, missing ones last."""
+    places = np.flatnonzero(counted.weights)
+    weights = counted.weights[places]
+    values = counted.tuples.column(name).take(pa.array(places))
+    kind = values.type
+    ordered = (
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+        or pa.types.is_temporal(kind) or pa.types.is_boolean(kind)
+    )  # fmt: skip
+    if closeness and closeness.distance == "ordered" and not ordered:
+        raise ColumnType.unusable(
+            name, kind, "a number or date, whose values have an order", "t-closeness (ordered)"
+        )
+    plain = values.combine_chunks() if ordered else canonical_text(values.combine_chunks(), name)
+    if isinstance(plain, pa.ChunkedArray):
+        plain = plain.combine_chunks()
+    distinct = plain.unique()
+    distinct = distinct.take(pc.array_sort_indices(distinct))
+    codes = pc.index_in(plain, distinct).to_numpy(zero_copy_only=False).astype(np.int64)
+    parents: tuple[Codes, ...] = ()
+    if closeness and closeness.hierarchy is not None:
+        parents = _parents(name, distinct, closeness, source)
+    return SensitiveColumn(name, places, codes, weights.astype(np.float64), len(distinct), parents)
+
+
+def _parents(name: str, distinct: pa.Array, closeness: Closeness, source: str) -> tuple[Codes, ...]:
+    """Level by level, the node above each value, and then above each of these."""
+    assert closeness.hierarchy is not None
+    longest = 0
+    if closeness.hierarchy.kind == "prefix":
+        longest = pc.max(pc.utf8_length(canonical_text(distinct, name))).as_py() or 0
+    levels = _hierarchies.fit_hierarchy(closeness.hierarchy, longest, source)
+    found, below = [], np.arange(len(distinct))
+    for level in range(1, levels.height + 1):
+        labels = _hierarchies.label(levels, distinct, level, name)
+        of_value = labels.dictionary_encode(null_encoding="encode").indices
+        codes = of_value.to_numpy(zero_copy_only=False).astype(np.int64)
+        above = np.zeros(int(below.max(initial=-1)) + 1, np.int64)
+        above[below] = codes
+        found.append(above)
+        below = codes
+    return tuple(found)

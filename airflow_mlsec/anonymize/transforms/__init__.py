@@ -1,0 +1,1 @@
+"""What is done to one column: pseudonyms, tokens, noise, free text and the like."""

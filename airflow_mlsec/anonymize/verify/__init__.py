@@ -1,0 +1,1 @@
+"""The independent checker of releases, written from the definitions; nothing here knows the fitter."""

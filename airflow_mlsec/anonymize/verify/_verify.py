@@ -1,0 +1,226 @@
+"""The independent checker: does a table hold what its policy promises?
+
+Written from the definitions, over SQL, and shares no code with the fitter: an error there
+must not hide here. It runs on the staged output before it is published, and again whenever
+somebody asks (`ComplianceCheckOperator`, `mlsec check`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec.anonymize._nested import flat_schema, flattened, is_list
+from airflow_mlsec.anonymize.verify._models import check_models
+from airflow_mlsec.anonymize.verify._sizes import check_sizes
+from airflow_mlsec.anonymize.verify._values import allowed, can_be_checked, exact
+from airflow_mlsec.errors import GuaranteeNotMet
+from airflow_mlsec.policy import Policy, Role
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked. ``detail`` holds names and counts, never a value."""
+
+    check: str
+    passed: bool
+    detail: str
+
+
+def verify_release(
+    policy: Policy,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    whole: Mapping[str, pa.Table] | None = None,
+    population: tuple[pa.Table, pa.Array] | None = None,
+) -> list[Finding]:
+    """Check rows of a release against their policy: columns, identifiers, privacy models.
+
+    ``whole`` are (value, rows) of each protected column before rows were suppressed, if known; it
+    is looked at after the batches were read. ``population`` are labels of quasi-identifiers and how
+    many people of the population have them; models of it fail without.
+    """
+    flat = flat_schema(schema, policy.columns)
+    rows = (flattened(batch, policy.columns) for batch in batches)
+    return [*_columns(policy, flat), *_rows(policy, flat, rows, whole, population)]
+
+
+def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:
+    dropped = [n for n, c in policy.columns.items() if getattr(c.transform, "method", "") == "drop"]
+    still = sorted(set(dropped) & set(schema.names))
+    yield Finding(
+        "no dropped column is present",
+        not still,
+        f"present: {', '.join(still)}" if still else f"{len(dropped)} dropped",
+    )
+    unknown = sorted(set(schema.names) - set(policy.columns))
+    yield Finding(
+        "every column is declared",
+        not unknown,
+        f"not declared: {', '.join(unknown)}" if unknown else f"{len(schema.names)} declared",
+    )
+    expected = [n for n in policy.columns if n not in dropped]
+    missing = sorted(set(expected) - set(schema.names))
+    yield Finding(
+        "every released column is present",
+        not missing,
+        f"missing: {', '.join(missing)}" if missing else f"{len(expected)} present",
+    )
+
+
+def _rows(
+    policy: Policy,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    whole: Mapping[str, pa.Table] | None,
+    population: tuple[pa.Table, pa.Array] | None,
+) -> Iterator[Finding]:
+    looked_at = [n for n in policy.columns if n in schema.names and can_be_checked(policy, n)]
+    lists = {n: _Values(policy, n) for n in looked_at if is_list(schema.field(n).type)}
+    looked_at = [n for n in looked_at if n not in lists]
+    quasi = [n for n in policy.with_role(Role.QUASI_IDENTIFYING) if n in schema.names]
+    protected = [n for n in policy.privacy.protected if n in schema.names]
+    needed = list(dict.fromkeys([*looked_at, *quasi, *protected]))
+    # Own names: those of SQL are blind to case, and a column's may be anything.
+    alias = {name: f"c{i}" for i, name in enumerate(needed)}
+    feed = _Feed(batches, needed, list(alias.values()), lists)
+    fields = pa.schema([pa.field(alias[n], exact(schema.field(n).type)) for n in needed])
+    if not needed:
+        feed.drain()
+        yield from (values.finding() for values in lists.values())
+        return
+    connection = duckdb.connect(":memory:")
+    try:
+        # Nothing may be spilled to a file beside the declared target.
+        connection.execute("SET temp_directory = ''")
+        connection.register("incoming", pa.RecordBatchReader.from_batches(fields, iter(feed)))
+        failing = "".join(
+            f", count(*) FILTER (WHERE NOT ({allowed(policy, n, alias[n])})) AS bad_{alias[n]}"
+            for n in looked_at
+        )
+        grouped = ", ".join(alias[n] for n in dict.fromkeys([*quasi, *protected]))
+        by = f"GROUP BY {grouped}" if grouped else ""
+        named = f"{grouped}, " if grouped else ""
+        connection.execute(
+            f"CREATE TABLE counted AS SELECT {named}count(*) AS size{failing} FROM incoming {by}"  # noqa: S608
+        )
+        order = ", ".join(alias[n] for n in quasi) or "1"
+        connection.execute(
+            f"CREATE TABLE cells AS SELECT *, dense_rank() OVER (ORDER BY {order}) AS class FROM counted"  # noqa: S608
+        )
+        connection.execute(
+            "CREATE TABLE classes AS SELECT class, sum(size) AS size FROM cells GROUP BY class"
+        )
+        for name in looked_at:
+            query = f"SELECT coalesce(sum(bad_{alias[name]}), 0) FROM cells"  # noqa: S608
+            bad = int(connection.execute(query).fetchall()[0][0])
+            method = getattr(policy.columns[name].transform, "method", "")
+            yield Finding(
+                _check(policy, name),
+                bad == 0,
+                f"{bad} rows are not what method {method} produces" if bad else f"method {method}",
+            )
+        yield from (values.finding() for values in lists.values())
+        # k-anonymity: Sweeney, "k-Anonymity: a Model for Protecting Privacy" (2002), definition 3.
+        k = policy.privacy.k_anonymity
+        if k is not None and quasi:
+            [(smallest, number)] = connection.execute(
+                "SELECT min(size), count(*) FROM classes"
+            ).fetchall()
+            yield Finding(
+                f"k-anonymity with k={k}",
+                smallest is None or smallest >= k,
+                "no rows"
+                if smallest is None
+                else f"smallest of {number} classes has {smallest} rows",
+            )
+        # A protected column that is not there fails as a released column that is missing.
+        if protected and set(protected) == set(policy.privacy.protected):
+            for checked in check_models(connection, policy, alias, whole):
+                yield Finding(checked.model, checked.holds, checked.detail)
+        if quasi:
+            columns = {name: alias[name] for name in quasi}
+            for checked in check_sizes(connection, policy, columns, population):
+                yield Finding(checked.model, checked.holds, checked.detail)
+    except duckdb.Error as error:
+        # The engine's message may quote a value, and hides what went wrong while reading.
+        if feed.error is not None:
+            raise feed.error from None
+        raise GuaranteeNotMet(
+            f"the output could not be verified ({type(error).__name__}), so it counts as failed"
+        ) from None
+    finally:
+        connection.close()
+
+
+def _check(policy: Policy, name: str) -> str:
+    if policy.columns[name].role is Role.IDENTIFYING:
+        return f"identifying column '{name}' holds no raw value"
+    return f"column '{name}' is what its transform produces"
+
+
+class _Values:
+    """Looks at the values of lists, which stand in no row of their own."""
+
+    def __init__(self, policy: Policy, name: str) -> None:
+        self._connection = duckdb.connect(":memory:")
+        self._query = (
+            f"SELECT count(*) FILTER (WHERE NOT ({allowed(policy, name, 'value')})) FROM given"  # noqa: S608
+        )
+        self._check, self._bad = _check(policy, name), 0
+        self._method = getattr(policy.columns[name].transform, "method", "")
+
+    def add(self, array: pa.Array) -> None:
+        """Look at the lists of some rows."""
+        while is_list(array.type):
+            array = pc.list_flatten(array)
+        self._connection.register("given", pa.table({"value": array}))
+        self._bad += int(self._connection.execute(self._query).fetchall()[0][0])
+        self._connection.unregister("given")
+
+    def finding(self) -> Finding:
+        """What was found."""
+        self._connection.close()
+        said = f"{self._bad} values are not what method {self._method} produces"
+        return Finding(
+            self._check,
+            self._bad == 0,
+            said if self._bad else f"method {self._method}",
+        )
+
+
+class _Feed:
+    """The batches under their own names; remembers what went wrong while reading them."""
+
+    def __init__(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        columns: list[str],
+        names: list[str],
+        lists: Mapping[str, _Values],
+    ) -> None:
+        self._batches, self._columns, self._names = batches, columns, names
+        self._lists = lists
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in self._batches:
+                for name, values in self._lists.items():
+                    values.add(batch.column(name))
+                columns = [batch.column(name) for name in self._columns]
+                arrays = [column.cast(exact(column.type)) for column in columns]
+                yield pa.RecordBatch.from_arrays(arrays, names=self._names)
+        except Exception as error:
+            self.error = error
+            raise
+
+    def drain(self) -> None:
+        """Read all batches for what reading them does: the caller counts."""
+        for batch in self._batches:
+            for name, values in self._lists.items():
+                values.add(batch.column(name))
