@@ -119,7 +119,7 @@ def _identities(
     if key_names:
         ring = _ring()
         for name in key_names:
-            identities += [identity_of(key) for key in ring.live(name) or [ring.current(name)]]
+            identities += [identity_of(key) for key in ring.some_live(name)]
     if passphrase is not None:
         identities.append(Passphrase(read_passphrase(passphrase)))
     if not identities:

@@ -75,7 +75,7 @@ def export(name: str) -> None:
 
     from airflow_mlsec.crypto import identity_of
 
-    for key in _ring().live(name) or [_ring().current(name)]:
+    for key in _ring().some_live(name):
         if key.kind in (KeyKind.ENCRYPTION, KeyKind.HYBRID):
             click.echo(str(identity_of(key).recipient))
         elif key.kind is KeyKind.SIGNING:

@@ -278,6 +278,16 @@ class KeyRing:
             if entry.name == name and entry.state is not KeyState.DESTROYED
         ]
 
+    def some_live(self, name: str) -> list[Key]:
+        """As `live`, but at least one.
+
+        :raises KeyNotFound: if there is none.
+        """
+        found = self.live(name)
+        if not found:
+            raise self._unknown(name)
+        return found
+
     def verification_keys(self) -> VerificationKeys:
         """The ring's own public signing keys."""
         return VerificationKeys.of_entries(self.entries())

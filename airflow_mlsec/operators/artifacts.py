@@ -133,7 +133,7 @@ class DecryptArtifactOperator(MlsecOperator):
             )
             if self.verify:
                 verified(source, keys.verification_keys())
-            live = keys.live(self.key) or [keys.current(self.key)]
+            live = keys.some_live(self.key)
             decrypt_file(source, target, [identity_of(key) for key in live], self._decrypted)
             return {"target": str(target), "bytes": target.stat().st_size}
 
