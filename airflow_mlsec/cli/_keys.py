@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import timedelta
+
 import click
 
 from airflow_mlsec.cli._main import json_option, show
@@ -54,16 +57,72 @@ def rotate(name: str, as_json: bool) -> None:
 @keys.command()
 @click.argument("name")
 @click.option("--version", type=int, required=True)
-@click.option("--yes", is_flag=True, help="Confirm: what only this version opens is lost for good.")
 @json_option
-def destroy(name: str, version: int, yes: bool, as_json: bool) -> None:
-    """Destroy one version of key NAME for good."""
+def disable(name: str, version: int, as_json: bool) -> None:
+    """Make nothing new with one version of key NAME; it still opens and locates."""
+    _show(_ring().disable(name, version), as_json)
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--version", type=int, required=True)
+@click.option(
+    "--days", type=click.IntRange(0, 365), default=7, show_default=True, help="How long to wait."
+)
+@click.option("--yes", is_flag=True, help="Confirm: what only this version opens will be lost.")
+@json_option
+def destroy(name: str, version: int, days: int, yes: bool, as_json: bool) -> None:
+    """Schedule the destruction of one version of key NAME.
+
+    It opens nothing from now on, so that whoever still needs it speaks up while `mlsec keys restore`
+    can bring it back. When the days are over `mlsec keys destroy-due` erases it for good.
+    """
     if not yes:
         raise UsageError(
-            f"destroying {name} version {version} cannot be undone: pseudonyms made with it can "
-            "never be linked to a person again, files only it opens are lost. Confirm with --yes"
+            f"once {name} version {version} is destroyed, pseudonyms made with it can never be linked to "
+            "a person again, and files that only it opens are lost. Confirm with --yes"
         )
-    _show(_ring().destroy(name, version), as_json)
+    _show(_ring().schedule(name, version, timedelta(days=days)), as_json)
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--version", type=int, required=True)
+@json_option
+def restore(name: str, version: int, as_json: bool) -> None:
+    """Call off a scheduled destruction. The version opens and locates again; nothing new is made with
+    it."""
+    _show(_ring().restore(name, version), as_json)
+
+
+@keys.command("destroy-due")
+@json_option
+def destroy_due(as_json: bool) -> None:
+    """Destroy every scheduled version whose days are over, for good."""
+    gone = _ring().destroy_due()
+    lines = [f"{e.name} version {e.version}: {e.state} ({e.kind})" for e in gone]
+    show([_plain(e) for e in gone], "\n".join(lines) or "nothing is due", as_json)
+
+
+@keys.command()
+@json_option
+def log(as_json: bool) -> None:
+    """Show what was done to the keys, when and as which user; protected by the ring's HMAC."""
+    events = _ring().events()
+    lines = [f"{e.time}  {e.action:10} {e.name:32} {e.version:>3}  {e.by}" for e in events]
+    show([asdict(e) for e in events], "\n".join(lines) or "nothing yet", as_json)
+
+
+@keys.command("export-recipient")
+@click.argument("name")
+def export_recipient(name: str) -> None:
+    """Print the age recipients of key NAME, the current one last: whom others encrypt for."""
+    from airflow_mlsec.crypto import identity_of
+
+    for key in _ring().some_live(name):
+        if key.kind not in (KeyKind.ENCRYPTION, KeyKind.HYBRID):
+            raise UsageError(f"key '{name}' is of kind {key.kind}; nothing is encrypted for it")
+        click.echo(str(identity_of(key).recipient))
 
 
 @keys.command()
@@ -99,9 +158,15 @@ def _plain(entry: KeyEntry) -> dict[str, object]:
         "kind": entry.kind.value,
         "state": entry.state.value,
         "created": entry.created,
+        "destroy_after": entry.destroy_after,
     }
 
 
 def _show(entry: KeyEntry, as_json: bool) -> None:
     text = f"{entry.name} version {entry.version}: {entry.state} ({entry.kind})"
+    if entry.destroy_after is not None:
+        text += (
+            f"; `mlsec keys destroy-due` destroys it after {entry.destroy_after}, until when "
+            f"`mlsec keys restore {entry.name} --version {entry.version}` brings it back"
+        )
     show(_plain(entry), text, as_json)

@@ -10,14 +10,15 @@ encrypting need no root key.
 from __future__ import annotations
 
 import base64
+import getpass
 import hashlib
 import hmac
 import json
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -33,11 +34,16 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from airflow_mlsec import files
 from airflow_mlsec.crypto._ring_file import (
     FORMAT,
+    OF_USE,
     ROOT_HEADER,
     KeyEntry,
+    KeyEvent,
     KeyKind,
     KeyState,
     canonical,
+    changed,
+    extent,
+    overwritten_after,
     plain,
     read_ring,
     read_root,
@@ -75,7 +81,7 @@ class VerificationKeys:
 
     @classmethod
     def of_ring(cls, folder: Path) -> VerificationKeys:
-        """The signing keys of a ring, destroyed ones excepted; empty if there is no ring.
+        """The signing keys of a ring, those of use; empty if there is no ring.
 
         Where the root key is at hand, the ring's integrity is verified first. A verifier that
         has only ``ring.json`` trusts its file permissions, which are checked.
@@ -84,7 +90,7 @@ class VerificationKeys:
             return cls([])
         if (folder / "root.key").exists():
             return KeyRing.open(folder).verification_keys()
-        return cls.of_entries(read_ring(folder)[0])
+        return cls.of_entries(read_ring(folder).entries)
 
     @classmethod
     def of_entries(cls, entries: Iterable[KeyEntry]) -> VerificationKeys:
@@ -92,9 +98,7 @@ class VerificationKeys:
         return cls(
             base64.b64decode(entry.public)
             for entry in entries
-            if entry.kind is KeyKind.SIGNING
-            and entry.public is not None
-            and entry.state is not KeyState.DESTROYED
+            if entry.kind is KeyKind.SIGNING and entry.public is not None and entry.state in OF_USE
         )
 
     @classmethod
@@ -122,13 +126,6 @@ class VerificationKeys:
         return cls(raw)
 
 
-def extent(entries: list[KeyEntry]) -> list[int]:
-    """What only ever grows in a ring: versions, those that are not enabled any more, those destroyed."""
-    states = [entry.state for entry in entries]
-    out_of_use = sum(state is not KeyState.ENABLED for state in states)
-    return [len(states), out_of_use, states.count(KeyState.DESTROYED)]
-
-
 def key_id(public: bytes) -> str:
     """Identifier of a public key: the first 16 bytes of its SHA-256, hexadecimal."""
     return hashlib.sha256(public).hexdigest()[:32]
@@ -152,7 +149,7 @@ class KeyRing:
         with files.locked(folder / ".lock"):
             has_root, has_ring = ((folder / n).exists() for n in ("root.key", "ring.json"))
             # An empty ring without a root is what an interrupted creation leaves.
-            if not has_root and has_ring and read_ring(folder)[0]:
+            if not has_root and has_ring and read_ring(folder).entries:
                 raise CryptoError(
                     f"{folder} has ring.json but no root.key; restore root.key from its backup"
                 )
@@ -163,7 +160,7 @@ class KeyRing:
                 )
             if not has_root:
                 root = os.urandom(32)
-                cls(folder, root, lambda: datetime.now(UTC))._write([])
+                cls(folder, root, lambda: datetime.now(UTC))._write([], [])
                 text = f"{ROOT_HEADER}\n{base64.b64encode(root).decode()}\n"
                 files.write_bytes(folder / "root.key", text.encode())
             return cls.open(folder, now)
@@ -183,10 +180,21 @@ class KeyRing:
 
         :raises CryptoError: if ``ring.json`` is damaged or was changed by another program.
         """
+        return self._read()[0]
+
+    def events(self) -> list[KeyEvent]:
+        """What was done to the keys, oldest first; part of what the ring's HMAC covers.
+
+        :raises CryptoError: as `entries`.
+        """
+        return self._read()[1]
+
+    def _read(self) -> tuple[list[KeyEntry], list[KeyEvent]]:
         # Before the ring, which is written first: it is never older than what was seen.
         marks, seen = self._newest()
-        entries, mac = read_ring(self.folder)
-        if not hmac.compare_digest(mac.encode(), self._mac(entries).encode()):
+        ring = read_ring(self.folder)
+        mac = self._mac(ring.entries, ring.events)
+        if not hmac.compare_digest(ring.mac.encode(), mac.encode()):
             raise CryptoError(
                 f"{self.folder / 'ring.json'} was changed outside this program, or belongs to "
                 "another root key; restore it from its backup"
@@ -198,13 +206,14 @@ class KeyRing:
                 f"{self.folder / 'ring.newest'} is damaged or was changed; restore it together with ring.json "
                 "from a backup"
             )
-        if any(have < before for have, before in zip(extent(entries), marks, strict=False)):
+        grown = extent(ring.entries, len(ring.events))
+        if any(have < before for have, before in zip(grown, marks, strict=False)):
             raise CryptoError(
                 f"{self.folder / 'ring.json'} is older than what was here before: keys that were destroyed or "
                 "made since would be undone. Restore the newest; if the older one is meant, remove "
                 f"{self.folder / 'ring.newest'}"
             )
-        return entries
+        return ring.entries, ring.events
 
     def make(self, name: str, kind: KeyKind = KeyKind.SECRET) -> KeyEntry:
         """Create version 1 of a key.
@@ -238,13 +247,42 @@ class KeyRing:
                 raise self._unknown(name)
             return self._add(entries, name, versions[-1].version + 1, versions[-1].kind)
 
-    def destroy(self, name: str, version: int) -> KeyEntry:
-        """Erase one version's secret for good. What only it could open is lost."""
-        return self._set_state(name, version, KeyState.DESTROYED)
-
     def disable(self, name: str, version: int) -> KeyEntry:
         """Stop using one version for new data; it still locates and decrypts."""
         return self._set_state(name, version, KeyState.DISABLED)
+
+    def schedule(self, name: str, version: int, wait: timedelta) -> KeyEntry:
+        """Take one version out of all use, to be destroyed when ``wait`` is over. Whatever still needs it
+        fails from now on, while it can be restored.
+
+        :raises UsageError: if ``wait`` is negative, or it is scheduled or destroyed already.
+        """
+        if wait < timedelta(0):
+            raise UsageError(
+                "a key cannot be destroyed before it is scheduled: wait 0 days or more"
+            )
+        return self._set_state(name, version, KeyState.SCHEDULED, self._time(self._now() + wait))
+
+    def restore(self, name: str, version: int) -> KeyEntry:
+        """Call off a destruction. The version is of use again, but nothing new is made with it.
+
+        :raises UsageError: if it is not scheduled.
+        """
+        return self._set_state(name, version, KeyState.DISABLED, restores=True)
+
+    def destroy_due(self) -> list[KeyEntry]:
+        """Destroy every scheduled version whose time has come."""
+        now = self._time(self._now())
+        due = [
+            entry
+            for entry in self.entries()
+            if entry.state is KeyState.SCHEDULED and (entry.destroy_after or now) <= now
+        ]
+        return [self.destroy(entry.name, entry.version) for entry in due]
+
+    def destroy(self, name: str, version: int) -> KeyEntry:
+        """Erase one version's secret at once and for good. What only it could open is lost."""
+        return self._set_state(name, version, KeyState.DESTROYED)
 
     def current(self, name: str, kind: KeyKind | None = None) -> Key:
         """The newest enabled version.
@@ -261,21 +299,26 @@ class KeyRing:
     def version(self, name: str, version: int) -> Key:
         """One version, enabled or disabled.
 
-        :raises KeyNotFound: if it never was, or is destroyed.
+        :raises KeyNotFound: if it never was, or is destroyed or scheduled for it.
         """
         for entry in self.entries():
             if entry.name == name and entry.version == version:
                 if entry.state is KeyState.DESTROYED:
                     raise KeyNotFound(f"version {version} of key '{name}' is destroyed")
+                if entry.state is KeyState.SCHEDULED:
+                    raise KeyNotFound(
+                        f"version {version} of key '{name}' will be destroyed after {entry.destroy_after}; "
+                        f"if it is still needed: mlsec keys restore {name} --version {version}"
+                    )
                 return self._unwrap(entry)
         raise KeyNotFound(f"the ring {self.folder} has no version {version} of key '{name}'")
 
     def live(self, name: str) -> list[Key]:
-        """Every version that is not destroyed, oldest first; empty if there is none."""
+        """Every version of use, oldest first; empty if there is none."""
         return [
             self._unwrap(entry)
             for entry in self.entries()
-            if entry.name == name and entry.state is not KeyState.DESTROYED
+            if entry.name == name and entry.state in OF_USE
         ]
 
     def some_live(self, name: str) -> list[Key]:
@@ -308,28 +351,42 @@ class KeyRing:
             version=version,
             kind=kind,
             state=KeyState.ENABLED,
-            created=self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            created=self._time(self._now()),
             public=_public_half(kind, secret),
             wrapped=None,
         )
         nonce = os.urandom(12)
         sealed = nonce + AESGCM(self._derive(b"wrap")).encrypt(nonce, secret, entry.bound_data())
         entry = replace(entry, wrapped=base64.b64encode(sealed).decode())
-        self._write([*entries, entry])
+        self._write([*entries, entry], self._recorded("created", entry))
         return entry
 
-    def _set_state(self, name: str, version: int, state: KeyState) -> KeyEntry:
+    @staticmethod
+    def _time(moment: datetime) -> str:
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def _recorded(self, action: str, entry: KeyEntry) -> list[KeyEvent]:
+        """The events so far and one more."""
+        user = _user()
+        event = KeyEvent(self._time(self._now()), action, entry.name, entry.version, user)
+        return [*self.events(), event]
+
+    def _set_state(
+        self,
+        name: str,
+        version: int,
+        state: KeyState,
+        destroy_after: str | None = None,
+        restores: bool = False,
+    ) -> KeyEntry:
         with files.locked(self.folder / ".lock"):
             entries = self.entries()
             for i, entry in enumerate(entries):
                 if entry.name == name and entry.version == version:
-                    gone = KeyState.DESTROYED in (state, entry.state)
-                    entries[i] = replace(
-                        entry,
-                        state=KeyState.DESTROYED if gone else state,
-                        wrapped=None if gone else entry.wrapped,
-                    )
-                    self._write(entries)
+                    entries[i] = changed(entry, state, destroy_after, restores)
+                    if entries[i] != entry:
+                        action = "restored" if restores else state.value
+                        self._write(entries, self._recorded(action, entry))
                     return entries[i]
         raise KeyNotFound(f"the ring {self.folder} has no version {version} of key '{name}'")
 
@@ -351,20 +408,21 @@ class KeyRing:
         info = b"airflow-mlsec/key-ring/1/" + purpose
         return HKDF(hashes.SHA256(), 32, salt=None, info=info).derive(self._root)
 
-    def _mac(self, entries: list[KeyEntry]) -> str:
-        return hmac.new(self._derive(b"mac"), canonical(entries), "sha256").hexdigest()
+    def _mac(self, entries: list[KeyEntry], events: list[KeyEvent]) -> str:
+        return hmac.new(self._derive(b"mac"), canonical(entries, events), "sha256").hexdigest()
 
-    def _write(self, entries: list[KeyEntry]) -> None:
+    def _write(self, entries: list[KeyEntry], events: list[KeyEvent]) -> None:
         document = {
             "format": FORMAT,
             "keys": [plain(entry) for entry in entries],
-            "mac": self._mac(entries),
+            "events": [asdict(event) for event in events],
+            "mac": self._mac(entries, events),
         }
-        files.write_bytes(
-            self.folder / "ring.json", (json.dumps(document, indent=1) + "\n").encode()
-        )
+        path = self.folder / "ring.json"
+        with overwritten_after(path):
+            files.write_bytes(path, (json.dumps(document, indent=1) + "\n").encode())
         # After the ring: who is killed in between has a ring that is newer than what was seen.
-        marks = extent(entries)
+        marks = extent(entries, len(events))
         newest = {"format": NEWEST_FORMAT, "extent": marks, "mac": self._mac_of_extent(marks)}
         files.write_bytes(self.folder / "ring.newest", f"{json.dumps(newest)}\n".encode())
 
@@ -381,6 +439,13 @@ class KeyRing:
 
     def _mac_of_extent(self, marks: list[int]) -> str:
         return hmac.new(self._derive(b"newest"), json.dumps(marks).encode(), "sha256").hexdigest()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.getuid())
 
 
 def _public_half(kind: KeyKind, secret: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""The files of a key ring: ``root.key`` and ``ring.json``, read strictly.
+"""The files of a key ring: ``root.key`` and ``ring.json``, read strictly; and the states of a key.
 
 A root key that others can read, and a ring that others can change, are refused.
 """
@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import os
 import stat
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from airflow_mlsec.errors import CryptoError, KeyNotFound, UnsafePermissions
+from airflow_mlsec.errors import CryptoError, KeyNotFound, UnsafePermissions, UsageError
 
 FORMAT = "airflow-mlsec/key-ring/1"
 ROOT_HEADER = "airflow-mlsec root key 1"
+_READS = 10
 
 
 class KeyKind(StrEnum):
@@ -32,11 +35,36 @@ class KeyKind(StrEnum):
 
 
 class KeyState(StrEnum):
-    """``disabled`` keys still locate and decrypt, but nothing new is made with them."""
+    """``disabled`` keys still locate and decrypt, but nothing new is made with them. ``scheduled``
+    ones open nothing any more and are destroyed after a time, until when they can be restored."""
 
     ENABLED = "enabled"
     DISABLED = "disabled"
+    SCHEDULED = "scheduled"
     DESTROYED = "destroyed"
+
+
+OF_USE = (KeyState.ENABLED, KeyState.DISABLED)
+
+
+@dataclass(frozen=True)
+class KeyEvent:
+    """What was done to a key version, when (UTC) and as which user of the machine."""
+
+    time: str
+    action: str
+    name: str
+    version: int
+    by: str
+
+
+@dataclass(frozen=True)
+class RingFile:
+    """What ``ring.json`` holds, not yet verified. A ring from before events were kept has none."""
+
+    entries: list[KeyEntry]
+    events: list[KeyEvent]
+    mac: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +78,8 @@ class KeyEntry:
     created: str
     public: str | None
     wrapped: str | None = field(repr=False)
+    # When a scheduled one may be destroyed.
+    destroy_after: str | None = None
 
     def bound_data(self) -> bytes:
         """What the wrapped key is bound to."""
@@ -58,7 +88,7 @@ class KeyEntry:
 
 def plain(entry: KeyEntry) -> dict[str, Any]:
     """The entry as plain data."""
-    return {
+    found = {
         "name": entry.name,
         "version": entry.version,
         "kind": entry.kind.value,
@@ -67,16 +97,61 @@ def plain(entry: KeyEntry) -> dict[str, Any]:
         "public": entry.public,
         "wrapped": entry.wrapped,
     }
+    if entry.destroy_after is not None:
+        found["destroy_after"] = entry.destroy_after
+    return found
 
 
-def canonical(entries: list[KeyEntry]) -> bytes:
+def canonical(entries: list[KeyEntry], events: list[KeyEvent]) -> bytes:
     """The bytes that the ring's HMAC covers."""
-    listed = [plain(entry) for entry in entries]
+    listed: Any = [plain(entry) for entry in entries]
+    if events:
+        listed = [listed, [asdict(event) for event in events]]
     return json.dumps(listed, sort_keys=True, separators=(",", ":")).encode()
 
 
-def read_ring(folder: Path) -> tuple[list[KeyEntry], str]:
-    """The entries and the HMAC, not yet verified.
+def extent(entries: list[KeyEntry], events: int) -> list[int]:
+    """What only ever grows in a ring: versions, those that are not enabled any more, those destroyed,
+    and what was done to any."""
+    states = [entry.state for entry in entries]
+    out_of_use = sum(state is not KeyState.ENABLED for state in states)
+    return [len(states), out_of_use, states.count(KeyState.DESTROYED), events]
+
+
+def changed(
+    entry: KeyEntry, state: KeyState, destroy_after: str | None, restores: bool
+) -> KeyEntry:
+    """A key version in another state; what is destroyed stays it.
+
+    :raises UsageError: if the step is none that this state has.
+    """
+    scheduled, destroyed = (entry.state is s for s in (KeyState.SCHEDULED, KeyState.DESTROYED))
+    what = f"version {entry.version} of key '{entry.name}'"
+    if destroyed and (restores or destroy_after is not None):
+        raise UsageError(f"{what} is destroyed; there is nothing left of it")
+    if restores and not scheduled:
+        raise UsageError(f"{what} is {entry.state}; only what is scheduled can be restored")
+    if destroy_after is not None and scheduled:
+        raise UsageError(f"{what} is scheduled already, for {entry.destroy_after}")
+    if scheduled and state is KeyState.DISABLED and not restores:
+        raise UsageError(f"{what} is scheduled for destruction; restore it instead")
+    if destroyed or state is KeyState.DESTROYED:
+        return replace(entry, state=KeyState.DESTROYED, wrapped=None, destroy_after=None)
+    return replace(entry, state=state, destroy_after=destroy_after)
+
+
+def _bytes_of(path: Path) -> bytes:
+    """The ring as it is. Who replaces it overwrites what was there with zeros, which no ring has: they are
+    of a file that is not the ring any more."""
+    for _ in range(_READS):
+        content = path.read_bytes()
+        if b"\0" not in content:
+            break
+    return content
+
+
+def read_ring(folder: Path) -> RingFile:
+    """What the ring holds.
 
     :raises KeyNotFound: if there is no ring.
     :raises CryptoError: if it is damaged.
@@ -86,7 +161,7 @@ def read_ring(folder: Path) -> tuple[list[KeyEntry], str]:
     try:
         _refuse_writable_by_others(folder)
         _refuse_writable_by_others(path)
-        document = json.loads(path.read_bytes())
+        document = json.loads(_bytes_of(path))
         if document["format"] != FORMAT:
             raise CryptoError(f"{path} is not a {FORMAT} file")
         entries = [
@@ -98,10 +173,21 @@ def read_ring(folder: Path) -> tuple[list[KeyEntry], str]:
                 created=str(item["created"]),
                 public=_public(item["public"]),
                 wrapped=item["wrapped"],
+                destroy_after=item.get("destroy_after"),
             )
             for item in document["keys"]
         ]
-        return entries, str(document["mac"])
+        events = [
+            KeyEvent(
+                time=str(item["time"]),
+                action=str(item["action"]),
+                name=str(item["name"]),
+                version=int(item["version"]),
+                by=str(item["by"]),
+            )
+            for item in document.get("events", [])
+        ]
+        return RingFile(entries, events, str(document["mac"]))
     except FileNotFoundError:
         raise KeyNotFound(f"no key ring in {folder}; `mlsec keys init` makes one") from None
     except (ValueError, TypeError, KeyError) as error:
@@ -155,3 +241,23 @@ def read_root(path: Path) -> bytes:
     if header != ROOT_HEADER or len(root) != 32:
         raise CryptoError(f"{path} is damaged; restore it from its backup")
     return root
+
+
+@contextlib.contextmanager
+def overwritten_after(path: Path) -> Iterator[None]:
+    """Overwrite what was at ``path`` when the block has replaced it: nothing of keys that are destroyed
+    is to stay in the disk's free space. A filesystem that copies on write may still have it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        yield
+        status = os.fstat(descriptor)
+        # A name that is left, such as a hard link of a backup, keeps its content.
+        if status.st_nlink == 0:
+            os.pwrite(descriptor, bytes(status.st_size), 0)
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -81,7 +81,8 @@ def _timed(mlsec: Run) -> float:
     "arguments",
     ["", "policy", "policy validate", "policy schema", "anonymize", "check", "db", "db upgrade",
      "db check", "encrypt", "decrypt", "sign", "verify", "keys", "keys init", "keys create",
-     "keys list", "keys rotate", "keys destroy", "keys export", "lineage", "lineage trace",
+     "keys list", "keys rotate", "keys disable", "keys destroy", "keys restore", "keys destroy-due",
+     "keys log", "keys export-recipient", "keys export", "lineage", "lineage trace",
      "lineage ingest", "lineage list", "subject", "subject locate", "access", "access snapshot",
      "access review", "access review open", "access review list", "access review decide",
      "access review complete"],
@@ -284,9 +285,27 @@ def test_keys(mlsec: Run) -> None:
     done = mlsec("keys", "destroy", "pseudonym.person", "--version", "1")
     assert done.returncode == 2
     assert "--yes" in done.stderr
-    assert mlsec("keys", "destroy", "pseudonym.person", "--version", "1", "--yes").returncode == 0
+    version = ("pseudonym.person", "--version", "1")
+    done = mlsec("keys", "destroy", *version, "--yes")
+    assert (done.returncode, "mlsec keys restore pseudonym.person --version 1" in done.stdout) == (
+        0,
+        True,
+    )
+    assert mlsec("keys", "destroy-due").stdout == "nothing is due\n"
+    assert "disabled" in mlsec("keys", "restore", *version).stdout
+    assert mlsec("keys", "restore", *version).returncode == 2
+    assert mlsec("keys", "destroy", *version, "--yes", "--days", "0").returncode == 0
+    assert "version 1: destroyed" in mlsec("keys", "destroy-due").stdout
+    assert "disabled" in mlsec("keys", "disable", "pseudonym.person", "--version", "2").stdout
     listed = json.loads(mlsec("keys", "list", "--json").stdout)
-    assert [(k["version"], k["state"]) for k in listed] == [(1, "destroyed"), (2, "enabled")]
+    assert [(k["version"], k["state"]) for k in listed] == [(1, "destroyed"), (2, "disabled")]
+    logged = json.loads(mlsec("keys", "log", "--json").stdout)
+    assert [event["action"] for event in logged] == [
+        "created", "created", "scheduled", "restored", "scheduled", "destroyed", "disabled",
+    ]  # fmt: skip
+    assert mlsec("keys", "export-recipient", "pseudonym.person").returncode == 2
+    mlsec("keys", "create", "artifact", "--kind", "hybrid")
+    assert mlsec("keys", "export-recipient", "artifact").stdout.startswith("age1pq1")
     assert mlsec("keys", "create", "pseudonym.person").returncode == 2
     assert mlsec("keys", "export", "pseudonym.person").returncode == 2
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,94 @@ def test_a_destroyed_key_is_gone_from_disk_and_for_good(tmp_path: Path) -> None:
     assert ring.disable("a", 1).state is KeyState.DESTROYED, "destroyed is final"
     with pytest.raises(KeyNotFound, match="no enabled key"):
         ring.ensure("a")
+
+
+def test_a_destruction_waits_and_can_be_called_off(tmp_path: Path) -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    ring = KeyRing.create(tmp_path / "k", now=lambda: now)
+    key = ring.ensure("a")
+    scheduled = ring.schedule("a", 1, timedelta(days=7))
+    assert (scheduled.state, scheduled.destroy_after) == (
+        KeyState.SCHEDULED, "2026-03-08T00:00:00Z",
+    )  # fmt: skip
+    # Whoever needs it notices before it is too late.
+    assert ring.live("a") == []
+    with pytest.raises(KeyNotFound, match="mlsec keys restore a --version 1"):
+        ring.version("a", 1)
+    with pytest.raises(UsageError, match="scheduled already, for 2026-03-08"):
+        ring.schedule("a", 1, timedelta(0))
+    with pytest.raises(UsageError, match="restore it instead"):
+        ring.disable("a", 1)
+    assert ring.destroy_due() == []
+    assert ring.restore("a", 1).state is KeyState.DISABLED
+    assert ring.version("a", 1) == key
+    with pytest.raises(UsageError, match="only what is scheduled"):
+        ring.restore("a", 1)
+    ring.schedule("a", 1, timedelta(days=1))
+    now += timedelta(days=1)
+    assert [entry.state for entry in ring.destroy_due()] == [KeyState.DESTROYED]
+    assert ring.destroy_due() == []
+    for refused in (lambda: ring.restore("a", 1), lambda: ring.schedule("a", 1, timedelta(0))):
+        with pytest.raises(UsageError, match="destroyed"):
+            refused()
+    done = [(event.action, event.time[:10]) for event in ring.events()]
+    assert done == [
+        ("created", "2026-03-01"), ("scheduled", "2026-03-01"), ("restored", "2026-03-01"),
+        ("scheduled", "2026-03-01"), ("destroyed", "2026-03-02"),
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match="0 days or more"):
+        ring.schedule("a", 1, timedelta(days=-1))
+
+
+def test_the_log_of_keys_cannot_be_shortened_or_changed(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    ring.ensure("a")
+    ring.disable("a", 1)
+    path = tmp_path / "k" / "ring.json"
+    document = json.loads(path.read_text())
+    for change in (lambda d: d["events"].pop(), lambda d: d["events"][0].update(by="nobody")):
+        other = json.loads(json.dumps(document))
+        change(other)
+        path.write_text(json.dumps(other))
+        with pytest.raises(CryptoError, match="outside this program"):
+            ring.events()
+
+
+def test_what_a_ring_file_held_is_overwritten(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    ring.ensure("a")
+    path = tmp_path / "k" / "ring.json"
+    with path.open("rb") as before:
+        assert ring.entries()[0].wrapped in before.read().decode()  # type: ignore[operator]
+        ring.destroy("a", 1)
+        before.seek(0)
+        assert before.read().strip(b"\0") == b""
+    # A hard link, as some backups are, is not ours to overwrite.
+    ring.ensure("b")
+    (tmp_path / "backup.json").hardlink_to(path)
+    ring.ensure("c")
+    assert [key["name"] for key in json.loads((tmp_path / "backup.json").read_text())["keys"]] == [
+        "a", "b",
+    ]  # fmt: skip
+
+
+def _churn(folder: str) -> None:
+    ring = KeyRing.open(Path(folder))
+    for _ in range(60):
+        ring.rotate("a")
+
+
+def test_a_ring_is_read_while_it_is_overwritten(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    ring.ensure("a")
+    worker = multiprocessing.get_context("spawn").Process(
+        target=_churn, args=(str(tmp_path / "k"),)
+    )
+    worker.start()
+    while worker.is_alive():
+        assert len(ring.entries()) >= 1
+    assert worker.exitcode == 0
+    assert ring.current("a").version == 61
 
 
 def test_a_disabled_key_locates_but_is_not_current(tmp_path: Path) -> None:
