@@ -29,6 +29,7 @@ def get_provider_info() -> dict[str, Any]:
             "operators.encrypt",
             "operators.subjects",
             "operators.retention",
+            "operators.transport",
         ),
         "sensors": modules("sensors.access_review", "sensors.subject_request"),
         "hooks": modules("hooks.mlsec"),

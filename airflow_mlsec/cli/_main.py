@@ -30,6 +30,7 @@ _COMMANDS = {
     "rewrap": ("_crypt:rewrap", "Give an age file other recipients."),
     "sign": ("_crypt:sign", "Sign a file."),
     "subject": ("_subject:subject", "Find a person's data."),
+    "transport": ("_transport:transport", "Check that connections are encrypted in transit."),
     "verify": ("_crypt:verify", "Verify a file's signature."),
 }
 

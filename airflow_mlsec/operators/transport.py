@@ -1,0 +1,120 @@
+"""TransportSecurityCheckOperator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+from airflow.sdk.configuration import conf
+
+from airflow_mlsec.errors import CheckFailed
+from airflow_mlsec.operators._base import MlsecOperator, without_values
+from airflow_mlsec.transport import (
+    FEWEST_DAYS,
+    TIMEOUT,
+    ConnectionFacts,
+    Finding,
+    Outcome,
+    check_connections,
+    facts_of_fields,
+    facts_of_uri,
+    findings_table,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection, Context
+
+_API = "airflow-api"
+
+
+class TransportSecurityCheckOperator(MlsecOperator):
+    """Check that connections require TLS and verify their servers, and that the servers agree.
+
+    Nothing is logged in to. A connection of which it cannot be told fails the task too.
+
+    :param connections: Ids of the connections that the DAGs use (templated).
+    :param api: Check the address of Airflow's own API (``[api] base_url``) as well.
+    :param live: Connect to the servers; without it only the configuration is looked at.
+    :param fewest_days: A certificate that expires sooner fails.
+    :param authorities: A file of certificate authorities (PEM) for connections that name none (templated).
+    :param timeout_seconds: To wait for each answer of a server.
+
+    Returns (XCom) the findings: connection, check, outcome, detail.
+    """
+
+    template_fields: Sequence[str] = ("connections", "authorities")
+    ui_color = "#d4dfe8"
+
+    def __init__(
+        self,
+        *,
+        connections: Sequence[str],
+        api: bool = True,
+        live: bool = True,
+        fewest_days: int = FEWEST_DAYS,
+        authorities: str | None = None,
+        timeout_seconds: float = TIMEOUT,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.connections = connections
+        self.api = api
+        self.live = live
+        self.fewest_days = fewest_days
+        self.authorities = authorities
+        self.timeout_seconds = timeout_seconds
+
+    def execute(self, context: Context) -> list[dict[str, str]]:
+        with without_values():
+            findings = self._findings()
+            self.log.info("\n%s", findings_table(findings))
+            result = [
+                {
+                    "connection": finding.connection,
+                    "check": finding.check,
+                    "outcome": finding.outcome.value,
+                    "detail": finding.detail,
+                }
+                for finding in findings
+            ]
+            context["ti"].xcom_push("return_value", result)
+            bad = [finding for finding in findings if finding.outcome is not Outcome.PASSED]
+            if bad:
+                named = ", ".join(f"{finding.connection} ({finding.check})" for finding in bad)
+                raise CheckFailed(
+                    f"{len(bad)} of {len(findings)} checks of connections did not pass: {named}; "
+                    "the task log says why"
+                )
+            return result
+
+    def dry_run(self) -> None:
+        """Airflow's dry run: report, and never fail."""
+        with without_values():
+            self.log.info("\n%s", findings_table(self._findings()))
+
+    def _findings(self) -> list[Finding]:
+        chosen = [_facts(BaseHook.get_connection(conn_id)) for conn_id in self.connections]
+        if self.api:
+            chosen.append(facts_of_uri(_API, conf.get("api", "base_url", fallback="http://")))
+        return check_connections(
+            chosen,
+            live=self.live,
+            timeout=self.timeout_seconds,
+            fewest_days=self.fewest_days,
+            authorities=self.authorities,
+            progress=self._progress,
+        )
+
+
+def _facts(connection: Connection) -> ConnectionFacts:
+    return facts_of_fields(
+        str(connection.conn_id),
+        {
+            "conn_type": connection.conn_type,
+            "host": connection.host,
+            "port": connection.port,
+            "schema": connection.schema,
+            "extra": connection.extra_dejson,
+        },
+    )

@@ -1,0 +1,38 @@
+"""Encryption in transit: what connections require, and what their servers do.
+
+`_connections` reads Airflow's connections, `_required` tells what each asks of TLS, `_handshake` tries
+its server, `_check` puts both together. May import `policy` and below. Start with
+`check_connection`.
+"""
+
+from airflow_mlsec.transport._check import (
+    FEWEST_DAYS,
+    TIMEOUT,
+    Finding,
+    Outcome,
+    check_connection,
+    check_connections,
+    findings_table,
+)
+from airflow_mlsec.transport._connections import (
+    ConnectionFacts,
+    environment_connections,
+    exported_connections,
+    facts_of_fields,
+    facts_of_uri,
+)
+
+__all__ = [
+    "FEWEST_DAYS",
+    "TIMEOUT",
+    "ConnectionFacts",
+    "Finding",
+    "Outcome",
+    "check_connection",
+    "check_connections",
+    "environment_connections",
+    "exported_connections",
+    "facts_of_fields",
+    "facts_of_uri",
+    "findings_table",
+]

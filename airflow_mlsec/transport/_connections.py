@@ -1,0 +1,140 @@
+"""Airflow's connections, without what logs in: from the environment, or from a file that
+``airflow connections export`` wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import yaml
+
+from airflow_mlsec.errors import SettingError, UsageError
+
+_PREFIX = "AIRFLOW_CONN_"
+
+
+@dataclass(frozen=True)
+class ConnectionFacts:
+    """Where a connection leads, and what it says about TLS. Login and password are not kept; ``extra``
+    may hold secrets, and is not shown."""
+
+    conn_id: str
+    conn_type: str
+    host: str | None
+    port: int | None
+    schema: str | None
+    extra: Mapping[str, Any] = field(repr=False)
+
+
+def facts_of_uri(conn_id: str, uri: str) -> ConnectionFacts:
+    """A connection as Airflow reads it from a URI.
+
+    :raises SettingError: if it is none. The URI is not quoted: it may hold a password.
+    """
+    try:
+        parts = urlsplit(uri)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        parts = None
+    if parts is None or not parts.scheme:
+        raise SettingError(
+            f"connection '{conn_id}' is not a URI; percent-encode special characters in it"
+        )
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    extra: Any = query
+    if "__extra__" in query:
+        extra = _extra_of(query["__extra__"], conn_id)
+    return ConnectionFacts(
+        conn_id=conn_id,
+        conn_type=parts.scheme.replace("-", "_"),
+        host=unquote(host) if host else None,
+        port=port,
+        schema=unquote(parts.path.lstrip("/")) or None,
+        extra=extra,
+    )
+
+
+def facts_of_fields(conn_id: str, fields: Mapping[str, Any]) -> ConnectionFacts:
+    """A connection from its fields, as Airflow's JSON has them.
+
+    :raises SettingError: if they are not those of a connection.
+    """
+    try:
+        port = int(fields["port"]) if fields.get("port") not in (None, "") else None
+    except (ValueError, TypeError):
+        raise SettingError(f"connection '{conn_id}' has a `port` that is not a number") from None
+    extra = fields.get("extra") or {}
+    return ConnectionFacts(
+        conn_id=conn_id,
+        conn_type=str(fields.get("conn_type") or "").replace("-", "_"),
+        host=fields.get("host") or None,
+        port=port,
+        schema=fields.get("schema") or None,
+        extra=extra if isinstance(extra, Mapping) else _extra_of(str(extra), conn_id),
+    )
+
+
+def environment_connections(environ: Mapping[str, str] | None = None) -> list[ConnectionFacts]:
+    """The connections of ``AIRFLOW_CONN_…``, each a URI or JSON; by id, in lower case."""
+    found = []
+    for name, text in sorted((os.environ if environ is None else environ).items()):
+        if name.startswith(_PREFIX) and text:
+            found.append(_facts_of_text(name.removeprefix(_PREFIX).lower(), text))
+    return found
+
+
+def exported_connections(path: Path) -> list[ConnectionFacts]:
+    """The connections of a file from ``airflow connections export``: JSON, YAML, or ``ID=URI`` lines.
+
+    :raises UsageError: if the file cannot be read or is none of them.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UsageError(f"{path} cannot be read as text") from None
+    try:
+        if path.suffix in (".yaml", ".yml"):
+            document = yaml.safe_load(text)
+        elif path.suffix == ".json":
+            document = json.loads(text)
+        else:
+            lines = [line.strip() for line in text.splitlines()]
+            pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+            document = {conn_id: value for conn_id, _, value in pairs}
+    except (ValueError, yaml.YAMLError):
+        document = None
+    if not isinstance(document, Mapping):
+        raise UsageError(
+            f"{path} is no export of connections; make one with: airflow connections export {path}"
+        )
+    return [
+        facts_of_fields(str(conn_id), said)
+        if isinstance(said, Mapping)
+        else _facts_of_text(str(conn_id), str(said))
+        for conn_id, said in document.items()
+    ]
+
+
+def _facts_of_text(conn_id: str, text: str) -> ConnectionFacts:
+    if not text.lstrip().startswith("{"):
+        return facts_of_uri(conn_id, text)
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        raise SettingError(f"connection '{conn_id}' is neither a URI nor JSON") from None
+    return facts_of_fields(conn_id, fields)
+
+
+def _extra_of(text: str, conn_id: str) -> Mapping[str, Any]:
+    try:
+        extra = json.loads(text)
+    except ValueError:
+        extra = None
+    if not isinstance(extra, Mapping):
+        raise SettingError(f"connection '{conn_id}' has an `extra` that is not a JSON object")
+    return extra

@@ -1,0 +1,239 @@
+"""What a server does when TLS is begun: its protocols, its suites, its certificate.
+
+Nothing is logged in to and nothing is sent but what begins TLS. Sources: RFC 8446 and RFC 5246
+(TLS), RFC 3207 (SMTP), PostgreSQL's frontend protocol (section 54.2.11), MySQL's connection
+phase.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import smtplib
+import socket
+import ssl
+import struct
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from airflow_mlsec.errors import UsageError
+from airflow_mlsec.transport._required import Endpoint, Start
+
+# What no server should agree to any more: without authentication or encryption, or with broken
+# ciphers (RFC 7465, RFC 9325 section 4.1).
+_WEAK = "aNULL:eNULL:EXP:LOW:RC4:3DES:DES:SEED:IDEA:MD5:@SECLEVEL=0"
+_ANY = "ALL:@SECLEVEL=0"
+# X.509 verification results of OpenSSL.
+_EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
+_OF_NAME = (_OTHER_NAME, _OTHER_ADDRESS)
+_OF_TIME = (_EXPIRED, _NOT_YET)
+_POSTGRESQL_SSL_REQUEST = struct.pack(">ii", 8, 80877103)
+_MYSQL_SSL, _MYSQL_PROTOCOL_41, _MYSQL_SECURE = 0x800, 0x200, 0x8000
+_MYSQL_LARGEST = 1 << 24
+
+
+class Unreachable(Exception):
+    """Nobody answers there."""
+
+
+class Plaintext(Exception):
+    """The server has no TLS, or does not offer it."""
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """What was found. ``protocol`` is the newest that both have."""
+
+    protocol: str
+    suite: str
+    # Older than 1.2, but the server agrees to it.
+    older: str | None
+    weak_suite: str | None
+    chain_problem: str | None
+    name_problem: str | None
+    # When the server's certificate expires, UTC.
+    not_after: datetime
+
+
+def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
+    """Begin TLS with a server, as a client that verifies it and then as one that takes what it gets.
+
+    :raises Unreachable: if nobody answers there.
+    :raises Plaintext: if the server does not begin TLS.
+    :raises UsageError: if the connection's file of authorities cannot be read.
+    """
+    verifying = _verifying(endpoint)
+    chain: str | None = None
+    certificate: bytes | None = None
+    protocol = suite = ""
+    try:
+        protocol, suite, certificate = _begun(endpoint, timeout, verifying)
+    except ssl.SSLCertVerificationError as error:
+        # Those of the name and of time are told apart below; each hides others.
+        if error.verify_code not in (*_OF_NAME, *_OF_TIME):
+            chain = error.verify_message or "not verified"
+    except ssl.SSLError:
+        chain = "not verified, since TLS 1.2 cannot be begun"
+    older = _agreed(endpoint, timeout, _ANY, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
+    if certificate is None:
+        for lowest in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1):
+            with contextlib.suppress(ssl.SSLError):
+                context = _careless(_ANY, lowest, ssl.TLSVersion.MAXIMUM_SUPPORTED)
+                protocol, suite, certificate = _begun(endpoint, timeout, context)
+                break
+    if certificate is None:
+        raise Plaintext("what answers there does not speak TLS")
+    weak = _agreed(endpoint, timeout, _WEAK, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_2)
+    parsed = x509.load_der_x509_certificate(certificate)
+    return Handshake(
+        protocol=protocol,
+        suite=suite,
+        older=older[0] if older else None,
+        weak_suite=weak[1] if weak else None,
+        chain_problem=chain,
+        name_problem=None
+        if _is_for(parsed, endpoint.host)
+        else f"the certificate is not for {endpoint.host}",
+        not_after=parsed.not_valid_after_utc,
+    )
+
+
+def days_left(handshake: Handshake, now: datetime | None = None) -> int:
+    """Whole days until the certificate expires; negative if it has."""
+    return (handshake.not_after - (now or datetime.now(UTC))).days
+
+
+def _verifying(endpoint: Endpoint) -> ssl.SSLContext:
+    if endpoint.authorities is not None and not Path(endpoint.authorities).is_file():
+        raise UsageError(
+            f"the connection's file of certificate authorities {endpoint.authorities} is not there"
+        )
+    try:
+        return ssl.create_default_context(cafile=endpoint.authorities)
+    except ssl.SSLError:
+        raise UsageError(
+            f"{endpoint.authorities} holds no certificates of authorities (PEM)"
+        ) from None
+
+
+def _careless(suites: str, lowest: ssl.TLSVersion, highest: ssl.TLSVersion) -> ssl.SSLContext:
+    """A context that takes whatever certificate it gets: to look at it, never to send anything."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with warnings.catch_warnings():
+        # The old versions are what is being looked for.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version, context.maximum_version = lowest, highest
+    context.set_ciphers(suites)
+    return context
+
+
+def _agreed(
+    endpoint: Endpoint,
+    timeout: float,
+    suites: str,
+    lowest: ssl.TLSVersion,
+    highest: ssl.TLSVersion,
+) -> tuple[str, str] | None:
+    """Protocol and suite, if the server agrees to any of these."""
+    try:
+        context = _careless(suites, lowest, highest)
+        return _begun(endpoint, timeout, context)[:2]
+    except (ssl.SSLError, Unreachable, Plaintext):
+        # Some servers hang up instead of saying no.
+        return None
+
+
+def _is_for(certificate: x509.Certificate, host: str) -> bool:
+    """Whether a certificate names a host (RFC 9525, section 6): a wildcard stands for one label."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host) in names.get_values_for_type(x509.IPAddress)
+    wanted = host.rstrip(".").lower()
+    _, _, above = wanted.partition(".")
+    for name in names.get_values_for_type(x509.DNSName):
+        said = name.rstrip(".").lower()
+        if said == wanted or (said.startswith("*.") and "." in above and said[2:] == above):
+            return True
+    return False
+
+
+def _begun(endpoint: Endpoint, timeout: float, context: ssl.SSLContext) -> tuple[str, str, bytes]:
+    """Protocol, suite and certificate of a connection on which TLS was begun."""
+    try:
+        with (
+            _ready(endpoint, timeout) as plain,
+            context.wrap_socket(plain, server_hostname=endpoint.host) as secure,
+        ):
+            certificate = secure.getpeercert(binary_form=True)
+            suite = secure.cipher()
+            return secure.version() or "", suite[0] if suite else "", certificate or b""
+    except ssl.SSLError:
+        raise
+    except OSError as error:
+        raise Unreachable(f"no connection ({error.strerror or type(error).__name__})") from None
+
+
+@contextlib.contextmanager
+def _ready(endpoint: Endpoint, timeout: float) -> Iterator[socket.socket]:
+    """A connection on which TLS begins with the next byte."""
+    if endpoint.start is Start.SMTP:
+        try:
+            with smtplib.SMTP(endpoint.host, endpoint.port, timeout=timeout) as server:
+                server.ehlo()
+                if not server.has_extn("starttls") or server.docmd("STARTTLS")[0] != 220:
+                    raise Plaintext(
+                        "the server offers no STARTTLS, or somebody in between took it away"
+                    )
+                assert server.sock is not None
+                plain = server.sock
+                # What is left of the dialogue is TLS's.
+                server.sock = server.file = None
+                with plain:
+                    yield plain
+        except smtplib.SMTPException:
+            raise Plaintext("the server's answers are not those of SMTP") from None
+        return
+    with socket.create_connection((endpoint.host, endpoint.port), timeout) as plain:
+        if endpoint.start is Start.POSTGRESQL:
+            plain.sendall(_POSTGRESQL_SSL_REQUEST)
+            if plain.recv(1) != b"S":
+                raise Plaintext("the server offers no TLS, or somebody in between took it away")
+        elif endpoint.start is Start.MYSQL:
+            _begin_mysql(plain)
+        yield plain
+
+
+def _begin_mysql(plain: socket.socket) -> None:
+    """Read the server's greeting, and ask for TLS if it offers it."""
+    header = _exactly(plain, 4)
+    greeting = _exactly(plain, int.from_bytes(header[:3], "little"))
+    try:
+        end_of_version = greeting.index(0, 1)
+        flags = int.from_bytes(greeting[end_of_version + 14 : end_of_version + 16], "little")
+    except ValueError:
+        flags = 0
+    if greeting[:1] != b"\n" or not flags & _MYSQL_SSL:
+        raise Plaintext("the server offers no TLS, or somebody in between took it away")
+    asked = _MYSQL_SSL | _MYSQL_PROTOCOL_41 | _MYSQL_SECURE
+    request = struct.pack("<IIB23x", asked, _MYSQL_LARGEST, 33)
+    plain.sendall(len(request).to_bytes(3, "little") + b"\1" + request)
+
+
+def _exactly(plain: socket.socket, number: int) -> bytes:
+    found = b""
+    while len(found) < number:
+        more = plain.recv(number - len(found))
+        if not more:
+            raise Plaintext("the server hung up before TLS began")
+        found += more
+    return found
