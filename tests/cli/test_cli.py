@@ -85,7 +85,7 @@ def _timed(mlsec: Run) -> float:
      "keys log", "keys export-recipient", "keys export", "lineage", "lineage trace",
      "lineage ingest", "lineage list", "subject", "subject locate", "access", "access snapshot",
      "access review", "access review open", "access review list", "access review decide",
-     "access review complete", "transport", "transport check"],
+     "access review complete", "transport", "transport check", "secrets", "secrets scan"],
 )  # fmt: skip
 def test_every_command_explains_itself(mlsec: Run, arguments: str) -> None:
     done = mlsec(*arguments.split(), "--help")

@@ -1,0 +1,123 @@
+"""Secrets are found where people leave them, and never shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_mlsec.errors import UsageError
+from airflow_mlsec.secret_scan import scan_connections, scan_folder, scan_variables
+from airflow_mlsec.transport import facts_of_fields
+
+Run = Callable[..., Any]
+# Put together here, so that this file is none that holds secrets.
+AWS = "AKIA" + "Z3MH7RQX2KLPW9TB"
+SLACK = "-".join(["xoxb", "263594206564", "2343594206574", "FGqddMF8t08v8N7Oq4i57vs1"])
+STRIPE = "sk_" + "live_" + "9aXk27bQpLmZ3RtVw8Ye5UcD"
+JWT = ".".join(
+    ["eyJhbGciOiJIUzI1NiJ9", "eyJzdWIiOiIxMjM0NTY3ODkwIn0", "dozjgNryP4J3jK92mVnT8WcL0xQ"]
+)
+PLAIN = "correct-horse-" + "battery-51"
+RANDOM = "q7Vx2LzP9sKd" + "T4wBnM8fYc3RhJ6a"
+SECRETS = (AWS, SLACK, STRIPE, JWT, PLAIN, RANDOM)
+
+DAG = f'''\
+import os
+key = "{AWS}"
+client = connect(password="{PLAIN}")
+slack = "{SLACK}"
+url = "postgres://etl:{PLAIN}@db.example/lake"
+token = "{JWT}"
+stripe = "{STRIPE}"
+random_key = "{RANDOM}"
+fine = os.environ["DB_PASSWORD"]
+also = "{{{{ conn.lake.password }}}}"
+told = "{AWS}"  # pragma: allowlist secret
+'''
+
+
+def test_secrets_in_dag_source(tmp_path: Path) -> None:
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "etl.py").write_text(DAG)
+    (tmp_path / "dags" / "key.pem").write_text("-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\n")
+    (tmp_path / "dags" / "model.bin").write_bytes(b"\0\xff" * 100)
+    (tmp_path / "dags" / "odd.py").write_bytes(b"x = '\xff'")
+    (tmp_path / "dags" / "large.json").write_text(" " * (6 << 20))
+    (tmp_path / "dags" / "__pycache__").mkdir()
+    (tmp_path / "dags" / "__pycache__" / "etl.py").write_text(DAG)
+    (tmp_path / "dags" / "link.py").symlink_to(tmp_path / "dags" / "etl.py")
+    found = [*scan_folder(tmp_path / "dags")]
+    by_line = {e.place.rpartition("/")[2]: e.kind for e in found}
+    assert list(by_line) == [
+        *(f"etl.py:{line}" for line in range(2, 9)), "key.pem:1", "large.json", "odd.py",
+    ]  # fmt: skip
+    for line, kind in (
+        (2, "AWS Access Key"), (3, "Secret by its name"), (4, "Slack Token"), (5, "Basic Auth Credentials"),
+        (6, "JSON Web Token"), (7, "Stripe Access Key"), (8, "Entropy"),
+    ):  # fmt: skip
+        assert kind in by_line[f"etl.py:{line}"]
+    assert "Private Key" in by_line["key.pem:1"]
+    assert "larger than 5 MiB" in by_line["large.json"]
+    assert "not readable as text" in by_line["odd.py"]
+    assert not any(secret in repr(found) for secret in SECRETS)
+    with pytest.raises(UsageError, match="no folder"):
+        [*scan_folder(tmp_path / "none")]
+
+
+def test_secrets_in_extras() -> None:
+    extra = {
+        "sslmode": "verify-full", "region_name": "eu-central-1", "timeout": 30, "empty": "",
+        "endpoint_url": "https://minio.example:9000", "token_url": "https://idp.example/token",
+        "aws_secret_access_key": PLAIN, "nested": {"list": [{"bot": SLACK}], "client_secret": PLAIN},
+        "api_key": "{{ var.value.key }}", "password": "${DB_PASSWORD}", "session": RANDOM,
+        "service_account_email": "etl@project.iam.gserviceaccount.com", "key_path": "/run/key.json",
+        "role_arn": "arn:aws:iam::123456789012:role/reader", "warehouse": "COMPUTE_WAREHOUSE_XLARGE",
+    }  # fmt: skip
+    found = [*scan_connections([facts_of_fields("lake", {"conn_type": "aws", "extra": extra})])]
+    assert {e.place for e in found} == {
+        "connection lake: extra `aws_secret_access_key`",
+        "connection lake: extra `nested.list[0].bot`",
+        "connection lake: extra `nested.client_secret`",
+        "connection lake: extra `session`",
+    }
+    assert not any(secret in repr(found) for secret in SECRETS)
+
+
+def test_secrets_in_variables(tmp_path: Path) -> None:
+    exported = {
+        "rows": "100", "owner": "data team", "slack_token": SLACK, "db_password": PLAIN,
+        "config": json.dumps({"retries": 3, "stripe": STRIPE}), "secret_backend": "vault",
+    }  # fmt: skip
+    (tmp_path / "v.json").write_text(json.dumps(exported))
+    found = [*scan_variables(tmp_path / "v.json")]
+    assert [e.place for e in found] == [
+        "variable `slack_token`", "variable `db_password`", "variable `config.stripe`",
+    ]  # fmt: skip
+    assert not any(secret in repr(found) for secret in SECRETS)
+    (tmp_path / "v.yaml").write_text(f"deploy_key: {PLAIN}\nuser_passwd: {PLAIN}\n")
+    assert [e.place for e in scan_variables(tmp_path / "v.yaml")] == ["variable `user_passwd`"]
+    for name, text in (("a.json", "["), ("b.json", "[]"), ("c.yaml", ": :")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UsageError, match="airflow variables export"):
+            [*scan_variables(tmp_path / name)]
+
+
+def test_the_command(mlsec: Run, tmp_path: Path) -> None:
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "fine.py").write_text("x = 1\n")
+    done = mlsec("secrets", "scan", tmp_path / "dags")
+    assert (done.returncode, done.stdout) == (0, "no secrets found\n")
+    (tmp_path / "dags" / "etl.py").write_text(DAG)
+    env = {"AIRFLOW_CONN_LAKE": json.dumps({"conn_type": "http", "extra": {"token": PLAIN}})}
+    done = mlsec("secrets", "scan", tmp_path / "dags", "--environment", "--json", env=env)
+    assert done.returncode == 1
+    assert len(json.loads(done.stdout)) == 8
+    assert not any(secret in done.stdout + done.stderr for secret in SECRETS)
+    assert "8 to move into a secrets backend" in (
+        mlsec("secrets", "scan", tmp_path / "dags", "--environment", env=env).stdout
+    )
+    assert mlsec("secrets", "scan").returncode == 2
