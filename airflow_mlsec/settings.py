@@ -69,6 +69,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("key_ring", "Folder of the key ring.", "{state_folder}/keys"),
     Option(
+        "break_glass_recipients",
+        "Comma-separated age recipients to whom everything is encrypted besides, by operators and by "
+        "`mlsec encrypt`, so that it can be opened when the key ring is lost. Keep their identities apart "
+        "from the machine. Hybrid (`age1pq1…`) beside hybrid keys of the ring.",
+        "",
+        example="age1pq1…",
+    ),
+    Option(
         "compliance_roles",
         "Comma-separated Airflow roles whose users may open the privacy pages. Everybody else is "
         "refused.",
@@ -104,6 +112,7 @@ class Settings:
     data_roots: tuple[str, ...] = ()
     time_zone: str = "UTC"
     holidays: str = ""
+    break_glass_recipients: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         # The register URL may hold a password.
@@ -143,11 +152,10 @@ class Settings:
             compliance_roles=_names(known["compliance_roles"]),
             compliance_users=_names(known["compliance_users"], fold=False),
             runbook_url=known["runbook_url"],
-            data_roots=tuple(
-                part.strip() for part in known["data_roots"].split(",") if part.strip()
-            ),
+            data_roots=_parts(known["data_roots"]),
             time_zone=known["time_zone"],
             holidays=known["holidays"],
+            break_glass_recipients=_parts(known["break_glass_recipients"]),
         )
 
     def make_state_folder(self) -> Path:
@@ -164,6 +172,10 @@ def _fill(default: str, known: Mapping[str, str]) -> str:
 
 def _absolute(path: str) -> Path:
     return Path(path).expanduser().absolute()
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _names(text: str, fold: bool = True) -> frozenset[str]:

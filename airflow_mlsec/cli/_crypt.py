@@ -73,9 +73,14 @@ def encrypt(
 ) -> None:
     """Encrypt SOURCE into TARGET, an age v1 file, for every recipient given; a folder as a tar archive.
 
-    Recipients and identity files are those of age: one per line, # for comments.
+    Recipients and identity files are those of age: one per line, # for comments. Whatever
+    [mlsec] break_glass_recipients names can decrypt it too, unless it is for a passphrase.
     """
     to = _recipients(recipients, files_, identity_files, key_names)
+    if to:
+        given = {str(recipient) for recipient in to}
+        break_glass = Settings.load().break_glass_recipients
+        to += [parse_recipient(text) for text in break_glass if text not in given]
     if passphrase is not None:
         to.append(Passphrase.chosen(read_passphrase(passphrase)))
     if not to:

@@ -24,7 +24,13 @@ from airflow_mlsec.crypto._columns import (
     read_encrypted,
     write_encrypted,
 )
-from airflow_mlsec.crypto._folder import decrypt_folder, encrypt_folder
+from airflow_mlsec.crypto._digesting import Digesting, digest_stream
+from airflow_mlsec.crypto._folder import (
+    decrypt_folder,
+    decrypt_to_folder,
+    encrypt_folder,
+    packed_folder,
+)
 from airflow_mlsec.crypto._hybrid import HybridIdentity, HybridRecipient
 from airflow_mlsec.crypto._reader import open_decrypted
 from airflow_mlsec.crypto._ring import Key, KeyRing, VerificationKeys
@@ -44,6 +50,7 @@ from airflow_mlsec.crypto._x25519 import Identity, Recipient
 __all__ = [
     "STATEMENT_TYPE",
     "DecryptedArtifact",
+    "Digesting",
     "HybridIdentity",
     "HybridRecipient",
     "Identity",
@@ -60,7 +67,9 @@ __all__ = [
     "decrypt",
     "decrypt_file",
     "decrypt_folder",
+    "decrypt_to_folder",
     "digest_file",
+    "digest_stream",
     "encrypt",
     "encrypt_file",
     "encrypt_folder",
@@ -69,6 +78,7 @@ __all__ = [
     "keys_by_category",
     "make_statement",
     "open_decrypted",
+    "packed_folder",
     "parse_recipient",
     "read_encrypted",
     "read_identities",

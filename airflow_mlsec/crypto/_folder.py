@@ -32,13 +32,25 @@ def encrypt_folder(
     :raises DatasetNotFound: if there is no such folder.
     :raises DatasetError: if there is a link, a device or the like in it, or the target.
     """
+    if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+        raise DatasetError(f"{target} lies within the folder that is encrypted")
+    with packed_folder(source) as read, files.replacing(target) as write:
+        encrypt(read, write, recipients, progress)
+
+
+@contextmanager
+def packed_folder(source: Path) -> Iterator[BinaryIO]:
+    """A folder as a stream: a tar archive that is the same for the same files.
+
+    :raises DatasetNotFound: if there is no such folder.
+    :raises DatasetError: if there is a link, a device or the like in it; when the block ends, if a file
+        could not be read.
+    """
     if not source.is_dir() or source.is_symlink():
         raise DatasetNotFound(f"{source}: no such folder")
-    if target.resolve().is_relative_to(source.resolve()):
-        raise DatasetError(f"{target} lies within the folder that is encrypted")
     names = list(_names(source))
-    with files.replacing(target) as write, _fed(lambda pipe: _pack(source, names, pipe)) as read:
-        encrypt(read, write, recipients, progress)
+    with _fed(lambda pipe: _pack(source, names, pipe)) as read:
+        yield read
 
 
 def decrypt_folder(
@@ -52,6 +64,20 @@ def decrypt_folder(
     :raises DecryptionFailed: for any cause, also if what was encrypted is no archive of plain files.
     :raises DatasetError: if ``target`` exists.
     """
+    try:
+        with source.open("rb") as read:
+            decrypt_to_folder(read, target, identities, progress)
+    except FileNotFoundError:
+        raise DatasetNotFound(f"{source}: no such file") from None
+
+
+def decrypt_to_folder(
+    read: BinaryIO,
+    target: Path,
+    identities: Iterable[Unwraps],
+    progress: Progress = lambda done: None,
+) -> None:
+    """As `decrypt_folder`, from a stream."""
     if target.exists() or target.is_symlink():
         raise DatasetError(f"{target} exists; a folder is decrypted to a new one")
     if not target.parent.is_dir():
@@ -59,11 +85,7 @@ def decrypt_folder(
     below = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     try:
         with _drained(lambda pipe: _unpack(pipe, below / "files")) as write:
-            try:
-                with source.open("rb") as read:
-                    decrypt(read, write, identities, progress)
-            except FileNotFoundError:
-                raise DatasetNotFound(f"{source}: no such file") from None
+            decrypt(read, write, identities, progress)
         (below / "files").rename(target)
     finally:
         shutil.rmtree(below, ignore_errors=True)

@@ -2,10 +2,11 @@
 
 `_uri` reads URIs and names datasets as OpenLineage does, `_connections` finds what a URI
 refers to, `_file` handles Parquet, CSV and JSON Lines on any filesystem and `_rows` single rows
-of them (`_rows_parquet` of Parquet), `_sql` tables in SQLite and PostgreSQL (`_sql_values` their types, `_sql_references` who
+of them (`_rows_parquet` of Parquet), `_artifact` files of any format as streams, `_sql` tables in SQLite and PostgreSQL (`_sql_values` their types, `_sql_references` who
 refers to rows). May import `errors`, `settings` and `files`. Start with `_dataset`.
 """
 
+from airflow_mlsec.datasets._artifact import Artifact, open_artifact
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
 from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
 from airflow_mlsec.datasets._file import parquet_location
@@ -13,6 +14,7 @@ from airflow_mlsec.datasets._rows import Condition, Found
 from airflow_mlsec.datasets._uri import DatasetName, dataset_name, file_path
 
 __all__ = [
+    "Artifact",
     "Condition",
     "Connections",
     "Dataset",
@@ -22,6 +24,7 @@ __all__ = [
     "StagedTable",
     "dataset_name",
     "file_path",
+    "open_artifact",
     "open_dataset",
     "parquet_location",
     "same_place",

@@ -9,7 +9,13 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import Dataset, EnvironmentConnections, open_dataset
+from airflow_mlsec.datasets import (
+    Artifact,
+    Dataset,
+    EnvironmentConnections,
+    open_artifact,
+    open_dataset,
+)
 from airflow_mlsec.errors import RegisterError, SettingError
 from airflow_mlsec.policy import Catalog, Policy
 from airflow_mlsec.register import Register
@@ -58,6 +64,10 @@ class MlsecHook(BaseHook):
     def dataset(self, uri: str) -> Dataset:
         """A dataset, opened with Airflow's connections."""
         return open_dataset(uri, AirflowConnections())
+
+    def artifact(self, uri: str) -> Artifact:
+        """A file of any format, reached with Airflow's connections."""
+        return open_artifact(uri, AirflowConnections())
 
     def test_connection(self) -> tuple[bool, str]:
         """For the Test button: can the register be reached, and is its schema this version's?"""

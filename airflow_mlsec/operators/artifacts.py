@@ -6,19 +6,22 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_mlsec.crypto import (
+    Digesting,
     VerificationKeys,
-    decrypt_file,
-    digest_file,
+    decrypt,
+    decrypt_to_folder,
+    digest_stream,
     identity_of,
     verify_statement,
 )
-from airflow_mlsec.datasets import dataset_name, file_path
-from airflow_mlsec.errors import CheckFailed, DatasetNotFound, SignatureInvalid
+from airflow_mlsec.datasets import Artifact, dataset_name
+from airflow_mlsec.errors import CheckFailed, DatasetNotFound, SignatureInvalid, UsageError
 from airflow_mlsec.lineage import latest_release
 from airflow_mlsec.operators._base import MlsecOperator, without_values
+from airflow_mlsec.operators.encrypt import SIGNATURE
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -66,9 +69,9 @@ class VerifyArtifactOperator(MlsecOperator):
             self._verify()
 
     def _verify(self) -> dict[str, Any]:
-        path = file_path(self.artifact)
+        artifact = self.hook.artifact(self.artifact)
         digest, predicate = verified(
-            path,
+            artifact,
             VerificationKeys.from_pem(Path(self.public_key))
             if self.public_key
             else self.hook.key_ring().verification_keys(),
@@ -81,11 +84,11 @@ class VerifyArtifactOperator(MlsecOperator):
                 (p for p in predicate.get("trained_on", ()) if p.get("dataset") == wanted), None
             )
             if proof is None:
-                raise CheckFailed(f"{path.name} was not trained on {uri}")
+                raise CheckFailed(f"{artifact.file_name} was not trained on {uri}")
             now = register.read(partial(latest_release, name=name))
             if now is None or any(now[part] != proof.get(part) for part in ("plan", "policy")):
                 raise CheckFailed(
-                    f"{path.name} was trained on {uri} under another policy or plan than the newest release"
+                    f"{artifact.file_name} was trained on {uri} under another policy or plan than the newest release"
                 )
         return {"sha256": digest, "recipients": predicate.get("recipients", [])}
 
@@ -93,12 +96,17 @@ class VerifyArtifactOperator(MlsecOperator):
 class DecryptArtifactOperator(MlsecOperator):
     """Decrypt an artifact with a key of the ring, after its signature was verified.
 
+    From and to any filesystem; no other copy of what is decrypted touches a disk.
+
     :param source: URI or path of the encrypted file (templated).
     :param target: URI or path of the plain one, which appears when all of it verified (templated).
     :param key: Key of the ring that opens it.
+    :param folder: Unpack the archive in it as a new local folder ``target``.
     :param verify: Whether ``source.sig.json`` must be signed by the ring; False for files of others.
 
     Within a task prefer `airflow_mlsec.crypto.DecryptedArtifact`, which leaves nothing on disk.
+
+    Returns (XCom) the target and the number of bytes decrypted.
     """
 
     template_fields: Sequence[str] = ("source", "target")
@@ -110,6 +118,7 @@ class DecryptArtifactOperator(MlsecOperator):
         source: str,
         target: str,
         key: str = "artifact",
+        folder: bool = False,
         verify: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -117,7 +126,9 @@ class DecryptArtifactOperator(MlsecOperator):
         self.source = source
         self.target = target
         self.key = key
+        self.folder = folder
         self.verify = verify
+        self._bytes = 0
         self._declare_assets([source], [target])
 
     @property
@@ -126,35 +137,51 @@ class DecryptArtifactOperator(MlsecOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         with without_values():
-            source, target, keys = (
-                file_path(self.source),
-                file_path(self.target),
-                self.hook.key_ring(),
-            )
-            if self.verify:
-                verified(source, keys.verification_keys())
-            live = keys.some_live(self.key)
-            decrypt_file(source, target, [identity_of(key) for key in live], self._decrypted)
-            return {"target": str(target), "bytes": target.stat().st_size}
+            hook = self.hook
+            source, target = hook.artifact(self.source), hook.artifact(self.target)
+            keys = hook.key_ring()
+            digest = verified(source, keys.verification_keys())[0] if self.verify else None
+            identities = [identity_of(key) for key in keys.some_live(self.key)]
+            with source.open() as sealed:
+                read = Digesting(sealed)
+                if self.folder:
+                    if target.local is None:
+                        raise UsageError(
+                            f"{target.uri} is not local; a folder is unpacked to the local disk"
+                        )
+                    decrypt_to_folder(
+                        cast(BinaryIO, read), target.local, identities, self._decrypted
+                    )
+                elif source.full_uri == target.full_uri:
+                    raise UsageError(f"source and target are the same file: {source.uri}")
+                else:
+                    with target.replacing() as write:
+                        decrypt(cast(BinaryIO, read), write, identities, self._decrypted)
+                        # What was verified is what was read.
+                        if digest is not None and read.sha256 != digest:
+                            raise SignatureInvalid(f"{source.uri} changed while it was read")
+            return {"target": target.uri, "bytes": self._bytes}
 
     def _decrypted(self, done: int) -> None:
+        self._bytes = done
         self._progress(f"{done} bytes decrypted")
 
 
-def verified(path: Path, trusted: VerificationKeys) -> tuple[str, dict[str, Any]]:
+def verified(artifact: Artifact, trusted: VerificationKeys) -> tuple[str, dict[str, Any]]:
     """The digest of an artifact, and what its signature says of it.
 
     :raises DatasetNotFound: if the artifact or its signature is missing.
     :raises SignatureInvalid: if no trusted key signed just this file.
     """
-    signature = path.with_name(f"{path.name}.sig.json")
-    for wanted in (path, signature):
-        if not wanted.is_file():
-            raise DatasetNotFound(f"no file at {wanted}")
+    signature = artifact.beside(SIGNATURE)
+    for wanted in (artifact, signature):
+        if not wanted.exists():
+            raise DatasetNotFound(f"no file at {wanted.uri}")
     try:
         envelope = json.loads(signature.read_bytes())
     except ValueError:
-        raise SignatureInvalid(f"{signature} is not a DSSE envelope") from None
-    digest = digest_file(path)
-    statement = verify_statement(envelope, trusted, {path.name: digest})
+        raise SignatureInvalid(f"{signature.uri} is not a DSSE envelope") from None
+    with artifact.open() as sealed:
+        digest = digest_stream(sealed)
+    statement = verify_statement(envelope, trusted, {artifact.file_name: digest})
     return digest, statement["predicate"]

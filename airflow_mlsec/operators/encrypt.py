@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import sqlalchemy as sa
 
-from airflow_mlsec import files
 from airflow_mlsec.crypto import (
     STATEMENT_TYPE,
+    Digesting,
     KeyKind,
-    digest_file,
-    encrypt_file,
+    KeyRing,
+    digest_stream,
+    encrypt,
     identity_of,
+    packed_folder,
     parse_recipient,
     ring_key,
     sign_payload,
+    verify_statement,
 )
-from airflow_mlsec.datasets import DatasetName, dataset_name, file_path
-from airflow_mlsec.errors import CheckFailed, DatasetNotFound, UsageError
+from airflow_mlsec.datasets import Artifact, DatasetName, dataset_name
+from airflow_mlsec.errors import CheckFailed, DatasetNotFound, SignatureInvalid, UsageError
 from airflow_mlsec.lineage import (
     EVIDENCE_FACET,
     artifact_statement,
@@ -40,24 +44,31 @@ from airflow_mlsec.register import Register, set_dataset
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+SIGNATURE = ".sig.json"
+
 
 class EncryptArtifactOperator(MlsecOperator):
-    """Encrypt a file (age v1) and sign what it is and where it comes from.
+    """Encrypt a file or a folder (age v1) and sign what it is and where it comes from.
 
     Writes ``target`` and ``target.sig.json``: an in-toto statement, signed with Ed25519, that
     binds the digest of the encrypted file to the digest of the source, the releases that it was
-    trained on, their plans and policies, and the run.
+    trained on, their plans and policies, and the run. From and to any filesystem; what is read is
+    encrypted as it comes, and no copy of it touches a disk. If ``target`` already holds just this
+    source for just these recipients, signed by the ring, nothing is done again.
 
-    :param source: URI or path of the local file to encrypt (templated).
+    :param source: URI or path of the file to encrypt, or of a local folder, which becomes a tar archive
+        (templated). ``s3://conn_id@bucket/…`` names an Airflow connection.
     :param target: URI or path of the encrypted file (templated).
-    :param recipients: age recipients (``age1…``) who can decrypt besides the key ring (templated).
-    :param key: X25519 key of the key ring that can decrypt; None for the recipients alone.
+    :param recipients: age recipients (``age1…``) who can decrypt besides the key ring and the
+        ``[mlsec] break_glass_recipients`` (templated).
+    :param key: Key of the key ring that can decrypt; None for the recipients alone.
     :param kind: What the source is: ``model`` or ``artifact``.
     :param trained_on: URIs of the releases that a model was trained on; each must have signed
         evidence in the register (templated).
     :param dry_run: Check everything, but write nothing.
 
-    Returns (XCom) the target, its digest, the number of recipients and of bytes.
+    Returns (XCom) the target, its digest, the number of recipients and of bytes, and whether it was
+    there already (``unchanged``).
     """
 
     template_fields: Sequence[str] = ("source", "target", "recipients", "trained_on")
@@ -100,73 +111,89 @@ class EncryptArtifactOperator(MlsecOperator):
             self._run(None, True)
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
-        source, target = file_path(self.source), file_path(self.target)
-        if not source.is_file():
-            raise DatasetNotFound(f"no file at {source}")
-        keys, register = self.hook.key_ring(), self.hook.register()
-        recipients = [parse_recipient(text) for text in self.recipients]
-        if self.key is not None:
-            recipients.append(identity_of(ring_key(keys, self.key, recipients)).recipient)
-        if not recipients:
-            raise UsageError("nobody could decrypt: give `recipients`, or `key`")
+        hook = self.hook
+        source, target = hook.artifact(self.source), hook.artifact(self.target)
+        _check_places(source, target)
+        keys, register = hook.key_ring(), hook.register()
+        recipients = self._recipients(keys, hook.settings().break_glass_recipients)
         proof = [_evidence_of(register, dataset_name(uri), uri) for uri in self.trained_on]
-        summary = {
-            "target": str(target),
-            "recipients": len(recipients),
-            "bytes": source.stat().st_size,
+        said: dict[str, Any] = {
+            "kind": self.kind,
+            "recipients": [str(recipient) for recipient in recipients],
+            "trained_on": proof,
         }
+        summary: dict[str, Any] = {"target": target.uri, "recipients": len(recipients)}
         if dry_run or context is None:
             return summary
-        self._progress(f"encrypting {summary['bytes']} bytes for {len(recipients)} recipients")
-        encrypt_file(source, target, recipients, self._encrypted)
+        if (there := _there_already(source, target, keys, said)) is not None:
+            envelope, digest = there
+            self._progress("the target already holds this source for these recipients")
+            self._record(register, keys, source, target, envelope)
+            size = json.loads(base64.b64decode(envelope["payload"]))["predicate"].get("bytes")
+            return {**summary, "bytes": size, "sha256": digest, "unchanged": True}
+        self._progress(f"encrypting {source.uri} for {len(recipients)} recipients")
+        with target.replacing() as raw, _opened(source) as plain:
+            written, read = Digesting(raw), Digesting(plain)
+            encrypt(cast(BinaryIO, read), cast(BinaryIO, written), recipients, self._encrypted)
         statement = artifact_statement(
-            dataset_name(str(target)),
-            digest_file(target),
-            dataset_name(str(source)),
-            digest_file(source),
+            target.name,
+            written.sha256,
+            source.name,
+            read.sha256,
             self.kind,
             [str(recipient) for recipient in recipients],
-            {"trained_on": proof, "run": run_label(context)},
+            {"trained_on": proof, "run": run_label(context), "bytes": read.bytes},
             register.now(),
         )
         signing = keys.ensure("signing", KeyKind.SIGNING)
         envelope = sign_payload(statement, STATEMENT_TYPE, signing)
-        text = f"{json.dumps(envelope, indent=1)}\n"
-        files.write_bytes(target.with_name(f"{target.name}.sig.json"), text.encode())
+        target.beside(SIGNATURE).write_bytes(f"{json.dumps(envelope, indent=1)}\n".encode())
         self._record(register, keys, source, target, envelope)
-        return {**summary, "sha256": json.loads(statement)["subject"][0]["digest"]["sha256"]}
+        return {**summary, "bytes": read.bytes, "sha256": written.sha256, "unchanged": False}
+
+    def _recipients(self, keys: KeyRing, break_glass: Sequence[str]) -> list[Any]:
+        texts = dict.fromkeys([*self.recipients, *break_glass])
+        recipients: list[Any] = [parse_recipient(text) for text in texts]
+        if self.key is not None:
+            recipients.append(identity_of(ring_key(keys, self.key, recipients)).recipient)
+        elif not self.recipients:
+            raise UsageError("nobody but break-glass could decrypt: give `recipients`, or `key`")
+        return recipients
 
     def _encrypted(self, done: int) -> None:
         self._progress(f"{done} bytes encrypted")
 
     def _record(
-        self, register: Register, keys: Any, source: Path, target: Path, envelope: dict[str, Any]
+        self,
+        register: Register,
+        keys: KeyRing,
+        source: Artifact,
+        target: Artifact,
+        envelope: dict[str, Any],
     ) -> None:
-        names = dataset_name(str(source)), dataset_name(str(target))
         now = register.now()
 
         def work(connection: sa.Connection) -> None:
-            of_source, of_target = names
             set_dataset(
                 connection,
-                of_source.namespace,
-                of_source.name,
+                source.name.namespace,
+                source.name.name,
                 now,
                 kind=self.kind,
-                uri=source.as_uri(),
+                uri=source.full_uri,
             )
             identifier = set_dataset(
                 connection,
-                of_target.namespace,
-                of_target.name,
+                target.name.namespace,
+                target.name.name,
                 now,
                 kind="artifact",
-                uri=target.as_uri(),
+                uri=target.full_uri,
             )
             record_evidence(connection, identifier, envelope, keys.verification_keys(), None, now)
 
         register.write(work)
-        self._lineage = {"source": names[0], "target": names[1], "envelope": envelope}
+        self._lineage = {"source": source.name, "target": target.name, "envelope": envelope}
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """Source and target, with our signed evidence."""
@@ -180,6 +207,58 @@ class EncryptArtifactOperator(MlsecOperator):
             inputs=[lineage_dataset(self._lineage["source"], [], {}, output=False)],
             outputs=[lineage_dataset(self._lineage["target"], [], facets, output=True)],
         )
+
+
+def _check_places(source: Artifact, target: Artifact) -> None:
+    """
+    :raises DatasetNotFound: if there is no source.
+    :raises UsageError: if the target is within it, or a folder is not on the local disk.
+    """
+    if source.is_folder():
+        if source.local is None:
+            raise UsageError(
+                f"{source.uri} is a folder of another filesystem; only local folders are encrypted as a whole"
+            )
+        if target.local is not None and target.local.resolve().is_relative_to(
+            source.local.resolve()
+        ):
+            raise UsageError(f"{target.uri} lies within the folder that is encrypted")
+    elif not source.exists():
+        raise DatasetNotFound(f"no file at {source.uri}")
+    elif source.full_uri == target.full_uri:
+        raise UsageError(f"source and target are the same file: {source.uri}")
+
+
+@contextmanager
+def _opened(source: Artifact) -> Iterator[BinaryIO]:
+    """The source as a stream; a folder as an archive."""
+    if source.local is not None and source.is_folder():
+        with packed_folder(source.local) as packed:
+            yield packed
+    else:
+        with source.open() as file:
+            yield file
+
+
+def _there_already(
+    source: Artifact, target: Artifact, keys: KeyRing, said: dict[str, Any]
+) -> tuple[dict[str, Any], str] | None:
+    """The signature and digest of the target, if it is of just this source, for just these recipients."""
+    if not (target.exists() and target.beside(SIGNATURE).exists()):
+        return None
+    try:
+        envelope = json.loads(target.beside(SIGNATURE).read_bytes())
+        with target.open() as sealed:
+            digest = digest_stream(sealed)
+        found = verify_statement(envelope, keys.verification_keys(), {target.file_name: digest})
+    except (ValueError, SignatureInvalid):
+        return None
+    predicate = found["predicate"]
+    if any(predicate.get(part) != value for part, value in said.items()):
+        return None
+    with _opened(source) as plain:
+        same = predicate.get("source", {}).get("sha256") == digest_stream(plain)
+    return (envelope, digest) if same else None
 
 
 def _evidence_of(register: Register, name: DatasetName, uri: str) -> dict[str, Any]:

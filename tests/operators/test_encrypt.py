@@ -59,6 +59,7 @@ def test_it_encrypts_signs_and_says_where_the_model_comes_from(
         "recipients": 2,
         "bytes": 70_000,
         "sha256": digest_file(target),
+        "unchanged": False,
     }
     assert pyrage.decrypt(target.read_bytes(), [breakglass]) == model.read_bytes()
     keys = clinic.hook.key_ring()
@@ -76,6 +77,117 @@ def test_it_encrypts_signs_and_says_where_the_model_comes_from(
     assert kinds[str(target)] == "artifact"
     facets = task.get_openlineage_facets_on_complete(None)
     assert (facets.inputs[0].name, facets.outputs[0].name) == (str(model), str(target))
+
+
+def test_what_is_there_already_is_not_done_again(
+    clinic: Clinic, context: Context, model: Path
+) -> None:
+    first = operator(model).execute(context())
+    target = model.with_name("model.skops.age")
+    before = target.stat()
+    again = operator(model).execute(context(run_id="run-2"))
+    assert again == {**first, "unchanged": True}
+    assert target.stat() == before
+    breakglass = HybridIdentity.generate().recipient
+    model.write_bytes(b"new" * 10_000)
+    for task, changes in (
+        (operator(model), "the source"),
+        (operator(model, recipients=[str(breakglass)]), "the recipients"),
+        (operator(model, recipients=[str(breakglass)], kind="artifact"), "what it is"),
+    ):
+        assert task.execute(context())["unchanged"] is False, changes
+        assert task.execute(context())["unchanged"] is True, changes
+    # What was tampered with, or has lost its signature, is made anew.
+    task = operator(model)
+    task.execute(context())
+    target.write_bytes(target.read_bytes()[:-1] + b"x")
+    assert task.execute(context())["unchanged"] is False
+    target.with_name("model.skops.age.sig.json").write_text("{")
+    assert task.execute(context())["unchanged"] is False
+    DecryptArtifactOperator(
+        task_id="d", source=str(target), target=str(clinic.folder / "b")
+    ).execute(context())
+    assert (clinic.folder / "b").read_bytes() == model.read_bytes()
+
+
+def test_a_folder_goes_and_comes_back(clinic: Clinic, context: Context) -> None:
+    folder = clinic.folder / "model"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "weights.bin").write_bytes(b"w" * 200_000)
+    (folder / "config.json").write_text("{}")
+    target = clinic.folder / "model.tar.age"
+    task = EncryptArtifactOperator(task_id="e", source=str(folder), target=str(target))
+    assert task.execute(context())["unchanged"] is False
+    assert task.execute(context())["unchanged"] is True
+    VerifyArtifactOperator(task_id="v", artifact=str(target)).execute(context())
+    back = DecryptArtifactOperator(
+        task_id="d", source=str(target), target=str(clinic.folder / "back"), folder=True
+    )
+    back.execute(context())
+    assert (clinic.folder / "back" / "deep" / "weights.bin").read_bytes() == b"w" * 200_000
+    with pytest.raises(AirflowException, match="exists"):
+        back.execute(context())
+    within = EncryptArtifactOperator(task_id="e", source=str(folder), target=f"{folder}/x.age")
+    with pytest.raises(AirflowFailException, match="within the folder"):
+        within.execute(context())
+
+
+def test_from_and_to_another_filesystem(clinic: Clinic, context: Context, model: Path) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/lake/model.skops", model.read_bytes())
+    task = EncryptArtifactOperator(
+        task_id="e", source="memory://lake/model.skops", target="memory://lake/model.age"
+    )
+    done = task.execute(context())
+    assert (done["target"], done["unchanged"]) == ("memory://lake/model.age", False)
+    assert task.execute(context())["unchanged"] is True
+    names = {name.rsplit("/", 1)[-1] for name in memory.ls("/lake", detail=False)}
+    assert names == {"model.skops", "model.age", "model.age.sig.json"}
+    VerifyArtifactOperator(task_id="v", artifact="memory://lake/model.age").execute(context())
+    back = DecryptArtifactOperator(
+        task_id="d", source="memory://lake/model.age", target="memory://lake/back"
+    )
+    assert back.execute(context())["bytes"] == 70_000
+    assert memory.cat("/lake/back") == model.read_bytes()
+    # Nothing of what does not verify appears.
+    memory.pipe("/lake/model.age", memory.cat("/lake/model.age")[:-1] + b"x")
+    with pytest.raises(AirflowFailException, match="digest differs"):
+        back.execute(context())
+    memory.pipe("/lake/back", b"as it was")
+    careless = DecryptArtifactOperator(
+        task_id="d", source="memory://lake/model.age", target="memory://lake/back", verify=False
+    )
+    with pytest.raises(AirflowFailException, match="DecryptionFailed"):
+        careless.execute(context())
+    assert memory.cat("/lake/back") == b"as it was"
+    assert not [n for n in memory.ls("/lake", detail=False) if n.endswith(".partial")]
+    with pytest.raises(AirflowFailException, match="folder of another filesystem"):
+        EncryptArtifactOperator(task_id="e", source="memory://lake", target=str(model)).execute(
+            context()
+        )
+    with pytest.raises(AirflowException, match="no file at memory://lake/none"):
+        EncryptArtifactOperator(
+            task_id="e", source="memory://lake/none", target="memory://lake/x"
+        ).execute(context())
+    memory.rm("/lake", recursive=True)
+
+
+def test_break_glass_opens_everything(
+    clinic: Clinic, context: Context, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = HybridIdentity.generate()
+    monkeypatch.setenv("AIRFLOW__MLSEC__BREAK_GLASS_RECIPIENTS", f" {key.recipient} ,")
+    done = operator(model).execute(context())
+    assert done["recipients"] == 2
+    decrypt_file(model.with_name("model.skops.age"), clinic.folder / "back", [key])
+    assert (clinic.folder / "back").read_bytes() == model.read_bytes()
+    with pytest.raises(AirflowFailException, match="nobody but break-glass"):
+        operator(model, key=None).execute(context())
+    # Given as well, it is one recipient.
+    again = operator(model, recipients=[str(key.recipient)])
+    assert again.execute(context())["unchanged"] is True
 
 
 def test_training_data_without_evidence_is_refused(

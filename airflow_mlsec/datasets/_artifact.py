@@ -1,0 +1,181 @@
+"""Artifacts by URI: files and objects on any filesystem, read and replaced as streams."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from airflow_mlsec import files
+from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
+from airflow_mlsec.datasets._uri import DatasetName, FileUri, parse_uri
+from airflow_mlsec.errors import DatasetError, DatasetNotFound, UnsupportedDataset
+
+# Object stores whose files upload in parts and are there when the last one was confirmed.
+_CONFIRMED = {"s3", "s3a", "gs", "gcs"}
+# What filesystems raise; their messages may quote what a request held.
+_FAILURES = (OSError, ValueError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file of any format: on the local disk (``filesystem`` is None) or an fsspec filesystem."""
+
+    location: FileUri
+    filesystem: Any = None
+
+    @property
+    def name(self) -> DatasetName:
+        """Its OpenLineage name."""
+        return self.location.name()
+
+    @property
+    def file_name(self) -> str:
+        """The last part of its path."""
+        return self.location.path.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def uri(self) -> str:
+        """How it is called: a local path, or a URI."""
+        return self.location.path if self.filesystem is None else str(self.location)
+
+    @property
+    def full_uri(self) -> str:
+        """Its URI, of local files too."""
+        path = Path(self.location.path)
+        return path.as_uri() if self.filesystem is None else str(self.location)
+
+    @property
+    def local(self) -> Path | None:
+        """Its path, if it is on the local disk."""
+        return Path(self.location.path) if self.filesystem is None else None
+
+    def beside(self, suffix: str) -> Artifact:
+        """The artifact whose path is this one's with ``suffix``."""
+        return replace(self, location=replace(self.location, path=f"{self.location.path}{suffix}"))
+
+    def exists(self) -> bool:
+        """Whether there is such a file."""
+        if self.filesystem is None:
+            return Path(self.location.path).is_file()
+        with self._told():
+            return bool(self.filesystem.isfile(self.location.path))
+
+    def is_folder(self) -> bool:
+        """Whether there is a folder of this name."""
+        if self.filesystem is None:
+            return Path(self.location.path).is_dir()
+        with self._told():
+            return bool(self.filesystem.isdir(self.location.path))
+
+    def open(self) -> BinaryIO:
+        """The file, to read.
+
+        :raises DatasetNotFound: if it is not there.
+        :raises DatasetError: if it cannot be read.
+        """
+        try:
+            if self.filesystem is None:
+                return Path(self.location.path).open("rb")
+            file: BinaryIO = self.filesystem.open(self.location.path, "rb")
+            return file
+        except FileNotFoundError:
+            raise DatasetNotFound(f"no file at {self.uri}") from None
+        except _FAILURES as error:
+            raise self._failed(error) from None
+
+    @contextlib.contextmanager
+    def replacing(self) -> Iterator[BinaryIO]:
+        """A stream whose content is the file's when the block ends without an error; else the file is left
+        as it was.
+
+        :raises DatasetError: if it cannot be written.
+        """
+        if self.filesystem is None:
+            with files.replacing(Path(self.location.path)) as file:
+                yield file
+        elif self.location.protocol in _CONFIRMED:
+            with self._confirmed() as file:
+                yield file
+        else:
+            with self._renamed() as file:
+                yield file
+
+    @contextlib.contextmanager
+    def _confirmed(self) -> Iterator[BinaryIO]:
+        """Parts are uploaded as they are written, and become the object at the end."""
+        with self._told():
+            file = self.filesystem.open(self.location.path, "wb", autocommit=False)
+        try:
+            yield file
+            with self._told():
+                file.close()
+                file.commit()
+        except BaseException:
+            with contextlib.suppress(*_FAILURES):
+                file.discard()
+            # Else it would be uploaded when it is forgotten.
+            file.closed = True
+            raise
+
+    @contextlib.contextmanager
+    def _renamed(self) -> Iterator[BinaryIO]:
+        """Written under another name, which becomes the file's own at the end."""
+        partial = f"{self.location.path}.{secrets.token_hex(4)}.partial"
+        try:
+            with self._told():
+                file = self.filesystem.open(partial, "wb")
+            try:
+                yield file
+            finally:
+                with self._told():
+                    file.close()
+            with self._told():
+                self.filesystem.mv(partial, self.location.path)
+        except BaseException:
+            with contextlib.suppress(*_FAILURES):
+                self.filesystem.rm(partial)
+            raise
+
+    def read_bytes(self) -> bytes:
+        """All of it.
+
+        :raises DatasetNotFound: if it is not there.
+        """
+        with self.open() as file:
+            return file.read()
+
+    def write_bytes(self, content: bytes) -> None:
+        """Replace it by ``content``."""
+        with self.replacing() as file:
+            file.write(content)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """A filesystem's errors as ours."""
+        try:
+            yield
+        except _FAILURES as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: BaseException) -> DatasetError:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        return DatasetError(f"{self.uri} cannot be reached ({reason})")
+
+
+def open_artifact(uri: str, connections: Connections | None = None) -> Artifact:
+    """The artifact that a URI or path names; it need not exist.
+
+    :raises UnsupportedDataset: if it names a table.
+    :raises SettingError: if there is no such filesystem or connection.
+    """
+    location = parse_uri(uri)
+    if not isinstance(location, FileUri):
+        raise UnsupportedDataset(f"'{location}' is a table; artifacts are files")
+    if location.protocol == "file":
+        return Artifact(location)
+    found = connections or EnvironmentConnections()
+    return Artifact(location, found.filesystem(location.protocol, location.conn_id))
