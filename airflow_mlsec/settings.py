@@ -69,6 +69,13 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("key_ring", "Folder of the key ring.", "{state_folder}/keys"),
     Option(
+        "root_key_service",
+        "Key service that keeps the root key of a new key ring: `aws-kms://…`, `gcp-kms://…`, `vault-transit://…` or "
+        "`openbao-transit://…`. Without one it is the file `root.key` in the ring's folder.",
+        "",
+        example="aws-kms://alias/mlsec?region=eu-central-1",
+    ),
+    Option(
         "break_glass_recipients",
         "Comma-separated age recipients to whom everything is encrypted besides, by operators and by "
         "`mlsec encrypt`, so that it can be opened when the key ring is lost. Keep their identities apart "
@@ -113,6 +120,7 @@ class Settings:
     time_zone: str = "UTC"
     holidays: str = ""
     break_glass_recipients: tuple[str, ...] = ()
+    root_key_service: str | None = None
 
     def __repr__(self) -> str:
         # The register URL may hold a password.
@@ -156,6 +164,7 @@ class Settings:
             time_zone=known["time_zone"],
             holidays=known["holidays"],
             break_glass_recipients=_parts(known["break_glass_recipients"]),
+            root_key_service=known["root_key_service"] or None,
         )
 
     def make_state_folder(self) -> Path:

@@ -33,7 +33,10 @@ def encrypt(policy: Path, source: str, target: Path, as_json: bool) -> None:
 
     settings = Settings.load()
     settings.make_state_folder()
-    keys, dataset = KeyRing.create(settings.key_ring), open_dataset(source)
+    keys, dataset = (
+        KeyRing.create(settings.key_ring, service=settings.root_key_service),
+        open_dataset(source),
+    )
     schema = dataset.schema()
     named = keys_by_category(load_policy(policy), schema.names)
     write_encrypted(dataset.scan(), schema, target, named, keys)

@@ -19,6 +19,7 @@ from airflow_mlsec.crypto import (
     KeyKind,
     KeyRing,
     Passphrase,
+    ServiceKey,
     Unwraps,
     VerificationKeys,
     Wraps,
@@ -43,13 +44,20 @@ from airflow_mlsec.settings import Settings
 FILE_STATEMENT = "https://airflow-mlsec.github.io/file/v1"
 _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 _new = click.Path(dir_okay=False, path_type=Path)
+_service_option = click.option(
+    "--service", "services", multiple=True, help="A key service's key: aws-kms://… and the like."
+)
 
 
 @click.command()
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.argument("target", type=_new)
 @click.option(
-    "-r", "--recipient", "recipients", multiple=True, help="An age1… or age1pq1… recipient."
+    "-r",
+    "--recipient",
+    "recipients",
+    multiple=True,
+    help="An age1… or age1pq1… recipient, or a key service's key: aws-kms://… and the like.",
 )
 @click.option("-R", "--recipients-file", "files_", multiple=True, type=_existing)
 @click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
@@ -118,9 +126,13 @@ def _recipients(
 
 
 def _identities(
-    identity_files: tuple[Path, ...], key_names: tuple[str, ...], passphrase: str | None
+    identity_files: tuple[Path, ...],
+    key_names: tuple[str, ...],
+    services: tuple[str, ...],
+    passphrase: str | None,
 ) -> list[Unwraps]:
     identities: list[Unwraps] = [i for path in identity_files for i in read_identities(path)]
+    identities += [ServiceKey(uri) for uri in services]
     if key_names:
         ring = _ring()
         for name in key_names:
@@ -129,7 +141,7 @@ def _identities(
         identities.append(Passphrase(read_passphrase(passphrase)))
     if not identities:
         raise UsageError(
-            "name at least one identity: -i IDENTITY_FILE, --key NAME or --passphrase-file F"
+            "name at least one identity: -i IDENTITY_FILE, --key NAME, --service URI or --passphrase-file F"
         )
     return identities
 
@@ -139,6 +151,7 @@ def _identities(
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
 @click.option("--key", "key_names", multiple=True, help="A key of the ring.")
+@_service_option
 @click.option("--folder", is_flag=True, help="Unpack the archive in SOURCE as a new folder TARGET.")
 @click.option("--range", "part", help="FROM-TO: only these bytes; the rest is not read.")
 @passphrase_option
@@ -147,6 +160,7 @@ def decrypt(
     target: Path,
     identity_files: tuple[Path, ...],
     key_names: tuple[str, ...],
+    services: tuple[str, ...],
     folder: bool,
     part: str | None,
     passphrase: str | None,
@@ -155,7 +169,7 @@ def decrypt(
 
     TARGET appears only after the last byte verified.
     """
-    identities = _identities(identity_files, key_names, passphrase)
+    identities = _identities(identity_files, key_names, services, passphrase)
     if folder:
         if part is not None:
             raise UsageError("a part of a folder cannot be unpacked: give --folder or --range")
@@ -187,6 +201,7 @@ def decrypt(
 @click.option("--to-key", "to_keys", multiple=True, help="A new key of the ring.")
 @click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
 @click.option("--key", "key_names", multiple=True, help="A key of the ring that opens the file.")
+@_service_option
 @passphrase_option
 def rewrap(
     source: Path,
@@ -196,6 +211,7 @@ def rewrap(
     to_keys: tuple[str, ...],
     identity_files: tuple[Path, ...],
     key_names: tuple[str, ...],
+    services: tuple[str, ...],
     passphrase: str | None,
 ) -> None:
     """Give SOURCE, an age v1 file, other recipients, in place or as TARGET.
@@ -206,7 +222,7 @@ def rewrap(
     to = _recipients(recipients, files_, (), to_keys)
     if not to:
         raise UsageError("name at least one new recipient: -r age1…, -R FILE or --to-key NAME")
-    identities = _identities(identity_files, key_names, passphrase)
+    identities = _identities(identity_files, key_names, services, passphrase)
     rewrap_file(source, target or source, identities, to, _megabytes)
 
 
@@ -250,4 +266,4 @@ def verify(source: Path, signature: Path | None, public_key: Path | None, as_jso
 def _ring() -> KeyRing:
     settings = Settings.load()
     settings.make_state_folder()
-    return KeyRing.create(settings.key_ring)
+    return KeyRing.create(settings.key_ring, service=settings.root_key_service)

@@ -21,11 +21,26 @@ def init() -> None:
     """Make a key ring with a new root key, or check the one that is there."""
     settings = Settings.load()
     settings.make_state_folder()
-    KeyRing.create(settings.key_ring)
-    click.echo(
-        f"key ring in {settings.key_ring}\nBack up root.key apart from ring.json: without it no "
-        "key opens, and whoever has both has all keys."
+    KeyRing.create(settings.key_ring, service=settings.root_key_service)
+    kept = (
+        "Back up root.key apart from ring.json: without it no key opens, and whoever has both has all keys."
+        if (settings.key_ring / "root.key").exists()
+        else "Its root key is kept by the key service that root.kms names; back up root.kms and ring.json."
     )
+    click.echo(f"key ring in {settings.key_ring}\n{kept}")
+
+
+@keys.command("move-root")
+@click.argument("service")
+def move_root(service: str) -> None:
+    """Have a key SERVICE keep the root key from now on: aws-kms://…, gcp-kms://…, vault-transit://… or
+    openbao-transit://….
+
+    What was in a file is overwritten. Backups of root.key still open the ring: destroy them.
+    """
+    ring = _ring()
+    ring.move_root(service)
+    click.echo(f"the root key of {ring.folder} is kept by {service.partition('?')[0]}")
 
 
 @keys.command()

@@ -36,7 +36,7 @@ def lineage() -> None:
 def _ingest() -> tuple[Ingest, Quarantine]:
     settings = Settings.load()
     register = Register.of(settings)
-    quarantine = Quarantine(register, settings.key_ring)
+    quarantine = Quarantine(register, settings.key_ring, settings.root_key_service)
     trusted = VerificationKeys.of_ring(settings.key_ring)
     return Ingest(register, trusted, quarantine), quarantine
 

@@ -11,6 +11,7 @@ from airflow_mlsec.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
     from airflow_mlsec.anonymize import Comparison, Risk
+    from airflow_mlsec.crypto import KeyRing
 
 
 @click.command()
@@ -59,10 +60,8 @@ def risk(
         measure_utility,
         risk_page,
     )
-    from airflow_mlsec.crypto import KeyRing
     from airflow_mlsec.datasets import Dataset, open_dataset
     from airflow_mlsec.policy import Role, load_policy
-    from airflow_mlsec.settings import Settings
 
     def whole(dataset: Dataset) -> pa.Table:
         return pa.Table.from_batches(list(dataset.scan()), dataset.schema())
@@ -73,7 +72,7 @@ def risk(
     found = measure_risk(declared, dataset.schema(), dataset.scan(), threshold, population)
     before = both = linkage = utility = None
     # The ring is opened only where a plan or an attack needs it.
-    keys = KeyRing.create(Settings.load().key_ring) if plan or attacker else None
+    keys = _ring() if plan or attacker else None
     known = Plan.load(plan, keys.verification_keys()) if plan and keys else None
     if raw is not None:
         source = open_dataset(raw)
@@ -150,3 +149,11 @@ def _lines(found: Risk, beside: Comparison) -> list[str]:
         )
         lines += [f"together: {n} people's {name} is told" for name, n in both.disclosed.items()]
     return lines
+
+
+def _ring() -> KeyRing:
+    from airflow_mlsec.crypto import KeyRing
+    from airflow_mlsec.settings import Settings
+
+    settings = Settings.load()
+    return KeyRing.create(settings.key_ring, service=settings.root_key_service)

@@ -76,7 +76,7 @@ def _handler() -> Handler:
     settings.make_state_folder()
     return Handler(
         Register.of(settings),
-        KeyRing.create(settings.key_ring),
+        KeyRing.create(settings.key_ring, service=settings.root_key_service),
         getpass.getuser(),
         roots=settings.data_roots,
         progress=show_progress,

@@ -1,6 +1,7 @@
 """Key ring on disk, age v1 files, Ed25519 signatures over statements.
 
-`_ring` keeps named, versioned keys wrapped by a root key, `_ring_file` reads their files; `_bech32`, `_header`, `_payload` and
+`_ring` keeps named, versioned keys wrapped by a root key, `_ring_file` reads their files, `_key_services` keep
+the root key elsewhere and are recipients too (`_service_stanza`); `_bech32`, `_header`, `_payload` and
 `_age` are the age v1 format (`_armor` as ASCII, `_reader` in parts, `_folder` of whole folders, `_temporary` for as long as a task needs it), `_x25519`, `_hybrid` and `_scrypt` its recipient types; `_columns` encrypts columns of Parquet; `_statement` signs and verifies in-toto statements in DSSE
 envelopes. May import `policy`, `errors`, `settings` and `files`. Start with `_ring.KeyRing`.
 """
@@ -36,6 +37,7 @@ from airflow_mlsec.crypto._reader import open_decrypted
 from airflow_mlsec.crypto._ring import Key, KeyRing, VerificationKeys
 from airflow_mlsec.crypto._ring_file import KeyEntry, KeyKind, KeyState
 from airflow_mlsec.crypto._scrypt import Passphrase
+from airflow_mlsec.crypto._service_stanza import ServiceKey
 from airflow_mlsec.crypto._statement import (
     STATEMENT_TYPE,
     digest_file,
@@ -61,6 +63,7 @@ __all__ = [
     "KeyState",
     "Passphrase",
     "Recipient",
+    "ServiceKey",
     "Unwraps",
     "VerificationKeys",
     "Wraps",

@@ -32,6 +32,8 @@ from airflow_mlsec.crypto._payload import Damaged, payload_key, seal, unseal
 from airflow_mlsec.crypto._ring import Key, KeyRing
 from airflow_mlsec.crypto._ring_file import KeyKind
 from airflow_mlsec.crypto._scrypt import TYPE as SCRYPT
+from airflow_mlsec.crypto._service_stanza import TYPE as SERVICE
+from airflow_mlsec.crypto._service_stanza import ServiceKey, names_service
 from airflow_mlsec.crypto._x25519 import Identity, Recipient
 from airflow_mlsec.errors import (
     DatasetError,
@@ -62,11 +64,13 @@ class Unwraps(Protocol):
         ...
 
 
-def parse_recipient(text: str) -> Recipient | HybridRecipient:
-    """Read an ``age1…`` or ``age1pq1…`` recipient.
+def parse_recipient(text: str) -> Recipient | HybridRecipient | ServiceKey:
+    """Read an ``age1…`` or ``age1pq1…`` recipient, or the URI of a key service's key.
 
-    :raises UsageError: if it is neither.
+    :raises UsageError: if it is none of them.
     """
+    if names_service(text):
+        return ServiceKey(text.strip())
     if text.strip().startswith(RECIPIENT_PREFIX):
         return HybridRecipient.parse(text)
     return Recipient.parse(text)
@@ -93,7 +97,7 @@ def ring_key(keys: KeyRing, name: str, others: Sequence[Wraps]) -> Key:
     :raises UsageError: if it is not one to encrypt to.
     """
     if not keys.has(name):
-        hybrid = all(isinstance(other, HybridRecipient) for other in others)
+        hybrid = all(isinstance(other, HybridRecipient | ServiceKey) for other in others)
         return keys.ensure(name, KeyKind.HYBRID if hybrid else KeyKind.ENCRYPTION)
     found = keys.current(name)
     identity_of(found)
@@ -186,7 +190,8 @@ def _header(file_key: bytes, recipients: Sequence[Wraps]) -> bytes:
     types = {stanza.type for stanza in stanzas}
     if len(stanzas) > 1 and SCRYPT in types:
         raise UsageError("a passphrase must be a file's only recipient (age v1)")
-    if HYBRID in types and types != {HYBRID}:
+    # What a key service wraps with symmetric keys is as safe.
+    if HYBRID in types and not types <= {HYBRID, SERVICE}:
         raise UsageError(
             "a file for hybrid recipients (age1pq1…) is for no others: a quantum computer would open it by them"
         )

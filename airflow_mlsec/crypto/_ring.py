@@ -35,7 +35,7 @@ from airflow_mlsec import files
 from airflow_mlsec.crypto._ring_file import (
     FORMAT,
     OF_USE,
-    ROOT_HEADER,
+    ROOT_BYTES,
     KeyEntry,
     KeyEvent,
     KeyKind,
@@ -43,10 +43,13 @@ from airflow_mlsec.crypto._ring_file import (
     canonical,
     changed,
     extent,
+    has_root,
     overwritten_after,
     plain,
     read_ring,
-    read_root,
+    remove_overwritten,
+    root_of,
+    write_root,
 )
 from airflow_mlsec.errors import CryptoError, KeyNotFound, UsageError
 
@@ -88,7 +91,7 @@ class VerificationKeys:
         """
         if not (folder / "ring.json").exists():
             return cls([])
-        if (folder / "root.key").exists():
+        if has_root(folder):
             return KeyRing.open(folder).verification_keys()
         return cls.of_entries(read_ring(folder).entries)
 
@@ -143,26 +146,34 @@ class KeyRing:
         return f"KeyRing({str(self.folder)!r})"
 
     @classmethod
-    def create(cls, folder: Path, now: Callable[[], datetime] | None = None) -> KeyRing:
-        """Make a ring with a new root key, or open the one that is there (idempotent)."""
+    def create(
+        cls,
+        folder: Path,
+        now: Callable[[], datetime] | None = None,
+        service: str | None = None,
+    ) -> KeyRing:
+        """Make a ring with a new root key, or open the one that is there (idempotent).
+
+        ``service`` is the URI of a key service that keeps a new root key (`open_key_service`); without
+        it the root key is a file.
+        """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with files.locked(folder / ".lock"):
-            has_root, has_ring = ((folder / n).exists() for n in ("root.key", "ring.json"))
+            rooted, has_ring = has_root(folder), (folder / "ring.json").exists()
             # An empty ring without a root is what an interrupted creation leaves.
-            if not has_root and has_ring and read_ring(folder).entries:
+            if not rooted and has_ring and read_ring(folder).entries:
                 raise CryptoError(
                     f"{folder} has ring.json but no root.key; restore root.key from its backup"
                 )
-            if has_root and not has_ring:
+            if rooted and not has_ring:
                 raise CryptoError(
                     f"{folder} has root.key but no ring.json; restore ring.json from its backup. "
                     "To start anew, move root.key away"
                 )
-            if not has_root:
-                root = os.urandom(32)
+            if not rooted:
+                root = os.urandom(ROOT_BYTES)
                 cls(folder, root, lambda: datetime.now(UTC))._write([], [])
-                text = f"{ROOT_HEADER}\n{base64.b64encode(root).decode()}\n"
-                files.write_bytes(folder / "root.key", text.encode())
+                write_root(folder, root, service)
             return cls.open(folder, now)
 
     @classmethod
@@ -171,9 +182,25 @@ class KeyRing:
 
         :raises KeyNotFound: if there is no ring.
         :raises UnsafePermissions: if others than the owner can read or change the root key.
+        :raises CryptoError: if the key service that keeps the root key does not open it.
         """
-        root = read_root(folder / "root.key")
-        return cls(folder, root, now or (lambda: datetime.now(UTC)))
+        return cls(folder, root_of(folder), now or (lambda: datetime.now(UTC)))
+
+    def move_root(self, service: str) -> None:
+        """Have a key service keep the root key from now on; what was in a file is overwritten.
+
+        :raises CryptoError: if the service does not take it. Nothing is changed then.
+        """
+        with files.locked(self.folder / ".lock"):
+            self.entries()
+            write_root(self.folder, self._root, service)
+            # Before the file goes: what the service gives back opens the ring.
+            if not hmac.compare_digest(root_of(self.folder), self._root):
+                raise CryptoError(
+                    f"the key service gave back another root key; {self.folder / 'root.key'} stays"
+                )
+            if (self.folder / "root.key").exists():
+                remove_overwritten(self.folder / "root.key")
 
     def entries(self) -> list[KeyEntry]:
         """All key versions, oldest first.

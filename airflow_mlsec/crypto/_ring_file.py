@@ -17,10 +17,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from airflow_mlsec import files
+from airflow_mlsec.crypto._key_services import open_key_service, unwrap, wrap
 from airflow_mlsec.errors import CryptoError, KeyNotFound, UnsafePermissions, UsageError
 
 FORMAT = "airflow-mlsec/key-ring/1"
+KMS_FORMAT = "airflow-mlsec/root/1"
 ROOT_HEADER = "airflow-mlsec root key 1"
+ROOT_PURPOSE = b"root"
+ROOT_BYTES = 32
 _READS = 10
 
 
@@ -211,6 +216,58 @@ def _refuse_writable_by_others(path: Path) -> None:
         )
 
 
+def has_root(folder: Path) -> bool:
+    """Whether the ring's root key is at hand, in a file or with a key service."""
+    return (folder / "root.key").exists() or (folder / "root.kms").exists()
+
+
+def root_of(folder: Path) -> bytes:
+    """The root key: of ``root.key``, or as a key service opens it.
+
+    :raises KeyNotFound: if there is neither.
+    :raises UnsafePermissions: if others can read or change the file.
+    :raises CryptoError: if the service does not open it.
+    """
+    path = folder / "root.kms"
+    if not path.exists():
+        return read_root(folder / "root.key")
+    _refuse_writable_by_others(path)
+    try:
+        document = json.loads(path.read_bytes())
+        if document["format"] != KMS_FORMAT:
+            raise ValueError
+        service, wrapped = (
+            str(document["service"]),
+            base64.b64decode(document["wrapped"], validate=True),
+        )
+    except (ValueError, TypeError, KeyError):
+        raise CryptoError(f"{path} is damaged; restore it from its backup") from None
+    root = unwrap(open_key_service(service), wrapped, ROOT_PURPOSE)
+    if len(root) != ROOT_BYTES:
+        raise CryptoError(f"{path} holds no root key")
+    return root
+
+
+def write_root(folder: Path, root: bytes, service: str | None) -> None:
+    """Keep the root key: in ``root.key``, or wrapped by a key service in ``root.kms``."""
+    if service is None:
+        text = f"{ROOT_HEADER}\n{base64.b64encode(root).decode()}\n"
+        files.write_bytes(folder / "root.key", text.encode())
+        return
+    document = {
+        "format": KMS_FORMAT,
+        "service": service,
+        "wrapped": base64.b64encode(wrap(open_key_service(service), root, ROOT_PURPOSE)).decode(),
+    }
+    files.write_bytes(folder / "root.kms", f"{json.dumps(document, indent=1)}\n".encode())
+
+
+def remove_overwritten(path: Path) -> None:
+    """Remove a file, and overwrite what it held."""
+    with overwritten_after(path):
+        path.unlink()
+
+
 def read_root(path: Path) -> bytes:
     """The root key.
 
@@ -238,7 +295,7 @@ def read_root(path: Path) -> bytes:
         root = base64.b64decode(rest.strip(), validate=True)
     except binascii.Error:
         root = b""
-    if header != ROOT_HEADER or len(root) != 32:
+    if header != ROOT_HEADER or len(root) != ROOT_BYTES:
         raise CryptoError(f"{path} is damaged; restore it from its backup")
     return root
 

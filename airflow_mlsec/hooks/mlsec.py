@@ -55,7 +55,7 @@ class MlsecHook(BaseHook):
         """The key ring, made on first use."""
         settings = self.settings()
         settings.make_state_folder()
-        return KeyRing.create(settings.key_ring)
+        return KeyRing.create(settings.key_ring, service=settings.root_key_service)
 
     def policy(self, name: str) -> Policy:
         """A policy of ``[mlsec] policies_folder``."""

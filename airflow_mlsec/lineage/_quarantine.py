@@ -36,13 +36,16 @@ class HeldEvent:
 class Quarantine:
     """The quarantine of a register. The key ring is made when the first event needs it."""
 
-    def __init__(self, register: Register, key_ring: Path) -> None:
+    def __init__(
+        self, register: Register, key_ring: Path, root_key_service: str | None = None
+    ) -> None:
         self._register = register
         self._key_ring = key_ring
+        self._service = root_key_service
 
     def hold(self, payload: bytes, source: str, reason: str) -> None:
         """Keep an event. The same one is kept once, with the last reason."""
-        keys = KeyRing.create(self._key_ring)
+        keys = KeyRing.create(self._key_ring, service=self._service)
         identity = identity_of(ring_key(keys, _KEY, []))
         sealed = io.BytesIO()
         encrypt(io.BytesIO(payload), sealed, [identity.recipient])

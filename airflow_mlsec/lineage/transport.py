@@ -61,7 +61,7 @@ class RegisterTransport(Transport):
 
             trusted = VerificationKeys.of_ring(settings.key_ring)
             register = Register.of(settings)
-            quarantine = Quarantine(register, settings.key_ring)
+            quarantine = Quarantine(register, settings.key_ring, settings.root_key_service)
             report = Ingest(register, trusted, quarantine).write_one(text.encode(), "transport")
             for _, reason in report.refused:
                 log.warning("Lineage event quarantined: %s", reason)

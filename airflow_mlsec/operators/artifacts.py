@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_mlsec.crypto import (
     Digesting,
+    ServiceKey,
     VerificationKeys,
     decrypt,
     decrypt_to_folder,
@@ -100,7 +101,8 @@ class DecryptArtifactOperator(MlsecOperator):
 
     :param source: URI or path of the encrypted file (templated).
     :param target: URI or path of the plain one, which appears when all of it verified (templated).
-    :param key: Key of the ring that opens it.
+    :param key: Key of the ring that opens it; None if only ``services`` do.
+    :param services: URIs of key services' keys that may open it, such as ``aws-kms://alias/mlsec``.
     :param folder: Unpack the archive in it as a new local folder ``target``.
     :param verify: Whether ``source.sig.json`` must be signed by the ring; False for files of others.
 
@@ -117,7 +119,8 @@ class DecryptArtifactOperator(MlsecOperator):
         *,
         source: str,
         target: str,
-        key: str = "artifact",
+        key: str | None = "artifact",
+        services: Sequence[str] = (),
         folder: bool = False,
         verify: bool = True,
         **kwargs: Any,
@@ -126,6 +129,7 @@ class DecryptArtifactOperator(MlsecOperator):
         self.source = source
         self.target = target
         self.key = key
+        self.services = services
         self.folder = folder
         self.verify = verify
         self._bytes = 0
@@ -141,7 +145,9 @@ class DecryptArtifactOperator(MlsecOperator):
             source, target = hook.artifact(self.source), hook.artifact(self.target)
             keys = hook.key_ring()
             digest = verified(source, keys.verification_keys())[0] if self.verify else None
-            identities = [identity_of(key) for key in keys.some_live(self.key)]
+            identities: list[Any] = [ServiceKey(uri) for uri in self.services]
+            if self.key is not None:
+                identities += [identity_of(key) for key in keys.some_live(self.key)]
             with source.open() as sealed:
                 read = Digesting(sealed)
                 if self.folder:

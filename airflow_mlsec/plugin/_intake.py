@@ -109,7 +109,9 @@ class Intake:
         try:
             if self._ingest is None:
                 trusted = VerificationKeys.of_ring(self._settings.key_ring)
-                quarantine = Quarantine(self._register, self._settings.key_ring)
+                quarantine = Quarantine(
+                    self._register, self._settings.key_ring, self._settings.root_key_service
+                )
                 self._ingest = Ingest(self._register, trusted, quarantine)
             report = self._ingest.write([event for t in tickets for event in t.events])
             refused = dict(report.refused)

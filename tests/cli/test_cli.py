@@ -82,7 +82,7 @@ def _timed(mlsec: Run) -> float:
     ["", "policy", "policy validate", "policy schema", "anonymize", "check", "db", "db upgrade",
      "db check", "encrypt", "decrypt", "sign", "verify", "keys", "keys init", "keys create",
      "keys list", "keys rotate", "keys disable", "keys destroy", "keys restore", "keys destroy-due",
-     "keys log", "keys export-recipient", "keys export", "lineage", "lineage trace",
+     "keys log", "keys move-root", "keys export-recipient", "keys export", "lineage", "lineage trace",
      "lineage ingest", "lineage list", "subject", "subject locate", "access", "access snapshot",
      "access review", "access review open", "access review list", "access review decide",
      "access review complete", "transport", "transport check", "secrets", "secrets scan"],
