@@ -15,6 +15,7 @@ from airflow_mlsec.cli._main import (
     show_progress,
 )
 from airflow_mlsec.crypto import (
+    MODEL_SIGNATURE,
     STATEMENT_TYPE,
     KeyKind,
     KeyRing,
@@ -35,7 +36,9 @@ from airflow_mlsec.crypto import (
     read_identities,
     rewrap_file,
     ring_key,
+    sign_model,
     sign_payload,
+    verify_model,
     verify_statement,
 )
 from airflow_mlsec.errors import SignatureInvalid, UsageError
@@ -226,30 +229,61 @@ def rewrap(
     rewrap_file(source, target or source, identities, to, _megabytes)
 
 
+_anything = click.Path(exists=True, path_type=Path)
+
+
 @click.command()
-@click.argument("source", type=_existing)
-@click.option("--key", "key_name", default="signing", show_default=True)
-@click.option("-o", "--output", type=_new, help="Default: SOURCE.sig.json")
-def sign(source: Path, key_name: str, output: Path | None) -> None:
-    """Sign SOURCE: write an in-toto statement in a DSSE envelope beside it."""
-    key = _ring().ensure(key_name, KeyKind.SIGNING)
-    statement = make_statement({source.name: digest_file(source)}, FILE_STATEMENT, {})
-    target = output or source.with_name(f"{source.name}.sig.json")
-    envelope = sign_payload(statement, STATEMENT_TYPE, key)
-    files.write_bytes(target, f"{json.dumps(envelope, indent=1)}\n".encode())
+@click.argument("source", type=_anything)
+@click.option("--key", "key_name", help="Default: signing; of a folder signing.model.")
+@click.option(
+    "-o", "--output", type=_new, help="Default: SOURCE.sig.json; of a folder SOURCE.model.sig."
+)
+def sign(source: Path, key_name: str | None, output: Path | None) -> None:
+    """Sign SOURCE: write an in-toto statement in a DSSE envelope beside it.
+
+    A folder is signed as a model, file by file, as the OpenSSF's `model_signing` verifies it (with
+    `mlsec keys export signing.model`).
+    """
+    ring = _ring()
+    if source.is_dir():
+        source = source.resolve()
+        target = output or source.with_name(f"{source.name}{MODEL_SIGNATURE}")
+        key = ring.ensure(key_name or "signing.model", KeyKind.ECDSA)
+        signature = sign_model(source, key, progress=show_progress)
+    else:
+        target = output or source.with_name(f"{source.name}.sig.json")
+        statement = make_statement({source.name: digest_file(source)}, FILE_STATEMENT, {})
+        signing = ring.signing_keys(key_name or "signing")
+        signature = sign_payload(statement, STATEMENT_TYPE, *signing)
+    files.write_bytes(target, f"{json.dumps(signature, indent=1)}\n".encode())
     click.echo(str(target))
 
 
 @click.command()
-@click.argument("source", type=_existing)
-@click.option("--signature", type=_existing, help="Default: SOURCE.sig.json")
+@click.argument("source", type=_anything)
+@click.option(
+    "--signature", type=_existing, help="Default: SOURCE.sig.json; of a folder SOURCE.model.sig."
+)
 @click.option("--public-key", type=_existing, help="PEM of trusted keys. Default: the key ring.")
+@click.option("--post-quantum", is_flag=True, help="A trusted ML-DSA key must have signed it.")
 @json_option
-def verify(source: Path, signature: Path | None, public_key: Path | None, as_json: bool) -> None:
-    """Verify SOURCE against its signature; print what the statement says."""
-    path = signature or source.with_name(f"{source.name}.sig.json")
+def verify(
+    source: Path,
+    signature: Path | None,
+    public_key: Path | None,
+    post_quantum: bool,
+    as_json: bool,
+) -> None:
+    """Verify SOURCE, a file or a model's folder, against its signature; print what the statement says."""
+    folder = source.is_dir()
+    source = source.resolve() if folder else source
+    path = signature or source.with_name(
+        f"{source.name}{MODEL_SIGNATURE if folder else '.sig.json'}"
+    )
     if not path.is_file():
         raise UsageError(f"no signature at {path}; name it with --signature")
+    if folder and post_quantum:
+        raise UsageError("models are signed with ECDSA alone; --post-quantum is for files")
     trusted = (
         VerificationKeys.from_pem(public_key)
         if public_key
@@ -259,7 +293,11 @@ def verify(source: Path, signature: Path | None, public_key: Path | None, as_jso
         envelope = json.loads(path.read_bytes())
     except ValueError:
         raise SignatureInvalid(f"{path} is not a DSSE envelope") from None
-    statement = verify_statement(envelope, trusted, {source.name: digest_file(source)})
+    if folder:
+        statement = verify_model(source, envelope, trusted, show_progress)
+    else:
+        digests = {source.name: digest_file(source)}
+        statement = verify_statement(envelope, trusted, digests, post_quantum)
     show(statement, f"{source}: signature valid ({statement['predicateType']})", as_json)
 
 

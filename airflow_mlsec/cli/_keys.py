@@ -144,20 +144,13 @@ def export_recipient(name: str) -> None:
 @click.argument("name")
 def export(name: str) -> None:
     """Print the public half of key NAME: an age recipient, or PEM for `mlsec verify`."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    from airflow_mlsec.crypto import identity_of
+    from airflow_mlsec.crypto import SIGNING_KINDS, identity_of, public_half
 
     for key in _ring().some_live(name):
         if key.kind in (KeyKind.ENCRYPTION, KeyKind.HYBRID):
             click.echo(str(identity_of(key).recipient))
-        elif key.kind is KeyKind.SIGNING:
-            public = Ed25519PrivateKey.from_private_bytes(key.secret).public_key()
-            pem = public.public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-            click.echo(pem.decode(), nl=False)
+        elif key.kind in SIGNING_KINDS:
+            click.echo(public_half(key.kind, key.secret).pem, nl=False)
         else:
             raise UsageError(f"key '{name}' is a secret; it has no public half")
 

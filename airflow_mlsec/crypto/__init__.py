@@ -33,11 +33,14 @@ from airflow_mlsec.crypto._folder import (
     packed_folder,
 )
 from airflow_mlsec.crypto._hybrid import HybridIdentity, HybridRecipient
+from airflow_mlsec.crypto._model_signature import SUFFIX as MODEL_SIGNATURE
+from airflow_mlsec.crypto._model_signature import sign_model, verify_model
 from airflow_mlsec.crypto._reader import open_decrypted
-from airflow_mlsec.crypto._ring import Key, KeyRing, VerificationKeys
+from airflow_mlsec.crypto._ring import Key, KeyRing
 from airflow_mlsec.crypto._ring_file import KeyEntry, KeyKind, KeyState
 from airflow_mlsec.crypto._scrypt import Passphrase
 from airflow_mlsec.crypto._service_stanza import ServiceKey
+from airflow_mlsec.crypto._signatures import SIGNING_KINDS, PublicKey, VerificationKeys, public_half
 from airflow_mlsec.crypto._statement import (
     STATEMENT_TYPE,
     digest_file,
@@ -50,6 +53,8 @@ from airflow_mlsec.crypto._temporary import DecryptedArtifact
 from airflow_mlsec.crypto._x25519 import Identity, Recipient
 
 __all__ = [
+    "MODEL_SIGNATURE",
+    "SIGNING_KINDS",
     "STATEMENT_TYPE",
     "DecryptedArtifact",
     "Digesting",
@@ -62,6 +67,7 @@ __all__ = [
     "KeyRing",
     "KeyState",
     "Passphrase",
+    "PublicKey",
     "Recipient",
     "ServiceKey",
     "Unwraps",
@@ -83,11 +89,14 @@ __all__ = [
     "open_decrypted",
     "packed_folder",
     "parse_recipient",
+    "public_half",
     "read_encrypted",
     "read_identities",
     "rewrap_file",
     "ring_key",
+    "sign_model",
     "sign_payload",
+    "verify_model",
     "verify_payload",
     "verify_statement",
     "write_encrypted",

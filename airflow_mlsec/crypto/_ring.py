@@ -1,6 +1,6 @@
 """A key ring in a folder: ``root.key`` (owner only) wraps every key in ``ring.json``.
 
-Each key is 32 bytes: a symmetric secret, an X25519 private key or an Ed25519 seed. It is
+Each key is 32 bytes: a symmetric secret, an X25519 private key, or what a signing key is made of. It is
 wrapped with AES-256-GCM (NIST SP 800-38D) under a key derived from the root with HKDF
 (RFC 5869), bound to its name, version and kind; the whole file carries an HMAC, so that a
 changed state or a removed key is noticed. Public halves stand in the clear: verifying and
@@ -11,22 +11,17 @@ from __future__ import annotations
 
 import base64
 import getpass
-import hashlib
 import hmac
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -51,6 +46,12 @@ from airflow_mlsec.crypto._ring_file import (
     root_of,
     write_root,
 )
+from airflow_mlsec.crypto._signatures import (
+    SIGNING_KINDS,
+    VerificationKeys,
+    private_key,
+    public_half,
+)
 from airflow_mlsec.errors import CryptoError, KeyNotFound, UsageError
 
 NEWEST_FORMAT = "airflow-mlsec/key-ring-newest/1"
@@ -65,73 +66,6 @@ class Key:
     version: int
     kind: KeyKind
     secret: bytes = field(repr=False)
-
-
-class VerificationKeys:
-    """The Ed25519 public keys that a verifier trusts, by key id."""
-
-    def __init__(self, keys: Iterable[bytes]) -> None:
-        self._by_id = {key_id(raw): Ed25519PublicKey.from_public_bytes(raw) for raw in keys}
-
-    def candidates(self, identifier: str) -> list[Ed25519PublicKey]:
-        """The key with this id; every key if no id is given."""
-        if not identifier:
-            return list(self._by_id.values())
-        return [key for name, key in self._by_id.items() if name == identifier]
-
-    def __len__(self) -> int:
-        return len(self._by_id)
-
-    @classmethod
-    def of_ring(cls, folder: Path) -> VerificationKeys:
-        """The signing keys of a ring, those of use; empty if there is no ring.
-
-        Where the root key is at hand, the ring's integrity is verified first. A verifier that
-        has only ``ring.json`` trusts its file permissions, which are checked.
-        """
-        if not (folder / "ring.json").exists():
-            return cls([])
-        if has_root(folder):
-            return KeyRing.open(folder).verification_keys()
-        return cls.of_entries(read_ring(folder).entries)
-
-    @classmethod
-    def of_entries(cls, entries: Iterable[KeyEntry]) -> VerificationKeys:
-        """The public signing keys among some entries."""
-        return cls(
-            base64.b64decode(entry.public)
-            for entry in entries
-            if entry.kind is KeyKind.SIGNING and entry.public is not None and entry.state in OF_USE
-        )
-
-    @classmethod
-    def from_pem(cls, path: Path) -> VerificationKeys:
-        """The public keys of a PEM file (one or more ``PUBLIC KEY`` blocks).
-
-        :raises UsageError: if the file holds anything but Ed25519 public keys.
-        """
-        blocks = re.findall(
-            b"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----",
-            path.read_bytes(),
-            re.DOTALL,
-        )
-        raw = []
-        for block in blocks:
-            try:
-                public = serialization.load_pem_public_key(block)
-            except ValueError:
-                raise UsageError(f"{path}: not a PEM public key") from None
-            if not isinstance(public, Ed25519PublicKey):
-                raise UsageError(f"{path}: expected Ed25519 public keys")
-            raw.append(public.public_bytes_raw())
-        if not raw:
-            raise UsageError(f"{path}: no `BEGIN PUBLIC KEY` block found")
-        return cls(raw)
-
-
-def key_id(public: bytes) -> str:
-    """Identifier of a public key: the first 16 bytes of its SHA-256, hexadecimal."""
-    return hashlib.sha256(public).hexdigest()[:32]
 
 
 class KeyRing:
@@ -358,6 +292,20 @@ class KeyRing:
             raise self._unknown(name)
         return found
 
+    def signing_keys(self, name: str) -> list[Key]:
+        """What signs under a name: the key itself, made if the ring has none (Ed25519), and the one beside
+        it whose name ends in ``.post-quantum``, if the ring has that.
+
+        :raises KeyNotFound: if the key does not sign.
+        """
+        keys = [self.current(name) if self.has(name) else self.ensure(name, KeyKind.SIGNING)]
+        if self.has(f"{name}.post-quantum"):
+            keys.append(self.current(f"{name}.post-quantum"))
+        for key in keys:
+            if key.kind not in SIGNING_KINDS:
+                raise KeyNotFound(f"key '{key.name}' is of kind {key.kind}; it does not sign")
+        return keys
+
     def verification_keys(self) -> VerificationKeys:
         """The ring's own public signing keys."""
         return VerificationKeys.of_entries(self.entries())
@@ -372,7 +320,7 @@ class KeyRing:
             raise UsageError(
                 f"'{name}' is not a key name: letters, digits, '_', '.', '-', up to 128"
             )
-        secret = os.urandom(32)
+        secret = _new_secret(kind)
         entry = KeyEntry(
             name=name,
             version=version,
@@ -475,11 +423,22 @@ def _user() -> str:
         return str(os.getuid())
 
 
+def _new_secret(kind: KeyKind) -> bytes:
+    while True:
+        secret = os.urandom(32)
+        try:
+            if kind in SIGNING_KINDS:
+                private_key(kind, secret)
+            return secret
+        except ValueError:
+            continue
+
+
 def _public_half(kind: KeyKind, secret: bytes) -> str | None:
     if kind is KeyKind.ENCRYPTION:
         raw = X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
-    elif kind is KeyKind.SIGNING:
-        raw = Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+    elif kind in SIGNING_KINDS:
+        raw = public_half(kind, secret).raw
     else:
         return None
     return base64.b64encode(raw).decode()

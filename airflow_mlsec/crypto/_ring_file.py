@@ -37,6 +37,9 @@ class KeyKind(StrEnum):
     # X25519 with ML-KEM-768: a quantum computer does not open what is encrypted to it.
     HYBRID = "hybrid"
     SIGNING = "ed25519"
+    ECDSA = "ecdsa-p256"
+    # A quantum computer does not forge it.
+    ML_DSA = "ml-dsa-65"
 
 
 class KeyState(StrEnum):
@@ -176,7 +179,7 @@ def read_ring(folder: Path) -> RingFile:
                 kind=KeyKind(item["kind"]),
                 state=KeyState(item["state"]),
                 created=str(item["created"]),
-                public=_public(item["public"]),
+                public=_public(item["public"], KeyKind(item["kind"])),
                 wrapped=item["wrapped"],
                 destroy_after=item.get("destroy_after"),
             )
@@ -201,10 +204,16 @@ def read_ring(folder: Path) -> RingFile:
         raise CryptoError(f"{path} is damaged; restore it from its backup") from None
 
 
-def _public(value: Any) -> str | None:
-    if value is not None and len(base64.b64decode(value, validate=True)) != 32:
-        raise ValueError
-    return None if value is None else str(value)
+# Bytes of public halves.
+_PUBLIC_BYTES = {KeyKind.ECDSA: 33, KeyKind.ML_DSA: 1952}
+
+
+def _public(value: Any, kind: KeyKind) -> str | None:
+    if value is not None:
+        if len(base64.b64decode(value, validate=True)) != _PUBLIC_BYTES.get(kind, 32):
+            raise ValueError
+        return str(value)
+    return None
 
 
 def _refuse_writable_by_others(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Signed statements: in-toto Statement v1 in a DSSE envelope, Ed25519 (RFC 8032).
+"""Signed statements: in-toto Statement v1 in a DSSE envelope.
 
 Sources: https://github.com/in-toto/attestation (statement), and
 https://github.com/secure-systems-lab/dsse (envelope, pre-authentication encoding).
@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from airflow_mlsec.crypto._ring import Key, VerificationKeys, key_id
-from airflow_mlsec.crypto._ring_file import KeyKind
+from airflow_mlsec.crypto._ring import Key
+from airflow_mlsec.crypto._signatures import SIGNING_KINDS, VerificationKeys, public_half, signed
 from airflow_mlsec.errors import KeyNotFound, SignatureInvalid
 
 STATEMENT_TYPE = "application/vnd.in-toto+json"
@@ -38,31 +34,33 @@ def make_statement(
     return json.dumps(statement, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def sign_payload(payload: bytes, payload_type: str, key: Key) -> dict[str, Any]:
-    """A DSSE envelope over ``payload``, signed by a key ring's Ed25519 key.
+def sign_payload(payload: bytes, payload_type: str, *keys: Key) -> dict[str, Any]:
+    """A DSSE envelope over ``payload``, signed by each of some keys of a ring.
 
-    :raises KeyNotFound: if the key is of another kind.
+    :raises KeyNotFound: if a key does not sign.
     """
-    if key.kind is not KeyKind.SIGNING:
-        raise KeyNotFound(
-            f"key '{key.name}' is of kind {key.kind}; signing needs {KeyKind.SIGNING}"
-        )
-    private = Ed25519PrivateKey.from_private_bytes(key.secret)
-    signature = private.sign(_pre_authentication(payload_type, payload))
+    message = _pre_authentication(payload_type, payload)
+    for key in keys:
+        if key.kind not in SIGNING_KINDS:
+            raise KeyNotFound(f"key '{key.name}' is of kind {key.kind}; it does not sign")
     return {
         "payloadType": payload_type,
         "payload": base64.b64encode(payload).decode(),
         "signatures": [
             {
-                "keyid": key_id(private.public_key().public_bytes_raw()),
-                "sig": base64.b64encode(signature).decode(),
+                "keyid": public_half(key.kind, key.secret).id,
+                "sig": base64.b64encode(signed(key.kind, key.secret, message)).decode(),
             }
+            for key in keys
         ],
     }
 
 
-def verify_payload(envelope: Any, payload_type: str, trusted: VerificationKeys) -> bytes:
-    """The payload of an envelope that a trusted key signed.
+def verify_payload(
+    envelope: Any, payload_type: str, trusted: VerificationKeys, post_quantum: bool = False
+) -> bytes:
+    """The payload of an envelope that a trusted key signed; with ``post_quantum`` one that a quantum
+    computer cannot forge.
 
     :raises SignatureInvalid: if it is malformed, of another type, or no trusted key signed it.
     """
@@ -82,20 +80,26 @@ def verify_payload(envelope: Any, payload_type: str, trusted: VerificationKeys) 
     for identifier, signature in signatures:
         # A key id is a hint, and optional: without one every trusted key is tried.
         for public in trusted.candidates(identifier):
-            with contextlib.suppress(InvalidSignature):
-                public.verify(signature, message)
+            if (public.post_quantum or not post_quantum) and public.verifies(signature, message):
                 return payload
-    raise SignatureInvalid("no trusted key signed this; nothing in it can be relied on")
+    raise SignatureInvalid(
+        "no trusted post-quantum key (ML-DSA) signed this"
+        if post_quantum
+        else "no trusted key signed this; nothing in it can be relied on"
+    )
 
 
 def verify_statement(
-    envelope: Any, trusted: VerificationKeys, subjects: Mapping[str, str]
+    envelope: Any,
+    trusted: VerificationKeys,
+    subjects: Mapping[str, str],
+    post_quantum: bool = False,
 ) -> dict[str, Any]:
     """The verified statement, if it is about exactly these subjects (SHA-256 by name).
 
     :raises SignatureInvalid: if the signature fails, or a digest or name differs.
     """
-    payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
+    payload = verify_payload(envelope, STATEMENT_TYPE, trusted, post_quantum)
     try:
         statement: dict[str, Any] = json.loads(payload)
         signed = {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}

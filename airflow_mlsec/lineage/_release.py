@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.crypto import STATEMENT_TYPE, KeyKind, KeyRing, sign_payload
+from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, sign_payload
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.lineage._events import ColumnEdge, Event, Transformation
 from airflow_mlsec.lineage._evidence import record_evidence, release_statement
@@ -42,8 +42,7 @@ def record_release(
     statement = release_statement(
         policy, source.name, target.name, plan, plan_digest, numbers, checks, run, membership, now
     )
-    signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)
-    envelope = sign_payload(statement, STATEMENT_TYPE, signing)
+    envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys(SIGNING_KEY))
     trusted = keys.verification_keys()
     released = [(field.name, str(field.type)) for field in target.schema()]
     described = {column["name"]: column for column in plan["columns"]}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_mlsec.crypto import (
+    MODEL_SIGNATURE,
     Digesting,
     ServiceKey,
     VerificationKeys,
@@ -16,6 +17,7 @@ from airflow_mlsec.crypto import (
     decrypt_to_folder,
     digest_stream,
     identity_of,
+    verify_model,
     verify_statement,
 )
 from airflow_mlsec.datasets import Artifact, dataset_name
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
 class VerifyArtifactOperator(MlsecOperator):
     """Gate a release: an artifact is what was signed, by somebody trusted, of data that may be used.
 
-    :param artifact: URI or path of the artifact; ``artifact.sig.json`` is its signature (templated).
+    :param artifact: URI or path of the artifact; ``artifact.sig.json`` is its signature. Of a model's local
+        folder ``artifact.model.sig`` is, as `mlsec sign` and `model_signing` write it (templated).
     :param public_key: PEM file of the keys that are trusted; default are the ring's own (templated).
+    :param post_quantum: Whether a trusted ML-DSA key must have signed it.
     :param trained_on: URIs of the releases that it must have been trained on, all of them and as they
         are now: a newer release of one of them fails (templated).
 
@@ -48,12 +52,14 @@ class VerifyArtifactOperator(MlsecOperator):
         *,
         artifact: str,
         public_key: str | None = None,
+        post_quantum: bool = False,
         trained_on: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.artifact = artifact
         self.public_key = public_key
+        self.post_quantum = post_quantum
         self.trained_on = trained_on
 
     @property
@@ -71,12 +77,14 @@ class VerifyArtifactOperator(MlsecOperator):
 
     def _verify(self) -> dict[str, Any]:
         artifact = self.hook.artifact(self.artifact)
-        digest, predicate = verified(
-            artifact,
+        trusted = (
             VerificationKeys.from_pem(Path(self.public_key))
             if self.public_key
-            else self.hook.key_ring().verification_keys(),
+            else self.hook.key_ring().verification_keys()
         )
+        if artifact.local is not None and artifact.is_folder():
+            return self._verified_model(artifact.local, trusted)
+        digest, predicate = verified(artifact, trusted, self.post_quantum)
         register = self.hook.register()
         for uri in self.trained_on:
             name = dataset_name(uri)
@@ -92,6 +100,23 @@ class VerifyArtifactOperator(MlsecOperator):
                     f"{artifact.file_name} was trained on {uri} under another policy or plan than the newest release"
                 )
         return {"sha256": digest, "recipients": predicate.get("recipients", [])}
+
+    def _verified_model(self, folder: Path, trusted: VerificationKeys) -> dict[str, Any]:
+        if self.trained_on or self.post_quantum:
+            raise UsageError(
+                "a model's folder is signed without its training data, and with ECDSA: `trained_on` and "
+                "`post_quantum` are for what EncryptArtifactOperator signed"
+            )
+        path = folder.with_name(f"{folder.name}{MODEL_SIGNATURE}")
+        if not path.is_file():
+            raise DatasetNotFound(f"no file at {path}")
+        try:
+            bundle = json.loads(path.read_bytes())
+        except ValueError:
+            raise SignatureInvalid(f"{path} is not a bundle") from None
+        statement = verify_model(folder, bundle, trusted, self._progress)
+        [subject] = statement["subject"]
+        return {"sha256": subject["digest"]["sha256"], "recipients": []}
 
 
 class DecryptArtifactOperator(MlsecOperator):
@@ -173,7 +198,9 @@ class DecryptArtifactOperator(MlsecOperator):
         self._progress(f"{done} bytes decrypted")
 
 
-def verified(artifact: Artifact, trusted: VerificationKeys) -> tuple[str, dict[str, Any]]:
+def verified(
+    artifact: Artifact, trusted: VerificationKeys, post_quantum: bool = False
+) -> tuple[str, dict[str, Any]]:
     """The digest of an artifact, and what its signature says of it.
 
     :raises DatasetNotFound: if the artifact or its signature is missing.
@@ -189,5 +216,5 @@ def verified(artifact: Artifact, trusted: VerificationKeys) -> tuple[str, dict[s
         raise SignatureInvalid(f"{signature.uri} is not a DSSE envelope") from None
     with artifact.open() as sealed:
         digest = digest_stream(sealed)
-    statement = verify_statement(envelope, trusted, {artifact.file_name: digest})
+    statement = verify_statement(envelope, trusted, {artifact.file_name: digest}, post_quantum)
     return digest, statement["predicate"]

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from airflow_mlsec.crypto import (
     STATEMENT_TYPE,
     Digesting,
-    KeyKind,
     KeyRing,
     digest_stream,
     encrypt,
@@ -145,8 +144,7 @@ class EncryptArtifactOperator(MlsecOperator):
             {"trained_on": proof, "run": run_label(context), "bytes": read.bytes},
             register.now(),
         )
-        signing = keys.ensure("signing", KeyKind.SIGNING)
-        envelope = sign_payload(statement, STATEMENT_TYPE, signing)
+        envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys("signing"))
         target.beside(SIGNATURE).write_bytes(f"{json.dumps(envelope, indent=1)}\n".encode())
         self._record(register, keys, source, target, envelope)
         return {**summary, "bytes": read.bytes, "sha256": written.sha256, "unchanged": False}

@@ -15,6 +15,7 @@ from airflow_mlsec.crypto import (
     KeyRing,
     VerificationKeys,
     make_statement,
+    public_half,
     sign_payload,
     verify_payload,
     verify_statement,
@@ -116,7 +117,7 @@ def test_a_destroyed_key_is_trusted_no_more(keys: KeyRing, envelope: dict[str, A
 
 
 def test_only_signing_keys_sign(keys: KeyRing) -> None:
-    with pytest.raises(KeyNotFound, match="signing needs ed25519"):
+    with pytest.raises(KeyNotFound, match="it does not sign"):
         sign_payload(b"x", STATEMENT_TYPE, keys.ensure("secret"))
 
 
@@ -128,3 +129,69 @@ def test_public_keys_are_read_from_pem(tmp_path: Path) -> None:
     path.write_text("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
     with pytest.raises(UsageError, match="not a PEM public key"):
         VerificationKeys.from_pem(path)
+
+
+@pytest.mark.parametrize("kind", [KeyKind.SIGNING, KeyKind.ECDSA, KeyKind.ML_DSA])
+def test_each_kind_of_key_signs(kind: KeyKind, tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    ring.make("s", kind)
+    key = KeyRing.open(tmp_path / "k").current("s")
+    envelope = sign_payload(b"payload", "text/plain", key)
+    trusted = ring.verification_keys()
+    assert verify_payload(envelope, "text/plain", trusted) == b"payload"
+    # By the PEM of its public half as well, and by nobody else's.
+    pem = tmp_path / "s.pem"
+    pem.write_text(public_half(key.kind, key.secret).pem)
+    assert verify_payload(envelope, "text/plain", VerificationKeys.from_pem(pem)) == b"payload"
+    assert len(VerificationKeys.of_ring(tmp_path / "k")) == 1
+    other = KeyRing.create(tmp_path / "other")
+    other.make("s", kind)
+    with pytest.raises(SignatureInvalid):
+        verify_payload(envelope, "text/plain", other.verification_keys())
+    [signature] = envelope["signatures"]
+    raw = bytearray(base64.b64decode(signature["sig"]))
+    for place in (0, len(raw) // 2, len(raw) - 1):
+        raw[place] ^= 1
+        bad = {**signature, "sig": base64.b64encode(raw).decode()}
+        with pytest.raises(SignatureInvalid):
+            verify_payload({**envelope, "signatures": [bad]}, "text/plain", trusted)
+        raw[place] ^= 1
+    for wrong in (b"", b"x", bytes(64)):
+        bad = {**signature, "sig": base64.b64encode(wrong).decode()}
+        with pytest.raises(SignatureInvalid):
+            verify_payload({**envelope, "signatures": [bad]}, "text/plain", trusted)
+
+
+def test_a_post_quantum_signature_cannot_be_stripped(keys: KeyRing, tmp_path: Path) -> None:
+    keys.make("signing.post-quantum", KeyKind.ML_DSA)
+    both = keys.signing_keys("signing")
+    assert [key.kind for key in both] == [KeyKind.SIGNING, KeyKind.ML_DSA]
+    envelope = sign_payload(b"payload", "text/plain", *both)
+    trusted = keys.verification_keys()
+    assert verify_payload(envelope, "text/plain", trusted, post_quantum=True) == b"payload"
+    for stripped in ({**envelope, "signatures": envelope["signatures"][:1]}, envelope):
+        if stripped is envelope:
+            # Whoever can forge Ed25519 cannot pass it off as the other.
+            forged = {**envelope["signatures"][0], "keyid": envelope["signatures"][1]["keyid"]}
+            stripped = {**envelope, "signatures": [forged]}
+        with pytest.raises(SignatureInvalid, match="post-quantum"):
+            verify_payload(stripped, "text/plain", trusted, post_quantum=True)
+    keys.make("secret.post-quantum")
+    keys.make("secret")
+    with pytest.raises(KeyNotFound, match="does not sign"):
+        keys.signing_keys("secret")
+
+
+def test_other_public_keys_are_refused(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
+
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    for private in (
+        rsa.generate_private_key(65537, 2048), x25519.X25519PrivateKey.generate(),
+        ec.generate_private_key(ec.SECP256K1()),
+    ):  # fmt: skip
+        path = tmp_path / "k.pem"
+        path.write_bytes(private.public_key().public_bytes(serialization.Encoding.PEM, form))
+        with pytest.raises(UsageError, match="Ed25519, ECDSA"):
+            VerificationKeys.from_pem(path)

@@ -1,0 +1,186 @@
+"""Signing keys of three kinds, and the public keys that a verifier trusts.
+
+Ed25519 (RFC 8032), ECDSA over P-256 with SHA-256 and P-384 with SHA-384 (FIPS 186-5), and ML-DSA (FIPS 204),
+which a quantum computer does not forge: beside another, so that both would have to fall.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
+
+from airflow_mlsec.crypto._ring_file import OF_USE, KeyEntry, KeyKind, has_root, read_ring
+from airflow_mlsec.errors import UsageError
+
+SIGNING_KINDS = (KeyKind.SIGNING, KeyKind.ECDSA, KeyKind.ML_DSA)
+_POST_QUANTUM = (mldsa.MLDSA44PublicKey, mldsa.MLDSA65PublicKey, mldsa.MLDSA87PublicKey)
+_CURVES = (ec.SECP256R1, ec.SECP384R1)
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A public key that verifies signatures."""
+
+    key: Any
+
+    @property
+    def raw(self) -> bytes:
+        """Its bytes: as the standards have them; points of curves compressed (SEC 1, section 2.3.3)."""
+        if isinstance(self.key, ec.EllipticCurvePublicKey):
+            form = serialization.PublicFormat.CompressedPoint
+            return self.key.public_bytes(serialization.Encoding.X962, form)
+        raw: bytes = self.key.public_bytes_raw()
+        return raw
+
+    @property
+    def id(self) -> str:
+        """The first 16 bytes of the SHA-256 of its bytes, hexadecimal."""
+        return hashlib.sha256(self.raw).hexdigest()[:32]
+
+    @property
+    def post_quantum(self) -> bool:
+        """Whether a quantum computer cannot forge its signatures."""
+        return isinstance(self.key, _POST_QUANTUM)
+
+    @property
+    def pem(self) -> str:
+        """As a ``PUBLIC KEY`` block."""
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        found: bytes = self.key.public_bytes(serialization.Encoding.PEM, form)
+        return found.decode()
+
+    def verifies(self, signature: bytes, message: bytes) -> bool:
+        """Whether its private half signed the message."""
+        try:
+            if isinstance(self.key, ec.EllipticCurvePublicKey):
+                self.key.verify(signature, message, _ecdsa(self.key.curve))
+            else:
+                self.key.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+
+def private_key(kind: KeyKind, secret: bytes) -> Any:
+    """The private key of a ring's 32 bytes.
+
+    :raises ValueError: if these bytes are none: hardly ever, of ECDSA alone.
+    """
+    if kind is KeyKind.SIGNING:
+        return ed25519.Ed25519PrivateKey.from_private_bytes(secret)
+    if kind is KeyKind.ECDSA:
+        return ec.derive_private_key(int.from_bytes(secret, "big"), ec.SECP256R1())
+    if kind is KeyKind.ML_DSA:
+        return mldsa.MLDSA65PrivateKey.from_seed_bytes(secret)
+    raise UsageError(f"a key of kind {kind} does not sign")
+
+
+def public_half(kind: KeyKind, secret: bytes) -> PublicKey:
+    """What verifies a ring key's signatures."""
+    return PublicKey(private_key(kind, secret).public_key())
+
+
+def signed(kind: KeyKind, secret: bytes, message: bytes) -> bytes:
+    """A signature of the message; ECDSA's in DER (RFC 3279)."""
+    private = private_key(kind, secret)
+    if kind is KeyKind.ECDSA:
+        made: bytes = private.sign(message, _ecdsa(private.curve))
+    else:
+        made = private.sign(message)
+    return made
+
+
+class VerificationKeys:
+    """The public keys that a verifier trusts, by key id."""
+
+    def __init__(self, keys: Iterable[PublicKey]) -> None:
+        self._by_id = {key.id: key for key in keys}
+
+    def candidates(self, identifier: str) -> list[PublicKey]:
+        """The key with this id; every key if no id is given."""
+        if not identifier:
+            return list(self._by_id.values())
+        return [key for name, key in self._by_id.items() if name == identifier]
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    @classmethod
+    def of_ring(cls, folder: Path) -> VerificationKeys:
+        """The signing keys of a ring, those of use; empty if there is no ring.
+
+        Where the root key is at hand, the ring's integrity is verified first. A verifier that
+        has only ``ring.json`` trusts its file permissions, which are checked.
+        """
+        # The ring itself knows its keys' public halves from here.
+        from airflow_mlsec.crypto._ring import KeyRing
+
+        if not (folder / "ring.json").exists():
+            return cls([])
+        if has_root(folder):
+            return KeyRing.open(folder).verification_keys()
+        return cls.of_entries(read_ring(folder).entries)
+
+    @classmethod
+    def of_entries(cls, entries: Iterable[KeyEntry]) -> VerificationKeys:
+        """The public signing keys among some entries."""
+        return cls(
+            _of_raw(entry.kind, base64.b64decode(entry.public))
+            for entry in entries
+            if entry.kind in SIGNING_KINDS and entry.public is not None and entry.state in OF_USE
+        )
+
+    @classmethod
+    def from_pem(cls, path: Path) -> VerificationKeys:
+        """The public keys of a PEM file (one or more ``PUBLIC KEY`` blocks).
+
+        :raises UsageError: if the file holds anything but public keys of the three kinds.
+        """
+        blocks = re.findall(
+            b"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----",
+            path.read_bytes(),
+            re.DOTALL,
+        )
+        found = []
+        for block in blocks:
+            try:
+                public = serialization.load_pem_public_key(block)
+            except ValueError:
+                raise UsageError(f"{path}: not a PEM public key") from None
+            known = isinstance(
+                public,
+                ed25519.Ed25519PublicKey | _POST_QUANTUM[0] | _POST_QUANTUM[1] | _POST_QUANTUM[2],
+            )
+            curve = isinstance(public, ec.EllipticCurvePublicKey) and isinstance(
+                public.curve, _CURVES
+            )
+            if not (known or curve):
+                raise UsageError(
+                    f"{path}: expected public keys of Ed25519, ECDSA (P-256, P-384) or ML-DSA"
+                )
+            found.append(PublicKey(public))
+        if not found:
+            raise UsageError(f"{path}: no `BEGIN PUBLIC KEY` block found")
+        return cls(found)
+
+
+def _ecdsa(curve: ec.EllipticCurve) -> ec.ECDSA:
+    """With the hash that goes with a curve."""
+    return ec.ECDSA(hashes.SHA384() if curve.key_size > 256 else hashes.SHA256())
+
+
+def _of_raw(kind: KeyKind, raw: bytes) -> PublicKey:
+    if kind is KeyKind.ECDSA:
+        return PublicKey(ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), raw))
+    if kind is KeyKind.ML_DSA:
+        return PublicKey(mldsa.MLDSA65PublicKey.from_public_bytes(raw))
+    return PublicKey(ed25519.Ed25519PublicKey.from_public_bytes(raw))
