@@ -13,7 +13,7 @@ EXTRAS := alerts,postgres,polars,demo
 PAGES := airflow_mlsec/plugin/static/main.js
 UI_SOURCES := $(wildcard ui/src/*) ui/package.json ui/package-lock.json ui/tsconfig.json ui/build.mjs
 
-.PHONY: help setup demo demo-ui test test-slow bench lint types docs clean lock
+.PHONY: help setup demo demo-ui test test-slow fuzz bench lint types docs clean lock
 
 help:
 	@echo "make setup      environment in .venv, Airflow, this package, its pages"
@@ -22,6 +22,7 @@ help:
 	@echo "make test       the tests"
 	@echo "make test-slow  more examples for the property tests, more kill -9"
 	@echo "make bench      peers and us in one run (ADULT=folder: with the UCI Adult census)"
+	@echo "make fuzz       damage files, signatures and key rings for ten minutes"
 	@echo "make lint       format, lint, types, import contracts"
 	@echo "make docs       rebuild the generated reference pages"
 
@@ -61,6 +62,9 @@ test: setup $(VENV)/.spark
 
 test-slow: setup $(VENV)/.spark
 	@MLSEC_SLOW=1 $(BIN)/python -m pytest tests -m "slow or not slow"
+
+fuzz: setup
+	@$(BIN)/python -m tests.fuzzing 600
 
 bench: setup
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group bench

@@ -158,7 +158,7 @@ def test_kill_9_leaves_no_half_encrypted_file(tmp_path: Path) -> None:
     source, target = tmp_path / "in", tmp_path / "out.age"
     source.write_bytes(os.urandom(3_000_000))
     command = [sys.executable, "-c", ENCRYPT, str(source), str(target), identity.export()]
-    for number in range(40 if SLOW else 8):
+    for number in range(200 if SLOW else 8):
         kill_at(command, 0.013 * (number % 11))
         if target.exists():
             decrypt_file(target, tmp_path / "back", [identity])

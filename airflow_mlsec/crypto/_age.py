@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from airflow_mlsec import files
 from airflow_mlsec.crypto._armor import ArmorWriter, opened
 from airflow_mlsec.crypto._header import (
+    MOST_HEADER_BYTES,
     Header,
     Malformed,
     Stanza,
@@ -197,7 +198,13 @@ def _header(file_key: bytes, recipients: Sequence[Wraps]) -> bytes:
         )
     authenticated = encode_authenticated(stanzas)
     mac = _header_mac(file_key, authenticated)
-    return authenticated + b" " + encode_base64(mac) + b"\n"
+    header = authenticated + b" " + encode_base64(mac) + b"\n"
+    if len(header) > MOST_HEADER_BYTES:
+        raise UsageError(
+            f"{len(stanzas)} recipients make a header of {len(header) >> 20} MiB; at most "
+            f"{MOST_HEADER_BYTES >> 20} are read: encrypt for fewer, or for a key that they share"
+        )
+    return header
 
 
 def rewrap_file(

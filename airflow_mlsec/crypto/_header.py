@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 VERSION = b"age-encryption.org/v1\n"
 _ARGUMENT = re.compile(rb"[\x21-\x7e]+\Z")
-_MOST_HEADER_BYTES = 4 * 2**20
+# Enough for ten thousand hybrid recipients; what comes before a key is known has to have a limit.
+MOST_HEADER_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,16 @@ def read_header(source: BinaryIO) -> Header:
         parts = line[3:].split(b" ")
         if not all(_ARGUMENT.match(part) for part in parts):
             raise Malformed
-        body = b""
+        lines = []
         while True:
             text = read.line()
             if len(text) > 64:
                 raise Malformed
-            body += text
+            lines.append(text)
             if len(text) < 64:
                 break
         names = [part.decode("ascii") for part in parts]
-        stanzas.append(Stanza(names[0], tuple(names[1:]), decode_base64(body)))
+        stanzas.append(Stanza(names[0], tuple(names[1:]), decode_base64(b"".join(lines))))
         line = read.line()
     if not stanzas or not line.startswith(b"--- "):
         raise Malformed
@@ -107,7 +108,7 @@ def read_header(source: BinaryIO) -> Header:
 class _Lines:
     def __init__(self, source: BinaryIO) -> None:
         self.source = source
-        self.left = _MOST_HEADER_BYTES
+        self.left = MOST_HEADER_BYTES
 
     def line(self) -> bytes:
         line = self.source.readline(min(self.left, 65536) + 1)

@@ -155,13 +155,13 @@ class KeyRing:
         marks, seen = self._newest()
         ring = read_ring(self.folder)
         mac = self._mac(ring.entries, ring.events)
-        if not hmac.compare_digest(ring.mac.encode(), mac.encode()):
+        if not hmac.compare_digest(ring.mac.encode(errors="replace"), mac.encode()):
             raise CryptoError(
                 f"{self.folder / 'ring.json'} was changed outside this program, or belongs to "
                 "another root key; restore it from its backup"
             )
         if seen is not None and not hmac.compare_digest(
-            seen.encode(), self._mac_of_extent(marks).encode()
+            seen.encode(errors="replace"), self._mac_of_extent(marks).encode()
         ):
             raise CryptoError(
                 f"{self.folder / 'ring.newest'} is damaged or was changed; restore it together with ring.json "
@@ -409,7 +409,7 @@ class KeyRing:
             return [int(mark) for mark in newest["extent"]], str(newest["mac"])
         except FileNotFoundError:
             return [], None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return [], ""
 
     def _mac_of_extent(self, marks: list[int]) -> str:

@@ -6,7 +6,6 @@ A root key that others can read, and a ring that others can change, are refused.
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import json
 import os
@@ -198,7 +197,14 @@ def read_ring(folder: Path) -> RingFile:
         return RingFile(entries, events, str(document["mac"]))
     except FileNotFoundError:
         raise KeyNotFound(f"no key ring in {folder}; `mlsec keys init` makes one") from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         if isinstance(error, CryptoError):
             raise
         raise CryptoError(f"{path} is damaged; restore it from its backup") from None
@@ -249,7 +255,7 @@ def root_of(folder: Path) -> bytes:
             str(document["service"]),
             base64.b64decode(document["wrapped"], validate=True),
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise CryptoError(f"{path} is damaged; restore it from its backup") from None
     root = unwrap(open_key_service(service), wrapped, ROOT_PURPOSE)
     if len(root) != ROOT_BYTES:
@@ -302,7 +308,7 @@ def read_root(path: Path) -> bytes:
         header, _, rest = file.read(4096).decode("ascii", "replace").partition("\n")
     try:
         root = base64.b64decode(rest.strip(), validate=True)
-    except binascii.Error:
+    except ValueError:
         root = b""
     if header != ROOT_HEADER or len(root) != ROOT_BYTES:
         raise CryptoError(f"{path} is damaged; restore it from its backup")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
@@ -154,8 +154,8 @@ class VerificationKeys:
         for block in blocks:
             try:
                 public = serialization.load_pem_public_key(block)
-            except ValueError:
-                raise UsageError(f"{path}: not a PEM public key") from None
+            except (ValueError, UnsupportedAlgorithm):
+                raise UsageError(f"{path}: not a PEM public key that is known here") from None
             known = isinstance(
                 public,
                 ed25519.Ed25519PublicKey | _POST_QUANTUM[0] | _POST_QUANTUM[1] | _POST_QUANTUM[2],
