@@ -72,6 +72,7 @@ bench: setup
 	@test -x .venv-peers/bin/python || $(BIN)/uv venv --quiet .venv-peers --python $(BIN)/python
 	@$(BIN)/uv pip install --quiet --python .venv-peers/bin/python anjana pycanon
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.artifacts
 	@POLARS_MAX_THREADS=1 $(BIN)/python -m benchmarks.anonymize $(ADULT)
 	@$(BIN)/python -m benchmarks.lineage
 	@$(BIN)/python -m benchmarks.locate

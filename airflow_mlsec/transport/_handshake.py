@@ -13,6 +13,7 @@ import smtplib
 import socket
 import ssl
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ _OF_TIME = (_EXPIRED, _NOT_YET)
 _POSTGRESQL_SSL_REQUEST = struct.pack(">ii", 8, 80877103)
 _MYSQL_SSL, _MYSQL_PROTOCOL_41, _MYSQL_SECURE = 0x800, 0x200, 0x8000
 _MYSQL_LARGEST = 1 << 24
+_LONGEST_GREETING = 4_096
+# A probe takes so many times what a single answer may.
+_PATIENCE = 3
+_TAKEN = "the server offers no TLS, or somebody in between took it away"
 
 
 class Unreachable(Exception):
@@ -185,45 +190,68 @@ def _begun(endpoint: Endpoint, timeout: float, context: ssl.SSLContext) -> tuple
 
 @contextlib.contextmanager
 def _ready(endpoint: Endpoint, timeout: float) -> Iterator[socket.socket]:
-    """A connection on which TLS begins with the next byte."""
-    if endpoint.start is Start.SMTP:
-        try:
-            with smtplib.SMTP(endpoint.host, endpoint.port, timeout=timeout) as server:
-                server.ehlo()
-                if not server.has_extn("starttls") or server.docmd("STARTTLS")[0] != 220:
-                    raise Plaintext(
-                        "the server offers no STARTTLS, or somebody in between took it away"
-                    )
-                assert server.sock is not None
-                plain = server.sock
-                # What is left of the dialogue is TLS's.
-                server.sock = server.file = None
-                with plain:
-                    yield plain
-        except smtplib.SMTPException:
-            raise Plaintext("the server's answers are not those of SMTP") from None
-        return
+    """A connection on which TLS begins with the next byte. It is cut after a few times ``timeout``: a server
+    that sends a byte now and then would keep us for ever."""
     with socket.create_connection((endpoint.host, endpoint.port), timeout) as plain:
-        if endpoint.start is Start.POSTGRESQL:
-            plain.sendall(_POSTGRESQL_SSL_REQUEST)
-            if plain.recv(1) != b"S":
-                raise Plaintext("the server offers no TLS, or somebody in between took it away")
-        elif endpoint.start is Start.MYSQL:
-            _begin_mysql(plain)
-        yield plain
+        with contextlib.suppress(OSError):
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A copy, since TLS takes the first one over.
+        watched = plain.dup()
+        cut = threading.Timer(_PATIENCE * timeout, _shut, [watched])
+        cut.daemon = True
+        cut.start()
+        try:
+            if endpoint.start is Start.SMTP:
+                _begin_smtp(plain, timeout)
+            elif endpoint.start is Start.POSTGRESQL:
+                plain.sendall(_POSTGRESQL_SSL_REQUEST)
+                if plain.recv(1) != b"S":
+                    raise Plaintext(_TAKEN)
+            elif endpoint.start is Start.MYSQL:
+                _begin_mysql(plain)
+            yield plain
+        finally:
+            cut.cancel()
+            _shut(watched)
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
+def _begin_smtp(plain: socket.socket, timeout: float) -> None:
+    """Read the greeting, and ask for TLS if it is offered."""
+    server = smtplib.SMTP(timeout=timeout)
+    server.sock = plain
+    try:
+        if server.getreply()[0] != 220:
+            raise Plaintext("the server's answers are not those of SMTP")
+        server.ehlo()
+        if not server.has_extn("starttls") or server.docmd("STARTTLS")[0] != 220:
+            raise Plaintext(_TAKEN)
+    except smtplib.SMTPException:
+        raise Plaintext("the server's answers are not those of SMTP") from None
+    finally:
+        # What is left of the dialogue is TLS's.
+        server.sock = server.file = None
 
 
 def _begin_mysql(plain: socket.socket) -> None:
     """Read the server's greeting, and ask for TLS if it offers it."""
     header = _exactly(plain, 4)
-    greeting = _exactly(plain, int.from_bytes(header[:3], "little"))
+    length = int.from_bytes(header[:3], "little")
+    if length > _LONGEST_GREETING:
+        raise Plaintext("the server's answers are not those of MySQL")
+    greeting = _exactly(plain, length)
     try:
         end_of_version = greeting.index(0, 1)
         flags = int.from_bytes(greeting[end_of_version + 14 : end_of_version + 16], "little")
     except ValueError:
         flags = 0
     if greeting[:1] != b"\n" or not flags & _MYSQL_SSL:
-        raise Plaintext("the server offers no TLS, or somebody in between took it away")
+        raise Plaintext(_TAKEN)
     asked = _MYSQL_SSL | _MYSQL_PROTOCOL_41 | _MYSQL_SECURE
     request = struct.pack("<IIB23x", asked, _MYSQL_LARGEST, 33)
     plain.sendall(len(request).to_bytes(3, "little") + b"\1" + request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,28 @@ def test_nonsense_is_an_answer_too(authority: Authority, kind: str, answer: byte
             f"{kind}://localhost:{port}?sslmode=verify-full&ssl_mode=VERIFY_IDENTITY&disable_ssl=1"
         )
         assert "encrypted" in failed(uri, authority)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "smtp", "https"])
+def test_a_server_that_never_ends_does_not_keep_us(authority: Authority, kind: str) -> None:
+    first = {"mysql": b"\xff\x0f\0\0", "smtp": b"220"}.get(kind, b"")
+
+    def drip(plain: Any) -> bool:
+        plain.sendall(first)
+        while True:
+            time.sleep(0.1)
+            plain.sendall(b"-" if kind == "smtp" else b"\x16")
+
+    with serving(None, drip) as port:
+        facts = facts_of_uri(
+            "c",
+            f"{kind}://localhost:{port}?disable_ssl=1&sslmode=verify-full&ssl_mode=VERIFY_IDENTITY",
+        )
+        start = time.monotonic()
+        found = check_connection(facts, timeout=0.3)
+        assert time.monotonic() - start < 20
+    assert found[-1].check == "encrypted"
+    assert found[-1].outcome is not Outcome.PASSED
 
 
 @pytest.mark.parametrize(
