@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 CHUNK = 64 * 1024
 TAG = 16
 SEALED = CHUNK + TAG
-# Chunks read, worked on and written at a time: 1 MiB.
-_BLOCK = 16
+# Chunks read, worked on and written at a time: 4 MiB, of which there are four buffers.
+_BLOCK = 64
 _MOST_THREADS = 4
 
 
@@ -112,13 +112,23 @@ def _run(
     counted: Callable[[int, int], int],
     progress: Callable[[int], None],
 ) -> None:
-    """Read blocks of chunks, work on them, write what they become, in order."""
+    """Read blocks of chunks, work on them, write what they become, in order: one block is read and one is
+    written while one is worked on."""
+    begin = bytearray(size_in)
+    filled = fill(source, memoryview(begin))
+    if filled < size_in:
+        # Most files are small, and buffers take longer to make than those do to work on.
+        _finish(target, work, memoryview(begin)[:filled], size_out, counted, progress)
+        return
     block = bytearray(size_in * _BLOCK)
-    filled = fill(source, memoryview(block))
+    block[:size_in] = begin
+    filled += fill(source, memoryview(block)[size_in:])
     first = done = 0
     with _pool(filled == len(block)) as pool:
         ahead = bytearray(len(block)) if pool else bytearray()
-        out = bytearray(size_out * _BLOCK)
+        out = bytearray(size_out * (_BLOCK if pool else max(1, -(-filled // size_in))))
+        other_out = bytearray(len(out)) if pool else bytearray()
+        writing: Future[int] | None = None
         while True:
             whole = filled == len(block)
             chunks = max(1, -(-filled // size_in))
@@ -140,19 +150,42 @@ def _run(
                 end = first + _BLOCK - 1
                 tail = memoryview(block)[-size_in:], memoryview(out)[(_BLOCK - 1) * size_out :]
                 results.append(_attempt(work, end, *tail, None if following else end))
+            if writing is not None:
+                writing.result()
+                progress(done)
             written = 0
             for result in results:
                 if isinstance(result, _Stopped):
                     target.write(memoryview(out)[: written + result.written])
                     raise Damaged
                 written += result
-            target.write(memoryview(out)[:written])
             done += counted(filled, written)
-            progress(done)
-            if not following:
+            if not following or pool is None:
+                target.write(memoryview(out)[:written])
+                progress(done)
                 return
+            writing = pool.submit(target.write, memoryview(out)[:written])
+            out, other_out = other_out, out
             first, filled = first + chunks, following
             block, ahead = ahead, block
+
+
+def _finish(
+    target: BinaryIO,
+    work: _Work,
+    taken: memoryview,
+    size_out: int,
+    counted: Callable[[int, int], int],
+    progress: Callable[[int], None],
+) -> None:
+    """Work on a file of less than a chunk."""
+    out = bytearray(size_out)
+    result = _attempt(work, 0, taken, memoryview(out), 0)
+    if isinstance(result, _Stopped):
+        target.write(memoryview(out)[: result.written])
+        raise Damaged
+    target.write(memoryview(out)[:result])
+    progress(counted(len(taken), result))
 
 
 def _attempt(
@@ -184,7 +217,8 @@ def _pool(large: bool) -> Iterator[ThreadPoolExecutor | None]:
     if not large:
         yield None
         return
-    with ThreadPoolExecutor(_threads()) as pool:
+    # One more writes.
+    with ThreadPoolExecutor(_threads() + 1) as pool:
         yield pool
 
 

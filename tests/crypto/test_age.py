@@ -53,6 +53,8 @@ SIZES = [
     16 * CHUNK,
     16 * CHUNK + 1,
     33 * CHUNK + 7,
+    64 * CHUNK,
+    129 * CHUNK - 1,
 ]
 
 
