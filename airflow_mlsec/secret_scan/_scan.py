@@ -157,9 +157,9 @@ def _named_in_source(source: str) -> Iterator[int]:
         for name, value in _bindings(node):
             if (
                 isinstance(value, ast.Constant)
-                and isinstance(value.value, str)
+                and isinstance(value.value, str | bytes)
                 and _is_secret_name(name)
-                and not _REFERENCE.match(value.value)
+                and not _REFERENCE.match(_as_text(value.value))
                 and _ALLOWED not in lines[value.lineno - 1]
             ):
                 yield value.lineno
@@ -172,12 +172,28 @@ def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
         case ast.Assign(targets=targets, value=value):
             for target in targets:
                 yield _name_of(target), value
-        case ast.AnnAssign(target=target, value=value):
+        case ast.AnnAssign(target=target, value=value) | ast.NamedExpr(target=target, value=value):
             yield _name_of(target), value
+        case ast.Call(args=[ast.Constant(value=str(name)), value, *_]):
+            # os.environ.setdefault, Variable.set and the like.
+            yield name, value
+        case ast.arguments():
+            positional = [*node.posonlyargs, *node.args]
+            defaults = node.defaults
+            for argument, value in zip(
+                positional[len(positional) - len(defaults) :], defaults, strict=True
+            ):
+                yield argument.arg, value
+            for argument, default in zip(node.kwonlyargs, node.kw_defaults, strict=True):
+                yield argument.arg, default
         case ast.Dict(keys=keys, values=values):
             for key, value in zip(keys, values, strict=True):
                 if isinstance(key, ast.Constant) and isinstance(key.value, str):
                     yield key.value, value
+
+
+def _as_text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def _name_of(target: ast.expr) -> str:

@@ -66,15 +66,15 @@ def facts_of_fields(conn_id: str, fields: Mapping[str, Any]) -> ConnectionFacts:
     """
     try:
         port = int(fields["port"]) if fields.get("port") not in (None, "") else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise SettingError(f"connection '{conn_id}' has a `port` that is not a number") from None
     extra = fields.get("extra") or {}
     return ConnectionFacts(
         conn_id=conn_id,
         conn_type=str(fields.get("conn_type") or "").replace("-", "_"),
-        host=fields.get("host") or None,
+        host=str(fields.get("host") or "") or None,
         port=port,
-        schema=fields.get("schema") or None,
+        schema=str(fields.get("schema") or "") or None,
         extra=extra if isinstance(extra, Mapping) else _extra_of(str(extra), conn_id),
     )
 
@@ -106,7 +106,7 @@ def exported_connections(path: Path) -> list[ConnectionFacts]:
             lines = [line.strip() for line in text.splitlines()]
             pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
             document = {conn_id: value for conn_id, _, value in pairs}
-    except (ValueError, yaml.YAMLError):
+    except (ValueError, RecursionError, yaml.YAMLError):
         document = None
     if not isinstance(document, Mapping):
         raise UsageError(
@@ -125,7 +125,9 @@ def _facts_of_text(conn_id: str, text: str) -> ConnectionFacts:
         return facts_of_uri(conn_id, text)
     try:
         fields = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, Mapping):
         raise SettingError(f"connection '{conn_id}' is neither a URI nor JSON") from None
     return facts_of_fields(conn_id, fields)
 
@@ -133,7 +135,7 @@ def _facts_of_text(conn_id: str, text: str) -> ConnectionFacts:
 def _extra_of(text: str, conn_id: str) -> Mapping[str, Any]:
     try:
         extra = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         extra = None
     if not isinstance(extra, Mapping):
         raise SettingError(f"connection '{conn_id}' has an `extra` that is not a JSON object")

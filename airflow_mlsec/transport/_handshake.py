@@ -186,6 +186,8 @@ def _begun(endpoint: Endpoint, timeout: float, context: ssl.SSLContext) -> tuple
         raise
     except OSError as error:
         raise Unreachable(f"no connection ({error.strerror or type(error).__name__})") from None
+    except (ValueError, OverflowError):
+        raise Unreachable("its host or port is none of the internet's") from None
 
 
 @contextlib.contextmanager

@@ -63,7 +63,10 @@ def endpoint_of(connection: ConnectionFacts) -> Endpoint:
     rule = _RULES.get(kind)
     if rule is None:
         raise Unknown(f"connections of type '{kind}' are not known here; check them by hand")
-    return rule(connection)
+    try:
+        return rule(connection)
+    except ValueError:
+        raise Unknown("its host or endpoint is no address that can be read") from None
 
 
 def _host(connection: ConnectionFacts, default: str | None = None) -> str:
@@ -99,7 +102,7 @@ def _postgresql(connection: ConnectionFacts) -> Endpoint:
         "verify-ca": Asked.CHAIN_ONLY, "verify-full": Asked.VERIFIED,
     }.get(mode)  # fmt: skip
     if asked is None:
-        raise Unknown(f"extra `sslmode` is not a mode of libpq ({mode[:20]})")
+        raise Unknown("extra `sslmode` is not a mode of libpq")
     return Endpoint(
         _host(connection), connection.port or 5432, Start.POSTGRESQL, asked,
         "set extra `sslmode` to verify-full, and `sslrootcert` to the authority's file or `system`",

@@ -68,6 +68,24 @@ def test_secrets_in_dag_source(tmp_path: Path) -> None:
         [*scan_folder(tmp_path / "none")]
 
 
+def test_the_ways_that_python_names_a_secret(tmp_path: Path) -> None:
+    lines = [
+        f'Connection(conn_id="x", password="{PLAIN}")',
+        f'args = dict(api_key="{PLAIN}")',
+        f'os.environ.setdefault("DB_PASSWORD", "{PLAIN}")',
+        f'Variable.set("token", "{PLAIN}")',
+        f'def connect(host="h", password="{PLAIN}", *, secret_key="{PLAIN}"): ...',
+        f'config["client_secret"] = b"{PLAIN}"',
+        f'self.access_token: str = "{PLAIN}"',
+        f'if (passwd := "{PLAIN}"): ...',
+        'x = {"password": os.environ["P"], "api_key": "", "token": "{{ var.value.t }}"}',
+        'get("password", default)', 'password = None', 'token_url = "https://idp.example/token"',
+    ]  # fmt: skip
+    (tmp_path / "dag.py").write_text("\n".join(lines))
+    found = [e.place.rpartition(":")[2] for e in scan_folder(tmp_path)]
+    assert found == [str(line) for line in range(1, 9)]
+
+
 def test_secrets_in_extras() -> None:
     extra = {
         "sslmode": "verify-full", "region_name": "eu-central-1", "timeout": 30, "empty": "",

@@ -270,6 +270,26 @@ def test_connections_are_read_without_their_secrets(tmp_path: Path) -> None:
         assert PASSWORD not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"conn_type": "http", "schema": "https", "host": "a..b"},
+        {"conn_type": "http", "schema": "https", "host": "x" * 300},
+        {"conn_type": "http", "schema": "https", "host": "a\0b"},
+        {"conn_type": "http", "host": "https://[::1"},
+        {"conn_type": "http", "host": "https://h:port"},
+        {"conn_type": "aws", "extra": {"endpoint_url": "https://[x"}},
+        {"conn_type": "http", "schema": "https", "host": "localhost", "port": 99_999},
+        {"conn_type": "postgres", "host": 5, "extra": {"sslmode": ["verify-full"]}},
+        {"conn_type": "mysql", "host": "h.invalid", "extra": {"ssl": ["x"], "ssl_mode": 7}},
+        {"conn_type": 7, "host": ["x"]},
+    ],
+)
+def test_what_is_no_address_has_not_passed(fields: dict[str, Any]) -> None:
+    found = check_connection(facts_of_fields("c", fields), timeout=1)
+    assert any(finding.outcome is not Outcome.PASSED for finding in found)
+
+
 def test_a_file_of_authorities_that_is_none(
     authority: Authority, good: Path, tmp_path: Path
 ) -> None:
