@@ -30,6 +30,7 @@ SUFFIX = ".model.sig"
 _BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PREDICATE = "https://model_signing/signature/v1.0"
 _LEFT_OUT = (".git", ".gitattributes", ".github", ".gitignore")
+_FILES_OF_GIT = (".gitattributes", ".gitignore")
 _METHOD: dict[str, Any] = {"method": "files", "hash_type": "sha256", "allow_symlinks": False}
 _MOST_NAMED = 3
 
@@ -142,11 +143,13 @@ def _digests(folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
     names = []
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
-        if name.parts[0] in _LEFT_OUT:
-            continue
+        left_out = name.parts[0] in _LEFT_OUT
+        # A folder that is called as git calls its files is none of git's.
+        if left_out and len(name.parts) > 1 and name.parts[0] in _FILES_OF_GIT:
+            left_out = False
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise DatasetError(f"{path} is neither a plain file nor a folder; it is not signed")
-        if path.is_file():
+        if path.is_file() and not left_out:
             names.append(PurePosixPath(name.as_posix()))
     found = {}
     for relative in sorted(names):

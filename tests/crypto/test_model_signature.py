@@ -119,6 +119,19 @@ def test_what_is_not_the_model_is_refused(model: Path, ring: KeyRing, tmp_path: 
         verify_model(model, bundle, trusted)
     (model / "link").unlink()
     verify_model(model, bundle, trusted)
+    (model / ".git").mkdir()
+    (model / ".git" / "HEAD").write_text("git's own files are left out")
+    verify_model(model, bundle, trusted)
+    (model / ".gitignore").mkdir()
+    (model / ".gitignore" / "evil.py").write_text("import os")
+    with pytest.raises(SignatureInvalid, match=r"not signed: \.gitignore/evil\.py"):
+        verify_model(model, bundle, trusted)
+    (model / ".gitignore" / "evil.py").unlink()
+    (model / "deep" / ".git").mkdir()
+    (model / "deep" / ".git" / "x").write_text("not at the top")
+    with pytest.raises(SignatureInvalid, match=r"not signed: deep/\.git/x"):
+        verify_model(model, bundle, trusted)
+    (model / "deep" / ".git" / "x").unlink()
     other = KeyRing.create(tmp_path / "other")
     other.make("m", KeyKind.ECDSA)
     with pytest.raises(SignatureInvalid, match="no trusted key"):
