@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any
@@ -58,7 +58,7 @@ def endpoint_of(connection: ConnectionFacts) -> Endpoint:
     :raises Unknown: if its type is not known, or it names no server.
     """
     kind = connection.conn_type
-    if kind in _LOCAL or (connection.host or "").startswith("/"):
+    if kind in _LOCAL or (kind in _SOCKETS and (connection.host or "").startswith("/")):
         raise Local
     rule = _RULES.get(kind)
     if rule is None:
@@ -156,7 +156,7 @@ def _http(connection: ConnectionFacts) -> Endpoint:
     secure = (scheme or "http").lower() == "https"
     verify = connection.extra.get("verify", True)
     asked = Asked.VERIFIED if secure else Asked.NEVER
-    if secure and _false(verify):
+    if secure and _unverified(verify):
         asked = Asked.UNVERIFIED
     return Endpoint(
         host, port or (443 if secure else 80), Start.AT_ONCE, asked,
@@ -166,28 +166,49 @@ def _http(connection: ConnectionFacts) -> Endpoint:
 
 
 def _object_store(connection: ConnectionFacts) -> Endpoint:
-    """Of the Amazon provider: AWS itself unless ``endpoint_url`` names another store."""
+    """Of the Amazon provider: AWS itself unless an ``endpoint_url``, of all services or of one, names another
+    store."""
     extra = connection.extra
-    url = _text(extra, "endpoint_url", "host") or "https://s3.amazonaws.com"
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
+    urls = [*_endpoints(extra)] or [_text(extra, "host") or "https://s3.amazonaws.com"]
+    parts = [urlsplit(url) for url in urls]
+    if not all(part.hostname for part in parts):
+        raise Unknown("extra `endpoint_url` is not a URL")
+    # The worst of them tells.
+    worst = min(parts, key=lambda part: part.scheme == "https")
+    secure = worst.scheme == "https"
     verify = extra.get("verify", True)
     asked = Asked.VERIFIED if secure else Asked.NEVER
-    if secure and _false(verify):
+    if secure and _unverified(verify):
         asked = Asked.UNVERIFIED
-    if not parts.hostname:
-        raise Unknown("extra `endpoint_url` is not a URL")
     return Endpoint(
-        parts.hostname, parts.port or (443 if secure else 80), Start.AT_ONCE, asked,
+        str(worst.hostname), worst.port or (443 if secure else 80), Start.AT_ONCE, asked,
         "let extra `endpoint_url` begin with https:// and leave `verify` out",
         verify if isinstance(verify, str) and not (_true(verify) or _false(verify)) else None,
     )  # fmt: skip
 
 
+def _endpoints(extra: object) -> Iterator[str]:
+    """Every ``endpoint_url`` of an extra, however deep."""
+    if isinstance(extra, Mapping):
+        for name, value in extra.items():
+            if str(name).lower() == "endpoint_url" and isinstance(value, str) and value:
+                yield value
+            yield from _endpoints(value)
+    elif isinstance(extra, list):
+        for value in extra:
+            yield from _endpoints(value)
+
+
+def _unverified(verify: object) -> bool:
+    """requests and botocore do not verify for any value that is false."""
+    return not verify or _false(verify)
+
+
 def _smtp(connection: ConnectionFacts) -> Endpoint:
     """Of the SMTP provider: TLS at once unless ``disable_ssl``, then STARTTLS unless ``disable_tls``."""
     extra = connection.extra
-    at_once, later = not _true(extra.get("disable_ssl")), not _true(extra.get("disable_tls"))
+    # The provider takes any value for true, "false" as well.
+    at_once, later = not extra.get("disable_ssl"), not extra.get("disable_tls")
     asked = Asked.VERIFIED if at_once or later else Asked.NEVER
     if extra.get("ssl_context") == "none" and asked is Asked.VERIFIED:
         asked = Asked.UNVERIFIED
@@ -204,7 +225,7 @@ def _redis(connection: ConnectionFacts) -> Endpoint:
     asked = Asked.NEVER
     if connection.conn_type == "rediss" or _true(extra.get("ssl")):
         asked = Asked.CHAIN_ONLY
-        if str(extra.get("ssl_cert_reqs") or "required").lower() != "required":
+        if str(extra.get("ssl_cert_reqs", "required")).lower() != "required":
             asked = Asked.UNVERIFIED
         elif _true(extra.get("ssl_check_hostname")):
             asked = Asked.VERIFIED
@@ -218,7 +239,7 @@ def _redis(connection: ConnectionFacts) -> Endpoint:
 def _imap(connection: ConnectionFacts) -> Endpoint:
     """Of the IMAP provider: ``use_ssl`` (default true) and ``ssl_context``."""
     extra = connection.extra
-    asked = Asked.NEVER if _false(extra.get("use_ssl", True)) else Asked.VERIFIED
+    asked = Asked.NEVER if _unverified(extra.get("use_ssl", True)) else Asked.VERIFIED
     if extra.get("ssl_context") == "none" and asked is Asked.VERIFIED:
         asked = Asked.UNVERIFIED
     return Endpoint(
@@ -237,6 +258,8 @@ def _always(host: str) -> Callable[[ConnectionFacts], Endpoint]:
     return rule
 
 
+# A host of these may be the path of a socket.
+_SOCKETS = ("postgres", "postgresql", "mlsec", "mysql", "mariadb", "redis")
 _LOCAL = ("fs", "sqlite", "package_index", "file", "path")
 _RULES: dict[str, Callable[[ConnectionFacts], Endpoint]] = {
     **dict.fromkeys(["postgres", "postgresql", "redshift"], _postgresql),

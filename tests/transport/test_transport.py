@@ -229,6 +229,25 @@ def test_what_connections_require(uri: str, outcome: Outcome, says: str) -> None
     assert says in finding.detail
 
 
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"conn_type": "smtp", "host": "h", "extra": {"disable_ssl": "false", "disable_tls": "no"}}, "no TLS"),
+        ({"conn_type": "http", "host": "https://h", "extra": {"verify": ""}}, "not verified"),
+        ({"conn_type": "http", "host": "https://h", "extra": {"verify": None}}, "not verified"),
+        ({"conn_type": "http", "host": "/x"}, "no TLS"),
+        ({"conn_type": "aws", "extra": {"service_config": {"s3": {"endpoint_url": "http://minio"}}}}, "no TLS"),
+        ({"conn_type": "aws", "extra": {"verify": 0}}, "not verified"),
+        ({"conn_type": "redis", "host": "h", "extra": {"ssl": True, "ssl_check_hostname": True, "ssl_cert_reqs": None}}, "not verified"),
+        ({"conn_type": "imap", "host": "h", "extra": {"use_ssl": ""}}, "no TLS"),
+    ],
+)  # fmt: skip
+def test_what_providers_take_for_no(fields: dict[str, Any], says: str) -> None:
+    [finding] = check_connection(facts_of_fields("c", fields), live=False)
+    assert finding.outcome is Outcome.FAILED
+    assert says in finding.detail
+
+
 def test_connections_are_read_without_their_secrets(tmp_path: Path) -> None:
     environ = {
         "AIRFLOW_CONN_LAKE": f"postgres://u:{PASSWORD}@db/x?sslmode=verify-full",
