@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import os
+import resource
 import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -243,6 +244,7 @@ def root_of(folder: Path) -> bytes:
     :raises UnsafePermissions: if others can read or change the file.
     :raises CryptoError: if the service does not open it.
     """
+    _leave_no_core()
     path = folder / "root.kms"
     if not path.exists():
         return read_root(folder / "root.key")
@@ -261,6 +263,12 @@ def root_of(folder: Path) -> bytes:
     if len(root) != ROOT_BYTES:
         raise CryptoError(f"{path} holds no root key")
     return root
+
+
+def _leave_no_core() -> None:
+    """A process that holds keys leaves no image of its memory on disk when it crashes."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def write_root(folder: Path, root: bytes, service: str | None) -> None:

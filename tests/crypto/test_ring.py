@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -218,6 +220,23 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     for shown in (repr(key), str(key), repr(ring), repr(ring.entries()), str(vars(ring).keys())):
         assert repr(key.secret) not in shown
         assert key.secret.hex() not in shown
+
+
+def test_a_process_with_keys_leaves_no_core(tmp_path: Path) -> None:
+    KeyRing.create(tmp_path / "k")
+    code = (
+        "import resource, sys; from pathlib import Path; from airflow_mlsec.crypto import KeyRing\n"
+        "most = resource.getrlimit(resource.RLIMIT_CORE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (most, most))\n"
+        "KeyRing.open(Path(sys.argv[1])); print(resource.getrlimit(resource.RLIMIT_CORE)[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "k")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "0\n"
 
 
 def _ensure(folder: str) -> None:
