@@ -15,7 +15,7 @@ from airflow_mlsec.transport import (
     check_connections,
     environment_connections,
     exported_connections,
-    facts_of_uri,
+    facts_of_url,
     findings_table,
 )
 
@@ -67,7 +67,7 @@ def check(
     Nothing is logged in to. Exit code 1 if something failed or could not be told.
     """  # fmt: skip
     known = exported_connections(export) if export else environment_connections()
-    chosen = _chosen(known, conn_ids) + [facts_of_uri(url, url) for url in urls]
+    chosen = _chosen(known, conn_ids) + [facts_of_url(url, url) for url in urls]
     if not chosen:
         raise UsageError(
             "no connections to check: set AIRFLOW_CONN_… variables, or name a file from "

@@ -18,7 +18,7 @@ from airflow_mlsec.transport import (
     Outcome,
     check_connections,
     facts_of_fields,
-    facts_of_uri,
+    facts_of_url,
     findings_table,
 )
 
@@ -96,7 +96,7 @@ class TransportSecurityCheckOperator(MlsecOperator):
     def _findings(self) -> list[Finding]:
         chosen = [_facts(BaseHook.get_connection(conn_id)) for conn_id in self.connections]
         if self.api:
-            chosen.append(facts_of_uri(_API, conf.get("api", "base_url", fallback="http://")))
+            chosen.append(facts_of_url(_API, conf.get("api", "base_url", fallback="http://")))
         return check_connections(
             chosen,
             live=self.live,

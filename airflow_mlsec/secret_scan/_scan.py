@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from airflow_mlsec.errors import UsageError
-from airflow_mlsec.transport import ConnectionFacts
+from airflow_mlsec.transport import ConnectionFacts, plain_yaml
 
 # What people write DAGs and their settings in; others are not looked at.
 _SUFFIXES = (
@@ -98,8 +98,8 @@ def scan_variables(path: Path) -> Iterator[Exposed]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        document = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else json.loads(text)
-    except (OSError, ValueError, yaml.YAMLError):
+        document = plain_yaml(text) if path.suffix in (".yaml", ".yml") else json.loads(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         document = None
     if not isinstance(document, Mapping):
         raise UsageError(
@@ -107,7 +107,7 @@ def scan_variables(path: Path) -> Iterator[Exposed]:
         )
     for name, value in document.items():
         if isinstance(value, str):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 value = json.loads(value)
         yield from _scan_values("variable", {str(name): value})
 
@@ -149,8 +149,9 @@ def _named_in_source(source: str) -> Iterator[int]:
     """The lines of Python source where text stands under a name for secrets: what is assigned, passed,
     or in a dictionary. Lines alone, as the library looks at, do not tell an argument from a call."""
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+        tree = ast.parse(source.removeprefix("\ufeff"))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # The library has looked at its lines.
         return
     lines = source.splitlines()
     for node in ast.walk(tree):

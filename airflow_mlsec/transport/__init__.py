@@ -20,6 +20,8 @@ from airflow_mlsec.transport._connections import (
     exported_connections,
     facts_of_fields,
     facts_of_uri,
+    facts_of_url,
+    plain_yaml,
 )
 
 __all__ = [
@@ -34,5 +36,7 @@ __all__ = [
     "exported_connections",
     "facts_of_fields",
     "facts_of_uri",
+    "facts_of_url",
     "findings_table",
+    "plain_yaml",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,36 +28,70 @@ class ConnectionFacts:
     conn_type: str
     host: str | None
     port: int | None
-    schema: str | None
+    schema: str | None = field(repr=False)
     extra: Mapping[str, Any] = field(repr=False)
 
 
 def facts_of_uri(conn_id: str, uri: str) -> ConnectionFacts:
-    """A connection as Airflow reads it from a URI.
+    """A connection as Airflow reads it from a URI: ``http://https://host`` has a host with a scheme of its
+    own, and values of the query are JSON where they can be.
 
     :raises SettingError: if it is none. The URI is not quoted: it may hold a password.
     """
+    scheme, _, rest = uri.partition("://")
+    within = rest.split("?", 1)[0]
+    own, nested, _ = within.partition("://")
     try:
-        parts = urlsplit(uri)
+        parts = urlsplit(rest if nested else f"//{rest}")
         port, host = parts.port, parts.hostname
     except ValueError:
-        parts = None
-    if parts is None or not parts.scheme:
+        host, port, parts = None, None, urlsplit("")
+        scheme = ""
+    if (
+        not re.fullmatch(r"[A-Za-z][A-Za-z0-9+._-]*", scheme)
+        or (nested and not own.isalpha())
+        or "://" not in uri
+    ):
         raise SettingError(
             f"connection '{conn_id}' is not a URI; percent-encode special characters in it"
         )
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    extra: Any = query
+    query: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
     if "__extra__" in query:
-        extra = _extra_of(query["__extra__"], conn_id)
+        extra: Any = _extra_of(query["__extra__"], conn_id)
+    else:
+        extra = {name: _value_of(text) for name, text in query.items()}
+    host = unquote(host) if host else None
     return ConnectionFacts(
         conn_id=conn_id,
-        conn_type=parts.scheme.replace("-", "_"),
-        host=unquote(host) if host else None,
+        conn_type=scheme.replace("-", "_"),
+        host=f"{own}://{host}" if nested and host else host,
         port=port,
         schema=unquote(parts.path.lstrip("/")) or None,
         extra=extra,
     )
+
+
+def facts_of_url(name: str, url: str) -> ConnectionFacts:
+    """An address of HTTP, such as of an API.
+
+    :raises SettingError: if it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        host, port = None, None
+    if not host or parts.scheme not in ("http", "https"):
+        raise SettingError(f"'{name}' is not an address that begins with https:// or http://")
+    shown = f"[{host}]" if ":" in host else host
+    return ConnectionFacts(name, "http", f"{parts.scheme}://{shown}", port, None, {})
+
+
+def _value_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def facts_of_fields(conn_id: str, fields: Mapping[str, Any]) -> ConnectionFacts:
@@ -99,7 +134,7 @@ def exported_connections(path: Path) -> list[ConnectionFacts]:
         raise UsageError(f"{path} cannot be read as text") from None
     try:
         if path.suffix in (".yaml", ".yml"):
-            document = yaml.safe_load(text)
+            document = plain_yaml(text)
         elif path.suffix == ".json":
             document = json.loads(text)
         else:
@@ -118,6 +153,23 @@ def exported_connections(path: Path) -> list[ConnectionFacts]:
         else _facts_of_text(str(conn_id), str(said))
         for conn_id, said in document.items()
     ]
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Of YAML without aliases: an export has none, and they could make it endless."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError
+        return super().compose_node(parent, index)
+
+
+def plain_yaml(text: str) -> Any:
+    """What YAML without aliases says.
+
+    :raises yaml.YAMLError: if it is none.
+    """
+    return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader
 
 
 def _facts_of_text(conn_id: str, text: str) -> ConnectionFacts:

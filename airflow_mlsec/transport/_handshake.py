@@ -17,7 +17,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -29,10 +29,8 @@ from airflow_mlsec.transport._required import Endpoint, Start
 # ciphers (RFC 7465, RFC 9325 section 4.1).
 _WEAK = "aNULL:eNULL:EXP:LOW:RC4:3DES:DES:SEED:IDEA:MD5:@SECLEVEL=0"
 _ANY = "ALL:@SECLEVEL=0"
-# X.509 verification results of OpenSSL.
-_EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
-_OF_NAME = (_OTHER_NAME, _OTHER_ADDRESS)
-_OF_TIME = (_EXPIRED, _NOT_YET)
+# X509_V_FLAG_NO_CHECK_TIME of OpenSSL.
+_NO_CHECK_TIME = 0x200000
 _POSTGRESQL_SSL_REQUEST = struct.pack(">ii", 8, 80877103)
 _MYSQL_SSL, _MYSQL_PROTOCOL_41, _MYSQL_SECURE = 0x800, 0x200, 0x8000
 _MYSQL_LARGEST = 1 << 24
@@ -72,16 +70,19 @@ def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
     :raises Plaintext: if the server does not begin TLS.
     :raises UsageError: if the connection's file of authorities cannot be read.
     """
-    verifying = _verifying(endpoint)
     chain: str | None = None
     certificate: bytes | None = None
     protocol = suite = ""
+    wrong_name = ill_timed = False
     try:
-        protocol, suite, certificate = _begun(endpoint, timeout, verifying)
-    except ssl.SSLCertVerificationError as error:
-        # Those of the name and of time are told apart below; each hides others.
-        if error.verify_code not in (*_OF_NAME, *_OF_TIME):
-            chain = error.verify_message or "not verified"
+        protocol, suite, certificate = _begun(endpoint, timeout, _verifying(endpoint))
+    except ssl.SSLCertVerificationError:
+        # OpenSSL tells of the first problem alone, and of some before it has verified a signature: all
+        # is verified again without the name, and then without the time.
+        wrong_name = _chain_problem(endpoint, timeout, named=False, timed=True) is None
+        if not wrong_name:
+            chain = _chain_problem(endpoint, timeout, named=False, timed=False)
+            ill_timed = chain is None
     except ssl.SSLError:
         chain = "not verified, since TLS 1.2 cannot be begun"
     older = _agreed(endpoint, timeout, _ANY, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
@@ -93,24 +94,47 @@ def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
                 break
     if certificate is None:
         raise Plaintext("what answers there does not speak TLS")
+    if not certificate:
+        raise Plaintext("the server shows no certificate: anybody could be it")
     weak = _agreed(endpoint, timeout, _WEAK, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_2)
-    parsed = x509.load_der_x509_certificate(certificate)
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        name_is_right = not wrong_name and _is_for(parsed, endpoint.host)
+    except ValueError:
+        raise Plaintext("the server's certificate cannot be read") from None
+    now = datetime.now(UTC)
+    begun = parsed.not_valid_before_utc <= now
+    if ill_timed and begun and now <= parsed.not_valid_after_utc:
+        chain = "an issuer's certificate has expired, or is not valid yet"
     return Handshake(
         protocol=protocol,
         suite=suite,
         older=older[0] if older else None,
         weak_suite=weak[1] if weak else None,
         chain_problem=chain,
-        name_problem=None
-        if _is_for(parsed, endpoint.host)
-        else f"the certificate is not for {endpoint.host}",
-        not_after=parsed.not_valid_after_utc,
+        name_problem=None if name_is_right else f"the certificate is not for {endpoint.host}",
+        not_after=parsed.not_valid_after_utc if begun else now - timedelta(days=1),
     )
 
 
 def days_left(handshake: Handshake, now: datetime | None = None) -> int:
     """Whole days until the certificate expires; negative if it has."""
     return (handshake.not_after - (now or datetime.now(UTC))).days
+
+
+def _chain_problem(endpoint: Endpoint, timeout: float, *, named: bool, timed: bool) -> str | None:
+    """Why a client that verifies the chain of signatures, and what else is asked, does not go on."""
+    context = _verifying(endpoint)
+    context.check_hostname = named
+    if not timed:
+        context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
+    try:
+        _begun(endpoint, timeout, context)
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message or "not verified"
+    except (ssl.SSLError, Unreachable, Plaintext):
+        return "not verified: the server did not answer twice alike"
+    return None
 
 
 def _verifying(endpoint: Endpoint) -> ssl.SSLContext:
@@ -177,7 +201,7 @@ def _begun(endpoint: Endpoint, timeout: float, context: ssl.SSLContext) -> tuple
     try:
         with (
             _ready(endpoint, timeout) as plain,
-            context.wrap_socket(plain, server_hostname=endpoint.host) as secure,
+            context.wrap_socket(plain, server_hostname=endpoint.host.rstrip(".")) as secure,
         ):
             certificate = secure.getpeercert(binary_form=True)
             suite = secure.cipher()

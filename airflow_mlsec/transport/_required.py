@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -93,6 +95,8 @@ def _text(extra: Mapping[str, Any], *names: str) -> str | None:
 
 def _postgresql(connection: ConnectionFacts) -> Endpoint:
     """libpq, section 34.19: ``sslmode``, whose default is ``prefer``."""
+    if {"host", "hostaddr", "service"} & set(connection.extra):
+        raise Unknown("its extra names another server than the connection does")
     mode = str(connection.extra.get("sslmode") or "prefer").lower()
     authorities = _text(connection.extra, "sslrootcert")
     asked = {
@@ -123,22 +127,32 @@ def _register(connection: ConnectionFacts) -> Endpoint:
 
 def _mysql(connection: ConnectionFacts) -> Endpoint:
     extra = connection.extra
-    mode = str(extra.get("ssl_mode") or extra.get("ssl-mode") or "").upper()
-    ssl = extra.get("ssl") if isinstance(extra.get("ssl"), Mapping) else {}
-    authorities = _text(extra, "ssl_ca") or _text(ssl or {}, "ca")
+    mode = str(extra.get("ssl_mode") or "").upper()
+    given = extra.get("ssl")
+    ssl: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    authorities = _text(extra, "ssl_ca") or _text(ssl, "ca")
     by_mode = {
         "DISABLED": Asked.NEVER, "PREFERRED": Asked.OPTIONAL, "REQUIRED": Asked.UNVERIFIED,
         "VERIFY_CA": Asked.CHAIN_ONLY, "VERIFY_IDENTITY": Asked.VERIFIED,
     }  # fmt: skip
-    if mode:
+    # The provider's two clients read other names of the same settings.
+    if extra.get("client") == "mysql-connector-python":
+        if extra.get("ssl_disabled"):
+            asked = Asked.NEVER
+        elif _text(extra, "ssl_ca") and _true(extra.get("ssl_verify_identity")):
+            asked = Asked.VERIFIED
+        elif _text(extra, "ssl_ca") and _true(extra.get("ssl_verify_cert")):
+            asked = Asked.CHAIN_ONLY
+        else:
+            asked = Asked.OPTIONAL
+    elif mode:
         if mode not in by_mode:
             raise Unknown("extra `ssl_mode` is not a mode of MySQL")
         asked = by_mode[mode]
-    elif authorities:
-        named = (ssl or {}).get("check_hostname", extra.get("ssl_verify_identity", False))
-        asked = Asked.VERIFIED if _true(named) else Asked.CHAIN_ONLY
+    elif ssl:
+        asked = Asked.CHAIN_ONLY if _text(ssl, "ca") else Asked.UNVERIFIED
     else:
-        asked = Asked.UNVERIFIED if ssl else Asked.OPTIONAL
+        asked = Asked.OPTIONAL
     return Endpoint(
         _host(connection), connection.port or 3306, Start.MYSQL, asked,
         "set extra `ssl_mode` to VERIFY_IDENTITY and `ssl_ca` to the authority's file", authorities,
@@ -148,13 +162,11 @@ def _mysql(connection: ConnectionFacts) -> Endpoint:
 def _http(connection: ConnectionFacts) -> Endpoint:
     """Of the HTTP provider: ``schema`` or a host that is a URL; ``verify`` as of requests."""
     host, scheme, port = _host(connection), connection.schema, connection.port
-    if connection.conn_type == "https":
-        scheme = "https"
     if "://" in host:
         parts = urlsplit(host)
         scheme, host, port = parts.scheme, parts.hostname or "", port or parts.port
     secure = (scheme or "http").lower() == "https"
-    verify = connection.extra.get("verify", True)
+    verify = connection.extra.get("verify", connection.extra.get("verify_ssl", True))
     asked = Asked.VERIFIED if secure else Asked.NEVER
     if secure and _unverified(verify):
         asked = Asked.UNVERIFIED
@@ -197,6 +209,10 @@ def _endpoints(extra: object) -> Iterator[str]:
     elif isinstance(extra, list):
         for value in extra:
             yield from _endpoints(value)
+    elif isinstance(extra, str) and extra.lstrip().startswith("{"):
+        # Of a URI's query, where Airflow reads JSON.
+        with contextlib.suppress(ValueError):
+            yield from _endpoints(json.loads(extra))
 
 
 def _unverified(verify: object) -> bool:
@@ -223,7 +239,7 @@ def _redis(connection: ConnectionFacts) -> Endpoint:
     """Of the Redis provider: ``ssl``, ``ssl_cert_reqs`` (default ``required``), ``ssl_check_hostname``."""
     extra = connection.extra
     asked = Asked.NEVER
-    if connection.conn_type == "rediss" or _true(extra.get("ssl")):
+    if _true(extra.get("ssl")):
         asked = Asked.CHAIN_ONLY
         if str(extra.get("ssl_cert_reqs", "required")).lower() != "required":
             asked = Asked.UNVERIFIED
@@ -252,7 +268,8 @@ def _always(host: str) -> Callable[[ConnectionFacts], Endpoint]:
     """A service that is reached by HTTPS only."""
 
     def rule(connection: ConnectionFacts) -> Endpoint:
-        del connection
+        if "base_url" in connection.extra or connection.host:
+            raise Unknown("it names another server than the service's own; check it by hand")
         return Endpoint(host, 443, Start.AT_ONCE, Asked.VERIFIED, "")
 
     return rule
@@ -260,9 +277,9 @@ def _always(host: str) -> Callable[[ConnectionFacts], Endpoint]:
 
 # A host of these may be the path of a socket.
 _SOCKETS = ("postgres", "postgresql", "mlsec", "mysql", "mariadb", "redis")
-_LOCAL = ("fs", "sqlite", "package_index", "file", "path")
+_LOCAL = ("fs", "sqlite", "file", "path")
 _RULES: dict[str, Callable[[ConnectionFacts], Endpoint]] = {
-    **dict.fromkeys(["postgres", "postgresql", "redshift"], _postgresql),
+    **dict.fromkeys(["postgres", "postgresql"], _postgresql),
     "mlsec": _register,
     **dict.fromkeys(["mysql", "mariadb"], _mysql),
     **dict.fromkeys(["http", "https"], _http),

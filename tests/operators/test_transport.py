@@ -27,7 +27,7 @@ def test_connections_of_a_dag_are_checked(
     made = context()
     made["ti"].xcom_push = lambda key, value: pushed.update({key: value})
     with serving(servers.context_of(authority.issue("localhost"))) as port:
-        monkeypatch.setenv("AIRFLOW_CONN_LAKE", f"https://u:{PASSWORD}@localhost:{port}")
+        monkeypatch.setenv("AIRFLOW_CONN_LAKE", f"http://https://u:{PASSWORD}@localhost:{port}")
         monkeypatch.setenv("AIRFLOW_CONN_PLAIN", f"http://u:{PASSWORD}@localhost:{port}")
         monkeypatch.setenv("AIRFLOW__API__BASE_URL", f"https://localhost:{port}/")
         good = TransportSecurityCheckOperator(

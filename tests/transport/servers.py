@@ -53,7 +53,34 @@ class Authority:
     def file(self) -> Path:
         return self.folder / "ca.pem"
 
-    def issue(self, name: str, *, days: int = 90, own: bool = False) -> Path:
+    def intermediate(self, name: str, *, days: int) -> Authority:
+        """An authority that this one has signed, for so many days."""
+        key = rsa.generate_private_key(65537, 2048)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder(self.certificate.subject, subject, key.public_key(), 7)
+            .not_valid_before(now - timedelta(days=400))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(True, None), True)
+            .sign(self.key, hashes.SHA256())
+        )
+        return Authority(self.folder, certificate, key)
+
+    def under(self, name: str, intermediate: Authority) -> Path:
+        """A certificate that an intermediate has signed, with that."""
+        path = intermediate.issue(name)
+        pem = intermediate.certificate.public_bytes(serialization.Encoding.PEM)
+        path.write_bytes(path.read_bytes() + pem)
+        return path
+
+    def forged(self, name: str, intermediate: Authority) -> Path:
+        """A certificate that this authority signs in the name of an intermediate."""
+        return Authority(self.folder, intermediate.certificate, self.key).under(
+            name, Authority(self.folder, intermediate.certificate, self.key)
+        )
+
+    def issue(self, name: str, *, days: int = 90, own: bool = False, begins: int = -400) -> Path:
         """A certificate with its key; ``own``: signed by itself."""
         key = rsa.generate_private_key(65537, 2048)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -66,12 +93,12 @@ class Authority:
             x509.CertificateBuilder(
                 subject if own else self.certificate.subject, subject, key.public_key(), 2
             )
-            .not_valid_before(now - timedelta(days=400))
+            .not_valid_before(now + timedelta(days=begins))
             .not_valid_after(now + timedelta(days=days, hours=1))
             .add_extension(x509.SubjectAlternativeName([alternative]), False)
         )
         certificate = builder.sign(key if own else self.key, hashes.SHA256())
-        path = self.folder / f"{name}-{days}-{own}.pem"
+        path = self.folder / f"{name}-{days}-{own}-{begins}.pem"
         path.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM,

@@ -47,7 +47,7 @@ def failed(uri: str, authority: Authority, **options: Any) -> dict[str, str]:
 
 def test_a_good_server(authority: Authority, good: Path) -> None:
     with serving(servers.context_of(good)) as port:
-        facts = facts_of_uri("c", f"https://u:{PASSWORD}@localhost:{port}")
+        facts = facts_of_uri("c", f"http://https://u:{PASSWORD}@localhost:{port}")
         found = check_connection(facts, authorities=str(authority.file), timeout=5)
     assert {f.outcome for f in found} == {Outcome.PASSED}
     assert [f.check for f in found] == [
@@ -72,30 +72,57 @@ def test_certificates(
     authority: Authority, days: int, own: bool, name: str, expected: set[str]
 ) -> None:
     with serving(servers.context_of(authority.issue(name, days=days, own=own))) as port:
-        assert set(failed(f"https://localhost:{port}", authority)) == expected
+        assert set(failed(f"http://https://localhost:{port}", authority)) == expected
+
+
+def test_chains_that_only_look_verified(authority: Authority, tmp_path: Path) -> None:
+    """OpenSSL tells of an expired issuer, or of a wrong name, before it has verified a signature."""
+    stranger = Authority.make(tmp_path)
+    expired = authority.intermediate("int", days=-5)
+    for host, made in (
+        ("localhost", stranger.forged("localhost", expired)),
+        ("localhost", authority.under("localhost", expired)),
+        ("localhost.", stranger.forged("localhost", authority.intermediate("int", days=50))),
+    ):
+        with serving(servers.context_of(made)) as port:
+            found = failed(f"http://https://{host}:{port}", authority)
+        assert "chain" in found or "encrypted" in found, host
+    good = authority.under("localhost", authority.intermediate("int", days=50))
+    with serving(servers.context_of(good)) as port:
+        assert failed(f"http://https://localhost:{port}", authority) == {}
+    with serving(servers.context_of(authority.issue("localhost", begins=2))) as port:
+        assert "expiry" in failed(f"http://https://localhost:{port}", authority)
+
+
+def test_a_server_without_a_certificate(authority: Authority) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("aNULL:@SECLEVEL=0")
+    with serving(context) as port:
+        assert "encrypted" in failed(f"http://https://localhost:{port}", authority)
 
 
 def test_addresses_and_wildcards(authority: Authority) -> None:
     with serving(servers.context_of(authority.issue("127.0.0.1"))) as port:
-        assert failed(f"https://127.0.0.1:{port}", authority) == {}
-        assert set(failed(f"https://localhost:{port}", authority)) == {"name"}
+        assert failed(f"http://https://127.0.0.1:{port}", authority) == {}
+        assert set(failed(f"http://https://localhost:{port}", authority)) == {"name"}
     with serving(servers.context_of(authority.issue("*.localhost"))) as port:
-        assert set(failed(f"https://localhost:{port}", authority)) == {"name"}
+        assert set(failed(f"http://https://localhost:{port}", authority)) == {"name"}
 
 
 def test_an_unknown_authority(authority: Authority, good: Path) -> None:
     with serving(servers.context_of(good)) as port:
-        found = check_connection(facts_of_uri("c", f"https://localhost:{port}"), timeout=5)
+        found = check_connection(facts_of_uri("c", f"http://https://localhost:{port}"), timeout=5)
     assert [f.check for f in found if f.outcome is Outcome.FAILED] == ["chain"]
 
 
 def test_old_protocols(authority: Authority, good: Path) -> None:
     with serving(servers.old_context_of(good, ssl.TLSVersion.TLSv1)) as port:
-        found = failed(f"https://localhost:{port}", authority)
+        found = failed(f"http://https://localhost:{port}", authority)
     assert "TLSv1, but TLSv1 as well" in found["protocol"]
     assert "TLS 1.2 cannot be begun" in found["chain"]
     with serving(servers.old_context_of(good, ssl.TLSVersion.TLSv1_2)) as port:
-        found = failed(f"https://localhost:{port}", authority)
+        found = failed(f"http://https://localhost:{port}", authority)
     assert found["protocol"].startswith("TLSv1.2, but TLSv1.1 as well")
     assert "chain" not in found
     # It agrees to suites without authentication.
@@ -109,12 +136,12 @@ def test_no_tls_at_all(authority: Authority) -> None:
         return False
 
     with serving(None, http) as port:
-        found = failed(f"https://localhost:{port}", authority)
+        found = failed(f"http://https://localhost:{port}", authority)
         assert found == {"encrypted": f"localhost:{port}: what answers there does not speak TLS"}
         found = failed(f"http://localhost:{port}", authority)
         assert set(found) == {"required", "encrypted"}
     # The port is closed by now.
-    found = failed(f"https://localhost:{port}", authority)
+    found = failed(f"http://https://localhost:{port}", authority)
     assert "no connection" in found["encrypted"]
 
 
@@ -124,7 +151,7 @@ def test_no_tls_at_all(authority: Authority) -> None:
         pytest.param(servers.postgresql, "postgres://localhost:{}/d?sslmode=verify-full", id="postgresql"),
         pytest.param(servers.mysql, "mysql://localhost:{}/d?ssl_mode=VERIFY_IDENTITY", id="mysql"),
         pytest.param(servers.smtp, "smtp://localhost:{}?disable_ssl=true", id="smtp"),
-        pytest.param(lambda plain: True, "rediss://localhost:{}?ssl_check_hostname=true", id="redis"),
+        pytest.param(lambda plain: True, "redis://localhost:{}?ssl=true&ssl_check_hostname=true", id="redis"),
         pytest.param(lambda plain: True, "imap://localhost:{}", id="imap"),
         pytest.param(lambda plain: True, "smtp://localhost:{}", id="smtp at once"),
     ],
@@ -203,11 +230,20 @@ def test_a_server_that_never_ends_does_not_keep_us(authority: Authority, kind: s
         ("postgres:///d?sslmode=verify-full", Outcome.UNKNOWN, "no host"),
         ("mysql://h/d", Outcome.FAILED, "only if the server offers it"),
         ('mysql://h/d?__extra__={"ssl": {"ca": "/c"}}', Outcome.FAILED, "but not its name"),
-        ('mysql://h/d?__extra__={"ssl": {"ca": "/c", "check_hostname": true}}', Outcome.PASSED, ""),
+        ('mysql://h/d?__extra__={"ssl": {"ca": "/c", "check_hostname": true}}', Outcome.FAILED, "but not its name"),
+        ('mysql://h/d?__extra__={"client": "mysql-connector-python", "ssl_ca": "/c", "ssl_verify_identity": true}', Outcome.PASSED, ""),
+        ("https://h", Outcome.FAILED, "no TLS"),
+        ("http://https://h", Outcome.PASSED, ""),
+        ("rediss://h?ssl_check_hostname=true", Outcome.FAILED, "no TLS"),
+        ("http://https://h?verify_ssl=false", Outcome.FAILED, "not verified"),
+        ("smtp://h?disable_tls=false", Outcome.PASSED, ""),
+        ("postgres://h/d?sslmode=verify-full&hostaddr=10.0.0.1", Outcome.UNKNOWN, "another server"),
+        ("aws://?service_config=%7B%22s3%22%3A%7B%22endpoint_url%22%3A%22http%3A%2F%2Fm%22%7D%7D", Outcome.FAILED, "no TLS"),
+        ("slack://?base_url=http%3A%2F%2Fevil", Outcome.UNKNOWN, "another server"),
         ("http://h", Outcome.FAILED, "no TLS"),
         ("http://h/https", Outcome.PASSED, ""),
         ("http://https%3A%2F%2Fh%2Fpath", Outcome.PASSED, ""),
-        ('https://h?__extra__={"verify": false}', Outcome.FAILED, "not verified"),
+        ('http://https://h?__extra__={"verify": false}', Outcome.FAILED, "not verified"),
         ("aws://", Outcome.PASSED, ""),
         ("aws://?endpoint_url=http%3A%2F%2Fminio%3A9000", Outcome.FAILED, "no TLS"),
         ("aws://?verify=False", Outcome.FAILED, "not verified"),
@@ -279,6 +315,12 @@ def test_connections_are_read_without_their_secrets(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         with pytest.raises(UsageError, match="airflow connections export"):
             exported_connections(tmp_path / name)
+    two = facts_of_uri("c", f"http://https://u:{PASSWORD}@api.example/x")
+    assert (two.host, two.schema) == ("https://api.example", "x")
+    assert PASSWORD not in repr(two)
+    (tmp_path / "alias.yaml").write_text("a: &x {conn_type: aws, extra: {b: *x}}\n")
+    with pytest.raises(UsageError, match="airflow connections export"):
+        exported_connections(tmp_path / "alias.yaml")
     for bad in (f"//{PASSWORD}", f"postgres://u:{PASSWORD}@[x", f"a://h:{PASSWORD}/"):
         with pytest.raises(SettingError, match="not a URI") as caught:
             facts_of_uri("c", bad)
@@ -326,7 +368,7 @@ def test_a_file_of_authorities_that_is_none(
 
 def test_the_command(mlsec: Run, authority: Authority, good: Path) -> None:
     with serving(servers.context_of(good)) as port:
-        env = {"AIRFLOW_CONN_GOOD": f"https://u:{PASSWORD}@localhost:{port}"}
+        env = {"AIRFLOW_CONN_GOOD": f"http://https://u:{PASSWORD}@localhost:{port}"}
         arguments = ("transport", "check", "--ca", authority.file)
         done = mlsec(*arguments, env=env)
         assert done.returncode == 0, done.stderr
