@@ -92,6 +92,11 @@ class _Aws:
             raise UsageError("AWS KMS needs boto3: pip install 'airflow-mlsec[aws]'") from None
         self._failures = (BotoCoreError, ClientError)
         self._key = key
+        endpoint = options.get("endpoint")
+        if endpoint is not None and not _is_private(endpoint):
+            raise SettingError(
+                "the endpoint of aws-kms is not https: keys would be readable on the way"
+            )
         try:
             self._client = boto3.client(
                 "kms", region_name=options.get("region"), endpoint_url=options.get("endpoint")
@@ -190,7 +195,7 @@ class _Transit:
             raise SettingError(
                 f"{product} needs {prefix}_ADDR and {prefix}_TOKEN in the environment"
             )
-        if urlsplit(address).scheme != "https" and not _on_this_machine(address):
+        if not _is_private(address):
             raise SettingError(
                 f"{prefix}_ADDR is not https: the token and keys would be readable on the way"
             )
@@ -200,13 +205,18 @@ class _Transit:
         self._client = hvac.Client(
             url=address, token=token, verify=authorities or True,
             namespace=os.environ.get(f"{prefix}_NAMESPACE"), timeout=30,
+            # Elsewhere the token and the key would go along.
+            allow_redirects=False,
         )  # fmt: skip
 
     def encrypt(self, plain: bytes) -> bytes:
         answer = self._asked(
             self._client.secrets.transit.encrypt_data, plaintext=base64.b64encode(plain).decode()
         )
-        return str(answer["data"]["ciphertext"]).encode()
+        try:
+            return str(answer["data"]["ciphertext"]).encode()
+        except (TypeError, KeyError):
+            raise CryptoError(f"{self._product}'s answer is none of its transit engine") from None
 
     def decrypt(self, sealed: bytes) -> bytes:
         answer = self._asked(
@@ -232,8 +242,13 @@ def _refused(product: str, code: str, absent: bool) -> CryptoError:
     return CryptoError(f"{product} did not do it ({code})")
 
 
-def _on_this_machine(address: str) -> bool:
-    return urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
+def _is_private(address: str) -> bool:
+    """Whether nobody reads along: https, or this machine."""
+    try:
+        parts = urlsplit(address)
+        return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+    except ValueError:
+        return False
 
 
 def _crc32c(data: bytes) -> int:

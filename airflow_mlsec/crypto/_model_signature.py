@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -107,7 +108,7 @@ def verify_model(
         known &= all(item["algorithm"] == "sha256" for item in predicate["resources"])
         known &= len(signed) == len(predicate["resources"])
         root = subject["digest"]["sha256"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SignatureInvalid("what was signed is not a model") from None
     if not known:
         raise SignatureInvalid(
@@ -141,16 +142,36 @@ def _digests(folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
     if not folder.is_dir() or folder.is_symlink():
         raise DatasetNotFound(f"{folder}: no such folder")
     names = []
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder)
-        left_out = name.parts[0] in _LEFT_OUT
-        # A folder that is called as git calls its files is none of git's.
-        if left_out and len(name.parts) > 1 and name.parts[0] in _FILES_OF_GIT:
-            left_out = False
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise DatasetError(f"{path} is neither a plain file nor a folder; it is not signed")
-        if path.is_file() and not left_out:
-            names.append(PurePosixPath(name.as_posix()))
+    try:
+        for path in _everything(folder):
+            name = path.relative_to(folder)
+            left_out = name.parts[0] in _LEFT_OUT
+            # A folder that is called as git calls its files is none of git's.
+            if left_out and len(name.parts) > 1 and name.parts[0] in _FILES_OF_GIT:
+                left_out = False
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise DatasetError(f"{path} is neither a plain file nor a folder; it is not signed")
+            if path.is_file() and not left_out:
+                names.append(PurePosixPath(name.as_posix()))
+        return _digests_of(folder, names, progress)
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be read as a whole ({error.strerror})") from None
+
+
+def _everything(folder: Path) -> Iterator[Path]:
+    """Files and folders below one. What cannot be read is an error, and not passed over."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for above, folders, files in os.walk(folder, onerror=fail):
+        for name in (*folders, *files):
+            yield Path(above) / name
+
+
+def _digests_of(
+    folder: Path, names: Sequence[PurePosixPath], progress: Callable[[str], None]
+) -> dict[str, str]:
     found = {}
     for relative in sorted(names):
         progress(f"digest of {relative}")

@@ -233,13 +233,16 @@ class KeyRing:
 
     def destroy_due(self) -> list[KeyEntry]:
         """Destroy every scheduled version whose time has come."""
-        now = self._time(self._now())
-        due = [
-            entry
-            for entry in self.entries()
-            if entry.state is KeyState.SCHEDULED and (entry.destroy_after or now) <= now
-        ]
-        return [self.destroy(entry.name, entry.version) for entry in due]
+        with files.locked(self.folder / ".lock"):
+            now = self._time(self._now())
+            entries = self.entries()
+            gone = []
+            for i, entry in enumerate(entries):
+                if entry.state is KeyState.SCHEDULED and (entry.destroy_after or now) <= now:
+                    entries[i] = changed(entry, KeyState.DESTROYED, None, False)
+                    self._write(entries, self._recorded("destroyed", entry))
+                    gone.append(entries[i])
+        return gone
 
     def destroy(self, name: str, version: int) -> KeyEntry:
         """Erase one version's secret at once and for good. What only it could open is lost."""

@@ -19,6 +19,9 @@ from airflow_mlsec.crypto._signatures import SIGNING_KINDS, VerificationKeys, pu
 from airflow_mlsec.errors import KeyNotFound, SignatureInvalid
 
 STATEMENT_TYPE = "application/vnd.in-toto+json"
+STATEMENT = "https://in-toto.io/Statement/v1"
+# Their subject's digest is of a folder's digests, not of a file.
+_OF_FOLDERS = ("https://model_signing/signature/v1.0",)
 
 
 def make_statement(
@@ -26,7 +29,7 @@ def make_statement(
 ) -> bytes:
     """An in-toto statement: SHA-256 (hexadecimal) by subject name, and what is said of them."""
     statement = {
-        "_type": "https://in-toto.io/Statement/v1",
+        "_type": STATEMENT,
         "subject": [{"name": n, "digest": {"sha256": d}} for n, d in sorted(subjects.items())],
         "predicateType": predicate_type,
         "predicate": dict(predicate),
@@ -94,8 +97,10 @@ def verify_statement(
     trusted: VerificationKeys,
     subjects: Mapping[str, str],
     post_quantum: bool = False,
+    predicate_type: str | None = None,
 ) -> dict[str, Any]:
-    """The verified statement, if it is about exactly these subjects (SHA-256 by name).
+    """The verified statement, if it is about exactly these subjects (SHA-256 by name), and says of them what
+    ``predicate_type`` says, if that is given.
 
     :raises SignatureInvalid: if the signature fails, or a digest or name differs.
     """
@@ -103,9 +108,14 @@ def verify_statement(
     try:
         statement: dict[str, Any] = json.loads(payload)
         signed = {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}
-        statement["predicateType"], statement["predicate"]
-    except (ValueError, KeyError, TypeError):
-        raise SignatureInvalid("what was signed is not an in-toto statement") from None
+        kind, _ = str(statement["predicateType"]), statement["predicate"]
+        known = statement["_type"] == STATEMENT and all(isinstance(name, str) for name in signed)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        known = False
+    if not known:
+        raise SignatureInvalid("what was signed is not an in-toto statement")
+    if kind in _OF_FOLDERS or predicate_type not in (None, kind):
+        raise SignatureInvalid(f"what was signed says something else ({kind[:80]})")
     for name, digest in subjects.items():
         if name not in signed:
             raise SignatureInvalid(f"the signature does not speak of {name}")

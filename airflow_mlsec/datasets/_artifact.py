@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,8 +17,6 @@ from airflow_mlsec.errors import DatasetError, DatasetNotFound, UnsupportedDatas
 
 # Object stores whose files upload in parts and are there when the last one was confirmed.
 _CONFIRMED = {"s3", "s3a", "gs", "gcs"}
-# What filesystems raise; their messages may quote what a request held.
-_FAILURES = (OSError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Artifact:
             return file
         except FileNotFoundError:
             raise DatasetNotFound(f"no file at {self.uri}") from None
-        except _FAILURES as error:
+        except Exception as error:
             raise self._failed(error) from None
 
     @contextlib.contextmanager
@@ -115,7 +114,7 @@ class Artifact:
                 file.close()
                 file.commit()
         except BaseException:
-            with contextlib.suppress(*_FAILURES):
+            with contextlib.suppress(Exception):
                 file.discard()
             # Else it would be uploaded when it is forgotten.
             file.closed = True
@@ -136,7 +135,7 @@ class Artifact:
             with self._told():
                 self.filesystem.mv(partial, self.location.path)
         except BaseException:
-            with contextlib.suppress(*_FAILURES):
+            with contextlib.suppress(Exception):
                 self.filesystem.rm(partial)
             raise
 
@@ -155,14 +154,16 @@ class Artifact:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """A filesystem's errors as ours."""
+        """A filesystem's errors as ours. Clients have errors of their own kinds, whose messages hold
+        addresses and more."""
         try:
             yield
-        except _FAILURES as error:
+        except Exception as error:
             raise self._failed(error) from None
 
     def _failed(self, error: BaseException) -> DatasetError:
-        reason = getattr(error, "strerror", None) or type(error).__name__
+        number = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(number) if number else type(error).__name__
         return DatasetError(f"{self.uri} cannot be reached ({reason})")
 
 

@@ -14,11 +14,13 @@ from airflow_mlsec.crypto import (
     STATEMENT_TYPE,
     Digesting,
     KeyRing,
+    VerificationKeys,
     digest_stream,
     encrypt,
     identity_of,
     packed_folder,
     parse_recipient,
+    public_half,
     ring_key,
     sign_payload,
     verify_statement,
@@ -26,6 +28,7 @@ from airflow_mlsec.crypto import (
 from airflow_mlsec.datasets import Artifact, DatasetName, dataset_name
 from airflow_mlsec.errors import CheckFailed, DatasetNotFound, SignatureInvalid, UsageError
 from airflow_mlsec.lineage import (
+    ARTIFACT,
     EVIDENCE_FACET,
     artifact_statement,
     latest_release,
@@ -223,7 +226,12 @@ def _check_places(source: Artifact, target: Artifact) -> None:
             raise UsageError(f"{target.uri} lies within the folder that is encrypted")
     elif not source.exists():
         raise DatasetNotFound(f"no file at {source.uri}")
-    elif source.full_uri == target.full_uri:
+    elif source.full_uri == target.full_uri or (
+        source.local is not None
+        and target.local is not None
+        and target.local.exists()
+        and source.local.samefile(target.local)
+    ):
         raise UsageError(f"source and target are the same file: {source.uri}")
 
 
@@ -248,14 +256,24 @@ def _there_already(
         envelope = json.loads(target.beside(SIGNATURE).read_bytes())
         with target.open() as sealed:
             digest = digest_stream(sealed)
-        found = verify_statement(envelope, keys.verification_keys(), {target.file_name: digest})
-    except (ValueError, SignatureInvalid):
+        # Whoever verifies it now must find all that would sign it now.
+        for key in keys.signing_keys("signing"):
+            trusted = VerificationKeys([public_half(key.kind, key.secret)])
+            subjects = {target.file_name: digest}
+            found = verify_statement(envelope, trusted, subjects, predicate_type=ARTIFACT)
+    except (ValueError, RecursionError, SignatureInvalid):
         return None
     predicate = found["predicate"]
-    if any(predicate.get(part) != value for part, value in said.items()):
+    if not isinstance(predicate, dict) or any(
+        predicate.get(part) != value for part, value in said.items()
+    ):
+        return None
+    named = predicate.get("source")
+    name = {"namespace": source.name.namespace, "name": source.name.name}
+    if not isinstance(named, dict) or any(named.get(part) != name[part] for part in name):
         return None
     with _opened(source) as plain:
-        same = predicate.get("source", {}).get("sha256") == digest_stream(plain)
+        same = named.get("sha256") == digest_stream(plain)
     return (envelope, digest) if same else None
 
 
