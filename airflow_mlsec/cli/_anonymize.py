@@ -50,8 +50,7 @@ def anonymize(
 
     settings = Settings.load()
     declared = load_policy(policy)
-    settings.make_state_folder()
-    keys = KeyRing.create(settings.key_ring, service=settings.root_key_service)
+    keys = KeyRing.of(settings)
     given = Plan.load(plan, keys.verification_keys()) if plan else None
     raw, safe = open_dataset(source), open_dataset(target)
     register = Register.of(settings)

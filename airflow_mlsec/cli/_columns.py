@@ -32,11 +32,7 @@ def encrypt(policy: Path, source: str, target: Path, as_json: bool) -> None:
     from airflow_mlsec.settings import Settings
 
     settings = Settings.load()
-    settings.make_state_folder()
-    keys, dataset = (
-        KeyRing.create(settings.key_ring, service=settings.root_key_service),
-        open_dataset(source),
-    )
+    keys, dataset = KeyRing.of(settings), open_dataset(source)
     schema = dataset.schema()
     named = keys_by_category(load_policy(policy), schema.names)
     write_encrypted(dataset.scan(), schema, target, named, keys)

@@ -302,6 +302,4 @@ def verify(
 
 
 def _ring() -> KeyRing:
-    settings = Settings.load()
-    settings.make_state_folder()
-    return KeyRing.create(settings.key_ring, service=settings.root_key_service)
+    return KeyRing.of(Settings.load())

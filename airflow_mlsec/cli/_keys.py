@@ -20,8 +20,7 @@ def keys() -> None:
 def init() -> None:
     """Make a key ring with a new root key, or check the one that is there."""
     settings = Settings.load()
-    settings.make_state_folder()
-    KeyRing.create(settings.key_ring, service=settings.root_key_service)
+    KeyRing.of(settings)
     kept = (
         "Back up root.key apart from ring.json: without it no key opens, and whoever has both has all keys."
         if (settings.key_ring / "root.key").exists()

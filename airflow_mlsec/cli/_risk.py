@@ -156,4 +156,4 @@ def _ring() -> KeyRing:
     from airflow_mlsec.settings import Settings
 
     settings = Settings.load()
-    return KeyRing.create(settings.key_ring, service=settings.root_key_service)
+    return KeyRing.of(settings)

@@ -73,10 +73,9 @@ def _only(given: tuple[str, ...]) -> dict[str, str]:
 
 def _handler() -> Handler:
     settings = Settings.load()
-    settings.make_state_folder()
     return Handler(
         Register.of(settings),
-        KeyRing.create(settings.key_ring, service=settings.root_key_service),
+        KeyRing.of(settings),
         getpass.getuser(),
         roots=settings.data_roots,
         progress=show_progress,

@@ -47,7 +47,7 @@ class Digesting:
 
 
 def digest_stream(stream: BinaryIO) -> str:
-    """SHA-256 of the rest of a stream, hexadecimal."""
+    """SHA-256 of a stream from where it stands, hexadecimal."""
     digesting = Digesting(stream)
     buffer = bytearray(_BLOCK)
     while digesting.readinto(buffer):

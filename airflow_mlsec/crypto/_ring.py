@@ -53,6 +53,7 @@ from airflow_mlsec.crypto._signatures import (
     public_half,
 )
 from airflow_mlsec.errors import CryptoError, KeyNotFound, UsageError
+from airflow_mlsec.settings import Settings
 
 NEWEST_FORMAT = "airflow-mlsec/key-ring-newest/1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
@@ -109,6 +110,12 @@ class KeyRing:
                 cls(folder, root, lambda: datetime.now(UTC))._write([], [])
                 write_root(folder, root, service)
             return cls.open(folder, now)
+
+    @classmethod
+    def of(cls, settings: Settings) -> KeyRing:
+        """The ring of the settings, made on first use."""
+        settings.make_state_folder()
+        return cls.create(settings.key_ring, service=settings.root_key_service)
 
     @classmethod
     def open(cls, folder: Path, now: Callable[[], datetime] | None = None) -> KeyRing:

@@ -53,9 +53,7 @@ class MlsecHook(BaseHook):
 
     def key_ring(self) -> KeyRing:
         """The key ring, made on first use."""
-        settings = self.settings()
-        settings.make_state_folder()
-        return KeyRing.create(settings.key_ring, service=settings.root_key_service)
+        return KeyRing.of(self.settings())
 
     def policy(self, name: str) -> Policy:
         """A policy of ``[mlsec] policies_folder``."""

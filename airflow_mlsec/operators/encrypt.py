@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -128,10 +127,9 @@ class EncryptArtifactOperator(MlsecOperator):
         if dry_run or context is None:
             return summary
         if (there := _there_already(source, target, keys, said)) is not None:
-            envelope, digest = there
+            envelope, digest, size = there
             self._progress("the target already holds this source for these recipients")
             self._record(register, keys, source, target, envelope)
-            size = json.loads(base64.b64decode(envelope["payload"]))["predicate"].get("bytes")
             return {**summary, "bytes": size, "sha256": digest, "unchanged": True}
         self._progress(f"encrypting {source.uri} for {len(recipients)} recipients")
         with target.replacing() as raw, _opened(source) as plain:
@@ -248,8 +246,8 @@ def _opened(source: Artifact) -> Iterator[BinaryIO]:
 
 def _there_already(
     source: Artifact, target: Artifact, keys: KeyRing, said: dict[str, Any]
-) -> tuple[dict[str, Any], str] | None:
-    """The signature and digest of the target, if it is of just this source, for just these recipients."""
+) -> tuple[dict[str, Any], str, int | None] | None:
+    """The signature and digest of the target and the bytes of its source, if it is of just this source, for just these recipients."""
     if not (target.exists() and target.beside(SIGNATURE).exists()):
         return None
     try:
@@ -274,7 +272,7 @@ def _there_already(
         return None
     with _opened(source) as plain:
         same = named.get("sha256") == digest_stream(plain)
-    return (envelope, digest) if same else None
+    return (envelope, digest, predicate.get("bytes")) if same else None
 
 
 def _evidence_of(register: Register, name: DatasetName, uri: str) -> dict[str, Any]:

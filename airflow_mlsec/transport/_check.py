@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from airflow_mlsec.errors import UsageError
@@ -95,10 +95,7 @@ def check_connection(
     if not live:
         return found
     if endpoint.authorities is None and authorities is not None:
-        endpoint = Endpoint(
-            endpoint.host, endpoint.port, endpoint.start, endpoint.asked, endpoint.remedy,
-            authorities,
-        )  # fmt: skip
+        endpoint = replace(endpoint, authorities=authorities)
     try:
         handshake = shake_hands(endpoint, timeout)
     except Unreachable as reason:

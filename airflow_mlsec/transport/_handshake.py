@@ -79,9 +79,9 @@ def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
     except ssl.SSLCertVerificationError:
         # OpenSSL tells of the first problem alone, and of some before it has verified a signature: all
         # is verified again without the name, and then without the time.
-        wrong_name = _chain_problem(endpoint, timeout, named=False, timed=True) is None
+        wrong_name = _chain_problem(endpoint, timeout, timed=True) is None
         if not wrong_name:
-            chain = _chain_problem(endpoint, timeout, named=False, timed=False)
+            chain = _chain_problem(endpoint, timeout, timed=False)
             ill_timed = chain is None
     except ssl.SSLError:
         chain = "not verified, since TLS 1.2 cannot be begun"
@@ -122,10 +122,10 @@ def days_left(handshake: Handshake, now: datetime | None = None) -> int:
     return (handshake.not_after - (now or datetime.now(UTC))).days
 
 
-def _chain_problem(endpoint: Endpoint, timeout: float, *, named: bool, timed: bool) -> str | None:
-    """Why a client that verifies the chain of signatures, and what else is asked, does not go on."""
+def _chain_problem(endpoint: Endpoint, timeout: float, *, timed: bool) -> str | None:
+    """Why a client that verifies the chain of signatures, whoever it is for, does not go on."""
     context = _verifying(endpoint)
-    context.check_hostname = named
+    context.check_hostname = False
     if not timed:
         context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
     try:

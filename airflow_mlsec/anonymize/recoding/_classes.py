@@ -25,8 +25,6 @@ Node = Sequence[int]
 _DENSE_PER_TUPLE = 4
 _DENSE_AT_LEAST = 1 << 12
 _MOST_BYTES = 1 << 26
-# Spreads keys over buckets (the golden ratio).
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
 # Cells of a histogram that is held at once.
 _MOST_CELLS = 1 << 25
 
@@ -123,16 +121,6 @@ class Tuples:
         key = self._combined(node)[0] if self._strides is None else self._sum(node, 0)
         key, number = renumbered(key)
         return Classes(key, added_up(key, self.weights, number))
-
-    def may_have(self, node: Node, rows: float) -> bool:
-        """Whether a class under ``node`` may have so many rows: keys are thrown into buckets, and no class
-        has more rows than its bucket. Costs a fraction of `group`."""
-        if self._strides is None:
-            return True
-        bits = min(16, max(8, (4 * len(self.weights) - 1).bit_length()))
-        key: Codes = self._sum(node, 0)
-        buckets = (key.view(np.uint64) * _SPREAD) >> np.uint64(64 - bits)
-        return bool(added_up(buckets.view(np.int64), self.weights, 0).max(initial=0) >= rows)
 
     def kept(self, node: Node) -> Numbers:
         """What each tuple's cells still tell under ``node``: rows by (1 - loss), all columns

@@ -58,6 +58,18 @@ def recode(
     return by_kind[policy.privacy.recoding](policy, quasi, counted, criteria, progress)
 
 
+def _in_hierarchies(
+    policy: Policy, quasi: list[str], counted: Counted
+) -> tuple[dict[str, Levels], list[CodedColumn]]:
+    """The hierarchy of each quasi-identifier, and its values as numbers on every level."""
+    levels, coded = {}, []
+    for name in quasi:
+        values = counted.tuples.column(name)
+        levels[name] = _levels(policy.columns[name], values, counted.weights, name, policy)
+        coded.append(_coded(name, values, levels[name]))
+    return levels, coded
+
+
 def _full_domain(
     policy: Policy,
     quasi: list[str],
@@ -66,8 +78,7 @@ def _full_domain(
     progress: Progress,
 ) -> Recoded:
     tuples, weights = counted.tuples, counted.weights
-    levels = {n: _levels(policy.columns[n], tuples.column(n), weights, n, policy) for n in quasi}
-    coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
+    levels, coded = _in_hierarchies(policy, quasi, counted)
     find = search if lattice_nodes(coded) <= MOST_NODES else search_large
     best = find(
         Tuples(coded, weights.astype(np.float64), criteria.columns),
@@ -102,8 +113,7 @@ def _local(
     progress: Progress,
 ) -> Recoded:
     tuples, weights = counted.tuples, counted.weights
-    levels = {n: _levels(policy.columns[n], tuples.column(n), weights, n, policy) for n in quasi}
-    coded = [_coded(n, tuples.column(n), levels[n]) for n in quasi]
+    levels, coded = _in_hierarchies(policy, quasi, counted)
     work = Tuples(coded, weights.astype(np.float64), criteria.columns)
     best = _as_whole(
         criteria,
