@@ -16,6 +16,7 @@ from airflow_mlsec.cli._main import (
 )
 from airflow_mlsec.crypto import (
     MODEL_SIGNATURE,
+    SIGNATURE,
     STATEMENT_TYPE,
     KeyKind,
     KeyRing,
@@ -33,6 +34,7 @@ from airflow_mlsec.crypto import (
     make_statement,
     open_decrypted,
     parse_recipient,
+    parse_signature,
     read_identities,
     rewrap_file,
     ring_key,
@@ -41,7 +43,7 @@ from airflow_mlsec.crypto import (
     verify_model,
     verify_statement,
 )
-from airflow_mlsec.errors import SignatureInvalid, UsageError
+from airflow_mlsec.errors import UsageError
 from airflow_mlsec.settings import Settings
 
 FILE_STATEMENT = "https://airflow-mlsec.github.io/file/v1"
@@ -251,7 +253,7 @@ def sign(source: Path, key_name: str | None, output: Path | None) -> None:
         key = ring.ensure(key_name or "signing.model", KeyKind.ECDSA)
         signature = sign_model(source, key, progress=show_progress)
     else:
-        target = output or source.with_name(f"{source.name}.sig.json")
+        target = output or source.with_name(f"{source.name}{SIGNATURE}")
         statement = make_statement({source.name: digest_file(source)}, FILE_STATEMENT, {})
         signing = ring.signing_keys(key_name or "signing")
         signature = sign_payload(statement, STATEMENT_TYPE, *signing)
@@ -277,9 +279,7 @@ def verify(
     """Verify SOURCE, a file or a model's folder, against its signature; print what the statement says."""
     folder = source.is_dir()
     source = source.resolve() if folder else source
-    path = signature or source.with_name(
-        f"{source.name}{MODEL_SIGNATURE if folder else '.sig.json'}"
-    )
+    path = signature or source.with_name(f"{source.name}{MODEL_SIGNATURE if folder else SIGNATURE}")
     if not path.is_file():
         raise UsageError(f"no signature at {path}; name it with --signature")
     if folder and post_quantum:
@@ -289,10 +289,7 @@ def verify(
         if public_key
         else VerificationKeys.of_ring(Settings.load().key_ring)
     )
-    try:
-        envelope = json.loads(path.read_bytes())
-    except ValueError:
-        raise SignatureInvalid(f"{path} is not a DSSE envelope") from None
+    envelope = parse_signature(path.read_bytes(), str(path))
     if folder:
         statement = verify_model(source, envelope, trusted, show_progress)
     else:

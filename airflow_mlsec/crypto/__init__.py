@@ -42,9 +42,11 @@ from airflow_mlsec.crypto._scrypt import Passphrase
 from airflow_mlsec.crypto._service_stanza import ServiceKey
 from airflow_mlsec.crypto._signatures import SIGNING_KINDS, PublicKey, VerificationKeys, public_half
 from airflow_mlsec.crypto._statement import (
+    SIGNATURE,
     STATEMENT_TYPE,
     digest_file,
     make_statement,
+    parse_signature,
     sign_payload,
     verify_payload,
     verify_statement,
@@ -54,6 +56,7 @@ from airflow_mlsec.crypto._x25519 import Identity, Recipient
 
 __all__ = [
     "MODEL_SIGNATURE",
+    "SIGNATURE",
     "SIGNING_KINDS",
     "STATEMENT_TYPE",
     "DecryptedArtifact",
@@ -89,6 +92,7 @@ __all__ = [
     "open_decrypted",
     "packed_folder",
     "parse_recipient",
+    "parse_signature",
     "public_half",
     "read_encrypted",
     "read_identities",

@@ -18,6 +18,8 @@ from airflow_mlsec.crypto._ring import Key
 from airflow_mlsec.crypto._signatures import SIGNING_KINDS, VerificationKeys, public_half, signed
 from airflow_mlsec.errors import KeyNotFound, SignatureInvalid
 
+# Beside what was signed.
+SIGNATURE = ".sig.json"
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
 # Their subject's digest is of a folder's digests, not of a file.
@@ -130,6 +132,17 @@ def digest_file(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def parse_signature(content: bytes, name: str) -> Any:
+    """The envelope or bundle in a signature file, not yet verified.
+
+    :raises SignatureInvalid: if it is not JSON; ``name`` is how the file is called.
+    """
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise SignatureInvalid(f"{name} is not a DSSE envelope") from None
 
 
 def _pre_authentication(payload_type: str, payload: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_mlsec.crypto import (
     MODEL_SIGNATURE,
+    SIGNATURE,
     Digesting,
     ServiceKey,
     VerificationKeys,
@@ -17,6 +17,7 @@ from airflow_mlsec.crypto import (
     decrypt_to_folder,
     digest_stream,
     identity_of,
+    parse_signature,
     verify_model,
     verify_statement,
 )
@@ -24,7 +25,6 @@ from airflow_mlsec.datasets import Artifact, dataset_name
 from airflow_mlsec.errors import CheckFailed, DatasetNotFound, SignatureInvalid, UsageError
 from airflow_mlsec.lineage import latest_release
 from airflow_mlsec.operators._base import MlsecOperator, without_values
-from airflow_mlsec.operators.encrypt import SIGNATURE
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -110,10 +110,7 @@ class VerifyArtifactOperator(MlsecOperator):
         path = folder.with_name(f"{folder.name}{MODEL_SIGNATURE}")
         if not path.is_file():
             raise DatasetNotFound(f"no file at {path}")
-        try:
-            bundle = json.loads(path.read_bytes())
-        except ValueError:
-            raise SignatureInvalid(f"{path} is not a bundle") from None
+        bundle = parse_signature(path.read_bytes(), str(path))
         statement = verify_model(folder, bundle, trusted, self._progress)
         [subject] = statement["subject"]
         return {"sha256": subject["digest"]["sha256"], "recipients": []}
@@ -210,10 +207,7 @@ def verified(
     for wanted in (artifact, signature):
         if not wanted.exists():
             raise DatasetNotFound(f"no file at {wanted.uri}")
-    try:
-        envelope = json.loads(signature.read_bytes())
-    except ValueError:
-        raise SignatureInvalid(f"{signature.uri} is not a DSSE envelope") from None
+    envelope = parse_signature(signature.read_bytes(), signature.uri)
     with artifact.open() as sealed:
         digest = digest_stream(sealed)
     statement = verify_statement(envelope, trusted, {artifact.file_name: digest}, post_quantum)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import (
+    SIGNATURE,
     STATEMENT_TYPE,
     Digesting,
     KeyRing,
@@ -19,6 +20,7 @@ from airflow_mlsec.crypto import (
     identity_of,
     packed_folder,
     parse_recipient,
+    parse_signature,
     public_half,
     ring_key,
     sign_payload,
@@ -44,8 +46,6 @@ from airflow_mlsec.register import Register, set_dataset
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-SIGNATURE = ".sig.json"
 
 
 class EncryptArtifactOperator(MlsecOperator):
@@ -251,7 +251,7 @@ def _there_already(
     if not (target.exists() and target.beside(SIGNATURE).exists()):
         return None
     try:
-        envelope = json.loads(target.beside(SIGNATURE).read_bytes())
+        envelope = parse_signature(target.beside(SIGNATURE).read_bytes(), target.uri)
         with target.open() as sealed:
             digest = digest_stream(sealed)
         # Whoever verifies it now must find all that would sign it now.
@@ -259,7 +259,7 @@ def _there_already(
             trusted = VerificationKeys([public_half(key.kind, key.secret)])
             subjects = {target.file_name: digest}
             found = verify_statement(envelope, trusted, subjects, predicate_type=ARTIFACT)
-    except (ValueError, RecursionError, SignatureInvalid):
+    except SignatureInvalid:
         return None
     predicate = found["predicate"]
     if not isinstance(predicate, dict) or any(
