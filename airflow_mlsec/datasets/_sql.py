@@ -331,10 +331,11 @@ class SqlDataset:
         if self.dialect == "sqlite":
             arguments["timeout"] = 60
             if not write:
-                # A reader must not create an empty database.
+                # A reader must not create an empty database, but it may have to roll
+                # back what a killed writer left, which "ro" refuses.
                 url = url.set(
                     database=f"file:{quoted_path(url.database)}",
-                    query={"mode": "ro", "uri": "true"},
+                    query={"mode": "rw", "uri": "true"},
                 )
         engine = sa.create_engine(
             url,
@@ -345,6 +346,8 @@ class SqlDataset:
         )
         try:
             with engine.connect() as connection:
+                if self.dialect == "sqlite" and not write:
+                    connection.exec_driver_sql("PRAGMA query_only = ON")
                 yield connection
         except SQLAlchemyError as error:
             raise DatasetError(f"'{self.uri}': the database refused ({reason_of(error)})") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -191,4 +192,6 @@ def reason_of(error: SQLAlchemyError) -> str:
     original = getattr(error, "orig", None)
     state = getattr(original, "sqlstate", None)
     name = type(original or error).__name__
+    if isinstance(original, sqlite3.Error):
+        return f"{name}, {getattr(original, 'sqlite_errorname', 'without a code')}"
     return f"{name}, SQLSTATE {state}" if state else name

@@ -190,8 +190,10 @@ def _sqlite(rest: str, needles: _Needles) -> Rescan:
     if not Path(database).exists():
         return Rescan(0, "the database is gone")
     try:
-        connection = sqlite3.connect(f"file:{quote(database)}?mode=ro", uri=True, timeout=60)
+        # Not "ro", which cannot roll back what a killed writer left.
+        connection = sqlite3.connect(f"file:{quote(database)}?mode=rw", uri=True, timeout=60)
         try:
+            connection.execute("PRAGMA query_only = ON")
             connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
             names = [row[1] for row in connection.execute(f"PRAGMA table_info({_name(table)})")]
             if not names:

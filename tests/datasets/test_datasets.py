@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, time
@@ -313,6 +315,26 @@ def test_a_replaced_table_keeps_its_grants_and_indexes(postgres_database: str) -
         assert indexes.fetchall() == [("by_number",)]
         acl = connection.execute("SELECT relacl::text FROM pg_class WHERE relname='people'")
         assert "=r/" in acl.fetchall()[0][0]
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_sqlite_is_read_after_a_writer_was_killed(tmp_path: Path, mode: str) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "live.db")) as writer:
+        writer.execute(f"PRAGMA journal_mode = {mode}")
+        writer.execute("PRAGMA cache_size = 5")
+        writer.execute("CREATE TABLE t (n INTEGER)")
+        writer.executemany("INSERT INTO t VALUES (?)", [(n,) for n in range(20_000)])
+        writer.commit()
+        writer.execute("UPDATE t SET n = -1")
+        # What a kill at this moment leaves: pages half written, and the journal to undo them.
+        for file in tmp_path.glob("live.db*"):
+            if not file.name.endswith("-shm"):
+                shutil.copy(file, tmp_path / file.name.replace("live", "left"))
+    assert len(list(tmp_path.glob("left.db*"))) == 2
+    dataset = open_dataset(f"sqlite://{tmp_path}/left.db/t")
+    assert dataset.exists()
+    found = pa.Table.from_batches(list(dataset.scan()))
+    assert found["n"].to_pylist() == list(range(20_000))
 
 
 def test_reading_a_missing_sqlite_file_does_not_create_it(tmp_path: Path) -> None:
