@@ -7,6 +7,8 @@ import click
 
 from airflow_mlsec.cli._main import json_option, show, show_progress
 from airflow_mlsec.errors import CheckFailed, UsageError
+from airflow_mlsec.register import Register
+from airflow_mlsec.settings import Settings
 from airflow_mlsec.transport import (
     FEWEST_DAYS,
     TIMEOUT,
@@ -17,6 +19,7 @@ from airflow_mlsec.transport import (
     exported_connections,
     facts_of_url,
     findings_table,
+    record_findings,
 )
 
 
@@ -50,6 +53,7 @@ def transport() -> None:
     help="Seconds to wait for each answer.",
 )
 @click.option("--no-live", is_flag=True, help="Look at the configuration only; connect to nobody.")
+@click.option("--record", is_flag=True, help="Keep the results in the register.")
 @json_option
 def check(
     conn_ids: tuple[str, ...],
@@ -59,6 +63,7 @@ def check(
     days: int,
     timeout: float,
     no_live: bool,
+    record: bool,
     as_json: bool,
 ) -> None:
     """Check connections (default: all that are known): does each require TLS and verify its server, and
@@ -81,6 +86,8 @@ def check(
         authorities=ca,
         progress=show_progress,
     )
+    if record:
+        record_findings(Register.of(Settings.load()), findings, not no_live)
     show([asdict(finding) for finding in findings], findings_table(findings), as_json)
     if any(finding.outcome is not Outcome.PASSED for finding in findings):
         raise click.exceptions.Exit(CheckFailed.exit_code)

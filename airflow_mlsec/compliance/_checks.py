@@ -5,20 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize import canonical_text, check_types, verify_release
-from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.datasets import Dataset, connection_of
 from airflow_mlsec.errors import ColumnType, PolicyError
 from airflow_mlsec.lineage import latest_release
 from airflow_mlsec.policy import Policy, Role, keep_from
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, latest_transport_check
 
 # Shorter texts, such as "m" or "42", would be found in any table.
 _SHORTEST_IDENTIFIER = 5
+# Certificates are checked to last two weeks more; a month-old look says little.
+_TRANSPORT_CHECKED_WITHIN = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,40 @@ def release_proven(s: Subject) -> Result:
     return Result(True, f"plan {predicate['plan'][:12]}")
 
 
+def transport_secured(s: Subject) -> Result:
+    """GDPR Art. 32(1)(a): the latest check of every connection that reaches the dataset and its source."""
+    reached = [dataset for dataset in (s.dataset, s.raw) if dataset is not None]
+    found = {connection_of(dataset.uri) for dataset in reached} - {None}
+    problems = [text for name in sorted(filter(None, found)) if (text := _not_secured(s, name))]
+    if problems:
+        return Result(False, "; ".join(problems))
+    return Result(
+        True,
+        f"checked: {', '.join(sorted(filter(None, found)))}"
+        if found
+        else "reached by no connection",
+    )
+
+
+def _not_secured(s: Subject, conn_id: str) -> str | None:
+    """Why a connection does not count as secured in transit, or None."""
+    remedy = "run TransportSecurityCheckOperator or `mlsec transport check --record`"
+    if s.register is None:
+        return "no register was given"
+    row = s.register.read(lambda connection: latest_transport_check(connection, conn_id))
+    if row is None:
+        return f"connection {conn_id} was never checked: {remedy}"
+    day = date.fromisoformat(row.checked_at[:10])
+    if not row.passed:
+        failed = [f["check"] for f in row.findings if f["outcome"] != "passed"]
+        return f"connection {conn_id} did not pass on {day}: {', '.join(failed)}"
+    if not row.live:
+        return f"connection {conn_id}: only its settings were checked, not its server: {remedy}"
+    if s.on - day > _TRANSPORT_CHECKED_WITHIN:
+        return f"connection {conn_id} was last checked on {day}: {remedy}"
+    return None
+
+
 CHECKS: dict[str, Check] = {
     check.__name__: check
     for check in (
@@ -176,6 +212,7 @@ CHECKS: dict[str, Check] = {
         formats_hold,
         no_raw_identifier,
         release_proven,
+        transport_secured,
     )
 }
 

@@ -7,11 +7,11 @@ refers to rows). May import `errors`, `settings` and `files`. Start with `_datas
 """
 
 from airflow_mlsec.datasets._artifact import Artifact, open_artifact
-from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
+from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections, libpq_options
 from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
 from airflow_mlsec.datasets._file import parquet_location
 from airflow_mlsec.datasets._rows import Condition, Found
-from airflow_mlsec.datasets._uri import DatasetName, dataset_name, file_path
+from airflow_mlsec.datasets._uri import DatasetName, connection_of, dataset_name, file_path
 
 __all__ = [
     "Artifact",
@@ -22,8 +22,10 @@ __all__ = [
     "EnvironmentConnections",
     "Found",
     "StagedTable",
+    "connection_of",
     "dataset_name",
     "file_path",
+    "libpq_options",
     "open_artifact",
     "open_dataset",
     "parquet_location",

@@ -12,6 +12,16 @@ import fsspec
 
 from airflow_mlsec.errors import SettingError
 
+# Of libpq, section 34.1.2: how the server is reached and asked to prove who it is. Not who logs in and
+# where: the connection says that itself.
+_LIBPQ = (
+    "sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslcrldir", "sslsni",
+    "sslnegotiation", "sslcertmode", "ssl_min_protocol_version", "ssl_max_protocol_version",
+    "channel_binding", "require_auth", "gssencmode", "krbsrvname", "connect_timeout", "keepalives",
+    "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+    "target_session_attrs", "application_name", "options",
+)  # fmt: skip
+
 
 class Connections(Protocol):
     """Finds databases and filesystems by Airflow connection id."""
@@ -47,7 +57,11 @@ class EnvironmentConnections:
             parts = urlsplit(text)
         except ValueError:
             raise SettingError(f"{name} is not a URI; percent-encode special characters") from None
-        query = urlencode([(k, v) for k, v in parse_qsl(parts.query) if not k.startswith("__")])
+        given = dict(parse_qsl(parts.query))
+        query = urlencode(
+            {name: value for name, value in given.items() if not name.startswith("__")}
+            | libpq_options(_json_object(given.get("__extra__")))
+        )
         return urlunsplit(("postgresql", parts.netloc, parts.path, query, ""))
 
     def filesystem(self, protocol: str, conn_id: str | None) -> Any:
@@ -69,6 +83,9 @@ def _url_of_json(text: str, name: str) -> str:
         raise SettingError(f"{name} is neither a URI nor JSON") from None
     from sqlalchemy import URL
 
+    if not isinstance(fields, dict):
+        raise SettingError(f"{name} is neither a URI nor JSON")
+    extra = fields.get("extra")
     return URL.create(
         "postgresql",
         username=fields.get("login"),
@@ -76,4 +93,20 @@ def _url_of_json(text: str, name: str) -> str:
         host=fields.get("host"),
         port=int(fields["port"]) if fields.get("port") else None,
         database=fields.get("schema"),
+        query=libpq_options(extra if isinstance(extra, dict) else _json_object(extra)),
     ).render_as_string(hide_password=False)
+
+
+def libpq_options(extra: Mapping[str, Any]) -> dict[str, str]:
+    """What a connection's extra asks of PostgreSQL's client: TLS before all."""
+    given = {name: extra[name] for name in _LIBPQ if extra.get(name) is not None}
+    return {name: str(value) for name, value in given.items()}
+
+
+def _json_object(text: Any) -> dict[str, Any]:
+    """An extra that is written as JSON."""
+    try:
+        found = json.loads(text or "{}")
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

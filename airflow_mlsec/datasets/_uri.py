@@ -27,6 +27,9 @@ FILE_FORMATS = {
     ".ndjson": "jsonl",
 }
 
+# Filesystems that are on the machine.
+_HERE = ("file", "local", "memory")
+
 
 @dataclass(frozen=True)
 class DatasetName:
@@ -169,3 +172,19 @@ def file_path(uri: str) -> Path:
     if isinstance(parsed, FileUri) and parsed.protocol == "file":
         return Path(parsed.path)
     raise UnsupportedDataset(f"'{parsed}' is not a local file")
+
+
+def connection_of(uri: str) -> str | None:
+    """The Airflow connection that a URI is reached by; None if it does not leave the machine.
+
+    :raises UnsupportedDataset: if it leaves the machine without naming a connection.
+    """
+    parsed = parse_uri(uri)
+    if isinstance(parsed, SqliteUri) or (isinstance(parsed, FileUri) and parsed.protocol in _HERE):
+        return None
+    if parsed.conn_id is None:
+        raise UnsupportedDataset(
+            f"'{parsed}' is elsewhere, but names no connection whose settings could be looked at; "
+            "write scheme://conn_id@…"
+        )
+    return parsed.conn_id

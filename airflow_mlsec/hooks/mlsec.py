@@ -13,6 +13,7 @@ from airflow_mlsec.datasets import (
     Artifact,
     Dataset,
     EnvironmentConnections,
+    libpq_options,
     open_artifact,
     open_dataset,
 )
@@ -141,7 +142,7 @@ class AirflowConnections:
 
     @staticmethod
     def url_of(connection: Any) -> str:
-        """The SQLAlchemy URL of a PostgreSQL connection, password included."""
+        """The SQLAlchemy URL of a PostgreSQL connection, password and TLS settings included."""
         from sqlalchemy import URL
 
         return URL.create(
@@ -151,4 +152,5 @@ class AirflowConnections:
             host=connection.host,
             port=connection.port,
             database=connection.schema,
+            query=libpq_options(connection.extra_dejson),
         ).render_as_string(hide_password=False)

@@ -20,6 +20,7 @@ from airflow_mlsec.transport import (
     facts_of_fields,
     facts_of_url,
     findings_table,
+    record_findings,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ _API = "airflow-api"
 class TransportSecurityCheckOperator(MlsecOperator):
     """Check that connections require TLS and verify their servers, and that the servers agree.
 
-    Nothing is logged in to. A connection of which it cannot be told fails the task too.
+    Nothing is logged in to. A connection of which it cannot be told fails the task too. The register
+    keeps what was found; the control ``transport-secured`` of datasets that a connection reaches
+    reads it there.
 
     :param connections: Ids of the connections that the DAGs use (templated).
     :param api: Check the address of Airflow's own API (``[api] base_url``) as well.
@@ -79,6 +82,7 @@ class TransportSecurityCheckOperator(MlsecOperator):
                 for finding in findings
             ]
             context["ti"].xcom_push("return_value", result)
+            record_findings(self.hook.register(), findings, self.live)
             bad = [finding for finding in findings if finding.outcome is not Outcome.PASSED]
             if bad:
                 named = ", ".join(f"{finding.connection} ({finding.check})" for finding in bad)

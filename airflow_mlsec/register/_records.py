@@ -174,3 +174,25 @@ def record_check_results(
     }
     if results:
         connection.execute(sa.insert(t.check_result), [{**shared, **result} for result in results])
+
+
+def record_transport_check(
+    connection: sa.Connection,
+    conn_id: str,
+    passed: bool,
+    live: bool,
+    findings: Sequence[Mapping[str, str]],
+    now: str,
+) -> None:
+    """Keep what a check of a connection's encryption in transit found (check, outcome, detail)."""
+    values = {"conn_id": conn_id, "passed": passed, "live": live, "checked_at": now}
+    connection.execute(
+        sa.insert(t.transport_check).values(findings=[dict(f) for f in findings], **values)
+    )
+
+
+def latest_transport_check(connection: sa.Connection, conn_id: str) -> sa.Row[Any] | None:
+    """The latest check of a connection, or None."""
+    c = t.transport_check.c
+    query = sa.select(t.transport_check).where(c.conn_id == conn_id)
+    return connection.execute(query.order_by(c.checked_at.desc(), c.id.desc()).limit(1)).first()

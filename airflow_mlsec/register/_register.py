@@ -21,7 +21,7 @@ from airflow_mlsec.settings import Settings
 Result = TypeVar("Result")
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0004"
+HEAD = "0005"
 _RETRIES = 5
 _LOCK_ID = 0x6D6C_7365_63  # "mlsec", for PostgreSQL's advisory lock while migrating
 

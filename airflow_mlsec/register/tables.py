@@ -275,6 +275,17 @@ check_result = sa.Table(
     sa.Column("checked_at", sa.String(32), nullable=False),
 )
 
+transport_check = sa.Table(
+    "mlsec_transport_check",
+    metadata,
+    _id(),
+    sa.Column("conn_id", sa.Text, nullable=False, index=True),
+    sa.Column("passed", sa.Boolean, nullable=False),
+    sa.Column("live", sa.Boolean, nullable=False),
+    sa.Column("findings", sa.JSON, nullable=False),
+    sa.Column("checked_at", sa.String(32), nullable=False),
+)
+
 review = sa.Table(
     "mlsec_review",
     metadata,

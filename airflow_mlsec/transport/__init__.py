@@ -1,7 +1,7 @@
 """Encryption in transit: what connections require, and what their servers do.
 
 `_connections` reads Airflow's connections, `_required` tells what each asks of TLS, `_handshake` tries
-its server, `_check` puts both together. May import `policy` and below. Start with
+its server, `_check` puts both together, `_record` keeps it. May import `register` and below. Start with
 `check_connection`.
 """
 
@@ -23,6 +23,7 @@ from airflow_mlsec.transport._connections import (
     facts_of_url,
     plain_yaml,
 )
+from airflow_mlsec.transport._record import record_findings
 
 __all__ = [
     "FEWEST_DAYS",
@@ -39,4 +40,5 @@ __all__ = [
     "facts_of_url",
     "findings_table",
     "plain_yaml",
+    "record_findings",
 ]

@@ -19,6 +19,7 @@ from airflow_mlsec.transport._required import Asked, Endpoint, Local, Unknown, e
 
 TIMEOUT = 10.0
 FEWEST_DAYS = 14
+LOCAL = "local"
 _OLDEST = ("TLSv1.2", "TLSv1.3")
 
 
@@ -86,7 +87,7 @@ def check_connection(
     try:
         endpoint = endpoint_of(connection)
     except Local:
-        return [one("required", Outcome.PASSED, "does not leave the machine")]
+        return [one(LOCAL, Outcome.PASSED, "does not leave the machine")]
     except Unknown as reason:
         return [one("required", Outcome.UNKNOWN, str(reason))]
     verified = endpoint.asked is Asked.VERIFIED

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from airflow_mlsec.anonymize import anonymize
 from airflow_mlsec.compliance import check_dataset, controls, record_results
 from airflow_mlsec.compliance._checks import CHECKS
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.datasets import EnvironmentConnections, open_dataset
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.lineage import record_release
 from airflow_mlsec.policy import Policy, keep_from
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.transport import Finding, Outcome, record_findings
 from tests import canaries
 
 COMPLETE: dict[str, Any] = {
@@ -61,7 +62,7 @@ def test_a_complete_policy_passes(
     uri = write(tmp_path / "raw.parquet", table())
     results = check_dataset(make_policy(COLUMNS, **COMPLETE), open_dataset(uri), "source", on=ON)
     assert all(outcomes(results).values())
-    assert len(results) == 9
+    assert len(results) == 10
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,7 @@ def test_a_true_release_passes(release: Policy, tmp_path: Path, sqlite_register:
         "formats-hold": True,
         "no-raw-identifier": True,
         "release-proven": True,
+        "release-transport-secured": True,
     }
 
 
@@ -162,7 +164,8 @@ def test_raw_rows_under_the_release_s_name_fail_every_check(
 ) -> None:
     write(tmp_path / "safe.parquet", table())
     found = check_release(release, tmp_path, None)
-    assert not any(result.passed for result in found.values())
+    failed = {name for name, result in found.items() if not result.passed}
+    assert failed == found.keys() - {"release-transport-secured"}
 
 
 def test_a_release_of_another_policy_is_not_proven(
@@ -181,7 +184,7 @@ def test_results_and_declarations_are_recorded(
     results = check_dataset(release, raw, "source", on=ON)
     record_results(register, release, raw, "source", results, "run-1")
     rows = register.rows(sa.select(t.check_result))
-    assert len(rows) == 9
+    assert len(rows) == 10
     assert {row.run_id for row in rows} == {"run-1"}
     columns = register.rows(sa.select(t.declared_column).where(t.declared_column.c.name == "email"))
     assert (columns[0].role, columns[0].category) == ("identifying", "user.contact.email")
@@ -209,3 +212,52 @@ def test_unknown_controls_are_refused(make_policy: Callable[..., Policy], tmp_pa
 )
 def test_how_far_back_a_period_reaches(on: date, keep: str, oldest: date) -> None:
     assert keep_from(on, keep) == oldest
+
+
+def secured(
+    policy: Policy, uri: str, register: Register | None, raw: str | None = None, on: date = ON
+) -> Any:
+    """What the control of encryption in transit says of a dataset that nobody can reach."""
+    connections = EnvironmentConnections(
+        {f"AIRFLOW_CONN_{name}": "postgres://127.0.0.1:1/d" for name in ("CRM", "LAKE")}
+    )
+    stage: Any = "source" if raw is None else "release"
+    source = None if raw is None else open_dataset(raw, connections)
+    only = [f"{stage}-transport-secured"]
+    dataset = open_dataset(uri, connections)
+    found = check_dataset(policy, dataset, stage, raw=source, register=register, only=only, on=on)
+    return found[0][1]
+
+
+def test_connections_count_as_secured_for_as_long_as_their_check_is_young(
+    make_policy: Callable[..., Policy], register: Register
+) -> None:
+    policy, uri = make_policy(COLUMNS, **COMPLETE), "postgresql://crm/people"
+    today = date.fromisoformat(register.now()[:10])
+
+    def said(outcomes: dict[str, Outcome], live: bool = True, **given: Any) -> Any:
+        found = [Finding("crm", check, outcome, "…") for check, outcome in outcomes.items()]
+        record_findings(register, found, live)
+        return secured(policy, uri, register, **{"on": today, **given})
+
+    assert "was never checked" in secured(policy, uri, register).detail
+    assert "no register" in secured(policy, uri, None).detail
+    good = {"required": Outcome.PASSED, "encrypted": Outcome.PASSED}
+    assert said(good).passed
+    assert said(good, on=today + timedelta(days=30)).passed
+    old = said(good, on=today + timedelta(days=31))
+    assert not old.passed
+    assert f"last checked on {today}" in old.detail
+    assert "not its server" in said(good, live=False).detail
+    assert said({"local": Outcome.PASSED}, live=False).passed
+    bad = said({**good, "chain": Outcome.FAILED, "name": Outcome.UNKNOWN})
+    assert not bad.passed
+    assert bad.detail.endswith("did not pass on " + str(today) + ": chain, name")
+    # A release is as safe as what brought its source.
+    said(good)
+    lake = "postgresql://lake/safe"
+    assert "connection lake was never" in secured(policy, lake, register, uri, today).detail
+    assert secured(policy, "/x.csv", register, uri, today).passed
+    assert secured(policy, "/x.csv", None, "sqlite:///x.db/t").passed
+    record_findings(register, [Finding("crm", "required", Outcome.FAILED, "no TLS")], True)
+    assert not secured(policy, "/x.csv", register, uri, today).passed

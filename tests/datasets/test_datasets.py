@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
@@ -28,7 +29,9 @@ from airflow_mlsec.errors import (
     SettingError,
     UnsupportedDataset,
 )
+from airflow_mlsec.hooks.mlsec import AirflowConnections
 from tests import canaries
+from tests.transport.servers import postgresql_without, serving
 
 TABLE = pa.table(
     {
@@ -366,12 +369,39 @@ def test_a_database_error_is_named_without_its_message() -> None:
             },
             "postgresql://u:p@h:1/d",
         ),
+        (
+            {"AIRFLOW_CONN_C": "postgres://h/d?__extra__=%7B%22sslmode%22%3A+%22verify-full%22%7D"},
+            "postgresql://h/d?sslmode=verify-full",
+        ),
+        (
+            {
+                "AIRFLOW_CONN_C": '{"host":"h","schema":"d","extra":{"sslmode":"verify-full","host":"x","cursor":"d"}}'
+            },
+            "postgresql://h/d?sslmode=verify-full",
+        ),
+        (
+            {"AIRFLOW_CONN_C": '{"host":"h","extra":"{\\"sslrootcert\\": \\"/ca.pem\\"}"}'},
+            "postgresql://h?sslrootcert=%2Fca.pem",
+        ),
     ],
 )
 def test_connections_are_read_as_airflow_spells_them(
     environ: dict[str, str], expected: str
 ) -> None:
     assert EnvironmentConnections(environ).sql_url("c") == expected
+
+
+def test_tls_that_a_connection_asks_for_is_asked_of_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving(None, postgresql_without) as port:
+        extra = {"sslmode": "verify-full"}
+        fields = {"conn_type": "postgres", "host": "127.0.0.1", "port": port, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps({**fields, "password": "p"}))
+        for connections in (EnvironmentConnections(), AirflowConnections()):
+            assert connections.sql_url("crm").endswith("?sslmode=verify-full")
+            with pytest.raises(DatasetError, match="the database refused"):
+                open_dataset("postgresql://crm/people", connections).exists()
 
 
 def test_a_missing_connection_says_what_to_set() -> None:

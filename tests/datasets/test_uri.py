@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_mlsec.datasets import DatasetName, dataset_name, file_path
+from airflow_mlsec.datasets import DatasetName, connection_of, dataset_name, file_path
 from airflow_mlsec.datasets._uri import parse_uri
 from airflow_mlsec.errors import UnsupportedDataset
 
@@ -68,3 +68,19 @@ def test_only_local_files_have_a_path() -> None:
     assert str(file_path("file:///a/b")) == "/a/b"
     with pytest.raises(UnsupportedDataset, match="not a local file"):
         file_path("s3://bucket/x")
+
+
+@pytest.mark.parametrize(
+    ("uri", "conn_id"),
+    [
+        ("/x.csv", None), ("sqlite:///x.db/t", None), ("memory://x.csv", None),
+        ("s3://lake@bucket/x.csv", "lake"), ("postgresql://crm/people", "crm"),
+    ],
+)  # fmt: skip
+def test_the_connection_that_a_uri_is_reached_by(uri: str, conn_id: str | None) -> None:
+    assert connection_of(uri) == conn_id
+
+
+def test_what_is_elsewhere_must_name_its_connection() -> None:
+    with pytest.raises(UnsupportedDataset, match="names no connection"):
+        connection_of("s3://bucket/x.csv")

@@ -109,7 +109,7 @@ def test_airflow_s_own_asset_graph_shows_the_path(pipeline: Pipeline) -> None:
 def test_runs_and_results_are_in_the_register(pipeline: Pipeline) -> None:
     here = register(pipeline)
     results = here.rows(sa.select(t.check_result))
-    assert len(results) == 9 + 9 + 4
+    assert len(results) == 10 + 10 + 5
     assert all(row.passed for row in results)
     jobs = {row.name for row in here.rows(sa.select(t.job))}
     assert {f"{DAG_ID}.{task}" for task in ("anonymize", "train", "encrypt")} <= jobs

@@ -17,12 +17,12 @@ Context = Callable[..., Any]
 
 def test_source_and_release_pass_and_are_recorded(clinic: Clinic, context: Context) -> None:
     source = ComplianceCheckOperator(task_id="a", policy="people")
-    assert source.execute(context()) == {"passed": 9, "controls": 9, "failed": []}
+    assert source.execute(context()) == {"passed": 10, "controls": 10, "failed": []}
     AnonymizeOperator(task_id="b", policy="people", target=clinic.safe).execute(context())
     release = ComplianceCheckOperator(
         task_id="c", policy="people", stage="release", dataset=clinic.safe
     )
-    assert release.execute(context()) == {"passed": 4, "controls": 4, "failed": []}
+    assert release.execute(context()) == {"passed": 5, "controls": 5, "failed": []}
     rows = clinic.hook.register().rows(sa.select(t.check_result))
     assert len(rows) == 13
     assert {row.run_id for row in rows} == {"dag/run-1/task/-1"}
@@ -33,7 +33,7 @@ def test_a_failed_control_fails_the_task_and_is_recorded(clinic: Clinic, context
     policy = clinic.folder / "policies" / "people.yaml"
     policy.write_text(policy.read_text().replace("controller: Example Clinic\n", ""))
     task = ComplianceCheckOperator(task_id="a", policy="people")
-    with pytest.raises(AirflowFailException, match="1 of 9 controls failed .*: controller-named"):
+    with pytest.raises(AirflowFailException, match="1 of 10 controls failed .*: controller-named"):
         task.execute(context())
     results = clinic.hook.register().rows(sa.select(t.check_result))
     assert [row.control for row in results if not row.passed] == ["controller-named"]

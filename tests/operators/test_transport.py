@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_mlsec.operators.transport import TransportSecurityCheckOperator
+from airflow_mlsec.register import latest_transport_check
 from tests.transport import servers
 from tests.transport.servers import Authority, serving
 
@@ -45,6 +47,15 @@ def test_connections_of_a_dag_are_checked(
         assert [f["connection"] for f in pushed["return_value"] if f["outcome"] == "failed"] == [
             "plain"
         ]
+        register = bad.hook.register()
+        kept = {
+            name: register.read(partial(latest_transport_check, conn_id=name))
+            for name in ("lake", "plain", "airflow-api")
+        }
+        assert {name: row and row.passed for name, row in kept.items()} == {
+            "lake": True, "plain": False, "airflow-api": True,
+        }  # fmt: skip
+        assert PASSWORD not in str(kept)
         bad.dry_run()
         quiet = TransportSecurityCheckOperator(
             task_id="c", connections=["plain"], api=False, live=False
