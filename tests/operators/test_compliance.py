@@ -24,7 +24,7 @@ def test_source_and_release_pass_and_are_recorded(clinic: Clinic, context: Conte
     )
     assert release.execute(context()) == {"passed": 5, "controls": 5, "failed": []}
     rows = clinic.hook.register().rows(sa.select(t.check_result))
-    assert len(rows) == 13
+    assert len(rows) == 15
     assert {row.run_id for row in rows} == {"dag/run-1/task/-1"}
     assert source.get_openlineage_facets_on_complete(None).inputs[0].name.endswith("raw.parquet")
 
