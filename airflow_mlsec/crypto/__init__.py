@@ -2,7 +2,7 @@
 
 `_ring` keeps named, versioned keys wrapped by a root key, `_ring_file` reads their files, `_key_services` keep
 the root key elsewhere and are recipients too (`_service_stanza`); `_bech32`, `_header`, `_payload` and
-`_age` are the age v1 format (`_armor` as ASCII, `_reader` in parts, `_folder` of whole folders, `_temporary` for as long as a task needs it), `_x25519`, `_hybrid` and `_scrypt` its recipient types; `_columns` encrypts columns of Parquet; `_signatures` are the kinds of signing keys,
+`_age` are the age v1 format (`_armor` as ASCII, `_reader` in parts, `_folder` of whole folders, `_temporary` for as long as a task needs it), `_x25519`, `_hybrid`, `_scrypt` and `_plugin` its recipient types; `_columns` encrypts columns of Parquet; `_signatures` are the kinds of signing keys,
 `_statement` signs and verifies in-toto statements in DSSE envelopes, `_model_signature` whole models. May import `policy`, `errors`, `settings` and `files`. Start with `_ring.KeyRing`.
 """
 
@@ -35,6 +35,7 @@ from airflow_mlsec.crypto._folder import (
 from airflow_mlsec.crypto._hybrid import HybridIdentity, HybridRecipient
 from airflow_mlsec.crypto._model_signature import SUFFIX as MODEL_SIGNATURE
 from airflow_mlsec.crypto._model_signature import sign_model, verify_model
+from airflow_mlsec.crypto._plugin import PluginIdentity, PluginRecipient
 from airflow_mlsec.crypto._reader import open_decrypted
 from airflow_mlsec.crypto._ring import Key, KeyRing
 from airflow_mlsec.crypto._ring_file import KeyEntry, KeyKind, KeyState
@@ -70,6 +71,8 @@ __all__ = [
     "KeyRing",
     "KeyState",
     "Passphrase",
+    "PluginIdentity",
+    "PluginRecipient",
     "PublicKey",
     "Recipient",
     "ServiceKey",

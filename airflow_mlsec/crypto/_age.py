@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,8 @@ from airflow_mlsec.crypto._hybrid import (
 )
 from airflow_mlsec.crypto._hybrid import TYPE as HYBRID
 from airflow_mlsec.crypto._payload import Damaged, payload_key, seal, unseal
+from airflow_mlsec.crypto._plugin import IDENTITY_PREFIX as PLUGIN_PREFIX
+from airflow_mlsec.crypto._plugin import PluginIdentity, PluginRecipient
 from airflow_mlsec.crypto._ring import Key, KeyRing
 from airflow_mlsec.crypto._ring_file import KeyKind
 from airflow_mlsec.crypto._scrypt import TYPE as SCRYPT
@@ -44,6 +47,7 @@ from airflow_mlsec.errors import (
 )
 
 Progress = Callable[[int], None]
+_POST_QUANTUM = "postquantum"
 
 
 class Wraps(Protocol):
@@ -65,8 +69,11 @@ class Unwraps(Protocol):
         ...
 
 
-def parse_recipient(text: str) -> Recipient | HybridRecipient | ServiceKey:
-    """Read an ``age1…`` or ``age1pq1…`` recipient, or the URI of a key service's key.
+AnyIdentity = Identity | HybridIdentity | PluginIdentity
+
+
+def parse_recipient(text: str) -> Recipient | HybridRecipient | ServiceKey | PluginRecipient:
+    """Read an ``age1…``, ``age1pq1…`` or plugin's ``age1NAME1…`` recipient, or the URI of a key service's key.
 
     :raises UsageError: if it is none of them.
     """
@@ -74,7 +81,12 @@ def parse_recipient(text: str) -> Recipient | HybridRecipient | ServiceKey:
         return ServiceKey(text.strip())
     if text.strip().startswith(RECIPIENT_PREFIX):
         return HybridRecipient.parse(text)
-    return Recipient.parse(text)
+    try:
+        return Recipient.parse(text)
+    except UsageError:
+        with contextlib.suppress(UsageError):
+            return PluginRecipient.parse(text)
+        raise
 
 
 def identity_of(key: Key) -> Identity | HybridIdentity:
@@ -105,7 +117,19 @@ def ring_key(keys: KeyRing, name: str, others: Sequence[Wraps]) -> Key:
     return found
 
 
-def read_identities(path: Path) -> list[Identity | HybridIdentity]:
+def parse_identity(text: str) -> AnyIdentity:
+    """Read an ``AGE-SECRET-KEY-1…``, ``AGE-SECRET-KEY-PQ-1…`` or plugin's ``AGE-PLUGIN-NAME-1…`` identity.
+
+    :raises UsageError: if it is none of them.
+    """
+    if text.strip().startswith(IDENTITY_PREFIX):
+        return HybridIdentity.parse(text)
+    if text.strip().startswith(PLUGIN_PREFIX.upper()):
+        return PluginIdentity.parse(text)
+    return Identity.parse(text)
+
+
+def read_identities(path: Path) -> list[AnyIdentity]:
     """The identities of a file as ``age-keygen`` writes it: one per line, ``#`` comments.
 
     :raises UsageError: if the file is missing or a line is not an identity.
@@ -114,12 +138,11 @@ def read_identities(path: Path) -> list[Identity | HybridIdentity]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise UsageError(f"identity file {path} cannot be read") from None
-    found: list[Identity | HybridIdentity] = []
+    found: list[AnyIdentity] = []
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.startswith("#"):
             try:
-                hybrid = line.strip().startswith(IDENTITY_PREFIX)
-                found.append(HybridIdentity.parse(line) if hybrid else Identity.parse(line))
+                found.append(parse_identity(line))
             except UsageError:
                 raise UsageError(f"{path}:{number}: not an age identity") from None
     if not found:
@@ -187,15 +210,18 @@ def _header(file_key: bytes, recipients: Sequence[Wraps]) -> bytes:
     """The header that wraps a file key for some recipients."""
     if not recipients:
         raise UsageError("at least one recipient is needed")
-    stanzas = tuple(recipient.wrap(file_key) for recipient in recipients)
+    wrapped = [_wrapped(recipient, file_key) for recipient in recipients]
+    stanzas = tuple(stanza for found, _ in wrapped for stanza in found)
     types = {stanza.type for stanza in stanzas}
     if len(stanzas) > 1 and SCRYPT in types:
         raise UsageError("a passphrase must be a file's only recipient (age v1)")
-    # What a key service wraps with symmetric keys is as safe.
-    if HYBRID in types and not types <= {HYBRID, SERVICE}:
+    labels = {found for _, found in wrapped if found is not None}
+    if len(labels) > 1 and any(_POST_QUANTUM in found for found in labels):
         raise UsageError(
             "a file for hybrid recipients (age1pq1…) is for no others: a quantum computer would open it by them"
         )
+    if len(labels) > 1:
+        raise UsageError("the plugin of a recipient does not allow the others beside it")
     authenticated = encode_authenticated(stanzas)
     mac = _header_mac(file_key, authenticated)
     header = authenticated + b" " + encode_base64(mac) + b"\n"
@@ -205,6 +231,16 @@ def _header(file_key: bytes, recipients: Sequence[Wraps]) -> bytes:
             f"{MOST_HEADER_BYTES >> 20} are read: encrypt for fewer, or for a key that they share"
         )
     return header
+
+
+def _wrapped(recipient: Wraps, file_key: bytes) -> tuple[list[Stanza], frozenset[str] | None]:
+    """The stanzas for a recipient, and its labels, which must be those of all (C2SP ``age.md``); None goes with
+    any: what a key service wraps with symmetric keys is as safe as a hybrid recipient."""
+    if isinstance(recipient, PluginRecipient):
+        return recipient.wrap_labelled(file_key)
+    stanza = recipient.wrap(file_key)
+    labels = {HYBRID: frozenset({_POST_QUANTUM}), SERVICE: None}
+    return [stanza], labels.get(stanza.type, frozenset())
 
 
 def rewrap_file(
@@ -276,6 +312,10 @@ def _file_key(stanzas: tuple[Stanza, ...], identities: list[Unwraps]) -> bytes:
         raise DecryptionFailed
     found: bytes | None = None
     for identity in identities:
+        if isinstance(identity, PluginIdentity):
+            # A program is started for it.
+            found = found or identity.unwrap_any(stanzas)
+            continue
         for stanza in stanzas:
             key = identity.unwrap(stanza)
             if key is not None and found is None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 VERSION = b"age-encryption.org/v1\n"
 _ARGUMENT = re.compile(rb"[\x21-\x7e]+\Z")
@@ -83,19 +84,7 @@ def read_header(source: BinaryIO) -> Header:
     stanzas: list[Stanza] = []
     line = read.line()
     while line.startswith(b"-> "):
-        parts = line[3:].split(b" ")
-        if not all(_ARGUMENT.match(part) for part in parts):
-            raise Malformed
-        lines = []
-        while True:
-            text = read.line()
-            if len(text) > 64:
-                raise Malformed
-            lines.append(text)
-            if len(text) < 64:
-                break
-        names = [part.decode("ascii") for part in parts]
-        stanzas.append(Stanza(names[0], tuple(names[1:]), decode_base64(b"".join(lines))))
+        stanzas.append(_stanza(line, read))
         line = read.line()
     if not stanzas or not line.startswith(b"--- "):
         raise Malformed
@@ -105,8 +94,35 @@ def read_header(source: BinaryIO) -> Header:
     return Header(tuple(stanzas), encode_authenticated(tuple(stanzas)), mac)
 
 
+def read_stanzas(source: IO[bytes]) -> Iterator[Stanza]:
+    """Stanzas for as long as there are any, as a plugin writes them.
+
+    :raises Malformed: if something else comes, or the stream ends.
+    """
+    read = _Lines(source)
+    while True:
+        yield _stanza(read.line(), read)
+
+
+def _stanza(first: bytes, read: _Lines) -> Stanza:
+    """The stanza whose first line was read."""
+    parts = first[3:].split(b" ")
+    if not first.startswith(b"-> ") or not all(_ARGUMENT.match(part) for part in parts):
+        raise Malformed
+    lines = []
+    while True:
+        text = read.line()
+        if len(text) > 64:
+            raise Malformed
+        lines.append(text)
+        if len(text) < 64:
+            break
+    names = [part.decode("ascii") for part in parts]
+    return Stanza(names[0], tuple(names[1:]), decode_base64(b"".join(lines)))
+
+
 class _Lines:
-    def __init__(self, source: BinaryIO) -> None:
+    def __init__(self, source: IO[bytes]) -> None:
         self.source = source
         self.left = MOST_HEADER_BYTES
 
