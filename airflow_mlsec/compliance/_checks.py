@@ -165,16 +165,11 @@ def release_proven(s: Subject) -> Result:
 def transport_secured(s: Subject) -> Result:
     """GDPR Art. 32(1)(a): the latest check of every connection that reaches the dataset and its source."""
     reached = [dataset for dataset in (s.dataset, s.raw) if dataset is not None]
-    found = {connection_of(dataset.uri) for dataset in reached} - {None}
-    problems = [text for name in sorted(filter(None, found)) if (text := _not_secured(s, name))]
+    names = sorted({name for d in reached if (name := connection_of(d.uri)) is not None})
+    problems = [text for name in names if (text := _not_secured(s, name))]
     if problems:
         return Result(False, "; ".join(problems))
-    return Result(
-        True,
-        f"checked: {', '.join(sorted(filter(None, found)))}"
-        if found
-        else "reached by no connection",
-    )
+    return Result(True, f"checked: {', '.join(names)}" if names else "reached by no connection")
 
 
 def _not_secured(s: Subject, conn_id: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +31,7 @@ from airflow_mlsec.crypto._hybrid import (
 from airflow_mlsec.crypto._hybrid import TYPE as HYBRID
 from airflow_mlsec.crypto._payload import Damaged, payload_key, seal, unseal
 from airflow_mlsec.crypto._plugin import IDENTITY_PREFIX as PLUGIN_PREFIX
-from airflow_mlsec.crypto._plugin import PluginIdentity, PluginRecipient
+from airflow_mlsec.crypto._plugin import PluginIdentity, PluginRecipient, names_plugin
 from airflow_mlsec.crypto._ring import Key, KeyRing
 from airflow_mlsec.crypto._ring_file import KeyKind
 from airflow_mlsec.crypto._scrypt import TYPE as SCRYPT
@@ -81,12 +80,7 @@ def parse_recipient(text: str) -> Recipient | HybridRecipient | ServiceKey | Plu
         return ServiceKey(text.strip())
     if text.strip().startswith(RECIPIENT_PREFIX):
         return HybridRecipient.parse(text)
-    try:
-        return Recipient.parse(text)
-    except UsageError:
-        with contextlib.suppress(UsageError):
-            return PluginRecipient.parse(text)
-        raise
+    return PluginRecipient.parse(text) if names_plugin(text) else Recipient.parse(text)
 
 
 def identity_of(key: Key) -> Identity | HybridIdentity:

@@ -136,6 +136,11 @@ class PluginIdentity:
         return found
 
 
+def names_plugin(text: str) -> bool:
+    """Whether this is the recipient of a plugin."""
+    return _plugin_name(text.strip(), RECIPIENT_PREFIX) is not None
+
+
 def _plugin_name(text: str, prefix: str) -> str | None:
     """What follows ``prefix`` in the human-readable part, if it can be a program's name."""
     try:

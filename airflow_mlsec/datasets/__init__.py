@@ -7,7 +7,7 @@ refers to rows). May import `errors`, `settings` and `files`. Start with `_datas
 """
 
 from airflow_mlsec.datasets._artifact import Artifact, open_artifact
-from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections, libpq_options
+from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections, postgresql_url
 from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
 from airflow_mlsec.datasets._file import parquet_location
 from airflow_mlsec.datasets._rows import Condition, Found
@@ -25,9 +25,9 @@ __all__ = [
     "connection_of",
     "dataset_name",
     "file_path",
-    "libpq_options",
     "open_artifact",
     "open_dataset",
     "parquet_location",
+    "postgresql_url",
     "same_place",
 ]

@@ -60,7 +60,7 @@ class EnvironmentConnections:
         given = dict(parse_qsl(parts.query))
         query = urlencode(
             {name: value for name, value in given.items() if not name.startswith("__")}
-            | libpq_options(_json_object(given.get("__extra__")))
+            | _libpq_options(_json_object(given.get("__extra__")))
         )
         return urlunsplit(("postgresql", parts.netloc, parts.path, query, ""))
 
@@ -81,23 +81,29 @@ def _url_of_json(text: str, name: str) -> str:
         fields = json.loads(text)
     except ValueError:
         raise SettingError(f"{name} is neither a URI nor JSON") from None
-    from sqlalchemy import URL
-
     if not isinstance(fields, dict):
         raise SettingError(f"{name} is neither a URI nor JSON")
     extra = fields.get("extra")
+    fields["extra"] = extra if isinstance(extra, dict) else _json_object(extra)
+    return postgresql_url("postgresql", fields)
+
+
+def postgresql_url(driver: str, fields: Mapping[str, Any]) -> str:
+    """The URL of a PostgreSQL connection from Airflow's fields, password and TLS settings included."""
+    from sqlalchemy import URL
+
     return URL.create(
-        "postgresql",
+        driver,
         username=fields.get("login"),
         password=fields.get("password"),
         host=fields.get("host"),
         port=int(fields["port"]) if fields.get("port") else None,
         database=fields.get("schema"),
-        query=libpq_options(extra if isinstance(extra, dict) else _json_object(extra)),
+        query=_libpq_options(fields["extra"]),
     ).render_as_string(hide_password=False)
 
 
-def libpq_options(extra: Mapping[str, Any]) -> dict[str, str]:
+def _libpq_options(extra: Mapping[str, Any]) -> dict[str, str]:
     """What a connection's extra asks of PostgreSQL's client: TLS before all."""
     given = {name: extra[name] for name in _LIBPQ if extra.get(name) is not None}
     return {name: str(value) for name, value in given.items()}

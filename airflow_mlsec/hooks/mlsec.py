@@ -13,9 +13,9 @@ from airflow_mlsec.datasets import (
     Artifact,
     Dataset,
     EnvironmentConnections,
-    libpq_options,
     open_artifact,
     open_dataset,
+    postgresql_url,
 )
 from airflow_mlsec.errors import RegisterError, SettingError
 from airflow_mlsec.policy import Catalog, Policy
@@ -143,14 +143,6 @@ class AirflowConnections:
     @staticmethod
     def url_of(connection: Any) -> str:
         """The SQLAlchemy URL of a PostgreSQL connection, password and TLS settings included."""
-        from sqlalchemy import URL
-
-        return URL.create(
-            "postgresql+psycopg",
-            username=connection.login,
-            password=connection.password,
-            host=connection.host,
-            port=connection.port,
-            database=connection.schema,
-            query=libpq_options(connection.extra_dejson),
-        ).render_as_string(hide_password=False)
+        names = ("login", "password", "host", "port", "schema")
+        fields = {name: getattr(connection, name) for name in names}
+        return postgresql_url("postgresql+psycopg", {**fields, "extra": connection.extra_dejson})

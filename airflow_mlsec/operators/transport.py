@@ -33,8 +33,8 @@ class TransportSecurityCheckOperator(MlsecOperator):
     """Check that connections require TLS and verify their servers, and that the servers agree.
 
     Nothing is logged in to. A connection of which it cannot be told fails the task too. The register
-    keeps what was found; the control ``transport-secured`` of datasets that a connection reaches
-    reads it there.
+    keeps what was found; the controls ``source-transport-secured`` and ``release-transport-secured`` of
+    datasets that a connection reaches read it there.
 
     :param connections: Ids of the connections that the DAGs use (templated).
     :param api: Check the address of Airflow's own API (``[api] base_url``) as well.

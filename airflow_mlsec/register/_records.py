@@ -181,14 +181,12 @@ def record_transport_check(
     conn_id: str,
     passed: bool,
     live: bool,
-    findings: Sequence[Mapping[str, str]],
+    findings: Sequence[dict[str, str]],
     now: str,
 ) -> None:
     """Keep what a check of a connection's encryption in transit found (check, outcome, detail)."""
     values = {"conn_id": conn_id, "passed": passed, "live": live, "checked_at": now}
-    connection.execute(
-        sa.insert(t.transport_check).values(findings=[dict(f) for f in findings], **values)
-    )
+    connection.execute(sa.insert(t.transport_check).values(findings=findings, **values))
 
 
 def latest_transport_check(connection: sa.Connection, conn_id: str) -> sa.Row[Any] | None:
