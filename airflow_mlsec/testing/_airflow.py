@@ -174,22 +174,26 @@ class AirflowServer:
     ) -> None:
         """Answer a task that waits for a person, as a user does in Airflow's page.
 
-        Whoever answers within seconds may be faster than the scheduler, which then takes the task for
-        failed and tries it again; it asks again, and is answered again.
+        Whoever answers faster than the scheduler notes that the task waits makes it take the task for
+        failed. So the answer comes after some seconds, and later with each attempt.
 
         :raises UsageError: if the task does not go on.
         """
         instance = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         body = {"chosen_options": [option], "params_input": {}}
         deadline = time.monotonic() + timeout
+        asked: dict[int, float] = {}
         with self.client() as client:
             while time.monotonic() < deadline:
-                state = client.get(instance).raise_for_status().json()["state"]
+                task = client.get(instance).raise_for_status().json()
+                state, attempt = task["state"], task["try_number"]
                 if state in ("success", "failed", "skipped", "upstream_failed"):
                     return
                 if state in ("awaiting_input", "deferred"):
+                    since = asked.setdefault(attempt, time.monotonic())
                     details = client.get(f"{instance}/-1/hitlDetails").raise_for_status().json()
-                    if not (details.get("response_received") or details.get("responded_at")):
+                    answered = details.get("response_received") or details.get("responded_at")
+                    if not answered and time.monotonic() > since + 4 * attempt:
                         client.patch(f"{instance}/-1/hitlDetails", json=body).raise_for_status()
                 time.sleep(1)
         raise UsageError(f"task {task_id} of {dag_id} did not go on after it was answered")
