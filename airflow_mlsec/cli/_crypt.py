@@ -73,6 +73,7 @@ _service_option = click.option(
     help="A key of the ring: hybrid, unless beside an age1… recipient.",
 )
 @click.option("-a", "--armor", is_flag=True, help="Write ASCII.")
+@click.option("--compress", is_flag=True, help="Compress the archive of a folder (Zstandard).")
 @passphrase_option
 def encrypt(
     source: Path,
@@ -82,6 +83,7 @@ def encrypt(
     identity_files: tuple[Path, ...],
     key_names: tuple[str, ...],
     armor: bool,
+    compress: bool,
     passphrase: str | None,
 ) -> None:
     """Encrypt SOURCE into TARGET, an age v1 file, for every recipient given; a folder as a tar archive.
@@ -100,12 +102,14 @@ def encrypt(
         raise UsageError(
             "name at least one recipient: -r age1…, -R FILE, -i FILE, --key NAME or --passphrase-file F"
         )
+    if compress and not source.is_dir():
+        raise UsageError(f"--compress is for folders, and {source} is a file")
     if not source.is_dir():
         encrypt_file(source, target, to, _megabytes, armor)
     elif armor:
         raise UsageError("a folder is not armored; encrypt it without -a")
     else:
-        encrypt_folder(source, target, to, _megabytes)
+        encrypt_folder(source, target, to, _megabytes, compress)
 
 
 def _megabytes(done: int) -> None:

@@ -70,6 +70,28 @@ class Artifact:
         with self._told():
             return bool(self.filesystem.isdir(self.location.path))
 
+    def below(self) -> list[tuple[str, Artifact]]:
+        """The files below a folder of another filesystem, each with its path within the folder.
+
+        :raises DatasetError: if it cannot be listed, or there is a link or the like in it.
+        """
+        folder = self.location.path.rstrip("/")
+        with self._told():
+            root = self.filesystem._strip_protocol(folder)
+            found: dict[str, dict[str, Any]] = self.filesystem.find(folder, detail=True)
+        entries = []
+        for path, information in sorted(found.items()):
+            name = path.removeprefix(root).lstrip("/")
+            if information.get("type", "file") != "file" or information.get("islink"):
+                raise DatasetError(
+                    f"'{name}' in {self.uri} is neither a plain file nor a folder; it is not encrypted"
+                )
+            # An object store's empty object that stands for a folder.
+            if name and not name.endswith("/"):
+                place = replace(self.location, path=f"{folder}/{name}")
+                entries.append((name, replace(self, location=place)))
+        return entries
+
     def open(self) -> BinaryIO:
         """The file, to read.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -14,10 +15,10 @@ from airflow_mlsec.crypto import (
     ServiceKey,
     VerificationKeys,
     decrypt,
-    decrypt_to_folder,
     digest_stream,
     identity_of,
     parse_signature,
+    unpacked,
     verify_model,
     verify_statement,
 )
@@ -170,25 +171,24 @@ class DecryptArtifactOperator(MlsecOperator):
             identities: list[Any] = [ServiceKey(uri) for uri in self.services]
             if self.key is not None:
                 identities += [identity_of(key) for key in keys.some_live(self.key)]
-            with source.open() as sealed:
+            with source.open() as sealed, self._written(source, target) as write:
                 read = Digesting(sealed)
-                if self.folder:
-                    if target.local is None:
-                        raise UsageError(
-                            f"{target.uri} is not local; a folder is unpacked to the local disk"
-                        )
-                    decrypt_to_folder(
-                        cast(BinaryIO, read), target.local, identities, self._decrypted
-                    )
-                elif source.full_uri == target.full_uri:
-                    raise UsageError(f"source and target are the same file: {source.uri}")
-                else:
-                    with target.replacing() as write:
-                        decrypt(cast(BinaryIO, read), write, identities, self._decrypted)
-                        # What was verified is what was read.
-                        if digest is not None and read.sha256 != digest:
-                            raise SignatureInvalid(f"{source.uri} changed while it was read")
+                decrypt(cast(BinaryIO, read), write, identities, self._decrypted)
+                # What was verified is what was read.
+                if digest is not None and read.sha256 != digest:
+                    raise SignatureInvalid(f"{source.uri} changed while it was read")
             return {"target": target.uri, "bytes": self._bytes}
+
+    def _written(self, source: Artifact, target: Artifact) -> AbstractContextManager[BinaryIO]:
+        if self.folder:
+            if target.local is None:
+                raise UsageError(
+                    f"{target.uri} is not local; a folder is unpacked to the local disk"
+                )
+            return unpacked(target.local)
+        if source.full_uri == target.full_uri:
+            raise UsageError(f"source and target are the same file: {source.uri}")
+        return target.replacing()
 
     def _decrypted(self, done: int) -> None:
         self._bytes = done

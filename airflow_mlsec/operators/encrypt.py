@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import sqlalchemy as sa
@@ -13,12 +13,15 @@ from airflow_mlsec.crypto import (
     SIGNATURE,
     STATEMENT_TYPE,
     Digesting,
+    FolderEntry,
     KeyRing,
     VerificationKeys,
+    compressed,
     digest_stream,
     encrypt,
+    folder_entries,
     identity_of,
-    packed_folder,
+    packed,
     parse_recipient,
     parse_signature,
     public_half,
@@ -57,7 +60,7 @@ class EncryptArtifactOperator(MlsecOperator):
     encrypted as it comes, and no copy of it touches a disk. If ``target`` already holds just this
     source for just these recipients, signed by the ring, nothing is done again.
 
-    :param source: URI or path of the file to encrypt, or of a local folder, which becomes a tar archive
+    :param source: URI or path of the file to encrypt, or of a folder, which becomes a tar archive
         (templated). ``s3://conn_id@bucket/…`` names an Airflow connection.
     :param target: URI or path of the encrypted file (templated).
     :param recipients: age recipients (``age1…``) who can decrypt besides the key ring and the
@@ -66,6 +69,7 @@ class EncryptArtifactOperator(MlsecOperator):
     :param kind: What the source is: ``model`` or ``artifact``.
     :param trained_on: URIs of the releases that a model was trained on; each must have signed
         evidence in the register (templated).
+    :param compress: Compress the archive of a folder (Zstandard) before it is encrypted.
     :param dry_run: Check everything, but write nothing.
 
     Returns (XCom) the target, its digest, the number of recipients and of bytes, and whether it was
@@ -84,6 +88,7 @@ class EncryptArtifactOperator(MlsecOperator):
         key: str | None = "artifact",
         kind: str = "model",
         trained_on: Sequence[str] = (),
+        compress: bool = False,
         dry_run: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -94,6 +99,7 @@ class EncryptArtifactOperator(MlsecOperator):
         self.key = key
         self.kind = kind
         self.trained_on = trained_on
+        self.compress = compress
         self._only_try = dry_run
         self._lineage: dict[str, Any] | None = None
         self._declare_assets([source], [target])
@@ -114,7 +120,7 @@ class EncryptArtifactOperator(MlsecOperator):
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
         hook = self.hook
         source, target = hook.artifact(self.source), hook.artifact(self.target)
-        _check_places(source, target)
+        _check_places(source, target, self.compress)
         keys, register = hook.key_ring(), hook.register()
         recipients = self._recipients(keys, hook.settings().break_glass_recipients)
         proof = [_evidence_of(register, dataset_name(uri), uri) for uri in self.trained_on]
@@ -122,6 +128,7 @@ class EncryptArtifactOperator(MlsecOperator):
             "kind": self.kind,
             "recipients": [str(recipient) for recipient in recipients],
             "trained_on": proof,
+            "compression": "zstd" if self.compress else None,
         }
         summary: dict[str, Any] = {"target": target.uri, "recipients": len(recipients)}
         if dry_run or context is None:
@@ -134,7 +141,12 @@ class EncryptArtifactOperator(MlsecOperator):
         self._progress(f"encrypting {source.uri} for {len(recipients)} recipients")
         with target.replacing() as raw, _opened(source) as plain:
             written, read = Digesting(raw), Digesting(plain)
-            encrypt(cast(BinaryIO, read), cast(BinaryIO, written), recipients, self._encrypted)
+            stream = cast(BinaryIO, read)
+            with compressed(stream) if self.compress else nullcontext(stream) as given:
+                encrypt(given, cast(BinaryIO, written), recipients, self._encrypted)
+        provenance = {"trained_on": proof, "run": run_label(context), "bytes": read.bytes}
+        if self.compress:
+            provenance["compression"] = said["compression"]
         statement = artifact_statement(
             target.name,
             written.sha256,
@@ -142,7 +154,7 @@ class EncryptArtifactOperator(MlsecOperator):
             read.sha256,
             self.kind,
             [str(recipient) for recipient in recipients],
-            {"trained_on": proof, "run": run_label(context), "bytes": read.bytes},
+            provenance,
             register.now(),
         )
         envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys("signing"))
@@ -208,22 +220,18 @@ class EncryptArtifactOperator(MlsecOperator):
         )
 
 
-def _check_places(source: Artifact, target: Artifact) -> None:
+def _check_places(source: Artifact, target: Artifact, compress: bool) -> None:
     """
     :raises DatasetNotFound: if there is no source.
-    :raises UsageError: if the target is within it, or a folder is not on the local disk.
+    :raises UsageError: if the target is the source or within it, or a single file is to be compressed.
     """
     if source.is_folder():
-        if source.local is None:
-            raise UsageError(
-                f"{source.uri} is a folder of another filesystem; only local folders are encrypted as a whole"
-            )
-        if target.local is not None and target.local.resolve().is_relative_to(
-            source.local.resolve()
-        ):
+        if _within(source, target):
             raise UsageError(f"{target.uri} lies within the folder that is encrypted")
     elif not source.exists():
         raise DatasetNotFound(f"no file at {source.uri}")
+    elif compress:
+        raise UsageError(f"`compress` is for folders, and {source.uri} is a file")
     elif source.full_uri == target.full_uri or (
         source.local is not None
         and target.local is not None
@@ -233,15 +241,26 @@ def _check_places(source: Artifact, target: Artifact) -> None:
         raise UsageError(f"source and target are the same file: {source.uri}")
 
 
+def _within(folder: Artifact, target: Artifact) -> bool:
+    if folder.local is None or target.local is None:
+        return target.full_uri.startswith(f"{folder.full_uri.rstrip('/')}/")
+    return target.local.resolve().is_relative_to(folder.local.resolve())
+
+
 @contextmanager
 def _opened(source: Artifact) -> Iterator[BinaryIO]:
     """The source as a stream; a folder as an archive."""
-    if source.local is not None and source.is_folder():
-        with packed_folder(source.local) as packed:
-            yield packed
-    else:
+    if not source.is_folder():
         with source.open() as file:
             yield file
+        return
+    entries = (
+        [FolderEntry(name, file.open) for name, file in source.below()]
+        if source.local is None
+        else folder_entries(source.local)
+    )
+    with packed(entries) as archive:
+        yield archive
 
 
 def _there_already(

@@ -8,13 +8,23 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
 import pyrage
 import pytest
 
-from airflow_mlsec.crypto import HybridIdentity, Identity, decrypt_folder, encrypt, encrypt_folder
+from airflow_mlsec.crypto import (
+    FolderEntry,
+    HybridIdentity,
+    Identity,
+    decrypt_folder,
+    encrypt,
+    encrypt_folder,
+    packed,
+)
 from airflow_mlsec.errors import DatasetError, DatasetNotFound, DecryptionFailed
 
 KEY = HybridIdentity.generate()
+ZSTANDARD = bytes.fromhex("28b52ffd")
 
 
 @pytest.fixture
@@ -36,8 +46,9 @@ def content(folder: Path) -> dict[str, bytes | None]:
     }
 
 
-def test_a_folder_comes_back_as_it_was(model: Path, tmp_path: Path) -> None:
-    encrypt_folder(model, tmp_path / "m.tar.age", [KEY.recipient])
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_folder_comes_back_as_it_was(model: Path, tmp_path: Path, compress: bool) -> None:
+    encrypt_folder(model, tmp_path / "m.tar.age", [KEY.recipient], compress=compress)
     decrypt_folder(tmp_path / "m.tar.age", tmp_path / "back", [KEY])
     assert content(tmp_path / "back") == content(model)
     assert os.access(tmp_path / "back" / "run.sh", os.X_OK)
@@ -62,6 +73,43 @@ def test_it_is_the_same_archive_whoever_packs_it_and_when(model: Path, tmp_path:
     assert content(tmp_path / "theirs") == content(model)
 
 
+def test_a_compressed_archive_is_smaller_and_others_open_it(model: Path, tmp_path: Path) -> None:
+    (model / "zeros.bin").write_bytes(bytes(20_000_000))
+    theirs = Identity.generate()
+    encrypt_folder(model, tmp_path / "m.age", [theirs.recipient], compress=True)
+    assert (tmp_path / "m.age").stat().st_size < 400_000
+    identity = pyrage.x25519.Identity.from_str(theirs.export())
+    plain = pyrage.decrypt((tmp_path / "m.age").read_bytes(), [identity])
+    (tmp_path / "m.tar.zst").write_bytes(plain)
+    with (
+        pa.OSFile(str(tmp_path / "m.tar.zst")) as file,
+        pa.CompressedInputStream(file, "zstd") as stream,
+        tarfile.open(fileobj=stream, mode="r|") as archive,
+    ):
+        archive.extractall(tmp_path / "theirs", filter="data")
+    assert content(tmp_path / "theirs") == content(model)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_file_that_vanishes_meanwhile_leaves_no_half_archive(
+    model: Path, tmp_path: Path, compress: bool
+) -> None:
+    (model / "a.bin").write_bytes(os.urandom(40_000_000))
+
+    def progress(done: int) -> None:
+        (model / "weights.bin").unlink(missing_ok=True)
+
+    with pytest.raises(DatasetError, match="changed, or could not be read"):
+        encrypt_folder(model, tmp_path / "m.age", [KEY.recipient], progress, compress)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+
+
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "/out", "a//b", ".", ""])
+def test_names_of_object_stores_that_lead_out_are_refused(name: str) -> None:
+    with pytest.raises(DatasetError, match="cannot be the name"), packed([FolderEntry(name)]):
+        pass
+
+
 def test_links_and_targets_within_are_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="lies within"):
         encrypt_folder(model, model / "m.age", [KEY.recipient])
@@ -73,9 +121,10 @@ def test_links_and_targets_within_are_refused(model: Path, tmp_path: Path) -> No
     assert not (tmp_path / "m.age").exists()
 
 
-def test_what_does_not_verify_leaves_nothing(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("compress", [False, True])
+def test_what_does_not_verify_leaves_nothing(model: Path, tmp_path: Path, compress: bool) -> None:
     sealed = tmp_path / "m.age"
-    encrypt_folder(model, sealed, [KEY.recipient])
+    encrypt_folder(model, sealed, [KEY.recipient], compress=compress)
     data = sealed.read_bytes()
     for changed in (data[:-1], data[:-1] + b"x", data[: len(data) // 2], data + b"x"):
         sealed.write_bytes(changed)
@@ -111,6 +160,14 @@ def link(kind: bytes, name: str, to: str) -> tuple[tarfile.TarInfo, bytes]:
         pytest.param(archive(link(tarfile.LNKTYPE, "a", "b")), id="hard-link"),
         pytest.param(archive(link(tarfile.FIFOTYPE, "a", "")), id="fifo"),
         pytest.param(b"no archive at all" * 100, id="no-archive"),
+        pytest.param(ZSTANDARD + b"no frame at all" * 100, id="no-compressed-archive"),
+        pytest.param(
+            pa.compress(bytes(10_240), "zstd", asbytes=True)[:-4], id="compressed-and-cut"
+        ),
+        pytest.param(
+            pa.compress(archive((tarfile.TarInfo("../out"), b"x")), "zstd", asbytes=True),
+            id="compressed-and-leads-out",
+        ),
     ],
 )
 def test_archives_that_reach_out_are_refused(tmp_path: Path, plain: bytes) -> None:

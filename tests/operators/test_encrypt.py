@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +21,17 @@ from airflow_mlsec.crypto import (
     decrypt_file,
     digest_file,
     encrypt_file,
+    encrypt_folder,
     identity_of,
     verify_statement,
 )
 from airflow_mlsec.errors import DecryptionFailed
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
-from airflow_mlsec.operators.artifacts import DecryptArtifactOperator, VerifyArtifactOperator
+from airflow_mlsec.operators.artifacts import (
+    DecryptArtifactOperator,
+    VerifyArtifactOperator,
+    verified,
+)
 from airflow_mlsec.operators.encrypt import EncryptArtifactOperator
 from airflow_mlsec.register import tables as t
 from tests.clinic import Clinic
@@ -134,6 +140,77 @@ def test_a_folder_goes_and_comes_back(clinic: Clinic, context: Context) -> None:
         within.execute(context())
 
 
+def test_a_folder_of_another_filesystem_is_the_same_archive(
+    clinic: Clinic, context: Context
+) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/pond/model/deep/weights.bin": b"w" * 200_000, "/pond/model/config.json": b"{}"})
+    remote = EncryptArtifactOperator(
+        task_id="e", source="memory://pond/model", target="memory://pond/m.age", compress=True
+    )
+    done = remote.execute(context())
+    assert remote.execute(context())["unchanged"] is True
+    uncompressed = EncryptArtifactOperator(
+        task_id="e", source="memory://pond/model", target="memory://pond/m.age"
+    )
+    assert uncompressed.execute(context())["unchanged"] is False
+    folder = clinic.folder / "model"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "weights.bin").write_bytes(b"w" * 200_000)
+    (folder / "config.json").write_text("{}")
+    local = EncryptArtifactOperator(
+        task_id="e", source=str(folder), target=str(clinic.folder / "m.age"), compress=True
+    )
+    assert local.execute(context())["bytes"] == done["bytes"] > 200_000
+    digests = []
+    for place in (memory.cat("/pond/m.age.sig.json"), (clinic.folder / "m.age.sig.json").read_bytes()):  # fmt: skip
+        statement = json.loads(base64.b64decode(json.loads(place)["payload"]))
+        digests.append(statement["predicate"]["source"]["sha256"])
+    assert digests[0] == digests[1]
+    for source, name in (("memory://pond/m.age", "a"), (str(clinic.folder / "m.age"), "b")):
+        DecryptArtifactOperator(
+            task_id="d", source=source, target=str(clinic.folder / name), folder=True
+        ).execute(context())
+        assert (clinic.folder / name / "deep" / "weights.bin").read_bytes() == b"w" * 200_000
+    for source, target, reason in (
+        ("memory://pond/model", "memory://pond/model/deep/x.age", "within the folder"),
+        ("memory://pond/model/config.json", "memory://pond/x.age", "is for folders"),
+        ("memory://pond/nothing", "memory://pond/x.age", "no file at"),
+    ):
+        task = EncryptArtifactOperator(task_id="e", source=source, target=target, compress=True)
+        with pytest.raises(AirflowException, match=reason):
+            task.execute(context())
+    assert not memory.exists("/pond/x.age")
+    memory.rm("/pond", recursive=True)
+
+
+def test_an_archive_that_is_exchanged_after_it_was_verified_is_not_unpacked(
+    clinic: Clinic, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = clinic.folder / "model"
+    folder.mkdir()
+    (folder / "a").write_text("ours")
+    target = clinic.folder / "m.age"
+    EncryptArtifactOperator(task_id="e", source=str(folder), target=str(target)).execute(context())
+    (folder / "a").write_text("theirs")
+    recipient = identity_of(clinic.hook.key_ring().current("artifact")).recipient
+
+    def exchanged(artifact: Any, *more: Any) -> Any:
+        found = verified(artifact, *more)
+        encrypt_folder(folder, target, [recipient])
+        return found
+
+    monkeypatch.setattr("airflow_mlsec.operators.artifacts.verified", exchanged)
+    task = DecryptArtifactOperator(
+        task_id="d", source=str(target), target=str(clinic.folder / "back"), folder=True
+    )
+    with pytest.raises(AirflowException, match="changed while it was read"):
+        task.execute(context())
+    assert not (clinic.folder / "back").exists()
+
+
 def test_from_and_to_another_filesystem(clinic: Clinic, context: Context, model: Path) -> None:
     import fsspec
 
@@ -165,10 +242,6 @@ def test_from_and_to_another_filesystem(clinic: Clinic, context: Context, model:
         careless.execute(context())
     assert memory.cat("/lake/back") == b"as it was"
     assert not [n for n in memory.ls("/lake", detail=False) if n.endswith(".partial")]
-    with pytest.raises(AirflowFailException, match="folder of another filesystem"):
-        EncryptArtifactOperator(task_id="e", source="memory://lake", target=str(model)).execute(
-            context()
-        )
     with pytest.raises(AirflowException, match="no file at memory://lake/none"):
         EncryptArtifactOperator(
             task_id="e", source="memory://lake/none", target="memory://lake/x"
