@@ -21,14 +21,18 @@ TOKEN = "canary-token-2b7f"
 
 @contextlib.contextmanager
 def aws() -> Iterator[str]:
-    """The endpoint of an AWS KMS with no key."""
+    """The endpoint of an AWS with no key and no object."""
+    import httpx
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
-        yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        endpoint = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        # Its state outlives its servers.
+        httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()
+        yield endpoint
     finally:
         server.stop()
 
