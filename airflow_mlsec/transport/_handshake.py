@@ -15,7 +15,7 @@ import ssl
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,11 +23,9 @@ from pathlib import Path
 from cryptography import x509
 
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.transport._hello import OLD_SUITES, TLS_1_1, TLS_1_2, WEAK_SUITES, agreed
 from airflow_mlsec.transport._required import Endpoint, Start
 
-# What no server should agree to any more: without authentication or encryption, or with broken
-# ciphers (RFC 7465, RFC 9325 section 4.1).
-_WEAK = "aNULL:eNULL:EXP:LOW:RC4:3DES:DES:SEED:IDEA:MD5:@SECLEVEL=0"
 _ANY = "ALL:@SECLEVEL=0"
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL.
 _NO_CHECK_TIME = 0x200000
@@ -85,7 +83,7 @@ def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
             ill_timed = chain is None
     except ssl.SSLError:
         chain = "not verified, since TLS 1.2 cannot be begun"
-    older = _agreed(endpoint, timeout, _ANY, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
+    older = _agreed(endpoint, timeout, TLS_1_1, OLD_SUITES)
     if certificate is None:
         for lowest in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1):
             with contextlib.suppress(ssl.SSLError):
@@ -96,7 +94,7 @@ def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
         raise Plaintext("what answers there does not speak TLS")
     if not certificate:
         raise Plaintext("the server shows no certificate: anybody could be it")
-    weak = _agreed(endpoint, timeout, _WEAK, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_2)
+    weak = _agreed(endpoint, timeout, TLS_1_2, WEAK_SUITES)
     try:
         parsed = x509.load_der_x509_certificate(certificate)
         name_is_right = not wrong_name and _is_for(parsed, endpoint.host)
@@ -110,7 +108,7 @@ def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
         protocol=protocol,
         suite=suite,
         older=older[0] if older else None,
-        weak_suite=weak[1] if weak else None,
+        weak_suite=f"TLS_{WEAK_SUITES.get(weak[1], 'unknown')}" if weak else None,
         chain_problem=chain,
         name_problem=None if name_is_right else f"the certificate is not for {endpoint.host}",
         not_after=parsed.not_valid_after_utc if begun else now - timedelta(days=1),
@@ -164,17 +162,13 @@ def _careless(suites: str, lowest: ssl.TLSVersion, highest: ssl.TLSVersion) -> s
 
 
 def _agreed(
-    endpoint: Endpoint,
-    timeout: float,
-    suites: str,
-    lowest: ssl.TLSVersion,
-    highest: ssl.TLSVersion,
-) -> tuple[str, str] | None:
+    endpoint: Endpoint, timeout: float, newest: int, suites: Iterable[int]
+) -> tuple[str, int] | None:
     """Protocol and suite, if the server agrees to any of these."""
     try:
-        context = _careless(suites, lowest, highest)
-        return _begun(endpoint, timeout, context)[:2]
-    except (ssl.SSLError, Unreachable, Plaintext):
+        with _ready(endpoint, timeout) as plain:
+            return agreed(plain, endpoint.host, newest, suites)
+    except (OSError, Plaintext, ValueError, OverflowError):
         # Some servers hang up instead of saying no.
         return None
 

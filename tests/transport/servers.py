@@ -156,6 +156,28 @@ def serving(context: ssl.SSLContext | None, preface: Preface = lambda plain: Tru
         listener.close()
 
 
+def dated(certificate: Path, *ciphers: str) -> Preface:
+    """A whole TLS 1.2 server with ciphers of tlslite's, which has some that OpenSSL has no more."""
+    from tlslite.api import HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
+    from tlslite.errors import BaseTLSException
+
+    chain = X509CertChain()
+    chain.parsePemList(certificate.read_text())
+    key = parsePEMKey(certificate.read_text(), private=True)
+    settings = HandshakeSettings()
+    settings.cipherNames = list(ciphers)
+    settings.minVersion = settings.maxVersion = (3, 3)
+
+    def serve(plain: socket.socket) -> bool:
+        with contextlib.suppress(BaseTLSException, OSError):
+            connection = TLSConnection(plain)
+            connection.handshakeServer(certChain=chain, privateKey=key, settings=settings)
+            connection.close()
+        return False
+
+    return serve
+
+
 def postgresql(plain: socket.socket) -> bool:
     assert plain.recv(8) == struct.pack(">ii", 8, 80877103)
     plain.sendall(b"S")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from airflow_mlsec.transport import (
     facts_of_fields,
     facts_of_uri,
 )
+from airflow_mlsec.transport._hello import TLS_1_2, WEAK_SUITES, agreed
 from tests.transport import servers
 from tests.transport.servers import Authority, serving
 
@@ -127,6 +129,48 @@ def test_old_protocols(authority: Authority, good: Path) -> None:
     assert "chain" not in found
     # It agrees to suites without authentication.
     assert "ADH" in found["suites"] or "AECDH" in found["suites"] or "anon" in found["suites"]
+
+
+@pytest.mark.parametrize(
+    ("ciphers", "suite"),
+    [
+        (["aes128gcm"], None),
+        (["aes128gcm", "3des"], "3DES_EDE_CBC_SHA"),
+        (["aes128gcm", "rc4"], "RC4_128_SHA"),
+    ],
+)
+def test_suites_that_openssl_has_no_more(
+    authority: Authority, good: Path, ciphers: list[str], suite: str | None
+) -> None:
+    with serving(None, servers.dated(good, *ciphers)) as port:
+        found = failed(f"http://https://localhost:{port}", authority)
+    if suite is None:
+        assert found == {}
+    else:
+        assert set(found) == {"suites"}
+        assert found["suites"].endswith(suite)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\x16\x03\x03",
+        b"\x16\x03\x03\0\0",
+        b"\x15\x03\x03\0\2\2\x28",
+        b"\x16\x03\x03\0\4\2\0\0\0",
+        b"\x16\x03\x03\0\x28\2\0\0\x24" + bytes(36),
+        b"\x16\x03\x03\0\x2b\2\0\0\x27" + b"\x03\x03" + bytes(32) + b"\xff\0\x0a\0\0",
+        b"\x16\x03\x03\0\x2a\2\0\0\x26" + b"\x03\x03" + bytes(32) + b"\0\x13\x01\0",
+        b"HTTP/1.0 400 Bad Request\r\n\r\n",
+    ],
+)
+def test_answers_that_agree_to_nothing(answer: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(answer)
+        theirs.shutdown(socket.SHUT_WR)
+        assert agreed(ours, "localhost", TLS_1_2, WEAK_SUITES) is None
 
 
 def test_no_tls_at_all(authority: Authority) -> None:
