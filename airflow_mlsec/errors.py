@@ -31,6 +31,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
+def printable(text: str) -> str:
+    """A text whose characters that a terminal would act on, or that nothing can encode, are escaped: names
+    of files can hold any."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 class MlsecError(Exception):
     """Base of all errors raised by this package. Its message never holds a data value."""
 
@@ -38,7 +48,7 @@ class MlsecError(Exception):
 
     def __str__(self) -> str:
         # KeyError would print its argument's repr, quotes and escapes included.
-        return str(self.args[0]) if self.args else self.__class__.__name__
+        return printable(str(self.args[0])) if self.args else self.__class__.__name__
 
 
 class UsageError(MlsecError, ValueError):

@@ -36,3 +36,9 @@ def test_messages_name_a_dozen_columns_and_count_the_rest() -> None:
     assert "'c00'" in text
     assert "and 8 more" in text
     assert "'c19'" not in text
+
+
+def test_what_a_terminal_would_act_on_is_escaped() -> None:
+    assert str(errors.UsageError("no \x1b[2Jä\udc80\u202e.txt\nhint")) == (
+        "no \\x1b[2Jä\\udc80\\u202e.txt\nhint"
+    )

@@ -43,7 +43,7 @@ from airflow_mlsec.crypto import (
     verify_model,
     verify_statement,
 )
-from airflow_mlsec.errors import UsageError
+from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.settings import Settings
 
 FILE_STATEMENT = "https://airflow-mlsec.github.io/file/v1"
@@ -271,12 +271,14 @@ def sign(source: Path, key_name: str | None, output: Path | None) -> None:
     "--signature", type=_existing, help="Default: SOURCE.sig.json; of a folder SOURCE.model.sig."
 )
 @click.option("--public-key", type=_existing, help="PEM of trusted keys. Default: the key ring.")
+@click.option("--signed-as", help="Name that a model's folder must have been signed under.")
 @click.option("--post-quantum", is_flag=True, help="A trusted ML-DSA key must have signed it.")
 @json_option
 def verify(
     source: Path,
     signature: Path | None,
     public_key: Path | None,
+    signed_as: str | None,
     post_quantum: bool,
     as_json: bool,
 ) -> None:
@@ -299,7 +301,12 @@ def verify(
     else:
         digests = {source.name: digest_file(source)}
         statement = verify_statement(envelope, trusted, digests, post_quantum)
-    show(statement, f"{source}: signature valid ({statement['predicateType']})", as_json)
+    name = statement["subject"][0].get("name")
+    if signed_as not in (None, name):
+        raise CheckFailed(f"{source} was signed as '{name}', not as '{signed_as}'")
+    text = f"{source}: signature valid ({statement['predicateType']})"
+    # Who renames a folder does not have to sign it anew.
+    show(statement, f"{text}, signed as '{name}'" if folder else text, as_json)
 
 
 def _ring() -> KeyRing:

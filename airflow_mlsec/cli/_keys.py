@@ -118,6 +118,21 @@ def destroy_due(as_json: bool) -> None:
     show([_plain(e) for e in gone], "\n".join(lines) or "nothing is due", as_json)
 
 
+@keys.command("accept-older")
+@click.option("--yes", is_flag=True, help="Confirm: what was done to the keys since is undone.")
+def accept_older(yes: bool) -> None:
+    """Take ring.json as it is, from a backup say, for the newest there is.
+
+    An older ring than the one that was here is refused otherwise: keys that were destroyed would come
+    back, and what was encrypted with newer ones would not open. The ring's log keeps that this was done.
+    """
+    if not yes:
+        raise UsageError(
+            "keys that were made since are lost, and those that were destroyed come back. Confirm with --yes"
+        )
+    _ring().accept_older()
+
+
 @keys.command()
 @json_option
 def log(as_json: bool) -> None:

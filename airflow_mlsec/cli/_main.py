@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from airflow_mlsec import __version__
-from airflow_mlsec.errors import MlsecError, UsageError
+from airflow_mlsec.errors import MlsecError, UsageError, printable
 
 _COMMANDS = {
     "access": ("_access:access", "Snapshot grants; open, decide and complete access reviews."),
@@ -129,4 +129,4 @@ def show(data: Any, text: str, as_json: bool) -> None:
 def show_progress(message: str) -> None:
     """Progress for people, where somebody is looking."""
     if sys.stderr.isatty():
-        click.echo(f"  {message}", err=True)
+        click.echo(f"  {printable(message)}", err=True)

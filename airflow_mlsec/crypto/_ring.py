@@ -35,6 +35,7 @@ from airflow_mlsec.crypto._ring_file import (
     KeyEvent,
     KeyKind,
     KeyState,
+    RingFile,
     canonical,
     changed,
     extent,
@@ -157,9 +158,18 @@ class KeyRing:
         """
         return self._read()[1]
 
-    def _read(self) -> tuple[list[KeyEntry], list[KeyEvent]]:
-        # Before the ring, which is written first: it is never older than what was seen.
-        marks, seen = self._newest()
+    def accept_older(self) -> None:
+        """Take the ring as it is for the newest, although it is older than one that was here, or nothing
+        says whether it is. The ring keeps that this was done.
+
+        :raises CryptoError: if ``ring.json`` is damaged or was changed by another program.
+        """
+        with files.locked(self.folder / ".lock"):
+            ring = self._verified()
+            event = KeyEvent(self._time(self._now()), "accepted-older", "ring", 0, _user())
+            self._write(ring.entries, [*ring.events, event])
+
+    def _verified(self) -> RingFile:
         ring = read_ring(self.folder)
         mac = self._mac(ring.entries, ring.events)
         if not hmac.compare_digest(ring.mac.encode(errors="replace"), mac.encode()):
@@ -167,19 +177,30 @@ class KeyRing:
                 f"{self.folder / 'ring.json'} was changed outside this program, or belongs to "
                 "another root key; restore it from its backup"
             )
+        return ring
+
+    def _read(self) -> tuple[list[KeyEntry], list[KeyEvent]]:
+        # Before the ring, which is written first: it is never older than what was seen.
+        marks, seen = self._newest()
+        ring = self._verified()
+        grown = extent(ring.entries, len(ring.events))
+        accept = "if this ring is the one that is meant: mlsec keys accept-older"
+        if seen is None and ring.events:
+            raise CryptoError(
+                f"{self.folder / 'ring.newest'} is missing, so nobody can tell whether ring.json is the newest; "
+                f"restore it from its backup, or {accept}"
+            )
         if seen is not None and not hmac.compare_digest(
             seen.encode(errors="replace"), self._mac_of_extent(marks).encode()
         ):
             raise CryptoError(
                 f"{self.folder / 'ring.newest'} is damaged or was changed; restore it together with ring.json "
-                "from a backup"
+                f"from a backup, or {accept}"
             )
-        grown = extent(ring.entries, len(ring.events))
         if any(have < before for have, before in zip(grown, marks, strict=False)):
             raise CryptoError(
                 f"{self.folder / 'ring.json'} is older than what was here before: keys that were destroyed or "
-                "made since would be undone. Restore the newest; if the older one is meant, remove "
-                f"{self.folder / 'ring.newest'}"
+                f"made since would be undone. Restore the newest, or {accept}"
             )
         return ring.entries, ring.events
 
@@ -412,8 +433,7 @@ class KeyRing:
         files.write_bytes(self.folder / "ring.newest", f"{json.dumps(newest)}\n".encode())
 
     def _newest(self) -> tuple[list[int], str | None]:
-        """How far the ring had grown when it was last written, and the HMAC of that; None for a ring from
-        before this was kept."""
+        """How far the ring had grown when it was last written, and the HMAC of that; None if there is no file."""
         try:
             newest = json.loads((self.folder / "ring.newest").read_bytes())
             return [int(mark) for mark in newest["extent"]], str(newest["mac"])

@@ -19,7 +19,13 @@ from typing import Any
 
 from airflow_mlsec import files
 from airflow_mlsec.crypto._key_services import open_key_service, unwrap, wrap
-from airflow_mlsec.errors import CryptoError, KeyNotFound, UnsafePermissions, UsageError
+from airflow_mlsec.errors import (
+    CryptoError,
+    KeyNotFound,
+    MlsecError,
+    UnsafePermissions,
+    UsageError,
+)
 
 FORMAT = "airflow-mlsec/key-ring/1"
 KMS_FORMAT = "airflow-mlsec/root/1"
@@ -199,6 +205,7 @@ def read_ring(folder: Path) -> RingFile:
     except FileNotFoundError:
         raise KeyNotFound(f"no key ring in {folder}; `mlsec keys init` makes one") from None
     except (
+        OSError,
         ValueError,
         TypeError,
         KeyError,
@@ -206,9 +213,15 @@ def read_ring(folder: Path) -> RingFile:
         OverflowError,
         RecursionError,
     ) as error:
-        if isinstance(error, CryptoError):
+        if isinstance(error, MlsecError):
             raise
-        raise CryptoError(f"{path} is damaged; restore it from its backup") from None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> CryptoError:
+    if isinstance(error, OSError):
+        return CryptoError(f"{path} cannot be read ({os.strerror(error.errno or 0)})")
+    return CryptoError(f"{path} is damaged; restore it from its backup")
 
 
 # Bytes of public halves.
@@ -257,8 +270,8 @@ def root_of(folder: Path) -> bytes:
             str(document["service"]),
             base64.b64decode(document["wrapped"], validate=True),
         )
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise CryptoError(f"{path} is damaged; restore it from its backup") from None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise _damaged(path, error) from None
     root = unwrap(open_key_service(service), wrapped, ROOT_PURPOSE)
     if len(root) != ROOT_BYTES:
         raise CryptoError(f"{path} holds no root key")

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
 from airflow_mlsec.crypto._ring_file import OF_USE, KeyEntry, KeyKind, has_root, read_ring
-from airflow_mlsec.errors import UsageError
+from airflow_mlsec.errors import CryptoError, UsageError
 
 SIGNING_KINDS = (KeyKind.SIGNING, KeyKind.ECDSA, KeyKind.ML_DSA)
 _POST_QUANTUM = (mldsa.MLDSA44PublicKey, mldsa.MLDSA65PublicKey, mldsa.MLDSA87PublicKey)
@@ -132,12 +132,21 @@ class VerificationKeys:
 
     @classmethod
     def of_entries(cls, entries: Iterable[KeyEntry]) -> VerificationKeys:
-        """The public signing keys among some entries."""
-        return cls(
-            _of_raw(entry.kind, base64.b64decode(entry.public))
-            for entry in entries
-            if entry.kind in SIGNING_KINDS and entry.public is not None and entry.state in OF_USE
-        )
+        """The public signing keys among some entries.
+
+        :raises CryptoError: if one of them is none.
+        """
+        found = []
+        for entry in entries:
+            if entry.kind in SIGNING_KINDS and entry.public is not None and entry.state in OF_USE:
+                try:
+                    found.append(_of_raw(entry.kind, base64.b64decode(entry.public)))
+                except ValueError:
+                    raise CryptoError(
+                        f"the public half of key '{entry.name}' version {entry.version} in ring.json is damaged; "
+                        "restore it from its backup"
+                    ) from None
+        return cls(found)
 
     @classmethod
     def from_pem(cls, path: Path) -> VerificationKeys:

@@ -13,7 +13,14 @@ from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_mlsec.datasets import Dataset, DatasetName
-from airflow_mlsec.errors import CheckFailed, CryptoError, MlsecError, Refused, UsageError
+from airflow_mlsec.errors import (
+    CheckFailed,
+    CryptoError,
+    MlsecError,
+    Refused,
+    UsageError,
+    printable,
+)
 from airflow_mlsec.hooks.mlsec import MlsecHook
 from airflow_mlsec.operators.links import PersonalDataMapLink
 
@@ -46,7 +53,7 @@ class MlsecOperator(BaseOperator):
     def _progress(self, message: str) -> None:
         if self._cancelled:
             raise Cancelled("the task was asked to stop; nothing was published")
-        self.log.info("%s", message)
+        self.log.info("%s", printable(message))
 
     def _declare_assets(self, inlets: Sequence[str], outlets: Sequence[str]) -> None:
         """Let Airflow's asset graph show the path. A templated URI is not known yet."""

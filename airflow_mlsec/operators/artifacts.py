@@ -37,15 +37,17 @@ class VerifyArtifactOperator(MlsecOperator):
     :param artifact: URI or path of the artifact; ``artifact.sig.json`` is its signature. Of a model's local
         folder ``artifact.model.sig`` is, as `mlsec sign` and `model_signing` write it (templated).
     :param public_key: PEM file of the keys that are trusted; default are the ring's own (templated).
+    :param signed_as: Name that a model's folder must have been signed under; default is any, since
+        folders are renamed: another model of the same signer would pass (templated).
     :param post_quantum: Whether a trusted ML-DSA key must have signed it.
     :param trained_on: URIs of the releases that it must have been trained on, all of them and as they
         are now: a newer release of one of them fails (templated).
 
-    Returns (XCom) the artifact's digest and who may decrypt it. Fails if a byte was changed, the signer
+    Returns (XCom) the artifact's digest, who may decrypt it, and the name it was signed under. Fails if a byte was changed, the signer
     is not trusted, or the data is other than expected.
     """
 
-    template_fields: Sequence[str] = ("artifact", "public_key", "trained_on")
+    template_fields: Sequence[str] = ("artifact", "public_key", "signed_as", "trained_on")
     ui_color = "#e8e1d4"
 
     def __init__(
@@ -53,6 +55,7 @@ class VerifyArtifactOperator(MlsecOperator):
         *,
         artifact: str,
         public_key: str | None = None,
+        signed_as: str | None = None,
         post_quantum: bool = False,
         trained_on: Sequence[str] = (),
         **kwargs: Any,
@@ -60,6 +63,7 @@ class VerifyArtifactOperator(MlsecOperator):
         super().__init__(**kwargs)
         self.artifact = artifact
         self.public_key = public_key
+        self.signed_as = signed_as
         self.post_quantum = post_quantum
         self.trained_on = trained_on
 
@@ -85,6 +89,8 @@ class VerifyArtifactOperator(MlsecOperator):
         )
         if artifact.local is not None and artifact.is_folder():
             return self._verified_model(artifact.local, trusted)
+        if self.signed_as not in (None, artifact.file_name):
+            raise CheckFailed(f"{artifact.file_name} is not called '{self.signed_as}'")
         digest, predicate = verified(artifact, trusted, self.post_quantum)
         register = self.hook.register()
         for uri in self.trained_on:
@@ -100,7 +106,8 @@ class VerifyArtifactOperator(MlsecOperator):
                 raise CheckFailed(
                     f"{artifact.file_name} was trained on {uri} under another policy or plan than the newest release"
                 )
-        return {"sha256": digest, "recipients": predicate.get("recipients", [])}
+        recipients = predicate.get("recipients", [])
+        return {"sha256": digest, "recipients": recipients, "signed_as": artifact.file_name}
 
     def _verified_model(self, folder: Path, trusted: VerificationKeys) -> dict[str, Any]:
         if self.trained_on or self.post_quantum:
@@ -114,7 +121,10 @@ class VerifyArtifactOperator(MlsecOperator):
         bundle = parse_signature(path.read_bytes(), str(path))
         statement = verify_model(folder, bundle, trusted, self._progress)
         [subject] = statement["subject"]
-        return {"sha256": subject["digest"]["sha256"], "recipients": []}
+        name = subject.get("name")
+        if self.signed_as not in (None, name):
+            raise CheckFailed(f"{folder.name} was signed as '{name}', not as '{self.signed_as}'")
+        return {"sha256": subject["digest"]["sha256"], "recipients": [], "signed_as": name}
 
 
 class DecryptArtifactOperator(MlsecOperator):

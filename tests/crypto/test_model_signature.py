@@ -201,6 +201,14 @@ def test_the_commands_and_the_gate(
     assert mlsec("verify", model, "--public-key", pem).returncode == 0
     gate = VerifyArtifactOperator(task_id="v", artifact=str(model), public_key=str(pem))
     assert len(gate.execute(context())["sha256"]) == 64
+    # Another model of the same signer, under a name that is not its own.
+    for name, code in (("model", 0), ("another", 1)):
+        done = mlsec("verify", model, "--signed-as", name)
+        assert (done.returncode, "signed as 'model'" in done.stdout + done.stderr) == (code, True)
+    named = {"artifact": str(model), "public_key": str(pem)}
+    VerifyArtifactOperator(task_id="v", signed_as="model", **named).execute(context())
+    with pytest.raises(AirflowFailException, match="signed as 'model', not as 'another'"):
+        VerifyArtifactOperator(task_id="v", signed_as="another", **named).execute(context())
     (model / "config.json").write_text("[]")
     done = mlsec("verify", model)
     assert (done.returncode, "changed: config.json" in done.stderr) == (3, True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import multiprocessing
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mlsec.crypto import KeyKind, KeyRing, KeyState, VerificationKeys
+from airflow_mlsec.crypto._ring_file import read_ring
 from airflow_mlsec.errors import CryptoError, KeyNotFound, UnsafePermissions, UsageError
 
 
@@ -330,7 +332,36 @@ def test_an_older_ring_is_not_taken_for_the_newest(tmp_path: Path) -> None:
     ring.make("c")
     newest.write_bytes(marks)
     assert len(ring.entries()) == 3
-    # A ring from before anything was noted, or one that is restored on purpose.
+    # Without what was noted nobody can tell, and it can be taken away as easily as the ring.
     newest.unlink()
-    file.write_bytes(before)
+    for content in (file.read_bytes(), before):
+        file.write_bytes(content)
+        with pytest.raises(CryptoError, match=r"ring\.newest is missing.*accept-older"):
+            ring.entries()
+    # One that is restored on purpose says so.
+    ring.accept_older()
     assert [entry.name for entry in ring.entries()] == ["a"]
+    assert [event.action for event in ring.events()] == ["created", "accepted-older"]
+    file.write_bytes(file.read_bytes().replace(b"accepted-older", b"created-itself"))
+    with pytest.raises(CryptoError, match="changed outside"):
+        ring.accept_older()
+
+
+def test_what_is_no_plain_file_or_no_key_is_told(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "ring")
+    ring.make("s", KeyKind.ECDSA)
+    path = ring.folder / "ring.json"
+    document = json.loads(path.read_text())
+    [entry] = document["keys"]
+    entry["public"] = base64.b64encode(b"\2" + bytes(31) + b"\7").decode()
+    (ring.folder / "root.key").unlink()
+    path.write_text(json.dumps(document))
+    with pytest.raises(CryptoError, match="public half of key 's' version 1"):
+        VerificationKeys.of_ring(ring.folder)
+    (ring.folder / "root.kms").mkdir()
+    with pytest.raises(CryptoError, match=r"root\.kms cannot be read \(Is a directory\)"):
+        KeyRing.open(ring.folder)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CryptoError, match=r"ring\.json cannot be read"):
+        read_ring(ring.folder)
