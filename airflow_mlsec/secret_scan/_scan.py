@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import json
 import logging
@@ -16,32 +15,30 @@ from typing import Any
 import yaml
 
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.secret_scan._names import is_allowed, is_reference, is_secret
+from airflow_mlsec.secret_scan._python import secrets_in_python
+from airflow_mlsec.secret_scan._text import (
+    cells_of_notebook,
+    secrets_in_document,
+    secrets_in_line,
+    secrets_in_markup,
+    secrets_in_settings,
+)
 from airflow_mlsec.transport import ConnectionFacts, plain_yaml
 
-# What people write DAGs and their settings in; others are not looked at.
-_SUFFIXES = (
-    ".py", ".yaml", ".yml", ".json", ".toml", ".cfg", ".ini", ".conf", ".env", ".sh", ".sql", ".txt",
-    ".md", ".ipynb", ".pem", ".key", ".properties", "",
-)  # fmt: skip
-_NOT_LOOKED_INTO = {".git", "__pycache__", ".venv", "node_modules", ".mypy_cache", ".ruff_cache"}
-_LARGEST = 5 << 20
-# Names under which a value is a secret whatever it looks like.
-_SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase)?$|secret|token|api_?key|access_?key|private_?key|credential|keyfile_dict|authorization",
-    re.IGNORECASE,
-)
-# Names that have those words but not their values: where a secret is, or how long it lives.
-_NO_SECRET_NAME = re.compile(
-    r"(_|^)(url|uri|path|file|name|id|type|ttl|expiry|expires|scope|endpoint|backend|conn_id)$",
-    re.IGNORECASE,
-)
-# What is looked up when it is needed lies nowhere in the open.
-_REFERENCE = re.compile(r"\s*(\{\{.*\}\}|\$\{?\w+\}?|<[^>]*>|\*+|)\s*\Z", re.DOTALL)
+# What a file's name says it is written in; source code that is not named is looked at by its quotes.
+_DOCUMENTS = {".yaml", ".yml", ".json"}
+_MARKUP = {".xml"}
+_SETTINGS = {".cfg", ".ini", ".conf", ".env", ".properties", ".toml", ".sh", ".bash", ".zsh", ""}
+_PROSE = {".md", ".rst", ".txt", ".csv", ".tsv", ".log", ".html", ".lock"}
+_PYTHON = {".py", ".pyi", ".pyw"}
+_TEMPLATES = {".j2", ".jinja", ".jinja2", ".tmpl", ".tpl", ".template", ".example", ".sample", ".dist", ".bak", ".orig"}  # fmt: skip
+_NOT_LOOKED_INTO = {".git", "__pycache__", "node_modules", "site-packages", ".tox", ".nox"}
+_LARGEST, _BEGINNING = 5 << 20, 8 << 10
 # Addresses of the internet are none, and entropy needs quotes to tell words apart.
 _NO_SECRETS = ("IPPublicDetector",)
 _ENTROPY = ("Base64HighEntropyString", "HexHighEntropyString")
-_BY_NAME = "Secret by its name"
-_ALLOWED = "pragma: allowlist secret"
+_BY_NAME, _KEYWORD = "Secret by its name", "Secret Keyword"
 _UNUSUAL = re.compile(r"[A-Za-z0-9+/=_-]{20,}\Z")
 
 
@@ -56,7 +53,8 @@ class Exposed:
 def scan_folder(
     folder: Path, progress: Callable[[str], None] = lambda message: None
 ) -> Iterator[Exposed]:
-    """The secrets in a folder's text files, by file and line. Links are not followed.
+    """The secrets in a folder's text files, by file and line; in notebooks by cell. Links are not followed,
+    and binary files are passed over.
 
     A line with ``# pragma: allowlist secret`` is passed over.
 
@@ -64,21 +62,67 @@ def scan_folder(
     """
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
-    scan_file = _scanner().scan_file
     with _detectors(_NO_SECRETS):
         for path in _files(folder):
             progress(f"scanning {path}")
-            if (reason := _not_scanned(path)) is not None:
+            try:
+                text = _text_of(path)
+            except _NotScanned as reason:
                 yield Exposed(str(path), f"{reason}, so it was not scanned")
                 continue
-            lines: dict[int, set[str]] = {}
-            for found in scan_file(str(path)):
-                lines.setdefault(found.line_number, set()).add(found.type)
-            if path.suffix == ".py":
-                for number in _named_in_source(path.read_text(encoding="utf-8")):
-                    lines.setdefault(number, set()).add(_BY_NAME)
-            for number, kinds in sorted(lines.items()):
-                yield Exposed(f"{path}:{number}", _named(kinds))
+            if text is None:
+                continue
+            if _language(path) == ".ipynb":
+                for number, source, code in cells_of_notebook(text):
+                    for line, kinds in _of_lines(source, ".py" if code else ".md"):
+                        yield Exposed(f"{path} cell {number}, line {line}", _named(kinds))
+                continue
+            for line, kinds in _of_file(path, text):
+                yield Exposed(f"{path}:{line}", _named(kinds))
+
+
+def _of_file(path: Path, text: str) -> Iterator[tuple[int, set[str]]]:
+    """The lines of a file that hold secrets, and their kinds."""
+    known = ((found.line_number, found.type) for found in _scanner().scan_file(str(path)))
+    yield from _together(text, _language(path), known)
+
+
+def _of_lines(text: str, language: str) -> Iterator[tuple[int, set[str]]]:
+    """As `_of_file`, of a part of one."""
+    lines = text.split("\n")
+    known = (
+        (number, found.type)
+        for number, line in enumerate(lines, 1)
+        if not is_allowed(lines, number)
+        for found in _scanner().scan_line(line)
+    )
+    yield from _together(text, language, known)
+
+
+def _together(
+    text: str, language: str, known: Iterable[tuple[int, str]]
+) -> Iterator[tuple[int, set[str]]]:
+    """What the library found, and what its name says."""
+    named = _by_name(text, language)
+    lines: dict[int, set[str]] = {line: {_BY_NAME} for line in named or ()}
+    for line, kind in known:
+        # Where names were understood, the library's look at them by the line is worth less.
+        if kind != _KEYWORD or named is None:
+            lines.setdefault(line, set()).add(kind)
+    yield from sorted(lines.items())
+
+
+def _by_name(text: str, language: str) -> list[int] | None:
+    """The lines on which a name says that a secret stands; None if names are not understood."""
+    if language in _PYTHON:
+        return secrets_in_python(text)
+    if language in _DOCUMENTS:
+        return list(secrets_in_document(text))
+    if language in _MARKUP:
+        return list(secrets_in_markup(text))
+    if language in _SETTINGS:
+        return list(secrets_in_settings(text))
+    return None if language in _PROSE else list(secrets_in_settings(text, quoted=True))
 
 
 def scan_connections(connections: Iterable[ConnectionFacts]) -> Iterator[Exposed]:
@@ -119,91 +163,28 @@ def _scan_values(place: str, values: Any) -> Iterator[Exposed]:
                 yield Exposed(f"{place} `{name}`", _named(kinds))
 
 
-def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, str | int]]:
     if isinstance(value, Mapping):
         for key, within in value.items():
             yield from _leaves(within, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list):
         for place, within in enumerate(value):
             yield from _leaves(within, f"{name}[{place}]")
-    elif isinstance(value, str):
+    elif isinstance(value, str | int) and not isinstance(value, bool):
         yield name, value
 
 
-def _kinds_of(name: str, value: str) -> set[str]:
-    if _REFERENCE.match(value):
+def _kinds_of(name: str, value: str | int) -> set[str]:
+    if is_secret(name, value):
+        return {_BY_NAME}
+    if isinstance(value, int) or is_reference(value):
         return set()
     kinds = {found.type for line in value.splitlines() for found in _scanner().scan_line(line)}
-    if _is_secret_name(re.split(r"[.\[]", name)[-1]):
+    if any(secrets_in_line(line) for line in value.splitlines()):
         kinds.add(_BY_NAME)
-    elif _UNUSUAL.match(value) and _unusual(value):
+    if not kinds and _UNUSUAL.match(value) and _unusual(value):
         kinds.add("High Entropy String")
     return kinds
-
-
-def _is_secret_name(name: str) -> bool:
-    return bool(_SECRET_NAME.search(name) and not _NO_SECRET_NAME.search(name))
-
-
-def _named_in_source(source: str) -> Iterator[int]:
-    """The lines of Python source where text stands under a name for secrets: what is assigned, passed,
-    or in a dictionary. Lines alone, as the library looks at, do not tell an argument from a call."""
-    try:
-        tree = ast.parse(source.removeprefix("\ufeff"))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        # The library has looked at its lines.
-        return
-    lines = source.splitlines()
-    for node in ast.walk(tree):
-        for name, value in _bindings(node):
-            if (
-                isinstance(value, ast.Constant)
-                and isinstance(value.value, str | bytes)
-                and _is_secret_name(name)
-                and not _REFERENCE.match(_as_text(value.value))
-                and _ALLOWED not in lines[value.lineno - 1]
-            ):
-                yield value.lineno
-
-
-def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
-    match node:
-        case ast.keyword(arg=str(name), value=value):
-            yield name, value
-        case ast.Assign(targets=targets, value=value):
-            for target in targets:
-                yield _name_of(target), value
-        case ast.AnnAssign(target=target, value=value) | ast.NamedExpr(target=target, value=value):
-            yield _name_of(target), value
-        case ast.Call(args=[ast.Constant(value=str(name)), value, *_]):
-            # os.environ.setdefault, Variable.set and the like.
-            yield name, value
-        case ast.arguments():
-            positional = [*node.posonlyargs, *node.args]
-            defaults = node.defaults
-            for argument, value in zip(
-                positional[len(positional) - len(defaults) :], defaults, strict=True
-            ):
-                yield argument.arg, value
-            for argument, default in zip(node.kwonlyargs, node.kw_defaults, strict=True):
-                yield argument.arg, default
-        case ast.Dict(keys=keys, values=values):
-            for key, value in zip(keys, values, strict=True):
-                if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                    yield key.value, value
-
-
-def _as_text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode("utf-8", "replace")
-
-
-def _name_of(target: ast.expr) -> str:
-    match target:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-        case ast.Subscript(slice=ast.Constant(value=str(name))):
-            return name
-    return ""
 
 
 def _unusual(value: str) -> bool:
@@ -228,22 +209,42 @@ def _named(kinds: set[str]) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     for above, folders, names in os.walk(folder):
-        folders[:] = sorted(set(folders) - _NOT_LOOKED_INTO)
+        if "pyvenv.cfg" in names:
+            folders.clear()
+            continue
+        folders[:] = sorted(f for f in set(folders) - _NOT_LOOKED_INTO if not f.endswith("_cache"))
         for name in sorted(names):
             path = Path(above) / name
-            if path.suffix.lower() in _SUFFIXES and path.is_file() and not path.is_symlink():
+            if path.is_file() and not path.is_symlink():
                 yield path
 
 
-def _not_scanned(path: Path) -> str | None:
-    """Why a file cannot be scanned."""
+def _language(path: Path) -> str:
+    """The suffix that tells what a file is written in."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    while suffixes and suffixes[-1] in _TEMPLATES:
+        suffixes.pop()
+    if path.name.lower().startswith(".env"):
+        return ".env"
+    return suffixes[-1] if suffixes else ""
+
+
+class _NotScanned(Exception):
+    """Why a file that is no binary one cannot be scanned."""
+
+
+def _text_of(path: Path) -> str | None:
+    """A file's text; None if it is binary."""
     try:
+        with path.open("rb") as file:
+            # No source has such a byte, and hardly a binary format has none.
+            if _language(path) not in _PYTHON and b"\0" in file.read(_BEGINNING):
+                return None
         if path.stat().st_size > _LARGEST:
-            return f"larger than {_LARGEST >> 20} MiB"
-        path.read_text(encoding="utf-8")
+            raise _NotScanned(f"larger than {_LARGEST >> 20} MiB")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return "not readable as text"
-    return None
+        raise _NotScanned("not readable as text") from None
 
 
 def _scanner() -> Any:

@@ -86,6 +86,93 @@ def test_the_ways_that_python_names_a_secret(tmp_path: Path) -> None:
     assert found == [str(line) for line in range(1, 9)]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'Variable.set(key="api_key", value="{PLAIN}")',
+        f'p = Variable.get("db_password", default_var="{PLAIN}")',
+        f'p = os.environ.get("DB_PASSWORD", "{PLAIN}")',
+        f'password = os.getenv("DB_PW") or "{PLAIN}"',
+        f'user, password = "u", "{PLAIN}"',
+        f'password = "correct" + "{PLAIN}"',
+        f'password = "{PLAIN}" if prod else None',
+        f'password = SecretStr("{PLAIN}")',
+        f'token = "{PLAIN}".encode()',
+        f'PASSWORDS = {{"alice": "{PLAIN}"}}',
+        f'API_KEYS = ["{PLAIN}"]',
+        'password = 12345678',
+        'password = "$uperSecret99"',
+        f'password = "{{{{ a }}}}{PLAIN}{{{{ b }}}}"',
+        f'setattr(c, "password", "{PLAIN}")',
+        f'pairs = [("password", "{PLAIN}")]',
+        f'BashOperator(task_id="x", bash_command="export PGPASSWORD={PLAIN}; psql")',
+        f'command = "mysql -u x -p{PLAIN} lake"',
+        f'command = "curl -u me:{PLAIN} https://h"',
+        f'command = "tool --password {PLAIN}"',
+        f'header = "Authorization: Bearer {PLAIN}"',
+        f"""sql = "CREATE USER etl PASSWORD '{PLAIN}'" """,
+        f'requests.get("https://h", auth=("me", "{PLAIN}"))',
+        f'auth = HTTPBasicAuth("me", "{PLAIN}")',
+        f'class A: password: str = Field(default="{PLAIN}")',
+        f'password += "{PLAIN}"',
+        f'FERNET_KEY = "{PLAIN}"',
+        f'signing_key = encryption_key = "{PLAIN}"',
+        f'DB_PASSWORD_PROD = password2 = db_pwd = "{PLAIN}"',
+        f'cfg["db"]["password"] = "{PLAIN}"',
+    ],
+)  # fmt: skip
+def test_more_ways_to_name_a_secret(tmp_path: Path, line: str) -> None:
+    (tmp_path / "DAG.PY").write_text(f"x = 1\n{line}\n")
+    assert [e.place.rpartition(":")[2] for e in scan_folder(tmp_path)] == ["2"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'password = os.environ["DB_PASSWORD"]', 'token = get("token")', 'pad_token = "<pad>"', 'max_tokens = 4096',
+        'tokens = ["the", "cat"]', 'eos_token = "</s>"', 'password_file = "/run/secrets/db"', 'token_url = "abc12345"',
+        'client_secret = "CLIENT_SECRET"', 'password = "{{ conn.lake.password }}"', 'password = "${DB_PASSWORD}"',
+        'secret = f"{a}-{b}"', 'api_key = "YOUR_API_KEY"', 'password = None', 'password = ""', 'password_length = 12',
+        'check("password", "min_length")', 'secret_backend = "vault99"', 'bash_command = "psql -p 5432 $PGPASSWORD"',
+        'sql = "SELECT token FROM t WHERE id = 7"', 'cmd = "PASSWORD=$(cat /run/secret) run"', 'key = "column_12"',
+        'credentials_provider = "chain4"', 'tokenizer = "bert-base-v2"', 'cmd = "curl -u $USER:$PASSWORD https://h"',
+    ],
+)  # fmt: skip
+def test_what_is_no_secret(tmp_path: Path, line: str) -> None:
+    (tmp_path / "dag.py").write_text(f"{line}\n")
+    assert [*scan_folder(tmp_path)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        (".env.prod", f"X=1\nDB_PW={PLAIN}\n", ":2"),
+        ("main.tf", f'db_pwd = "{PLAIN}"\nother_pwd = var.pwd\n', ":1"),
+        ("chart.yaml.j2", f"env: {{% if x %}}\nsigning_key: {PLAIN}\n", ":2"),
+        ("pod.yaml", f"env:\n- name: DB_PW\n  value: {PLAIN}\n", ":3"),
+        ("c.json", f'{{"hosts": ["a"],\n"passwords": {{"alice": "{PLAIN}"}}}}', ":2"),
+        ("core-site.xml", f"<property><name>fs.s3a.secret.key</name>\n<value>{PLAIN}</value></property>", ":2"),
+        ("airflow.cfg", f"[core]\n# fernet_key = {PLAIN}\n", ":2"),
+        ("Dockerfile", f"ENV A=1 DB_PW={PLAIN}\n", ":1"),
+        ("run.sh", f"PGPASSWORD={PLAIN} psql\n", ":1"),
+        ("n.ipynb", json.dumps({"cells": [{"cell_type": "markdown", "source": ["x"]}, {"cell_type": "code", "source": ["\n", f'db_pw = "{PLAIN}"']}]}), " cell 2, line 2"),
+    ],
+)  # fmt: skip
+def test_other_kinds_of_files(tmp_path: Path, name: str, text: str, place: str) -> None:
+    (tmp_path / name).write_text(text)
+    found = [*scan_folder(tmp_path)]
+    assert [e.place for e in found] == [f"{tmp_path / name}{place}"]
+    assert PLAIN not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "text", ["x=a" + ".b" * 20_000, "x=" + "f(" * 150 + ")" * 150, "x=" + "-" * 60_000 + "1", "x='\0'"]
+)  # fmt: skip
+def test_source_that_python_does_not_read_is_no_failure(tmp_path: Path, text: str) -> None:
+    (tmp_path / "dag.py").write_text(f"{text}\nk = '{AWS}'\n")
+    assert ["AWS" in e.kind for e in scan_folder(tmp_path)] == [True]
+
+
 def test_secrets_in_extras() -> None:
     extra = {
         "sslmode": "verify-full", "region_name": "eu-central-1", "timeout": 30, "empty": "",
