@@ -75,10 +75,12 @@ def is_secret(name: str, value: str | int) -> bool:
     text = value.strip()
     if len(text) < _SHORTEST or text.startswith(_COMMENT) or is_reference(text):
         return False
-    if any(word.startswith("token") for word in words):
-        # Words, and patterns of them, are tokens of a text.
-        telling = any(c.isdigit() for c in text) or len(text) > _LONG
-        return telling and re.fullmatch(r"[\w.~+/=:-]+", text) is not None
+    # Words, and patterns of them, are tokens of a text, and names of keys; passwords can be anything.
+    token = any(word.startswith("token") for word in words)
+    if token and not re.fullmatch(r"[\w.~+/=:-]+", text):
+        return False
+    if token or words[-1].startswith("key"):
+        return any(c.isdigit() for c in text) or len(text) > _LONG
     return True
 
 
