@@ -65,6 +65,10 @@ test-slow: setup $(VENV)/.spark
 
 fuzz: setup
 	@$(BIN)/python -m tests.fuzzing 600
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group fuzz \
+		|| echo "[fuzz] atheris does not install here: without what it adds"
+	@! $(BIN)/python -c "import atheris" 2>/dev/null || for target in "age header" "age armor" dsse "model bundle"; do \
+		echo "[fuzz] $$target, guided"; $(BIN)/python -m tests.fuzzing_guided "$$target" 60 || exit 1; done
 
 bench: setup
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group bench
@@ -89,7 +93,7 @@ docs: setup
 
 lock: $(VENV)/.ready
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet --no-header --no-annotate \
-		--extra alerts --extra postgres --extra polars --extra demo --extra spark --group dev --group bench -o constraints.txt
+		--extra alerts --extra postgres --extra polars --extra demo --extra spark --group dev --group bench --group fuzz -o constraints.txt
 	@# What holds on every machine we test on need not be said of each package.
 	@sed -i -E "s/platform_python_implementation == 'CPython' and //; s/ and sys_platform == 'linux'$$//; s/ ; python_full_version < '3.14'$$//" constraints.txt
 

@@ -32,6 +32,7 @@ from airflow_mlsec.crypto import (
     verify_model,
     verify_statement,
 )
+from airflow_mlsec.crypto._header import Malformed, encode_base64, read_header
 from airflow_mlsec.errors import MlsecError
 
 # Of these every byte counts; the others may hold blanks, or what is not JSON at all.
@@ -99,6 +100,17 @@ def targets(folder: Path) -> dict[str, tuple[bytes, Callable[[bytes], object]]]:
 
         return work
 
+    def header(data: bytes) -> object:
+        source = io.BytesIO(data)
+        try:
+            found = read_header(source)
+        except Malformed:
+            return None
+        # Nothing is read that would not be written just so.
+        again = found.authenticated + b" " + encode_base64(found.mac) + b"\n"
+        assert data[: source.tell()] == again
+        return found
+
     def pem(data: bytes) -> object:
         (folder / "k.pem").write_bytes(data)
         return VerificationKeys.from_pem(folder / "k.pem")
@@ -118,6 +130,7 @@ def targets(folder: Path) -> dict[str, tuple[bytes, Callable[[bytes], object]]]:
     from airflow_mlsec.crypto import public_half
 
     return {
+        "age header": (sealed(classic), header),
         "age x25519": (sealed(classic), read(classic)),
         "age hybrid": (sealed(hybrid), read(hybrid)),
         "age armor": (sealed(classic, armor=True), read(classic)),
