@@ -76,6 +76,13 @@ OPTIONS: tuple[Option, ...] = (
         example="aws-kms://alias/mlsec?region=eu-central-1",
     ),
     Option(
+        "sigstore_trust_config",
+        "File of Sigstore's client trust configuration: the authorities, logs and services of keyless signatures. "
+        "Without one it is the public instance's, which is fetched.",
+        "",
+        example="/etc/sigstore/trust-config.json",
+    ),
+    Option(
         "break_glass_recipients",
         "Comma-separated age recipients to whom everything is encrypted besides, by operators and by "
         "`mlsec encrypt`, so that it can be opened when the key ring is lost. Keep their identities apart "
@@ -121,6 +128,7 @@ class Settings:
     holidays: str = ""
     break_glass_recipients: tuple[str, ...] = ()
     root_key_service: str | None = None
+    sigstore_trust_config: Path | None = None
 
     def __repr__(self) -> str:
         # The register URL may hold a password.
@@ -165,6 +173,9 @@ class Settings:
             holidays=known["holidays"],
             break_glass_recipients=_parts(known["break_glass_recipients"]),
             root_key_service=known["root_key_service"] or None,
+            sigstore_trust_config=_absolute(known["sigstore_trust_config"])
+            if known["sigstore_trust_config"]
+            else None,
         )
 
     def make_state_folder(self) -> Path:

@@ -32,16 +32,19 @@ from airflow_mlsec.crypto import (
     encrypt_folder,
     identity_of,
     make_statement,
+    model_statement,
     open_decrypted,
     parse_recipient,
     parse_signature,
     read_identities,
     rewrap_file,
     ring_key,
+    sign_keyless,
     sign_model,
     sign_payload,
     verify_model,
     verify_statement,
+    whom_to_trust,
 )
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.settings import Settings
@@ -241,28 +244,54 @@ _anything = click.Path(exists=True, path_type=Path)
 @click.command()
 @click.argument("source", type=_anything)
 @click.option("--key", "key_name", help="Default: signing; of a folder signing.model.")
+@click.option("--keyless", is_flag=True, help="Sign with Sigstore: who you are, instead of a key.")
+@click.option(
+    "--identity-token",
+    type=_existing,
+    help="File with an OpenID token for --keyless. Default: the workload's own, or a browser.",
+)
 @click.option(
     "-o", "--output", type=_new, help="Default: SOURCE.sig.json; of a folder SOURCE.model.sig."
 )
-def sign(source: Path, key_name: str | None, output: Path | None) -> None:
+def sign(
+    source: Path,
+    key_name: str | None,
+    keyless: bool,
+    identity_token: Path | None,
+    output: Path | None,
+) -> None:
     """Sign SOURCE: write an in-toto statement in a DSSE envelope beside it.
 
     A folder is signed as a model, file by file, as the OpenSSF's `model_signing` verifies it (with
-    `mlsec keys export signing.model`).
+    `mlsec keys export signing.model`). With --keyless who signed, and when, is in a public log for ever.
     """
-    ring = _ring()
-    if source.is_dir():
-        source = source.resolve()
-        target = output or source.with_name(f"{source.name}{MODEL_SIGNATURE}")
-        key = ring.ensure(key_name or "signing.model", KeyKind.ECDSA)
+    folder = source.is_dir()
+    source = source.resolve() if folder else source
+    target = output or _signature_of(source, folder)
+    if keyless and key_name is not None:
+        raise UsageError("--keyless signs without a key: give either it or --key")
+    if identity_token is not None and not keyless:
+        raise UsageError("--identity-token is for --keyless")
+    if keyless:
+        token = identity_token.read_text().strip() if identity_token is not None else None
+        statement = model_statement(source, None, show_progress) if folder else _of_file(source)
+        signature = sign_keyless(statement, Settings.load().sigstore_trust_config, token)
+    elif folder:
+        key = _ring().ensure(key_name or "signing.model", KeyKind.ECDSA)
         signature = sign_model(source, key, progress=show_progress)
     else:
-        target = output or source.with_name(f"{source.name}{SIGNATURE}")
-        statement = make_statement({source.name: digest_file(source)}, FILE_STATEMENT, {})
-        signing = ring.signing_keys(key_name or "signing")
-        signature = sign_payload(statement, STATEMENT_TYPE, *signing)
+        signing = _ring().signing_keys(key_name or "signing")
+        signature = sign_payload(_of_file(source), STATEMENT_TYPE, *signing)
     files.write_bytes(target, f"{json.dumps(signature, indent=1)}\n".encode())
     click.echo(str(target))
+
+
+def _of_file(source: Path) -> bytes:
+    return make_statement({source.name: digest_file(source)}, FILE_STATEMENT, {})
+
+
+def _signature_of(source: Path, folder: bool) -> Path:
+    return source.with_name(f"{source.name}{MODEL_SIGNATURE if folder else SIGNATURE}")
 
 
 @click.command()
@@ -271,6 +300,8 @@ def sign(source: Path, key_name: str | None, output: Path | None) -> None:
     "--signature", type=_existing, help="Default: SOURCE.sig.json; of a folder SOURCE.model.sig."
 )
 @click.option("--public-key", type=_existing, help="PEM of trusted keys. Default: the key ring.")
+@click.option("--certificate-identity", help="Who signed without a key: an e-mail or a URI.")
+@click.option("--certificate-oidc-issuer", help="URL of the OpenID provider that vouches for them.")
 @click.option("--signed-as", help="Name that a model's folder must have been signed under.")
 @click.option("--post-quantum", is_flag=True, help="A trusted ML-DSA key must have signed it.")
 @json_option
@@ -278,6 +309,8 @@ def verify(
     source: Path,
     signature: Path | None,
     public_key: Path | None,
+    certificate_identity: str | None,
+    certificate_oidc_issuer: str | None,
     signed_as: str | None,
     post_quantum: bool,
     as_json: bool,
@@ -285,22 +318,21 @@ def verify(
     """Verify SOURCE, a file or a model's folder, against its signature; print what the statement says."""
     folder = source.is_dir()
     source = source.resolve() if folder else source
-    path = signature or source.with_name(f"{source.name}{MODEL_SIGNATURE if folder else SIGNATURE}")
+    path = signature or _signature_of(source, folder)
     if not path.is_file():
         raise UsageError(f"no signature at {path}; name it with --signature")
     if folder and post_quantum:
         raise UsageError("models are signed with ECDSA alone; --post-quantum is for files")
-    trusted = (
-        VerificationKeys.from_pem(public_key)
-        if public_key
-        else VerificationKeys.of_ring(Settings.load().key_ring)
-    )
-    envelope = parse_signature(path.read_bytes(), str(path))
+    settings = Settings.load()
+    trusted = whom_to_trust(
+        settings, public_key, certificate_identity, certificate_oidc_issuer
+    ) or VerificationKeys.of_ring(settings.key_ring)
+    document = parse_signature(path.read_bytes(), str(path))
     if folder:
-        statement = verify_model(source, envelope, trusted, show_progress)
+        statement = verify_model(source, document, trusted, show_progress)
     else:
         digests = {source.name: digest_file(source)}
-        statement = verify_statement(envelope, trusted, digests, post_quantum)
+        statement = verify_statement(document, trusted, digests, post_quantum)
     name = statement["subject"][0].get("name")
     if signed_as not in (None, name):
         raise CheckFailed(f"{source} was signed as '{name}', not as '{signed_as}'")

@@ -3,7 +3,7 @@
 `_ring` keeps named, versioned keys wrapped by a root key, `_ring_file` reads their files, `_key_services` keep
 the root key elsewhere and are recipients too (`_service_stanza`); `_bech32`, `_header`, `_payload` and
 `_age` are the age v1 format (`_armor` as ASCII, `_reader` in parts, `_folder` of whole folders, `_temporary` for as long as a task needs it), `_x25519`, `_hybrid`, `_scrypt` and `_plugin` its recipient types; `_columns` encrypts columns of Parquet; `_signatures` are the kinds of signing keys,
-`_statement` signs and verifies in-toto statements in DSSE envelopes, `_model_signature` whole models. May import `policy`, `errors`, `settings` and `files`. Start with `_ring.KeyRing`.
+`_statement` signs and verifies in-toto statements in DSSE envelopes, `_model_signature` whole models, `_keyless` without a key (Sigstore). May import `policy`, `errors`, `settings` and `files`. Start with `_ring.KeyRing`.
 """
 
 from airflow_mlsec.crypto._age import (
@@ -36,15 +36,22 @@ from airflow_mlsec.crypto._folder import (
     unpacked,
 )
 from airflow_mlsec.crypto._hybrid import HybridIdentity, HybridRecipient
+from airflow_mlsec.crypto._keyless import KeylessSigner, sign_keyless, whom_to_trust
 from airflow_mlsec.crypto._model_signature import SUFFIX as MODEL_SIGNATURE
-from airflow_mlsec.crypto._model_signature import sign_model, verify_model
+from airflow_mlsec.crypto._model_signature import model_statement, sign_model, verify_model
 from airflow_mlsec.crypto._plugin import PluginIdentity, PluginRecipient
 from airflow_mlsec.crypto._reader import open_decrypted
 from airflow_mlsec.crypto._ring import Key, KeyRing
 from airflow_mlsec.crypto._ring_file import KeyEntry, KeyKind, KeyState
 from airflow_mlsec.crypto._scrypt import Passphrase
 from airflow_mlsec.crypto._service_stanza import ServiceKey
-from airflow_mlsec.crypto._signatures import SIGNING_KINDS, PublicKey, VerificationKeys, public_half
+from airflow_mlsec.crypto._signatures import (
+    SIGNING_KINDS,
+    PublicKey,
+    Trusted,
+    VerificationKeys,
+    public_half,
+)
 from airflow_mlsec.crypto._statement import (
     SIGNATURE,
     STATEMENT_TYPE,
@@ -74,12 +81,14 @@ __all__ = [
     "KeyKind",
     "KeyRing",
     "KeyState",
+    "KeylessSigner",
     "Passphrase",
     "PluginIdentity",
     "PluginRecipient",
     "PublicKey",
     "Recipient",
     "ServiceKey",
+    "Trusted",
     "Unwraps",
     "VerificationKeys",
     "Wraps",
@@ -97,6 +106,7 @@ __all__ = [
     "is_encrypted",
     "keys_by_category",
     "make_statement",
+    "model_statement",
     "open_decrypted",
     "packed",
     "parse_recipient",
@@ -106,11 +116,13 @@ __all__ = [
     "read_identities",
     "rewrap_file",
     "ring_key",
+    "sign_keyless",
     "sign_model",
     "sign_payload",
     "unpacked",
     "verify_model",
     "verify_payload",
     "verify_statement",
+    "whom_to_trust",
     "write_encrypted",
 ]

@@ -18,7 +18,7 @@ from typing import Any
 
 from airflow_mlsec.crypto._ring import Key
 from airflow_mlsec.crypto._ring_file import KeyKind
-from airflow_mlsec.crypto._signatures import VerificationKeys, public_half
+from airflow_mlsec.crypto._signatures import Trusted, public_half
 from airflow_mlsec.crypto._statement import (
     STATEMENT_TYPE,
     digest_file,
@@ -52,6 +52,30 @@ def sign_model(
         raise KeyNotFound(
             f"key '{key.name}' is of kind {key.kind}; models are signed with {KeyKind.ECDSA}"
         )
+    statement = model_statement(folder, provenance, progress)
+    envelope = sign_payload(statement, STATEMENT_TYPE, key)
+    pem = public_half(key.kind, key.secret).pem
+    return {
+        "mediaType": _BUNDLE,
+        "verificationMaterial": {
+            "publicKey": {"hint": hashlib.sha256(pem.encode()).hexdigest()},
+            "tlogEntries": [],
+        },
+        # Their tool knows no key ids of ours.
+        "dsseEnvelope": {**envelope, "signatures": [{**envelope["signatures"][0], "keyid": ""}]},
+    }
+
+
+def model_statement(
+    folder: Path,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] = lambda message: None,
+) -> bytes:
+    """The statement with the digest of every file below ``folder``, to be signed.
+
+    :raises DatasetNotFound: if there is no such folder.
+    :raises DatasetError: if there is a link, a device or the like in it.
+    """
     digests = _digests(folder, progress)
     serialization: dict[str, Any] = dict(_METHOD, ignore_paths=list(_LEFT_OUT))
     statement = {
@@ -68,32 +92,21 @@ def sign_model(
             **({"provenance": dict(provenance)} if provenance else {}),
         },
     }
-    envelope = sign_payload(json.dumps(statement, sort_keys=True).encode(), STATEMENT_TYPE, key)
-    pem = public_half(key.kind, key.secret).pem
-    return {
-        "mediaType": _BUNDLE,
-        "verificationMaterial": {
-            "publicKey": {"hint": hashlib.sha256(pem.encode()).hexdigest()},
-            "tlogEntries": [],
-        },
-        # Their tool knows no key ids of ours.
-        "dsseEnvelope": {**envelope, "signatures": [{**envelope["signatures"][0], "keyid": ""}]},
-    }
+    return json.dumps(statement, sort_keys=True).encode()
 
 
 def verify_model(
     folder: Path,
     bundle: Any,
-    trusted: VerificationKeys,
+    trusted: Trusted,
     progress: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
     """The verified statement, if the folder is just what was signed.
 
-    :raises SignatureInvalid: if no trusted key signed it, or a file is changed, missing, or was not signed.
+    :raises SignatureInvalid: if nobody trusted signed it, or a file is changed, missing, or was not signed.
     :raises DatasetNotFound: if there is no such folder.
     """
-    envelope = bundle.get("dsseEnvelope") if isinstance(bundle, dict) else None
-    payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
+    payload = verify_payload(bundle, STATEMENT_TYPE, trusted)
     try:
         statement: dict[str, Any] = json.loads(payload)
         predicate = statement["predicate"]

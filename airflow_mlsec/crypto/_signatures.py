@@ -12,14 +12,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
 from airflow_mlsec.crypto._ring_file import OF_USE, KeyEntry, KeyKind, has_root, read_ring
-from airflow_mlsec.errors import CryptoError, UsageError
+from airflow_mlsec.errors import CryptoError, SignatureInvalid, UsageError
 
 SIGNING_KINDS = (KeyKind.SIGNING, KeyKind.ECDSA, KeyKind.ML_DSA)
 _POST_QUANTUM = (mldsa.MLDSA44PublicKey, mldsa.MLDSA65PublicKey, mldsa.MLDSA87PublicKey)
@@ -99,13 +99,63 @@ def signed(kind: KeyKind, secret: bytes, message: bytes) -> bytes:
     return made
 
 
+class Trusted(Protocol):
+    """Whose signatures a verifier trusts."""
+
+    def payload_of(self, document: Any, payload_type: str, post_quantum: bool = False) -> bytes:
+        """What one of them signed.
+
+        :raises SignatureInvalid: if none of them did.
+        """
+        ...
+
+
+def pre_authentication(payload_type: str, payload: bytes) -> bytes:
+    """What a signature of a DSSE envelope signs."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
 class VerificationKeys:
     """The public keys that a verifier trusts, by key id."""
 
     def __init__(self, keys: Iterable[PublicKey]) -> None:
         self._by_id = {key.id: key for key in keys}
 
-    def candidates(self, identifier: str) -> list[PublicKey]:
+    def payload_of(self, document: Any, payload_type: str, post_quantum: bool = False) -> bytes:
+        """The payload of a DSSE envelope, alone or in a Sigstore bundle, that one of them signed.
+
+        :raises SignatureInvalid: if it is malformed, of another type, or none of them signed it.
+        """
+        bundled = isinstance(document, dict) and "dsseEnvelope" in document
+        envelope = document["dsseEnvelope"] if bundled else document
+        try:
+            if envelope["payloadType"] != payload_type:
+                raise SignatureInvalid("the envelope is of another payload type than expected")
+            payload = base64.b64decode(envelope["payload"], validate=True)
+            signatures = [
+                (str(item.get("keyid") or ""), base64.b64decode(item["sig"], validate=True))
+                for item in envelope["signatures"]
+            ]
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, SignatureInvalid):
+                raise
+            raise SignatureInvalid("not a DSSE envelope") from None
+        message = pre_authentication(payload_type, payload)
+        for identifier, signature in signatures:
+            # A key id is a hint, and optional: without one every trusted key is tried.
+            for public in self._candidates(identifier):
+                if (public.post_quantum or not post_quantum) and public.verifies(
+                    signature, message
+                ):
+                    return payload
+        raise SignatureInvalid(
+            "no trusted post-quantum key (ML-DSA) signed this"
+            if post_quantum
+            else "no trusted key signed this; nothing in it can be relied on"
+        )
+
+    def _candidates(self, identifier: str) -> list[PublicKey]:
         """The key with this id; every key if no id is given."""
         if not identifier:
             return list(self._by_id.values())

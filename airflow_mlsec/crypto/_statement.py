@@ -7,7 +7,6 @@ https://github.com/secure-systems-lab/dsse (envelope, pre-authentication encodin
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from airflow_mlsec.crypto._ring import Key
-from airflow_mlsec.crypto._signatures import SIGNING_KINDS, VerificationKeys, public_half, signed
+from airflow_mlsec.crypto._signatures import (
+    SIGNING_KINDS,
+    Trusted,
+    pre_authentication,
+    public_half,
+    signed,
+)
 from airflow_mlsec.errors import KeyNotFound, SignatureInvalid
 
 # Beside what was signed.
@@ -44,7 +49,7 @@ def sign_payload(payload: bytes, payload_type: str, *keys: Key) -> dict[str, Any
 
     :raises KeyNotFound: if a key does not sign.
     """
-    message = _pre_authentication(payload_type, payload)
+    message = pre_authentication(payload_type, payload)
     for key in keys:
         if key.kind not in SIGNING_KINDS:
             raise KeyNotFound(f"key '{key.name}' is of kind {key.kind}; it does not sign")
@@ -62,41 +67,19 @@ def sign_payload(payload: bytes, payload_type: str, *keys: Key) -> dict[str, Any
 
 
 def verify_payload(
-    envelope: Any, payload_type: str, trusted: VerificationKeys, post_quantum: bool = False
+    document: Any, payload_type: str, trusted: Trusted, post_quantum: bool = False
 ) -> bytes:
-    """The payload of an envelope that a trusted key signed; with ``post_quantum`` one that a quantum
-    computer cannot forge.
+    """The payload of an envelope, or of a Sigstore bundle, that somebody trusted signed; with
+    ``post_quantum`` with a key that a quantum computer cannot forge.
 
-    :raises SignatureInvalid: if it is malformed, of another type, or no trusted key signed it.
+    :raises SignatureInvalid: if it is malformed, of another type, or nobody trusted signed it.
     """
-    try:
-        if envelope["payloadType"] != payload_type:
-            raise SignatureInvalid("the envelope is of another payload type than expected")
-        payload = base64.b64decode(envelope["payload"], validate=True)
-        signatures = [
-            (str(item.get("keyid") or ""), base64.b64decode(item["sig"], validate=True))
-            for item in envelope["signatures"]
-        ]
-    except (KeyError, TypeError, AttributeError, ValueError, binascii.Error) as error:
-        if isinstance(error, SignatureInvalid):
-            raise
-        raise SignatureInvalid("not a DSSE envelope") from None
-    message = _pre_authentication(payload_type, payload)
-    for identifier, signature in signatures:
-        # A key id is a hint, and optional: without one every trusted key is tried.
-        for public in trusted.candidates(identifier):
-            if (public.post_quantum or not post_quantum) and public.verifies(signature, message):
-                return payload
-    raise SignatureInvalid(
-        "no trusted post-quantum key (ML-DSA) signed this"
-        if post_quantum
-        else "no trusted key signed this; nothing in it can be relied on"
-    )
+    return trusted.payload_of(document, payload_type, post_quantum)
 
 
 def verify_statement(
-    envelope: Any,
-    trusted: VerificationKeys,
+    document: Any,
+    trusted: Trusted,
     subjects: Mapping[str, str],
     post_quantum: bool = False,
     predicate_type: str | None = None,
@@ -106,7 +89,7 @@ def verify_statement(
 
     :raises SignatureInvalid: if the signature fails, or a digest or name differs.
     """
-    payload = verify_payload(envelope, STATEMENT_TYPE, trusted, post_quantum)
+    payload = verify_payload(document, STATEMENT_TYPE, trusted, post_quantum)
     try:
         statement: dict[str, Any] = json.loads(payload)
         signed = {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}
@@ -143,8 +126,3 @@ def parse_signature(content: bytes, name: str) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError):
         raise SignatureInvalid(f"{name} is not a DSSE envelope") from None
-
-
-def _pre_authentication(payload_type: str, payload: bytes) -> bytes:
-    kind = payload_type.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)

@@ -13,7 +13,7 @@ from airflow_mlsec.crypto import (
     SIGNATURE,
     Digesting,
     ServiceKey,
-    VerificationKeys,
+    Trusted,
     decrypt,
     digest_stream,
     identity_of,
@@ -21,6 +21,7 @@ from airflow_mlsec.crypto import (
     unpacked,
     verify_model,
     verify_statement,
+    whom_to_trust,
 )
 from airflow_mlsec.datasets import Artifact, dataset_name
 from airflow_mlsec.errors import CheckFailed, DatasetNotFound, SignatureInvalid, UsageError
@@ -37,6 +38,9 @@ class VerifyArtifactOperator(MlsecOperator):
     :param artifact: URI or path of the artifact; ``artifact.sig.json`` is its signature. Of a model's local
         folder ``artifact.model.sig`` is, as `mlsec sign` and `model_signing` write it (templated).
     :param public_key: PEM file of the keys that are trusted; default are the ring's own (templated).
+    :param certificate_identity: Instead of a key, who must have signed it without one (Sigstore): an e-mail
+        address or a workload's URI (templated).
+    :param certificate_oidc_issuer: URL of the OpenID provider that vouches for them (templated).
     :param signed_as: Name that a model's folder must have been signed under; default is any, since
         folders are renamed: another model of the same signer would pass (templated).
     :param post_quantum: Whether a trusted ML-DSA key must have signed it.
@@ -47,7 +51,9 @@ class VerifyArtifactOperator(MlsecOperator):
     is not trusted, or the data is other than expected.
     """
 
-    template_fields: Sequence[str] = ("artifact", "public_key", "signed_as", "trained_on")
+    template_fields: Sequence[str] = (
+        "artifact", "public_key", "certificate_identity", "certificate_oidc_issuer", "signed_as", "trained_on",
+    )  # fmt: skip
     ui_color = "#e8e1d4"
 
     def __init__(
@@ -55,6 +61,8 @@ class VerifyArtifactOperator(MlsecOperator):
         *,
         artifact: str,
         public_key: str | None = None,
+        certificate_identity: str | None = None,
+        certificate_oidc_issuer: str | None = None,
         signed_as: str | None = None,
         post_quantum: bool = False,
         trained_on: Sequence[str] = (),
@@ -63,6 +71,8 @@ class VerifyArtifactOperator(MlsecOperator):
         super().__init__(**kwargs)
         self.artifact = artifact
         self.public_key = public_key
+        self.certificate_identity = certificate_identity
+        self.certificate_oidc_issuer = certificate_oidc_issuer
         self.signed_as = signed_as
         self.post_quantum = post_quantum
         self.trained_on = trained_on
@@ -83,9 +93,13 @@ class VerifyArtifactOperator(MlsecOperator):
     def _verify(self) -> dict[str, Any]:
         artifact = self.hook.artifact(self.artifact)
         trusted = (
-            VerificationKeys.from_pem(Path(self.public_key))
-            if self.public_key
-            else self.hook.key_ring().verification_keys()
+            whom_to_trust(
+                self.hook.settings(),
+                Path(self.public_key) if self.public_key else None,
+                self.certificate_identity,
+                self.certificate_oidc_issuer,
+            )
+            or self.hook.key_ring().verification_keys()
         )
         if artifact.local is not None and artifact.is_folder():
             return self._verified_model(artifact.local, trusted)
@@ -109,7 +123,7 @@ class VerifyArtifactOperator(MlsecOperator):
         recipients = predicate.get("recipients", [])
         return {"sha256": digest, "recipients": recipients, "signed_as": artifact.file_name}
 
-    def _verified_model(self, folder: Path, trusted: VerificationKeys) -> dict[str, Any]:
+    def _verified_model(self, folder: Path, trusted: Trusted) -> dict[str, Any]:
         if self.trained_on or self.post_quantum:
             raise UsageError(
                 "a model's folder is signed without its training data, and with ECDSA: `trained_on` and "
@@ -206,7 +220,7 @@ class DecryptArtifactOperator(MlsecOperator):
 
 
 def verified(
-    artifact: Artifact, trusted: VerificationKeys, post_quantum: bool = False
+    artifact: Artifact, trusted: Trusted, post_quantum: bool = False
 ) -> tuple[str, dict[str, Any]]:
     """The digest of an artifact, and what its signature says of it.
 
