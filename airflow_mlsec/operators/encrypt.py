@@ -306,4 +306,6 @@ def _evidence_of(register: Register, name: DatasetName, uri: str) -> dict[str, A
         "plan": predicate["plan"],
         "policy": predicate["policy"],
         "run": predicate["run"],
+        # The list of the persons in it, as keyed digests, by the SHA-256 of its file.
+        **({"membership": membership} if (membership := predicate.get("membership")) else {}),
     }

@@ -76,7 +76,8 @@ def test_it_encrypts_signs_and_says_where_the_model_comes_from(
         envelope, keys.verification_keys(), {target.name: digest_file(target)}
     )
     [proof] = statement["predicate"]["trained_on"]
-    assert set(proof) == {"dataset", "plan", "policy", "run"}
+    assert set(proof) == {"dataset", "plan", "policy", "run", "membership"}
+    assert proof["membership"]["sha256"] == digest_file(Path(proof["membership"]["path"]))
     assert statement["predicate"]["source"]["sha256"] == digest_file(model)
     kinds = {r.name: r.kind for r in clinic.hook.register().rows(sa.select(t.dataset))}
     assert kinds[str(model)] == "model"
