@@ -181,7 +181,7 @@ def test_source_and_target_must_differ(tmp_path: Path) -> None:
     [
         "age1",
         "AGE1QQPKCM3",
-        str(IDENTITY.recipient)[:-1] + "x",
+        str(IDENTITY.recipient)[:-1] + ("x" if str(IDENTITY.recipient)[-1] != "x" else "y"),
         str(IDENTITY.recipient).upper(),
         IDENTITY.export(),
         "ssh-ed25519 AAAA",

@@ -22,6 +22,7 @@ from airflow_mlsec.crypto import (
     packed,
 )
 from airflow_mlsec.errors import DatasetError, DatasetNotFound, DecryptionFailed
+from tests.damage import last_byte_changed
 
 KEY = HybridIdentity.generate()
 ZSTANDARD = bytes.fromhex("28b52ffd")
@@ -126,7 +127,7 @@ def test_what_does_not_verify_leaves_nothing(model: Path, tmp_path: Path, compre
     sealed = tmp_path / "m.age"
     encrypt_folder(model, sealed, [KEY.recipient], compress=compress)
     data = sealed.read_bytes()
-    for changed in (data[:-1], data[:-1] + b"x", data[: len(data) // 2], data + b"x"):
+    for changed in (data[:-1], last_byte_changed(data), data[: len(data) // 2], data + b"x"):
         sealed.write_bytes(changed)
         with pytest.raises(DecryptionFailed):
             decrypt_folder(sealed, tmp_path / "back", [KEY])

@@ -35,6 +35,7 @@ from airflow_mlsec.operators.artifacts import (
 from airflow_mlsec.operators.encrypt import EncryptArtifactOperator
 from airflow_mlsec.register import tables as t
 from tests.clinic import Clinic
+from tests.damage import last_byte_changed
 
 Context = Callable[..., Any]
 
@@ -109,7 +110,7 @@ def test_what_is_there_already_is_not_done_again(
     # What was tampered with, or has lost its signature, is made anew.
     task = operator(model)
     task.execute(context())
-    target.write_bytes(target.read_bytes()[:-1] + b"x")
+    target.write_bytes(last_byte_changed(target.read_bytes()))
     assert task.execute(context())["unchanged"] is False
     target.with_name("model.skops.age.sig.json").write_text("{")
     assert task.execute(context())["unchanged"] is False
@@ -232,7 +233,7 @@ def test_from_and_to_another_filesystem(clinic: Clinic, context: Context, model:
     assert back.execute(context())["bytes"] == 70_000
     assert memory.cat("/lake/back") == model.read_bytes()
     # Nothing of what does not verify appears.
-    memory.pipe("/lake/model.age", memory.cat("/lake/model.age")[:-1] + b"x")
+    memory.pipe("/lake/model.age", last_byte_changed(memory.cat("/lake/model.age")))
     with pytest.raises(AirflowFailException, match="digest differs"):
         back.execute(context())
     memory.pipe("/lake/back", b"as it was")
@@ -340,7 +341,7 @@ def test_an_artifact_is_verified_and_decrypted(
     AnonymizeOperator(task_id="a", policy="people", target=clinic.safe).execute(context())
     refused(gate, "under another policy or plan")
     back.unlink()
-    sealed.write_bytes(sealed.read_bytes()[:-1] + b"x")
+    sealed.write_bytes(last_byte_changed(sealed.read_bytes()))
     refused(done, "digest differs")
     refused(gate, "digest differs")
     assert not back.exists()
