@@ -162,9 +162,6 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-__all__ = ["locked", "remove_abandoned", "replacing", "write_bytes"]
-
-
 def copy_rest(
     source: BinaryIO, target: BinaryIO, progress: Callable[[int], None] = lambda done: None
 ) -> None:
@@ -198,3 +195,17 @@ def copy_rest(
 
 
 _COPIED, _COPIED_BY_HAND = 1 << 28, 1 << 20
+
+
+def everything_below(folder: Path) -> Iterator[Path]:
+    """Files and folders below one, links not followed.
+
+    :raises OSError: if one cannot be read; it is not passed over.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for above, folders, names in os.walk(folder, onerror=fail):
+        for name in (*folders, *names):
+            yield Path(above) / name

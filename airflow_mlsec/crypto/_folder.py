@@ -3,14 +3,17 @@ file. ``age -d`` and ``tar -x`` (``tar --zstd -x``, if it is compressed) open it
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import shutil
+import stat
 import tarfile
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -19,10 +22,21 @@ import pyarrow as pa
 
 from airflow_mlsec import files
 from airflow_mlsec.crypto._age import Progress, Unwraps, Wraps, decrypt, encrypt
-from airflow_mlsec.errors import DatasetError, DatasetNotFound, DecryptionFailed
+from airflow_mlsec.errors import DatasetError, DatasetNotFound, DecryptionFailed, MlsecError
 
 _ZSTANDARD = bytes.fromhex("28b52ffd")  # RFC 8878, section 3.1.1
 _BLOCK = 1 << 20
+_END = 2 * tarfile.BLOCKSIZE
+_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_LARGEST_HEADER = 1 << 20
+_LONGEST_NAME = 255
+_PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -63,11 +77,16 @@ def folder_entries(source: Path) -> list[FolderEntry]:
     """The regular files and folders below a local folder.
 
     :raises DatasetNotFound: if there is no such folder.
-    :raises DatasetError: if there is a link, a device or the like in it.
+    :raises DatasetError: if there is a link, a device or the like in it, or a folder cannot be read.
     """
     if not source.is_dir() or source.is_symlink():
         raise DatasetNotFound(f"{source}: no such folder")
-    return [_entry(source, path) for path in source.rglob("*")]
+    try:
+        return [_entry(source, path) for path in files.everything_below(source)]
+    except OSError as error:
+        if isinstance(error, MlsecError):
+            raise
+        raise DatasetError(f"{source} cannot be read as a whole ({error.strerror})") from None
 
 
 def _entry(folder: Path, path: Path) -> FolderEntry:
@@ -76,21 +95,48 @@ def _entry(folder: Path, path: Path) -> FolderEntry:
         raise DatasetError(f"{path} is neither a plain file nor a folder; it is not encrypted")
     if path.is_dir():
         return FolderEntry(name)
-    return FolderEntry(name, lambda: path.open("rb"), os.access(path, os.X_OK))
+    return FolderEntry(name, lambda: _opened(folder, name), os.access(path, os.X_OK))
+
+
+def _opened(folder: Path, name: str) -> BinaryIO:
+    """A file below a folder, by no link that was put in the place of any part of its path meanwhile."""
+    above = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        *folders, last = name.split("/")
+        for part in folders:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+            os.close(above)
+            above = below
+        descriptor = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=above)
+    finally:
+        os.close(above)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DatasetError(f"{folder / name} is no plain file any more")
+    return os.fdopen(descriptor, "rb")
 
 
 @contextmanager
 def packed(entries: Iterable[FolderEntry]) -> Iterator[BinaryIO]:
     """A folder as a stream: a tar archive that is the same for the same files, wherever they are.
 
-    :raises DatasetError: if a name leads out of the folder; when the block ends, if a file changed or
-        could not be read.
+    :raises DatasetError: if a name leads out of the folder, or could not be unpacked again; when the block
+        ends, if a file changed or could not be read.
     """
-    given = {entry.name: entry for entry in entries}
-    for name in given:
-        if any(part in ("", ".", "..") for part in name.split("/")):
-            raise DatasetError(f"'{name}' cannot be the name of a file in a folder")
+    given: dict[str, FolderEntry] = {}
+    for entry in entries:
+        parts = entry.name.split("/")
+        if any(part in ("", ".", "..") or len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
+            raise DatasetError(f"'{entry.name}' cannot be the name of a file in a folder")
+        if "\0" in entry.name or entry.name in given:
+            raise DatasetError(
+                f"there are two files of the name '{entry.name}', or none can have it"
+            )
+        given[entry.name] = entry
     parents = {str(parent) for name in given for parent in PurePosixPath(name).parents} - {"."}
+    for name in parents & set(given):
+        if given[name].open is not None:
+            raise DatasetError(f"'{name}' is a file and a folder at once; a disk cannot hold both")
     everything = {name: FolderEntry(name) for name in parents} | given
     ordered = [everything[name] for name in sorted(everything)]
     with _fed(lambda pipe: _pack(ordered, pipe)) as read:
@@ -126,26 +172,56 @@ def decrypt_folder(
             decrypt(read, write, identities, progress)
     except FileNotFoundError:
         raise DatasetNotFound(f"{source}: no such file") from None
+    except IsADirectoryError:
+        raise DatasetError(f"{source} is a folder; what is decrypted is a file") from None
 
 
 @contextmanager
 def unpacked(target: Path) -> Iterator[BinaryIO]:
-    """A stream to write an archive to, which is the new folder ``target`` when the block ends.
+    """A stream to write an archive to, which is the new folder ``target`` when the block ends. What a
+    killed process left of an earlier attempt is removed.
 
-    :raises DatasetError: if ``target`` exists.
-    :raises DecryptionFailed: when the block ends, if it was no archive of plain files.
+    :raises DatasetError: if ``target`` exists, or cannot be made.
+    :raises DecryptionFailed: when the block ends, if it was no whole archive of plain files.
     """
     if target.exists() or target.is_symlink():
         raise DatasetError(f"{target} exists; a folder is decrypted to a new one")
     if not target.parent.is_dir():
         raise DatasetError(f"folder {target.parent} does not exist; create it first")
-    below = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    _remove_abandoned(target)
     try:
+        below = Path(
+            tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_PARTIAL, dir=target.parent)
+        )
+    except OSError as error:
+        raise DatasetError(f"{target} cannot be made ({error.strerror})") from None
+    lock = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         with _drained(lambda pipe: _unpack(pipe, below / "files")) as write:
             yield write
-        (below / "files").rename(target)
+        try:
+            (below / "files").rename(target)
+        except OSError as error:
+            raise DatasetError(
+                f"{target} was made by somebody else meanwhile ({error.strerror})"
+            ) from None
     finally:
+        os.close(lock)
         shutil.rmtree(below, ignore_errors=True)
+
+
+def _remove_abandoned(target: Path) -> None:
+    for left in target.parent.iterdir():
+        if not (left.name.startswith(f".{target.name}.") and left.name.endswith(_PARTIAL)):
+            continue
+        with suppress(OSError):
+            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def _pack(entries: Sequence[FolderEntry], pipe: BinaryIO) -> None:
@@ -158,24 +234,74 @@ def _pack(entries: Sequence[FolderEntry], pipe: BinaryIO) -> None:
                 archive.addfile(head)
                 continue
             with entry.open() as file:
+                before = _stamp(file)
                 head.size = file.seek(0, os.SEEK_END)
                 file.seek(0)
                 archive.addfile(head, file)
+                if file.read(1) or _stamp(file) != before:
+                    raise DatasetError(f"'{entry.name}' changed while it was encrypted")
+
+
+def _stamp(file: BinaryIO) -> tuple[int, int] | None:
+    """What changes with a local file; None for others."""
+    try:
+        status = os.fstat(file.fileno())
+    except (OSError, AttributeError):
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+class _Entry(tarfile.TarInfo):
+    """An entry whose headers fit into memory, whatever an archive says."""
+
+    @classmethod
+    def frombuf(cls, *arguments: Any, **named: Any) -> _Entry:
+        entry = super().frombuf(*arguments, **named)
+        plain = entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE)
+        if not plain and (entry.type not in _HEADERS or entry.size > _LARGEST_HEADER):
+            raise tarfile.ReadError
+        return entry
+
+
+class _Kept:
+    """A stream that keeps the last of what was read."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self.bytes = stream, 0
+        self._last: deque[bytes] = deque(maxlen=4)
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self._stream.read(size)
+        self.bytes += len(data)
+        self._last.append(data)
+        return data
+
+    def since(self, place: int) -> bytes:
+        """What was read from this place on."""
+        last = b"".join(self._last)
+        return last[place - (self.bytes - len(last)) :]
 
 
 def _unpack(pipe: BinaryIO, folder: Path) -> None:
     folder.mkdir(mode=0o700)
-    plain: Any = pipe
+    source: Any = pipe
     if cast(io.BufferedReader, pipe).peek(4).startswith(_ZSTANDARD):
-        plain = pa.CompressedInputStream(pa.PythonFile(pipe, "r"), "zstd")
-    with tarfile.open(fileobj=plain, mode="r|") as archive:
+        source = pa.CompressedInputStream(pa.PythonFile(pipe, "r"), "zstd")
+    plain = _Kept(source)
+    with tarfile.open(fileobj=cast(Any, plain), mode="r|", tarinfo=_Entry) as archive:
         for entry in archive:
-            if not (entry.isreg() or entry.isdir()):
-                raise tarfile.TarError
-            # Refuses absolute paths, and those that lead out of the folder.
+            if not (entry.isreg() or entry.isdir()) or entry.issparse() or entry.name[:1] == "/":
+                raise tarfile.ReadError
+            # Refuses paths that lead out of the folder.
             archive.extract(entry, folder, filter="data")
-    while plain.read(_BLOCK):  # to the end of what is decrypted
-        continue
+        # The library takes a damaged header, and the end of the file, for the end of the archive: that is
+        # two blocks of zeros, and nothing else after them.
+        end = plain.since(archive.offset)
+    rest = len(end)
+    while not any(end) and (end := plain.read(_BLOCK)):
+        rest += len(end)
+    if any(end) or rest < _END:
+        raise tarfile.ReadError
 
 
 @contextmanager
@@ -183,15 +309,16 @@ def _fed(write: Callable[[BinaryIO], None]) -> Iterator[BinaryIO]:
     """A stream of what ``write`` writes, in a thread of its own."""
     taken, given = os.pipe()
     failed: list[BaseException] = []
+    ended = threading.Event()
 
     def run() -> None:
         try:
             with os.fdopen(given, "wb") as pipe:
                 write(pipe)
-        except BrokenPipeError:
-            return  # nobody reads any more
         except BaseException as error:
-            failed.append(error)
+            # When nobody reads any more, that is no failure of what is read.
+            if not (ended.is_set() and isinstance(error, BrokenPipeError)):
+                failed.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     with os.fdopen(taken, "rb") as source:
@@ -199,9 +326,12 @@ def _fed(write: Callable[[BinaryIO], None]) -> Iterator[BinaryIO]:
         try:
             yield source
         finally:
+            ended.set()
             source.close()
             thread.join()
-    if failed:
+    for error in failed:
+        if isinstance(error, MlsecError):
+            raise error from None
         raise DatasetError("a file changed, or could not be read, while it was encrypted") from None
 
 

@@ -27,11 +27,16 @@ class KeylessSigner:
     :param issuer: URL of the OpenID provider that vouches for it.
     :param trust_config: File with the authorities and logs that are trusted (Sigstore's client trust config);
         None for those of the public instance, which are fetched.
+    :raises UsageError: if the identity or the issuer is empty: without an issuer anybody's would do.
     """
 
     identity: str
     issuer: str
     trust_config: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.identity.strip() and self.issuer.strip()):
+            raise UsageError("the identity of who signed, or its OpenID issuer, is empty: say both")
 
     def payload_of(self, document: Any, payload_type: str, post_quantum: bool = False) -> bytes:
         """What they signed, of a Sigstore bundle with a DSSE envelope.
@@ -130,7 +135,11 @@ def whom_to_trust(
     :raises UsageError: for both, or for a signer without the provider that vouches for them.
     """
     if identity is None and issuer is None:
-        return VerificationKeys.from_pem(public_key) if public_key is not None else None
+        if public_key is None:
+            return None
+        if not public_key.is_file():
+            raise UsageError(f"there is no file of public keys at {public_key}")
+        return VerificationKeys.from_pem(public_key)
     if public_key is not None or identity is None or issuer is None:
         raise UsageError(
             "give a public key, or the identity of who signed without one together with its OpenID issuer: "

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from airflow_mlsec import files
 from airflow_mlsec.crypto._ring import Key
 from airflow_mlsec.crypto._ring_file import KeyKind
 from airflow_mlsec.crypto._signatures import Trusted, public_half
@@ -156,7 +156,7 @@ def _digests(folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
         raise DatasetNotFound(f"{folder}: no such folder")
     names = []
     try:
-        for path in _everything(folder):
+        for path in files.everything_below(folder):
             name = path.relative_to(folder)
             left_out = name.parts[0] in _LEFT_OUT
             # A folder that is called as git calls its files is none of git's.
@@ -169,17 +169,6 @@ def _digests(folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
         return _digests_of(folder, names, progress)
     except OSError as error:
         raise DatasetError(f"{folder} cannot be read as a whole ({error.strerror})") from None
-
-
-def _everything(folder: Path) -> Iterator[Path]:
-    """Files and folders below one. What cannot be read is an error, and not passed over."""
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    for above, folders, files in os.walk(folder, onerror=fail):
-        for name in (*folders, *files):
-            yield Path(above) / name
 
 
 def _digests_of(

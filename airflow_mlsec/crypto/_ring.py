@@ -185,7 +185,8 @@ class KeyRing:
         ring = self._verified()
         grown = extent(ring.entries, len(ring.events))
         accept = "if this ring is the one that is meant: mlsec keys accept-older"
-        if seen is None and ring.events:
+        # Since events are kept the mark is written with the first ring, which is empty.
+        if seen is None and (ring.keeps_events or not ring.entries):
             raise CryptoError(
                 f"{self.folder / 'ring.newest'} is missing, so nobody can tell whether ring.json is the newest; "
                 f"restore it from its backup, or {accept}"

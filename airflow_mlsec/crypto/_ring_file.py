@@ -74,11 +74,13 @@ class KeyEvent:
 
 @dataclass(frozen=True)
 class RingFile:
-    """What ``ring.json`` holds, not yet verified. A ring from before events were kept has none."""
+    """What ``ring.json`` holds, not yet verified. A ring from before events were kept has none of them
+    (``keeps_events``)."""
 
     entries: list[KeyEntry]
     events: list[KeyEvent]
     mac: str
+    keeps_events: bool
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def read_ring(folder: Path) -> RingFile:
             )
             for item in document.get("events", [])
         ]
-        return RingFile(entries, events, str(document["mac"]))
+        return RingFile(entries, events, str(document["mac"]), "events" in document)
     except FileNotFoundError:
         raise KeyNotFound(f"no key ring in {folder}; `mlsec keys init` makes one") from None
     except (

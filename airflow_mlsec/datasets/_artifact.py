@@ -78,18 +78,21 @@ class Artifact:
         folder = self.location.path.rstrip("/")
         with self._told():
             root = self.filesystem._strip_protocol(folder)
+            # As it is now, and not as it was when this process looked before.
+            self.filesystem.invalidate_cache()
             found: dict[str, dict[str, Any]] = self.filesystem.find(folder, detail=True)
         entries = []
         for path, information in sorted(found.items()):
-            name = path.removeprefix(root).lstrip("/")
+            name = path.removeprefix(root).removeprefix("/")
+            # An object store's empty object that stands for a folder.
+            if (not name or name.endswith("/")) and not information.get("size"):
+                continue
             if information.get("type", "file") != "file" or information.get("islink"):
                 raise DatasetError(
                     f"'{name}' in {self.uri} is neither a plain file nor a folder; it is not encrypted"
                 )
-            # An object store's empty object that stands for a folder.
-            if name and not name.endswith("/"):
-                place = replace(self.location, path=f"{folder}/{name}")
-                entries.append((name, replace(self, location=place)))
+            place = replace(self.location, path=f"{folder}/{name}")
+            entries.append((name, replace(self, location=place)))
         return entries
 
     def open(self) -> BinaryIO:
@@ -201,4 +204,7 @@ def open_artifact(uri: str, connections: Connections | None = None) -> Artifact:
     if location.protocol == "file":
         return Artifact(location)
     found = connections or EnvironmentConnections()
-    return Artifact(location, found.filesystem(location.protocol, location.conn_id))
+    filesystem = found.filesystem(location.protocol, location.conn_id)
+    # Sizes that it remembers from before would cut off what has grown since.
+    filesystem.invalidate_cache()
+    return Artifact(location, filesystem)

@@ -95,7 +95,7 @@ class VerifyArtifactOperator(MlsecOperator):
         trusted = (
             whom_to_trust(
                 self.hook.settings(),
-                Path(self.public_key) if self.public_key else None,
+                Path(self.public_key) if self.public_key is not None else None,
                 self.certificate_identity,
                 self.certificate_oidc_issuer,
             )

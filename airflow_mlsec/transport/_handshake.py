@@ -8,8 +8,8 @@ phase.
 from __future__ import annotations
 
 import contextlib
+import io
 import ipaddress
-import smtplib
 import socket
 import ssl
 import struct
@@ -33,6 +33,8 @@ _POSTGRESQL_SSL_REQUEST = struct.pack(">ii", 8, 80877103)
 _MYSQL_SSL, _MYSQL_PROTOCOL_41, _MYSQL_SECURE = 0x800, 0x200, 0x8000
 _MYSQL_LARGEST = 1 << 24
 _LONGEST_GREETING = 4_096
+# Of an SMTP reply: RFC 5321, section 4.5.3.1.5, and more lines than any server has extensions.
+_LONGEST_LINE, _MOST_LINES = 1_000, 200
 # A probe takes so many times what a single answer may.
 _PATIENCE = 3
 _TAKEN = "the server offers no TLS, or somebody in between took it away"
@@ -222,7 +224,7 @@ def _ready(endpoint: Endpoint, timeout: float) -> Iterator[socket.socket]:
         cut.start()
         try:
             if endpoint.start is Start.SMTP:
-                _begin_smtp(plain, timeout)
+                _begin_smtp(plain)
             elif endpoint.start is Start.POSTGRESQL:
                 plain.sendall(_POSTGRESQL_SSL_REQUEST)
                 if plain.recv(1) != b"S":
@@ -241,21 +243,32 @@ def _shut(connection: socket.socket) -> None:
     connection.close()
 
 
-def _begin_smtp(plain: socket.socket, timeout: float) -> None:
+def _begin_smtp(plain: socket.socket) -> None:
     """Read the greeting, and ask for TLS if it is offered."""
-    server = smtplib.SMTP(timeout=timeout)
-    server.sock = plain
-    try:
-        if server.getreply()[0] != 220:
+    # Unbuffered: what follows the answer to STARTTLS is TLS's.
+    with plain.makefile("rb", buffering=0) as answers:
+        if _smtp_reply(answers)[0] != b"220":
             raise Plaintext("the server's answers are not those of SMTP")
-        server.ehlo()
-        if not server.has_extn("starttls") or server.docmd("STARTTLS")[0] != 220:
+        plain.sendall(b"EHLO localhost\r\n")
+        code, said = _smtp_reply(answers)
+        if code != b"250" or b"STARTTLS" not in (line.strip().upper() for line in said[1:]):
             raise Plaintext(_TAKEN)
-    except smtplib.SMTPException:
-        raise Plaintext("the server's answers are not those of SMTP") from None
-    finally:
-        # What is left of the dialogue is TLS's.
-        server.sock = server.file = None
+        plain.sendall(b"STARTTLS\r\n")
+        if _smtp_reply(answers)[0] != b"220":
+            raise Plaintext(_TAKEN)
+
+
+def _smtp_reply(answers: io.RawIOBase) -> tuple[bytes, list[bytes]]:
+    """The code of a reply and its lines (RFC 5321, section 4.2)."""
+    said: list[bytes] = []
+    while len(said) < _MOST_LINES:
+        line = answers.readline(_LONGEST_LINE)
+        if not line.endswith(b"\n") or not line[:3].isdigit():
+            break
+        said.append(line[4:])
+        if line[3:4] != b"-":
+            return line[:3], said
+    raise Plaintext("the server's answers are not those of SMTP")
 
 
 def _begin_mysql(plain: socket.socket) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import shutil
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,9 +19,11 @@ from airflow_mlsec.crypto import (
     FolderEntry,
     HybridIdentity,
     Identity,
+    compressed,
     decrypt_folder,
     encrypt,
     encrypt_folder,
+    folder_entries,
     packed,
 )
 from airflow_mlsec.errors import DatasetError, DatasetNotFound, DecryptionFailed
@@ -105,6 +110,104 @@ def test_a_file_that_vanishes_meanwhile_leaves_no_half_archive(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
 
 
+def test_what_changes_while_it_is_read_is_told(model: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "weights.bin").write_text("somebody else's")
+    (model / "a.bin").write_bytes(os.urandom(40_000_000))
+    (model / "z").mkdir()
+
+    def linked() -> None:
+        (model / "weights.bin").unlink()
+        (model / "weights.bin").symlink_to(outside / "weights.bin")
+
+    def linked_above() -> None:
+        (model / "z").rename(tmp_path / "moved")
+        (model / "z").symlink_to(outside)
+
+    def made_a_pipe() -> None:
+        (model / "weights.bin").unlink()
+        os.mkfifo(model / "weights.bin")
+
+    def written() -> None:
+        with (model / "a.bin").open("r+b") as file:
+            file.seek(39_000_000)
+            file.write(b"other")
+
+    def grown() -> None:
+        with (model / "a.bin").open("ab") as file:
+            file.write(b"more")
+
+    for change in (written, grown, linked, linked_above, made_a_pipe):
+        (model / "weights.bin").unlink(missing_ok=True)
+        (model / "weights.bin").write_bytes(b"w")
+        if not (model / "z").is_symlink():
+            (model / "z" / "weights.bin").write_bytes(b"w")
+        once = [change]
+        with pytest.raises(DatasetError, match=r"changed|no plain file"):
+            encrypt_folder(
+                model, tmp_path / "m.age", [KEY.recipient], lambda done, o=once: o and o.pop()()
+            )
+        if change is linked_above:
+            (model / "z").unlink()
+            (model / "z").mkdir()
+    assert not (tmp_path / "m.age").exists()
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_source_that_breaks_off_is_a_failure(tmp_path: Path, compress: bool) -> None:
+    def broken() -> io.BytesIO:
+        raise BrokenPipeError(32, "the store hung up")
+
+    entries = [FolderEntry("a", lambda: io.BytesIO(b"a")), FolderEntry("b", broken)]
+    with pytest.raises(DatasetError, match="could not be read"), packed(entries) as plain:
+        if not compress:
+            encrypt(plain, io.BytesIO(), [KEY.recipient])
+        else:
+            with compressed(plain) as read:
+                encrypt(read, io.BytesIO(), [KEY.recipient])
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over() -> None:
+    below = Path(tempfile.mkdtemp())
+    try:
+        below.chmod(0o755)
+        (below / "m" / "deep").mkdir(parents=True)
+        (below / "m" / "deep" / "weights").write_bytes(b"w")
+        (below / "m" / "deep").chmod(0)
+        if os.geteuid() == 0:
+            os.seteuid(65_534)
+        with pytest.raises(DatasetError, match="cannot be read as a whole"):
+            folder_entries(below / "m")
+    finally:
+        os.seteuid(os.getuid())
+        (below / "m" / "deep").chmod(0o700)
+        shutil.rmtree(below)
+
+
+@pytest.mark.parametrize(
+    "names", [("a", "a"), ("a", "a/b"), ("a\0x",), ("n" * 256,), ("ä" * 130,)]
+)  # fmt: skip
+def test_names_that_no_disk_could_hold_are_refused(names: tuple[str, ...]) -> None:
+    entries = [FolderEntry(name, lambda: io.BytesIO(b"x")) for name in names]
+    with pytest.raises(DatasetError), packed(entries):
+        pass
+
+
+def test_what_a_killed_process_left_is_removed(model: Path, tmp_path: Path) -> None:
+    encrypt_folder(model, tmp_path / "m.age", [KEY.recipient])
+    left = tmp_path / ".back.abcdefgh.partial"
+    (left / "files").mkdir(parents=True)
+    (left / "files" / "plain").write_text("secret")
+    busy = tmp_path / ".back.ijklmnop.partial"
+    busy.mkdir()
+    lock = os.open(busy, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    decrypt_folder(tmp_path / "m.age", tmp_path / "back", [KEY])
+    os.close(lock)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [busy.name, "back", "m.age", "model"]
+
+
 @pytest.mark.parametrize("name", ["../out", "a/../../out", "/out", "a//b", ".", ""])
 def test_names_of_object_stores_that_lead_out_are_refused(name: str) -> None:
     with pytest.raises(DatasetError, match="cannot be the name"), packed([FolderEntry(name)]):
@@ -146,6 +249,21 @@ def archive(*entries: tuple[tarfile.TarInfo, bytes]) -> bytes:
     return made.getvalue()
 
 
+def three() -> bytes:
+    return archive(*((tarfile.TarInfo(name), name.encode() * 600) for name in "abc"))
+
+
+def damaged(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def header_of(kind: bytes, size: int) -> bytes:
+    """An archive whose first header says that it is so large."""
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = kind, size
+    return entry.tobuf(tarfile.GNU_FORMAT) + bytes(2_000_000)
+
+
 def link(kind: bytes, name: str, to: str) -> tuple[tarfile.TarInfo, bytes]:
     entry = tarfile.TarInfo(name)
     entry.type, entry.linkname = kind, to
@@ -161,6 +279,17 @@ def link(kind: bytes, name: str, to: str) -> tuple[tarfile.TarInfo, bytes]:
         pytest.param(archive(link(tarfile.LNKTYPE, "a", "b")), id="hard-link"),
         pytest.param(archive(link(tarfile.FIFOTYPE, "a", "")), id="fifo"),
         pytest.param(b"no archive at all" * 100, id="no-archive"),
+        pytest.param(archive((tarfile.TarInfo("/etc/x"), b"x")), id="absolute"),
+        pytest.param(three()[:1_536], id="cut-at-an-entry"),
+        pytest.param(three()[:4_608], id="without-its-end"),
+        pytest.param(three()[:5_120], id="with-half-its-end"),
+        pytest.param(damaged(three(), 1_536 + 148), id="damaged-in-the-middle"),
+        pytest.param(three() + three(), id="two-archives"),
+        pytest.param(three() + b"x", id="more-after-it"),
+        pytest.param(pa.compress(three(), "zstd", asbytes=True) * 2, id="two-frames"),
+        pytest.param(header_of(tarfile.XHDTYPE, 1_900_000), id="large-header"),
+        pytest.param(header_of(tarfile.GNUTYPE_LONGNAME, 1_900_000), id="large-name"),
+        pytest.param(header_of(tarfile.GNUTYPE_SPARSE, 0), id="sparse"),
         pytest.param(ZSTANDARD + b"no frame at all" * 100, id="no-compressed-archive"),
         pytest.param(
             pa.compress(bytes(10_240), "zstd", asbytes=True)[:-4], id="compressed-and-cut"

@@ -18,9 +18,11 @@ from airflow_mlsec.crypto import (
     sign_keyless,
     verify_model,
     verify_statement,
+    whom_to_trust,
 )
 from airflow_mlsec.errors import CryptoError, SettingError, SignatureInvalid, UsageError
 from airflow_mlsec.operators.artifacts import VerifyArtifactOperator
+from airflow_mlsec.settings import Settings
 from tests.clinic import Clinic
 from tests.crypto import sigstore_services
 from tests.crypto.sigstore_services import ISSUER, Sigstore, token
@@ -70,6 +72,26 @@ def test_who_signed_is_verified(config: Path, who: str) -> None:
         verify_statement(signed, trusted, {"f.bin": "b" * 64})
     with pytest.raises(UsageError, match="post-quantum"):
         verify_statement(signed, trusted, DIGEST, post_quantum=True)
+
+
+def test_who_vouches_must_be_said(config: Path, tmp_path: Path) -> None:
+    settings = Settings.load({"AIRFLOW_HOME": str(tmp_path)})
+    # Without an issuer the library would take anybody's word.
+    for identity, issuer in (
+        (WHO, ""),
+        ("", ISSUER),
+        (WHO, " "),
+        (WHO, None),
+        (None, ISSUER),
+        ("", ""),
+    ):
+        with pytest.raises(UsageError, match=r"OpenID|issuer"):
+            whom_to_trust(settings, None, identity, issuer)
+    with pytest.raises(UsageError, match="empty"):
+        KeylessSigner(WHO, "", config)
+    with pytest.raises(UsageError, match="no file of public keys"):
+        whom_to_trust(settings, Path(""), None, None)
+    assert whom_to_trust(settings, None, None, None) is None
 
 
 def test_what_was_changed_is_refused(config: Path) -> None:

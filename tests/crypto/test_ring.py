@@ -347,6 +347,19 @@ def test_an_older_ring_is_not_taken_for_the_newest(tmp_path: Path) -> None:
         ring.accept_older()
 
 
+def test_the_first_ring_is_not_taken_for_the_newest(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "ring")
+    first = (ring.folder / "ring.json").read_bytes()
+    ring.make("pseudonym")
+    (ring.folder / "ring.newest").unlink()
+    document = json.loads(first)
+    del document["events"]
+    for content in (first, json.dumps(document).encode()):
+        (ring.folder / "ring.json").write_bytes(content)
+        with pytest.raises(CryptoError, match=r"ring\.newest is missing"):
+            KeyRing.create(ring.folder).ensure("pseudonym")
+
+
 def test_what_is_no_plain_file_or_no_key_is_told(tmp_path: Path) -> None:
     ring = KeyRing.create(tmp_path / "ring")
     ring.make("s", KeyKind.ECDSA)

@@ -151,6 +151,20 @@ def test_suites_that_openssl_has_no_more(
         assert found["suites"].endswith(suite)
 
 
+@pytest.mark.parametrize("after", [b"", b"220 hello\r\n"])
+def test_a_mail_server_that_never_ends_its_answer(after: bytes) -> None:
+    def flood(plain: Any) -> bool:
+        plain.sendall(after)
+        while True:
+            plain.sendall(b"220-and more\r\n" * 1_000)
+
+    with serving(None, flood) as port:
+        found = check_connection(
+            facts_of_uri("c", f"smtp://localhost:{port}?disable_ssl=true"), timeout=2
+        )
+    assert "not those of SMTP" in found[-1].detail
+
+
 @pytest.mark.parametrize(
     "answer",
     [
