@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from airflow_mlsec.cli._main import json_option, show, show_progress
-from airflow_mlsec.errors import CheckFailed, UsageError
+from airflow_mlsec.errors import CheckFailed, UsageError, printable
 from airflow_mlsec.secret_scan import Exposed, scan_connections, scan_folder, scan_variables
 from airflow_mlsec.transport import environment_connections, exported_connections
 
@@ -50,7 +50,7 @@ def scan(
         found += scan_connections(environment_connections())
     if variables is not None:
         found += scan_variables(variables)
-    lines = [f"{exposed.place}: {exposed.kind}" for exposed in found]
+    lines = [printable(f"{exposed.place}: {exposed.kind}") for exposed in found]
     lines.append(
         f"{len(found)} to move into a secrets backend, and to replace wherever they were used"
         if found

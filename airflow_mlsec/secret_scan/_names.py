@@ -25,6 +25,8 @@ _OF_LANGUAGE = {
     "additional", "bos", "cls", "continuation", "end", "eos", "mask", "max", "min", "next", "num", "pad", "page",
     "sep", "special", "start", "stop", "unk", "word",
 }  # fmt: skip
+# Of data, through a network or a program.
+_PASSES = {"backward", "by", "first", "forward", "last", "n", "num", "second", "single", "third"}
 # What stands beside secrets in a mapping of them.
 _BESIDE = {
     "account", "arn", "backend", "conn", "database", "db", "description", "email", "endpoint", "expires", "expiry",
@@ -33,7 +35,7 @@ _BESIDE = {
     "url", "user", "username", "version",
 }  # fmt: skip
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_NAME = re.compile(r"[\w.@\[\] -]{1,200}")
+_NAME = re.compile(r"[\w.@\[\] -]{1,200}\Z")
 # What is looked up when it is needed, made up, or masked.
 _REFERENCE = re.compile(
     r"\{\{((?!\}\}).)*\}\}|\{%.*%\}|\$\{[^}]*\}|\$\(.*|`.*|\$[A-Z_][A-Z0-9_]*|\$[a-z_]+|%\(\w+\)s|%s|\{[\w.]*\}"
@@ -58,16 +60,18 @@ _PLACE = re.compile(
     r"(~|\.{1,2})?/[\w./~-]*|[a-z][a-z0-9+.-]*://[^@\s]*|arn:aws:(secretsmanager|ssm|kms):.*"
 )
 _COMMENT = ("#", ";", "//", '"""')
-_SHORTEST, _SMALL, _LONG = 3, 999, 19
+_SHORTEST, _SMALL, _LONG, _LONGEST_NAME = 3, 999, 19, 200
 _ALLOWED, _ALLOWED_NEXT = "pragma: allowlist secret", "pragma: allowlist nextline secret"
 
 
 def is_secret(name: str, value: str | int) -> bool:
     """Whether a value under this name is a secret by its name. ``name`` may be a path with ``.`` and ``[0]``."""
-    if not _NAME.fullmatch(name):
+    # What stands above a value may be an address or a whole text.
+    end = _NAME.search(name[-_LONGEST_NAME:])
+    if end is None:
         return False
-    words = _words_of(name)
-    if not _say_secret(words) and not _in_a_mapping_of_secrets(name):
+    words = _words_of(end[0])
+    if not words or not (_say_secret(words) or _in_a_mapping_of_secrets(end[0])):
         return False
     if isinstance(value, int):
         # Numbers are passwords, but no tokens: those are counted.
@@ -112,6 +116,8 @@ def _say_secret(words: list[str]) -> bool:
     if not end:
         return False
     last, before = words[end - 1], words[end - 2] if end > 1 else ""
+    if last == "pass" and before in _PASSES:
+        return False
     if last in ("key", "keys", "keyfile"):
         return before in _KEY_KINDS or last == "keyfile"
     if last.startswith("token") and _OF_LANGUAGE & set(words[: end - 1]):

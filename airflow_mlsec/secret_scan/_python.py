@@ -26,6 +26,7 @@ _WRAPPERS = {
 }
 # setattr has three.
 _MOST_ARGUMENTS = 3
+_A_NAME = re.compile(r"[\w.-]{1,64}")
 _LOOKED_UP = ("default", "default_var", "fallback")
 _MAPPED = (("key", "value"), ("name", "value"), ("key", "val"))
 
@@ -39,7 +40,10 @@ def secrets_in_python(source: str) -> list[int] | None:
             tree = ast.parse(source.removeprefix("\ufeff"))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return list(_found(tree, source.split("\n")))
+    try:
+        return list(_found(tree, source.split("\n")))
+    except RecursionError:
+        return None
 
 
 def _found(tree: ast.AST, lines: list[str]) -> Iterator[int]:
@@ -109,7 +113,12 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
     ``Variable.set(key=name, value=value)``, ``HTTPBasicAuth(user, value)`` and the like."""
     if 2 <= len(node.args) <= _MOST_ARGUMENTS:
         name, value = node.args[-2:]
-        if isinstance(name, ast.Constant) and isinstance(name.value, str) and not _is_a_word(value):
+        if (
+            isinstance(name, ast.Constant)
+            and isinstance(name.value, str)
+            and _A_NAME.fullmatch(name.value)
+            and not _is_a_word(value)
+        ):
             yield name.value, value
     given = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
     if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
@@ -127,7 +136,7 @@ def _is_a_word(value: ast.expr) -> bool:
     return (
         isinstance(value, ast.Constant)
         and isinstance(value.value, str)
-        and re.fullmatch("[A-Za-z_ ]+", value.value) is not None
+        and re.fullmatch("[A-Za-z_ ]+:?", value.value) is not None
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import logging
@@ -18,7 +19,9 @@ from airflow_mlsec.errors import UsageError
 from airflow_mlsec.secret_scan._names import is_allowed, is_reference, is_secret
 from airflow_mlsec.secret_scan._python import secrets_in_python
 from airflow_mlsec.secret_scan._text import (
+    LONGEST_LINE,
     cells_of_notebook,
+    parts_of,
     secrets_in_document,
     secrets_in_line,
     secrets_in_markup,
@@ -39,6 +42,8 @@ _LARGEST, _BEGINNING = 5 << 20, 8 << 10
 _NO_SECRETS = ("IPPublicDetector",)
 _ENTROPY = ("Base64HighEntropyString", "HexHighEntropyString")
 _BY_NAME, _KEYWORD = "Secret by its name", "Secret Keyword"
+_ENTROPIC = "High Entropy String"
+_QUOTED = re.compile(r"""["']([^"']{20,500})["']""")
 _UNUSUAL = re.compile(r"[A-Za-z0-9+/=_-]{20,}\Z")
 
 
@@ -62,8 +67,9 @@ def scan_folder(
     """
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
+    unreadable: list[Path] = []
     with _detectors(_NO_SECRETS):
-        for path in _files(folder):
+        for path in _files(folder, unreadable):
             progress(f"scanning {path}")
             try:
                 text = _text_of(path)
@@ -73,16 +79,33 @@ def scan_folder(
             if text is None:
                 continue
             if _language(path) == ".ipynb":
-                for number, source, code in cells_of_notebook(text):
-                    for line, kinds in _of_lines(source, ".py" if code else ".md"):
-                        yield Exposed(f"{path} cell {number}, line {line}", _named(kinds))
+                yield from _of_notebook(path, text)
                 continue
             for line, kinds in _of_file(path, text):
                 yield Exposed(f"{path}:{line}", _named(kinds))
+    for path in unreadable:
+        yield Exposed(str(path), "a folder that cannot be read, so it was not scanned")
+
+
+def _of_notebook(path: Path, text: str) -> Iterator[Exposed]:
+    try:
+        cells = list(cells_of_notebook(text))
+    except ValueError:
+        yield Exposed(str(path), "no notebook that can be read, so its cells were not scanned")
+        for line, kinds in _of_lines(text, ".json"):
+            yield Exposed(f"{path}:{line}", _named(kinds))
+        return
+    for number, part, code in cells:
+        for line, kinds in _of_lines(part, ".py" if code else ".cfg"):
+            yield Exposed(f"{path} cell {number}, line {line}", _named(kinds))
 
 
 def _of_file(path: Path, text: str) -> Iterator[tuple[int, set[str]]]:
     """The lines of a file that hold secrets, and their kinds."""
+    if max(map(len, text.split("\n"))) > LONGEST_LINE:
+        # The library's patterns would take hours for some.
+        yield from _of_lines(text, _language(path))
+        return
     known = ((found.line_number, found.type) for found in _scanner().scan_file(str(path)))
     yield from _together(text, _language(path), known)
 
@@ -91,12 +114,21 @@ def _of_lines(text: str, language: str) -> Iterator[tuple[int, set[str]]]:
     """As `_of_file`, of a part of one."""
     lines = text.split("\n")
     known = (
-        (number, found.type)
+        (number, kind)
         for number, line in enumerate(lines, 1)
         if not is_allowed(lines, number)
-        for found in _scanner().scan_line(line)
+        for part in parts_of(line)
+        for kind in _kinds_in(part)
     )
     yield from _together(text, language, known)
+
+
+def _kinds_in(line: str) -> set[str]:
+    """What the library finds in a line, with entropy only of what is quoted, as it looks at files."""
+    kinds = {found.type for found in _scanner().scan_line(line)}
+    return {kind for kind in kinds if "Entropy" not in kind} | {
+        _ENTROPIC for text in _QUOTED.findall(line) if _UNUSUAL.match(text) and _unusual(text)
+    }
 
 
 def _together(
@@ -179,11 +211,16 @@ def _kinds_of(name: str, value: str | int) -> set[str]:
         return {_BY_NAME}
     if isinstance(value, int) or is_reference(value):
         return set()
-    kinds = {found.type for line in value.splitlines() for found in _scanner().scan_line(line)}
+    kinds = {
+        found.type
+        for line in value.splitlines()
+        for part in parts_of(line)
+        for found in _scanner().scan_line(part)
+    }
     if any(secrets_in_line(line) for line in value.splitlines()):
         kinds.add(_BY_NAME)
     if not kinds and _UNUSUAL.match(value) and _unusual(value):
-        kinds.add("High Entropy String")
+        kinds.add(_ENTROPIC)
     return kinds
 
 
@@ -207,8 +244,11 @@ def _named(kinds: set[str]) -> str:
     return ", ".join(sorted(telling or kinds))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for above, folders, names in os.walk(folder):
+def _files(folder: Path, unreadable: list[Path]) -> Iterator[Path]:
+    def fail(error: OSError) -> None:
+        unreadable.append(Path(error.filename))
+
+    for above, folders, names in os.walk(folder, onerror=fail):
         if "pyvenv.cfg" in names:
             folders.clear()
             continue
@@ -238,7 +278,10 @@ def _text_of(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             # No source has such a byte, and hardly a binary format has none.
-            if _language(path) not in _PYTHON and b"\0" in file.read(_BEGINNING):
+            beginning = file.read(_BEGINNING)
+            # UTF-16 is text, but not ours to read.
+            utf16 = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            if _language(path) not in _PYTHON and not utf16 and b"\0" in beginning:
                 return None
         if path.stat().st_size > _LARGEST:
             raise _NotScanned(f"larger than {_LARGEST >> 20} MiB")
@@ -267,4 +310,6 @@ def _detectors(without: tuple[str, ...]) -> Iterator[None]:
 
     with default_settings() as settings:
         settings.disable_plugins(*without)
+        # It takes whatever is given to a call for a reference to something.
+        settings.disable_filters("detect_secrets.filters.heuristic.is_indirect_reference")
         yield

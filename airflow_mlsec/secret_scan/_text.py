@@ -18,28 +18,44 @@ _ASSIGNED = re.compile(
 _OPTION = re.compile(
     r"""(?:^|[\s"'])--([A-Za-z][\w-]*)[= ]("[^"]*"|'[^']*'|[^\s;&|"'-][^\s;&|"']*)"""
 )
-_CURL = re.compile(r"""\bcurl\b.*?\s(?:-u|--user)[ =]?["']?[^\s:"']+:([^\s"']+)""")
-_MYSQL = re.compile(r"""\bmysql(?:dump|admin)?\b.*?\s-p([^\s;&|"']+)""")
+# Of JSON in a text.
+_MEMBER = re.compile(r"""["']([\w.-]{1,200})\\?["']\s{0,20}:\s{0,20}\\?["']([^"'\\]{1,500})""")
+_CURL = re.compile(r"""\bcurl\b.{0,200}?\s(?:-u|--user)[ =]?["']?[^\s:"']+:([^\s"']+)""")
+_MYSQL = re.compile(r"""\bmysql(?:dump|admin)?\b.{0,200}?\s-p(?!ort\b)([^\s;&|"']+)""")
+_ADDRESS = re.compile(r"""\b[a-z][a-z0-9+.-]{1,30}://[^/\s:@"']{0,200}:([^/\s@"']{1,500})@""")
 _HEADER = re.compile(
     r"""\bAuthorization["']?\s*:\s*["']?(?:Bearer|Basic|Token)\s+([\w.~+/=-]{8,})"""
 )
 _SQL = re.compile(r"""\b(?:PASSWORD|IDENTIFIED\s+BY)\s+'([^']+)'""", re.IGNORECASE)
 # Of settings: name = value, name: value.
-_SETTING = re.compile(
-    r"""\s*(?:[#;]\s*)?(?:export\s+|set\s+)?["']?([\w.-]+)["']?\s*[=:]\s*(.*?)\s*,?\s*\Z"""
-)
-_ELEMENT = re.compile(r"<([\w.-]+)>\s*([^<\s][^<]*?)\s*</\1>")
-_PROPERTY = re.compile(r"<name>\s*([^<]+?)\s*</name>\s*<value>\s*([^<]*?)\s*</value>")
+_SETTING = re.compile(r"""\s*(?:[#;]\s*)?(?:export\s+|set\s+)?["']?([\w.-]+)["']?\s*[=:](.*)\Z""")
+_ELEMENT = re.compile(r"<([\w.-]+)>([^<]*)</\1>")
+_PROPERTY = re.compile(r"<name>([^<]*)</name>\s{0,200}<value>([^<]*)</value>")
+# A longer line is looked at in parts, so that no pattern takes its time with it; they overlap.
+LONGEST_LINE, _OVERLAP = 4_000, 400
+_MOST_DEEP = 200
 _MOST_NODES = 200_000
 
 
 def secrets_in_line(line: str) -> bool:
     """Whether a command or a text holds a secret."""
-    named = [*_ASSIGNED.findall(line), *_OPTION.findall(line)]
+    return any(_secret_within(part) for part in parts_of(line))
+
+
+def parts_of(line: str) -> Iterator[str]:
+    """A line, or the parts of a long one."""
+    for start in range(0, max(len(line), 1), LONGEST_LINE - _OVERLAP):
+        yield line[start : start + LONGEST_LINE]
+
+
+def _secret_within(line: str) -> bool:
+    named = [found for pattern in (_ASSIGNED, _OPTION, _MEMBER) for found in pattern.findall(line)]
     if any(is_secret(name, _unquoted(value)) for name, value in named):
         return True
     given = (
-        match[1] for pattern in (_CURL, _MYSQL, _HEADER, _SQL) for match in pattern.finditer(line)
+        match[1]
+        for pattern in (_CURL, _MYSQL, _HEADER, _SQL, _ADDRESS)
+        for match in pattern.finditer(line)
     )
     return any(not is_reference(value) for value in given)
 
@@ -49,12 +65,13 @@ def secrets_in_settings(text: str, quoted: bool = False) -> Iterator[int]:
     is ``quoted`` is a value, and all else is a name."""
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
-        match = _SETTING.fullmatch(line)
+        match = _SETTING.fullmatch(line[:LONGEST_LINE])
+        value = match[2].strip().rstrip(",").rstrip() if match is not None else ""
         found = (
             match is not None
-            and not match[2].startswith(("[", "{", "("))
-            and (not quoted or match[2][:1] in ("'", '"'))
-            and is_secret(match[1], _unquoted(match[2]))
+            and not value.startswith(("[", "{", "("))
+            and (not quoted or value[:1] in ("'", '"'))
+            and is_secret(match[1], _unquoted(value))
         )
         if (found or (not quoted and secrets_in_line(line))) and not is_allowed(lines, number):
             yield number
@@ -66,7 +83,7 @@ def secrets_in_markup(text: str) -> Iterator[int]:
     for pattern in (_ELEMENT, _PROPERTY):
         for match in pattern.finditer(text):
             number = text.count("\n", 0, match.start(2)) + 1
-            if is_secret(match[1], match[2]) and not is_allowed(lines, number):
+            if is_secret(match[1].strip(), match[2]) and not is_allowed(lines, number):
                 yield number
 
 
@@ -74,6 +91,9 @@ def secrets_in_document(text: str) -> Iterator[int]:
     """As `secrets_in_settings`, of YAML, which JSON is as well: by names above and beside a value."""
     lines = text.split("\n")
     try:
+        if _is_too_deep(text):
+            yield from secrets_in_settings(text)
+            return
         documents = list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
     except (yaml.YAMLError, RecursionError, ValueError):
         # A template, say.
@@ -85,6 +105,19 @@ def secrets_in_document(text: str) -> Iterator[int]:
             lines, number
         ):
             yield number
+
+
+def _is_too_deep(text: str) -> bool:
+    """Whether a document is nested deeper than the library's own code can follow."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MOST_DEEP:
+            return True
+    return False
 
 
 def _scalars(document: Any) -> Iterator[tuple[str, Any]]:
@@ -120,12 +153,25 @@ def _unquoted(value: str) -> str:
 
 
 def cells_of_notebook(text: str) -> Iterator[tuple[int, str, bool]]:
-    """The cells of a Jupyter notebook: their numbers from 1, their sources, and whether they are code."""
+    """The cells of a Jupyter notebook and what they printed: their numbers from 1, the text, and whether it
+    is code.
+
+    :raises ValueError: if it is no notebook.
+    """
     try:
-        cells = json.loads(text)["cells"]
-        for number, cell in enumerate(cells, 1):
-            source = cell["source"]
-            text = "".join(source) if isinstance(source, list) else str(source)
-            yield number, text, cell.get("cell_type", "code") == "code"
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return
+        for number, cell in enumerate(json.loads(text)["cells"], 1):
+            yield number, _joined(cell.get("source", "")), cell.get("cell_type", "code") == "code"
+            for output in cell.get("outputs", ()):
+                shown = [output.get("text", ""), *output.get("data", {}).values()]
+                for part in shown:
+                    yield (
+                        number,
+                        _joined(part) if isinstance(part, str | list) else json.dumps(part),
+                        False,
+                    )
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        raise ValueError from None
+
+
+def _joined(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else "".join(text)

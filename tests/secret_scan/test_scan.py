@@ -116,9 +116,17 @@ def test_the_ways_that_python_names_a_secret(tmp_path: Path) -> None:
         f'class A: password: str = Field(default="{PLAIN}")',
         f'password += "{PLAIN}"',
         f'FERNET_KEY = "{PLAIN}"',
+        f"""extra = '{{"login": "etl", "password": "{PLAIN}"}}'""",
+        f"""extra = "{{\\"login\\": \\"etl\\", \\"password\\": \\"{PLAIN}\\"}}" """,
         f'signing_key = encryption_key = "{PLAIN}"',
         f'DB_PASSWORD_PROD = password2 = db_pwd = "{PLAIN}"',
         f'cfg["db"]["password"] = "{PLAIN}"',
+        f'engine = create_engine("postgresql://etl:{PLAIN}@db/lake")',
+        f'client = WebClient("{SLACK}")',
+        f'session = Session("{AWS}", region)',
+        f'broker_url = "redis://:{PLAIN}@redis:6379/0"',
+        f'x = ["a.long.line", "{"z" * 9_000}"]; password = "{PLAIN}"',
+        f'x = ["a.long.line", "{"z z " * 3_000}"]; key = "{AWS}"',
     ],
 )  # fmt: skip
 def test_more_ways_to_name_a_secret(tmp_path: Path, line: str) -> None:
@@ -135,6 +143,7 @@ def test_more_ways_to_name_a_secret(tmp_path: Path, line: str) -> None:
         'secret = f"{a}-{b}"', 'api_key = "YOUR_API_KEY"', 'password = None', 'password = ""', 'password_length = 12',
         'check("password", "min_length")', 'secret_backend = "vault99"', 'bash_command = "psql -p 5432 $PGPASSWORD"',
         'sql = "SELECT token FROM t WHERE id = 7"', 'cmd = "PASSWORD=$(cat /run/secret) run"', 'key = "column_12"',
+        'first_pass = "tokenize"', 'n_pass = backward_pass = 2000', 'ask("password", "Enter your password:")',
         'credentials_provider = "chain4"', 'tokenizer = "bert-base-v2"', 'cmd = "curl -u $USER:$PASSWORD https://h"',
     ],
 )  # fmt: skip
@@ -163,6 +172,50 @@ def test_other_kinds_of_files(tmp_path: Path, name: str, text: str, place: str) 
     found = [*scan_folder(tmp_path)]
     assert [e.place for e in found] == [f"{tmp_path / name}{place}"]
     assert PLAIN not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("c.py", f'x = "{"curl " * 20_000}"'),
+        ("m.py", f'x = "{"mysql " * 20_000}"'),
+        ("a.cfg", "a=" + " " * 100_000 + "x y"),
+        (".env", ("a=x" + " " * 500 + "b") * 200),
+        ("p.xml", "<name>" + " " * 100_000),
+        ("e.xml", "<a>" * 30_000),
+        ("u.txt", "a://b:" * 20_000),
+        ("j.js", "eyJ" * 30_000),
+        ("deep.json", "[" * 50_000 + "]" * 50_000),
+        ("deep.yaml", "- " * 50_000 + "x"),
+        ("if.py", "password = " + "x if y else " * 1_000 + "z"),
+    ],
+    ids=lambda value: value[:10],
+)
+def test_no_file_takes_its_time(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    # Each took hours, or the process with it; the suite's own limit ends those.
+    assert [e for e in scan_folder(tmp_path) if "Entropy" not in e.kind] == []
+
+
+def test_names_above_a_value_do_not_hide_it(tmp_path: Path) -> None:
+    auths = {
+        "auths": {"https://registry.example/v1/": {"password": PLAIN}, "a, b:": {"token": PLAIN}}
+    }
+    (tmp_path / "config.json").write_text(json.dumps(auths, indent=1))
+    assert len([*scan_folder(tmp_path)]) == 2
+
+
+def test_what_cannot_be_scanned_is_said(tmp_path: Path) -> None:
+    broken = {"cells": [1, {"cell_type": "code", "source": [f'k = "{AWS}"']}]}
+    (tmp_path / "n.ipynb").write_text(json.dumps(broken))
+    (tmp_path / "w.env").write_bytes("DB_PASSWORD=x".encode("utf-16"))
+    kinds = {e.place.rpartition("/")[2]: e.kind for e in scan_folder(tmp_path)}
+    assert "no notebook" in kinds["n.ipynb"]
+    assert "AWS" in kinds["n.ipynb:1"]
+    assert "not readable as text" in kinds["w.env"]
+    shown = {"cell_type": "code", "source": "x", "outputs": [{"text": ["\n", f"{AWS}\n"]}]}
+    (tmp_path / "n.ipynb").write_text(json.dumps({"cells": [shown]}))
+    assert any("cell 1, line 2" in e.place for e in scan_folder(tmp_path))
 
 
 @pytest.mark.parametrize(
