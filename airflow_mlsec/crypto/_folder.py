@@ -271,7 +271,10 @@ class _Kept:
         self._last: deque[bytes] = deque(maxlen=4)
 
     def read(self, size: int) -> bytes:
-        data: bytes = self._stream.read(size)
+        # Whole, so that the last few are more than the library can have read ahead.
+        data = b""
+        while len(data) < size and (more := self._stream.read(size - len(data))):
+            data = data + more if data else more
         self.bytes += len(data)
         self._last.append(data)
         return data
