@@ -36,7 +36,8 @@ _HEADERS = (
 )
 _LARGEST_HEADER = 1 << 20
 _LONGEST_NAME = 255
-_PARTIAL = ".partial"
+# What `tempfile.mkdtemp` puts between.
+_PARTIAL, _RANDOM = ".partial", 8
 
 
 @dataclass(frozen=True)
@@ -189,15 +190,8 @@ def unpacked(target: Path) -> Iterator[BinaryIO]:
     if not target.parent.is_dir():
         raise DatasetError(f"folder {target.parent} does not exist; create it first")
     _remove_abandoned(target)
+    below, lock = _locked_folder(target)
     try:
-        below = Path(
-            tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_PARTIAL, dir=target.parent)
-        )
-    except OSError as error:
-        raise DatasetError(f"{target} cannot be made ({error.strerror})") from None
-    lock = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         with _drained(lambda pipe: _unpack(pipe, below / "files")) as write:
             yield write
         try:
@@ -211,9 +205,32 @@ def unpacked(target: Path) -> Iterator[BinaryIO]:
         shutil.rmtree(below, ignore_errors=True)
 
 
+def _locked_folder(target: Path) -> tuple[Path, int]:
+    """A new folder beside the target, and a lock of it for as long as this process works on it."""
+    while True:
+        try:
+            made = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_PARTIAL, dir=target.parent)
+        except OSError as error:
+            raise DatasetError(f"{target} cannot be made ({error.strerror})") from None
+        below = Path(made)
+        try:
+            lock = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Before it was locked another process may have taken it for abandoned.
+        if below.exists():
+            return below, lock
+        os.close(lock)
+
+
 def _remove_abandoned(target: Path) -> None:
+    length = len(f".{target.name}.") + _RANDOM + len(_PARTIAL)
     for left in target.parent.iterdir():
-        if not (left.name.startswith(f".{target.name}.") and left.name.endswith(_PARTIAL)):
+        name = left.name
+        if not (name.startswith(f".{target.name}.") and name.endswith(_PARTIAL)):
+            continue
+        if len(name) != length:
             continue
         with suppress(OSError):
             lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
