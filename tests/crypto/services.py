@@ -37,6 +37,21 @@ def aws() -> Iterator[str]:
         server.stop()
 
 
+class JsonHandler(BaseHTTPRequestHandler):
+    """Answers in JSON, and says nothing of it."""
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
 class Transit(ThreadingHTTPServer):
     """Vault's transit engine, as its API documentation has it: /v1/MOUNT/encrypt|decrypt/KEY."""
 
@@ -46,10 +61,10 @@ class Transit(ThreadingHTTPServer):
         self.asked: list[str] = []
 
 
-class _TransitHandler(BaseHTTPRequestHandler):
+class _TransitHandler(JsonHandler):
     server: Transit
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append(self.path)
         if self.headers.get("X-Vault-Token") != TOKEN:
@@ -75,17 +90,6 @@ class _TransitHandler(BaseHTTPRequestHandler):
         return self._answer(200, {"data": {"plaintext": base64.b64encode(plain).decode()}})
 
     do_PUT = do_POST  # noqa: N815
-
-    def _answer(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import jwt
@@ -26,9 +26,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
+from tests.crypto.services import JsonHandler
+
 ISSUER = "https://idp.example"
 _PROVIDER_KEY = "the-provider-and-fulcio-share-this-one"
-_POISONLESS_LIST = ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
+_PROMISES = ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 _ISSUER = ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 _ISSUER_2 = ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
 
@@ -179,7 +181,7 @@ class Sigstore(ThreadingHTTPServer):
             bytes([len(listed)]) if len(listed) < 128 else b"\x81" + bytes([len(listed)])
         )
         return builder.add_extension(
-            x509.UnrecognizedExtension(_POISONLESS_LIST, octets + listed), critical=False
+            x509.UnrecognizedExtension(_PROMISES, octets + listed), critical=False
         ).sign(self.authority_key, hashes.SHA256())
 
     def logged(self, proposed: Any) -> dict[str, Any]:
@@ -241,10 +243,10 @@ def _digest(data: bytes) -> dict[str, str]:
     return {"algorithm": "sha256", "value": hashlib.sha256(data).hexdigest()}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     server: Sigstore
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/api/v1/log/entries":
             return self._answer(201, self.server.logged(asked))
@@ -262,17 +264,6 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(
             200, {"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}}
         )
-
-    def _answer(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
 
 
 @contextlib.contextmanager
