@@ -64,7 +64,7 @@ class Transit(ThreadingHTTPServer):
 class _TransitHandler(JsonHandler):
     server: Transit
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append(self.path)
         if self.headers.get("X-Vault-Token") != TOKEN:
