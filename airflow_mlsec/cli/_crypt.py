@@ -42,11 +42,12 @@ from airflow_mlsec.crypto import (
     sign_keyless,
     sign_model,
     sign_payload,
+    signed_name,
     verify_model,
     verify_statement,
     whom_to_trust,
 )
-from airflow_mlsec.errors import CheckFailed, UsageError
+from airflow_mlsec.errors import UsageError
 from airflow_mlsec.settings import Settings
 
 FILE_STATEMENT = "https://airflow-mlsec.github.io/file/v1"
@@ -325,7 +326,7 @@ def verify(
         raise UsageError("models are signed with ECDSA alone; --post-quantum is for files")
     settings = Settings.load()
     trusted = whom_to_trust(
-        settings, public_key, certificate_identity, certificate_oidc_issuer
+        public_key, certificate_identity, certificate_oidc_issuer, settings.sigstore_trust_config
     ) or VerificationKeys.of_ring(settings.key_ring)
     document = parse_signature(path.read_bytes(), str(path))
     if folder:
@@ -333,9 +334,7 @@ def verify(
     else:
         digests = {source.name: digest_file(source)}
         statement = verify_statement(document, trusted, digests, post_quantum)
-    name = statement["subject"][0].get("name")
-    if signed_as not in (None, name):
-        raise CheckFailed(f"{source} was signed as '{name}', not as '{signed_as}'")
+    name = signed_name(statement, signed_as, str(source))
     text = f"{source}: signature valid ({statement['predicateType']})"
     # Who renames a folder does not have to sign it anew.
     show(statement, f"{text}, signed as '{name}'" if folder else text, as_json)

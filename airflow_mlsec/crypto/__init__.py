@@ -59,6 +59,7 @@ from airflow_mlsec.crypto._statement import (
     make_statement,
     parse_signature,
     sign_payload,
+    signed_name,
     verify_payload,
     verify_statement,
 )
@@ -119,6 +120,7 @@ __all__ = [
     "sign_keyless",
     "sign_model",
     "sign_payload",
+    "signed_name",
     "unpacked",
     "verify_model",
     "verify_payload",

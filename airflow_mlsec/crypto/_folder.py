@@ -85,8 +85,6 @@ def folder_entries(source: Path) -> list[FolderEntry]:
     try:
         return [_entry(source, path) for path in files.everything_below(source)]
     except OSError as error:
-        if isinstance(error, MlsecError):
-            raise
         raise DatasetError(f"{source} cannot be read as a whole ({error.strerror})") from None
 
 

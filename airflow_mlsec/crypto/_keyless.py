@@ -16,7 +16,6 @@ from typing import Any
 
 from airflow_mlsec.crypto._signatures import Trusted, VerificationKeys
 from airflow_mlsec.errors import CryptoError, SettingError, SignatureInvalid, UsageError
-from airflow_mlsec.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,10 @@ def _library() -> None:
 
 
 def whom_to_trust(
-    settings: Settings, public_key: Path | None, identity: str | None, issuer: str | None
+    public_key: Path | None, identity: str | None, issuer: str | None, trust_config: Path | None
 ) -> Trusted | None:
-    """Whom a verifier was told to trust: keys of a PEM file, or a keyless signer; None for neither.
+    """Whom a verifier was told to trust: keys of a PEM file, or a keyless signer (`KeylessSigner`); None
+    for neither.
 
     :raises UsageError: for both, or for a signer without the provider that vouches for them.
     """
@@ -145,4 +145,4 @@ def whom_to_trust(
             "give a public key, or the identity of who signed without one together with its OpenID issuer: "
             "another provider could give anybody that name"
         )
-    return KeylessSigner(identity, issuer, settings.sigstore_trust_config)
+    return KeylessSigner(identity, issuer, trust_config)

@@ -21,7 +21,7 @@ from airflow_mlsec.crypto._signatures import (
     public_half,
     signed,
 )
-from airflow_mlsec.errors import KeyNotFound, SignatureInvalid
+from airflow_mlsec.errors import CheckFailed, KeyNotFound, SignatureInvalid
 
 # Beside what was signed.
 SIGNATURE = ".sig.json"
@@ -109,6 +109,17 @@ def verify_statement(
     if missing := sorted(set(signed) - set(subjects)):
         raise SignatureInvalid(f"the signature also covers {missing[0]}, which was not given")
     return statement
+
+
+def signed_name(statement: Mapping[str, Any], wanted: str | None, what: str) -> str | None:
+    """The name that a verified statement gives to its one subject; ``what`` is how that is called here.
+
+    :raises CheckFailed: if it is not the one that is wanted; None is any.
+    """
+    name: str | None = statement["subject"][0].get("name")
+    if wanted not in (None, name):
+        raise CheckFailed(f"{what} was signed as '{name}', not as '{wanted}'")
+    return name
 
 
 def digest_file(path: Path) -> str:

@@ -18,6 +18,7 @@ from airflow_mlsec.crypto import (
     digest_stream,
     identity_of,
     parse_signature,
+    signed_name,
     unpacked,
     verify_model,
     verify_statement,
@@ -94,10 +95,10 @@ class VerifyArtifactOperator(MlsecOperator):
         artifact = self.hook.artifact(self.artifact)
         trusted = (
             whom_to_trust(
-                self.hook.settings(),
                 Path(self.public_key) if self.public_key is not None else None,
                 self.certificate_identity,
                 self.certificate_oidc_issuer,
+                self.hook.settings().sigstore_trust_config,
             )
             or self.hook.key_ring().verification_keys()
         )
@@ -135,9 +136,7 @@ class VerifyArtifactOperator(MlsecOperator):
         bundle = parse_signature(path.read_bytes(), str(path))
         statement = verify_model(folder, bundle, trusted, self._progress)
         [subject] = statement["subject"]
-        name = subject.get("name")
-        if self.signed_as not in (None, name):
-            raise CheckFailed(f"{folder.name} was signed as '{name}', not as '{self.signed_as}'")
+        name = signed_name(statement, self.signed_as, folder.name)
         return {"sha256": subject["digest"]["sha256"], "recipients": [], "signed_as": name}
 
 

@@ -117,18 +117,25 @@ def _of_lines(text: str, language: str) -> Iterator[tuple[int, set[str]]]:
         (number, kind)
         for number, line in enumerate(lines, 1)
         if not is_allowed(lines, number)
-        for part in parts_of(line)
-        for kind in _kinds_in(part)
+        for kind in _kinds_in(line)
     )
     yield from _together(text, language, known)
 
 
 def _kinds_in(line: str) -> set[str]:
     """What the library finds in a line, with entropy only of what is quoted, as it looks at files."""
-    kinds = {found.type for found in _scanner().scan_line(line)}
-    return {kind for kind in kinds if "Entropy" not in kind} | {
-        _ENTROPIC for text in _QUOTED.findall(line) if _UNUSUAL.match(text) and _unusual(text)
+    return {kind for kind in _known_in(line) if "Entropy" not in kind} | {
+        _ENTROPIC
+        for part in parts_of(line)
+        for text in _QUOTED.findall(part)
+        if _UNUSUAL.match(text) and _unusual(text)
     }
+
+
+def _known_in(line: str) -> set[str]:
+    """The kinds that the library finds in a line, or in the parts of a long one."""
+    scan_line = _scanner().scan_line
+    return {found.type for part in parts_of(line) for found in scan_line(part)}
 
 
 def _together(
@@ -211,13 +218,9 @@ def _kinds_of(name: str, value: str | int) -> set[str]:
         return {_BY_NAME}
     if isinstance(value, int) or is_reference(value):
         return set()
-    kinds = {
-        found.type
-        for line in value.splitlines()
-        for part in parts_of(line)
-        for found in _scanner().scan_line(part)
-    }
-    if any(secrets_in_line(line) for line in value.splitlines()):
+    lines = value.splitlines()
+    kinds = {kind for line in lines for kind in _known_in(line)}
+    if any(secrets_in_line(line) for line in lines):
         kinds.add(_BY_NAME)
     if not kinds and _UNUSUAL.match(value) and _unusual(value):
         kinds.add(_ENTROPIC)

@@ -91,9 +91,7 @@ def secrets_in_document(text: str) -> Iterator[int]:
     """As `secrets_in_settings`, of YAML, which JSON is as well: by names above and beside a value."""
     lines = text.split("\n")
     try:
-        if _is_too_deep(text):
-            yield from secrets_in_settings(text)
-            return
+        _refuse_depth(text)
         documents = list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
     except (yaml.YAMLError, RecursionError, ValueError):
         # A template, say.
@@ -107,8 +105,10 @@ def secrets_in_document(text: str) -> Iterator[int]:
             yield number
 
 
-def _is_too_deep(text: str) -> bool:
-    """Whether a document is nested deeper than the library's own code can follow."""
+def _refuse_depth(text: str) -> None:
+    """
+    :raises ValueError: if a document is nested deeper than the library's own code can follow.
+    """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -116,8 +116,7 @@ def _is_too_deep(text: str) -> bool:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > _MOST_DEEP:
-            return True
-    return False
+            raise ValueError
 
 
 def _scalars(document: Any) -> Iterator[tuple[str, Any]]:

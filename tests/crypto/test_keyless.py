@@ -22,7 +22,6 @@ from airflow_mlsec.crypto import (
 )
 from airflow_mlsec.errors import CryptoError, SettingError, SignatureInvalid, UsageError
 from airflow_mlsec.operators.artifacts import VerifyArtifactOperator
-from airflow_mlsec.settings import Settings
 from tests.clinic import Clinic
 from tests.crypto import sigstore_services
 from tests.crypto.sigstore_services import ISSUER, Sigstore, token
@@ -74,8 +73,7 @@ def test_who_signed_is_verified(config: Path, who: str) -> None:
         verify_statement(signed, trusted, DIGEST, post_quantum=True)
 
 
-def test_who_vouches_must_be_said(config: Path, tmp_path: Path) -> None:
-    settings = Settings.load({"AIRFLOW_HOME": str(tmp_path)})
+def test_who_vouches_must_be_said(config: Path) -> None:
     # Without an issuer the library would take anybody's word.
     for identity, issuer in (
         (WHO, ""),
@@ -86,12 +84,12 @@ def test_who_vouches_must_be_said(config: Path, tmp_path: Path) -> None:
         ("", ""),
     ):
         with pytest.raises(UsageError, match=r"OpenID|issuer"):
-            whom_to_trust(settings, None, identity, issuer)
+            whom_to_trust(None, identity, issuer, config)
     with pytest.raises(UsageError, match="empty"):
         KeylessSigner(WHO, "", config)
     with pytest.raises(UsageError, match="no file of public keys"):
-        whom_to_trust(settings, Path(""), None, None)
-    assert whom_to_trust(settings, None, None, None) is None
+        whom_to_trust(Path(""), None, None, None)
+    assert whom_to_trust(None, None, None, None) is None
 
 
 def test_what_was_changed_is_refused(config: Path) -> None:
