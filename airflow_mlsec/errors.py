@@ -18,6 +18,7 @@
     │   └── UnsafePermissions
     ├── CryptoError
     │   ├── KeyNotFound (KeyError)           exit code 2
+    │   ├── AnotherRing                      a key ring that is not the register's, exit code 3
     │   ├── DecryptionFailed                 exit code 3, one wording for every cause
     │   └── SignatureInvalid                 exit code 3
     └── RegisterError                        the register cannot be used     exit code 2
@@ -149,6 +150,40 @@ class KeyNotFound(CryptoError, KeyError):
     exit_code = 2
 
 
+class AnotherRing(CryptoError):
+    """The key ring, or one of its key versions, is not the one that the register knows."""
+
+    @classmethod
+    def than_recorded(cls, known: str, found: str) -> AnotherRing:
+        return cls(
+            f"this process has key ring {found[:12]}, and the register knows ring {known[:12]}: pseudonyms and "
+            "suppression lists of one mean nothing under the other. Mount the register's ring at [mlsec] key_ring "
+            "(the folder that is there now may have been made by mistake). If the ring is lost for good: "
+            "mlsec keys adopt"
+        )
+
+    @classmethod
+    def than_signed(cls, found: str) -> AnotherRing:
+        return cls(
+            f"this process has key ring {found[:12]}, and another signed the register's evidence. Mount the register's "
+            "ring at [mlsec] key_ring. If it is lost for good: mlsec keys adopt"
+        )
+
+    @classmethod
+    def none_here(cls, known: str, folder: str) -> AnotherRing:
+        return cls(
+            f"there is no key ring in {folder}, and the register knows ring {known[:12]}. No other is made: mount that "
+            "ring at [mlsec] key_ring, or restore it from its backup. If it is lost for good: mlsec keys adopt"
+        )
+
+    @classmethod
+    def of_version(cls, folder: str, name: str, version: int) -> AnotherRing:
+        return cls(
+            f"version {version} of key '{name}' in {folder} is another key than the register knows by that name: this "
+            "copy of the ring, or another, was rotated on its own. Replace it with the ring that the register knows"
+        )
+
+
 class DecryptionFailed(CryptoError):
     """The file cannot be decrypted. One wording, so that a caller learns no cause."""
 
@@ -178,6 +213,7 @@ def _columns(names: Iterable[str]) -> str:
 
 
 __all__ = [
+    "AnotherRing",
     "ChangedMeanwhile",
     "CheckFailed",
     "ColumnMissing",

@@ -26,7 +26,13 @@ from airflow_mlsec.anonymize.risk._risk_report import Comparison, risk_page
 from airflow_mlsec.anonymize.risk._utility import ModelUtility, measure_utility
 from airflow_mlsec.anonymize.transforms._check_digits import is_valid_number
 from airflow_mlsec.anonymize.transforms._transforms import detokenize, pseudonymize
-from airflow_mlsec.anonymize.transforms._vault import RegisterVault, TokenVault, forget, tokens_of
+from airflow_mlsec.anonymize.transforms._vault import (
+    RegisterVault,
+    TokenVault,
+    forget,
+    tokens_of,
+    vault_versions,
+)
 from airflow_mlsec.anonymize.verify._verify import Finding, verify_release
 
 __all__ = [
@@ -58,5 +64,6 @@ __all__ = [
     "pseudonymize",
     "risk_page",
     "tokens_of",
+    "vault_versions",
     "verify_release",
 ]

@@ -40,8 +40,8 @@ def anonymize(
     """
     from airflow_mlsec.anonymize import Plan, RegisterVault
     from airflow_mlsec.anonymize import anonymize as run
-    from airflow_mlsec.crypto import KeyRing
     from airflow_mlsec.datasets import open_dataset
+    from airflow_mlsec.key_ring import open_key_ring
     from airflow_mlsec.lineage import record_release
     from airflow_mlsec.policy import load_policy
     from airflow_mlsec.register import Register
@@ -50,10 +50,10 @@ def anonymize(
 
     settings = Settings.load()
     declared = load_policy(policy)
-    keys = KeyRing.of(settings)
+    register = Register.of(settings)
+    keys = open_key_ring(settings, register)
     given = Plan.load(plan, keys.verification_keys()) if plan else None
     raw, safe = open_dataset(source), open_dataset(target)
-    register = Register.of(settings)
     raw = without_suppressed(raw, declared, register, keys)
     release = run(
         declared,

@@ -26,13 +26,14 @@ def encrypt(policy: Path, source: str, target: Path, as_json: bool) -> None:
 
     Whoever has the ring but not one category's key reads the other columns.
     """
-    from airflow_mlsec.crypto import KeyRing, keys_by_category, write_encrypted
+    from airflow_mlsec.crypto import keys_by_category, write_encrypted
     from airflow_mlsec.datasets import open_dataset
+    from airflow_mlsec.key_ring import open_key_ring
     from airflow_mlsec.policy import load_policy
     from airflow_mlsec.settings import Settings
 
     settings = Settings.load()
-    keys, dataset = KeyRing.of(settings), open_dataset(source)
+    keys, dataset = open_key_ring(settings), open_dataset(source)
     schema = dataset.schema()
     named = keys_by_category(load_policy(policy), schema.names)
     write_encrypted(dataset.scan(), schema, target, named, keys)

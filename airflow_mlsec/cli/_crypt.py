@@ -48,6 +48,7 @@ from airflow_mlsec.crypto import (
     whom_to_trust,
 )
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.key_ring import open_key_ring
 from airflow_mlsec.settings import Settings
 
 FILE_STATEMENT = "https://airflow-mlsec.github.io/file/v1"
@@ -341,4 +342,4 @@ def verify(
 
 
 def _ring() -> KeyRing:
-    return KeyRing.of(Settings.load())
+    return open_key_ring(Settings.load())

@@ -5,9 +5,12 @@ from datetime import timedelta
 
 import click
 
+from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.crypto import KeyEntry, KeyKind, KeyRing
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.key_ring import bind_ring, open_key_ring
+from airflow_mlsec.register import Register, adopt_ring
 from airflow_mlsec.settings import Settings
 
 
@@ -20,7 +23,7 @@ def keys() -> None:
 def init() -> None:
     """Make a key ring with a new root key, or check the one that is there."""
     settings = Settings.load()
-    KeyRing.of(settings)
+    open_key_ring(settings)
     kept = (
         "Back up root.key apart from ring.json: without it no key opens, and whoever has both has all keys."
         if (settings.key_ring / "root.key").exists()
@@ -134,6 +137,29 @@ def accept_older(yes: bool) -> None:
 
 
 @keys.command()
+@click.option("--reason", required=True, help="Why the register's own ring is not coming back.")
+@click.option(
+    "--yes", is_flag=True, help="Confirm: what only the earlier ring finds is found no more."
+)
+def adopt(reason: str, yes: bool) -> None:
+    """Take this machine's key ring for the register's from now on; make one, if there is none.
+
+    For a ring that is lost for good. Pseudonyms and membership lists that were made under the earlier ring
+    stay where they are, and every answer about them is "unknown".
+    """
+    if not yes:
+        raise UsageError(
+            "people cannot be found by pseudonyms of the earlier ring any more, and its suppression list stops "
+            "releases until it is settled. Confirm with --yes"
+        )
+    settings = Settings.load()
+    settings.make_state_folder()
+    ring = KeyRing.create(settings.key_ring, service=settings.root_key_service)
+    adopt_ring(Register.of(settings), ring.identity, str(operating_system_actor()), reason)
+    click.echo(f"key ring {ring.identity} in {settings.key_ring} is the register's from now on")
+
+
+@keys.command()
 @json_option
 def log(as_json: bool) -> None:
     """Show what was done to the keys, when and as which user; protected by the ring's HMAC."""
@@ -170,7 +196,10 @@ def export(name: str) -> None:
 
 
 def _ring() -> KeyRing:
-    return KeyRing.open(Settings.load().key_ring)
+    """The ring, bound to the register, if there is one."""
+    settings = Settings.load()
+    keys, register = KeyRing.open(settings.key_ring), Register.of(settings)
+    return bind_ring(register, keys) if register.exists() else keys
 
 
 def _plain(entry: KeyEntry) -> dict[str, object]:

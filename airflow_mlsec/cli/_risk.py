@@ -152,8 +152,7 @@ def _lines(found: Risk, beside: Comparison) -> list[str]:
 
 
 def _ring() -> KeyRing:
-    from airflow_mlsec.crypto import KeyRing
+    from airflow_mlsec.key_ring import open_key_ring
     from airflow_mlsec.settings import Settings
 
-    settings = Settings.load()
-    return KeyRing.of(settings)
+    return open_key_ring(Settings.load())

@@ -18,6 +18,7 @@ from airflow_mlsec.cli._main import (
 )
 from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, VerificationKeys, Wraps
 from airflow_mlsec.errors import CheckFailed, UsageError
+from airflow_mlsec.key_ring import bind_ring, open_key_ring
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings
 from airflow_mlsec.subjects import (
@@ -39,6 +40,7 @@ from airflow_mlsec.subjects import (
     person_of,
     place_hold,
     rectify,
+    reference_version,
     release_hold,
     restrict,
     settle,
@@ -73,9 +75,10 @@ def _only(given: tuple[str, ...]) -> dict[str, str]:
 
 def _handler() -> Handler:
     settings = Settings.load()
+    register = Register.of(settings)
     return Handler(
-        Register.of(settings),
-        KeyRing.of(settings),
+        register,
+        open_key_ring(settings, register),
         getpass.getuser(),
         roots=settings.data_roots,
         progress=show_progress,
@@ -112,9 +115,10 @@ def locate(
     Exit code 1 if some place could not be answered for.
     """
     value, settings = _key(key), Settings.load()
+    register = Register.of(settings)
     location = find(
-        Register.of(settings),
-        KeyRing.open(settings.key_ring),
+        register,
+        bind_ring(register, KeyRing.open(settings.key_ring)),
         kind,
         value,
         also=also,
@@ -469,7 +473,8 @@ def hold(
     if not reason:
         raise UsageError("a legal hold needs --reason")
     digest = subject_digest(handler.keys, kind, _key(key)) if key else None
-    number = place_hold(handler.register, kind, reason, handler.by, digest)
+    version = reference_version(handler.keys) if digest else None
+    number = place_hold(handler.register, kind, reason, handler.by, digest, key_version=version)
     show({"hold": number}, f"legal hold {number} placed", as_json)
 
 

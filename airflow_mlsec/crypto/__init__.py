@@ -41,7 +41,7 @@ from airflow_mlsec.crypto._model_signature import SUFFIX as MODEL_SIGNATURE
 from airflow_mlsec.crypto._model_signature import model_statement, sign_model, verify_model
 from airflow_mlsec.crypto._plugin import PluginIdentity, PluginRecipient
 from airflow_mlsec.crypto._reader import open_decrypted
-from airflow_mlsec.crypto._ring import Key, KeyRing
+from airflow_mlsec.crypto._ring import Key, KeyRing, Recorder
 from airflow_mlsec.crypto._ring_file import KeyEntry, KeyKind, KeyState
 from airflow_mlsec.crypto._scrypt import Passphrase
 from airflow_mlsec.crypto._service_stanza import ServiceKey
@@ -88,6 +88,7 @@ __all__ = [
     "PluginRecipient",
     "PublicKey",
     "Recipient",
+    "Recorder",
     "ServiceKey",
     "Trusted",
     "Unwraps",

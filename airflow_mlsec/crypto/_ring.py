@@ -10,7 +10,6 @@ encrypting need no root key.
 from __future__ import annotations
 
 import base64
-import getpass
 import hmac
 import json
 import os
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from airflow_mlsec import files
+from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.crypto._ring_file import (
     FORMAT,
     OF_USE,
@@ -53,10 +54,10 @@ from airflow_mlsec.crypto._signatures import (
     private_key,
     public_half,
 )
-from airflow_mlsec.errors import CryptoError, KeyNotFound, UsageError
-from airflow_mlsec.settings import Settings
+from airflow_mlsec.errors import AnotherRing, CryptoError, KeyNotFound, UsageError
 
 NEWEST_FORMAT = "airflow-mlsec/key-ring-newest/1"
+FINGERPRINT = b"airflow-mlsec/key-fingerprint/1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
 
 
@@ -70,13 +71,39 @@ class Key:
     secret: bytes = field(repr=False)
 
 
+class Recorder(Protocol):
+    """Remembers, outside the ring, which ring is in use and a fingerprint of each key version."""
+
+    def admit(self, ring: str) -> None:
+        """Record the ring, if none is recorded yet.
+
+        :raises AnotherRing: if another ring is recorded.
+        """
+        ...
+
+    def known(self, ring: str) -> dict[tuple[str, int], str]:
+        """By key name and version, the fingerprints that are recorded of the ring."""
+        ...
+
+    def record(self, ring: str, name: str, version: int, fingerprint: str) -> str:
+        """Record a fingerprint; returns the one that is recorded from now on, which is an earlier one if
+        there was one."""
+        ...
+
+
 class KeyRing:
-    """An opened key ring. All changes are atomic and hold a lock, so processes can share it."""
+    """An opened key ring. All changes are atomic and hold a lock, so processes can share it.
+
+    With a `Recorder` (`bind`) every key version that is used must be the one that was recorded: a copy of
+    the ring on another machine, rotated apart, has another "version 2".
+    """
 
     def __init__(self, folder: Path, root: bytes, now: Callable[[], datetime]) -> None:
         self.folder = folder
         self._root = root
         self._now = now
+        self._recorder: Recorder | None = None
+        self._recorded_fingerprints: dict[tuple[str, int], str] = {}
 
     def __repr__(self) -> str:
         return f"KeyRing({str(self.folder)!r})"
@@ -113,12 +140,6 @@ class KeyRing:
             return cls.open(folder, now)
 
     @classmethod
-    def of(cls, settings: Settings) -> KeyRing:
-        """The ring of the settings, made on first use."""
-        settings.make_state_folder()
-        return cls.create(settings.key_ring, service=settings.root_key_service)
-
-    @classmethod
     def open(cls, folder: Path, now: Callable[[], datetime] | None = None) -> KeyRing:
         """Open the ring in ``folder``.
 
@@ -127,6 +148,71 @@ class KeyRing:
         :raises CryptoError: if the key service that keeps the root key does not open it.
         """
         return cls(folder, root_of(folder), now or (lambda: datetime.now(UTC)))
+
+    @property
+    def identity(self) -> str:
+        """Which ring this is: 32 hexadecimal digits that follow from the root key and do not give it away.
+        Copies of a ring have the same."""
+        return hmac.new(self._derive(b"identity"), FINGERPRINT, "sha256").hexdigest()[:32]
+
+    def fingerprint(self, name: str, version: int) -> str:
+        """Which secret a key version has: 32 hexadecimal digits of an HMAC under it.
+
+        :raises KeyNotFound: if the version is of no use.
+        """
+        return _fingerprint(self.version(name, version))
+
+    def bind(self, recorder: Recorder) -> None:
+        """Be held to what the recorder knows from now on.
+
+        :raises AnotherRing: if the recorder knows another ring, or another secret for a version that is
+            used.
+        """
+        identity = self.identity
+        recorder.admit(identity)
+        self._recorded_fingerprints = recorder.known(identity)
+        self._recorder = recorder
+
+    def is_bound_to(self, recorder: Recorder) -> bool:
+        """Whether it is held to this recorder."""
+        return self._recorder == recorder
+
+    def usable(self, name: str, version: int, fingerprint: str | None = None) -> bool:
+        """Whether a version can be used, and is the one of this fingerprint, if one is given."""
+        try:
+            found = self.fingerprint(name, version)
+        except (KeyNotFound, AnotherRing):
+            return False
+        return fingerprint is None or hmac.compare_digest(found, fingerprint)
+
+    def why_unusable(self, name: str, version: int) -> str:
+        """Why a version that is needed cannot be used, as people read it; never a secret."""
+        state = next(
+            (e.state for e in self.entries() if e.name == name and e.version == version), None
+        )
+        if state is None:
+            return "is not in this key ring"
+        if state is KeyState.DESTROYED:
+            return "is destroyed"
+        if state is KeyState.SCHEDULED:
+            return "is scheduled for destruction (mlsec keys restore)"
+        return "is another key than the one that was used: this key ring is another, or a copy that was rotated apart"
+
+    def _held_to_record(self, key: Key) -> Key:
+        """The key, if it is the one that is recorded under its name and version; recorded, if none is.
+
+        :raises AnotherRing: if another is.
+        """
+        if self._recorder is None:
+            return key
+        place, mine = (key.name, key.version), _fingerprint(key)
+        recorded = self._recorded_fingerprints.get(place)
+        if recorded is None:
+            recorded = self._recorder.record(self.identity, key.name, key.version, mine)
+            self._recorded_fingerprints[place] = recorded
+        if not hmac.compare_digest(recorded, mine):
+            raise AnotherRing.of_version(str(self.folder), key.name, key.version)
+        return key
 
     def move_root(self, service: str) -> None:
         """Have a key service keep the root key from now on; what was in a file is overwritten.
@@ -166,7 +252,9 @@ class KeyRing:
         """
         with files.locked(self.folder / ".lock"):
             ring = self._verified()
-            event = KeyEvent(self._time(self._now()), "accepted-older", "ring", 0, _user())
+            event = KeyEvent(
+                self._time(self._now()), "accepted-older", "ring", 0, str(operating_system_actor())
+            )
             self._write(ring.entries, [*ring.events, event])
 
     def _verified(self) -> RingFile:
@@ -352,6 +440,11 @@ class KeyRing:
             raise UsageError(
                 f"'{name}' is not a key name: letters, digits, '_', '.', '-', up to 128"
             )
+        if self._recorder is not None:
+            # A copy of the ring may have made this version already, on another machine.
+            self._recorded_fingerprints = self._recorder.known(self.identity)
+            if (name, version) in self._recorded_fingerprints:
+                raise AnotherRing.of_version(str(self.folder), name, version)
         secret = _new_secret(kind)
         entry = KeyEntry(
             name=name,
@@ -366,6 +459,7 @@ class KeyRing:
         sealed = nonce + AESGCM(self._derive(b"wrap")).encrypt(nonce, secret, entry.bound_data())
         entry = replace(entry, wrapped=base64.b64encode(sealed).decode())
         self._write([*entries, entry], self._recorded("created", entry))
+        self._held_to_record(Key(name, version, kind, secret))
         return entry
 
     @staticmethod
@@ -374,7 +468,7 @@ class KeyRing:
 
     def _recorded(self, action: str, entry: KeyEntry) -> list[KeyEvent]:
         """The events so far and one more."""
-        user = _user()
+        user = str(operating_system_actor())
         event = KeyEvent(self._time(self._now()), action, entry.name, entry.version, user)
         return [*self.events(), event]
 
@@ -409,7 +503,7 @@ class KeyRing:
             raise CryptoError(
                 f"key '{entry.name}' version {entry.version} does not open under this root key"
             ) from None
-        return Key(entry.name, entry.version, entry.kind, secret)
+        return self._held_to_record(Key(entry.name, entry.version, entry.kind, secret))
 
     def _derive(self, purpose: bytes) -> bytes:
         info = b"airflow-mlsec/key-ring/1/" + purpose
@@ -447,11 +541,9 @@ class KeyRing:
         return hmac.new(self._derive(b"newest"), json.dumps(marks).encode(), "sha256").hexdigest()
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return str(os.getuid())
+def _fingerprint(key: Key) -> str:
+    text = json.dumps([key.name, key.version, key.kind.value]).encode()
+    return hmac.new(key.secret, FINGERPRINT + b"\0" + text, "sha256").hexdigest()[:32]
 
 
 def _new_secret(kind: KeyKind) -> bytes:

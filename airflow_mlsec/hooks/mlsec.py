@@ -18,6 +18,7 @@ from airflow_mlsec.datasets import (
     postgresql_url,
 )
 from airflow_mlsec.errors import RegisterError, SettingError
+from airflow_mlsec.key_ring import open_key_ring
 from airflow_mlsec.policy import Catalog, Policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import OPTIONS, Settings
@@ -53,8 +54,9 @@ class MlsecHook(BaseHook):
         return Register.of(self.settings())
 
     def key_ring(self) -> KeyRing:
-        """The key ring, made on first use."""
-        return KeyRing.of(self.settings())
+        """The key ring, held to the register; made on first use, if the register knows of none."""
+        settings = self.settings()
+        return open_key_ring(settings, Register.of(settings))
 
     def policy(self, name: str) -> Policy:
         """A policy of ``[mlsec] policies_folder``."""

@@ -45,6 +45,8 @@ def release_statement(
     run: str | None,
     membership: Mapping[str, str] | None,
     issued_at: str,
+    ring: str,
+    fingerprints: Mapping[str, str],
 ) -> bytes:
     """The statement that ``target`` was made from ``source`` by this plan, and what it proves.
 
@@ -54,6 +56,9 @@ def release_statement(
     code; it is *anonymous* if none of
     them is left at all, the policy's k-anonymity was verified, and the policy says who claims
     anonymity (GDPR Art. 4(5), Recital 26).
+
+    ``ring`` is the key ring's identity, and ``fingerprints`` are those of the key versions that were
+    used, by ``name/version``: whoever looks a person up needs these and no others.
     """
     state = release_state(policy, plan, checks)
     columns = {
@@ -72,6 +77,8 @@ def release_statement(
         "checks": [dict(check) for check in checks],
         "columns": columns,
         "membership": dict(membership) if membership else None,
+        "ring": ring,
+        "keys": dict(fingerprints),
         # Signed, so that an earlier statement that is shown again stays the earlier one.
         "issued_at": issued_at,
         "anonymity": policy.anonymity.model_dump() if policy.anonymity else None,
@@ -180,11 +187,12 @@ def _is_own(task_instance: str | None, signed: object) -> bool:
 
 
 def releases(connection: sa.Connection) -> dict[int, list[dict[str, Any]]]:
-    """By dataset id: what each statement about a release of it says, oldest first."""
+    """By dataset id: what each statement about a release of it says, in the order of recording."""
     e = t.evidence.c
     query = sa.select(e.dataset_id, e.statement).where(e.predicate_type == RELEASE)
     found: dict[int, list[dict[str, Any]]] = {}
-    for row in connection.execute(query.order_by(e.issued_at, e.id)):
+    # In the order in which the register learnt of them: clocks differ, and may be ahead.
+    for row in connection.execute(query.order_by(e.id)):
         found.setdefault(row.dataset_id, []).append(row.statement["predicate"])
     return found
 

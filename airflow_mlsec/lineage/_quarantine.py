@@ -14,8 +14,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import KeyRing, decrypt, encrypt, identity_of, ring_key
-from airflow_mlsec.errors import UsageError
-from airflow_mlsec.register import Register, upsert
+from airflow_mlsec.errors import AnotherRing, UsageError
+from airflow_mlsec.register import Register, known_ring, upsert
 from airflow_mlsec.register import tables as t
 
 _KEY = "artifact"
@@ -45,7 +45,7 @@ class Quarantine:
 
     def hold(self, payload: bytes, source: str, reason: str) -> None:
         """Keep an event. The same one is kept once, with the last reason."""
-        keys = KeyRing.create(self._key_ring, service=self._service)
+        keys = self._ring()
         identity = identity_of(ring_key(keys, _KEY, []))
         sealed = io.BytesIO()
         encrypt(io.BytesIO(payload), sealed, [identity.recipient])
@@ -53,6 +53,11 @@ class Quarantine:
         first = {"source": source[:500], "payload": sealed.getvalue()}
         digest = {"digest": hashlib.sha256(payload).hexdigest()}
         self._register.write(lambda c: upsert(c, t.quarantine, digest, values, first))
+
+    def _ring(self) -> KeyRing:
+        if not (self._key_ring / "ring.json").exists() and (known := known_ring(self._register)):
+            raise AnotherRing.none_here(known, str(self._key_ring))
+        return KeyRing.create(self._key_ring, service=self._service)
 
     def held(self, status: str | None = HELD) -> list[HeldEvent]:
         """Events in quarantine, oldest first; of every status if None."""

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, sign_payload
 from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.lineage._events import ColumnEdge, Event, Transformation
 from airflow_mlsec.lineage._evidence import record_evidence, release_statement
 from airflow_mlsec.lineage._write import GraphWriter
@@ -38,10 +39,12 @@ def record_release(
     ``checks`` what the independent checker found, ``membership`` the path and SHA-256 of the
     membership list.
     """
+    bind_ring(register, keys)
     now = register.now()
     statement = release_statement(
-        policy, source.name, target.name, plan, plan_digest, numbers, checks, run, membership, now
-    )
+        policy, source.name, target.name, plan, plan_digest, numbers, checks, run, membership, now,
+        keys.identity, _fingerprints(keys, plan),
+    )  # fmt: skip
     envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys(SIGNING_KEY))
     trusted = keys.verification_keys()
     released = [(field.name, str(field.type)) for field in target.schema()]
@@ -76,6 +79,13 @@ def record_release(
 
     register.write(write)
     return envelope
+
+
+def _fingerprints(keys: KeyRing, plan: Mapping[str, Any]) -> dict[str, str]:
+    """By ``name/version``, fingerprints of the key versions that a plan uses."""
+    actions = (column["action"] for column in plan["columns"])
+    used = {(a["key"], a["version"]) for a in actions if a.get("key") and a.get("version")}
+    return {f"{name}/{version}": keys.fingerprint(name, version) for name, version in sorted(used)}
 
 
 def _event(

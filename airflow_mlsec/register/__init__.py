@@ -23,9 +23,12 @@ from airflow_mlsec.register._records import (
     write_column_documents,
 )
 from airflow_mlsec.register._register import Register
+from airflow_mlsec.register._rings import RingRecorder, adopt_ring, known_ring
 
 __all__ = [
     "Register",
+    "RingRecorder",
+    "adopt_ring",
     "api_key_name",
     "array_literals",
     "column_documents",
@@ -34,6 +37,7 @@ __all__ = [
     "enrich_columns",
     "find_dataset",
     "insert_rows",
+    "known_ring",
     "latest_transport_check",
     "likely_kind",
     "lock_graph",

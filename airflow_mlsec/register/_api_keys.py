@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import hmac
 import re
@@ -11,6 +10,7 @@ import secrets
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.register._register import Register
@@ -31,7 +31,7 @@ def create_api_key(register: Register, name: str) -> str:
         "name": name,
         "digest": _digest(secret),
         "created_at": register.now(),
-        "created_by": getpass.getuser(),
+        "created_by": str(operating_system_actor()),
     }
 
     def work(connection: sa.Connection) -> bool:

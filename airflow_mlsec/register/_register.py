@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from airflow_mlsec.settings import Settings
 Result = TypeVar("Result")
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0005"
+HEAD = "0006"
 _RETRIES = 5
 _LOCK_ID = 0x6D6C_7365_63  # "mlsec", for PostgreSQL's advisory lock while migrating
 
@@ -35,6 +36,7 @@ class Register:
         self._now = now or (lambda: datetime.now(UTC))
         self._ready = False
         self._pooled: tuple[int, sa.Engine] | None = None
+        self._writing = threading.local()
 
     def __repr__(self) -> str:
         return f"Register({self._url.render_as_string(hide_password=True)!r})"
@@ -51,14 +53,19 @@ class Register:
         return self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def write(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Run ``work`` in one transaction, again if the database asks for it.
+        """Run ``work`` in one transaction, again if the database asks for it; within another `write` of
+        this thread, as a part of that.
 
         :raises RegisterError: if the database cannot be reached or refuses.
         """
+        outer: sa.Connection | None = getattr(self._writing, "connection", None)
+        if outer is not None:
+            return work(outer)
         self._migrate_once()
         for attempt in range(_RETRIES):
             try:
                 with self._connect() as connection, connection.begin():
+                    self._writing.connection = connection
                     return work(connection)
             except OperationalError as error:
                 if attempt + 1 == _RETRIES or not _transient(error):
@@ -66,6 +73,8 @@ class Register:
                 time.sleep(0.05 * 2**attempt)
             except SQLAlchemyError as error:
                 raise RegisterError(self._failed(error)) from None
+            finally:
+                self._writing.connection = None
         raise AssertionError("unreachable")
 
     def read(self, work: Callable[[sa.Connection], Result]) -> Result:
@@ -83,6 +92,15 @@ class Register:
     def rows(self, query: sa.Select[Any]) -> list[sa.Row[Any]]:
         """All rows of a query."""
         return self.read(lambda connection: list(connection.execute(query)))
+
+    def exists(self) -> bool:
+        """Whether there is a register at its URL; looking makes none.
+
+        :raises RegisterError: if the database cannot be reached.
+        """
+        if self._url.get_backend_name() == "sqlite" and not Path(self._url.database or "").exists():
+            return False
+        return self.version() is not None
 
     def version(self) -> str | None:
         """The schema revision that the database has, or None of an empty one."""

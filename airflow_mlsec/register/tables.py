@@ -378,6 +378,7 @@ suppression = sa.Table(
     sa.Column("beside", sa.Text, nullable=False, server_default=""),
     sa.Column("token", sa.Text, nullable=False),
     sa.Column("key_version", sa.Integer, nullable=False),
+    sa.Column("key_fingerprint", sa.String(32)),
     _ref("request_id"),
     sa.Column("added_at", sa.String(32), nullable=False),
     sa.PrimaryKeyConstraint("subject_kind", "beside", "token", "request_id"),
@@ -403,6 +404,7 @@ legal_hold = sa.Table(
     _id(),
     sa.Column("subject_kind", sa.Text, nullable=False),
     sa.Column("subject_digest", sa.String(64)),
+    sa.Column("key_version", sa.Integer),
     _ref("dataset_id", nullable=True),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("placed_by", sa.Text, nullable=False),
@@ -417,4 +419,28 @@ alert = sa.Table(
     sa.Column("key", sa.String(64), nullable=False, unique=True),
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("sent_at", sa.String(32), nullable=False),
+)
+
+# The key rings that were the register's; the newest is.
+ring = sa.Table(
+    "mlsec_ring",
+    metadata,
+    _id(),
+    sa.Column("ring", sa.String(32), nullable=False),
+    sa.Column("since", sa.String(32), nullable=False),
+    # Of a ring that took another's place.
+    sa.Column("by", sa.Text),
+    sa.Column("reason", sa.Text),
+)
+
+# A fingerprint of every key version that was ever used: copies of a ring that were rotated apart differ.
+ring_key = sa.Table(
+    "mlsec_ring_key",
+    metadata,
+    sa.Column("ring", sa.String(32), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("fingerprint", sa.String(32), nullable=False),
+    sa.Column("recorded_at", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("ring", "name", "version"),
 )

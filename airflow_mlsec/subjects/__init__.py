@@ -12,7 +12,7 @@ from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines, kinds_
 from airflow_mlsec.subjects._erase import Handler
 from airflow_mlsec.subjects._export import Export, export_person
 from airflow_mlsec.subjects._holds import Hold, holds_on, place_hold, release_hold
-from airflow_mlsec.subjects._identity import Person, subject_digest
+from airflow_mlsec.subjects._identity import Person, reference_version, subject_digest
 from airflow_mlsec.subjects._locate import Finding, Location, locate
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects._receipt import RECEIPT, verify_receipt
@@ -69,6 +69,7 @@ __all__ = [
     "person_of",
     "place_hold",
     "rectify",
+    "reference_version",
     "release_hold",
     "rescan",
     "restrict",

@@ -9,7 +9,7 @@ erased whole or not at all and is idempotent; the ledger says what was being don
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,10 +18,11 @@ import sqlalchemy as sa
 from airflow_mlsec.crypto import KeyKind, KeyRing
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, MlsecError, Refused, UsageError
+from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.subjects._holds import holds_on
-from airflow_mlsec.subjects._identity import Person, seal, subject_digest
+from airflow_mlsec.subjects._holds import Hold, holds_on
+from airflow_mlsec.subjects._identity import Person, Targets, seal, subject_digests
 from airflow_mlsec.subjects._locate import search_everywhere
 from airflow_mlsec.subjects._places import Place, Places, find_places
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
@@ -43,7 +44,7 @@ from airflow_mlsec.subjects._requests import (
     set_step,
     targets_of,
 )
-from airflow_mlsec.subjects._search import Indistinguishable, Searcher
+from airflow_mlsec.subjects._search import WORKED_OUT, Indistinguishable, Searcher
 from airflow_mlsec.subjects._suppression import listed_as, suppress
 from airflow_mlsec.subjects._vaults import empty_vaults
 from airflow_mlsec.subjects._verify import rescan
@@ -63,6 +64,9 @@ class Handler:
     connections: Connections | None = None
     roots: tuple[str, ...] = ()
     progress: Callable[[str], None] = field(default=lambda message: None)
+
+    def __post_init__(self) -> None:
+        bind_ring(self.register, self.keys)
 
     def locate(self, identifier: int) -> Request:
         """Find the person everywhere and write it into the ledger."""
@@ -191,8 +195,9 @@ class Handler:
             )
         # Written first: whoever takes this up after a crash knows that it may be half done.
         self.mark(request, step, "erasing", step.detail, attempts=step.attempts + 1)
+        searcher = self.searcher(person, places, targets)
         try:
-            removed = _delete(self.searcher(person, places), place, mine)
+            removed = _delete(searcher, place, mine)
         except MlsecError as error:
             return self.mark(request, step, "failed", f"could not be erased: {error}")
         except Exception as error:
@@ -205,6 +210,9 @@ class Handler:
         if "free text" in step.locator:
             detail = "rows erased; the person is named in free text, which a person must redact"
             return self.mark(request, step, "found", detail)
+        if missing := searcher.missing(place):
+            detail = f"{removed} rows erased; more may be there: {', '.join(missing)}"
+            return self.mark(request, step, "unknown", detail)
         return self.mark(
             request, step, "erased", f"rows that are the person's: {step.rows or removed}"
         )
@@ -221,7 +229,7 @@ class Handler:
             raise Refused(f"request {identifier}: nothing was erased yet")
         person = person_of(self.register, self.keys, request)
         outcome: dict[str, str] = {}
-        searcher = self.searcher(person, self.places(person))
+        searcher = self.searcher(person, self.places(person), targets)
         places = {place.id: place for place in searcher.places.all}
         for step in request.steps:
             place = places.get(step.dataset_id or 0)
@@ -263,11 +271,16 @@ class Handler:
             detail = f"{found.rows} rows still name the person ({found.how})"
             self.mark(request, step, "found", detail)
             return f"{found.rows} rows left ({found.how})"
+        if missing := searcher.missing(place):
+            detail = f"cannot be looked at for every pseudonym: {', '.join(missing)}"
+            self.mark(request, step, "unknown", detail)
+            return f"unknown: {detail}"
         return f"clean ({found.how})"
 
-    def searcher(self, person: Person, places: Places) -> Searcher:
-        """What looks the person up."""
-        return Searcher(self.register, person, places, self.keys, self.connections, self.roots)
+    def searcher(self, person: Person, places: Places, known: Targets | None = None) -> Searcher:
+        """What looks the person up; ``known`` is what an erasure has worked out."""
+        given = (self.register, person, places, self.keys, self.connections, self.roots)
+        return Searcher(*given, known or {})
 
     def close(self, identifier: int) -> tuple[Request, str | None]:
         """Close a request whose every place is settled; the request with its signed receipt, and
@@ -344,6 +357,7 @@ class Handler:
         since is added."""
         found = targets_of(self.register, self.keys, request) or {}
         failed = {step.dataset_id for step in request.steps if step.status == "failed"}
+        worked_out = [list(entry) for entry in found.get(WORKED_OUT, ())]
         for place in searcher.places.all:
             if not place.locators or place.id in failed:
                 continue
@@ -352,8 +366,14 @@ class Handler:
             with contextlib.suppress(Indistinguishable):
                 for locator in place.locators:
                     columns.setdefault(locator.column, []).extend(searcher.texts(locator))
+                    for version, fingerprint in locator.versions:
+                        entry = [place.id, locator.key, version]
+                        usable = self.keys.usable(str(locator.key), version, fingerprint)
+                        if usable and entry not in worked_out:
+                            worked_out.append(entry)
             listed = {c: list(dict.fromkeys(texts)) for c, texts in columns.items()}
             found[str(place.id)] = [[c, texts] for c, texts in listed.items() if texts]
+        found[WORKED_OUT] = worked_out
         sealed = seal(self.keys, searcher.person, found)
         self.register.write(
             lambda c: c.execute(
@@ -376,11 +396,11 @@ class Handler:
     def holds(self, request: Request, dataset: int) -> str:
         """The legal holds in force on the person, under any of her keys, in one dataset."""
         person = person_of(self.register, self.keys, request)
-        digests = [subject_digest(self.keys, person.kind, key) for key in person.keys]
+        digests = [subject_digests(self.keys, person.kind, key) for key in person.keys]
 
         def work(connection: sa.Connection) -> dict[int, str]:
             return {
-                hold.id: f"{_HELD}{hold.id}: {hold.reason}"
+                hold.id: _held(hold, digest)
                 for digest in digests
                 for hold in holds_on(connection, request.subject_kind, digest, dataset)
             }
@@ -399,6 +419,13 @@ class Handler:
 
 
 _HELD = "legal hold "
+
+
+def _held(hold: Hold, digests: Mapping[int, str]) -> str:
+    text = f"{_HELD}{hold.id}: {hold.reason}"
+    if hold.subject_digest is None or hold.subject_digest in digests.values():
+        return text
+    return f"{text} (whose it is cannot be told: its key version {hold.key_version} is missing)"
 
 
 def _delete(searcher: Searcher, place: Place, targets: list[list[Any]]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -22,6 +23,8 @@ class Hold:
     reason: str
     placed_by: str
     placed_at: str
+    # The version of the key under which the digest was made; None of a hold from before it was kept.
+    key_version: int | None = None
 
 
 def place_hold(
@@ -31,8 +34,9 @@ def place_hold(
     by: str,
     subject_digest: str | None = None,
     dataset_id: int | None = None,
+    key_version: int | None = None,
 ) -> int:
-    """Place a hold; its number.
+    """Place a hold; its number. ``key_version`` is the one of the person's digest (`reference_version`).
 
     :raises UsageError: if no reason is given.
     """
@@ -41,6 +45,7 @@ def place_hold(
     values = {
         "subject_kind": kind,
         "subject_digest": subject_digest,
+        "key_version": key_version,
         "dataset_id": dataset_id,
         "reason": reason,
         "placed_by": by,
@@ -65,25 +70,39 @@ def release_hold(register: Register, identifier: int) -> None:
 
 
 def holds_on(
-    connection: sa.Connection, kind: str, digest: str | None, dataset_id: int | None
+    connection: sa.Connection, kind: str, digests: Mapping[int, str], dataset_id: int | None
 ) -> list[Hold]:
-    """Holds in force on a person's data in a dataset."""
+    """Holds in force on a person's data in a dataset, and those of which that cannot be told: whose key
+    version is not among those of the person's ``digests``."""
     h = t.legal_hold.c
     query = sa.select(t.legal_hold).where(
         h.released_at.is_(None),
         h.subject_kind == kind,
-        sa.or_(h.subject_digest.is_(None), h.subject_digest == digest),
+        sa.or_(
+            h.subject_digest.is_(None),
+            h.subject_digest.in_(list(digests.values())),
+            h.key_version.not_in(list(digests)),
+        ),
         sa.or_(h.dataset_id.is_(None), h.dataset_id == dataset_id),
     )
     return [
         Hold(
-            r.id, r.subject_kind, r.subject_digest, r.dataset_id, r.reason, r.placed_by, r.placed_at
+            r.id,
+            r.subject_kind,
+            r.subject_digest,
+            r.dataset_id,
+            r.reason,
+            r.placed_by,
+            r.placed_at,
+            r.key_version,
         )
         for r in connection.execute(query.order_by(h.id))
     ]
 
 
-def copy_holds(connection: sa.Connection, kind: str, old: list[str], new: str) -> None:
+def copy_holds(
+    connection: sa.Connection, kind: str, old: list[str], new: str, key_version: int
+) -> None:
     """Let the holds in force on a person under some digests hold under another as well."""
     h = t.legal_hold.c
     query = sa.select(t.legal_hold).where(
@@ -93,6 +112,7 @@ def copy_holds(connection: sa.Connection, kind: str, old: list[str], new: str) -
         values = {
             "subject_kind": kind,
             "subject_digest": new,
+            "key_version": key_version,
             "dataset_id": row.dataset_id,
             "reason": row.reason,
             "placed_by": row.placed_by,

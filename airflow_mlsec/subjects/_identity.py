@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,15 +41,43 @@ class Person:
             raise UsageError("the person's key holds a NUL character")
 
 
-# By dataset's id (as text): the texts that name the person, by column.
+# By dataset's id (as text): the texts that name the person, by column. Under `_search.WORKED_OUT`: the
+# key versions under which pseudonyms were worked out, as (dataset, key, version).
 Targets = dict[str, list[list[Any]]]
 
 
 def subject_digest(keys: KeyRing, kind: str, key: str) -> str:
-    """A keyed digest (HMAC-SHA-256) by which the register knows a person."""
-    reference = HMAC(keys.ensure(_REFERENCE).secret, hashes.SHA256())
-    reference.update(f"{kind}\0{key}".encode())
-    return reference.finalize().hex()
+    """A keyed digest (HMAC-SHA-256) by which the register knows a person, under the newest key."""
+    return _digest_under(keys.ensure(_REFERENCE), kind, key)
+
+
+def subject_digests(keys: KeyRing, kind: str, key: str) -> dict[int, str]:
+    """The digests of a person under every version of the key that is of use, by version: what was
+    written before a rotation is the same person's."""
+    keys.ensure(_REFERENCE)
+    return {k.version: _digest_under(k, kind, key) for k in keys.live(_REFERENCE)}
+
+
+def subject_digests_of(keys: KeyRing, kind: str, texts: Iterable[str]) -> dict[str, set[str]]:
+    """By key, the digests of many people under every version of use."""
+    live = keys.live(_REFERENCE)
+    return {text: {_digest_under(k, kind, text) for k in live} for text in texts}
+
+
+def live_references(keys: KeyRing) -> list[int]:
+    """The versions of use of the key under which people have their digests."""
+    return [key.version for key in keys.live(_REFERENCE)]
+
+
+def reference_version(keys: KeyRing) -> int:
+    """The version of the key under which `subject_digest` works."""
+    return keys.ensure(_REFERENCE).version
+
+
+def _digest_under(reference: Key, kind: str, key: str) -> str:
+    digest = HMAC(reference.secret, hashes.SHA256())
+    digest.update(f"{kind}\0{key}".encode())
+    return digest.finalize().hex()
 
 
 def suppression_key(keys: KeyRing, kind: str) -> Key:

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Connections
-from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.errors import AnotherRing, MlsecError
+from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, subject_digest
@@ -87,6 +88,7 @@ def search_everywhere(
     known: Mapping[str, Sequence[Sequence[Any]]] = MappingProxyType({}),
 ) -> Location:
     """`locate` without a record: several places at once."""
+    bind_ring(register, keys)
     places = register.read(lambda connection: find_places(connection, person.kind, person.only))
     searcher = Searcher(register, person, places, keys, connections, roots, known)
 
@@ -105,6 +107,8 @@ def search_place(searcher: Searcher, place: Place) -> Finding:
         return _search(searcher, place)
     except Indistinguishable as error:
         return _finding(place, "unknown", None, "none", str(error))
+    except AnotherRing:
+        raise  # nothing that this process finds, or does not, means anything
     except MlsecError as error:
         reason = f"could not be searched: {error}"
     except Exception as error:
@@ -148,13 +152,8 @@ def _search(searcher: Searcher, place: Place) -> Finding:
 
 
 def _by_value(searcher: Searcher, place: Place) -> Finding:
-    living = [x for x in place.locators if searcher.versions(x) != 0]
-    named = living or list(place.locators)
-    locator = "; ".join(x.described(searcher.versions(x)) for x in named)
-    evidence = "; ".join(dict.fromkeys(x.why for x in named))
-    if not living:
-        reason = f"every version of key {named[0].key} is destroyed: nobody can link the rows"
-        return _finding(place, "none", 0, locator, reason)
+    locator = "; ".join(x.described(searcher.versions(x)) for x in place.locators)
+    evidence = "; ".join(dict.fromkeys(x.why for x in place.locators))
     if shared := searcher.shared(place):
         return _finding(place, "unknown", None, locator, shared)
     found = searcher.rows(place, keep=False)
@@ -164,6 +163,10 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
             rows += hits
             locator += f"; free text in column '{column}' ({hits} rows)"
     status: Status = "found" if rows else "none"
+    if missing := searcher.missing(place):
+        # Not to be found under the keys that are left is not to be absent.
+        evidence = f"{evidence}; {', '.join(missing)}"
+        status = "found" if rows else "unknown"
     return _finding(place, status, rows, locator, evidence, found.effort())
 
 

@@ -8,7 +8,7 @@ set; free text. Where there is none, the reason is part of the answer, never sil
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
@@ -44,15 +44,18 @@ class Locator:
     why: str
     # The domain of the token vault that gave the codes, if they are random.
     vault: str | None = None
+    # The versions of the key that evidence names, each with its fingerprint if evidence has it: without
+    # one of them the person may be there and not be found.
+    versions: tuple[tuple[int, str | None], ...] = ()
 
-    def described(self, versions: int | None = None) -> str:
-        """As people read it."""
+    def described(self, searched: Sequence[int] = ()) -> str:
+        """As people read it; ``searched`` are the versions of the key that were searched for."""
         if self.key is None:
             return f"raw value in column '{self.column}'"
         if self.vault is not None:
             return f"random code in column '{self.column}' (vault {self.vault})"
-        searched = "" if versions is None else f", versions searched: {versions}"
-        return f"pseudonym in column '{self.column}' ({self.key}{searched})"
+        listed = ", ".join(map(str, searched)) or "none"
+        return f"pseudonym in column '{self.column}' ({self.key}, versions searched: {listed})"
 
 
 @dataclass(frozen=True)
@@ -298,10 +301,12 @@ def _locators(
 
     def add(dataset: int, locator: Locator) -> None:
         listed = found.setdefault(dataset, [])
-        if not any(
-            (x.column, x.root, x.key) == (locator.column, locator.root, locator.key) for x in listed
-        ):
-            listed.append(locator)
+        for i, x in enumerate(listed):
+            if (x.column, x.root, x.key) == (locator.column, locator.root, locator.key):
+                both = dict.fromkeys((*x.versions, *locator.versions))
+                listed[i] = replace(x, versions=tuple(both))
+                return
+        listed.append(locator)
 
     for root in roots:
         assert root.subject is not None
@@ -327,12 +332,28 @@ def _locators(
             continue
         vault = how.get("domain") if how["method"] == "vault" else None
         why = f"signed release, plan {predicate['plan'][:12]}"
-        add(dataset, Locator(subject["key"], root_id, how["key"], why, vault))
+        mine = _versions([predicate], subject["key"], how["key"])
+        add(dataset, Locator(subject["key"], root_id, how["key"], why, vault, mine))
         why = f"lineage: an unchanged copy of the {'code' if vault else 'pseudonym'}"
+        # A copy may be of any release that ever was.
+        ever = _versions(predicates, subject["key"], how["key"])
         for place in copies.of(dataset, subject["key"]):
             if place[0] != dataset:
-                add(place[0], Locator(place[1], root_id, how["key"], why, vault))
+                add(place[0], Locator(place[1], root_id, how["key"], why, vault, ever))
     return found
+
+
+def _versions(
+    predicates: list[dict[str, Any]], column: str, key: str
+) -> tuple[tuple[int, str | None], ...]:
+    """The versions of a key with which releases made a column's pseudonyms, with their fingerprints."""
+    found: dict[tuple[int, str | None], None] = {}
+    for predicate in predicates:
+        how = predicate["columns"].get(column, {})
+        if how.get("key") == key and "version" in how:
+            version = int(how["version"])
+            found[version, predicate.get("keys", {}).get(f"{key}/{version}")] = None
+    return tuple(found)
 
 
 def _source_of(connection: sa.Connection, predicate: Mapping[str, Any]) -> int | None:

@@ -16,7 +16,12 @@ from airflow_mlsec.datasets import Condition, Dataset
 from airflow_mlsec.errors import CheckFailed, ColumnMissing, MlsecError, Refused, UsageError
 from airflow_mlsec.subjects._erase import Handler
 from airflow_mlsec.subjects._holds import copy_holds
-from airflow_mlsec.subjects._identity import Person, subject_digest
+from airflow_mlsec.subjects._identity import (
+    Person,
+    reference_version,
+    subject_digest,
+    subject_digests,
+)
 from airflow_mlsec.subjects._places import Place, Places, copies_of
 from airflow_mlsec.subjects._requests import (
     CORRECTING,
@@ -130,8 +135,13 @@ def _with_key(
         copy_holds(
             connection,
             person.kind,
-            [subject_digest(handler.keys, person.kind, key) for key in person.keys],
+            [
+                digest
+                for key in person.keys
+                for digest in subject_digests(handler.keys, person.kind, key).values()
+            ],
             subject_digest(handler.keys, person.kind, text),
+            reference_version(handler.keys),
         )
 
     handler.register.write(work)

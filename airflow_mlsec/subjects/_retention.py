@@ -19,7 +19,7 @@ from airflow_mlsec.policy import Policy, keep_from
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._holds import holds_on
-from airflow_mlsec.subjects._identity import subject_digest
+from airflow_mlsec.subjects._identity import live_references, subject_digests_of
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ def _held(
         d = t.dataset.c
         where = (d.namespace == dataset.name.namespace, d.name == dataset.name.name)
         identifier = connection.execute(sa.select(d.id).where(*where)).scalar_one_or_none()
-        everybody = any(
-            hold.subject_digest is None for hold in holds_on(connection, kind, None, identifier)
-        )
+        # Holds on everybody, and those of which nobody can tell any more whose they are.
+        nobody = dict.fromkeys(live_references(keys), "")
+        everybody = bool(holds_on(connection, kind, nobody, identifier))
         h = t.legal_hold.c
         query = sa.select(h.subject_digest).where(
             h.released_at.is_(None),
@@ -119,7 +119,8 @@ def _held(
         digests = set(connection.execute(query).scalars())
         if not digests:
             return everybody, set()
-        return everybody, {text for text in people if subject_digest(keys, kind, text) in digests}
+        found = subject_digests_of(keys, kind, people)
+        return everybody, {text for text, mine in found.items() if not digests.isdisjoint(mine)}
 
     return register.read(work)
 

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -21,6 +22,7 @@ from airflow_mlsec.anonymize import (
     is_member,
     pseudonymize,
     tokens_of,
+    vault_versions,
 )
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Condition, Connections, Dataset, Found, open_dataset
@@ -30,6 +32,8 @@ from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._places import Locator, Place, Places
 
 _DEEPEST = 10
+# Beside the texts by place, in what an erasure has worked out.
+WORKED_OUT = "key versions"
 
 
 class Indistinguishable(DatasetError):
@@ -186,9 +190,34 @@ class Searcher:
                 counts[name] += hits or 0
         return counts
 
-    def versions(self, locator: Locator) -> int | None:
-        """How many live versions a pseudonym's key has; None of a raw value."""
-        return None if locator.key is None else len(self.keys.live(locator.key))
+    def versions(self, locator: Locator) -> list[int]:
+        """The versions of a pseudonym's key that are searched for; none of a raw value."""
+        return [] if locator.key is None else [key.version for key in self.keys.live(locator.key)]
+
+    def missing(self, place: Place) -> list[str]:
+        """What of the key ring is missing to answer for a place, as people read it: versions under which
+        the person may stand there and cannot be looked for. Nothing, if the place was not found by a key."""
+        found: list[str] = []
+        for locator in place.locators:
+            if locator.key is None:
+                continue
+            if (vault := locator.vault) is None:
+                needed = locator.versions
+            else:
+                needed = self.register.read(partial(vault_versions, domain=vault))
+            for version, fingerprint in needed:
+                if [place.id, locator.key, version] in self.worked_out:
+                    continue
+                if not self.keys.usable(locator.key, version, fingerprint):
+                    reason = self.keys.why_unusable(locator.key, version)
+                    found.append(f"key {locator.key} version {version} {reason}")
+        return list(dict.fromkeys(found))
+
+    @property
+    def worked_out(self) -> Sequence[Sequence[Any]]:
+        """Key versions (place, name, version) under which an erasure has worked out the person's pseudonyms:
+        they are known even if the version is gone by now."""
+        return self.known.get(WORKED_OUT, ())
 
     def membership(self, place: Place) -> tuple[bool, dict[str, Any]] | None:
         """Whether the person is on a membership list of the releases that a place was made from (or

@@ -29,13 +29,22 @@ from airflow_mlsec.datasets import (
     open_dataset,
 )
 from airflow_mlsec.errors import CheckFailed
+from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, insert_rows
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, suppression_key, suppression_tokens
 from airflow_mlsec.subjects._search import Searcher, reference_of
 
-_COLUMNS = ("subject_kind", "beside", "token", "key_version", "request_id", "added_at")
+_COLUMNS = (
+    "subject_kind",
+    "beside",
+    "token",
+    "key_version",
+    "key_fingerprint",
+    "request_id",
+    "added_at",
+)
 
 
 def listed_as(searcher: Searcher) -> dict[str, list[str]]:
@@ -58,8 +67,9 @@ def suppress(
     """Put a person on the list (under the texts of `listed_as`) for a request; again changes
     nothing."""
     key = suppression_key(keys, kind)
+    fingerprint = keys.fingerprint(key.name, key.version)
     rows = [
-        (kind, beside, token, key.version, request, now)
+        (kind, beside, token, key.version, fingerprint, request, now)
         for beside, texts in listed.items()
         for token in suppression_tokens(key, pa.array(texts, pa.string()), "key").to_pylist()
     ]
@@ -74,6 +84,7 @@ def suppress_as_well(
     columns = sorted(person.only)
     beside = json.dumps(columns) if columns else ""
     more = [person.only[c] for c in columns]
+    fingerprint = keys.fingerprint(key.name, key.version)
     old = pa.array(["\0".join([text, *more]) for text in person.keys])
     for version in keys.live(key.name):
         tokens = suppression_tokens(version, old, "key").to_pylist()
@@ -84,7 +95,7 @@ def suppress_as_well(
         )
         [token] = suppression_tokens(key, pa.array(["\0".join([new, *more])]), "key").to_pylist()
         rows = [
-            (person.kind, beside, token, key.version, request, now)
+            (person.kind, beside, token, key.version, fingerprint, request, now)
             for request in connection.execute(query).scalars().all()
         ]
         insert_rows(connection, t.suppression, _COLUMNS, rows)
@@ -109,6 +120,7 @@ def without_suppressed(
     :raises CheckFailed: if nothing says whom a foreign key names; when scanned, if people who share
         a key cannot be told apart there.
     """
+    bind_ring(register, keys)
     subject = policy.subject
     if subject is None or not (lists := _lists(register, keys, subject.kind)):
         return dataset
@@ -148,9 +160,17 @@ _Tokens = tuple[Key, tuple[str, ...], pa.Array, str | None]
 
 def _lists(register: Register, keys: KeyRing, kind: str) -> list[_Tokens]:
     s = t.suppression.c
-    query = sa.select(s.token, s.key_version, s.beside).where(s.subject_kind == kind)
+    query = sa.select(s.token, s.key_version, s.key_fingerprint, s.beside)
     found: dict[tuple[int, str], list[str]] = {}
-    for row in register.rows(query):
+    rows = register.rows(query.where(s.subject_kind == kind))
+    name = f"suppression.{kind}"
+    for version, fingerprint in {(row.key_version, row.key_fingerprint) for row in rows}:
+        if not keys.usable(name, version, fingerprint):
+            raise CheckFailed(
+                f"people who were erased cannot be told from others: key {name} version {version} "
+                f"{keys.why_unusable(name, version)}. Nothing was released"
+            )
+    for row in rows:
         found.setdefault((row.key_version, row.beside), []).append(row.token)
     return [
         (

@@ -105,7 +105,9 @@ def test_a_person_is_found_through_raw_values_pseudonyms_and_membership(
     assert here.locate("a@x.org").complete
 
 
-def test_rotated_keys_still_find_and_destroyed_ones_cannot(world: Callable[..., World]) -> None:
+def test_rotated_keys_still_find_and_of_destroyed_ones_nobody_knows(
+    world: Callable[..., World],
+) -> None:
     here = world(membership="keep")
     here.keys.rotate("pseudonym.d")
     assert here.found("a@x.org")["safe.parquet"] == ("found", 1)
@@ -115,8 +117,9 @@ def test_rotated_keys_still_find_and_destroyed_ones_cannot(world: Callable[..., 
         here.keys.destroy("pseudonym.d", version)
     location = here.locate("a@x.org")
     [safe] = [f for f in location.findings if f.dataset.endswith("safe.parquet")]
-    assert safe.status == "none"
-    assert "destroyed" in safe.evidence
+    assert safe.status == "unknown"
+    assert "key pseudonym.d version 2 is destroyed" in safe.evidence
+    assert not location.complete
 
 
 def test_without_a_membership_list_a_model_is_unknown_and_says_why(

@@ -106,6 +106,12 @@ def tokens_of(
     return list(_read(connection, domain, _digests(keys, domain, texts)).values())
 
 
+def vault_versions(connection: sa.Connection, domain: str) -> tuple[tuple[int, str | None], ...]:
+    """The versions of the vault's key under which it knows values."""
+    query = sa.select(t.token.c.key_version).distinct().where(t.token.c.domain == domain)
+    return tuple((version, None) for version in sorted(connection.execute(query).scalars()))
+
+
 def forget(connection: sa.Connection, domain: str, codes: Sequence[str]) -> int:
     """Remove entries from a vault; how many there were. Their codes mean nothing from then on."""
     x, removed = t.token.c, 0

@@ -1,0 +1,61 @@
+"""The key ring of this installation, held to the register that knows it.
+
+A worker without the ring's folder, or with a copy of the ring that was rotated on its own, would
+find nobody under its own keys and say so. So a ring is bound to the register before it is used
+with it, and none is made where the register knows of one.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, verify_payload
+from airflow_mlsec.errors import AnotherRing, SignatureInvalid
+from airflow_mlsec.register import Register, RingRecorder, known_ring
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.settings import Settings
+
+
+def open_key_ring(settings: Settings, register: Register | None = None) -> KeyRing:
+    """The ring of the settings, made on first use; bound to ``register``, if one is given.
+
+    :raises AnotherRing: if the ring is not the register's, or there is none here and the register knows
+        of one. Of whoever gives no register, the register of the settings is asked before a ring is made.
+    """
+    folder = settings.key_ring
+    if not (folder / "ring.json").exists():
+        known = known_ring(register) if register is not None else _known_if_there(settings)
+        if known is not None:
+            raise AnotherRing.none_here(known, str(folder))
+    settings.make_state_folder()
+    keys = KeyRing.create(folder, service=settings.root_key_service)
+    return keys if register is None else bind_ring(register, keys)
+
+
+def bind_ring(register: Register, keys: KeyRing) -> KeyRing:
+    """Hold the ring to the register: see `KeyRing.bind`. Done again it changes nothing.
+
+    :raises AnotherRing: if the ring is not the register's.
+    """
+    recorder = RingRecorder(register)
+    if keys.is_bound_to(recorder):
+        return keys
+    if known_ring(register) is None:
+        _require_own_evidence(register, keys)
+    keys.bind(recorder)
+    return keys
+
+
+def _known_if_there(settings: Settings) -> str | None:
+    register = Register.of(settings)
+    return known_ring(register) if register.exists() else None
+
+
+def _require_own_evidence(register: Register, keys: KeyRing) -> None:
+    """A register from before rings were recorded: whoever signed its newest evidence has its ring."""
+    query = sa.select(t.evidence.c.envelope).order_by(t.evidence.c.id.desc()).limit(1)
+    for row in register.rows(query):
+        try:
+            verify_payload(row.envelope, STATEMENT_TYPE, keys.verification_keys())
+        except SignatureInvalid:
+            raise AnotherRing.than_signed(keys.identity) from None

@@ -1,0 +1,84 @@
+"""Which key ring belongs to the register, and a fingerprint of every key version that was used.
+
+Pseudonyms, suppression lists and membership lists mean something under one ring only: a process
+with another would find nobody, and say so. Holds identities and fingerprints, never key bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from airflow_mlsec.errors import AnotherRing
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.register._bulk import insert_rows
+from airflow_mlsec.register._register import Register
+
+
+@dataclass(frozen=True)
+class RingRecorder:
+    """What `KeyRing.bind` is given: the register remembers the ring."""
+
+    register: Register
+
+    def admit(self, ring: str) -> None:
+        """Record the ring, if none is recorded yet.
+
+        :raises AnotherRing: if another ring is recorded.
+        """
+        known = known_ring(self.register)
+        if known is None:
+            known = self.register.write(lambda c: _first(c, ring, self.register.now()))
+        if known != ring:
+            raise AnotherRing.than_recorded(known, ring)
+
+    def known(self, ring: str) -> dict[tuple[str, int], str]:
+        """By key name and version, the fingerprints that are recorded of the ring."""
+        k = t.ring_key.c
+        query = sa.select(k.name, k.version, k.fingerprint).where(k.ring == ring)
+        return {(row.name, row.version): row.fingerprint for row in self.register.rows(query)}
+
+    def record(self, ring: str, name: str, version: int, fingerprint: str) -> str:
+        """Record a fingerprint; returns the recorded one, which is an earlier one if there was one."""
+        k = t.ring_key.c
+
+        def work(connection: sa.Connection) -> str:
+            names = ("ring", "name", "version", "fingerprint", "recorded_at")
+            row = (ring, name, version, fingerprint, self.register.now())
+            insert_rows(connection, t.ring_key, names, [row])
+            query = sa.select(k.fingerprint).where(
+                k.ring == ring, k.name == name, k.version == version
+            )
+            return str(connection.execute(query).scalar_one())
+
+        return self.register.write(work)
+
+
+def known_ring(register: Register) -> str | None:
+    """The identity of the register's ring; None before any was used with it."""
+    return register.read(_newest)
+
+
+def adopt_ring(register: Register, ring: str, by: str, reason: str) -> None:
+    """Take another ring for the register's from now on. What was made under the earlier one stays, and
+    is not found under this one."""
+    values = {"ring": ring, "since": register.now(), "by": by, "reason": reason}
+    register.write(lambda c: c.execute(sa.insert(t.ring).values(values)))
+
+
+def _first(connection: sa.Connection, ring: str, now: str) -> str:
+    # Of several processes with rings of their own the first is taken, and the others are refused.
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"LOCK TABLE {t.ring.name} IN SHARE ROW EXCLUSIVE MODE")
+    known = _newest(connection)
+    if known is None:
+        values = {"ring": ring, "since": now}
+        connection.execute(sa.insert(t.ring).values(values))
+        return ring
+    return known
+
+
+def _newest(connection: sa.Connection) -> str | None:
+    query = sa.select(t.ring.c.ring).order_by(t.ring.c.id.desc()).limit(1)
+    return connection.execute(query).scalar_one_or_none()

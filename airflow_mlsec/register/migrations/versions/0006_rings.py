@@ -1,0 +1,33 @@
+"""Which key ring is the register's."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "mlsec_ring",
+        sa.Column("id", _ID, primary_key=True, autoincrement=True),
+        sa.Column("ring", sa.String(32), nullable=False),
+        sa.Column("since", sa.String(32), nullable=False),
+        sa.Column("by", sa.Text),
+        sa.Column("reason", sa.Text),
+    )
+    op.create_table(
+        "mlsec_ring_key",
+        sa.Column("ring", sa.String(32), nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("fingerprint", sa.String(32), nullable=False),
+        sa.Column("recorded_at", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("ring", "name", "version", name="pk_mlsec_ring_key"),
+    )
+    op.add_column("mlsec_suppression", sa.Column("key_fingerprint", sa.String(32)))
+    op.add_column("mlsec_legal_hold", sa.Column("key_version", sa.Integer))
