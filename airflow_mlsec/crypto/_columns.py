@@ -24,7 +24,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from airflow_mlsec import files
 from airflow_mlsec.crypto._ring import KeyRing
-from airflow_mlsec.errors import ColumnMissing, DecryptionFailed, MlsecError, UsageError
+from airflow_mlsec.errors import (
+    ColumnMissing,
+    DecryptionFailed,
+    KeyNotFound,
+    MlsecError,
+    UsageError,
+)
 from airflow_mlsec.policy import Policy
 
 FOOTER_KEY = "column.footer"
@@ -83,7 +89,7 @@ def write_encrypted(
         double_wrapping=False,
         data_key_length_bits=256,
     )
-    factory, connection = _factory(keys)
+    factory, connection = _factory(keys, [])
     properties = factory.file_encryption_properties(connection, config)
     with files.replacing(target) as file:
         writer = pq.ParquetWriter(
@@ -98,10 +104,12 @@ def read_encrypted(source: Path, keys: KeyRing, columns: Sequence[str] | None = 
     """Columns of an encrypted Parquet file; without ``columns`` those that the ring's keys open, so that
     what one has no key for does not keep the rest from being read.
 
-    :raises DecryptionFailed: if the footer, or a column that was asked for, does not open, or was changed.
+    :raises DecryptionFailed: if the footer, or a column that was asked for, does not open, or anything that
+        is read was changed. That a key is missing and that a tag is wrong are never confused.
     :raises ColumnMissing: if a column is not there.
     """
-    factory, connection = _factory(keys)
+    missing: list[str] = []
+    factory, connection = _factory(keys, missing)
     try:
         properties = factory.file_decryption_properties(
             connection, pe.DecryptionConfiguration(cache_lifetime=timedelta(minutes=5))
@@ -109,9 +117,9 @@ def read_encrypted(source: Path, keys: KeyRing, columns: Sequence[str] | None = 
         with pq.ParquetFile(source, decryption_properties=properties) as file:
             present = file.schema_arrow.names
             if columns is None:
-                return _readable(file, present)
-            if missing := set(columns) - set(present):
-                raise ColumnMissing.among(missing, present, f"of {source.name}")
+                return _readable(file, present, missing)
+            if absent := set(columns) - set(present):
+                raise ColumnMissing.among(absent, present, f"of {source.name}")
             return file.read(columns=list(columns)).select(list(columns))
     except ColumnMissing:
         raise
@@ -126,13 +134,16 @@ def is_encrypted(path: Path) -> bool:
         return file.read(4) == _MAGIC
 
 
-def _readable(file: pq.ParquetFile, present: Sequence[str]) -> pa.Table:
+def _readable(file: pq.ParquetFile, present: Sequence[str], missing: list[str]) -> pa.Table:
+    """The columns whose keys are there; ``missing`` is told of every key that is not."""
     found = {}
     for name in present:
+        missing.clear()
         try:
             found[name] = file.read(columns=[name]).column(name)
         except (pa.ArrowException, OSError, ValueError, MlsecError):
-            continue
+            if not missing:
+                raise
     if not found:
         raise DecryptionFailed
     return pa.table(found)
@@ -151,9 +162,9 @@ def _leaves(schema: pa.Schema, names: Sequence[str]) -> list[str]:
 class _RingKms(pe.KmsClient):  # type: ignore[misc]
     """Wraps a file's data keys under keys of the ring."""
 
-    def __init__(self, keys: KeyRing) -> None:
+    def __init__(self, keys: KeyRing, missing: list[str]) -> None:
         super().__init__()
-        self._keys = keys
+        self._keys, self._missing = keys, missing
 
     def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
         key, nonce = self._keys.current(master_key_identifier), os.urandom(_NONCE)
@@ -163,11 +174,15 @@ class _RingKms(pe.KmsClient):  # type: ignore[misc]
 
     def unwrap_key(self, wrapped_key: bytes, master_key_identifier: str) -> bytes:
         version, _, sealed = base64.b64decode(wrapped_key).partition(b":")
-        key = self._keys.version(master_key_identifier, int(version))
+        try:
+            key = self._keys.version(master_key_identifier, int(version))
+        except KeyNotFound:
+            self._missing.append(master_key_identifier)
+            raise
         data = base64.b64decode(sealed)
         bound = f"{key.name}:{key.version}".encode()
         return AESGCM(key.secret).decrypt(data[:_NONCE], data[_NONCE:], bound)
 
 
-def _factory(keys: KeyRing) -> tuple[Any, Any]:
-    return pe.CryptoFactory(lambda _config: _RingKms(keys)), pe.KmsConnectionConfig()
+def _factory(keys: KeyRing, missing: list[str]) -> tuple[Any, Any]:
+    return pe.CryptoFactory(lambda _config: _RingKms(keys, missing)), pe.KmsConnectionConfig()

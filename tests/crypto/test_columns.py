@@ -105,6 +105,26 @@ def test_a_changed_byte_is_noticed(encrypted: Path, table: pa.Table, keys: KeyRi
         pytest.fail(f"byte {place} was changed, and {found.num_rows} rows were read")
 
 
+def test_a_changed_byte_is_never_taken_for_a_missing_key(
+    encrypted: Path, table: pa.Table, keys: KeyRing
+) -> None:
+    """Without naming columns, a column that was damaged must not be left out as one without a key is."""
+    whole = encrypted.read_bytes()
+    keys.destroy("column.address", 1) if keys.has("column.address") else None
+    readable = set(read_encrypted(encrypted, keys).column_names)
+    refused = 0
+    for at in range(4, len(whole), max(1, len(whole) // 150)):
+        encrypted.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        try:
+            found = read_encrypted(encrypted, keys)
+        except DecryptionFailed:
+            refused += 1
+            continue
+        assert set(found.column_names) == readable
+        assert found.equals(table.select(found.column_names))
+    assert refused > 100
+
+
 def test_what_cannot_be_written_leaves_nothing(
     table: pa.Table, keys: KeyRing, tmp_path: Path
 ) -> None:
