@@ -7,9 +7,11 @@ with it, and none is made where the register knows of one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 
-from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, verify_payload
+from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, VerificationKeys, verify_payload
 from airflow_mlsec.errors import AnotherRing, SignatureInvalid
 from airflow_mlsec.register import Register, RingRecorder, known_ring
 from airflow_mlsec.register import tables as t
@@ -32,12 +34,33 @@ def open_key_ring(settings: Settings, register: Register | None = None) -> KeyRi
     return keys if register is None else bind_ring(register, keys)
 
 
+def open_register(settings: Settings) -> Register:
+    """The register of the settings; signed evidence in it is believed if this installation's ring signed
+    it. Needs no root key."""
+    register = Register.of(settings)
+    register.trusted = _cached(lambda: VerificationKeys.of_ring(settings.key_ring))
+    return register
+
+
+def _cached(load: Callable[[], VerificationKeys]) -> Callable[[], VerificationKeys]:
+    found: list[VerificationKeys] = []
+
+    def trusted() -> VerificationKeys:
+        # A ring that is made later is asked for again.
+        if not found or not len(found[0]):
+            found[:] = [load()]
+        return found[0]
+
+    return trusted
+
+
 def bind_ring(register: Register, keys: KeyRing) -> KeyRing:
     """Hold the ring to the register: see `KeyRing.bind`. Done again it changes nothing.
 
     :raises AnotherRing: if the ring is not the register's.
     """
     recorder = RingRecorder(register)
+    register.trusted = keys.verification_keys
     if keys.is_bound_to(recorder):
         return keys
     if known_ring(register) is None:
@@ -47,7 +70,7 @@ def bind_ring(register: Register, keys: KeyRing) -> KeyRing:
 
 
 def _known_if_there(settings: Settings) -> str | None:
-    register = Register.of(settings)
+    register = open_register(settings)
     return known_ring(register) if register.exists() else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,6 +99,10 @@ class Release:
         return {name: self.plan.achieved.get(name) for name in names}
 
 
+# Told of a release, with its schema and digest, before it is published.
+Announce = Callable[[Release, tuple[pa.Schema, str | None]], None]
+
+
 def anonymize(
     policy: Policy,
     source: Dataset,
@@ -113,12 +117,15 @@ def anonymize(
     engine: Literal["local", "spark"] = "local",
     dry_run: bool = False,
     progress: Progress = lambda message: None,
+    announce: Announce | None = None,
 ) -> Release:
     """Anonymize ``source`` into ``target`` as ``policy`` says.
 
     Without ``plan`` one is fitted, and saved, signed, at ``plan_path`` if given. The output
     is staged, verified by an independent checker, and only then published; the plan and the
-    membership list are written before that, so that no release is without them.
+    membership list are written before that, so that no release is without them. ``announce`` is
+    called at the last moment before it is published, with what will be (and its schema and digest): if it
+    fails nothing is.
     ``vault`` gives random codes, if the policy asks for them; ``population`` is the dataset that it
     names, if it names one. With ``engine`` spark rows are counted and transformed by Spark jobs; the
     plan, the checks and the publication are the same. ``dry_run`` does everything but writing.
@@ -182,8 +189,11 @@ def anonymize(
             plan.save(plan_path, signing)
         if run.members is not None and membership_path is not None:
             run.members.save(membership_path)
-    saved = membership_path if run.members is not None else None
-    return run.release(findings, saved, published=True)
+        saved = membership_path if run.members is not None else None
+        release = run.release(findings, saved, published=True)
+        if announce is not None:
+            announce(release, (output, staged.digest()))
+    return replace(release, timings_ms=run.release(findings, saved, published=True).timings_ms)
 
 
 class _Run:

@@ -9,6 +9,7 @@ from airflow_mlsec.access import Review, complete_review, open_review, read_gran
 from airflow_mlsec.access import decide as record_decision
 from airflow_mlsec.access._grants import current_user
 from airflow_mlsec.cli._main import json_option, show
+from airflow_mlsec.key_ring import open_register
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings
 
@@ -88,7 +89,7 @@ def complete(review_id: int, reviewer: str | None, as_json: bool) -> None:
 
 
 def _register() -> Register:
-    return Register.of(Settings.load())
+    return open_register(Settings.load())
 
 
 def _show(found: Review, as_json: bool) -> None:

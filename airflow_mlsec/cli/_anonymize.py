@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import uuid
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -38,23 +38,33 @@ def anonymize(
     The output is staged, verified by an independent checker and only then published; the
     register gets the signed evidence.
     """
-    from airflow_mlsec.anonymize import Plan, RegisterVault
+    from airflow_mlsec.anonymize import Plan, RegisterVault, Release
     from airflow_mlsec.anonymize import anonymize as run
     from airflow_mlsec.datasets import open_dataset
-    from airflow_mlsec.key_ring import open_key_ring
-    from airflow_mlsec.lineage import record_release
+    from airflow_mlsec.key_ring import open_key_ring, open_register
+    from airflow_mlsec.lineage import begin_release, end_release
     from airflow_mlsec.policy import load_policy
-    from airflow_mlsec.register import Register
     from airflow_mlsec.settings import Settings
     from airflow_mlsec.subjects import without_suppressed
 
     settings = Settings.load()
     declared = load_policy(policy)
-    register = Register.of(settings)
+    register = open_register(settings)
     keys = open_key_ring(settings, register)
     given = Plan.load(plan, keys.verification_keys()) if plan else None
     raw, safe = open_dataset(source), open_dataset(target)
     raw = without_suppressed(raw, declared, register, keys)
+    intents = []
+
+    def announce(release: Release, released: tuple[Any, str | None]) -> None:
+        plan_json, digest = release.plan.to_json(), release.plan.digest
+        outcome = release.numbers(), release.checks(), None, release.membership_reference()
+        intents.append(
+            begin_release(
+                register, keys, declared, raw, safe, released, plan_json, digest, *outcome
+            )
+        )
+
     release = run(
         declared,
         raw,
@@ -68,14 +78,10 @@ def anonymize(
         engine=engine,
         dry_run=dry_run,
         progress=show_progress,
+        announce=announce,
     )
-    if not dry_run:
-        plan_json, digest = release.plan.to_json(), release.plan.digest
-        numbers, checks = release.numbers(), release.checks()
-        members = release.membership_reference()
-        record_release(
-            register, keys, declared, raw, safe, plan_json, digest, numbers, checks, None, members
-        )
+    for intent in intents:
+        end_release(register, intent)
     if report:
         files.write_bytes(report, f"{json.dumps(release.report(), indent=2)}\n".encode())
     done = "would be released" if dry_run else "released"

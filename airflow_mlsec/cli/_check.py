@@ -9,8 +9,8 @@ from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.compliance import check_dataset, record_results
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import CheckFailed
+from airflow_mlsec.key_ring import open_register
 from airflow_mlsec.policy import load_policy
-from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings
 
 
@@ -34,7 +34,7 @@ def check(
     """Check a dataset against the controls of its stage; exit code 1 if one fails."""
     declared = load_policy(policy)
     checked = open_dataset(dataset or declared.dataset)
-    register = Register.of(Settings.load())
+    register = open_register(Settings.load())
     source = open_dataset(raw) if raw else None
     results = check_dataset(declared, checked, stage, raw=source, register=register)
     if record:

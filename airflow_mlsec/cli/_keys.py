@@ -9,8 +9,8 @@ from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.crypto import KeyEntry, KeyKind, KeyRing
 from airflow_mlsec.errors import UsageError
-from airflow_mlsec.key_ring import bind_ring, open_key_ring
-from airflow_mlsec.register import Register, adopt_ring
+from airflow_mlsec.key_ring import bind_ring, open_key_ring, open_register
+from airflow_mlsec.register import adopt_ring
 from airflow_mlsec.settings import Settings
 
 
@@ -155,7 +155,7 @@ def adopt(reason: str, yes: bool) -> None:
     settings = Settings.load()
     settings.make_state_folder()
     ring = KeyRing.create(settings.key_ring, service=settings.root_key_service)
-    adopt_ring(Register.of(settings), ring.identity, str(operating_system_actor()), reason)
+    adopt_ring(open_register(settings), ring.identity, str(operating_system_actor()), reason)
     click.echo(f"key ring {ring.identity} in {settings.key_ring} is the register's from now on")
 
 
@@ -198,7 +198,7 @@ def export(name: str) -> None:
 def _ring() -> KeyRing:
     """The ring, bound to the register, if there is one."""
     settings = Settings.load()
-    keys, register = KeyRing.open(settings.key_ring), Register.of(settings)
+    keys, register = KeyRing.open(settings.key_ring), open_register(settings)
     return bind_ring(register, keys) if register.exists() else keys
 
 

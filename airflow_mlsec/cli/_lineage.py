@@ -12,6 +12,7 @@ import click
 from airflow_mlsec.cli._main import json_option, show, show_progress
 from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.errors import CheckFailed, UsageError
+from airflow_mlsec.key_ring import open_register
 from airflow_mlsec.lineage import (
     Ingest,
     IngestReport,
@@ -23,7 +24,6 @@ from airflow_mlsec.lineage import (
     lines_of,
 )
 from airflow_mlsec.lineage import trace as walk
-from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
 
@@ -35,7 +35,7 @@ def lineage() -> None:
 
 def _ingest() -> tuple[Ingest, Quarantine]:
     settings = Settings.load()
-    register = Register.of(settings)
+    register = open_register(settings)
     quarantine = Quarantine(register, settings.key_ring, settings.root_key_service)
     trusted = VerificationKeys.of_ring(settings.key_ring)
     return Ingest(register, trusted, quarantine), quarantine
@@ -115,7 +115,7 @@ def list_(as_json: bool) -> None:
     import sqlalchemy as sa
 
     d = t.dataset.c
-    rows = Register.of(Settings.load()).rows(
+    rows = open_register(Settings.load()).rows(
         sa.select(d.namespace, d.name, d.kind, d.uri, d.stage).order_by(d.namespace, d.name)
     )
     lines = [f"{row.kind:9} {row.stage or '-':8} {row.namespace}  {row.name}" for row in rows]
@@ -133,7 +133,7 @@ def trace(target: str, up: bool, down: bool, as_of: str | None, as_json: bool) -
 
     DATASET is a URI, a full name, or the end of a name after a slash.
     """
-    register = Register.of(Settings.load())
+    register = open_register(Settings.load())
     both = up == down
     found = [walk(register, target, "up", as_of)] if up or both else []
     found += [walk(register, target, "down", as_of)] if down or both else []
@@ -150,7 +150,7 @@ def holds(category: str, as_json: bool) -> None:
     """
     from airflow_mlsec.lineage import holders
 
-    found = holders(Register.of(Settings.load()), category)
+    found = holders(open_register(Settings.load()), category)
     lines = [
         f"{h.dataset}{f'#{h.column}' if h.column else ''}  [{h.state.label}]  "
         f"{f'declared {h.declared}' if h.declared else f'via {h.via}'}"
@@ -167,7 +167,7 @@ def reaching(target: str, as_json: bool) -> None:
     """Which personal columns reach a model or dataset."""
     from airflow_mlsec.lineage import columns_reaching
 
-    found = columns_reaching(Register.of(Settings.load()), target)
+    found = columns_reaching(open_register(Settings.load()), target)
     lines = [f"{node.dataset}#{node.column}  [{node.state.label}]" for node in found]
     text = "\n".join(lines) or "no personal column that the register knows of"
     show([_node(node) for node in found], text, as_json)
@@ -180,7 +180,7 @@ def changes(since: str, as_json: bool) -> None:
     """What the lineage learned since: datasets, edges, drops, renames."""
     from airflow_mlsec.lineage import changes_since
 
-    found = changes_since(Register.of(Settings.load()), since)
+    found = changes_since(open_register(Settings.load()), since)
     lines = [f"{c.at[:19]}  {c.what:9} {c.dataset}: {c.detail}" for c in found]
     show([asdict(c) for c in found], "\n".join(lines) or "nothing", as_json)
 
@@ -204,7 +204,7 @@ def dark(airflow_url: str, user: str | None, since: str | None, as_json: bool) -
         api = AirflowApi(airflow_url, token)
     else:
         raise UsageError("set MLSEC_AIRFLOW_TOKEN, or give --user and set MLSEC_AIRFLOW_PASSWORD")
-    register = Register.of(Settings.load())
+    register = open_register(Settings.load())
     found = dark_list(register, api.task_runs(since), api.assets_of_tasks())
     lines = [
         f"{d.run.dag_id}.{d.run.task_id} in {d.run.run_id} ({d.run.state}): touches "
@@ -226,7 +226,7 @@ def export(target: str) -> None:
     from airflow_mlsec import files
     from airflow_mlsec.lineage import export_events
 
-    events = export_events(Register.of(Settings.load()))
+    events = export_events(open_register(Settings.load()))
     if target == "-":
         for line in events:
             click.echo(line)
@@ -244,7 +244,7 @@ def api_key(name: str, revoke: bool, as_json: bool) -> None:
     """Make an API key with which a client may send events over HTTP; it is shown once."""
     from airflow_mlsec.register import create_api_key, revoke_api_key
 
-    register = Register.of(Settings.load())
+    register = open_register(Settings.load())
     if revoke:
         revoke_api_key(register, name)
         show({"name": name, "revoked": True}, f"{name}: revoked", as_json)

@@ -18,8 +18,7 @@ from airflow_mlsec.cli._main import (
 )
 from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, VerificationKeys, Wraps
 from airflow_mlsec.errors import CheckFailed, UsageError
-from airflow_mlsec.key_ring import bind_ring, open_key_ring
-from airflow_mlsec.register import Register
+from airflow_mlsec.key_ring import bind_ring, open_key_ring, open_register
 from airflow_mlsec.settings import Settings
 from airflow_mlsec.subjects import (
     Calendar,
@@ -75,7 +74,7 @@ def _only(given: tuple[str, ...]) -> dict[str, str]:
 
 def _handler() -> Handler:
     settings = Settings.load()
-    register = Register.of(settings)
+    register = open_register(settings)
     return Handler(
         register,
         open_key_ring(settings, register),
@@ -115,7 +114,7 @@ def locate(
     Exit code 1 if some place could not be answered for.
     """
     value, settings = _key(key), Settings.load()
-    register = Register.of(settings)
+    register = open_register(settings)
     location = find(
         register,
         bind_ring(register, KeyRing.open(settings.key_ring)),
@@ -183,7 +182,7 @@ def open_(
 @json_option
 def list_(only_open: bool, as_json: bool) -> None:
     """List requests, the most urgent first."""
-    found = list_requests(Register.of(Settings.load()), only_open)
+    found = list_requests(open_register(Settings.load()), only_open)
     now, zone = datetime.now(UTC), Settings.load().time_zone
     lines = [
         f"{r.id:5}  {r.law} {r.kind:14} {r.status:9} identity {r.identity:10} due {r.last_day(zone)}"
@@ -198,7 +197,7 @@ def list_(only_open: bool, as_json: bool) -> None:
 @json_option
 def status(number: int, as_json: bool) -> None:
     """Show a request: its coverage ledger, and what was done."""
-    register = Register.of(Settings.load())
+    register = open_register(Settings.load())
     request, done = get_request(register, number), history(register, number)
     lines = [_request_line(request)]
     lines += [f"  {s.status:9} {s.kind:9} {s.name}: {s.locator}; {s.detail}" for s in request.steps]

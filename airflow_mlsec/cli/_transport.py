@@ -7,7 +7,7 @@ import click
 
 from airflow_mlsec.cli._main import json_option, show, show_progress
 from airflow_mlsec.errors import CheckFailed, UsageError
-from airflow_mlsec.register import Register
+from airflow_mlsec.key_ring import open_register
 from airflow_mlsec.settings import Settings
 from airflow_mlsec.transport import (
     FEWEST_DAYS,
@@ -87,7 +87,7 @@ def check(
         progress=show_progress,
     )
     if record:
-        record_findings(Register.of(Settings.load()), findings, not no_live)
+        record_findings(open_register(Settings.load()), findings, not no_live)
     show([asdict(finding) for finding in findings], findings_table(findings), as_json)
     if any(finding.outcome is not Outcome.PASSED for finding in findings):
         raise click.exceptions.Exit(CheckFailed.exit_code)

@@ -159,6 +159,11 @@ def release_proven(s: Subject) -> Result:
         return Result(False, "the register has no evidence for this dataset")
     if predicate["policy"] != s.policy.digest:
         return Result(False, "the latest evidence is of another version of the policy")
+    stated = predicate["target"].get("sha256")
+    if stated is not None and s.dataset.digest() != stated:
+        return Result(
+            False, "the file is not the one that the latest evidence names: it changed since"
+        )
     return Result(True, f"plan {predicate['plan'][:12]}")
 
 

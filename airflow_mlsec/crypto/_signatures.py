@@ -164,6 +164,10 @@ class VerificationKeys:
     def __len__(self) -> int:
         return len(self._by_id)
 
+    def ids(self) -> list[str]:
+        """The ids of the keys, sorted."""
+        return sorted(self._by_id)
+
     @classmethod
     def of_ring(cls, folder: Path) -> VerificationKeys:
         """The signing keys of a ring, those of use; empty if there is no ring.

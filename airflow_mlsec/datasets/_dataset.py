@@ -33,6 +33,11 @@ class StagedTable(Protocol):
         """Read back what was written, to verify it. Nothing can be written afterwards."""
         ...
 
+    def digest(self) -> str | None:
+        """SHA-256, hexadecimal, of the bytes that will be published; None of rows of a table. Nothing can be
+        written afterwards."""
+        ...
+
 
 class Dataset(Protocol):
     """A table somewhere."""
@@ -49,6 +54,10 @@ class Dataset(Protocol):
 
     def exists(self) -> bool:
         """Whether something is there."""
+        ...
+
+    def digest(self) -> str | None:
+        """SHA-256, hexadecimal, of the bytes of a file; None of what is none, or of nothing."""
         ...
 
     def schema(self) -> pa.Schema:

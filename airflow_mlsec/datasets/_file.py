@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,6 +50,7 @@ ENGINE_ERRORS = (
 
 # On these an object appears when its upload completes; on others it is moved into place.
 _ATTEMPTS = 5
+_DIGESTED = 1 << 20
 _APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
 
 
@@ -88,6 +90,20 @@ class FileDataset:
         if self.filesystem is None:
             return Path(self.location.path).exists()
         return bool(self.filesystem.exists(self.location.path))
+
+    def digest(self) -> str | None:
+        if self.location.format is None or not self.exists() or self._is_folder():
+            return None
+        digest = hashlib.sha256()
+        with self._open(self.location.path) as file:
+            while block := file.read(_DIGESTED):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def _is_folder(self) -> bool:
+        if self.filesystem is None:
+            return Path(self.location.path).is_dir()
+        return bool(self.filesystem.isdir(self.location.path))
 
     def schema(self) -> pa.Schema:
         found: list[pa.Schema] = []
@@ -309,6 +325,11 @@ class StagedFile:
             with contextlib.suppress(pa.ArrowException, ValueError, OSError):
                 self._writer.close()
             self._writer = None
+
+    def digest(self) -> str | None:
+        self.seal()
+        with Path(self._file.name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         self.seal()

@@ -261,6 +261,9 @@ class SqlDataset:
                 f"VACUUM {name(self.schema_name or 'public')}.{name(self.table_name)}"
             )
 
+    def digest(self) -> str | None:
+        return None
+
     def _columns(self) -> list[tuple[str, Any]]:
         if not self.exists():
             raise DatasetNotFound(f"no table at '{self.uri}'")
@@ -384,6 +387,9 @@ class StagedRows:
                 f"'{self._dataset.uri}': a value is out of the range that the database's type has "
                 f"({type(error).__name__})"
             ) from None
+
+    def digest(self) -> str | None:
+        return None
 
     def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         schema = (

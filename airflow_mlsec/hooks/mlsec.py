@@ -18,7 +18,7 @@ from airflow_mlsec.datasets import (
     postgresql_url,
 )
 from airflow_mlsec.errors import RegisterError, SettingError
-from airflow_mlsec.key_ring import open_key_ring
+from airflow_mlsec.key_ring import open_key_ring, open_register
 from airflow_mlsec.policy import Catalog, Policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import OPTIONS, Settings
@@ -51,12 +51,12 @@ class MlsecHook(BaseHook):
 
     def register(self) -> Register:
         """The register; its schema is brought up to date on first use."""
-        return Register.of(self.settings())
+        return open_register(self.settings())
 
     def key_ring(self) -> KeyRing:
         """The key ring, held to the register; made on first use, if the register knows of none."""
         settings = self.settings()
-        return open_key_ring(settings, Register.of(settings))
+        return open_key_ring(settings, open_register(settings))
 
     def policy(self, name: str) -> Policy:
         """A policy of ``[mlsec] policies_folder``."""

@@ -23,6 +23,7 @@ from airflow_mlsec.lineage._evidence import (
     record_evidence,
     release_statement,
     releases,
+    verify_evidence,
 )
 from airflow_mlsec.lineage._export import export_events
 from airflow_mlsec.lineage._graph import all_edges, edges_within, reach, walk
@@ -34,8 +35,23 @@ from airflow_mlsec.lineage._ingest import (
     ingest_event,
     lines_of,
 )
+from airflow_mlsec.lineage._intents import (
+    OpenIntent,
+    intended,
+    never_published,
+    settle_intents,
+    withdraw_intent,
+)
 from airflow_mlsec.lineage._quarantine import HeldEvent, Quarantine
-from airflow_mlsec.lineage._release import describe_action, record_release, release_step
+from airflow_mlsec.lineage._release import (
+    Intent,
+    begin_release,
+    describe_action,
+    end_release,
+    record_release,
+    release_step,
+)
+from airflow_mlsec.lineage._removal import policy_of, record_removal
 from airflow_mlsec.lineage._state import State, column_states, columns_of
 from airflow_mlsec.lineage._trace import Trace, TraceNode, find_start, trace, transformations
 
@@ -50,6 +66,8 @@ __all__ = [
     "Holder",
     "Ingest",
     "IngestReport",
+    "Intent",
+    "OpenIntent",
     "Quarantine",
     "State",
     "TaskRun",
@@ -57,6 +75,7 @@ __all__ = [
     "TraceNode",
     "all_edges",
     "artifact_statement",
+    "begin_release",
     "changes_since",
     "column_states",
     "columns_of",
@@ -64,22 +83,30 @@ __all__ = [
     "dark_list",
     "describe_action",
     "edges_within",
+    "end_release",
     "events_of",
     "export_events",
     "find_start",
     "gone_since",
     "holders",
     "ingest_event",
+    "intended",
     "latest_release",
     "latest_releases",
     "lines_of",
+    "never_published",
+    "policy_of",
     "reach",
     "record_evidence",
     "record_release",
+    "record_removal",
     "release_statement",
     "release_step",
     "releases",
+    "settle_intents",
     "trace",
     "transformations",
+    "verify_evidence",
     "walk",
+    "withdraw_intent",
 ]

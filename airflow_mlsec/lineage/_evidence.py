@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,12 +24,15 @@ from airflow_mlsec.crypto import (
 from airflow_mlsec.datasets import DatasetName
 from airflow_mlsec.errors import SignatureInvalid
 from airflow_mlsec.policy import Policy
+from airflow_mlsec.register import TRUSTED, Register, upsert
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.register import upsert
 
 EVIDENCE_FACET = "mlsec_evidence"
 RELEASE = "https://airflow-mlsec.github.io/release/v1"
 ARTIFACT = "https://airflow-mlsec.github.io/artifact/v1"
+
+# How far the clocks of machines that work together may be apart.
+_CLOCKS_DIFFER = timedelta(minutes=5)
 
 # After these nothing of the value itself is left, or nothing without the key.
 _REMOVING = ("drop", "redact", "constant")
@@ -38,6 +42,7 @@ def release_statement(
     policy: Policy,
     source: DatasetName,
     target: DatasetName,
+    target_digest: str | None,
     plan: Mapping[str, Any],
     plan_digest: str,
     numbers: Mapping[str, Any],
@@ -58,7 +63,8 @@ def release_statement(
     anonymity (GDPR Art. 4(5), Recital 26).
 
     ``ring`` is the key ring's identity, and ``fingerprints`` are those of the key versions that were
-    used, by ``name/version``: whoever looks a person up needs these and no others.
+    used, by ``name/version``: whoever looks a person up needs these and no others. ``target_digest`` is
+    the SHA-256 of the file that was released, so that it says nothing about another one.
     """
     state = release_state(policy, plan, checks)
     columns = {
@@ -68,7 +74,7 @@ def release_statement(
     }
     predicate = {
         "source": {"namespace": source.namespace, "name": source.name},
-        "target": {"namespace": target.namespace, "name": target.name},
+        "target": {"namespace": target.namespace, "name": target.name, "sha256": target_digest},
         "policy": policy.digest,
         "plan": plan_digest,
         "run": run,
@@ -137,13 +143,16 @@ def record_evidence(
     trusted: VerificationKeys,
     run: tuple[str, str | None] | None,
     now: str,
-) -> None:
-    """Verify a statement and keep it with the dataset that it speaks of.
+    writer: Mapping[str, Any] | None = None,
+) -> str:
+    """Verify a statement and keep it with the dataset that it speaks of; returns its digest. With
+    ``writer`` (`this_process`) it is of a release that this process is about to publish.
 
     ``run`` is the run whose event carries it, and Airflow's name of the task instance: it is the
     statement's own run if that is what was signed, and else proves nothing.
 
-    :raises SignatureInvalid: if no trusted key signed it, or it speaks of another dataset.
+    :raises SignatureInvalid: if no trusted key signed it, it speaks of another dataset, or is dated in the
+        future.
     """
     payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
     try:
@@ -161,6 +170,10 @@ def record_evidence(
     row = connection.execute(query).one()
     if target != (row.namespace, row.name):
         raise SignatureInvalid("the statement speaks of another dataset")
+    if issued_at > _moments_after(now):
+        raise SignatureInvalid(
+            "the statement is dated in the future: a clock was ahead, or it is forged"
+        )
     values = {
         "dataset_id": dataset,
         "run_uuid": None,
@@ -169,6 +182,9 @@ def record_evidence(
         "envelope": dict(envelope),
         "issued_at": issued_at,
         "recorded_at": now,
+        "outcome": "published" if writer is None else "intended",
+        "writer": None if writer is None else dict(writer),
+        "after_run": connection.execute(sa.select(sa.func.max(t.run.c.id))).scalar_one(),
     }
     digest = hashlib.sha256(payload).hexdigest()
     upsert(connection, t.evidence, {"digest": digest}, {}, values)
@@ -176,6 +192,12 @@ def record_evidence(
         e = t.evidence.c
         own = sa.update(t.evidence).where(e.digest == digest, e.run_uuid.is_(None))
         connection.execute(own.values(run_uuid=run[0]))
+    return digest
+
+
+def _moments_after(now: str) -> str:
+    moment = datetime.fromisoformat(now) + _CLOCKS_DIFFER
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _is_own(task_instance: str | None, signed: object) -> bool:
@@ -186,15 +208,74 @@ def _is_own(task_instance: str | None, signed: object) -> bool:
     return signed == f"{dag}/{dag_run}/{task}/{index}"
 
 
-def releases(connection: sa.Connection) -> dict[int, list[dict[str, Any]]]:
-    """By dataset id: what each statement about a release of it says, in the order of recording."""
+def releases(
+    connection: sa.Connection, outcomes: Collection[str] = ("published",)
+) -> dict[int, list[dict[str, Any]]]:
+    """By dataset id: what each statement about a release of it says, in the order of recording; of
+    releases that were published, unless other ``outcomes`` are asked for.
+
+    Signatures are verified: what somebody wrote into the register by hand says nothing.
+    """
     e = t.evidence.c
-    query = sa.select(e.dataset_id, e.statement).where(e.predicate_type == RELEASE)
+    query = sa.select(e.dataset_id, e.envelope).where(
+        e.predicate_type == RELEASE, e.outcome.in_(list(outcomes))
+    )
     found: dict[int, list[dict[str, Any]]] = {}
     # In the order in which the register learnt of them: clocks differ, and may be ahead.
+    trusted = trusted_by(connection)
     for row in connection.execute(query.order_by(e.id)):
-        found.setdefault(row.dataset_id, []).append(row.statement["predicate"])
+        statement = verified_statement(row.envelope, trusted)
+        if statement is not None:
+            found.setdefault(row.dataset_id, []).append(statement["predicate"])
     return found
+
+
+def trusted_by(connection: sa.Connection) -> VerificationKeys:
+    """The keys whose signatures a register's connection believes."""
+    load = connection.info.get(TRUSTED)
+    keys: VerificationKeys = load() if load is not None else VerificationKeys([])
+    return keys
+
+
+def verified_statement(envelope: Any, trusted: VerificationKeys) -> dict[str, Any] | None:
+    """What a trusted key signed; None if none did. What was verified once is remembered by its digest."""
+    text = json.dumps([envelope, trusted.ids()], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).digest()
+    if digest not in _verified:
+        if len(_verified) >= _REMEMBERED:
+            _verified.clear()
+        try:
+            _verified[digest] = verify_payload(envelope, STATEMENT_TYPE, trusted)
+        except SignatureInvalid:
+            _verified[digest] = None
+    payload = _verified[digest]
+    return None if payload is None else json.loads(payload)
+
+
+def verify_evidence(register: Register) -> tuple[int, list[tuple[int, str]]]:
+    """How many statements the register has, and which of them (number, reason) are not what a trusted key
+    signed."""
+
+    def work(connection: sa.Connection) -> tuple[int, list[tuple[int, str]]]:
+        trusted, broken, total = trusted_by(connection), [], 0
+        for row in connection.execute(sa.select(t.evidence).order_by(t.evidence.c.id)):
+            total += 1
+            statement = verified_statement(row.envelope, trusted)
+            if statement is None:
+                broken.append((row.id, "no trusted key signed it"))
+            elif row.statement != statement:
+                broken.append((row.id, "what stands beside the signature is not what was signed"))
+            elif row.predicate_type != statement["predicateType"]:
+                broken.append((row.id, "it is kept as another kind of statement than was signed"))
+            elif row.issued_at != statement["predicate"]["issued_at"]:
+                broken.append((row.id, "it is kept under another time than was signed"))
+        return total, broken
+
+    return register.read(work)
+
+
+_REMEMBERED = 20_000
+_verified: dict[bytes, bytes | None] = {}
 
 
 def latest_releases(connection: sa.Connection) -> dict[int, dict[str, Any]]:

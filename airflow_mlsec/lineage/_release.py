@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, sign_payload
@@ -15,9 +17,19 @@ from airflow_mlsec.lineage._events import ColumnEdge, Event, Transformation
 from airflow_mlsec.lineage._evidence import record_evidence, release_statement
 from airflow_mlsec.lineage._write import GraphWriter
 from airflow_mlsec.policy import Policy
+from airflow_mlsec.processes import this_process
 from airflow_mlsec.register import Register, enrich_columns, record_policy, set_dataset
+from airflow_mlsec.register import tables as t
 
 SIGNING_KEY = "signing"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A release that is recorded and is about to be published: its envelope, and how the register knows it."""
+
+    envelope: dict[str, Any]
+    digest: str
 
 
 def record_release(
@@ -33,26 +45,54 @@ def record_release(
     run: str | None,
     membership: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """Sign how ``target`` came to be and keep it in the register; returns the DSSE envelope.
+    """Sign how ``target``, which is there, came to be and keep it in the register; returns the DSSE envelope.
 
     ``plan`` is the plan as plain data, ``numbers`` its outcome (rows, released, suppressed …),
     ``checks`` what the independent checker found, ``membership`` the path and SHA-256 of the
     membership list.
     """
+    released = target.schema(), target.digest()
+    intent = begin_release(
+        register, keys, policy, source, target, released, plan, plan_digest, numbers, checks, run, membership
+    )  # fmt: skip
+    end_release(register, intent)
+    return intent.envelope
+
+
+def begin_release(
+    register: Register,
+    keys: KeyRing,
+    policy: Policy,
+    source: Dataset,
+    target: Dataset,
+    released: tuple[pa.Schema, str | None],
+    plan: Mapping[str, Any],
+    plan_digest: str,
+    numbers: Mapping[str, Any],
+    checks: Sequence[Mapping[str, Any]],
+    run: str | None,
+    membership: Mapping[str, str] | None,
+) -> Intent:
+    """`record_release` before anything is published: whoever is killed between leaves a place that is known
+    and counts as unknown. ``released`` are the schema and the digest of what will be published.
+
+    :raises RegisterError: if it cannot be recorded; then nothing must be published.
+    """
     bind_ring(register, keys)
     now = register.now()
+    schema, digest = released
     statement = release_statement(
-        policy, source.name, target.name, plan, plan_digest, numbers, checks, run, membership, now,
+        policy, source.name, target.name, digest, plan, plan_digest, numbers, checks, run, membership, now,
         keys.identity, _fingerprints(keys, plan),
     )  # fmt: skip
     envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys(SIGNING_KEY))
     trusted = keys.verification_keys()
-    released = [(field.name, str(field.type)) for field in target.schema()]
+    columns = [(field.name, str(field.type)) for field in schema]
     described = {column["name"]: column for column in plan["columns"]}
 
-    event = _event(source, target, plan["columns"], released, described, now)
+    event = _event(source, target, plan["columns"], columns, described, now)
 
-    def write(connection: sa.Connection) -> None:
+    def write(connection: sa.Connection) -> str:
         record_policy(connection, policy.digest, policy.source, policy.canonical(), now)
         GraphWriter(register, trusted).apply(connection, [event])
         for dataset, stage, rows in (
@@ -69,16 +109,22 @@ def record_release(
                 stage=stage,
                 rows=rows,
             )
-            names = described if stage == "source" else [name for name, _ in released]
+            names = described if stage == "source" else [name for name, _ in columns]
             declared = [
                 {"name": n, "role": described[n]["role"], "category": described[n]["category"]}
                 for n in names
             ]
             enrich_columns(connection, identifier, declared)
-        record_evidence(connection, identifier, envelope, trusted, None, now)
+        return record_evidence(connection, identifier, envelope, trusted, None, now, this_process())
 
-    register.write(write)
-    return envelope
+    return Intent(envelope, register.write(write))
+
+
+def end_release(register: Register, intent: Intent) -> None:
+    """The release of an intent was published."""
+    e = t.evidence.c
+    done = sa.update(t.evidence).where(e.digest == intent.digest, e.outcome == "intended")
+    register.write(lambda c: c.execute(done.values(outcome="published", writer=None)))
 
 
 def _fingerprints(keys: KeyRing, plan: Mapping[str, Any]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
 import sqlalchemy as sa
@@ -160,21 +161,45 @@ def _ceilings(
 
 
 def _overwritten(connection: sa.Connection) -> set[int]:
-    """Datasets that another run has written since their latest evidence was issued."""
+    """Datasets that another run has written since their latest evidence was recorded.
+
+    What the register learnt of before the evidence came before it, whatever its clock said; unless it was
+    not over then. What it learnt of later may be an old event that comes late: that is believed if it is
+    older than the evidence by more than clocks differ.
+    """
     e, r, touched = t.evidence.c, t.run.c, t.run_dataset.c
-    latest: dict[int, tuple[str, str | None]] = {}
-    query = sa.select(e.dataset_id, e.issued_at, e.run_uuid).where(e.predicate_type == RELEASE)
-    for dataset, issued_at, run in connection.execute(query.order_by(e.issued_at, e.id)):
-        latest[dataset] = issued_at, run
+    latest: dict[int, tuple[str, str | None, int | None]] = {}
+    query = sa.select(e.dataset_id, e.issued_at, e.run_uuid, e.after_run)
+    query = query.where(e.predicate_type == RELEASE, e.outcome == "published")
+    for dataset, issued_at, run, after in connection.execute(query.order_by(e.id)):
+        latest[dataset] = issued_at, run, after
     writes = (
-        sa.select(touched.dataset_id, r.uuid, sa.func.coalesce(r.ended_at, r.started_at))
+        sa.select(
+            touched.dataset_id,
+            r.id,
+            r.uuid,
+            r.started_at,
+            sa.func.coalesce(r.ended_at, r.started_at),
+        )
         .join(t.run, r.id == touched.run_id)
         # One that failed, or still runs, may have written as well.
         .where(touched.direction == "output", r.state != "declared")
         .where(touched.dataset_id.in_(list(latest)))
     )
-    return {
-        dataset
-        for dataset, run, ended_at in connection.execute(writes)
-        if run != latest[dataset][1] and ended_at is not None and ended_at > latest[dataset][0]
-    }
+    found = set()
+    for dataset, number, run, started_at, ended_at in connection.execute(writes):
+        issued_at, own, after = latest[dataset]
+        if run == own or ended_at is None or ended_at <= _hour_before(issued_at):
+            continue
+        if after is None or number > after:
+            # From before the order was kept, clocks are all there is.
+            if after is not None or ended_at > issued_at:
+                found.add(dataset)
+        elif started_at is not None and started_at <= issued_at < ended_at:
+            found.add(dataset)
+    return found
+
+
+def _hour_before(moment: str) -> str:
+    earlier = datetime.fromisoformat(moment) - timedelta(hours=1)
+    return earlier.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

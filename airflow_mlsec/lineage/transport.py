@@ -55,12 +55,12 @@ class RegisterTransport(Transport):
         settings = _settings(self._register_url)
         try:
             from airflow_mlsec.crypto import VerificationKeys
+            from airflow_mlsec.key_ring import open_register
             from airflow_mlsec.lineage._ingest import Ingest
             from airflow_mlsec.lineage._quarantine import Quarantine
-            from airflow_mlsec.register import Register
 
             trusted = VerificationKeys.of_ring(settings.key_ring)
-            register = Register.of(settings)
+            register = open_register(settings)
             quarantine = Quarantine(register, settings.key_ring, settings.root_key_service)
             report = Ingest(register, trusted, quarantine).write_one(text.encode(), "transport")
             for _, reason in report.refused:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_mlsec.anonymize import Plan, RegisterVault, Release, anonymize
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.hooks.mlsec import AirflowConnections
-from airflow_mlsec.lineage import EVIDENCE_FACET, record_release, release_step
+from airflow_mlsec.lineage import (
+    EVIDENCE_FACET,
+    Intent,
+    begin_release,
+    end_release,
+    release_step,
+)
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     evidence_facet,
@@ -98,6 +104,12 @@ class AnonymizeOperator(MlsecOperator):
             key = task_key(context)
             plan_path = Path(self.plan_path) if self.plan_path else folder / "plans" / f"{key}.json"
             members = folder / "members" / f"{key}.age"
+        intents: list[Intent] = []
+
+        def announce(release: Release, released: tuple[Any, str | None]) -> None:
+            assert context is not None  # a dry run announces nothing
+            intents.append(self._begin(context, policy, source, target, release, released))
+
         release = anonymize(
             policy,
             source,
@@ -111,20 +123,29 @@ class AnonymizeOperator(MlsecOperator):
             engine=self.engine,
             dry_run=dry_run,
             progress=self._progress,
+            announce=announce,
         )
-        if context is not None and not dry_run:
-            self._record(context, policy, source, target, release)
+        for intent in intents:
+            end_release(hook.register(), intent)
         return release
 
-    def _record(
-        self, context: Context, policy: Policy, source: Dataset, target: Dataset, release: Release
-    ) -> None:
-        envelope = record_release(
+    def _begin(
+        self,
+        context: Context,
+        policy: Policy,
+        source: Dataset,
+        target: Dataset,
+        release: Release,
+        released: tuple[Any, str | None],
+    ) -> Intent:
+        """Record the release before it is published."""
+        intent = begin_release(
             self.hook.register(),
             self.hook.key_ring(),
             policy,
             source,
             target,
+            released,
             release.plan.to_json(),
             release.plan.digest,
             release.numbers(),
@@ -134,10 +155,11 @@ class AnonymizeOperator(MlsecOperator):
         )
         self._lineage = {
             "source": (source.name, schema_columns(source)),
-            "target": (target.name, schema_columns(target)),
+            "target": (target.name, [(f.name, str(f.type)) for f in released[0]]),
             "plan": release.plan.to_json(),
-            "envelope": envelope,
+            "envelope": intent.envelope,
         }
+        return intent
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """Column lineage with our signed evidence."""

@@ -18,11 +18,17 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlsec import files
 from airflow_mlsec.crypto import Recipient
-from airflow_mlsec.datasets import file_path
+from airflow_mlsec.datasets import dataset_name, file_path
 from airflow_mlsec.errors import CheckFailed, MlsecError, UsageError
 from airflow_mlsec.hooks.mail import send_mail
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
-from airflow_mlsec.operators._base import MlsecOperator, assets_of, run_label, without_values
+from airflow_mlsec.operators._base import (
+    MlsecOperator,
+    assets_of,
+    lineage_dataset,
+    run_label,
+    without_values,
+)
 from airflow_mlsec.subjects import (
     Handler,
     Request,
@@ -233,10 +239,21 @@ class RebuildDownstreamOperator(_RequestOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.outlets.append(CHANGED)
+        self._changed: list[str] = []
+
+    def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
+        """That it looked at what changed, and wrote nothing: its outlet only wakes other DAGs, and is no
+        output. Without an input Airflow would take it for one."""
+        from airflow.providers.openlineage.extractors import OperatorLineage
+
+        del ti
+        names = [dataset_name(uri) for uri in self._changed]
+        return OperatorLineage(inputs=[lineage_dataset(n, [], {}, output=False) for n in names])
 
     def _run(self, context: Context | None, dry_run: bool) -> list[str]:
         handler = self._handler(context)
         uris = handler.changed_uris(get_request(handler.register, self._number()))
+        self._changed = uris
         if context is not None and not dry_run:
             event = {"request": self._number()}
             for asset in assets_of(uris):

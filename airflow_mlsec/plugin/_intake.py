@@ -22,8 +22,9 @@ from fastapi.responses import JSONResponse
 
 from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.key_ring import open_register
 from airflow_mlsec.lineage import Ingest, Quarantine
-from airflow_mlsec.register import Register, api_key_name
+from airflow_mlsec.register import api_key_name
 from airflow_mlsec.settings import Settings
 
 LARGEST_BODY = 64 * 2**20
@@ -60,7 +61,7 @@ class Intake:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._register = Register.of(settings)
+        self._register = open_register(settings)
         self._ingest: Ingest | None = None
         self._waiting: list[_Ticket] = []
         self._guard, self._writing = threading.Lock(), threading.Lock()

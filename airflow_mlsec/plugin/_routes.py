@@ -10,10 +10,10 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 from airflow_mlsec.errors import MlsecError, UsageError
+from airflow_mlsec.key_ring import open_register
 from airflow_mlsec.plugin._access import granted_user
 from airflow_mlsec.plugin._map import personal_data_map
 from airflow_mlsec.plugin._requests import all_requests, one_request
-from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings
 
 
@@ -51,20 +51,20 @@ def page() -> Response:
 
 def data_map() -> dict[str, Any]:
     """The personal-data map."""
-    return personal_data_map(Register.of(Settings.load()))
+    return personal_data_map(open_register(Settings.load()))
 
 
 def requests() -> dict[str, Any]:
     """Every data-subject request."""
     settings = Settings.load()
-    return all_requests(Register.of(settings), settings.time_zone)
+    return all_requests(open_register(settings), settings.time_zone)
 
 
 def request_of_number(number: int) -> dict[str, Any]:
     """One data-subject request with its ledger; 404 if there is none."""
     settings = Settings.load()
     try:
-        return one_request(Register.of(settings), number, settings.time_zone)
+        return one_request(open_register(settings), number, settings.time_zone)
     except UsageError as error:
         raise HTTPException(404, str(error)) from None
 

@@ -22,10 +22,11 @@ from airflow_mlsec.register._records import (
     upsert,
     write_column_documents,
 )
-from airflow_mlsec.register._register import Register
+from airflow_mlsec.register._register import TRUSTED, Register
 from airflow_mlsec.register._rings import RingRecorder, adopt_ring, known_ring
 
 __all__ = [
+    "TRUSTED",
     "Register",
     "RingRecorder",
     "adopt_ring",

@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 
 # The newest revision in migrations/versions; a test holds the two together.
 HEAD = "0006"
+# Under what a connection knows `Register.trusted`.
+TRUSTED = "mlsec.trusted"
 _RETRIES = 5
 _LOCK_ID = 0x6D6C_7365_63  # "mlsec", for PostgreSQL's advisory lock while migrating
 
@@ -37,6 +39,8 @@ class Register:
         self._ready = False
         self._pooled: tuple[int, sa.Engine] | None = None
         self._writing = threading.local()
+        # Gives whoever is believed when signed evidence is read (`key_ring`); without it nobody is.
+        self.trusted: Callable[[], Any] | None = None
 
     def __repr__(self) -> str:
         return f"Register({self._url.render_as_string(hide_password=True)!r})"
@@ -199,6 +203,7 @@ class Register:
         with self._engine().connect() as connection:
             if autocommit:
                 connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.info[TRUSTED] = self.trusted
             yield connection
 
     def _engine(self) -> sa.Engine:

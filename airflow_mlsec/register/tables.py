@@ -259,6 +259,13 @@ evidence = sa.Table(
     sa.Column("digest", sa.String(64), nullable=False, unique=True),
     sa.Column("issued_at", sa.String(32), nullable=False),
     sa.Column("recorded_at", sa.String(32), nullable=False),
+    # Of a release: intended (recorded before it is published), published, withdrawn (never published),
+    # superseded (another release took its place before anybody knew).
+    sa.Column("outcome", sa.String(10), nullable=False, server_default="published"),
+    # Of what was intended: the process that was about to publish.
+    sa.Column("writer", sa.JSON),
+    # The newest run that the register knew: by it runs are before or after, whatever clocks say.
+    _ref("after_run", nullable=True),
 )
 
 check_result = sa.Table(

@@ -28,6 +28,7 @@ from airflow_mlsec.subjects._places import Place, Places, find_places
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects._receipt import make_receipt
 from airflow_mlsec.subjects._recipients import Mail, ToBeToldByHand, add_recipients, tell
+from airflow_mlsec.subjects._releases import renew_evidence
 from airflow_mlsec.subjects._requests import (
     ANSWERING,
     CORRECTING,
@@ -196,8 +197,14 @@ class Handler:
         # Written first: whoever takes this up after a crash knows that it may be half done.
         self.mark(request, step, "erasing", step.detail, attempts=step.attempts + 1)
         searcher = self.searcher(person, places, targets)
+        broken = None
         try:
+            # A file that is not the one of its evidence gets no new evidence by being erased from.
+            ours = step.status == "erasing" or not searcher.changed_since_release(place)
             removed = _delete(searcher, place, mine)
+            if ours:
+                opened, number = searcher.open(place), request.id
+                broken = renew_evidence(self.register, self.keys, places, place, opened, number)
         except MlsecError as error:
             return self.mark(request, step, "failed", f"could not be erased: {error}")
         except Exception as error:
@@ -213,9 +220,10 @@ class Handler:
         if missing := searcher.missing(place):
             detail = f"{removed} rows erased; more may be there: {', '.join(missing)}"
             return self.mark(request, step, "unknown", detail)
-        return self.mark(
-            request, step, "erased", f"rows that are the person's: {step.rows or removed}"
-        )
+        detail = f"rows that are the person's: {step.rows or removed}"
+        if broken:
+            detail += f"; without them the release does not hold what its policy promises: {broken}"
+        return self.mark(request, step, "erased", detail)
 
     def verify(self, identifier: int) -> dict[str, str]:
         """Look again, with other code, at every place that was erased; by place what was found.

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Connections
-from airflow_mlsec.errors import AnotherRing, MlsecError
+from airflow_mlsec.errors import AnotherRing, DatasetNotFound, MlsecError
 from airflow_mlsec.key_ring import bind_ring
+from airflow_mlsec.lineage import settle_intents
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, subject_digest
@@ -22,6 +23,8 @@ from airflow_mlsec.subjects._search import Indistinguishable, Searcher
 
 Status = Literal["found", "none", "unknown", "failed"]
 _THREADS = 4
+_CHANGED = "the file is not the one that its evidence names: it was written, or put back, since"
+_INTENDED = "a release was going to be published here, and nobody knows yet whether it was (mlsec db reconcile)"
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def search_everywhere(
 ) -> Location:
     """`locate` without a record: several places at once."""
     bind_ring(register, keys)
+    settle_intents(register, connections)
     places = register.read(lambda connection: find_places(connection, person.kind, person.only))
     searcher = Searcher(register, person, places, keys, connections, roots, known)
 
@@ -109,6 +113,10 @@ def search_place(searcher: Searcher, place: Place) -> Finding:
         return _finding(place, "unknown", None, "none", str(error))
     except AnotherRing:
         raise  # nothing that this process finds, or does not, means anything
+    except DatasetNotFound as error:
+        if place.intended:
+            return _finding(place, "unknown", None, "none", _INTENDED)
+        reason = f"could not be searched: {error}"
     except MlsecError as error:
         reason = f"could not be searched: {error}"
     except Exception as error:
@@ -129,6 +137,8 @@ def _search(searcher: Searcher, place: Place) -> Finding:
     subject = release[-1]["subject"] if release else None
     if release and (subject is None or subject["kind"] != searcher.person.kind):
         return _finding(place, "unknown", None, "none", "released under a policy of other subjects")
+    if release and searcher.changed_since_release(place):
+        return _finding(place, "unknown", None, "none", _CHANGED)
     found = searcher.membership(place)
     if found is not None:
         member, predicate = found
@@ -137,9 +147,13 @@ def _search(searcher: Searcher, place: Place) -> Finding:
                 "the membership list has the key, which others share: whose it is cannot be told"
             )
         source = predicate["target"]["name"].rsplit("/", 1)[-1]
+        if place.intended and not member:
+            return _finding(place, "unknown", None, "membership list", _INTENDED)
         how = "signed release" if release else "lineage to the release"
         text = f"{how} {source}, plan {predicate['plan'][:12]}"
         return _finding(place, "found" if member else "none", None, "membership list", text)
+    if place.intended:
+        return _finding(place, "unknown", None, "none", _INTENDED)
     if place.anonymous:
         reason = "anonymous: a verified release whose policy names who claims it"
         return _finding(place, "none", 0, "none", reason)
@@ -163,6 +177,12 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
             rows += hits
             locator += f"; free text in column '{column}' ({hits} rows)"
     status: Status = "found" if rows else "none"
+    if place.intended:
+        evidence = f"{evidence}; {_INTENDED}"
+        status = "found" if rows else "unknown"
+    if searcher.changed_since_release(place):
+        evidence = f"{evidence}; {_CHANGED}"
+        status = "found" if rows else "unknown"
     if missing := searcher.missing(place):
         # Not to be found under the keys that are left is not to be absent.
         evidence = f"{evidence}; {', '.join(missing)}"

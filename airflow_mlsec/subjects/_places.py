@@ -23,6 +23,8 @@ from airflow_mlsec.lineage import (
     columns_of,
     edges_within,
     gone_since,
+    intended,
+    never_published,
     releases,
     transformations,
     walk,
@@ -31,6 +33,8 @@ from airflow_mlsec.register import graph
 from airflow_mlsec.register import tables as t
 
 Edge = tuple[int, int, int]
+# Outcomes of releases that may have been published, for a while or since.
+PERHAPS = ("intended", "superseded")
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class Place:
     unlisted: bool = False
     # Where the columns by which people who share a key are told apart stand here.
     telling: Mapping[str, str] = field(default_factory=dict)
+    # Whether a release was going to be published here, and nobody knows whether it was.
+    intended: bool = False
 
     @property
     def subject(self) -> Mapping[str, Any] | None:
@@ -119,6 +125,12 @@ class Places:
     kind: str
     all: tuple[Place, ...]
     releases: Mapping[int, list[dict[str, Any]]] = field(default_factory=dict)
+    # By dataset, the lists of members of releases that may have been published for a while.
+    perhaps: Mapping[int, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def statements(self, dataset: int) -> list[dict[str, Any]]:
+        """Every release of a dataset that was, or may have been, published; the newest last."""
+        return [*self.perhaps.get(dataset, ()), *self.releases.get(dataset, ())]
 
     def by_id(self, identifier: int) -> Place:
         """A place by its dataset's id."""
@@ -144,13 +156,15 @@ def find_places(connection: sa.Connection, kind: str, telling: Collection[str] =
     covered = {p.id for p in roots} | {graph.dataset_of(target) for _, target, _ in edges}
     released = {d: found for d, found in releases(connection).items() if d in covered}
     copies = _Copies(connection, edges, covered)
-    locators = _locators(connection, roots, copies, released)
+    perhaps = {d: found for d, found in releases(connection, PERHAPS).items() if d in covered}
+    open_intents = intended(connection)
+    locators = _locators(connection, roots, copies, released, perhaps)
     parents = _parents(edges)
     sources = _sources(parents)
     unlisted = _past_every_list(edges, {p.id for p in roots}, released)
     texts = _free_texts(roots, copies)
     told = _telling([root for root in roots if root.names_people(kind)], copies, telling)
-    gone = gone_since(connection, covered)
+    gone = {**never_published(connection), **gone_since(connection, covered)}
     states = column_states(connection, [graph.node(d, graph.OUT_OF) for d in covered])
     found = [
         replace(
@@ -163,11 +177,12 @@ def find_places(connection: sa.Connection, kind: str, telling: Collection[str] =
             parents=frozenset(parents.get(d, set()) - {d}),
             unlisted=d in unlisted,
             telling=told.get(d, {}),
+            intended=d in open_intents,
         )
         for d in covered
     ]
     order = _parents_first(found)
-    return Places(kind, tuple(sorted(found, key=lambda p: (order[p.id], p.id))), released)
+    return Places(kind, tuple(sorted(found, key=lambda p: (order[p.id], p.id))), released, perhaps)
 
 
 def copies_of(
@@ -295,6 +310,7 @@ def _locators(
     roots: list[Place],
     copies: _Copies,
     released: Mapping[int, list[dict[str, Any]]],
+    perhaps: Mapping[int, list[dict[str, Any]]],
 ) -> dict[int, list[Locator]]:
     found: dict[int, list[Locator]] = {}
     raw: dict[tuple[int, str], int] = {}
@@ -322,7 +338,8 @@ def _locators(
             if place != (root.id, column):
                 raw.setdefault(place, root.id)
                 add(place[0], Locator(place[1], root.id, None, why))
-    for dataset, predicates in released.items():
+    for dataset in dict.fromkeys((*released, *perhaps)):
+        predicates = [*perhaps.get(dataset, ()), *released.get(dataset, ())]
         predicate = predicates[-1]
         subject = predicate["subject"]
         how = predicate["columns"].get(subject["key"], {}) if subject else {}
@@ -332,7 +349,8 @@ def _locators(
             continue
         vault = how.get("domain") if how["method"] == "vault" else None
         why = f"signed release, plan {predicate['plan'][:12]}"
-        mine = _versions([predicate], subject["key"], how["key"])
+        # What may have been published since counts as well as what is known to be there.
+        mine = _versions([predicate, *perhaps.get(dataset, ())], subject["key"], how["key"])
         add(dataset, Locator(subject["key"], root_id, how["key"], why, vault, mine))
         why = f"lineage: an unchanged copy of the {'code' if vault else 'pseudonym'}"
         # A copy may be of any release that ever was.

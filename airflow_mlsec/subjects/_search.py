@@ -151,6 +151,13 @@ class Searcher:
                 if reason:
                     raise Refused(f"{place.name}: {reason}")
 
+    def changed_since_release(self, place: Place) -> bool:
+        """Whether the file at a release's place is another one than its newest evidence names: rows may
+        stand in it of which no evidence says anything."""
+        released = self.places.releases.get(place.id)
+        stated = released[-1]["target"].get("sha256") if released else None
+        return stated is not None and self.open(place).digest() != stated
+
     def is_gone(self, place: Place) -> bool:
         """Whether lineage says that a place was dropped, and a look confirms it."""
         return place.gone is not None and not self.open(place).exists()
@@ -225,16 +232,11 @@ class Searcher:
 
         A model does not forget whom a later release has left out, so every list counts.
         """
-        own = self.places.releases.get(place.id)
-        if place.unlisted and own is None:
+        own = self.places.statements(place.id)
+        if place.unlisted and not own:
             return None
-        sources = (
-            [own]
-            if own
-            else [
-                self.places.releases[i] for i in sorted(place.sources) if i in self.places.releases
-            ]
-        )
+        above = [self.places.statements(i) for i in sorted(place.sources)]
+        sources = [own] if own else [statements for statements in above if statements]
         # A retry replaces its own list; the later statement is the one that speaks of the file.
         lists = {
             predicate["membership"]["path"]: predicate

@@ -243,6 +243,9 @@ class _Filtered:
     def exists(self) -> bool:
         return self._dataset.exists()
 
+    def digest(self) -> str | None:
+        return self._dataset.digest()
+
     def schema(self) -> pa.Schema:
         return self._dataset.schema()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_mlsec.anonymize import RegisterVault, anonymize
+from airflow_mlsec.anonymize import RegisterVault, Release, anonymize
 from airflow_mlsec.compliance import record_results
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Dataset, open_dataset
@@ -98,14 +98,15 @@ class Shop:
         connection.commit()
         connection.close()
 
-    def release(self) -> None:
+    def release(self, source: Dataset | None = None, members: str = "members.age") -> Release:
         policy: Policy = self.policies["customers"]
-        done = anonymize(policy, open_dataset(self.customers), self.at("safe.parquet"), self.keys,
-                         membership_path=self.folder / "members.age",
+        done = anonymize(policy, source or open_dataset(self.customers), self.at("safe.parquet"), self.keys,
+                         membership_path=self.folder / members,
                          vault=RegisterVault(self.register, self.keys))  # fmt: skip
         record_release(self.register, self.keys, policy, open_dataset(self.customers),
                        self.at("safe.parquet"), done.plan.to_json(), done.plan.digest, done.numbers(),
                        done.checks(), "release", done.membership_reference())  # fmt: skip
+        return done
 
     def put(self, name: str, table: pa.Table) -> None:
         with self.at(name).replacing(table.schema) as staged:

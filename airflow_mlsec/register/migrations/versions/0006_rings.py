@@ -1,4 +1,4 @@
-"""Which key ring is the register's."""
+"""Which key ring is the register's; releases that are recorded before they are published."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,5 +29,9 @@ def upgrade() -> None:
         sa.Column("recorded_at", sa.String(32), nullable=False),
         sa.PrimaryKeyConstraint("ring", "name", "version", name="pk_mlsec_ring_key"),
     )
+    outcome = sa.Column("outcome", sa.String(10), nullable=False, server_default="published")
+    op.add_column("mlsec_evidence", outcome)
+    op.add_column("mlsec_evidence", sa.Column("writer", sa.JSON))
+    op.add_column("mlsec_evidence", sa.Column("after_run", _ID))
     op.add_column("mlsec_suppression", sa.Column("key_fingerprint", sa.String(32)))
     op.add_column("mlsec_legal_hold", sa.Column("key_version", sa.Integer))

@@ -1,0 +1,131 @@
+"""Releases that were recorded and of which nobody has said that they were published.
+
+The process was killed, or the register refused, between the two. Looking at the target settles
+it: the file is the one that was announced, or it is not and whoever was to publish it is gone.
+What neither is stays open, and the place unknown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.datasets import Connections, open_dataset
+from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.lineage._evidence import RELEASE, trusted_by, verified_statement
+from airflow_mlsec.processes import has_ended
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+
+INTENDED, PUBLISHED, WITHDRAWN, SUPERSEDED = "intended", "published", "withdrawn", "superseded"
+
+
+@dataclass(frozen=True)
+class OpenIntent:
+    """A release of which nobody knows whether it was published, and what looking said of it."""
+
+    id: int
+    dataset_id: int
+    uri: str | None
+    begun_at: str
+    outcome: str
+    reason: str
+
+
+def settle_intents(register: Register, connections: Connections | None = None) -> list[OpenIntent]:
+    """Look at the target of every open intent and settle those of which looking tells; all of them, with
+    what they are now."""
+    return [_settle(register, row, connections) for row in register.rows(_open())]
+
+
+def intended(connection: sa.Connection) -> set[int]:
+    """Datasets to which a release was going to be published, of which nobody knows whether it was."""
+    e = t.evidence.c
+    query = sa.select(e.dataset_id).where(e.outcome == INTENDED)
+    return set(connection.execute(query).scalars())
+
+
+def never_published(connection: sa.Connection) -> dict[int, tuple[str, str]]:
+    """Datasets of which every release was withdrawn: ("withdrawn", when the last one was recorded)."""
+    e = t.evidence.c
+    query = sa.select(e.dataset_id, e.outcome, e.recorded_at).where(e.predicate_type == RELEASE)
+    found: dict[int, tuple[str, str]] = {}
+    others: set[int] = set()
+    for dataset, outcome, at in connection.execute(query.order_by(e.id)):
+        if outcome == WITHDRAWN:
+            found[dataset] = WITHDRAWN, at
+        else:
+            others.add(dataset)
+    return {dataset: said for dataset, said in found.items() if dataset not in others}
+
+
+def withdraw_intent(register: Register, identifier: int) -> None:
+    """A person has made sure that a release was not, and will not be, published."""
+    _mark(register, identifier, WITHDRAWN)
+
+
+def _open() -> sa.Select[Any]:
+    e, d = t.evidence.c, t.dataset.c
+    query = sa.select(
+        e.id, e.dataset_id, e.envelope, e.writer, e.recorded_at, d.uri, d.namespace, d.name
+    )
+    joined = query.join(t.dataset, d.id == e.dataset_id)
+    return joined.where(e.outcome == INTENDED, e.predicate_type == RELEASE).order_by(e.id)
+
+
+def _settle(register: Register, row: Any, connections: Connections | None) -> OpenIntent:
+    outcome, reason = _look(register, row, connections)
+    if outcome != INTENDED:
+        _mark(register, row.id, outcome)
+    return OpenIntent(row.id, row.dataset_id, row.uri, row.recorded_at, outcome, reason)
+
+
+def _look(register: Register, row: Any, connections: Connections | None) -> tuple[str, str]:
+    statement = register.read(lambda c: verified_statement(row.envelope, trusted_by(c)))
+    if statement is None:
+        return INTENDED, "no trusted key signed it"
+    announced = statement["predicate"]["target"].get("sha256")
+    ended = bool(row.writer) and has_ended(row.writer)
+    try:
+        dataset = open_dataset(row.uri, connections)
+        there, found = dataset.exists(), dataset.digest()
+    except MlsecError as error:
+        return INTENDED, f"its target cannot be looked at: {error}"
+    if announced is not None and found == announced:
+        return PUBLISHED, "the file that was announced is there"
+    if found is not None and found == _published_since(register, row):
+        # Whether it was there for a while in between nobody can tell.
+        return SUPERSEDED, "a later release is there"
+    if not ended:
+        return INTENDED, "the process that was to publish it may still run, or ran elsewhere"
+    if announced is None and there:
+        # A table has no digest: it is as likely the one as the other, and both are looked for.
+        return PUBLISHED, "its process has ended, and a table is there"
+    return WITHDRAWN, "its process has ended, and another file, or none, is there"
+
+
+def _published_since(register: Register, row: Any) -> str | None:
+    """The digest of the newest release that was published to the same dataset after an intent."""
+    e = t.evidence.c
+    query = (
+        sa.select(e.envelope)
+        .where(e.dataset_id == row.dataset_id, e.id > row.id, e.outcome == PUBLISHED)
+        .where(e.predicate_type == RELEASE)
+        .order_by(e.id.desc())
+        .limit(1)
+    )
+
+    def work(connection: sa.Connection) -> str | None:
+        envelope = connection.execute(query).scalar_one_or_none()
+        later = None if envelope is None else verified_statement(envelope, trusted_by(connection))
+        return None if later is None else later["predicate"]["target"].get("sha256")
+
+    return register.read(work)
+
+
+def _mark(register: Register, identifier: int, outcome: str) -> None:
+    e = t.evidence.c
+    update = sa.update(t.evidence).where(e.id == identifier, e.outcome == INTENDED)
+    register.write(lambda c: c.execute(update.values(outcome=outcome, writer=None)))

@@ -1,0 +1,63 @@
+"""Which process began something, and whether it has certainly ended.
+
+Numbers of processes are given again, and mean something on one machine (and in one container)
+only; so the machine's boot, the container's process namespace and the process's start are kept
+beside the number.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def this_process() -> dict[str, Any]:
+    """What tells this process from every other, as plain data."""
+    return {
+        "host": socket.gethostname(),
+        "boot": _boot(),
+        "namespace": _namespace(),
+        "pid": os.getpid(),
+        "started": _started(os.getpid()),
+    }
+
+
+def has_ended(process: Mapping[str, Any]) -> bool:
+    """Whether a process (`this_process`) is certainly gone. What runs, or ran, elsewhere cannot be seen
+    from here and counts as running."""
+    if process.get("host") != socket.gethostname():
+        return False
+    if process.get("boot") != _boot():
+        return _boot() is not None and process.get("boot") is not None
+    if process.get("namespace") != _namespace():
+        return False
+    return _started(int(process["pid"])) != process.get("started")
+
+
+def _boot() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
+def _namespace() -> str | None:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, in ticks since the boot; None if there is none, or only its exit is left to
+    be collected."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The name, in parentheses, may hold anything.
+    state, *rest = text.rpartition(") ")[2].split()
+    return None if state in ("Z", "X") else rest[18]
