@@ -62,6 +62,12 @@ OPTIONS: tuple[Option, ...] = (
         example="Europe/Brussels",
     ),
     Option(
+        "four_eyes",
+        "Which requests another person than who opened and verified them has to approve: `erasure`, `all`, or `none`. "
+        "The register keeps the rule of its first use; a looser one takes two persons (`mlsec rules`).",
+        "erasure",
+    ),
+    Option(
         "holidays",
         "Public holidays that deadlines respect: a country, or a country and a part of it.",
         "",
@@ -126,6 +132,7 @@ class Settings:
     data_roots: tuple[str, ...] = ()
     time_zone: str = "UTC"
     holidays: str = ""
+    four_eyes: str = "erasure"
     break_glass_recipients: tuple[str, ...] = ()
     root_key_service: str | None = None
     sigstore_trust_config: Path | None = None
@@ -171,6 +178,7 @@ class Settings:
             data_roots=_parts(known["data_roots"]),
             time_zone=known["time_zone"],
             holidays=known["holidays"],
+            four_eyes=known["four_eyes"].strip().lower(),
             break_glass_recipients=_parts(known["break_glass_recipients"]),
             root_key_service=known["root_key_service"] or None,
             sigstore_trust_config=_absolute(known["sigstore_trust_config"])

@@ -19,11 +19,13 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG, Param
 
 from airflow_mlsec.notifications.privacy_alert import PrivacyAlertNotifier
 from airflow_mlsec.operators.subjects import (
+    APPROVE,
+    APPROVE_ALL,
     EraseSubjectOperator,
     ExportSubjectOperator,
     LocateSubjectOperator,
@@ -45,7 +47,6 @@ with DAG(
     doc_md=__doc__,
     params={
         "request": Param(1, type="integer", description="Number of the request"),
-        "recipient": Param("", type="string", description="The person's age recipient"),
     },
     default_args={
         "retries": 2,
@@ -60,15 +61,16 @@ with DAG(
         task_id="export",
         request=REQUEST,
         target=f"{FOLDER}/requests/{REQUEST}.zip.age",
-        recipients="{{ params.recipient }}",
     )
-    approval = ApprovalOperator(
+    approval = HITLOperator(
         task_id="approve",
         subject=f"Erase the person of request {REQUEST}?",
         body=f"`mlsec subject status {REQUEST}` shows every place and what was found there.",
+        options=[APPROVE, APPROVE_ALL, "Reject"],
         response_timeout=timedelta(days=14),
     )
-    prepare = PrepareErasureOperator(task_id="prepare", request=REQUEST, approval=approval.output)
+    # Who answered is read from Airflow's own record, not from what the task returned.
+    prepare = PrepareErasureOperator(task_id="prepare", request=REQUEST, approval=approval.task_id)
     # In the order of `prepare`, one after the other: rows go before the rows that they refer to.
     erase = EraseSubjectOperator.partial(
         task_id="erase", request=REQUEST, max_active_tis_per_dagrun=1

@@ -127,8 +127,3 @@ def _group(gid: int) -> tuple[str, list[str]]:
         return f"gid {gid}", []
     primary = [user.pw_name for user in pwd.getpwall() if user.pw_gid == gid]
     return group.gr_name, sorted({*group.gr_mem, *primary})
-
-
-def current_user() -> str:
-    """The account that this process runs as, for the record of who reviewed."""
-    return _user(os.getuid())

@@ -7,7 +7,7 @@ import click
 
 from airflow_mlsec.access import Review, complete_review, open_review, read_grants, reviews
 from airflow_mlsec.access import decide as record_decision
-from airflow_mlsec.access._grants import current_user
+from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.key_ring import open_register
 from airflow_mlsec.register import Register
@@ -63,7 +63,10 @@ def list_(location: str | None, as_json: bool) -> None:
     "--grant", "grants", type=int, multiple=True, help="Grant number; default: all undecided."
 )
 @click.option("--reason", required=True)
-@click.option("--reviewer", help="Default: the account that runs this.")
+@click.option(
+    "--reviewer",
+    help="Who you say you are; kept as claimed beside the system's user, which counts.",
+)
 @json_option
 def decide(
     review_id: int,
@@ -75,17 +78,20 @@ def decide(
 ) -> None:
     """Decide on grants of a review."""
     chosen = list(grants) or None
-    name = reviewer or current_user()
+    name = str(operating_system_actor(reviewer))
     _show(record_decision(_register(), review_id, chosen, decision, name, reason), as_json)
 
 
 @review.command()
 @click.argument("review_id", type=int)
-@click.option("--reviewer", help="Default: the account that runs this.")
+@click.option(
+    "--reviewer",
+    help="Who you say you are; kept as claimed beside the system's user, which counts.",
+)
 @json_option
 def complete(review_id: int, reviewer: str | None, as_json: bool) -> None:
     """Complete a review; refused while a grant is undecided or a revoked one is still there."""
-    _show(complete_review(_register(), review_id, reviewer or current_user()), as_json)
+    _show(complete_review(_register(), review_id, str(operating_system_actor(reviewer))), as_json)
 
 
 def _register() -> Register:

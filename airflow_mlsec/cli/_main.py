@@ -28,6 +28,7 @@ _COMMANDS = {
     "policy": ("_policy:policy", "Validate and propose policies; print their JSON Schema."),
     "risk": ("_risk:risk", "Measure the re-identification risk of a table."),
     "rewrap": ("_crypt:rewrap", "Give an age file other recipients."),
+    "rules": ("_rules:rules", "The rules by which requests are handled."),
     "secrets": ("_secrets:secrets", "Find secrets that lie in the open."),
     "sign": ("_crypt:sign", "Sign a file."),
     "subject": ("_subject:subject", "Find a person's data."),

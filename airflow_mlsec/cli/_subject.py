@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import (
     json_option,
     passphrase_option,
@@ -16,9 +16,10 @@ from airflow_mlsec.cli._main import (
     show,
     show_progress,
 )
-from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, VerificationKeys, Wraps
+from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, VerificationKeys
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.key_ring import bind_ring, open_key_ring, open_register
+from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings
 from airflow_mlsec.subjects import (
     Calendar,
@@ -26,9 +27,10 @@ from airflow_mlsec.subjects import (
     Location,
     Person,
     Request,
+    Rules,
     approve,
     change_person,
-    export_person,
+    export_request,
     extend,
     get_request,
     history,
@@ -42,6 +44,7 @@ from airflow_mlsec.subjects import (
     reference_version,
     release_hold,
     restrict,
+    rules_in_force,
     settle,
     subject_digest,
     verify_identity,
@@ -51,11 +54,22 @@ from airflow_mlsec.subjects import locate as find
 
 
 @click.group()
-def subject() -> None:
+@click.option(
+    "--by", help="Who you say you are; kept as claimed beside the system's user, which counts."
+)
+@click.pass_context
+def subject(context: click.Context, by: str | None) -> None:
     """Find, export and erase a person's data, with proof."""
+    context.find_root().meta["mlsec.by"] = by
 
 
 def _key(text: str) -> str:
+    if text != "-":
+        click.echo(
+            "warning: a person's key on a command line is seen by every user of this machine and kept in the shell's "
+            "history; give - and write it to standard input",
+            err=True,
+        )
     value = sys.stdin.readline().rstrip("\n") if text == "-" else text
     if not value:
         raise UsageError("the person's key is empty")
@@ -78,15 +92,28 @@ def _handler() -> Handler:
     return Handler(
         register,
         open_key_ring(settings, register),
-        getpass.getuser(),
+        str(operating_system_actor(_claimed())),
         roots=settings.data_roots,
         progress=show_progress,
     )
 
 
-def _calendar() -> Calendar:
-    settings = Settings.load()
-    return Calendar(settings.time_zone, settings.holidays)
+def _claimed() -> str | None:
+    """What the caller says who it is (`mlsec subject --by`); nobody has checked it."""
+    found = click.get_current_context().find_root().meta.get("mlsec.by")
+    return str(found) if found else None
+
+
+def _rules(register: Register) -> Rules:
+    """The rules in force; whoever asks for looser ones is told."""
+    found = rules_in_force(register, Rules.of(Settings.load()))
+    for asked in found.refused:
+        click.echo(f"held to the register's rules: {asked} is looser (mlsec rules)", err=True)
+    return found.rules
+
+
+def _calendar(register: Register) -> Calendar:
+    return Calendar(_rules(register).time_zone, Settings.load().holidays)
 
 
 kind_option = click.option("--kind", required=True, help="Kind of subject, as policies name it.")
@@ -123,7 +150,7 @@ def locate(
         also=also,
         only=_only(only),
         roots=settings.data_roots,
-        requested_by=getpass.getuser(),
+        requested_by=str(operating_system_actor(_claimed())),
         progress=show_progress,
     )
     data = {
@@ -171,7 +198,7 @@ def open_(
         what,
         person,
         handler.by,
-        _calendar(),
+        _calendar(handler.register),
         _moment(received),
     )
     _show(request, as_json)
@@ -210,11 +237,19 @@ def status(number: int, as_json: bool) -> None:
 @click.argument("number", type=int)
 @click.option("--evidence", required=True, help="How it was verified, or why it could not be.")
 @click.option("--refuse", is_flag=True, help="The requester is not the person.")
+@click.option(
+    "-r", "--recipient", "recipients", multiple=True,
+    help="age recipient of the verified person: the data is handed to no other.",
+)  # fmt: skip
 @json_option
-def identity(number: int, evidence: str, refuse: bool, as_json: bool) -> None:
-    """Record whether the requester is the person."""
+def identity(
+    number: int, evidence: str, refuse: bool, recipients: tuple[str, ...], as_json: bool
+) -> None:
+    """Record whether the requester is the person, and to which recipients the data may go."""
     handler = _handler()
-    _show(verify_identity(handler.register, number, not refuse, evidence, handler.by), as_json)
+    bound = [str(Recipient.parse(text)) for text in recipients]
+    request = verify_identity(handler.register, number, not refuse, evidence, handler.by, bound)
+    _show(request, as_json)
 
 
 @subject.command("person")
@@ -302,7 +337,9 @@ def lift_(number: int, reason: str, as_json: bool) -> None:
 def extend_(number: int, reason: str, as_json: bool) -> None:
     """Use the law's longer period, once."""
     handler = _handler()
-    _show(extend(handler.register, number, reason, handler.by, _calendar()), as_json)
+    _show(
+        extend(handler.register, number, reason, handler.by, _calendar(handler.register)), as_json
+    )
 
 
 @subject.command("search")
@@ -321,11 +358,17 @@ def search(number: int, as_json: bool) -> None:
 
 @subject.command("approve")
 @click.argument("number", type=int)
+@click.option(
+    "--place", "places", multiple=True,
+    help="A place that only other programs' lineage names, by its name: it is not erased without.",
+)  # fmt: skip
 @json_option
-def approve_(number: int, as_json: bool) -> None:
-    """Allow the erasure that a request asks for."""
+def approve_(number: int, places: tuple[str, ...], as_json: bool) -> None:
+    """Allow what a request asks for, in the places that were found. By default another user than who opened
+    and verified it has to."""
     handler = _handler()
-    _show(approve(handler.register, number, handler.by), as_json)
+    rules = _rules(handler.register)
+    _show(approve(handler.register, number, handler.by, rules, places), as_json)
 
 
 @subject.command()
@@ -386,7 +429,9 @@ def close(number: int, receipt: Path | None, as_json: bool) -> None:
     "--public-key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The signer's public key (PEM); default is this machine's key ring.",
 )  # fmt: skip
-@click.option("--key", help="Verify that it is about the person of this key.")
+@click.option(
+    "--key", help="Verify that it is about the person of this key; - reads it from standard input."
+)
 @click.option("--salt", help="The salt that the person was given.")
 @json_option
 def verify(
@@ -402,9 +447,19 @@ def verify(
         envelope = json.loads(receipt.read_bytes())
     except ValueError:
         raise UsageError(f"{receipt}: not JSON") from None
-    said = verify_receipt(envelope, trusted, key, salt)
+    said = verify_receipt(envelope, trusted, None if key is None else _key(key), salt)
     lines = [
         f"signature valid: {said['request']}, {said['law']} {said['kind']}, closed {said['closed_at'][:19]}"
+    ]
+    if said.get("approved_by"):
+        eyes = (
+            "another than opened and verified it"
+            if said["four_eyes"]
+            else "who also opened or verified it"
+        )
+        lines.append(f"approved by {said['approved_by']} ({eyes})")
+    lines += [
+        f"handed over {x['at'][:19]}: sha256 {x['sha256'][:16]}" for x in said.get("exports", ())
     ]
     if key is not None:
         lines.append("it is about the person of this key")
@@ -416,42 +471,19 @@ def verify(
 
 
 @subject.command()
-@kind_option
-@key_option
-@also_option
-@only_option
-@click.option(
-    "-r",
-    "--recipient",
-    "recipients",
-    multiple=True,
-    help="age recipient of the person.",
-)
-@passphrase_option
+@click.argument("number", type=int)
 @click.argument("target", type=click.Path(path_type=Path))
+@passphrase_option
 @json_option
-def export(
-    kind: str,
-    key: str,
-    also: tuple[str, ...],
-    only: tuple[str, ...],
-    recipients: tuple[str, ...],
-    passphrase: str | None,
-    target: Path,
-    as_json: bool,
-) -> None:
-    """Write a person's data and a letter that explains it, encrypted to the person: to her age
-    recipient, or under a passphrase that she is given by another way."""
-    handler = _handler()
-    person = Person(kind, (_key(key), *also), _only(only))
-    to: list[Wraps] = [Recipient.parse(text) for text in recipients]
-    if passphrase is not None:
-        to.append(Passphrase.chosen(read_passphrase(passphrase)))
-    done = export_person(handler.register, handler.keys, person, target, to, roots=handler.roots)
+def export(number: int, target: Path, passphrase: str | None, as_json: bool) -> None:
+    """Write the data of a request's person and a letter that explains it to TARGET, encrypted to the person:
+    to the age recipients that were bound to the request when the identity was verified, or under a passphrase
+    that the person is given by another way."""
+    secret = None if passphrase is None else Passphrase.chosen(read_passphrase(passphrase))
+    done = export_request(_handler(), number, target, secret)
     lines = [f"{rows} rows of {name}" for name, rows in done.rows.items()]
-    show(
-        {"rows": done.rows, "bytes": done.bytes}, "\n".join([*lines, f"written: {target}"]), as_json
-    )
+    data = {"rows": done.rows, "bytes": done.bytes, "sha256": done.sha256}
+    show(data, "\n".join([*lines, f"written: {target}"]), as_json)
 
 
 @subject.command()

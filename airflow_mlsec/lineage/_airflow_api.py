@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -73,6 +74,36 @@ class AirflowApi:
                 for task in asset.get(key) or ():
                     found[task["dag_id"], task["task_id"]].append(name)
         return found
+
+    def human_response(
+        self, dag_id: str, run_id: str, task_id: str, map_index: int = -1
+    ) -> dict[str, Any]:
+        """What Airflow's own record says of a task that asked a person: ``response_received``,
+        ``chosen_options``, ``responded_by_user`` (``id``, ``name``).
+
+        :raises UsageError: if Airflow refuses, cannot be reached, or the task asked nobody.
+        """
+        parts = (quote(part, safe="") for part in (dag_id, run_id, task_id))
+        dag, run, task = parts
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/{map_index}/hitlDetails"
+        found: dict[str, Any] = self._get(path)
+        return found
+
+    def roles_of(self, user: str) -> set[str]:
+        """The roles of a user where the FAB authentication manager keeps them; none elsewhere."""
+        try:
+            found = self._get(f"/auth/fab/v1/users/{quote(user, safe='')}")
+        except UsageError:
+            return set()
+        return {str(role["name"]).casefold() for role in found.get("roles") or ()}
+
+    def _get(self, path: str) -> Any:
+        try:
+            answer = self._client.get(path)
+            answer.raise_for_status()
+            return answer.json()
+        except httpx.HTTPError as error:
+            raise _failed(str(self._client.base_url), error) from None
 
     def _pages(self, path: str, key: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
         offset = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,11 @@ from airflow.sdk import AssetAlias
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlsec import files
+from airflow_mlsec.actors import Actor
 from airflow_mlsec.crypto import Recipient
 from airflow_mlsec.datasets import dataset_name, file_path
-from airflow_mlsec.errors import CheckFailed, MlsecError, UsageError
+from airflow_mlsec.errors import MlsecError, UsageError
+from airflow_mlsec.hooks.airflow_api import CONN_ID, airflow_api, approver
 from airflow_mlsec.hooks.mail import send_mail
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
 from airflow_mlsec.operators._base import (
@@ -32,11 +34,11 @@ from airflow_mlsec.operators._base import (
 from airflow_mlsec.subjects import (
     Handler,
     Request,
+    Rules,
     approve,
-    export_person,
+    export_request,
     get_request,
-    note,
-    person_of,
+    rules_in_force,
 )
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ class _RequestOperator(MlsecOperator):
             ) from None
 
     def _handler(self, context: Context | None) -> Handler:
-        by = f"airflow {run_label(context)}" if context is not None else "airflow dry run"
+        by = str(Actor("task", run_label(context) if context is not None else "dry run"))
         return request_handler(self.hook, by, self._progress)
 
 
@@ -112,12 +114,13 @@ class LocateSubjectOperator(_RequestOperator):
 
 
 class ExportSubjectOperator(_RequestOperator):
-    """Write the person's data, with a letter that explains it, encrypted to the person.
+    """Write the person's data, with a letter that explains it, encrypted to the person: to the age recipients
+    that were bound to the request when the identity was verified (`mlsec subject identity --recipient`).
 
     :param request: Number of the request (templated).
     :param target: Path of the encrypted archive (templated).
-    :param recipients: age recipients that can open it: the person's own; without one the task is
-        skipped (templated).
+    :param recipients: Recipients that a caller expects; others than those that are bound are refused. Default
+        is those that are bound; where none is, the task is skipped (templated).
     :param dry_run: Say whose data would be exported from where, but write nothing.
 
     Returns (XCom) rows by place.
@@ -125,7 +128,7 @@ class ExportSubjectOperator(_RequestOperator):
 
     template_fields: Sequence[str] = ("request", "target", "recipients")
 
-    def __init__(self, *, target: str, recipients: Sequence[str] | str, **kwargs: Any) -> None:
+    def __init__(self, *, target: str, recipients: Sequence[str] | str = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.target = target
         self.recipients = recipients
@@ -133,38 +136,33 @@ class ExportSubjectOperator(_RequestOperator):
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, int]:
         handler = self._handler(context)
         request = get_request(handler.register, self._number())
-        if request.identity != "verified":
-            raise CheckFailed(
-                f"request {request.id}: the requester's identity is {request.identity}"
-            )
         listed = [self.recipients] if isinstance(self.recipients, str) else self.recipients
-        recipients = [Recipient.parse(text) for text in listed if text]
-        if not recipients:
-            raise AirflowSkipException("no recipient was given, so there is nobody to export to")
+        asked = [str(Recipient.parse(text)) for text in listed if text]
+        if not request.recipients and not asked:
+            raise AirflowSkipException(
+                "no recipient was bound to the request, so there is nobody to export to"
+            )
         if dry_run:
             return {s.name: s.rows or 0 for s in request.steps if s.status == "found"}
-        person = person_of(handler.register, handler.keys, request)
-        done = export_person(
-            handler.register,
-            handler.keys,
-            person,
-            file_path(self.target),
-            recipients,
-            roots=handler.roots,
-            connections=handler.connections,
-        )
-        note(handler.register, request.id, handler.by, f"exported {sum(done.rows.values())} rows")
+        done = export_request(handler, request.id, file_path(self.target), asked=asked)
         return dict(done.rows)
+
+
+APPROVE = "Approve"
+APPROVE_ALL = "Approve, with places that only lineage names"
 
 
 class PrepareErasureOperator(_RequestOperator):
     """Record who approved, and work out what is to be erased where; nothing is erased yet.
 
-    Legal holds are looked up, and the person is put on the suppression list.
+    Who approved is read from Airflow's own record of the task that asked (connection ``mlsec_airflow``), and
+    counts if ``[mlsec] compliance_roles`` or ``compliance_users`` name that user: what a task returned, or its
+    state, can be set by hand. Legal holds are looked up, and the person is put on the suppression list.
 
     :param request: Number of the request (templated).
-    :param approval: What Airflow's ``ApprovalOperator`` returned, which names the approver
-        (templated, usually ``approval.output``).
+    :param approval: Id of the task of this DAG (an ``ApprovalOperator``, or a ``HITLOperator`` with the options
+        `APPROVE` and `APPROVE_ALL`) that asked a person (templated).
+    :param airflow_conn_id: Connection of Airflow's REST API.
 
     Returns (XCom) the numbers of the places, children before the tables that they refer to: what
     `EraseSubjectOperator` is expanded over.
@@ -172,18 +170,32 @@ class PrepareErasureOperator(_RequestOperator):
 
     template_fields: Sequence[str] = ("request", "approval")
 
-    def __init__(self, *, approval: Any, **kwargs: Any) -> None:
+    def __init__(self, *, approval: str, airflow_conn_id: str = CONN_ID, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.approval = approval
+        self.airflow_conn_id = airflow_conn_id
 
     def _run(self, context: Context | None, dry_run: bool) -> list[int]:
         handler, number = self._handler(context), self._number()
-        if dry_run:
+        if dry_run or context is None:
             return [step.id for step in handler.order(get_request(handler.register, number))]
         if not get_request(handler.register, number).approved_by:
-            approve(handler.register, number, _approver(self.approval))
+            rules = self._rules(handler)
+            ti = context["ti"]
+            by, option = approver(
+                airflow_api(self.airflow_conn_id), rules, ti.dag_id, ti.run_id, str(self.approval),
+                (APPROVE, APPROVE_ALL),
+            )  # fmt: skip
+            named = ("*",) if option == APPROVE_ALL else ()
+            approve(handler.register, number, str(by), rules, named)
         request = handler.prepare(number)
         return [step.id for step in handler.order(request)]
+
+    def _rules(self, handler: Handler) -> Rules:
+        found = rules_in_force(handler.register, Rules.of(self.hook.settings()))
+        for asked in found.refused:
+            self.log.warning("Held to the register's rules: %s is looser", asked)
+        return found.rules
 
 
 class EraseSubjectOperator(_RequestOperator):
@@ -336,20 +348,9 @@ def _counts(request: Request) -> dict[str, Any]:
     return {"request": request.id, "kind": request.kind, "places": len(request.steps), **found}
 
 
-def _approver(approval: Any) -> str:
-    """Who approved, as Airflow's human-in-the-loop tells.
-
-    :raises CheckFailed: if nobody did.
-    """
-    if not isinstance(approval, Mapping) or approval.get("chosen_options") != ["Approve"]:
-        raise CheckFailed("the erasure was not approved")
-    user = approval.get("responded_by_user")
-    if not isinstance(user, Mapping) or not user.get("name"):
-        raise CheckFailed("the approval does not say who gave it; a time-out is no approval")
-    return str(user["name"])
-
-
 __all__ = [
+    "APPROVE",
+    "APPROVE_ALL",
     "EraseSubjectOperator",
     "ExportSubjectOperator",
     "LocateSubjectOperator",

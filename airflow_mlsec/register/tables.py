@@ -338,7 +338,16 @@ request = sa.Table(
     sa.Column("requested_by", sa.Text),
     sa.Column("due_at", sa.String(32)),
     sa.Column("extended", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("verified_by", sa.Text),
+    # The age recipients to whom the person's data may be handed, since the identity was verified.
+    sa.Column("recipients", sa.JSON),
+    # What was handed over: digest, recipients, when, rows.
+    sa.Column("exports", sa.JSON),
     sa.Column("approved_by", sa.Text),
+    # What was approved: places, rows and how they are found.
+    sa.Column("approved", sa.JSON),
+    # Whether somebody else approved than who opened and verified it.
+    sa.Column("four_eyes", sa.Boolean),
     sa.Column("closed_at", sa.String(32)),
     sa.Column("receipt", sa.JSON),
     # What a look-up without a request found, as the first version kept it.
@@ -360,6 +369,8 @@ request_step = sa.Table(
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("changed_at", sa.String(32), nullable=False),
+    # Who settled it by hand.
+    sa.Column("decided_by", sa.Text),
     sa.UniqueConstraint("request_id", "kind", "name"),
 )
 
@@ -450,4 +461,15 @@ ring_key = sa.Table(
     sa.Column("fingerprint", sa.String(32), nullable=False),
     sa.Column("recorded_at", sa.String(32), nullable=False),
     sa.PrimaryKeyConstraint("ring", "name", "version"),
+)
+
+# The rules by which requests are handled; the newest that was agreed to counts, others are proposals.
+rule = sa.Table(
+    "mlsec_rule",
+    metadata,
+    _id(),
+    sa.Column("document", sa.JSON, nullable=False),
+    sa.Column("set_at", sa.String(32), nullable=False),
+    sa.Column("set_by", sa.Text, nullable=False),
+    sa.Column("agreed_by", sa.Text),
 )

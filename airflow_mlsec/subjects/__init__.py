@@ -10,7 +10,7 @@ May import `lineage`, `anonymize`, `register`, `datasets`, `crypto`. Start with 
 
 from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines, kinds_of
 from airflow_mlsec.subjects._erase import Handler
-from airflow_mlsec.subjects._export import Export, export_person
+from airflow_mlsec.subjects._export import Export, export_person, export_request
 from airflow_mlsec.subjects._holds import Hold, holds_on, place_hold, release_hold
 from airflow_mlsec.subjects._identity import Person, reference_version, subject_digest
 from airflow_mlsec.subjects._locate import Finding, Location, locate
@@ -34,6 +34,13 @@ from airflow_mlsec.subjects._requests import (
 )
 from airflow_mlsec.subjects._restrict import lift, restrict
 from airflow_mlsec.subjects._retention import Retained, apply_retention
+from airflow_mlsec.subjects._rules import (
+    InForce,
+    Rules,
+    agree_to_rules,
+    propose_rules,
+    rules_in_force,
+)
 from airflow_mlsec.subjects._suppression import without_suppressed
 from airflow_mlsec.subjects._verify import Rescan, rescan
 
@@ -45,17 +52,21 @@ __all__ = [
     "Finding",
     "Handler",
     "Hold",
+    "InForce",
     "Location",
     "Person",
     "Request",
     "Rescan",
     "Retained",
+    "Rules",
     "Step",
+    "agree_to_rules",
     "apply_retention",
     "approve",
     "change_person",
     "deadlines",
     "export_person",
+    "export_request",
     "extend",
     "get_request",
     "history",
@@ -68,11 +79,13 @@ __all__ = [
     "open_request",
     "person_of",
     "place_hold",
+    "propose_rules",
     "rectify",
     "reference_version",
     "release_hold",
     "rescan",
     "restrict",
+    "rules_in_force",
     "settle",
     "settle_rebuilt",
     "subject_digest",

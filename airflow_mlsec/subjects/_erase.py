@@ -23,7 +23,7 @@ from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._holds import Hold, holds_on
 from airflow_mlsec.subjects._identity import Person, Targets, seal, subject_digests
-from airflow_mlsec.subjects._locate import search_everywhere
+from airflow_mlsec.subjects._locate import search_everywhere, search_place
 from airflow_mlsec.subjects._places import Place, Places, find_places
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects._receipt import make_receipt
@@ -37,6 +37,7 @@ from airflow_mlsec.subjects._requests import (
     Request,
     Step,
     change,
+    covers,
     get_request,
     note,
     person_of,
@@ -53,6 +54,9 @@ from airflow_mlsec.subjects._verify import rescan
 # Of a rectification, that something was done about it.
 _ACTED = ("rectified", "manual")
 _TODO = ("found", "erasing", "failed")
+# By a person's decision, or the law's.
+_DECIDED = ("manual", "rebuilt", "retained", "none")
+_LOOKED_AT_AGAIN = ("erased", *_DECIDED)
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,11 @@ class Handler:
         person = person_of(self.register, self.keys, request)
         places = self.places(person)
         place = places.by_id(step.dataset_id)
+        if not covers(request, step):
+            detail = (
+                "only other programs' lineage names it: it has to be approved by name (--place)"
+            )
+            return self.mark(request, step, "found", detail)
         reason = place.policy.get("erasure") if place.policy else None
         if reason:
             return self.mark(request, step, "retained", f"kept by law: {reason['retain']}")
@@ -241,15 +250,38 @@ class Handler:
         places = {place.id: place for place in searcher.places.all}
         for step in request.steps:
             place = places.get(step.dataset_id or 0)
-            if place is None or step.status not in ("erased", "none"):
-                continue
-            if not place.locators or (step.status == "none" and place.gone is not None):
+            if place is None or step.status not in _LOOKED_AT_AGAIN:
                 continue
             self.progress(f"looking again at {place.name}")
+            if not place.locators:
+                if step.status in _DECIDED:
+                    outcome[step.name] = self._still_in(request, step, place, searcher)
+                continue
+            if step.status == "none" and place.gone is not None:
+                continue
             known = {column: set(texts) for column, texts in targets.get(str(place.id), ())}
             outcome[step.name] = self._look_again(request, step, place, known, searcher)
         note(self.register, identifier, self.by, f"looked again at {len(outcome)} places")
         return outcome
+
+    def _still_in(self, request: Request, step: Step, place: Place, searcher: Searcher) -> str:
+        """What a list of members says of a place that somebody settled and nobody can look into."""
+        if step.status == "rebuilt" and step.decided_by is None:
+            return f"rebuilt ({step.detail})"
+        finding = search_place(searcher, place)
+        if finding.status == "none":
+            return f"clean ({finding.evidence})"
+        if finding.status != "found":
+            return f"not looked into: {finding.evidence}"
+        if step.status == "retained":
+            return (
+                f"still there, by decision of {step.decided_by or 'the law'} ({finding.evidence})"
+            )
+        if step.status == "rebuilt":
+            return f"rebuilt, by word of {step.decided_by}; a list of what it was made from before has the person"
+        detail = f"settled as {step.status} by {step.decided_by}, and the person is still in it: {finding.evidence}"
+        self.mark(request, step, "found", detail)
+        return f"still there ({finding.evidence})"
 
     def _look_again(
         self,
@@ -275,6 +307,11 @@ class Handler:
         except MlsecError as error:
             self.mark(request, step, "failed", f"could not be looked at again: {error}")
             return f"failed: {error}"
+        if found.rows and step.status == "retained":
+            return f"still there: {found.rows} rows ({found.how}), by decision of {step.decided_by or 'the law'}"
+        if found.rows and step.status == "manual" and len(others) < len(person.only):
+            # Nothing there tells the people who share the key apart, so a person did.
+            return f"{found.rows} rows have a key that others share; which are left is by word of {step.decided_by}"
         if found.rows:
             detail = f"{found.rows} rows still name the person ({found.how})"
             self.mark(request, step, "found", detail)
@@ -304,13 +341,16 @@ class Handler:
             raise CheckFailed(f"request {identifier}: the person's data is not restricted yet")
         if request.kind in CORRECTING and not any(s.status in _ACTED for s in request.steps):
             raise CheckFailed(f"request {identifier}: nothing was rectified yet")
+        if request.kind in ANSWERING and not request.exports:
+            raise CheckFailed(
+                f"request {identifier} asks for {request.kind}, and nothing was handed over yet (mlsec subject export)"
+            )
         verified: dict[str, str] = {}
-        if request.kind not in ANSWERING:
-            # Places may have come, or been filled again, since anybody looked.
-            self.locate(identifier)
-            if request.kind in ERASING and request.approved_by:
-                self.prepare(identifier)
-                verified = self.verify(identifier)
+        # Places may have come, or been filled again, since anybody looked.
+        request = self.locate(identifier)
+        if request.kind in ERASING and request.approved_by:
+            self.prepare(identifier)
+            verified = self.verify(identifier)
         request = get_request(self.register, identifier)
         if left := request.open_steps():
             names = "; ".join(f"{step.name} ({step.status}: {step.detail})" for step in left[:5])
@@ -319,7 +359,9 @@ class Handler:
                 f"settled: {names}"
             )
         person = person_of(self.register, self.keys, request)
-        if request.kind in ERASING and request.approved_by:
+        if request.kind in ERASING and not request.approved_by:
+            _allowed(request)
+        if request.kind in ERASING:
             targets = targets_of(self.register, self.keys, request) or {}
             empty_vaults(self.register, request, person, self.places(person), targets)
             request = get_request(self.register, identifier)

@@ -22,12 +22,25 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from airflow_mlsec import files
-from airflow_mlsec.crypto import Wraps, encrypt
+from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, Wraps, digest_file, encrypt
 from airflow_mlsec.datasets import Connections
-from airflow_mlsec.errors import CheckFailed, UsageError
+from airflow_mlsec.errors import CheckFailed, Refused, UsageError
 from airflow_mlsec.register import Register
+from airflow_mlsec.subjects._erase import Handler
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._places import Place, find_places
+from airflow_mlsec.subjects._requests import (
+    ANSWERING,
+    CORRECTING,
+    ERASING,
+    RESTRICTING,
+    get_request,
+    note,
+    person_of,
+    record_export,
+    require_ready,
+)
+from airflow_mlsec.subjects._rules import rules_in_force
 from airflow_mlsec.subjects._search import Indistinguishable, Searcher
 
 _MEMORY = 16 * 2**20
@@ -41,6 +54,57 @@ class Export:
 
     rows: Mapping[str, int]
     bytes: int
+    sha256: str = ""
+
+
+def export_request(
+    handler: Handler,
+    identifier: int,
+    target: Path,
+    passphrase: Passphrase | None = None,
+    asked: Sequence[str] = (),
+) -> Export:
+    """Hand the data of a request's person over: to the age recipients that were bound to the request when the
+    identity was verified, or under a passphrase. What was handed over is kept with the request.
+
+    :param asked: Recipients that a caller names; they must be among those that are bound.
+    :raises Refused: if the identity is not verified, somebody else has to approve first, or another
+        recipient is asked for.
+    :raises UsageError: if no recipient is bound and no passphrase is given.
+    """
+    request = get_request(handler.register, identifier)
+    require_ready(request, (*ANSWERING, *ERASING, *CORRECTING, *RESTRICTING))
+    if request.identity != "verified":
+        raise Refused(f"request {identifier}: the requester's identity is {request.identity}")
+    rules = rules_in_force(handler.register).rules
+    if rules.four_eyes == "all" and not request.approved_by:
+        raise Refused(
+            f"request {identifier}: nobody else has approved it ([mlsec] four_eyes = all)"
+        )
+    if others := sorted(set(asked) - set(request.recipients)):
+        raise Refused(
+            f"request {identifier}: {len(others)} recipients are not those that were bound to it when the identity was "
+            "verified (mlsec subject identity --recipient); nothing was exported"
+        )
+    to: list[Wraps] = [] if passphrase else [Recipient.parse(x) for x in request.recipients]
+    if passphrase is not None:
+        to.append(passphrase)
+    person = person_of(handler.register, handler.keys, request)
+    begun = f"export begun to {len(to)} recipients"
+    note(handler.register, identifier, handler.by, begun)
+    done = export_person(
+        handler.register, handler.keys, person, target, to,
+        roots=handler.roots, connections=handler.connections,
+    )  # fmt: skip
+    kept = {
+        "sha256": done.sha256,
+        "recipients": ["a passphrase"] if passphrase else list(request.recipients),
+        "rows": dict(done.rows),
+        "at": handler.register.now(),
+        "by": handler.by,
+    }
+    record_export(handler.register, identifier, kept, handler.by)
+    return done
 
 
 @dataclass(frozen=True)
@@ -51,7 +115,7 @@ class _Part:
 
 def export_person(
     register: Register,
-    keys: Any,
+    keys: KeyRing,
     person: Person,
     target: Path,
     recipients: Sequence[Wraps],
@@ -91,7 +155,7 @@ def export_person(
         with files.replacing(target) as file:
             encrypt(plain, file, list(recipients))  # type: ignore[arg-type]
     counts = {part.place.name: len(part.rows) for part in parts}
-    return Export(counts, target.stat().st_size)
+    return Export(counts, target.stat().st_size, digest_file(target))
 
 
 def _plain(batch: pa.RecordBatch, place: Place, person: Person) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from airflow_mlsec.crypto import (
 )
 from airflow_mlsec.errors import SignatureInvalid
 from airflow_mlsec.subjects._identity import Person
-from airflow_mlsec.subjects._requests import Request
+from airflow_mlsec.subjects._requests import Request, approval_digest
 
 RECEIPT = "https://airflow-mlsec.github.io/request-receipt/v1"
 
@@ -47,6 +47,7 @@ def make_receipt(
             "detail": step.detail,
             "changed_at": step.changed_at,
             "verified": verified.get(step.name),
+            "decided_by": step.decided_by,
         }
         for step in request.steps
     ]
@@ -59,7 +60,13 @@ def make_receipt(
         "due_at": request.due_at,
         "extended": request.extended,
         "identity": request.identity,
+        "opened_by": request.opened_by,
+        "verified_by": request.verified_by,
         "approved": request.approved_by is not None,
+        "approved_by": request.approved_by,
+        "approved_sha256": approval_digest(request.approved) if request.approved else None,
+        "four_eyes": bool(request.four_eyes),
+        "exports": list(request.exports),
         "closed_at": now,
         "steps": steps,
     }

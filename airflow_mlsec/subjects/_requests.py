@@ -3,6 +3,9 @@ receipt. Everything that is done with one is written down, with who did it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -10,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from airflow_mlsec.actors import key_of
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import CheckFailed, Refused, UsageError
 from airflow_mlsec.register import Register
@@ -17,6 +21,7 @@ from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines
 from airflow_mlsec.subjects._identity import Person, Targets, seal, subject_digest, unseal
 from airflow_mlsec.subjects._locate import Finding, Location
+from airflow_mlsec.subjects._rules import Rules, rules_in_force
 
 # What a step may be when its request is closed.
 SETTLED = ("none", "erased", "rectified", "rebuilt", "retained", "manual", "notified")
@@ -25,8 +30,10 @@ CORRECTING = ("rectification", "correct")
 RESTRICTING = ("restriction", "objection", "opt-out", "limit")
 # The requester need not show who she is (11 CCR § 7060(b)).
 NEEDS_NO_PROOF = ("opt-out", "limit")
-# For these it is enough to know where the data is: it is handed over, not changed.
+# These hand the data over and change nothing.
 ANSWERING = ("access", "portability", "know")
+# What a database's integer holds.
+_NUMBERS = 2**63
 _BY_HAND = ("none", "rebuilt", "retained", "manual")
 
 
@@ -44,6 +51,7 @@ class Step:
     detail: str
     attempts: int
     changed_at: str
+    decided_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,13 @@ class Request:
     closed_at: str | None
     receipt: dict[str, Any] | None
     steps: tuple[Step, ...]
+    opened_by: str | None = None
+    verified_by: str | None = None
+    recipients: tuple[str, ...] = ()
+    exports: tuple[dict[str, Any], ...] = ()
+    # What was approved: rows by place, and the places that were not.
+    approved: Mapping[str, Any] | None = None
+    four_eyes: bool | None = None
 
     def open_steps(self) -> list[Step]:
         """Steps that keep the request open."""
@@ -140,6 +155,8 @@ def get_request(register: Register, identifier: int) -> Request:
 
 def read_request(connection: sa.Connection, identifier: int) -> Request:
     """`get_request` within a transaction."""
+    if not 0 < identifier < _NUMBERS:
+        raise UsageError("there is no request of this number; `mlsec subject list` shows all")
     found = _read(connection, t.request.c.id == identifier)
     if not found:
         raise UsageError(f"there is no request {identifier}; `mlsec subject list` shows all")
@@ -161,13 +178,15 @@ def _read(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Requ
     of_chosen = sa.select(t.request_step).join(t.request, r.id == s.request_id).where(chosen)
     for x in connection.execute(of_chosen.order_by(s.id)):
         steps[x.request_id].append(
-            Step(x.id, x.kind, x.name, x.dataset_id, x.status, x.rows, x.locator, x.detail, x.attempts, x.changed_at)
+            Step(x.id, x.kind, x.name, x.dataset_id, x.status, x.rows, x.locator, x.detail, x.attempts, x.changed_at,
+                 x.decided_by)
         )  # fmt: skip
     return [
         Request(
             x.id, x.law, x.kind, x.subject_kind, x.subject_digest, x.status, x.identity,
             x.requested_at, x.due_at, bool(x.extended), x.approved_by, x.closed_at, x.receipt,
-            tuple(steps[x.id]),
+            tuple(steps[x.id]), x.requested_by, x.verified_by, tuple(x.recipients or ()),
+            tuple(x.exports or ()), x.approved, x.four_eyes,
         )
         for x in requests
     ]  # fmt: skip
@@ -200,7 +219,7 @@ def change_person(
 ) -> Request:
     """Say more exactly who a request is about. What was worked out, found and approved before was of
     somebody else: it starts over with locating."""
-    values: dict[str, Any] = {"sealed": seal(keys, person), "approved_by": None, "status": "open"}
+    values: dict[str, Any] = {"sealed": seal(keys, person), "status": "open", **_NOT_APPROVED}
     digest = subject_digest(keys, person.kind, person.keys[0])
     values["subject_digest"] = digest
     changed = change(register, request.id, by, what, values)
@@ -224,17 +243,24 @@ def add_key(
 
 
 def verify_identity(
-    register: Register, identifier: int, verified: bool, evidence: str, by: str
+    register: Register,
+    identifier: int,
+    verified: bool,
+    evidence: str,
+    by: str,
+    recipients: Sequence[str] = (),
 ) -> Request:
     """Record whether the requester is the person (GDPR Art. 12(6), 11 CCR § 7060), and by what.
 
     ``evidence`` says how it was verified, for example "log-in with second factor"; it should
-    hold no personal data.
+    hold no personal data. ``recipients`` are the age recipients to which the verified person wants the
+    data; it is handed to no others.
     """
     if not evidence.strip():
         raise UsageError("say how the identity was verified, or why it could not be")
     state = "verified" if verified else "refused"
-    values: dict[str, Any] = {"identity": state}
+    values: dict[str, Any] = {"identity": state, "verified_by": by, **_NOT_APPROVED}
+    values["recipients"] = list(dict.fromkeys(recipients))
     if not verified:
         values["status"] = "refused"
     return change(register, identifier, by, f"identity {state}: {evidence}", values)
@@ -280,9 +306,13 @@ def record_location(register: Register, identifier: int, location: Location, by:
             by,
             f"located: found in {found} of {len(location.findings)} places",
         )
+        update = sa.update(t.request).where(t.request.c.id == identifier)
         if request.status == "open":
-            update = sa.update(t.request).where(t.request.c.id == identifier)
             connection.execute(update.values(status="located"))
+        if beyond := beyond_approval(read_request(connection, identifier)):
+            connection.execute(update.values(status="located", **_NOT_APPROVED))
+            what = f"the approval does not cover what was found since: {', '.join(beyond)}; approve again"
+            _note(connection, identifier, register.now(), by, what)
 
     register.write(work)
     return get_request(register, identifier)
@@ -322,11 +352,22 @@ def require_ready(request: Request, kinds: tuple[str, ...]) -> None:
         raise CheckFailed(f"request {request.id}: locate the person's data first")
 
 
-def approve(register: Register, identifier: int, by: str) -> Request:
-    """A person allows the erasure.
+def approve(
+    register: Register,
+    identifier: int,
+    by: str,
+    rules: Rules | None = None,
+    named: Collection[str] = (),
+) -> Request:
+    """A person allows what a request asks for, in the places of its ledger as they are now: with other
+    places, more rows, or rows that are found otherwise, it has to be allowed again.
 
-    :raises Refused: if the identity is not verified, or nobody has looked where the data is.
+    :param named: Places that only other programs' lineage names and that are allowed as well (by name, or
+        ``"*"`` for all): none of them is by allowing the rest.
+    :raises Refused: if the identity is not verified, nobody has looked where the data is, or somebody else
+        has to approve (`Rules.four_eyes`).
     """
+    in_force = rules_in_force(register, rules).rules
     request = _open(get_request(register, identifier))
     if request.identity != "verified":
         raise Refused(
@@ -334,7 +375,82 @@ def approve(register: Register, identifier: int, by: str) -> Request:
         )
     if not request.steps:
         raise Refused(f"request {identifier}: locate the person's data before it is approved")
-    return change(register, identifier, by, "approved", {"approved_by": by, "status": "approved"})
+    others = {key_of(who) for who in (request.opened_by, request.verified_by) if who}
+    other = key_of(by) not in others
+    if in_force.needs_four_eyes(request.kind in ERASING) and not other:
+        raise Refused(
+            f"request {identifier} was opened or verified by {by}: somebody else has to approve it ([mlsec] four_eyes = "
+            f"{in_force.four_eyes})"
+        )
+    foreign = _foreign(register, request)
+    unknown = sorted(set(named) - {"*", *(step.name for step in request.steps)})
+    if unknown:
+        raise UsageError(f"request {identifier} has no place {unknown[0]}")
+    excluded = {name for name in foreign if name not in named and "*" not in named}
+    approved = {
+        "places": {s.name: s.rows for s in request.steps if s.name not in excluded},
+        "excluded": sorted(excluded),
+    }
+    values = {"approved_by": by, "approved": approved, "four_eyes": other, "status": "approved"}
+    what = f"approved: {len(approved['places'])} places, digest {approval_digest(approved)[:16]}"
+    if excluded:
+        what += (
+            f"; not those that only other programs' lineage names: {', '.join(sorted(excluded))}"
+        )
+    return change(register, identifier, by, what, values)
+
+
+_NOT_APPROVED: dict[str, Any] = {"approved_by": None, "approved": sa.null(), "four_eyes": None}
+
+
+def approval_digest(approved: Mapping[str, Any]) -> str:
+    """SHA-256 of what was approved."""
+    text = json.dumps(approved, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def beyond_approval(request: Request) -> list[str]:
+    """Places that were found since a request was approved, or with more rows; the approval does not cover
+    them."""
+    if request.approved is None:
+        return []
+    places = request.approved["places"]
+    beyond = []
+    for step in request.steps:
+        if step.kind in _NO_PLACES or step.name in request.approved["excluded"]:
+            continue
+        if step.status == "found" and (
+            step.name not in places or (step.rows or 0) > (places[step.name] or 0)
+        ):
+            beyond.append(step.name)
+    return beyond
+
+
+_NO_PLACES = ("recipient", "vault")
+
+
+def covers(request: Request, step: Step) -> bool:
+    """Whether the approval is of this place."""
+    return request.approved is not None and step.name in request.approved["places"]
+
+
+def _foreign(register: Register, request: Request) -> set[str]:
+    """Places of a request of which no operator of ours has said where they are."""
+    identifiers = [step.dataset_id for step in request.steps if step.dataset_id is not None]
+    d = t.dataset.c
+    query = sa.select(d.id).where(d.id.in_(identifiers), d.uri.is_(None))
+    found = {row.id for row in register.rows(query)}
+    return {step.name for step in request.steps if step.dataset_id in found}
+
+
+def record_export(
+    register: Register, identifier: int, export: Mapping[str, Any], by: str
+) -> Request:
+    """Keep that the person's data was handed over: ``sha256``, ``recipients``, ``rows`` and ``at``."""
+    done = [*get_request(register, identifier).exports, dict(export)]
+    rows = sum(export["rows"].values())
+    what = f"exported {rows} rows of {len(export['rows'])} places, sha256 {export['sha256'][:16]}"
+    return change(register, identifier, by, what, {"exports": done})
 
 
 def settle(
@@ -359,7 +475,14 @@ def settle(
     step = fitting[0]
 
     def work(connection: sa.Connection) -> None:
-        set_step(connection, step.id, register.now(), status=status, detail=f"{reason} ({by})")
+        set_step(
+            connection,
+            step.id,
+            register.now(),
+            status=status,
+            detail=f"{reason} ({by})",
+            decided_by=by,
+        )
         _note(connection, identifier, register.now(), by, f"{step.name}: {status}: {reason}")
 
     register.write(work)
@@ -402,6 +525,7 @@ def write_step(
         "detail": detail,
         "changed_at": now,
         "dataset_id": finding.dataset_id,
+        "decided_by": None,
     }
     key = {"request_id": identifier, "kind": finding.kind, "name": finding.dataset}
     upsert(connection, t.request_step, key, values, {"attempts": 0})

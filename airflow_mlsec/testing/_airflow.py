@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ class AirflowServer:
     ) -> None:
         self.home = home
         self.port = port or _free_port()
+        self.passwords = _passwords(home)
         self.url = f"http://localhost:{self.port}"
         self.environment = {**os.environ, **_settings(self, dags_folder), **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,6 +49,9 @@ class AirflowServer:
         :raises UsageError: if it ends or is not up in time; the message names the log.
         """
         self.home.mkdir(parents=True, exist_ok=True)
+        path = self.home / _PASSWORDS
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(self.passwords))
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", "standalone"],
@@ -95,10 +100,9 @@ class AirflowServer:
 
     def client(self, user: str = "admin") -> httpx.Client:
         """An HTTP client signed in as one of Airflow's users."""
-        passwords = self.home / "simple_auth_manager_passwords.json.generated"
         answer = httpx.post(
             f"{self.url}/auth/token",
-            json={"username": user, "password": json.loads(passwords.read_text())[user]},
+            json={"username": user, "password": self.passwords[user]},
             timeout=60,
         )
         answer.raise_for_status()
@@ -170,7 +174,13 @@ class AirflowServer:
         return json.loads(value) if isinstance(value, str) else value
 
     def approve(
-        self, dag_id: str, run_id: str, task_id: str, option: str = "Approve", timeout: float = 120
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        option: str = "Approve",
+        timeout: float = 120,
+        user: str = "admin",
     ) -> None:
         """Answer a task that waits for a person, as a user does in Airflow's page.
 
@@ -183,7 +193,7 @@ class AirflowServer:
         body = {"chosen_options": [option], "params_input": {}}
         deadline = time.monotonic() + timeout
         asked: dict[int, float] = {}
-        with self.client() as client:
+        with self.client(user) as client:
             while time.monotonic() < deadline:
                 task = client.get(instance).raise_for_status().json()
                 state, attempt = task["state"], task["try_number"]
@@ -229,7 +239,17 @@ def _settings(server: AirflowServer, dags_folder: Path) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{server.url}/execution/",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{u}:{r}" for u, r in _USERS.items()),
+        # Tasks ask Airflow itself who approved.
+        "AIRFLOW_CONN_MLSEC_AIRFLOW": json.dumps(
+            {
+                "conn_type": "http",
+                "host": "localhost",
+                "port": server.port,
+                "login": "admin",
+                "password": server.passwords["admin"],
+            }
+        ),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(server.port),
         "AIRFLOW__API__BASE_URL": server.url,
@@ -247,6 +267,19 @@ def _settings(server: AirflowServer, dags_folder: Path) -> dict[str, str]:
         # One of Airflow's dependencies would ask the system for proxies on every request.
         "no_proxy": "*",
     }
+
+
+_PASSWORDS = "simple_auth_manager_passwords.json.generated"
+_USERS = {"admin": "admin", "viewer": "viewer", "user": "user"}
+
+
+def _passwords(home: Path) -> dict[str, str]:
+    """The passwords of Airflow's users: those that it has, or new ones."""
+    try:
+        known = dict(json.loads((home / _PASSWORDS).read_text()))
+    except FileNotFoundError:
+        known = {}
+    return {user: known.get(user) or secrets.token_urlsafe(16) for user in _USERS}
 
 
 def _free_port() -> int:

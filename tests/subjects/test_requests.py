@@ -71,7 +71,7 @@ def ready(handler: Handler, person: Person = HER) -> int:
     request = opened(handler, person=person)
     verify_identity(handler.register, request.id, True, "log-in with second factor", "clerk")
     handler.locate(request.id)
-    approve(handler.register, request.id, "dpo")
+    approve(handler.register, request.id, "dpo", named=["*"])
     return request.id
 
 
@@ -132,8 +132,11 @@ def test_a_request_closes_with_a_receipt_only_when_every_place_is_settled(
     assert request.status == "closed"
     trusted = shop.keys.verification_keys()
     said = verify_receipt(request.receipt, trusted, canaries.EMAIL, salt)
-    assert {s["verified"].partition(" ")[0] for s in said["steps"] if s["verified"]} == {"clean"}
-    assert sum(step["verified"] is not None for step in said["steps"]) == 7
+    outcomes = {Path(s["name"]).name: s["verified"] for s in said["steps"]}
+    model = outcomes.pop("model.onnx")
+    assert model.startswith("still there, by decision of dpo")
+    assert {text.partition(" ")[0] for text in outcomes.values()} == {"clean"}
+    assert len(outcomes) == 7
     assert canaries.found_in(json.dumps(request.receipt)) == []
     with pytest.raises(SignatureInvalid, match="not about the person"):
         verify_receipt(request.receipt, trusted, "p8@shop.example", salt)
@@ -154,10 +157,10 @@ def test_nothing_is_erased_before_identity_and_approval(shop: Shop) -> None:
     with pytest.raises(Refused, match="nobody has approved"):
         handler.erase(request.id)
     with pytest.raises(Refused, match="identity is unverified"):
-        approve(shop.register, request.id, "dpo")
+        approve(shop.register, request.id, "dpo", named=["*"])
     verify_identity(shop.register, request.id, True, "passport seen", "clerk")
     with pytest.raises(Refused, match="locate"):
-        approve(shop.register, request.id, "dpo")
+        approve(shop.register, request.id, "dpo", named=["*"])
     access = opened(handler, "access")
     with pytest.raises(Refused, match="asks for access"):
         handler.erase(access.id)
@@ -222,11 +225,15 @@ def test_an_unreachable_place_keeps_the_request_open(shop: Shop) -> None:
     identifier = ready(handler)
     request = handler.erase(identifier)
     assert statuses(request)["extract.csv"][0] == "failed"
-    settle(shop.register, identifier, "model.onnx", "manual", "retrained", "dpo")
+    settle(shop.register, identifier, "model.onnx", "retained", "trained anew on Monday", "dpo")
     with pytest.raises(CheckFailed, match=r"extract.csv \(failed"):
         handler.close(identifier)
     shutil.move(shop.folder / "away", moved)
     handler.locate(identifier)
+    # What nobody could see when it was approved is not what was approved.
+    with pytest.raises(Refused, match="nobody has approved"):
+        handler.erase(identifier)
+    approve(shop.register, identifier, "dpo", named=["*"])
     handler.erase(identifier)
     assert handler.close(identifier)[0].status == "closed"
 
@@ -240,7 +247,7 @@ def test_a_parent_waits_for_children_that_cannot_be_read(shop: Shop) -> None:
     s = t.request_step.c
     broken = sa.update(t.request_step).where(s.name.endswith("/orders")).values(status="failed")
     shop.register.write(lambda c: c.execute(broken))
-    approve(shop.register, request.id, "dpo")
+    approve(shop.register, request.id, "dpo", named=["*"])
     found = {s.name.rsplit("/", 1)[-1]: s for s in handler.erase(request.id).steps}
     assert found["customers"].status == "found"
     assert "waits for" in found["customers"].detail
@@ -259,7 +266,7 @@ def test_data_that_came_back_opens_the_step_again(shop: Shop) -> None:
     outcome = {name.rsplit("/", 1)[-1]: text for name, text in handler.verify(identifier).items()}
     assert outcome["copy.parquet"].startswith("1 rows left")
     assert statuses(get_request(shop.register, identifier))["copy.parquet"][0] == "found"
-    settle(shop.register, identifier, "model.onnx", "manual", "retrained", "dpo")
+    settle(shop.register, identifier, "model.onnx", "retained", "trained anew on Monday", "dpo")
     with pytest.raises(CheckFailed, match=r"copy.parquet"):
         handler.close(identifier)
 
@@ -465,6 +472,8 @@ def test_the_whole_way_on_the_command_line(
         "AIRFLOW__MLSEC__REGISTER_URL": f"sqlite:///{tmp_path}/register.db",
         "AIRFLOW__MLSEC__KEY_RING": str(tmp_path / "keys"),
         "AIRFLOW__MLSEC__DATA_ROOTS": str(shop.folder),
+        # One user does it all here.
+        "AIRFLOW__MLSEC__FOUR_EYES": "none",
     }
 
     def run(*arguments: str, code: int = 0, **more: Any) -> str:
@@ -481,7 +490,7 @@ def test_the_whole_way_on_the_command_line(
     run("identity", number, "--evidence", "log-in with second factor")
     assert "found     table     " in run("search", number)
     assert "3 rows, by raw value in column 'customer_id'" in run("erase", number, "--dry-run")
-    run("approve", number)
+    assert "held to the register's rules" not in run("approve", number, "--place", "*")
     run("erase", number, code=1)
     run("close", number, code=1)
     run("settle", number, "model.onnx", "retained", "--reason", "retrained on 1 April")
@@ -494,11 +503,15 @@ def test_the_whole_way_on_the_command_line(
     signer.write_text(mlsec("keys", "export", "signing", env=environment).stdout)
     elsewhere = {"AIRFLOW_HOME": str(tmp_path / "elsewhere"), "HOME": str(tmp_path / "elsewhere")}
 
-    def verify(*more: str) -> subprocess.CompletedProcess[str]:
-        return mlsec("subject", "verify", receipt, "--public-key", signer, *more, env=elsewhere)
+    def verify(*more: str, **given: Any) -> subprocess.CompletedProcess[str]:
+        command = ("subject", "verify", receipt, "--public-key", signer, *more)
+        return mlsec(*command, env=elsewhere, **given)
 
     assert "signature valid: request/" in verify().stdout
-    assert "about the person" in verify("--key", canaries.EMAIL, "--salt", salt).stdout
+    assert (
+        "about the person"
+        in verify("--key", "-", "--salt", salt, stdin=f"{canaries.EMAIL}\n").stdout
+    )
     assert verify("--key", "p8@shop.example", "--salt", salt).returncode == 3
     changed = json.loads(receipt.read_text())
     changed["payload"] = changed["payload"][:-8] + "AAAAAAA="
@@ -510,7 +523,7 @@ def test_the_whole_way_on_the_command_line(
 
 
 def close_after(shop: Shop, identifier: int) -> None:
-    settle(shop.register, identifier, "model.onnx", "manual", "retrained", "dpo")
+    settle(shop.register, identifier, "model.onnx", "retained", "trained anew on Monday", "dpo")
     with pytest.raises(CheckFailed, match="stays open"):
         shop.handler().close(identifier)
 
@@ -590,6 +603,7 @@ def test_a_place_that_came_since_is_looked_at_before_closing(shop: Shop) -> None
     shop.copied(str(shop.folder / "copy.parquet"), "late.parquet", {"mail": "mail"})
     handler.erase(identifier)
     close_after(shop, identifier)
+    approve(shop.register, identifier, "dpo", named=["*"])
     assert statuses(handler.erase(identifier))["late.parquet"][0] == "erased"
 
 
@@ -598,7 +612,7 @@ def test_holds_bind_until_the_last_moment_and_under_every_key(shop: Shop) -> Non
     request = opened(handler, person=Person("customer", (canaries.EMAIL, "old@name.example")))
     verify_identity(shop.register, request.id, True, "seen", "clerk")
     handler.locate(request.id)
-    approve(shop.register, request.id, "dpo")
+    approve(shop.register, request.id, "dpo", named=["*"])
     prepared = handler.prepare(request.id)
     old = subject_digest(shop.keys, "customer", "old@name.example")
     place_hold(shop.register, "customer", "case 3", "legal", old)

@@ -1,4 +1,5 @@
-"""Which key ring is the register's; releases that are recorded before they are published."""
+"""Which key ring is the register's; releases that are recorded before they are published; who acted, and by
+which rules."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -35,3 +36,20 @@ def upgrade() -> None:
     op.add_column("mlsec_evidence", sa.Column("after_run", _ID))
     op.add_column("mlsec_suppression", sa.Column("key_fingerprint", sa.String(32)))
     op.add_column("mlsec_legal_hold", sa.Column("key_version", sa.Integer))
+    op.create_table(
+        "mlsec_rule",
+        sa.Column("id", _ID, primary_key=True, autoincrement=True),
+        sa.Column("document", sa.JSON, nullable=False),
+        sa.Column("set_at", sa.String(32), nullable=False),
+        sa.Column("set_by", sa.Text, nullable=False),
+        sa.Column("agreed_by", sa.Text),
+    )
+    for name, kind in (
+        ("verified_by", sa.Text),
+        ("recipients", sa.JSON),
+        ("exports", sa.JSON),
+        ("approved", sa.JSON),
+        ("four_eyes", sa.Boolean),
+    ):
+        op.add_column("mlsec_request", sa.Column(name, kind))
+    op.add_column("mlsec_request_step", sa.Column("decided_by", sa.Text))
