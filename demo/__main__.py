@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DAG_ID = "train_quit_smoking_model"
 DOWNSTREAM = "call_high_risk_smokers"
 REQUEST = "data_subject_request"
+# As `airflow_mlsec.operators.subjects` has it; importing that would load Airflow here.
+APPROVE_ALL = "Approve, with places that only lineage names"
 
 
 def main() -> int:
@@ -100,7 +102,7 @@ def summary(server: AirflowServer, folder: Path, run_id: str) -> None:
     scores = server.xcom(DAG_ID, run_id, "train")
     artifact = server.xcom(DAG_ID, run_id, "encrypt")
     person = some_person(folder)
-    located = mlsec(server, "subject", "locate", "--kind", "person", "--key", person, ok=(0, 1))
+    located = locate(server, person)
     traced = mlsec(server, "lineage", "trace", f"{folder}/raw/nhefs.parquet#email", "--down")
     model = str(folder / "release" / "quit_smoking.skops.age")
     verified = mlsec(server, "verify", model)
@@ -115,7 +117,7 @@ What happened to the personal data
   The model is encrypted for {artifact["recipients"]} recipient and signed ({artifact["bytes"]} bytes).
   {verified.strip()}
 
-Where one person's data is: mlsec subject locate --kind person --key {person}
+Where one person's data is: mlsec subject locate --kind person --key -
 {indent(located)}
 
 Where the e-mail column went: mlsec lineage trace {folder}/raw/nhefs.parquet#email --down
@@ -123,7 +125,7 @@ Where the e-mail column went: mlsec lineage trace {folder}/raw/nhefs.parquet#ema
 
 Try next
   export AIRFLOW_HOME={server.home}
-  {Path(sys.prefix).name}/bin/mlsec subject locate --kind person --key {person}
+  echo {person} | {Path(sys.prefix).name}/bin/mlsec subject locate --kind person --key -
   {Path(sys.prefix).name}/bin/mlsec lineage trace safe/nhefs.parquet --up
   {Path(sys.prefix).name}/bin/mlsec decrypt {model} model.skops --key artifact
   {Path(sys.prefix).name}/bin/mlsec keys list
@@ -144,18 +146,28 @@ def answer_a_request(server: AirflowServer, folder: Path) -> bool:
     """One person asks for her data and for erasure: find, export, erase, look again, sign."""
     person, recipient = some_person(folder), new_recipient(folder)
     opened = mlsec(
-        server, "subject", "open", "erasure", "--kind", "person", "--key", person, "--json"
+        server,
+        "subject",
+        "open",
+        "erasure",
+        "--kind",
+        "person",
+        "--key",
+        "-",
+        "--json",
+        stdin=person,
     )
     number = str(json.loads(opened)["id"])
-    mlsec(server, "subject", "identity", number, "--evidence", "log-in with second factor")
-    run_id = server.trigger(REQUEST, conf={"request": int(number), "recipient": recipient})
+    verified = ("--evidence", "log-in with second factor", "--recipient", recipient)
+    mlsec(server, "subject", "identity", number, *verified)
+    run_id = server.trigger(REQUEST, conf={"request": int(number)})
     say(f"triggered {REQUEST} for request {number}; Airflow does not know whose it is")
     waiting = ("deferred", "awaiting_input")
     seen = server.wait(REQUEST, run_id, lambda s: s["approve"] in waiting, progress=say)
     if seen["approve"] in waiting:
         located = mlsec(server, "subject", "status", number)
-        say("the DAG waits for a person: may she be erased?")
-        server.approve(REQUEST, run_id, "approve")
+        say("the DAG waits for another person than who opened the request: may she be erased?")
+        server.approve(REQUEST, run_id, "approve", APPROVE_ALL)
         seen = server.wait(
             REQUEST, run_id, lambda s: s["settled"] in waiting, progress=say, seen=seen
         )
@@ -164,11 +176,14 @@ def answer_a_request(server: AirflowServer, folder: Path) -> bool:
         for step in status["steps"]:
             if step["status"] in ("found", "unknown"):
                 told = step["kind"] == "recipient"
-                reason = "told by telephone" if told else "retrained without her next time"
-                mlsec(
-                    server, "subject", "settle", number, step["name"], "manual", "--reason", reason
+                outcome, reason = (
+                    ("manual", "told by telephone")
+                    if told
+                    else ("retained", "stays published until it is trained anew on Monday")
                 )
-                say(f"a person settles {Path(step['name']).name}: {reason}")
+                decided = ("--reason", reason)
+                mlsec(server, "subject", "settle", number, step["name"], outcome, *decided)
+                say(f"a person settles {Path(step['name']).name} as {outcome}: {reason}")
         seen = server.wait(REQUEST, run_id, lambda s: False, progress=say, seen=seen)
     if seen[""] != "success":
         say(f"the run ended as {seen['']}: {seen}")
@@ -177,15 +192,15 @@ def answer_a_request(server: AirflowServer, folder: Path) -> bool:
     salt = receipt.with_name(f"{receipt.name}.salt").read_text().strip()
     signer = folder / "requests" / "signer.pem"
     signer.write_text(mlsec(server, "keys", "export", "signing"))
-    proof = ("--public-key", str(signer), "--key", person, "--salt", salt)
-    verified = mlsec(server, "subject", "verify", str(receipt), *proof)
-    left = mlsec(server, "subject", "locate", "--kind", "person", "--key", person, ok=(0, 1))
+    proof = ("--public-key", str(signer), "--key", "-", "--salt", salt)
+    said = mlsec(server, "subject", "verify", str(receipt), *proof, stdin=person)
+    left = locate(server, person)
     print(f"""
 One person's request, {number}
 {indent(chr(10).join(line for line in located.splitlines() if line.startswith("  found")))}
 
 The receipt, on any machine with the public key: mlsec subject verify {receipt.name} --public-key signer.pem
-{indent(verified)}
+{indent(said)}
 
 Where her data is now
 {indent(left)}""")
@@ -236,11 +251,24 @@ def keep_running(server: AirflowServer) -> None:
         say("stopping Airflow")
 
 
-def mlsec(server: AirflowServer, *arguments: str, ok: tuple[int, ...] = (0,)) -> str:
+def locate(server: AirflowServer, person: str) -> str:
+    """Where a person's data is. The key goes in by standard input, where nobody else sees it."""
+    command = ("subject", "locate", "--kind", "person", "--key", "-")
+    return mlsec(server, *command, ok=(0, 1), stdin=person)
+
+
+def mlsec(
+    server: AirflowServer, *arguments: str, ok: tuple[int, ...] = (0,), stdin: str | None = None
+) -> str:
     """Run the command line as a user of this Airflow would; its output."""
     command = [str(Path(sys.executable).with_name("mlsec")), *arguments]
     done = subprocess.run(
-        command, env=server.environment, capture_output=True, text=True, check=False
+        command,
+        env=server.environment,
+        input=None if stdin is None else f"{stdin}\n",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode not in ok:
         raise SystemExit(f"{' '.join(command)} failed ({done.returncode}): {done.stderr}")

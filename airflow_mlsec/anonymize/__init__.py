@@ -12,7 +12,7 @@ from airflow_mlsec.anonymize._column import PlannedColumn
 from airflow_mlsec.anonymize._fit import fit_plan
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._release import Release, anonymize
-from airflow_mlsec.anonymize._values import canonical_bytes, canonical_text
+from airflow_mlsec.anonymize._values import calendar_dates, canonical_bytes, canonical_text
 from airflow_mlsec.anonymize.risk._linkage import Linkage, measure_linkage
 from airflow_mlsec.anonymize.risk._membership import is_member
 from airflow_mlsec.anonymize.risk._risk import (
@@ -49,6 +49,7 @@ __all__ = [
     "TokenVault",
     "Uniqueness",
     "anonymize",
+    "calendar_dates",
     "canonical_bytes",
     "canonical_text",
     "check_types",

@@ -7,6 +7,7 @@ tuples, not with the rows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,12 +26,16 @@ class TupleCounter:
         self._pending = 0
         self.rows = 0
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Count the rows of a batch whose columns are the quasi-identifiers."""
+    def add(self, batch: pa.RecordBatch, weights: Any = None) -> None:
+        """Count the rows of a batch whose columns are the quasi-identifiers; each as one, or as its weight."""
         self.rows += batch.num_rows
         names = self._schema.names
         table = pa.table([one_zero(batch.column(name)) for name in names], names=names)
-        counted = table.group_by(names).aggregate([([], "count_all")])
+        if weights is None:
+            counted = table.group_by(names).aggregate([([], "count_all")])
+        else:
+            weighed = table.append_column(_COUNT, pa.array(weights, pa.float64()))
+            counted = weighed.group_by(names).aggregate([(_COUNT, "sum")])
         self._parts.append(counted.rename_columns([*names, _COUNT]))
         self._pending += self._parts[-1].num_rows
         if self._pending > _COMPACT_ROWS and len(self._parts) > 1:

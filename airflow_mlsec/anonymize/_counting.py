@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from airflow_mlsec.anonymize._actions import Scan
-from airflow_mlsec.anonymize._aggregate import count_tuples
+from airflow_mlsec.anonymize._aggregate import TupleCounter, count_tuples
 from airflow_mlsec.anonymize._column import PlannedColumn
+from airflow_mlsec.anonymize._persons import RowsPerPerson
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
 from airflow_mlsec.anonymize.recoding._models import Counted
@@ -67,15 +68,19 @@ def count(
     watch: Stopwatch,
     population: Population | None,
     elsewhere: Counting | None = None,
+    repeated: RowsPerPerson | None = None,
 ) -> Counted:
     """The distinct combinations of quasi-identifiers and protected columns, those with a fixed
-    transform as they will be released. ``elsewhere`` counts rows on another engine than this one.
+    transform as they will be released. ``elsewhere`` counts rows on another engine than this one;
+    ``repeated`` are persons that have several rows, which count once.
 
     :raises UsageError: if a model needs the population and it is not given.
     """
     progress(f"counting the distinct combinations of {len(quasi)} quasi-identifiers")
     wanted = [*quasi, *policy.privacy.protected]
-    tuples, counts = _counted(policy, schema, scan, keys, wanted, actions, watch, elsewhere)
+    tuples, counts = _counted(
+        policy, schema, scan, keys, wanted, actions, watch, elsewhere, repeated
+    )
     if policy.privacy.population is None:
         return Counted(tuples, counts)
     if population is None:
@@ -103,7 +108,8 @@ def _counted(
     actions: Actions,
     watch: Stopwatch,
     elsewhere: Counting | None = None,
-) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    repeated: RowsPerPerson | None = None,
+) -> tuple[pa.Table, npt.NDArray[Any]]:
     fixed = [n for n in wanted if policy.columns[n].transform is not None]
     columns = tuple(planned(policy, schema, name, actions[name]) for name in fixed)
     draft = Plan(policy.digest, policy.dataset, True, columns, None, {})
@@ -114,6 +120,13 @@ def _counted(
     kinds = next(transformed(draft, [nothing], wanted, keys)).schema
     if elsewhere is not None:
         return elsewhere(draft, wanted, read, kinds, keys)
+    if repeated is not None and policy.subject is not None:
+        key, counter = policy.subject.key, TupleCounter(kinds)
+        for batch in watch.each("scan", scan(list(dict.fromkeys([*read, key])))):
+            [done] = transformed(draft, [batch.select(read)], wanted, keys)
+            counter.add(done, repeated.weights(batch.column(key), key))
+        tuples, counts = counter.result()
+        return tuples, counts.to_numpy(zero_copy_only=False)
     batches = watch.each("scan", scan(read))
     tuples, counts = count_tuples(transformed(draft, batches, wanted, keys), kinds).result()
     return tuples, counts.to_numpy(zero_copy_only=False)

@@ -16,6 +16,7 @@ from airflow_mlsec.anonymize._nested import (
     taken_apart,
     top_columns,
 )
+from airflow_mlsec.anonymize._persons import RowsPerPerson, rows_per_person
 from airflow_mlsec.anonymize._plan import Plan, ReleasedClasses
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
 from airflow_mlsec.anonymize.recoding._recode import recode
@@ -25,6 +26,7 @@ from airflow_mlsec.errors import (
     GuaranteeNotMet,
     PolicyError,
     UndeclaredColumn,
+    UsageError,
 )
 from airflow_mlsec.policy import Microaggregate, Policy, Role
 
@@ -87,10 +89,21 @@ def fit_plan(
     classes = None
     if k is not None and quasi:
         with watch.step("aggregate"):
+            repeated = _repeated(policy, schema, scan, progress)
+            if repeated is not None and elsewhere is not None:
+                raise UsageError(
+                    f"{len(repeated.rows)} persons have several rows, and persons are counted by the local engine only"
+                )
             counted = count(
-                policy, schema, scan, keys, quasi, actions, progress, watch, population, elsewhere
-            )
-        achieved["rows"] = rows = int(counted.weights.sum())
+                policy, schema, scan, keys, quasi, actions, progress, watch, population, elsewhere,
+                repeated,
+            )  # fmt: skip
+        achieved["rows"] = rows = round(float(counted.weights.sum()))
+        if repeated is not None:
+            # What follows counts persons: each once, in parts by its rows.
+            achieved["persons"] = rows
+            achieved["persons_with_several_rows"] = len(repeated.rows)
+            achieved["most_rows_of_a_person"] = int(repeated.rows.max())
         if rows:
             _check_enough(rows, k, policy.privacy.suppression_limit)
             with watch.step("fit"):
@@ -123,6 +136,18 @@ def fit_plan(
         changed = (replace(c, action=groups.get(c.name, c.action)) for c in plan.columns)
         return replace(plan, columns=tuple(changed))
     return plan
+
+
+def _repeated(
+    policy: Policy, schema: pa.Schema, scan: Scan, progress: Callable[[str], None]
+) -> RowsPerPerson | None:
+    """The persons that have several rows, if the policy says whose rows they are."""
+    if policy.subject is None or policy.subject.key not in schema.names:
+        return None
+    if pa.types.is_nested(schema.field(policy.subject.key).type):
+        return None  # refused where it is read
+    progress("looking for persons with several rows")
+    return rows_per_person(scan, policy.subject.key)
 
 
 def _groups_of_released(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,15 +14,17 @@ from airflow_mlsec.anonymize._coding import one_zero
 from airflow_mlsec.anonymize._counting import Population, labelled_population
 from airflow_mlsec.anonymize._fit import check_columns, fit_plan, without_dictionaries
 from airflow_mlsec.anonymize._nested import Flattened, flat_schema, nested, taken_apart
+from airflow_mlsec.anonymize._persons import rows_per_person
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch, peak_memory_mib
 from airflow_mlsec.anonymize.risk._membership import MembershipCollector
 from airflow_mlsec.anonymize.transforms._vault import DryVault, TokenVault
-from airflow_mlsec.anonymize.verify._verify import Finding, verify_release
+from airflow_mlsec.anonymize.verify._people import PeopleCounter
+from airflow_mlsec.anonymize.verify._verify import Finding, People, verify_release
 from airflow_mlsec.crypto import KeyKind, KeyRing, digest_file
 from airflow_mlsec.datasets import Dataset, file_path, same_place
 from airflow_mlsec.errors import GuaranteeNotMet, PlanError, UnsupportedDataset, UsageError
-from airflow_mlsec.policy import Policy, Vault
+from airflow_mlsec.policy import Policy, Role, Vault
 
 if TYPE_CHECKING:
     from airflow_mlsec.anonymize._spark import SparkEngine
@@ -45,6 +47,14 @@ class Release:
     timings_ms: dict[str, float] = field(default_factory=dict)
     membership: Path | None = None
     published: bool = True
+    persons: int | None = None
+
+    @property
+    def smallest(self) -> int | None:
+        """The fewest persons of a class that was released (rows, if the policy names no person), as the checker
+        counted them: what came out, not what a plan was fitted to."""
+        counted = [int(f.figure) for f in self.findings if f.figure is not None]
+        return min(counted) if counted else None
 
     def summary(self) -> dict[str, Any]:
         """A short account for XCom and logs."""
@@ -52,7 +62,7 @@ class Release:
             "rows": self.rows,
             "released": self.released,
             "suppressed": self.suppressed,
-            "k_anonymity": self.plan.achieved.get("k_anonymity"),
+            "k_anonymity": self.smallest,
             "ncp": self.plan.achieved.get("ncp"),
             "columns": len(self.plan.output_columns()),
             "plan": self.plan.digest,
@@ -66,7 +76,9 @@ class Release:
             "released": self.released,
             "suppressed": self.suppressed,
             "subjects": self.subjects,
-            "k_anonymity": self.plan.achieved.get("k_anonymity"),
+            "k_anonymity": self.smallest,
+            # How many persons the checker counted; none if the policy names no person.
+            "persons": self.persons,
         }
 
     def checks(self) -> list[dict[str, Any]]:
@@ -118,6 +130,7 @@ def anonymize(
     dry_run: bool = False,
     progress: Progress = lambda message: None,
     announce: Announce | None = None,
+    allow_empty: bool = False,
 ) -> Release:
     """Anonymize ``source`` into ``target`` as ``policy`` says.
 
@@ -125,7 +138,7 @@ def anonymize(
     is staged, verified by an independent checker, and only then published; the plan and the
     membership list are written before that, so that no release is without them. ``announce`` is
     called at the last moment before it is published, with what will be (and its schema and digest): if it
-    fails nothing is.
+    fails nothing is. ``allow_empty`` allows a release without any row.
     ``vault`` gives random codes, if the policy asks for them; ``population`` is the dataset that it
     names, if it names one. With ``engine`` spark rows are counted and transformed by Spark jobs; the
     plan, the checks and the publication are the same. ``dry_run`` does everything but writing.
@@ -162,15 +175,17 @@ def anonymize(
         run: _Run = _Run(rows, plan, keys, policy, codes, watch)
     else:
         run = _SparkRun(source, plan, keys, policy, codes, watch, spark, _folder_of(target))
+        if policy.subject is not None and policy.privacy.k_anonymity is not None:
+            run.demand_one_row_each(source, policy.subject.key)
     with watch.step("aggregate"):
         run.population = labelled_population(plan, policy, schema, people, keys)
     output = plan.apply_batch(_no_rows(schema, plan), keys, DryVault()).schema
     if dry_run:
         with watch.step("verify"):
             released = run.batches(output, progress)
-            findings = tuple(verify_release(policy, output, released, run.whole, run.population))
+            findings = tuple(run.verified(output, released))
         _demand(findings, policy)
-        run.demand_seen(given)
+        run.demand_seen(given, policy, allow_empty)
         return run.release(findings, None, published=False)
     signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)
     if policy.membership == "keep" and policy.subject and membership_path:
@@ -180,11 +195,10 @@ def anonymize(
             staged.write(batch)
         progress("verifying the staged output")
         with watch.step("verify"):
-            findings = tuple(
-                verify_release(policy, output, staged.scan(), run.whole, run.population)
-            )
+            findings = tuple(run.verified(output, staged.scan()))
         _demand(findings, policy)
-        run.demand_seen(given)
+        run.demand_seen(given, policy, allow_empty)
+        run.demand_counted()
         if plan_path is not None:
             plan.save(plan_path, signing)
         if run.members is not None and membership_path is not None:
@@ -210,7 +224,11 @@ class _Run:
     ) -> None:
         self._source, self._vault, self._watch = source, vault, watch
         self._plan = plan
+        self._policy = policy
         self._keys = keys
+        self.read_back = 0
+        # Whether nobody has several rows, which an engine that does not count persons has made sure of.
+        self.counts_rows_as_persons = False
         self._subject_key = policy.subject.key if policy.subject else None
         # Of each protected column how many rows have which value, suppressed ones too.
         self.whole: dict[str, pa.Table] = {}
@@ -218,6 +236,11 @@ class _Run:
         self.population: tuple[pa.Table, pa.Array] | None = None
         self._protected = policy.privacy.protected
         self.members: MembershipCollector | None = None
+        # Whose the released rows are, if a model counts persons.
+        self.people: PeopleCounter | None = None
+        if policy.subject is not None and policy.privacy.k_anonymity is not None:
+            names = policy.with_role(Role.QUASI_IDENTIFYING)
+            self.people = PeopleCounter([n for n in names if n in plan.output_columns()])
         self.rows = 0
         self.released = 0
 
@@ -226,7 +249,8 @@ class _Run:
         del output  # it follows from the plan
         wanted = self._plan.input_columns()
         key = self._subject_key
-        if self.members is not None and key is not None and key not in wanted:
+        asked = self.members is not None or self.people is not None
+        if asked and key is not None and key not in wanted:
             wanted = [*wanted, key]
         for batch in self._watch.each("scan", self._source.scan(wanted)):
             with self._watch.step("apply"):
@@ -237,21 +261,66 @@ class _Run:
                 for name in self._protected:
                     self.whole[name] = _counted(self.whole.get(name), done.column(name))
                 result = done.filter(released)
+                if self.people is not None and key is not None:
+                    self.people.add(result, batch.column(key).filter(released))
                 self.released += result.num_rows
             progress(f"{self.rows} rows read, {self.released} released")
             yield nested(result, self._plan.nested)
 
-    def demand_seen(self, given: bool) -> None:
-        """Refuse rows that no class of a plan that was fitted before covers, if the policy does.
+    def verified(self, output: pa.Schema, released: Iterable[pa.RecordBatch]) -> Iterator[Finding]:
+        """What the independent checker finds in the rows that are to be published."""
+        self.read_back = 0
+        people: People | None = self.people
+        if people is None and self.counts_rows_as_persons:
+            people = "one row each"
+        given = (self.whole, self.population, people)
+        yield from verify_release(self._policy, output, self._counted_back(released), *given)
+
+    def _counted_back(self, released: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in released:
+            self.read_back += batch.num_rows
+            yield batch
+
+    def demand_counted(self) -> None:
+        """Refuse to publish if rows were lost on the way: as many must have been written, and read back, as
+        were released.
+
+        :raises GuaranteeNotMet: if not.
+        """
+        if self.read_back != self.released:
+            raise GuaranteeNotMet(
+                f"{self.released} rows were released and {self.read_back} were read back from what was written: rows were "
+                "lost or doubled on the way. Nothing was published"
+            )
+
+    def demand_seen(self, given: bool, policy: Policy, allow_empty: bool) -> None:
+        """Refuse rows that no class of a plan that was fitted before covers, if the policy does, or if they
+        are more than may be suppressed; and a release without rows.
 
         :raises GuaranteeNotMet: if there are some.
         """
         unseen = self.rows - self.released
+        limit = policy.privacy.suppression_limit
+        if given and unseen > limit * self.rows + 1e-9:
+            raise GuaranteeNotMet(
+                f"{unseen} of {self.rows} rows fall in no class of the given plan, and suppression_limit {limit:g} allows "
+                f"{int(limit * self.rows + 1e-9)}: the plan was fitted to other data. Fit it anew. Nothing was published"
+            )
+        if self.rows and not self.released and not allow_empty:
+            raise GuaranteeNotMet(
+                f"none of {self.rows} rows would be released; an empty release has to be asked for (allow_empty, "
+                "--allow-empty). Nothing was published"
+            )
         if given and self._plan.refuses_unseen and unseen:
             raise GuaranteeNotMet(
                 f"{unseen} of {self.rows} rows have quasi-identifiers that no class of the plan covers, and the policy "
                 "refuses them (privacy.unseen); fit the plan anew. Nothing was published"
             )
+
+    def _persons(self) -> int | None:
+        if self.people is not None:
+            return self.people.fewest()[1]
+        return self.released if self.counts_rows_as_persons else None
 
     def release(
         self,
@@ -269,6 +338,7 @@ class _Run:
             timings_ms=self._watch.milliseconds(),
             membership=membership,
             published=published,
+            persons=self._persons(),
         )
 
 
@@ -287,7 +357,17 @@ class _SparkRun(_Run):
         beside: Path,
     ) -> None:
         super().__init__(source, plan, keys, policy, vault, watch)
+        # Fitting has refused persons with several rows; a plan that is given was not fitted to these.
+        self.people = None
         self._spark, self._beside = spark, beside
+
+    def demand_one_row_each(self, source: Dataset, key: str) -> None:
+        """:raises UsageError: if somebody has several rows: persons are counted by the local engine."""
+        if rows_per_person(source.scan, key) is not None:
+            raise UsageError(
+                "some persons have several rows, and persons are counted by the local engine only"
+            )
+        self.counts_rows_as_persons = True
 
     def batches(self, output: pa.Schema, progress: Progress) -> Iterator[pa.RecordBatch]:
         with self._watch.step("apply"):
@@ -300,9 +380,11 @@ class _SparkRun(_Run):
                 self.members.add(self._spark.people(self._plan, self._subject_key, self._keys))
             parts = self._spark.apply(self._plan, self._keys, output, self._beside)
         try:
+            self.released = parts.rows
+            read = 0
             for batch in parts.scan():
-                self.released += batch.num_rows
-                progress(f"{self.rows} rows read, {self.released} released")
+                read += batch.num_rows
+                progress(f"{self.rows} rows read, {read} of {self.released} released")
                 yield batch
         finally:
             parts.remove()

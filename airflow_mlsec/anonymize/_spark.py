@@ -130,15 +130,21 @@ class SparkEngine:
                 done, released = plan.transform_batch(left(batch), cast(KeyRing, some))
                 yield done.filter(released)
 
+        from pyspark.sql import Observation
+        from pyspark.sql.functions import count, lit
+
         folder = Path(tempfile.mkdtemp(prefix=".mlsec-spark-", dir=beside))
+        # Counted where rows are made: a part that is lost afterwards is noticed.
+        made = Observation()
         try:
             with _own_errors():
                 written = self._mapped(frame, run, output)
+                written = written.observe(made, count(lit(1)).alias("rows"))
                 written.write.parquet(str(folder / "parts"), compression="zstd")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return AppliedParts(folder, output)
+        return AppliedParts(folder, output, int(made.get["rows"]))
 
     def rows(self) -> int:
         """How many rows the source has, without those that are left out."""
@@ -219,10 +225,11 @@ class SparkEngine:
 
 @dataclass(frozen=True)
 class AppliedParts:
-    """Files that a job has written."""
+    """Files that a job has written, and how many rows its tasks have made."""
 
     folder: Path
     schema: pa.Schema
+    rows: int
 
     def scan(self) -> Iterator[pa.RecordBatch]:
         """The rows, in the types that the plan gives."""

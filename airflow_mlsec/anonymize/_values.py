@@ -89,3 +89,11 @@ def _plain_notation(text: pa.Array) -> pa.Array:
 def _without_trailing_zeros(text: pa.Array) -> pa.Array:
     trimmed = pc.replace_substring_regex(text, r"(\.[0-9]*?)0+(Z?)$", r"\1\2")
     return pc.replace_substring_regex(trimmed, r"\.(Z?)$", r"\1")
+
+
+def calendar_dates(array: pa.Array) -> pa.Array:
+    """Dates of dates and timestamps; of a time with a zone the date that the clock showed in that zone."""
+    if pa.types.is_timestamp(array.type):
+        array = pc.local_timestamp(array) if array.type.tz is not None else array
+        array = pc.floor_temporal(array, unit="day")
+    return array.cast(pa.date32(), safe=False)

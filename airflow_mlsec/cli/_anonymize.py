@@ -21,6 +21,7 @@ from airflow_mlsec.cli._main import json_option, show, show_progress
 @click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True,
               help="Where rows are counted and transformed.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Do everything but write.")
+@click.option("--allow-empty", is_flag=True, help="Publish a release without any row.")
 @json_option
 def anonymize(
     policy: Path,
@@ -31,6 +32,7 @@ def anonymize(
     report: Path | None,
     engine: Literal["local", "spark"],
     dry_run: bool,
+    allow_empty: bool,
     as_json: bool,
 ) -> None:
     """Anonymize SOURCE into TARGET (dataset URIs or paths) as POLICY says.
@@ -79,16 +81,17 @@ def anonymize(
         dry_run=dry_run,
         progress=show_progress,
         announce=announce,
+        allow_empty=allow_empty,
     )
     for intent in intents:
         end_release(register, intent)
     if report:
         files.write_bytes(report, f"{json.dumps(release.report(), indent=2)}\n".encode())
     done = "would be released" if dry_run else "released"
-    k = release.plan.achieved.get("k_anonymity")
+    k, counted = release.smallest, "persons" if declared.subject else "rows"
     text = (
         f"{release.released} of {release.rows} rows {done}, {release.suppressed} suppressed; "
-        f"{f'smallest class {k} rows; ' if k else ''}"
+        f"{f'smallest class {k} {counted}; ' if k else ''}"
         f"{sum(f.passed for f in release.findings)} checks passed"
     )
     show(release.report(), text, as_json)

@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize import canonical_text, check_types, verify_release
+from airflow_mlsec.anonymize import calendar_dates, canonical_text, check_types, verify_release
 from airflow_mlsec.datasets import Dataset, connection_of
 from airflow_mlsec.errors import ColumnType, PolicyError
 from airflow_mlsec.lineage import latest_release
@@ -106,7 +107,7 @@ def retention_respected(s: Subject) -> Result:
     oldest = pa.scalar(keep_from(s.on, retention.keep), pa.date32())
     overdue = undated = rows = 0
     for batch in s.dataset.scan([name]):
-        days = batch.column(0).cast(pa.date32(), safe=False)
+        days = calendar_dates(batch.column(0))
         overdue += pc.sum(pc.less(days, oldest)).as_py() or 0
         undated += days.null_count
         rows += len(days)
@@ -118,9 +119,43 @@ def retention_respected(s: Subject) -> Result:
 
 
 def guarantee_holds(s: Subject) -> Result:
-    findings = verify_release(s.policy, s.dataset.schema(), s.dataset.scan())
+    findings = verify_release(
+        s.policy, s.dataset.schema(), s.dataset.scan(), _whole(s), people=_people(s)
+    )
     failed = [f"{f.check} ({f.detail})" for f in findings if not f.passed]
     return Result(not failed, "; ".join(failed) or f"{len(findings)} properties verified")
+
+
+def _whole(s: Subject) -> dict[str, pa.Table] | None:
+    """How often each value of the protected columns is in the source, where a release shows them as they
+    are; None if that cannot be told."""
+    names = s.policy.privacy.protected
+    plain = all(s.policy.columns[name].transform is None for name in names)
+    if s.raw is None or not names or not plain or set(names) - set(s.raw.schema().names):
+        return None
+    found: dict[str, pa.Table] = {}
+    for name in names:
+        parts = [pa.table({"value": b.column(0)}).group_by("value").aggregate([([], "count_all")])
+                 for b in s.raw.scan([name])]  # fmt: skip
+        if not parts:
+            return None
+        whole = pa.concat_tables(parts).group_by("value").aggregate([("count_all", "sum")])
+        found[name] = whole.rename_columns(["value", "rows"])
+    return found
+
+
+def _people(s: Subject) -> Literal["one row each"] | None:
+    """That every row is another person's, if the evidence of this very file says that persons were counted:
+    the release itself may not tell whose rows are whose."""
+    if s.policy.subject is None or s.register is None:
+        return None
+    predicate = s.register.read(lambda connection: latest_release(connection, s.dataset.name))
+    if predicate is None:
+        return None
+    stated = predicate["target"].get("sha256")
+    if stated is None or s.dataset.digest() != stated or not predicate["numbers"].get("persons"):
+        return None
+    return "one row each" if s.policy.subject.key not in s.dataset.schema().names else None
 
 
 def formats_hold(s: Subject) -> Result:

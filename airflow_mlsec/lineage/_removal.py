@@ -36,6 +36,10 @@ def record_removal(
     now = register.now()
     numbers = dict(before["numbers"])
     removed = int(numbers["released"]) - rows_left
+    if numbers.get("persons") == numbers["released"]:
+        numbers["persons"] = rows_left
+    else:
+        numbers["persons"] = None
     numbers.update(released=rows_left, subjects=None, removed=numbers.get("removed", 0) + removed)
     predicate = {
         **before,

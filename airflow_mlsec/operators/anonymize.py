@@ -43,6 +43,7 @@ class AnonymizeOperator(MlsecOperator):
         the state folder (templated).
     :param engine: ``local``, or ``spark``: rows are counted and transformed by Spark jobs (extra ``spark``).
     :param dry_run: Fit, apply and verify, but write nothing.
+    :param allow_empty: Publish a release without any row; without it that fails.
 
     Returns (XCom) a summary in numbers: rows, released, suppressed, k_anonymity, plan digest.
     A column that the policy does not mention makes the task fail before anything is written.
@@ -61,10 +62,12 @@ class AnonymizeOperator(MlsecOperator):
         plan_path: str | None = None,
         engine: Literal["local", "spark"] = "local",
         dry_run: bool = False,
+        allow_empty: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.policy = policy
+        self.allow_empty = allow_empty
         self.source = source
         self.target = target
         self.plan = plan
@@ -124,6 +127,7 @@ class AnonymizeOperator(MlsecOperator):
             dry_run=dry_run,
             progress=self._progress,
             announce=announce,
+            allow_empty=self.allow_empty,
         )
         for intent in intents:
             end_release(hook.register(), intent)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from airflow_mlsec.anonymize import canonical_text
+from airflow_mlsec.anonymize import calendar_dates, canonical_text
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Condition, Dataset
 from airflow_mlsec.errors import ColumnMissing, ColumnType, UsageError
@@ -71,7 +71,7 @@ def apply_retention(
     wanted = [name] if key is None or key == name else [name, key]
     for batch in dataset.scan(wanted):
         values = batch.column(name)
-        late = pc.fill_null(pc.less(values.cast(pa.date32(), safe=False), pa.scalar(oldest)), False)
+        late = pc.fill_null(pc.less(calendar_dates(values), pa.scalar(oldest)), False)
         rows, undated = rows + len(values), undated + values.null_count
         past = batch.filter(late)
         overdue += past.num_rows

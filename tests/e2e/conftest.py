@@ -23,11 +23,14 @@ class Pipeline:
     def __init__(self, server: AirflowServer, folder: Path, run_id: str) -> None:
         self.server, self.folder, self.run_id = server, folder, run_id
 
-    def mlsec(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def mlsec(
+        self, *arguments: str, cwd: Path | None = None, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).with_name("mlsec")), *arguments]
         return subprocess.run(
             command,
             env=self.server.environment,
+            input=None if stdin is None else f"{stdin}\n",
             capture_output=True,
             text=True,
             check=False,

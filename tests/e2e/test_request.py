@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import Identity, decrypt_file
+from airflow_mlsec.operators.subjects import APPROVE_ALL
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from tests import canaries
@@ -46,16 +47,34 @@ def test_sql_downstream_is_followed_column_by_column(pipeline: Pipeline) -> None
     assert via["appointments", "pressure"] == "JOIN (inferred from SQL)"
 
 
+def test_a_user_without_the_role_approves_nothing(pipeline: Pipeline) -> None:
+    """Least of all the own erasure."""
+    server = pipeline.server
+    opened = pipeline.mlsec("subject", "open", "erasure", "--kind", "person", "--key", "-", "--json", stdin="nobody@x.test")  # fmt: skip
+    number = str(json.loads(opened.stdout)["id"])
+    pipeline.mlsec("subject", "identity", number, "--evidence", "log-in")
+    run_id = server.trigger(DAG_ID, conf={"request": int(number)})
+    waiting = ("deferred", "awaiting_input")
+    states = server.wait(DAG_ID, run_id, lambda s: s["approve"] in waiting, progress=print)
+    server.approve(DAG_ID, run_id, "approve", user="user")
+    states = server.wait(DAG_ID, run_id, lambda s: False, progress=print, seen=states)
+    assert states["prepare"] == "failed", states
+    assert "the answer counts only of users" in server.task_log(DAG_ID, run_id, "prepare")
+    status = json.loads(pipeline.mlsec("subject", "status", number, "--json").stdout)
+    assert status["approved_by"] is None
+
+
 def test_one_person_is_located_exported_erased_and_verified(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
     server, folder = pipeline.server, pipeline.folder
-    opened = pipeline.mlsec("subject", "open", "erasure", "--kind", "person", "--key", canaries.EMAIL, "--json")  # fmt: skip
+    opened = pipeline.mlsec("subject", "open", "erasure", "--kind", "person", "--key", "-", "--json", stdin=canaries.EMAIL)  # fmt: skip
     number = str(json.loads(opened.stdout)["id"])
-    done = pipeline.mlsec("subject", "identity", number, "--evidence", "log-in, second factor")
+    person, thief = Identity.generate(), Identity.generate()
+    done = pipeline.mlsec("subject", "identity", number, "--evidence", "log-in, second factor", "-r", str(person.recipient))  # fmt: skip
     assert done.returncode == 0, done.stderr
-    person = Identity.generate()
-    conf = {"request": int(number), "recipient": str(person.recipient)}
+    # Whom the run's parameters name gets nothing: the recipient is the request's.
+    conf = {"request": int(number), "recipient": str(thief.recipient)}
     run_id = server.trigger(DAG_ID, conf=conf)
     waiting = ("deferred", "awaiting_input")
     states = server.wait(DAG_ID, run_id, lambda s: s["approve"] in waiting and s["export"] == "success", progress=print)  # fmt: skip
@@ -65,12 +84,13 @@ def test_one_person_is_located_exported_erased_and_verified(
         "subject", "status", number
     ).stdout
     decrypt_file(folder / "requests" / f"{number}.zip.age", tmp_path / "export.zip", [person])
-    server.approve(DAG_ID, run_id, "approve")
+    server.approve(DAG_ID, run_id, "approve", APPROVE_ALL)
     states = server.wait(DAG_ID, run_id, lambda s: s["settled"] in waiting, progress=print, seen=states)  # fmt: skip
     assert states["settled"] in waiting, states
     models = ("models/quit_smoking.skops", "models/quit_smoking.skops.age", "release/quit_smoking.skops.age")  # fmt: skip
     for name in (*(f"{folder}/{model}" for model in models), "Call Centre Ltd"):
-        settled = pipeline.mlsec("subject", "settle", number, name, "manual", "--reason", "done")
+        outcome = "manual" if name == "Call Centre Ltd" else "retained"
+        settled = pipeline.mlsec("subject", "settle", number, name, outcome, "--reason", "trained anew on Monday")  # fmt: skip
         assert settled.returncode == 0, settled.stderr
     # The report is made anew by its own DAG, which the request has set off.
     states = server.wait(DAG_ID, run_id, lambda s: False, progress=print, seen=states)
@@ -83,9 +103,11 @@ def test_one_person_is_located_exported_erased_and_verified(
     salt = receipt.with_name(f"{receipt.name}.salt").read_text().strip()
     signer = tmp_path / "signer.pem"
     signer.write_text(pipeline.mlsec("keys", "export", "signing").stdout)
-    verified = pipeline.mlsec("subject", "verify", str(receipt), "--public-key", str(signer), "--key", canaries.EMAIL, "--salt", salt)  # fmt: skip
+    verified = pipeline.mlsec("subject", "verify", str(receipt), "--public-key", str(signer), "--key", "-", "--salt", salt, stdin=canaries.EMAIL)  # fmt: skip
     assert verified.returncode == 0, verified.stderr
     assert verified.stdout.count("clean (") == 6
+    assert verified.stdout.count("still there, by decision of os:") == 3
+    assert "approved by airflow:admin (another than opened and verified it)" in verified.stdout
     planted = [folder / "dags" / "nhefs_people.py", *(folder / "dags").rglob("*.pyc")]
     assert canaries.found_below(folder, planted) == [], "not in data, log, XCom or register"
     with server.client() as client:
@@ -96,7 +118,7 @@ def test_one_person_is_located_exported_erased_and_verified(
     here = Register(url)
     for table in t.metadata.sorted_tables:
         assert canaries.found_in(str(here.rows(sa.select(table)))) == [], table.name
-    gone = pipeline.mlsec("subject", "locate", "--kind", "person", "--key", canaries.EMAIL, "--json")  # fmt: skip
+    gone = pipeline.mlsec("subject", "locate", "--kind", "person", "--key", "-", "--json", stdin=canaries.EMAIL)  # fmt: skip
     rows = {f["dataset"]: f["status"] for f in json.loads(gone.stdout)["findings"]}
     assert rows[f"{folder}/raw/nhefs.parquet"] == rows[f"{folder}/safe/nhefs.parquet"] == "none"
 

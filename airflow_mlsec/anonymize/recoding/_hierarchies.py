@@ -90,7 +90,8 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Dates:
-    """Dates and timestamps (in UTC) truncated to a unit."""
+    """Dates and timestamps truncated to a unit. Of a time with a zone it is the date that the clock showed
+    in that zone: born at midnight in Berlin is not born on the day before."""
 
     units: tuple[str, ...]
 
@@ -102,10 +103,9 @@ class Dates:
         if not (pa.types.is_date(array.type) or pa.types.is_timestamp(array.type)):
             raise ColumnType.unusable(column, array.type, "a date or timestamp", "a date hierarchy")
         if pa.types.is_timestamp(array.type):
+            array = pc.local_timestamp(array) if _zoned(array) else array
             array = pc.floor_temporal(array, unit="second")  # a cast would round towards 1970
-        days = array.cast(
-            pa.timestamp("s", "UTC") if _zoned(array) else pa.timestamp("s"), safe=False
-        )
+        days = array.cast(pa.timestamp("s"), safe=False)
         unit = self.units[level - 1]
         if unit == "day":
             return days.cast(pa.date32(), safe=False).cast(pa.string())

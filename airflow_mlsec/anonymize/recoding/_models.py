@@ -62,7 +62,7 @@ def criteria_of(policy: Policy, counted: Counted) -> Criteria:
         closeness = privacy.t_closeness.get(name)
         column = _sensitive(name, counted, closeness, policy.source)
         if diversity := privacy.l_diversity.get(name):
-            models.append(_diversity(column, diversity))
+            models.append(_diversity(_diverse(column, counted), diversity))
         if closeness:
             models.append(_closeness(column, closeness))
         if delta := privacy.delta_disclosure.get(name):
@@ -97,6 +97,26 @@ def _people(counted: Counted, population: npt.NDArray[np.int64]) -> SensitiveCol
         np.repeat([TABLE, POPULATION], len(rows)),
         np.concatenate([counted.weights, population]).astype(np.float64),
         2,
+    )
+
+
+def _diverse(column: SensitiveColumn, counted: Counted) -> SensitiveColumn:
+    """The column for diversity: a missing value is none, and spellings of one value are one. The column
+    itself, where that is no difference."""
+    values = counted.tuples.column(column.name).take(pa.array(column.tuples))
+    text = canonical_text(values.combine_chunks(), column.name)
+    if isinstance(text, pa.ChunkedArray):
+        text = text.combine_chunks()
+    spelled = pc.utf8_lower(pc.utf8_normalize(text.cast(pa.large_string()), form="NFC"))
+    spelled = pc.utf8_trim_whitespace(spelled)
+    there = spelled.is_valid().to_numpy(zero_copy_only=False).astype(bool)
+    distinct = spelled.drop_null().unique()
+    if there.all() and len(distinct) == column.count:
+        return column
+    codes = pc.index_in(spelled.drop_null(), distinct).to_numpy(zero_copy_only=False)
+    places, weights = column.tuples[there], column.weights[there]
+    return SensitiveColumn(
+        column.name, places, codes.astype(np.int64), weights, max(1, len(distinct))
     )
 
 

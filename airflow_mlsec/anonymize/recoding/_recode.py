@@ -301,7 +301,7 @@ def _summary(
     found: dict[str, Any] = {
         "suppressed": best.suppressed_rows,
         "classes": len(sizes),
-        "k_anonymity": int(sizes.min()) if len(sizes) else None,
+        "k_anonymity": int(sizes.min() + 1e-6) if len(sizes) else None,
         "ncp": round(float(best.loss), 9),
         "highest_risk": round(1 / float(sizes.min()), 9) if len(sizes) else None,
         "average_risk": round(len(sizes) / float(sizes.sum()), 9) if len(sizes) else None,

@@ -1,7 +1,7 @@
 """The independent checker's part for models of sensitive columns: from the definitions, in SQL.
 
-``cells`` is a table (class, one column for each protected column, size). Missing values count as a
-value of their own.
+``cells`` is a table (class, one column for each protected column, size). In distributions missing values
+count as a value of their own; for diversity they are none.
 """
 
 from __future__ import annotations
@@ -36,47 +36,55 @@ def check_models(
     whole: Mapping[str, pa.Table] | None,
 ) -> Iterator[Checked]:
     """Every model of the policy. ``whole`` are (value, rows) of each protected column before rows
-    were suppressed; without it a class is compared with the released rows, which can be further
-    away by as much as was suppressed."""
+    were suppressed; without it a class is compared with the released rows, which is what their reader
+    sees."""
     for name, diversity in policy.privacy.l_diversity.items():
         yield _diversity(connection, name, alias[name], diversity)
     for name, closeness in policy.privacy.t_closeness.items():
-        slack = _overall(connection, policy, name, alias[name], whole)
-        yield _closeness(connection, policy, name, alias[name], closeness, slack)
+        _overall(connection, name, alias[name], whole)
+        yield _closeness(connection, policy, name, alias[name], closeness, whole)
     for name, delta in policy.privacy.delta_disclosure.items():
-        slack = _overall(connection, policy, name, alias[name], whole)
-        yield _delta_disclosure(connection, name, alias[name], delta, slack)
+        _overall(connection, name, alias[name], whole)
+        yield _delta_disclosure(connection, name, alias[name], delta)
     for name, likeness in policy.privacy.beta_likeness.items():
-        slack = _overall(connection, policy, name, alias[name], whole)
-        yield _beta_likeness(connection, name, alias[name], likeness, slack)
+        _overall(connection, name, alias[name], whole)
+        yield _beta_likeness(connection, name, alias[name], likeness)
 
 
 def _overall(
     connection: duckdb.DuckDBPyConnection,
-    policy: Policy,
     name: str,
     column: str,
     whole: Mapping[str, pa.Table] | None,
-) -> float:
-    """The table ``overall`` (value, rows) of the whole; returns which share of its rows may be missing."""
+) -> None:
+    """The table ``overall`` (value, rows): of the whole, or of the released rows."""
     if whole is not None:
         values = whole[name].column("value")
         given = whole[name].set_column(0, "value", values.cast(exact(values.type)))
         connection.register("given", given)
         connection.execute("CREATE OR REPLACE TABLE overall AS SELECT value, rows FROM given")
         connection.unregister("given")
-        return 0.0
+        return
     connection.execute(
         f"CREATE OR REPLACE TABLE overall AS SELECT {column} AS value, sum(size) AS rows "  # noqa: S608
         "FROM cells GROUP BY value"
     )
-    return policy.privacy.suppression_limit
 
 
 def _histogram(connection: duckdb.DuckDBPyConnection, column: str) -> None:
     connection.execute(
         f"CREATE OR REPLACE TABLE histogram AS SELECT class, {column} AS value, sum(size)::DOUBLE AS rows "  # noqa: S608
         "FROM cells GROUP BY class, value"
+    )
+
+
+def _diverse_values(connection: duckdb.DuckDBPyConnection, column: str) -> None:
+    """The histogram for diversity: a missing value is none, and spellings of one are one, since whoever
+    knows the class learns no less from them."""
+    folded = f"lower(trim(nfc_normalize(CAST({column} AS VARCHAR))))"
+    connection.execute(
+        f"CREATE OR REPLACE TABLE histogram AS SELECT class, {folded} AS value, sum(size)::DOUBLE AS rows "  # noqa: S608
+        f"FROM cells WHERE {column} IS NOT NULL GROUP BY class, value"
     )
 
 
@@ -88,11 +96,12 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str, *values: object) -> 
 def _diversity(
     connection: duckdb.DuckDBPyConnection, name: str, column: str, said: Diversity
 ) -> Checked:
-    _histogram(connection, column)
+    _diverse_values(connection, column)
     if said.kind == "distinct":
         least = _one(
             connection,
-            "SELECT min(n) FROM (SELECT count(*) AS n FROM histogram GROUP BY class)",
+            "SELECT min(n) FROM (SELECT count(h.value) AS n FROM classes c LEFT JOIN histogram h "
+            "ON h.class = c.class GROUP BY c.class)",
         )
         holds, figure = (
             least is None or least >= said.l,
@@ -101,18 +110,19 @@ def _diversity(
     elif said.kind == "entropy":
         entropy = _one(
             connection,
-            "SELECT min(e) FROM (SELECT -sum(p * ln(p)) AS e FROM (SELECT class, "
-            "rows / sum(rows) OVER (PARTITION BY class) AS p FROM histogram) GROUP BY class)",
+            "SELECT min(coalesce(e, 0)) FROM classes c LEFT JOIN (SELECT class, -sum(p * ln(p)) AS e FROM "
+            "(SELECT class, rows / sum(rows) OVER (PARTITION BY class) AS p FROM histogram) GROUP BY class) h "
+            "ON h.class = c.class",
         )
         holds = entropy is None or entropy >= math.log(said.l) - _ROUNDING
         figure = f"least entropy is that of {math.exp(entropy or 0):.4f} values"
     else:
         failing = _one(
             connection,
-            "SELECT count(*) FROM (SELECT class, max(rows) AS most, "
+            "SELECT count(*) FROM classes c LEFT JOIN (SELECT class, max(rows) AS most, "
             "coalesce(sum(rows) FILTER (WHERE place >= $1), 0) AS rest FROM (SELECT *, "
             "row_number() OVER (PARTITION BY class ORDER BY rows DESC) AS place FROM histogram) "
-            "GROUP BY class) WHERE most >= $2 * rest",
+            "GROUP BY class) h ON h.class = c.class WHERE coalesce(most >= $2 * rest, true)",
             said.l,
             said.c,
         )
@@ -126,29 +136,35 @@ def _closeness(
     name: str,
     column: str,
     said: Closeness,
-    slack: float,
+    whole: Mapping[str, pa.Table] | None,
 ) -> Checked:
     _histogram(connection, column)
+    farthest = _farthest(connection, said, name, policy.source)
+    holds = farthest is None or farthest <= said.t + _ROUNDING
+    detail = f"farthest class is {farthest or 0:.4f} from the {'whole table' if whole else 'released rows'}"
+    if whole:
+        # What its reader will measure, who does not know what was suppressed.
+        _overall(connection, name, column, None)
+        seen = _farthest(connection, said, name, policy.source)
+        detail += f", {seen or 0:.4f} from the released rows"
+    return Checked(f"t-closeness of '{name}' with t={said.t:g} ({said.distance})", holds, detail)
+
+
+def _farthest(
+    connection: duckdb.DuckDBPyConnection, said: Closeness, name: str, source: str
+) -> float | None:
     if said.distance == "equal":
-        farthest = _one(connection, _EQUAL)
-    elif said.distance == "ordered":
-        farthest = _one(connection, _ORDERED)
-    else:
-        farthest = _hierarchical(connection, said, name, policy.source)
-    holds = farthest is None or farthest <= said.t + slack + _ROUNDING
-    against = "the released rows" if slack else "the whole table"
-    return Checked(
-        f"t-closeness of '{name}' with t={said.t:g} ({said.distance})",
-        holds,
-        f"farthest class is {farthest or 0:.4f} from {against}",
-    )
+        return _one(connection, _EQUAL)
+    if said.distance == "ordered":
+        return _one(connection, _ORDERED)
+    return _hierarchical(connection, said, name, source)
 
 
 def _delta_disclosure(
-    connection: duckdb.DuckDBPyConnection, name: str, column: str, delta: float, slack: float
+    connection: duckdb.DuckDBPyConnection, name: str, column: str, delta: float
 ) -> Checked:
     _histogram(connection, column)
-    failing = _one(connection, _DELTA, slack, 2**delta)
+    failing = _one(connection, _DELTA, 0.0, 2**delta)
     return Checked(
         f"δ-disclosure privacy of '{name}' with δ={delta:g}",
         not failing,
@@ -157,10 +173,10 @@ def _delta_disclosure(
 
 
 def _beta_likeness(
-    connection: duckdb.DuckDBPyConnection, name: str, column: str, said: Likeness, slack: float
+    connection: duckdb.DuckDBPyConnection, name: str, column: str, said: Likeness
 ) -> Checked:
     _histogram(connection, column)
-    failing = _one(connection, _BETA, slack, said.beta, said.enhanced)
+    failing = _one(connection, _BETA, 0.0, said.beta, said.enhanced)
     kind = "enhanced" if said.enhanced else "basic"
     return Checked(
         f"{kind} β-likeness of '{name}' with β={said.beta:g}",

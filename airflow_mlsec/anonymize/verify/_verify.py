@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
@@ -16,19 +17,26 @@ import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._nested import flat_schema, flattened, is_list
 from airflow_mlsec.anonymize.verify._models import check_models
+from airflow_mlsec.anonymize.verify._people import PeopleCounter
 from airflow_mlsec.anonymize.verify._sizes import check_sizes
 from airflow_mlsec.anonymize.verify._values import allowed, can_be_checked, exact
 from airflow_mlsec.errors import GuaranteeNotMet
-from airflow_mlsec.policy import Policy, Role
+from airflow_mlsec.policy import FormatPreserving, Policy, Pseudonymize, Role, Tokenize, Vault
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked. ``detail`` holds names and counts, never a value."""
+    """One thing that was checked. ``detail`` holds names and counts, never a value; ``figure`` is the size
+    of the smallest class, of what checks that."""
 
     check: str
     passed: bool
     detail: str
+    figure: float | None = None
+
+
+# Whose the released rows are: counted while they were made, or known to be one each.
+People = PeopleCounter | Literal["one row each"]
 
 
 def verify_release(
@@ -37,16 +45,18 @@ def verify_release(
     batches: Iterable[pa.RecordBatch],
     whole: Mapping[str, pa.Table] | None = None,
     population: tuple[pa.Table, pa.Array] | None = None,
+    people: People | None = None,
 ) -> list[Finding]:
     """Check rows of a release against their policy: columns, identifiers, privacy models.
 
     ``whole`` are (value, rows) of each protected column before rows were suppressed, if known; it
     is looked at after the batches were read. ``population`` are labels of quasi-identifiers and how
-    many people of the population have them; models of it fail without.
+    many people of the population have them; models of it fail without. ``people`` tells whose rows they
+    are; without it a pseudonym of the policy's subject must, or persons are not counted and that fails.
     """
     flat = flat_schema(schema, policy.columns)
     rows = (flattened(batch, policy.columns) for batch in batches)
-    return [*_columns(policy, flat), *_rows(policy, flat, rows, whole, population)]
+    return [*_columns(policy, flat), *_rows(policy, flat, rows, whole, population, people)]
 
 
 def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:
@@ -78,6 +88,7 @@ def _rows(
     batches: Iterable[pa.RecordBatch],
     whole: Mapping[str, pa.Table] | None,
     population: tuple[pa.Table, pa.Array] | None,
+    people: People | None,
 ) -> Iterator[Finding]:
     looked_at = [n for n in policy.columns if n in schema.names and can_be_checked(policy, n)]
     lists = {n: _Values(policy, n) for n in looked_at if is_list(schema.field(n).type)}
@@ -87,6 +98,17 @@ def _rows(
     needed = list(dict.fromkeys([*looked_at, *quasi, *protected]))
     # Own names: those of SQL are blind to case, and a column's may be anything.
     alias = {name: f"c{i}" for i, name in enumerate(needed)}
+    own = _own_people(policy, schema, quasi) if people is None else None
+    key = policy.subject.key if policy.subject is not None else ""
+    if own is not None:
+        counting = own
+
+        def counted_people(given: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in given:
+                counting.add(batch, batch.column(key))
+                yield batch
+
+        batches = counted_people(batches)
     feed = _Feed(batches, needed, list(alias.values()), lists)
     fields = pa.schema([pa.field(alias[n], exact(schema.field(n).type)) for n in needed])
     if not needed:
@@ -137,7 +159,10 @@ def _rows(
                 "no rows"
                 if smallest is None
                 else f"smallest of {number} classes has {smallest} rows",
+                smallest,
             )
+            if policy.subject is not None:
+                yield _in_persons(k, own if people is None else people, smallest)
         # A protected column that is not there fails as a released column that is missing.
         if protected and set(protected) == set(policy.privacy.protected):
             for checked in check_models(connection, policy, alias, whole):
@@ -155,6 +180,39 @@ def _rows(
         ) from None
     finally:
         connection.close()
+
+
+def _own_people(policy: Policy, schema: pa.Schema, quasi: list[str]) -> PeopleCounter | None:
+    """What counts persons by what a release carries of their key, if that tells them apart."""
+    if policy.subject is None or policy.privacy.k_anonymity is None or not quasi:
+        return None
+    key = policy.subject.key
+    if key not in schema.names or is_list(schema.field(key).type):
+        return None
+    apart = isinstance(
+        policy.columns[key].transform,
+        FormatPreserving | Pseudonymize | Tokenize | Vault | None,
+    )
+    return PeopleCounter(quasi) if apart else None
+
+
+def _in_persons(k: int, people: People | None, smallest: int | None) -> Finding:
+    name = f"k-anonymity with k={k}, counted in persons"
+    if isinstance(people, str):
+        return Finding(
+            name, smallest is None or smallest >= k, "every row is another person's", smallest
+        )
+    if people is None:
+        return Finding(
+            name, False, "unknown: nothing in the release tells whose rows are whose; it holds only for the file that "
+            "its evidence names"
+        )  # fmt: skip
+    fewest, persons = people.fewest()
+    if persons == people.rows:
+        detail = "every row is another person's"
+    else:
+        detail = f"fewest persons of a class: {fewest or 0}; {persons} in {people.rows} rows"
+    return Finding(name, fewest is None or fewest >= k, detail, fewest)
 
 
 def _check(policy: Policy, name: str) -> str:
