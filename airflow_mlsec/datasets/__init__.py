@@ -10,6 +10,7 @@ from airflow_mlsec.datasets._artifact import Artifact, open_artifact
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections, postgresql_url
 from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
 from airflow_mlsec.datasets._file import parquet_location
+from airflow_mlsec.datasets._folders import partition_values, refuse_tables
 from airflow_mlsec.datasets._rows import Condition, Found
 from airflow_mlsec.datasets._uri import DatasetName, connection_of, dataset_name, file_path
 
@@ -28,6 +29,8 @@ __all__ = [
     "open_artifact",
     "open_dataset",
     "parquet_location",
+    "partition_values",
     "postgresql_url",
+    "refuse_tables",
     "same_place",
 ]

@@ -17,6 +17,12 @@ import pyarrow.compute as pc
 
 from airflow_mlsec import files
 from airflow_mlsec.datasets._connections import Connections
+from airflow_mlsec.datasets._folders import (
+    is_hidden,
+    partition_values,
+    refuse_tables,
+    refuse_tables_among,
+)
 from airflow_mlsec.datasets._formats import FORMATS, Csv, Format, Parquet
 from airflow_mlsec.datasets._rows import (
     Condition,
@@ -106,6 +112,16 @@ class FileDataset:
         return bool(self.filesystem.isdir(self.location.path))
 
     def schema(self) -> pa.Schema:
+        """The columns of the files, and those that stand in the names of their folders."""
+        return self._with_folders(self._file_schema())
+
+    def _with_folders(self, inside: pa.Schema) -> pa.Schema:
+        for name in self._partitions():
+            if name not in inside.names:
+                inside = inside.append(pa.field(name, pa.string()))
+        return inside
+
+    def _file_schema(self) -> pa.Schema:
         found: list[pa.Schema] = []
         for piece in self._pieces():
             with self._open(piece) as file:
@@ -113,18 +129,24 @@ class FileDataset:
         # A column of any file is a column of the dataset.
         return guarded(self.uri, pa.unify_schemas, found) if len(found) > 1 else found[0]
 
+    def _partitions(self) -> list[str]:
+        """Columns that stand in the names of folders."""
+        names = (name for piece in self._pieces() for name in partition_values(piece))
+        return list(dict.fromkeys(names))
+
     def scan(
         self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
     ) -> Iterator[pa.RecordBatch]:
-        schema = self.schema()
-        wanted = _wanted(schema, columns, self.uri)
+        inside = self._file_schema()
+        wanted = _wanted(self._with_folders(inside), columns, self.uri)
         for piece in self._pieces():
             with self._open(piece) as file:
                 try:
                     # Rows without any column still count.
-                    needed = wanted.names or schema.names[:1]
-                    for batch in self.format.scan(file, schema, batch_rows, needed):
-                        yield plain(batch.select(wanted.names))
+                    read = [name for name in wanted.names if name in inside.names]
+                    needed = read or inside.names[:1]
+                    for batch in self.format.scan(file, inside, batch_rows, needed):
+                        yield _with_partitions(plain(batch.select(needed)), piece, wanted)
                 except ENGINE_ERRORS as error:
                     raise unreadable(self.uri, error) from None
 
@@ -139,8 +161,15 @@ class FileDataset:
         if conditions is None:
             return found
         if isinstance(self.format, Parquet):
+            whole = self.schema() if keep else None
             for piece in self._pieces():
-                found.add(self._find_in_piece(piece, conditions, keep))
+                left = _left_of(conditions, piece)
+                if left is None:
+                    continue
+                inside = self._find_in_piece(piece, left, keep)
+                if whole is not None:
+                    inside.batches = [_with_partitions(b, piece, None) for b in inside.batches]
+                found.add(inside)
             return found
         names = list(dict.fromkeys(c.column for c in conditions))
         meant = Rewrite(conditions)
@@ -174,25 +203,63 @@ class FileDataset:
         schema, meant = self.schema(), self._meant(conditions)
         if meant is None:
             return 0
-        rows, rewrite = 0, Rewrite(meant, changes)
+        rows = 0
+        if in_names := sorted(set(changes or ()) & set(self._partitions())):
+            raise UnsupportedDataset(
+                f"'{self.uri}': column '{in_names[0]}' stands in the names of folders, which cannot be put right: write "
+                "the rows to another partition"
+            )
         if changes is not None and isinstance(self.format, Parquet):
             # Before the first file is written: every one that holds such a row has the columns.
             for piece in self._pieces():
                 with self._open(piece) as file:
                     found = guarded(self.uri, self.format.schema, file)
-                if not set(changes) <= set(found.names) and self._has(piece, meant):
+                left = _left_of(meant, piece)
+                if (
+                    left is not None
+                    and not set(changes) <= set(found.names)
+                    and self._has(piece, left)
+                ):
                     raise ColumnMissing.among(changes, found.names, f"of '{piece}'")
         for piece in self._pieces():
+            left = _left_of(meant, piece)
+            if left is None:
+                continue
+            if not left and changes is not None:
+                raise UnsupportedDataset(
+                    f"'{self.uri}': whose rows they are stands in the names of folders alone; they cannot be put right here"
+                )
+            if not left:
+                # All of the file's rows are meant, and its folder's name says whose they are.
+                rows += self._remove_piece(piece)
+                continue
             for attempt in range(_ATTEMPTS):
-                if not self._has(piece, meant):
+                if not self._has(piece, left):
                     break
                 try:
-                    rows += self._rewrite_piece(piece, schema, rewrite)
+                    rows += self._rewrite_piece(piece, schema, Rewrite(left, changes))
                     break
                 except ChangedMeanwhile:
                     # Another writer was faster: what it wrote may hold the rows as well.
                     if attempt + 1 == _ATTEMPTS:
                         raise
+        return rows
+
+    def _remove_piece(self, piece: str) -> int:
+        """Remove a file whose rows are all meant, and the folders that it leaves empty."""
+        with self._open(piece) as file:
+            schema = self._file_schema()
+            batches = self.format.scan(file, schema, 65_536, schema.names[:1])
+            rows = sum(int(batch.num_rows) for batch in batches)
+        if self.filesystem is not None:
+            self.filesystem.rm(piece)
+            return rows
+        root, path = Path(self.location.path), Path(piece)
+        path.unlink()
+        for folder in path.parents:
+            if folder == root or root not in folder.parents or any(folder.iterdir()):
+                break
+            folder.rmdir()
         return rows
 
     def _meant(self, conditions: Sequence[Condition]) -> list[Meant] | None:
@@ -248,6 +315,7 @@ class FileDataset:
 
     @contextlib.contextmanager
     def replacing(self, schema: pa.Schema) -> Iterator[StagedFile]:
+        refuse_tables(self.location.path, self.filesystem, self.uri)
         if self.location.format is None:
             raise UnsupportedDataset(f"'{self.uri}' is a folder; write to a file in it")
         self.format.check_writable(schema, self.uri)
@@ -279,15 +347,17 @@ class FileDataset:
         path = self.location.path
         if not self.exists():
             raise DatasetNotFound(f"no dataset at '{self.uri}'")
+        refuse_tables(path, self.filesystem, self.uri)
+        if not self._is_folder():
+            return [path]
         if self.filesystem is None:
-            if not Path(path).is_dir():
-                return [path]
-            found = (p for p in Path(path).rglob("*") if p.is_file() and not _hidden(p, path))
-            pieces = sorted(str(p) for p in found if is_parquet(str(p)))
+            below = [str(p) for p in Path(path).rglob("*") if p.is_file()]
         else:
-            if not self.filesystem.isdir(path):
-                return [path]
-            pieces = sorted(p for p in self.filesystem.find(path) if is_parquet(p))
+            below = list(self.filesystem.find(path))
+        base = path.rstrip("/")
+        inside = {p: p[p.index(base) + len(base) :] if base in p else p for p in below}
+        refuse_tables_among(list(inside.values()), self.uri)
+        pieces = sorted(p for p, name in inside.items() if is_parquet(p) and not is_hidden(name))
         if not pieces:
             raise DatasetNotFound(f"folder '{self.uri}' has no .parquet file")
         return pieces
@@ -438,5 +508,33 @@ def _wanted(schema: pa.Schema, columns: Sequence[str] | None, uri: str) -> pa.Sc
     return pa.schema([schema.field(name) for name in columns])
 
 
-def _hidden(path: Path, base: str) -> bool:
-    return any(part.startswith((".", "_")) for part in path.relative_to(base).parts)
+def _with_partitions(batch: pa.RecordBatch, piece: str, wanted: pa.Schema | None) -> pa.RecordBatch:
+    """A batch of a file with the columns that stand in the names of its folders; those of ``wanted``, or all."""
+    values = partition_values(piece)
+    names = [*batch.schema.names, *(n for n in values if n not in batch.schema.names)]
+    if wanted is not None:
+        names = wanted.names
+    if names == batch.schema.names:
+        return batch
+    arrays = [
+        batch.column(name)
+        if name in batch.schema.names
+        else pa.array([values.get(name)] * batch.num_rows, pa.string())
+        for name in names
+    ]
+    if not arrays:
+        return batch.select([])
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def _left_of(conditions: Sequence[Meant], piece: str) -> list[Meant] | None:
+    """The conditions that are about what stands in a file, where those about its folders' names are true;
+    None where one is not."""
+    values = partition_values(piece)
+    left = []
+    for condition in conditions:
+        if condition.column not in values:
+            left.append(condition)
+        elif (values[condition.column] in condition.values.to_pylist()) is not condition.has:
+            return None
+    return left

@@ -29,6 +29,12 @@ def find_in_parquet(
     else their number. ``path`` is where it lies on the local disk, if it does."""
     source, found = pq.ParquetFile(file, pre_buffer=False), Found()
     names = list(dict.fromkeys(c.column for c in conditions))
+    if not names:  # all of its rows are meant
+        found.rows = found.rows_read = source.metadata.num_rows
+        if keep:
+            whole = _without_views(source.read()).replace_schema_metadata(None)
+            found.batches = [plain(batch) for batch in whole.to_batches()]
+        return found
     if any(name not in source.schema_arrow.names for name in names):
         return found  # another file of the folder has it
     wanted = [c for c in conditions if c.has]

@@ -120,6 +120,9 @@ class Subject(Model):
     # Rows of one key that differ in these columns are of different people; an empty list says that
     # nobody shares a key. By default the other identifying columns tell.
     distinguished_by: list[str] | None = None
+    # Other columns that hold keys of persons of this kind, whose row it is not (who referred a buyer): what
+    # happens to a person's key there when that person is erased.
+    mentions: dict[str, Literal["erase_value", "keep", "delete_row"]] = Field(default={})
 
 
 class Erasure(Model):
@@ -209,6 +212,9 @@ class Policy(Model):
             raise ValueError(
                 "the column of `subject.key` names the person: its role is identifying"
             )
+        for name in self.subject.mentions if self.subject else ():
+            if name not in self.columns or self.subject is None or name == self.subject.key:
+                raise ValueError(f"`subject.mentions` names '{name}', not another of `columns`")
         for name in (self.subject and self.subject.distinguished_by) or ():
             if name not in self.columns or foreign:
                 raise ValueError(
@@ -271,6 +277,8 @@ class Policy(Model):
         for name in ("references", "distinguished_by"):
             if data["subject"] and data["subject"][name] is None:
                 del data["subject"][name]
+        if data["subject"] and not data["subject"]["mentions"]:
+            del data["subject"]["mentions"]
         for column in data["columns"].values():
             if not column["free_text"]:
                 del column["free_text"]

@@ -220,6 +220,12 @@ class Handler:
             reason = f"could not be erased: unexpected {type(error).__name__}"
             return self.mark(request, step, "failed", reason)
         self.progress(f"{removed} rows erased in {place.name}")
+        said = place.mentions(person.kind)
+        stays = {c: n for c, n in searcher.mentioned(place).items() if said[c] == "keep"}
+        if stays:
+            listed = ", ".join(f"{n} in '{c}'" for c, n in sorted(stays.items()))
+            detail = f"{removed} rows erased; rows that mention the person are kept by the policy: {listed}"
+            return self.mark(request, step, "retained", detail)
         if step.status == "found" and step.rows and not removed and "free text" not in step.locator:
             detail = f"{step.rows} rows were found, and none of them could be removed"
             return self.mark(request, step, "failed", detail)
@@ -274,9 +280,7 @@ class Handler:
         if finding.status != "found":
             return f"not looked into: {finding.evidence}"
         if step.status == "retained":
-            return (
-                f"still there, by decision of {step.decided_by or 'the law'} ({finding.evidence})"
-            )
+            return f"still there, by decision of {step.decided_by or 'the policy or the law'} ({finding.evidence})"
         if step.status == "rebuilt":
             return f"rebuilt, by word of {step.decided_by}; a list of what it was made from before has the person"
         detail = f"settled as {step.status} by {step.decided_by}, and the person is still in it: {finding.evidence}"
@@ -308,7 +312,7 @@ class Handler:
             self.mark(request, step, "failed", f"could not be looked at again: {error}")
             return f"failed: {error}"
         if found.rows and step.status == "retained":
-            return f"still there: {found.rows} rows ({found.how}), by decision of {step.decided_by or 'the law'}"
+            return f"still there: {found.rows} rows ({found.how}), by decision of {step.decided_by or 'the policy or the law'}"
         if found.rows and step.status == "manual" and len(others) < len(person.only):
             # Nothing there tells the people who share the key apart, so a person did.
             return f"{found.rows} rows have a key that others share; which are left is by word of {step.decided_by}"
@@ -414,6 +418,7 @@ class Handler:
             columns: dict[str, list[str]] = {c: list(t) for c, t in found.get(str(place.id), ())}
             # Where people cannot be told apart nothing is erased; the place stays unknown.
             with contextlib.suppress(Indistinguishable):
+                searcher.refuse_mentions(place)
                 for locator in place.locators:
                     columns.setdefault(locator.column, []).extend(searcher.texts(locator))
                     for version, fingerprint in locator.versions:
@@ -479,9 +484,18 @@ def _held(hold: Hold, digests: Mapping[int, str]) -> str:
 
 
 def _delete(searcher: Searcher, place: Place, targets: list[list[Any]]) -> int:
+    searcher.refuse_mentions(place)
     dataset, removed = searcher.open(place), 0
+    mentions = place.mentions(searcher.person.kind)
     for target in searcher.as_targets(place, dataset, dict(targets)):
-        removed += dataset.delete_in(target.column, target.values, target.also)
+        given = (target.column, target.values)
+        match mentions.get(target.column, "delete_row"):
+            case "keep":
+                continue
+            case "erase_value":
+                removed += dataset.update_in(*given, {target.column: None}, target.also)
+            case _:
+                removed += dataset.delete_in(*given, target.also)
     return removed
 
 

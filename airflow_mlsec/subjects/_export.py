@@ -138,7 +138,9 @@ def export_person(
     for place in places.all:
         if place.locators and place.stage != "release" and not searcher.is_gone(place):
             try:
-                found = searcher.rows(place)
+                searcher.refuse_mentions(place)
+                # A row in which the person is only mentioned is somebody else's.
+                found = searcher.rows(place, without=place.mentions(person.kind))
             except Indistinguishable as error:
                 raise CheckFailed(f"{error}; nothing was exported") from None
             except Exception as error:

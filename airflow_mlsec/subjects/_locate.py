@@ -170,6 +170,7 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
     evidence = "; ".join(dict.fromkeys(x.why for x in place.locators))
     if shared := searcher.shared(place):
         return _finding(place, "unknown", None, locator, shared)
+    searcher.refuse_mentions(place)
     found = searcher.rows(place, keep=False)
     rows, texts = found.rows, searcher.text_rows(place)
     for column, hits in texts.items():

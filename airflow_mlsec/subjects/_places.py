@@ -102,6 +102,21 @@ class Place:
             subject and subject["kind"] == kind and not subject.get("references")
         )
 
+    def owners(self, kind: str) -> set[str]:
+        """The columns whose person's row it is, as the policy says; none if it says nothing."""
+        subject = self.subject
+        return {subject["key"]} if subject and subject["kind"] == kind else set()
+
+    def mentions(self, kind: str) -> dict[str, str | None]:
+        """Columns that hold keys of persons whose row it is not, and what the policy says happens there when
+        one is erased: None if nothing says so, or whose row it is."""
+        columns = {locator.column for locator in self.locators}
+        owners = self.owners(kind)
+        if not owners:
+            return dict.fromkeys(sorted(columns), None) if len(columns) > 1 else {}
+        said = (self.subject or {}).get("mentions") or {}
+        return {column: said.get(column) for column in sorted(columns - owners)}
+
     def distinguished_by(self) -> list[str]:
         """Columns in which the rows of different people differ."""
         if self.subject is None or self.policy is None:
@@ -358,6 +373,14 @@ def _locators(
         for place in copies.of(dataset, subject["key"]):
             if place[0] != dataset:
                 add(place[0], Locator(place[1], root_id, how["key"], why, vault, ever))
+        # Other columns with pseudonyms of the same kind: the person is mentioned there.
+        for name, other in predicate["columns"].items():
+            if name != subject["key"] and other.get("key") == how["key"]:
+                why = (
+                    f"signed release, plan {predicate['plan'][:12]}: pseudonyms of the same domain"
+                )
+                versions = _versions([predicate, *perhaps.get(dataset, ())], name, how["key"])
+                add(dataset, Locator(name, root_id, how["key"], why, vault, versions))
     return found
 
 

@@ -189,10 +189,14 @@ def _typed(place: Place, dataset: Dataset, column: str, text: str | None) -> Any
 
 def _put_right(searcher: Searcher, place: Place, column: str, text: str | None) -> int:
     """:raises CheckFailed: if another value is still there afterwards."""
+    searcher.refuse_mentions(place)
     dataset = searcher.open(place)
     value = _typed(place, dataset, column, text)
     targets, rows = searcher.targets(place, dataset), 0
+    mentions = place.mentions(searcher.person.kind)
     for target in targets:
+        if target.column in mentions and column != target.column:
+            continue  # the row is somebody else's
         given = (target.column, target.values)
         rows += dataset.update_in(*given, {column: value}, target.also)
         if column != target.column and _others(dataset, given, column, value, target.also):

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from airflow_mlsec.anonymize import (
 )
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Condition, Connections, Dataset, Found, open_dataset
-from airflow_mlsec.errors import ColumnMissing, DatasetError, Refused, UsageError
+from airflow_mlsec.errors import ColumnMissing, ColumnType, DatasetError, Refused, UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._places import Locator, Place, Places
@@ -101,12 +101,42 @@ class Searcher:
                 found.append(Target(column, values, self._narrowed(place, dataset, column)))
         return found
 
-    def rows(self, place: Place, keep: bool = True) -> Found:
-        """The person's rows in a place."""
+    def rows(self, place: Place, keep: bool = True, without: Collection[str] = ()) -> Found:
+        """The person's rows in a place, but for those that the columns of ``without`` find."""
         dataset, found = self.open(place), Found()
         for target in self.targets(place, dataset):
-            found.add(dataset.find_in(target.column, target.values, keep, target.also))
+            if target.column not in without:
+                found.add(dataset.find_in(target.column, target.values, keep, target.also))
         return found
+
+    def mentioned(self, place: Place) -> dict[str, int]:
+        """How many rows name the person in each column that is not known to say whose row it is."""
+        columns, dataset = place.mentions(self.person.kind), None
+        counts: dict[str, int] = {}
+        if columns:
+            dataset = self.open(place)
+            for target in self.targets(place, dataset):
+                if target.column in columns:
+                    given = (target.column, target.values, False, target.also)
+                    counts[target.column] = dataset.find_in(*given).rows
+        return {column: rows for column, rows in counts.items() if rows}
+
+    def refuse_mentions(self, place: Place) -> None:
+        """:raises Indistinguishable: if rows name the person in a column of which the policy does not say whose
+        row it is, or what happens to a mention."""
+        said = place.mentions(self.person.kind)
+        open_ = sorted(c for c in self.mentioned(place) if said[c] is None)
+        if open_:
+            owners = place.owners(self.person.kind)
+            ask = (
+                "what happens to a mention (`subject.mentions`)"
+                if owners
+                else "whose row it is (`subject.key`)"
+            )
+            raise Indistinguishable(
+                f"rows name the person in column {', '.join(open_)}, and other people in other columns: a policy of "
+                f"{place.name} has to say {ask}"
+            )
 
     def shared(self, place: Place) -> str | None:
         """Why the rows that the person's keys find are of more than one person, if they seem to be.
@@ -343,6 +373,8 @@ class Searcher:
         if column not in schema.names:
             raise ColumnMissing.among([column], schema.names, f"of '{dataset.uri}'")
         kind = schema.field(column).type
+        if pa.types.is_nested(kind):
+            raise ColumnType.unusable(column, kind, "a plain type", "looking a person up")
         typed = [v for text in texts if (v := as_type(text, kind, column)) is not None]
         # A column of SQLite holds values of any type, whatever it is declared as.
         loose = list(texts) if dataset.uri.startswith("sqlite://") else []

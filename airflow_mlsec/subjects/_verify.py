@@ -21,7 +21,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from airflow_mlsec.datasets import Connections, EnvironmentConnections, file_path
+from airflow_mlsec.datasets import (
+    Connections,
+    EnvironmentConnections,
+    file_path,
+    partition_values,
+    refuse_tables,
+)
 from airflow_mlsec.errors import DatasetError
 
 # Shorter texts, such as "7", stand in many values by chance: they must be the whole value.
@@ -105,7 +111,9 @@ def rescan(
     if scheme in ("postgresql", "postgres"):
         return _postgresql(rest, needles, connections or EnvironmentConnections())
     if scheme == "file":
-        return _files(_pieces(file_path(uri)), needles)
+        path = file_path(uri)
+        refuse_tables(str(path), None, uri)
+        return _files(_pieces(path), needles)
     return _remote(scheme, unquote(rest), needles, connections or EnvironmentConnections())
 
 
@@ -119,7 +127,9 @@ def _files(paths: list[Path], needles: _Needles) -> Rescan:
     rows = 0
     for path in paths:
         try:
-            rows += sum(needles.in_row(row) for row in _reader(path)(path))
+            # What the names of folders say is said of every row.
+            said = partition_values(str(path))
+            rows += sum(needles.in_row({**said, **row}) for row in _reader(path)(path))
         except (ValueError, OSError, csv.Error) as error:
             # Its message may quote a value.
             raise DatasetError(
@@ -172,6 +182,7 @@ def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
 def _remote(scheme: str, rest: str, needles: _Needles, connections: Connections) -> Rescan:
     account, _, path = rest.rpartition("@") if "@" in rest.split("/", 1)[0] else ("", "", rest)
     filesystem = connections.filesystem(scheme, account or None)
+    refuse_tables(path, filesystem, f"{scheme}://{rest}")
     found = [path] if filesystem.exists(path) else []
     if filesystem.isdir(path):
         found = sorted(p for p in filesystem.find(path) if p.lower().endswith(_DATA_FILES))

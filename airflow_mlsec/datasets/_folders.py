@@ -1,0 +1,86 @@
+"""What a folder of files is, by what lies in it and how its folders are called.
+
+Tables of Delta Lake, Iceberg and Hudi are not the Parquet files that lie in them: deleted rows
+stand there still, and whoever rewrites a file breaks the table. They are recognised by their
+logs and refused. Folders called ``name=value`` (Hive's partitions) hold a column in their names.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from airflow_mlsec.errors import UnsupportedDataset
+
+# Hive's name for a missing value.
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+# What lies in the folder of a table, and whose it is.
+_LOGS = (("_delta_log", "Delta Lake"), (".hoodie", "Hudi"))
+
+
+def refuse_tables(path: str, filesystem: Any, uri: str) -> None:
+    """:raises UnsupportedDataset: if a path is a table of Delta Lake, Iceberg or Hudi, or lies in one, or one
+    lies in it."""
+    whole = path.rstrip("/")
+    above = [whole]
+    while (parent := posixpath.dirname(above[-1])) not in ("", "/", above[-1]):
+        above.append(parent)
+    for folder in above:
+        for name, kind in _LOGS:
+            if _is_folder(f"{folder}/{name}", filesystem):
+                raise _refused(uri, kind)
+        if _has_iceberg(f"{folder}/metadata", filesystem):
+            raise _refused(uri, "Iceberg")
+
+
+def refuse_tables_among(names: list[str], uri: str) -> None:
+    """:raises UnsupportedDataset: if the files below a folder are those of such a table, or have one among
+    them."""
+    for name in names:
+        parts = name.split("/")
+        for log, kind in _LOGS:
+            if log in parts[:-1]:
+                raise _refused(uri, kind)
+        if parts[-1].endswith(".metadata.json") and parts[-2:-1] == ["metadata"]:
+            raise _refused(uri, "Iceberg")
+
+
+def is_hidden(relative: str) -> bool:
+    """Whether writers hide a file, by its name or that of a folder in which it lies (``_temporary``)."""
+    return any(
+        part.startswith((".", "_")) and "=" not in part for part in relative.split("/") if part
+    )
+
+
+def partition_values(path: str) -> dict[str, str | None]:
+    """The columns that stand in the names of the folders of a path, with their values."""
+    found: dict[str, str | None] = {}
+    for part in path.split("/")[:-1]:
+        name, equals, value = part.partition("=")
+        if equals and name:
+            found[unquote(name)] = None if value == _NULL else unquote(value)
+    return found
+
+
+def _is_folder(path: str, filesystem: Any) -> bool:
+    if filesystem is None:
+        return Path(path).is_dir()
+    return bool(filesystem.isdir(path))
+
+
+def _has_iceberg(folder: str, filesystem: Any) -> bool:
+    if filesystem is None:
+        found = Path(folder)
+        return found.is_dir() and any(p.name.endswith(".metadata.json") for p in found.iterdir())
+    if not filesystem.isdir(folder):
+        return False
+    return any(str(p).endswith(".metadata.json") for p in filesystem.ls(folder, detail=False))
+
+
+def _refused(uri: str, kind: str) -> UnsupportedDataset:
+    return UnsupportedDataset(
+        f"'{uri}' is, or lies in, a table of {kind}, which this version does not read: rows that were deleted stand in "
+        "its files still, and to rewrite one breaks the table. Export it to plain Parquet first"
+    )
