@@ -269,6 +269,7 @@ def person_(
 ) -> None:
     """Say more exactly who a request is about, where people share a key or had others."""
     handler = _handler()
+    also = tuple(_key(text) for text in also)
     request = get_request(handler.register, number)
     before = person_of(handler.register, handler.keys, request)
     after = Person(

@@ -24,6 +24,10 @@ from airflow_mlsec.subjects._search import Indistinguishable, Searcher
 Status = Literal["found", "none", "unknown", "failed"]
 _THREADS = 4
 _CHANGED = "the file is not the one that its evidence names: it was written, or put back, since"
+_ALIKE = (
+    "rows found by likeness are neither exported, erased nor put right until their spelling is confirmed as a key of "
+    "the person (mlsec subject person --also -)"
+)
 _INTENDED = "a release was going to be published here, and nobody knows yet whether it was (mlsec db reconcile)"
 
 
@@ -94,7 +98,7 @@ def search_everywhere(
     bind_ring(register, keys)
     settle_intents(register, connections)
     places = register.read(lambda connection: find_places(connection, person.kind, person.only))
-    searcher = Searcher(register, person, places, keys, connections, roots, known)
+    searcher = Searcher(register, person, places, keys, connections, roots, known).widened()
 
     def look(place: Place) -> Finding:
         progress(f"searching {place.name}")
@@ -147,6 +151,9 @@ def _search(searcher: Searcher, place: Place) -> Finding:
                 "the membership list has the key, which others share: whose it is cannot be told"
             )
         source = predicate["target"]["name"].rsplit("/", 1)[-1]
+        if not member and searcher.alike_in(place):
+            how = "membership list, by likeness: another spelling of the key"
+            return _finding(place, "found", None, how, _ALIKE)
         if place.intended and not member:
             return _finding(place, "unknown", None, "membership list", _INTENDED)
         how = "signed release" if release else "lineage to the release"
@@ -178,6 +185,11 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
             rows += hits
             locator += f"; free text in column '{column}' ({hits} rows)"
     status: Status = "found" if rows else "none"
+    if otherwise := searcher.alike(place):
+        # Found, and nothing is done by it until somebody says that it is the person's key as well.
+        locator = f"{locator}; by likeness: {otherwise} rows with another spelling of the key"
+        evidence = f"{evidence}; {_ALIKE}"
+        status = "found"
     if place.intended:
         evidence = f"{evidence}; {_INTENDED}"
         status = "found" if rows else "unknown"

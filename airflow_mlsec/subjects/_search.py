@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,18 @@ from airflow_mlsec.anonymize import (
 )
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Condition, Connections, Dataset, Found, open_dataset
-from airflow_mlsec.errors import ColumnMissing, ColumnType, DatasetError, Refused, UsageError
+from airflow_mlsec.errors import (
+    ColumnMissing,
+    ColumnType,
+    DatasetError,
+    MlsecError,
+    Refused,
+    UsageError,
+)
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._places import Locator, Place, Places
+from airflow_mlsec.subjects._spellings import alike, plausible
 
 _DEEPEST = 10
 # Beside the texts by place, in what an erasure has worked out.
@@ -62,6 +70,8 @@ class Searcher:
     roots: tuple[str, ...] = ()
     # Texts by column that an erasure has worked out for each place, when parents were still there.
     known: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
+    # Other spellings of the person's keys; they widen searching, and nothing is done by them.
+    others: tuple[str, ...] = ()
 
     def open(self, place: Place) -> Dataset:
         """The dataset of a place.
@@ -108,6 +118,52 @@ class Searcher:
             if target.column not in without:
                 found.add(dataset.find_in(target.column, target.values, keep, target.also))
         return found
+
+    def widened(self) -> Searcher:
+        """With the other spellings of the person's keys: those that stand where people are named, and those
+        that are plausible."""
+        found: dict[str, None] = {}
+        for place in self.places.all:
+            if place.names_people(self.person.kind) and place.subject is not None:
+                with contextlib.suppress(MlsecError, OSError):
+                    found.update(dict.fromkeys(self._spelled(place, place.subject["key"])))
+        return replace(self, others=(*found, *plausible(self.person.keys)))
+
+    def alike(self, place: Place) -> int:
+        """How many rows name the person in another spelling than the keys that were given."""
+        dataset, rows = self.open(place), 0
+        exact = dict.fromkeys(text for loc in place.locators for text in self.texts(loc))
+        for locator in place.locators:
+            root = self.places.by_id(locator.root)
+            if not self.others or not root.names_people(self.person.kind):
+                continue
+            if locator.key is None:
+                texts = self._spelled(place, locator.column)
+            elif locator.vault is None:
+                texts = [
+                    token
+                    for version in self.keys.live(locator.key)
+                    for token in pseudonymize(
+                        pa.array(self.others), locator.column, version.secret
+                    ).to_pylist()
+                ]
+            else:
+                vault, others = locator.vault, list(self.others)
+                texts = self.register.read(
+                    partial(tokens_of, keys=self.keys, domain=vault, texts=others)
+                )
+            new = [text for text in texts if text not in exact]
+            values = self.typed(new, dataset, locator.column) if new else []
+            if values:
+                rows += dataset.find_in(locator.column, values, keep=False).rows
+        return rows
+
+    def _spelled(self, place: Place, column: str) -> list[str]:
+        """The person's keys as a column writes them otherwise."""
+        found: dict[str, None] = {}
+        for batch in self.open(place).scan([column]):
+            found.update(dict.fromkeys(alike(batch.column(0), column, self.person.keys)))
+        return list(found)
 
     def mentioned(self, place: Place) -> dict[str, int]:
         """How many rows name the person in each column that is not known to say whose row it is."""
@@ -278,11 +334,26 @@ class Searcher:
             return None
         newest_first = list(reversed(list(lists.values())))
         for predicate in newest_first:
-            kept = predicate["membership"]
-            for key in self.person.keys:
-                if is_member(Path(kept["path"]), kept["sha256"], self.person.kind, key, self.keys):
-                    return True, predicate
+            if self._is_member(predicate, self.person.keys):
+                return True, predicate
         return False, newest_first[0]
+
+    def alike_in(self, place: Place) -> bool:
+        """Whether a list of members of a place, or of what it was made from, has another spelling of the
+        person's keys."""
+        # A retry replaces its own list; the later statement is the one that speaks of the file.
+        lists = {
+            statement["membership"]["path"]: statement
+            for source in (place.id, *sorted(place.sources))
+            for statement in self.places.statements(source)
+            if statement["membership"]
+        }
+        return any(self._is_member(statement, self.others) for statement in lists.values())
+
+    def _is_member(self, predicate: Mapping[str, Any], keys: Sequence[str]) -> bool:
+        kept = predicate["membership"]
+        given = Path(kept["path"]), kept["sha256"], self.person.kind
+        return any(is_member(*given, key, self.keys) for key in keys)
 
     def texts(self, locator: Locator) -> list[str]:
         """The texts that stand in a locator's column for this person."""

@@ -1,0 +1,76 @@
+"""A key that is written otherwise: letter case, blanks, Unicode form, ways to write a telephone number.
+
+Searching widens, acting does not: rows that are found by likeness are reported, and neither
+exported, erased nor put right until a person has confirmed the spelling as one of the person's
+keys. Leading zeros and what follows a ``+`` in an address are never taken for nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec.anonymize import canonical_text
+
+_PHONE = re.compile(r"(\+|00)[\d\s()/.-]{6,}\Z")
+_NO_DIGITS = r"[^0-9]"
+
+
+def alike(values: pa.Array, column: str, keys: Iterable[str]) -> list[str]:
+    """The distinct texts of a column that are one of the keys, written otherwise."""
+    keys = list(keys)
+    text = canonical_text(values, column).cast(pa.large_string()).unique().drop_null()
+    wanted = pa.array(sorted({_folded(key) for key in keys}), pa.large_string())
+    folded = pc.utf8_trim_whitespace(pc.utf8_lower(pc.utf8_normalize(text, form="NFKC")))
+    found = pc.is_in(folded, wanted)
+    if numbers := sorted({number for key in keys if (number := _phone(key))}):
+        international = pc.match_substring_regex(folded, r"^(\+|00)[0-9\s()/.-]{6,}$")
+        digits = pc.replace_substring_regex(folded, _NO_DIGITS, "")
+        digits = pc.replace_substring_regex(digits, "^00", "")
+        same = pc.is_in(digits, pa.array(numbers, pa.large_string()))
+        found = pc.or_(found, pc.and_(international, same))
+    return [other for other in text.filter(found).to_pylist() if other not in keys]
+
+
+def plausible(keys: Iterable[str]) -> list[str]:
+    """Other spellings that a key may have where only its pseudonym is left to look for."""
+    keys = list(keys)
+    found: dict[str, None] = {}
+    for key in keys:
+        bare = key.strip()
+        local, at, domain = bare.partition("@")
+        for text in (
+            bare,
+            bare.lower(),
+            bare.upper(),
+            bare.title(),
+            bare.capitalize(),
+            f"{local.capitalize()}{at}{domain.lower()}",
+            f"{local.capitalize()}{at}{domain.capitalize()}",
+            f"{local.title()}{at}{domain.lower()}",
+            f"{local}{at}{domain.lower()}",
+            f" {bare}",
+            f"{bare} ",
+        ):
+            for form in ("NFC", "NFD"):
+                found[unicodedata.normalize(form, text)] = None
+        if number := _phone(bare):
+            found[f"+{number}"] = found[f"00{number}"] = None
+    return [text for text in found if text and text not in keys]
+
+
+def _folded(key: str) -> str:
+    return unicodedata.normalize("NFKC", key).lower().strip()
+
+
+def _phone(key: str) -> str | None:
+    """The digits of an international telephone number, without what stands before them."""
+    bare = key.strip()
+    if not _PHONE.match(bare):
+        return None
+    digits = re.sub(_NO_DIGITS, "", bare)
+    return digits[2:] if bare.startswith("00") else digits
