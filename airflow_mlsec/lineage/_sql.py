@@ -87,18 +87,30 @@ def _edges(
 
     tables: dict[str, Name] = {}
     schema: dict[str, Any] = {}
-    for table in select.find_all(exp.Table):
-        if table.name in {cte.alias for cte in select.find_all(exp.CTE)}:
+    called: dict[str, Name] = {}
+    parts = {cte.alias.lower() for cte in select.find_all(exp.CTE)}
+    for table in list(select.find_all(exp.Table)):
+        if not table.db and table.name.lower() in parts:
             continue
         source = _named(table, event.inputs)
         said = event.said.get(source) if source else None
         if source is None or said is None or not said.columns:
             return None
-        tables[table.name] = source
-        schema[table.name] = {name: kind or "text" for name, kind in said.columns}
-        # One name is enough once it is known which table is meant.
+        if not table.alias:
+            # `raw.users` and `crm.users` without aliases are both called users.
+            if called.setdefault(table.name.lower(), source) != source:
+                return None
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
+        # A name of its own for each table: two of different schemas may have the same.
+        own = f"mlsec_{len(tables)}"
+        tables[own] = source
+        schema[own] = {name: kind or "text" for name, kind in said.columns}
+        table.set("this", exp.to_identifier(own))
         table.set("db", None)
         table.set("catalog", None)
+    for column in select.find_all(exp.Column):
+        column.set("db", None)
+        column.set("catalog", None)
     qualified = qualify(select, schema=schema, dialect=dialect, validate_qualify_columns=True)
     given = qualified.named_selects
     names = columns if columns is not None else _columns_of(event, target, given)
