@@ -18,6 +18,7 @@ import numpy.typing as npt
 from airflow_mlsec.anonymize.recoding import _lattice
 from airflow_mlsec.anonymize.recoding._classes import CodedColumn, Tuples
 from airflow_mlsec.anonymize.recoding._criteria import Criteria
+from airflow_mlsec.errors import GuaranteeNotMet
 
 Node = npt.NDArray[np.int64]
 
@@ -25,6 +26,8 @@ Node = npt.NDArray[np.int64]
 _GROUP_NODES = 1 << 16
 _LISTED_NODES = 1 << 20
 _MOST_TRIALS = 2_000
+# Within looser limits these are tried as well, so that a looser limit is no worse than they are.
+_STRICTER = (0.5, 0.2)
 
 
 def search_large(
@@ -47,8 +50,7 @@ def search_large(
         best = _lattice.search(some, parts, suppression_limit)
         bound += best.loss * len(group) / len(tuples.columns)
         start[group] = best.levels
-    climb = _Climb(tuples, criteria, suppression_limit, progress)
-    found = climb.recoding(climb.improved(climb.feasible(start)), bound)
+    found = _best_of_limits(tuples, criteria, suppression_limit, progress, start, bound)
     if _lattice.lattice_nodes(tuples.columns) > _LISTED_NODES:
         return found
     # The nodes can be listed, if not all be tried: some more trials rule many out.
@@ -56,6 +58,31 @@ def search_large(
         tuples, criteria, suppression_limit, progress, found.levels, _MOST_TRIALS
     )
     return more if more.bound is None else replace(more, bound=max(more.bound, bound))
+
+
+def _best_of_limits(
+    tuples: Tuples,
+    criteria: Criteria,
+    suppression_limit: float,
+    progress: Callable[[int], None],
+    start: Node,
+    bound: float,
+) -> _lattice.Recoding:
+    """The best that climbing finds within the limit, and within some stricter ones: where much may be
+    suppressed, fine nodes lose everything and so do their neighbours, and no step leads away from them."""
+    best: _lattice.Recoding | None = None
+    for limit in [suppression_limit, *(x for x in _STRICTER if x < suppression_limit)]:
+        climb = _Climb(tuples, criteria, limit, progress)
+        try:
+            found = climb.recoding(climb.improved(climb.feasible(start)), bound)
+        except GuaranteeNotMet:
+            if best is None:
+                raise
+            continue
+        if best is None or found.loss < best.loss:
+            best = found
+    assert best is not None
+    return best
 
 
 class _Climb:

@@ -21,13 +21,14 @@ from airflow_mlsec.anonymize.recoding._criteria_whole import holds
 from airflow_mlsec.anonymize.recoding._hierarchies import Levels
 from airflow_mlsec.anonymize.recoding._lattice import MOST_NODES, lattice_nodes, search
 from airflow_mlsec.anonymize.recoding._lattice_large import search_large
-from airflow_mlsec.anonymize.recoding._local import recode_locally
+from airflow_mlsec.anonymize.recoding._local import LocalRecoding, Step, recode_locally
 from airflow_mlsec.anonymize.recoding._local_plan import Labels, ReleasedStep
 from airflow_mlsec.anonymize.recoding._loss import CellLoss, loss_figures
 from airflow_mlsec.anonymize.recoding._models import Counted, criteria_of
 from airflow_mlsec.anonymize.recoding._mondrian import partition
 from airflow_mlsec.anonymize.recoding._quantiles import fit_quantiles
 from airflow_mlsec.anonymize.recoding._regions import ordered_column, regions_of
+from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.policy import Column, Policy
 
 Progress = Callable[[str], None]
@@ -115,13 +116,14 @@ def _local(
     tuples, weights = counted.tuples, counted.weights
     levels, coded = _in_hierarchies(policy, quasi, counted)
     work = Tuples(coded, weights.astype(np.float64), criteria.columns)
+    limit = policy.privacy.suppression_limit
     best = _as_whole(
         criteria,
         weights,
-        lambda stricter: recode_locally(
+        lambda stricter: _no_worse_than_whole(
             work,
             stricter,
-            policy.privacy.suppression_limit,
+            limit,
             lambda nodes: progress(f"{nodes} recodings visited"),
         ),
     )
@@ -147,6 +149,35 @@ def _local(
             "steps": len(best.steps),
         },
     )
+
+
+def _no_worse_than_whole(
+    tuples: Tuples, criteria: Criteria, limit: float, progress: Callable[[int], None]
+) -> LocalRecoding:
+    """The local recoding, or one level for all of each column where that loses less: what is released
+    class by class, the cheapest first, can leave dear rows to the end."""
+    find = search if lattice_nodes(tuples.columns) <= MOST_NODES else search_large
+    try:
+        found: LocalRecoding | None = recode_locally(tuples, criteria, limit, progress)
+    except GuaranteeNotMet:
+        found = None
+    try:
+        whole = find(tuples, criteria, limit, progress)
+    except GuaranteeNotMet:
+        if found is None:
+            raise
+        return found
+    if found is not None and found.loss <= whole.loss + 1e-12:
+        return found
+    released = np.flatnonzero(whole.released)
+    numbers, first, of_released = np.unique(
+        whole.classes[released], return_index=True, return_inverse=True
+    )
+    classes = np.full(len(tuples.weights), -1, np.int64)
+    classes[released] = of_released
+    nodes = np.tile(np.array(whole.levels, np.int64), (len(numbers), 1))
+    steps = (Step(tuple(whole.levels), released[first]),) if len(numbers) else ()
+    return LocalRecoding(steps, classes, whole.suppressed_rows, whole.loss, nodes)
 
 
 def _multidimensional(
