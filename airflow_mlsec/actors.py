@@ -39,7 +39,9 @@ class Actor:
 
 def key_of(text: str) -> str:
     """`Actor.key` of an actor's text, as registers keep it."""
-    return text.partition(", who claims to be ")[0].partition(" (")[0]
+    bare = text.partition(", who claims to be ")[0].partition(" (")[0]
+    # A host is called as it calls itself: a user of one number is one, wherever.
+    return bare.partition("@")[0] if bare.startswith("os:") else bare
 
 
 def operating_system_actor(claimed: str | None = None) -> Actor:

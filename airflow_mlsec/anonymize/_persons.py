@@ -83,5 +83,6 @@ def folded(values: pa.Array, column: str) -> pa.Array:
     """Keys in the form in which spellings of one are one: trimmed, without letter case, composed. What it
     takes for one may be two; then fewer persons are counted than there are."""
     text = canonical_text(values, column).cast(pa.large_string())
-    composed = pc.utf8_normalize(text, form="NFKC")
-    return pc.fill_null(pc.utf8_trim_whitespace(pc.utf8_lower(composed)), "")
+    composed = pc.utf8_lower(pc.utf8_normalize(text, form="NFKC"))
+    composed = pc.replace_substring(composed, "\u00df", "ss")
+    return pc.fill_null(pc.utf8_trim_whitespace(composed), "")

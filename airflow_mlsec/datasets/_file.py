@@ -116,9 +116,14 @@ class FileDataset:
         return self._with_folders(self._file_schema())
 
     def _with_folders(self, inside: pa.Schema) -> pa.Schema:
+        """:raises DatasetError: if a column stands in the files as well: which of the two is right nobody can
+        tell, and whoever acts on the one hits the other's rows."""
         for name in self._partitions():
-            if name not in inside.names:
-                inside = inside.append(pa.field(name, pa.string()))
+            if name in inside.names:
+                raise DatasetError(
+                    f"'{self.uri}': column '{name}' stands in the files and in the names of their folders; leave it in one"
+                )
+            inside = inside.append(pa.field(name, pa.string()))
         return inside
 
     def _file_schema(self) -> pa.Schema:
@@ -357,7 +362,15 @@ class FileDataset:
         base = path.rstrip("/")
         inside = {p: p[p.index(base) + len(base) :] if base in p else p for p in below}
         refuse_tables_among(list(inside.values()), self.uri)
-        pieces = sorted(p for p, name in inside.items() if is_parquet(p) and not is_hidden(name))
+        shown = [p for p, name in inside.items() if not is_hidden(name)]
+        if others := [p for p in shown if p.lower().endswith((".csv", ".jsonl", ".ndjson"))]:
+            raise UnsupportedDataset(
+                f"folder '{self.uri}' has Parquet and {len(others)} files of another format; a folder is one of Parquet files"
+            )
+        pieces = sorted(p for p in shown if is_parquet(p))
+        for piece in pieces if self.filesystem is None else ():
+            if Path(piece).is_symlink():
+                refuse_tables(piece, None, self.uri)
         if not pieces:
             raise DatasetNotFound(f"folder '{self.uri}' has no .parquet file")
         return pieces

@@ -7,6 +7,7 @@ logs and refused. Folders called ``name=value`` (Hive's partitions) hold a colum
 
 from __future__ import annotations
 
+import os
 import posixpath
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ _LOGS = (("_delta_log", "Delta Lake"), (".hoodie", "Hudi"))
 def refuse_tables(path: str, filesystem: Any, uri: str) -> None:
     """:raises UnsupportedDataset: if a path is a table of Delta Lake, Iceberg or Hudi, or lies in one, or one
     lies in it."""
-    whole = path.rstrip("/")
+    # Where links lead to counts, not what they are called.
+    whole = (os.path.realpath(path) if filesystem is None else path).rstrip("/")
     above = [whole]
     while (parent := posixpath.dirname(above[-1])) not in ("", "/", above[-1]):
         above.append(parent)

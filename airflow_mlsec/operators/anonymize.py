@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -106,7 +107,8 @@ class AnonymizeOperator(MlsecOperator):
                 (folder / name).mkdir(mode=0o700, exist_ok=True)
             key = task_key(context)
             plan_path = Path(self.plan_path) if self.plan_path else folder / "plans" / f"{key}.json"
-            members = folder / "members" / f"{key}.age"
+            # Never the same again: a list that is replaced cannot say any more who was in it.
+            members = folder / "members" / f"{key}-{uuid.uuid4().hex}.age"
         intents: list[Intent] = []
 
         def announce(release: Release, released: tuple[Any, str | None]) -> None:

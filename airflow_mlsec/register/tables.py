@@ -339,6 +339,8 @@ request = sa.Table(
     sa.Column("due_at", sa.String(32)),
     sa.Column("extended", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("verified_by", sa.Text),
+    # Who said more exactly, or otherwise, whom it is about.
+    sa.Column("changed_by", sa.Text),
     # The age recipients to whom the person's data may be handed, since the identity was verified.
     sa.Column("recipients", sa.JSON),
     # What was handed over: digest, recipients, when, rows.
@@ -371,6 +373,8 @@ request_step = sa.Table(
     sa.Column("changed_at", sa.String(32), nullable=False),
     # Who settled it by hand.
     sa.Column("decided_by", sa.Text),
+    # By which columns the person is found there.
+    sa.Column("columns", sa.JSON),
     sa.UniqueConstraint("request_id", "kind", "name"),
 )
 

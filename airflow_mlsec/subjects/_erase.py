@@ -44,6 +44,7 @@ from airflow_mlsec.subjects._requests import (
     record_location,
     require_ready,
     set_step,
+    take_back,
     targets_of,
 )
 from airflow_mlsec.subjects._search import WORKED_OUT, Indistinguishable, Searcher
@@ -203,6 +204,7 @@ class Handler:
             return self.mark(
                 request, step, "found", f"no rows to delete: rebuild or retrain it {how}"
             )
+        self._still_approved(request, step, place, self.searcher(person, places, targets), mine)
         # Written first: whoever takes this up after a crash knows that it may be half done.
         self.mark(request, step, "erasing", step.detail, attempts=step.attempts + 1)
         searcher = self.searcher(person, places, targets)
@@ -239,6 +241,32 @@ class Handler:
         if broken:
             detail += f"; without them the release does not hold what its policy promises: {broken}"
         return self.mark(request, step, "erased", detail)
+
+    def _still_approved(
+        self,
+        request: Request,
+        step: Step,
+        place: Place,
+        searcher: Searcher,
+        targets: list[list[Any]],
+    ) -> None:
+        """:raises Refused: if rows are found by other columns, or more are there, than were approved."""
+        assert request.approved is not None
+        by = request.approved.get("columns", {}).get(step.name, [])
+        others = sorted({x.column for x in place.locators} - set(by))
+        if others:
+            take_back(
+                self.register, request.id, f"{place.name} by column {', '.join(others)}", self.by
+            )
+        try:
+            dataset = searcher.open(place)
+            meant = searcher.as_targets(place, dataset, dict(targets))
+            rows = sum(dataset.find_in(x.column, x.values, False, x.also).rows for x in meant)
+        except MlsecError:
+            return  # what cannot be read cannot be erased either, and says so
+        if rows > (request.approved["places"].get(step.name) or 0):
+            why = f"{rows} rows in {place.name}"
+            take_back(self.register, request.id, why, self.by)
 
     def verify(self, identifier: int) -> dict[str, str]:
         """Look again, with other code, at every place that was erased; by place what was found.

@@ -86,6 +86,10 @@ def export_request(
             f"request {identifier}: {len(others)} recipients are not those that were bound to it when the identity was "
             "verified (mlsec subject identity --recipient); nothing was exported"
         )
+    if passphrase is not None and request.recipients:
+        raise Refused(
+            f"request {identifier}: recipients are bound to it, and a passphrase is none of them; nothing was exported"
+        )
     to: list[Wraps] = [] if passphrase else [Recipient.parse(x) for x in request.recipients]
     if passphrase is not None:
         to.append(passphrase)

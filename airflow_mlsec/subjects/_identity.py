@@ -39,6 +39,10 @@ class Person:
             raise UsageError("the person's key is empty")
         if any("\0" in text for text in (*self.keys, *self.only, *self.only.values())):
             raise UsageError("the person's key holds a NUL character")
+        if any(
+            "\ud800" <= c <= "\udfff" for text in (*self.keys, *self.only.values()) for c in text
+        ):
+            raise UsageError("the person's key is not text: it holds half a character")
 
 
 # By dataset's id (as text): the texts that name the person, by column. Under `_search.WORKED_OUT`: the

@@ -44,6 +44,7 @@ class Finding:
     evidence: str
     searched: str | None = None
     dataset_id: int | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,11 @@ def _search(searcher: Searcher, place: Place) -> Finding:
         return _finding(place, "none", 0, "none", reason)
     if place.locators:
         return _by_value(searcher, place)
+    texts = {column: hits for column, hits in searcher.text_rows(place).items() if hits}
+    if texts:
+        where = ", ".join(f"'{column}'" for column in sorted(texts))
+        named = f"free text in column {where} ({sum(texts.values())} rows)"
+        return _finding(place, "found", sum(texts.values()), named, "free text names the person")
     release = searcher.places.releases.get(place.id)
     subject = release[-1]["subject"] if release else None
     if release and (subject is None or subject["kind"] != searcher.person.kind):
@@ -211,7 +217,10 @@ def _finding(
     evidence: str,
     searched: str | None = None,
 ) -> Finding:
-    return Finding(place.name, place.kind, status, rows, locator, evidence, searched, place.id)
+    columns = tuple(sorted({x.column for x in place.locators}))
+    return Finding(
+        place.name, place.kind, status, rows, locator, evidence, searched, place.id, columns
+    )
 
 
 def _record(

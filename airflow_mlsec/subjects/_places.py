@@ -112,6 +112,9 @@ class Place:
         one is erased: None if nothing says so, or whose row it is."""
         columns = {locator.column for locator in self.locators}
         owners = self.owners(kind)
+        if self.subject is not None and self.subject["kind"] != kind:
+            said = self.subject.get("mentions") or {}
+            return {column: said.get(column) for column in sorted(columns)}
         if not owners:
             return dict.fromkeys(sorted(columns), None) if len(columns) > 1 else {}
         said = (self.subject or {}).get("mentions") or {}
@@ -347,40 +350,37 @@ def _locators(
         if references:
             why = f"the policy's foreign key to {references['dataset']}"
         add(root.id, Locator(column, root.id, None, why))
-        raw[root.id, column] = root.id
-        why = "lineage: an unchanged copy of the key"
-        for place in copies.of(root.id, column):
-            if place != (root.id, column):
-                raw.setdefault(place, root.id)
-                add(place[0], Locator(place[1], root.id, None, why))
+        for mention in root.subject.get("mentions") or ():
+            add(root.id, Locator(mention, root.id, None, "the policy's mention of a person"))
+        for name in (column, *(root.subject.get("mentions") or ())):
+            raw[root.id, name] = root.id
+            why = "lineage: an unchanged copy of the key"
+            for place in copies.of(root.id, name):
+                if place != (root.id, name):
+                    raw.setdefault(place, root.id)
+                    add(place[0], Locator(place[1], root.id, None, why))
     for dataset in dict.fromkeys((*released, *perhaps)):
         predicates = [*perhaps.get(dataset, ()), *released.get(dataset, ())]
         predicate = predicates[-1]
-        subject = predicate["subject"]
-        how = predicate["columns"].get(subject["key"], {}) if subject else {}
         source = _source_of(connection, predicate)
-        root_id = raw.get((source, subject["key"])) if subject and source is not None else None
-        if how.get("method") not in ("pseudonymize", "vault") or root_id is None:
+        if source is None:
             continue
-        vault = how.get("domain") if how["method"] == "vault" else None
-        why = f"signed release, plan {predicate['plan'][:12]}"
-        # What may have been published since counts as well as what is known to be there.
-        mine = _versions([predicate, *perhaps.get(dataset, ())], subject["key"], how["key"])
-        add(dataset, Locator(subject["key"], root_id, how["key"], why, vault, mine))
-        why = f"lineage: an unchanged copy of the {'code' if vault else 'pseudonym'}"
-        # A copy may be of any release that ever was.
-        ever = _versions(predicates, subject["key"], how["key"])
-        for place in copies.of(dataset, subject["key"]):
-            if place[0] != dataset:
-                add(place[0], Locator(place[1], root_id, how["key"], why, vault, ever))
-        # Other columns with pseudonyms of the same kind: the person is mentioned there.
-        for name, other in predicate["columns"].items():
-            if name != subject["key"] and other.get("key") == how["key"]:
-                why = (
-                    f"signed release, plan {predicate['plan'][:12]}: pseudonyms of the same domain"
-                )
-                versions = _versions([predicate, *perhaps.get(dataset, ())], name, how["key"])
-                add(dataset, Locator(name, root_id, how["key"], why, vault, versions))
+        for name, how in predicate["columns"].items():
+            # The key itself, and other columns with keys of persons: who is mentioned there.
+            root_id = raw.get((source, name))
+            if how.get("method") not in ("pseudonymize", "vault") or root_id is None:
+                continue
+            vault = how.get("domain") if how["method"] == "vault" else None
+            why = f"signed release, plan {predicate['plan'][:12]}"
+            # What may have been published since counts as well as what is known to be there.
+            mine = _versions([predicate, *perhaps.get(dataset, ())], name, how["key"])
+            add(dataset, Locator(name, root_id, how["key"], why, vault, mine))
+            why = f"lineage: an unchanged copy of the {'code' if vault else 'pseudonym'}"
+            # A copy may be of any release that ever was.
+            ever = _versions(predicates, name, how["key"])
+            for place in copies.of(dataset, name):
+                if place[0] != dataset:
+                    add(place[0], Locator(place[1], root_id, how["key"], why, vault, ever))
     return found
 
 

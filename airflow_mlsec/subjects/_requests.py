@@ -52,6 +52,8 @@ class Step:
     attempts: int
     changed_at: str
     decided_by: str | None = None
+    # The columns by which the person is found there.
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Request:
     # What was approved: rows by place, and the places that were not.
     approved: Mapping[str, Any] | None = None
     four_eyes: bool | None = None
+    changed_by: str | None = None
 
     def open_steps(self) -> list[Step]:
         """Steps that keep the request open."""
@@ -179,14 +182,14 @@ def _read(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Requ
     for x in connection.execute(of_chosen.order_by(s.id)):
         steps[x.request_id].append(
             Step(x.id, x.kind, x.name, x.dataset_id, x.status, x.rows, x.locator, x.detail, x.attempts, x.changed_at,
-                 x.decided_by)
+                 x.decided_by, tuple(x.columns or ()))
         )  # fmt: skip
     return [
         Request(
             x.id, x.law, x.kind, x.subject_kind, x.subject_digest, x.status, x.identity,
             x.requested_at, x.due_at, bool(x.extended), x.approved_by, x.closed_at, x.receipt,
             tuple(steps[x.id]), x.requested_by, x.verified_by, tuple(x.recipients or ()),
-            tuple(x.exports or ()), x.approved, x.four_eyes,
+            tuple(x.exports or ()), x.approved, x.four_eyes, x.changed_by,
         )
         for x in requests
     ]  # fmt: skip
@@ -220,6 +223,8 @@ def change_person(
     """Say more exactly who a request is about. What was worked out, found and approved before was of
     somebody else: it starts over with locating."""
     values: dict[str, Any] = {"sealed": seal(keys, person), "status": "open", **_NOT_APPROVED}
+    # Whose identity was verified was perhaps somebody else's.
+    values |= {"identity": "unverified", "verified_by": None, "recipients": None, "changed_by": by}
     digest = subject_digest(keys, person.kind, person.keys[0])
     values["subject_digest"] = digest
     changed = change(register, request.id, by, what, values)
@@ -259,8 +264,14 @@ def verify_identity(
     if not evidence.strip():
         raise UsageError("say how the identity was verified, or why it could not be")
     state = "verified" if verified else "refused"
+    bound, wanted = get_request(register, identifier).recipients, list(dict.fromkeys(recipients))
+    if bound and wanted and sorted(bound) != sorted(wanted):
+        raise Refused(
+            f"request {identifier}: other recipients are bound to it; for others say anew who it is about (mlsec subject "
+            "person), which starts over"
+        )
     values: dict[str, Any] = {"identity": state, "verified_by": by, **_NOT_APPROVED}
-    values["recipients"] = list(dict.fromkeys(recipients))
+    values["recipients"] = wanted or list(bound)
     if not verified:
         values["status"] = "refused"
     return change(register, identifier, by, f"identity {state}: {evidence}", values)
@@ -375,7 +386,8 @@ def approve(
         )
     if not request.steps:
         raise Refused(f"request {identifier}: locate the person's data before it is approved")
-    others = {key_of(who) for who in (request.opened_by, request.verified_by) if who}
+    acted = (request.opened_by, request.verified_by, request.changed_by)
+    others = {key_of(who) for who in acted if who}
     other = key_of(by) not in others
     if in_force.needs_four_eyes(request.kind in ERASING) and not other:
         raise Refused(
@@ -387,8 +399,9 @@ def approve(
     if unknown:
         raise UsageError(f"request {identifier} has no place {unknown[0]}")
     excluded = {name for name in foreign if name not in named and "*" not in named}
-    approved = {
+    approved: dict[str, Any] = {
         "places": {s.name: s.rows for s in request.steps if s.name not in excluded},
+        "columns": {s.name: list(s.columns) for s in request.steps if s.name not in excluded},
         "excluded": sorted(excluded),
     }
     values = {"approved_by": by, "approved": approved, "four_eyes": other, "status": "approved"}
@@ -432,6 +445,16 @@ _NO_PLACES = ("recipient", "vault")
 def covers(request: Request, step: Step) -> bool:
     """Whether the approval is of this place."""
     return request.approved is not None and step.name in request.approved["places"]
+
+
+def take_back(register: Register, identifier: int, why: str, by: str) -> None:
+    """An approval does not cover what is there: it has to be given again.
+
+    :raises Refused: always.
+    """
+    what = f"the approval does not cover {why}; approve again"
+    change(register, identifier, by, what, {"status": "located", **_NOT_APPROVED})
+    raise Refused(f"request {identifier}: {what}")
 
 
 def _foreign(register: Register, request: Request) -> set[str]:
@@ -526,6 +549,7 @@ def write_step(
         "changed_at": now,
         "dataset_id": finding.dataset_id,
         "decided_by": None,
+        "columns": list(finding.columns),
     }
     key = {"request_id": identifier, "kind": finding.kind, "name": finding.dataset}
     upsert(connection, t.request_step, key, values, {"attempts": 0})

@@ -323,20 +323,21 @@ class Searcher:
             return None
         above = [self.places.statements(i) for i in sorted(place.sources)]
         sources = [own] if own else [statements for statements in above if statements]
-        # A retry replaces its own list; the later statement is the one that speaks of the file.
-        lists = {
-            predicate["membership"]["path"]: predicate
-            for source in sources
-            for predicate in source
-            if predicate["membership"]
-        }
+        # Of two lists of one path the later one is there, and what the earlier one said is lost.
+        lists: dict[str, dict[str, Any]] = {}
+        lost = False
+        for predicate in (p for source in sources for p in source if p["membership"]):
+            path, sha256 = predicate["membership"]["path"], predicate["membership"]["sha256"]
+            before = lists.get(path)
+            lost = lost or (before is not None and before["membership"]["sha256"] != sha256)
+            lists[path] = predicate
         if not lists or any(source[-1]["membership"] is None for source in sources):
             return None
         newest_first = list(reversed(list(lists.values())))
         for predicate in newest_first:
             if self._is_member(predicate, self.person.keys):
                 return True, predicate
-        return False, newest_first[0]
+        return None if lost else (False, newest_first[0])
 
     def alike_in(self, place: Place) -> bool:
         """Whether a list of members of a place, or of what it was made from, has another spelling of the

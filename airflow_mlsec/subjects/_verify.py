@@ -129,7 +129,10 @@ def _files(paths: list[Path], needles: _Needles) -> Rescan:
         try:
             # What the names of folders say is said of every row.
             said = partition_values(str(path))
-            rows += sum(needles.in_row({**said, **row}) for row in _reader(path)(path))
+            rows += sum(
+                needles.in_row(row) or (bool(said) and needles.in_row(said))
+                for row in _reader(path)(path)
+            )
         except (ValueError, OSError, csv.Error) as error:
             # Its message may quote a value.
             raise DatasetError(
@@ -152,7 +155,9 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     escaped = re.sub(r"([*?\[\]])", r"[\1]", str(path)).replace("'", "''")
     try:
         with duckdb.connect() as connection:
-            result: Any = connection.execute(f"SELECT * FROM read_parquet('{escaped}')")  # noqa: S608
+            # Of folders' names `partition_values` tells.
+            read = f"read_parquet('{escaped}', hive_partitioning=false)"
+            result: Any = connection.execute(f"SELECT * FROM {read}")  # noqa: S608
             names = [column[0] for column in result.description]
             while rows := result.fetchmany(_BATCH):
                 yield from (dict(zip(names, row, strict=True)) for row in rows)

@@ -117,6 +117,46 @@ def test_six_rows_of_one_person_are_no_company(
     assert not any(str(zip_code).startswith("9") or zip_code == "{99}" for zip_code in found)
 
 
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        pytest.param(["anna", "\uff41nna", "anna\t"], id="full width, tabs"),
+        pytest.param(["anna", "anna\u00a0", "anna\n"], id="other blanks"),
+        pytest.param([None, "", " "], id="nobody"),
+        pytest.param(["stra\u00dfe", "STRASSE", "strasse"], id="sharp s"),
+    ],
+)
+def test_spellings_of_one_person_are_one_under_a_given_plan_as_well(
+    make_policy: Callable[..., Policy], keys: KeyRing, tmp_path: Path, spellings: list[str | None]
+) -> None:
+    made = policy_of(make_policy, "full-domain", "drop", suppression_limit=0.0)
+    first = write(tmp_path, "first.parquet", one_each("1", 6))
+    safe = open_dataset(str(tmp_path / "safe.parquet"))
+    with pytest.raises(GuaranteeNotMet):
+        anonymize(
+            policy_of(make_policy, "full-domain", "drop", k_anonymity=99, suppression_limit=0.0),
+            first,
+            safe,
+            keys,
+        )
+    table = pa.table(
+        {
+            "who": [*spellings, "q1", "q2", "q3"],
+            "zip": ["1"] * 3 + ["2"] * 3,
+            "age": [20] * 6,
+            "ill": ["flu"] * 6,
+        }
+    )
+    whole = table.set_column(0, "who", pa.array([f"p{i}" for i in range(6)]))
+    anonymize(
+        made, write(tmp_path, "w.parquet", whole), safe, keys, plan_path=tmp_path / "plan.json"
+    )
+    plan = Plan.load(tmp_path / "plan.json", keys.verification_keys())
+    if plan.achieved["classes"] > 1:
+        with pytest.raises(GuaranteeNotMet, match="counted in persons"):
+            anonymize(made, write(tmp_path, "o.parquet", table), safe, keys, plan=plan)
+
+
 def test_the_checker_counts_persons_by_itself(
     make_policy: Callable[..., Policy],
 ) -> None:

@@ -335,7 +335,8 @@ def test_a_person_can_say_that_they_are_one(shared: Shop) -> None:
     request = get_request(shared.register, number)
     one = Person("customer", (canaries.EMAIL,), {}, one_person=True)
     what = "both rows are hers: maiden name, marriage certificate seen"
-    change_person(shared.register, shared.keys, request, one, "dpo", what)
+    change_person(shared.register, shared.keys, request, one, "clerk", what)
+    verify_identity(shared.register, number, True, "certificate seen", "clerk")
     handler.locate(number)
     approve(shared.register, number, "dpo", named=["*"])
     found = statuses(handler.erase(number))

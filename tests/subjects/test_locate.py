@@ -212,6 +212,16 @@ def test_a_model_does_not_forget_whom_a_later_release_leaves_out(
 
 def test_a_retry_replaces_its_own_list(world: Callable[..., World]) -> None:
     here = world(membership="keep")
-    here.release()
+    here.release("again")
     assert here.found("a@x.org")["m.onnx"] == ("found", None)
     assert here.locate("x@x.org").complete
+
+
+def test_a_list_that_was_replaced_cannot_say_who_was_not_in_it(
+    world: Callable[..., World],
+) -> None:
+    here = world(membership="keep")
+    here.put("raw", PEOPLE.slice(1))
+    here.release()  # under the path of the first list
+    assert here.found("b@x.org")["m.onnx"] == ("found", None)
+    assert here.found("a@x.org")["m.onnx"][0] == "unknown"

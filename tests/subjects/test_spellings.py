@@ -77,6 +77,7 @@ def test_nothing_is_erased_by_likeness_until_it_is_confirmed(shop: Shop) -> None
         handler.close(opened.id)
     both = Person("customer", ("anna@x.test", STORED))
     change_person(shop.register, shop.keys, request, both, "c", "her spelling: seen")
+    verify_identity(shop.register, opened.id, True, "the spelling is hers", "c")
     handler.locate(opened.id)
     approve(shop.register, opened.id, "dpo", named=["*"])
     handler.erase(opened.id)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _NOBODY = "without a key"
 
@@ -31,10 +32,9 @@ class PeopleCounter:
             return
         names = [f"c{i}" for i in range(len(self._quasi))]
         columns = [batch.column(name) for name in self._quasi]
-        given = pa.table([*columns, keys], names=[*names, "person"])
+        given = pa.table([*columns, _normal(keys)], names=[*names, "person"])
         self._connection.register("given", given)
-        # The checker's own normal form: spellings of one key are one person.
-        person = f"coalesce(lower(trim(nfc_normalize(CAST(person AS VARCHAR)))), '{_NOBODY}')"
+        person = f"coalesce(person, '{_NOBODY}')"
         self._connection.execute(
             f"INSERT INTO pairs SELECT {self._class(names)}, hash({person}) FROM given"  # noqa: S608
         )
@@ -52,3 +52,12 @@ class PeopleCounter:
     @staticmethod
     def _class(names: list[str]) -> str:
         return f"hash({', '.join(names)})" if names else "0"
+
+
+def _normal(keys: pa.Array) -> pa.Array:
+    """The checker's own normal form: spellings of one key, and keys that are blank, are one person's."""
+    if not pa.types.is_string(keys.type) and not pa.types.is_large_string(keys.type):
+        return keys.cast(pa.string()) if not pa.types.is_binary(keys.type) else keys
+    text = pc.utf8_lower(pc.utf8_normalize(keys, form="NFKC"))
+    text = pc.utf8_trim_whitespace(pc.replace_substring(text, "\u00df", "ss"))
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, text.type), text)

@@ -46,6 +46,7 @@ def upgrade() -> None:
     )
     for name, kind in (
         ("verified_by", sa.Text),
+        ("changed_by", sa.Text),
         ("recipients", sa.JSON),
         ("exports", sa.JSON),
         ("approved", sa.JSON),
@@ -53,3 +54,4 @@ def upgrade() -> None:
     ):
         op.add_column("mlsec_request", sa.Column(name, kind))
     op.add_column("mlsec_request_step", sa.Column("decided_by", sa.Text))
+    op.add_column("mlsec_request_step", sa.Column("columns", sa.JSON))
