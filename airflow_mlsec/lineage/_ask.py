@@ -83,7 +83,7 @@ def _holders(connection: sa.Connection, category: str) -> list[Holder]:
     found += [
         Holder(node.dataset, node.column, node.state, None, node.via)
         for node in nodes
-        if node.state > State.ANONYMOUS and (node.dataset, node.column) not in known
+        if node.state >= State.PSEUDONYMOUS and (node.dataset, node.column) not in known
     ]
     return sorted(found, key=lambda h: (h.dataset, h.column))
 
@@ -99,7 +99,7 @@ def columns_reaching(register: Register, target: str) -> list[TraceNode]:
         starts = start_nodes(connection, dataset.id, column, "up")
         edges = edges_within(connection, starts, "up")
         nodes = describe(connection, walk(edges, starts, "up"), set(starts), "up", edges)
-        return [node for node in nodes if node.column and node.state > State.ANONYMOUS]
+        return [node for node in nodes if node.column and node.state >= State.PSEUDONYMOUS]
 
     return register.read(work)
 

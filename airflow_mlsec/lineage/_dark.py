@@ -96,7 +96,7 @@ def _personal(connection: sa.Connection) -> dict[int, str]:
     datasets = {
         n >> graph.SHIFT
         for n, state in column_states(connection).items()
-        if state > State.ANONYMOUS
+        if state >= State.PSEUDONYMOUS
     }
     d = t.dataset.c
     rows = connection.execute(sa.select(d.id, d.namespace, d.name))

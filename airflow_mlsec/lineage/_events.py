@@ -52,6 +52,8 @@ _SPELLED = {
     "same": "another name of the same dataset",
 }
 ASSUMED = Transformation("assumed", None, None, None, None, False)
+# The same where something was said, and is not believed or could not be followed: it stays.
+NOT_FOLLOWED = Transformation("assumed", None, "NOT_FOLLOWED", None, None, False)
 RENAMED = Transformation("renamed", None, None, None, None, False)
 SAME = Transformation("same", None, None, None, None, False)
 DIRECT = Transformation("direct", "DIRECT", None, None, None, False)
@@ -128,6 +130,12 @@ class Event:
     job_facets: dict[str, Any] = field(default_factory=dict)
     run_facets: dict[str, Any] = field(default_factory=dict)
     sql: tuple[str, str | None] | None = None
+    # Where the query's tables are, if something says so: namespace, and the name of one there.
+    database: Name | None = None
+    # The columns of tables there, in order, by the table's name in lower case.
+    tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    # Whether the session that the query ran in may have gone on after it.
+    goes_on: bool = False
 
     def of(self, name: Name) -> DatasetSaid:
         """What is said of a dataset; made on first use."""

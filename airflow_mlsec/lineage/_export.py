@@ -312,6 +312,7 @@ class _Exporter:
             "description": made.description,
             "masking": made.masking,
             "mlsec_inferred": made.inferred or None,
+            "mlsec_assumed": made.kind == "assumed" or None,
         }
         return {key: value for key, value in step.items() if value is not None}
 

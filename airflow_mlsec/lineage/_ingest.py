@@ -18,9 +18,11 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.errors import MlsecError, UsageError
-from airflow_mlsec.lineage._events import Event, Malformed
+from airflow_mlsec.lineage._believed import settle_column_lineage
+from airflow_mlsec.lineage._events import Event, Malformed, Name
 from airflow_mlsec.lineage._quarantine import Quarantine
 from airflow_mlsec.lineage._read_event import read_event
+from airflow_mlsec.lineage._sql_tables import KnownTables
 from airflow_mlsec.lineage._write import GraphWriter
 from airflow_mlsec.register import Register
 
@@ -46,7 +48,7 @@ def ingest_event(event: Any, register: Register, trusted: VerificationKeys) -> N
     :raises UsageError: if it is not an OpenLineage event.
     :raises RegisterError: if the register cannot be written.
     """
-    GraphWriter(register, trusted).write([_read(event)])
+    GraphWriter(register, trusted).write([_read(event, KnownTables(register))])
 
 
 class Ingest:
@@ -58,6 +60,7 @@ class Ingest:
         self._register = register
         self._writer = GraphWriter(register, trusted)
         self._quarantine = quarantine
+        self._known = KnownTables(register)
 
     def write(
         self,
@@ -71,7 +74,7 @@ class Ingest:
         :raises RegisterError: if the register cannot be reached. Batches before are kept.
         """
         report = IngestReport()
-        for read in _ahead(_batches(events, batch)):
+        for read in _ahead(_batches(events, batch, self._known)):
             good = []
             for source, raw, outcome in read:
                 if isinstance(outcome, Event):
@@ -85,7 +88,7 @@ class Ingest:
     def write_one(self, raw: bytes, source: str) -> IngestReport:
         """Write one event, without a thread."""
         report = IngestReport()
-        [(_, _, outcome)] = next(_batches([(source, raw)], 1))
+        [(_, _, outcome)] = next(_batches([(source, raw)], 1, self._known))
         if isinstance(outcome, Event):
             self._write([(source, raw, outcome)], report)
         else:
@@ -160,12 +163,14 @@ def _document(text: bytes, name: str) -> Iterator[Raw]:
         yield name, text
 
 
-def _batches(events: Iterable[Raw], most: int) -> Iterator[list[tuple[str, bytes, Event | str]]]:
+def _batches(
+    events: Iterable[Raw], most: int, known: KnownTables
+) -> Iterator[list[tuple[str, bytes, Event | str]]]:
     batch: list[tuple[str, bytes, Event | str]] = []
     size = 0
     for source, raw in events:
         try:
-            outcome: Event | str = _read(json.loads(raw))
+            outcome: Event | str = _read(json.loads(raw), known)
         except UsageError as error:
             outcome = str(error)
         except (ValueError, RecursionError):
@@ -179,7 +184,7 @@ def _batches(events: Iterable[Raw], most: int) -> Iterator[list[tuple[str, bytes
         yield batch
 
 
-def _read(event: Any) -> Event:
+def _read(event: Any, known: KnownTables) -> Event:
     try:
         read = read_event(event)
     except UsageError:
@@ -189,11 +194,14 @@ def _read(event: Any) -> Event:
     except (TypeError, ValueError, OverflowError, AttributeError, KeyError) as error:
         # Something of another type than the specification says; the message may quote it.
         raise Malformed(f"malformed OpenLineage event ({type(error).__name__})") from None
+    settled: set[Name] = set()
     if read.sql is not None:
         # Late: the parser is only needed for events that carry SQL.
-        from airflow_mlsec.lineage._sql import infer_columns
+        from airflow_mlsec.lineage._sql import follow_sql
 
-        infer_columns(read)
+        settled = follow_sql(read, known)
+    settle_column_lineage(read, settled)
+    known.see(read)
     return read
 
 

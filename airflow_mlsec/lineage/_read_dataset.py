@@ -10,6 +10,7 @@ from airflow_mlsec.lineage._events import (
     DIRECT,
     INDIRECT,
     INTO,
+    NOT_FOLLOWED,
     OUT_OF,
     ColumnEdge,
     DatasetSaid,
@@ -169,6 +170,9 @@ def _transformations(given: Any, whole: bool) -> Iterator[Transformation]:
             continue
         try:
             get = step.get
+            if get("mlsec_assumed") is True:
+                yield NOT_FOLLOWED
+                continue
             yield _transformation(
                 get("type"),
                 get("subtype"),

@@ -19,6 +19,8 @@ from typing import Any
 from airflow_mlsec.lineage._events import DECLARED, Event, Malformed, Name
 from airflow_mlsec.lineage._facets import JOB_FACETS, RUN_FACETS
 from airflow_mlsec.lineage._parts import (
+    column_name,
+    dataset_name,
     job_name,
     kept_facets,
     mapping,
@@ -118,6 +120,15 @@ def _run_event(event: Mapping[str, Any], run: Mapping[str, Any], time: str) -> E
         made.dependencies = list(_dependencies(mapping(needed, "run.facets.jobDependencies")))
     if (airflow := facets.get("airflow")) is not None:
         made.task_instance = _task_instance(airflow)
+    if (database := facets.get("mlsec_database")) is not None:
+        # Of our own transport, for clients that leave out where a query's tables are.
+        database = mapping(database, "run.facets.mlsec_database")
+        made.database = dataset_name(database, "run.facets.mlsec_database")
+        listed = mapping(database.get("tables") or {}, "run.facets.mlsec_database.tables")
+        for table, columns in listed.items():
+            if not isinstance(columns, list):
+                raise Malformed.at("run.facets.mlsec_database.tables", "an object of lists")
+            made.tables[str(table).lower()] = tuple(column_name(column) for column in columns)
     made.run_facets = kept_facets(facets, RUN_FACETS)
     return made
 
@@ -134,6 +145,9 @@ def _read_job(made: Event, job: Mapping[str, Any]) -> None:
     if made.state == DECLARED and isinstance(declared, dict) and "jobDependencies" in declared:
         needed = mapping(declared["jobDependencies"], "job.facets.mlsec_declaration")
         made.dependencies = list(_dependencies(needed))
+    kind = facets.get("jobType")
+    # Airflow sends an event for each query of a task's hook: later ones see the tables of this.
+    made.goes_on = isinstance(kind, dict) and kind.get("jobType") == "QUERY"
     sql = facets.get("sql")
     if isinstance(sql, dict) and not sql.get("_deleted") and isinstance(sql.get("query"), str):
         dialect = sql.get("dialect")

@@ -1,211 +1,271 @@
-"""Column lineage inferred from SQL, where an event carries the query and no column lineage.
+"""Lineage of an event that carries the query that ran.
 
-A query is believed only where every column of the output can be followed to columns of tables
-that the event names with their schema; anything else stays unexplained, so that all of the
-input is assumed to reach all of the output. What is inferred is marked so.
+The query is followed first, statement by statement (`_sql_script`): it says what happened,
+where a client's own column lineage may name a query's alias for a table, or give one facet for
+every output of a script. What is followed is marked as inferred. What cannot be followed is
+assumed: all of what the event and the query name reaches all of what it writes.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
-from airflow_mlsec.lineage._events import INTO, ColumnEdge, Event, Name, Transformation
+from airflow_mlsec.lineage._events import (
+    FINAL,
+    INTO,
+    NOT_FOLLOWED,
+    OUT_OF,
+    ColumnEdge,
+    Event,
+    Name,
+    Transformation,
+)
+from airflow_mlsec.lineage._sql_flow import AGGREGATION, IDENTITY, NotFollowed
+from airflow_mlsec.lineage._sql_script import Known, Script, Written
+from airflow_mlsec.lineage._sql_tables import KnownTables, Tables
 
 _LONGEST = 100_000
-_MOST_COLUMNS = 500
-_DIALECTS = {"postgresql": "postgres", "sqlserver": "tsql", "mssql": "tsql"}
+_MOST_EDGES = 100_000
+_DIALECTS = {"postgresql": "postgres", "sqlserver": "tsql", "mssql": "tsql", "awsathena": "athena"}
+_SUBTYPES = {IDENTITY: "IDENTITY", AGGREGATION: "AGGREGATION"}
 
 
-def infer_columns(event: Event) -> None:
-    """Add inferred edges to the outputs of an event that has none, if its SQL says how."""
-    if event.sql is None or len(event.sql[0]) > _LONGEST or not event.outputs:
-        return
+def follow_sql(event: Event, known: KnownTables) -> set[Name]:
+    """Put the edges that an event's SQL gives in place of those that it says, and add the
+    tables that it leaves out; returns the outputs of which it says how they came to be. An
+    event whose `lineage` facet says all is left as it is."""
+    if event.sql is None:
+        return set()
     said = [event.said[name] for name in event.outputs if name in event.said]
-    if any(one.edges or one.complete for one in said):
-        return
+    if any(one.explicit is not None or one.exported is not None for one in said):
+        return set()
+    from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
     # Its messages quote the query, and with it somebody's data.
     logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+    tables = Tables(event, known, event.database)
+    script = Script(tables.find, event.goes_on)
+    query = event.sql[0]
+    mentioned: dict[Name, None] = {}
+    aliases: set[str] = set()
     try:
-        found = list(_inferred(event))
-    except (SqlglotError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        return
-    for target, edges in found:
-        event.of(target).edges.extend(edges)
+        if len(query) > _LONGEST:
+            raise NotFollowed("longer than what is followed")
+        statements = _parsed(event, tables)
+    except (SqlglotError, NotFollowed, ValueError, RecursionError, AttributeError, TypeError):
+        script.unclear = True
+        statements = []
+        named, aliases = _named_in(query)
+        for parts in named:
+            for one in _found(tables, parts):
+                mentioned[one.name] = None
+    for statement in statements:
+        aliases |= _aliases(statement)
+        if isinstance(statement, exp.Command):
+            for parts in _named_in(statement.sql())[0]:
+                mentioned.update((one.name, None) for one in _found(tables, parts))
+        try:
+            mentioned.update((one.name, None) for one in script.named(statement))
+            if (output := _answered(event, tables, statements)) is not None:
+                script.answer(statement, output)
+            else:
+                script.run(statement)
+        except (SqlglotError, NotFollowed, ValueError, KeyError, AttributeError, TypeError,
+                IndexError, RecursionError):  # fmt: skip
+            script.unclear = True
+    return _write(event, script, tables, mentioned, aliases)
 
 
-def _inferred(event: Event) -> Any:
+def _parsed(event: Event, tables: Tables) -> list[Any]:
     import sqlglot
-    from sqlglot import exp
+    from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
-    understood = (
-        exp.Insert, exp.Create, exp.Drop, exp.Query, exp.Delete, exp.TruncateTable,
-        exp.Transaction, exp.Commit, exp.Rollback, exp.Set, exp.Use, exp.Semicolon,
-    )  # fmt: skip
     assert event.sql is not None
     query, dialect = event.sql
-    given = (dialect or event.outputs[0][0].partition("://")[0]).lower()
+    scheme = (tables.namespace or "").partition(":")[0]
+    given = (dialect or scheme).lower()
     read: str | None = _DIALECTS.get(given, given)
     try:
         sqlglot.Dialect.get_or_raise(read)
     except ValueError:
         read = None
-    statements = [statement for statement in sqlglot.parse(query, read=read) if statement]
-    if not all(isinstance(statement, understood) for statement in statements):
-        return  # an UPDATE or MERGE writes as well, and what is half known would look explained
-    for statement in statements:
-        if not isinstance(statement, (exp.Insert, exp.Create)):
-            continue
-        select = statement.expression
-        if not isinstance(select, exp.Query):
-            continue
-        written, columns = statement.this, None
-        if isinstance(written, exp.Schema):
-            if isinstance(statement, exp.Insert):
-                columns = [column.name for column in written.expressions]
-            written = written.this
-        target = _named(written, event.outputs)
-        if target is None:
-            continue
-        if with_ := statement.args.get("with_") or statement.args.get("with"):
-            select = select.copy()
-            select.set("with_" if "with_" in statement.args else "with", with_.copy())
-        edges = _edges(event, target, select, columns, read)
-        if edges is not None:
-            yield target, edges
-
-
-def _edges(
-    event: Event, target: Name, select: Any, columns: list[str] | None, dialect: str | None
-) -> list[ColumnEdge] | None:
-    from sqlglot import exp
-    from sqlglot.lineage import lineage
-    from sqlglot.optimizer.qualify import qualify
-    from sqlglot.optimizer.scope import build_scope
-
-    tables: dict[str, Name] = {}
-    schema: dict[str, Any] = {}
-    called: dict[str, Name] = {}
-    parts = {cte.alias.lower() for cte in select.find_all(exp.CTE)}
-    for table in list(select.find_all(exp.Table)):
-        if not table.db and table.name.lower() in parts:
-            continue
-        source = _named(table, event.inputs)
-        said = event.said.get(source) if source else None
-        if source is None or said is None or not said.columns:
-            return None
-        if not table.alias:
-            # `raw.users` and `crm.users` without aliases are both called users.
-            if called.setdefault(table.name.lower(), source) != source:
-                return None
-            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
-        # A name of its own for each table: two of different schemas may have the same.
-        own = f"mlsec_{len(tables)}"
-        tables[own] = source
-        schema[own] = {name: kind or "text" for name, kind in said.columns}
-        table.set("this", exp.to_identifier(own))
-        table.set("db", None)
-        table.set("catalog", None)
-    for column in select.find_all(exp.Column):
-        column.set("db", None)
-        column.set("catalog", None)
-    qualified = qualify(select, schema=schema, dialect=dialect, validate_qualify_columns=True)
-    given = qualified.named_selects
-    names = columns if columns is not None else _columns_of(event, target, given)
-    if len(names) != len(given) or not all(given) or len(given) > _MOST_COLUMNS:
-        return None
-    # All columns at once: sub-queries are followed once, however many columns come from them.
-    roots: dict[str, Any] = lineage(
-        None,
-        qualified,
-        schema=schema,
-        dialect=dialect,
-        scope=build_scope(qualified),
-        trim_selects=False,
-        copy=False,
-    )
-    edges = []
-    for name, selected in zip(names, given, strict=True):
-        root = roots[selected]
-        for node in root.walk():
-            if node.downstream or not isinstance(node.expression, exp.Table):
-                continue
-            source = tables.get(node.expression.name)
-            if source is None:
-                return None
-            field = node.name.rpartition(".")[2].strip('"`')
-            if field not in schema[node.expression.name]:
-                return None
-            edges.append(ColumnEdge(source, field, name, _step(root)))
-    return [*edges, *_influences(qualified, tables, schema)]
-
-
-def _influences(
-    qualified: Any, tables: dict[str, Name], schema: dict[str, Any]
-) -> list[ColumnEdge]:
-    """Columns that decide which rows there are: filters, joins, groups, order."""
-    from sqlglot import exp
-    from sqlglot.optimizer.scope import traverse_scope
-
-    found: dict[ColumnEdge, None] = {}
-    for scope in traverse_scope(qualified):
-        for column in scope.columns:
-            table = scope.sources.get(column.table)
-            clause = column.find_ancestor(exp.Where, exp.Join, exp.Group, exp.Having, exp.Order)
-            if clause is None or not isinstance(table, exp.Table):
-                continue
-            if table.name in tables and column.name in schema[table.name]:
-                step = Transformation(
-                    "indirect", "INDIRECT", _CLAUSES[type(clause).__name__], None, None, True
-                )
-                edge = ColumnEdge(tables[table.name], column.name, INTO, step)
-                found[edge] = None
-    return list(found)
-
-
-_CLAUSES = {
-    "Where": "FILTER",
-    "Having": "FILTER",
-    "Join": "JOIN",
-    "Group": "GROUP_BY",
-    "Order": "SORT",
-}
-
-
-def _columns_of(event: Event, target: Name, given: list[str]) -> list[str]:
-    """What the output's columns are called: by position, where their number agrees."""
-    said = event.said.get(target)
-    if said is None or not said.columns:
-        return given
-    names = [name for name, _ in said.columns]
-    return names if len(names) == len(given) else given
-
-
-def _step(root: Any) -> Transformation:
-    from sqlglot import exp
-
-    identity, aggregated = True, False
-    for node in root.walk():
-        expression = node.expression
-        while isinstance(expression, exp.Alias):
-            expression = expression.this
-        if isinstance(expression, (exp.Table, exp.Column)):
-            continue
-        identity = False
-        aggregated = aggregated or expression.find(exp.AggFunc) is not None
-    subtype = "IDENTITY" if identity else "AGGREGATION" if aggregated else "TRANSFORMATION"
-    return Transformation("direct", "DIRECT", subtype, None, None, True)
-
-
-def _named(table: Any, datasets: list[Name]) -> Name | None:
-    """The one dataset that a table in SQL means: names agree from the right."""
-    parts = [part for part in (table.catalog, table.db, table.name) if part]
-    wanted = ".".join(parts).lower()
-    fitting = [
-        name
-        for name in datasets
-        if name[1].lower() == wanted or name[1].lower().endswith((f".{wanted}", f"/{wanted}"))
+    return [
+        normalize_identifiers(statement, dialect=read)
+        for statement in sqlglot.parse(query, read=read)
+        if statement
     ]
-    return fitting[0] if len(fitting) == 1 else None
+
+
+def _answered(event: Event, tables: Tables, statements: list[Any]) -> Known | None:
+    """The one output of a job whose SQL is one query that writes nothing by itself."""
+    from sqlglot import exp
+
+    if len(statements) != 1 or len(event.outputs) != 1:
+        return None
+    [query], [output] = statements, event.outputs
+    if not isinstance(query, exp.Query) or query.args.get("into") is not None:
+        return None
+    if output[0] != tables.namespace or query.find(exp.Insert, exp.Update, exp.Delete, exp.Merge):
+        return None
+    return Known(output, tables.columns(output))
+
+
+def _write(
+    event: Event,
+    script: Script,
+    tables: Tables,
+    mentioned: dict[Name, None],
+    aliases: set[str],
+) -> set[Name]:
+    outcome = script.outcome()
+    _forget_aliases(event, script, tables, aliases, {written.name for written in outcome})
+    read = [*script.read, *(mentioned if script.unclear else ())]
+    for name in read:
+        if name not in event.inputs and (name not in event.outputs or name in script.read):
+            event.inputs.append(name)
+            event.of(name)
+    for written in outcome:
+        _write_table(event, script, written)
+    if script.unclear and event.state in FINAL:
+        for name in event.outputs:
+            _assume(event, name, [*event.inputs, *mentioned])
+    return {written.name for written in outcome}
+
+
+def _write_table(event: Event, script: Script, written: Written) -> None:
+    said = event.of(written.name)
+    if written.former is not None:
+        said.previous, said.change = written.former, "RENAME"
+        event.of(written.former)
+    if not written.touched and not written.renames and written.former is None:
+        return
+    if written.temporary:
+        said.change = "DROP"  # with the session
+    edges = _edges(script, written)
+    whole = [edge for edge in edges if edge.target_field == INTO and edge.transformation.kind != "indirect"]  # fmt: skip
+    exact = not (written.assumed or script.unclear or whole)
+    if written.name not in event.outputs:
+        event.outputs.append(written.name)
+    said.edges = []
+    if len(edges) > _MOST_EDGES:
+        exact, edges = False, []
+    # A start knows less than the end of the same run, and what is assumed then is taken back.
+    if exact or event.state in FINAL:
+        said.edges = edges
+        if not exact:
+            _assume(event, written.name, list(event.inputs) if written.assumed else [])
+        said.complete = exact and all(name[0] == written.name[0] for name in event.inputs)
+
+
+def _assume(event: Event, target: Name, sources: list[Name]) -> None:
+    said = event.of(target)
+    there = set(said.edges)
+    for source in dict.fromkeys(sources):
+        edge = ColumnEdge(source, OUT_OF, INTO, NOT_FOLLOWED)
+        if source != target and edge not in there:
+            said.edges.append(edge)
+
+
+def _edges(script: Script, written: Written) -> list[ColumnEdge]:
+    found: dict[ColumnEdge, None] = {}
+    rows = set(written.rows)
+    columns = [*(written.columns or {}).items(), (INTO, written.into)]
+    for column, flow in columns:
+        through, more = script.seen_through(flow)
+        rows |= more
+        for (table, source), how in through.items():
+            if source is None:
+                step = NOT_FOLLOWED
+            else:
+                subtype = _SUBTYPES.get(how, "TRANSFORMATION")
+                step = Transformation("direct", "DIRECT", subtype, None, None, True)
+            found[ColumnEdge(table, source or OUT_OF, column, step)] = None
+    for table, source, clause in rows:
+        through, more = script.seen_through({(table, source): IDENTITY})
+        target = INTO
+        if clause.startswith("SET "):
+            target, clause = clause[4:], "CONDITIONAL"
+            if written.columns is None or target not in written.columns:
+                target = INTO
+        for of, name in [*through, *((t, c) for t, c, _ in more)]:
+            if name is None:
+                edge = ColumnEdge(of, OUT_OF, INTO, NOT_FOLLOWED)
+            else:
+                step = Transformation("indirect", "INDIRECT", clause, None, None, True)
+                edge = ColumnEdge(of, name, target, step)
+            found[edge] = None
+    for old, new in written.renames:
+        step = Transformation("direct", "DIRECT", "IDENTITY", None, None, True)
+        found[ColumnEdge(written.former or written.name, old, new, step)] = None
+    return [edge for edge in found if (edge.source, edge.field) != (written.name, edge.target_field)]  # fmt: skip
+
+
+def _forget_aliases(
+    event: Event, script: Script, tables: Tables, aliases: set[str], written: set[Name]
+) -> None:
+    """What a client took for a table and is a name within the query is no dataset."""
+    gone = {
+        name[1].lower()
+        for name, table in script.tables.items()
+        if not name[0] or (table is None and name not in script.read)
+    }
+    gone = {re.split(r"[./]", name)[-1] for name in gone} | aliases
+
+    def is_alias(name: Name) -> bool:
+        return (
+            name[0] == tables.namespace
+            and re.split(r"[./]", name[1])[-1].lower() in gone
+            and name not in script.read
+            and name not in written
+        )
+
+    phantoms = {n for n in (*event.inputs, *event.outputs) if not script.unclear and is_alias(n)}
+    for names in (event.inputs, event.outputs):
+        names[:] = [name for name in names if name not in phantoms]
+    for name in phantoms:
+        event.said.pop(name, None)
+    for said in event.said.values():
+        said.edges = [
+            edge for edge in said.edges if edge.source in event.inputs or not is_alias(edge.source)
+        ]
+
+
+def _aliases(statement: Any) -> set[str]:
+    from sqlglot import exp
+
+    return {alias.name.lower() for alias in statement.find_all(exp.TableAlias) if alias.name}
+
+
+_NAME = r'(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|[A-Za-z_][\w$]*)'
+_TABLE = re.compile(rf"\b(?:from|join|into|update|using|table)\s+({_NAME}(?:\s*\.\s*{_NAME})*)(?!\s*\()", re.I)  # fmt: skip
+_COMMON = re.compile(rf"(?:\bwith|\brecursive|,)\s+({_NAME})\s*(?:\([^()]*\))?\s+as\s*(?:not\s+)?(?:materialized\s*)?\(", re.I)  # fmt: skip
+_QUOTED = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.S)
+
+
+def _named_in(query: str) -> tuple[list[list[str]], set[str]]:
+    """The tables that a query which cannot be parsed seems to name, and its own names."""
+    text = _QUOTED.sub(" ", query[: 10 * _LONGEST])
+    own = {found.strip('"`[]').lower() for found in _COMMON.findall(text)}
+    named = []
+    for found in _TABLE.findall(text):
+        parts = [part.strip().strip('"`[]') for part in re.findall(_NAME, found)]
+        if parts and not (len(parts) == 1 and parts[0].lower() in own | _WORDS):
+            named.append(parts)
+    return named[:1_000], own
+
+
+_WORDS = {"select", "lateral", "only", "if", "unnest", "values", "table", "set", "where", "exists"}
+
+
+def _found(tables: Tables, parts: list[str]) -> list[Known]:
+    from airflow_mlsec.lineage._sql_script import Ambiguous
+
+    try:
+        return [tables.find(parts)]
+    except Ambiguous as error:
+        return error.candidates
+    except NotFollowed:
+        return []

@@ -22,12 +22,14 @@ from airflow_mlsec.register import tables as t
 
 
 class State(IntEnum):
-    """From nothing known, over anonymous and pseudonymous, to identified."""
+    """From nothing personal, over anonymous and pseudonymous, to identified. Unknown is what a
+    run wrote of which nothing says what it read: more than anonymous, since anything may be in it."""
 
     NONE = 0
     ANONYMOUS = 1
-    PSEUDONYMOUS = 2
-    IDENTIFIED = 3
+    UNKNOWN = 2
+    PSEUDONYMOUS = 3
+    IDENTIFIED = 4
 
     @property
     def label(self) -> str:
@@ -51,16 +53,18 @@ def column_states(
         datasets = {n >> graph.SHIFT for n in wanted}
         datasets.update(n >> graph.SHIFT for edge in edges for n in edge[:2])
     declared = _declared(connection, datasets)
-    if not declared:
+    untold = unexplained(connection, datasets) - declared
+    if not declared and not untold:
         return {}
     names = _columns(connection, datasets)
     ceilings = _ceilings(connection, names)
-    return _spread(edges, declared, names, ceilings)
+    beginning = dict.fromkeys(declared, State.IDENTIFIED) | dict.fromkeys(untold, State.UNKNOWN)
+    return _spread(edges, beginning, names, ceilings)
 
 
 def _spread(
     edges: list[tuple[int, int, int]],
-    declared: set[int],
+    beginning: dict[int, State],
     names: dict[int, dict[str, int]],
     ceilings: dict[tuple[int, int], dict[int, State]],
 ) -> dict[int, State]:
@@ -75,10 +79,10 @@ def _spread(
             states[node] = state
             todo.append(node)
 
-    for dataset in declared:
-        raise_to(graph.node(dataset, graph.OUT_OF), State.IDENTIFIED)
+    for dataset, known in beginning.items():
+        raise_to(graph.node(dataset, graph.OUT_OF), known)
         for node in names.get(dataset, {}).values():
-            raise_to(node, State.IDENTIFIED)
+            raise_to(node, known)
     while todo:
         source = todo.pop()
         state, dataset = states[source], source >> graph.SHIFT
@@ -124,6 +128,28 @@ def _declared(connection: sa.Connection, datasets: set[int] | None) -> set[int]:
         if about_persons and (datasets is None or identifier in datasets):
             found.add(identifier)
     return found
+
+
+def unexplained(connection: sa.Connection, datasets: Iterable[int] | None = None) -> set[int]:
+    """Datasets that a run wrote without any word of what it read, and without evidence of ours:
+    a query that names no table and cannot be followed, a task that has nothing but outlets."""
+    touched, read = t.run_dataset, t.run_dataset.alias()
+    query = (
+        sa.select(touched.c.dataset_id, touched.c.flow_id)
+        .join(t.run, t.run.c.id == touched.c.run_id)
+        .where(touched.c.direction == "output", t.run.c.state != "declared")
+        .where(~sa.exists().where(read.c.run_id == touched.c.run_id, read.c.direction == "input"))
+    )
+    wanted = None if datasets is None else set(datasets)
+    rows = [r for r in connection.execute(query) if wanted is None or r[0] in wanted]
+    flows = rows_of(
+        connection, t.flow, ("id", "edges"), ("id",), sorted({r[1] for r in rows if r[1]})
+    )
+    told = {identifier for identifier, edges in flows if graph.unpack_flow(bytes(edges))[1]}
+    found = {dataset for dataset, flow in rows if flow not in told}
+    return (
+        found - (latest_releases(connection).keys() - _overwritten(connection)) if found else found
+    )
 
 
 def _ceilings(

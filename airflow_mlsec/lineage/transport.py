@@ -12,6 +12,7 @@ task, and is never lost.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import uuid
@@ -51,7 +52,7 @@ class RegisterTransport(Transport):
 
     def emit(self, event: Any) -> None:
         """Write one event; on failure keep it on disk and say so in the log."""
-        text = Serde.to_json(event)
+        text = _with_database(Serde.to_json(event))
         settings = _settings(self._register_url)
         try:
             from airflow_mlsec.crypto import VerificationKeys
@@ -70,6 +71,27 @@ class RegisterTransport(Transport):
             kept = _keep(settings, text)
             reason = str(error) if isinstance(error, MlsecError) else type(error).__name__
             log.warning("Lineage event kept in %s: %s", kept, reason)
+
+
+def _with_database(text: str) -> str:
+    """The event with where its query's tables are, if it names none of them and the running
+    task knows."""
+    try:
+        event = json.loads(text)
+        query = event["job"]["facets"]["sql"]["query"]
+        if event.get("inputs") or event.get("outputs"):
+            return text
+        from airflow_mlsec.hooks.sql_jobs import database_of
+
+        database = database_of(query)
+        if database is None:
+            return text
+        facets = event["run"].setdefault("facets", {})
+        facets["mlsec_database"] = database
+        return json.dumps(event)
+    except Exception as error:  # no query, no Airflow: the event is as it was
+        log.debug("Where a query was asked is not known: %s", type(error).__name__)
+        return text
 
 
 def _settings(register_url: str | None) -> Settings:

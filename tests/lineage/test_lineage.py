@@ -420,6 +420,7 @@ def test_evidence_speaks_only_of_the_columns_it_names(
     made = release_event(tmp_path, envelope)
     lines = made["outputs"][0]["facets"]["columnLineage"]["fields"]
     lines["smuggled"] = lines["email"]
+    made["outputs"][0]["facets"]["schema"]["fields"].append({"name": "smuggled"})
     ingest_event(made, register, keys.verification_keys())
     found = states(register)
     assert found[f"{tmp_path}/safe.parquet#email"] == "pseudonymous"

@@ -92,5 +92,5 @@ function findSelected(datasets: Dataset[], wanted: string | null): Dataset | und
 
 function summary(datasets: Dataset[]): string {
   const count = (state: string) => datasets.filter((dataset) => dataset.state === state).length;
-  return `${datasets.length} datasets, models and artifacts: ${count("identified")} identified, ${count("pseudonymous")} pseudonymous, ${count("anonymous")} anonymous`;
+  return `${datasets.length} datasets, models and artifacts: ${count("identified")} identified, ${count("pseudonymous")} pseudonymous, ${count("anonymous")} anonymous, ${count("unknown")} unknown`;
 }

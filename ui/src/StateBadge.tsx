@@ -9,6 +9,7 @@ const LOOK: Record<State, { palette: string; text: string; means: string }> = {
     means: "Linked to a person only with the key; still personal data (GDPR Art. 4(5))",
   },
   anonymous: { palette: "green", text: "anonymous", means: "A verified release that somebody answers for" },
+  unknown: { palette: "purple", text: "unknown", means: "A run wrote it, and nothing says from what" },
   none: { palette: "gray", text: "not personal", means: "No personal data is known to reach it" },
 };
 

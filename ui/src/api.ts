@@ -1,5 +1,5 @@
 // The shapes of /mlsec/api/map. Names, states and counts; never a value.
-export type State = "none" | "anonymous" | "pseudonymous" | "identified";
+export type State = "none" | "anonymous" | "unknown" | "pseudonymous" | "identified";
 
 export type Origin = { dataset: string; column: string; via: string | null };
 

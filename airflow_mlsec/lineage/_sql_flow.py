@@ -1,0 +1,666 @@
+"""Which columns of tables the columns of a SQL query come from.
+
+A query is evaluated from the inside out, as a database would, on names instead of rows: each
+table, common table expression and sub-query becomes a `Relation`, a list of columns with what
+flows into each. What a statement does with its query is in `_sql_script`. Whatever is not
+understood raises `NotFollowed`, so that nothing half known looks explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# How a column reaches another; of several ways the greatest counts.
+IDENTITY, TRANSFORMATION, AGGREGATION = 0, 1, 2
+MOST_COLUMNS = 10_000
+_MOST_SOURCES = 200_000
+
+# A column of a table, or with None the table as a whole. A table is whatever the caller of
+# `Query` takes for one.
+Atom = tuple[Any, str | None]
+Flow = dict[Atom, int]
+
+
+class NotFollowed(Exception):
+    """Something in SQL that cannot be followed to the columns of tables."""
+
+
+@dataclass(slots=True)
+class Column:
+    """A column of a relation. Its name is None where the database makes one up; ``rest`` stands
+    for all columns of a table whose columns are not known."""
+
+    name: str | None
+    flow: Flow
+    rest: bool = False
+
+
+@dataclass(slots=True)
+class Relation:
+    """Columns in order, and what decides which rows there are: (table, column, clause)."""
+
+    columns: list[Column]
+    rows: set[tuple[Any, str | None, str]] = field(default_factory=set)
+    # Of a value that is taken apart (`unnest`): what reaches any column that it may have.
+    any_column: Flow | None = None
+
+    def find(self, name: str) -> Flow | None:
+        """What reaches the column of that name; None if there is none."""
+        found: Flow | None = None
+        for column in self.columns:
+            if column.name == name and not column.rest:
+                found = merged(found or {}, column.flow)
+        if found is None:
+            found = self._alike(name)
+        if found is None and self.any_column is not None:
+            found = dict(self.any_column)
+        return found
+
+    def _alike(self, name: str) -> Flow | None:
+        """As databases that fold names otherwise than their clients say they do."""
+        folded = name.lower()
+        fitting = [c for c in self.columns if c.name and c.name.lower() == folded and not c.rest]
+        return dict(fitting[0].flow) if len(fitting) == 1 else None
+
+    def rests(self) -> list[Column]:
+        return [column for column in self.columns if column.rest]
+
+    def all(self) -> Flow:
+        found: Flow = {}
+        for column in self.columns:
+            merge(found, column.flow)
+        if self.any_column:
+            merge(found, self.any_column)
+        return found
+
+
+def merge(into: Flow, more: Flow, least: int = IDENTITY) -> None:
+    for atom, how in more.items():
+        into[atom] = max(into.get(atom, IDENTITY), how, least)
+    if len(into) > _MOST_SOURCES:
+        raise NotFollowed("more columns than are followed")
+
+
+def merged(one: Flow, other: Flow, least: int = IDENTITY) -> Flow:
+    found: Flow = {}
+    merge(found, one, least)
+    merge(found, other, least)
+    return found
+
+
+def influences(flow: Flow, clause: str) -> set[tuple[Any, str | None, str]]:
+    return {(table, column, clause) for table, column in flow}
+
+
+@dataclass
+class Scope:
+    """The relations that names in one SELECT mean, and those around it."""
+
+    outer: Scope | None = None
+    sources: dict[str, Relation] = field(default_factory=dict)
+    # Columns that several sources share, by USING or NATURAL.
+    shared: dict[str, Flow] = field(default_factory=dict)
+    # Names that the list of this SELECT gives, which some databases let be used beside it.
+    given: dict[str, Flow] = field(default_factory=dict)
+    bound: set[str] = field(default_factory=set)
+    rows: set[tuple[Any, str | None, str]] = field(default_factory=set)
+
+    def add(self, name: str, relation: Relation) -> None:
+        self.rows |= relation.rows
+        if (earlier := self.sources.get(name)) is not None:
+            # Twice the same name: tables of two schemas. Either may be meant.
+            relation = Relation([*earlier.columns, *relation.columns], set(), relation.any_column)
+        self.sources[name] = relation
+
+    def column(self, name: str) -> Flow:
+        """What a column without a table means."""
+        scope: Scope | None = self
+        while scope is not None:
+            found = scope._own(name)
+            if found is not None:
+                return found
+            scope = scope.outer
+        raise NotFollowed(f"no column {name}")
+
+    def _own(self, name: str) -> Flow | None:
+        if name in self.shared:
+            return dict(self.shared[name])
+        found: Flow | None = None
+        for relation in self.sources.values():
+            flow = relation.find(name)
+            if flow is not None:
+                found = merged(found or {}, flow)
+        if found is not None:
+            return found
+        open_ones = [column for r in self.sources.values() for column in r.rests()]
+        if name in self.given and not open_ones:
+            return dict(self.given[name])
+        if name in self.sources:
+            return self.sources[name].all()  # the row as a whole
+        if open_ones:
+            return _out_of(open_ones, name)
+        if name in self.bound or name in _PSEUDO:
+            return {}
+        return None
+
+    def qualified(self, path: list[str]) -> Flow:
+        """What ``table.column`` means, or ``column.field`` of a structure."""
+        scope: Scope | None = self
+        while scope is not None:
+            for at in range(len(path) - 1):
+                if path[at] in scope.sources:
+                    found = column_of(scope.sources[path[at]], path[at + 1])
+                    if found is not None:
+                        return found
+            scope = scope.outer
+        if path[0] in _PSEUDO_TABLES:
+            return {}
+        return merged({}, self.column(path[0]), TRANSFORMATION)
+
+
+def column_of(relation: Relation, name: str) -> Flow | None:
+    found = relation.find(name)
+    if found is None and (rests := relation.rests()):
+        return _out_of(rests, name)
+    if found is None and name in _PSEUDO:
+        return {}
+    return found
+
+
+def _out_of(rests: list[Column], name: str) -> Flow:
+    """A column of one of several tables whose columns are not known."""
+    if len(rests) == 1:
+        return {(table, name): how for (table, _), how in rests[0].flow.items()}
+    found: Flow = {}
+    for column in rests:
+        merge(found, column.flow, TRANSFORMATION)
+    return found
+
+
+_PSEUDO = {
+    "rowid", "_rowid_", "oid", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "rownum", "level",
+    "current_date", "current_timestamp", "current_time", "current_user", "session_user", "user",
+    "localtime", "localtimestamp", "sysdate", "systimestamp", "value", "default",
+}  # fmt: skip
+_PSEUDO_TABLES = {"new", "old"}
+# Functions in FROM that make rows of their arguments, and read nothing else.
+_MAKERS = {
+    "generate_series", "json_each", "jsonb_each", "json_each_text", "jsonb_each_text", "json_tree",
+    "json_array_elements", "jsonb_array_elements", "json_array_elements_text",
+    "jsonb_array_elements_text", "jsonb_object_keys", "json_object_keys", "regexp_split_to_table",
+    "string_to_table", "regexp_matches", "string_split", "split_to_table", "flatten", "explode",
+    "posexplode", "explode_outer", "range", "unnest", "json_to_recordset", "jsonb_to_recordset",
+    "json_populate_record", "jsonb_populate_record", "openjson", "generate_subscripts", "numbers",
+}  # fmt: skip
+
+
+class Query:
+    """Evaluates queries. ``table`` gives the relation of a table that a FROM names."""
+
+    def __init__(self, table: Callable[[Any], Relation]) -> None:
+        self._table = table
+
+    def relation(
+        self, node: Any, named: Mapping[str, Relation], outer: Scope | None = None
+    ) -> Relation:
+        """What a query gives. ``named`` are the common table expressions that it can see.
+
+        :raises NotFollowed: if it cannot be told.
+        """
+        from sqlglot import exp
+
+        named = self.with_named(node, named, outer)
+        if isinstance(node, (exp.Subquery, exp.Paren)):
+            if isinstance(node.this, exp.Table):
+                scope = Scope(outer)
+                self.source(node.this, named, scope)
+                return Relation(list(_every(scope)), scope.rows)
+            found = self.relation(node.this, named, outer)
+            return self._limited(node, found, named, outer)
+        if isinstance(node, exp.SetOperation):
+            return self._limited(node, self._set_operation(node, named, outer), named, outer)
+        if isinstance(node, exp.Select):
+            return self._select(node, named, outer)
+        if isinstance(node, exp.Values):
+            return self._values(node, named, outer)
+        if isinstance(node, exp.Table):
+            scope = Scope(outer)
+            self.source(node, named, scope)
+            return Relation(list(_every(scope)), scope.rows)
+        raise NotFollowed(type(node).__name__)
+
+    # --- WITH
+
+    def with_named(
+        self, node: Any, named: Mapping[str, Relation], outer: Scope | None
+    ) -> Mapping[str, Relation]:
+        """The common table expressions that a statement's own WITH adds."""
+        from sqlglot import exp
+
+        clause = argument(node, "with")
+        if clause is None:
+            return named
+        known = dict(named)
+        for one in clause.expressions:
+            if not isinstance(one.this, exp.Query):
+                raise NotFollowed("a WITH that writes")
+            name = one.alias
+            if clause.args.get("recursive") and isinstance(one.this, exp.SetOperation):
+                known[name] = self._recursive(one, known, outer)
+            else:
+                known[name] = renamed(self.relation(one.this, known, outer), alias_columns(one))
+        return known
+
+    def _recursive(self, one: Any, named: Mapping[str, Relation], outer: Scope | None) -> Relation:
+        """The least fixed point: what the first part gives, and what comes of it."""
+        from sqlglot import exp
+
+        inside = self.with_named(one.this, named, outer)
+        found = renamed(self.relation(one.this.left, inside, outer), alias_columns(one))
+        reads_itself = any(t.name == one.alias for t in one.this.find_all(exp.Table))
+        while reads_itself:
+            more = self.relation(one.this.right, {**inside, one.alias: found}, outer)
+            if len(more.columns) != len(found.columns):
+                raise NotFollowed("parts of different widths")
+            grown = Relation(
+                [
+                    Column(c.name, merged(c.flow, m.flow), c.rest)
+                    for c, m in zip(found.columns, more.columns, strict=True)
+                ],
+                found.rows | more.rows,
+            )
+            if [c.flow for c in grown.columns] == [c.flow for c in found.columns] and (
+                grown.rows == found.rows
+            ):
+                return grown
+            found = grown
+        return renamed(self.relation(one.this, named, outer), alias_columns(one))
+
+    # --- set operations and VALUES
+
+    def _set_operation(
+        self, node: Any, named: Mapping[str, Relation], outer: Scope | None
+    ) -> Relation:
+        from sqlglot import exp
+
+        one, other = (self.relation(part, named, outer) for part in (node.left, node.right))
+        rows = one.rows | other.rows
+        if node.args.get("by_name"):
+            names = list(dict.fromkeys(c.name for r in (one, other) for c in r.columns))
+            if None in names or one.rests() or other.rests():
+                raise NotFollowed("columns without a name")
+            columns = [
+                Column(name, merged(one.find(str(name)) or {}, other.find(str(name)) or {}))
+                for name in names
+            ]
+            return Relation(columns, rows)
+        if one.rests() or other.rests() or len(one.columns) != len(other.columns):
+            raise NotFollowed("a set operation over tables whose columns are not known")
+        if isinstance(node, exp.Except):
+            rows |= influences(other.all(), "FILTER")
+            rows |= influences(one.all(), "FILTER")
+            return Relation(one.columns, rows)
+        if isinstance(node, exp.Intersect) or node.args.get("distinct"):
+            rows |= influences(one.all(), "GROUP_BY") | influences(other.all(), "GROUP_BY")
+        columns = [
+            Column(a.name, merged(a.flow, b.flow))
+            for a, b in zip(one.columns, other.columns, strict=True)
+        ]
+        return Relation(columns, rows)
+
+    def _limited(
+        self, node: Any, found: Relation, named: Mapping[str, Relation], outer: Scope | None
+    ) -> Relation:
+        """The same behind ORDER BY … LIMIT: what is sorted by decides which rows there are."""
+        order = node.args.get("order")
+        if order is None or not (node.args.get("limit") or node.args.get("offset")):
+            return found
+        scope = Scope(outer, {"": found})
+        rows = found.rows | self._clause(order, scope, named, "SORT", found)
+        return Relation(found.columns, rows, found.any_column)
+
+    def _values(self, node: Any, named: Mapping[str, Relation], outer: Scope | None) -> Relation:
+        from sqlglot import exp
+
+        columns: list[Column] = []
+        scope = Scope(outer)
+        for line in node.expressions:
+            cells = line.expressions if isinstance(line, exp.Tuple) else [line]
+            while len(columns) < len(cells):
+                columns.append(Column(f"column{len(columns) + 1}", {}))
+            for column, cell in zip(columns, cells, strict=False):
+                merge(column.flow, self.flow(cell, scope, named))
+        return renamed(Relation(columns), alias_columns(node))
+
+    # --- SELECT
+
+    def _select(self, node: Any, named: Mapping[str, Relation], outer: Scope | None) -> Relation:
+        from sqlglot import exp
+
+        scope = Scope(outer)
+        if (first := argument(node, "from")) is not None:
+            self.source(first.this, named, scope)
+        for lateral in node.args.get("laterals") or ():
+            self.source(lateral, named, scope)
+        for join in node.args.get("joins") or ():
+            self.join(join, named, scope)
+        if node.args.get("connect") or node.args.get("match"):
+            raise NotFollowed("CONNECT BY, MATCH_RECOGNIZE")
+        columns: list[Column] = []
+        for item in node.expressions:
+            for column in self._selected(item, scope, named):
+                columns.append(column)
+                if column.name and not column.rest:
+                    scope.given.setdefault(column.name, column.flow)
+            for part in item.find_all(exp.Unnest, exp.Explode):
+                scope.rows |= influences(self.flow(part, scope, named), "FILTER")
+        if len(columns) > MOST_COLUMNS:
+            raise NotFollowed("more columns than are followed")
+        found = Relation(columns, set(scope.rows))
+        if len(columns) == 1 and isinstance(node.expressions[0], (exp.Unnest, exp.Explode)):
+            found.any_column = dict(columns[0].flow)
+        for key, clause in (
+            ("where", "FILTER"),
+            ("prewhere", "FILTER"),
+            ("having", "FILTER"),
+            ("qualify", "FILTER"),
+            ("group", "GROUP_BY"),
+        ):
+            if (part := node.args.get(key)) is not None:
+                found.rows |= self._clause(part, scope, named, clause, found)
+        distinct = node.args.get("distinct")
+        if distinct is not None:
+            on = distinct.args.get("on")
+            if on is None:
+                found.rows |= influences(found.all(), "GROUP_BY")
+            else:
+                found.rows |= self._clause(on, scope, named, "GROUP_BY", found)
+        order = node.args.get("order")
+        cut = node.args.get("limit") or node.args.get("offset") or distinct is not None
+        if order is not None and cut:
+            found.rows |= self._clause(order, scope, named, "SORT", found)
+        return found
+
+    def _clause(
+        self, part: Any, scope: Scope, named: Mapping[str, Relation], clause: str, found: Relation
+    ) -> set[tuple[Any, str | None, str]]:
+        """Influences of a clause; whole numbers in GROUP BY and ORDER BY are positions."""
+        from sqlglot import exp
+
+        rows: set[tuple[Any, str | None, str]] = set()
+        items = part.expressions if isinstance(part, (exp.Group, exp.Order)) else [part]
+        if isinstance(part, exp.Group):
+            for key in ("rollup", "cube", "grouping_sets"):
+                items = [*items, *(part.args.get(key) or ())]
+            if part.args.get("all"):
+                return influences(found.all(), clause)
+        for item in items:
+            inner = item.this if isinstance(item, exp.Ordered) else item
+            if isinstance(part, (exp.Group, exp.Order)) and isinstance(inner, exp.Literal):
+                at = int(inner.this) - 1 if inner.is_int else -1
+                if not found.rests() and 0 <= at < len(found.columns):
+                    rows |= influences(found.columns[at].flow, clause)
+                    continue
+                if inner.is_int:
+                    raise NotFollowed("a position among columns that are not known")
+            rows |= influences(self.flow(inner, scope, named), clause)
+        return rows
+
+    def _selected(self, item: Any, scope: Scope, named: Mapping[str, Relation]) -> Iterator[Column]:
+        from sqlglot import exp
+
+        star = item if isinstance(item, exp.Star) else item.this if item.is_star else None
+        if isinstance(star, exp.Star):
+            columns = list(_every(scope) if isinstance(item, exp.Star) else _of(scope, item))
+            yield from self._starred(star, columns, scope, named)
+            return
+        if isinstance(item, exp.Aliases):  # explode(x) AS (a, b)
+            flow = self.flow(item.this, scope, named)
+            for name in item.aliases:
+                yield Column(name, dict(flow))
+            return
+        name = item.alias_or_name or None
+        inner = item.this if isinstance(item, exp.Alias) else item
+        if not isinstance(item, (exp.Alias, exp.Column, exp.Dot)):
+            name = item.output_name or None
+        yield Column(name, self.flow(inner, scope, named))
+
+    def _starred(
+        self, star: Any, columns: list[Column], scope: Scope, named: Mapping[str, Relation]
+    ) -> Iterator[Column]:
+        """``*``, less what it leaves out, with what it puts in place."""
+        left_out = {c.name for c in argument(star, "except") or ()}
+        replaced = {a.alias: a.this for a in star.args.get("replace") or ()}
+        other_names = {a.this.name: a.alias for a in star.args.get("rename") or ()}
+        changed = left_out or replaced or other_names
+        for column in columns:
+            if column.rest and changed:
+                raise NotFollowed("* EXCEPT over a table whose columns are not known")
+            if column.name in left_out:
+                continue
+            if column.name in replaced:
+                yield Column(column.name, self.flow(replaced[column.name], scope, named))
+            else:
+                yield Column(other_names.get(str(column.name), column.name), column.flow, column.rest)  # fmt: skip
+
+    # --- FROM
+
+    def join(self, join: Any, named: Mapping[str, Relation], scope: Scope) -> None:
+        """Add what is joined to a scope, and what it is joined by to what decides the rows."""
+        before = dict(scope.sources)
+        self.source(join.this, named, scope)
+        new = {n: r for n, r in scope.sources.items() if n not in before or before[n] is not r}
+        using = [u.name for u in join.args.get("using") or ()]
+        if str(join.args.get("method") or "").upper() == "NATURAL":
+            if any(r.rests() for r in scope.sources.values()):
+                raise NotFollowed("NATURAL JOIN of tables whose columns are not known")
+            left = {c.name for r in before.values() for c in r.columns if c.name}
+            using = [c.name for r in new.values() for c in r.columns if c.name in left and c.name]
+        for name in using:
+            flow: Flow = {}
+            for relation in (*before.values(), *new.values()):
+                merge(flow, column_of(relation, name) or {})
+            scope.shared[name] = flow
+            scope.rows |= influences(flow, "JOIN")
+        if (on := join.args.get("on")) is not None:
+            scope.rows |= influences(self.flow(on, scope, named), "JOIN")
+        if (match := join.args.get("match_condition")) is not None:
+            scope.rows |= influences(self.flow(match, scope, named), "JOIN")
+        if str(join.args.get("kind") or "").upper() in ("SEMI", "ANTI"):
+            for name in new:
+                if name not in before:
+                    scope.rows |= influences(new[name].all(), "JOIN")
+                    del scope.sources[name]
+
+    def source(self, node: Any, named: Mapping[str, Relation], scope: Scope) -> None:
+        """Add what one part of a FROM is to a scope."""
+        from sqlglot import exp
+
+        if node.args.get("pivots"):
+            raise NotFollowed("PIVOT")
+        name = node.alias or ""
+        columns = alias_columns(node)
+        if isinstance(node, exp.Table):
+            if isinstance(node.this, exp.Identifier):
+                common = named.get(node.name) if not node.db else None
+                found = common if common is not None else self._table(node)
+                name = name or node.name
+            else:
+                found = self._maker(node.this, scope, named, name or node.this.name.lower())
+                name = name or _called(node.this)
+            found = renamed(found, columns)
+        elif isinstance(node, exp.Subquery) and isinstance(node.this, exp.Table) and not name:
+            # Brackets around a join: its tables keep their names.
+            self.source(node.this, named, scope)
+            for join in node.args.get("joins") or ():
+                self.join(join, named, scope)
+            return
+        elif isinstance(node, exp.Subquery):
+            found = renamed(self.relation(node, named, scope.outer), columns)
+        elif isinstance(node, exp.Lateral):
+            inner = node.this
+            if isinstance(inner, exp.Subquery):
+                found = renamed(self.relation(inner, named, _view(scope)), columns)
+            else:
+                found = renamed(self._maker(inner, scope, named, name), columns)
+        elif isinstance(node, exp.Unnest):
+            found = self._maker(node, scope, named, name or (columns[0] if columns else ""))
+            found = renamed(found, columns)
+            name = name or (columns[0] if columns else "")
+        elif isinstance(node, exp.Values):
+            found = self._values(node, named, scope.outer)
+        elif isinstance(node, exp.Paren):
+            self.source(node.this, named, scope)
+            return
+        else:
+            raise NotFollowed(type(node).__name__)
+        scope.add(name or f"({len(scope.sources)})", found)
+        for lateral in node.args.get("laterals") or ():
+            self.source(lateral, named, scope)
+        for join in node.args.get("joins") or ():
+            if isinstance(node, (exp.Table, exp.Subquery)):
+                self.join(join, named, scope)
+
+    def _maker(self, node: Any, scope: Scope, named: Mapping[str, Relation], name: str) -> Relation:
+        """Rows that a function in FROM makes of its arguments."""
+        from sqlglot import exp
+
+        if _called(node) not in _MAKERS and not isinstance(
+            node, (exp.Unnest, exp.Explode, exp.GenerateSeries, exp.JSONTable)
+        ):
+            raise NotFollowed("a function that may read other data")
+        flow: Flow = {}
+        for part in node.iter_expressions():
+            if not isinstance(part, exp.TableAlias):
+                merge(flow, self.flow(part, _view(scope), named), TRANSFORMATION)
+        # What is taken apart decides how many rows there are.
+        return Relation([Column(name or None, flow)], influences(flow, "FILTER"), flow)
+
+    # --- expressions
+
+    def flow(self, node: Any, scope: Scope, named: Mapping[str, Relation]) -> Flow:
+        """What reaches the value of an expression."""
+        from sqlglot import exp
+
+        if isinstance(node, exp.Column):
+            return self._column(node, scope)
+        if isinstance(node, (exp.Paren, exp.Alias)):
+            return self.flow(node.this, scope, named)
+        if isinstance(node, (exp.Query, exp.Exists)) or (
+            isinstance(node, exp.In) and node.args.get("query") is not None
+        ):
+            return self._inner(node, scope, named)
+        if isinstance(node, exp.Lambda):
+            inside = Scope(scope, bound={e.name for e in node.expressions})
+            return self.flow(node.this, inside, named)
+        if isinstance(node, exp.Star):
+            return {}  # count(*)
+        if isinstance(node, exp.Anonymous) and str(node.this).upper() == "VALUES":
+            # MySQL's name for the row that was offered.
+            return scope.qualified(["excluded", node.expressions[0].name])
+        least = AGGREGATION if isinstance(node, exp.AggFunc) else TRANSFORMATION
+        found: Flow = {}
+        for part in node.iter_expressions():
+            if not isinstance(part, (exp.DataType, exp.Identifier)):
+                merge(found, self.flow(part, scope, named), least)
+        return found
+
+    def _inner(self, node: Any, scope: Scope, named: Mapping[str, Relation]) -> Flow:
+        from sqlglot import exp
+
+        found: Flow = {}
+        if isinstance(node, exp.In):
+            merge(found, self.flow(node.this, scope, named), TRANSFORMATION)
+            node = node.args["query"]
+        elif isinstance(node, exp.Exists):
+            node = node.this
+            if not isinstance(node, exp.Query):
+                return self.flow(node, scope, named)
+            relation = self.relation(node, named, scope)
+            # Whether there are rows, not what stands in them.
+            merge(found, {(table, column): TRANSFORMATION for table, column, _ in relation.rows})
+            merge(found, relation.all(), TRANSFORMATION)
+            return found
+        relation = self.relation(node, named, scope)
+        merge(found, relation.all(), TRANSFORMATION if relation.rows else IDENTITY)
+        merge(found, {(table, column): TRANSFORMATION for table, column, _ in relation.rows})
+        return found
+
+    def _column(self, node: Any, scope: Scope) -> Flow:
+        from sqlglot import exp
+
+        path = [part.name for part in node.parts]
+        if isinstance(node.this, exp.Star):  # row_to_json(c.*)
+            found: Flow = {}
+            for column in _of(scope, node):
+                merge(found, column.flow, TRANSFORMATION)
+            return found
+        if len(path) == 1:
+            return scope.column(path[0])
+        return scope.qualified(path)
+
+
+def _called(node: Any) -> str:
+    """The name of a function, in lower case."""
+    return str(node.this if isinstance(node.this, str) else node.sql_name()).lower()
+
+
+def _view(scope: Scope) -> Scope:
+    """What a lateral part sees: the sources so far."""
+    return Scope(scope)
+
+
+def _every(scope: Scope) -> Iterator[Column]:
+    """All columns of a scope as ``*`` gives them: those shared once, and first."""
+    for name, flow in scope.shared.items():
+        yield Column(name, dict(flow))
+    for relation in scope.sources.values():
+        for column in relation.columns:
+            if column.name not in scope.shared or column.rest:
+                yield Column(column.name, column.flow, column.rest)
+
+
+def _of(scope: Scope, node: Any) -> list[Column]:
+    """All columns of ``table.*``."""
+    seen: Scope | None = scope
+    while seen is not None:
+        if node.table in seen.sources:
+            return [Column(c.name, c.flow, c.rest) for c in seen.sources[node.table].columns]
+        seen = seen.outer
+    raise NotFollowed("* of something else")
+
+
+def renamed(relation: Relation, names: Iterable[str]) -> Relation:
+    """The relation with the names that an alias gives its columns."""
+    names = list(names)
+    if not names:
+        return relation
+    if relation.rests():
+        raise NotFollowed("names for columns that are not known")
+    if relation.any_column is not None and len(relation.columns) == 1:
+        flow = relation.any_column
+        return Relation([Column(name, dict(flow)) for name in names], relation.rows, None)
+    if len(names) > len(relation.columns):
+        raise NotFollowed("more names than columns")
+    columns = [
+        Column(names[i] if i < len(names) else column.name, column.flow)
+        for i, column in enumerate(relation.columns)
+    ]
+    return Relation(columns, relation.rows)
+
+
+def alias_columns(node: Any) -> list[str]:
+    from sqlglot import exp
+
+    alias = node.args.get("alias")
+    if not isinstance(alias, exp.TableAlias):
+        return []
+    return [column.this.name if isinstance(column, exp.ColumnDef) else column.name for column in alias.columns]  # fmt: skip
+
+
+def argument(node: Any, name: str) -> Any:
+    """An argument that is a word of Python too, which sqlglot calls ``with_`` since version 28."""
+    found = node.args.get(f"{name}_")
+    return found if found is not None else node.args.get(name)

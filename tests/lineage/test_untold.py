@@ -1,0 +1,108 @@
+"""What is believed, and what is unknown, where a client says little or says it wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_mlsec.crypto import VerificationKeys
+from airflow_mlsec.lineage import State, column_states, ingest_event, trace
+from airflow_mlsec.register import Register, find_dataset, graph
+from tests.lineage.events import dataset, event, lineage
+from tests.lineage.snapshot import snapshot
+
+NOBODY = VerificationKeys({})
+DUCKDB = "duckdb:///shop.duckdb"
+MODEL = (
+    'with c as (select * from "shop"."main"."customers"), o as (select * from "shop"."main"."orders") '
+    "select c.email as contact, sum(o.amount) as spent from c join o on o.customer_id = c.id group by 1"
+)
+
+
+def state_of(register: Register, name: str) -> State:
+    def look(connection: Any) -> State:
+        [found] = find_dataset(connection, name)
+        node = graph.node(found.id, graph.OUT_OF)
+        return column_states(connection, [node]).get(node, State.NONE)
+
+    return register.read(look)
+
+
+def with_sql(made: dict[str, Any], query: str, dialect: str | None = None) -> dict[str, Any]:
+    made["job"]["facets"] = {"sql": {"query": query, "dialect": dialect}}
+    return made
+
+
+def dbt_event(output: dict[str, Any], query: str) -> dict[str, Any]:
+    """As dbt-core 1.10 with DuckDB sends a model: no inputs, and aliases in the column facet."""
+    named = {"namespace": DUCKDB, "name": "c", "field": "email"}
+    facet = {"fields": {"contact": {"inputFields": [named]}}}
+    output["facets"]["columnLineage"] = facet
+    return with_sql(event("shop.main.shop.contacts.build.run", [], [output]), query, "duckdb")
+
+
+def test_a_dbt_model_comes_from_what_its_sql_reads(sqlite_register: Register) -> None:
+    out = dataset("shop.main.contacts", namespace=DUCKDB)
+    ingest_event(dbt_event(out, MODEL), sqlite_register, NOBODY)
+    nodes = trace(sqlite_register, "shop.main.contacts#contact", "up").nodes
+    assert {(n.dataset, n.column) for n in nodes if n.via == "IDENTITY (inferred from SQL)"} == {
+        (f"{DUCKDB}/shop.main.customers", "email")
+    }
+    names = {row[1] for row in snapshot(sqlite_register)["datasets"]}
+    assert names == {"shop.main.contacts", "shop.main.customers", "shop.main.orders"}
+
+
+def test_of_sql_that_cannot_be_parsed_all_tables_are_assumed(sqlite_register: Register) -> None:
+    out = dataset("shop.main.contacts", ["contact"], namespace=DUCKDB)
+    broken = MODEL.replace("group by 1", "group by ((")
+    ingest_event(dbt_event(out, broken), sqlite_register, NOBODY)
+    kept = snapshot(sqlite_register)
+    assert {(s[1], t[1], step[0]) for s, t, step in kept["edges"]} == {
+        ("shop.main.customers", "shop.main.contacts", "assumed"),
+        ("shop.main.orders", "shop.main.contacts", "assumed"),
+    }
+    assert {row[1] for row in kept["datasets"]} == {
+        "shop.main.contacts", "shop.main.customers", "shop.main.orders",
+    }  # fmt: skip
+
+
+def test_what_came_from_nowhere_is_unknown(sqlite_register: Register) -> None:
+    out = dataset("shop.main.mart", ["x"], namespace=DUCKDB)
+    ingest_event(with_sql(event("j", [], [out]), "CALL fill()"), sqlite_register, NOBODY)
+    ingest_event(
+        event("next", [dataset("/mart-copy"), out], [dataset("/b")]), sqlite_register, NOBODY
+    )
+    assert state_of(sqlite_register, "shop.main.mart") is State.UNKNOWN
+    assert state_of(sqlite_register, "/b") is State.UNKNOWN
+    assert state_of(sqlite_register, "/mart-copy") is State.NONE
+
+
+def test_values_that_a_query_writes_itself_come_from_no_table(sqlite_register: Register) -> None:
+    out = dataset("shop.main.mart", ["x"], namespace=DUCKDB)
+    ingest_event(
+        with_sql(event("j", [], [out]), "INSERT INTO mart VALUES (1)"), sqlite_register, NOBODY
+    )
+    assert state_of(sqlite_register, "shop.main.mart") is State.NONE
+
+
+@pytest.mark.parametrize(
+    ("facet", "expected"),
+    [
+        pytest.param({"a": ["x"], "b": ["y"]}, {"x>a", "y>b"}, id="all is said"),
+        pytest.param({"a": ["x"]}, {"x>a", "*>b"}, id="a column is left out"),
+        pytest.param({"a": ["x"], "b": ["y"], "c": ["x"]}, {"*>"}, id="a column that is not there"),
+        pytest.param({"a": ["x"], "b": ["nope"]}, {"*>"}, id="from a column that is not there"),
+    ],
+)
+def test_column_lineage_is_held_to_the_schemas(
+    sqlite_register: Register, facet: dict[str, list[str]], expected: set[str]
+) -> None:
+    out = dataset("/out", ["a", "b"], columnLineage=lineage("/in", facet))
+    ingest_event(event("j", [dataset("/in", ["x", "y"])], [out]), sqlite_register, NOBODY)
+    kept = snapshot(sqlite_register)
+    plain = {"<into>": "", "<out of>": "*"}
+    assert {
+        f"{plain.get(s[2], s[2])}>{plain.get(t[2], t[2])}" for s, t, _ in kept["edges"]
+    } == expected
+    assert {row[2] for row in kept["columns"] if row[1] == "/out"} == {"a", "b"}
