@@ -200,7 +200,15 @@ def _edges(script: Script, written: Written) -> list[ColumnEdge]:
     for old, new in written.renames:
         step = Transformation("direct", "DIRECT", "IDENTITY", None, None, True)
         found[ColumnEdge(written.former or written.name, old, new, step)] = None
-    return [edge for edge in found if (edge.source, edge.field) != (written.name, edge.target_field)]  # fmt: skip
+    return [edge for edge in found if not _is_itself(edge, written.name)]
+
+
+def _is_itself(edge: ColumnEdge, target: Name) -> bool:
+    """Whether a table's rows are said to depend on its own, or a column on itself."""
+    if edge.source != target:
+        return False
+    whole = edge.target_field == INTO and edge.transformation.kind == "indirect"
+    return whole or edge.field == edge.target_field
 
 
 def _forget_aliases(

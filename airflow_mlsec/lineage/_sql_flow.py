@@ -105,6 +105,8 @@ class Scope:
     # Names that the list of this SELECT gives, which some databases let be used beside it.
     given: dict[str, Flow] = field(default_factory=dict)
     bound: set[str] = field(default_factory=set)
+    # What the named windows of this SELECT depend on.
+    windows: Flow = field(default_factory=dict)
     rows: set[tuple[Any, str | None, str]] = field(default_factory=set)
 
     def add(self, name: str, relation: Relation) -> None:
@@ -348,6 +350,8 @@ class Query:
             self.join(join, named, scope)
         if node.args.get("connect") or node.args.get("match"):
             raise NotFollowed("CONNECT BY, MATCH_RECOGNIZE")
+        for window in node.args.get("windows") or ():
+            merge(scope.windows, self.flow(window, scope, named), TRANSFORMATION)
         columns: list[Column] = []
         for item in node.expressions:
             for column in self._selected(item, scope, named):
@@ -557,6 +561,10 @@ class Query:
             return self.flow(node.this, inside, named)
         if isinstance(node, exp.Star):
             return {}  # count(*)
+        if isinstance(node, exp.Columns):
+            raise NotFollowed("columns by pattern")
+        if isinstance(node, exp.Dot):
+            return self._dot(node, scope, named)
         if isinstance(node, exp.Anonymous) and str(node.this).upper() == "VALUES":
             # MySQL's name for the row that was offered.
             return scope.qualified(["excluded", node.expressions[0].name])
@@ -565,6 +573,26 @@ class Query:
         for part in node.iter_expressions():
             if not isinstance(part, (exp.DataType, exp.Identifier)):
                 merge(found, self.flow(part, scope, named), least)
+        if isinstance(node, exp.Window):
+            merge(found, scope.windows, TRANSFORMATION)
+        return found
+
+    def _dot(self, node: Any, scope: Scope, named: Mapping[str, Relation]) -> Flow:
+        """``(row).column``, a field of a structure, or a function called as a method."""
+        from sqlglot import exp
+
+        whole, part = node.this.unnest(), node.expression
+        if isinstance(whole, exp.Column) and not whole.table and isinstance(part, exp.Identifier):
+            relation = scope.sources.get(whole.name)
+            if relation is not None and (found := column_of(relation, part.name)) is not None:
+                return found
+        if isinstance(whole, exp.Identifier):
+            flow = scope.column(whole.name)
+        else:
+            flow = self.flow(whole, scope, named)
+        found = merged({}, flow, TRANSFORMATION)
+        if not isinstance(part, exp.Identifier):
+            merge(found, self.flow(part, scope, named), TRANSFORMATION)
         return found
 
     def _inner(self, node: Any, scope: Scope, named: Mapping[str, Relation]) -> Flow:

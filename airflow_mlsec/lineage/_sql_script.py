@@ -264,7 +264,7 @@ class Script:
 
         kind = str(statement.args.get("kind") or "").upper()
         if kind not in ("TABLE", "VIEW"):
-            if kind in ("TRIGGER", "RULE"):
+            if kind in ("TRIGGER", "RULE", "FUNCTION", "PROCEDURE", "MACRO"):
                 self.unclear = True
             return
         target = statement.this
@@ -404,9 +404,8 @@ class Script:
             written.give(name, flow)
         conflict = statement.args.get("conflict")
         deciding = _keys(statement, conflict, given)
-        if conflict is None or not conflict.expressions:
-            written.rows |= influences(deciding, "FILTER")
-        else:
+        written.rows |= influences(deciding, "FILTER")
+        if conflict is not None and conflict.expressions:
             table = (
                 statement.this.this if isinstance(statement.this, exp.Schema) else statement.this
             )
@@ -560,7 +559,7 @@ class Script:
         rows = set(scope.rows)
         if (where := argument(statement, "where")) is not None:
             rows |= influences(self._query.flow(where, scope, named), "FILTER")
-        written.rows |= {row for row in rows if row[0] is not written}
+        written.rows |= rows
 
     def _drop(self, statement: Any) -> None:
         from sqlglot import exp
@@ -641,7 +640,9 @@ class Script:
         return _expand(flow, set(map(id, self.outcome())), frozenset())
 
 
-def _expand(flow: Flow, there: set[int], within: frozenset[int]) -> tuple[Flow, set[Row]]:
+def _expand(
+    flow: Flow, there: set[int], within: frozenset[tuple[int, str | None]]
+) -> tuple[Flow, set[Row]]:
     found: Flow = {}
     rows: set[Row] = set()
     for (table, column), how in flow.items():
@@ -649,20 +650,20 @@ def _expand(flow: Flow, there: set[int], within: frozenset[int]) -> tuple[Flow, 
             merge(found, {(table, column): how})
         elif id(table) in there:
             merge(found, {(table.name, column): how})
-        elif id(table) not in within:
-            columns = table.columns or {}
+        elif (id(table), column) not in within:
+            seen = within | {(id(table), column)}
             inner = dict(table.into)
             if not table.made_here:
                 inner[table.former or table.name, column] = 0
-            for name, more in columns.items():
+            for name, more in (table.columns or {}).items():
                 if column is None or name == column:
                     merge(inner, more)
-            deeper, more_rows = _expand(inner, there, within | {id(table)})
+            deeper, more_rows = _expand(inner, there, seen)
             merge(found, deeper, how)
             rows |= more_rows
-            for row in table.rows:
-                own, _ = _expand({(row[0], row[1]): 0}, there, within | {id(table)})
-                rows |= {(t, c, row[2]) for t, c in own}
+            for of, deciding, clause in table.rows:
+                own, _ = _expand({(of, deciding): 0}, there, seen)
+                rows |= {(t, c, "FILTER" if clause.startswith("SET ") else clause) for t, c in own}
     return found, rows
 
 

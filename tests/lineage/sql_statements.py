@@ -339,4 +339,28 @@ STATEMENTS: list[tuple[tuple[str, ...], str]] = [
         EVERY,
         "create table t_a as select id, email from customers; create table out as select email from t_a union all select contact from mart; drop table t_a",
     ),
+    # What an attack on the follower found.
+    (
+        EVERY,
+        "create table a1 as select email, city from customers; update a1 set email = city; create table out as select email from a1; drop table a1",
+    ),
+    (
+        EVERY,
+        "create table a1 as select email, city from customers; delete from a1 where city = 'Rome'; create table out as select email from a1; drop table a1",
+    ),
+    (
+        (POSTGRESQL, DUCKDB),
+        "create table out as select email, sum(id) over w as s from customers window w as (partition by city order by id)",
+    ),
+    (
+        (POSTGRESQL,),
+        "insert into mart as m (contact, spent) select email, id from customers on conflict (contact) do update set spent = m.spent + excluded.spent where m.extra <> 'k'",
+    ),
+    ((POSTGRESQL,), "create table out as select (c).email as e from customers c"),
+    ((DUCKDB,), "create table out as select email.upper() as u from customers"),
+    (EVERY, "update mart set contact = extra, extra = contact"),
+    (
+        EVERY,
+        "create table out as select (select name from customers b where b.id = a.boss) as bossname from customers a",
+    ),
 ]

@@ -45,7 +45,7 @@ _WRITES_MART = re.compile(
     r"(into|update|delete from|truncate|alter table|drop table)\s+mart\b", re.IGNORECASE
 )
 # A value's way that this data cannot show: what is ranked, left over, or never equal.
-_UNSEEN = ("row_number()", "coalesce(", "nullif(", "= any (", "{'e'")
+_UNSEEN = ("row_number()", "coalesce(", "nullif(", "= any (", "{'e'", "update a1")
 
 
 def _other(rows: Rows, at: int, kind: str, way: int) -> Rows:
