@@ -23,7 +23,7 @@ from airflow_mlsec.lineage._events import (
     Transformation,
 )
 from airflow_mlsec.lineage._sql_flow import AGGREGATION, IDENTITY, NotFollowed
-from airflow_mlsec.lineage._sql_script import Known, Script, Written
+from airflow_mlsec.lineage._sql_script import Known, Script, Written, candidates
 from airflow_mlsec.lineage._sql_tables import KnownTables, Tables
 
 _LONGEST = 100_000
@@ -60,13 +60,13 @@ def follow_sql(event: Event, known: KnownTables) -> set[Name]:
         statements = []
         named, aliases = _named_in(query)
         for parts in named:
-            for one in _found(tables, parts):
+            for one in candidates(tables.find, parts):
                 mentioned[one.name] = None
     for statement in statements:
         aliases |= _aliases(statement)
         if isinstance(statement, exp.Command):
             for parts in _named_in(statement.sql())[0]:
-                mentioned.update((one.name, None) for one in _found(tables, parts))
+                mentioned.update((one.name, None) for one in candidates(tables.find, parts))
         try:
             mentioned.update((one.name, None) for one in script.named(statement))
             if (output := _answered(event, tables, statements)) is not None:
@@ -266,14 +266,3 @@ def _named_in(query: str) -> tuple[list[list[str]], set[str]]:
 
 
 _WORDS = {"select", "lateral", "only", "if", "unnest", "values", "table", "set", "where", "exists"}
-
-
-def _found(tables: Tables, parts: list[str]) -> list[Known]:
-    from airflow_mlsec.lineage._sql_script import Ambiguous
-
-    try:
-        return [tables.find(parts)]
-    except Ambiguous as error:
-        return error.candidates
-    except NotFollowed:
-        return []

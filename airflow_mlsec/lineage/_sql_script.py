@@ -6,7 +6,7 @@ is tables that were there before, what it writes are tables that are there after
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,21 @@ class Ambiguous(NotFollowed):
     def __init__(self, candidates: list[Known]) -> None:
         super().__init__("several datasets are called so")
         self.candidates = candidates
+
+
+def candidates(find: Callable[[Any], Known], what: Any) -> list[Known]:
+    """All that a table may be, as ``find`` says."""
+    try:
+        return [find(what)]
+    except Ambiguous as error:
+        return error.candidates
+    except NotFollowed:
+        return []
+
+
+def _empty(columns: Iterable[str] | None) -> dict[str, Flow] | None:
+    """Columns that nothing has reached yet; None if they are not known."""
+    return None if columns is None else {column: Flow() for column in columns}
 
 
 @dataclass(eq=False, slots=True)
@@ -126,8 +141,7 @@ class Script:
         known = self.known(table)
         written = self.tables.get(known.name)
         if written is None:
-            columns = {c: Flow() for c in known.columns} if known.columns is not None else None
-            written = self.tables[known.name] = Written(known.name, columns)
+            written = self.tables[known.name] = Written(known.name, _empty(known.columns))
         written.touched = True
         return written
 
@@ -153,12 +167,7 @@ class Script:
                 continue
             if len(parts) == 1 and parts[0] in common:
                 continue
-            try:
-                yield self.known(table)
-            except Ambiguous as error:
-                yield from error.candidates
-            except NotFollowed:
-                continue
+            yield from candidates(self.known, table)
 
     # --- statements
 
@@ -196,13 +205,7 @@ class Script:
     def answer(self, query: Any, output: Known) -> None:
         """A query by itself, whose result is what a job wrote: as dbt's models are."""
         written = self.tables[output.name] = Written(output.name, None, made_here=True)
-        try:
-            self._fill(written, self._query.relation(query, {}), None, output.columns)
-        except NotFollowed:
-            written.columns = (
-                None if output.columns is None else {c: Flow() for c in output.columns}
-            )
-            self._assume(written, query)
+        self._fill_or_assume(written, query, None, output.columns, query)
 
     def _write(self, statement: Any, target: Any, how: Callable[[Any, Written], None]) -> None:
         from sqlglot import exp
@@ -324,19 +327,29 @@ class Script:
             raise NotFollowed("IF NOT EXISTS of a table that exists")
         if not isinstance(query, exp.Query):
             names = columns if columns is not None else known.columns
-            written.columns = None if names is None else {c: Flow() for c in names}
+            written.columns = _empty(names)
             if query is not None:
                 self._assume(written, statement)
             self.tables[known.name] = written
             return
-        try:
-            named = {} if statement is None else self._query.with_named(statement, {}, None)
-            found = self._query.relation(query, named)
-            self._fill(written, found, columns, known.columns)
-        except NotFollowed:
-            written.columns = None if known.columns is None else {c: Flow() for c in known.columns}
-            self._assume(written, statement or query)
+        self._fill_or_assume(written, query, columns, known.columns, statement or query)
         self.tables[known.name] = written
+
+    def _fill_or_assume(
+        self,
+        written: Written,
+        query: Any,
+        given: list[str] | None,
+        known: tuple[str, ...] | None,
+        statement: Any,
+    ) -> None:
+        try:
+            # A query's own WITH is followed with the query.
+            around = {} if statement is query else self._query.with_named(statement, {}, None)
+            self._fill(written, self._query.relation(query, around), given, known)
+        except NotFollowed:
+            written.columns = _empty(known)
+            self._assume(written, statement)
 
     def _fill(
         self,
@@ -374,7 +387,7 @@ class Script:
             raise NotFollowed("* of tables whose columns are not known")
         [rest] = found.rests()
         named = {c.name for c in found.columns if c.name}
-        written.columns = None if known is None else {c: Flow() for c in known}
+        written.columns = _empty(known)
         for column in found.columns:
             if not column.rest:
                 written.give(column.name, column.flow)
@@ -589,8 +602,8 @@ class Script:
         for action in statement.args.get("actions") or ():
             written = self.tables.get(known.name)
             if written is None:
-                columns = None if known.columns is None else {c: Flow() for c in known.columns}
-                written = self.tables[known.name] = Written(known.name, columns, touched=False)
+                written = Written(known.name, _empty(known.columns), touched=False)
+                self.tables[known.name] = written
             if isinstance(action, exp.AlterRename):
                 known = self._rename_table(written, action.this)
             elif isinstance(action, exp.RenameColumn):
@@ -621,8 +634,6 @@ class Script:
     def _rename_column(self, written: Written, old: str, new: str) -> None:
         if written.columns is not None and old in written.columns:
             written.columns = {(new if c == old else c): f for c, f in written.columns.items()}
-        elif written.columns is not None and new in written.columns:
-            pass  # the schema is that of afterwards
         if not written.made_here:
             written.renames.append((old, new))
             if written.columns is not None and new in written.columns:

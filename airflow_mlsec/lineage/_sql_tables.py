@@ -30,7 +30,7 @@ class KnownTables:
 
     def __init__(self, register: Register | None) -> None:
         self._register = register
-        self._seen: dict[Name, Columns] = {}
+        self._seen: dict[Name, tuple[tuple[str, str | None], ...]] = {}
 
     def see(self, event: Event) -> None:
         """Remember the schemas of an event."""
@@ -38,12 +38,14 @@ class KnownTables:
             self._seen.clear()
         for name, said in event.said.items():
             if said.columns:
-                self._seen[name] = top_columns(column for column, _ in said.columns)
+                self._seen[name] = said.columns
 
     def columns(self, name: Name) -> Columns | None:
         """The columns of a table in order; None if they, or their order, are not known."""
-        if name in self._seen or self._register is None:
-            return self._seen.get(name)
+        if (seen := self._seen.get(name)) is not None:
+            return top_columns(column for column, _ in seen)
+        if self._register is None:
+            return None
         return self._register.read(lambda connection: _columns(connection, name))
 
     def called(self, namespace: str | None, parts: list[str]) -> list[Name]:

@@ -76,6 +76,8 @@ class RegisterTransport(Transport):
 def _with_database(text: str) -> str:
     """The event with where its query's tables are, if it names none of them and the running
     task knows."""
+    if '"sql"' not in text:
+        return text
     try:
         event = json.loads(text)
         query = event["job"]["facets"]["sql"]["query"]
