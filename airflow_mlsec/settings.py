@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,14 @@ OPTIONS: tuple[Option, ...] = (
         "only other programs' lineage names. Datasets that an operator or `mlsec` worked on need none.",
         "",
         example="/lake,s3://lake",
+    ),
+    Option(
+        "scan_budget",
+        "How much a data-subject request reads at most where no key leads: places that cannot be answered for "
+        "otherwise, and files below `data_roots` that nobody declared. In bytes, or with kB, MB, GB, TB; `0`: nothing. "
+        "What is left out stays unknown.",
+        "10 GB",
+        example="200 GB",
     ),
     Option(
         "time_zone",
@@ -133,6 +142,7 @@ class Settings:
     time_zone: str = "UTC"
     holidays: str = ""
     four_eyes: str = "erasure"
+    scan_budget: int = 10 * 1000**3
     break_glass_recipients: tuple[str, ...] = ()
     root_key_service: str | None = None
     sigstore_trust_config: Path | None = None
@@ -179,6 +189,7 @@ class Settings:
             time_zone=known["time_zone"],
             holidays=known["holidays"],
             four_eyes=known["four_eyes"].strip().lower(),
+            scan_budget=parse_size(known["scan_budget"], "[mlsec] scan_budget"),
             break_glass_recipients=_parts(known["break_glass_recipients"]),
             root_key_service=known["root_key_service"] or None,
             sigstore_trust_config=_absolute(known["sigstore_trust_config"])
@@ -190,6 +201,21 @@ class Settings:
         """Create the state folder for its owner alone, if it is not there yet."""
         self.state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self.state_folder
+
+
+_UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4}
+
+
+def parse_size(text: str, what: str) -> int:
+    """A number of bytes, as people write it: ``500 MB``.
+
+    :raises SettingError: if it is none; the message names it as ``what``.
+    """
+    found = re.fullmatch(r"(\d{1,12})(?:\.(\d{1,3}))?\s*([a-zA-Z]*)", text.strip())
+    unit = _UNITS.get(found[3].lower()) if found else None
+    if found is None or unit is None:
+        raise SettingError(f"{what} is a number of bytes, such as 500 MB or 10 GB; or 0")
+    return int(float(f"{found[1]}.{found[2] or 0}") * unit)
 
 
 def _fill(default: str, known: Mapping[str, str]) -> str:
@@ -222,4 +248,4 @@ def _section(path: Path) -> Mapping[str, str]:
     return dict(parser["mlsec"]) if parser.has_section("mlsec") else {}
 
 
-__all__ = ["OPTIONS", "Option", "Settings"]
+__all__ = ["OPTIONS", "Option", "Settings", "parse_size"]

@@ -20,7 +20,7 @@ from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, VerificationKey
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.key_ring import bind_ring, open_key_ring, open_register
 from airflow_mlsec.register import Register
-from airflow_mlsec.settings import Settings
+from airflow_mlsec.settings import Settings, parse_size
 from airflow_mlsec.subjects import (
     Calendar,
     Handler,
@@ -28,6 +28,7 @@ from airflow_mlsec.subjects import (
     Person,
     Request,
     Rules,
+    Scan,
     approve,
     change_person,
     export_request,
@@ -86,7 +87,13 @@ def _only(given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _handler() -> Handler:
+def _scan(settings: Settings, no_scan: bool, at_most: str | None) -> Scan:
+    """How far a scan goes, as the settings or the caller say."""
+    budget = settings.scan_budget if at_most is None else parse_size(at_most, "--scan-at-most")
+    return Scan(0 if no_scan else budget, (settings.state_folder,))
+
+
+def _handler(no_scan: bool = False, at_most: str | None = None) -> Handler:
     settings = Settings.load()
     register = open_register(settings)
     return Handler(
@@ -95,6 +102,7 @@ def _handler() -> Handler:
         str(operating_system_actor(_claimed())),
         roots=settings.data_roots,
         progress=show_progress,
+        scan=_scan(settings, no_scan, at_most),
     )
 
 
@@ -127,18 +135,35 @@ only_option = click.option(
 )  # fmt: skip
 
 
+no_scan_option = click.option(
+    "--no-scan", is_flag=True, help="Do not look through what no key leads to; it stays unknown."
+)
+at_most_option = click.option(
+    "--scan-at-most", metavar="SIZE",
+    help="Bytes that a scan reads at most, such as 500 MB; the rest stays unknown. Default is [mlsec] scan_budget.",
+)  # fmt: skip
+
+
 @subject.command()
 @kind_option
 @key_option
 @also_option
 @only_option
+@no_scan_option
+@at_most_option
 @json_option
 def locate(
-    kind: str, key: str, also: tuple[str, ...], only: tuple[str, ...], as_json: bool
+    kind: str,
+    key: str,
+    also: tuple[str, ...],
+    only: tuple[str, ...],
+    no_scan: bool,
+    scan_at_most: str | None,
+    as_json: bool,
 ) -> None:
-    """Find one person in every dataset, artifact and model.
+    """Find one person in every dataset, artifact and model, and below the data roots.
 
-    Exit code 1 if some place could not be answered for.
+    What no key leads to is scanned: every column and byte. Exit code 1 if some place could not be answered for.
     """
     value, settings = _key(key), Settings.load()
     register = open_register(settings)
@@ -152,6 +177,7 @@ def locate(
         roots=settings.data_roots,
         requested_by=str(operating_system_actor(_claimed())),
         progress=show_progress,
+        scan=_scan(settings, no_scan, scan_at_most),
     )
     data = {
         "subject_kind": kind,
@@ -227,7 +253,9 @@ def status(number: int, as_json: bool) -> None:
     register = open_register(Settings.load())
     request, done = get_request(register, number), history(register, number)
     lines = [_request_line(request)]
-    lines += [f"  {s.status:9} {s.kind:9} {s.name}: {s.locator}; {s.detail}" for s in request.steps]
+    lines += [
+        f"  {s.status:12} {s.kind:9} {s.name}: {s.locator}; {s.detail}" for s in request.steps
+    ]
     lines += [f"  {at[:19]}  {by}: {what}" for at, by, what in done]
     data = {**asdict(request), "history": [list(entry) for entry in done]}
     show(data, "\n".join(lines), as_json)
@@ -345,16 +373,32 @@ def extend_(number: int, reason: str, as_json: bool) -> None:
 
 @subject.command("search")
 @click.argument("number", type=int)
+@no_scan_option
+@at_most_option
 @json_option
-def search(number: int, as_json: bool) -> None:
+def search(number: int, no_scan: bool, scan_at_most: str | None, as_json: bool) -> None:
     """Find the person of a request everywhere, and write it into the request's ledger.
 
     Exit code 1 if some place could not be answered for.
     """
-    request = _handler().locate(number)
+    request = _handler(no_scan, scan_at_most).locate(number)
     _show(request, as_json)
     if any(step.status in ("unknown", "failed") for step in request.steps):
         raise click.exceptions.Exit(CheckFailed.exit_code)
+
+
+@subject.command("confirm")
+@click.argument("number", type=int)
+@click.argument("name", metavar="PLACE")
+@click.option(
+    "--column", required=True, help="The column that holds what the person's key has become."
+)
+@click.option("--reason", required=True, help="How it is known that these rows are the person's.")
+@json_option
+def confirm(number: int, name: str, column: str, reason: str, as_json: bool) -> None:
+    """Say that what was found by likeness in PLACE is the person's: it is handed over, erased and put right like
+    what was found by key. What is to be done has to be approved again."""
+    _show(_handler().confirm(number, name, column, reason), as_json)
 
 
 @subject.command("approve")
@@ -409,15 +453,19 @@ def settle_(number: int, name: str, outcome: str, reason: str, as_json: bool) ->
 @subject.command()
 @click.argument("number", type=int)
 @click.option("--receipt", type=click.Path(path_type=Path), help="Where to write the receipt.")
+@no_scan_option
+@at_most_option
 @json_option
-def close(number: int, receipt: Path | None, as_json: bool) -> None:
+def close(
+    number: int, receipt: Path | None, no_scan: bool, scan_at_most: str | None, as_json: bool
+) -> None:
     """Look again, and close a request whose every place is settled; prints the person's salt.
 
     Exit code 1 if a place is not settled.
     """
     from airflow_mlsec import files
 
-    request, salt = _handler().close(number)
+    request, salt = _handler(no_scan, scan_at_most).close(number)
     if receipt is not None:
         files.write_bytes(receipt, f"{json.dumps(request.receipt, indent=1)}\n".encode())
     told = f"salt for the person: {salt}" if salt else "it was closed before"
@@ -465,7 +513,7 @@ def verify(
     if key is not None:
         lines.append("it is about the person of this key")
     lines += [
-        f"  {s['status']:9} {s['kind']:9} {s['name']}{', ' + s['verified'] if s['verified'] else ''}"
+        f"  {s['status']:12} {s['kind']:9} {s['name']}{', ' + s['verified'] if s['verified'] else ''}"
         for s in said["steps"]
     ]
     show(said, "\n".join(lines), as_json)
@@ -524,7 +572,7 @@ def _moment(text: str | None) -> datetime | None:
 
 def _show(request: Request, as_json: bool) -> None:
     lines = [_request_line(request)]
-    lines += [f"  {s.status:9} {s.kind:9} {s.name}" for s in request.steps]
+    lines += [f"  {s.status:12} {s.kind:9} {s.name}" for s in request.steps]
     show(asdict(request), "\n".join(lines), as_json)
 
 
@@ -539,9 +587,9 @@ def _text(location: Location) -> str:
     lines = []
     for finding in location.findings:
         rows = f", {finding.rows} row{'s' if finding.rows != 1 else ''}" if finding.rows else ""
-        lines.append(f"{finding.status:8}{finding.kind:9} {finding.dataset}{rows}")
+        lines.append(f"{finding.status:13}{finding.kind:9} {finding.dataset}{rows}")
         searched = f" ({finding.searched})" if finding.searched else ""
-        lines.append(f"{'':18}by {finding.locator}: {finding.evidence}{searched}")
+        lines.append(f"{'':23}by {finding.locator}: {finding.evidence}{searched}")
     found = sum(finding.status == "found" for finding in location.findings)
     lines.append(f"found in {found} of {len(location.findings)} places")
     if not location.complete:

@@ -23,6 +23,7 @@ from airflow_mlsec.lineage._evidence import (
     record_evidence,
     release_statement,
     releases,
+    unbelieved,
     verify_evidence,
 )
 from airflow_mlsec.lineage._export import export_events
@@ -52,7 +53,7 @@ from airflow_mlsec.lineage._release import (
     release_step,
 )
 from airflow_mlsec.lineage._removal import policy_of, record_removal
-from airflow_mlsec.lineage._state import State, column_states, columns_of
+from airflow_mlsec.lineage._state import State, column_states, columns_of, unexplained
 from airflow_mlsec.lineage._trace import Trace, TraceNode, find_start, trace, transformations
 
 __all__ = [
@@ -106,6 +107,8 @@ __all__ = [
     "settle_intents",
     "trace",
     "transformations",
+    "unbelieved",
+    "unexplained",
     "verify_evidence",
     "walk",
     "withdraw_intent",

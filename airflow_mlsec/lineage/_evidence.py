@@ -230,6 +230,15 @@ def releases(
     return found
 
 
+def unbelieved(connection: sa.Connection) -> int:
+    """How many statements about releases carry no signature that is believed: what they name is not known."""
+    e = t.evidence.c
+    trusted = trusted_by(connection)
+    query = sa.select(e.envelope).where(e.predicate_type == RELEASE, e.outcome != "withdrawn")
+    envelopes = connection.execute(query).scalars()
+    return sum(verified_statement(envelope, trusted) is None for envelope in envelopes)
+
+
 def trusted_by(connection: sa.Connection) -> VerificationKeys:
     """The keys whose signatures a register's connection believes."""
     load = connection.info.get(TRUSTED)

@@ -35,6 +35,7 @@ from airflow_mlsec.subjects import (
     Handler,
     Request,
     Rules,
+    Scan,
     approve,
     export_request,
     get_request,
@@ -51,8 +52,9 @@ def request_handler(hook: MlsecHook, by: str, progress: Any = lambda message: No
     """What works on requests within a task."""
     settings = hook.settings()
     return Handler(
-        hook.register(), hook.key_ring(), by, AirflowConnections(), settings.data_roots, progress
-    )
+        hook.register(), hook.key_ring(), by, AirflowConnections(), settings.data_roots, progress,
+        Scan(settings.scan_budget, (settings.state_folder,)),
+    )  # fmt: skip
 
 
 class _RequestOperator(MlsecOperator):

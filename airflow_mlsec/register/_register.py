@@ -22,7 +22,7 @@ from airflow_mlsec.settings import Settings
 Result = TypeVar("Result")
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0006"
+HEAD = "0007"
 # Under what a connection knows `Register.trusted`.
 TRUSTED = "mlsec.trusted"
 _RETRIES = 5
@@ -51,6 +51,13 @@ class Register:
         if settings.register_url.startswith("sqlite"):
             settings.make_state_folder()
         return cls(settings.register_url)
+
+    def files(self) -> list[Path]:
+        """The files in which it is kept, if it is SQLite."""
+        if self._url.get_backend_name() != "sqlite":
+            return []
+        endings = ("", "-wal", "-shm", "-journal", ".lock")
+        return [Path(f"{self._url.database}{ending}") for ending in endings]
 
     def now(self) -> str:
         """The current time as the register writes it: UTC, ISO 8601, to the microsecond."""

@@ -365,7 +365,7 @@ request_step = sa.Table(
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     _ref("dataset_id", nullable=True),
-    sa.Column("status", sa.String(10), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
     sa.Column("rows", sa.BigInteger),
     sa.Column("locator", sa.Text, nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
@@ -375,6 +375,8 @@ request_step = sa.Table(
     sa.Column("decided_by", sa.Text),
     # By which columns the person is found there.
     sa.Column("columns", sa.JSON),
+    # Whether some of it was found by likeness alone.
+    sa.Column("likeness", sa.Boolean),
     sa.UniqueConstraint("request_id", "kind", "name"),
 )
 

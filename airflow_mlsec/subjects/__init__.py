@@ -2,7 +2,7 @@
 
 `_clocks` counts deadlines; `_requests` keeps requests and their coverage ledger. `_places`
 derives where a person's data can be and how to find it, `_search` looks, `_locate` looks
-everywhere. `_erase` erases, minding `_holds` and feeding the `_suppression` list; `_verify` looks
+everywhere, and `_scan` through what no key leads to (for `_needles`, in `_contents`). `_erase` erases, minding `_holds` and feeding the `_suppression` list; `_verify` looks
 again with other code; `_receipt` is the signed proof; `_export` is what the person is given;
 `_retention` erases what a policy keeps no longer.
 May import `lineage`, `anonymize`, `register`, `datasets`, `crypto`. Start with `_erase.Handler`.
@@ -11,9 +11,10 @@ May import `lineage`, `anonymize`, `register`, `datasets`, `crypto`. Start with 
 from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines, kinds_of
 from airflow_mlsec.subjects._erase import Handler
 from airflow_mlsec.subjects._export import Export, export_person, export_request
+from airflow_mlsec.subjects._finding import Finding
 from airflow_mlsec.subjects._holds import Hold, holds_on, place_hold, release_hold
 from airflow_mlsec.subjects._identity import Person, reference_version, subject_digest
-from airflow_mlsec.subjects._locate import Finding, Location, locate
+from airflow_mlsec.subjects._locate import Location, locate
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects._receipt import RECEIPT, verify_receipt
 from airflow_mlsec.subjects._rectify import rectify
@@ -41,6 +42,7 @@ from airflow_mlsec.subjects._rules import (
     propose_rules,
     rules_in_force,
 )
+from airflow_mlsec.subjects._scan import Scan
 from airflow_mlsec.subjects._suppression import without_suppressed
 from airflow_mlsec.subjects._verify import Rescan, rescan
 
@@ -59,6 +61,7 @@ __all__ = [
     "Rescan",
     "Retained",
     "Rules",
+    "Scan",
     "Step",
     "agree_to_rules",
     "apply_retention",

@@ -11,20 +11,29 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import KeyKind, KeyRing
-from airflow_mlsec.datasets import Connections
-from airflow_mlsec.errors import CheckFailed, MlsecError, Refused, UsageError
+from airflow_mlsec.datasets import Connections, open_dataset
+from airflow_mlsec.errors import CheckFailed, ColumnMissing, MlsecError, Refused, UsageError
 from airflow_mlsec.key_ring import bind_ring
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, set_dataset
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects._finding import Finding
 from airflow_mlsec.subjects._holds import Hold, holds_on
-from airflow_mlsec.subjects._identity import Person, Targets, seal, subject_digests
-from airflow_mlsec.subjects._locate import search_everywhere, search_place
-from airflow_mlsec.subjects._places import Place, Places, find_places
+from airflow_mlsec.subjects._identity import (
+    Confirmed,
+    Person,
+    Targets,
+    seal,
+    subject_digests,
+)
+from airflow_mlsec.subjects._locate import Location, search_everywhere, search_place
+from airflow_mlsec.subjects._places import Place, Places, places_of
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects._receipt import make_receipt
 from airflow_mlsec.subjects._recipients import Mail, ToBeToldByHand, add_recipients, tell
@@ -33,6 +42,8 @@ from airflow_mlsec.subjects._requests import (
     ANSWERING,
     CORRECTING,
     ERASING,
+    NO_PLACES,
+    NOT_APPROVED,
     RESTRICTING,
     Request,
     Step,
@@ -47,7 +58,8 @@ from airflow_mlsec.subjects._requests import (
     take_back,
     targets_of,
 )
-from airflow_mlsec.subjects._search import WORKED_OUT, Indistinguishable, Searcher
+from airflow_mlsec.subjects._scan import EVERYTHING, Scan, Scanner
+from airflow_mlsec.subjects._search import WORKED_OUT, Indistinguishable, Searcher, is_below
 from airflow_mlsec.subjects._suppression import listed_as, suppress
 from airflow_mlsec.subjects._vaults import empty_vaults
 from airflow_mlsec.subjects._verify import rescan
@@ -70,6 +82,8 @@ class Handler:
     connections: Connections | None = None
     roots: tuple[str, ...] = ()
     progress: Callable[[str], None] = field(default=lambda message: None)
+    # How far places are looked through to which no key leads.
+    scan: Scan = EVERYTHING
 
     def __post_init__(self) -> None:
         bind_ring(self.register, self.keys)
@@ -87,7 +101,9 @@ class Handler:
             self.progress,
             # With a parent gone, nothing but what was worked out before leads to its children.
             targets_of(self.register, self.keys, request) or {},
+            self.scan,
         )
+        location = self._with_what_was_found(request, person, location)
         record_location(self.register, identifier, location, self.by)
         return settle_rebuilt(self.register, identifier, self.by)
 
@@ -96,12 +112,10 @@ class Handler:
         request = get_request(self.register, identifier)
         person = person_of(self.register, self.keys, request)
         location = search_everywhere(
-            self.register, self.keys, person, self.roots, self.connections, self.progress
-        )
-        steps = tuple(
-            Step(0, f.kind, f.dataset, f.dataset_id, f.status, f.rows, f.locator, f.evidence, 0, "")
-            for f in location.findings
-        )
+            self.register, self.keys, person, self.roots, self.connections, self.progress,
+            scan=self.scan,
+        )  # fmt: skip
+        steps = tuple(_as_step(f) for f in location.findings)
         return replace(request, steps=steps)
 
     def erase(self, identifier: int) -> Request:
@@ -199,6 +213,9 @@ class Handler:
         if kept := self._children(request, places, place, ("retained",)):
             detail = f"rows of {kept[0]}, which are kept, refer to it: a person decides"
             return self.mark(request, step, "found", detail)
+        if not mine and step.likeness:
+            detail = "found by likeness: confirm that it is the person's (mlsec subject confirm), or deal with it"
+            return self.mark(request, step, "found", detail)
         if not mine:
             how = "by its own DAG, without the person, or release it with the reason"
             return self.mark(
@@ -284,6 +301,9 @@ class Handler:
         places = {place.id: place for place in searcher.places.all}
         for step in request.steps:
             place = places.get(step.dataset_id or 0)
+            if step.dataset_id is None and step.kind not in NO_PLACES and step.status in _DECIDED:
+                outcome[step.name] = self._still_below_a_root(request, step, searcher)
+                continue
             if place is None or step.status not in _LOOKED_AT_AGAIN:
                 continue
             self.progress(f"looking again at {place.name}")
@@ -302,9 +322,12 @@ class Handler:
         """What a list of members says of a place that somebody settled and nobody can look into."""
         if step.status == "rebuilt" and step.decided_by is None:
             return f"rebuilt ({step.detail})"
-        finding = search_place(searcher, place)
+        scanner = Scanner(searcher.widened(), self.scan, self.progress)
+        finding = scanner.place(search_place(searcher, place), place)
         if finding.status == "none":
             return f"clean ({finding.evidence})"
+        if finding.status == "none by scan":
+            return f"none by scan ({finding.evidence})"
         if finding.status != "found":
             return f"not looked into: {finding.evidence}"
         if step.status == "retained":
@@ -314,6 +337,88 @@ class Handler:
         detail = f"settled as {step.status} by {step.decided_by}, and the person is still in it: {finding.evidence}"
         self.mark(request, step, "found", detail)
         return f"still there ({finding.evidence})"
+
+    def _still_below_a_root(self, request: Request, step: Step, searcher: Searcher) -> str:
+        """What a scan says of a file that no lineage names, and that somebody has settled."""
+        finding = Scanner(searcher.widened(), self.scan, self.progress).file(step.name)
+        if finding.status != "found":
+            return f"{finding.status} ({finding.evidence})"
+        if step.status == "retained":
+            return f"still there, by decision of {step.decided_by} ({finding.locator})"
+        detail = (
+            f"settled as {step.status} by {step.decided_by}, and still there by {finding.locator}"
+        )
+        self.mark(request, step, "found", detail)
+        return f"still there ({finding.locator})"
+
+    def _with_what_was_found(
+        self, request: Request, person: Person, location: Location
+    ) -> Location:
+        """With what became of files that an earlier scan has found and this one has not."""
+        told = {finding.dataset for finding in location.findings}
+        gone = [
+            step
+            for step in request.steps
+            if step.dataset_id is None and step.kind not in NO_PLACES and step.name not in told
+        ]
+        if not gone:
+            return location
+        scanner = Scanner(self.searcher(person, self.places(person)).widened(), self.scan)
+        now = tuple(scanner.file(step.name) for step in gone)
+        return replace(location, findings=(*location.findings, *now))
+
+    def confirm(self, identifier: int, name: str, column: str, reason: str) -> Request:
+        """A person says that rows which were found by likeness are the requester's: those of a place that
+        have in ``column`` anything that the key may have become, as a whole value. What is done with them
+        has to be approved anew.
+
+        :raises UsageError: if the place was not found by likeness, has no such column, or nothing like the
+            key stands there as a whole value.
+        """
+        if not reason.strip():
+            raise UsageError(
+                "say how it is known that the rows are the person's: an auditor will ask"
+            )
+        request = get_request(self.register, identifier)
+        fitting = [s for s in request.steps if s.name == name or s.name.endswith(f"/{name}")]
+        if len(fitting) != 1 or not fitting[0].likeness or fitting[0].status != "found":
+            listed = ", ".join(s.name for s in request.steps if s.likeness) or "none"
+            raise UsageError(
+                f"'{name}' is no place that was found by likeness; those are: {listed}"
+            )
+        step, person = fitting[0], person_of(self.register, self.keys, request)
+        dataset = step.dataset_id
+        if dataset is None:
+            opened = open_dataset(_uri_of(step.name), self.connections)
+            if not any(is_below(opened.uri, root) for root in self.roots):
+                raise UsageError(f"{step.name} lies below no folder of [mlsec] data_roots")
+        else:
+            opened = self.searcher(person, self.places(person)).open(
+                self.places(person).by_id(dataset)
+            )
+        if column not in (present := opened.schema().names):
+            raise ColumnMissing(
+                f"{step.name} has no column '{column}'; it has {', '.join(present)}"
+            )
+        if dataset is None:
+            named, now = opened.name, self.register.now()
+            dataset = self.register.write(
+                lambda c: set_dataset(c, named.namespace, named.name, now, uri=opened.uri)
+            )
+        said = Confirmed(dataset, column, self.by)
+        sure = replace(person, confirmed=tuple(dict.fromkeys([*person.confirmed, said])))
+        places = self.places(sure)
+        if not self.searcher(sure, places).widened().likenesses(places.by_id(dataset), column):
+            raise UsageError(
+                f"column '{column}' of {step.name} has nothing like the key as a whole value: what stands within "
+                "longer text is dealt with by hand (mlsec subject settle)"
+            )
+        targets = targets_of(self.register, self.keys, request)
+        what = f"confirmed: column '{column}' of {step.name} is about the person: {reason}"
+        values = {"sealed": seal(self.keys, sure, targets), "status": "located", **NOT_APPROVED}
+        change(self.register, identifier, self.by, what, values)
+        self.register.write(lambda c: set_step(c, step.id, self.register.now(), dataset_id=dataset))
+        return self.locate(identifier)
 
     def _look_again(
         self,
@@ -431,7 +536,7 @@ class Handler:
 
     def places(self, person: Person) -> Places:
         """Everywhere that a person's data can be."""
-        return self.register.read(lambda c: find_places(c, person.kind, person.only))
+        return self.register.read(lambda c: places_of(c, person))
 
     def _seal_targets(self, request: Request, searcher: Searcher) -> None:
         """Work out, and keep, by which texts the person is named in which column of each place.
@@ -499,6 +604,21 @@ class Handler:
         if status != "erasing":
             note(self.register, request.id, self.by, f"{step.name}: {status}")
         return get_request(self.register, request.id)
+
+
+def _as_step(found: Finding) -> Step:
+    return Step(
+        0, found.kind, found.dataset, found.dataset_id, found.status, found.rows, found.locator,
+        found.evidence, 0, "", likeness=found.likeness,
+    )  # fmt: skip
+
+
+def _uri_of(name: str) -> str:
+    """The URI of a file, or of a table of a SQLite file, that a scan has found."""
+    if "://" in name or Path(name).exists():
+        return name
+    database, _, table = name.rpartition("/")
+    return f"sqlite://{quote(database)}/{quote(table, safe='')}"
 
 
 _HELD = "legal hold "

@@ -28,7 +28,7 @@ from airflow_mlsec.errors import CheckFailed, Refused, UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._erase import Handler
 from airflow_mlsec.subjects._identity import Person
-from airflow_mlsec.subjects._places import Place, find_places
+from airflow_mlsec.subjects._places import Place, places_of
 from airflow_mlsec.subjects._requests import (
     ANSWERING,
     CORRECTING,
@@ -135,7 +135,7 @@ def export_person(
     """
     if not recipients:
         raise UsageError("give at least one recipient that can open the export")
-    places = register.read(lambda connection: find_places(connection, person.kind, person.only))
+    places = register.read(lambda connection: places_of(connection, person))
     searcher = Searcher(register, person, places, keys, connections, roots)
     searcher.require_one_person()
     parts = []

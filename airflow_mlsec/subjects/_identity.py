@@ -22,17 +22,28 @@ _SEALING = "artifact"
 
 
 @dataclass(frozen=True)
+class Confirmed:
+    """That a column of a dataset holds what a person's key has become, by whose word."""
+
+    dataset: int
+    column: str
+    by: str
+
+
+@dataclass(frozen=True)
 class Person:
     """Who a request is about: the kind, and every key that the person has or had.
 
     Where people share a key, ``only`` (texts by column of the dataset that names them) says which
-    of them it is, and ``one_person`` that somebody has found them to be one.
+    of them it is, and ``one_person`` that somebody has found them to be one. ``confirmed`` are places
+    that were found by likeness, and of which somebody has said that the rows are hers.
     """
 
     kind: str
     keys: tuple[str, ...] = field(repr=False)
     only: Mapping[str, str] = field(default_factory=dict, repr=False)
     one_person: bool = False
+    confirmed: tuple[Confirmed, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.keys or not all(self.keys):
@@ -103,6 +114,7 @@ def seal(keys: KeyRing, person: Person, targets: Targets | None = None) -> bytes
         "keys": list(person.keys),
         "only": dict(person.only),
         "one_person": person.one_person,
+        "confirmed": [[c.dataset, c.column, c.by] for c in person.confirmed],
         "targets": targets,
     }
     plain = json.dumps(data, ensure_ascii=False).encode()
@@ -119,5 +131,6 @@ def unseal(keys: KeyRing, kind: str, sealed: bytes) -> tuple[Person, Targets | N
     identities = [identity_of(key) for key in keys.live(_SEALING)]
     decrypt(io.BytesIO(sealed), plain, identities)
     data = json.loads(plain.getvalue())
-    person = Person(kind, tuple(data["keys"]), data["only"], data["one_person"])
+    confirmed = tuple(Confirmed(*entry) for entry in data.get("confirmed", ()))
+    person = Person(kind, tuple(data["keys"]), data["only"], data["one_person"], confirmed)
     return person, data["targets"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,11 +17,12 @@ from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.lineage import settle_intents
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects._finding import Finding, Status
 from airflow_mlsec.subjects._identity import Person, subject_digest
-from airflow_mlsec.subjects._places import Place, find_places
+from airflow_mlsec.subjects._places import Place, places_of
+from airflow_mlsec.subjects._scan import EVERYTHING, Scan, Scanner
 from airflow_mlsec.subjects._search import Indistinguishable, Searcher
 
-Status = Literal["found", "none", "unknown", "failed"]
 _THREADS = 4
 _CHANGED = "the file is not the one that its evidence names: it was written, or put back, since"
 _ALIKE = (
@@ -29,22 +30,6 @@ _ALIKE = (
     "the person (mlsec subject person --also -)"
 )
 _INTENDED = "a release was going to be published here, and nobody knows yet whether it was (mlsec db reconcile)"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found in one place. ``evidence`` says how it is known, ``searched`` what had to be
-    read for it."""
-
-    dataset: str
-    kind: str
-    status: Status
-    rows: int | None
-    locator: str
-    evidence: str
-    searched: str | None = None
-    dataset_id: int | None = None
-    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +42,7 @@ class Location:
     @property
     def complete(self) -> bool:
         """Whether every place could be answered for."""
-        return all(finding.status in ("found", "none") for finding in self.findings)
+        return all(finding.status in ("found", "none", "none by scan") for finding in self.findings)
 
 
 def locate(
@@ -72,16 +57,17 @@ def locate(
     connections: Connections | None = None,
     requested_by: str | None = None,
     progress: Callable[[str], None] = lambda message: None,
+    scan: Scan = EVERYTHING,
 ) -> Location:
     """Find the person of subject ``kind`` with this ``key`` (an e-mail address, a customer
     number) in every dataset, artifact and model; ``also`` are keys that the person had before,
-    and ``only`` tells her apart from others who have the same. The look-up is recorded, under a
-    keyed digest.
+    and ``only`` tells her apart from others who have the same. What no key leads to is looked through as
+    far as ``scan`` says. The look-up is recorded, under a keyed digest.
 
     :raises UsageError: if no dataset of the register is about this kind of subject.
     """
     person = Person(kind, (key, *also), dict(only))
-    location = search_everywhere(register, keys, person, roots, connections, progress)
+    location = search_everywhere(register, keys, person, roots, connections, progress, scan=scan)
     _record(register, keys, location, person, requested_by)
     return location
 
@@ -94,11 +80,12 @@ def search_everywhere(
     connections: Connections | None = None,
     progress: Callable[[str], None] = lambda message: None,
     known: Mapping[str, Sequence[Sequence[Any]]] = MappingProxyType({}),
+    scan: Scan = EVERYTHING,
 ) -> Location:
     """`locate` without a record: several places at once."""
     bind_ring(register, keys)
     settle_intents(register, connections)
-    places = register.read(lambda connection: find_places(connection, person.kind, person.only))
+    places = register.read(lambda connection: places_of(connection, person))
     searcher = Searcher(register, person, places, keys, connections, roots, known).widened()
 
     def look(place: Place) -> Finding:
@@ -107,7 +94,7 @@ def search_everywhere(
 
     with ThreadPoolExecutor(_THREADS) as pool:
         findings = tuple(pool.map(look, places.all))
-    return Location(person.kind, findings)
+    return Location(person.kind, tuple(Scanner(searcher, scan, progress).complete(findings)))
 
 
 def search_place(searcher: Searcher, place: Place) -> Finding:
@@ -159,7 +146,7 @@ def _search(searcher: Searcher, place: Place) -> Finding:
         source = predicate["target"]["name"].rsplit("/", 1)[-1]
         if not member and searcher.alike_in(place):
             how = "membership list, by likeness: another spelling of the key"
-            return _finding(place, "found", None, how, _ALIKE)
+            return replace(_finding(place, "found", None, how, _ALIKE), likeness=True)
         if place.intended and not member:
             return _finding(place, "unknown", None, "membership list", _INTENDED)
         how = "signed release" if release else "lineage to the release"
@@ -175,6 +162,8 @@ def _search(searcher: Searcher, place: Place) -> Finding:
         reason = f"signed release, plan {plan}: the key was removed and no membership list was kept"
         return _finding(place, "unknown", None, "none", reason)
     reason = "its sources reach here by lineage, and no membership list says who is in it"
+    if place.unexplained:
+        reason = "a run wrote it, and nothing says from what"
     return _finding(place, "unknown", None, "none", reason)
 
 
@@ -202,11 +191,15 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
     if searcher.changed_since_release(place):
         evidence = f"{evidence}; {_CHANGED}"
         status = "found" if rows else "unknown"
+    if not rows and (orphans := searcher.orphans(place)):
+        evidence = f"{evidence}; {orphans}"
+        status = "unknown"
     if missing := searcher.missing(place):
         # Not to be found under the keys that are left is not to be absent.
         evidence = f"{evidence}; {', '.join(missing)}"
         status = "found" if rows else "unknown"
-    return _finding(place, status, rows, locator, evidence, found.effort())
+    done = _finding(place, status, rows, locator, evidence, found.effort())
+    return replace(done, likeness=bool(otherwise))
 
 
 def _finding(

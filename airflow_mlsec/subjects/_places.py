@@ -27,10 +27,12 @@ from airflow_mlsec.lineage import (
     never_published,
     releases,
     transformations,
+    unexplained,
     walk,
 )
 from airflow_mlsec.register import graph
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects._identity import Confirmed, Person
 
 Edge = tuple[int, int, int]
 # Outcomes of releases that may have been published, for a while or since.
@@ -51,9 +53,13 @@ class Locator:
     # The versions of the key that evidence names, each with its fingerprint if evidence has it: without
     # one of them the person may be there and not be found.
     versions: tuple[tuple[int, str | None], ...] = ()
+    # Whether it was found by likeness, and a person has confirmed it: anything that the key may have become.
+    likeness: bool = False
 
     def described(self, searched: Sequence[int] = ()) -> str:
         """As people read it; ``searched`` are the versions of the key that were searched for."""
+        if self.likeness:
+            return f"what the key has become in column '{self.column}'"
         if self.key is None:
             return f"raw value in column '{self.column}'"
         if self.vault is not None:
@@ -89,6 +95,10 @@ class Place:
     telling: Mapping[str, str] = field(default_factory=dict)
     # Whether a release was going to be published here, and nobody knows whether it was.
     intended: bool = False
+    # Unchanged copies of columns of people's rows, where no column says whose rows they are.
+    keyless: tuple[str, ...] = ()
+    # Whether a run wrote it, and nothing says from what.
+    unexplained: bool = False
 
     @property
     def subject(self) -> Mapping[str, Any] | None:
@@ -155,9 +165,16 @@ class Places:
         return next(place for place in self.all if place.id == identifier)
 
 
-def find_places(connection: sa.Connection, kind: str, telling: Collection[str] = ()) -> Places:
+def find_places(
+    connection: sa.Connection,
+    kind: str,
+    telling: Collection[str] = (),
+    confirmed: Collection[Confirmed] = (),
+) -> Places:
     """All places of a kind of person; ``telling`` are columns by which people who share a key are
-    told apart.
+    told apart, ``confirmed`` what somebody has confirmed of places that were found by likeness.
+
+    What a run wrote and nobody explained may be from anything, and is a place of every kind.
 
     :raises UsageError: if no dataset of the register is about this kind, or none has such a column.
     """
@@ -172,11 +189,18 @@ def find_places(connection: sa.Connection, kind: str, telling: Collection[str] =
     starts = [graph.node(place.id, graph.INTO) for place in roots]
     edges = edges_within(connection, starts, "down")
     covered = {p.id for p in roots} | {graph.dataset_of(target) for _, target, _ in edges}
+    untold = unexplained(connection)
+    covered |= untold | {said.dataset for said in confirmed if said.dataset in known}
     released = {d: found for d, found in releases(connection).items() if d in covered}
     copies = _Copies(connection, edges, covered)
     perhaps = {d: found for d, found in releases(connection, PERHAPS).items() if d in covered}
     open_intents = intended(connection)
-    locators = _locators(connection, roots, copies, released, perhaps)
+    locators = _locators(connection, roots, copies, released, perhaps, known)
+    for said in confirmed:
+        why = f"found by likeness, and confirmed by {said.by}"
+        own = Locator(said.column, said.dataset, None, why, likeness=True)
+        locators.setdefault(said.dataset, []).append(own)
+    keyless = copies.from_any(roots)
     parents = _parents(edges)
     sources = _sources(parents)
     unlisted = _past_every_list(edges, {p.id for p in roots}, released)
@@ -196,11 +220,21 @@ def find_places(connection: sa.Connection, kind: str, telling: Collection[str] =
             unlisted=d in unlisted,
             telling=told.get(d, {}),
             intended=d in open_intents,
+            keyless=() if d in locators else tuple(sorted(keyless.get(d, ()))),
+            unexplained=d in untold,
         )
         for d in covered
     ]
     order = _parents_first(found)
     return Places(kind, tuple(sorted(found, key=lambda p: (order[p.id], p.id))), released, perhaps)
+
+
+def places_of(connection: sa.Connection, person: Person) -> Places:
+    """All places in which a person's data can be.
+
+    :raises UsageError: as `find_places`.
+    """
+    return find_places(connection, person.kind, person.only, person.confirmed)
 
 
 def copies_of(
@@ -272,6 +306,17 @@ class _Copies:
         reached = walk(self._same, [start], "down").distance
         return [self._names[node] for node in reached if node in self._names]
 
+    def from_any(self, roots: Collection[Place]) -> dict[int, set[str]]:
+        """By dataset, the unchanged copies of any column of some datasets."""
+        ids = {root.id for root in roots}
+        starts = [node for (dataset, _), node in self._nodes.items() if dataset in ids]
+        found: dict[int, set[str]] = {}
+        for node in walk(self._same, starts, "down").distance if starts else ():
+            if node in self._names:
+                dataset, name = self._names[node]
+                found.setdefault(dataset, set()).add(name)
+        return found
+
 
 def _free_texts(roots: list[Place], copies: _Copies) -> dict[int, set[str]]:
     """Columns of free text, by dataset: those that a policy says are, and unchanged copies."""
@@ -329,7 +374,9 @@ def _locators(
     copies: _Copies,
     released: Mapping[int, list[dict[str, Any]]],
     perhaps: Mapping[int, list[dict[str, Any]]],
+    known: Mapping[int, Place],
 ) -> dict[int, list[Locator]]:
+    by_uri = {place.uri: place for place in known.values() if place.uri}
     found: dict[int, list[Locator]] = {}
     raw: dict[tuple[int, str], int] = {}
 
@@ -381,6 +428,17 @@ def _locators(
             for place in copies.of(dataset, name):
                 if place[0] != dataset:
                     add(place[0], Locator(place[1], root_id, how["key"], why, vault, ever))
+    # Where nothing names the person herself, what foreign keys call her does.
+    why = "lineage: an unchanged copy of what a foreign key refers to"
+    named = set(found)
+    for root in roots:
+        references = root.subject.get("references") if root.subject else None
+        parent = by_uri.get(references["dataset"]) if references else None
+        if not references or parent is None:
+            continue
+        for dataset, name in copies.of(parent.id, references["column"]):
+            if dataset not in named:
+                add(dataset, Locator(name, root.id, None, why))
     return found
 
 

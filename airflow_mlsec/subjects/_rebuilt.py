@@ -59,7 +59,7 @@ def mark_rebuilt(
         parents = [i for i in place.parents if i in steps]
         if step is None or place.locators or not parents:
             continue
-        if step.status not in ("found", "unknown", "rebuilt"):
+        if step.status not in ("found", "unknown", "none by scan", "rebuilt"):
             continue
         if not all(steps[i].status in _CLEAN or i in rebuilt for i in parents):
             continue

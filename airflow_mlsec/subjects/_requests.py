@@ -19,12 +19,23 @@ from airflow_mlsec.errors import CheckFailed, Refused, UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines
+from airflow_mlsec.subjects._finding import Finding
 from airflow_mlsec.subjects._identity import Person, Targets, seal, subject_digest, unseal
-from airflow_mlsec.subjects._locate import Finding, Location
+from airflow_mlsec.subjects._locate import Location
 from airflow_mlsec.subjects._rules import Rules, rules_in_force
+from airflow_mlsec.subjects._scan import ROOT
 
 # What a step may be when its request is closed.
-SETTLED = ("none", "erased", "rectified", "rebuilt", "retained", "manual", "notified")
+SETTLED = (
+    "none",
+    "none by scan",
+    "erased",
+    "rectified",
+    "rebuilt",
+    "retained",
+    "manual",
+    "notified",
+)
 ERASING = ("erasure", "delete")
 CORRECTING = ("rectification", "correct")
 RESTRICTING = ("restriction", "objection", "opt-out", "limit")
@@ -54,6 +65,8 @@ class Step:
     decided_by: str | None = None
     # The columns by which the person is found there.
     columns: tuple[str, ...] = ()
+    # Whether some of it was found by likeness alone, and nobody has confirmed it.
+    likeness: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,7 +195,7 @@ def _read(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Requ
     for x in connection.execute(of_chosen.order_by(s.id)):
         steps[x.request_id].append(
             Step(x.id, x.kind, x.name, x.dataset_id, x.status, x.rows, x.locator, x.detail, x.attempts, x.changed_at,
-                 x.decided_by, tuple(x.columns or ()))
+                 x.decided_by, tuple(x.columns or ()), bool(x.likeness))
         )  # fmt: skip
     return [
         Request(
@@ -222,7 +235,7 @@ def change_person(
 ) -> Request:
     """Say more exactly who a request is about. What was worked out, found and approved before was of
     somebody else: it starts over with locating."""
-    values: dict[str, Any] = {"sealed": seal(keys, person), "status": "open", **_NOT_APPROVED}
+    values: dict[str, Any] = {"sealed": seal(keys, person), "status": "open", **NOT_APPROVED}
     # Whose identity was verified was perhaps somebody else's.
     values |= {"identity": "unverified", "verified_by": None, "recipients": None, "changed_by": by}
     digest = subject_digest(keys, person.kind, person.keys[0])
@@ -231,7 +244,7 @@ def change_person(
 
     def work(connection: sa.Connection) -> None:
         for step in changed.steps:
-            if step.status in ("found", "none") and step.kind != "recipient":
+            if step.status in ("found", "none", "none by scan") and step.kind != "recipient":
                 detail = "who it is about was made more exact: look again"
                 set_step(connection, step.id, register.now(), status="unknown", detail=detail)
 
@@ -270,7 +283,7 @@ def verify_identity(
             f"request {identifier}: other recipients are bound to it; for others say anew who it is about (mlsec subject "
             "person), which starts over"
         )
-    values: dict[str, Any] = {"identity": state, "verified_by": by, **_NOT_APPROVED}
+    values: dict[str, Any] = {"identity": state, "verified_by": by, **NOT_APPROVED}
     values["recipients"] = wanted or list(bound)
     if not verified:
         values["status"] = "refused"
@@ -321,7 +334,7 @@ def record_location(register: Register, identifier: int, location: Location, by:
         if request.status == "open":
             connection.execute(update.values(status="located"))
         if beyond := beyond_approval(read_request(connection, identifier)):
-            connection.execute(update.values(status="located", **_NOT_APPROVED))
+            connection.execute(update.values(status="located", **NOT_APPROVED))
             what = f"the approval does not cover what was found since: {', '.join(beyond)}; approve again"
             _note(connection, identifier, register.now(), by, what)
 
@@ -334,12 +347,15 @@ def _changes(request: Request, step: Step, finding: Finding) -> bool:
         return False  # that it can be found does not put it right
     if step.status == "none" and finding.status == "none":
         return False  # since when it has not been there stays known
+    if finding.kind == ROOT and step.status in _BY_HAND:
+        # What somebody decided was of other files than these.
+        return finding.status == "unknown" and finding.locator != step.locator
     if step.status in ("retained", "manual", "rectified", "rebuilt"):
         return False
     # What waits to be made anew is settled by lineage, or by a person.
     if step.detail.startswith("made from column"):
         return finding.status == "none"
-    if finding.status != "none":
+    if finding.status not in ("none", "none by scan"):
         return True
     # What was erased, or is being, is not made "none" by not being found any more: the ledger
     # would forget that it was there. What a second look found is for a person, or erasure.
@@ -413,7 +429,7 @@ def approve(
     return change(register, identifier, by, what, values)
 
 
-_NOT_APPROVED: dict[str, Any] = {"approved_by": None, "approved": sa.null(), "four_eyes": None}
+NOT_APPROVED: dict[str, Any] = {"approved_by": None, "approved": sa.null(), "four_eyes": None}
 
 
 def approval_digest(approved: Mapping[str, Any]) -> str:
@@ -430,7 +446,7 @@ def beyond_approval(request: Request) -> list[str]:
     places = request.approved["places"]
     beyond = []
     for step in request.steps:
-        if step.kind in _NO_PLACES or step.name in request.approved["excluded"]:
+        if step.kind in NO_PLACES or step.name in request.approved["excluded"]:
             continue
         if step.status == "found" and (
             step.name not in places or (step.rows or 0) > (places[step.name] or 0)
@@ -439,7 +455,8 @@ def beyond_approval(request: Request) -> list[str]:
     return beyond
 
 
-_NO_PLACES = ("recipient", "vault")
+# Steps that are about no file or table.
+NO_PLACES = ("recipient", "vault", ROOT)
 
 
 def covers(request: Request, step: Step) -> bool:
@@ -453,7 +470,7 @@ def take_back(register: Register, identifier: int, why: str, by: str) -> None:
     :raises Refused: always.
     """
     what = f"the approval does not cover {why}; approve again"
-    change(register, identifier, by, what, {"status": "located", **_NOT_APPROVED})
+    change(register, identifier, by, what, {"status": "located", **NOT_APPROVED})
     raise Refused(f"request {identifier}: {what}")
 
 
@@ -550,6 +567,7 @@ def write_step(
         "dataset_id": finding.dataset_id,
         "decided_by": None,
         "columns": list(finding.columns),
+        "likeness": finding.likeness,
     }
     key = {"request_id": identifier, "kind": finding.kind, "name": finding.dataset}
     upsert(connection, t.request_step, key, values, {"attempts": 0})

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -36,10 +36,13 @@ from airflow_mlsec.errors import (
 )
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._identity import Person
+from airflow_mlsec.subjects._needles import Needles
 from airflow_mlsec.subjects._places import Locator, Place, Places
 from airflow_mlsec.subjects._spellings import alike, plausible
 
 _DEEPEST = 10
+# What the names of pseudonyms' keys begin with.
+PSEUDONYMS = "pseudonym."
 # Beside the texts by place, in what an erasure has worked out.
 WORKED_OUT = "key versions"
 
@@ -78,14 +81,61 @@ class Searcher:
 
         :raises UsageError: if nothing trusted says where it is.
         """
+        return open_dataset(self.trusted_uri(place), self.connections)
+
+    def trusted_uri(self, place: Place) -> str:
+        """The URI of a place that may be opened.
+
+        :raises UsageError: if nothing trusted says where it is.
+        """
         if place.uri is None:
             raise UsageError("the register has no URI to open it by")
-        trusted = place.trusted or any(_is_below(place.uri, root) for root in self.roots)
+        trusted = place.trusted or any(is_below(place.uri, root) for root in self.roots)
         if not trusted:
             raise UsageError(
                 "only other programs' lineage names it; list its folder in [mlsec] data_roots"
             )
-        return open_dataset(place.uri, self.connections)
+        return place.uri
+
+    @cached_property
+    def needles(self) -> Needles:
+        """What a scan looks for."""
+        texts = pa.array([*self.person.keys, *self.others], pa.string())
+        found: dict[str, str] = {}
+        for name in sorted({e.name for e in self.keys.entries() if e.name.startswith(PSEUDONYMS)}):
+            for version in self.keys.live(name):
+                tokens = pseudonymize(texts, "key", version.secret).to_pylist()
+                found |= dict.fromkeys(tokens, f"a pseudonym ({name}, version {version.version})")
+        for vault in sorted({x.vault for p in self.places.all for x in p.locators if x.vault}):
+            codes = self.register.read(
+                partial(tokens_of, keys=self.keys, domain=vault, texts=texts.to_pylist())
+            )
+            found |= dict.fromkeys(codes, f"a random code (vault {vault})")
+        referred = [value for values in self.referred().values() for value in values]
+        for name, targets in self.known.items():
+            if name != WORKED_OUT:
+                for _, listed in targets:
+                    told = {*referred, *self.person.keys, *self.others}
+                    new = [text for text in listed if text not in told]
+                    found |= dict.fromkeys(new, "what was worked out to be erased")
+        return Needles.of(self.person.keys, self.others, referred, found)
+
+    def beyond_scan(self, place: Place) -> str | None:
+        """Why the person may be in a place although no column there holds anything like her key."""
+        if place.kind != "table":
+            return "what a model or another artifact has taken up is not to be read from it"
+        if place.intended:
+            return "a release may appear here"
+        for source in (place.id, *sorted(place.sources)):
+            statements = self.places.statements(source)
+            if not statements:
+                continue
+            if source == place.id or not self.places.by_id(source).locators:
+                return "a release took the keys out"
+        if place.keyless:
+            listed = ", ".join(place.keyless[:5])
+            return f"it has copies of columns of people's rows ({listed}), and no column that says whose"
+        return None
 
     def targets(self, place: Place, dataset: Dataset) -> list[Target]:
         """The rows of a place's dataset that are the person's.
@@ -252,7 +302,7 @@ class Searcher:
         """What must be true of rows beside the key's being in ``column``."""
         by_key = any(
             locator.column == column
-            and self.places.by_id(locator.root).names_people(self.person.kind)
+            and (locator.likeness or self.places.by_id(locator.root).names_people(self.person.kind))
             for locator in place.locators
         )
         if not self.person.only or not by_key:
@@ -358,6 +408,8 @@ class Searcher:
 
     def texts(self, locator: Locator) -> list[str]:
         """The texts that stand in a locator's column for this person."""
+        if locator.likeness:
+            return self.likenesses(self.places.by_id(locator.root), locator.column)
         values = self._values_of(locator.root, 0)
         if locator.key is None:
             return values
@@ -370,6 +422,13 @@ class Searcher:
             for version in self.keys.live(locator.key)
             for token in pseudonymize(pa.array(values), locator.column, version.secret).to_pylist()
         ]
+
+    def likenesses(self, place: Place, column: str) -> list[str]:
+        """The values of a column that are anything that the person's key may have become."""
+        found: dict[str, None] = {}
+        for batch in self.open(place).scan([column]):
+            found.update(dict.fromkeys(self.needles.values_in(batch.column(0), column)))
+        return list(found)
 
     def _values_of(self, root: int, depth: int) -> list[str]:
         """By which values a root names the person: the keys, or what a foreign key refers to."""
@@ -407,6 +466,36 @@ class Searcher:
                 "have the same values: whose rows these are cannot be told"
             )
         return found
+
+    def orphans(self, place: Place) -> str | None:
+        """Why not to know by which values a foreign key names the person is not to know that she is not there:
+        rows refer to people who are not in the dataset any more that the foreign key leads to."""
+        for locator in place.locators:
+            root = self.places.by_id(locator.root)
+            references = root.subject.get("references") if root.subject else None
+            if not references or locator.key is not None or locator.likeness or self.texts(locator):
+                continue
+            if any(column == locator.column for column, _ in self.known.get(str(place.id), ())):
+                continue
+            uri = _canonical(references["dataset"])
+            parent = next((p for p in self.places.all if p.uri == uri), None)
+            there: set[str] = set()
+            if parent is not None and (opened := self.open(parent)).exists():
+                for batch in opened.scan([references["column"]]):
+                    listed = canonical_text(batch.column(0), references["column"])
+                    there.update(listed.drop_null().unique().to_pylist())
+            known = pa.array(sorted(there), pa.large_string())
+            rows = 0
+            for batch in self.open(place).scan([locator.column]):
+                values = canonical_text(batch.column(0), locator.column).drop_null()
+                values = values.cast(pa.large_string())
+                rows += len(values) - (pc.sum(pc.is_in(values, known)).as_py() or 0)
+            if rows:
+                return (
+                    f"{rows} rows refer to people who are not in {references['dataset']} (any more): whose they are "
+                    "cannot be told"
+                )
+        return None
 
     def referred(self) -> dict[str, list[str]]:
         """By `reference_of` a dataset and column, the values that foreign keys know the person by."""
@@ -472,7 +561,7 @@ def _canonical(uri: str) -> str:
     return open_dataset(uri).uri if "://" not in uri or uri.startswith("file:") else uri
 
 
-def _is_below(uri: str, root: str) -> bool:
+def is_below(uri: str, root: str) -> bool:
     """Whether a dataset lies below a folder or URI, links and encoded dots followed."""
     scheme, _, rest = uri.partition("://")
     path = unquote(rest)

@@ -24,12 +24,12 @@ def alike(values: pa.Array, column: str, keys: Iterable[str]) -> list[str]:
     """The distinct texts of a column that are one of the keys, written otherwise."""
     keys = list(keys)
     text = canonical_text(values, column).cast(pa.large_string()).unique().drop_null()
-    wanted = pa.array(sorted({_folded(key) for key in keys}), pa.large_string())
-    folded = pc.utf8_trim_whitespace(pc.utf8_lower(pc.utf8_normalize(text, form="NFKC")))
-    found = pc.is_in(folded, wanted)
+    wanted = pa.array(sorted({folded(key) for key in keys}), pa.large_string())
+    lower = pc.utf8_trim_whitespace(pc.utf8_lower(pc.utf8_normalize(text, form="NFKC")))
+    found = pc.is_in(lower, wanted)
     if numbers := sorted({number for key in keys if (number := _phone(key))}):
-        international = pc.match_substring_regex(folded, r"^(\+|00)[0-9\s()/.-]{6,}$")
-        digits = pc.replace_substring_regex(folded, _NO_DIGITS, "")
+        international = pc.match_substring_regex(lower, r"^(\+|00)[0-9\s()/.-]{6,}$")
+        digits = pc.replace_substring_regex(lower, _NO_DIGITS, "")
         digits = pc.replace_substring_regex(digits, "^00", "")
         same = pc.is_in(digits, pa.array(numbers, pa.large_string()))
         found = pc.or_(found, pc.and_(international, same))
@@ -63,7 +63,8 @@ def plausible(keys: Iterable[str]) -> list[str]:
     return [text for text in found if text and text not in keys]
 
 
-def _folded(key: str) -> str:
+def folded(key: str) -> str:
+    """A key as it is compared: composed, in small letters, without blanks around it."""
     return unicodedata.normalize("NFKC", key).lower().strip()
 
 

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import forget
 from airflow_mlsec.register import Register
+from airflow_mlsec.subjects._finding import Finding
 from airflow_mlsec.subjects._identity import Person, Targets
-from airflow_mlsec.subjects._locate import Finding
 from airflow_mlsec.subjects._places import Places
 from airflow_mlsec.subjects._requests import Request, write_step
 

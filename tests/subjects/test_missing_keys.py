@@ -225,7 +225,8 @@ def test_an_erased_person_does_not_come_back_under_an_adopted_ring(
         )
     found = locate(shop.register, other, PERSON.kind, PERSON.keys[0], roots=(str(shop.folder),))
     by_name = {Path(f.dataset).name: f for f in found.findings}
-    assert by_name["safe.parquet"].status == "unknown"
+    assert by_name["joined.parquet"].status == "unknown"
+    assert "not signed by this key ring" in by_name["joined.parquet"].evidence
 
 
 def test_a_register_from_before_takes_the_ring_that_signed_its_evidence(

@@ -488,7 +488,7 @@ def test_the_whole_way_on_the_command_line(
     number = str(json.loads(opened)["id"])
     run("erase", number, code=3)
     run("identity", number, "--evidence", "log-in with second factor")
-    assert "found     table     " in run("search", number)
+    assert "found        table     " in run("search", number)
     assert "3 rows, by raw value in column 'customer_id'" in run("erase", number, "--dry-run")
     assert "held to the register's rules" not in run("approve", number, "--place", "*")
     run("erase", number, code=1)

@@ -1,0 +1,223 @@
+"""What is in a file, whatever it is called: rows of tables, or bytes of text.
+
+A file is recognised by its content. What is packed is unpacked; what cannot be read (encrypted, of an
+unknown format, damaged) is said, since not to be found there means nothing.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import contextlib
+import gzip
+import lzma
+import re
+import sqlite3
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_CHUNK = 4 << 20
+_ROWS = 65_536
+_HEAD = 64
+# Archives within archives.
+_DEEPEST = 3
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_ENCRYPTED = (b"age-encryption.org/", b"-----BEGIN AGE", b"-----BEGIN PGP", b"PARE", b"Salted__")
+
+_ERRORS = (
+    pa.ArrowException, OSError, EOFError, ValueError, KeyError, TypeError, IndexError, zlib.error,
+    lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError, sqlite3.Error,
+)  # fmt: skip
+
+
+@dataclass
+class Contents:
+    """What is in a file, piece by piece. When it was read to its end, ``unread`` says what of it could not
+    be."""
+
+    name: str
+    spend: Callable[[int], None]
+    unread: list[str] = field(default_factory=list)
+
+    def of(self, file: BinaryIO, size: int) -> Iterator[pa.RecordBatch | bytes]:
+        """Rows, or chunks of bytes of one text after another (an empty one ends it)."""
+        self.spend(size)
+        yield from self._any(file, 0)
+
+    def _any(self, file: Any, depth: int) -> Iterator[pa.RecordBatch | bytes]:
+        head = file.read(_HEAD)
+        try:
+            yield from self._recognised(file, head, depth)
+        except _ERRORS as error:
+            # Its message may quote a value.
+            self._cannot(f"damaged or of an unknown kind ({type(error).__name__})")
+        yield b""
+
+    def _recognised(self, file: Any, head: bytes, depth: int) -> Iterator[pa.RecordBatch | bytes]:
+        if head.startswith(_ENCRYPTED):
+            self._cannot("encrypted")
+            return
+        unpacked = _unpacked(head)
+        if unpacked is not None or head.startswith(b"PK\x03\x04"):
+            if depth >= _DEEPEST:
+                self._cannot("archives within archives")
+                return
+            file.seek(0)
+            if unpacked is None:
+                yield from self._archive(file, depth)
+                return
+            with unpacked(file) as inside:
+                yield from self._any(_Counted(inside, self.spend), depth + 1)
+            return
+        tables = _tables(head)
+        if tables is not None and depth == 0:
+            file.seek(0)
+            yield from tables(file)
+            return
+        if tables is not None:
+            self._cannot("a table within an archive")
+        yield from self._bytes(file, head)
+
+    def _archive(self, file: BinaryIO, depth: int) -> Iterator[pa.RecordBatch | bytes]:
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                if member.is_dir():
+                    continue
+                if member.flag_bits & 1:
+                    self._cannot("encrypted")
+                    continue
+                with archive.open(member) as inside:
+                    yield from self._any(_Counted(inside, self.spend), depth + 1)
+
+    def _bytes(self, file: Any, head: bytes) -> Iterator[bytes]:
+        """Bytes as they are; that they are no text is said, since what is not plain there is not seen."""
+        decoder, utf8, controls = codecs.getincrementaldecoder("utf-8")(), True, False
+        chunk = head + file.read(_CHUNK)
+        if chunk.startswith((b"\xff\xfe", b"\xfe\xff")):
+            coding = "utf-16-le" if chunk[0] == 0xFF else "utf-16-be"
+            wide = codecs.getincrementaldecoder(coding)()
+            while chunk:
+                yield wide.decode(chunk).encode()
+                chunk = file.read(_CHUNK)
+            return
+        while chunk:
+            controls = controls or _CONTROL.search(chunk) is not None
+            if utf8:
+                try:
+                    decoder.decode(chunk)
+                except UnicodeDecodeError:
+                    utf8 = False
+            yield chunk
+            chunk = file.read(_CHUNK)
+        if controls:
+            self._cannot("no text, and of no format that is read")
+
+    def _cannot(self, why: str) -> None:
+        if why not in self.unread:
+            self.unread.append(why)
+
+
+class _Counted:
+    """A stream that is told of what was unpacked: a small archive may hold more than there is time for."""
+
+    def __init__(self, file: Any, spend: Callable[[int], None]) -> None:
+        self._file, self._spend, self._begun = file, spend, b""
+
+    def read(self, size: int) -> bytes:
+        found: bytes = self._file.read(size)
+        self._spend(len(found))
+        return found
+
+    def seek(self, to: int) -> None:
+        self._file.seek(to)
+
+
+def _unpacked(head: bytes) -> Callable[[Any], Any] | None:
+    if head.startswith(b"\x1f\x8b"):
+        return lambda file: gzip.GzipFile(fileobj=file)
+    if head.startswith(b"BZh"):
+        return lambda file: bz2.BZ2File(file)
+    if head.startswith(b"\xfd7zXZ\0"):
+        return lambda file: lzma.LZMAFile(file)
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return lambda file: contextlib.closing(
+            pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
+        )
+    return None
+
+
+def _tables(head: bytes) -> Callable[[Any], Iterator[pa.RecordBatch]] | None:
+    if head.startswith(b"PAR1"):
+        return lambda file: pq.ParquetFile(file).iter_batches(_ROWS)
+    if head.startswith(b"ARROW1"):
+        return _arrow
+    if head.startswith(b"ORC"):
+        return _orc
+    return None
+
+
+def _arrow(file: Any) -> Iterator[pa.RecordBatch]:
+    with pa.ipc.open_file(file) as reader:
+        for i in range(reader.num_record_batches):
+            yield reader.get_batch(i)
+
+
+def _orc(file: Any) -> Iterator[pa.RecordBatch]:
+    from pyarrow import orc
+
+    found = orc.ORCFile(file)
+    for i in range(found.nstripes):
+        yield found.read_stripe(i)
+
+
+SQLITE = b"SQLite format 3\0"
+
+
+def sqlite_tables(path: Path) -> list[str]:
+    """The tables of a SQLite file."""
+    with _opened(path) as connection:
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        return [str(row[0]) for row in connection.execute(query)]
+
+
+def sqlite_rows(path: Path, table: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a table of a SQLite file; a column's values as text, or as bytes where they are.
+
+    :raises sqlite3.Error: if it cannot be read.
+    """
+    with _opened(path) as connection:
+        quoted = '"' + table.replace('"', '""') + '"'
+        result = connection.execute(f"SELECT * FROM {quoted}")  # noqa: S608
+        names = [column[0] for column in result.description]
+        while rows := result.fetchmany(_ROWS):
+            columns = [_column(list(values)) for values in zip(*rows, strict=True)]
+            yield pa.RecordBatch.from_arrays(columns, names)
+
+
+def _column(values: list[Any]) -> pa.Array:
+    if any(isinstance(value, bytes) for value in values):
+        return pa.array(
+            [v if v is None or isinstance(v, bytes) else str(v).encode() for v in values],
+            pa.large_binary(),
+        )
+    return pa.array([None if v is None else str(v) for v in values], pa.large_string())
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    # Not "ro", which cannot roll back what a killed writer left.
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=60)
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        yield connection
+    finally:
+        connection.close()

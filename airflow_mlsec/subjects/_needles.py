@@ -1,0 +1,464 @@
+"""What a scan looks for, in values and in bytes.
+
+A person's keys in every plausible spelling, what foreign keys know her by, her pseudonyms under every
+version of every key, her random codes, and the common hashes of her keys that need no key. Finding one
+of them is a likeness and no proof: a person confirms it before anything is done by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec.anonymize import canonical_text
+from airflow_mlsec.errors import UnsupportedDataset
+from airflow_mlsec.subjects._spellings import alike, folded
+
+Mask = npt.NDArray[np.bool_]
+
+# A shorter text stands in many values by chance; one of these lengths only as the whole value.
+SHORTEST, SHORTEST_PART = 4, 6
+# A number with fewer digits is an amount, a year, somebody else's number.
+SHORTEST_NUMBER = 7
+# No hash or pseudonym that is written in hexadecimal digits is shorter.
+_SHORTEST_HASH = 32
+_HASH = re.compile(rf"(?<![0-9A-Fa-f])[0-9A-Fa-f]{{{_SHORTEST_HASH},}}(?![0-9A-Fa-f])")
+_HEXADECIMAL = np.zeros(256, np.int8)
+_HEXADECIMAL[list(b"0123456789abcdefABCDEF")] = 1
+_HASHES = ("md5", "sha1", "sha256", "sha512")
+_NAMES = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha512": "SHA-512"}
+_SPELLED = "another spelling of the key"
+# How many values are looked at one by one to say what they are; the others are counted.
+_NAMED = 1_000
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Rows of one column (or places in bytes, where ``column`` is None) in which something like the
+    person stands; ``whole`` if it is the whole value and not a part of a longer text."""
+
+    column: str | None
+    rows: int
+    kinds: tuple[str, ...]
+    whole: bool
+
+    def described(self) -> str:
+        """As people read it."""
+        what = " and ".join(self.kinds)
+        if self.column is None:
+            return f"{what} ({self.rows} times)"
+        where = "" if self.whole else " within longer text"
+        return f"{what}{where} in column '{self.column}' ({self.rows} rows)"
+
+
+@dataclass(frozen=True)
+class Needles:
+    """Texts to look for, each with what it is.
+
+    ``hashes`` are written in hexadecimal digits, ``digests`` are the same as bytes.
+    """
+
+    texts: Mapping[str, str]
+    hashes: Mapping[str, str]
+    digests: Mapping[bytes, str]
+    # Why some of the keys cannot be looked for, without saying them; and some of what foreign keys call her.
+    unscanned: tuple[str, ...]
+    passed_over: tuple[str, ...]
+    keys: frozenset[str]
+
+    @classmethod
+    def of(
+        cls,
+        keys: Iterable[str],
+        others: Iterable[str],
+        referred: Iterable[str],
+        pseudonyms: Mapping[str, str],
+    ) -> Needles:
+        """What to look for of a person with these keys.
+
+        :param others: Other spellings of the keys.
+        :param referred: Values by which foreign keys know her.
+        :param pseudonyms: Pseudonyms and codes, each with what it is.
+        """
+        texts: dict[str, str] = {}
+        hashes = {text.lower(): what for text, what in pseudonyms.items() if _is_hash(text)}
+        texts |= {folded(text): what for text, what in pseudonyms.items() if not _is_hash(text)}
+        digests: dict[bytes, str] = {}
+        unscanned: dict[str, None] = {}
+        passed_over: dict[str, None] = {}
+        own = list(keys)
+        spelled = [*own, *others]
+        for text in (*spelled, *referred):
+            what = "the key" if text in own else _SPELLED
+            if text not in spelled:
+                what = "what a foreign key refers to"
+            if reason := not_distinctive(text):
+                if text in own:
+                    unscanned[reason] = None
+                elif text not in spelled:
+                    passed_over[reason] = None
+            else:
+                for form in (text, quote(text, safe=""), quote(text), json.dumps(text)[1:-1]):
+                    texts.setdefault(folded(form), what)
+            if text not in spelled:
+                continue
+            for form in dict.fromkeys((text, text.strip(), text.lower(), text.strip().lower())):
+                for name in _HASHES:
+                    digest = hashlib.new(name, form.encode(), usedforsecurity=False).digest()
+                    hashes.setdefault(digest.hex(), f"the {_NAMES[name]} of the key")
+                    digests.setdefault(digest, f"the {_NAMES[name]} of the key")
+            if number := _uuid(text):
+                digests.setdefault(number.bytes, "the key")
+                hashes.setdefault(number.hex, "the key")
+        told = tuple(unscanned), tuple(passed_over)
+        return cls(texts, hashes, digests, *told, frozenset(own))
+
+    def values_in(self, array: pa.Array, column: str) -> list[str]:
+        """The distinct values of a column, as text, that are a needle as a whole."""
+        text = canonical_text(array, column).cast(pa.large_string()).unique().drop_null()
+        mask = _Look(self, column).whole_values(text)
+        found: list[str] = text.filter(pa.array(mask)).to_pylist()
+        return found
+
+    def in_batch(self, batch: pa.RecordBatch) -> list[Hit]:
+        """The columns of a batch that hold a needle.
+
+        :raises UnsupportedDataset: if a column is of a type that cannot be looked into.
+        """
+        found = []
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            looked = _Look(self, name)
+            rows = int(looked.rows(column).sum())
+            if rows:
+                found.append(Hit(name, rows, tuple(sorted(looked.kinds)), looked.whole))
+        return found
+
+    def in_chunks(self, chunks: Iterable[bytes]) -> Iterator[Hit]:
+        """The needles in a stream of bytes."""
+        before = b""
+        for chunk in chunks:
+            block = before + chunk
+            counts: dict[str, int] = {}
+            for start, end in (*self._texts_in(block), *self._hashes_in(block)):
+                if end > len(before):  # otherwise it was counted with the chunk before
+                    what = self.named(block[start:end].decode("utf-8", "replace"))
+                    counts[what] = counts.get(what, 0) + 1
+            for what, times in counts.items():
+                yield Hit(None, times, (what,), False)
+            before = block[-_OVERLAP:]
+
+    def without(self, text: str) -> str:
+        """A text with what is looked for struck out."""
+        raw = text.encode()
+        for start, end in sorted((*self._texts_in(raw), *self._hashes_in(raw)), reverse=True):
+            raw = raw[:start] + b"[key]" + raw[end:]
+        return raw.decode("utf-8", "replace")
+
+    def _texts_in(self, block: bytes) -> Iterator[tuple[int, int]]:
+        """Where texts stand, in any letter case, with no letter or digit directly before or after."""
+        lower = block.lower()
+        taken: set[int] = set()
+        for raw in self._written:
+            at = lower.find(raw)
+            while at >= 0:
+                end = at + len(raw)
+                alone = not lower[at - 1 : at].isalnum() and not lower[end : end + 1].isalnum()
+                if alone and end not in taken:
+                    taken.add(end)
+                    yield at, end
+                at = lower.find(raw, at + 1)
+
+    def _hashes_in(self, block: bytes) -> Iterator[tuple[int, int]]:
+        """Where hashes stand: runs of hexadecimal digits, looked up all at once."""
+        digit = np.zeros(len(block) + 2, np.int8)
+        digit[1:-1] = _HEXADECIMAL[np.frombuffer(block, np.uint8)]
+        step = np.diff(digit)
+        starts, ends = np.flatnonzero(step == 1), np.flatnonzero(step == -1)
+        lower = np.frombuffer(block.lower(), np.uint8)
+        for length, wanted in self._by_length.items():
+            mine = starts[ends - starts == length]
+            if len(mine):
+                runs = np.ascontiguousarray(lower[mine[:, None] + np.arange(length)])
+                kind = pa.binary(length)
+                values = pa.Array.from_buffers(kind, len(mine), [None, pa.py_buffer(runs)])
+                for start in mine[_mask(pc.is_in(values, wanted))]:
+                    yield int(start), int(start) + length
+
+    @cached_property
+    def _by_length(self) -> dict[int, pa.Array]:
+        found: dict[int, list[bytes]] = {}
+        for text in self.hashes:
+            found.setdefault(len(text), []).append(text.encode())
+        return {length: pa.array(listed, pa.binary(length)) for length, listed in found.items()}
+
+    @cached_property
+    def _written(self) -> list[bytes]:
+        """Texts as programs write them: composed and decomposed, in UTF-8 and in eight bits. The longest
+        come first."""
+        found: dict[bytes, None] = {}
+        for text in self.texts:
+            for form in _forms(text):
+                cased = (form,) if form.isascii() else (form, form.upper(), form.title())
+                for written in cased:
+                    found[written.encode().lower()] = None
+                    with contextlib.suppress(UnicodeEncodeError):
+                        found[written.encode("cp1252").lower()] = None
+        return sorted((raw for raw in found if len(raw) >= SHORTEST), key=len, reverse=True)
+
+    def named(self, text: str) -> str:
+        """What a text is that was found."""
+        what = self.texts.get(folded(text)) or self.hashes.get(folded(text)) or "the key"
+        return _SPELLED if what == "the key" and text not in self.keys else what
+
+    def parts(self) -> list[str]:
+        """Texts that are looked for within longer ones as well."""
+        return sorted(
+            (t for t in self.texts if len(t) >= SHORTEST_PART), key=lambda t: (-len(t), t)
+        )
+
+
+# No needle is longer; it may stand across two chunks.
+_OVERLAP = 4096
+
+
+class _Look:
+    """One look into a column: which rows, and what was found."""
+
+    def __init__(self, needles: Needles, column: str) -> None:
+        self._needles, self._column = needles, column
+        self.kinds: set[str] = set()
+        self.whole = True
+        self._wanted = pa.array(sorted({*needles.texts, *needles.hashes}), pa.large_string())
+        parts = needles.parts()
+        forms = sorted(
+            {form for text in parts for form in _forms(text)}, key=lambda t: (-len(t), t)
+        )
+        listed = "|".join(re.escape(form) for form in forms)
+        self._pattern = rf"(?i)(?:^|[^\pL\pN])(?:{listed})(?:$|[^\pL\pN])" if listed else None
+        self._part = (
+            re.compile(rf"(?<![^\W_])(?:{listed})(?![^\W_])", re.IGNORECASE) if listed else None
+        )
+
+    def rows(self, array: pa.Array) -> Mask:
+        """Which rows of an array hold a needle, nested values included."""
+        array = _plain(array)
+        kind = array.type
+        if pa.types.is_null(kind) or len(array) == 0:
+            return np.zeros(len(array), bool)
+        if pa.types.is_map(kind):
+            array = _entries(array)
+            kind = array.type
+        if pa.types.is_struct(kind):
+            found = np.zeros(len(array), bool)
+            for child in array.flatten():
+                found |= self.rows(child)
+            return found
+        if (
+            pa.types.is_list(kind)
+            or pa.types.is_large_list(kind)
+            or pa.types.is_fixed_size_list(kind)
+        ):
+            found = np.zeros(len(array), bool)
+            inside = self.rows(array.flatten())
+            if inside.any():
+                found[pc.list_parent_indices(array).to_numpy()[inside]] = True
+                self.whole = False
+            return found
+        if pa.types.is_nested(kind):
+            raise UnsupportedDataset(
+                f"column '{self._column}' is of type {kind}, which is not looked into"
+            )
+        if _is_bytes(kind):
+            return self._bytes(array)
+        if _is_text(kind):
+            return self._text(array.cast(pa.large_string()))
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            return self._numbers(array)
+        return np.zeros(len(array), bool)
+
+    def whole_values(self, text: pa.Array) -> Mask:
+        """Which of some texts are a needle as a whole."""
+        whole = _mask(pc.is_in(_folded(text), self._wanted))
+        if phones := _phones(self._needles):
+            for other in alike(text, self._column, phones):
+                whole |= _mask(pc.equal(text, other))
+        return whole
+
+    def _text(self, text: pa.Array) -> Mask:
+        needles = self._needles
+        whole = self.whole_values(text)
+        part = np.zeros(len(text), bool)
+        if self._pattern is not None:
+            part |= _mask(pc.match_substring_regex(text, self._pattern))
+        long = pc.greater(pc.binary_length(text), _SHORTEST_HASH)
+        if needles.hashes and pc.any(long).as_py():
+            within = pc.and_(
+                long, pc.match_substring_regex(text, f"[0-9A-Fa-f]{{{_SHORTEST_HASH}}}")
+            )
+            within = pc.and_(within, pc.invert(pc.match_substring_regex(text, "^[0-9A-Fa-f]+$")))
+            for i in np.flatnonzero(_mask(within)):
+                value = text[int(i)].as_py()
+                part[i] |= any(m[0].lower() in needles.hashes for m in _HASH.finditer(value))
+        self._name(text, whole, part & ~whole)
+        return whole | part
+
+    def _name(self, text: pa.Array, whole: Mask, part: Mask) -> None:
+        for i in np.flatnonzero(whole)[:_NAMED]:
+            self.kinds.add(self._needles.named(text[int(i)].as_py()))
+        for i in np.flatnonzero(part)[:_NAMED]:
+            self.whole = False
+            value = text[int(i)].as_py()
+            for match in self._part.finditer(value) if self._part else ():
+                self.kinds.add(self._needles.named(match[0]))
+            for match in _HASH.finditer(value):
+                if what := self._needles.hashes.get(match[0].lower()):
+                    self.kinds.add(what)
+
+    def _bytes(self, array: pa.Array) -> Mask:
+        found = np.zeros(len(array), bool)
+        raw = array.cast(pa.large_binary())
+        wanted = pa.array(list(self._needles.digests), pa.large_binary())
+        same = _mask(pc.is_in(raw, wanted))
+        for i in np.flatnonzero(same)[:_NAMED]:
+            self.kinds.add(self._needles.digests[raw[int(i)].as_py()])
+        if same.any():
+            self.whole = False  # nothing is done by the bytes of a digest
+        found |= same
+        for i, value in enumerate(raw.to_pylist()):
+            for hit in self._needles.in_chunks([value]) if value else ():
+                found[i] = True
+                self.kinds.update(hit.kinds)
+                self.whole = False
+        return found
+
+    def _numbers(self, array: pa.Array) -> Mask:
+        found = np.zeros(len(array), bool)
+        for text, what in self._needles.texts.items():
+            number = _number(text)
+            if number is None:
+                continue
+            try:
+                if pa.types.is_integer(array.type):
+                    if number != number.to_integral_value():
+                        continue
+                    value = pa.scalar(int(number), array.type)
+                elif pa.types.is_decimal(array.type):
+                    value = pa.scalar(number, array.type)
+                else:
+                    value = pa.scalar(float(number), array.type)
+            except (pa.ArrowException, OverflowError, ValueError):
+                continue
+            same = _mask(pc.equal(array, value))
+            if same.any():
+                self.kinds.add(what)
+                found |= same
+        return found
+
+
+def not_distinctive(text: str) -> str | None:
+    """Why a text is not looked for in other people's data: too many values are the same by chance."""
+    bare = text.strip()
+    if len(bare) < SHORTEST:
+        return f"a key of fewer than {SHORTEST} characters"
+    number = _number(bare)
+    if number is not None and len(re.sub(r"\D", "", bare)) < SHORTEST_NUMBER:
+        return f"a number of fewer than {SHORTEST_NUMBER} digits"
+    if bare.isalpha():
+        return "a single word, which others may have as well"
+    return None
+
+
+def _phones(needles: Needles) -> list[str]:
+    """Those of the needles that are international telephone numbers."""
+    return [t for t in needles.texts if re.match(r"(\+|00)[\d\s()/.-]{6,}\Z", t)]
+
+
+def _forms(text: str) -> list[str]:
+    import unicodedata
+
+    return list(dict.fromkeys((text, *(unicodedata.normalize(f, text) for f in ("NFC", "NFD")))))
+
+
+def _folded(text: pa.Array) -> pa.Array:
+    if not pc.all(pc.string_is_ascii(text)).as_py():
+        text = pc.utf8_normalize(text, form="NFKC")
+    return pc.utf8_trim_whitespace(pc.utf8_lower(text))
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    while True:
+        if isinstance(array.type, pa.BaseExtensionType):
+            array = array.storage
+        elif pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        elif pa.types.is_run_end_encoded(array.type):
+            array = pc.run_end_decode(array)
+        else:
+            return array
+
+
+def _entries(array: pa.Array) -> pa.Array:
+    """A map as a list of its keys and values."""
+    start, length = array.offsets[0].as_py(), array.offsets[-1].as_py() - array.offsets[0].as_py()
+    offsets = pc.subtract(array.offsets, array.offsets[0])
+    both = pa.StructArray.from_arrays(
+        [array.keys.slice(start, length) if len(array.keys) != length else array.keys,
+         array.items.slice(start, length) if len(array.items) != length else array.items],
+        ["key", "value"],
+    )  # fmt: skip
+    return pa.ListArray.from_arrays(offsets.cast(pa.int32()), both)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )
+
+
+def _mask(array: Any) -> Mask:
+    found: Mask = pc.fill_null(array, False).to_numpy(zero_copy_only=False).astype(bool)
+    return found
+
+
+def _is_hash(text: str) -> bool:
+    return len(text) >= _SHORTEST_HASH and re.fullmatch("[0-9A-Fa-f]+", text) is not None
+
+
+def _number(text: str) -> Decimal | None:
+    if not re.fullmatch(r"-?\d+(\.\d+)?", text):
+        return None
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    if not re.fullmatch(r"[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}", text.strip()):
+        return None
+    return uuid.UUID(text.strip())

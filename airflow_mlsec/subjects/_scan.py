@@ -1,0 +1,528 @@
+"""Looking through every column and every byte, where nothing says how to find a person.
+
+Places that no key leads to, and files below the data roots that nobody declared, are looked through for
+what a person's key may have become (`_needles`). What was looked through whole and holds none of it is
+*none by scan*: that is less than *none*, since a row without any key is not seen. What holds some of it is
+*found by likeness*, by which nothing is done until a person has confirmed the place. What could not be
+read, or was left out, stays *unknown*.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from airflow_mlsec.datasets import DatasetName, EnvironmentConnections, open_dataset
+from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.lineage import releases, unbelieved
+from airflow_mlsec.register import likely_kind
+from airflow_mlsec.subjects._contents import SQLITE, Contents, sqlite_rows, sqlite_tables
+from airflow_mlsec.subjects._finding import Finding
+from airflow_mlsec.subjects._needles import Hit, Needles
+from airflow_mlsec.subjects._places import PERHAPS, Place
+from airflow_mlsec.subjects._search import Searcher
+
+# What is looked through of one request where nobody says otherwise, in bytes.
+BUDGET = 10 * 1000**3
+# The kind of the finding about a data root as a whole.
+ROOT = "scan"
+_THREADS = 4
+_TABULAR = (".csv", ".jsonl", ".ndjson")
+# What SQLite and our own writers keep beside a file.
+_BESIDE = ("-wal", "-shm", "-journal")
+_EVERY = 500
+_LEFT_OUT = "left out by the byte budget ([mlsec] scan_budget)"
+_NOT_SCANNED = "not looked through, since no scan was wanted"
+_ALIKE = (
+    "nothing is done by likeness until a person has confirmed the place (mlsec subject confirm), or dealt with it "
+    "(mlsec subject settle)"
+)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """How far a scan goes: bytes that are read at most (0: no scan), and folders that hold no data but
+    what this package keeps for itself."""
+
+    budget: int = BUDGET
+    left_out: tuple[Path, ...] = ()
+
+
+# As far as goes without being asked.
+EVERYTHING = Scan()
+
+
+class _Spent(Exception):
+    """The byte budget is used up."""
+
+
+class _Meter:
+    def __init__(self, budget: int) -> None:
+        self._left, self._lock = budget, threading.Lock()
+
+    def spend(self, size: int) -> None:
+        with self._lock:
+            if size > self._left:
+                raise _Spent
+            self._left -= size
+
+
+@dataclass
+class _Outcome:
+    """What looking through one thing came to."""
+
+    hits: list[Hit] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    read: int = 0
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A file or a table to look through."""
+
+    name: str
+    size: int
+    look: Callable[[Needles, _Meter], _Outcome] = field(repr=False)
+
+
+class Scanner:
+    """Looks through what is left. Made for one person."""
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        scan: Scan,
+        progress: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self._searcher, self._scan, self._progress = searcher, scan, progress
+        self._meter = _Meter(scan.budget)
+
+    @cached_property
+    def _needles(self) -> Needles:
+        return self._searcher.needles
+
+    @cached_property
+    def _missing(self) -> list[str]:
+        """Key versions under which the person may stand somewhere, and cannot be looked for."""
+        found: dict[str, None] = {}
+        for place in self._searcher.places.all:
+            found.update(dict.fromkeys(self._searcher.missing(place)))
+        if unread := self._searcher.register.read(unbelieved):
+            found[f"{unread} statements about releases are not signed by this key ring"] = None
+        return list(found)
+
+    def complete(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Findings with those that a scan changes, and with what it found where nobody looked."""
+        places = {place.id: place for place in self._searcher.places.all}
+        todo = {
+            i: (places[finding.dataset_id], self._pieces_of(places[finding.dataset_id]))
+            for i, finding in enumerate(findings)
+            if finding.status == "unknown" and finding.dataset_id in places
+            if not places[finding.dataset_id].locators
+        }
+        below = {root: list(self._undeclared(root)) for root in self._searcher.roots}
+        self._announce([pieces for _, pieces in todo.values()], below)
+        found = list(findings)
+        for i, (place, pieces) in todo.items():
+            found[i] = self._of_place(found[i], place, pieces)
+        for root, pieces in below.items():
+            found += self._of_root(root, pieces)
+        return found
+
+    def place(self, finding: Finding, place: Place) -> Finding:
+        """The finding of one place, completed."""
+        if finding.status != "unknown" or place.locators:
+            return finding
+        return self._of_place(finding, place, self._pieces_of(place))
+
+    def file(self, name: str) -> Finding:
+        """What a file or table is, that no lineage names and a scan has found before."""
+        for root in self._searcher.roots:
+            mine = [piece for piece in self._undeclared(root) if self._shown(piece.name) == name]
+            if mine:
+                [outcome] = self._look(mine)
+                if outcome.hits:
+                    return _alike(name, outcome)
+                why = [*outcome.unread, *self._cannot_say()]
+                return _said(name, "unknown" if why else "none by scan", _kind(name), why)
+        return _said(name, "none", _kind(name), ["nothing is there any more"])
+
+    # --- what there is to look through
+
+    def _announce(self, pieces: list[list[_Piece]], below: Mapping[str, list[_Piece]]) -> None:
+        everything = [piece for listed in (*pieces, *below.values()) for piece in listed]
+        if not everything:
+            return
+        said = f"{len(everything)} files and tables, {_size(sum(p.size for p in everything))}"
+        if self._scan.budget <= 0:
+            self._progress(f"no scan: {said} are not looked through")
+            return
+        self._progress(
+            f"scanning {len(pieces)} places and {len(below)} data roots: {said}, of which {_size(self._scan.budget)} "
+            "are read at most"
+        )
+
+    def _pieces_of(self, place: Place) -> list[_Piece]:
+        try:
+            uri = self._searcher.trusted_uri(place)
+        except MlsecError as error:
+            return [_unread(place.name, str(error))]
+        scheme, _, rest = uri.partition("://")
+        if scheme == "file":
+            return self._files(Path(unquote(rest)))
+        if scheme == "sqlite":
+            database, _, table = rest.rpartition("/")
+            path = Path(unquote(database))
+            return [_table(path, unquote(table))] if path.is_file() else []
+        if scheme in ("postgres", "postgresql"):
+            connections = self._searcher.connections
+            return [
+                _Piece(
+                    place.name, 0, lambda n, m: _rows(n, m, open_dataset(uri, connections).scan())
+                )
+            ]
+        return list(self._objects(uri))
+
+    def _files(self, path: Path) -> list[_Piece]:
+        if path.is_dir():
+            return [piece for file in _walk(path) for piece in self._pieces_in(file)]
+        return self._pieces_in(path) if path.exists() else []
+
+    def _pieces_in(self, path: Path) -> list[_Piece]:
+        """One of a file, but of a database one of each table."""
+        try:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                return []
+            if path.is_symlink() and not self._is_below_a_root(path):
+                return [_unread(str(path), "a link that leads out of the data roots")]
+            with path.open("rb") as file:
+                head = file.read(len(SQLITE))
+            if head == SQLITE:
+                return [_table(path, name) for name in sqlite_tables(path)]
+        except Exception as error:
+            return [_unread(str(path), f"cannot be read ({type(error).__name__})")]
+        return [
+            _Piece(str(path), status.st_size, lambda n, m: _file(n, m, str(path), path.open("rb"), status.st_size))
+        ]  # fmt: skip
+
+    def _objects(self, uri: str) -> Iterator[_Piece]:
+        """Objects of a store, those below a name included."""
+        scheme, _, rest = uri.partition("://")
+        account, _, path = rest.rpartition("@") if "@" in rest.split("/", 1)[0] else ("", "", rest)
+        connections = self._searcher.connections or EnvironmentConnections()
+        try:
+            filesystem = connections.filesystem(scheme, account or None)
+            listed = filesystem.find(unquote(path), detail=True)
+        except Exception as error:
+            yield _unread(uri, f"cannot be listed ({type(error).__name__})")
+            return
+        for key, about in sorted(listed.items()):
+            bucket, _, inside = str(key).partition("/")
+            name = str(DatasetName(f"{scheme}://{bucket}", inside or "/"))
+            size = int(about.get("size") or 0)
+
+            def look(
+                needles: Needles, meter: _Meter, key: str = key, name: str = name, size: int = size
+            ) -> _Outcome:
+                return _file(needles, meter, name, filesystem.open(key, "rb"), size)
+
+            yield _Piece(name, size, look)
+
+    def _undeclared(self, root: str) -> Iterator[_Piece]:
+        """What lies below a data root and is no place, nor what this package keeps for itself."""
+        covered = self._covered
+        scheme, _, rest = root.rpartition("://")
+        if scheme not in ("", "file"):
+            for piece in self._objects(f"{scheme}://{rest}"):
+                if not _is_covered(piece.name, covered):
+                    yield piece
+            return
+        for path in _walk(Path(os.path.realpath(unquote(rest) if scheme else rest))):
+            real = os.path.realpath(path)
+            if _is_covered(real, self._own) or _is_covered(real, covered):
+                continue
+            if (
+                path.name.endswith(_BESIDE)
+                and path.with_name(path.name.rpartition("-")[0]).exists()
+            ):
+                continue
+            for piece in self._pieces_in(path):
+                if not _is_covered(piece.name, covered):
+                    yield piece
+
+    @cached_property
+    def _covered(self) -> set[str]:
+        """Names of everything that is a place."""
+        found = set()
+        for place in self._searcher.places.all:
+            found.add(place.name.rstrip("/"))
+            if place.uri is not None and place.uri.startswith("file://"):
+                found.add(os.path.realpath(unquote(place.uri.removeprefix("file://"))))
+        return found
+
+    @cached_property
+    def _own(self) -> set[str]:
+        """Files and folders that this package keeps for itself."""
+        searcher = self._searcher
+        found = {os.path.realpath(path) for path in (*self._scan.left_out, searcher.keys.folder)}
+        found |= {os.path.realpath(path) for path in searcher.register.files()}
+
+        def lists(connection: Any) -> set[str]:
+            stated = [releases(connection), releases(connection, PERHAPS)]
+            return {
+                os.path.realpath(str(statement["membership"]["path"]))
+                for listed in stated
+                for statements in listed.values()
+                for statement in statements
+                if statement["membership"]
+            }
+
+        return found | searcher.register.read(lists)
+
+    def _is_below_a_root(self, path: Path) -> bool:
+        real = os.path.realpath(path)
+        roots = (os.path.realpath(root.removeprefix("file://")) for root in self._searcher.roots)
+        return any(real.startswith(root.rstrip("/") + "/") for root in roots)
+
+    # --- what it comes to
+
+    def _look(self, pieces: Sequence[_Piece]) -> list[_Outcome]:
+        if self._scan.budget <= 0:
+            return [_Outcome(unread=[_NOT_SCANNED]) for _ in pieces]
+        needles, done, lock = self._needles, [0], threading.Lock()
+
+        def look(piece: _Piece) -> _Outcome:
+            try:
+                outcome = piece.look(needles, self._meter)
+            except _Spent:
+                outcome = _Outcome(unread=[_LEFT_OUT])
+            except Exception as error:
+                # One that cannot be read must not hide the others; its message may quote a value.
+                outcome = _Outcome(unread=[f"cannot be read ({type(error).__name__})"])
+            if self._shown(piece.name) != piece.name:
+                outcome.hits.append(Hit(None, 1, ("the key in its name",), False))
+            with lock:
+                done[0] += 1
+                if done[0] % _EVERY == 0:
+                    self._progress(f"scanned {done[0]} of {len(pieces)} files and tables")
+            return outcome
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(look, pieces))
+
+    def _shown(self, name: str) -> str:
+        """The name of a file as it may be shown: without the person's key."""
+        return self._needles.without(name) if self._scan.budget > 0 else name
+
+    def _cannot_say(self) -> list[str]:
+        """Why not to find the person would prove nothing, wherever it was."""
+        found = list(self._missing)
+        if self._needles.unscanned:
+            listed = " and ".join(self._needles.unscanned)
+            found.append(f"{listed} is not scanned for: it singles nobody out")
+        return found
+
+    def _passed_over(self) -> str:
+        listed = " and ".join(self._needles.passed_over) if self._scan.budget > 0 else ""
+        return f"; what foreign keys call her was not looked for ({listed})" if listed else ""
+
+    def _of_place(self, finding: Finding, place: Place, pieces: list[_Piece]) -> Finding:
+        if not pieces:
+            return replace(finding, evidence=f"{finding.evidence}; nothing to scan is there")
+        outcomes = self._look(pieces)
+        whole = _Outcome(
+            [hit for outcome in outcomes for hit in outcome.hits],
+            list(dict.fromkeys(why for outcome in outcomes for why in outcome.unread)),
+            sum(outcome.read for outcome in outcomes),
+        )
+        if whole.hits:
+            return replace(
+                finding, status="found", locator=f"likeness: {_told(whole.hits)}", likeness=True,
+                evidence=f"{finding.evidence}; {_ALIKE}",
+            )  # fmt: skip
+        why = [*whole.unread, *self._cannot_say()] if self._scan.budget > 0 else whole.unread
+        if reason := self._searcher.beyond_scan(place):
+            why.append(reason)
+        if why:
+            said = "; ".join(why)
+            return replace(
+                finding, evidence=f"{finding.evidence}; a scan does not settle it: {said}"
+            )
+        how = f"{len(pieces)} files or tables, {_size(whole.read)}: every column"
+        return replace(
+            finding, status="none by scan", locator="scan of every column",
+            evidence=f"{finding.evidence}; none by scan ({how}): neither key, pseudonym nor common hash stands there{self._passed_over()}",
+        )  # fmt: skip
+
+    def _of_root(self, root: str, pieces: list[_Piece]) -> list[Finding]:
+        if not pieces:
+            return []
+        outcomes = self._look(pieces)
+        found = [
+            _alike(self._shown(piece.name), outcome)
+            for piece, outcome in zip(pieces, outcomes, strict=True)
+            if outcome.hits
+        ]
+        unread: dict[str, list[str]] = {}
+        for piece, outcome in zip(pieces, outcomes, strict=True):
+            for reason in outcome.unread if not outcome.hits else ():
+                unread.setdefault(reason, []).append(piece.name)
+        why = [f"{len(names)} of them: {said} ({_some(names)})" for said, names in unread.items()]
+        why += self._cannot_say() if self._scan.budget > 0 else []
+        read = sum(outcome.read for outcome in outcomes)
+        locator = f"scan of {len(pieces)} files and tables that nobody declared, {_size(read)}"
+        status = "unknown" if why else "none by scan"
+        told = "not declared, and below a data root; every column and byte was looked through"
+        told += self._passed_over()
+        if why:
+            told = (
+                f"not declared, and below a data root; a scan does not settle it: {'; '.join(why)}"
+            )
+        if found:
+            told += (
+                f"; {len(found)} more hold something like the person and are named by themselves"
+            )
+        return [*found, Finding(root, ROOT, status, None, locator, told)]  # type: ignore[arg-type]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, hidden ones included, in the order of their names; links to folders are not
+    followed."""
+    for at, folders, names in os.walk(folder):
+        folders.sort()
+        for name in folders:
+            if (link := Path(at, name)).is_symlink():
+                yield link
+        for name in sorted(names):
+            yield Path(at, name)
+
+
+def _table(path: Path, table: str) -> _Piece:
+    name = f"{path}/{table}"
+    return _Piece(name, path.stat().st_size, lambda n, m: _rows(n, m, sqlite_rows(path, table)))
+
+
+def _unread(name: str, why: str) -> _Piece:
+    return _Piece(name, 0, lambda needles, meter: _Outcome(unread=[why]))
+
+
+def _rows(needles: Needles, meter: _Meter, batches: Iterable[pa.RecordBatch]) -> _Outcome:
+    outcome = _Outcome()
+    hits: list[Hit] = []
+    for batch in batches:
+        meter.spend(batch.nbytes)
+        outcome.read += batch.nbytes
+        hits += needles.in_batch(batch)
+    outcome.hits = _together(hits)
+    return outcome
+
+
+def _file(needles: Needles, meter: _Meter, name: str, file: Any, size: int) -> _Outcome:
+    outcome = _Outcome(read=size)
+    contents = Contents(name, meter.spend)
+    hits: list[Hit] = []
+    with file:
+        text: list[bytes] = []
+
+        pieces = contents.of(file, size)
+
+        def chunks() -> Iterator[bytes]:
+            yield from text
+            text.clear()
+            for piece in pieces:
+                if isinstance(piece, pa.RecordBatch):
+                    hits.extend(needles.in_batch(piece))
+                elif not piece:
+                    return
+                else:
+                    yield piece
+
+        for piece in pieces:
+            if isinstance(piece, pa.RecordBatch):
+                hits += needles.in_batch(piece)
+            elif piece:
+                text.append(piece)
+                hits += needles.in_chunks(chunks())
+    outcome.hits, outcome.unread = _together(hits), contents.unread
+    if outcome.hits and name.lower().endswith(_TABULAR) and name.startswith("/"):
+        outcome.hits = _by_column(needles, name) or outcome.hits
+    return outcome
+
+
+def _by_column(needles: Needles, path: str) -> list[Hit]:
+    """In which columns of a text file what was found stands; nothing, if it cannot be read as a table."""
+    hits: list[Hit] = []
+    try:
+        for batch in open_dataset(path).scan():
+            hits += needles.in_batch(batch)
+    except MlsecError:
+        return []
+    return _together(hits)
+
+
+def _together(hits: Iterable[Hit]) -> list[Hit]:
+    found: dict[str | None, Hit] = {}
+    for hit in hits:
+        before = found.get(hit.column)
+        if before is None:
+            found[hit.column] = hit
+            continue
+        kinds = tuple(sorted({*before.kinds, *hit.kinds}))
+        found[hit.column] = Hit(
+            hit.column, before.rows + hit.rows, kinds, before.whole and hit.whole
+        )
+    return list(found.values())
+
+
+def _alike(name: str, outcome: _Outcome) -> Finding:
+    evidence = f"nobody declared it, and it lies below a data root; {_ALIKE}"
+    locator = f"likeness: {_told(outcome.hits)}"
+    return Finding(name, _kind(name), "found", None, locator, evidence, likeness=True)
+
+
+def _said(name: str, status: str, kind: str, why: list[str]) -> Finding:
+    told = "; ".join(why) or "every column and byte was looked through"
+    return Finding(name, kind, status, None, "scan", told)  # type: ignore[arg-type]
+
+
+def _kind(name: str) -> str:
+    namespace, _, inside = name.rpartition("/") if "://" in name else ("file", "", name)
+    return likely_kind(namespace, inside)
+
+
+def _told(hits: Iterable[Hit]) -> str:
+    return "; ".join(hit.described() for hit in hits)
+
+
+def _is_covered(name: str, covered: set[str]) -> bool:
+    """Whether a name, or a folder above it, is among these."""
+    at = name.rstrip("/")
+    while at not in covered:
+        above = at.rpartition("/")[0]
+        if not above or above == at:
+            return False
+        at = above
+    return True
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
+
+
+def _size(number: int) -> str:
+    for unit, size in (("GB", 1000**3), ("MB", 1000**2), ("kB", 1000)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} bytes"
