@@ -19,9 +19,11 @@ from airflow_mlsec.cli._main import (
 from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, VerificationKeys
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.key_ring import bind_ring, open_key_ring, open_register
+from airflow_mlsec.lineage import AirflowApi
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings, parse_size
 from airflow_mlsec.subjects import (
+    AirflowStores,
     Calendar,
     Handler,
     Location,
@@ -90,7 +92,8 @@ def _only(given: tuple[str, ...]) -> dict[str, str]:
 def _scan(settings: Settings, no_scan: bool, at_most: str | None) -> Scan:
     """How far a scan goes, as the settings or the caller say."""
     budget = settings.scan_budget if at_most is None else parse_size(at_most, "--scan-at-most")
-    return Scan(0 if no_scan else budget, (settings.state_folder,))
+    stores = AirflowStores(AirflowApi.from_environment)
+    return Scan(0 if no_scan else budget, (settings.state_folder,), stores)
 
 
 def _handler(no_scan: bool = False, at_most: str | None = None) -> Handler:

@@ -15,6 +15,7 @@ import yaml
 from airflow_mlsec.compliance._checks import CHECKS, Result, Subject, today
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import MlsecError, UsageError
+from airflow_mlsec.lineage import relate_dataset
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import (
     Register,
@@ -133,6 +134,7 @@ def record_results(
                     }
                 )
             enrich_columns(connection, identifier, declared)
+        relate_dataset(connection, identifier, now)
         record_check_results(connection, identifier, policy.digest, run_id, rows, now)
 
     register.write(work)

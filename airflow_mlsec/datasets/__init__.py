@@ -12,7 +12,15 @@ from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, 
 from airflow_mlsec.datasets._file import parquet_location
 from airflow_mlsec.datasets._folders import partition_values, refuse_tables
 from airflow_mlsec.datasets._rows import Condition, Found
-from airflow_mlsec.datasets._uri import DatasetName, connection_of, dataset_name, file_path
+from airflow_mlsec.datasets._uri import (
+    DatasetName,
+    canonical_key,
+    canonical_store,
+    connection_of,
+    dataset_name,
+    file_path,
+    is_store,
+)
 
 __all__ = [
     "Artifact",
@@ -23,9 +31,12 @@ __all__ = [
     "EnvironmentConnections",
     "Found",
     "StagedTable",
+    "canonical_key",
+    "canonical_store",
     "connection_of",
     "dataset_name",
     "file_path",
+    "is_store",
     "open_artifact",
     "open_dataset",
     "parquet_location",

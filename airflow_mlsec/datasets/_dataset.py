@@ -56,6 +56,10 @@ class Dataset(Protocol):
         """Whether something is there."""
         ...
 
+    def without(self, paths: Sequence[str]) -> Dataset:
+        """Of a folder, what is not at or below these paths; anything else as it is."""
+        ...
+
     def digest(self) -> str | None:
         """SHA-256, hexadecimal, of the bytes of a file; None of what is none, or of nothing."""
         ...

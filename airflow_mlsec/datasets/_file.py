@@ -8,7 +8,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -67,6 +67,8 @@ class FileDataset:
     location: FileUri
     format: Format
     filesystem: Any  # fsspec filesystem, or None for the local disk
+    # Paths below a folder that are datasets of their own, and no part of this one here.
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, location: FileUri, connections: Connections) -> FileDataset:
@@ -96,6 +98,9 @@ class FileDataset:
         if self.filesystem is None:
             return Path(self.location.path).exists()
         return bool(self.filesystem.exists(self.location.path))
+
+    def without(self, paths: Sequence[str]) -> FileDataset:
+        return replace(self, left_out=tuple(path.rstrip("/") for path in paths))
 
     def digest(self) -> str | None:
         if self.location.format is None or not self.exists() or self._is_folder():
@@ -131,6 +136,8 @@ class FileDataset:
         for piece in self._pieces():
             with self._open(piece) as file:
                 found.append(_checked(guarded(self.uri, self.format.schema, file), self.uri))
+        if not found:
+            return pa.schema([])
         # A column of any file is a column of the dataset.
         return guarded(self.uri, pa.unify_schemas, found) if len(found) > 1 else found[0]
 
@@ -363,17 +370,26 @@ class FileDataset:
         inside = {p: p[p.index(base) + len(base) :] if base in p else p for p in below}
         refuse_tables_among(list(inside.values()), self.uri)
         shown = [p for p, name in inside.items() if not is_hidden(name)]
-        if others := [p for p in shown if p.lower().endswith((".csv", ".jsonl", ".ndjson"))]:
+        if others := [
+            p
+            for p in shown
+            if not self._is_left_out(p) and p.lower().endswith((".csv", ".jsonl", ".ndjson"))
+        ]:
             raise UnsupportedDataset(
                 f"folder '{self.uri}' has Parquet and {len(others)} files of another format; a folder is one of Parquet files"
             )
-        pieces = sorted(p for p in shown if is_parquet(p))
+        pieces = sorted(p for p in shown if is_parquet(p) and not self._is_left_out(p))
         for piece in pieces if self.filesystem is None else ():
             if Path(piece).is_symlink():
                 refuse_tables(piece, None, self.uri)
+        if not pieces and self.left_out:
+            return []  # all that is there is looked into elsewhere
         if not pieces:
             raise DatasetNotFound(f"folder '{self.uri}' has no .parquet file")
         return pieces
+
+    def _is_left_out(self, piece: str) -> bool:
+        return any(piece == path or piece.startswith(f"{path}/") for path in self.left_out)
 
     def _open(self, piece: str) -> BinaryIO:
         try:

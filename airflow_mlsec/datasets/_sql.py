@@ -87,6 +87,10 @@ class SqlDataset:
         name = dataset_name(str(parsed), host, url.database)
         return cls(str(parsed), name, parsed.schema, parsed.table, url, "postgresql")
 
+    def without(self, paths: Sequence[str]) -> SqlDataset:
+        del paths
+        return self
+
     def exists(self) -> bool:
         if self.dialect == "sqlite" and not Path(self.url.database or "").is_file():
             return False

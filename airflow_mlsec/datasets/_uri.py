@@ -27,8 +27,32 @@ FILE_FORMATS = {
     ".ndjson": "jsonl",
 }
 
+# Schemes under which clients reach the same stores.
+_SAME_STORES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "wasb": "wasbs"}
+_STORES = ("s3", "gs", "abfss", "wasbs")
 # Filesystems that are on the machine.
 _HERE = ("file", "local", "memory")
+
+
+def canonical_store(namespace: str) -> str:
+    """One spelling of an object store's namespace: ``s3a://conn_id@bucket/`` is ``s3://bucket``."""
+    scheme, found, rest = namespace.partition("://")
+    scheme = _SAME_STORES.get(scheme.lower(), scheme)
+    if not found or scheme not in _STORES:
+        return namespace
+    # Azure's namespaces are container@account.
+    bucket = rest if scheme in ("abfss", "wasbs") else rest.rpartition("@")[2]
+    return f"{scheme}://{bucket.rstrip('/')}"
+
+
+def is_store(namespace: str) -> bool:
+    """Whether a namespace is an object store's."""
+    return namespace.partition("://")[0] in _STORES
+
+
+def canonical_key(name: str) -> str:
+    """One spelling of an object's key, or of what lies below one."""
+    return name.strip("/") or "/"
 
 
 @dataclass(frozen=True)
@@ -60,7 +84,8 @@ class FileUri:
         if self.protocol == "file":
             return DatasetName("file", self.path)
         bucket, _, key = self.path.partition("/")
-        return DatasetName(f"{self.protocol}://{bucket}", key or "/")
+        namespace = canonical_store(f"{self.protocol}://{bucket}")
+        return DatasetName(namespace, canonical_key(key) if is_store(namespace) else key or "/")
 
     def __str__(self) -> str:
         account = f"{self.conn_id}@" if self.conn_id else ""

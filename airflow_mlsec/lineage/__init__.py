@@ -2,7 +2,7 @@
 
 `_read_event`, `_read_dataset`, `_parts` and `_facets` read OpenLineage events into `_events`,
 `_sql` infers columns from a query. `_write` writes events to the register (`_batch` the names,
-`_write_runs` runs and edges, `_write_aliases` further names, `_write_beside` the rest), `_ingest`
+`_write_runs` runs and edges, `_write_aliases` further names and `_write_parts` folders, `_write_beside` the rest), `_ingest`
 does so in batches and `_quarantine` keeps what cannot be; `transport` is what Airflow loads. `_evidence` and `_release` make our signed statements.
 `_graph` walks the graph, `_state` computes each column's state, `_history` knows what was known
 when, `_trace` and `_ask` answer questions, `_dark` names the runs that sent nothing, `_export`
@@ -53,12 +53,22 @@ from airflow_mlsec.lineage._release import (
     release_step,
 )
 from airflow_mlsec.lineage._removal import policy_of, record_removal
-from airflow_mlsec.lineage._state import State, column_states, columns_of, unexplained
+from airflow_mlsec.lineage._state import (
+    State,
+    column_states,
+    columns_of,
+    declared_by_pattern,
+    unexplained,
+)
 from airflow_mlsec.lineage._trace import Trace, TraceNode, find_start, trace, transformations
+from airflow_mlsec.lineage._write_aliases import relate_dataset
+from airflow_mlsec.lineage._write_parts import PART, PERHAPS
 
 __all__ = [
     "ARTIFACT",
     "EVIDENCE_FACET",
+    "PART",
+    "PERHAPS",
     "RELEASE",
     "AirflowApi",
     "Change",
@@ -82,6 +92,7 @@ __all__ = [
     "columns_of",
     "columns_reaching",
     "dark_list",
+    "declared_by_pattern",
     "describe_action",
     "edges_within",
     "end_release",
@@ -101,6 +112,7 @@ __all__ = [
     "record_evidence",
     "record_release",
     "record_removal",
+    "relate_dataset",
     "release_statement",
     "release_step",
     "releases",

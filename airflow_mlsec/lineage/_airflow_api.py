@@ -1,11 +1,13 @@
-"""What Airflow's REST API says of task runs and assets, for the dark list."""
+"""Airflow's REST API: task runs and assets, for the dark list; who approved; its own stores, for requests."""
 
 from __future__ import annotations
 
+import json
+import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
@@ -14,6 +16,7 @@ from airflow_mlsec.errors import UnsupportedDataset, UsageError
 from airflow_mlsec.lineage._dark import Task, TaskRun
 
 _PAGE = 100
+_CONNECTION = "AIRFLOW_CONN_MLSEC_AIRFLOW"
 _RAN = ("success", "failed", "up_for_retry", "running")
 
 
@@ -41,6 +44,33 @@ class AirflowApi:
         except httpx.HTTPError as error:
             raise _failed(url, error) from None
         return cls(url, answer.json()["access_token"])
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> AirflowApi:
+        """Sign in as ``AIRFLOW_CONN_MLSEC_AIRFLOW`` says, a URI or JSON (type HTTP: host, port, login, password;
+        schema http or https).
+
+        :raises UsageError: if it is not set, is neither, or Airflow refuses.
+        """
+        text = (os.environ if environ is None else environ).get(_CONNECTION)
+        if not text:
+            raise UsageError(
+                f"connection 'mlsec_airflow' is not defined; outside Airflow set {_CONNECTION} to its URI"
+            )
+        if text.lstrip().startswith("{"):
+            try:
+                found = json.loads(text)
+            except ValueError:
+                raise UsageError(f"{_CONNECTION} is neither a URI nor JSON") from None
+        else:
+            parts = urlsplit(text)
+            found = {
+                "host": parts.hostname, "port": parts.port, "login": unquote(parts.username or ""),
+                "password": unquote(parts.password or ""), "schema": parts.path.strip("/"),
+            }  # fmt: skip
+        port = f":{found['port']}" if found.get("port") else ""
+        url = f"{found.get('schema') or 'http'}://{found.get('host')}{port}"
+        return cls.sign_in(url, found.get("login") or "", found.get("password") or "")
 
     def task_runs(self, since: str | None = None) -> list[TaskRun]:
         """The task instances of all DAG runs that started since (all, if None).
@@ -97,13 +127,92 @@ class AirflowApi:
             return set()
         return {str(role["name"]).casefold() for role in found.get("roles") or ()}
 
-    def _get(self, path: str) -> Any:
+    # --- Airflow's own stores
+
+    def xcoms(self) -> Iterator[dict[str, Any]]:
+        """What tasks handed to each other, without the values."""
+        return self._pages(
+            "/api/v2/dags/~/dagRuns/~/taskInstances/~/xcomEntries", "xcom_entries", {}
+        )
+
+    def xcom_value(self, xcom: Mapping[str, Any]) -> Any:
+        """The value of one of `xcoms`, as the database keeps it; None if it has gone since."""
+        found = self._get(_xcom_path(xcom), {"map_index": xcom["map_index"]}, gone_is_none=True)
+        return None if found is None else found["value"]
+
+    def delete_xcom(self, xcom: Mapping[str, Any]) -> None:
+        """Remove one of `xcoms`. Done again it changes nothing."""
+        self.delete(_xcom_path(xcom), {"map_index": xcom["map_index"]})
+
+    def task_instances(self) -> Iterator[dict[str, Any]]:
+        """All task instances, with the fields that they were rendered with."""
+        return self._pages("/api/v2/dags/~/dagRuns/~/taskInstances", "task_instances", {})
+
+    def dag_runs(self) -> Iterator[dict[str, Any]]:
+        """All runs, with their parameters (``conf``)."""
+        return self._pages("/api/v2/dags/~/dagRuns", "dag_runs", {})
+
+    def variables(self) -> Iterator[dict[str, Any]]:
+        """All variables; Airflow masks the values of those whose names sound secret."""
+        return self._pages("/api/v2/variables", "variables", {})
+
+    def asset_events(self) -> Iterator[dict[str, Any]]:
+        """All events of assets, with their extras."""
+        return self._pages("/api/v2/assets/events", "asset_events", {})
+
+    def audit_log(self) -> Iterator[dict[str, Any]]:
+        """What was done in Airflow and by whom, with its parameters."""
+        return self._pages("/api/v2/eventLogs", "event_logs", {})
+
+    def log(self, instance: Mapping[str, Any], attempt: int) -> Any:
+        """The log of one attempt of a task instance; None if there is none (any more)."""
+        path = f"{_task_path(instance)}/logs/{attempt}"
+        params = {"map_index": instance["map_index"], "full_content": "true"}
+        return self._get(path, params, gone_is_none=True)
+
+    def states(self) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+        """The state that tasks and assets keep (Airflow 3.3 and later): whose it is, path and parameters by
+        which it is removed, and the entry with ``key`` and ``value``."""
+        asked = False
+        for instance in self.task_instances():
+            path = f"{_task_path(instance)}/state-store"
+            params = {"map_index": instance["map_index"]}
+            if not asked and self._get(path, params, gone_is_none=True) is None:
+                return  # an earlier Airflow has none
+            asked = True
+            for entry in self._pages(path, "task_state_store", params):
+                owner = f"{instance['dag_id']}/{instance['dag_run_id']}/{instance['task_id']}"
+                yield owner, f"{path}/{quote(entry['key'])}", params, entry
+        for asset in self._pages("/api/v2/assets", "assets", {}):
+            path = f"/api/v2/assets/{asset['id']}/state-store"
+            for entry in self._pages(path, "asset_state_store", {}):
+                yield f"asset {asset['uri']}", f"{path}/{quote(entry['key'])}", {}, entry
+
+    def delete(self, path: str, params: Mapping[str, Any] | None = None) -> None:
+        """Remove what is at a path. Done again it changes nothing.
+
+        :raises UsageError: if Airflow refuses or cannot be reached.
+        """
         try:
-            answer = self._client.get(path)
+            answer = self._client.delete(path, params=dict(params or {}))
+            if answer.status_code != httpx.codes.NOT_FOUND:
+                answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise _failed(str(self._client.base_url), error) from None
+
+    def _get(
+        self, path: str, params: Mapping[str, Any] | None = None, gone_is_none: bool = False
+    ) -> Any:
+        try:
+            answer = self._client.get(path, params=dict(params or {}))
+            if gone_is_none and answer.status_code == httpx.codes.NOT_FOUND:
+                return None
             answer.raise_for_status()
             return answer.json()
         except httpx.HTTPError as error:
             raise _failed(str(self._client.base_url), error) from None
+        except ValueError:
+            raise UsageError(f"Airflow at {self._client.base_url} answered with no JSON") from None
 
     def _pages(self, path: str, key: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
         offset = 0
@@ -119,6 +228,16 @@ class AirflowApi:
             offset += len(document[key])
             if not document[key] or offset >= document["total_entries"]:
                 return
+
+
+def _task_path(entry: Mapping[str, Any]) -> str:
+    run = entry.get("run_id") or entry["dag_run_id"]
+    dag, run, task = (quote(part, safe="") for part in (entry["dag_id"], run, entry["task_id"]))
+    return f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}"
+
+
+def _xcom_path(xcom: Mapping[str, Any]) -> str:
+    return f"{_task_path(xcom)}/xcomEntries/{quote(xcom['key'])}"
 
 
 def _failed(url: str, error: httpx.HTTPError) -> UsageError:

@@ -23,6 +23,7 @@ from airflow_mlsec.crypto import (
 )
 from airflow_mlsec.datasets import DatasetName
 from airflow_mlsec.errors import SignatureInvalid
+from airflow_mlsec.lineage._write_origins import write_origins
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import TRUSTED, Register, upsert
 from airflow_mlsec.register import tables as t
@@ -188,11 +189,19 @@ def record_evidence(
     }
     digest = hashlib.sha256(payload).hexdigest()
     upsert(connection, t.evidence, {"digest": digest}, {}, values)
+    if statement["predicateType"] == ARTIFACT:
+        write_origins(connection, dataset, _origins(statement["predicate"]), now)
     if run is not None and _is_own(run[1], statement["predicate"].get("run")):
         e = t.evidence.c
         own = sa.update(t.evidence).where(e.digest == digest, e.run_uuid.is_(None))
         connection.execute(own.values(run_uuid=run[0]))
     return digest
+
+
+def _origins(predicate: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What an artifact was made from and trained on, as its statement names it."""
+    listed = [predicate.get("source"), *(p.get("dataset") for p in predicate.get("trained_on", ()))]
+    return [(str(d["namespace"]), str(d["name"])) for d in listed if d]
 
 
 def _moments_after(now: str) -> str:

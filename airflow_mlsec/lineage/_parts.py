@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from airflow_mlsec.datasets import canonical_key, canonical_store, is_store
 from airflow_mlsec.lineage._events import Malformed, Name
 from airflow_mlsec.lineage._facets import without_literals
 
@@ -25,14 +26,18 @@ LONGEST_NAMESPACE = 500
 
 
 def canonical_namespace(namespace: str) -> str:
-    """One spelling for the local filesystem, which clients spell in several ways."""
-    return "file" if namespace.rstrip("/") in ("file:", "file", "file://localhost") else namespace
+    """One spelling for the local filesystem and for object stores, which clients spell in several ways."""
+    if namespace.rstrip("/") in ("file:", "file", "file://localhost"):
+        return "file"
+    return canonical_store(namespace)
 
 
 def canonical_name(namespace: str, name: str) -> str:
-    """One spelling for a local path."""
-    local = canonical_namespace(namespace) == "file" and name.startswith("/")
-    return os.path.normpath(name) if local else name
+    """One spelling for a local path, and for the key of an object or of what lies below it."""
+    namespace = canonical_namespace(namespace)
+    if namespace == "file":
+        return os.path.normpath(name) if name.startswith("/") else name
+    return canonical_key(name) if is_store(namespace) else name
 
 
 @lru_cache(maxsize=65_536)

@@ -16,6 +16,7 @@ from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.lineage._events import ColumnEdge, Event, Transformation
 from airflow_mlsec.lineage._evidence import record_evidence, release_statement
 from airflow_mlsec.lineage._write import GraphWriter
+from airflow_mlsec.lineage._write_aliases import relate_dataset
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.processes import this_process
 from airflow_mlsec.register import Register, enrich_columns, record_policy, set_dataset
@@ -115,6 +116,7 @@ def begin_release(
                 for n in names
             ]
             enrich_columns(connection, identifier, declared)
+            relate_dataset(connection, identifier, now)
         return record_evidence(connection, identifier, envelope, trusted, None, now, this_process())
 
     return Intent(envelope, register.write(write))

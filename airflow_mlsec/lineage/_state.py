@@ -12,11 +12,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_mlsec.datasets import DatasetName
 from airflow_mlsec.lineage._evidence import RELEASE, latest_releases
 from airflow_mlsec.lineage._graph import all_edges, edges_within
+from airflow_mlsec.policy import is_pattern, matches
 from airflow_mlsec.register import column_documents, graph, rows_of
 from airflow_mlsec.register import tables as t
 
@@ -116,13 +119,36 @@ def columns_of(
     ]
 
 
+def declared_by_pattern(connection: sa.Connection) -> dict[int, dict[str, Any]]:
+    """By dataset that no operator has checked yet, the policy whose ``dataset`` is a pattern that covers it:
+    the day partitions of a table are declared by one."""
+    patterns = [
+        document
+        for document in connection.execute(sa.select(t.policy.c.document)).scalars()
+        if is_pattern(document["dataset"])
+    ]
+    if not patterns:
+        return {}
+    d = t.dataset.c
+    query = sa.select(d.id, d.namespace, d.name).where(d.policy_digest.is_(None))
+    found = {}
+    for identifier, namespace, name in connection.execute(query):
+        named = str(DatasetName(namespace, name))
+        # Of two policies that cover it, the one that says it more exactly.
+        fitting = [p for p in patterns if matches(p["dataset"], named)]
+        if fitting:
+            found[identifier] = max(fitting, key=lambda p: len(p["dataset"]))
+    return found
+
+
 def _declared(connection: sa.Connection, datasets: set[int] | None) -> set[int]:
     d = t.dataset.c
     query = sa.select(d.id, t.policy.c.document).join(
         t.policy, d.policy_digest == t.policy.c.digest
     )
     found = set()
-    for identifier, document in connection.execute(query.where(d.stage == "source")):
+    listed = [tuple(row) for row in connection.execute(query.where(d.stage == "source"))]
+    for identifier, document in (*listed, *declared_by_pattern(connection).items()):
         roles = {column["role"] for column in document["columns"].values()}
         about_persons = document["subject"] or "identifying" in roles
         if about_persons and (datasets is None or identifier in datasets):

@@ -64,7 +64,7 @@ class GraphWriter:
         write_runs(batch, runs)
         write_flows(batch, runs)
         write_assumed(batch, runs)
-        write_aliases(batch)
+        write_aliases(batch, new)
         write_lifecycle(batch)
         write_facets(batch, runs)
         write_dependencies(batch, runs)

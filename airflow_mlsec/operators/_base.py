@@ -23,6 +23,7 @@ from airflow_mlsec.errors import (
 )
 from airflow_mlsec.hooks.mlsec import MlsecHook
 from airflow_mlsec.operators.links import PersonalDataMapLink
+from airflow_mlsec.policy import Policy, is_template, require_one
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -49,6 +50,17 @@ class MlsecOperator(BaseOperator):
     def on_kill(self) -> None:
         """Stop at the next batch; the staged target is removed and the old one stays."""
         self._cancelled = True
+
+    def _dataset_of(self, given: str | None, policy: Policy, context: Context | None) -> Dataset:
+        """The dataset that a task was given, or the policy's own; its templates are filled as Airflow does.
+
+        :raises UsageError: if the policy's is a pattern of many.
+        """
+        uri = given or policy.dataset
+        if given is None and is_template(uri) and context is not None:
+            uri = str(self.render_template(uri, context))
+        ask = "say which one the task works on (`source`, or `dataset`)"
+        return self.hook.dataset(uri if given else require_one(uri, ask))
 
     def _progress(self, message: str) -> None:
         if self._cancelled:

@@ -96,7 +96,7 @@ class AnonymizeOperator(MlsecOperator):
         hook = self.hook
         settings, keys = hook.settings(), hook.key_ring()
         policy = hook.policy(self.policy)
-        source, target = hook.dataset(self.source or policy.dataset), hook.dataset(self.target)
+        source, target = self._dataset_of(self.source, policy, context), hook.dataset(self.target)
         # Whoever was erased stays out, also if the source was loaded with them again.
         source = without_suppressed(source, policy, hook.register(), keys, AirflowConnections())
         given = Plan.load(Path(self.plan), keys.verification_keys()) if self.plan else None

@@ -78,8 +78,8 @@ class ComplianceCheckOperator(MlsecOperator):
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
         hook = self.hook
         policy = hook.policy(self.policy)
-        dataset = hook.dataset(self.dataset or policy.dataset)
-        raw = hook.dataset(self.raw or policy.dataset) if self.stage == "release" else None
+        dataset = self._dataset_of(self.dataset, policy, context)
+        raw = self._dataset_of(self.raw, policy, context) if self.stage == "release" else None
         register = hook.register()
         results = check_dataset(
             policy,

@@ -43,19 +43,18 @@ class RetentionOperator(MlsecOperator):
         return self.dataset
 
     def execute(self, context: Context) -> dict[str, Any]:
-        del context
         with without_values():
-            return self._run(self._only_try)
+            return self._run(context, self._only_try)
 
     def dry_run(self) -> None:
         """Airflow's dry run: say how many rows are overdue."""
         with without_values():
-            self._run(True)
+            self._run(None, True)
 
-    def _run(self, dry_run: bool) -> dict[str, Any]:
+    def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
         hook = self.hook
         policy = hook.policy(self.policy)
-        dataset = hook.dataset(self.dataset or policy.dataset)
+        dataset = self._dataset_of(self.dataset, policy, context)
         done = apply_retention(
             hook.register(),
             hook.key_ring(),

@@ -32,6 +32,7 @@ from airflow_mlsec.operators._base import (
     without_values,
 )
 from airflow_mlsec.subjects import (
+    AirflowStores,
     Handler,
     Request,
     Rules,
@@ -53,7 +54,7 @@ def request_handler(hook: MlsecHook, by: str, progress: Any = lambda message: No
     settings = hook.settings()
     return Handler(
         hook.register(), hook.key_ring(), by, AirflowConnections(), settings.data_roots, progress,
-        Scan(settings.scan_budget, (settings.state_folder,)),
+        Scan(settings.scan_budget, (settings.state_folder,), AirflowStores(airflow_api)),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 One YAML file per dataset. `_schema` holds the models (`_hierarchies`, `_transforms` and
 `_privacy` their parts), `_positions` reads YAML and remembers
-where each key stands, `_retention` counts how long records are kept, `_load` turns a file or folder into policies with errors that carry
+where each key stands, `_retention` counts how long records are kept, `_pattern` reads a `dataset` that names many, `_load` turns a file or folder into policies with errors that carry
 file:line:column. May import `errors` and `settings` only. Start with `_schema.Policy`.
 """
 
@@ -21,6 +21,7 @@ from airflow_mlsec.policy._load import (
     parse_policy,
     policy_json_schema,
 )
+from airflow_mlsec.policy._pattern import is_pattern, is_template, matches, require_one
 from airflow_mlsec.policy._privacy import (
     Closeness,
     Diversity,
@@ -98,8 +99,12 @@ __all__ = [
     "TopBottomCoding",
     "Transform",
     "Vault",
+    "is_pattern",
+    "is_template",
     "keep_from",
     "load_policy",
+    "matches",
     "parse_policy",
     "policy_json_schema",
+    "require_one",
 ]

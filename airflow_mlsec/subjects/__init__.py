@@ -2,12 +2,13 @@
 
 `_clocks` counts deadlines; `_requests` keeps requests and their coverage ledger. `_places`
 derives where a person's data can be and how to find it, `_search` looks, `_locate` looks
-everywhere, and `_scan` through what no key leads to (for `_needles`, in `_contents`). `_erase` erases, minding `_holds` and feeding the `_suppression` list; `_verify` looks
+everywhere, and `_scan` through what no key leads to (for `_needles`, in `_contents`, and in `_airflow`'s own stores). `_erase` erases, minding `_holds` and feeding the `_suppression` list; `_verify` looks
 again with other code; `_receipt` is the signed proof; `_export` is what the person is given;
 `_retention` erases what a policy keeps no longer.
 May import `lineage`, `anonymize`, `register`, `datasets`, `crypto`. Start with `_erase.Handler`.
 """
 
+from airflow_mlsec.subjects._airflow import AirflowStores
 from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines, kinds_of
 from airflow_mlsec.subjects._erase import Handler
 from airflow_mlsec.subjects._export import Export, export_person, export_request
@@ -48,6 +49,7 @@ from airflow_mlsec.subjects._verify import Rescan, rescan
 
 __all__ = [
     "RECEIPT",
+    "AirflowStores",
     "Calendar",
     "Deadline",
     "Export",

@@ -23,6 +23,7 @@ from airflow_mlsec.errors import CheckFailed, ColumnMissing, MlsecError, Refused
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.register import Register, set_dataset
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects._airflow import AIRFLOW, ERASABLE
 from airflow_mlsec.subjects._finding import Finding
 from airflow_mlsec.subjects._holds import Hold, holds_on
 from airflow_mlsec.subjects._identity import (
@@ -42,7 +43,7 @@ from airflow_mlsec.subjects._requests import (
     ANSWERING,
     CORRECTING,
     ERASING,
-    NO_PLACES,
+    NO_FILES,
     NOT_APPROVED,
     RESTRICTING,
     Request,
@@ -174,7 +175,8 @@ class Handler:
         places = self.places(person_of(self.register, self.keys, request))
         order = {place.id: i for i, place in enumerate(places.all)}
         todo = [s for s in request.steps if s.status in _TODO and s.dataset_id in order]
-        return sorted(todo, key=lambda s: -order[s.dataset_id or 0])
+        stores = [s for s in request.steps if s.status in _TODO and s.name == ERASABLE]
+        return [*sorted(todo, key=lambda s: -order[s.dataset_id or 0]), *stores]
 
     def erase_place(self, identifier: int, step_id: int) -> Request:
         """Erase the person in one place. Done again it changes nothing.
@@ -184,10 +186,12 @@ class Handler:
         request = get_request(self.register, identifier)
         _allowed(request)
         step = next((s for s in request.steps if s.id == step_id), None)
-        if step is None or step.dataset_id is None:
+        if step is None or (step.dataset_id is None and step.name != ERASABLE):
             raise UsageError(f"request {identifier} has no place number {step_id}")
         if step.status not in _TODO:
             return request
+        if step.dataset_id is None:
+            return self._erase_in_airflow(request, step)
         targets = targets_of(self.register, self.keys, request)
         if targets is None:
             raise Refused(f"request {identifier}: nothing was worked out to be erased; start over")
@@ -259,6 +263,28 @@ class Handler:
             detail += f"; without them the release does not hold what its policy promises: {broken}"
         return self.mark(request, step, "erased", detail)
 
+    def _erase_in_airflow(self, request: Request, step: Step) -> Request:
+        """Remove the person from those of Airflow's own stores that its API can delete from."""
+        assert request.approved is not None
+        if self.scan.airflow is None:
+            return self.mark(request, step, "failed", "Airflow's API cannot be reached from here")
+        person = person_of(self.register, self.keys, request)
+        known = targets_of(self.register, self.keys, request)
+        searcher = self.searcher(person, self.places(person), known).widened()
+        self.mark(request, step, "erasing", step.detail, attempts=step.attempts + 1)
+        try:
+            at_most = request.approved["places"].get(step.name) or 0
+            removed = self.scan.airflow.erase(searcher.needles, at_most)
+        except MlsecError as error:
+            return self.mark(request, step, "failed", f"could not be erased: {error}")
+        self.progress(f"{removed} entries erased in {step.name}")
+        detail = f"{removed} entries of XCom and state erased"
+        if step.likeness:
+            return self.mark(
+                request, step, "found", f"{detail}; what is there by likeness a person looks at"
+            )
+        return self.mark(request, step, "erased", detail)
+
     def _still_approved(
         self,
         request: Request,
@@ -301,7 +327,10 @@ class Handler:
         places = {place.id: place for place in searcher.places.all}
         for step in request.steps:
             place = places.get(step.dataset_id or 0)
-            if step.dataset_id is None and step.kind not in NO_PLACES and step.status in _DECIDED:
+            if step.kind == AIRFLOW and step.status in _LOOKED_AT_AGAIN:
+                outcome[step.name] = self._still_in_airflow(request, step, searcher)
+                continue
+            if step.dataset_id is None and step.kind not in NO_FILES and step.status in _DECIDED:
                 outcome[step.name] = self._still_below_a_root(request, step, searcher)
                 continue
             if place is None or step.status not in _LOOKED_AT_AGAIN:
@@ -338,6 +367,23 @@ class Handler:
         self.mark(request, step, "found", detail)
         return f"still there ({finding.evidence})"
 
+    def _still_in_airflow(self, request: Request, step: Step, searcher: Searcher) -> str:
+        """What another look at Airflow's own stores says."""
+        found = Scanner(searcher.widened(), self.scan, self.progress).airflow()
+        finding = next((f for f in found if f.dataset == step.name), None)
+        if finding is None or finding.status == "unknown":
+            why = finding.evidence if finding else "Airflow's API cannot be reached from here"
+            if step.status == "erased":
+                self.mark(request, step, "unknown", f"could not be looked at again: {why}")
+            return f"not looked into: {why}"
+        if finding.status != "found":
+            return f"clean ({finding.evidence})"
+        if step.status == "retained":
+            return f"still there, by decision of {step.decided_by} ({finding.locator})"
+        detail = f"settled as {step.status}, and still there by {finding.locator}"
+        self.mark(request, step, "found", detail)
+        return f"still there ({finding.locator})"
+
     def _still_below_a_root(self, request: Request, step: Step, searcher: Searcher) -> str:
         """What a scan says of a file that no lineage names, and that somebody has settled."""
         finding = Scanner(searcher.widened(), self.scan, self.progress).file(step.name)
@@ -359,7 +405,7 @@ class Handler:
         gone = [
             step
             for step in request.steps
-            if step.dataset_id is None and step.kind not in NO_PLACES and step.name not in told
+            if step.dataset_id is None and step.kind not in NO_FILES and step.name not in told
         ]
         if not gone:
             return location
@@ -440,7 +486,7 @@ class Handler:
         try:
             searcher.open(place)  # what may not be opened is not looked at either
             others = {place.telling[n]: v for n, v in person.only.items() if n in place.telling}
-            found = rescan(place.uri or "", anywhere, own, self.connections, others)
+            found = rescan(place.uri or "", anywhere, own, self.connections, others, place.parts)
         except MlsecError as error:
             self.mark(request, step, "failed", f"could not be looked at again: {error}")
             return f"failed: {error}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# "none by scan": every column was looked through and nothing like the person stands there; less than
+# "same": another name of a place that is answered for. "none by scan": every column was looked through and nothing like the person stands there; less than
 # "none", since a row without any key is not seen.
-Status = Literal["found", "none", "none by scan", "unknown", "failed"]
+Status = Literal["found", "none", "none by scan", "same", "unknown", "failed"]
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Location:
     @property
     def complete(self) -> bool:
         """Whether every place could be answered for."""
-        return all(finding.status in ("found", "none", "none by scan") for finding in self.findings)
+        return all(finding.status not in ("unknown", "failed") for finding in self.findings)
 
 
 def locate(
@@ -122,6 +122,14 @@ def _search(searcher: Searcher, place: Place) -> Finding:
     if searcher.is_gone(place):
         assert place.gone is not None
         reason = f"lineage: {place.gone[0]} {place.gone[1][:19]}, and nothing is there any more"
+        return _finding(place, "none", 0, "none", reason)
+    if place.same_as is not None:
+        name = searcher.places.by_id(place.same_as).name
+        return _finding(
+            place, "same", None, "none", f"another name of {name}, which is looked into"
+        )
+    if searcher.is_all_parts(place):
+        reason = f"a folder; all {len(place.parts)} parts of it are places themselves"
         return _finding(place, "none", 0, "none", reason)
     if place.locators:
         return _by_value(searcher, place)

@@ -79,6 +79,8 @@ class Needles:
     unscanned: tuple[str, ...]
     passed_over: tuple[str, ...]
     keys: frozenset[str]
+    # What pseudonyms and codes are called: nobody else has the same.
+    keyed: frozenset[str]
 
     @classmethod
     def of(
@@ -95,8 +97,8 @@ class Needles:
         :param pseudonyms: Pseudonyms and codes, each with what it is.
         """
         texts: dict[str, str] = {}
-        hashes = {text.lower(): what for text, what in pseudonyms.items() if _is_hash(text)}
-        texts |= {folded(text): what for text, what in pseudonyms.items() if not _is_hash(text)}
+        hashes = {text.lower(): what for text, what in pseudonyms.items() if is_hash(text)}
+        texts |= {folded(text): what for text, what in pseudonyms.items() if not is_hash(text)}
         digests: dict[bytes, str] = {}
         unscanned: dict[str, None] = {}
         passed_over: dict[str, None] = {}
@@ -125,7 +127,8 @@ class Needles:
                 digests.setdefault(number.bytes, "the key")
                 hashes.setdefault(number.hex, "the key")
         told = tuple(unscanned), tuple(passed_over)
-        return cls(texts, hashes, digests, *told, frozenset(own))
+        keyed = frozenset(pseudonyms.values())
+        return cls(texts, hashes, digests, *told, frozenset(own), keyed)
 
     def values_in(self, array: pa.Array, column: str) -> list[str]:
         """The distinct values of a column, as text, that are a needle as a whole."""
@@ -160,6 +163,10 @@ class Needles:
             for what, times in counts.items():
                 yield Hit(None, times, (what,), False)
             before = block[-_OVERLAP:]
+
+    def are_sure(self, kinds: Iterable[str]) -> bool:
+        """Whether one of what was found is the key itself, or a pseudonym or code of it."""
+        return any(kind == "the key" or kind in self.keyed for kind in kinds)
 
     def without(self, text: str) -> str:
         """A text with what is looked for struck out."""
@@ -445,7 +452,8 @@ def _mask(array: Any) -> Mask:
     return found
 
 
-def _is_hash(text: str) -> bool:
+def is_hash(text: str) -> bool:
+    """Whether a text is written as pseudonyms and hashes are, in hexadecimal digits."""
     return len(text) >= _SHORTEST_HASH and re.fullmatch("[0-9A-Fa-f]+", text) is not None
 
 

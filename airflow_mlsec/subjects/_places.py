@@ -8,19 +8,23 @@ set; free text. Where there is none, the reason is part of the answer, never sil
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import sqlalchemy as sa
 
 from airflow_mlsec.datasets import DatasetName
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.lineage import (
+    PART,
+    PERHAPS,
     State,
     column_states,
     columns_of,
+    declared_by_pattern,
     edges_within,
     gone_since,
     intended,
@@ -36,7 +40,7 @@ from airflow_mlsec.subjects._identity import Confirmed, Person
 
 Edge = tuple[int, int, int]
 # Outcomes of releases that may have been published, for a while or since.
-PERHAPS = ("intended", "superseded")
+MAYBE_PUBLISHED = ("intended", "superseded")
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,10 @@ class Place:
     keyless: tuple[str, ...] = ()
     # Whether a run wrote it, and nothing says from what.
     unexplained: bool = False
+    # Of a folder, the paths below it that are places of their own: they are looked into there.
+    parts: tuple[str, ...] = ()
+    # The place that it is another name of.
+    same_as: int | None = None
 
     @property
     def subject(self) -> Mapping[str, Any] | None:
@@ -193,7 +201,9 @@ def find_places(
     covered |= untold | {said.dataset for said in confirmed if said.dataset in known}
     released = {d: found for d, found in releases(connection).items() if d in covered}
     copies = _Copies(connection, edges, covered)
-    perhaps = {d: found for d, found in releases(connection, PERHAPS).items() if d in covered}
+    perhaps = {
+        d: found for d, found in releases(connection, MAYBE_PUBLISHED).items() if d in covered
+    }
     open_intents = intended(connection)
     locators = _locators(connection, roots, copies, released, perhaps, known)
     for said in confirmed:
@@ -201,6 +211,13 @@ def find_places(
         own = Locator(said.column, said.dataset, None, why, likeness=True)
         locators.setdefault(said.dataset, []).append(own)
     keyless = copies.from_any(roots)
+    parts = _parts(connection, known, covered)
+    same = _other_names(connection, known, covered)
+    for other, place in same.items():
+        # What is known of a name is known of the place.
+        mine = locators.setdefault(place, [])
+        mine += [x for x in locators.pop(other, []) if x not in mine]
+        covered.add(place)
     parents = _parents(edges)
     sources = _sources(parents)
     unlisted = _past_every_list(edges, {p.id for p in roots}, released)
@@ -222,6 +239,8 @@ def find_places(
             intended=d in open_intents,
             keyless=() if d in locators else tuple(sorted(keyless.get(d, ()))),
             unexplained=d in untold,
+            parts=parts.get(d, ()),
+            same_as=same.get(d),
         )
         for d in covered
     ]
@@ -259,18 +278,62 @@ def _datasets(connection: sa.Connection) -> dict[int, Place]:
     query = sa.select(t.dataset, t.policy.c.document).outerjoin(
         t.policy, d.policy_digest == t.policy.c.digest
     )
+    by_pattern = declared_by_pattern(connection)
     return {
         row.id: Place(
             row.id,
             str(DatasetName(row.namespace, row.name)),
             row.kind,
             row.uri or _uri(row.namespace, row.name),
-            row.stage,
-            row.document,
+            "source" if row.id in by_pattern else row.stage,
+            by_pattern.get(row.id, row.document),
             row.uri is not None,
         )
         for row in connection.execute(query.order_by(d.id))
     }
+
+
+def _parts(
+    connection: sa.Connection, known: Mapping[int, Place], covered: Collection[int]
+) -> dict[int, tuple[str, ...]]:
+    """By folder, the paths below it that are places themselves."""
+    a = t.alias.c
+    found: dict[int, list[str]] = {}
+    query = sa.select(a.dataset_id, a.other_id).where(a.kind == PART)
+    for part, folder in connection.execute(query):
+        uri = known[part].uri if part in covered and folder in covered else None
+        if uri is not None:
+            found.setdefault(folder, []).append(unquote(uri.partition("://")[2]).rpartition("@")[2])
+    return {folder: tuple(sorted(paths)) for folder, paths in found.items()}
+
+
+def _other_names(
+    connection: sa.Connection, known: Mapping[int, Place], covered: Collection[int]
+) -> dict[int, int]:
+    """Names by which other places are called: over a link on this machine, and of a table without its database
+    or schema, where just one place can be meant."""
+    found: dict[int, int] = {}
+    by_path = {known[d].name: d for d in covered if _is_local(known[d])}
+    for path, dataset in by_path.items():
+        real = os.path.realpath(path)
+        if real != path and real in by_path and os.path.exists(real):
+            found[dataset] = by_path[real]
+    a = t.alias.c
+    meant: dict[int, set[int]] = {}
+    for name, other in connection.execute(
+        sa.select(a.dataset_id, a.other_id).where(a.kind == PERHAPS)
+    ):
+        if name in covered and known[name].uri is None:
+            meant.setdefault(name, set()).add(other)
+    for name, others in meant.items():
+        opened = [other for other in others if known[other].uri is not None]
+        if len(others) == 1 and opened:
+            found[name] = opened[0]
+    return found
+
+
+def _is_local(place: Place) -> bool:
+    return place.uri is not None and place.uri.startswith("file://")
 
 
 def _uri(namespace: str, name: str) -> str | None:

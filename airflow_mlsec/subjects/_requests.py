@@ -18,6 +18,7 @@ from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import CheckFailed, Refused, UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects._airflow import AIRFLOW
 from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines
 from airflow_mlsec.subjects._finding import Finding
 from airflow_mlsec.subjects._identity import Person, Targets, seal, subject_digest, unseal
@@ -29,6 +30,7 @@ from airflow_mlsec.subjects._scan import ROOT
 SETTLED = (
     "none",
     "none by scan",
+    "same",
     "erased",
     "rectified",
     "rebuilt",
@@ -457,6 +459,7 @@ def beyond_approval(request: Request) -> list[str]:
 
 # Steps that are about no file or table.
 NO_PLACES = ("recipient", "vault", ROOT)
+NO_FILES = (*NO_PLACES, AIRFLOW)
 
 
 def covers(request: Request, step: Step) -> bool:

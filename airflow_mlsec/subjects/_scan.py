@@ -26,10 +26,11 @@ from airflow_mlsec.datasets import DatasetName, EnvironmentConnections, open_dat
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.lineage import releases, unbelieved
 from airflow_mlsec.register import likely_kind
+from airflow_mlsec.subjects._airflow import AirflowStores, not_looked
 from airflow_mlsec.subjects._contents import SQLITE, Contents, sqlite_rows, sqlite_tables
 from airflow_mlsec.subjects._finding import Finding
 from airflow_mlsec.subjects._needles import Hit, Needles
-from airflow_mlsec.subjects._places import PERHAPS, Place
+from airflow_mlsec.subjects._places import MAYBE_PUBLISHED, Place
 from airflow_mlsec.subjects._search import Searcher
 
 # What is looked through of one request where nobody says otherwise, in bytes.
@@ -51,11 +52,13 @@ _ALIKE = (
 
 @dataclass(frozen=True)
 class Scan:
-    """How far a scan goes: bytes that are read at most (0: no scan), and folders that hold no data but
-    what this package keeps for itself."""
+    """How far a scan goes: bytes that are read at most (0: no scan), folders that hold no data but what
+    this package keeps for itself, and whether Airflow's own stores are places."""
 
     budget: int = BUDGET
     left_out: tuple[Path, ...] = ()
+    # Airflow's own stores, where there is an Airflow.
+    airflow: AirflowStores | None = None
 
 
 # As far as goes without being asked.
@@ -137,7 +140,20 @@ class Scanner:
             found[i] = self._of_place(found[i], place, pieces)
         for root, pieces in below.items():
             found += self._of_root(root, pieces)
-        return found
+        return [*found, *self.airflow()]
+
+    def airflow(self) -> list[Finding]:
+        """What stands in Airflow's own stores."""
+        stores = self._scan.airflow
+        if stores is None:
+            return []
+        if self._scan.budget <= 0:
+            return not_looked(_NOT_SCANNED)
+        self._progress("looking through Airflow's own stores")
+        try:
+            return stores.look(lambda: self._needles, self._meter.spend, self._cannot_say)
+        except _Spent:
+            return not_looked(_LEFT_OUT)
 
     def place(self, finding: Finding, place: Place) -> Finding:
         """The finding of one place, completed."""
@@ -179,7 +195,11 @@ class Scanner:
             return [_unread(place.name, str(error))]
         scheme, _, rest = uri.partition("://")
         if scheme == "file":
-            return self._files(Path(unquote(rest)))
+            return [
+                p
+                for p in self._files(Path(unquote(rest)))
+                if not _is_covered(p.name, {*place.parts})
+            ]
         if scheme == "sqlite":
             database, _, table = rest.rpartition("/")
             path = Path(unquote(database))
@@ -279,7 +299,7 @@ class Scanner:
         found |= {os.path.realpath(path) for path in searcher.register.files()}
 
         def lists(connection: Any) -> set[str]:
-            stated = [releases(connection), releases(connection, PERHAPS)]
+            stated = [releases(connection), releases(connection, MAYBE_PUBLISHED)]
             return {
                 os.path.realpath(str(statement["membership"]["path"]))
                 for listed in stated

@@ -36,7 +36,7 @@ from airflow_mlsec.errors import (
 )
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._identity import Person
-from airflow_mlsec.subjects._needles import Needles
+from airflow_mlsec.subjects._needles import Needles, is_hash
 from airflow_mlsec.subjects._places import Locator, Place, Places
 from airflow_mlsec.subjects._spellings import alike, plausible
 
@@ -81,7 +81,8 @@ class Searcher:
 
         :raises UsageError: if nothing trusted says where it is.
         """
-        return open_dataset(self.trusted_uri(place), self.connections)
+        found = open_dataset(self.trusted_uri(place), self.connections)
+        return found.without(place.parts) if place.parts else found
 
     def trusted_uri(self, place: Place) -> str:
         """The URI of a place that may be opened.
@@ -112,12 +113,14 @@ class Searcher:
             )
             found |= dict.fromkeys(codes, f"a random code (vault {vault})")
         referred = [value for values in self.referred().values() for value in values]
+        told = {*self.person.keys, *self.others, *referred}
         for name, targets in self.known.items():
-            if name != WORKED_OUT:
-                for _, listed in targets:
-                    told = {*referred, *self.person.keys, *self.others}
-                    new = [text for text in listed if text not in told]
-                    found |= dict.fromkeys(new, "what was worked out to be erased")
+            for _, listed in targets if name != WORKED_OUT else ():
+                for text in (text for text in listed if text not in told):
+                    if is_hash(text):
+                        found.setdefault(text, "what was worked out to be erased")
+                    else:
+                        referred.append(text)
         return Needles.of(self.person.keys, self.others, referred, found)
 
     def beyond_scan(self, place: Place) -> str | None:
@@ -293,6 +296,10 @@ class Searcher:
         released = self.places.releases.get(place.id)
         stated = released[-1]["target"].get("sha256") if released else None
         return stated is not None and self.open(place).digest() != stated
+
+    def is_all_parts(self, place: Place) -> bool:
+        """Whether a folder has nothing that is not a place of its own."""
+        return bool(place.parts) and not self.open(place).schema().names
 
     def is_gone(self, place: Place) -> bool:
         """Whether lineage says that a place was dropped, and a look confirms it."""

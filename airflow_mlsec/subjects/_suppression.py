@@ -243,6 +243,9 @@ class _Filtered:
     def exists(self) -> bool:
         return self._dataset.exists()
 
+    def without(self, paths: Sequence[str]) -> Dataset:
+        return _Filtered(self._dataset.without(paths), self._lists)
+
     def digest(self) -> str | None:
         return self._dataset.digest()
 

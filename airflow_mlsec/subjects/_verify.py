@@ -97,10 +97,11 @@ def rescan(
     in_column: Mapping[str, Iterable[str]] | None = None,
     connections: Connections | None = None,
     only: Mapping[str, str] | None = None,
+    left_out: Iterable[str] = (),
 ) -> Rescan:
     """How many rows of a dataset still hold one of the texts: of ``anywhere`` in any column, of
     ``in_column`` in that one. Rows that have another value than ``only`` says in one of its
-    columns are another person's.
+    columns are another person's. ``left_out`` are paths below a folder that are looked at by themselves.
 
     :raises DatasetError: if it cannot be read. What was not looked at is not clean.
     """
@@ -113,8 +114,14 @@ def rescan(
     if scheme == "file":
         path = file_path(uri)
         refuse_tables(str(path), None, uri)
-        return _files(_pieces(path), needles)
-    return _remote(scheme, unquote(rest), needles, connections or EnvironmentConnections())
+        return _files(_without(_pieces(path), left_out), needles)
+    connections = connections or EnvironmentConnections()
+    return _remote(scheme, unquote(rest), needles, connections, left_out)
+
+
+def _without(paths: list[Path], left_out: Iterable[str]) -> list[Path]:
+    others = [Path(path) for path in left_out]
+    return [p for p in paths if not any(p == other or other in p.parents for other in others)]
 
 
 def _pieces(path: Path) -> list[Path]:
@@ -184,13 +191,16 @@ def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
                 yield found if isinstance(found, dict) else {"": found}
 
 
-def _remote(scheme: str, rest: str, needles: _Needles, connections: Connections) -> Rescan:
+def _remote(
+    scheme: str, rest: str, needles: _Needles, connections: Connections, left_out: Iterable[str]
+) -> Rescan:
     account, _, path = rest.rpartition("@") if "@" in rest.split("/", 1)[0] else ("", "", rest)
     filesystem = connections.filesystem(scheme, account or None)
     refuse_tables(path, filesystem, f"{scheme}://{rest}")
     found = [path] if filesystem.exists(path) else []
     if filesystem.isdir(path):
         found = sorted(p for p in filesystem.find(path) if p.lower().endswith(_DATA_FILES))
+    found = [str(p) for p in _without([Path(p) for p in found], left_out)]
     rows = 0
     for piece in found:
         with tempfile.NamedTemporaryFile(suffix=Path(piece).suffix) as local:
