@@ -65,6 +65,12 @@ OPTIONS: tuple[Option, ...] = (
         example="200 GB",
     ),
     Option(
+        "erase_old_versions",
+        "Whether an erasure removes old versions of the objects that it changed, where a bucket keeps them (S3). They hold "
+        "other people's rows as well. Without it they are listed in the request's ledger, and a person decides.",
+        "False",
+    ),
+    Option(
         "time_zone",
         "Time zone of the controller, in which the deadlines of data-subject requests are counted.",
         "UTC",
@@ -143,6 +149,7 @@ class Settings:
     holidays: str = ""
     four_eyes: str = "erasure"
     scan_budget: int = 10 * 1000**3
+    erase_old_versions: bool = False
     break_glass_recipients: tuple[str, ...] = ()
     root_key_service: str | None = None
     sigstore_trust_config: Path | None = None
@@ -189,6 +196,7 @@ class Settings:
             time_zone=known["time_zone"],
             holidays=known["holidays"],
             four_eyes=known["four_eyes"].strip().lower(),
+            erase_old_versions=_truth(known["erase_old_versions"], "[mlsec] erase_old_versions"),
             scan_budget=parse_size(known["scan_budget"], "[mlsec] scan_budget"),
             break_glass_recipients=_parts(known["break_glass_recipients"]),
             root_key_service=known["root_key_service"] or None,
@@ -216,6 +224,13 @@ def parse_size(text: str, what: str) -> int:
     if found is None or unit is None:
         raise SettingError(f"{what} is a number of bytes, such as 500 MB or 10 GB; or 0")
     return int(float(f"{found[1]}.{found[2] or 0}") * unit)
+
+
+def _truth(text: str, what: str) -> bool:
+    word = text.strip().lower()
+    if word not in ("true", "false"):
+        raise SettingError(f"{what} is true or false")
+    return word == "true"
 
 
 def _fill(default: str, known: Mapping[str, str]) -> str:

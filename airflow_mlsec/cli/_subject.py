@@ -106,6 +106,7 @@ def _handler(no_scan: bool = False, at_most: str | None = None) -> Handler:
         roots=settings.data_roots,
         progress=show_progress,
         scan=_scan(settings, no_scan, at_most),
+        old_versions=settings.erase_old_versions,
     )
 
 

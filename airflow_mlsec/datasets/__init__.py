@@ -2,7 +2,7 @@
 
 `_uri` reads URIs and names datasets as OpenLineage does, `_connections` finds what a URI
 refers to, `_file` handles Parquet, CSV and JSON Lines on any filesystem and `_rows` single rows
-of them (`_rows_parquet` of Parquet), `_artifact` files of any format as streams, `_sql` tables in SQLite and PostgreSQL (`_sql_values` their types, `_sql_references` who
+of them (`_rows_parquet` of Parquet), `_artifact` files of any format as streams, `_versions` what buckets keep of them, `_sql` tables in SQLite and PostgreSQL (`_sql_values` their types, `_sql_references` who
 refers to rows). May import `errors`, `settings` and `files`. Start with `_dataset`.
 """
 
@@ -21,6 +21,12 @@ from airflow_mlsec.datasets._uri import (
     file_path,
     is_store,
 )
+from airflow_mlsec.datasets._versions import (
+    OldVersion,
+    erase_versions,
+    keeps_versions,
+    old_versions,
+)
 
 __all__ = [
     "Artifact",
@@ -30,13 +36,17 @@ __all__ = [
     "DatasetName",
     "EnvironmentConnections",
     "Found",
+    "OldVersion",
     "StagedTable",
     "canonical_key",
     "canonical_store",
     "connection_of",
     "dataset_name",
+    "erase_versions",
     "file_path",
     "is_store",
+    "keeps_versions",
+    "old_versions",
     "open_artifact",
     "open_dataset",
     "parquet_location",

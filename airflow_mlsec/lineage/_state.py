@@ -125,7 +125,7 @@ def declared_by_pattern(connection: sa.Connection) -> dict[int, dict[str, Any]]:
     patterns = [
         document
         for document in connection.execute(sa.select(t.policy.c.document)).scalars()
-        if is_pattern(document["dataset"])
+        if is_pattern(document.get("dataset", ""))
     ]
     if not patterns:
         return {}

@@ -54,7 +54,7 @@ def request_handler(hook: MlsecHook, by: str, progress: Any = lambda message: No
     settings = hook.settings()
     return Handler(
         hook.register(), hook.key_ring(), by, AirflowConnections(), settings.data_roots, progress,
-        Scan(settings.scan_budget, (settings.state_folder,), AirflowStores(airflow_api)),
+        Scan(settings.scan_budget, (settings.state_folder,), AirflowStores(airflow_api)), settings.erase_old_versions,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.register import Register, set_dataset
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._airflow import AIRFLOW, ERASABLE
+from airflow_mlsec.subjects._copies import beyond_reach, in_old_versions
 from airflow_mlsec.subjects._finding import Finding
 from airflow_mlsec.subjects._holds import Hold, holds_on
 from airflow_mlsec.subjects._identity import (
@@ -58,6 +59,7 @@ from airflow_mlsec.subjects._requests import (
     set_step,
     take_back,
     targets_of,
+    write_step,
 )
 from airflow_mlsec.subjects._scan import EVERYTHING, Scan, Scanner
 from airflow_mlsec.subjects._search import WORKED_OUT, Indistinguishable, Searcher, is_below
@@ -85,6 +87,8 @@ class Handler:
     progress: Callable[[str], None] = field(default=lambda message: None)
     # How far places are looked through to which no key leads.
     scan: Scan = EVERYTHING
+    # Whether old versions of objects go as well, where a bucket keeps them.
+    old_versions: bool = False
 
     def __post_init__(self) -> None:
         bind_ring(self.register, self.keys)
@@ -261,7 +265,29 @@ class Handler:
         detail = f"rows that are the person's: {step.rows or removed}"
         if broken:
             detail += f"; without them the release does not hold what its policy promises: {broken}"
-        return self.mark(request, step, "erased", detail)
+        done = self.mark(request, step, "erased", detail)
+        self._look_at_copies(request.id, place)
+        return done
+
+    def _look_at_copies(self, identifier: int, place: Place) -> None:
+        """Write into the ledger what a bucket keeps of a place; what somebody settled stays so while no more
+        is there."""
+        told = in_old_versions(place, self.connections, self.old_versions)
+        if told is None:
+            return
+        finding, gone = told
+        request = get_request(self.register, identifier)
+        step = next((s for s in request.steps if s.name == finding.dataset), None)
+        if step is None and finding.status == "none":
+            return
+        if step is not None and not gone:
+            if step.status == "erased" and finding.status == "none":
+                return
+            fewer = finding.rows is not None and finding.rows <= (step.rows or 0)
+            if step.status in _DECIDED and step.status != "none" and fewer and finding.rows:
+                return
+        now = self.register.now()
+        self.register.write(lambda c: write_step(c, identifier, finding, now))
 
     def _erase_in_airflow(self, request: Request, step: Step) -> Request:
         """Remove the person from those of Airflow's own stores that its API can delete from."""
@@ -344,6 +370,9 @@ class Handler:
                 continue
             known = {column: set(texts) for column, texts in targets.get(str(place.id), ())}
             outcome[step.name] = self._look_again(request, step, place, known, searcher)
+        for place in searcher.places.all:
+            if any(s.dataset_id == place.id and s.status == "erased" for s in request.steps):
+                self._look_at_copies(identifier, place)
         note(self.register, identifier, self.by, f"looked again at {len(outcome)} places")
         return outcome
 
@@ -545,6 +574,7 @@ class Handler:
         if request.kind in ERASING and not request.approved_by:
             _allowed(request)
         if request.kind in ERASING:
+            self._tell_beyond_reach(request, person)
             targets = targets_of(self.register, self.keys, request) or {}
             empty_vaults(self.register, request, person, self.places(person), targets)
             request = get_request(self.register, identifier)
@@ -555,6 +585,17 @@ class Handler:
         values = {"status": "closed", "closed_at": now, "receipt": receipt, "sealed": None}
         change(self.register, identifier, self.by, "closed, receipt signed", values)
         return get_request(self.register, identifier), salt
+
+    def _tell_beyond_reach(self, request: Request, person: Person) -> None:
+        places = self.places(person)
+        changed = {s.dataset_id for s in request.steps if s.status == "erased"}
+        searcher = self.searcher(person, places)
+        told = beyond_reach(
+            [place for place in places.all if place.id in changed], searcher.tags(changed)
+        )
+        if told is not None:
+            now = self.register.now()
+            self.register.write(lambda c: write_step(c, request.id, told, now))
 
     # --- parts
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# "same": another name of a place that is answered for. "none by scan": every column was looked through and nothing like the person stands there; less than
+# "erased" and "beyond reach" are of copies. "same": another name of a place that is answered for. "none by scan": every column was looked through and nothing like the person stands there; less than
 # "none", since a row without any key is not seen.
-Status = Literal["found", "none", "none by scan", "same", "unknown", "failed"]
+Status = Literal[
+    "found", "none", "none by scan", "same", "unknown", "failed", "erased", "beyond reach"
+]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._airflow import AIRFLOW
 from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines
+from airflow_mlsec.subjects._copies import COPIES
 from airflow_mlsec.subjects._finding import Finding
 from airflow_mlsec.subjects._identity import Person, Targets, seal, subject_digest, unseal
 from airflow_mlsec.subjects._locate import Location
@@ -31,6 +32,7 @@ SETTLED = (
     "none",
     "none by scan",
     "same",
+    "beyond reach",
     "erased",
     "rectified",
     "rebuilt",
@@ -352,6 +354,9 @@ def _changes(request: Request, step: Step, finding: Finding) -> bool:
     if finding.kind == ROOT and step.status in _BY_HAND:
         # What somebody decided was of other files than these.
         return finding.status == "unknown" and finding.locator != step.locator
+    if step.status == "none" and step.decided_by is not None:
+        # Somebody has looked where nothing else can; the person is not there until she is found.
+        return finding.status == "found"
     if step.status in ("retained", "manual", "rectified", "rebuilt"):
         return False
     # What waits to be made anew is settled by lineage, or by a person.
@@ -458,7 +463,7 @@ def beyond_approval(request: Request) -> list[str]:
 
 
 # Steps that are about no file or table.
-NO_PLACES = ("recipient", "vault", ROOT)
+NO_PLACES = ("recipient", "vault", ROOT, COPIES)
 NO_FILES = (*NO_PLACES, AIRFLOW)
 
 

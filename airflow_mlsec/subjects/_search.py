@@ -408,6 +408,24 @@ class Searcher:
         }
         return any(self._is_member(statement, self.others) for statement in lists.values())
 
+    def tags(self, datasets: Collection[int | None]) -> int:
+        """How many lists of members of releases to some datasets have the person; those that cannot be read
+        count as well."""
+        found = 0
+        lists = {
+            statement["membership"]["path"]: statement
+            for dataset in datasets
+            if dataset is not None
+            for statement in self.places.statements(dataset)
+            if statement["membership"]
+        }
+        for statement in lists.values():
+            try:
+                found += self._is_member(statement, self.person.keys)
+            except MlsecError:
+                found += 1
+        return found
+
     def _is_member(self, predicate: Mapping[str, Any], keys: Sequence[str]) -> bool:
         kept = predicate["membership"]
         given = Path(kept["path"]), kept["sha256"], self.person.kind

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from airflow_mlsec.anonymize.recoding import _hierarchies
+from airflow_mlsec.anonymize.verify._tree import nodes_of
 from airflow_mlsec.anonymize.verify._values import exact
 from airflow_mlsec.policy import Closeness, Diversity, Likeness, Policy
 
@@ -237,13 +237,7 @@ def _hierarchical(
     )
     overall = connection.sql("SELECT value, rows FROM numbered ORDER BY place").to_arrow_table()
     values = overall.column("value").combine_chunks()
-    longest = max((len(str(value)) for value in values.to_pylist() if value is not None), default=0)
-    levels = _hierarchies.fit_hierarchy(said.hierarchy, longest, source)
-    labels = [
-        _hierarchies.label(levels, values, level, name).to_pylist()
-        for level in range(levels.height)
-    ]
-    path = list(zip(*labels, strict=True))
+    path = nodes_of(said.hierarchy, values, source)
     total = float(sum(overall.column("rows").to_pylist()))
     expected: dict[tuple[int, object], float] = {}
     for nodes, rows in zip(path, overall.column("rows").to_pylist(), strict=True):
@@ -264,5 +258,5 @@ def _hierarchical(
             for level, node in enumerate(path[place]):
                 here[level, node] += rows / size
         crossing = sum(abs(here[node] - expected[node]) for node in expected)
-        farthest = max(farthest or 0.0, crossing / (2 * levels.height))
+        farthest = max(farthest or 0.0, crossing / (2 * len(path[0])))
     return farthest

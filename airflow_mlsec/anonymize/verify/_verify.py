@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize._nested import flat_schema, flattened, is_list
+from airflow_mlsec.anonymize.verify._leaves import is_list, leaves_of, seen_as, take
 from airflow_mlsec.anonymize.verify._models import check_models
 from airflow_mlsec.anonymize.verify._people import PeopleCounter
 from airflow_mlsec.anonymize.verify._sizes import check_sizes
@@ -54,8 +54,9 @@ def verify_release(
     many people of the population have them; models of it fail without. ``people`` tells whose rows they
     are; without it a pseudonym of the policy's subject must, or persons are not counted and that fails.
     """
-    flat = flat_schema(schema, policy.columns)
-    rows = (flattened(batch, policy.columns) for batch in batches)
+    leaves = leaves_of(schema, policy.columns)
+    flat = seen_as(leaves)
+    rows = (take(batch, leaves) for batch in batches)
     return [*_columns(policy, flat), *_rows(policy, flat, rows, whole, population, people)]
 
 

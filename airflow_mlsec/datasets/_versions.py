@@ -1,0 +1,88 @@
+"""Old versions of objects: what a versioned bucket keeps of what was overwritten or removed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
+from airflow_mlsec.datasets._uri import FileUri, canonical_store, parse_uri
+from airflow_mlsec.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class OldVersion:
+    """A version of an object that is not the newest one."""
+
+    bucket: str
+    key: str
+    version: str
+
+
+def keeps_versions(uri: str) -> bool:
+    """Whether a dataset lies in a store that can keep old versions."""
+    parsed = parse_uri(uri)
+    return isinstance(parsed, FileUri) and parsed.protocol not in ("file", "local", "memory")
+
+
+def old_versions(uri: str, connections: Connections | None = None) -> list[OldVersion]:
+    """The old versions of an object, or of everything below a folder; none in a bucket without versions.
+
+    :raises DatasetError: if the store cannot be asked, or is of a kind that this version cannot ask.
+    """
+    filesystem, bucket, key = _store(uri, connections)
+    found: list[OldVersion] = []
+    markers: dict[str, str] = {}
+    while True:
+        answer = _call(
+            filesystem, uri, "list_object_versions", Bucket=bucket, Prefix=key, **markers
+        )
+        for version in answer.get("Versions") or ():
+            mine = version["Key"] == key or version["Key"].startswith(f"{key}/")
+            if mine and not version["IsLatest"]:
+                found.append(OldVersion(bucket, version["Key"], version["VersionId"]))
+        if not answer.get("IsTruncated"):
+            return found
+        markers = {
+            "KeyMarker": answer["NextKeyMarker"],
+            "VersionIdMarker": answer["NextVersionIdMarker"],
+        }
+
+
+def erase_versions(
+    uri: str, versions: list[OldVersion], connections: Connections | None = None
+) -> int:
+    """Remove old versions for good; how many there were.
+
+    :raises DatasetError: if the store refuses.
+    """
+    filesystem, _, _ = _store(uri, connections)
+    for version in versions:
+        named = {"Bucket": version.bucket, "Key": version.key, "VersionId": version.version}
+        _call(filesystem, uri, "delete_object", **named)
+    return len(versions)
+
+
+def _store(uri: str, connections: Connections | None) -> tuple[Any, str, str]:
+    parsed = parse_uri(uri)
+    assert isinstance(parsed, FileUri)
+    filesystem = (connections or EnvironmentConnections()).filesystem(
+        parsed.protocol, parsed.conn_id
+    )
+    scheme = canonical_store(f"{parsed.protocol}://x").partition("://")[0]
+    if scheme != "s3" or not hasattr(filesystem, "call_s3"):
+        raise DatasetError(
+            f"whether {scheme}:// keeps old versions cannot be asked by this version"
+        )
+    bucket, _, key = unquote(parsed.path).partition("/")
+    return filesystem, bucket, key.strip("/")
+
+
+def _call(filesystem: Any, uri: str, method: str, **given: Any) -> Any:
+    try:
+        return filesystem.call_s3(method, **given)
+    except Exception as error:  # of the store's client, which is no dependency
+        raise DatasetError(
+            f"'{uri}': the store does not answer for old versions ({type(error).__name__})"
+        ) from None
