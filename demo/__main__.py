@@ -195,6 +195,7 @@ def answer_a_request(server: AirflowServer, folder: Path) -> bool:
     proof = ("--public-key", str(signer), "--key", "-", "--salt", salt)
     said = mlsec(server, "subject", "verify", str(receipt), *proof, stdin=person)
     left = locate(server, person)
+    changed = what_changed(json.loads(mlsec(server, "subject", "status", number, "--json")))
     print(f"""
 One person's request, {number}
 {indent(chr(10).join(line for line in located.splitlines() if line.startswith("  found")))}
@@ -202,9 +203,49 @@ One person's request, {number}
 The receipt, on any machine with the public key: mlsec subject verify {receipt.name} --public-key signer.pem
 {indent(said)}
 
+What changed
+{indent(changed)}
+
 Where her data is now
 {indent(left)}""")
     return True
+
+
+def what_changed(request: dict[str, Any]) -> str:
+    """Who approved, what was looked through, what is gone and what remains where, in plain words."""
+    by: dict[str, list[dict[str, Any]]] = {}
+    for step in request["steps"]:
+        by.setdefault(step["status"], []).append(step)
+
+    def names(*states: str) -> str:
+        found = [Path(s["name"]).name for state in states for s in by.get(state, ())]
+        return ", ".join(found) or "nothing"
+
+    looked = [
+        f"{s['name']}: {s['detail']}"
+        for s in by.get("none by scan", ())
+        if s["kind"] in ("scan", "airflow")
+    ]
+    remains = [
+        f"{Path(s['name']).name}: {s['detail']}"
+        for state in ("retained", "manual", "beyond reach")
+        for s in by.get(state, ())
+    ]
+    eyes = (
+        "another than opened and verified it"
+        if request["four_eyes"]
+        else "who also opened or verified it"
+    )
+    return "\n".join(
+        [
+            f"Approved by {request['approved_by']}, {eyes}.",
+            f"Erased: {names('erased')}. Made anew without her: {names('rebuilt')}.",
+            "Looked through where no key leads, and nothing of hers was found:",
+            *(f"  {line}" for line in looked),
+            "What remains, and why:",
+            *(f"  {line}" for line in remains),
+        ]
+    )
 
 
 def when_rebuilt(server: AirflowServer, number: str, patience: float = 120) -> dict[str, Any]:

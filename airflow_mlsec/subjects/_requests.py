@@ -354,9 +354,6 @@ def _changes(request: Request, step: Step, finding: Finding) -> bool:
     if finding.kind == ROOT and step.status in _BY_HAND:
         # What somebody decided was of other files than these.
         return finding.status == "unknown" and finding.locator != step.locator
-    if step.status == "none" and step.decided_by is not None:
-        # Somebody has looked where nothing else can; the person is not there until she is found.
-        return finding.status == "found"
     if step.status in ("retained", "manual", "rectified", "rebuilt"):
         return False
     # What waits to be made anew is settled by lineage, or by a person.

@@ -52,7 +52,7 @@ def plant(folder: Path) -> Path:
     text = module.read_text()
     assert text.count("    return people\n") == 1
     module.write_text(text.replace("    return people\n", planted.lstrip("\n")))
-    from tests.e2e.test_airflow_stores import DAG
+    from tests.e2e.test_stores import DAG
 
     (dags / "leaky.py").write_text(DAG)
     return dags

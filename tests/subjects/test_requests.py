@@ -497,7 +497,7 @@ def test_the_whole_way_on_the_command_line(
     run("close", number, code=1)
     run("settle", number, "model.onnx", "retained", "--reason", "retrained on 1 April")
     for store in ("airflow/xcom", "airflow/records"):
-        run("settle", number, store, "none", "--reason", "nothing but numbers is handed on here")
+        run("settle", number, store, "manual", "--reason", "nothing but numbers is handed on here")
     receipt = tmp_path / "receipt.json"
     salt = json.loads(run("close", number, "--receipt", str(receipt), "--json"))["salt"]
     assert "closed, receipt signed" in run("status", number)

@@ -1,0 +1,381 @@
+"""Random histories of a lake and its requests; run by itself it says which of them end in an untruth.
+
+python -m tests.subjects.histories FIRST NUMBER
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import random
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from airflow_mlsec.anonymize import Release, anonymize
+from airflow_mlsec.compliance import record_results
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.errors import AnotherRing, MlsecError
+from airflow_mlsec.lineage import begin_release, end_release, ingest_event
+from airflow_mlsec.policy import parse_policy
+from airflow_mlsec.register import Register
+from airflow_mlsec.subjects import (
+    Calendar,
+    Handler,
+    Person,
+    approve,
+    get_request,
+    locate,
+    open_request,
+    settle,
+    verify_identity,
+    without_suppressed,
+)
+from tests.lineage.events import dataset, event
+from tests.subjects.oracle import Oracle
+
+KEY = "pseudonym.d"
+POLICY = """version: 1
+dataset: {raw}
+owner: o
+subject: {{kind: person, key: email}}
+membership: keep
+columns:
+  email: {{role: identifying, transform: {{method: pseudonymize, domain: d}}}}
+  tag: {{role: insensitive}}
+"""
+HAPPENS = [
+    "rotate", "disable", "schedule", "destroy", "restore", "release", "release", "cut", "cut", "ahead", "copy",
+    "copy", "copy again", "put back", "put back", "forge", "join", "shout", "stray", "hashed", "day", "day", "mart",
+    "bare", "bare", "unexplained", "other ring", "stale ring", "look", "erase", "erase", "erase",
+]  # fmt: skip
+
+
+class Cut(Exception):
+    """The process died."""
+
+
+class Untrue(AssertionError):
+    """The oracle says otherwise."""
+
+
+class History:
+    """One world, and what happens in it."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.draw = random.Random(seed)
+        self.folder, self.lake = folder, folder / "lake"
+        self.lake.mkdir(parents=True)
+        self.oracle = Oracle(self.lake)
+        self.url = f"sqlite:///{folder}/register.db"
+        self.register = Register(self.url)
+        self.keys = KeyRing.create(folder / "keys")
+        self.policy = parse_policy(POLICY.format(raw=self.lake / "raw.parquet"), "p")
+        self.number, self.lists, self.files = self.draw.randrange(3, 9), 0, 0
+        self.yesterday: list[tuple[str, bytes]] = []
+        self.done: list[str] = []
+        self.erased: set[int] = set()
+        self.sizes: Counter[str] = Counter()
+        self.put("raw.parquet", [(f"p{i}@x.test", i) for i in range(self.number)])
+        record_results(self.register, self.policy, self.at("raw.parquet"), "source", [], None)
+        self.release()
+
+    def run(self) -> None:
+        """Let things happen, and ask of everybody in the end."""
+        for _ in range(self.draw.randrange(4, 16)):
+            self.something()
+        for who in range(self.number):
+            with contextlib.suppress(AnotherRing):
+                self.look(who)
+
+    def at(self, name: str) -> Any:
+        return open_dataset(str(self.lake / name))
+
+    def put(self, name: str, rows: list[tuple[str, int]], key: str | None = "email") -> None:
+        (self.lake / name).parent.mkdir(exist_ok=True)
+        columns = {key: [r[0] for r in rows]} if key else {}
+        table = pa.table({**columns, "tag": [r[1] for r in rows]})
+        with self.at(name).replacing(table.schema) as staged:
+            for batch in table.to_batches():
+                staged.write(batch)
+
+    def rows(self, name: str) -> list[tuple[str, int]]:
+        table = pq.read_table(self.lake / name)
+        return list(zip(*(table.column(n).to_pylist() for n in ("email", "tag")), strict=True))
+
+    def remember(self, name: str) -> None:
+        if (self.lake / name).exists():
+            self.yesterday.append((name, (self.lake / name).read_bytes()))
+
+    # --- what happens
+
+    def release(self, cut: str | None = None, clock: timedelta = timedelta()) -> None:
+        self.remember("safe.parquet")
+        register = Register(self.url, now=lambda: datetime.now(UTC) + clock)
+        raw, safe = self.at("raw.parquet"), self.at("safe.parquet")
+        source = without_suppressed(raw, self.policy, self.register, self.keys)
+        self.lists += 1
+        intents = []
+
+        def announce(release: Release, released: Any) -> None:
+            intents.append(
+                begin_release(
+                    register, self.keys, self.policy, raw, safe, released, release.plan.to_json(),
+                    release.plan.digest, release.numbers(), release.checks(), "r",
+                    release.membership_reference(),
+                )
+            )  # fmt: skip
+            if cut == "before":
+                raise Cut
+
+        anonymize(self.policy, source, safe, self.keys, announce=announce, allow_empty=True,
+                  membership_path=self.folder / f"members-{self.lists}.age")  # fmt: skip
+        if back := {who for who in self.erased if self.oracle.people("safe.parquet")[who]}:
+            raise Untrue(f"{self.done}: {back} were erased, and are released again")
+        if cut != "after":
+            end_release(register, intents[0])
+
+    def names(self, source: str, target: str, columns: tuple[str, ...] = ("email", "tag")) -> None:
+        """An event that says that a file was made from another, column by column."""
+        names = [str(self.lake / n) for n in (source, target)]
+        fields = {
+            column: {"inputFields": [{"namespace": "file", "name": names[0], "field": column,
+                                      "transformations": [{"type": "DIRECT", "subtype": "IDENTITY"}]}]}
+            for column in columns
+        }  # fmt: skip
+        out = dataset(names[1], list(columns), columnLineage={"fields": fields})
+        self.emit(
+            event(f"make {target}", [dataset(names[0])], [out], time=datetime.now(UTC).isoformat())
+        )
+
+    def emit(self, item: dict[str, Any]) -> None:
+        self.sizes["events"] += 1
+        ingest_event(item, self.register, self.keys.verification_keys())
+
+    def copy(self, source: str, target: str) -> None:
+        if (self.lake / source).exists():
+            self.remember(target)
+            self.put(target, self.rows(source))
+            self.names(source, target)
+
+    def something(self) -> None:
+        happens = self.draw.choice(HAPPENS)
+        self.done.append(happens)
+        self.sizes["faults"] += happens in (
+            "cut",
+            "ahead",
+            "put back",
+            "destroy",
+            "other ring",
+            "stale ring",
+        )
+        self.sizes["forged"] += happens == "forge"
+        with contextlib.suppress(MlsecError, Cut):
+            self.do(happens)
+
+    def do(self, happens: str) -> None:
+        draw, versions = self.draw, [e.version for e in self.keys.entries() if e.name == KEY]
+        version, who = draw.choice(versions), draw.randrange(self.number)
+        self.files += 1
+        match happens:
+            case "rotate":
+                self.keys.rotate(KEY)
+            case "disable":
+                self.keys.disable(KEY, version)
+            case "schedule":
+                self.keys.schedule(KEY, version, timedelta(days=7))
+            case "destroy":
+                self.keys.destroy(KEY, version)
+            case "restore":
+                self.keys.restore(KEY, version)
+            case "release":
+                self.release()
+            case "cut":
+                self.release(draw.choice(["before", "after"]))
+            case "ahead":
+                self.release(clock=timedelta(minutes=4))
+            case "copy":
+                self.copy("raw.parquet", "copy.parquet")
+            case "copy again":
+                self.copy("safe.parquet", "joined.parquet")
+            case "put back":
+                if self.yesterday:
+                    name, content = draw.choice(self.yesterday)
+                    (self.lake / name).write_bytes(content)
+            case "forge":
+                # It is no copy: these people are in it by their own right.
+                self.forge()
+            case "join":
+                rows = self.rows("raw.parquet")
+                self.put("raw.parquet", [*rows, (f"p{who}@x.test", who)])
+            case "shout":
+                rows = self.rows("raw.parquet")
+                self.put(
+                    "raw.parquet", [(r[0].upper() if r[1] == who else r[0], r[1]) for r in rows]
+                )
+            case "stray":
+                self.put(f"stray{self.files}.parquet", draw.sample(self.rows("raw.parquet"), 2))
+            case "hashed":
+                rows = self.rows("raw.parquet")
+                hashed = [(hashlib.sha256(r[0].encode()).hexdigest(), r[1]) for r in rows]
+                self.put(f"hashed{self.files}.parquet", draw.sample(hashed, 2), "h")
+            case "day":
+                name = f"days/{self.files}.parquet"
+                self.put(name, draw.sample(self.rows("raw.parquet"), 2))
+                self.names("raw.parquet", name)
+            case "mart":
+                # From the folder, and of the tag alone: no key can be found there.
+                if days := [p for p in self.oracle.files() if p.startswith("days/")]:
+                    rows = [r for day in days for r in self.rows(day)]
+                    self.put("mart.parquet", rows, None)
+                    self.names("days", "mart.parquet", ("tag",))
+            case "bare":
+                self.put("bare.parquet", self.rows("raw.parquet"), None)
+                self.names("raw.parquet", "bare.parquet", ("tag",))
+            case "unexplained":
+                self.put(f"untold{self.files}.parquet", draw.sample(self.rows("raw.parquet"), 2))
+                self.emit(
+                    event(
+                        f"untold {self.files}",
+                        [],
+                        [dataset(f"{self.lake}/untold{self.files}.parquet")],
+                    )
+                )
+            case "other ring":
+                other = KeyRing.create(self.folder / f"ring-{len(self.done)}")
+                try:
+                    self.look(who, other)
+                except AnotherRing:
+                    return
+                raise Untrue(f"{self.done}: another ring gave an answer")
+            case "stale ring":
+                stale = self.folder / f"stale-{len(self.done)}"
+                shutil.copytree(self.keys.folder, stale)
+                self.keys.rotate(KEY)
+                with contextlib.suppress(MlsecError):
+                    self.release()
+                self.look(who, KeyRing.open(stale))
+            case "look":
+                self.look(who)
+            case "erase":
+                self.erase(who)
+
+    def forge(self) -> None:
+        rows = [(f"p{i}@x.test", i) for i in range(self.number)]
+        if not (self.lake / "audit.parquet").exists():
+            self.put("audit.parquet", rows)
+        self.names("raw.parquet", "audit.parquet")
+
+    # --- what is asked, and judged
+
+    def person(self, who: int) -> Person:
+        return Person("person", (f"p{who}@x.test",))
+
+    def look(self, who: int, keys: KeyRing | None = None) -> None:
+        answer = locate(
+            self.register, keys or self.keys, "person", f"p{who}@x.test", roots=(str(self.lake),)
+        )
+        self.sizes["places"] = max(self.sizes["places"], len(answer.findings))
+        findings = {str(Path(f.dataset).relative_to(self.lake)): f.status for f in answer.findings}
+        if false := self.oracle.false_answers(who, findings):
+            raise Untrue(f"{self.done}: person {who}: {'; '.join(false)}")
+
+    def erase(self, who: int) -> None:
+        before = self.oracle.everybody()
+        self.remember("raw.parquet")
+        request = open_request(
+            self.register, self.keys, "gdpr", "erasure", self.person(who), "clerk", Calendar("UTC")
+        )
+        verify_identity(self.register, request.id, True, "seen", "clerk")
+        handler = Handler(self.register, self.keys, "dpo", roots=(str(self.lake),))
+        try:
+            found = handler.locate(request.id)
+            # A place that only lineage names may be forged: mostly somebody looks at it and allows it.
+            named = ("*",) if self.draw.random() < 0.7 else ()
+            approve(self.register, request.id, "dpo", named=named)
+            allowed = {s.name for s in found.steps} if named else set()
+            if self.draw.random() < 0.3:
+                self.forge()  # after it was approved
+                before = self.oracle.everybody()
+                self.done.append("forge")
+                handler.locate(request.id)
+            with contextlib.suppress(MlsecError):
+                handler.erase(request.id)
+            self.untouched(who, before, allowed)
+            approve(self.register, request.id, "dpo", named=named)
+            handler.erase(request.id)
+            for step in get_request(self.register, request.id).open_steps():
+                if (
+                    step.status == "found"
+                    and step.likeness
+                    and step.dataset_id is None
+                    and self.draw.random() < 0.6
+                ):
+                    with contextlib.suppress(MlsecError):
+                        column = "h" if "hashed" in step.name else "email"
+                        handler.confirm(request.id, step.name, column, "our own file")
+                        approve(self.register, request.id, "dpo", named=("*",))
+                        handler.erase(request.id)
+            for step in get_request(self.register, request.id).open_steps():
+                by_hand = self.draw.choice(["retained", "retained", "manual", "none", "rebuilt"])
+                settle(self.register, request.id, step.name, by_hand, "x", "dpo")
+            closed, _ = handler.close(request.id)
+            self.sizes["closed"] += 1
+            if false := self.oracle.false_receipt(who, closed.receipt or {}):
+                raise Untrue(f"{self.done}: receipt of {who}: {'; '.join(false)}")
+            self.erased.add(who)
+        finally:
+            if others := self.oracle.others(who, before):
+                raise Untrue(f"{self.done}: {'; '.join(others)}")
+
+    def untouched(self, who: int, before: dict[str, Counter[int]], allowed: set[str]) -> None:
+        """Where only foreign lineage leads, nothing goes that nobody has allowed by name."""
+        for name, people in before.items():
+            foreign = name in ("audit.parquet", "copy.parquet", "joined.parquet") or "/" in name
+            if (
+                foreign
+                and str(self.lake / name) not in allowed
+                and self.oracle.people(name)[who] < people[who]
+            ):
+                raise Untrue(f"{self.done}: {name} was never approved, and rows of {who} went")
+
+
+def main(first: int, number: int, until_untrue: bool = False) -> int:
+    """Run histories; the number of those that end in an untruth."""
+    sizes: dict[str, list[int]] = {}
+    untrue = 0
+    for seed in range(first, first + number):
+        folder = Path(tempfile.mkdtemp(prefix="history"))
+        try:
+            history = History(folder / "world", seed)
+            history.run()
+            sizes.setdefault("steps", []).append(len(history.done))
+            sizes.setdefault("keys", []).append(len(history.keys.entries()))
+            for name in ("places", "events", "faults", "forged", "closed"):
+                sizes.setdefault(name, []).append(history.sizes[name])
+        except AssertionError as error:
+            untrue += 1
+            print(f"{seed}: {error}", file=sys.stderr)
+        finally:
+            shutil.rmtree(folder)
+        if untrue and until_untrue:
+            break
+    told = {
+        name: {"median": sorted(n)[len(n) // 2], "largest": max(n), "all": sum(n)}
+        for name, n in sizes.items()
+    }
+    print(json.dumps({"histories": number, "untrue": untrue, **told}))
+    return untrue
+
+
+if __name__ == "__main__":
+    sys.exit(min(1, main(int(sys.argv[1]), int(sys.argv[2]), "--until-untrue" in sys.argv)))
