@@ -94,7 +94,7 @@ def risk(
         title = f"Re-identification risk of {dataset.name}"
         files.write_bytes(page, risk_page(title, found, beside).encode())
     show(_data(found, beside), "\n".join(_lines(found, beside)), as_json)
-    if both is not None and (both.people_in_groups_below or any(both.disclosed.values())):
+    if both is not None and not both.holds():
         raise click.exceptions.Exit(CheckFailed.exit_code)
 
 
@@ -143,11 +143,29 @@ def _lines(found: Risk, beside: Comparison) -> list[str]:
             f"{linkage.expected:.1f} named rightly on average"
         )
     if (both := beside.against) is not None:
-        lines.append(
-            f"together: {both.people} people in both, {both.people_in_groups_below} of them in groups smaller "
-            f"than {both.k} (the smallest has {both.smallest_group})"
-        )
+        if both.people is None:
+            lines.append(
+                "together: no pseudonym in both releases; their classes are compared by their rows"
+            )
+        else:
+            lines.append(
+                f"together: {both.people} people in both, {both.people_in_groups_below} of them in groups smaller "
+                f"than {both.k} (the smallest has {both.smallest_group})"
+            )
         lines += [f"together: {n} people's {name} is told" for name, n in both.disclosed.items()]
+        lines += [
+            f"together: {both.joined} joined and {both.left} left, {both.joined_in_groups_below} and "
+            f"{both.left_in_groups_below} of them among fewer than {both.k} who did so in their class"
+        ]
+        lines += [
+            f"together: {n} of those have a {name} that is told"
+            for name, n in both.told.items()
+            if n
+        ]
+        if both.not_comparable:
+            lines.append(
+                f"together: {both.not_comparable} rows are of classes that only one release has: unknown"
+            )
     return lines
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -84,11 +85,62 @@ def test_two_releases_can_tell_what_neither_tells(policy: Policy) -> None:
     assert found.disclosed == {"illness": 4}
     same = measure_against(policy, first, first)
     assert (same.smallest_group, same.people_in_groups_below) == (2, 0)
+    assert same.holds()
+    assert (found.joined, found.joined_in_groups_below, found.left) == (1, 1, 0), "e is alone"
+    assert found.told == {"illness": 1}
     assert same.disclosed == {"illness": 0}
     apart = measure_against(policy, first, release(("z", "20s", "1", "flu")))
     assert (apart.people, apart.smallest_group) == (0, 0)
-    with pytest.raises(UsageError, match="known again"):
-        measure_against(policy, first.drop_columns(["who"]), first)
+    assert (apart.joined, apart.left, apart.left_in_groups_below) == (1, 4, 0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_joined_or_left_is_counted_with_and_without_pseudonyms(
+    policy: Policy, seed: int
+) -> None:
+    """By brute force: of each class those who are in one release and not in the other."""
+    chance = random.Random(seed)
+    everybody = [(f"p{i}", chance.choice(["20s", "30s"]), "1", chance.choice(["flu", "gout"])) for i in range(14)]  # fmt: skip
+    both = everybody[:6] + [("q1", "20s", "1", "flu"), ("q2", "30s", "1", "flu")]
+    leavers, joiners = everybody[6:10], everybody[10:]
+    if seed % 2:
+        leavers = []
+    first, second = release(*both, *leavers), release(*both, *joiners)
+    found = measure_against(policy, second, first, k=3)
+    for who, number, below in (
+        (joiners, found.joined, found.joined_in_groups_below),
+        (leavers, found.left, found.left_in_groups_below),
+    ):
+        sizes = Counter(row[1] for row in who)
+        assert number == len(who)
+        assert below == sum(n for n in sizes.values() if n < 3)
+    told = sum(
+        len(group)
+        for who in (joiners, leavers)
+        for age in ("20s", "30s")
+        if (group := [row for row in who if row[1] == age]) and len({row[3] for row in group}) == 1
+    )
+    assert found.told == {"illness": told}
+    if not leavers:
+        bare = measure_against(
+            policy, second.drop_columns(["who"]), first.drop_columns(["who"]), k=3
+        )
+        assert bare.people is None
+        assert (bare.joined, bare.joined_in_groups_below) == (
+            found.joined,
+            found.joined_in_groups_below,
+        )
+        assert bare.told == found.told
+        assert bare.not_comparable == 0
+
+
+def test_releases_whose_classes_differ_are_not_taken_for_safe(policy: Policy) -> None:
+    first = release(("a", "20s", "1", "flu"), ("b", "20s", "1", "gout")).drop_columns(["who"])
+    second = release(("a", "2x", "1", "flu"), ("b", "2x", "1", "gout")).drop_columns(["who"])
+    found = measure_against(policy, second, first)
+    assert found.not_comparable == 4
+    assert not found.holds()
+    assert measure_against(policy, first, first).holds()
 
 
 def test_the_page_has_numbers_and_no_value(policy: Policy) -> None:

@@ -10,12 +10,14 @@ No value of the data is in the result.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._aggregate import count_tuples
 from airflow_mlsec.anonymize._coding import Codes, combined, encoded, renumbered
@@ -82,13 +84,32 @@ class Risk:
 class Against:
     """What two releases of the same people tell together: people in both, the fewest of them whom
     both releases together cannot tell apart, and for each sensitive column how many have one
-    value left that both allow."""
+    value left that both allow.
 
-    people: int
+    Who joined or left stands among the others who did so in the same class: ``joined`` and ``left`` are such
+    people, ``…_in_groups_below`` those with fewer than ``k`` of them, and ``told`` how many have one sensitive
+    value in common with all of these. Where releases carry no pseudonym ``people`` is None, changes are
+    differences of class counts, and ``not_comparable`` are rows of classes that only one release has: of them
+    nothing is known.
+    """
+
+    people: int | None
     smallest_group: int
     people_in_groups_below: int
     k: int
     disclosed: dict[str, int]
+    joined: int
+    joined_in_groups_below: int
+    left: int
+    left_in_groups_below: int
+    told: dict[str, int]
+    not_comparable: int
+
+    def holds(self) -> bool:
+        """Whether together they tell no more than each of them."""
+        below = self.people_in_groups_below, self.joined_in_groups_below, self.left_in_groups_below
+        told = (*self.disclosed.values(), *self.told.values())
+        return not any((*below, *told, self.not_comparable))
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -156,20 +177,15 @@ def _uniqueness(sizes: Numbers, population: int) -> Uniqueness:
 def measure_against(
     policy: Policy, release: pa.Table, previous: pa.Table, k: int | None = None
 ) -> Against:
-    """What two releases tell together of the people who are in both; they are known by the
-    policy's subject key, pseudonymized alike.
+    """What two releases tell together. People are known again by the policy's subject key, pseudonymized
+    alike; where a release has none, classes are compared by how many rows they have (differencing).
 
-    :raises UsageError: if the policy has no subject, or a release lacks its key.
+    :raises UsageError: if a release has none of the quasi-identifiers.
     """
-    if policy.subject is None:
-        raise UsageError(f"policy {policy.source} names no subject, so that nobody is known again")
-    key = policy.subject.key
-    for table in (release, previous):
-        if key not in table.schema.names:
-            raise UsageError(
-                f"column '{key}', by which people are known again, is not in a release"
-            )
+    key = policy.subject.key if policy.subject is not None else None
     k = k or policy.privacy.class_size or 2
+    if key is None or any(key not in table.schema.names for table in (release, previous)):
+        return _by_counts(policy, release, previous, k)
     one, other = (_Release(policy, table, key) for table in (release, previous))
     people = _both(one.people, other.people)
     first, second = one.classes[people[0]], other.classes[people[1]]
@@ -182,7 +198,87 @@ def measure_against(
         if name in other.sensitive
     }
     smallest = int(sizes.min()) if len(sizes) else 0
-    return Against(len(first), smallest, below, k, disclosed)
+    joined, joined_below, joined_told = _others(one, other.people, k)
+    left, left_below, left_told = _others(other, one.people, k)
+    told = {name: joined_told[name] + left_told.get(name, 0) for name in joined_told}
+    return Against(
+        len(first), smallest, below, k, disclosed, joined, joined_below, left, left_below, told, 0
+    )
+
+
+def _others(release: _Release, known: pa.Array, k: int) -> tuple[int, int, dict[str, int]]:
+    """People of a release who are not among the ``known``: how many, how many of them in groups below k of
+    their class, and by sensitive column how many have one value in common with all of their group."""
+    new = pc.invert(pc.is_in(release.people, known.unique()))
+    rows = np.flatnonzero(new.to_numpy(zero_copy_only=False))
+    by_class: dict[int, set[Any]] = {}
+    for row in rows.tolist():
+        by_class.setdefault(int(release.classes[row]), set()).add(release.people[row].as_py())
+    everybody = sum(len(people) for people in by_class.values())
+    below = sum(len(people) for people in by_class.values() if len(people) < k)
+    told = {}
+    for name, values in release.sensitive.items():
+        seen: dict[int, set[Any]] = {}
+        for row in rows.tolist():
+            seen.setdefault(int(release.classes[row]), set()).add(values[row].as_py())
+        told[name] = sum(len(by_class[c]) for c, found in seen.items() if len(found) == 1)
+    return everybody, below, told
+
+
+def _by_counts(policy: Policy, release: pa.Table, previous: pa.Table, k: int) -> Against:
+    """Who joined or left between two releases that know nobody again, as differences of their classes."""
+    quasi = [n for n in _quasi(policy, release.schema) if n in _quasi(policy, previous.schema)]
+    if set(quasi) != set(_quasi(policy, release.schema)) | set(_quasi(policy, previous.schema)):
+        raise UsageError(
+            "the releases have other quasi-identifiers, so that their classes cannot be compared"
+        )
+    sensitive = [
+        n
+        for n in policy.with_role(Role.SENSITIVE)
+        if n in release.schema.names and n in previous.schema.names
+    ]
+    new = _class_counts(release, quasi, sensitive)
+    old = _class_counts(previous, quasi, sensitive)
+    numbers = {"joined": 0, "joined_below": 0, "left": 0, "left_below": 0, "not_comparable": 0}
+    told = dict.fromkeys(sensitive, 0)
+    for labels in new.keys() | old.keys():
+        after, before = new.get(labels), old.get(labels)
+        if after is None or before is None:
+            numbers["not_comparable"] += (after or before or [Counter()])[0].total()
+            continue
+        changed = after[0].total() - before[0].total()
+        way = "joined" if changed > 0 else "left"
+        numbers[way] += abs(changed)
+        if 0 < abs(changed) < k:
+            numbers[f"{way}_below"] += abs(changed)
+        for place, name in enumerate(sensitive, 1):
+            more, fewer = after[place] - before[place], before[place] - after[place]
+            moved = (more, fewer) if changed > 0 else (fewer, more)
+            if changed and len(moved[0]) == 1 and not moved[1]:
+                told[name] += abs(changed)
+    return Against(
+        None, 0, 0, k, {}, numbers["joined"], numbers["joined_below"], numbers["left"], numbers["left_below"],
+        told, numbers["not_comparable"],
+    )  # fmt: skip
+
+
+def _class_counts(
+    table: pa.Table, quasi: Sequence[str], sensitive: Sequence[str]
+) -> dict[tuple[str | None, ...], list[Counter[Any]]]:
+    """By the labels of each class: its rows, and for each sensitive column the rows of each value."""
+    columns = [_texts(table, name) for name in (*quasi, *sensitive)]
+    found: dict[tuple[str | None, ...], list[Counter[Any]]] = {}
+    for row in zip(*columns, strict=True):
+        labels, values = row[: len(quasi)], row[len(quasi) :]
+        counts = found.setdefault(labels, [Counter() for _ in range(1 + len(sensitive))])
+        for count, value in zip(counts, (None, *values), strict=True):
+            count[value] += 1
+    return found
+
+
+def _texts(table: pa.Table, name: str) -> list[str | None]:
+    found: list[str | None] = table.column(name).cast(pa.string()).to_pylist()
+    return found
 
 
 class _Release:

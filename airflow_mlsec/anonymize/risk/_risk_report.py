@@ -137,10 +137,25 @@ def _together(against: Against | None) -> Iterator[str]:
     yield _table(
         ["", ""],
         [
-            ("People in both", [f"{against.people:,}"]),
+            (
+                "People in both",
+                ["unknown: no pseudonym" if against.people is None else f"{against.people:,}"],
+            ),
             ("Smallest group that both cannot tell apart", [f"{against.smallest_group:,}"]),
             (f"People in groups smaller than {against.k}", [f"{against.people_in_groups_below:,}"]),
             *told,
+            ("People who joined", [f"{against.joined:,}"]),
+            (
+                f"Of them, among fewer than {against.k} in their class",
+                [f"{against.joined_in_groups_below:,}"],
+            ),
+            ("People who left", [f"{against.left:,}"]),
+            (
+                f"Of them, among fewer than {against.k} in their class",
+                [f"{against.left_in_groups_below:,}"],
+            ),
+            *((f"Of them, whose {n} is told", [f"{c:,}"]) for n, c in against.told.items()),
+            ("Rows of classes that only one release has", [f"{against.not_comparable:,}"]),
         ],
     )
 
