@@ -91,7 +91,7 @@ def test_two_releases_can_tell_what_neither_tells(policy: Policy) -> None:
     assert same.disclosed == {"illness": 0}
     apart = measure_against(policy, first, release(("z", "20s", "1", "flu")))
     assert (apart.people, apart.smallest_group) == (0, 0)
-    assert (apart.joined, apart.left, apart.left_in_groups_below) == (1, 4, 0)
+    assert (apart.joined, apart.left, apart.left_in_groups_below) == (4, 1, 1)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -101,7 +101,7 @@ def test_who_joined_or_left_is_counted_with_and_without_pseudonyms(
     """By brute force: of each class those who are in one release and not in the other."""
     chance = random.Random(seed)
     everybody = [(f"p{i}", chance.choice(["20s", "30s"]), "1", chance.choice(["flu", "gout"])) for i in range(14)]  # fmt: skip
-    both = everybody[:6] + [("q1", "20s", "1", "flu"), ("q2", "30s", "1", "flu")]
+    both = [*everybody[:6], ("q1", "20s", "1", "flu"), ("q2", "30s", "1", "flu")]
     leavers, joiners = everybody[6:10], everybody[10:]
     if seed % 2:
         leavers = []
