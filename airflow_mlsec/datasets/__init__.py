@@ -10,7 +10,7 @@ from airflow_mlsec.datasets._artifact import Artifact, open_artifact
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections, postgresql_url
 from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
 from airflow_mlsec.datasets._file import parquet_location
-from airflow_mlsec.datasets._folders import partition_values, refuse_tables
+from airflow_mlsec.datasets._folders import partition_values, refuse_tables, visible_files
 from airflow_mlsec.datasets._rows import Condition, Found
 from airflow_mlsec.datasets._uri import (
     DatasetName,
@@ -54,4 +54,5 @@ __all__ = [
     "postgresql_url",
     "refuse_tables",
     "same_place",
+    "visible_files",
 ]

@@ -86,3 +86,14 @@ def _refused(uri: str, kind: str) -> UnsupportedDataset:
         f"'{uri}' is, or lies in, a table of {kind}, which this version does not read: rows that were deleted stand in "
         "its files still, and to rewrite one breaks the table. Export it to plain Parquet first"
     )
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """The Parquet files below a folder that are read as its rows."""
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in (".parquet", ".pq")
+        and not is_hidden(str(path.relative_to(folder)))
+        and path.is_file()
+    ]

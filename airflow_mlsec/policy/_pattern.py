@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote
 
 from airflow_mlsec.errors import UsageError
 
@@ -36,34 +37,60 @@ def matches(dataset: str, name: str) -> bool:
     """Whether a policy's ``dataset`` covers a dataset of this name (a path, or a URI without the connection).
 
     What a template may become has no ``/`` in it, like what ``*`` and ``?`` stand for; ``**`` is any
-    number of folders.
+    number of folders, none as well.
     """
-    return _compiled(dataset).fullmatch(name.rstrip("/")) is not None
+    return name == dataset or _compiled(dataset).fullmatch(name.rstrip("/")) is not None
+
+
+# What Airflow's most usual templates become.
+_DATES = {
+    "ds": r"\d{4}-\d{2}-\d{2}",
+    "ds_nodash": r"\d{8}",
+    "ts": r"\d{4}-\d{2}-\d{2}T[^/]+",
+    "ts_nodash": r"\d{8}T\d{6}",
+    "ts_nodash_with_tz": r"\d{8}T\d{6}[^/]*",
+}
+_SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "wasb": "wasbs"}
 
 
 @lru_cache(maxsize=1_024)
 def _compiled(dataset: str) -> re.Pattern[str]:
-    text = dataset.removeprefix("file://")
-    if "://" in text:
-        scheme, _, rest = text.partition("://")
-        text = f"{scheme}://{rest.rpartition('@')[2] if '@' in rest.split('/', 1)[0] else rest}"
-    elif not text.startswith("/"):
-        text = f"{Path.cwd()}/{text}"
-    found, at = [], 0
-    pattern = re.compile(f"{_TEMPLATE.pattern}|{_GLOB.pattern}")
-    for match in pattern.finditer(text):
-        found.append(re.escape(text[at : match.start()]))
-        word = match[0]
-        if word == "**":
-            found.append(".*")
-        elif word == "?":
-            found.append("[^/]")
-        elif word.startswith("["):
-            found.append(
-                f"[{'^' if word[1] == '!' else ''}{re.escape(word[1:-1].lstrip('!')).replace(chr(92) + '-', '-')}]"
-            )
-        else:
-            found.append("[^/]*" if word == "*" else "[^/]+")
-        at = match.end()
-    found.append(re.escape(text[at:].rstrip("/")))
-    return re.compile("".join(found))
+    scheme, found, rest = dataset.partition("://")
+    if not found:
+        text = dataset if dataset.startswith("/") else f"{Path.cwd()}/{dataset}"
+    elif scheme == "file":
+        text = unquote(rest)
+    else:
+        scheme = _SCHEMES.get(scheme, scheme)
+        at = rest.split("/", 1)[0].rpartition("@")[0] if scheme in ("s3", "gs") else ""
+        text = f"{scheme}://{rest.removeprefix(f'{at}@') if at else rest}"
+    head, slashes, tail = text.partition("://") if found and scheme != "file" else ("", "", text)
+    text = f"{head}{slashes}{re.sub('/{2,}', '/', tail)}".rstrip("/")
+    parts, at_character = [], 0
+    for match in re.finditer(f"{_TEMPLATE.pattern}|\\*\\*/|{_GLOB.pattern}", text):
+        parts.append(re.escape(text[at_character : match.start()]))
+        parts.append(_part(match[0]))
+        at_character = match.end()
+    parts.append(re.escape(text[at_character:]))
+    return re.compile("".join(parts))
+
+
+def _part(word: str) -> str:
+    """One template or wildcard as an expression."""
+    if word.startswith("{{"):
+        return _DATES.get(word.strip("{} -"), "[^/]+")
+    if word.startswith("{%"):
+        return "[^/]*"
+    match word:
+        case "**/":
+            return "(?:.*/)?"
+        case "**":
+            return ".*"
+        case "*":
+            return "[^/]*"
+        case "?":
+            return "[^/]"
+    inside = word[1:-1]
+    negated = inside.startswith(("!", "^"))
+    listed = re.escape(inside[1:] if negated else inside).replace("\\-", "-")
+    return f"[^/{listed}]" if negated else f"[{listed}]"

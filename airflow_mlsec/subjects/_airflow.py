@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.lineage import AirflowApi
 from airflow_mlsec.subjects._contents import Contents
 from airflow_mlsec.subjects._finding import Finding
-from airflow_mlsec.subjects._needles import Hit, Needles
+from airflow_mlsec.subjects._needles import Hit, Needles, not_distinctive
 
 # The kind of the findings, and their names: what can be erased over the API, and what cannot.
 AIRFLOW = "airflow"
@@ -49,10 +50,12 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Kinds:
-    """What was found in an entry; ``sure`` if a whole value is the key, a pseudonym of it or its code."""
+    """What was found in an entry; ``whole`` if a whole value is the key, a pseudonym of it or its code."""
 
     names: tuple[str, ...]
-    sure: bool
+    whole: bool
+    # Whether everything in the entry is hers: nobody else's goes with it.
+    alone: bool
 
 
 @dataclass
@@ -75,23 +78,28 @@ class AirflowStores:
         needles: Callable[[], Needles],
         spend: Callable[[int], None],
         cannot_say: Callable[[], list[str]],
+        shared: bool = False,
     ) -> list[Finding]:
-        """What stands in each store; not to be reached is an answer as well."""
+        """What stands in each store; not to be reached is an answer as well. With ``shared`` entries with other
+        people's values beside hers are no likeness: somebody has confirmed that they may go."""
         try:
             api = self.sign_in()
             seen = {ERASABLE: _look(_erasable(api), needles(), spend)}
             seen[RECORDS] = _look(_records(api), needles(), spend)
         except MlsecError as error:
             return not_looked(f"they could not be looked through: {error}")
-        return [_finding(name, found, needles(), cannot_say()) for name, found in seen.items()]
+        return [
+            _finding(name, found, needles(), cannot_say(), shared) for name, found in seen.items()
+        ]
 
-    def erase(self, needles: Needles, at_most: int) -> int:
-        """Remove what of the person can be removed over the API; how many entries there were.
+    def erase(self, needles: Needles, at_most: int, shared: bool = False) -> int:
+        """Remove what of the person can be removed over the API; how many entries there were. With ``shared``
+        entries go as well in which other people's values stand beside hers.
 
         :raises UsageError: if Airflow refuses, cannot be reached, or more would go than ``at_most``.
         """
         seen = _look(_erasable(self.sign_in()), needles, lambda size: None)
-        hers = [entry for entry, kinds in seen.found if kinds.sure]
+        hers = [e for e, kinds in seen.found if kinds.alone or (shared and kinds.whole)]
         if len(hers) > at_most:
             raise UsageError(f"{len(hers)} entries are there, and {at_most} were approved")
         for entry in hers:
@@ -109,26 +117,36 @@ def _look(entries: Iterator[_Entry], needles: Needles, spend: Callable[[int], No
     seen = _Seen()
 
     def one(entry: _Entry) -> tuple[_Entry, _Kinds, list[str]]:
-        try:
-            value = entry.read()
-        except UsageError as error:
-            return entry, _Kinds((), False), [str(error)]
         names: dict[str, None] = {}
         unread: list[str] = []
-        sure = False
-        for piece in (entry.where, *_texts(value)):
-            raw = piece.encode()
-            spend(len(raw))
-            for hit in _hits(piece, raw, needles, unread):
-                names.update(dict.fromkeys(hit.kinds))
-                sure = sure or (hit.whole and needles.are_sure(hit.kinds))
-            if entry.store == _VARIABLES and _MASKED in piece:
-                # Elsewhere it is what is stored; here the API alone hides it.
-                unread.append("masked by Airflow")
-            elif entry.backend and entry.backend in piece:
-                # As the object storage backend names what it keeps.
-                unread.append("kept elsewhere by an XCom backend")
-        return entry, _Kinds(tuple(sorted(names)), sure), unread
+        whole, alone = False, True
+        try:
+            value = entry.read()
+            for piece in _texts(value):
+                raw = piece.encode("utf-8", "replace")
+                spend(len(raw))
+                hits = list(_hits(piece, raw, needles, unread))
+                names.update(dict.fromkeys(kind for hit in hits for kind in hit.kinds))
+                hers = any(
+                    hit.whole and hit.column is None and needles.are_sure(hit.kinds) for hit in hits
+                )
+                whole = (
+                    whole or hers or any(hit.whole and needles.are_sure(hit.kinds) for hit in hits)
+                )
+                alone = alone and hers
+                if entry.store == _VARIABLES and _MASKED in piece:
+                    # Elsewhere it is what is stored; here the API alone hides it.
+                    unread.append("masked by Airflow")
+                elif entry.backend and entry.backend in piece:
+                    # As the object storage backend names what it keeps.
+                    unread.append("kept elsewhere by an XCom backend")
+            if needles.without(entry.where) != entry.where:
+                names["the key in its name"] = None
+        except UsageError as error:
+            unread.append(str(error))
+        except (ValueError, TypeError, RecursionError) as error:  # its message may quote a value
+            unread.append(f"cannot be read ({type(error).__name__})")
+        return entry, _Kinds(tuple(sorted(names)), whole, whole and alone), unread
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for entry, kinds, unread in pool.map(one, entries):
@@ -141,7 +159,8 @@ def _look(entries: Iterator[_Entry], needles: Needles, spend: Callable[[int], No
 
 
 def _hits(text: str, raw: bytes, needles: Needles, unread: list[str]) -> Iterator[Hit]:
-    if text in needles.keys or text.lower() in needles.hashes:
+    known = text in needles.keys and not_distinctive(text) is None
+    if known or text.lower() in needles.own_hashes:
         yield Hit(None, 1, (needles.named(text),), True)
         return
     yield from needles.in_chunks([raw])
@@ -180,17 +199,21 @@ def _texts(value: Any) -> Iterator[str]:
         for inner in value:
             yield from _texts(inner)
     elif isinstance(value, str):
-        yield value
+        inner = None
         if value[:1] in ("{", "[", '"'):
-            try:
-                yield from _texts(json.loads(value))
-            except (ValueError, RecursionError):
-                return
+            with contextlib.suppress(ValueError, RecursionError):
+                inner = json.loads(value)
+        if inner is None:
+            yield value
+        else:
+            yield from _texts(inner)
     elif value is not None and not isinstance(value, bool):
         yield str(value)
 
 
-def _finding(name: str, seen: _Seen, needles: Needles, cannot_say: list[str]) -> Finding:
+def _finding(
+    name: str, seen: _Seen, needles: Needles, cannot_say: list[str], shared: bool
+) -> Finding:
     listed = ", ".join(f"{number} of {store}" for store, number in sorted(seen.entries.items()))
     looked = (
         f"looked through, as far as the connection's user may read: {listed or 'nothing is there'}"
@@ -207,9 +230,9 @@ def _finding(name: str, seen: _Seen, needles: Needles, cannot_say: list[str]) ->
             if name == ERASABLE
             else "; Airflow's API cannot delete these: a person does, or waits until they go"
         )
-        alike = sum(not kinds.sure for _, kinds in seen.found)
+        alike = sum(not (k.alone or (shared and k.whole)) for _, k in seen.found)
         if alike:
-            what += f"; {alike} by likeness, which a person looks at"
+            what += f"; {alike} by likeness or beside other values: a person looks at them, or says that they may go (mlsec subject confirm)"
         return Finding(
             name, AIRFLOW, "found", len(seen.found) - alike, f"value in {named}{more}",
             f"{'; '.join([looked, *unread])}{what}", likeness=alike > 0,

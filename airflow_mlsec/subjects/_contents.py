@@ -25,12 +25,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _CHUNK = 4 << 20
+_SAMPLE = 1 << 16
 _ROWS = 65_536
 _HEAD = 64
 # Archives within archives.
 _DEEPEST = 3
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-_ENCRYPTED = (b"age-encryption.org/", b"-----BEGIN AGE", b"-----BEGIN PGP", b"PARE", b"Salted__")
+_ENCRYPTED = (
+    b"age-encryption.org/", b"-----BEGIN AGE", b"-----BEGIN PGP", b"-----BEGIN CMS", b"-----BEGIN PKCS7",
+    b"-----BEGIN ENCRYPTED", b"PARE", b"Salted__", b"U2FsdGVkX1", b"$ANSIBLE_VAULT", b"gAAAAA",
+)  # fmt: skip
+# Of text that is not UTF-8: with less of it in ASCII the letters themselves are written otherwise.
+_PLAIN = 0.5
+_PRINTED = re.compile(rb"[\x20-\x7e\s]")
 
 _ERRORS = (
     pa.ArrowException, OSError, EOFError, ValueError, KeyError, TypeError, IndexError, zlib.error,
@@ -46,6 +53,8 @@ class Contents:
     name: str
     spend: Callable[[int], None]
     unread: list[str] = field(default_factory=list)
+    # Whether some of it is text of which nobody knows how letters beyond ASCII are written.
+    unsure_letters: bool = False
 
     def of(self, file: BinaryIO, size: int) -> Iterator[pa.RecordBatch | bytes]:
         """Rows, or chunks of bytes of one text after another (an empty one ends it)."""
@@ -81,6 +90,11 @@ class Contents:
         if tables is not None and depth == 0:
             file.seek(0)
             yield from tables(file)
+            if head.startswith(b"PAR1"):
+                file.seek(0)
+                said = pq.read_metadata(file).metadata or {}
+                yield b"\n".join(part for pair in said.items() for part in pair)
+                yield b""
             return
         if tables is not None:
             self._cannot("a table within an archive")
@@ -88,7 +102,11 @@ class Contents:
 
     def _archive(self, file: BinaryIO, depth: int) -> Iterator[pa.RecordBatch | bytes]:
         with zipfile.ZipFile(file) as archive:
+            yield archive.comment
             for member in archive.infolist():
+                yield b""
+                yield member.filename.encode("utf-8", "replace") + b"\n" + member.comment
+                yield b""
                 if member.is_dir():
                     continue
                 if member.flag_bits & 1:
@@ -101,8 +119,7 @@ class Contents:
         """Bytes as they are; that they are no text is said, since what is not plain there is not seen."""
         decoder, utf8, controls = codecs.getincrementaldecoder("utf-8")(), True, False
         chunk = head + file.read(_CHUNK)
-        if chunk.startswith((b"\xff\xfe", b"\xfe\xff")):
-            coding = "utf-16-le" if chunk[0] == 0xFF else "utf-16-be"
+        if coding := _wide(chunk):
             wide = codecs.getincrementaldecoder(coding)()
             while chunk:
                 yield wide.decode(chunk).encode()
@@ -115,14 +132,30 @@ class Contents:
                     decoder.decode(chunk)
                 except UnicodeDecodeError:
                     utf8 = False
+                    printed = len(_PRINTED.findall(chunk[:_SAMPLE]))
+                    controls = controls or printed < _PLAIN * len(chunk[:_SAMPLE])
             yield chunk
             chunk = file.read(_CHUNK)
+        self.unsure_letters = self.unsure_letters or not utf8
         if controls:
             self._cannot("no text, and of no format that is read")
 
     def _cannot(self, why: str) -> None:
         if why not in self.unread:
             self.unread.append(why)
+
+
+def _wide(head: bytes) -> str | None:
+    """The coding of text with more than a byte a letter, by its mark."""
+    for mark, coding in (
+        (codecs.BOM_UTF32_LE, "utf-32-le"),
+        (codecs.BOM_UTF32_BE, "utf-32-be"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ):
+        if head.startswith(mark):
+            return coding
+    return None
 
 
 class _Counted:

@@ -8,7 +8,6 @@ erased whole or not at all and is idempotent; the ledger says what was being don
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from airflow_mlsec.crypto import KeyKind, KeyRing
 from airflow_mlsec.datasets import Connections, open_dataset
 from airflow_mlsec.errors import CheckFailed, ColumnMissing, MlsecError, Refused, UsageError
 from airflow_mlsec.key_ring import bind_ring
-from airflow_mlsec.register import Register, set_dataset
+from airflow_mlsec.register import Register, dataset_id
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._airflow import AIRFLOW, ERASABLE
 from airflow_mlsec.subjects._copies import beyond_reach, in_old_versions
@@ -300,7 +299,8 @@ class Handler:
         self.mark(request, step, "erasing", step.detail, attempts=step.attempts + 1)
         try:
             at_most = request.approved["places"].get(step.name) or 0
-            removed = self.scan.airflow.erase(searcher.needles, at_most)
+            shared = any(said.column == ERASABLE for said in person.confirmed)
+            removed = self.scan.airflow.erase(searcher.needles, at_most, shared)
         except MlsecError as error:
             return self.mark(request, step, "failed", f"could not be erased: {error}")
         self.progress(f"{removed} entries erased in {step.name}")
@@ -462,38 +462,53 @@ class Handler:
                 f"'{name}' is no place that was found by likeness; those are: {listed}"
             )
         step, person = fitting[0], person_of(self.register, self.keys, request)
+        if step.name == ERASABLE:
+            # Entries of which a whole value is hers go, whoever else stands in them.
+            sure = replace(person, confirmed=(*person.confirmed, Confirmed(0, ERASABLE, self.by)))
+            return self._confirmed(request, sure, f"entries of {ERASABLE} may go: {reason}")
         dataset = step.dataset_id
         if dataset is None:
             opened = open_dataset(_uri_of(step.name), self.connections)
             if not any(is_below(opened.uri, root) for root in self.roots):
                 raise UsageError(f"{step.name} lies below no folder of [mlsec] data_roots")
         else:
-            opened = self.searcher(person, self.places(person)).open(
-                self.places(person).by_id(dataset)
-            )
-        if column not in (present := opened.schema().names):
-            raise ColumnMissing(
-                f"{step.name} has no column '{column}'; it has {', '.join(present)}"
-            )
+            places = self.places(person)
+            opened = self.searcher(person, places).open(places.by_id(dataset))
+        present = opened.schema().names
+        if (
+            column.startswith("#")
+            and column[1:].isdecimal()
+            and 0 < int(column[1:]) <= len(present)
+        ):
+            column = present[int(column[1:]) - 1]
+        if column not in present:
+            # Its columns are not listed: without a header they are values.
+            raise ColumnMissing(f"{step.name} has no column of that name; it has {len(present)}")
         if dataset is None:
+            # Without a URI of its own: it is opened below the data roots alone, whatever it is by then.
             named, now = opened.name, self.register.now()
-            dataset = self.register.write(
-                lambda c: set_dataset(c, named.namespace, named.name, now, uri=opened.uri)
-            )
+            dataset = self.register.write(lambda c: dataset_id(c, named.namespace, named.name, now))
         said = Confirmed(dataset, column, self.by)
         sure = replace(person, confirmed=tuple(dict.fromkeys([*person.confirmed, said])))
         places = self.places(sure)
         if not self.searcher(sure, places).widened().likenesses(places.by_id(dataset), column):
             raise UsageError(
-                f"column '{column}' of {step.name} has nothing like the key as a whole value: what stands within "
-                "longer text is dealt with by hand (mlsec subject settle)"
+                f"that column of {step.name} has neither key, hash nor pseudonym of it as a whole value: another spelling "
+                "has to be confirmed as a key (mlsec subject person --also -), and what stands within longer text is "
+                "dealt with by hand (mlsec subject settle)"
             )
+        number = present.index(column) + 1
+        what = f"confirmed: column {number} of {step.name} is about the person: {reason}"
+        at = dataset
+        self.register.write(lambda c: set_step(c, step.id, self.register.now(), dataset_id=at))
+        return self._confirmed(request, sure, what)
+
+    def _confirmed(self, request: Request, person: Person, what: str) -> Request:
+        """Keep what was confirmed, and look again; what is to be done has to be approved anew."""
         targets = targets_of(self.register, self.keys, request)
-        what = f"confirmed: column '{column}' of {step.name} is about the person: {reason}"
-        values = {"sealed": seal(self.keys, sure, targets), "status": "located", **NOT_APPROVED}
-        change(self.register, identifier, self.by, what, values)
-        self.register.write(lambda c: set_step(c, step.id, self.register.now(), dataset_id=dataset))
-        return self.locate(identifier)
+        values = {"sealed": seal(self.keys, person, targets), "status": "located", **NOT_APPROVED}
+        change(self.register, request.id, self.by, what, values)
+        return self.locate(request.id)
 
     def _look_again(
         self,
@@ -528,6 +543,15 @@ class Handler:
             detail = f"{found.rows} rows still name the person ({found.how})"
             self.mark(request, step, "found", detail)
             return f"{found.rows} rows left ({found.how})"
+        if any(x.likeness for x in place.locators):
+            left = Scanner(searcher.widened(), self.scan, self.progress).beside(place)
+            if left and step.status != "retained":
+                detail = f"likeness is left: {'; '.join(hit.described() for hit in left)}"
+                self.register.write(
+                    lambda c: set_step(c, step.id, self.register.now(), likeness=True)
+                )
+                self.mark(request, step, "found", detail)
+                return detail
         if missing := searcher.missing(place):
             detail = f"cannot be looked at for every pseudonym: {', '.join(missing)}"
             self.mark(request, step, "unknown", detail)
@@ -637,7 +661,7 @@ class Handler:
                 continue
             columns: dict[str, list[str]] = {c: list(t) for c, t in found.get(str(place.id), ())}
             # Where people cannot be told apart nothing is erased; the place stays unknown.
-            with contextlib.suppress(Indistinguishable):
+            try:
                 searcher.refuse_mentions(place)
                 for locator in place.locators:
                     columns.setdefault(locator.column, []).extend(searcher.texts(locator))
@@ -646,6 +670,13 @@ class Handler:
                         usable = self.keys.usable(str(locator.key), version, fingerprint)
                         if usable and entry not in worked_out:
                             worked_out.append(entry)
+            except Indistinguishable:
+                pass
+            except UsageError as error:
+                # Somebody has moved it since it was found: the others go on, what it refers to waits.
+                for step in (s for s in request.steps if s.dataset_id == place.id):
+                    self.mark(request, step, "failed", f"could not be searched: {error}")
+                continue
             listed = {c: list(dict.fromkeys(texts)) for c, texts in columns.items()}
             found[str(place.id)] = [[c, texts] for c, texts in listed.items() if texts]
         found[WORKED_OUT] = worked_out

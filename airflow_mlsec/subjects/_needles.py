@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import html
 import json
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import numpy as np
 import numpy.typing as npt
@@ -35,13 +36,16 @@ SHORTEST, SHORTEST_PART = 4, 6
 # A number with fewer digits is an amount, a year, somebody else's number.
 SHORTEST_NUMBER = 7
 # No hash or pseudonym that is written in hexadecimal digits is shorter.
-_SHORTEST_HASH = 32
-_HASH = re.compile(rf"(?<![0-9A-Fa-f])[0-9A-Fa-f]{{{_SHORTEST_HASH},}}(?![0-9A-Fa-f])")
+SHORTEST_HASH = 32
 _HEXADECIMAL = np.zeros(256, np.int8)
 _HEXADECIMAL[list(b"0123456789abcdefABCDEF")] = 1
 _HASHES = ("md5", "sha1", "sha256", "sha512")
 _NAMES = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha512": "SHA-512"}
 _SPELLED = "another spelling of the key"
+# What ends so before a text is no part of it: escapes of JSON, URLs and mails.
+_ESCAPE = re.compile(rb"(?:\\[nrtbf]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|%[0-9a-f]{2}|=[0-9a-f]{2})\Z")
+_ESCAPED = r"\\[nrtbf]|\\u[0-9a-fA-F]{4}|%[0-9a-fA-F]{2}|=[0-9a-fA-F]{2}"
+_ESCAPED_DIGITS = 4
 # How many values are looked at one by one to say what they are; the others are counted.
 _NAMED = 1_000
 
@@ -55,12 +59,16 @@ class Hit:
     rows: int
     kinds: tuple[str, ...]
     whole: bool
+    # The column's own name, which may be a value.
+    name: str | None = field(default=None, repr=False)
 
     def described(self) -> str:
         """As people read it."""
         what = " and ".join(self.kinds)
         if self.column is None:
             return f"{what} ({self.rows} times)"
+        if not self.rows:
+            return f"{what} (column {self.column})"
         where = "" if self.whole else " within longer text"
         return f"{what}{where} in column '{self.column}' ({self.rows} rows)"
 
@@ -81,6 +89,10 @@ class Needles:
     keys: frozenset[str]
     # What pseudonyms and codes are called: nobody else has the same.
     keyed: frozenset[str]
+    # Texts as they were before they were folded.
+    written: tuple[str, ...]
+    # Hashes of the keys themselves, and pseudonyms: not of other spellings.
+    own_hashes: frozenset[str]
 
     @classmethod
     def of(
@@ -104,6 +116,8 @@ class Needles:
         passed_over: dict[str, None] = {}
         own = list(keys)
         spelled = [*own, *others]
+        written: dict[str, None] = {}
+        own_hashes = set(hashes)
         for text in (*spelled, *referred):
             what = "the key" if text in own else _SPELLED
             if text not in spelled:
@@ -114,41 +128,74 @@ class Needles:
                 elif text not in spelled:
                     passed_over[reason] = None
             else:
-                for form in (text, quote(text, safe=""), quote(text), json.dumps(text)[1:-1]):
+                for form in _escaped(text):
                     texts.setdefault(folded(form), what)
+                    written[form] = None
             if text not in spelled:
                 continue
+            of = "of the key" if text in own else "of another spelling of the key"
             for form in dict.fromkeys((text, text.strip(), text.lower(), text.strip().lower())):
                 for name in _HASHES:
                     digest = hashlib.new(name, form.encode(), usedforsecurity=False).digest()
-                    hashes.setdefault(digest.hex(), f"the {_NAMES[name]} of the key")
-                    digests.setdefault(digest, f"the {_NAMES[name]} of the key")
+                    hashes.setdefault(digest.hex(), f"the {_NAMES[name]} {of}")
+                    digests.setdefault(digest, f"the {_NAMES[name]} {of}")
+                    if text in own:
+                        own_hashes.add(digest.hex())
             if number := _uuid(text):
                 digests.setdefault(number.bytes, "the key")
+                digests.setdefault(number.bytes_le, "the key")
                 hashes.setdefault(number.hex, "the key")
         told = tuple(unscanned), tuple(passed_over)
         keyed = frozenset(pseudonyms.values())
-        return cls(texts, hashes, digests, *told, frozenset(own), keyed)
+        return cls(
+            texts,
+            hashes,
+            digests,
+            *told,
+            frozenset(own),
+            keyed,
+            tuple(written),
+            frozenset(own_hashes),
+        )
 
     def values_in(self, array: pa.Array, column: str) -> list[str]:
-        """The distinct values of a column, as text, that are a needle as a whole."""
+        """The distinct values of a column, as text, that are a key as it was given, a hash of it or a pseudonym.
+        Other spellings may be other people's, and have to be confirmed as keys."""
         text = canonical_text(array, column).cast(pa.large_string()).unique().drop_null()
         mask = _Look(self, column).whole_values(text)
         found: list[str] = text.filter(pa.array(mask)).to_pylist()
-        return found
+        return [value for value in found if value in self.keys or value.lower() in self.own_hashes]
 
-    def in_batch(self, batch: pa.RecordBatch) -> list[Hit]:
-        """The columns of a batch that hold a needle.
+    def in_batch(self, batch: pa.RecordBatch, unread: list[str] | None = None) -> list[Hit]:
+        """The columns of a batch that hold a needle, in their values or as their name. Columns of a type that
+        cannot be looked into are told in ``unread``.
 
-        :raises UnsupportedDataset: if a column is of a type that cannot be looked into.
+        :raises UnsupportedDataset: if there is such a column, and nobody wants to be told.
         """
         found = []
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        for number, (name, column) in enumerate(
+            zip(batch.schema.names, batch.columns, strict=True), 1
+        ):
             looked = _Look(self, name)
-            rows = int(looked.rows(column).sum())
+            shown = self.shown_column(name, number)
+            if self.without(name) != name:
+                found.append(Hit(shown, 0, ("the key as a column's name",), False))
+            try:
+                rows = int(looked.rows(column).sum())
+            except UnsupportedDataset:
+                if unread is None:
+                    raise
+                unread.append(f"column {number} is of a type that is not looked into")
+                continue
             if rows:
-                found.append(Hit(name, rows, tuple(sorted(looked.kinds)), looked.whole))
+                found.append(Hit(shown, rows, tuple(sorted(looked.kinds)), looked.whole, name))
         return found
+
+    def shown_column(self, name: str, number: int) -> str:
+        """A column's name as it may be shown: what looks like a value (a CSV without a header has values there)
+        by its number."""
+        plain = re.fullmatch(r"[^\W\d][\w.\[\]-]{0,62}", name) is not None
+        return name if plain and self.without(name) == name else f"#{number}"
 
     def in_chunks(self, chunks: Iterable[bytes]) -> Iterator[Hit]:
         """The needles in a stream of bytes."""
@@ -170,40 +217,80 @@ class Needles:
 
     def without(self, text: str) -> str:
         """A text with what is looked for struck out."""
-        raw = text.encode()
+        raw = text.encode("utf-8", "replace")
         for start, end in sorted((*self._texts_in(raw), *self._hashes_in(raw)), reverse=True):
             raw = raw[:start] + b"[key]" + raw[end:]
         return raw.decode("utf-8", "replace")
 
+    def within(self, text: str) -> list[str]:
+        """What of a longer text was found, by what it is."""
+        raw = text.encode("utf-8", "replace")
+        places = (*self._texts_in(raw), *self._hashes_in(raw))
+        return [self.named(raw[start:end].decode("utf-8", "replace")) for start, end in places]
+
     def _texts_in(self, block: bytes) -> Iterator[tuple[int, int]]:
-        """Where texts stand, in any letter case, with no letter or digit directly before or after."""
+        """Where texts stand, in any letter case, with no letter or digit directly before or after, but for
+        what is part of an escape."""
         lower = block.lower()
         taken: set[int] = set()
         for raw in self._written:
             at = lower.find(raw)
             while at >= 0:
                 end = at + len(raw)
-                alone = not lower[at - 1 : at].isalnum() and not lower[end : end + 1].isalnum()
-                if alone and end not in taken:
+                joined = lower[at - 1 : at].isalnum() and not _ESCAPE.search(
+                    lower[max(0, at - 6) : at]
+                )
+                if not joined and not lower[end : end + 1].isalnum() and end not in taken:
                     taken.add(end)
                     yield at, end
                 at = lower.find(raw, at + 1)
+        for pattern in self.phones:
+            for match in re.finditer(pattern.encode(), block):
+                apart = not block[match.start() - 1 : match.start()].isalnum()
+                if (
+                    apart
+                    and not block[match.end() : match.end() + 1].isalnum()
+                    and match.end() not in taken
+                ):
+                    taken.add(match.end())
+                    yield match.start(), match.end()
 
     def _hashes_in(self, block: bytes) -> Iterator[tuple[int, int]]:
-        """Where hashes stand: runs of hexadecimal digits, looked up all at once."""
+        """Where hashes stand: runs of hexadecimal digits, looked up all at once. An escape before one makes
+        the run longer."""
+        if not self.hashes or len(block) < SHORTEST_HASH:
+            return
         digit = np.zeros(len(block) + 2, np.int8)
         digit[1:-1] = _HEXADECIMAL[np.frombuffer(block, np.uint8)]
         step = np.diff(digit)
         starts, ends = np.flatnonzero(step == 1), np.flatnonzero(step == -1)
         lower = np.frombuffer(block.lower(), np.uint8)
         for length, wanted in self._by_length.items():
-            mine = starts[ends - starts == length]
-            if len(mine):
-                runs = np.ascontiguousarray(lower[mine[:, None] + np.arange(length)])
-                kind = pa.binary(length)
-                values = pa.Array.from_buffers(kind, len(mine), [None, pa.py_buffer(runs)])
-                for start in mine[_mask(pc.is_in(values, wanted))]:
+            longer = (ends - starts >= length) & (ends - starts <= length + _ESCAPED_DIGITS)
+            mine = ends[longer] - length
+            if not len(mine):
+                continue
+            runs = np.ascontiguousarray(lower[mine[:, None] + np.arange(length)])
+            values = pa.Array.from_buffers(pa.binary(length), len(mine), [None, pa.py_buffer(runs)])
+            found = _mask(pc.is_in(values, wanted))
+            for start, begun in zip(mine[found], starts[longer][found], strict=True):
+                before = block[max(0, int(start) - 6) : int(start)].lower()
+                if start == begun or _ESCAPE.search(before):
                     yield int(start), int(start) + length
+
+    def has_hash(self, text: str) -> bool:
+        """Whether a hash stands in a longer text."""
+        return any(True for _ in self._hashes_in(text.encode("utf-8", "replace")))
+
+    @cached_property
+    def phones(self) -> list[str]:
+        """Expressions of international telephone numbers, however they are grouped."""
+        found = []
+        for text in _phones(self):
+            digits = re.sub(r"\D", "", text)
+            digits = digits[2:] if text.startswith("00") else digits
+            found.append(r"(?:\+|00)[\s(]{0,2}" + r"[\s()/.-]{0,3}".join(digits))
+        return list(dict.fromkeys(found))
 
     @cached_property
     def _by_length(self) -> dict[int, pa.Array]:
@@ -217,7 +304,7 @@ class Needles:
         """Texts as programs write them: composed and decomposed, in UTF-8 and in eight bits. The longest
         come first."""
         found: dict[bytes, None] = {}
-        for text in self.texts:
+        for text in dict.fromkeys((*self.texts, *self.written)):
             for form in _forms(text):
                 cased = (form,) if form.isascii() else (form, form.upper(), form.title())
                 for written in cased:
@@ -249,16 +336,19 @@ class _Look:
         self._needles, self._column = needles, column
         self.kinds: set[str] = set()
         self.whole = True
-        self._wanted = pa.array(sorted({*needles.texts, *needles.hashes}), pa.large_string())
-        parts = needles.parts()
+        as_written = pa.array(list(needles.written), pa.large_string())
+        # Python and Arrow do not agree on the small form of every letter.
+        small = _folded(as_written).to_pylist() if len(as_written) else []
+        wanted = {*needles.texts, *needles.hashes, *small}
+        self._wanted, self._as_written = pa.array(sorted(wanted), pa.large_string()), as_written
+        long = (text for text in needles.written if len(text) >= SHORTEST_PART)
+        parts = dict.fromkeys((*needles.parts(), *long))
         forms = sorted(
             {form for text in parts for form in _forms(text)}, key=lambda t: (-len(t), t)
         )
-        listed = "|".join(re.escape(form) for form in forms)
-        self._pattern = rf"(?i)(?:^|[^\pL\pN])(?:{listed})(?:$|[^\pL\pN])" if listed else None
-        self._part = (
-            re.compile(rf"(?<![^\W_])(?:{listed})(?![^\W_])", re.IGNORECASE) if listed else None
-        )
+        listed = "|".join([*map(re.escape, forms), *needles.phones])
+        before = rf"^|[^\pL\pN]|{_ESCAPED}"
+        self._pattern = rf"(?i)(?:{before})(?:{listed})(?:$|[^\pL\pN])" if listed else None
 
     def rows(self, array: pa.Array) -> Mask:
         """Which rows of an array hold a needle, nested values included."""
@@ -299,7 +389,9 @@ class _Look:
 
     def whole_values(self, text: pa.Array) -> Mask:
         """Which of some texts are a needle as a whole."""
-        whole = _mask(pc.is_in(_folded(text), self._wanted))
+        whole = _mask(pc.is_in(_folded(text), self._wanted)) | _mask(
+            pc.is_in(text, self._as_written)
+        )
         if phones := _phones(self._needles):
             for other in alike(text, self._column, phones):
                 whole |= _mask(pc.equal(text, other))
@@ -311,15 +403,14 @@ class _Look:
         part = np.zeros(len(text), bool)
         if self._pattern is not None:
             part |= _mask(pc.match_substring_regex(text, self._pattern))
-        long = pc.greater(pc.binary_length(text), _SHORTEST_HASH)
+        long = pc.greater(pc.binary_length(text), SHORTEST_HASH)
         if needles.hashes and pc.any(long).as_py():
             within = pc.and_(
-                long, pc.match_substring_regex(text, f"[0-9A-Fa-f]{{{_SHORTEST_HASH}}}")
+                long, pc.match_substring_regex(text, f"[0-9A-Fa-f]{{{SHORTEST_HASH}}}")
             )
             within = pc.and_(within, pc.invert(pc.match_substring_regex(text, "^[0-9A-Fa-f]+$")))
             for i in np.flatnonzero(_mask(within)):
-                value = text[int(i)].as_py()
-                part[i] |= any(m[0].lower() in needles.hashes for m in _HASH.finditer(value))
+                part[i] |= needles.has_hash(text[int(i)].as_py())
         self._name(text, whole, part & ~whole)
         return whole | part
 
@@ -329,11 +420,7 @@ class _Look:
         for i in np.flatnonzero(part)[:_NAMED]:
             self.whole = False
             value = text[int(i)].as_py()
-            for match in self._part.finditer(value) if self._part else ():
-                self.kinds.add(self._needles.named(match[0]))
-            for match in _HASH.finditer(value):
-                if what := self._needles.hashes.get(match[0].lower()):
-                    self.kinds.add(what)
+            self.kinds.update(self._needles.within(value) or ["the key"])
 
     def _bytes(self, array: pa.Array) -> Mask:
         found = np.zeros(len(array), bool)
@@ -392,6 +479,18 @@ def not_distinctive(text: str) -> str | None:
 def _phones(needles: Needles) -> list[str]:
     """Those of the needles that are international telephone numbers."""
     return [t for t in needles.texts if re.match(r"(\+|00)[\d\s()/.-]{6,}\Z", t)]
+
+
+def _escaped(text: str) -> list[str]:
+    """A text as programs write it into URLs, JSON, SQL, CSV, HTML."""
+    forms = [
+        text, quote(text, safe=""), quote(text), quote(text, safe="@"), quote_plus(text), quote_plus(text, safe="@"),
+        json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], html.escape(text), html.escape(text, False),
+    ]  # fmt: skip
+    apostrophe = ("''", "\\'", "\\u0027", "&#39;", "&apos;")
+    for sign, others in (("'", apostrophe), ('"', ('""', "\\u0022", "&#34;"))):
+        forms += [text.replace(sign, other) for other in others if sign in text]
+    return list(dict.fromkeys(forms))
 
 
 def _forms(text: str) -> list[str]:
@@ -454,7 +553,7 @@ def _mask(array: Any) -> Mask:
 
 def is_hash(text: str) -> bool:
     """Whether a text is written as pseudonyms and hashes are, in hexadecimal digits."""
-    return len(text) >= _SHORTEST_HASH and re.fullmatch("[0-9A-Fa-f]+", text) is not None
+    return len(text) >= SHORTEST_HASH and re.fullmatch("[0-9A-Fa-f]+", text) is not None
 
 
 def _number(text: str) -> Decimal | None:

@@ -206,7 +206,7 @@ def find_places(
     }
     open_intents = intended(connection)
     locators = _locators(connection, roots, copies, released, perhaps, known)
-    for said in confirmed:
+    for said in (c for c in confirmed if c.dataset in known):
         why = f"found by likeness, and confirmed by {said.by}"
         own = Locator(said.column, said.dataset, None, why, likeness=True)
         locators.setdefault(said.dataset, []).append(own)

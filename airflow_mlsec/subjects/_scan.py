@@ -9,6 +9,8 @@ read, or was left out, stays *unknown*.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import stat
 import threading
@@ -24,12 +26,17 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import digest_file
-from airflow_mlsec.datasets import DatasetName, EnvironmentConnections, open_dataset
+from airflow_mlsec.datasets import (
+    DatasetName,
+    EnvironmentConnections,
+    open_dataset,
+    visible_files,
+)
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.lineage import releases, unbelieved
 from airflow_mlsec.register import likely_kind
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.subjects._airflow import AirflowStores, not_looked
+from airflow_mlsec.subjects._airflow import ERASABLE, AirflowStores, not_looked
 from airflow_mlsec.subjects._contents import SQLITE, Contents, sqlite_rows, sqlite_tables
 from airflow_mlsec.subjects._finding import Finding
 from airflow_mlsec.subjects._needles import Hit, Needles
@@ -45,6 +52,7 @@ _TABULAR = (".csv", ".jsonl", ".ndjson")
 # What SQLite and our own writers keep beside a file.
 _BESIDE = ("-wal", "-shm", "-journal")
 _EVERY = 500
+_CHUNK = 4 << 20
 _LEFT_OUT = "left out by the byte budget ([mlsec] scan_budget)"
 _NOT_SCANNED = "not looked through, since no scan was wanted"
 _ALIKE = (
@@ -141,9 +149,23 @@ class Scanner:
         found = list(findings)
         for i, (place, pieces) in todo.items():
             found[i] = self._of_place(found[i], place, pieces)
+        for i, finding in enumerate(found):
+            known = places.get(finding.dataset_id or 0)
+            if known is not None and any(x.likeness for x in known.locators):
+                found[i] = self._with_likeness(finding, known)
         for root, pieces in below.items():
             found += self._of_root(root, pieces)
         return [*found, *self.airflow()]
+
+    def _with_likeness(self, finding: Finding, place: Place) -> Finding:
+        """The finding of a place that somebody has confirmed, with what else a scan finds in it."""
+        left = self.beside(place)
+        if not left or finding.status not in ("found", "none"):
+            return finding
+        return replace(
+            finding, status="found", likeness=True, locator=f"{finding.locator}; likeness: {_told(left)}",
+            evidence=f"{finding.evidence}; {_ALIKE}",
+        )  # fmt: skip
 
     def airflow(self) -> list[Finding]:
         """What stands in Airflow's own stores."""
@@ -154,7 +176,8 @@ class Scanner:
             return not_looked(_NOT_SCANNED)
         self._progress("looking through Airflow's own stores")
         try:
-            return stores.look(lambda: self._needles, self._meter.spend, self._cannot_say)
+            shared = any(said.column == ERASABLE for said in self._searcher.person.confirmed)
+            return stores.look(lambda: self._needles, self._meter.spend, self._cannot_say, shared)
         except _Spent:
             return not_looked(_LEFT_OUT)
 
@@ -164,16 +187,29 @@ class Scanner:
             return finding
         return self._of_place(finding, place, self._pieces_of(place))
 
+    def beside(self, place: Place) -> list[Hit]:
+        """What a scan finds in a place that somebody has confirmed, beside what was confirmed of it."""
+        confirmed = {x.column for x in place.locators if x.likeness}
+        hits = [hit for outcome in self._look(self._pieces_of(place)) for hit in outcome.hits]
+        return [hit for hit in hits if not (hit.whole and hit.name in confirmed)]
+
     def file(self, name: str) -> Finding:
         """What a file or table is, that no lineage names and a scan has found before."""
-        for root in self._searcher.roots:
-            mine = [piece for piece in self._undeclared(root) if self._shown(piece.name) == name]
-            if mine:
-                [outcome] = self._look(mine)
-                if outcome.hits:
-                    return _alike(name, outcome)
-                why = [*outcome.unread, *self._cannot_say()]
-                return _said(name, "unknown" if why else "none by scan", _kind(name), why)
+        there = [root for root in self._searcher.roots if _lies_below(name, root)]
+        mine = [p for root in there for p in self._undeclared(root) if self._shown(p.name) == name]
+        if mine:
+            outcomes = self._look(mine)
+            if any(outcome.hits for outcome in outcomes):
+                return _alike(name, next(outcome for outcome in outcomes if outcome.hits))
+            why = [reason for outcome in outcomes for reason in outcome.unread]
+            why += self._cannot_say()
+            return _said(name, "unknown" if why else "none by scan", _kind(name), why)
+        if not there:
+            return _said(
+                name, "unknown", _kind(name), ["it lies below no data root of this process"]
+            )
+        if _exists(name) or any(not _exists(root.removeprefix("file://")) for root in there):
+            return _said(name, "unknown", _kind(name), ["it cannot be looked into from here"])
         return _said(name, "none", _kind(name), ["nothing is there any more"])
 
     # --- what there is to look through
@@ -223,20 +259,30 @@ class Scanner:
 
     def _pieces_in(self, path: Path) -> list[_Piece]:
         """One of a file, but of a database one of each table."""
+        name = _printable(path)
         try:
+            if path.is_symlink() and not self._is_below_a_root(path):
+                gone = not path.exists()
+                return [] if gone else [_unread(name, "a link that leads out of the data roots")]
             status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
+                # A link within the roots leads to what is looked at there.
+                return [] if path.is_symlink() else [_unread(name, "a folder that cannot be read")]
             if not stat.S_ISREG(status.st_mode):
                 return []
-            if path.is_symlink() and not self._is_below_a_root(path):
-                return [_unread(str(path), "a link that leads out of the data roots")]
             with path.open("rb") as file:
                 head = file.read(len(SQLITE))
             if head == SQLITE:
-                return [_table(path, name) for name in sqlite_tables(path)]
+                tables = [_table(path, table) for table in sqlite_tables(path)]
+                if any(piece.name in self._covered for piece in tables):
+                    return tables
+                # Beside what its tables show: deleted rows in free pages, views, defaults.
+                size = status.st_size
+                return [*tables, _Piece(name, size, lambda n, m: _bytes(n, m, path, size))]
         except Exception as error:
-            return [_unread(str(path), f"cannot be read ({type(error).__name__})")]
+            return [_unread(name, f"cannot be read ({type(error).__name__})")]
         return [
-            _Piece(str(path), status.st_size, lambda n, m: _file(n, m, str(path), path.open("rb"), status.st_size))
+            _Piece(name, status.st_size, lambda n, m: _file(n, m, str(path), path.open("rb"), status.st_size))
         ]  # fmt: skip
 
     def _objects(self, uri: str) -> Iterator[_Piece]:
@@ -268,38 +314,58 @@ class Scanner:
         scheme, _, rest = root.rpartition("://")
         if scheme not in ("", "file"):
             for piece in self._objects(f"{scheme}://{rest}"):
-                if not _is_covered(piece.name, covered):
+                if piece.name not in covered and not _is_covered(
+                    piece.name, self._searched_folders
+                ):
                     yield piece
             return
-        for path in _walk(Path(os.path.realpath(unquote(rest) if scheme else rest))):
+        folder = Path(os.path.realpath(unquote(rest) if scheme else rest))
+        if not folder.is_dir():
+            yield _unread(root, "the data root is not there")
+        for path in _walk(folder):
             real = os.path.realpath(path)
-            if _is_covered(real, self._own) or _is_covered(real, covered):
+            if real in self._own or _is_covered(real, self._own_folders) or real in covered:
                 continue
-            if (
-                path.name.endswith(_BESIDE)
-                and path.with_name(path.name.rpartition("-")[0]).exists()
+            if path.name.endswith(_BESIDE) and _is_sqlite(
+                path.with_name(path.name.rpartition("-")[0])
             ):
                 continue
             for piece in self._pieces_in(path):
-                if not _is_covered(piece.name, covered):
+                if piece.name not in covered:
                     yield piece
 
     @cached_property
     def _covered(self) -> set[str]:
-        """Names of everything that is a place."""
+        """Names of every file, table and object that is a place, or that the search of a place reads."""
         found = set()
         for place in self._searcher.places.all:
             found.add(place.name.rstrip("/"))
-            if place.uri is not None and place.uri.startswith("file://"):
-                found.add(os.path.realpath(unquote(place.uri.removeprefix("file://"))))
+            if place.uri is None or not place.uri.startswith("file://"):
+                continue
+            path = Path(os.path.realpath(unquote(place.uri.removeprefix("file://"))))
+            found.add(str(path))
+            # Of a folder its search reads the Parquet files that writers do not hide, if it reads any.
+            if place.locators and path.is_dir():
+                found |= {str(file) for file in visible_files(path)}
         return found
 
     @cached_property
+    def _searched_folders(self) -> set[str]:
+        """Folders of object stores that are places and are read."""
+        return {p.name.rstrip("/") for p in self._searcher.places.all if p.locators}
+
+    @cached_property
+    def _own_folders(self) -> set[str]:
+        """Folders that this package keeps for itself."""
+        return {
+            os.path.realpath(path) for path in (*self._scan.left_out, self._searcher.keys.folder)
+        }
+
+    @cached_property
     def _own(self) -> set[str]:
-        """Files and folders that this package keeps for itself."""
+        """Files that this package keeps for itself."""
         searcher = self._searcher
-        found = {os.path.realpath(path) for path in (*self._scan.left_out, searcher.keys.folder)}
-        found |= {os.path.realpath(path) for path in searcher.register.files()}
+        found = {os.path.realpath(path) for path in searcher.register.files()}
 
         def lists(connection: Any) -> set[str]:
             stated = [releases(connection), releases(connection, MAYBE_PUBLISHED)]
@@ -311,7 +377,7 @@ class Scanner:
                 if statement["membership"]
             }
 
-        return found | searcher.register.read(lists)
+        return {path for path in found | searcher.register.read(lists) if not os.path.isdir(path)}
 
     def _was_handed_over(self, name: str) -> bool:
         """Whether a file is the answer to a request, encrypted to whom it was for."""
@@ -344,10 +410,10 @@ class Scanner:
             except Exception as error:
                 # One that cannot be read must not hide the others; its message may quote a value.
                 outcome = _Outcome(unread=[f"cannot be read ({type(error).__name__})"])
-            if outcome.unread and piece.name.startswith("/") and self._was_handed_over(piece.name):
-                outcome = _Outcome(outcome.hits, read=outcome.read)
             if self._shown(piece.name) != piece.name:
                 outcome.hits.append(Hit(None, 1, ("the key in its name",), False))
+            if outcome.unread and piece.name.startswith("/") and self._was_handed_over(piece.name):
+                outcome = _Outcome(outcome.hits, read=outcome.read)
             with lock:
                 done[0] += 1
                 if done[0] % _EVERY == 0:
@@ -359,7 +425,7 @@ class Scanner:
 
     def _shown(self, name: str) -> str:
         """The name of a file as it may be shown: without the person's key."""
-        return self._needles.without(name) if self._scan.budget > 0 else name
+        return self._needles.without(name)
 
     def _cannot_say(self) -> list[str]:
         """Why not to find the person would prove nothing, wherever it was."""
@@ -405,11 +471,12 @@ class Scanner:
         if not pieces:
             return []
         outcomes = self._look(pieces)
-        found = [
-            _alike(self._shown(piece.name), outcome)
-            for piece, outcome in zip(pieces, outcomes, strict=True)
-            if outcome.hits
-        ]
+        found: list[Finding] = []
+        for piece, outcome in zip(pieces, outcomes, strict=True):
+            name = self._shown(piece.name)
+            # Files whose names differ in nothing but the key are one in the ledger.
+            if outcome.hits and all(name != other.dataset for other in found):
+                found.append(_alike(name, outcome))
         unread: dict[str, list[str]] = {}
         for piece, outcome in zip(pieces, outcomes, strict=True):
             for reason in outcome.unread if not outcome.hits else ():
@@ -418,6 +485,12 @@ class Scanner:
         why += self._cannot_say() if self._scan.budget > 0 else []
         read = sum(outcome.read for outcome in outcomes)
         locator = f"scan of {len(pieces)} files and tables that nobody declared, {_size(read)}"
+        if unread:
+            # What somebody settles is of these files and no others.
+            listed = sorted(
+                (p.name, p.size) for p, o in zip(pieces, outcomes, strict=True) if o.unread
+            )
+            locator += f", not read: {hashlib.sha256(repr(listed).encode()).hexdigest()[:12]}"
         status = "unknown" if why else "none by scan"
         told = "not declared, and below a data root; every column and byte was looked through"
         told += self._passed_over()
@@ -433,15 +506,43 @@ class Scanner:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, hidden ones included, in the order of their names; links to folders are not
-    followed."""
-    for at, folders, names in os.walk(folder):
+    """Every file below a folder, hidden ones included, in the order of their names; folders that cannot be read
+    as themselves; links to folders are not followed."""
+    unread: list[str] = []
+    for at, folders, names in os.walk(folder, onerror=lambda error: unread.append(error.filename)):
         folders.sort()
         for name in folders:
             if (link := Path(at, name)).is_symlink():
                 yield link
         for name in sorted(names):
             yield Path(at, name)
+    yield from map(Path, unread)
+
+
+def _lies_below(name: str, root: str) -> bool:
+    scheme, _, rest = root.rpartition("://")
+    if scheme not in ("", "file"):
+        return name.startswith(root.rstrip("/") + "/")
+    folder = os.path.realpath(unquote(rest) if scheme else rest).rstrip("/")
+    return name.startswith((f"{folder}/", f"{root.removeprefix('file://').rstrip('/')}/"))
+
+
+def _exists(name: str) -> bool:
+    """Whether a local file is there, or the database of a table."""
+    return os.path.exists(name) or os.path.isfile(os.path.dirname(name))
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SQLITE)) == SQLITE
+    except OSError:
+        return False
+
+
+def _printable(path: Path) -> str:
+    """A path whose name need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _table(path: Path, table: str) -> _Piece:
@@ -453,22 +554,42 @@ def _unread(name: str, why: str) -> _Piece:
     return _Piece(name, 0, lambda needles, meter: _Outcome(unread=[why]))
 
 
+def _bytes(needles: Needles, meter: _Meter, path: Path, size: int) -> _Outcome:
+    """A file as bytes, whatever is in it."""
+    meter.spend(size)
+    with path.open("rb") as file:
+        chunks = iter(lambda: file.read(_CHUNK), b"")
+        return _Outcome(_together(needles.in_chunks(chunks)), [], size)
+
+
 def _rows(needles: Needles, meter: _Meter, batches: Iterable[pa.RecordBatch]) -> _Outcome:
     outcome = _Outcome()
     hits: list[Hit] = []
-    for batch in batches:
-        meter.spend(batch.nbytes)
-        outcome.read += batch.nbytes
-        hits += needles.in_batch(batch)
-    outcome.hits = _together(hits)
+    with _keeping(outcome):
+        for batch in batches:
+            meter.spend(batch.nbytes)
+            outcome.read += batch.nbytes
+            hits += needles.in_batch(batch, outcome.unread)
+    outcome.hits, outcome.unread = _together(hits), list(dict.fromkeys(outcome.unread))
     return outcome
+
+
+@contextlib.contextmanager
+def _keeping(outcome: _Outcome) -> Iterator[None]:
+    """What was found before something could not be read stays found."""
+    try:
+        yield
+    except _Spent:
+        outcome.unread.append(_LEFT_OUT)
+    except Exception as error:  # its message may quote a value
+        outcome.unread.append(f"cannot be read ({type(error).__name__})")
 
 
 def _file(needles: Needles, meter: _Meter, name: str, file: Any, size: int) -> _Outcome:
     outcome = _Outcome(read=size)
     contents = Contents(name, meter.spend)
     hits: list[Hit] = []
-    with file:
+    with file, _keeping(outcome):
         text: list[bytes] = []
 
         pieces = contents.of(file, size)
@@ -478,7 +599,7 @@ def _file(needles: Needles, meter: _Meter, name: str, file: Any, size: int) -> _
             text.clear()
             for piece in pieces:
                 if isinstance(piece, pa.RecordBatch):
-                    hits.extend(needles.in_batch(piece))
+                    hits.extend(needles.in_batch(piece, contents.unread))
                 elif not piece:
                     return
                 else:
@@ -486,11 +607,15 @@ def _file(needles: Needles, meter: _Meter, name: str, file: Any, size: int) -> _
 
         for piece in pieces:
             if isinstance(piece, pa.RecordBatch):
-                hits += needles.in_batch(piece)
+                hits += needles.in_batch(piece, contents.unread)
             elif piece:
                 text.append(piece)
-                hits += needles.in_chunks(chunks())
-    outcome.hits, outcome.unread = _together(hits), contents.unread
+                for hit in needles.in_chunks(chunks()):
+                    hits.append(hit)
+    if contents.unsure_letters and not all(key.isascii() for key in needles.keys):
+        contents.unread.append("text whose letters beyond ASCII are written in an unknown way")
+    outcome.hits = _together(hits)
+    outcome.unread = list(dict.fromkeys([*outcome.unread, *contents.unread]))
     if outcome.hits and name.lower().endswith(_TABULAR) and name.startswith("/"):
         outcome.hits = _by_column(needles, name) or outcome.hits
     return outcome
@@ -516,7 +641,7 @@ def _together(hits: Iterable[Hit]) -> list[Hit]:
             continue
         kinds = tuple(sorted({*before.kinds, *hit.kinds}))
         found[hit.column] = Hit(
-            hit.column, before.rows + hit.rows, kinds, before.whole and hit.whole
+            hit.column, before.rows + hit.rows, kinds, before.whole and hit.whole, before.name
         )
     return list(found.values())
 
