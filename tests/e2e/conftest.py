@@ -71,11 +71,13 @@ def run_pipeline(folder: Path, environment: dict[str, str]) -> tuple[AirflowServ
     return server, run_id
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(
+    scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+)
 def pipeline(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pipeline]:
-    """A whole run, once with each database as register."""
+    """A whole run; in the slow suite once with each database as register."""
     environment: dict[str, str] = {}
     if request.param == "postgresql":
         uri = request.getfixturevalue("postgres_uri")
