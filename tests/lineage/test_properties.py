@@ -207,7 +207,11 @@ def declare(register: Register, name: str) -> None:
 def states(register: Register) -> dict[Any, State]:
     def work(connection: Any) -> dict[Any, State]:
         found, called = column_states(connection), names_of(connection)
-        return {called[node]: state for node, state in found.items()}
+        # Datasets of two namespaces may have one name here: the most personal counts.
+        return {
+            name: max(state for node, state in found.items() if called[node] == name)
+            for name in {called[node] for node in found}
+        }
 
     return register.read(work)
 
