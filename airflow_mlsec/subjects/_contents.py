@@ -136,6 +136,8 @@ class Contents:
                     controls = controls or printed < _PLAIN * len(chunk[:_SAMPLE])
             yield chunk
             chunk = file.read(_CHUNK)
+        if _is_byte_code(head):
+            return  # its constants stand there as they are
         self.unsure_letters = self.unsure_letters or not utf8
         if controls:
             self._cannot("no text, and of no format that is read")
@@ -143,6 +145,11 @@ class Contents:
     def _cannot(self, why: str) -> None:
         if why not in self.unread:
             self.unread.append(why)
+
+
+def _is_byte_code(head: bytes) -> bool:
+    """Whether a file is a compiled Python module (PEP 3147): the version's number, and a line's end."""
+    return head[2:4] == b"\r\n" and 3000 <= int.from_bytes(head[:2], "little") < 4000
 
 
 def _wide(head: bytes) -> str | None:

@@ -351,10 +351,13 @@ class Handler:
         outcome: dict[str, str] = {}
         searcher = self.searcher(person, self.places(person), targets)
         places = {place.id: place for place in searcher.places.all}
+        stores: list[Finding] | None = None
         for step in request.steps:
             place = places.get(step.dataset_id or 0)
             if step.kind == AIRFLOW and step.status in _LOOKED_AT_AGAIN:
-                outcome[step.name] = self._still_in_airflow(request, step, searcher)
+                if stores is None:
+                    stores = Scanner(searcher.widened(), self.scan, self.progress).airflow()
+                outcome[step.name] = self._still_in_airflow(request, step, stores)
                 continue
             if step.dataset_id is None and step.kind not in NO_FILES and step.status in _DECIDED:
                 outcome[step.name] = self._still_below_a_root(request, step, searcher)
@@ -396,10 +399,9 @@ class Handler:
         self.mark(request, step, "found", detail)
         return f"still there ({finding.evidence})"
 
-    def _still_in_airflow(self, request: Request, step: Step, searcher: Searcher) -> str:
+    def _still_in_airflow(self, request: Request, step: Step, stores: list[Finding]) -> str:
         """What another look at Airflow's own stores says."""
-        found = Scanner(searcher.widened(), self.scan, self.progress).airflow()
-        finding = next((f for f in found if f.dataset == step.name), None)
+        finding = next((f for f in stores if f.dataset == step.name), None)
         if finding is None or finding.status == "unknown":
             why = finding.evidence if finding else "Airflow's API cannot be reached from here"
             if step.status == "erased":

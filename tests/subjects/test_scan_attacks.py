@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import py_compile
 import sqlite3
 import zipfile
 from pathlib import Path
@@ -103,6 +104,13 @@ def test_names_and_metadata_are_looked_at(tmp_path: Path) -> None:
         archive.writestr(f"{HER}.txt", "x")
     for name in ("pivot.parquet", "meta.parquet", "a.zip"):
         assert looked(tmp_path / name, HER)[0], name
+
+
+@pytest.mark.parametrize("value", [HER, "nobody@else.example"])
+def test_compiled_modules_keep_their_constants_as_they_are(tmp_path: Path, value: str) -> None:
+    (tmp_path / "a.py").write_text(f"PEOPLE = {{'m': ('x', {value!r}, 'ünü')}}\n")
+    compiled = py_compile.compile(str(tmp_path / "a.py"), cfile=str(tmp_path / "a.pyc"))
+    assert looked(Path(str(compiled)), HER) == (value == HER, False)
 
 
 def test_what_sqlite_shows_nobody(shop: Shop) -> None:
