@@ -30,6 +30,9 @@ _ROWS = 65_536
 _HEAD = 64
 # Archives within archives.
 _DEEPEST = 3
+# In `marshal`: short ASCII text, and other text and bytes, with or without the mark of what is referred to again.
+_SHORT_TEXT = re.compile(rb"(?=[zZ\xfa\xda](.))", re.DOTALL)
+_LONG_TEXT = re.compile(rb"(?=[aAuts\xe1\xc1\xf5\xf4\xf3](..[\x00-\x0f]\x00))", re.DOTALL)
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _ENCRYPTED = (
     b"age-encryption.org/", b"-----BEGIN AGE", b"-----BEGIN PGP", b"-----BEGIN CMS", b"-----BEGIN PKCS7",
@@ -98,6 +101,10 @@ class Contents:
             return
         if tables is not None:
             self._cannot("a table within an archive")
+        if _is_byte_code(head):
+            # Its constants stand there as they are, each after its length.
+            yield from _constants(head + file.read())
+            return
         yield from self._bytes(file, head)
 
     def _archive(self, file: BinaryIO, depth: int) -> Iterator[pa.RecordBatch | bytes]:
@@ -136,8 +143,6 @@ class Contents:
                     controls = controls or printed < _PLAIN * len(chunk[:_SAMPLE])
             yield chunk
             chunk = file.read(_CHUNK)
-        if _is_byte_code(head):
-            return  # its constants stand there as they are
         self.unsure_letters = self.unsure_letters or not utf8
         if controls:
             self._cannot("no text, and of no format that is read")
@@ -150,6 +155,14 @@ class Contents:
 def _is_byte_code(head: bytes) -> bool:
     """Whether a file is a compiled Python module (PEP 3147): the version's number, and a line's end."""
     return head[2:4] == b"\r\n" and 3000 <= int.from_bytes(head[:2], "little") < 4000
+
+
+def _constants(code: bytes) -> Iterator[bytes]:
+    """The texts in a compiled module, as Python's `marshal` writes them, and perhaps some that are none."""
+    for match in _SHORT_TEXT.finditer(code):
+        yield code[match.end(1) : match.end(1) + match[1][0]] + b"\n"
+    for match in _LONG_TEXT.finditer(code):
+        yield code[match.end(1) : match.end(1) + int.from_bytes(match[1], "little")] + b"\n"
 
 
 def _wide(head: bytes) -> str | None:

@@ -108,7 +108,7 @@ def test_names_and_metadata_are_looked_at(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [HER, "nobody@else.example"])
 def test_compiled_modules_keep_their_constants_as_they_are(tmp_path: Path, value: str) -> None:
-    (tmp_path / "a.py").write_text(f"PEOPLE = {{'m': ('x', {value!r}, 'ünü')}}\n")
+    (tmp_path / "a.py").write_text(f"PEOPLE = {{'m': ('x', {value!r}, 'ünü {value} ü')}}\n")
     compiled = py_compile.compile(str(tmp_path / "a.py"), cfile=str(tmp_path / "a.pyc"))
     assert looked(Path(str(compiled)), HER) == (value == HER, False)
 
