@@ -112,6 +112,9 @@ class History:
         table = pq.read_table(self.lake / name)
         return list(zip(*(table.column(n).to_pylist() for n in ("email", "tag")), strict=True))
 
+    def some(self, rows: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        return self.draw.sample(rows, min(2, len(rows)))
+
     def remember(self, name: str) -> None:
         if (self.lake / name).exists():
             self.yesterday.append((name, (self.lake / name).read_bytes()))
@@ -223,14 +226,14 @@ class History:
                     "raw.parquet", [(r[0].upper() if r[1] == who else r[0], r[1]) for r in rows]
                 )
             case "stray":
-                self.put(f"stray{self.files}.parquet", draw.sample(self.rows("raw.parquet"), 2))
+                self.put(f"stray{self.files}.parquet", self.some(self.rows("raw.parquet")))
             case "hashed":
                 rows = self.rows("raw.parquet")
                 hashed = [(hashlib.sha256(r[0].encode()).hexdigest(), r[1]) for r in rows]
-                self.put(f"hashed{self.files}.parquet", draw.sample(hashed, 2), "h")
+                self.put(f"hashed{self.files}.parquet", self.some(hashed), "h")
             case "day":
                 name = f"days/{self.files}.parquet"
-                self.put(name, draw.sample(self.rows("raw.parquet"), 2))
+                self.put(name, self.some(self.rows("raw.parquet")))
                 self.names("raw.parquet", name)
             case "mart":
                 # From the folder, and of the tag alone: no key can be found there.
@@ -242,7 +245,7 @@ class History:
                 self.put("bare.parquet", self.rows("raw.parquet"), None)
                 self.names("raw.parquet", "bare.parquet", ("tag",))
             case "unexplained":
-                self.put(f"untold{self.files}.parquet", draw.sample(self.rows("raw.parquet"), 2))
+                self.put(f"untold{self.files}.parquet", self.some(self.rows("raw.parquet")))
                 self.emit(
                     event(
                         f"untold {self.files}",
