@@ -167,7 +167,7 @@ def _hits(text: str, raw: bytes, needles: Needles, unread: list[str]) -> Iterato
     table = _table(raw)
     if table is not None:
         # A DataFrame is handed on as Parquet, written as text.
-        contents = Contents("a value", lambda size: None)
+        contents = Contents(lambda size: None)
         for piece in contents.of(io.BytesIO(table), len(table)):
             yield from (
                 needles.in_chunks([piece]) if isinstance(piece, bytes) else needles.in_batch(piece)

@@ -53,7 +53,6 @@ class Contents:
     """What is in a file, piece by piece. When it was read to its end, ``unread`` says what of it could not
     be."""
 
-    name: str
     spend: Callable[[int], None]
     unread: list[str] = field(default_factory=list)
     # Whether some of it is text of which nobody knows how letters beyond ASCII are written.
@@ -182,7 +181,7 @@ class _Counted:
     """A stream that is told of what was unpacked: a small archive may hold more than there is time for."""
 
     def __init__(self, file: Any, spend: Callable[[int], None]) -> None:
-        self._file, self._spend, self._begun = file, spend, b""
+        self._file, self._spend = file, spend
 
     def read(self, size: int) -> bytes:
         found: bytes = self._file.read(size)

@@ -409,22 +409,22 @@ class Handler:
             return f"not looked into: {why}"
         if finding.status != "found":
             return f"clean ({finding.evidence})"
-        if step.status == "retained":
-            return f"still there, by decision of {step.decided_by} ({finding.locator})"
-        detail = f"settled as {step.status}, and still there by {finding.locator}"
-        self.mark(request, step, "found", detail)
-        return f"still there ({finding.locator})"
+        return self._still_found(request, step, finding)
 
     def _still_below_a_root(self, request: Request, step: Step, searcher: Searcher) -> str:
         """What a scan says of a file that no lineage names, and that somebody has settled."""
         finding = Scanner(searcher.widened(), self.scan, self.progress).file(step.name)
         if finding.status != "found":
             return f"{finding.status} ({finding.evidence})"
+        return self._still_found(request, step, finding)
+
+    def _still_found(self, request: Request, step: Step, finding: Finding) -> str:
+        """What is to be said of what was settled, and a scan has found again; the step is open again, unless
+        somebody keeps it."""
         if step.status == "retained":
             return f"still there, by decision of {step.decided_by} ({finding.locator})"
-        detail = (
-            f"settled as {step.status} by {step.decided_by}, and still there by {finding.locator}"
-        )
+        by = f" by {step.decided_by}" if step.decided_by else ""
+        detail = f"settled as {step.status}{by}, and still there by {finding.locator}"
         self.mark(request, step, "found", detail)
         return f"still there ({finding.locator})"
 

@@ -38,7 +38,7 @@ from airflow_mlsec.register import likely_kind
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._airflow import ERASABLE, AirflowStores, not_looked
 from airflow_mlsec.subjects._contents import SQLITE, Contents, sqlite_rows, sqlite_tables
-from airflow_mlsec.subjects._finding import Finding
+from airflow_mlsec.subjects._finding import Finding, Status
 from airflow_mlsec.subjects._needles import Hit, Needles
 from airflow_mlsec.subjects._places import MAYBE_PUBLISHED, Place
 from airflow_mlsec.subjects._search import Searcher
@@ -203,14 +203,12 @@ class Scanner:
                 return _alike(name, next(outcome for outcome in outcomes if outcome.hits))
             why = [reason for outcome in outcomes for reason in outcome.unread]
             why += self._cannot_say()
-            return _said(name, "unknown" if why else "none by scan", _kind(name), why)
+            return _said(name, "unknown" if why else "none by scan", why)
         if not there:
-            return _said(
-                name, "unknown", _kind(name), ["it lies below no data root of this process"]
-            )
+            return _said(name, "unknown", ["it lies below no data root of this process"])
         if _exists(name) or any(not _exists(root.removeprefix("file://")) for root in there):
-            return _said(name, "unknown", _kind(name), ["it cannot be looked into from here"])
-        return _said(name, "none", _kind(name), ["nothing is there any more"])
+            return _said(name, "unknown", ["it cannot be looked into from here"])
+        return _said(name, "none", ["nothing is there any more"])
 
     # --- what there is to look through
 
@@ -491,7 +489,7 @@ class Scanner:
                 (p.name, p.size) for p, o in zip(pieces, outcomes, strict=True) if o.unread
             )
             locator += f", not read: {hashlib.sha256(repr(listed).encode()).hexdigest()[:12]}"
-        status = "unknown" if why else "none by scan"
+        status: Status = "unknown" if why else "none by scan"
         told = "not declared, and below a data root; every column and byte was looked through"
         told += self._passed_over()
         if why:
@@ -502,7 +500,7 @@ class Scanner:
             told += (
                 f"; {len(found)} more hold something like the person and are named by themselves"
             )
-        return [*found, Finding(root, ROOT, status, None, locator, told)]  # type: ignore[arg-type]
+        return [*found, Finding(root, ROOT, status, None, locator, told)]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -587,7 +585,7 @@ def _keeping(outcome: _Outcome) -> Iterator[None]:
 
 def _file(needles: Needles, meter: _Meter, name: str, file: Any, size: int) -> _Outcome:
     outcome = _Outcome(read=size)
-    contents = Contents(name, meter.spend)
+    contents = Contents(meter.spend)
     hits: list[Hit] = []
     with file, _keeping(outcome):
         text: list[bytes] = []
@@ -652,9 +650,9 @@ def _alike(name: str, outcome: _Outcome) -> Finding:
     return Finding(name, _kind(name), "found", None, locator, evidence, likeness=True)
 
 
-def _said(name: str, status: str, kind: str, why: list[str]) -> Finding:
+def _said(name: str, status: Status, why: list[str]) -> Finding:
     told = "; ".join(why) or "every column and byte was looked through"
-    return Finding(name, kind, status, None, "scan", told)  # type: ignore[arg-type]
+    return Finding(name, _kind(name), status, None, "scan", told)
 
 
 def _kind(name: str) -> str:
