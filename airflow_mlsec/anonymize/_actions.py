@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from airflow_mlsec.anonymize._aggregate import TupleCounter
 from airflow_mlsec.anonymize._nested import is_list
+from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.transforms import _numeric, _transforms
 from airflow_mlsec.anonymize.transforms._fakes import make_fakes
@@ -28,6 +29,8 @@ _KEYED = {
     "shift_date": "shift",
     "noise": "noise",
 }
+# What cannot be turned back, and so need not keep how a value was spelled.
+_ONE_WAY = ("pseudonymize", "vault", "fake")
 Scan = Callable[[list[str]], Iterable[pa.RecordBatch]]
 
 
@@ -113,7 +116,22 @@ def _without_key(policy: Policy, name: str) -> dict[str, Any]:
     action = transform.model_dump()
     if action.get("by", "") is None and policy.subject and policy.subject.key != name:
         action["by"] = policy.subject.key
-    return action
+    return {**action, **_normal_forms(policy, name, action)}
+
+
+def _normal_forms(policy: Policy, name: str, action: dict[str, Any]) -> dict[str, str]:
+    """In which form a column of persons' keys is before its transform, so that spellings of one person get
+    one pseudonym; and a column that tells whose a value is."""
+    subject = policy.subject
+    if subject is None or subject.normalize in (None, "exact"):
+        return {}
+    form = str(NormalForm(str(subject.normalize), subject.region))
+    keys, found = {subject.key, *subject.mentions}, {}
+    if name in keys and action["method"] in _ONE_WAY:
+        found["normalize"] = form
+    if action.get("by") in keys:
+        found["normalize_by"] = form
+    return found
 
 
 def _check_type(name: str, kind: pa.DataType, action: dict[str, Any]) -> None:

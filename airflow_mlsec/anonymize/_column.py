@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._nested import in_lists, is_list
+from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.transforms import _numeric, _transforms
 from airflow_mlsec.anonymize.transforms._fakes import choose_fakes
@@ -87,6 +88,8 @@ class PlannedColumn:
             return in_lists(
                 array, lambda values, rows: self._changed(values, beside.take(rows), key_of, vault)
             )
+        if form := action.get("normalize"):
+            array = NormalForm.parse(form).of(array, name)
         if self.method in _KEYED:
             secret = key_of(action["key"], action["version"]).secret
             return _KEYED[self.method](array, self, batch, secret)
@@ -124,6 +127,13 @@ class PlannedColumn:
         raise PlanError(f"the plan has an unknown method '{self.method}' for column '{name}'")
 
 
+def _whose(column: PlannedColumn, batch: pa.RecordBatch) -> pa.Array:
+    """Whose each value is."""
+    by = column.action["by"]
+    form = column.action.get("normalize_by")
+    return NormalForm.parse(form).of(batch.column(by), by) if form else batch.column(by)
+
+
 Keyed = Callable[[pa.Array, PlannedColumn, pa.RecordBatch, bytes], pa.Array]
 _KEYED: dict[str, Keyed] = {
     "pseudonymize": lambda a, c, b, key: _transforms.pseudonymize(a, c.name, key),
@@ -131,12 +141,12 @@ _KEYED: dict[str, Keyed] = {
     "fpe": lambda a, c, b, key: encrypt_format(a, c.name, key, format_of(c.action)),
     "fake": lambda a, c, b, key: choose_fakes(a, c.name, c.action["fakes"], key),
     "shift_date": lambda a, c, b, key: _numeric.shift_dates(
-        a, c.name, b.column(c.action["by"]), c.action["by"], c.action["days"], key
+        a, c.name, _whose(c, b), c.action["by"], c.action["days"], key
     ),
     "noise": lambda a, c, b, key: _numeric.add_noise(
         a,
         c.name,
-        b.column(c.action["by"]),
+        _whose(c, b),
         c.action["by"],
         c.action,
         key,

@@ -16,6 +16,7 @@ from airflow_mlsec.anonymize._nested import (
     taken_apart,
     top_columns,
 )
+from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize._persons import RowsPerPerson, rows_per_person
 from airflow_mlsec.anonymize._plan import Plan, ReleasedClasses
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
@@ -128,7 +129,7 @@ def fit_plan(
         columns=tuple(planned(policy, schema, name, action) for name, action in actions.items()),
         classes=classes,
         achieved=achieved,
-        subject=policy.subject.model_dump() if policy.subject else None,
+        subject=_subject(policy),
         refuses_unseen=policy.privacy.unseen == "refuse",
         nested=apart,
     )
@@ -136,6 +137,14 @@ def fit_plan(
         changed = (replace(c, action=groups.get(c.name, c.action)) for c in plan.columns)
         return replace(plan, columns=tuple(changed))
     return plan
+
+
+def _subject(policy: Policy) -> dict[str, Any] | None:
+    """The policy's subject as a plan has it; what came later is left out where it says nothing."""
+    if policy.subject is None:
+        return None
+    later = {name for name in ("normalize", "region") if getattr(policy.subject, name) is None}
+    return policy.subject.model_dump(exclude=later)
 
 
 def _repeated(
@@ -147,7 +156,8 @@ def _repeated(
     if pa.types.is_nested(schema.field(policy.subject.key).type):
         return None  # refused where it is read
     progress("looking for persons with several rows")
-    return rows_per_person(scan, policy.subject.key)
+    form = NormalForm.declared(policy.subject.model_dump())
+    return rows_per_person(scan, policy.subject.key, form)
 
 
 def _groups_of_released(

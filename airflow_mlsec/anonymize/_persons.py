@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.errors import DatasetError
 
@@ -31,10 +32,11 @@ class RowsPerPerson:
 
     keys: pa.Array
     rows: npt.NDArray[np.int64]
+    form: NormalForm | None = None
 
     def weights(self, values: pa.Array, column: str) -> npt.NDArray[np.float64]:
         """The weight of each row."""
-        places = pc.index_in(folded(values, column), self.keys)
+        places = pc.index_in(folded(values, column, self.form), self.keys)
         known = np.asarray(places.is_valid().to_numpy(zero_copy_only=False), bool)
         at = places.fill_null(0).to_numpy(zero_copy_only=False)
         found = np.ones(len(values))
@@ -43,16 +45,18 @@ class RowsPerPerson:
 
 
 def rows_per_person(
-    scan: Callable[[list[str]], Iterable[pa.RecordBatch]], column: str
+    scan: Callable[[list[str]], Iterable[pa.RecordBatch]],
+    column: str,
+    form: NormalForm | None = None,
 ) -> RowsPerPerson | None:
-    """Which persons have several rows; None if nobody has."""
+    """Which persons have several rows; None if nobody has. ``form`` is the one that the policy declares."""
     fields = pa.schema([("person", pa.large_string())])
     failed: list[Exception] = []
 
     def persons() -> Iterator[pa.RecordBatch]:
         try:
             for batch in scan([column]):
-                arrays = [folded(batch.column(column), column)]
+                arrays = [folded(batch.column(column), column, form)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=fields)
         except Exception as error:
             failed.append(error)
@@ -63,7 +67,7 @@ def rows_per_person(
         connection.execute("SET temp_directory = ''")
         connection.register("given", pa.RecordBatchReader.from_batches(fields, persons()))
         try:
-            found = connection.execute(
+            found = connection.sql(
                 "SELECT person, count(*) AS rows FROM given GROUP BY person HAVING count(*) > 1"
             ).to_arrow_table()
         except duckdb.Error as error:
@@ -76,13 +80,14 @@ def rows_per_person(
     if not found.num_rows:
         return None
     keys = found.column("person").combine_chunks().cast(pa.large_string())
-    return RowsPerPerson(keys, found.column("rows").to_numpy().astype(np.int64))
+    return RowsPerPerson(keys, found.column("rows").to_numpy().astype(np.int64), form)
 
 
-def folded(values: pa.Array, column: str) -> pa.Array:
-    """Keys in the form in which spellings of one are one: trimmed, without letter case, composed. What it
-    takes for one may be two; then fewer persons are counted than there are."""
+def folded(values: pa.Array, column: str, form: NormalForm | None = None) -> pa.Array:
+    """Keys in the form in which spellings of one are one: the one that is declared, and trimmed, without
+    letter case, composed. What it takes for one may be two; then fewer persons are counted than there are."""
     text = canonical_text(values, column).cast(pa.large_string())
+    text = text if form is None else form.of_texts(text)
     composed = pc.utf8_lower(pc.utf8_normalize(text, form="NFKC"))
     composed = pc.replace_substring(composed, "\u00df", "ss")
     return pc.fill_null(pc.utf8_trim_whitespace(composed), "")

@@ -14,6 +14,7 @@ from airflow_mlsec.anonymize._coding import one_zero
 from airflow_mlsec.anonymize._counting import Population, labelled_population
 from airflow_mlsec.anonymize._fit import check_columns, fit_plan, without_dictionaries
 from airflow_mlsec.anonymize._nested import Flattened, flat_schema, nested, taken_apart
+from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize._persons import rows_per_person
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch, peak_memory_mib
@@ -176,7 +177,7 @@ def anonymize(
     else:
         run = _SparkRun(source, plan, keys, policy, codes, watch, spark, _folder_of(target))
         if policy.subject is not None and policy.privacy.k_anonymity is not None:
-            run.demand_one_row_each(source, policy.subject.key)
+            run.demand_one_row_each(source, policy.subject.key, _form(policy))
     with watch.step("aggregate"):
         run.population = labelled_population(plan, policy, schema, people, keys)
     output = plan.apply_batch(_no_rows(schema, plan), keys, DryVault()).schema
@@ -189,7 +190,9 @@ def anonymize(
         return run.release(findings, None, published=False)
     signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)
     if policy.membership == "keep" and policy.subject and membership_path:
-        run.members = MembershipCollector(policy.subject.kind, policy.subject.key, keys)
+        run.members = MembershipCollector(
+            policy.subject.kind, policy.subject.key, keys, _form(policy)
+        )
     with watch.step("write"), target.replacing(output) as staged:
         for batch in run.batches(output, progress):
             staged.write(batch)
@@ -240,7 +243,8 @@ class _Run:
         self.people: PeopleCounter | None = None
         if policy.subject is not None and policy.privacy.k_anonymity is not None:
             names = policy.with_role(Role.QUASI_IDENTIFYING)
-            self.people = PeopleCounter([n for n in names if n in plan.output_columns()])
+            quasi = [n for n in names if n in plan.output_columns()]
+            self.people = PeopleCounter(quasi, policy.subject)
         self.rows = 0
         self.released = 0
 
@@ -361,9 +365,9 @@ class _SparkRun(_Run):
         self.people = None
         self._spark, self._beside = spark, beside
 
-    def demand_one_row_each(self, source: Dataset, key: str) -> None:
+    def demand_one_row_each(self, source: Dataset, key: str, form: NormalForm | None) -> None:
         """:raises UsageError: if somebody has several rows: persons are counted by the local engine."""
-        if rows_per_person(source.scan, key) is not None:
+        if rows_per_person(source.scan, key, form) is not None:
             raise UsageError(
                 "some persons have several rows, and persons are counted by the local engine only"
             )
@@ -396,6 +400,10 @@ def _spark_engine(source: Dataset, policy: Policy) -> SparkEngine:
     from airflow_mlsec.anonymize._spark import SparkEngine
 
     return SparkEngine(source)
+
+
+def _form(policy: Policy) -> NormalForm | None:
+    return NormalForm.declared(policy.subject.model_dump()) if policy.subject else None
 
 
 def _folder_of(target: Dataset) -> Path:

@@ -310,5 +310,5 @@ def latest_release(connection: sa.Connection, name: DatasetName) -> dict[str, An
 
 
 def _how(action: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("method", "domain", "key", "version", "level")
+    known = ("method", "domain", "key", "version", "level", "normalize")
     return {name: action[name] for name in known if name in action}

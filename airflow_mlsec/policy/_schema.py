@@ -116,6 +116,13 @@ class Subject(Model):
 
     kind: str = Field(min_length=1, max_length=64)
     key: str
+    # In which form two spellings of a key are one person's; without one spellings are searched for as well,
+    # and nothing is done by them until somebody confirms that they are hers.
+    normalize: (
+        Literal["exact", "nfc", "trimmed", "email", "email_without_tag", "number", "phone"] | None
+    ) = None
+    # Of national telephone numbers (`normalize: phone`), ISO 3166.
+    region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     references: Reference | None = None
     # Rows of one key that differ in these columns are of different people; an empty list says that
     # nobody shares a key. By default the other identifying columns tell.
@@ -201,6 +208,8 @@ class Policy(Model):
 
     @model_validator(mode="after")
     def _refer_to_columns(self) -> Policy:
+        if self.subject and self.subject.region and self.subject.normalize != "phone":
+            raise ValueError("`subject.region` is the one of telephone numbers: `normalize: phone`")
         if self.subject and self.subject.key not in self.columns:
             raise ValueError("`subject.key` must be one of `columns`")
         foreign = self.subject is not None and self.subject.references is not None
@@ -274,7 +283,7 @@ class Policy(Model):
         for closeness in data["privacy"]["t_closeness"].values():
             if closeness["hierarchy"] is None:
                 del closeness["hierarchy"]
-        for name in ("references", "distinguished_by"):
+        for name in ("references", "distinguished_by", "normalize", "region"):
             if data["subject"] and data["subject"][name] is None:
                 del data["subject"][name]
         if data["subject"] and not data["subject"]["mentions"]:

@@ -8,7 +8,7 @@ erased whole or not at all and is idempotent; the ledger says what was being don
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from airflow_mlsec.subjects._identity import (
     Confirmed,
     Person,
     Targets,
+    live_references,
     seal,
     subject_digests,
 )
@@ -704,16 +705,12 @@ class Handler:
     def holds(self, request: Request, dataset: int) -> str:
         """The legal holds in force on the person, under any of her keys, in one dataset."""
         person = person_of(self.register, self.keys, request)
-        digests = [subject_digests(self.keys, person.kind, key) for key in person.keys]
-
-        def work(connection: sa.Connection) -> dict[int, str]:
-            return {
-                hold.id: _held(hold, digest)
-                for digest in digests
-                for hold in holds_on(connection, request.subject_kind, digest, dataset)
-            }
-
-        return "; ".join(self.register.read(work).values())
+        digests = subject_digests(self.keys, person.kind, person.keys)
+        versions = live_references(self.keys)
+        found = self.register.read(
+            lambda c: holds_on(c, request.subject_kind, digests, versions, dataset)
+        )
+        return "; ".join(_held(hold, digests) for hold in found)
 
     def mark(self, request: Request, step: Step, status: str, detail: str, **more: Any) -> Request:
         """Write what became of a place into the ledger and the history."""
@@ -744,9 +741,9 @@ def _uri_of(name: str) -> str:
 _HELD = "legal hold "
 
 
-def _held(hold: Hold, digests: Mapping[int, str]) -> str:
+def _held(hold: Hold, digests: Collection[str]) -> str:
     text = f"{_HELD}{hold.id}: {hold.reason}"
-    if hold.subject_digest is None or hold.subject_digest in digests.values():
+    if hold.subject_digest is None or hold.subject_digest in digests:
         return text
     return f"{text} (whose it is cannot be told: its key version {hold.key_version} is missing)"
 

@@ -14,9 +14,10 @@ import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -55,6 +56,9 @@ class Export:
     rows: Mapping[str, int]
     bytes: int
     sha256: str = ""
+    # Rows by place that are perhaps hers, by another spelling or a likeness that nobody has confirmed: they
+    # are not in it.
+    likeness: Mapping[str, int | None] = field(default_factory=dict)
 
 
 def export_request(
@@ -96,14 +100,16 @@ def export_request(
     person = person_of(handler.register, handler.keys, request)
     begun = f"export begun to {len(to)} recipients"
     note(handler.register, identifier, handler.by, begun)
+    alike = {step.name: step.rows for step in request.steps if step.likeness}
     done = export_person(
         handler.register, handler.keys, person, target, to,
-        roots=handler.roots, connections=handler.connections,
+        roots=handler.roots, connections=handler.connections, likeness=alike,
     )  # fmt: skip
     kept = {
         "sha256": done.sha256,
         "recipients": ["a passphrase"] if passphrase else list(request.recipients),
         "rows": dict(done.rows),
+        "left_out_as_likeness": dict(done.likeness),
         "at": handler.register.now(),
         "by": handler.by,
     }
@@ -126,8 +132,10 @@ def export_person(
     *,
     roots: tuple[str, ...] = (),
     connections: Connections | None = None,
+    likeness: Mapping[str, int | None] = MappingProxyType({}),
 ) -> Export:
-    """Write the person's data to ``target``, encrypted to ``recipients``.
+    """Write the person's data to ``target``, encrypted to ``recipients``. Rows that were found by likeness
+    (``likeness`` by place, and other spellings of the key) are not in it, and the letter says so.
 
     :raises UsageError: if nobody could open it.
     :raises Refused: if others seem to share the person's key.
@@ -136,15 +144,23 @@ def export_person(
     if not recipients:
         raise UsageError("give at least one recipient that can open the export")
     places = register.read(lambda connection: places_of(connection, person))
-    searcher = Searcher(register, person, places, keys, connections, roots)
+    searcher = Searcher(register, person, places, keys, connections, roots).widened()
     searcher.require_one_person()
-    parts = []
+    parts, unsure = [], dict(likeness)
+    forms = searcher.forms()
+    mine = {form.of_text(key) for form in forms for key in person.keys}
+
+    def is_hers(text: str) -> bool:
+        return text in person.keys or any(form.of_text(text) in mine for form in forms)
+
     for place in places.all:
         if place.locators and place.stage != "release" and not searcher.is_gone(place):
             try:
                 searcher.refuse_mentions(place)
                 # A row in which the person is only mentioned is somebody else's.
                 found = searcher.rows(place, without=place.mentions(person.kind))
+                if otherwise := searcher.alike(place):
+                    unsure[place.name] = otherwise
             except Indistinguishable as error:
                 raise CheckFailed(f"{error}; nothing was exported") from None
             except Exception as error:
@@ -152,31 +168,35 @@ def export_person(
                 raise CheckFailed(
                     f"{place.name} cannot be read ({type(error).__name__}); nothing was exported"
                 ) from None
-            rows = [row for batch in found.batches for row in _plain(batch, place, person)]
+            rows = [row for batch in found.batches for row in _plain(batch, place, is_hers)]
             if rows:
                 parts.append(_Part(place, rows))
     with tempfile.SpooledTemporaryFile(max_size=_MEMORY) as plain:
-        _write_archive(plain, person, parts)  # type: ignore[arg-type]
+        _write_archive(plain, person, parts, unsure)  # type: ignore[arg-type]
         plain.seek(0)
         with files.replacing(target) as file:
             encrypt(plain, file, list(recipients))  # type: ignore[arg-type]
     counts = {part.place.name: len(part.rows) for part in parts}
-    return Export(counts, target.stat().st_size, digest_file(target))
+    return Export(counts, target.stat().st_size, digest_file(target), unsure)
 
 
-def _plain(batch: pa.RecordBatch, place: Place, person: Person) -> list[dict[str, Any]]:
+def _plain(
+    batch: pa.RecordBatch, place: Place, is_hers: Callable[[str], bool]
+) -> list[dict[str, Any]]:
     rows = []
     for row in batch.to_pylist():
         for name, value in row.items():
             if isinstance(value, str) and name in place.free_text:
-                row[name] = _E_MAIL.sub(lambda m: m[0] if m[0] in person.keys else REDACTED, value)
+                row[name] = _E_MAIL.sub(lambda m: m[0] if is_hers(m[0]) else REDACTED, value)
             elif isinstance(value, bytes):
                 row[name] = value.hex()
         rows.append(row)
     return rows
 
 
-def _write_archive(target: BinaryIO, person: Person, parts: list[_Part]) -> None:
+def _write_archive(
+    target: BinaryIO, person: Person, parts: list[_Part], unsure: Mapping[str, int | None]
+) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, part in enumerate(parts, 1):
             label = re.sub(r"[^A-Za-z0-9._-]+", "_", part.place.name).strip("_")[-60:]
@@ -187,7 +207,7 @@ def _write_archive(target: BinaryIO, person: Person, parts: list[_Part]) -> None
             writer.writeheader()
             writer.writerows({k: _cell(v) for k, v in row.items()} for row in part.rows)
             archive.writestr(f"{number:02}_{label}.csv", text.getvalue())
-        archive.writestr("letter.html", _letter(person, parts))
+        archive.writestr("letter.html", _letter(person, parts, unsure))
 
 
 def _cell(value: Any) -> Any:
@@ -205,7 +225,7 @@ _RIGHTS = (
 )
 
 
-def _letter(person: Person, parts: list[_Part]) -> str:
+def _letter(person: Person, parts: list[_Part], unsure: Mapping[str, int | None]) -> str:
     """What, why, how long, with whom, from where, and which rights: GDPR Art. 15(1)."""
     sections = []
     for part in parts:
@@ -243,6 +263,16 @@ def _letter(person: Person, parts: list[_Part]) -> str:
         sections.append(
             f"<h2>{html.escape(part.place.name)}</h2><table>{listed}</table>"
             f"<table class='data'><tr>{head}</tr><tr class='kind'>{kinds}</tr>{body}</table>{more}"
+        )
+    left_out = "".join(
+        f"<li>{html.escape(name)}{f': {rows} rows' if rows else ''}</li>"
+        for name, rows in sorted(unsure.items())
+    )
+    if left_out:
+        sections.append(
+            "<h2>What may be yours as well</h2><p>In these places something is like a key of yours, for example in "
+            "another spelling. Nobody has confirmed that it is yours, so it is not in this archive. If you use or used "
+            f"other spellings, tell us which.</p><ul>{left_out}</ul>"
         )
     empty = "<p>We hold no data about you that we can find by the key you gave.</p>"
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -70,18 +70,22 @@ def release_hold(register: Register, identifier: int) -> None:
 
 
 def holds_on(
-    connection: sa.Connection, kind: str, digests: Mapping[int, str], dataset_id: int | None
+    connection: sa.Connection,
+    kind: str,
+    digests: Collection[str],
+    versions: Collection[int],
+    dataset_id: int | None,
 ) -> list[Hold]:
     """Holds in force on a person's data in a dataset, and those of which that cannot be told: whose key
-    version is not among those of the person's ``digests``."""
+    version is not among the ``versions`` under which the person's ``digests`` were made."""
     h = t.legal_hold.c
     query = sa.select(t.legal_hold).where(
         h.released_at.is_(None),
         h.subject_kind == kind,
         sa.or_(
             h.subject_digest.is_(None),
-            h.subject_digest.in_(list(digests.values())),
-            h.key_version.not_in(list(digests)),
+            h.subject_digest.in_(list(digests)),
+            h.key_version.not_in(list(versions)),
         ),
         sa.or_(h.dataset_id.is_(None), h.dataset_id == dataset_id),
     )
@@ -101,12 +105,12 @@ def holds_on(
 
 
 def copy_holds(
-    connection: sa.Connection, kind: str, old: list[str], new: str, key_version: int
+    connection: sa.Connection, kind: str, old: Collection[str], new: str, key_version: int
 ) -> None:
     """Let the holds in force on a person under some digests hold under another as well."""
     h = t.legal_hold.c
     query = sa.select(t.legal_hold).where(
-        h.released_at.is_(None), h.subject_kind == kind, h.subject_digest.in_(old)
+        h.released_at.is_(None), h.subject_kind == kind, h.subject_digest.in_(list(old))
     )
     for row in connection.execute(query).all():
         values = {

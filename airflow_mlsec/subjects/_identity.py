@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from airflow_mlsec.anonymize import pseudonymize
 from airflow_mlsec.crypto import Key, KeyRing, decrypt, encrypt, identity_of, ring_key
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.subjects._spellings import comparable, comparable_text
 
 _REFERENCE = "subject-reference"
 _SEALING = "artifact"
@@ -62,21 +63,28 @@ Targets = dict[str, list[list[Any]]]
 
 
 def subject_digest(keys: KeyRing, kind: str, key: str) -> str:
-    """A keyed digest (HMAC-SHA-256) by which the register knows a person, under the newest key."""
-    return _digest_under(keys.ensure(_REFERENCE), kind, key)
+    """A keyed digest (HMAC-SHA-256) by which the register knows a person, under the newest key: the same
+    however the key is spelled."""
+    return _digest_under(keys.ensure(_REFERENCE), kind, comparable_text(key))
 
 
-def subject_digests(keys: KeyRing, kind: str, key: str) -> dict[int, str]:
-    """The digests of a person under every version of the key that is of use, by version: what was
+def subject_digests(keys: KeyRing, kind: str, texts: Iterable[str]) -> set[str]:
+    """The digests of a person with some keys under every version of the key that is of use: what was
     written before a rotation is the same person's."""
     keys.ensure(_REFERENCE)
-    return {k.version: _digest_under(k, kind, key) for k in keys.live(_REFERENCE)}
+    return {one for found in subject_digests_of(keys, kind, texts).values() for one in found}
 
 
 def subject_digests_of(keys: KeyRing, kind: str, texts: Iterable[str]) -> dict[str, set[str]]:
-    """By key, the digests of many people under every version of use."""
+    """By key, the digests of many people under every version of use, also those that were made of a key as
+    it was spelled."""
     live = keys.live(_REFERENCE)
-    return {text: {_digest_under(k, kind, text) for k in live} for text in texts}
+    listed = list(texts)
+    folded = comparable(pa.array(listed, pa.large_string()), "key").to_pylist()
+    return {
+        text: {_digest_under(k, kind, form) for k in live for form in {text, same}}
+        for text, same in zip(listed, folded, strict=True)
+    }
 
 
 def live_references(keys: KeyRing) -> list[int]:

@@ -176,7 +176,9 @@ def _search(searcher: Searcher, place: Place) -> Finding:
 
 
 def _by_value(searcher: Searcher, place: Place) -> Finding:
-    locator = "; ".join(x.described(searcher.versions(x)) for x in place.locators)
+    locator = "; ".join(
+        x.described(searcher.versions(x), searcher.plausible_spellings(x)) for x in place.locators
+    )
     evidence = "; ".join(dict.fromkeys(x.why for x in place.locators))
     if shared := searcher.shared(place):
         return _finding(place, "unknown", None, locator, shared)

@@ -59,9 +59,12 @@ class Locator:
     versions: tuple[tuple[int, str | None], ...] = ()
     # Whether it was found by likeness, and a person has confirmed it: anything that the key may have become.
     likeness: bool = False
+    # Whether the key was in its declared normal form when the pseudonym was made of it, in every release.
+    normalized: bool = False
 
-    def described(self, searched: Sequence[int] = ()) -> str:
-        """As people read it; ``searched`` are the versions of the key that were searched for."""
+    def described(self, searched: Sequence[int] = (), spellings: int = 1) -> str:
+        """As people read it; ``searched`` are the versions of the key, and ``spellings`` how many spellings of
+        the person's keys were searched for."""
         if self.likeness:
             return f"what the key has become in column '{self.column}'"
         if self.key is None:
@@ -69,6 +72,9 @@ class Locator:
         if self.vault is not None:
             return f"random code in column '{self.column}' (vault {self.vault})"
         listed = ", ".join(map(str, searched)) or "none"
+        if not self.normalized and spellings > 1:
+            # The release knows the key as it was spelled, which nobody can read from it.
+            listed = f"{listed}, in {spellings} plausible spellings of the key"
         return f"pseudonym in column '{self.column}' ({self.key}, versions searched: {listed})"
 
 
@@ -483,14 +489,23 @@ def _locators(
             vault = how.get("domain") if how["method"] == "vault" else None
             why = f"signed release, plan {predicate['plan'][:12]}"
             # What may have been published since counts as well as what is known to be there.
-            mine = _versions([predicate, *perhaps.get(dataset, ())], name, how["key"])
-            add(dataset, Locator(name, root_id, how["key"], why, vault, mine))
+            now = [predicate, *perhaps.get(dataset, ())]
+            mine = _versions(now, name, how["key"])
+            formal = _normalized(now, name)
+            add(
+                dataset,
+                Locator(name, root_id, how["key"], why, vault, mine, normalized=formal),
+            )
             why = f"lineage: an unchanged copy of the {'code' if vault else 'pseudonym'}"
             # A copy may be of any release that ever was.
             ever = _versions(predicates, name, how["key"])
             for place in copies.of(dataset, name):
                 if place[0] != dataset:
-                    add(place[0], Locator(place[1], root_id, how["key"], why, vault, ever))
+                    formal = _normalized(predicates, name)
+                    add(
+                        place[0],
+                        Locator(place[1], root_id, how["key"], why, vault, ever, normalized=formal),
+                    )
     # Where nothing names the person herself, what foreign keys call her does.
     why = "lineage: an unchanged copy of what a foreign key refers to"
     named = set(found)
@@ -516,6 +531,11 @@ def _versions(
             version = int(how["version"])
             found[version, predicate.get("keys", {}).get(f"{key}/{version}")] = None
     return tuple(found)
+
+
+def _normalized(predicates: list[dict[str, Any]], column: str) -> bool:
+    """Whether every release made its pseudonyms of keys in a normal form."""
+    return all("normalize" in p["columns"].get(column, {}) for p in predicates)
 
 
 def _source_of(connection: sa.Connection, predicate: Mapping[str, Any]) -> int | None:

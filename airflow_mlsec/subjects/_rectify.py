@@ -131,15 +131,11 @@ def _with_key(
 
     def work(connection: sa.Connection) -> None:
         now = handler.register.now()
-        suppress_as_well(connection, handler.keys, person, text, now)
+        suppress_as_well(connection, handler.keys, person, text, searcher.forms(), now)
         copy_holds(
             connection,
             person.kind,
-            [
-                digest
-                for key in person.keys
-                for digest in subject_digests(handler.keys, person.kind, key).values()
-            ],
+            subject_digests(handler.keys, person.kind, person.keys),
             subject_digest(handler.keys, person.kind, text),
             reference_version(handler.keys),
         )

@@ -107,8 +107,7 @@ def _held(
         where = (d.namespace == dataset.name.namespace, d.name == dataset.name.name)
         identifier = connection.execute(sa.select(d.id).where(*where)).scalar_one_or_none()
         # Holds on everybody, and those of which nobody can tell any more whose they are.
-        nobody = dict.fromkeys(live_references(keys), "")
-        everybody = bool(holds_on(connection, kind, nobody, identifier))
+        everybody = bool(holds_on(connection, kind, (), live_references(keys), identifier))
         h = t.legal_hold.c
         query = sa.select(h.subject_digest).where(
             h.released_at.is_(None),

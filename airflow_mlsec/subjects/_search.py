@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize import (
+    NormalForm,
     canonical_bytes,
     canonical_text,
     is_member,
@@ -25,7 +26,7 @@ from airflow_mlsec.anonymize import (
     vault_versions,
 )
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import Condition, Connections, Dataset, Found, open_dataset
+from airflow_mlsec.datasets import Condition, Connections, Dataset, DatasetName, Found, open_dataset
 from airflow_mlsec.errors import (
     ColumnMissing,
     ColumnType,
@@ -75,6 +76,10 @@ class Searcher:
     known: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
     # Other spellings of the person's keys; they widen searching, and nothing is done by them.
     others: tuple[str, ...] = ()
+    # What roots name the person by in other spellings of the declared form, by root and texts.
+    _formed: dict[tuple[int, tuple[str, ...]], list[str]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def open(self, place: Place) -> Dataset:
         """The dataset of a place.
@@ -148,10 +153,25 @@ class Searcher:
         """
         texts: dict[str, list[str]] = {}
         for locator in place.locators:
-            texts.setdefault(locator.column, []).extend(self.texts(locator))
+            listed = self.texts(locator)
+            if locator.key is None and not locator.likeness:
+                # A copy may write the key in other ways than the root.
+                listed = self._as_copied(place, locator, listed)
+            texts.setdefault(locator.column, []).extend(listed)
         for column, listed in self.known.get(str(place.id), ()):
             texts.setdefault(column, []).extend(listed)
         return self.as_targets(place, dataset, texts)
+
+    def _as_copied(self, place: Place, locator: Locator, texts: list[str]) -> list[str]:
+        form = NormalForm.declared(self.places.by_id(locator.root).subject)
+        root_itself = (place.id, locator.column) == (locator.root, self._key_of(locator.root))
+        if form is None or form.name == "exact" or not texts or root_itself:
+            return texts
+        return [*texts, *self._of_form(place, locator.column, form, texts)]
+
+    def _key_of(self, root: int) -> str | None:
+        subject = self.places.by_id(root).subject
+        return subject["key"] if subject else None
 
     def as_targets(
         self, place: Place, dataset: Dataset, texts: Mapping[str, Sequence[str]]
@@ -174,13 +194,25 @@ class Searcher:
 
     def widened(self) -> Searcher:
         """With the other spellings of the person's keys: those that stand where people are named, and those
-        that are plausible."""
+        that are plausible; none if every spelling is another person's."""
         found: dict[str, None] = {}
+        inexact = False
         for place in self.places.all:
-            if place.names_people(self.person.kind) and place.subject is not None:
-                with contextlib.suppress(MlsecError, OSError):
-                    found.update(dict.fromkeys(self._spelled(place, place.subject["key"])))
-        return replace(self, others=(*found, *plausible(self.person.keys)))
+            if not place.names_people(self.person.kind) or place.subject is None:
+                continue
+            if _is_exact(place):
+                continue
+            inexact = True
+            with contextlib.suppress(MlsecError, OSError):
+                keys = self.person.keys
+                found.update(dict.fromkeys(self._spelled(place, place.subject["key"], keys)))
+        others = (*found, *plausible(self.person.keys)) if inexact else ()
+        return replace(self, others=tuple(dict.fromkeys(others)))
+
+    def forms(self) -> list[NormalForm]:
+        """The normal forms that datasets of this kind of person declare for their keys."""
+        found = (NormalForm.declared(place.subject) for place in self.places.all)
+        return list(dict.fromkeys(form for form in found if form and form.name != "exact"))
 
     def alike(self, place: Place) -> int:
         """How many rows name the person in another spelling than the keys that were given."""
@@ -188,35 +220,75 @@ class Searcher:
         exact = dict.fromkeys(text for loc in place.locators for text in self.texts(loc))
         for locator in place.locators:
             root = self.places.by_id(locator.root)
-            if not self.others or not root.names_people(self.person.kind):
+            if not self.others or locator.likeness or _is_exact(root):
                 continue
             if locator.key is None:
-                texts = self._spelled(place, locator.column)
-            elif locator.vault is None:
-                texts = [
-                    token
-                    for version in self.keys.live(locator.key)
-                    for token in pseudonymize(
-                        pa.array(self.others), locator.column, version.secret
-                    ).to_pylist()
-                ]
+                texts = self._spelled(place, locator.column, self._values_of(root.id, 0))
             else:
-                vault, others = locator.vault, list(self.others)
-                texts = self.register.read(
-                    partial(tokens_of, keys=self.keys, domain=vault, texts=others)
-                )
+                texts = self._codes(locator, self._others_of(root))
             new = [text for text in texts if text not in exact]
             values = self.typed(new, dataset, locator.column) if new else []
             if values:
                 rows += dataset.find_in(locator.column, values, keep=False).rows
         return rows
 
-    def _spelled(self, place: Place, column: str) -> list[str]:
-        """The person's keys as a column writes them otherwise."""
+    def plausible_spellings(self, locator: Locator) -> int:
+        """In how many spellings a person is looked for where a release knows her key as it was spelled."""
+        root = self.places.by_id(locator.root)
+        if not self.others or locator.likeness or _is_exact(root):
+            return 1
+        return len({*self._values_of(root.id, 0), *self._others_of(root)})
+
+    def _others_of(self, root: Place) -> Sequence[str]:
+        """Other spellings of what a root names the person by."""
+        if root.names_people(self.person.kind):
+            return self.others
+        return plausible(self._values_of(root.id, 0))
+
+    def _spelled(self, place: Place, column: str, texts: Sequence[str]) -> list[str]:
+        """Some texts as a column writes them otherwise."""
+        found: dict[str, None] = {}
+        for batch in self.open(place).scan([column]) if texts else ():
+            found.update(dict.fromkeys(alike(batch.column(0), column, texts)))
+        return list(found)
+
+    def same_keys(self, place: Place, column: str, texts: Sequence[str]) -> list[str]:
+        """Some texts with all that a column has of the same normal form, if the place's policy declares one."""
+        form = NormalForm.declared(place.subject)
+        if form is None or form.name == "exact" or not texts:
+            return list(texts)
+        return [*texts, *self._of_form(place, column, form, texts)]
+
+    def _of_form(
+        self, place: Place, column: str, form: NormalForm, texts: Sequence[str]
+    ) -> list[str]:
+        wanted = pa.array(sorted({form.of_text(text) for text in texts}), pa.large_string())
         found: dict[str, None] = {}
         for batch in self.open(place).scan([column]):
-            found.update(dict.fromkeys(alike(batch.column(0), column, self.person.keys)))
-        return list(found)
+            values = canonical_text(batch.column(0), column).cast(pa.large_string())
+            values = values.unique().drop_null()
+            mine = values.filter(pc.is_in(form.of_texts(values), wanted))
+            found.update(dict.fromkeys(mine.to_pylist()))
+        return [text for text in found if text not in texts]
+
+    def _in_normal_form(self, root: Place, texts: list[str]) -> list[str]:
+        """What a root names the person by, with all that its policy declares to be the same: as it is in the
+        normal form, as the root writes it, and as it is plausible to have been written when a release was
+        made."""
+        form = NormalForm.declared(root.subject)
+        if form is None or form.name == "exact" or not texts or root.subject is None:
+            return texts
+        known = root.id, tuple(texts)
+        if known in self._formed:
+            return self._formed[known]
+        wanted = {form.of_text(text) for text in texts}
+        found = dict.fromkeys((*texts, *sorted(wanted)))
+        found.update(dict.fromkeys(t for t in plausible(texts) if form.of_text(t) in wanted))
+        with contextlib.suppress(MlsecError, OSError):
+            # A root that cannot be read is told as a place of its own.
+            found.update(dict.fromkeys(self._of_form(root, root.subject["key"], form, texts)))
+        self._formed[known] = list(found)
+        return self._formed[known]
 
     def mentioned(self, place: Place) -> dict[str, int]:
         """How many rows name the person in each column that is not known to say whose row it is."""
@@ -264,7 +336,8 @@ class Searcher:
         key = place.subject["key"]
         for text in self.person.keys:
             told: dict[str, set[str]] = {}
-            for target in self.as_targets(place, dataset, {key: [text]}):
+            texts = self.same_keys(place, key, [text])
+            for target in self.as_targets(place, dataset, {key: texts}):
                 for batch in dataset.find_in(
                     target.column, target.values, True, target.also
                 ).batches:
@@ -392,7 +465,7 @@ class Searcher:
             return None
         newest_first = list(reversed(list(lists.values())))
         for predicate in newest_first:
-            if self._is_member(predicate, self.person.keys):
+            if self._is_member(predicate, self._keys_at(predicate)):
                 return True, predicate
         return None if lost else (False, newest_first[0])
 
@@ -421,10 +494,18 @@ class Searcher:
         }
         for statement in lists.values():
             try:
-                found += self._is_member(statement, self.person.keys)
+                found += self._is_member(statement, self._keys_at(statement))
             except MlsecError:
                 found += 1
         return found
+
+    def _keys_at(self, predicate: Mapping[str, Any]) -> Sequence[str]:
+        """What the source of a release names the person by."""
+        source = str(DatasetName(predicate["source"]["namespace"], predicate["source"]["name"]))
+        root = next((p for p in self.places.all if p.name == source), None)
+        if root is None or not root.names_people(self.person.kind):
+            return self.person.keys
+        return self._values_of(root.id, 0)
 
     def _is_member(self, predicate: Mapping[str, Any], keys: Sequence[str]) -> bool:
         kept = predicate["membership"]
@@ -436,16 +517,20 @@ class Searcher:
         if locator.likeness:
             return self.likenesses(self.places.by_id(locator.root), locator.column)
         values = self._values_of(locator.root, 0)
-        if locator.key is None:
-            return values
-        if not values:
+        return values if locator.key is None else self._codes(locator, values)
+
+    def _codes(self, locator: Locator, values: Sequence[str]) -> list[str]:
+        """The pseudonyms or random codes of some values."""
+        if not values or locator.key is None:
             return []
         if (vault := locator.vault) is not None:
             return self.register.read(lambda c: tokens_of(c, self.keys, vault, values))
         return [
             token
             for version in self.keys.live(locator.key)
-            for token in pseudonymize(pa.array(values), locator.column, version.secret).to_pylist()
+            for token in pseudonymize(
+                pa.array(values, pa.string()), locator.column, version.secret
+            ).to_pylist()
         ]
 
     def likenesses(self, place: Place, column: str) -> list[str]:
@@ -460,7 +545,7 @@ class Searcher:
         place = self.places.by_id(root)
         references = place.subject.get("references") if place.subject else None
         if not references:
-            return list(self.person.keys)
+            return self._in_normal_form(place, list(self.person.keys))
         if depth >= _DEEPEST:
             raise DatasetError(f"the foreign keys of {place.name} lead in a circle")
         parent = next(
@@ -490,7 +575,7 @@ class Searcher:
                 f"{place.name} refers to column '{column}' of {parent.name}, and other people's rows there "
                 "have the same values: whose rows these are cannot be told"
             )
-        return found
+        return self._in_normal_form(place, found)
 
     def orphans(self, place: Place) -> str | None:
         """Why not to know by which values a foreign key names the person is not to know that she is not there:
@@ -565,6 +650,11 @@ class Searcher:
         # A column of SQLite holds values of any type, whatever it is declared as.
         loose = list(texts) if dataset.uri.startswith("sqlite://") else []
         return [*typed, *(text for text in loose if text not in typed)]
+
+
+def _is_exact(place: Place) -> bool:
+    """Whether every spelling of a key is another person's there."""
+    return bool(place.subject and place.subject.get("normalize") == "exact")
 
 
 def reference_of(uri: str, column: str) -> str:

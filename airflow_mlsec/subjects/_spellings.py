@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from airflow_mlsec.anonymize import canonical_text
 
 _PHONE = re.compile(r"(\+|00)[\d\s()/.-]{6,}\Z")
+_INTERNATIONAL = r"^(\+|00)[0-9\s()/.-]{6,}$"
 _NO_DIGITS = r"[^0-9]"
 
 
@@ -28,7 +29,7 @@ def alike(values: pa.Array, column: str, keys: Iterable[str]) -> list[str]:
     lower = pc.utf8_trim_whitespace(pc.utf8_lower(pc.utf8_normalize(text, form="NFKC")))
     found = pc.is_in(lower, wanted)
     if numbers := sorted({number for key in keys if (number := _phone(key))}):
-        international = pc.match_substring_regex(lower, r"^(\+|00)[0-9\s()/.-]{6,}$")
+        international = pc.match_substring_regex(lower, _INTERNATIONAL)
         digits = pc.replace_substring_regex(lower, _NO_DIGITS, "")
         digits = pc.replace_substring_regex(digits, "^00", "")
         same = pc.is_in(digits, pa.array(numbers, pa.large_string()))
@@ -66,6 +67,22 @@ def plausible(keys: Iterable[str]) -> list[str]:
 def folded(key: str) -> str:
     """A key as it is compared: composed, in small letters, without blanks around it."""
     return unicodedata.normalize("NFKC", key).lower().strip()
+
+
+def comparable(values: pa.Array, column: str) -> pa.Array:
+    """The form in which all spellings that `alike` takes for one key are one text."""
+    text = canonical_text(values, column).cast(pa.large_string())
+    lower = pc.utf8_trim_whitespace(pc.utf8_lower(pc.utf8_normalize(text, form="NFKC")))
+    international = pc.fill_null(pc.match_substring_regex(lower, _INTERNATIONAL), False)
+    if not pc.any(international).as_py():
+        return lower
+    digits = pc.replace_substring_regex(lower, _NO_DIGITS, "")
+    return pc.if_else(international, pc.replace_substring_regex(digits, "^00", ""), lower)
+
+
+def comparable_text(key: str) -> str:
+    """`comparable` of one key."""
+    return str(comparable(pa.array([key], pa.large_string()), "key")[0].as_py())
 
 
 def _phone(key: str) -> str | None:

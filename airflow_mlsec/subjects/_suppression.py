@@ -8,7 +8,7 @@ pseudonymization.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from airflow_mlsec.anonymize import canonical_text
+from airflow_mlsec.anonymize import NormalForm, canonical_text
 from airflow_mlsec.crypto import Key, KeyRing
 from airflow_mlsec.datasets import (
     Condition,
@@ -35,6 +35,7 @@ from airflow_mlsec.register import Register, insert_rows
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, suppression_key, suppression_tokens
 from airflow_mlsec.subjects._search import Searcher, reference_of
+from airflow_mlsec.subjects._spellings import comparable, comparable_text
 
 _COLUMNS = (
     "subject_kind",
@@ -48,12 +49,29 @@ _COLUMNS = (
 
 
 def listed_as(searcher: Searcher) -> dict[str, list[str]]:
-    """Under which texts a person is on the list, by what stands beside them: every key, as typed and
-    as the datasets that name her write it, and what foreign keys know her by."""
+    """Under which texts a person is on the list, by what stands beside them: every key, as typed, as the
+    datasets that name her write it, in their normal forms, and in one that is the same for all spellings;
+    and what foreign keys know her by."""
     columns = sorted(searcher.person.only)
     beside = json.dumps(columns) if columns else ""
-    found = {beside: ["\0".join(texts) for texts in searcher.spellings(columns)]}
-    return {**found, **{name: texts for name, texts in searcher.referred().items() if texts}}
+    forms = searcher.forms()
+    found = {beside: _in_all_forms(searcher.spellings(columns), forms)}
+    for name, texts in searcher.referred().items():
+        if texts:
+            found[name] = _in_all_forms([(text,) for text in texts], forms)
+    return found
+
+
+def _in_all_forms(listed: Iterable[tuple[str, ...]], forms: Iterable[NormalForm]) -> list[str]:
+    """Keys (with what stands beside them) as texts, in every form in which `_List.gone` looks for them."""
+    found: dict[str, None] = {}
+    for key, *told in listed:
+        same = [comparable_text(text) for text in told]
+        found["\0".join([key, *told])] = None
+        found["\0".join([comparable_text(key), *same])] = None
+        for form in forms:
+            found["\0".join([comparable_text(form.of_text(key)), *same])] = None
+    return list(found)
 
 
 def suppress(
@@ -77,7 +95,12 @@ def suppress(
 
 
 def suppress_as_well(
-    connection: sa.Connection, keys: KeyRing, person: Person, new: str, now: str
+    connection: sa.Connection,
+    keys: KeyRing,
+    person: Person,
+    new: str,
+    forms: Sequence[NormalForm],
+    now: str,
 ) -> None:
     """Put another key of a person on the list, wherever one of those that she has is."""
     key, s = suppression_key(keys, person.kind), t.suppression.c
@@ -93,10 +116,11 @@ def suppress_as_well(
             .distinct()
             .where(s.subject_kind == person.kind, s.beside == beside, s.token.in_(tokens))
         )
-        [token] = suppression_tokens(key, pa.array(["\0".join([new, *more])]), "key").to_pylist()
+        listed = pa.array(_in_all_forms([(new, *more)], forms))
         rows = [
             (person.kind, beside, token, key.version, fingerprint, request, now)
             for request in connection.execute(query).scalars().all()
+            for token in suppression_tokens(key, listed, "key").to_pylist()
         ]
         insert_rows(connection, t.suppression, _COLUMNS, rows)
 
@@ -127,7 +151,8 @@ def without_suppressed(
     reference = None
     if subject.references is not None:
         reference = subject.references.dataset, subject.references.column
-    listed = _of_dataset(register, connections, lists, subject.key, reference, 0)
+    form = NormalForm.declared(subject.model_dump())
+    listed = _of_dataset(register, connections, lists, subject.key, reference, form, 0)
     return _Filtered(dataset, listed)
 
 
@@ -138,19 +163,39 @@ _DEEPEST = 10
 @dataclass(frozen=True)
 class _List:
     """What stands in ``columns`` of rows that are left out: as pseudonyms under ``key`` of the
-    person's key and what tells people apart, or, without one, as it is."""
+    person's key and what tells people apart, or, without one, as it is.
+
+    Whoever was erased does not come back in another spelling: rows whose key is a listed one but for its
+    spelling are left out as well, unless ``form`` says that every spelling is another person's.
+    """
 
     columns: tuple[str, ...]
     key: Key | None
     tokens: pa.Array
+    form: NormalForm | None = None
 
     def gone(self, batch: pa.RecordBatch) -> Any:
         """Which rows are left out."""
         texts = [canonical_text(batch.column(name), name) for name in self.columns]
-        values = pc.binary_join_element_wise(*texts, _BETWEEN) if len(texts) > 1 else texts[0]
+        values = _joined(texts)
+        gone = pc.fill_null(self._listed(values), False)
+        if self.form is not None and self.form.name == "exact":
+            return gone
+        key = texts[0] if self.form is None else self.form.of_texts(texts[0])
+        same = _joined([comparable(text, "key") for text in (key, *texts[1:])])
+        others = pc.fill_null(pc.and_(pc.invert(gone), pc.not_equal(values, same)), False)
+        if not pc.any(others).as_py():
+            return gone
+        return pc.replace_with_mask(gone, others, self._listed(same.filter(others)))
+
+    def _listed(self, values: pa.Array) -> Any:
         if self.key is not None:
             values = suppression_tokens(self.key, values, self.columns[0])
         return pc.is_in(values, self.tokens.cast(values.type))
+
+
+def _joined(texts: list[pa.Array]) -> pa.Array:
+    return pc.binary_join_element_wise(*texts, _BETWEEN) if len(texts) > 1 else texts[0]
 
 
 # A list without its first column, which is called otherwise in every dataset; and the reference,
@@ -189,13 +234,14 @@ def _of_dataset(
     lists: list[_Tokens],
     key: str,
     reference: tuple[str, str] | None,
+    form: NormalForm | None,
     depth: int,
 ) -> list[_List]:
     """The lists of a dataset whose rows name people in column ``key``: by a key of their own, or by
     what ``reference`` (dataset, column) knows them by."""
     if reference is None:
         return [
-            _List((key, *beside), secret, tokens)
+            _List((key, *beside), secret, tokens, form)
             for secret, beside, tokens, referred in lists
             if referred is None
         ]
@@ -216,13 +262,18 @@ def _of_dataset(
     further = subject.get("references")
     parent = (further["dataset"], further["column"]) if further else None
     found: list[str] = []
-    of_parent = _of_dataset(register, connections, lists, subject["key"], parent, depth + 1)
+    declared = NormalForm.declared(subject)
+    of_parent = _of_dataset(
+        register, connections, lists, subject["key"], parent, declared, depth + 1
+    )
     for batch in _Filtered(dataset, of_parent).scan_left_out(column):
         found += canonical_text(batch.column(column), column).drop_null().to_pylist()
     # Rows of the parent that are gone, and those that are there.
     known = reference_of(dataset.uri, column)
-    listed = [_List((key,), secret, tokens) for secret, _, tokens, of in lists if of == known]
-    return [*listed, _List((key,), None, pa.array(found, pa.string()))]
+    listed = [_List((key,), secret, tokens, form) for secret, _, tokens, of in lists if of == known]
+    forms = [form] if form is not None else []
+    left = _in_all_forms([(text,) for text in dict.fromkeys(found)], forms)
+    return [*listed, _List((key,), None, pa.array(left, pa.string()), form)]
 
 
 class _Filtered:

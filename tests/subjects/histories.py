@@ -47,7 +47,7 @@ KEY = "pseudonym.d"
 POLICY = """version: 1
 dataset: {raw}
 owner: o
-subject: {{kind: person, key: email}}
+subject: {{kind: person, key: email{normalize}}}
 membership: keep
 columns:
   email: {{role: identifying, transform: {{method: pseudonymize, domain: d}}}}
@@ -79,7 +79,9 @@ class History:
         self.url = f"sqlite:///{folder}/register.db"
         self.register = Register(self.url)
         self.keys = KeyRing.create(folder / "keys")
-        self.policy = parse_policy(POLICY.format(raw=self.lake / "raw.parquet"), "p")
+        form = self.draw.choice(["", "", ", normalize: email"])
+        text = POLICY.format(raw=self.lake / "raw.parquet", normalize=form)
+        self.policy = parse_policy(text, "p")
         self.number, self.lists, self.files = self.draw.randrange(3, 9), 0, 0
         self.yesterday: list[tuple[str, bytes]] = []
         self.done: list[str] = []

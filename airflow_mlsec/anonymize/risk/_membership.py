@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from airflow_mlsec import files
+from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize._values import canonical_bytes
 from airflow_mlsec.crypto import (
     Key,
@@ -39,15 +40,19 @@ _SIZE = 16
 class MembershipCollector:
     """Gathers the subjects of the rows that are released."""
 
-    def __init__(self, kind: str, column: str, keys: KeyRing) -> None:
+    def __init__(
+        self, kind: str, column: str, keys: KeyRing, form: NormalForm | None = None
+    ) -> None:
         self._kind = kind
         self._column = column
         self._keys = keys
+        self._form = form
         self._key = keys.ensure(f"membership.{kind}")
         self._tags: set[bytes] = set()
 
     def add(self, values: pa.Array) -> None:
         """Add the subject keys of some released rows; nulls name nobody."""
+        values = values if self._form is None else self._form.of(values, self._column)
         for value in canonical_bytes(values, self._column).to_pylist():
             if value is not None:
                 self._tags.add(_tag(self._key, value))
