@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._aggregate import TupleCounter
 from airflow_mlsec.anonymize._nested import is_list
 from airflow_mlsec.anonymize._normal_forms import NormalForm
+from airflow_mlsec.anonymize._persons import RowsPerPerson
 from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.transforms import _numeric, _transforms
 from airflow_mlsec.anonymize.transforms._fakes import make_fakes
@@ -54,10 +56,14 @@ def action_of(policy: Policy, name: str, keys: KeyRing) -> dict[str, Any]:
 
 
 def fit_actions(
-    policy: Policy, schema: pa.Schema, scan: Scan, only: Collection[str] | None = None
+    policy: Policy,
+    schema: pa.Schema,
+    scan: Scan,
+    only: Collection[str] | None = None,
+    repeated: RowsPerPerson | None = None,
 ) -> dict[str, dict[str, Any]]:
     """What happens to the columns (or ``only`` some) whose transform has to see the data first: the
-    groups of microaggregation."""
+    groups of microaggregation, of as many persons if some of them are ``repeated``."""
     transforms = {name: column.transform for name, column in policy.columns.items()}
     names = [
         name
@@ -65,16 +71,30 @@ def fit_actions(
         if isinstance(transform, Microaggregate) and (only is None or name in only)
     ]
     counters = {name: TupleCounter(pa.schema([schema.field(name)])) for name in names}
-    for batch in scan(names) if names else ():
+    people = {name: TupleCounter(pa.schema([schema.field(name)])) for name in names}
+    key = policy.subject.key if policy.subject is not None and repeated is not None else None
+    read = list(dict.fromkeys([*names, *([key] if key else [])]))
+    for batch in scan(read) if names else ():
         for counter in counters.values():
             counter.add(batch)
+        if repeated is not None and key is not None:
+            weights = repeated.weights(batch.column(key), key)
+            for counter in people.values():
+                counter.add(batch, weights)
     found = {}
     for name, counter in counters.items():
         values, counts = counter.result()
         plain = values.column(name).combine_chunks()
+        persons = None
+        if repeated is not None:
+            known, weighed = people[name].result()
+            at = pc.index_in(plain, known.column(name).combine_chunks(), skip_nulls=False)
+            persons = weighed.take(at).to_numpy(zero_copy_only=False)
         transform = transforms[name]
         assert isinstance(transform, Microaggregate)
-        groups = fit_groups(plain, counts.to_numpy(zero_copy_only=False), name, transform.k)
+        groups = fit_groups(
+            plain, counts.to_numpy(zero_copy_only=False), name, transform.k, persons
+        )
         found[name] = {
             **transform.model_dump(),
             "borders": list(groups.borders),

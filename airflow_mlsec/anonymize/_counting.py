@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,8 @@ import pyarrow as pa
 from airflow_mlsec.anonymize._actions import Scan
 from airflow_mlsec.anonymize._aggregate import TupleCounter, count_tuples
 from airflow_mlsec.anonymize._column import PlannedColumn
-from airflow_mlsec.anonymize._persons import RowsPerPerson
+from airflow_mlsec.anonymize._normal_forms import NormalForm
+from airflow_mlsec.anonymize._persons import RowsPerPerson, Several
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
 from airflow_mlsec.anonymize.recoding._models import Counted
@@ -22,11 +23,27 @@ from airflow_mlsec.errors import ColumnMissing, ColumnType, UsageError
 from airflow_mlsec.policy import Policy
 
 Actions = Mapping[str, dict[str, Any]]
-# Counts rows: by a draft plan of the fixed transforms, the columns wanted and those to be read, the types
-# of the former, and keys.
-Counting = Callable[
-    [Plan, list[str], list[str], pa.Schema, KeyRing], tuple[pa.Table, npt.NDArray[np.int64]]
-]
+
+
+class Counting(Protocol):
+    """Another engine that counts rows."""
+
+    def repeated(self, key: str, form: NormalForm | None) -> Several | None:
+        """Whether persons, named in column ``key``, have several rows."""
+        ...
+
+    def counted(
+        self,
+        draft: Plan,
+        wanted: list[str],
+        read: list[str],
+        schema: pa.Schema,
+        keys: KeyRing,
+        person: tuple[str, NormalForm | None] | None = None,
+    ) -> tuple[pa.Table, npt.NDArray[Any]]:
+        """The distinct combinations of ``wanted`` columns (of type ``schema``), the fixed transforms of a draft
+        plan applied, and the rows of each; those of a ``person`` (column and form of the key) add up to one."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,7 @@ def count(
     watch: Stopwatch,
     population: Population | None,
     elsewhere: Counting | None = None,
-    repeated: RowsPerPerson | None = None,
+    repeated: Several | None = None,
 ) -> Counted:
     """The distinct combinations of quasi-identifiers and protected columns, those with a fixed
     transform as they will be released. ``elsewhere`` counts rows on another engine than this one;
@@ -108,7 +125,7 @@ def _counted(
     actions: Actions,
     watch: Stopwatch,
     elsewhere: Counting | None = None,
-    repeated: RowsPerPerson | None = None,
+    repeated: Several | None = None,
 ) -> tuple[pa.Table, npt.NDArray[Any]]:
     fixed = [n for n in wanted if policy.columns[n].transform is not None]
     columns = tuple(planned(policy, schema, name, actions[name]) for name in fixed)
@@ -119,8 +136,11 @@ def _counted(
     )
     kinds = next(transformed(draft, [nothing], wanted, keys)).schema
     if elsewhere is not None:
-        return elsewhere(draft, wanted, read, kinds, keys)
-    if repeated is not None and policy.subject is not None:
+        person = None
+        if repeated is not None and policy.subject is not None:
+            person = policy.subject.key, NormalForm.declared(policy.subject.model_dump())
+        return elsewhere.counted(draft, wanted, read, kinds, keys, person)
+    if isinstance(repeated, RowsPerPerson) and policy.subject is not None:
         key, counter = policy.subject.key, TupleCounter(kinds)
         for batch in watch.each("scan", scan(list(dict.fromkeys([*read, key])))):
             [done] = transformed(draft, [batch.select(read)], wanted, keys)

@@ -17,7 +17,7 @@ from airflow_mlsec.anonymize._nested import (
     top_columns,
 )
 from airflow_mlsec.anonymize._normal_forms import NormalForm
-from airflow_mlsec.anonymize._persons import RowsPerPerson, rows_per_person
+from airflow_mlsec.anonymize._persons import RowsPerPerson, Several, rows_per_person
 from airflow_mlsec.anonymize._plan import Plan, ReleasedClasses
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
 from airflow_mlsec.anonymize.recoding._recode import recode
@@ -27,7 +27,6 @@ from airflow_mlsec.errors import (
     GuaranteeNotMet,
     PolicyError,
     UndeclaredColumn,
-    UsageError,
 )
 from airflow_mlsec.policy import Microaggregate, Policy, Role
 
@@ -84,17 +83,19 @@ def fit_plan(
     check_types(policy, schema)
     watch = watch or Stopwatch()
     actions = {name: action_of(policy, name, keys) for name in policy.columns}
+    averaged = any(isinstance(c.transform, Microaggregate) for c in policy.columns.values())
     with watch.step("fit"):
-        actions.update(fit_actions(policy, schema, lambda n: watch.each("scan", scan(n))))
+        # Values that are averaged are brought here, whatever the engine.
+        here = _repeated(policy, schema, scan, progress) if averaged else None
+        each = watch.each
+        actions.update(fit_actions(policy, schema, lambda n: each("scan", scan(n)), None, here))
     achieved: dict[str, Any] = {}
     classes = None
     if k is not None and quasi:
         with watch.step("aggregate"):
-            repeated = _repeated(policy, schema, scan, progress)
-            if repeated is not None and elsewhere is not None:
-                raise UsageError(
-                    f"{len(repeated.rows)} persons have several rows, and persons are counted by the local engine only"
-                )
+            repeated: Several | None = here
+            if not averaged:
+                repeated = _repeated(policy, schema, scan, progress, elsewhere)
             counted = count(
                 policy, schema, scan, keys, quasi, actions, progress, watch, population, elsewhere,
                 repeated,
@@ -103,8 +104,8 @@ def fit_plan(
         if repeated is not None:
             # What follows counts persons: each once, in parts by its rows.
             achieved["persons"] = rows
-            achieved["persons_with_several_rows"] = len(repeated.rows)
-            achieved["most_rows_of_a_person"] = int(repeated.rows.max())
+            achieved["persons_with_several_rows"] = repeated.persons
+            achieved["most_rows_of_a_person"] = repeated.most
         if rows:
             _check_enough(rows, k, policy.privacy.suppression_limit)
             with watch.step("fit"):
@@ -133,7 +134,9 @@ def fit_plan(
         refuses_unseen=policy.privacy.unseen == "refuse",
         nested=apart,
     )
-    if classes is not None and (groups := _groups_of_released(policy, schema, plan, scan, keys)):
+    if classes is not None and (
+        groups := _groups_of_released(policy, schema, plan, scan, keys, here)
+    ):
         changed = (replace(c, action=groups.get(c.name, c.action)) for c in plan.columns)
         return replace(plan, columns=tuple(changed))
     return plan
@@ -148,8 +151,12 @@ def _subject(policy: Policy) -> dict[str, Any] | None:
 
 
 def _repeated(
-    policy: Policy, schema: pa.Schema, scan: Scan, progress: Callable[[str], None]
-) -> RowsPerPerson | None:
+    policy: Policy,
+    schema: pa.Schema,
+    scan: Scan,
+    progress: Callable[[str], None],
+    elsewhere: Counting | None = None,
+) -> Any:
     """The persons that have several rows, if the policy says whose rows they are."""
     if policy.subject is None or policy.subject.key not in schema.names:
         return None
@@ -157,11 +164,18 @@ def _repeated(
         return None  # refused where it is read
     progress("looking for persons with several rows")
     form = NormalForm.declared(policy.subject.model_dump())
+    if elsewhere is not None:
+        return elsewhere.repeated(policy.subject.key, form)
     return rows_per_person(scan, policy.subject.key, form)
 
 
 def _groups_of_released(
-    policy: Policy, schema: pa.Schema, plan: Plan, scan: Scan, keys: KeyRing
+    policy: Policy,
+    schema: pa.Schema,
+    plan: Plan,
+    scan: Scan,
+    keys: KeyRing,
+    repeated: RowsPerPerson | None,
 ) -> dict[str, dict[str, Any]]:
     """The groups of microaggregation anew, of the rows that are released: a mean in which suppressed
     rows had a part could be that of fewer than ``k``.
@@ -185,7 +199,7 @@ def _groups_of_released(
             _, kept = only.transform_batch(batch, keys)
             yield batch.select(wanted).filter(kept)
 
-    found = fit_actions(policy, schema, released, names)
+    found = fit_actions(policy, schema, released, names, repeated)
     planned_action = {column.name: column.action for column in plan.columns}
     for name in set(names) & set(policy.privacy.protected):
         if found[name] != planned_action[name]:

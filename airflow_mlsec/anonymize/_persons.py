@@ -23,11 +23,19 @@ from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.errors import DatasetError
 
 # Sums of fractions that are a whole number but for rounding are not below it.
-_UP = 1 + 1e-9
+UP = 1 + 1e-9
 
 
 @dataclass(frozen=True)
-class RowsPerPerson:
+class Several:
+    """That there are persons with several rows: how many, and the most rows that one has."""
+
+    persons: int
+    most: int
+
+
+@dataclass(frozen=True)
+class RowsPerPerson(Several):
     """The persons that have several rows, by the folded form of their key, and how many."""
 
     keys: pa.Array
@@ -40,7 +48,7 @@ class RowsPerPerson:
         known = np.asarray(places.is_valid().to_numpy(zero_copy_only=False), bool)
         at = places.fill_null(0).to_numpy(zero_copy_only=False)
         found = np.ones(len(values))
-        found[known] = _UP / self.rows[at[known]]
+        found[known] = UP / self.rows[at[known]]
         return found
 
 
@@ -80,7 +88,8 @@ def rows_per_person(
     if not found.num_rows:
         return None
     keys = found.column("person").combine_chunks().cast(pa.large_string())
-    return RowsPerPerson(keys, found.column("rows").to_numpy().astype(np.int64), form)
+    rows = found.column("rows").to_numpy().astype(np.int64)
+    return RowsPerPerson(len(rows), int(rows.max()), keys, rows, form)
 
 
 def folded(values: pa.Array, column: str, form: NormalForm | None = None) -> pa.Array:

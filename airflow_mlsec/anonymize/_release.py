@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,16 +14,15 @@ from airflow_mlsec.anonymize._counting import Population, labelled_population
 from airflow_mlsec.anonymize._fit import check_columns, fit_plan, without_dictionaries
 from airflow_mlsec.anonymize._nested import Flattened, flat_schema, nested, taken_apart
 from airflow_mlsec.anonymize._normal_forms import NormalForm
-from airflow_mlsec.anonymize._persons import rows_per_person
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch, peak_memory_mib
 from airflow_mlsec.anonymize.risk._membership import MembershipCollector
 from airflow_mlsec.anonymize.transforms._vault import DryVault, TokenVault
 from airflow_mlsec.anonymize.verify._people import PeopleCounter
-from airflow_mlsec.anonymize.verify._verify import Finding, People, verify_release
+from airflow_mlsec.anonymize.verify._verify import Finding, verify_release
 from airflow_mlsec.crypto import KeyKind, KeyRing, digest_file
-from airflow_mlsec.datasets import Dataset, file_path, same_place
-from airflow_mlsec.errors import GuaranteeNotMet, PlanError, UnsupportedDataset, UsageError
+from airflow_mlsec.datasets import Dataset, same_place, staging_beside
+from airflow_mlsec.errors import GuaranteeNotMet, PlanError, UsageError
 from airflow_mlsec.policy import Policy, Role, Vault
 
 if TYPE_CHECKING:
@@ -162,8 +160,8 @@ def anonymize(
     given = plan is not None
     spark = _spark_engine(source, policy) if engine == "spark" else None
     if plan is None:
-        scan, elsewhere = (source.scan, None) if spark is None else (spark.scan, spark.counted)
-        plan = fit_plan(policy, whole, scan, keys, progress, watch, people, elsewhere)
+        scan = source.scan if spark is None else spark.scan
+        plan = fit_plan(policy, whole, scan, keys, progress, watch, people, spark)
     elif plan.policy_digest != policy.digest:
         raise PlanError(
             f"the plan was fitted for another version of policy {policy.source}; fit it anew"
@@ -175,9 +173,7 @@ def anonymize(
     if spark is None:
         run: _Run = _Run(rows, plan, keys, policy, codes, watch)
     else:
-        run = _SparkRun(source, plan, keys, policy, codes, watch, spark, _folder_of(target))
-        if policy.subject is not None and policy.privacy.k_anonymity is not None:
-            run.demand_one_row_each(source, policy.subject.key, _form(policy))
+        run = _SparkRun(source, plan, keys, policy, codes, watch, spark, target)
     with watch.step("aggregate"):
         run.population = labelled_population(plan, policy, schema, people, keys)
     output = plan.apply_batch(_no_rows(schema, plan), keys, DryVault()).schema
@@ -230,8 +226,6 @@ class _Run:
         self._policy = policy
         self._keys = keys
         self.read_back = 0
-        # Whether nobody has several rows, which an engine that does not count persons has made sure of.
-        self.counts_rows_as_persons = False
         self._subject_key = policy.subject.key if policy.subject else None
         # Of each protected column how many rows have which value, suppressed ones too.
         self.whole: dict[str, pa.Table] = {}
@@ -274,10 +268,7 @@ class _Run:
     def verified(self, output: pa.Schema, released: Iterable[pa.RecordBatch]) -> Iterator[Finding]:
         """What the independent checker finds in the rows that are to be published."""
         self.read_back = 0
-        people: People | None = self.people
-        if people is None and self.counts_rows_as_persons:
-            people = "one row each"
-        given = (self.whole, self.population, people)
+        given = (self.whole, self.population, self.people)
         yield from verify_release(self._policy, output, self._counted_back(released), *given)
 
     def _counted_back(self, released: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -321,11 +312,6 @@ class _Run:
                 "refuses them (privacy.unseen); fit the plan anew. Nothing was published"
             )
 
-    def _persons(self) -> int | None:
-        if self.people is not None:
-            return self.people.fewest()[1]
-        return self.released if self.counts_rows_as_persons else None
-
     def release(
         self,
         findings: tuple[Finding, ...],
@@ -342,7 +328,7 @@ class _Run:
             timings_ms=self._watch.milliseconds(),
             membership=membership,
             published=published,
-            persons=self._persons(),
+            persons=self.people.fewest()[1] if self.people is not None else None,
         )
 
 
@@ -358,20 +344,13 @@ class _SparkRun(_Run):
         vault: TokenVault,
         watch: Stopwatch,
         spark: SparkEngine,
-        beside: Path,
+        target: Dataset,
     ) -> None:
         super().__init__(source, plan, keys, policy, vault, watch)
-        # Fitting has refused persons with several rows; a plan that is given was not fitted to these.
-        self.people = None
-        self._spark, self._beside = spark, beside
-
-    def demand_one_row_each(self, source: Dataset, key: str, form: NormalForm | None) -> None:
-        """:raises UsageError: if somebody has several rows: persons are counted by the local engine."""
-        if rows_per_person(source.scan, key, form) is not None:
-            raise UsageError(
-                "some persons have several rows, and persons are counted by the local engine only"
-            )
-        self.counts_rows_as_persons = True
+        self._spark, self._target = spark, target
+        if self.people is not None:
+            # Its tasks say whose rows are whose, by numbers.
+            self.people = PeopleCounter(self.people.quasi)
 
     def batches(self, output: pa.Schema, progress: Progress) -> Iterator[pa.RecordBatch]:
         with self._watch.step("apply"):
@@ -382,12 +361,16 @@ class _SparkRun(_Run):
                 self.whole[name] = self._spark.histogram(self._plan, name, schema, self._keys)
             if self.members is not None and self._subject_key is not None:
                 self.members.add(self._spark.people(self._plan, self._subject_key, self._keys))
-            parts = self._spark.apply(self._plan, self._keys, output, self._beside)
+            subject = self._policy.subject if self.people is not None else None
+            staging = staging_beside(self._target, self._spark.is_local())
+            parts = self._spark.apply(self._plan, self._keys, output, staging, subject)
         try:
             self.released = parts.rows
             read = 0
-            for batch in parts.scan():
+            for batch, persons in parts.scan():
                 read += batch.num_rows
+                if self.people is not None and persons is not None:
+                    self.people.add(batch, persons)
                 progress(f"{self.rows} rows read, {read} of {self.released} released")
                 yield batch
         finally:
@@ -404,14 +387,6 @@ def _spark_engine(source: Dataset, policy: Policy) -> SparkEngine:
 
 def _form(policy: Policy) -> NormalForm | None:
     return NormalForm.declared(policy.subject.model_dump()) if policy.subject else None
-
-
-def _folder_of(target: Dataset) -> Path:
-    """Where tasks write what is to become the target: beside it, on a disk that they share."""
-    try:
-        return file_path(target.uri).parent
-    except UnsupportedDataset:
-        return Path(tempfile.gettempdir())
 
 
 def _counted(before: pa.Table | None, values: pa.Array) -> pa.Table:

@@ -8,34 +8,40 @@ installed. Messages of executors are passed on only if they are ours: others may
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-import shutil
+import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_mlsec.anonymize._aggregate import TupleCounter
+from airflow_mlsec.anonymize._coding import one_zero
 from airflow_mlsec.anonymize._counting import transformed
+from airflow_mlsec.anonymize._normal_forms import NormalForm
+from airflow_mlsec.anonymize._persons import UP, Several, folded
 from airflow_mlsec.anonymize._plan import Plan
-from airflow_mlsec.anonymize._values import canonical_text
+from airflow_mlsec.anonymize._values import canonical_bytes, canonical_text
+from airflow_mlsec.anonymize.transforms._cmac import cmac_rows
+from airflow_mlsec.anonymize.verify._people import person_of
 from airflow_mlsec.crypto import Key, KeyRing
-from airflow_mlsec.datasets import Dataset, parquet_location
+from airflow_mlsec.datasets import Dataset, Staging, parquet_location
 from airflow_mlsec.errors import DatasetError, KeyNotFound, MlsecError, UsageError
+from airflow_mlsec.policy import Subject
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_ROWS = "rows"
+_ROWS, _PERSON = "rows", "person"
 _OURS = re.compile(r"airflow_mlsec\.errors\.(\w+): (.*)")
 Batches = Iterator[pa.RecordBatch]
 
@@ -96,10 +102,17 @@ class SparkEngine:
             yield from (left(batch) for batch in frame.toArrow().to_batches())
 
     def counted(
-        self, draft: Plan, wanted: list[str], read: list[str], schema: pa.Schema, keys: KeyRing
-    ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-        """The distinct combinations of ``wanted`` columns (of type ``schema``), the fixed transforms
-        of a draft plan applied, and the rows of each: counted in each partition, then added up."""
+        self,
+        draft: Plan,
+        wanted: list[str],
+        read: list[str],
+        schema: pa.Schema,
+        keys: KeyRing,
+        person: tuple[str, NormalForm | None] | None = None,
+    ) -> tuple[pa.Table, npt.NDArray[Any]]:
+        """See `Counting`: counted in each partition, then added up."""
+        if person is not None:
+            return self._counted_persons(draft, wanted, read, schema, keys, person)
         frame, left = self._frame(read)
         some = SomeKeys.of(draft, keys)
         # Names of our own: those of columns may be anything.
@@ -120,31 +133,109 @@ class SparkEngine:
         tuples = summed.select(names).rename_columns(wanted).cast(schema)
         return tuples.combine_chunks(), summed.column(len(names)).to_numpy().astype(np.int64)
 
-    def apply(self, plan: Plan, keys: KeyRing, output: pa.Schema, beside: Path) -> AppliedParts:
-        """The released rows as Parquet files in a new folder below ``beside``."""
-        frame, left = self._frame(plan.input_columns())
-        some = SomeKeys.of(plan, keys)
+    def _counted_persons(
+        self,
+        draft: Plan,
+        wanted: list[str],
+        read: list[str],
+        schema: pa.Schema,
+        keys: KeyRing,
+        person: tuple[str, NormalForm | None],
+    ) -> tuple[pa.Table, npt.NDArray[Any]]:
+        """`counted`, each row with the share that it has of its person's rows."""
+        from pyspark.sql import Window
+        from pyspark.sql.functions import count, lit
+
+        key, form = person
+        frame, left = self._frame(list(dict.fromkeys([*read, key])))
+        some = SomeKeys.of(draft, keys)
+        names = [f"c{i}" for i in range(len(wanted))]
+
+        def name_persons(batches: Batches) -> Batches:
+            for batch in batches:
+                rows = left(batch)
+                [done] = transformed(draft, [rows.select(read)], wanted, some)
+                whose = folded(rows.column(key), key, form)
+                # One class, one spelling: -0.0 is 0.0.
+                arrays = [*map(one_zero, done.columns), whose]
+                yield pa.RecordBatch.from_arrays(arrays, names=[*names, _PERSON])
+
+        fields = [pa.field(n, f.type) for n, f in zip(names, schema, strict=True)]
+        named = self._mapped(frame, name_persons, pa.schema([*fields, (_PERSON, pa.string())]))
+        share = lit(UP) / count(lit(1)).over(Window.partitionBy(_PERSON))
+        with _own_errors():
+            weighed = named.withColumn(_ROWS, share)
+            summed = weighed.groupBy(*names).sum(_ROWS).toArrow()
+        tuples = summed.select(names).rename_columns(wanted).cast(schema)
+        return tuples.combine_chunks(), summed.column(len(names)).to_numpy().astype(np.float64)
+
+    def repeated(self, key: str, form: NormalForm | None) -> Several | None:
+        """See `Counting`."""
+        from pyspark.sql.functions import col
+        from pyspark.sql.functions import count as counted
+        from pyspark.sql.functions import max as most
+
+        frame, left = self._frame([key])
+
+        def name_persons(batches: Batches) -> Batches:
+            for batch in batches:
+                whose = folded(left(batch).column(key), key, form)
+                yield pa.RecordBatch.from_arrays([whose], names=[_PERSON])
+
+        named = self._mapped(frame, name_persons, pa.schema([(_PERSON, pa.string())]))
+        with _own_errors():
+            several = named.groupBy(_PERSON).count().where(col("count") > 1)
+            found = several.agg(counted("count"), most("count")).toArrow()
+        persons, rows = (column[0].as_py() for column in found.columns)
+        return Several(int(persons), int(rows)) if persons else None
+
+    def apply(
+        self,
+        plan: Plan,
+        keys: KeyRing,
+        output: pa.Schema,
+        staging: Staging,
+        subject: Subject | None = None,
+    ) -> AppliedParts:
+        """The released rows as Parquet files in a new folder. With a ``subject`` each row has a number of the
+        person whose it is, which is random for this run and nobody keeps."""
+        read = plan.input_columns()
+        frame, left = self._frame(list(dict.fromkeys([*read, *([subject.key] if subject else [])])))
+        some, secret = SomeKeys.of(plan, keys), secrets.token_bytes(32)
+        whose = next(n for i in itertools.count() if (n := f"person{i}") not in output.names)
+        written_as = output if subject is None else output.append(pa.field(whose, pa.int64()))
 
         def run(batches: Batches) -> Batches:
             for batch in batches:
-                done, released = plan.transform_batch(left(batch), cast(KeyRing, some))
+                rows = left(batch)
+                done, released = plan.transform_batch(rows.select(read), cast(KeyRing, some))
+                if subject is not None:
+                    numbers = _numbers(rows.column(subject.key), subject, secret)
+                    done = pa.RecordBatch.from_arrays(
+                        [*done.columns, numbers], names=written_as.names
+                    )
                 yield done.filter(released)
 
         from pyspark.sql import Observation
         from pyspark.sql.functions import count, lit
 
-        folder = Path(tempfile.mkdtemp(prefix=".mlsec-spark-", dir=beside))
         # Counted where rows are made: a part that is lost afterwards is noticed.
         made = Observation()
         try:
             with _own_errors():
-                written = self._mapped(frame, run, output)
+                written = self._mapped(frame, run, written_as)
                 written = written.observe(made, count(lit(1)).alias("rows"))
-                written.write.parquet(str(folder / "parts"), compression="zstd")
+                written.write.parquet(staging.for_engines, compression="zstd")
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            staging.remove()
             raise
-        return AppliedParts(folder, output, int(made.get["rows"]))
+        return AppliedParts(
+            staging, output, int(made.get["rows"]), whose if subject is not None else None
+        )
+
+    def is_local(self) -> bool:
+        """Whether its tasks run on this machine."""
+        return str(self._spark.sparkContext.master).startswith("local")
 
     def rows(self) -> int:
         """How many rows the source has, without those that are left out."""
@@ -227,22 +318,31 @@ class SparkEngine:
 class AppliedParts:
     """Files that a job has written, and how many rows its tasks have made."""
 
-    folder: Path
+    staging: Staging
     schema: pa.Schema
     rows: int
+    whose: str | None
 
-    def scan(self) -> Iterator[pa.RecordBatch]:
-        """The rows, in the types that the plan gives."""
-        for part in sorted((self.folder / "parts").glob("*.parquet")):
-            with pq.ParquetFile(part) as file:
+    def scan(self) -> Iterator[tuple[pa.RecordBatch, pa.Array | None]]:
+        """The rows, in the types that the plan gives, and the numbers of the persons whose they are."""
+        for opened in self.staging.parts():
+            with opened, pq.ParquetFile(opened) as file:
                 for batch in file.iter_batches(batch_size=65_536):
                     plain = batch.replace_schema_metadata(None)
                     arrays = [plain.column(f.name).cast(f.type) for f in self.schema]
-                    yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+                    numbers = plain.column(self.whose) if self.whose is not None else None
+                    yield pa.RecordBatch.from_arrays(arrays, schema=self.schema), numbers
 
     def remove(self) -> None:
         """Remove the files."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.staging.remove()
+
+
+def _numbers(keys: pa.Array, subject: Subject, secret: bytes) -> pa.Array:
+    """A number for each row, the same for all rows of one person as the checker tells persons apart."""
+    named = canonical_bytes(person_of(keys, subject), subject.key)
+    codes = cmac_rows(pc.fill_null(named, b"\0nobody"), secret)
+    return pa.array(np.ascontiguousarray(codes[:, :8]).view(np.int64).reshape(-1))
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,9 @@ def risk(
     known = Plan.load(plan, keys.verification_keys()) if plan and keys else None
     if raw is not None:
         source = open_dataset(raw)
-        before = measure_risk(declared, source.schema(), source.scan(), threshold, population)
+        before = measure_risk(
+            declared, source.schema(), source.scan(), threshold, population, raw=True
+        )
         if target is not None:
             utility = measure_utility(whole(source), whole(dataset), target)
     if against is not None:
@@ -113,8 +115,10 @@ def _data(found: Risk, beside: Comparison) -> dict[str, Any]:
 
 
 def _lines(found: Risk, beside: Comparison) -> list[str]:
+    counted = "" if found.persons is None else f" of {found.persons} persons"
+    unit = "rows" if found.persons is None else "persons"
     lines = [
-        f"{found.rows} rows in {found.classes} classes, the smallest of {found.smallest_class}",
+        f"{found.rows} rows{counted} in {found.classes} classes, the smallest of {found.smallest_class} {unit}",
         f"highest risk {found.highest:.4f}, average {found.average:.4f}",
         f"{100 * found.rows_over_threshold:.2f} % of rows over {found.threshold}, {100 * found.unique_rows:.2f} % unique",
     ]

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -144,9 +143,9 @@ def _whole(s: Subject) -> dict[str, pa.Table] | None:
     return found
 
 
-def _people(s: Subject) -> Literal["one row each"] | None:
-    """That every row is another person's, if the evidence of this very file says that persons were counted:
-    the release itself may not tell whose rows are whose."""
+def _people(s: Subject) -> int | None:
+    """How many persons the smallest class has, if the evidence of this very file says that persons were
+    counted: the release itself may not tell whose rows are whose."""
     if s.policy.subject is None or s.register is None:
         return None
     predicate = s.register.read(lambda connection: latest_release(connection, s.dataset.name))
@@ -155,7 +154,8 @@ def _people(s: Subject) -> Literal["one row each"] | None:
     stated = predicate["target"].get("sha256")
     if stated is None or s.dataset.digest() != stated or not predicate["numbers"].get("persons"):
         return None
-    return "one row each" if s.policy.subject.key not in s.dataset.schema().names else None
+    fewest: int | None = predicate["numbers"].get("k_anonymity")
+    return fewest if s.policy.subject.key not in s.dataset.schema().names else None
 
 
 def formats_hold(s: Subject) -> Result:

@@ -12,6 +12,7 @@ from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, 
 from airflow_mlsec.datasets._file import parquet_location
 from airflow_mlsec.datasets._folders import partition_values, refuse_tables, visible_files
 from airflow_mlsec.datasets._rows import Condition, Found
+from airflow_mlsec.datasets._staging import Staging, staging_beside
 from airflow_mlsec.datasets._uri import (
     DatasetName,
     canonical_key,
@@ -38,6 +39,7 @@ __all__ = [
     "Found",
     "OldVersion",
     "StagedTable",
+    "Staging",
     "canonical_key",
     "canonical_store",
     "connection_of",
@@ -54,5 +56,6 @@ __all__ = [
     "postgresql_url",
     "refuse_tables",
     "same_place",
+    "staging_beside",
     "visible_files",
 ]

@@ -456,8 +456,12 @@ def parquet_location(dataset: object) -> str:
         )
     if location.protocol == "file":
         return Path(location.path).absolute().as_uri()
-    # Hadoop's name of the protocol.
-    return f"{'s3a' if location.protocol == 's3' else location.protocol}://{location.path}"
+    return engine_location(location.protocol, location.path)
+
+
+def engine_location(protocol: str, path: str) -> str:
+    """How Hadoop's file systems call a path of an object store."""
+    return f"{'s3a' if protocol == 's3' else protocol}://{path}"
 
 
 def is_parquet(path: str) -> bool:

@@ -19,7 +19,7 @@ from airflow_mlsec.anonymize import Plan, anonymize, fit_plan, verify_release
 from airflow_mlsec.anonymize.recoding._hierarchies import Dates
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
-from airflow_mlsec.errors import GuaranteeNotMet, UsageError
+from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.policy import Policy
 
 RECODINGS = ("full-domain", "local", "multidimensional")
@@ -239,16 +239,6 @@ def test_an_empty_release_has_to_be_asked_for(
     assert anonymize(made, other, safe, keys, plan=plan, allow_empty=True).released == 0
 
 
-def test_spark_says_that_it_does_not_count_persons(
-    make_policy: Callable[..., Policy], keys: KeyRing, tmp_path: Path
-) -> None:
-    pytest.importorskip("pyspark")
-    raw = write(tmp_path, "raw.parquet", visits(1))
-    with pytest.raises(UsageError, match="persons are counted by the local engine"):
-        anonymize(policy_of(make_policy, "full-domain"), raw, open_dataset(str(tmp_path / "s.parquet")),
-                  keys, engine="spark")  # fmt: skip
-
-
 # --- what is compared, and what is a value
 
 
@@ -324,3 +314,25 @@ def test_a_date_is_the_one_of_its_own_zone(zone: str, unit: str) -> None:
     from airflow_mlsec.anonymize import calendar_dates
 
     assert calendar_dates(array)[0].as_py() == calendar_dates(naive)[0].as_py() == date(1990, 1, 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_mean_is_of_as_many_persons_as_the_policy_says(
+    make_policy: Callable[..., Policy], keys: KeyRing, seed: int
+) -> None:
+    draw = random.Random(seed)
+    rows = [
+        (draw.choice([f"p{i}", f" P{i}"]), draw.randrange(60))
+        for i in range(40)
+        for _ in range(draw.choice([1, 1, 2, 12]))
+    ]
+    table = pa.table({"who": [r[0] for r in rows], "pay": [r[1] for r in rows]})
+    columns = "who: {role: identifying, transform: {method: drop}}\npay: {role: sensitive, transform: {method: microaggregate, k: 5}}\n"
+    policy = make_policy(columns, subject=SUBJECT)
+    plan = fit_plan(policy, table.schema, lambda c: table.select(c).to_batches(), keys)
+    means = plan.apply(table, keys).column("pay").to_pylist()
+    groups: dict[float, set[str]] = defaultdict(set)
+    for (who, _), mean in zip(rows, means, strict=True):
+        groups[mean].add(normal(who))
+    assert len(groups) > 1
+    assert min(map(len, groups.values())) >= 5

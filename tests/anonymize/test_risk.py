@@ -266,3 +266,35 @@ def _covered(plan: Any, table: pa.Table, keys: KeyRing) -> list[dict[str, int]]:
         pairs = set(zip(table.column(name).to_pylist(), done.column(name).to_pylist(), strict=True))
         found.append(dict(Counter(label for _, label in pairs)))
     return found
+
+
+def test_risk_is_of_persons_where_the_table_tells_whose_rows_are_whose(
+    make_policy: Callable[..., Policy],
+) -> None:
+    """Six rows of one person alone in a class hide nobody."""
+    table = pa.table(
+        {
+            "who": ["a", "A ", "a", "a", "a", "a", "b", "c", "d", "d"],
+            "age": ["20s"] * 6 + ["30s"] * 4,
+            "zip": ["1"] * 10,
+            "illness": ["flu"] * 10,
+        }
+    )
+    columns = "who: {role: identifying, transform: {method: METHOD}}\n" + COLUMNS
+
+    def measured(method: str, raw: bool = False, drop: bool = False) -> Any:
+        made = make_policy(columns.replace("METHOD", method), subject={"kind": "p", "key": "who"})
+        given = table.drop_columns(["who"]) if drop else table
+        return measure_risk(made, given.schema, given.to_batches(max_chunksize=3), raw=raw)
+
+    for method in ("pseudonymize, domain: p", "drop"):
+        found = measured(method)
+        assert (found.rows, found.persons, found.smallest_class, found.highest) == (10, 4, 1, 1.0)
+        assert found.average == pytest.approx((6 * 1 + 4 / 3) / 10)
+        assert found.unique_rows == 0.6
+        assert found.marketer == 2 / 4
+    # What is left of the key tells nobody apart, or is not there: rows are counted, and it says so.
+    assert measured("redact").persons is None
+    assert measured("redact", raw=True).persons == 4
+    without = measured("drop", drop=True)
+    assert (without.persons, without.smallest_class) == (None, 4)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_mlsec.anonymize import anonymize
+from airflow_mlsec.anonymize import anonymize, pseudonymize
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import GuaranteeNotMet, MlsecError, UnsupportedDataset, UsageError
@@ -22,6 +22,7 @@ from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import without_suppressed
 from tests import canaries
+from tests.anonymize.test_persons import normal, visits
 
 pyspark = pytest.importorskip("pyspark", reason="the Spark engine's tests need the extra `spark`")
 if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
@@ -215,3 +216,109 @@ def test_what_it_cannot_do_is_said_and_leaves_nothing(
     assert canaries.found_in(str(caught.value)) == []
     assert not target.exists()
     assert not list(tmp_path.glob(".mlsec-spark-*"))
+
+
+PERSONS = """
+who: {role: identifying, transform: {method: METHOD}}
+zip: {role: quasi-identifying, hierarchy: {kind: prefix}}
+age: {role: quasi-identifying, hierarchy: {kind: interval, widths: [10, 20]}}
+ill: {role: sensitive}
+"""
+
+
+@pytest.mark.parametrize("recoding", ["full-domain", "local", "multidimensional"])
+@pytest.mark.parametrize("seed", range(3))
+def test_persons_are_counted_as_brute_force_counts_them(
+    spark: Any,
+    make_policy: Callable[..., Policy],
+    keys: KeyRing,
+    tmp_path: Path,
+    write: Callable[..., str],
+    recoding: str,
+    seed: int,
+) -> None:
+    """Rows of people who come more than once, written in their own ways; some nobody's."""
+    table = visits(seed)
+    privacy = {"k_anonymity": 3, "suppression_limit": 1.0, "recoding": recoding}
+    made = make_policy(
+        PERSONS.replace("METHOD", "pseudonymize, domain: d"), subject={"kind": "person", "key": "who"}, privacy=privacy
+    )  # fmt: skip
+    source, done = open_dataset(write(tmp_path / "p.parquet", table)), {}
+    for engine in ("local", "spark"):
+        target = open_dataset(str(tmp_path / f"{engine}.parquet"))
+        done[engine] = anonymize(made, source, target, keys, engine=engine)  # type: ignore[arg-type]
+    assert (
+        sorted(map(str, pq.read_table(tmp_path / "spark.parquet").to_pylist()))
+        == sorted(map(str, pq.read_table(tmp_path / "local.parquet").to_pylist()))
+    )  # fmt: skip
+    assert done["spark"].findings == done["local"].findings
+    assert done["spark"].persons == done["local"].persons
+    assert done["spark"].plan.achieved["persons"] == done["local"].plan.achieved["persons"]
+    # Every pseudonym is one spelling; brute force knows which of them are one person.
+    spelled = {
+        token: normal(text)
+        for text in set(table.column("who").to_pylist())
+        if text is not None
+        for token in pseudonymize(pa.array([text]), "who", keys.ensure("pseudonym.d").secret).to_pylist()
+    }  # fmt: skip
+    classes: dict[Any, set[str]] = {}
+    for row in pq.read_table(tmp_path / "spark.parquet").to_pylist():
+        classes.setdefault((row["zip"], row["age"]), set()).add(spelled.get(row["who"], ""))
+    assert min(map(len, classes.values()), default=3) >= 3
+
+
+def test_a_given_plan_is_held_to_the_persons_of_other_rows(
+    spark: Any,
+    make_policy: Callable[..., Policy],
+    keys: KeyRing,
+    tmp_path: Path,
+    write: Callable[..., str],
+) -> None:
+    privacy = {"k_anonymity": 3, "suppression_limit": 1.0}
+    subject = {"kind": "person", "key": "who"}
+    made = make_policy(PERSONS.replace("METHOD", "drop"), subject=subject, privacy=privacy)
+    fitted = pa.table({"who": ["a", "b", "c"], "zip": ["1"] * 3, "age": [30] * 3, "ill": ["x"] * 3})
+    target = open_dataset(str(tmp_path / "safe.parquet"))
+    first = open_dataset(write(tmp_path / "a.parquet", fitted))
+    plan = anonymize(made, first, target, keys, engine="spark").plan
+    one = fitted.set_column(0, "who", [["a", "A", " a"]])
+    other = open_dataset(write(tmp_path / "b.parquet", one))
+    with pytest.raises(GuaranteeNotMet, match="counted in persons"):
+        anonymize(made, other, target, keys, plan=plan, engine="spark")
+    assert not list(tmp_path.glob(".mlsec-spark-*"))
+
+
+def test_a_part_that_is_lost_on_the_way_is_noticed(
+    spark: Any,
+    policy: Callable[..., Policy],
+    keys: KeyRing,
+    tmp_path: Path,
+    write: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from airflow_mlsec.datasets import Staging
+
+    everything = Staging.parts
+
+    def all_but_one(self: Staging) -> Iterator[Any]:
+        yield from list(everything(self))[1:]
+
+    monkeypatch.setattr(Staging, "parts", all_but_one)
+    source = open_dataset(write(tmp_path / "p.parquet", people(600)))
+    target = open_dataset(str(tmp_path / "safe.parquet"))
+    with pytest.raises(GuaranteeNotMet, match="rows were lost"):
+        anonymize(policy(), source, target, keys, engine="spark")
+    assert not target.exists()
+
+
+def test_a_table_of_a_database_is_released_where_tasks_are_here(
+    spark: Any,
+    policy: Callable[..., Policy],
+    keys: KeyRing,
+    tmp_path: Path,
+    write: Callable[..., str],
+) -> None:
+    source = open_dataset(write(tmp_path / "p.parquet", people(300)))
+    target = open_dataset(f"sqlite://{tmp_path}/safe.db/people")
+    done = anonymize(policy(), source, target, keys, engine="spark")
+    assert sum(batch.num_rows for batch in target.scan()) == done.released > 0

@@ -21,12 +21,16 @@ import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._aggregate import count_tuples
 from airflow_mlsec.anonymize._coding import Codes, combined, encoded, renumbered
+from airflow_mlsec.anonymize._normal_forms import NormalForm
+from airflow_mlsec.anonymize._persons import folded
 from airflow_mlsec.anonymize.recoding._classes import Numbers, added_up
 from airflow_mlsec.anonymize.risk._uniqueness import pitman, population_uniques
 from airflow_mlsec.errors import UsageError
-from airflow_mlsec.policy import Policy, Role
+from airflow_mlsec.policy import FormatPreserving, Policy, Pseudonymize, Role, Tokenize, Vault
 
 THRESHOLD = 0.2
+# Cannot be a column's name in any format we read.
+_WHOSE = "\0whose"
 _BINS = (1, 2, 5, 10, 20, 50, 100, 1_000)
 
 
@@ -74,6 +78,9 @@ class Risk:
     class_sizes: dict[str, int]
     attributes: dict[str, AttributeDisclosure]
     uniqueness: Uniqueness | None = None
+    # How many persons there are, if the table tells whose rows are whose: then sizes of classes are of persons,
+    # otherwise of rows.
+    persons: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -122,42 +129,82 @@ def measure_risk(
     batches: Iterable[pa.RecordBatch],
     threshold: float = THRESHOLD,
     population: int | None = None,
+    raw: bool = False,
 ) -> Risk:
-    """The risk of a table with the policy's quasi-identifiers, raw or released. With the size of the
+    """The risk of a table with the policy's quasi-identifiers, released or ``raw``. With the size of the
     ``population`` from which its rows were drawn the share of unique people is estimated.
+
+    Persons are counted, not rows, where the table has the key of the policy's subject, as it is or as what tells
+    people apart (a pseudonym, a token).
 
     :raises UsageError: if none of the quasi-identifiers is in the table, or the population is smaller
         than the table.
     """
     quasi = _quasi(policy, schema)
     sensitive = [n for n in policy.with_role(Role.SENSITIVE) if n in schema.names]
-    wanted = pa.schema([schema.field(name) for name in [*quasi, *sensitive]])
-    counter = count_tuples((batch.select(wanted.names) for batch in batches), wanted)
+    fields = [schema.field(name) for name in [*quasi, *sensitive]]
+    key = _key_in(policy, schema, raw)
+    if key is not None:
+        fields.append(pa.field(_WHOSE, pa.large_string()))
+    wanted = pa.schema(fields)
+    counter = count_tuples((_selected(batch, wanted, key, policy) for batch in batches), wanted)
     tuples, counts = counter.result()
     weights = counts.to_numpy(zero_copy_only=False).astype(np.float64)
     classes = _classes([_codes(tuples.column(name)) for name in quasi], len(weights))
-    sizes = added_up(classes, weights, int(classes.max(initial=-1)) + 1)
-    rows = float(sizes.sum())
+    number = int(classes.max(initial=-1)) + 1
+    by_class = added_up(classes, weights, number)
+    sizes, persons = by_class, None
+    if key is not None:
+        whose = _codes(tuples.column(_WHOSE))
+        persons = int(whose.max(initial=-1)) + 1
+        pairs = np.unique(classes.astype(np.int64) * max(persons, 1) + whose)
+        sizes = np.bincount(pairs // max(persons, 1), minlength=number).astype(np.float64)
+    rows, people = float(by_class.sum()), float(sizes.sum())
     attributes = {
-        name: _disclosure(classes, sizes, _codes(tuples.column(name)), rows) for name in sensitive
+        name: _disclosure(classes, by_class, _codes(tuples.column(name)), rows)
+        for name in sensitive
     }
-    number = len(sizes)
-    over = float(sizes[1.0 / np.maximum(sizes, 1) > threshold].sum())
+    over = float(by_class[1.0 / np.maximum(sizes, 1) > threshold].sum())
     return Risk(
         rows=round(rows),
         classes=number,
         highest=float(1.0 / sizes.min()) if number else 0.0,
-        average=number / rows if rows else 0.0,
+        average=float((by_class / sizes).sum()) / rows if rows else 0.0,
         threshold=threshold,
         rows_over_threshold=over / rows if rows else 0.0,
-        unique_rows=float((sizes == 1).sum()) / rows if rows else 0.0,
-        marketer=number / rows if rows else 0.0,
+        unique_rows=float(by_class[sizes == 1].sum()) / rows if rows else 0.0,
+        marketer=number / people if people else 0.0,
         smallest_class=round(float(sizes.min())) if number else 0,
-        average_class_size=rows / number if number else 0.0,
-        discernibility=round(float((sizes**2).sum())),
+        average_class_size=people / number if number else 0.0,
+        discernibility=round(float((by_class**2).sum())),
         class_sizes=_histogram(sizes),
         attributes=attributes,
         uniqueness=None if population is None else _uniqueness(sizes, population),
+        persons=persons,
+    )
+
+
+def _key_in(policy: Policy, schema: pa.Schema, raw: bool) -> str | None:
+    """The column that tells whose rows are whose, if one does."""
+    if policy.subject is None or policy.subject.key not in schema.names:
+        return None
+    key = policy.subject.key
+    kind, transform = schema.field(key).type, policy.columns[key].transform
+    apart = FormatPreserving | Pseudonymize | Tokenize | Vault | None
+    # What is dropped is only in a raw table.
+    told = raw or isinstance(transform, apart) or getattr(transform, "method", "") == "drop"
+    return key if told and not pa.types.is_nested(kind) and not pa.types.is_binary(kind) else None
+
+
+def _selected(
+    batch: pa.RecordBatch, wanted: pa.Schema, key: str | None, policy: Policy
+) -> pa.RecordBatch:
+    if key is None or policy.subject is None:
+        return batch.select(wanted.names)
+    form = NormalForm.declared(policy.subject.model_dump())
+    arrays = [batch.column(name) for name in wanted.names[:-1]]
+    return pa.RecordBatch.from_arrays(
+        [*arrays, folded(batch.column(key), key, form)], names=wanted.names
     )
 
 

@@ -43,9 +43,10 @@ def risk_page(title: str, risk: Risk, beside: Comparison | None = None) -> str:
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         *_figures(shown),
-        "<h2>Classes by rows</h2>",
-        "<p>How many equivalence classes have how many rows. Small classes are what singles people out.</p>",
-        _bars([(name, r.class_sizes) for name, r in shown], "Classes by rows"),
+        "<h2>Classes by size</h2>",
+        "<p>How many equivalence classes have how many persons (rows, where a table does not tell whose they are). Small "
+        "classes are what singles people out.</p>",
+        _bars([(name, r.class_sizes) for name, r in shown], "Classes by size"),
         *_lost(beside.achieved),
         *_scored(beside.utility),
         *_linked(beside.linkage),
@@ -78,6 +79,7 @@ def _figures(shown: Sequence[tuple[str, Risk]]) -> Iterator[str]:
     yield _bars(series, "Risk", _percent, 1.0)
     rows = [
         ("Rows", [f"{r.rows:,}" for r in risks]),
+        ("Persons", ["rows are counted" if r.persons is None else f"{r.persons:,}" for r in risks]),
         ("Equivalence classes", [f"{r.classes:,}" for r in risks]),
         ("Smallest class", [f"{r.smallest_class:,}" for r in risks]),
         ("Average class size", [f"{r.average_class_size:,.1f}" for r in risks]),

@@ -165,11 +165,19 @@ class Groups:
     means: tuple[float, ...]
 
 
-def fit_groups(values: pa.Array, counts: npt.NDArray[np.int64], column: str, k: int) -> Groups:
+def fit_groups(
+    values: pa.Array,
+    counts: npt.NDArray[np.int64],
+    column: str,
+    k: int,
+    persons: npt.NDArray[np.float64] | None = None,
+) -> Groups:
     """The groups of at least ``k`` rows whose values are nearest to their means: the shortest path
     through the sorted values (Hansen and Mukherjee, "A Polynomial Algorithm for Optimal
     Univariate Microaggregation", IEEE TKDE 2003). Rows of one value stay together. With fewer
     than ``k`` rows in all there is no group: their mean would tell too much.
+
+    :param persons: At most how many persons have each value, if some have several rows: then ``k`` counts them.
 
     :raises ColumnType: if the values are no numbers.
     """
@@ -179,7 +187,8 @@ def fit_groups(values: pa.Array, counts: npt.NDArray[np.int64], column: str, k: 
     if not len(known):
         return Groups((), ())
     rows = np.bincount(place, counts[good], len(known))
-    if rows.sum() < k:
+    sizes = rows if persons is None else np.bincount(place, persons[good], len(known))
+    if sizes.sum() < k:
         return Groups((), ())
     # Sums from the mean, so that squares of large values do not lose it.
     centre = float((known * rows).sum() / rows.sum())
@@ -187,7 +196,9 @@ def fit_groups(values: pa.Array, counts: npt.NDArray[np.int64], column: str, k: 
     totals = [
         np.concatenate([[0.0], np.cumsum(part)]) for part in (rows, rows * away, rows * away**2)
     ]
-    ends = _shortest(totals[0].tolist(), totals[1].tolist(), totals[2].tolist(), k)
+    reached = totals[0] if persons is None else np.concatenate([[0.0], np.cumsum(sizes)])
+    of_rows, of_sums, of_squares = (part.tolist() for part in totals)
+    ends = _shortest(of_rows, of_sums, of_squares, reached.tolist(), k)
     starts = [0, *ends[:-1]]
     means = [
         centre + (totals[1][end] - totals[1][start]) / (totals[0][end] - totals[0][start])
@@ -197,21 +208,23 @@ def fit_groups(values: pa.Array, counts: npt.NDArray[np.int64], column: str, k: 
     return Groups(tuple(map(float, inner)), tuple(map(float, means)))
 
 
-def _shortest(rows: list[float], sums: list[float], squares: list[float], k: int) -> list[int]:
-    """Where the groups of least squared distance end, given running totals."""
+def _shortest(
+    rows: list[float], sums: list[float], squares: list[float], sizes: list[float], k: int
+) -> list[int]:
+    """Where the groups of least squared distance end, given running totals; ``sizes`` are what must reach ``k``."""
     number = len(rows) - 1
     best, before = [0.0] + [float("inf")] * number, [0] * (number + 1)
     low = last = 0
     for end in range(1, number + 1):
         # A group with room for two is never better than the two.
-        while rows[end] - rows[last + 1] >= k:
+        while sizes[end] - sizes[last + 1] >= k:
             last += 1
-        while rows[last] - rows[low] >= k:
+        while sizes[last] - sizes[low] >= k:
             low += 1
         for start in range(low, end):
-            weight = rows[end] - rows[start]
-            if weight < k:
+            if sizes[end] - sizes[start] < k:
                 break
+            weight = rows[end] - rows[start]
             total = sums[end] - sums[start]
             cost = best[start] + squares[end] - squares[start] - total * total / weight
             if cost < best[end]:

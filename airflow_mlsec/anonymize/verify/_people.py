@@ -25,7 +25,7 @@ class PeopleCounter:
     persons are named, where the keys are the raw ones."""
 
     def __init__(self, quasi: Sequence[str], subject: Subject | None = None) -> None:
-        self._quasi = list(quasi)
+        self.quasi = list(quasi)
         self._subject = subject
         self._connection = duckdb.connect(":memory:")
         self._connection.execute("SET temp_directory = ''")
@@ -36,8 +36,8 @@ class PeopleCounter:
         """Add released rows, and whose each is."""
         if not batch.num_rows:
             return
-        names = [f"c{i}" for i in range(len(self._quasi))]
-        columns = [batch.column(name) for name in self._quasi]
+        names = [f"c{i}" for i in range(len(self.quasi))]
+        columns = [batch.column(name) for name in self.quasi]
         given = pa.table([*columns, self._persons(keys)], names=[*names, "person"])
         self._connection.register("given", given)
         person = f"coalesce(person, '{_NOBODY}')"
@@ -56,12 +56,17 @@ class PeopleCounter:
         return (None if least is None else int(least)), int(persons)
 
     def _persons(self, keys: pa.Array) -> pa.Array:
-        found = _normal(keys)
-        return found if self._subject is None else _declared(found, self._subject)
+        return person_of(keys, self._subject)
 
     @staticmethod
     def _class(names: list[str]) -> str:
         return f"hash({', '.join(names)})" if names else "0"
+
+
+def person_of(keys: pa.Array, subject: Subject | None) -> pa.Array:
+    """Whose each row is: the same for all spellings of one person's key, null for nobody's."""
+    found = _normal(keys)
+    return found if subject is None else _declared(found, subject)
 
 
 def _normal(keys: pa.Array) -> pa.Array:
