@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -13,19 +14,33 @@ from airflow_mlsec.policy._model import Model
 class Diversity(Model):
     """l-diversity of a sensitive column in every equivalence class: at least ``l`` distinct values;
     or entropy of at least log(``l``); or recursive, the most frequent value having fewer rows
-    than ``c`` times those of the ``l``-th and rarer ones together."""
+    than ``c`` times those of the ``l``-th and rarer ones together.
+
+    A missing value is none, and spellings of one value (letter case, white space around it, Unicode form) are one
+    unless ``fold`` is false. Values of one of the ``groups`` count as one: who learns that somebody has one of five
+    cancers has learnt that she has cancer.
+    """
 
     kind: Literal["distinct", "entropy", "recursive"]
     l: float = Field(gt=1, allow_inf_nan=False)  # noqa: E741 - the letter that the literature uses
     c: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    fold: bool = True
+    groups: dict[str, list[str]] = Field(default={})
 
     @model_validator(mode="after")
     def _complete(self) -> Diversity:
+        listed = [self.as_compared(value) for values in self.groups.values() for value in values]
+        if len(set(listed)) < len(listed):
+            raise ValueError("`groups` has one value twice")
         if (self.kind == "recursive") is (self.c is None):
             raise ValueError("recursive l-diversity needs `c`; the other kinds have none")
         if self.kind != "entropy" and self.l != int(self.l):
             raise ValueError("`l` counts values: a whole number")
         return self
+
+    def as_compared(self, value: str) -> str:
+        """A value of a group in the form in which it is compared."""
+        return unicodedata.normalize("NFC", value).lower().strip() if self.fold else value
 
 
 class Closeness(Model):

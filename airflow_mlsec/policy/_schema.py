@@ -280,6 +280,11 @@ class Policy(Model):
                 del data["privacy"][name]
         if data["privacy"]["unseen"] == "suppress":
             del data["privacy"]["unseen"]
+        for diversity in data["privacy"]["l_diversity"].values():
+            if diversity["fold"]:
+                del diversity["fold"]
+            if not diversity["groups"]:
+                del diversity["groups"]
         for closeness in data["privacy"]["t_closeness"].values():
             if closeness["hierarchy"] is None:
                 del closeness["hierarchy"]

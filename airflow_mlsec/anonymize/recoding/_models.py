@@ -62,7 +62,7 @@ def criteria_of(policy: Policy, counted: Counted) -> Criteria:
         closeness = privacy.t_closeness.get(name)
         column = _sensitive(name, counted, closeness, policy.source)
         if diversity := privacy.l_diversity.get(name):
-            models.append(_diversity(_diverse(column, counted), diversity))
+            models.append(_diversity(_diverse(column, counted, diversity), diversity))
         if closeness:
             models.append(_closeness(column, closeness))
         if delta := privacy.delta_disclosure.get(name):
@@ -100,15 +100,22 @@ def _people(counted: Counted, population: npt.NDArray[np.int64]) -> SensitiveCol
     )
 
 
-def _diverse(column: SensitiveColumn, counted: Counted) -> SensitiveColumn:
-    """The column for diversity: a missing value is none, and spellings of one value are one. The column
-    itself, where that is no difference."""
+def _diverse(column: SensitiveColumn, counted: Counted, said: Diversity) -> SensitiveColumn:
+    """The column for diversity: a missing value is none, and spellings of one value, and values of one group, are
+    one. The column itself, where that is no difference."""
     values = counted.tuples.column(column.name).take(pa.array(column.tuples))
     text = canonical_text(values.combine_chunks(), column.name)
     if isinstance(text, pa.ChunkedArray):
         text = text.combine_chunks()
-    spelled = pc.utf8_lower(pc.utf8_normalize(text.cast(pa.large_string()), form="NFC"))
-    spelled = pc.utf8_trim_whitespace(spelled)
+    spelled = text.cast(pa.large_string())
+    if said.fold:
+        spelled = pc.utf8_lower(pc.utf8_normalize(spelled, form="NFC"))
+        spelled = pc.utf8_trim_whitespace(spelled)
+    for number, values_of_it in enumerate(said.groups.values()):
+        listed = pa.array([said.as_compared(value) for value in values_of_it], pa.large_string())
+        # No value begins so.
+        group = pa.scalar(f"\0{number}", pa.large_string())
+        spelled = pc.if_else(pc.is_in(spelled, listed), group, spelled)
     there = spelled.is_valid().to_numpy(zero_copy_only=False).astype(bool)
     distinct = spelled.drop_null().unique()
     if there.all() and len(distinct) == column.count:

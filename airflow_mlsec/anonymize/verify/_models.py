@@ -78,13 +78,26 @@ def _histogram(connection: duckdb.DuckDBPyConnection, column: str) -> None:
     )
 
 
-def _diverse_values(connection: duckdb.DuckDBPyConnection, column: str) -> None:
-    """The histogram for diversity: a missing value is none, and spellings of one are one, since whoever
-    knows the class learns no less from them."""
-    folded = f"lower(trim(nfc_normalize(CAST({column} AS VARCHAR))))"
+def _diverse_values(connection: duckdb.DuckDBPyConnection, column: str, said: Diversity) -> None:
+    """The histogram for diversity: a missing value is none, and spellings of one, or values of one group, are one,
+    since whoever knows the class learns no less from them."""
+
+    def compared(text: str) -> str:
+        return f"lower(trim(nfc_normalize({text})))" if said.fold else text
+
+    connection.execute("CREATE OR REPLACE TABLE alike (value VARCHAR, name VARCHAR)")
+    for name, values in said.groups.items():
+        for value in values:
+            connection.execute(
+                f"INSERT INTO alike VALUES ({compared('?::VARCHAR')}, ?)",  # noqa: S608
+                [value, f"a group: {name}"],
+            )
+    text = compared(f"CAST({column} AS VARCHAR)")
     connection.execute(
-        f"CREATE OR REPLACE TABLE histogram AS SELECT class, {folded} AS value, sum(size)::DOUBLE AS rows "  # noqa: S608
-        f"FROM cells WHERE {column} IS NOT NULL GROUP BY class, value"
+        f"CREATE OR REPLACE TABLE histogram AS SELECT class, struct_pack(text := coalesce(name, spelled), "  # noqa: S608
+        "grouped := name IS NOT NULL) AS value, sum(size)::DOUBLE AS rows FROM "
+        f"(SELECT class, {text} AS spelled, size FROM cells WHERE {column} IS NOT NULL) "
+        "LEFT JOIN alike ON alike.value = spelled GROUP BY ALL"
     )
 
 
@@ -96,7 +109,7 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str, *values: object) -> 
 def _diversity(
     connection: duckdb.DuckDBPyConnection, name: str, column: str, said: Diversity
 ) -> Checked:
-    _diverse_values(connection, column)
+    _diverse_values(connection, column, said)
     if said.kind == "distinct":
         least = _one(
             connection,

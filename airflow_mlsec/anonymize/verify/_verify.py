@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
@@ -35,8 +36,9 @@ class Finding:
 
 
 # Whose the released rows are: counted while they were made, or how many persons the smallest class has, as signed
-# evidence of the very same file says.
-People = PeopleCounter | int
+# evidence of the very same file says, or that every row is another person's, as evidence of a file says of which some
+# rows are left.
+People = PeopleCounter | int | Literal["one row each"]
 
 
 def verify_release(
@@ -199,6 +201,10 @@ def _own_people(policy: Policy, schema: pa.Schema, quasi: list[str]) -> PeopleCo
 
 def _in_persons(k: int, people: People | None, smallest: int | None) -> Finding:
     name = f"k-anonymity with k={k}, counted in persons"
+    if isinstance(people, str):
+        return Finding(
+            name, smallest is None or smallest >= k, "every row is another person's", smallest
+        )
     if isinstance(people, int):
         detail = f"fewest persons of a class, as evidence of this file says: {people}"
         return Finding(name, smallest is None or people >= k, detail, people)
