@@ -32,6 +32,23 @@ from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.policy import Column, Policy
 
 Progress = Callable[[str], None]
+# Sizes of classes beyond the one that is asked for.
+_SIZES = (*range(3, 13), 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1_000)
+_MOST_COMBINATIONS, _MUCH_MORE = 50_000, 1.25
+
+
+class _Classified(Protocol):
+    @property
+    def classes(self) -> Codes: ...
+    @property
+    def released(self) -> Mask: ...
+    @property
+    def suppressed_rows(self) -> int: ...
+    @property
+    def loss(self) -> float: ...
+
+
+Found = TypeVar("Found", bound=_Classified)
 
 
 @dataclass(frozen=True)
@@ -120,11 +137,12 @@ def _local(
     best = _as_whole(
         criteria,
         weights,
-        lambda stricter: _no_worse_than_whole(
-            work,
+        lambda stricter: _no_worse_than_of_more(
             stricter,
-            limit,
-            lambda nodes: progress(f"{nodes} recodings visited"),
+            weights,
+            lambda sized: _no_worse_than_whole(
+                work, sized, limit, lambda nodes: progress(f"{nodes} recodings visited")
+            ),
         ),
     )
     labels_of = _LabelsOf(quasi, tuples, levels)
@@ -149,6 +167,32 @@ def _local(
             "steps": len(best.steps),
         },
     )
+
+
+def _no_worse_than_of_more(
+    criteria: Criteria, weights: npt.NDArray[Any], run: Callable[[Criteria], Found]
+) -> Found:
+    """A recoding into classes of ``k`` rows, or of more where that loses less: both are greedy, and what a small
+    class takes at once may be missing to the last ones. Of tables with many combinations, where that is no
+    matter, none of more is looked at."""
+    best: Found | None = None
+    failed: GuaranteeNotMet | None = None
+    more = max(0, _MOST_COMBINATIONS // max(1, len(weights)))
+    larger = [size for size in _SIZES if criteria.k < size <= weights.sum() / 2][:more]
+    for size in (criteria.k, *larger):
+        try:
+            found = run(replace(criteria, k=size))
+        except GuaranteeNotMet as error:
+            failed = failed or error
+            continue
+        if best is None or found.loss < best.loss - 1e-12:
+            best = found
+        elif found.loss > _MUCH_MORE * best.loss:
+            break
+    if best is None:
+        assert failed is not None
+        raise failed
+    return best
 
 
 def _no_worse_than_whole(
@@ -193,12 +237,16 @@ def _multidimensional(
     best = _as_whole(
         criteria,
         weights,
-        lambda stricter: partition(
-            [column.coded for column in ordered],
-            work,
+        lambda stricter: _no_worse_than_of_more(
             stricter,
-            policy.privacy.suppression_limit,
-            lambda classes: progress(f"{classes} classes"),
+            weights,
+            lambda sized: partition(
+                [column.coded for column in ordered],
+                work,
+                sized,
+                policy.privacy.suppression_limit,
+                lambda classes: progress(f"{classes} classes"),
+            ),
         ),
     )
     regions = regions_of(ordered, best)
@@ -215,20 +263,6 @@ def _multidimensional(
         },
         _summary(best, weights, criteria, cells),
     )
-
-
-class _Classified(Protocol):
-    @property
-    def classes(self) -> Codes: ...
-    @property
-    def released(self) -> Mask: ...
-    @property
-    def suppressed_rows(self) -> int: ...
-    @property
-    def loss(self) -> float: ...
-
-
-Found = TypeVar("Found", bound=_Classified)
 
 
 def _as_whole(
