@@ -80,6 +80,9 @@ KINDS = {
         _quasi("body measure", "user.demographic.profile", kind="interval", widths=[5, 10, 20, 40]),
         _quasi("location", "user.location.imprecise", kind="interval", widths=[0.1, 1, 10]),
         _quasi("date of an event", None, **_DATES),
+        # Of persons, though nothing tells what it is.
+        _quasi("characteristic"),
+        _sensitive("measurement", None),
         _sensitive("health", "user.health_and_medical"),
         _sensitive("genetics", "user.health_and_medical.genetic"),
         _sensitive("income", "user.financial"),

@@ -24,7 +24,7 @@ from airflow_mlsec.discovery._kinds import KINDS, Kind
 from airflow_mlsec.discovery._names import kind_by_name, normalized
 from airflow_mlsec.discovery._profile import SAMPLE, Profile, is_bytes, profile, take_sample
 from airflow_mlsec.discovery._uniques import SinglingOut, minimal_uniques
-from airflow_mlsec.policy import Role
+from airflow_mlsec.policy import NOBODY, Role
 
 _FLAGS = {
     "0",
@@ -159,12 +159,13 @@ def _decide(found: Profile) -> tuple[str, list[str]]:
         return named or "other", [*by_name, "it has no values to look at"]
     if {value.lower() for value in found.values} <= _FLAGS:
         flag = named is not None and KINDS[named].role in (Role.SENSITIVE, Role.QUASI_IDENTIFYING)
-        return (named if flag and named else "other"), [*by_name, "it is a flag"]
+        why = [_THING] if named == "other" else [*by_name, "it is a flag"]
+        return (named if flag and named else "other"), why
     seen = _by_values(found)
     if seen and seen[0] in _SURE and not (named and KINDS[named].role is Role.IDENTIFYING):
         return seen[0], [*by_name, seen[1]]
     if named == "other":
-        return "other", ["its name is that of a thing, a technical field or a flag"]
+        return "other", [_THING]
     if named is not None and (doubt := _doubt(named, found, seen)) is None:
         return named, [*by_name, *([seen[1]] if seen else [])]
     if named is not None and not seen:
@@ -297,6 +298,8 @@ def _with_context(proposals: list[Proposal], profiles: Sequence[Profile]) -> lis
         or any(_tells_of_people(proposal) for proposal in proposals)
         or any(_PERSON.search(normalized(found.name)) for found in profiles)
     )
+    by_points = _points(proposals) >= _ENOUGH_POINTS
+    of_people = of_people or by_points
     made = []
     for proposal, found in zip(proposals, profiles, strict=True):
         if not of_people and proposal.kind in _AMBIGUOUS:
@@ -304,8 +307,57 @@ def _with_context(proposals: list[Proposal], profiles: Sequence[Profile]) -> lis
         alone = found.distinct >= 50 and found.uniqueness >= 0.999
         if of_people and proposal.kind == "other" and alone and _is_key(found):
             proposal = _as(proposal, "person id", "every row has its own, in a table of people")
+        elif of_people and proposal.kind == "other" and not _is_of_a_thing(proposal, found):
+            proposal = _doubtful(proposal, found)
         made.append(proposal)
     return made
+
+
+# What only persons have, and what they mostly have: what a column's name says counts, its values as well.
+_ONLY_PERSONS = {"age", "sex", "date of birth", "ethnicity", "marital status", "religion", "first name", "last name",
+                 "sexual orientation", "national id"}  # fmt: skip
+_MOSTLY_PERSONS = {
+    "education", "occupation", "income", "household", "health", "body measure", "nationality", "politics", "person id",
+    "record id", "union", "criminal record", "grade", "full name", "email", "phone", "language", "employer", "genetics",
+}  # fmt: skip
+_ENOUGH_POINTS = 2
+
+
+def _points(proposals: Sequence[Proposal]) -> int:
+    """How much the columns together tell that a table is about people, where none tells it alone."""
+    found: dict[str, int] = {}
+    for proposal in proposals:
+        weight = 2 * (proposal.kind in _ONLY_PERSONS) + (proposal.kind in _MOSTLY_PERSONS)
+        if weight:
+            seen = _seen(proposal) or any(" numbers are " in e for e in proposal.evidence)
+            named = any(e.startswith("its name is that of") for e in proposal.evidence)
+            # Numbers and dates like those of people are those of other things as well.
+            points = weight + seen if named else 1
+            found[proposal.kind] = max(found.get(proposal.kind, 0), points)
+    return sum(found.values())
+
+
+_THING = "its name is that of a thing, a technical field or a flag"
+# A column with more different values is measured, not chosen.
+_CHOSEN = 20
+
+
+def _is_of_a_thing(proposal: Proposal, found: Profile) -> bool:
+    # What is nested, or bytes, is dropped anyway.
+    opaque = pa.types.is_nested(found.type) or is_bytes(found.type)
+    return _THING in proposal.evidence or opaque or not found.values
+
+
+def _doubtful(proposal: Proposal, found: Profile) -> Proposal:
+    """What nothing speaks for in a table of people is theirs all the same: the stricter role, until somebody who
+    knows says otherwise."""
+    if found.is_date:
+        kind = "date of an event"
+    else:
+        kind = "characteristic" if found.distinct <= _CHOSEN else "measurement"
+    why = "doubtful: nothing tells what it is, and the table is about people"
+    known = KINDS[kind]
+    return replace(proposal, kind=kind, role=known.role, category=known.category, evidence=(why,))
 
 
 def _as(proposal: Proposal, kind: str, why: str) -> Proposal:
@@ -354,7 +406,8 @@ def _policy(dataset: Dataset, proposals: Sequence[Proposal], profiles: dict[str,
         "# A proposal, made from names and a sample of values: read every line before you rely on it.",
         "version: 1",
         f"dataset: {json.dumps(dataset.uri, ensure_ascii=False)}",
-        "owner: change-me",
+        "# Nobody can use it until its owner stands here.",
+        f"owner: {NOBODY}",
     ]
     keys = [
         p.column

@@ -31,6 +31,7 @@ from airflow_mlsec.policy._privacy import (
 )
 from airflow_mlsec.policy._retention import keep_from
 from airflow_mlsec.policy._schema import (
+    NOBODY,
     Anonymity,
     Column,
     Erasure,
@@ -61,6 +62,7 @@ from airflow_mlsec.policy._transforms import (
 )
 
 __all__ = [
+    "NOBODY",
     "Anonymity",
     "AutomaticHierarchy",
     "Catalog",

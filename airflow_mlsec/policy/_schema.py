@@ -37,6 +37,10 @@ _LATER_MODELS = (
 _NUMERIC = (ShiftDate, Noise, TopBottomCoding, Round, Microaggregate)
 
 
+# The owner of a policy that was proposed, and that nobody has read.
+NOBODY = "change-me"
+
+
 class Role(StrEnum):
     """What a column is to an attacker."""
 
@@ -205,6 +209,15 @@ class Policy(Model):
 
     # Where it was read from; names the policy in messages and confines hierarchy files.
     _source: str = PrivateAttr(default="policy")
+
+    @field_validator("owner")
+    @classmethod
+    def _read(cls, owner: str) -> str:
+        if owner.strip().lower() == NOBODY:
+            raise ValueError(
+                "a proposal that nobody has read yet: read every line, and put the owner's name here"
+            )
+        return owner
 
     @model_validator(mode="after")
     def _refer_to_columns(self) -> Policy:
