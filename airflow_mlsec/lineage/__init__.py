@@ -11,6 +11,7 @@ Start with `_ingest`.
 """
 
 from airflow_mlsec.lineage._airflow_api import AirflowApi
+from airflow_mlsec.lineage._artifact import begin_artifact
 from airflow_mlsec.lineage._ask import Change, Holder, changes_since, columns_reaching, holders
 from airflow_mlsec.lineage._dark import DarkList, TaskRun, dark_list
 from airflow_mlsec.lineage._evidence import (
@@ -86,6 +87,7 @@ __all__ = [
     "TraceNode",
     "all_edges",
     "artifact_statement",
+    "begin_artifact",
     "begin_release",
     "changes_since",
     "column_states",

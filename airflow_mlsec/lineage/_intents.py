@@ -1,4 +1,4 @@
-"""Releases that were recorded and of which nobody has said that they were published.
+"""Releases and encrypted artifacts that were recorded and of which nobody has said that they were published.
 
 The process was killed, or the register refused, between the two. Looking at the target settles
 it: the file is the one that was announced, or it is not and whoever was to publish it is gone.
@@ -7,14 +7,16 @@ What neither is stays open, and the place unknown.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.datasets import Connections, open_dataset
+from airflow_mlsec.crypto import digest_stream
+from airflow_mlsec.datasets import Connections, open_artifact, open_dataset
 from airflow_mlsec.errors import MlsecError
-from airflow_mlsec.lineage._evidence import RELEASE, trusted_by, verified_statement
+from airflow_mlsec.lineage._evidence import ARTIFACT, trusted_by, verified_statement
 from airflow_mlsec.processes import has_ended
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
@@ -48,9 +50,9 @@ def intended(connection: sa.Connection) -> set[int]:
 
 
 def never_published(connection: sa.Connection) -> dict[int, tuple[str, str]]:
-    """Datasets of which every release was withdrawn: ("withdrawn", when the last one was recorded)."""
+    """Datasets of which every release, or artifact, was withdrawn: ("withdrawn", when the last one was recorded)."""
     e = t.evidence.c
-    query = sa.select(e.dataset_id, e.outcome, e.recorded_at).where(e.predicate_type == RELEASE)
+    query = sa.select(e.dataset_id, e.outcome, e.recorded_at)
     found: dict[int, tuple[str, str]] = {}
     others: set[int] = set()
     for dataset, outcome, at in connection.execute(query.order_by(e.id)):
@@ -69,10 +71,18 @@ def withdraw_intent(register: Register, identifier: int) -> None:
 def _open() -> sa.Select[Any]:
     e, d = t.evidence.c, t.dataset.c
     query = sa.select(
-        e.id, e.dataset_id, e.envelope, e.writer, e.recorded_at, d.uri, d.namespace, d.name
+        e.id,
+        e.dataset_id,
+        e.envelope,
+        e.writer,
+        e.recorded_at,
+        e.predicate_type,
+        d.uri,
+        d.namespace,
+        d.name,
     )
     joined = query.join(t.dataset, d.id == e.dataset_id)
-    return joined.where(e.outcome == INTENDED, e.predicate_type == RELEASE).order_by(e.id)
+    return joined.where(e.outcome == INTENDED).order_by(e.id)
 
 
 def _settle(register: Register, row: Any, connections: Connections | None) -> OpenIntent:
@@ -86,11 +96,10 @@ def _look(register: Register, row: Any, connections: Connections | None) -> tupl
     statement = register.read(lambda c: verified_statement(row.envelope, trusted_by(c)))
     if statement is None:
         return INTENDED, "no trusted key signed it"
-    announced = statement["predicate"]["target"].get("sha256")
+    announced = _digest_of(statement)
     ended = bool(row.writer) and has_ended(row.writer)
     try:
-        dataset = open_dataset(row.uri, connections)
-        there, found = dataset.exists(), dataset.digest()
+        there, found = _there(row, connections)
     except MlsecError as error:
         return INTENDED, f"its target cannot be looked at: {error}"
     if announced is not None and found == announced:
@@ -112,7 +121,7 @@ def _published_since(register: Register, row: Any) -> str | None:
     query = (
         sa.select(e.envelope)
         .where(e.dataset_id == row.dataset_id, e.id > row.id, e.outcome == PUBLISHED)
-        .where(e.predicate_type == RELEASE)
+        .where(e.predicate_type == row.predicate_type)
         .order_by(e.id.desc())
         .limit(1)
     )
@@ -120,9 +129,30 @@ def _published_since(register: Register, row: Any) -> str | None:
     def work(connection: sa.Connection) -> str | None:
         envelope = connection.execute(query).scalar_one_or_none()
         later = None if envelope is None else verified_statement(envelope, trusted_by(connection))
-        return None if later is None else later["predicate"]["target"].get("sha256")
+        return None if later is None else _digest_of(later)
 
     return register.read(work)
+
+
+def _there(row: Any, connections: Connections | None) -> tuple[bool, str | None]:
+    """Whether there is something where a release or an artifact was going to be, and its digest, if it is a file."""
+    if row.predicate_type == ARTIFACT:
+        artifact = open_artifact(row.uri, connections)
+        if not artifact.exists():
+            return False, None
+        with artifact.open() as file:
+            return True, digest_stream(file)
+    dataset = open_dataset(row.uri, connections)
+    return dataset.exists(), dataset.digest()
+
+
+def _digest_of(statement: Mapping[str, Any]) -> str | None:
+    """The SHA-256 of the file that a statement is about, if it is about a file."""
+    if statement["predicateType"] == ARTIFACT:
+        digest: str = statement["subject"][0]["digest"]["sha256"]
+        return digest
+    stated: str | None = statement["predicate"]["target"].get("sha256")
+    return stated
 
 
 def _mark(register: Register, identifier: int, outcome: str) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-import sqlalchemy as sa
-
 from airflow_mlsec.crypto import (
     SIGNATURE,
     STATEMENT_TYPE,
@@ -35,8 +33,9 @@ from airflow_mlsec.lineage import (
     ARTIFACT,
     EVIDENCE_FACET,
     artifact_statement,
+    begin_artifact,
+    end_release,
     latest_release,
-    record_evidence,
 )
 from airflow_mlsec.operators._base import (
     MlsecOperator,
@@ -45,7 +44,7 @@ from airflow_mlsec.operators._base import (
     run_label,
     without_values,
 )
-from airflow_mlsec.register import Register, set_dataset
+from airflow_mlsec.register import Register
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -136,7 +135,10 @@ class EncryptArtifactOperator(MlsecOperator):
         if (there := _there_already(source, target, keys, said)) is not None:
             envelope, digest, size = there
             self._progress("the target already holds this source for these recipients")
-            self._record(register, keys, source, target, envelope)
+            end_release(
+                register, begin_artifact(register, keys, source, target, self.kind, envelope)
+            )
+            self._lineage = {"source": source.name, "target": target.name, "envelope": envelope}
             return {**summary, "bytes": size, "sha256": digest, "unchanged": True}
         self._progress(f"encrypting {source.uri} for {len(recipients)} recipients")
         with target.replacing() as raw, _opened(source) as plain:
@@ -144,22 +146,25 @@ class EncryptArtifactOperator(MlsecOperator):
             stream = cast(BinaryIO, read)
             with compressed(stream) if self.compress else nullcontext(stream) as given:
                 encrypt(given, cast(BinaryIO, written), recipients, self._encrypted)
-        provenance = {"trained_on": proof, "run": run_label(context), "bytes": read.bytes}
-        if self.compress:
-            provenance["compression"] = said["compression"]
-        statement = artifact_statement(
-            target.name,
-            written.sha256,
-            source.name,
-            read.sha256,
-            self.kind,
-            [str(recipient) for recipient in recipients],
-            provenance,
-            register.now(),
-        )
-        envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys("signing"))
+            provenance = {"trained_on": proof, "run": run_label(context), "bytes": read.bytes}
+            if self.compress:
+                provenance["compression"] = said["compression"]
+            statement = artifact_statement(
+                target.name,
+                written.sha256,
+                source.name,
+                read.sha256,
+                self.kind,
+                [str(recipient) for recipient in recipients],
+                provenance,
+                register.now(),
+            )
+            envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys("signing"))
+            # At the last moment before the file appears.
+            intent = begin_artifact(register, keys, source, target, self.kind, envelope)
         target.beside(SIGNATURE).write_bytes(f"{json.dumps(envelope, indent=1)}\n".encode())
-        self._record(register, keys, source, target, envelope)
+        end_release(register, intent)
+        self._lineage = {"source": source.name, "target": target.name, "envelope": envelope}
         return {**summary, "bytes": read.bytes, "sha256": written.sha256, "unchanged": False}
 
     def _recipients(self, keys: KeyRing, break_glass: Sequence[str]) -> list[Any]:
@@ -173,38 +178,6 @@ class EncryptArtifactOperator(MlsecOperator):
 
     def _encrypted(self, done: int) -> None:
         self._progress(f"{done} bytes encrypted")
-
-    def _record(
-        self,
-        register: Register,
-        keys: KeyRing,
-        source: Artifact,
-        target: Artifact,
-        envelope: dict[str, Any],
-    ) -> None:
-        now = register.now()
-
-        def work(connection: sa.Connection) -> None:
-            set_dataset(
-                connection,
-                source.name.namespace,
-                source.name.name,
-                now,
-                kind=self.kind,
-                uri=source.full_uri,
-            )
-            identifier = set_dataset(
-                connection,
-                target.name.namespace,
-                target.name.name,
-                now,
-                kind="artifact",
-                uri=target.full_uri,
-            )
-            record_evidence(connection, identifier, envelope, keys.verification_keys(), None, now)
-
-        register.write(work)
-        self._lineage = {"source": source.name, "target": target.name, "envelope": envelope}
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """Source and target, with our signed evidence."""

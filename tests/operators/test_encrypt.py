@@ -371,3 +371,74 @@ def public_pem(keys: KeyRing) -> str:
     public = Ed25519PrivateKey.from_private_bytes(keys.current("signing").secret).public_key()
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return public.public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+# --- a process that dies
+
+
+@pytest.mark.parametrize("moment", ["before it appears", "after it appeared"])
+def test_an_artifact_whose_writer_was_killed_is_known(
+    clinic: Clinic,
+    context: Context,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    """What is to be published is in the register before it appears, with what it was made from."""
+    import os
+
+    from airflow_mlsec.lineage import _intents, settle_intents
+
+    target, replace = model.with_name("model.skops.age"), os.replace
+
+    class Killed(BaseException):
+        pass
+
+    def killing(source: Any, destination: Any, **more: Any) -> None:
+        if str(destination) != str(target):
+            return replace(source, destination, **more)
+        if moment == "after it appeared":
+            replace(source, destination, **more)
+        raise Killed
+
+    monkeypatch.setattr(os, "replace", killing)
+    with pytest.raises(Killed):
+        operator(model).execute(context())
+    monkeypatch.setattr(os, "replace", replace)
+    register = clinic.hook.register()
+    [row] = register.rows(sa.select(t.evidence.c.outcome, t.evidence.c.dataset_id))
+    assert row.outcome == "intended"
+    [still] = settle_intents(register)
+    if moment == "after it appeared":
+        assert (still.outcome, register.rows(sa.select(t.evidence.c.outcome))[0].outcome) == ("published",) * 2  # fmt: skip
+    else:
+        # This process is still there, and could go on.
+        assert still.outcome == "intended"
+        monkeypatch.setattr(_intents, "has_ended", lambda writer: True)
+        [gone] = settle_intents(register)
+        assert gone.outcome == "withdrawn"
+        assert not target.exists()
+    names = [r.name for r in register.rows(sa.select(t.dataset.c.name).order_by(t.dataset.c.name))]
+    assert {str(model), str(target)} <= set(names)
+    runs = register.rows(sa.select(t.run.c.id))
+    assert runs, "what it was made from is an edge, whether or not Airflow sends lineage"
+    # The signature beside it was not written: a retry encrypts anew.
+    assert operator(model).execute(context())["unchanged"] is False
+    assert operator(model).execute(context())["unchanged"] is True
+    outcomes = {r.outcome for r in register.rows(sa.select(t.evidence.c.outcome))}
+    assert "intended" not in outcomes
+
+
+def test_nothing_is_published_that_cannot_be_recorded(
+    clinic: Clinic, context: Context, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlsec.errors import RegisterError
+    from airflow_mlsec.operators import encrypt
+
+    def refuses(*_: Any) -> None:
+        raise RegisterError("the register's disk is full")
+
+    monkeypatch.setattr(encrypt, "begin_artifact", refuses)
+    with pytest.raises((RegisterError, AirflowException), match="disk is full"):
+        operator(model).execute(context())
+    assert not model.with_name("model.skops.age").exists()

@@ -1,0 +1,56 @@
+"""Encrypted artifacts, recorded before they are published."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import Artifact
+from airflow_mlsec.key_ring import bind_ring
+from airflow_mlsec.lineage._events import Event
+from airflow_mlsec.lineage._evidence import record_evidence
+from airflow_mlsec.lineage._release import Intent
+from airflow_mlsec.lineage._write import GraphWriter
+from airflow_mlsec.lineage._write_aliases import relate_dataset
+from airflow_mlsec.processes import this_process
+from airflow_mlsec.register import Register, set_dataset
+
+
+def begin_artifact(
+    register: Register,
+    keys: KeyRing,
+    source: Artifact,
+    target: Artifact,
+    kind: str,
+    envelope: Mapping[str, Any],
+) -> Intent:
+    """Record what an artifact is made from, and the signed statement about it (`artifact_statement`), before it
+    is published: whoever is killed between leaves a place that is known and counts as unknown until looking at
+    it settles it. `end_release` says that it was published.
+
+    :param kind: What the source is: ``table``, ``model`` or ``artifact``.
+    :raises RegisterError: if it cannot be recorded; then nothing must be published.
+    """
+    bind_ring(register, keys)
+    now, trusted = register.now(), keys.verification_keys()
+    of_source, of_target = ((a.name.namespace, a.name.name) for a in (source, target))
+    run = uuid.uuid5(uuid.NAMESPACE_URL, f"{source.full_uri}\0{target.full_uri}\0{now}")
+    event = Event(("airflow-mlsec", "encrypt"), f"encrypt:{run}", "complete", now)
+    event.inputs.append(of_source)
+    event.outputs.append(of_target)
+    for name in (of_source, of_target):
+        event.of(name)  # nothing more is said of them: all of the one has reached the other
+
+    def write(connection: sa.Connection) -> str:
+        # Before the event: it would make a table of a dataset that is not known.
+        set_dataset(connection, *of_source, now, kind=kind, uri=source.full_uri)
+        identifier = set_dataset(connection, *of_target, now, kind="artifact", uri=target.full_uri)
+        GraphWriter(register, trusted).apply(connection, [event])
+        relate_dataset(connection, identifier, now)
+        return record_evidence(connection, identifier, envelope, trusted, None, now, this_process())
+
+    return Intent(dict(envelope), register.write(write))
