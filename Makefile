@@ -13,13 +13,14 @@ EXTRAS := alerts,postgres,polars,demo
 PAGES := airflow_mlsec/plugin/static/main.js
 UI_SOURCES := $(wildcard ui/src/*) ui/package.json ui/package-lock.json ui/tsconfig.json ui/build.mjs
 
-.PHONY: help setup demo demo-ui test test-slow fuzz bench lint types docs clean lock
+.PHONY: help setup demo demo-ui test test-compat test-slow fuzz bench lint types docs clean lock
 
 help:
 	@echo "make setup      environment in .venv, Airflow, this package, its pages"
 	@echo "make demo       run the main job on real data in a real Airflow, and leave nothing running"
 	@echo "make demo-ui    the same, and leave Airflow up for a look (Ctrl-C ends it)"
 	@echo "make test       the tests"
+	@echo "make test-compat the tests of the engine with the oldest versions of what it needs"
 	@echo "make test-slow  more examples for the property tests, more kill -9"
 	@echo "make bench      peers and us in one run (ADULT=folder: with the UCI Adult census)"
 	@echo "make fuzz       damage files, signatures and key rings for ten minutes"
@@ -59,6 +60,21 @@ $(VENV)/.spark: $(VENV)/.ready
 
 test: setup $(VENV)/.spark
 	@$(BIN)/python -m pytest tests
+
+# The oldest versions that pyproject.toml allows of what this package needs itself.
+COMPAT := .venv-compat
+COMPAT_TESTS := tests/anonymize tests/crypto tests/datasets tests/lineage tests/operators tests/policy tests/register tests/subjects
+
+$(COMPAT)/.ready: pyproject.toml | $(VENV)/.ready
+	@echo "[setup] environment with the oldest versions"
+	@$(BIN)/uv venv --quiet --clear $(COMPAT) --python $(BIN)/python
+	@$(BIN)/uv pip install --quiet --python $(COMPAT)/bin/python --resolution lowest-direct -e '.[$(EXTRAS)]'
+	@# What the tests need themselves, beside what is there.
+	@$(BIN)/uv pip install --quiet --python $(COMPAT)/bin/python --group dev
+	@touch $@
+
+test-compat: setup $(COMPAT)/.ready
+	@$(COMPAT)/bin/python -m pytest $(COMPAT_TESTS)
 
 test-slow: setup $(VENV)/.spark
 	@MLSEC_SLOW=1 $(BIN)/python -m pytest tests -m "slow or not slow"

@@ -10,7 +10,7 @@ find; `_release` is the whole way to a published dataset, `_spark` the same on a
 from airflow_mlsec.anonymize._actions import check_types
 from airflow_mlsec.anonymize._column import PlannedColumn
 from airflow_mlsec.anonymize._fit import fit_plan
-from airflow_mlsec.anonymize._normal_forms import NormalForm
+from airflow_mlsec.anonymize._normal_forms import NormalForm, letters_folded
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._release import Release, anonymize
 from airflow_mlsec.anonymize._values import calendar_dates, canonical_bytes, canonical_text
@@ -60,6 +60,7 @@ __all__ = [
     "forget",
     "is_member",
     "is_valid_number",
+    "letters_folded",
     "measure_against",
     "measure_linkage",
     "measure_risk",

@@ -14,7 +14,7 @@ from airflow_mlsec.anonymize._actions import Scan
 from airflow_mlsec.anonymize._aggregate import TupleCounter, count_tuples
 from airflow_mlsec.anonymize._column import PlannedColumn
 from airflow_mlsec.anonymize._normal_forms import NormalForm
-from airflow_mlsec.anonymize._persons import RowsPerPerson, Several
+from airflow_mlsec.anonymize._persons import RowsPerPerson, Several, rows_per_person
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
 from airflow_mlsec.anonymize.recoding._models import Counted
@@ -52,6 +52,13 @@ class Population:
 
     schema: pa.Schema
     scan: Scan
+
+    def repeated(self, policy: Policy) -> RowsPerPerson | None:
+        """Its people who have several rows, if it says whose each is."""
+        subject = policy.subject
+        if subject is None or subject.key not in self.schema.names:
+            return None
+        return rows_per_person(self.scan, subject.key, NormalForm.declared(subject.model_dump()))
 
     def batches(
         self, names: list[str], like: pa.Schema, policy: Policy
@@ -107,7 +114,10 @@ def count(
     def of_population(names: list[str]) -> Iterator[pa.RecordBatch]:
         return population.batches(names, schema, policy)
 
-    people, number = _counted(policy, schema, of_population, keys, quasi, actions, watch)
+    people, number = _counted(
+        policy, schema, of_population, keys, quasi, actions, watch,
+        repeated=population.repeated(policy),
+    )  # fmt: skip
     nobody = [pa.nulls(len(number), tuples.schema.field(n).type) for n in policy.privacy.protected]
     for name, column in zip(policy.privacy.protected, nobody, strict=True):
         people = people.append_column(name, column)
@@ -193,13 +203,16 @@ def labelled_population(
     )
     names = only.input_columns()
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in population.batches(names, schema, policy):
-            labels, released = only.transform_batch(batch, keys)
-            yield labels.filter(released)
-
     nothing = pa.RecordBatch.from_arrays(
         [pa.array([], schema.field(n).type) for n in names], names=names
     )
-    tuples, counts = count_tuples(batches(), only.transform_batch(nothing, keys)[0].schema).result()
-    return tuples, counts
+    counter = TupleCounter(only.transform_batch(nothing, keys)[0].schema)
+    repeated = population.repeated(policy)
+    key = [policy.subject.key] if policy.subject is not None and repeated is not None else []
+    for batch in population.batches(list(dict.fromkeys([*names, *key])), schema, policy):
+        labels, released = only.transform_batch(batch.select(names), keys)
+        weights = None
+        if repeated is not None:
+            weights = pa.array(repeated.weights(batch.column(key[0]), key[0])).filter(released)
+        counter.add(labels.filter(released), weights)
+    return counter.result()

@@ -30,8 +30,7 @@ import pyarrow.compute as pc
 from airflow_mlsec.anonymize._values import canonical_text
 
 _INTERNATIONAL = r"^(?:tel:)?(?:\+|00)[\s(/.-]*[1-9][0-9\s()/.-]{5,}$"
-# A trunk zero that people write after the country's code.
-_TRUNK = r"\(0\)"
+_DASHES, _DASHES_TOO = r"\p{Pd}", "[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]"
 # Digits of a number of E.164.
 _LONGEST = 15
 
@@ -82,7 +81,7 @@ class NormalForm:
         match self.name:
             case "email" | "email_without_tag":
                 # Small letters of some capitals are two characters, which are composed again.
-                text = _composed(pc.utf8_lower(text))
+                text = _composed(letters_folded(text))
                 if self.name == "email_without_tag":
                     text = pc.replace_substring_regex(text, r"^([^+@]+)\+[^@]*@", r"\1@")
             case "number":
@@ -95,13 +94,24 @@ class NormalForm:
         """One text in this form."""
         return str(self.of_texts(pa.array([text], pa.large_string()))[0].as_py())
 
+    def national(self, text: str) -> str | None:
+        """The digits of a telephone number in this form without its country's code, if it is one of the region."""
+        import phonenumbers
+
+        try:
+            number = phonenumbers.parse(text, self.region)
+        except phonenumbers.NumberParseException:
+            return None
+        if number.country_code != phonenumbers.country_code_for_region(self.region or ""):
+            return None
+        return str(number.national_number)
+
     def _phones(self, text: pa.Array) -> pa.Array:
         """Telephone numbers as E.164; what is none stays as it is. International numbers are told by their
         digits; the few others by Google's rules of each region, once for each text."""
-        plain = pc.utf8_normalize(text, form="NFKC")
+        plain = pc.replace_substring_regex(pc.utf8_normalize(text, form="NFKC"), _DASHES, "-")
         international = pc.match_substring_regex(plain, _INTERNATIONAL)
-        digits = pc.replace_substring_regex(plain, _TRUNK, "")
-        digits = pc.replace_substring_regex(digits, "[^0-9]", "")
+        digits = pc.replace_substring_regex(plain, "[^0-9]", "")
         # 00 before the country's code is a way to write +.
         by_zeros = pc.match_substring_regex(plain, "^(?:tel:)?00")
         digits = pc.if_else(by_zeros, pc.replace_substring_regex(digits, "^00", ""), digits)
@@ -122,6 +132,17 @@ class NormalForm:
         return pc.replace_with_mask(text, rest, made)
 
 
+def letters_folded(text: pa.Array) -> pa.Array:
+    """Texts in small letters that are the same in whatever case they were written: those that have two small
+    forms, or none of their own, as one."""
+    text = pc.utf8_lower(text)
+    if pc.all(pc.string_is_ascii(text)).as_py() is not False:
+        return text
+    for written, same in (("\u00df", "ss"), ("\u03c2", "\u03c3"), ("i\u0307", "i")):
+        text = pc.replace_substring(text, written, same)
+    return text
+
+
 def _composed(text: pa.Array) -> pa.Array:
     if pc.all(pc.string_is_ascii(text)).as_py() is not False:
         return text
@@ -140,8 +161,9 @@ def _with_trunk_zero() -> str:
 def _e164(text: str, region: str | None) -> str:
     import phonenumbers
 
-    plain = unicodedata.normalize("NFKC", text)
-    plain = re.sub(r"^(tel:)?00", "+", plain).removeprefix("tel:").replace("(0)", "")
+    plain = re.sub(_DASHES_TOO, "-", unicodedata.normalize("NFKC", text))
+    # A zero in brackets is for the rules of its country, like one without.
+    plain = re.sub(r"^(tel:)?00", "+", plain).removeprefix("tel:")
     if not re.fullmatch(r"\+?[0-9\s()/.-]{3,}", plain):
         return text
     try:

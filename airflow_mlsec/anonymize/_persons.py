@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize._normal_forms import NormalForm
+from airflow_mlsec.anonymize._normal_forms import NormalForm, letters_folded
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.errors import DatasetError
 
@@ -97,6 +97,5 @@ def folded(values: pa.Array, column: str, form: NormalForm | None = None) -> pa.
     letter case, composed. What it takes for one may be two; then fewer persons are counted than there are."""
     text = canonical_text(values, column).cast(pa.large_string())
     text = text if form is None else form.of_texts(text)
-    composed = pc.utf8_lower(pc.utf8_normalize(text, form="NFKC"))
-    composed = pc.replace_substring(composed, "\u00df", "ss")
+    composed = letters_folded(pc.utf8_normalize(text, form="NFKC"))
     return pc.fill_null(pc.utf8_trim_whitespace(composed), "")

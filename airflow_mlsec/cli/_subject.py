@@ -37,6 +37,7 @@ from airflow_mlsec.subjects import (
     extend,
     get_request,
     history,
+    hold_person,
     kinds_of,
     lift,
     list_requests,
@@ -44,12 +45,10 @@ from airflow_mlsec.subjects import (
     person_of,
     place_hold,
     rectify,
-    reference_version,
     release_hold,
     restrict,
     rules_in_force,
     settle,
-    subject_digest,
     verify_identity,
     verify_receipt,
 )
@@ -556,9 +555,10 @@ def hold(
         return
     if not reason:
         raise UsageError("a legal hold needs --reason")
-    digest = subject_digest(handler.keys, kind, _key(key)) if key else None
-    version = reference_version(handler.keys) if digest else None
-    number = place_hold(handler.register, kind, reason, handler.by, digest, key_version=version)
+    if key:
+        number = hold_person(handler.register, handler.keys, kind, _key(key), reason, handler.by)
+    else:
+        number = place_hold(handler.register, kind, reason, handler.by)
     show({"hold": number}, f"legal hold {number} placed", as_json)
 
 

@@ -152,6 +152,8 @@ def _people(s: Subject) -> int | None:
     if predicate is None:
         return None
     stated = predicate["target"].get("sha256")
+    if predicate["policy"] != s.policy.digest:
+        return None  # persons were counted in classes of another policy
     if stated is None or s.dataset.digest() != stated or not predicate["numbers"].get("persons"):
         return None
     fewest: int | None = predicate["numbers"].get("k_anonymity")

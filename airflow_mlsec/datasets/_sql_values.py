@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from airflow_mlsec.errors import ColumnType, DatasetError
@@ -21,6 +22,17 @@ from airflow_mlsec.errors import ColumnType, DatasetError
 def sql_value(column: sa.ColumnElement[Any], kind: Any) -> sa.ColumnElement[Any]:
     if isinstance(kind, sa.CHAR) and not isinstance(kind, sa.VARCHAR):
         return sa.func.rtrim(sa.cast(column, sa.Text), type_=sa.Text())
+    if isinstance(kind, postgresql.INET):
+        # An address of one host is written without the size of its network.
+        whole = sa.case((sa.func.family(column) == 4, 32), else_=128)
+        text = sa.cast(column, sa.Text)
+        return sa.case((sa.func.masklen(column) == whole, sa.func.host(column)), else_=text)
+    if isinstance(kind, sa.JSON) and not isinstance(kind, sqlite.JSON):
+        # A text in JSON without its quotation marks.
+        return column.op("#>>")(sa.cast("{}", postgresql.ARRAY(sa.Text)))
+    if isinstance(kind, sa.REAL):
+        # As it is printed, and read, not the nearest number of double precision.
+        return sa.cast(sa.cast(column, sa.Text), sa.Double)
     if arrow_type(kind) == pa.string() and not isinstance(kind, sa.String):
         # UUIDs, addresses, JSON, columns without a type: as the database prints them.
         return sa.cast(column, sa.Text)

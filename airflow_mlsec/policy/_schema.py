@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
@@ -213,7 +214,7 @@ class Policy(Model):
     @field_validator("owner")
     @classmethod
     def _read(cls, owner: str) -> str:
-        if owner.strip().lower() == NOBODY:
+        if re.sub("[^a-z]", "", owner.lower()) == NOBODY.replace("-", ""):
             raise ValueError(
                 "a proposal that nobody has read yet: read every line, and put the owner's name here"
             )

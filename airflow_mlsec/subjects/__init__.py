@@ -13,7 +13,7 @@ from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines, kinds_
 from airflow_mlsec.subjects._erase import Handler
 from airflow_mlsec.subjects._export import Export, export_person, export_request
 from airflow_mlsec.subjects._finding import Finding
-from airflow_mlsec.subjects._holds import Hold, holds_on, place_hold, release_hold
+from airflow_mlsec.subjects._holds import Hold, hold_person, holds_on, place_hold, release_hold
 from airflow_mlsec.subjects._identity import Person, reference_version, subject_digest
 from airflow_mlsec.subjects._locate import Location, locate
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
@@ -75,6 +75,7 @@ __all__ = [
     "extend",
     "get_request",
     "history",
+    "hold_person",
     "holds_on",
     "kinds_of",
     "lift",

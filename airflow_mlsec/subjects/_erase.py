@@ -533,7 +533,10 @@ class Handler:
         try:
             searcher.open(place)  # what may not be opened is not looked at either
             others = {place.telling[n]: v for n, v in person.only.items() if n in place.telling}
-            found = rescan(place.uri or "", anywhere, own, self.connections, others, place.parts)
+            exact = searcher.has_exact_keys(place)
+            found = rescan(
+                place.uri or "", anywhere, own, self.connections, others, place.parts, exact
+            )
         except MlsecError as error:
             self.mark(request, step, "failed", f"could not be looked at again: {error}")
             return f"failed: {error}"
@@ -667,7 +670,8 @@ class Handler:
             try:
                 searcher.refuse_mentions(place)
                 for locator in place.locators:
-                    columns.setdefault(locator.column, []).extend(searcher.texts(locator))
+                    mine = searcher.texts_at(place, locator)
+                    columns.setdefault(locator.column, []).extend(mine)
                     for version, fingerprint in locator.versions:
                         entry = [place.id, locator.key, version]
                         usable = self.keys.usable(str(locator.key), version, fingerprint)
@@ -705,7 +709,9 @@ class Handler:
     def holds(self, request: Request, dataset: int) -> str:
         """The legal holds in force on the person, under any of her keys, in one dataset."""
         person = person_of(self.register, self.keys, request)
-        digests = subject_digests(self.keys, person.kind, person.keys)
+        searcher = self.searcher(person, self.places(person))
+        texts = searcher.all_names()
+        digests = subject_digests(self.keys, person.kind, texts, searcher.forms())
         versions = live_references(self.keys)
         found = self.register.read(
             lambda c: holds_on(c, request.subject_kind, digests, versions, dataset)

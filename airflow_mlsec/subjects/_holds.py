@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
+from airflow_mlsec.anonymize import NormalForm
+from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects._identity import reference_version, subject_digest
 
 
 @dataclass(frozen=True)
@@ -55,18 +59,70 @@ def place_hold(
     return int(register.write(lambda c: c.execute(made).scalar_one()))
 
 
+def hold_person(
+    register: Register, keys: KeyRing, kind: str, key: str, reason: str, by: str
+) -> int:
+    """Place a hold on one person's data, however her key is spelled; its number. It stands under her digest in
+    every normal form that a policy declares for people of this kind.
+
+    :raises UsageError: if no reason is given.
+    """
+    forms = declared_forms(register, kind)
+    texts = dict.fromkeys((key, *(form.of_text(key) for form in forms)))
+    digests = dict.fromkeys(subject_digest(keys, kind, text) for text in texts)
+    version = reference_version(keys)
+    numbers = [
+        place_hold(register, kind, reason, by, digest, key_version=version) for digest in digests
+    ]
+    return numbers[0]
+
+
+def declared_forms(register: Register, kind: str) -> list[NormalForm]:
+    """The normal forms that policies in force declare for keys of people of a kind."""
+    query = (
+        sa.select(t.policy.c.document)
+        .join(t.dataset, t.dataset.c.policy_digest == t.policy.c.digest)
+        .distinct()
+    )
+    subjects = [row.document.get("subject") for row in register.rows(query)]
+    found = [NormalForm.declared(s) for s in subjects if s and s["kind"] == kind]
+    return list(dict.fromkeys(form for form in found if form and form.name != "exact"))
+
+
 def release_hold(register: Register, identifier: int) -> None:
-    """End a hold.
+    """End a hold, under every digest under which it was placed or copied.
 
     :raises UsageError: if there is none of this number in force.
     """
     h = t.legal_hold.c
-    update = sa.update(t.legal_hold).where(h.id == identifier, h.released_at.is_(None))
-    changed = register.write(
-        lambda c: c.execute(update.values(released_at=register.now())).rowcount
-    )
+
+    def work(connection: sa.Connection) -> int:
+        query = sa.select(t.legal_hold).where(h.id == identifier, h.released_at.is_(None))
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            return 0
+        same = (
+            h.subject_kind == row.subject_kind, h.reason == row.reason, h.placed_by == row.placed_by,
+            h.dataset_id.is_not_distinct_from(row.dataset_id), h.released_at.is_(None),
+            sa.or_(h.id == identifier, sa.and_(h.subject_digest.is_not(None), h.id > identifier)),
+        )  # fmt: skip
+        placed = [
+            x.id
+            for x in connection.execute(sa.select(t.legal_hold).where(*same))
+            if x.id == identifier or _at_once(x.placed_at, row.placed_at)
+        ]
+        ended = sa.update(t.legal_hold).where(h.id.in_(placed))
+        return connection.execute(ended.values(released_at=register.now())).rowcount
+
+    changed = register.write(work)
     if not changed:
         raise UsageError(f"no legal hold {identifier} is in force")
+
+
+def _at_once(one: str, other: str) -> bool:
+    """Whether two holds were placed in one go."""
+    apart = datetime.fromisoformat(one) - datetime.fromisoformat(other)
+    return abs(apart.total_seconds()) <= 2
 
 
 def holds_on(

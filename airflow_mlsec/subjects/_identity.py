@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from airflow_mlsec.anonymize import pseudonymize
+from airflow_mlsec.anonymize import NormalForm, pseudonymize
 from airflow_mlsec.crypto import Key, KeyRing, decrypt, encrypt, identity_of, ring_key
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.subjects._spellings import comparable, comparable_text
@@ -68,22 +68,29 @@ def subject_digest(keys: KeyRing, kind: str, key: str) -> str:
     return _digest_under(keys.ensure(_REFERENCE), kind, comparable_text(key))
 
 
-def subject_digests(keys: KeyRing, kind: str, texts: Iterable[str]) -> set[str]:
+def subject_digests(
+    keys: KeyRing, kind: str, texts: Iterable[str], forms: Sequence[NormalForm] = ()
+) -> set[str]:
     """The digests of a person with some keys under every version of the key that is of use: what was
     written before a rotation is the same person's."""
     keys.ensure(_REFERENCE)
-    return {one for found in subject_digests_of(keys, kind, texts).values() for one in found}
+    found = subject_digests_of(keys, kind, texts, forms)
+    return {one for digests in found.values() for one in digests}
 
 
-def subject_digests_of(keys: KeyRing, kind: str, texts: Iterable[str]) -> dict[str, set[str]]:
-    """By key, the digests of many people under every version of use, also those that were made of a key as
-    it was spelled."""
+def subject_digests_of(
+    keys: KeyRing, kind: str, texts: Iterable[str], forms: Sequence[NormalForm] = ()
+) -> dict[str, set[str]]:
+    """By key, the digests of many people under every version of use: of the key as it is compared, in each of
+    some normal forms, and as it was spelled, which were made once."""
     live = keys.live(_REFERENCE)
     listed = list(texts)
-    folded = comparable(pa.array(listed, pa.large_string()), "key").to_pylist()
+    given = pa.array(listed, pa.large_string())
+    columns = [listed, comparable(given, "key").to_pylist()]
+    columns += [comparable(form.of_texts(given), "key").to_pylist() for form in forms]
     return {
-        text: {_digest_under(k, kind, form) for k in live for form in {text, same}}
-        for text, same in zip(listed, folded, strict=True)
+        text: {_digest_under(k, kind, form) for k in live for form in set(spelled)}
+        for text, *spelled in zip(listed, *columns, strict=True)
     }
 
 

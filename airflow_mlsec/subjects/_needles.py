@@ -25,9 +25,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize import canonical_text
+from airflow_mlsec.anonymize import NormalForm, canonical_text
 from airflow_mlsec.errors import UnsupportedDataset
-from airflow_mlsec.subjects._spellings import alike, folded
+from airflow_mlsec.subjects._spellings import alike, fold, folded
 
 Mask = npt.NDArray[np.bool_]
 
@@ -93,6 +93,8 @@ class Needles:
     written: tuple[str, ...]
     # Hashes of the keys themselves, and pseudonyms: not of other spellings.
     own_hashes: frozenset[str]
+    # In which forms spellings of a key are one.
+    forms: tuple[NormalForm, ...] = ()
 
     @classmethod
     def of(
@@ -101,12 +103,14 @@ class Needles:
         others: Iterable[str],
         referred: Iterable[str],
         pseudonyms: Mapping[str, str],
+        forms: Iterable[NormalForm] = (),
     ) -> Needles:
         """What to look for of a person with these keys.
 
         :param others: Other spellings of the keys.
         :param referred: Values by which foreign keys know her.
         :param pseudonyms: Pseudonyms and codes, each with what it is.
+        :param forms: Normal forms in which spellings of the keys are one.
         """
         texts: dict[str, str] = {}
         hashes = {text.lower(): what for text, what in pseudonyms.items() if is_hash(text)}
@@ -156,6 +160,7 @@ class Needles:
             keyed,
             tuple(written),
             frozenset(own_hashes),
+            tuple(forms),
         )
 
     def values_in(self, array: pa.Array, column: str) -> list[str]:
@@ -244,8 +249,8 @@ class Needles:
                     taken.add(end)
                     yield at, end
                 at = lower.find(raw, at + 1)
-        for pattern in self.phones:
-            for match in re.finditer(pattern.encode(), block):
+        for pattern in self.patterns:
+            for match in re.finditer(pattern.encode(), block, re.IGNORECASE):
                 apart = not block[match.start() - 1 : match.start()].isalnum()
                 if (
                     apart
@@ -281,6 +286,17 @@ class Needles:
     def has_hash(self, text: str) -> bool:
         """Whether a hash stands in a longer text."""
         return any(True for _ in self._hashes_in(text.encode("utf-8", "replace")))
+
+    @cached_property
+    def patterns(self) -> list[str]:
+        """Expressions of all spellings of the keys in forms that have too many to list them."""
+        found = [*self.phones]
+        for form in self.forms:
+            for key in sorted(self.keys):
+                same = form.of_text(key)
+                if not not_distinctive(same):
+                    found += _spellings_in(form, same)
+        return list(dict.fromkeys(found))
 
     @cached_property
     def phones(self) -> list[str]:
@@ -346,7 +362,7 @@ class _Look:
         forms = sorted(
             {form for text in parts for form in _forms(text)}, key=lambda t: (-len(t), t)
         )
-        listed = "|".join([*map(re.escape, forms), *needles.phones])
+        listed = "|".join([*map(re.escape, forms), *needles.patterns])
         before = rf"^|[^\pL\pN]|{_ESCAPED}"
         self._pattern = rf"(?i)(?:{before})(?:{listed})(?:$|[^\pL\pN])" if listed else None
 
@@ -476,6 +492,20 @@ def not_distinctive(text: str) -> str | None:
     return None
 
 
+def _spellings_in(form: NormalForm, text: str) -> list[str]:
+    """Expressions of the spellings of a text that is in a normal form."""
+    if form.name == "number" and text.isdigit():
+        return [f"0*{text}"]
+    local, at, domain = text.rpartition("@")
+    if form.name == "email_without_tag" and at:
+        return [rf"{re.escape(local)}(?:\+[^@\s,;<>\"']{{0,64}})?@{re.escape(domain)}"]
+    if form.name == "phone" and form.region and re.fullmatch(r"\+\d{8,15}", text):
+        national = form.national(text)
+        if national is not None and len(national) >= SHORTEST_NUMBER:
+            return [r"\(?0?\)?[\s()/.-]{0,3}" + r"[\s()/.-]{0,3}".join(national)]
+    return []
+
+
 def _phones(needles: Needles) -> list[str]:
     """Those of the needles that are international telephone numbers."""
     return [t for t in needles.texts if re.match(r"(\+|00)[\d\s()/.-]{6,}\Z", t)]
@@ -500,9 +530,7 @@ def _forms(text: str) -> list[str]:
 
 
 def _folded(text: pa.Array) -> pa.Array:
-    if not pc.all(pc.string_is_ascii(text)).as_py():
-        text = pc.utf8_normalize(text, form="NFKC")
-    return pc.utf8_trim_whitespace(pc.utf8_lower(text))
+    return fold(text)
 
 
 def _plain(array: pa.Array) -> pa.Array:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from airflow_mlsec.anonymize import calendar_dates, canonical_text
+from airflow_mlsec.anonymize import NormalForm, calendar_dates, canonical_text
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Condition, Dataset
 from airflow_mlsec.errors import ColumnMissing, ColumnType, UsageError
@@ -118,7 +118,8 @@ def _held(
         digests = set(connection.execute(query).scalars())
         if not digests:
             return everybody, set()
-        found = subject_digests_of(keys, kind, people)
+        form = NormalForm.declared(policy.subject.model_dump()) if policy.subject else None
+        found = subject_digests_of(keys, kind, people, [form] if form else [])
         return everybody, {text for text, mine in found.items() if not digests.isdisjoint(mine)}
 
     return register.read(work)

@@ -73,9 +73,9 @@ class Searcher:
     connections: Connections | None = None
     roots: tuple[str, ...] = ()
     # Texts by column that an erasure has worked out for each place, when parents were still there.
-    known: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
+    known: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict, repr=False)
     # Other spellings of the person's keys; they widen searching, and nothing is done by them.
-    others: tuple[str, ...] = ()
+    others: tuple[str, ...] = field(default=(), repr=False)
     # What roots name the person by in other spellings of the declared form, by root and texts.
     _formed: dict[tuple[int, tuple[str, ...]], list[str]] = field(
         default_factory=dict, repr=False, compare=False
@@ -126,7 +126,8 @@ class Searcher:
                         found.setdefault(text, "what was worked out to be erased")
                     else:
                         referred.append(text)
-        return Needles.of(self.person.keys, self.others, referred, found)
+        forms = self._known_forms() if self.others else ()
+        return Needles.of(self.person.keys, self.others, referred, found, forms)
 
     def beyond_scan(self, place: Place) -> str | None:
         """Why the person may be in a place although no column there holds anything like her key."""
@@ -153,25 +154,37 @@ class Searcher:
         """
         texts: dict[str, list[str]] = {}
         for locator in place.locators:
-            listed = self.texts(locator)
-            if locator.key is None and not locator.likeness:
-                # A copy may write the key in other ways than the root.
-                listed = self._as_copied(place, locator, listed)
-            texts.setdefault(locator.column, []).extend(listed)
+            texts.setdefault(locator.column, []).extend(self.texts_at(place, locator))
         for column, listed in self.known.get(str(place.id), ()):
             texts.setdefault(column, []).extend(listed)
         return self.as_targets(place, dataset, texts)
 
-    def _as_copied(self, place: Place, locator: Locator, texts: list[str]) -> list[str]:
-        form = NormalForm.declared(self.places.by_id(locator.root).subject)
-        root_itself = (place.id, locator.column) == (locator.root, self._key_of(locator.root))
-        if form is None or form.name == "exact" or not texts or root_itself:
+    def texts_at(self, place: Place, locator: Locator) -> list[str]:
+        """The texts that stand in a locator's column for this person, in all spellings of the declared form that
+        the column has."""
+        if self._own_rule(place, locator):
+            return []
+        texts = self.texts(locator)
+        if locator.key is not None or locator.likeness or not texts:
+            return texts
+        # A copy, or a mention, may write the key in other ways than the root.
+        root = self.places.by_id(locator.root)
+        form = NormalForm.declared(root.subject)
+        if form is None or form.name == "exact":
             return texts
         return [*texts, *self._of_form(place, locator.column, form, texts)]
 
-    def _key_of(self, root: int) -> str | None:
-        subject = self.places.by_id(root).subject
-        return subject["key"] if subject else None
+    def _own_rule(self, place: Place, locator: Locator) -> bool:
+        """Whether a place's own policy says what spellings of its column are one, whatever the policy of a dataset
+        says that it is a copy of."""
+        return (
+            locator.root != place.id
+            and locator.key is None
+            and not locator.likeness
+            and place.names_people(self.person.kind)
+            and place.subject is not None
+            and place.subject["key"] == locator.column
+        )
 
     def as_targets(
         self, place: Place, dataset: Dataset, texts: Mapping[str, Sequence[str]]
@@ -207,7 +220,42 @@ class Searcher:
                 keys = self.person.keys
                 found.update(dict.fromkeys(self._spelled(place, place.subject["key"], keys)))
         others = (*found, *plausible(self.person.keys)) if inexact else ()
-        return replace(self, others=tuple(dict.fromkeys(others)))
+        # What releases made pseudonyms of, and other datasets take for the same.
+        formal = [f.of_text(key) for f in self._known_forms() for key in self.person.keys]
+        told = dict.fromkeys((*others, *formal))
+        return replace(self, others=tuple(t for t in told if t and t not in self.person.keys))
+
+    def _known_forms(self) -> list[NormalForm]:
+        """The normal forms of policies, and those that evidence of releases names."""
+        said = (
+            how["normalize"]
+            for listed in (self.places.releases, self.places.perhaps)
+            for statements in listed.values()
+            for statement in statements
+            for how in statement["columns"].values()
+            if "normalize" in how
+        )
+        return list(dict.fromkeys((*self.forms(), *map(NormalForm.parse, said))))
+
+    def has_exact_keys(self, place: Place) -> bool:
+        """Whether every spelling of a key is another person's in all that a place has of people."""
+        roots = [self.places.by_id(locator.root) for locator in place.locators]
+        return bool(roots) and all(_is_exact(root) for root in roots)
+
+    def others_named(self, place: Place, column: str, text: str) -> bool:
+        """Whether a column has a key, in any spelling, that is not one of this person's."""
+        mine = {*self._values_of(place.id, 0), *self.person.keys}
+        same = [*self.same_keys(place, column, [text]), *self._spelled(place, column, [text])]
+        values = self.typed([t for t in same if t not in mine], self.open(place), column)
+        return bool(values) and self.open(place).find_in(column, values, keep=False).rows > 0
+
+    def all_names(self) -> list[str]:
+        """The person's keys, and all that datasets which name her take for them."""
+        found = dict.fromkeys(self.person.keys)
+        for place in self.places.all:
+            if place.names_people(self.person.kind):
+                found.update(dict.fromkeys(self._values_of(place.id, 0)))
+        return list(found)
 
     def forms(self) -> list[NormalForm]:
         """The normal forms that datasets of this kind of person declare for their keys."""
@@ -220,7 +268,9 @@ class Searcher:
         exact = dict.fromkeys(text for loc in place.locators for text in self.texts(loc))
         for locator in place.locators:
             root = self.places.by_id(locator.root)
-            if not self.others or locator.likeness or _is_exact(root):
+            if not self.others or locator.likeness or self._own_rule(place, locator):
+                continue
+            if _is_exact(root) and not locator.normalized:
                 continue
             if locator.key is None:
                 texts = self._spelled(place, locator.column, self._values_of(root.id, 0))
@@ -403,7 +453,9 @@ class Searcher:
         """How many rows of each free-text column name one of the person's keys; a person judges."""
         if not place.free_text:
             return {}
-        words = "|".join(re.escape(key) for key in self.person.keys)
+        formal = [f.of_text(key) for f in self._known_forms() for key in self.person.keys]
+        texts = dict.fromkeys((*self.person.keys, *formal))
+        words = "|".join([*map(re.escape, texts), *self.needles.patterns])
         pattern = f"(?i){words}"
         counts = dict.fromkeys(place.free_text, 0)
         for batch in self.open(place).scan(list(place.free_text)):
@@ -575,6 +627,15 @@ class Searcher:
                 f"{place.name} refers to column '{column}' of {parent.name}, and other people's rows there "
                 "have the same values: whose rows these are cannot be told"
             )
+        if form := NormalForm.declared(place.subject):
+            # Other people whom this form takes for her: as many rows as are hers, or nobody can tell.
+            alike_ = [*found, *self._of_form(parent, column, form, found)] if found else []
+            known = self.typed(alike_, dataset, column)
+            if known and dataset.find_in(column, known, keep=False).rows > mine:
+                raise Indistinguishable(
+                    f"{place.name} refers to column '{column}' of {parent.name}, where other people's values are the "
+                    "same in the form that its policy declares: whose rows these are cannot be told"
+                )
         return self._in_normal_form(place, found)
 
     def orphans(self, place: Place) -> str | None:

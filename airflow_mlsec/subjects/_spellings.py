@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize import canonical_text
+from airflow_mlsec.anonymize import canonical_text, letters_folded
 
 _PHONE = re.compile(r"(\+|00)[\d\s()/.-]{6,}\Z")
 _INTERNATIONAL = r"^(\+|00)[0-9\s()/.-]{6,}$"
@@ -25,8 +25,8 @@ def alike(values: pa.Array, column: str, keys: Iterable[str]) -> list[str]:
     """The distinct texts of a column that are one of the keys, written otherwise."""
     keys = list(keys)
     text = canonical_text(values, column).cast(pa.large_string()).unique().drop_null()
-    wanted = pa.array(sorted({folded(key) for key in keys}), pa.large_string())
-    lower = pc.utf8_trim_whitespace(pc.utf8_lower(pc.utf8_normalize(text, form="NFKC")))
+    wanted = fold(pa.array(keys, pa.large_string())).unique()
+    lower = fold(text)
     found = pc.is_in(lower, wanted)
     if numbers := sorted({number for key in keys if (number := _phone(key))}):
         international = pc.match_substring_regex(lower, _INTERNATIONAL)
@@ -66,18 +66,25 @@ def plausible(keys: Iterable[str]) -> list[str]:
 
 def folded(key: str) -> str:
     """A key as it is compared: composed, in small letters, without blanks around it."""
-    return unicodedata.normalize("NFKC", key).lower().strip()
+    return str(fold(pa.array([key], pa.large_string()))[0].as_py())
+
+
+def fold(text: pa.Array) -> pa.Array:
+    """Texts as they are compared: composed, without letter case and blanks around them."""
+    return pc.utf8_trim_whitespace(letters_folded(pc.utf8_normalize(text, form="NFKC")))
 
 
 def comparable(values: pa.Array, column: str) -> pa.Array:
     """The form in which all spellings that `alike` takes for one key are one text."""
     text = canonical_text(values, column).cast(pa.large_string())
-    lower = pc.utf8_trim_whitespace(pc.utf8_lower(pc.utf8_normalize(text, form="NFKC")))
+    lower = fold(text)
     international = pc.fill_null(pc.match_substring_regex(lower, _INTERNATIONAL), False)
     if not pc.any(international).as_py():
         return lower
     digits = pc.replace_substring_regex(lower, _NO_DIGITS, "")
-    return pc.if_else(international, pc.replace_substring_regex(digits, "^00", ""), lower)
+    # With its sign: what is written without one is no international number.
+    number = pc.replace_substring_regex(digits, "^(00)?", "+")
+    return pc.if_else(international, number, lower)
 
 
 def comparable_text(key: str) -> str:

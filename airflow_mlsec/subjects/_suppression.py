@@ -68,10 +68,15 @@ def _in_all_forms(listed: Iterable[tuple[str, ...]], forms: Iterable[NormalForm]
     for key, *told in listed:
         same = [comparable_text(text) for text in told]
         found["\0".join([key, *told])] = None
-        found["\0".join([comparable_text(key), *same])] = None
+        found["\0".join([_in_form(None), comparable_text(key), *same])] = None
         for form in forms:
-            found["\0".join([comparable_text(form.of_text(key)), *same])] = None
+            found["\0".join([_in_form(form), comparable_text(form.of_text(key)), *same])] = None
     return list(found)
+
+
+def _in_form(form: NormalForm | None) -> str:
+    """What stands before a text in a form, so that it is no other text as it is: no key has a NUL."""
+    return f"\0{form or ''}"
 
 
 def suppress(
@@ -181,12 +186,15 @@ class _List:
         gone = pc.fill_null(self._listed(values), False)
         if self.form is not None and self.form.name == "exact":
             return gone
-        key = texts[0] if self.form is None else self.form.of_texts(texts[0])
-        same = _joined([comparable(text, "key") for text in (key, *texts[1:])])
-        others = pc.fill_null(pc.and_(pc.invert(gone), pc.not_equal(values, same)), False)
-        if not pc.any(others).as_py():
-            return gone
-        return pc.replace_with_mask(gone, others, self._listed(same.filter(others)))
+        told = [comparable(text, "key") for text in texts[1:]]
+        for form in dict.fromkeys((None, self.form)):
+            key = texts[0] if form is None else form.of_texts(texts[0])
+            same = _joined([comparable(key, "key"), *told])
+            marked = pc.binary_join_element_wise(
+                pa.scalar(_in_form(form), pa.large_string()), same, _BETWEEN
+            )
+            gone = pc.or_(gone, pc.fill_null(self._listed(marked), False))
+        return gone
 
     def _listed(self, values: pa.Array) -> Any:
         if self.key is not None:

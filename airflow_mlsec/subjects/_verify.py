@@ -53,10 +53,11 @@ class _Needles:
         anywhere: Iterable[str],
         in_column: Mapping[str, Iterable[str]],
         only: Mapping[str, str],
+        exact: bool,
     ) -> None:
-        self._only = {column: _Matcher([text], whole=True) for column, text in only.items()}
-        self._anywhere = _Matcher(anywhere)
-        self._in_column = {column: _Matcher(texts) for column, texts in in_column.items()}
+        self._only = {column: _Matcher([text], True, exact) for column, text in only.items()}
+        self._anywhere = _Matcher(anywhere, False, exact)
+        self._in_column = {c: _Matcher(texts, False, exact) for c, texts in in_column.items()}
 
     def in_row(self, row: Mapping[str, Any]) -> bool:
         """Whether any value of a row, nested ones included, holds one."""
@@ -73,8 +74,9 @@ class _Needles:
 
 
 class _Matcher:
-    def __init__(self, needles: Iterable[str], whole: bool = False) -> None:
-        folded = {_folded(needle) for needle in needles if needle}
+    def __init__(self, needles: Iterable[str], whole: bool, exact: bool) -> None:
+        self._exact = exact
+        folded = {self._as_compared(needle) for needle in needles if needle}
         self._whole = {
             n
             for n in folded
@@ -85,10 +87,13 @@ class _Matcher:
         self._parts = re.compile(rf"(?<![^\W_])(?:{parts})(?![^\W_])") if parts else None
 
     def holds(self, text: str) -> bool:
-        folded = _folded(text)
+        folded = self._as_compared(text)
         if folded in self._whole or (self._parts is not None and self._parts.search(folded)):
             return True
         return bool(self._numbers) and _number(folded) in self._numbers
+
+    def _as_compared(self, text: str) -> str:
+        return text if self._exact else _folded(text)
 
 
 def rescan(
@@ -98,14 +103,16 @@ def rescan(
     connections: Connections | None = None,
     only: Mapping[str, str] | None = None,
     left_out: Iterable[str] = (),
+    exact: bool = False,
 ) -> Rescan:
     """How many rows of a dataset still hold one of the texts: of ``anywhere`` in any column, of
     ``in_column`` in that one. Rows that have another value than ``only`` says in one of its
     columns are another person's. ``left_out`` are paths below a folder that are looked at by themselves.
+    Spellings of a text are the same unless texts are ``exact``.
 
     :raises DatasetError: if it cannot be read. What was not looked at is not clean.
     """
-    needles = _Needles(anywhere, in_column or {}, only or {})
+    needles = _Needles(anywhere, in_column or {}, only or {}, exact)
     scheme, _, rest = uri.partition("://")
     if scheme == "sqlite":
         return _sqlite(unquote(rest), needles)

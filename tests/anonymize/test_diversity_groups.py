@@ -96,3 +96,27 @@ def test_a_value_is_in_one_group(make_policy: Callable[..., Policy]) -> None:
     with pytest.raises(PolicyError, match="one value twice"):
         policy_of(make_policy, groups={"a": ["HIV"], "b": ["hiv "]})
     assert "groups" not in policy_of(make_policy).canonical().decode()
+
+
+@pytest.mark.parametrize(
+    "ills",
+    [
+        ["\u039a\u0391\u03a1\u039a\u0399\u039d\u039f\u03a3", "\u03ba\u03b1\u03c1\u03ba\u03b9\u03bd\u03bf\u03c2"],
+        ["Fu\u00dfpilz", "FUSSPILZ"],
+        ["\u0130ltihap", "iltihap"],
+        ["cancer", ""],
+        ["cancer", " \u00a0"],
+    ],
+)  # fmt: skip
+def test_one_value_in_other_letters_or_none_is_no_diversity(
+    make_policy: Callable[..., Policy],
+    keys: KeyRing,
+    tmp_path: Path,
+    write: Callable[..., str],
+    ills: list[str],
+) -> None:
+    policy, table = policy_of(make_policy), table_of(*ills)
+    assert not holds(policy, table)
+    source = open_dataset(write(tmp_path / "p.parquet", table))
+    with pytest.raises(GuaranteeNotMet, match="cannot be reached|no recoding"):
+        anonymize(policy, source, open_dataset(str(tmp_path / "safe.parquet")), keys)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import Plan, anonymize, fit_plan, verify_release
 from airflow_mlsec.anonymize.recoding._hierarchies import Dates
+from airflow_mlsec.anonymize.verify._people import PeopleCounter
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import GuaranteeNotMet
@@ -336,3 +337,27 @@ def test_a_mean_is_of_as_many_persons_as_the_policy_says(
         groups[mean].add(normal(who))
     assert len(groups) > 1
     assert min(map(len, groups.values())) >= 5
+
+
+def test_the_checker_takes_a_negative_zero_for_zero() -> None:
+    counter = PeopleCounter([])
+    counter.add(pa.record_batch({"x": [1, 1]}), pa.array([0.0, -0.0]))
+    assert counter.fewest() == (1, 1)
+
+
+def test_people_of_the_population_are_counted_once(
+    make_policy: Callable[..., Policy], keys: KeyRing, tmp_path: Path
+) -> None:
+    """Two people of the population with four rows each are no eight that somebody could be."""
+    columns = "who: {role: identifying, transform: {method: drop}}\nzip: {role: quasi-identifying, hierarchy: {kind: suppress}}\n"
+    crowd = write(tmp_path, "crowd.parquet", pa.table({"who": ["a", "b"] * 4, "zip": ["1"] * 8}))
+    raw = write(tmp_path, "raw.parquet", pa.table({"who": ["a", "b"], "zip": ["1", "1"]}))
+    target = open_dataset(str(tmp_path / "safe.parquet"))
+    for k, reached in ((5, False), (2, True)):
+        privacy = {"k_map": k, "population": "crowd", "suppression_limit": 0}
+        policy = make_policy(columns, subject=SUBJECT, privacy=privacy)
+        if reached:
+            assert anonymize(policy, raw, target, keys, population=crowd).released == 2
+        else:
+            with pytest.raises(GuaranteeNotMet):
+                anonymize(policy, raw, target, keys, population=crowd)

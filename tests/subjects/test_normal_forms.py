@@ -171,8 +171,9 @@ def test_exact_keys_are_people_of_their_own(lake: Lake) -> None:
     found = lake.look("aB3xxxx")
     assert [(f.rows, f.likeness) for n, f in found.items() if n != "lake"] == [(1, False)] * 2
     assert "plausible" not in found["safe.parquet"].locator
-    lake.erase("aB3xxxx")
+    number = lake.erase("aB3xxxx")
     assert lake.tags("raw.parquet") == lake.tags("safe.parquet") == [1]
+    assert lake.handler.close(number)[0].status == "closed"
     lake.put("raw.parquet", [("aB3xxxx", 7), ("AB3xxxx", 1)])
     lake.release(policy)
     assert lake.tags("safe.parquet") == [1]

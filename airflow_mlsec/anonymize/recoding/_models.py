@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._coding import Codes
+from airflow_mlsec.anonymize._normal_forms import letters_folded
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.recoding._classes import SensitiveColumn
@@ -107,12 +108,9 @@ def _diverse(column: SensitiveColumn, counted: Counted, said: Diversity) -> Sens
     text = canonical_text(values.combine_chunks(), column.name)
     if isinstance(text, pa.ChunkedArray):
         text = text.combine_chunks()
-    spelled = text.cast(pa.large_string())
-    if said.fold:
-        spelled = pc.utf8_lower(pc.utf8_normalize(spelled, form="NFC"))
-        spelled = pc.utf8_trim_whitespace(spelled)
+    spelled = _compared(text.cast(pa.large_string()), said)
     for number, values_of_it in enumerate(said.groups.values()):
-        listed = pa.array([said.as_compared(value) for value in values_of_it], pa.large_string())
+        listed = _compared(pa.array(values_of_it, pa.large_string()), said)
         # No value begins so.
         group = pa.scalar(f"\0{number}", pa.large_string())
         spelled = pc.if_else(pc.is_in(spelled, listed), group, spelled)
@@ -125,6 +123,15 @@ def _diverse(column: SensitiveColumn, counted: Counted, said: Diversity) -> Sens
     return SensitiveColumn(
         column.name, places, codes.astype(np.int64), weights, max(1, len(distinct))
     )
+
+
+def _compared(text: pa.Array, said: Diversity) -> pa.Array:
+    """Texts in the form in which they are compared; blanks are no value."""
+    if not said.fold:
+        return text
+    folded = letters_folded(pc.utf8_normalize(text, form="NFC"))
+    folded = pc.utf8_trim_whitespace(folded)
+    return pc.if_else(pc.equal(folded, ""), pa.scalar(None, folded.type), folded)
 
 
 def _diversity(column: SensitiveColumn, said: Diversity) -> Criterion:

@@ -83,7 +83,13 @@ def _diverse_values(connection: duckdb.DuckDBPyConnection, column: str, said: Di
     since whoever knows the class learns no less from them."""
 
     def compared(text: str) -> str:
-        return f"lower(trim(nfc_normalize({text})))" if said.fold else text
+        if not said.fold:
+            return text
+        small = f"lower(nfc_normalize({text}))"
+        for written, same in (("\u00df", "ss"), ("\u03c2", "\u03c3"), ("i\u0307", "i")):
+            small = f"replace({small}, '{written}', '{same}')"
+        # White space of every kind, and what is nothing else is no value.
+        return f"nullif(regexp_replace({small}, '^[\\s\\p{{Z}}]+|[\\s\\p{{Z}}]+$', '', 'g'), '')"
 
     connection.execute("CREATE OR REPLACE TABLE alike (value VARCHAR, name VARCHAR)")
     for name, values in said.groups.items():
@@ -96,8 +102,8 @@ def _diverse_values(connection: duckdb.DuckDBPyConnection, column: str, said: Di
     connection.execute(
         f"CREATE OR REPLACE TABLE histogram AS SELECT class, struct_pack(text := coalesce(name, spelled), "  # noqa: S608
         "grouped := name IS NOT NULL) AS value, sum(size)::DOUBLE AS rows FROM "
-        f"(SELECT class, {text} AS spelled, size FROM cells WHERE {column} IS NOT NULL) "
-        "LEFT JOIN alike ON alike.value = spelled GROUP BY ALL"
+        f"(SELECT class, {text} AS spelled, size FROM cells) "
+        "LEFT JOIN alike ON alike.value = spelled WHERE spelled IS NOT NULL GROUP BY ALL"
     )
 
 

@@ -71,10 +71,14 @@ def person_of(keys: pa.Array, subject: Subject | None) -> pa.Array:
 
 def _normal(keys: pa.Array) -> pa.Array:
     """The checker's own normal form: spellings of one key, and keys that are blank, are one person's."""
+    if pa.types.is_floating(keys.type):
+        keys = pc.add(keys, pa.scalar(0.0, keys.type))  # -0.0 is 0.0
     if not pa.types.is_string(keys.type) and not pa.types.is_large_string(keys.type):
         return keys.cast(pa.string()) if not pa.types.is_binary(keys.type) else keys
     text = pc.utf8_lower(pc.utf8_normalize(keys, form="NFKC"))
-    text = pc.utf8_trim_whitespace(pc.replace_substring(text, "\u00df", "ss"))
+    for written, same in (("\u00df", "ss"), ("\u03c2", "\u03c3"), ("i\u0307", "i")):
+        text = pc.replace_substring(text, written, same)
+    text = pc.utf8_trim_whitespace(text)
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, text.type), text)
 
 
@@ -107,11 +111,11 @@ def _without_tag(key: str | None) -> str | None:
 
 def _dialled(key: str, region: str | None) -> str:
     """The digits that reach a telephone from abroad; what is no number stays."""
+    key = re.sub("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]", "-", key)
     if re.search(r"[^0-9+\s()/.:tel-]", key):
         return key
     text = key.strip().removeprefix("tel:")
     text = f"+{text[2:]}" if text.startswith("00") else text
-    text = text.replace("(0)", "")
     digits = re.sub("[^0-9]", "", text)
     # No zero after the country's code, which has up to three digits: there is nothing to be told.
     if text.startswith("+") and "0" not in digits[1:4]:
