@@ -29,7 +29,7 @@ def sql_value(column: sa.ColumnElement[Any], kind: Any) -> sa.ColumnElement[Any]
         return sa.case((sa.func.masklen(column) == whole, sa.func.host(column)), else_=text)
     if isinstance(kind, sa.JSON) and not isinstance(kind, sqlite.JSON):
         # A text in JSON without its quotation marks.
-        return column.op("#>>")(sa.cast("{}", postgresql.ARRAY(sa.Text)))
+        return column.op("#>>", return_type=sa.Text())(sa.literal_column("'{}'::text[]"))
     if isinstance(kind, sa.REAL):
         # As it is printed, and read, not the nearest number of double precision.
         return sa.cast(sa.cast(column, sa.Text), sa.Double)

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import time
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -755,8 +756,12 @@ def is_below(uri: str, root: str) -> bool:
 def as_type(text: str, kind: pa.DataType, column: str) -> object | None:
     """The text as a value of a column's type, if it is how that value is written."""
     try:
-        typed = pa.array([text], pa.string()).cast(kind)
-    except (pa.ArrowException, TypeError):
+        if pa.types.is_time(kind):
+            # Arrow reads no times from texts.
+            typed = pa.array([time.fromisoformat(text)], pa.time64("us")).cast(kind)
+        else:
+            typed = pa.array([text], pa.string()).cast(kind)
+    except (pa.ArrowException, TypeError, ValueError):
         return None
     number = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     same = canonical_bytes(typed, column).to_pylist() == [text.encode()]

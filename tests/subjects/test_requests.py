@@ -458,7 +458,7 @@ def test_killed_at_any_point_it_ends_the_same(tmp_path: Path, seed: int) -> None
         "events.jsonl": 3, "joined.parquet": 1,
     }  # fmt: skip
     assert canaries.found_below(shop.folder) == []
-    assert len(shop.register.rows(sa.select(t.suppression))) == 2
+    assert len(shop.register.rows(sa.select(t.suppression))) == 4
 
 
 def test_the_whole_way_on_the_command_line(
