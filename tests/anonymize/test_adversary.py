@@ -458,7 +458,9 @@ def test_discovery_reads_bytes_long_texts_and_any_name(
         }
     )
     found = discover(open_dataset(write(tmp_path / "t.parquet", table)))
-    assert list(parse_policy(found.policy).columns) == table.schema.names
+    assert (
+        list(parse_policy(found.policy.replace("change-me", "shop")).columns) == table.schema.names
+    )
 
 
 @pytest.mark.parametrize(
