@@ -76,7 +76,14 @@ $(COMPAT)/.ready: pyproject.toml | $(VENV)/.ready
 test-compat: setup $(COMPAT)/.ready
 	@$(COMPAT)/bin/python -m pytest $(COMPAT_TESTS)
 
-test-slow: setup $(VENV)/.spark
+# dbt wants other versions of packages than Airflow.
+.venv-dbt/.ready: | $(VENV)/.ready
+	@echo "[setup] dbt, for one test"
+	@$(BIN)/uv venv --quiet --clear .venv-dbt --python $(BIN)/python
+	@$(BIN)/uv pip install --quiet --python .venv-dbt/bin/python 'dbt-core>=1.10,<1.11' 'dbt-duckdb>=1.9' 'openlineage-dbt>=1.54'
+	@touch $@
+
+test-slow: setup $(VENV)/.spark .venv-dbt/.ready
 	@MLSEC_SLOW=1 $(BIN)/python -m pytest tests -m "slow or not slow"
 
 fuzz: setup
