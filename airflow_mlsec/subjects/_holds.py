@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -39,6 +38,7 @@ def place_hold(
     subject_digest: str | None = None,
     dataset_id: int | None = None,
     key_version: int | None = None,
+    placed_at: str | None = None,
 ) -> int:
     """Place a hold; its number. ``key_version`` is the one of the person's digest (`reference_version`).
 
@@ -53,7 +53,7 @@ def place_hold(
         "dataset_id": dataset_id,
         "reason": reason,
         "placed_by": by,
-        "placed_at": register.now(),
+        "placed_at": placed_at or register.now(),
     }
     made = sa.insert(t.legal_hold).values(values).returning(t.legal_hold.c.id)
     return int(register.write(lambda c: c.execute(made).scalar_one()))
@@ -70,9 +70,10 @@ def hold_person(
     forms = declared_forms(register, kind)
     texts = dict.fromkeys((key, *(form.of_text(key) for form in forms)))
     digests = dict.fromkeys(subject_digest(keys, kind, text) for text in texts)
-    version = reference_version(keys)
+    version, now = reference_version(keys), register.now()
     numbers = [
-        place_hold(register, kind, reason, by, digest, key_version=version) for digest in digests
+        place_hold(register, kind, reason, by, digest, key_version=version, placed_at=now)
+        for digest in digests
     ]
     return numbers[0]
 
@@ -104,25 +105,15 @@ def release_hold(register: Register, identifier: int) -> None:
         same = (
             h.subject_kind == row.subject_kind, h.reason == row.reason, h.placed_by == row.placed_by,
             h.dataset_id.is_not_distinct_from(row.dataset_id), h.released_at.is_(None),
-            sa.or_(h.id == identifier, sa.and_(h.subject_digest.is_not(None), h.id > identifier)),
+            # To the microsecond: those of one hold have one moment.
+            h.placed_at == row.placed_at,
         )  # fmt: skip
-        placed = [
-            x.id
-            for x in connection.execute(sa.select(t.legal_hold).where(*same))
-            if x.id == identifier or _at_once(x.placed_at, row.placed_at)
-        ]
-        ended = sa.update(t.legal_hold).where(h.id.in_(placed))
+        ended = sa.update(t.legal_hold).where(*same)
         return connection.execute(ended.values(released_at=register.now())).rowcount
 
     changed = register.write(work)
     if not changed:
         raise UsageError(f"no legal hold {identifier} is in force")
-
-
-def _at_once(one: str, other: str) -> bool:
-    """Whether two holds were placed in one go."""
-    apart = datetime.fromisoformat(one) - datetime.fromisoformat(other)
-    return abs(apart.total_seconds()) <= 2
 
 
 def holds_on(

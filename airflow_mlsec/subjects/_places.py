@@ -61,6 +61,8 @@ class Locator:
     likeness: bool = False
     # Whether the key was in its declared normal form when the pseudonym was made of it, in every release.
     normalized: bool = False
+    # In which normal forms releases made pseudonyms of the key, as evidence names them.
+    forms: tuple[str, ...] = ()
 
     def described(self, searched: Sequence[int] = (), spellings: int = 1) -> str:
         """As people read it; ``searched`` are the versions of the key, and ``spellings`` how many spellings of
@@ -453,8 +455,12 @@ def _locators(
         listed = found.setdefault(dataset, [])
         for i, x in enumerate(listed):
             if (x.column, x.root, x.key) == (locator.column, locator.root, locator.key):
-                both = dict.fromkeys((*x.versions, *locator.versions))
-                listed[i] = replace(x, versions=tuple(both))
+                listed[i] = replace(
+                    x,
+                    versions=tuple(dict.fromkeys((*x.versions, *locator.versions))),
+                    forms=tuple(dict.fromkeys((*x.forms, *locator.forms))),
+                    normalized=x.normalized and locator.normalized,
+                )
                 return
         listed.append(locator)
 
@@ -491,20 +497,22 @@ def _locators(
             # What may have been published since counts as well as what is known to be there.
             now = [predicate, *perhaps.get(dataset, ())]
             mine = _versions(now, name, how["key"])
-            formal = _normalized(now, name)
+            formal, forms = _normalized(now, name), _forms_of(now, name)
             add(
                 dataset,
-                Locator(name, root_id, how["key"], why, vault, mine, normalized=formal),
+                Locator(name, root_id, how["key"], why, vault, mine, False, formal, forms),
             )
             why = f"lineage: an unchanged copy of the {'code' if vault else 'pseudonym'}"
             # A copy may be of any release that ever was.
             ever = _versions(predicates, name, how["key"])
             for place in copies.of(dataset, name):
                 if place[0] != dataset:
-                    formal = _normalized(predicates, name)
+                    formal, forms = _normalized(predicates, name), _forms_of(predicates, name)
                     add(
                         place[0],
-                        Locator(place[1], root_id, how["key"], why, vault, ever, normalized=formal),
+                        Locator(
+                            place[1], root_id, how["key"], why, vault, ever, False, formal, forms
+                        ),
                     )
     # Where nothing names the person herself, what foreign keys call her does.
     why = "lineage: an unchanged copy of what a foreign key refers to"
@@ -531,6 +539,12 @@ def _versions(
             version = int(how["version"])
             found[version, predicate.get("keys", {}).get(f"{key}/{version}")] = None
     return tuple(found)
+
+
+def _forms_of(predicates: list[dict[str, Any]], column: str) -> tuple[str, ...]:
+    """The normal forms in which releases made pseudonyms of a column."""
+    said = (p["columns"].get(column, {}).get("normalize") for p in predicates)
+    return tuple(dict.fromkeys(form for form in said if form))
 
 
 def _normalized(predicates: list[dict[str, Any]], column: str) -> bool:

@@ -246,7 +246,9 @@ class Searcher:
     def others_named(self, place: Place, column: str, text: str) -> bool:
         """Whether a column has a key, in any spelling, that is not one of this person's."""
         mine = {*self._values_of(place.id, 0), *self.person.keys}
-        same = [*self.same_keys(place, column, [text]), *self._spelled(place, column, [text])]
+        same = self.same_keys(place, column, [text])
+        if not _is_exact(place):
+            same += self._spelled(place, column, [text])
         values = self.typed([t for t in same if t not in mine], self.open(place), column)
         return bool(values) and self.open(place).find_in(column, values, keep=False).rows > 0
 
@@ -271,12 +273,19 @@ class Searcher:
             root = self.places.by_id(locator.root)
             if not self.others or locator.likeness or self._own_rule(place, locator):
                 continue
-            if _is_exact(root) and not locator.normalized:
+            formal = [
+                NormalForm.parse(form).of_text(key)
+                for form in locator.forms
+                for key in self.person.keys
+            ]
+            if _is_exact(root) and not formal:
                 continue
             if locator.key is None:
                 texts = self._spelled(place, locator.column, self._values_of(root.id, 0))
             else:
-                texts = self._codes(locator, self._others_of(root))
+                # Of keys that are exact today only what a release has taken for one yesterday.
+                others = () if _is_exact(root) else self._others_of(root)
+                texts = self._codes(locator, [*others, *formal])
             new = [text for text in texts if text not in exact]
             values = self.typed(new, dataset, locator.column) if new else []
             if values:

@@ -296,6 +296,19 @@ def test_a_hold_keeps_what_is_hers_in_the_declared_form(
     assert lake.tags("raw.parquet") == []
 
 
+def test_the_end_of_a_hold_ends_no_other_person_s(lake: Lake) -> None:
+    lake.put("raw.parquet", [("anna+a@x.test", 7), ("bob@x.test", 1)])
+    declare(lake, "raw.parquet", "key: who, normalize: email_without_tag")
+    numbers = [
+        hold_person(lake.register, lake.keys, "person", key, "case 7", "lawyer")
+        for key in ("anna+a@x.test", "bob@x.test")
+    ]
+    release_hold(lake.register, numbers[0])
+    lake.erase("anna@x.test")
+    lake.erase("bob@x.test")
+    assert lake.tags("raw.parquet") == [1]
+
+
 def test_nobody_s_keys_are_printed_with_a_searcher(lake: Lake) -> None:
     lake.put("raw.parquet", [("Anna@X.test", 7)])
     declare(lake, "raw.parquet", "key: who")
