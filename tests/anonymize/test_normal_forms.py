@@ -167,7 +167,7 @@ def test_declared_spellings_are_one_person_for_fitter_and_checker(
     ).map("".join),
     st.sampled_from(["DE", "IT", None]),
 )  # fmt: skip
-@settings(max_examples=500)
+@settings(max_examples=100)
 def test_the_checker_never_counts_more_persons_than_the_form(text: str, region: str | None) -> None:
     form = NormalForm("phone", region)
     subject = Subject(kind="p", key="who", normalize="phone", region=region)

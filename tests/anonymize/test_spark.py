@@ -227,7 +227,9 @@ ill: {role: sensitive}
 
 
 @pytest.mark.parametrize("recoding", ["full-domain", "local", "multidimensional"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+)
 def test_persons_are_counted_as_brute_force_counts_them(
     spark: Any,
     make_policy: Callable[..., Policy],

@@ -156,7 +156,10 @@ def test_the_demonstration_s_summary_is_true_and_its_suggestions_work(
     summary(pipeline.server, pipeline.folder, pipeline.run_id)
     text = capsys.readouterr().out
     assert "1629 persons' records were read" in text
-    assert re.search(r"found in 6 of 9 places|found in 7 of 10 places", text), text
+    # Six places of the pipeline's, three that are scanned, and the canaries' own source, compiled or not.
+    ours = len(re.findall(r"^  found +file +\S*/dags/", text, re.MULTILINE))
+    assert 1 <= ours <= 2, text
+    assert f"found in {6 + ours} of {9 + ours} places" in text, text
     suggested = [line.split("bin/mlsec ", 1) for line in text.splitlines() if "bin/mlsec " in line]
     assert len(suggested) == 4
     for before, command in suggested:
