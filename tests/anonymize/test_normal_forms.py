@@ -94,7 +94,7 @@ def policy_of(
     )
 
 
-@pytest.mark.parametrize("how", ["pseudonymize, domain: d", "fake, kind: name, pool: 100000"])
+@pytest.mark.parametrize("how", ["pseudonymize, domain: d", "fake, kind: name"])
 def test_spellings_of_one_person_have_one_pseudonym(
     make_policy: Callable[..., Policy], keys: KeyRing, how: str
 ) -> None:
@@ -108,8 +108,10 @@ def test_spellings_of_one_person_have_one_pseudonym(
         return [str(name) for name in found]
 
     apart, one = names(), names(normalize="email")
-    assert len(set(apart)) == 3
-    assert one[0] == one[1] != one[2]
+    if how.startswith("pseudonymize"):  # two people may have one fake
+        assert len(set(apart)) == 3
+        assert one[0] != one[2]
+    assert one[0] == one[1]
     # A key that is in its normal form already keeps the pseudonym that it had.
     assert one[2] == apart[2]
 
