@@ -696,27 +696,31 @@ class Handler:
 
     def _hold(self, request: Request) -> None:
         """Mark places that a legal hold keeps, and those that one kept and keeps no more."""
+        digests = self.hold_digests(request)
         for step in request.steps:
             if step.dataset_id is None or step.status not in (*_TODO, "retained"):
                 continue
-            holds = self.holds(request, step.dataset_id)
+            holds = self.holds(request, step.dataset_id, digests)
             was_held = step.status == "retained" and step.detail.startswith(_HELD)
             if holds and step.status != "retained":
                 self.mark(request, step, "retained", holds)
             elif was_held and not holds:
                 self.mark(request, step, "found", "no legal hold keeps it any more")
 
-    def holds(self, request: Request, dataset: int) -> str:
-        """The legal holds in force on the person, under any of her keys, in one dataset."""
+    def hold_digests(self, request: Request) -> set[str]:
+        """Under which digests legal holds on the person may stand."""
         person = person_of(self.register, self.keys, request)
         searcher = self.searcher(person, self.places(person))
-        texts = searcher.all_names()
-        digests = subject_digests(self.keys, person.kind, texts, searcher.forms())
+        return subject_digests(self.keys, person.kind, searcher.all_names(), searcher.forms())
+
+    def holds(self, request: Request, dataset: int, digests: Collection[str] | None = None) -> str:
+        """The legal holds in force on the person, under any of her keys, in one dataset."""
+        mine = self.hold_digests(request) if digests is None else digests
         versions = live_references(self.keys)
         found = self.register.read(
-            lambda c: holds_on(c, request.subject_kind, digests, versions, dataset)
+            lambda c: holds_on(c, request.subject_kind, mine, versions, dataset)
         )
-        return "; ".join(_held(hold, digests) for hold in found)
+        return "; ".join(_held(hold, mine) for hold in found)
 
     def mark(self, request: Request, step: Step, status: str, detail: str, **more: Any) -> Request:
         """Write what became of a place into the ledger and the history."""

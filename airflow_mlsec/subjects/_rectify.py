@@ -56,7 +56,8 @@ def rectify(
     searcher.require_one_person()
     root = _root(places, column, dataset)
     _refuse_referred(places, root, column)
-    if held := handler.holds(request, root.id):
+    digests = handler.hold_digests(request)
+    if held := handler.holds(request, root.id, digests):
         raise Refused(f"{root.name}: {held}")
     opened = searcher.open(root)
     value = _typed(root, opened, column, text)

@@ -147,7 +147,8 @@ def measure_risk(
     if key is not None:
         fields.append(pa.field(_WHOSE, pa.large_string()))
     wanted = pa.schema(fields)
-    counter = count_tuples((_selected(batch, wanted, key, policy) for batch in batches), wanted)
+    form = NormalForm.declared(policy.subject.model_dump()) if policy.subject else None
+    counter = count_tuples((_selected(batch, wanted, key, form) for batch in batches), wanted)
     tuples, counts = counter.result()
     weights = counts.to_numpy(zero_copy_only=False).astype(np.float64)
     classes = _classes([_codes(tuples.column(name)) for name in quasi], len(weights))
@@ -197,11 +198,10 @@ def _key_in(policy: Policy, schema: pa.Schema, raw: bool) -> str | None:
 
 
 def _selected(
-    batch: pa.RecordBatch, wanted: pa.Schema, key: str | None, policy: Policy
+    batch: pa.RecordBatch, wanted: pa.Schema, key: str | None, form: NormalForm | None
 ) -> pa.RecordBatch:
-    if key is None or policy.subject is None:
+    if key is None:
         return batch.select(wanted.names)
-    form = NormalForm.declared(policy.subject.model_dump())
     arrays = [batch.column(name) for name in wanted.names[:-1]]
     return pa.RecordBatch.from_arrays(
         [*arrays, folded(batch.column(key), key, form)], names=wanted.names
