@@ -39,8 +39,12 @@ class Diversity(Model):
         return self
 
     def as_compared(self, value: str) -> str:
-        """A value of a group in the form in which it is compared."""
-        return unicodedata.normalize("NFC", value).lower().strip() if self.fold else value
+        """A value of a group in a form that is the same for all spellings that are compared as one."""
+        if not self.fold:
+            return value
+        # Of letters with two small forms, or a dot of their own, as well.
+        small = unicodedata.normalize("NFC", value).casefold().replace("i\u0307", "i")
+        return small.strip()
 
 
 class Closeness(Model):

@@ -95,6 +95,8 @@ def test_the_checker_counts_as_brute_force_does(ills: list[str | None], least: i
 def test_a_value_is_in_one_group(make_policy: Callable[..., Policy]) -> None:
     with pytest.raises(PolicyError, match="one value twice"):
         policy_of(make_policy, groups={"a": ["HIV"], "b": ["hiv "]})
+    with pytest.raises(PolicyError, match="one value twice"):
+        policy_of(make_policy, groups={"a": ["Fu\u00dfpilz"], "b": ["FUSSPILZ"]})
     assert "groups" not in policy_of(make_policy).canonical().decode()
 
 
