@@ -58,7 +58,7 @@ class Population:
         subject = policy.subject
         if subject is None or subject.key not in self.schema.names:
             return None
-        return rows_per_person(self.scan, subject.key, NormalForm.declared(subject.model_dump()))
+        return rows_per_person(self.scan, subject.key, NormalForm.of_policy(policy))
 
     def batches(
         self, names: list[str], like: pa.Schema, policy: Policy
@@ -148,7 +148,7 @@ def _counted(
     if elsewhere is not None:
         person = None
         if repeated is not None and policy.subject is not None:
-            person = policy.subject.key, NormalForm.declared(policy.subject.model_dump())
+            person = policy.subject.key, NormalForm.of_policy(policy)
         return elsewhere.counted(draft, wanted, read, kinds, keys, person)
     if isinstance(repeated, RowsPerPerson) and policy.subject is not None:
         key, counter = policy.subject.key, TupleCounter(kinds)

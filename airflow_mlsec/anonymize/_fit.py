@@ -163,7 +163,7 @@ def _repeated(
     if pa.types.is_nested(schema.field(policy.subject.key).type):
         return None  # refused where it is read
     progress("looking for persons with several rows")
-    form = NormalForm.declared(policy.subject.model_dump())
+    form = NormalForm.of_policy(policy)
     if elsewhere is not None:
         return elsewhere.repeated(policy.subject.key, form)
     return rows_per_person(scan, policy.subject.key, form)

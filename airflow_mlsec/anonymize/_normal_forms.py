@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._values import canonical_text
+from airflow_mlsec.policy import Policy
 
 _INTERNATIONAL = r"^(?:tel:)?(?:\+|00)[\s(/.-]*[1-9][0-9\s()/.-]{5,}$"
 _DASHES, _DASHES_TOO = r"\p{Pd}", "[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]"
@@ -47,6 +48,11 @@ class NormalForm:
         """The one that a policy's ``subject`` (as plain data) declares."""
         name = subject.get("normalize") if subject else None
         return None if name is None or subject is None else cls(name, subject.get("region"))
+
+    @classmethod
+    def of_policy(cls, policy: Policy) -> NormalForm | None:
+        """The one that a policy declares."""
+        return cls.declared(policy.subject.model_dump()) if policy.subject else None
 
     @classmethod
     def parse(cls, text: str) -> NormalForm:

@@ -187,7 +187,7 @@ def anonymize(
     signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)
     if policy.membership == "keep" and policy.subject and membership_path:
         run.members = MembershipCollector(
-            policy.subject.kind, policy.subject.key, keys, _form(policy)
+            policy.subject.kind, policy.subject.key, keys, NormalForm.of_policy(policy)
         )
     with watch.step("write"), target.replacing(output) as staged:
         for batch in run.batches(output, progress):
@@ -383,10 +383,6 @@ def _spark_engine(source: Dataset, policy: Policy) -> SparkEngine:
     from airflow_mlsec.anonymize._spark import SparkEngine
 
     return SparkEngine(source)
-
-
-def _form(policy: Policy) -> NormalForm | None:
-    return NormalForm.declared(policy.subject.model_dump()) if policy.subject else None
 
 
 def _counted(before: pa.Table | None, values: pa.Array) -> pa.Table:

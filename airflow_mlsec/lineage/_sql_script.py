@@ -6,6 +6,7 @@ is tables that were there before, what it writes are tables that are there after
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,7 +96,9 @@ class Script:
     """Runs through statements. ``find`` says which dataset a table of the script is, by the
     parts of its name, and raises `Ambiguous` or `NotFollowed`."""
 
-    def __init__(self, find: Callable[[list[str]], Known], goes_on: bool = False) -> None:
+    def __init__(
+        self, find: Callable[[list[str], tuple[str, ...]], Known], goes_on: bool = False
+    ) -> None:
         self._find = find
         # Whether temporary tables outlive the script, for others of the same session.
         self._goes_on = goes_on
@@ -103,6 +106,8 @@ class Script:
         # What is called so now; a table that was dropped is None.
         self.tables: dict[Name, Written | None] = {}
         self.read: dict[Name, None] = {}
+        # In which schemas a name without one is looked for as well, since a statement said so.
+        self.path: tuple[str, ...] = ()
         # Whether something was done that cannot be followed to the tables it was done to.
         self.unclear = False
 
@@ -118,7 +123,7 @@ class Script:
             hidden = written is not None and not written.name[0] and written.name[1] == parts[-1]
             if written is not None and hidden and (len(parts) == 1 or parts[-2].startswith("pg_temp")):  # fmt: skip
                 return Known(written.name, _order(written))
-        return self._find(parts)
+        return self._find(parts, self.path)
 
     def _read(self, table: Any) -> Relation:
         if _is_catalog(self._parts(table)):
@@ -138,7 +143,9 @@ class Script:
 
     def _target(self, table: Any) -> Written:
         """The table that a statement writes to, as it is so far."""
-        known = self.known(table)
+        return self._touched(self.known(table))
+
+    def _touched(self, known: Known) -> Written:
         written = self.tables.get(known.name)
         if written is None:
             written = self.tables[known.name] = Written(known.name, _empty(known.columns))
@@ -175,7 +182,11 @@ class Script:
         """Follow one statement. What cannot be followed is assumed, or makes all `unclear`."""
         from sqlglot import exp
 
-        if isinstance(statement, exp.Create):
+        if isinstance(statement, exp.Use) or _moves_names(statement):
+            # Names mean others from here on, and what the event says is called as it would be without.
+            self.unclear = True
+            self.path = (*self.path, *_schemas_named(statement))
+        elif isinstance(statement, exp.Create):
             self._create(statement)
         elif isinstance(statement, exp.Insert):
             self._write(statement, statement.this, self._insert)
@@ -197,8 +208,6 @@ class Script:
             self._make(into.this, statement, temporary=bool(into.args.get("temporary")))
         elif isinstance(statement, exp.Query):
             self._ask(statement)
-        elif isinstance(statement, exp.Use):
-            self.unclear = True  # names mean others from here on
         elif not isinstance(statement, _harmless()):
             self._command(statement)
 
@@ -218,6 +227,11 @@ class Script:
         try:
             target = self._aliased(statement, target)
             written = self._target(target)
+        except Ambiguous as error:
+            self.unclear = True
+            for candidate in error.candidates:
+                self._assume(self._touched(candidate), statement)
+            return
         except NotFollowed:
             self.unclear = True
             return
@@ -257,9 +271,7 @@ class Script:
             text = getattr(statement.expression, "this", statement.expression)
             self.run(sqlglot.parse_one(f"INSERT OR REPLACE {text}", read="sqlite"))
             return
-        if word == "SET" and "SEARCH_PATH" not in str(statement.expression).upper():
-            return
-        if word not in _HARMLESS_WORDS:
+        if word != "SET" and word not in _HARMLESS_WORDS:
             self.unclear = True
 
     def _create(self, statement: Any) -> None:
@@ -312,7 +324,7 @@ class Script:
         )
         try:
             hidden = temporary and not self._goes_on
-            known = Known(("", parts[-1])) if hidden else self._find(parts)
+            known = Known(("", parts[-1])) if hidden else self._find_new(parts)
         except Ambiguous as error:
             for candidate in error.candidates:
                 written = self.tables[candidate.name] = Written(candidate.name, None)
@@ -334,6 +346,16 @@ class Script:
             return
         self._fill_or_assume(written, query, columns, known.columns, statement or query)
         self.tables[known.name] = written
+
+    def _find_new(self, parts: list[str]) -> Known:
+        """The dataset of a table that is made: without a schema, in the first one where the script looks."""
+        known = candidates(lambda at: self._find(at, self.path), parts)
+        if self.path and len(parts) == 1:
+            known += candidates(lambda at: self._find(at, ()), [self.path[0], *parts])
+        different = list({one.name: one for one in known}.values())
+        if len(different) == 1:
+            return different[0]
+        raise Ambiguous(different) if different else NotFollowed("a table of an unknown database")
 
     def _fill_or_assume(
         self,
@@ -623,7 +645,7 @@ class Script:
             # It stays in its schema.
             new: Known = Known((old[0], _beside(old[1], parts[0])))
         else:
-            new = self._find(parts) if written.name[0] else Known(("", parts[-1]))
+            new = self._find(parts, self.path) if written.name[0] else Known(("", parts[-1]))
         self.tables[old] = None
         if not written.made_here and written.former is None:
             written.former = old
@@ -725,6 +747,39 @@ def _order(written: Written) -> tuple[str, ...] | None:
 def _not_itself(written: Written, column: str, flow: Flow) -> None:
     flow.pop((written.name, column), None)
     flow.pop((written, column), None)
+
+
+# Settings of a session by which a name without schema, or without database, means another table; a role does so
+# where the path has its schema.
+_NAMING = re.compile(
+    r"search_path|schema|catalog|dataset_id|project_id|database|warehouse|\brole\b|authorization|sql_mode"
+    r"|default_namespace", re.IGNORECASE,
+)  # fmt: skip
+
+
+def _moves_names(statement: Any) -> bool:
+    """Whether a statement sets by which tables names are meant from here on."""
+    from sqlglot import exp
+
+    if isinstance(statement, exp.Command):
+        text = f"{statement.this} {statement.expression}"
+        sets = str(statement.this).upper() in ("SET", "RESET", "DISCARD")
+        return sets and _NAMING.search(text) is not None
+    if isinstance(statement, exp.Alter):
+        sets = str(statement.args.get("kind")).upper() == "SESSION"
+        return sets and _NAMING.search(statement.sql()) is not None
+    return isinstance(statement, exp.Set) and _NAMING.search(statement.sql()) is not None
+
+
+def _schemas_named(statement: Any) -> list[str]:
+    """The schemas that such a statement names."""
+    from sqlglot import exp
+
+    if isinstance(statement, exp.Use):
+        tables = statement.find_all(exp.Table)
+        return [part.name for table in tables for part in table.parts]
+    text = re.split(r"(?i)\bto\b|=|\bschema\b", statement.sql(), maxsplit=1)[-1]
+    return [name for name in re.findall(r"(?<![$\w])[A-Za-z_]\w*", text) if name.lower() != "to"]
 
 
 def _beside(name: str, last: str) -> str:

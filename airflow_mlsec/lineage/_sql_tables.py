@@ -8,7 +8,7 @@ if it is none of them it lies beside the others of the event.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -108,8 +108,8 @@ class Tables:
                 return told
         return self._known.columns(name)
 
-    def find(self, parts: list[str]) -> Known:
-        """The dataset of a table.
+    def find(self, parts: list[str], path: Sequence[str] = ()) -> Known:
+        """The dataset of a table; ``path`` are schemas where it may be as well if its name has none.
 
         :raises Ambiguous: if several datasets are called so.
         :raises NotFollowed: if nothing says in which database it is.
@@ -120,12 +120,25 @@ class Tables:
             fitting = self._known.called(self.namespace, parts)
             if beside is not None and (beside in fitting or not fitting):
                 fitting = [beside]
+        if path and len(parts) == 1:
+            fitting = self._along(path, parts[0], fitting)
         if not fitting:
             raise NotFollowed("a table of a database that is not known")
         if len(fitting) > 1 or (self._base is None and fitting[0] not in self._near):
             # Of a database that nothing names, even the only one that is called so is a guess.
             raise Ambiguous([Known(name, self.columns(name)) for name in fitting])
         return Known(fitting[0], self.columns(fitting[0]))
+
+    def _along(self, path: Sequence[str], table: str, fitting: list[Name]) -> list[Name]:
+        """What a table may be where a script has said in which schemas it is looked for."""
+        found: dict[Name, None] = {}
+        for schema in dict.fromkeys(path):
+            named = [schema, table]
+            known = [n for n in self._near if agrees(n, named)]
+            found.update(dict.fromkeys(known or self._known.called(self.namespace, named)))
+        if not found and (beside := self._beside([path[0], table])) is not None:
+            found[beside] = None
+        return list(dict.fromkeys([*found, *fitting]))
 
     def _beside(self, parts: list[str]) -> Name | None:
         """A table's full name, if it is in the same place as the event's others."""

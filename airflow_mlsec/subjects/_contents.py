@@ -38,6 +38,10 @@ _ENCRYPTED = (
     b"age-encryption.org/", b"-----BEGIN AGE", b"-----BEGIN PGP", b"-----BEGIN CMS", b"-----BEGIN PKCS7",
     b"-----BEGIN ENCRYPTED", b"PARE", b"Salted__", b"U2FsdGVkX1", b"$ANSIBLE_VAULT", b"gAAAAA",
 )  # fmt: skip
+# XML and HTML, in which tags may stand within a word; and how mails say that text is not as it is.
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[?!a-zA-Z]")
+_TAG = re.compile(rb"<[^<>]*>")
+_MAIL = re.compile(rb"(?im)^content-transfer-encoding:\s*(?:base64|quoted-printable)")
 # Of text that is not UTF-8: with less of it in ASCII the letters themselves are written otherwise.
 _PLAIN = 0.5
 _PRINTED = re.compile(rb"[\x20-\x7e\s]")
@@ -81,6 +85,8 @@ class Contents:
             if depth >= _DEEPEST:
                 self._cannot("archives within archives")
                 return
+            # What stands before, between and after what is packed is read by no unpacker.
+            yield from self._plain(file)
             file.seek(0)
             if unpacked is None:
                 yield from self._archive(file, depth)
@@ -105,6 +111,13 @@ class Contents:
             yield from _constants(head + file.read())
             return
         yield from self._bytes(file, head)
+
+    def _plain(self, file: Any) -> Iterator[bytes]:
+        """All bytes of a packed file as they are."""
+        file.seek(0)
+        while chunk := file.read(_CHUNK):
+            yield chunk
+        yield b""
 
     def _archive(self, file: BinaryIO, depth: int) -> Iterator[pa.RecordBatch | bytes]:
         with zipfile.ZipFile(file) as archive:
@@ -131,7 +144,10 @@ class Contents:
                 yield wide.decode(chunk).encode()
                 chunk = file.read(_CHUNK)
             return
+        marked = _MARKUP.match(chunk) is not None
         while chunk:
+            if _MAIL.search(chunk):
+                self._cannot("parts of mails in base64 or quoted-printable")
             controls = controls or _CONTROL.search(chunk) is not None
             if utf8:
                 try:
@@ -143,6 +159,10 @@ class Contents:
             yield chunk
             chunk = file.read(_CHUNK)
         self.unsure_letters = self.unsure_letters or not utf8
+        if marked:
+            yield b""
+            file.seek(0)
+            yield from _without_tags(iter(lambda: file.read(_CHUNK), b""))
         if controls:
             self._cannot("no text, and of no format that is read")
 
@@ -162,6 +182,19 @@ def _constants(code: bytes) -> Iterator[bytes]:
         yield code[match.end(1) : match.end(1) + match[1][0]] + b"\n"
     for match in _LONG_TEXT.finditer(code):
         yield code[match.end(1) : match.end(1) + int.from_bytes(match[1], "little")] + b"\n"
+
+
+def _without_tags(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Markup without its tags: of spreadsheets and documents a word may be in several runs."""
+    left = b""
+    for chunk in chunks:
+        text = left + chunk
+        at = text.rfind(b"<")
+        # A tag that goes on in the next chunk; what is longer than any tag is none.
+        cut = at if at >= 0 and b">" not in text[at:] and len(text) - at < _SAMPLE else len(text)
+        yield _TAG.sub(b"", text[:cut])
+        left = text[cut:]
+    yield left
 
 
 def _wide(head: bytes) -> str | None:

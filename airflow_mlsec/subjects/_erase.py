@@ -259,8 +259,11 @@ class Handler:
         if "free text" in step.locator:
             detail = "rows erased; the person is named in free text, which a person must redact"
             return self.mark(request, step, "found", detail)
-        if missing := searcher.missing(place):
-            detail = f"{removed} rows erased; more may be there: {', '.join(missing)}"
+        more = searcher.missing(place)
+        if orphans := searcher.orphans(place):
+            more.append(orphans)
+        if more:
+            detail = f"{removed} rows erased; more may be there: {', '.join(more)}"
             return self.mark(request, step, "unknown", detail)
         detail = f"rows that are the person's: {step.rows or removed}"
         if broken:

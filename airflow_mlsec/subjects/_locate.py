@@ -201,9 +201,9 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
     if searcher.changed_since_release(place):
         evidence = f"{evidence}; {_CHANGED}"
         status = "found" if rows else "unknown"
-    if not rows and (orphans := searcher.orphans(place)):
+    if orphans := searcher.orphans(place):
         evidence = f"{evidence}; {orphans}"
-        status = "unknown"
+        status = "found" if rows else "unknown"
     if missing := searcher.missing(place):
         # Not to be found under the keys that are left is not to be absent.
         evidence = f"{evidence}; {', '.join(missing)}"

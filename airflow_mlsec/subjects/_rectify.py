@@ -126,13 +126,11 @@ def _with_key(
     person = searcher.person
     if text in person.keys:
         return person
-    opened = searcher.open(root)
-    if searcher.others_named(root, column, text):
+    taken = searcher.open(root).find_in(column, [value], keep=False).rows
+    if taken or searcher.others_named(root, column, text):
         raise Refused(
             f"{root.name} has rows of this key already, or of another spelling of it: it would make two people one"
         )
-    if opened.find_in(column, [value], keep=False).rows:
-        raise Refused(f"{root.name} has rows of this key already: it would make two people one")
     more = replace(person, keys=(*person.keys, text))
 
     def work(connection: sa.Connection) -> None:

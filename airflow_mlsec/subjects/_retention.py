@@ -118,7 +118,7 @@ def _held(
         digests = set(connection.execute(query).scalars())
         if not digests:
             return everybody, set()
-        form = NormalForm.declared(policy.subject.model_dump()) if policy.subject else None
+        form = NormalForm.of_policy(policy)
         found = subject_digests_of(keys, kind, people, [form] if form else [])
         return everybody, {text for text, mine in found.items() if not digests.isdisjoint(mine)}
 

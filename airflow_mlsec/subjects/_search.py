@@ -170,10 +170,8 @@ class Searcher:
             return texts
         # A copy, or a mention, may write the key in other ways than the root.
         root = self.places.by_id(locator.root)
-        form = NormalForm.declared(root.subject)
-        if form is None or form.name == "exact":
-            return texts
-        return [*texts, *self._of_form(place, locator.column, form, texts)]
+        form = _form_of(root)
+        return [*texts, *self._of_form(place, locator.column, form, texts)] if form else texts
 
     def _own_rule(self, place: Place, locator: Locator) -> bool:
         """Whether a place's own policy says what spellings of its column are one, whatever the policy of a dataset
@@ -262,8 +260,8 @@ class Searcher:
 
     def forms(self) -> list[NormalForm]:
         """The normal forms that datasets of this kind of person declare for their keys."""
-        found = (NormalForm.declared(place.subject) for place in self.places.all)
-        return list(dict.fromkeys(form for form in found if form and form.name != "exact"))
+        found = (_form_of(place) for place in self.places.all)
+        return list(dict.fromkeys(form for form in found if form))
 
     def alike(self, place: Place) -> int:
         """How many rows name the person in another spelling than the keys that were given."""
@@ -314,8 +312,8 @@ class Searcher:
 
     def same_keys(self, place: Place, column: str, texts: Sequence[str]) -> list[str]:
         """Some texts with all that a column has of the same normal form, if the place's policy declares one."""
-        form = NormalForm.declared(place.subject)
-        if form is None or form.name == "exact" or not texts:
+        form = _form_of(place)
+        if form is None or not texts:
             return list(texts)
         return [*texts, *self._of_form(place, column, form, texts)]
 
@@ -335,8 +333,8 @@ class Searcher:
         """What a root names the person by, with all that its policy declares to be the same: as it is in the
         normal form, as the root writes it, and as it is plausible to have been written when a release was
         made."""
-        form = NormalForm.declared(root.subject)
-        if form is None or form.name == "exact" or not texts or root.subject is None:
+        form = _form_of(root)
+        if form is None or not texts or root.subject is None:
             return texts
         known = root.id, tuple(texts)
         if known in self._formed:
@@ -637,7 +635,7 @@ class Searcher:
                 f"{place.name} refers to column '{column}' of {parent.name}, and other people's rows there "
                 "have the same values: whose rows these are cannot be told"
             )
-        if form := NormalForm.declared(place.subject):
+        if form := _form_of(place):
             # Other people whom this form takes for her: as many rows as are hers, or nobody can tell.
             alike_ = [*found, *self._of_form(parent, column, form, found)] if found else []
             known = self.typed(alike_, dataset, column)
@@ -649,27 +647,30 @@ class Searcher:
         return self._in_normal_form(place, found)
 
     def orphans(self, place: Place) -> str | None:
-        """Why not to know by which values a foreign key names the person is not to know that she is not there:
-        rows refer to people who are not in the dataset any more that the foreign key leads to."""
+        """Why there may be more of the person than a foreign key leads to: rows refer to people who are not in
+        the dataset any more that it leads to, and she may have been one of them."""
         for locator in place.locators:
             root = self.places.by_id(locator.root)
             references = root.subject.get("references") if root.subject else None
-            if not references or locator.key is not None or locator.likeness or self.texts(locator):
+            if not references or locator.key is not None or locator.likeness:
                 continue
-            if any(column == locator.column for column, _ in self.known.get(str(place.id), ())):
-                continue
+            form = _form_of(root) or NormalForm("exact")
             uri = _canonical(references["dataset"])
             parent = next((p for p in self.places.all if p.uri == uri), None)
-            there: set[str] = set()
+            # What an erasure has worked out is hers, wherever the parent is by now.
+            worked_out = self.known.get(str(place.id), ())
+            there = {
+                text for column, mine in worked_out if column == locator.column for text in mine
+            }
             if parent is not None and (opened := self.open(parent)).exists():
                 for batch in opened.scan([references["column"]]):
                     listed = canonical_text(batch.column(0), references["column"])
                     there.update(listed.drop_null().unique().to_pylist())
-            known = pa.array(sorted(there), pa.large_string())
+            known = form.of_texts(pa.array(sorted(there), pa.large_string()))
             rows = 0
             for batch in self.open(place).scan([locator.column]):
                 values = canonical_text(batch.column(0), locator.column).drop_null()
-                values = values.cast(pa.large_string())
+                values = form.of_texts(values.cast(pa.large_string()))
                 rows += len(values) - (pc.sum(pc.is_in(values, known)).as_py() or 0)
             if rows:
                 return (
@@ -721,6 +722,12 @@ class Searcher:
         # A column of SQLite holds values of any type, whatever it is declared as.
         loose = list(texts) if dataset.uri.startswith("sqlite://") else []
         return [*typed, *(text for text in loose if text not in typed)]
+
+
+def _form_of(place: Place) -> NormalForm | None:
+    """The form in which spellings of a key are one there, as the place's policy declares."""
+    form = NormalForm.declared(place.subject)
+    return None if form is None or form.name == "exact" else form
 
 
 def _is_exact(place: Place) -> bool:

@@ -156,7 +156,7 @@ def without_suppressed(
     reference = None
     if subject.references is not None:
         reference = subject.references.dataset, subject.references.column
-    form = NormalForm.declared(subject.model_dump())
+    form = NormalForm.of_policy(policy)
     listed = _of_dataset(register, connections, lists, subject.key, reference, form, 0)
     return _Filtered(dataset, listed)
 

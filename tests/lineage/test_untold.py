@@ -106,3 +106,45 @@ def test_column_lineage_is_held_to_the_schemas(
         f"{plain.get(s[2], s[2])}>{plain.get(t[2], t[2])}" for s, t, _ in kept["edges"]
     } == expected
     assert {row[2] for row in kept["columns"] if row[1] == "/out"} == {"a", "b"}
+
+
+SETTINGS = [
+    ("postgres", "SET search_path TO crm, public"), ("postgres", "SET search_path = crm"),
+    ("postgres", "set local search_path to crm"), ("postgres", "SET SCHEMA 'crm'"),
+    ("postgres", "set session schema crm"), ("snowflake", "USE SCHEMA crm"), ("duckdb", "USE crm"),
+    ("snowflake", "ALTER SESSION SET search_path = 'crm'"), ("mysql", "USE crm"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "write",
+    ["CREATE TABLE mart AS SELECT email FROM users", "INSERT INTO mart SELECT email FROM users"],
+)
+@pytest.mark.parametrize(("dialect", "setting"), SETTINGS)
+def test_a_name_means_another_table_once_a_script_has_said_where_to_look(
+    sqlite_register: Register, dialect: str, setting: str, write: str
+) -> None:
+    where = "postgres://db:5432"
+    for schema in ("crm", "public"):
+        known = dataset(f"shop.{schema}.users", ["email"], namespace=where)
+        ingest_event(event(f"fill {schema}", [], [known]), sqlite_register, NOBODY)
+    query = f"{setting}; {write}"
+    # As a client says it that has not looked at the setting.
+    users, mart = (
+        dataset(f"shop.public.{name}", ["email"], namespace=where) for name in ("users", "mart")
+    )
+    ingest_event(
+        with_sql(event("make mart", [users], [mart]), query, dialect), sqlite_register, NOBODY
+    )
+    made = {(s[1].lower(), t[1].lower()) for s, t, _ in snapshot(sqlite_register)["edges"]}
+    assert ("shop.crm.users", "shop.public.mart") in made
+    if "CREATE" in write or "public" not in setting:
+        assert ("shop.crm.users", "shop.crm.mart") in made
+
+
+def test_other_settings_move_no_names(sqlite_register: Register) -> None:
+    out = dataset("shop.main.contacts", ["contact"], namespace=DUCKDB)
+    query = "SET statement_timeout = 100; create table contacts as select email as contact from customers"
+    ingest_event(with_sql(event("j", [], [out]), query, "postgres"), sqlite_register, NOBODY)
+    kept = snapshot(sqlite_register)
+    assert {step[2] for _, _, step in kept["edges"]} == {"IDENTITY"}

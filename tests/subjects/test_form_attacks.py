@@ -12,10 +12,11 @@ import pytest
 
 from airflow_mlsec.anonymize import anonymize
 from airflow_mlsec.compliance import record_results
-from airflow_mlsec.crypto import Passphrase
+from airflow_mlsec.crypto import KeyRing, Passphrase
 from airflow_mlsec.errors import Refused
 from airflow_mlsec.lineage import record_release
 from airflow_mlsec.policy import Policy, parse_policy
+from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import (
     apply_retention,
     approve,
@@ -27,9 +28,14 @@ from airflow_mlsec.subjects import (
     without_suppressed,
 )
 from tests.lineage.events import dataset, event
-from tests.subjects.test_normal_forms import Lake, lake
+from tests.subjects.lake import Lake
 
-__all__ = ["lake"]
+
+@pytest.fixture
+def lake(tmp_path: Path, sqlite_register: Register, keys: KeyRing) -> Lake:
+    return Lake(tmp_path / "lake", sqlite_register, keys)
+
+
 COLUMNS = {"who": "{role: identifying, transform: {method: pseudonymize, domain: d}}", "tag": "{role: insensitive}"}  # fmt: skip
 
 

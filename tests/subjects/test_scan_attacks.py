@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import bz2
+import gzip
 import hashlib
 import json
+import lzma
 import os
 import py_compile
 import sqlite3
@@ -412,3 +415,72 @@ def test_values_that_cannot_be_read_hide_no_others() -> None:
 )
 def test_patterns_take_neither_more_nor_less(pattern: str, name: str, fits: bool) -> None:
     assert matches(pattern, name) is fits
+
+
+@pytest.mark.parametrize("packed", [bz2.compress, lzma.compress, gzip.compress])
+@pytest.mark.parametrize("after", [True, False])
+def test_what_stands_beside_packed_data(tmp_path: Path, packed: Any, after: bool) -> None:
+    path, mine = tmp_path / "a.bin", f"\nto {HER}\n".encode()
+    body = packed(b"nothing of hers")
+    path.write_bytes(body + mine if after else mine + body)
+    assert looked(path, HER)[0]
+
+
+def test_what_stands_between_the_members_of_an_archive(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "nothing")
+    whole = path.read_bytes()
+    path.write_bytes(whole + f"to {HER}".encode())
+    assert looked(path, HER)[0]
+
+
+def test_a_word_in_several_runs_of_a_spreadsheet(tmp_path: Path) -> None:
+    name, rest = HER.split("@")
+    runs = f"<?xml version='1.0'?><sst><si><r><t>{name}</t></r><r><rPr><b/></rPr><t>@{rest}</t></r></si></sst>"
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/sharedStrings.xml", runs)
+    assert looked(tmp_path / "a.xlsx", HER)[0]
+    # Also where a tag goes over from one piece that is read to the next.
+    filler = "<p>" + "x" * ((4 << 20) - 21)
+    (tmp_path / "a.html").write_text(f"{filler} {name}<span class='{'y' * 40}'>@{rest}</span>")
+    assert looked(tmp_path / "a.html", HER)[0]
+
+
+@pytest.mark.parametrize("coding", ["base64", "Quoted-Printable"])
+def test_parts_of_mails_that_are_written_otherwise_are_said_not_to_be_read(
+    tmp_path: Path, coding: str
+) -> None:
+    body = base64.encodebytes(f"Dear {HER}".encode()).decode()
+    (tmp_path / "a.eml").write_text(f"Subject: x\nContent-Transfer-Encoding: {coding}\n\n{body}")
+    assert looked(tmp_path / "a.eml", HER)[1]
+
+
+def test_rows_of_people_who_are_gone_may_be_hers_as_well(shop: Shop) -> None:
+    connection = sqlite3.connect(shop.folder / "shop.db")
+    connection.execute("DELETE FROM customers WHERE id = 3")  # and its orders stay
+    connection.execute("DELETE FROM orders WHERE customer_id = 9")
+    connection.commit()
+    connection.close()
+    orders = found(shop)["shop.db/orders"]
+    assert (orders.status, orders.rows) == ("found", 3)
+    assert "3 rows refer to people who are not in" in orders.evidence
+    assert found(shop, "p9@shop.example")["shop.db/orders"].status == "unknown"
+    number, handler = asked(shop), shop.handler()
+    handler.locate(number)
+    approve(shop.register, number, "dpo", named=["*"])
+    done = handler.erase(number)
+    [step] = [s for s in done.steps if s.name.endswith("/orders")]
+    assert step.status == "unknown"
+    assert "3 rows erased; more may be there: 3 rows refer to people" in step.detail
+    assert {row["customer_id"] for row in shop.rows(shop.orders)} == {*range(40)} - {7, 9}
+
+
+def test_the_person_s_own_rows_are_not_taken_for_others_when_her_row_goes(shop: Shop) -> None:
+    number, handler = asked(shop), shop.handler()
+    handler.locate(number)
+    approve(shop.register, number, "dpo", named=["*"])
+    handler.erase(number)
+    assert status(shop, number, "orders") == ("erased", False)
+    handler.locate(number)
+    assert status(shop, number, "orders") == ("erased", False)

@@ -147,7 +147,7 @@ def measure_risk(
     if key is not None:
         fields.append(pa.field(_WHOSE, pa.large_string()))
     wanted = pa.schema(fields)
-    form = NormalForm.declared(policy.subject.model_dump()) if policy.subject else None
+    form = NormalForm.of_policy(policy)
     counter = count_tuples((_selected(batch, wanted, key, form) for batch in batches), wanted)
     tuples, counts = counter.result()
     weights = counts.to_numpy(zero_copy_only=False).astype(np.float64)

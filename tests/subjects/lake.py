@@ -1,0 +1,95 @@
+"""People in one file, and its releases, under a policy that declares how their keys are spelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from airflow_mlsec.anonymize import RegisterVault, anonymize
+from airflow_mlsec.compliance import record_results
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.lineage import record_release
+from airflow_mlsec.policy import Policy, parse_policy
+from airflow_mlsec.register import Register
+from airflow_mlsec.subjects import (
+    Calendar,
+    Finding,
+    Handler,
+    Person,
+    Request,
+    approve,
+    locate,
+    open_request,
+    verify_identity,
+    without_suppressed,
+)
+
+POLICY = """version: 1
+dataset: {raw}
+owner: o
+subject: {{kind: person, key: who{normalize}}}
+membership: keep
+columns:
+  who: {{role: identifying, transform: {{method: {method}, domain: d}}}}
+  tag: {{role: insensitive}}
+"""
+
+
+class Lake:
+    """People in one file, who they are in a column ``tag``; released, once for each policy."""
+
+    def __init__(self, folder: Path, register: Register, keys: KeyRing) -> None:
+        self.folder, self.register, self.keys, self.lists = folder, register, keys, 0
+        folder.mkdir()
+
+    def at(self, name: str) -> Any:
+        return open_dataset(str(self.folder / name))
+
+    def put(self, name: str, rows: list[tuple[str, int]]) -> None:
+        pq.write_table(pa.table({"who": [r[0] for r in rows], "tag": [r[1] for r in rows]}), self.folder / name)  # fmt: skip
+
+    def tags(self, name: str) -> list[int]:
+        found: list[int] = pq.read_table(self.folder / name).column("tag").to_pylist()
+        return sorted(found)
+
+    def policy(self, form: str | None = None, method: str = "pseudonymize") -> Policy:
+        said = f", normalize: {form}" if form else ""
+        raw = self.folder / "raw.parquet"
+        declared = parse_policy(POLICY.format(raw=raw, normalize=said, method=method), "p")
+        record_results(self.register, declared, self.at("raw.parquet"), "source", [], None)
+        return declared
+
+    def release(self, policy: Policy) -> None:
+        self.lists += 1
+        raw, safe = self.at("raw.parquet"), self.at("safe.parquet")
+        done = anonymize(
+            policy, without_suppressed(raw, policy, self.register, self.keys), safe, self.keys, allow_empty=True,
+            vault=RegisterVault(self.register, self.keys),
+            membership_path=self.folder.parent / f"members-{self.lists}.age",
+        )  # fmt: skip
+        record_release(self.register, self.keys, policy, raw, safe, done.plan.to_json(), done.plan.digest,
+                       done.numbers(), done.checks(), "r", done.membership_reference())  # fmt: skip
+
+    @property
+    def handler(self) -> Handler:
+        return Handler(self.register, self.keys, "dpo", roots=(str(self.folder),))
+
+    def look(self, key: str) -> dict[str, Finding]:
+        found = locate(self.register, self.keys, "person", key, roots=(str(self.folder),))
+        return {Path(f.dataset).name: f for f in found.findings}
+
+    def opened(self, key: str, kind: str = "erasure") -> Request:
+        person = Person("person", (key,))
+        made = open_request(self.register, self.keys, "gdpr", kind, person, "c", Calendar("UTC"))
+        verify_identity(self.register, made.id, True, "seen", "c")
+        return self.handler.locate(made.id)
+
+    def erase(self, key: str) -> int:
+        request = self.opened(key)
+        approve(self.register, request.id, "dpo", named=["*"])
+        self.handler.erase(request.id)
+        return request.id
