@@ -370,13 +370,10 @@ class FileDataset:
         inside = {p: p[p.index(base) + len(base) :] if base in p else p for p in below}
         refuse_tables_among(list(inside.values()), self.uri)
         shown = [p for p, name in inside.items() if not is_hidden(name)]
-        if others := [
-            p
-            for p in shown
-            if not self._is_left_out(p) and p.lower().endswith((".csv", ".jsonl", ".ndjson"))
-        ]:
+        if others := [p for p in shown if not self._is_left_out(p) and not is_parquet(p)]:
             raise UnsupportedDataset(
-                f"folder '{self.uri}' has Parquet and {len(others)} files of another format; a folder is one of Parquet files"
+                f"folder '{self.uri}' has {len(others)} files that do not end in .parquet, and may be data as well; a "
+                "folder is one of Parquet files: move the others away, or name them with a leading underscore"
             )
         pieces = sorted(p for p in shown if is_parquet(p) and not self._is_left_out(p))
         for piece in pieces if self.filesystem is None else ():

@@ -56,7 +56,11 @@ class Parquet:
         found = source.schema_arrow.names
         missing = [name for name in schema.names if name not in found]
         if missing:
-            raise DatasetError(f"a file of the dataset lacks column '{missing[0]}'")
+            # By its number: of a table that was turned, names of columns are values.
+            number = schema.names.index(missing[0]) + 1
+            raise DatasetError(
+                f"a file of the dataset lacks column number {number} of all that its files have"
+            )
         wanted = pa.schema([schema.field(name) for name in columns])
         for batch in source.iter_batches(batch_size=batch_rows, columns=list(columns)):
             yield _as(batch.replace_schema_metadata(None).select(wanted.names), wanted)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_mlsec.datasets._rows import Found, Meant, Rewrite, masked
+from airflow_mlsec.errors import DatasetError
 
 # Each value is looked up in each row group's filter; for more it is quicker to read them.
 _MOST_PROBES = 64
@@ -35,8 +36,11 @@ def find_in_parquet(
             whole = _without_views(source.read()).replace_schema_metadata(None)
             found.batches = [plain(batch) for batch in whole.to_batches()]
         return found
-    if any(name not in source.schema_arrow.names for name in names):
-        return found  # another file of the folder has it
+    if missing := [name for name in names if name not in source.schema_arrow.names]:
+        # Whoever is in it stands there under another name, or under none.
+        raise DatasetError(
+            f"a file of the folder has no column '{missing[0]}': whose rows are in it is not known"
+        )
     wanted = [c for c in conditions if c.has]
     groups = [
         group
@@ -67,7 +71,7 @@ def rewrite_parquet(source_file: BinaryIO, target: BinaryIO, rewrite: Rewrite) -
     """Write a Parquet file anew, row group by row group, with the schema, metadata, compression and
     bloom filters that it had; how many rows were meant."""
     source = pq.ParquetFile(source_file, pre_buffer=False)
-    schema, meant = source.schema_arrow, 0
+    schema, meant = _writable(source.schema_arrow), 0
     with pq.ParquetWriter(
         target, schema, compression=_compression(source), version="2.6", write_statistics=True,
         bloom_filter_options=_bloom_filters(source),
@@ -81,8 +85,55 @@ def rewrite_parquet(source_file: BinaryIO, target: BinaryIO, rewrite: Rewrite) -
             else:
                 table = _changed(table, mask, rewrite.changes)
             if table.num_rows:
-                writer.write_table(table.cast(schema), row_group_size=table.num_rows)
+                table = _with_used_values(table, schema)
+                writer.write_table(table, row_group_size=table.num_rows)
     return meant
+
+
+def _writable(schema: pa.Schema) -> pa.Schema:
+    """The schema that a file is written with: dictionaries within structures as plain values, since theirs
+    cannot be rid of values that no row has any more."""
+    for place, field in enumerate(schema):
+        if pa.types.is_nested(field.type):
+            schema = schema.set(place, field.with_type(_without_dictionaries(field.type)))
+    return schema
+
+
+def _without_dictionaries(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_struct(kind):
+        fields = [kind.field(i) for i in range(kind.num_fields)]
+        return pa.struct([f.with_type(_without_dictionaries(f.type)) for f in fields])
+    if pa.types.is_map(kind):
+        return pa.map_(_without_dictionaries(kind.key_type), _without_dictionaries(kind.item_type))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        inner = kind.value_field
+        return make(inner.with_type(_without_dictionaries(inner.type)))
+    if pa.types.is_fixed_size_list(kind):
+        inner = kind.value_field
+        return pa.list_(inner.with_type(_without_dictionaries(inner.type)), kind.list_size)
+    return kind
+
+
+def _with_used_values(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table in a schema, its dictionaries (pandas' categories) with the values that rows have, and no others:
+    a row that is deleted leaves its value there."""
+    for place, field in enumerate(table.schema):
+        if not pa.types.is_dictionary(field.type):
+            continue
+        whole = table.column(place).combine_chunks()
+        chunks = whole.chunks if isinstance(whole, pa.ChunkedArray) else [whole]
+        left = []
+        for chunk in chunks:
+            used = pc.unique(chunk.indices).drop_null()
+            used = used.take(pc.sort_indices(used))
+            at = pc.index_in(chunk.indices, used, skip_nulls=True).cast(field.type.index_type)
+            values = chunk.dictionary.take(used)
+            left.append(pa.DictionaryArray.from_arrays(at, values, ordered=field.type.ordered))
+        table = table.set_column(place, field, pa.chunked_array(left, field.type))
+    return table.cast(schema)
 
 
 def _without_views(table: pa.Table) -> pa.Table:

@@ -122,11 +122,16 @@ def columns_of(
 def declared_by_pattern(connection: sa.Connection) -> dict[int, dict[str, Any]]:
     """By dataset that no operator has checked yet, the policy whose ``dataset`` is a pattern that covers it:
     the day partitions of a table are declared by one."""
-    patterns = [
-        document
-        for document in connection.execute(sa.select(t.policy.c.document)).scalars()
+    p = t.policy.c
+    # Of each pattern the policy that was recorded last: an earlier one is not in force any more.
+    by_pattern = {
+        document["dataset"]: document
+        for document in connection.execute(
+            sa.select(p.document).order_by(p.recorded_at, p.digest)
+        ).scalars()
         if is_pattern(document.get("dataset", ""))
-    ]
+    }
+    patterns = list(by_pattern.values())
     if not patterns:
         return {}
     d = t.dataset.c

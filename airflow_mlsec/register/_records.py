@@ -44,9 +44,9 @@ def upsert(
 def record_policy(
     connection: sa.Connection, digest: str, source: str, document: bytes, now: str
 ) -> None:
-    """Keep a policy's document under its digest."""
-    values = {"source": source, "document": json.loads(document), "recorded_at": now}
-    upsert(connection, t.policy, {"digest": digest}, {}, values)
+    """Keep a policy's document under its digest, and when it was last the one that was used."""
+    values = {"source": source, "document": json.loads(document)}
+    upsert(connection, t.policy, {"digest": digest}, {"recorded_at": now}, values)
 
 
 def dataset_id(connection: sa.Connection, namespace: str, name: str, now: str) -> int:

@@ -40,6 +40,7 @@ _ENCRYPTED = (
 )  # fmt: skip
 # XML and HTML, in which tags may stand within a word; and how mails say that text is not as it is.
 _MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[?!a-zA-Z]")
+_SHIFTED = re.compile(rb"\x1b[$(]|[\x0e\x0f]")
 _TAG = re.compile(rb"<[^<>]*>")
 _MAIL = re.compile(rb"(?im)^content-transfer-encoding:\s*(?:base64|quoted-printable)")
 # Of text that is not UTF-8: with less of it in ASCII the letters themselves are written otherwise.
@@ -98,11 +99,9 @@ class Contents:
         if tables is not None and depth == 0:
             file.seek(0)
             yield from tables(file)
-            if head.startswith(b"PAR1"):
-                file.seek(0)
-                said = pq.read_metadata(file).metadata or {}
-                yield b"\n".join(part for pair in said.items() for part in pair)
-                yield b""
+            file.seek(0)
+            yield b"\n".join(_notes(head, file))
+            yield b""
             return
         if tables is not None:
             self._cannot("a table within an archive")
@@ -139,15 +138,20 @@ class Contents:
         decoder, utf8, controls = codecs.getincrementaldecoder("utf-8")(), True, False
         chunk = head + file.read(_CHUNK)
         if coding := _wide(chunk):
-            wide = codecs.getincrementaldecoder(coding)()
+            wide = codecs.getincrementaldecoder(coding)("replace")
             while chunk:
-                yield wide.decode(chunk).encode()
+                yield wide.decode(chunk).encode("utf-8", "replace")
                 chunk = file.read(_CHUNK)
+            # Programs append in another coding than the file was begun in.
+            yield b""
+            yield from self._plain(file)
             return
         marked = _MARKUP.match(chunk) is not None
         while chunk:
             if _MAIL.search(chunk):
                 self._cannot("parts of mails in base64 or quoted-printable")
+            # In codings of seven bits other letters stand behind such a mark (ISO 2022).
+            self.unsure_letters = self.unsure_letters or _SHIFTED.search(chunk) is not None
             controls = controls or _CONTROL.search(chunk) is not None
             if utf8:
                 try:
@@ -173,7 +177,8 @@ class Contents:
 
 def _is_byte_code(head: bytes) -> bool:
     """Whether a file is a compiled Python module (PEP 3147): the version's number, and a line's end."""
-    return head[2:4] == b"\r\n" and 3000 <= int.from_bytes(head[:2], "little") < 4000
+    number, flags = int.from_bytes(head[:2], "little"), int.from_bytes(head[4:8], "little")
+    return head[2:4] == b"\r\n" and 3000 <= number < 4000 and flags <= 3 and len(head) >= 16
 
 
 def _constants(code: bytes) -> Iterator[bytes]:
@@ -247,6 +252,39 @@ def _tables(head: bytes) -> Callable[[Any], Iterator[pa.RecordBatch]] | None:
     if head.startswith(b"ORC"):
         return _orc
     return None
+
+
+def _notes(head: bytes, file: Any) -> Iterator[bytes]:
+    """What a table's file says beside its rows: notes of the file and of columns, names of fields within
+    structures."""
+    if head.startswith(b"PAR1"):
+        said, schema = pq.read_metadata(file).metadata or {}, pq.read_schema(file)
+        yield from (
+            part
+            for name, value in said.items()
+            if name != b"ARROW:schema"
+            for part in (name, value)
+        )
+    elif head.startswith(b"ARROW1"):
+        with pa.ipc.open_file(file) as reader:
+            schema = reader.schema
+    else:
+        from pyarrow import orc
+
+        found = orc.ORCFile(file)
+        schema = found.schema
+        yield from (part for pair in (found.metadata or {}).items() for part in pair)
+    yield from (part for pair in (schema.metadata or {}).items() for part in pair)
+    for column in schema:
+        yield from _notes_of(column)
+
+
+def _notes_of(column: pa.Field) -> Iterator[bytes]:
+    yield column.name.encode("utf-8", "replace")
+    yield from (part for pair in (column.metadata or {}).items() for part in pair)
+    kind = column.type
+    for at in range(kind.num_fields if pa.types.is_nested(kind) else 0):
+        yield from _notes_of(kind.field(at))
 
 
 def _arrow(file: Any) -> Iterator[pa.RecordBatch]:

@@ -8,6 +8,8 @@ erased whole or not at all and is idempotent; the ledger says what was being don
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,7 +64,14 @@ from airflow_mlsec.subjects._requests import (
     write_step,
 )
 from airflow_mlsec.subjects._scan import EVERYTHING, Scan, Scanner
-from airflow_mlsec.subjects._search import WORKED_OUT, Indistinguishable, Searcher, is_below
+from airflow_mlsec.subjects._search import (
+    LEFT,
+    RULES,
+    WORKED_OUT,
+    Indistinguishable,
+    Searcher,
+    is_below,
+)
 from airflow_mlsec.subjects._suppression import listed_as, suppress
 from airflow_mlsec.subjects._vaults import empty_vaults
 from airflow_mlsec.subjects._verify import rescan
@@ -105,7 +114,7 @@ class Handler:
             self.connections,
             self.progress,
             # With a parent gone, nothing but what was worked out before leads to its children.
-            targets_of(self.register, self.keys, request) or {},
+            self._worked_out(request, self.places(person)),
             self.scan,
         )
         location = self._with_what_was_found(request, person, location)
@@ -231,14 +240,18 @@ class Handler:
             )
         self._still_approved(request, step, place, self.searcher(person, places, targets), mine)
         # Written first: whoever takes this up after a crash knows that it may be half done.
-        self.mark(request, step, "erasing", step.detail, attempts=step.attempts + 1)
+        if not self._begin(step):
+            return get_request(self.register, identifier)  # another process is at it
         searcher = self.searcher(person, places, targets)
         broken = None
         try:
-            # A file that is not the one of its evidence gets no new evidence by being erased from.
-            ours = step.status == "erasing" or not searcher.changed_since_release(place)
+            # A file that is not the one of its evidence, or that we left, gets no new evidence by being erased from.
+            ours = not searcher.changed_since_release(place) or self._was_left_so(
+                targets, searcher, place
+            )
             removed = _delete(searcher, place, mine)
             if ours:
+                self._keep_what_is_left(request, targets, searcher, place)
                 opened, number = searcher.open(place), request.id
                 broken = renew_evidence(self.register, self.keys, places, place, opened, number)
         except MlsecError as error:
@@ -253,6 +266,9 @@ class Handler:
             listed = ", ".join(f"{n} in '{c}'" for c, n in sorted(stays.items()))
             detail = f"{removed} rows erased; rows that mention the person are kept by the policy: {listed}"
             return self.mark(request, step, "retained", detail)
+        now = next(s for s in get_request(self.register, identifier).steps if s.id == step.id)
+        if now.status != "erasing":
+            return get_request(self.register, identifier)  # another process was faster
         if step.status == "found" and step.rows and not removed and "free text" not in step.locator:
             detail = f"{step.rows} rows were found, and none of them could be removed"
             return self.mark(request, step, "failed", detail)
@@ -271,6 +287,29 @@ class Handler:
         done = self.mark(request, step, "erased", detail)
         self._look_at_copies(request.id, place)
         return done
+
+    def _begin(self, step: Step) -> bool:
+        """Take a step up; whether nobody else has since it was read."""
+        s = t.request_step.c
+        mine = sa.update(t.request_step).where(
+            s.id == step.id, s.status == step.status, s.attempts == step.attempts
+        )
+        values = {"status": "erasing", "attempts": step.attempts + 1}
+        taken = mine.values(**values, changed_at=self.register.now())
+        return self.register.write(lambda c: int(c.execute(taken).rowcount)) == 1
+
+    def _was_left_so(self, targets: Targets, searcher: Searcher, place: Place) -> bool:
+        """Whether a release's file is the one that an erasure which was killed has left."""
+        digest = searcher.open(place).digest()
+        return digest is not None and [place.id, digest] in targets.get(LEFT, [])
+
+    def _keep_what_is_left(
+        self, request: Request, targets: Targets, searcher: Searcher, place: Place
+    ) -> None:
+        """Keep the digest of a release's file from which rows were erased, until its evidence says it."""
+        if place.stage == "release" and (digest := searcher.open(place).digest()) is not None:
+            targets[LEFT] = [*targets.get(LEFT, []), [place.id, digest]]
+            self._seal(request, searcher.person, targets)
 
     def _look_at_copies(self, identifier: int, place: Place) -> None:
         """Write into the ledger what a bucket keeps of a place; what somebody settled stays so while no more
@@ -662,7 +701,7 @@ class Handler:
         """Work out, and keep, by which texts the person is named in which column of each place.
         What was worked out before stays, since its parents may be gone by now; what was found
         since is added."""
-        found = targets_of(self.register, self.keys, request) or {}
+        found = self._worked_out(request, searcher.places)
         failed = {step.dataset_id for step in request.steps if step.status == "failed"}
         worked_out = [list(entry) for entry in found.get(WORKED_OUT, ())]
         for place in searcher.places.all:
@@ -690,7 +729,32 @@ class Handler:
             listed = {c: list(dict.fromkeys(texts)) for c, texts in columns.items()}
             found[str(place.id)] = [[c, texts] for c, texts in listed.items() if texts]
         found[WORKED_OUT] = worked_out
-        sealed = seal(self.keys, searcher.person, found)
+        found[RULES] = [list(entry) for entry in rules_of(searcher.places)]
+        self._seal(request, searcher.person, found)
+
+    def _worked_out(self, request: Request, places: Places) -> Targets:
+        """What an erasure has worked out before, under the policies of today.
+
+        :raises Refused: if policies have changed since, and something is erased already: what is hers by the one rule
+            and not by the other nobody can tell any more.
+        """
+        found = targets_of(self.register, self.keys, request) or {}
+        now = dict(rules_of(places))
+        changed = [
+            place for place, digest in found.get(RULES, ()) if now.get(place, digest) != digest
+        ]
+        if not changed:
+            return found
+        if any(step.status in ("erased", "erasing") for step in request.steps):
+            names = ", ".join(places.by_id(place).name for place in changed[:3])
+            raise Refused(
+                f"request {request.id}: the policy of {names} says otherwise now whose rows are whose, and some are erased "
+                "by what it said before; say anew who the request is about (mlsec subject person), which starts over"
+            )
+        return {}
+
+    def _seal(self, request: Request, person: Person, found: Targets) -> None:
+        sealed = seal(self.keys, person, found)
         self.register.write(
             lambda c: c.execute(
                 sa.update(t.request).where(t.request.c.id == request.id).values(sealed=sealed)
@@ -734,6 +798,16 @@ class Handler:
         if status != "erasing":
             note(self.register, request.id, self.by, f"{step.name}: {status}")
         return get_request(self.register, request.id)
+
+
+def rules_of(places: Places) -> list[tuple[int, str]]:
+    """By place that has a policy, the digest of what it says of whose rows they are."""
+    found = []
+    for place in places.all:
+        if place.subject is not None:
+            text = json.dumps(dict(place.subject), sort_keys=True)
+            found.append((place.id, hashlib.sha256(text.encode()).hexdigest()))
+    return sorted(found)
 
 
 def _as_step(found: Finding) -> Step:

@@ -104,8 +104,11 @@ class Needles:
         referred: Iterable[str],
         pseudonyms: Mapping[str, str],
         forms: Iterable[NormalForm] = (),
+        exact: bool = False,
     ) -> Needles:
         """What to look for of a person with these keys.
+
+        :param exact: Whether every spelling of a key is another person's, wherever people are named.
 
         :param others: Other spellings of the keys.
         :param referred: Values by which foreign keys know her.
@@ -139,16 +142,19 @@ class Needles:
                 continue
             of = "of the key" if text in own else "of another spelling of the key"
             for form in dict.fromkeys((text, text.strip(), text.lower(), text.strip().lower())):
+                so = of if form == text or text not in own else f"{of} in another spelling"
                 for name in _HASHES:
                     digest = hashlib.new(name, form.encode(), usedforsecurity=False).digest()
-                    hashes.setdefault(digest.hex(), f"the {_NAMES[name]} {of}")
-                    digests.setdefault(digest, f"the {_NAMES[name]} {of}")
-                    if text in own:
+                    hashes.setdefault(digest.hex(), f"the {_NAMES[name]} {so}")
+                    digests.setdefault(digest, f"the {_NAMES[name]} {so}")
+                    if text in own and (form == text or not exact):
                         own_hashes.add(digest.hex())
             if number := _uuid(text):
                 digests.setdefault(number.bytes, "the key")
                 digests.setdefault(number.bytes_le, "the key")
                 hashes.setdefault(number.hex, "the key")
+                texts.setdefault(folded(str(number)), "the key")
+                written[str(number)] = None
         told = tuple(unscanned), tuple(passed_over)
         keyed = frozenset(pseudonyms.values())
         return cls(
@@ -194,6 +200,10 @@ class Needles:
                 continue
             if rows:
                 found.append(Hit(shown, rows, tuple(sorted(looked.kinds)), looked.whole, name))
+                continue
+            # Values of a dictionary (pandas' categories) stay when no row has them any more.
+            if any(looked.rows(values).any() for values in _dictionaries(column)):
+                found.append(Hit(shown, 0, ("the key among the categories",), False))
         return found
 
     def shown_column(self, name: str, number: int) -> str:
@@ -520,6 +530,10 @@ def _escaped(text: str) -> list[str]:
     apostrophe = ("''", "\\'", "\\u0027", "&#39;", "&apos;")
     for sign, others in (("'", apostrophe), ('"', ('""', "\\u0022", "&#34;"))):
         forms += [text.replace(sign, other) for other in others if sign in text]
+    if "@" in text:
+        forms += [text.replace("@", sign) for sign in ("&#64;", "&#x40;", "&commat;", "\\u0040")]
+    if " " in text:
+        forms += [text.replace(" ", sign) for sign in ("\u00a0", "&nbsp;", "&#160;", "\n", "\r\n")]
     return list(dict.fromkeys(forms))
 
 
@@ -545,6 +559,23 @@ def _plain(array: pa.Array) -> pa.Array:
             array = pc.run_end_decode(array)
         else:
             return array
+
+
+def _dictionaries(array: pa.Array) -> Iterator[pa.Array]:
+    """The dictionaries of an array, those of nested values included."""
+    if isinstance(array, pa.ChunkedArray):
+        for chunk in array.chunks:
+            yield from _dictionaries(chunk)
+    elif pa.types.is_dictionary(array.type):
+        yield array.dictionary
+    elif pa.types.is_struct(array.type):
+        for child in array.flatten():
+            yield from _dictionaries(child)
+    elif pa.types.is_map(array.type):
+        yield from _dictionaries(array.keys)
+        yield from _dictionaries(array.items)
+    elif pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        yield from _dictionaries(array.values)
 
 
 def _entries(array: pa.Array) -> pa.Array:

@@ -7,12 +7,13 @@ and replaced it as a whole.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, likely_kind
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._places import Place, Places, find_places
 from airflow_mlsec.subjects._requests import ANSWERING, Request, Step, get_request, note, set_step
@@ -64,7 +65,8 @@ def mark_rebuilt(
         if not all(steps[i].status in _CLEAN or i in rebuilt for i in parents):
             continue
         since = max(_clean_since(steps[i], places, rebuilt.get(i)) for i in parents)
-        run = _made_anew(connection, place, since)
+        clean = {i for i, s in steps.items() if i and (s.status in _CLEAN or i in rebuilt)}
+        run = _made_anew(connection, place, since, clean)
         if run is None:
             continue
         rebuilt[place.id] = run
@@ -85,25 +87,51 @@ def _clean_since(step: Step, places: Places, run: _Run | None) -> str:
     return step.changed_at
 
 
-def _made_anew(connection: sa.Connection, place: Place, since: str) -> _Run | None:
-    """The first run after ``since`` that made all of a place from its sources."""
+def _made_anew(
+    connection: sa.Connection, place: Place, since: str, clean: Collection[int]
+) -> _Run | None:
+    """The first run after ``since`` that made all of a place from its sources, and from nothing that may have
+    the person still: not from itself as it was, from a place that is not ``clean``, or from a model or another
+    artifact of which nobody has said anything (a checkpoint)."""
     r, d = t.run.c, t.run_dataset.c
     given = t.run_dataset.alias()
     read = sa.select(given.c.run_id).where(
         given.c.direction == "input", given.c.dataset_id.in_(sorted(place.parents))
     )
     query = (
-        sa.select(r.uuid, r.started_at, r.ended_at)
+        sa.select(r.id, r.uuid, r.started_at, r.ended_at)
         .join(t.run_dataset, d.run_id == r.id)
         .where(d.dataset_id == place.id, d.direction == "output", r.id.in_(read))
         .where(r.state == "complete", r.started_at > since, r.ended_at.is_not(None))
         .order_by(r.ended_at, r.uuid)
     )
-    for row in connection.execute(query):
+    for row in connection.execute(query).all():
+        if not _reads_clean(connection, row.id, place, clean):
+            continue
         whole = place.kind != "table" or _is_whole_file(place)
         if whole or _replaced(connection, place, row.started_at, row.ended_at):
             return _Run(row.uuid, row.ended_at)
     return None
+
+
+def _reads_clean(connection: sa.Connection, run: int, place: Place, clean: Collection[int]) -> bool:
+    d, x = t.run_dataset.c, t.dataset.c
+    query = (
+        sa.select(x.id, x.kind, x.policy_digest, x.namespace, x.name)
+        .join(t.run_dataset, d.dataset_id == x.id)
+        .where(d.run_id == run, d.direction == "input")
+    )
+    for row in connection.execute(query):
+        if row.id == place.id:
+            return False
+        if row.id in clean:
+            continue
+        if row.id in place.sources or row.id in place.parents:
+            return False
+        kind = likely_kind(row.namespace, row.name)
+        if row.policy_digest is None and not {row.kind, kind} <= {"table"}:
+            return False
+    return True
 
 
 def _is_whole_file(place: Place) -> bool:

@@ -361,8 +361,11 @@ def _changes(request: Request, step: Step, finding: Finding) -> bool:
         return finding.status == "none"
     if finding.status not in ("none", "none by scan"):
         return True
-    # What was erased, or is being, is not made "none" by not being found any more: the ledger
-    # would forget that it was there. What a second look found is for a person, or erasure.
+    # What was erased, or is being, or could not be to its end, is not made "none" by not being found any
+    # more: the ledger would forget that it was there, and bytes may be left.
+    if step.status == "failed" and step.attempts:
+        return False
+    # What a second look found is for a person, or erasure.
     return step.status not in ("erased", "rebuilt", "erasing") and "still name" not in step.detail
 
 

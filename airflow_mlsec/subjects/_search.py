@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import time
+from decimal import Decimal, InvalidOperation
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,10 @@ _DEEPEST = 10
 PSEUDONYMS = "pseudonym."
 # Beside the texts by place, in what an erasure has worked out.
 WORKED_OUT = "key versions"
+# And the rules by which the texts were worked out: by place the digest of its policy's subject.
+RULES = "rules"
+# And what files of releases were left as, until their evidence says so: place and digest.
+LEFT = "left"
 
 
 class Indistinguishable(DatasetError):
@@ -121,14 +126,16 @@ class Searcher:
         referred = [value for values in self.referred().values() for value in values]
         told = {*self.person.keys, *self.others, *referred}
         for name, targets in self.known.items():
-            for _, listed in targets if name != WORKED_OUT else ():
+            for _, listed in targets if name not in (WORKED_OUT, RULES, LEFT) else ():
                 for text in (text for text in listed if text not in told):
                     if is_hash(text):
                         found.setdefault(text, "what was worked out to be erased")
                     else:
                         referred.append(text)
         forms = self._known_forms() if self.others else ()
-        return Needles.of(self.person.keys, self.others, referred, found, forms)
+        naming = [p for p in self.places.all if p.names_people(self.person.kind)]
+        exact = all(map(_is_exact, naming))
+        return Needles.of(self.person.keys, self.others, referred, found, forms, exact)
 
     def beyond_scan(self, place: Place) -> str | None:
         """Why the person may be in a place although no column there holds anything like her key."""
@@ -718,6 +725,11 @@ class Searcher:
         kind = schema.field(column).type
         if pa.types.is_nested(kind):
             raise ColumnType.unusable(column, kind, "a plain type", "looking a person up")
+        if pa.types.is_floating(kind) and any(_too_long_for(kind, text) for text in texts):
+            raise Indistinguishable(
+                f"column '{column}' of '{dataset.uri}' is of floating-point numbers ({kind}), which are the same for several "
+                "numbers as long as the person's: whose rows these are cannot be told"
+            )
         typed = [v for text in texts if (v := as_type(text, kind, column)) is not None]
         # A column of SQLite holds values of any type, whatever it is declared as.
         loose = list(texts) if dataset.uri.startswith("sqlite://") else []
@@ -769,6 +781,19 @@ def is_below(uri: str, root: str) -> bool:
     return scheme == root_scheme and path.startswith(unquote(root_path).rstrip("/") + "/")
 
 
+def _too_long_for(kind: pa.DataType, text: str) -> bool:
+    """Whether a whole number is one of several that a floating-point type cannot tell apart."""
+    bits = {16: 11, 32: 24}.get(kind.bit_width, 53)
+    return re.fullmatch(r"-?[0-9]{1,400}", text) is not None and abs(int(text)) > 2**bits
+
+
+def _number_of(text: str) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
+
+
 def as_type(text: str, kind: pa.DataType, column: str) -> object | None:
     """The text as a value of a column's type, if it is how that value is written."""
     try:
@@ -782,6 +807,8 @@ def as_type(text: str, kind: pa.DataType, column: str) -> object | None:
     number = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     same = canonical_bytes(typed, column).to_pylist() == [text.encode()]
     # 1.10 is how people write the number 1.1; 007 is not how they write 7.
-    same = same or (number and re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", text) is not None)
+    if not same and number and re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", text):
+        written = canonical_text(typed, column)[0].as_py()
+        same = _number_of(written) == Decimal(text)
     value: object = typed[0].as_py()
     return value if same else None

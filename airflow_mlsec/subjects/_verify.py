@@ -177,6 +177,29 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
                 yield from (dict(zip(names, row, strict=True)) for row in rows)
     except duckdb.Error as error:
         raise ValueError(type(error).__name__) from None
+    yield from _beside_rows(path)
+
+
+def _beside_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    """What a Parquet file holds beside its rows: notes of the file and of its columns, and values of
+    dictionaries (pandas' categories) that no row has any more."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as source:
+        schema = source.schema_arrow
+        notes = [schema.metadata or {}, *(field.metadata or {} for field in schema)]
+        for said in notes:
+            for name, value in said.items():
+                yield {"": f"{name.decode('utf-8', 'replace')} {value.decode('utf-8', 'replace')}"}
+        coded = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+        for group in range(source.num_row_groups if coded else 0):
+            table = source.read_row_group(group, columns=coded)
+            for name, column in zip(table.schema.names, table.columns, strict=True):
+                for chunk in column.chunks:
+                    used = set(chunk.indices.to_pylist())
+                    values = enumerate(chunk.dictionary.to_pylist())
+                    yield from ({name: value} for i, value in values if i not in used)
 
 
 def _csv(path: Path) -> Iterator[Mapping[str, Any]]:

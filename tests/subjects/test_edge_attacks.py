@@ -1,0 +1,421 @@
+"""What a third attacker found: each of these once ended in a false *erased, clean*, *none* or *rebuilt*, or hit
+somebody else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_mlsec.compliance import record_results
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.errors import CheckFailed, DatasetError, UnsupportedDataset
+from airflow_mlsec.lineage import ingest_event
+from airflow_mlsec.policy import parse_policy
+from airflow_mlsec.register import Register
+from airflow_mlsec.subjects import (
+    Handler,
+    approve,
+    get_request,
+    locate,
+)
+from airflow_mlsec.subjects import _erase as erasing
+from tests.lineage.events import dataset, event
+from tests.subjects.lake import Lake
+from tests.subjects.shop import Shop
+from tests.subjects.test_form_attacks import COLUMNS, declare, release
+from tests.subjects.test_scan import asked
+from tests.subjects.test_scan_attacks import looked
+
+HER = "anna.lee@shop.example"
+
+
+@pytest.fixture
+def lake(tmp_path: Path, sqlite_register: Register, keys: KeyRing) -> Lake:
+    return Lake(tmp_path / "lake", sqlite_register, keys)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, sqlite_register: Register, keys: KeyRing) -> Shop:
+    return Shop(tmp_path / "shop", sqlite_register, keys)
+
+
+def steps(lake: Lake, number: int) -> dict[str, str]:
+    return {Path(s.name).name: s.status for s in get_request(lake.register, number).steps}
+
+
+# --- what is left in the bytes
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_category_goes_with_its_last_row(lake: Lake, ordered: bool) -> None:
+    name = "Anna Maria Lee"
+    people = pd.DataFrame({
+        "who": pd.Categorical([HER, "bob@x.test", "bob@x.test"], [HER, "zoe@x.test", "bob@x.test"], ordered=ordered),
+        "name": pd.Categorical([name, "Bob", None]), "tag": [7, 1, 2],
+    })  # fmt: skip
+    path = lake.folder / "raw.parquet"
+    people.to_parquet(path, compression="NONE", row_group_size=2)
+    drop = "{role: identifying, transform: {method: drop}}"
+    declare(lake, "raw.parquet", "key: who, distinguished_by: []", {**COLUMNS, "name": drop})
+    number = lake.erase(HER)
+    assert lake.handler.close(number)[0].status == "closed"
+    left = path.read_bytes()
+    assert HER.encode() not in left and name.encode() not in left
+    again = pd.read_parquet(path)
+    assert again.tag.tolist() == [1, 2] and again.who.cat.ordered is ordered
+    assert again.who.tolist() == ["bob@x.test"] * 2
+
+
+def test_dictionaries_within_structures_lose_her_as_well(lake: Lake) -> None:
+    words = pa.array([HER, "x"]).dictionary_encode()
+    inner = pa.StructArray.from_arrays([words], ["mail"])
+    lists = pa.ListArray.from_arrays([0, 1, 2], words)
+    table = pa.table({"who": [HER, "bob@x.test"], "deep": inner, "many": lists, "tag": [7, 1]})
+    pq.write_table(table, lake.folder / "raw.parquet", compression="NONE")
+    columns = {**COLUMNS, "deep.mail": "{role: insensitive}", "many[]": "{role: insensitive}"}
+    declare(lake, "raw.parquet", "key: who", columns)
+    number = lake.erase(HER)
+    assert lake.handler.close(number)[0].status == "closed"
+    assert HER.encode() not in (lake.folder / "raw.parquet").read_bytes()
+
+
+def test_the_second_look_reads_categories_and_notes(lake: Lake) -> None:
+    path = lake.folder / "raw.parquet"
+    table = pa.table({"who": [HER, "bob@x.test"], "tag": [7, 1]})
+    pq.write_table(table.replace_schema_metadata({"exported_for": HER}), path)
+    declare(lake, "raw.parquet", "key: who")
+    number = lake.erase(HER)
+    with pytest.raises(CheckFailed, match="still name the person"):
+        lake.handler.close(number)
+
+
+# --- other people
+
+
+@pytest.mark.parametrize(
+    ("hers", "his", "kind"),
+    [
+        ("1234567890123456789", "1234567890123456770", pa.float64()),
+        ("16777217", "16777216", pa.float32()),
+        ("9007199254740993", "9007199254740992", pa.float64()),
+    ],
+)
+def test_a_number_that_a_column_cannot_hold_is_nobody_s(
+    lake: Lake, hers: str, his: str, kind: pa.DataType
+) -> None:
+    who = pa.array([float(his), None, 5.0], kind)
+    pq.write_table(pa.table({"who": who, "tag": [8, 2, 1]}), lake.folder / "raw.parquet")
+    declare(lake, "raw.parquet", "key: who")
+    assert lake.look(hers)["raw.parquet"].status == "unknown"
+    lake.erase(hers)
+    assert lake.tags("raw.parquet") == [1, 2, 8]
+    assert lake.look("5")["raw.parquet"].rows == 1
+
+
+def test_a_decimal_is_found_as_people_write_it(lake: Lake) -> None:
+    table = pa.table({"who": [1.1, 2.5], "tag": [7, 1]})
+    pq.write_table(table, lake.folder / "raw.parquet")
+    declare(lake, "raw.parquet", "key: who")
+    assert lake.look("1.10")["raw.parquet"].rows == 1
+    assert lake.look("1.1000000000000000001")["raw.parquet"].rows == 0
+
+
+def of_pattern(lake: Lake, form: str, on: str) -> None:
+    text = (
+        f"version: 1\ndataset: '{lake.folder}/d/*.parquet'\nowner: o\nsubject: {{kind: person, key: who, "
+        f"normalize: {form}}}\ncolumns:\n  who: {COLUMNS['who']}\n  tag: {{role: insensitive}}\n"
+    )
+    record_results(lake.register, parse_policy(text, "p"), lake.at(on), "source", [], None)
+
+
+@pytest.mark.parametrize(
+    ("forms", "left"),
+    [
+        (("email_without_tag", "exact"), [1, 8, 9]),
+        (("exact", "email_without_tag"), [1]),
+        (("exact", "email_without_tag", "exact"), [1, 8, 9]),
+    ],
+)
+def test_of_policies_for_one_pattern_the_last_is_in_force(
+    lake: Lake, forms: tuple[str, ...], left: list[int]
+) -> None:
+    (lake.folder / "d").mkdir()
+    rows = [("anna+a@x.test", 7), ("ANNA+A@x.test", 8), ("anna+b@x.test", 9), ("bob@x.test", 1)]
+    for day in ("d/1.parquet", "d/2.parquet"):
+        lake.put(day, rows)
+    for form in forms:
+        of_pattern(lake, form, "d/1.parquet")
+    out = dataset(str(lake.folder / "d/2.parquet"), ["who", "tag"])
+    made = event("day2", [dataset(str(lake.folder / "src.parquet"))], [out])
+    ingest_event(made, lake.register, lake.keys.verification_keys())
+    lake.erase("anna+a@x.test")
+    assert lake.tags("d/1.parquet") == lake.tags("d/2.parquet") == left
+
+
+def test_a_policy_that_was_narrowed_takes_back_what_was_worked_out(lake: Lake) -> None:
+    lake.put("raw.parquet", [("anna+a@x.test", 7), ("anna+b@x.test", 8), ("bob@x.test", 1)])
+    declare(lake, "raw.parquet", "key: who, normalize: email_without_tag")
+    request = lake.opened("anna+a@x.test")
+    approve(lake.register, request.id, "dpo", named=["*"])
+    lake.handler.prepare(request.id)
+    declare(lake, "raw.parquet", "key: who, normalize: exact")
+    assert [s.rows for s in lake.handler.locate(request.id).steps if "raw" in s.name] == [1]
+    approve(lake.register, request.id, "dpo", named=["*"])
+    lake.handler.erase(request.id)
+    assert lake.tags("raw.parquet") == [1, 8]
+
+
+def test_where_every_spelling_is_somebody_else_so_is_the_hash_of_another(lake: Lake) -> None:
+    hers, his = "aB3xxxxQ9", "ab3xxxxq9"
+    lake.put("raw.parquet", [(hers, 7), (his, 8)])
+    declare(lake, "raw.parquet", "key: who, normalize: exact")
+    digests = [hashlib.md5(text.encode()).hexdigest() for text in (his, "other")]
+    pq.write_table(pa.table({"h": digests, "tag": [8, 1]}), lake.folder / "m.parquet")
+    request = lake.opened(hers)
+    with pytest.raises(Exception, match="neither key, hash nor pseudonym"):
+        lake.handler.confirm(request.id, "m.parquet", "h", "ours")
+
+
+# --- done, half done, done by another
+
+
+@pytest.mark.parametrize("also", [True, False])
+def test_a_model_that_was_trained_on_from_itself_is_not_made_anew(shop: Shop, also: bool) -> None:
+    number, handler = asked(shop), shop.handler()
+    handler.locate(number)
+    approve(shop.register, number, "dpo", named=["*"])
+    handler.erase(number)
+    model, safe = str(shop.folder / "model.onnx"), str(shop.folder / "safe.parquet")
+    further = model if also else str(shop.folder / "checkpoint.pt")
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    inputs = [dataset(safe), dataset(further)]
+    for state, at in (("START", now), ("COMPLETE", now + timedelta(seconds=9))):
+        shop.emit(event("tune", inputs, [dataset(model)], state, "tune-1", at.isoformat()))
+    [step] = [s for s in handler.locate(number).steps if s.name == model]
+    assert step.status != "rebuilt"
+
+
+def test_an_erasure_that_failed_halfway_is_not_none(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite://{lake.folder}/a.db/t"
+    with sqlite3.connect(lake.folder / "a.db") as connection:
+        connection.execute("create table t (who text, tag int)")
+        connection.executemany("insert into t values (?, ?)", [(HER, 7), ("bob@x.test", 1)])
+    connection.close()
+    text = f"version: 1\ndataset: {uri}\nowner: o\nsubject: {{kind: person, key: who}}\ncolumns:\n  who: {COLUMNS['who']}\n  tag: {{role: insensitive}}\n"
+    record_results(lake.register, parse_policy(text, "p"), open_dataset(uri), "source", [], None)
+    request = lake.opened(HER)
+    approve(lake.register, request.id, "dpo", named=["*"])
+    kind = type(open_dataset(uri))
+
+    def full(self: Any, connection: Any) -> None:
+        raise DatasetError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(kind, "_purge", full)
+        lake.handler.erase(request.id)
+    assert steps(lake, request.id)["t"] == "failed"
+    with pytest.raises(CheckFailed, match="failed"):
+        lake.handler.close(request.id)
+    assert steps(lake, request.id)["t"] == "failed"
+    lake.handler.erase(request.id)
+    assert lake.handler.close(request.id)[0].status == "closed"
+    assert steps(lake, request.id)["t"] == "erased"
+    assert HER.encode() not in (lake.folder / "a.db").read_bytes()
+
+
+def test_two_processes_erase_one_request(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.put("raw.parquet", [(HER, 7), ("bob@x.test", 1)])
+    declare(lake, "raw.parquet", "key: who")
+    request = lake.opened(HER)
+    approve(lake.register, request.id, "dpo", named=["*"])
+    one, other, original, first = lake.handler, lake.handler, erasing._delete, [True]
+
+    def racing(*given: Any) -> int:
+        if first[0]:
+            first[0] = False
+            other.erase(request.id)
+        return original(*given)
+
+    monkeypatch.setattr(erasing, "_delete", racing)
+    one.erase(request.id)
+    assert one.close(request.id)[0].status == "closed"
+    assert steps(lake, request.id)["raw.parquet"] == "erased"
+    assert "backups, logs and replicas" in steps(lake, request.id)
+
+
+class Killed(BaseException):
+    """As by a signal: nothing catches it."""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_stranger_s_file_gets_no_evidence_when_an_erasure_is_taken_up_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    lake.put("raw.parquet", [(HER, 7), ("bob@x.test", 1)])
+    policy = declare(lake, "raw.parquet", "key: who")
+    release(lake, policy, "raw.parquet", "safe.parquet")
+    request = lake.opened(HER)
+    approve(lake.register, request.id, "dpo", named=["*"])
+    named = "_delete" if when == "before" else "renew_evidence"
+    original = getattr(erasing, named)
+
+    def killed(*given: Any) -> Any:
+        if "safe.parquet" in str(given[1 if when == "before" else 3].name):
+            raise Killed
+        return original(*given)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(erasing, named, killed)
+        with pytest.raises(Killed):
+            lake.handler.erase(request.id)
+    safe = lake.folder / "safe.parquet"
+    mine = safe.read_bytes()
+    pq.write_table(pa.table({"who": ["mallory@x.test", "bob@x.test"], "tag": [66, 1]}), safe)
+    assert lake.look("mallory@x.test")["safe.parquet"].status == "unknown"
+    lake.handler.erase(request.id)
+    assert lake.look("mallory@x.test")["safe.parquet"].status == "unknown"
+    safe.write_bytes(mine)
+    if when == "after":
+        # The file is the one that the killed process left.
+        again = lake.opened(HER)
+        assert steps(lake, again.id)["safe.parquet"] == "unknown"
+
+
+def test_an_erasure_that_was_killed_before_its_evidence_is_finished(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.put("raw.parquet", [(HER, 7), ("bob@x.test", 1)])
+    policy = declare(lake, "raw.parquet", "key: who")
+    release(lake, policy, "raw.parquet", "safe.parquet")
+    request = lake.opened(HER)
+    approve(lake.register, request.id, "dpo", named=["*"])
+    original = erasing.renew_evidence
+
+    def killed(*given: Any) -> Any:
+        if "safe.parquet" in str(given[3].name):
+            raise Killed
+        return original(*given)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(erasing, "renew_evidence", killed)
+        with pytest.raises(Killed):
+            lake.handler.erase(request.id)
+    lake.handler.erase(request.id)
+    assert lake.handler.close(request.id)[0].status == "closed"
+    assert lake.look(HER)["safe.parquet"].status == "none"
+
+
+# --- folders
+
+
+def test_a_file_of_a_folder_without_the_key_s_column_is_not_nobody_s(lake: Lake) -> None:
+    folder = lake.folder / "f"
+    folder.mkdir()
+    pq.write_table(pa.table({"who": ["bob@x.test"], "tag": [1]}), folder / "a.parquet")
+    pq.write_table(pa.table({"email": [HER], "tag": [7]}), folder / "b.parquet")
+    declare(lake, "f", "key: who, normalize: exact")
+    found = lake.look(HER)["f"]
+    assert found.status == "failed" and "no column 'who'" in found.evidence
+
+
+@pytest.mark.parametrize("name", ["b.json", "part-0000", "c.csv.gz"])
+def test_a_folder_with_other_files_is_refused(lake: Lake, name: str) -> None:
+    folder = lake.folder / "f"
+    folder.mkdir()
+    pq.write_table(pa.table({"who": ["bob@x.test"], "tag": [1]}), folder / "a.parquet")
+    declare(lake, "f", "key: who")
+    (folder / name).write_text(json.dumps({"who": HER}))
+    with pytest.raises(UnsupportedDataset, match="do not end in .parquet"):
+        list(open_dataset(str(folder)).scan())
+    found = locate(lake.register, lake.keys, "person", HER)
+    assert [f.status for f in found.findings] == ["failed"]
+
+
+def test_no_column_of_a_turned_table_is_named(lake: Lake) -> None:
+    folder = lake.folder / "f"
+    folder.mkdir()
+    pq.write_table(pa.table({"who": ["a"], HER: [1]}), folder / "a.parquet")
+    pq.write_table(pa.table({"who": ["b"]}), folder / "b.parquet")
+    with pytest.raises(DatasetError, match="lacks column number 2") as told:
+        list(open_dataset(str(folder)).scan())
+    assert HER not in str(told.value)
+
+
+# --- what a scan passed over
+
+
+def _arrow(path: Path) -> None:
+    table = pa.table({"n": [1]}).replace_schema_metadata({"owner": HER})
+    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _left_category(path: Path) -> None:
+    people = pd.DataFrame({"m": pd.Categorical([HER, "bob@x.test"])})
+    left = people[people.m != HER]
+    if path.suffix == ".feather":
+        feather.write_feather(left, path)
+    else:
+        left.to_parquet(path)
+
+
+def _deep_category(path: Path) -> None:
+    words = pa.DictionaryArray.from_arrays(pa.array([1, 1], pa.int32()), pa.array([HER, "x"]))
+    feather.write_feather(pa.table({"s": pa.StructArray.from_arrays([words], ["m"])}), str(path))
+
+
+def _noted_field(path: Path) -> None:
+    field = pa.field("n", pa.int64(), metadata={"owner": HER})
+    pq.write_table(pa.table([pa.array([1])], schema=pa.schema([field])), path)
+
+
+PASSED_OVER: list[tuple[str, Callable[[Path], Any]]] = [
+    ("a.parquet", _left_category),
+    ("a.feather", _left_category),
+    ("b.feather", _deep_category),
+    ("a.arrow", _arrow),
+    ("noted.parquet", _noted_field),
+    ("named.parquet", lambda p: pq.write_table(pa.table({"s": pa.array([{HER: 1}])}), p)),
+    ("a.csv", lambda p: p.write_bytes(f"m\r\r\n{HER}\r\r\n".encode())),
+    ("a.log", lambda p: p.write_bytes("start\r\n".encode("utf-16") + f"to {HER} \r\n".encode())),
+    ("a.html", lambda p: p.write_text("<a href=m>anna.lee&#64;shop.example</a>")),
+    ("a.json", lambda p: p.write_text('{"m": "anna.lee\\u0040shop.example"}')),
+]
+
+
+@pytest.mark.parametrize(("name", "write"), PASSED_OVER, ids=[n for n, _ in PASSED_OVER])
+def test_what_scans_passed_over(tmp_path: Path, name: str, write: Callable[[Path], Any]) -> None:
+    write(tmp_path / name)
+    assert looked(tmp_path / name, HER)[0]
+
+
+def test_letters_behind_a_shift_are_not_taken_for_read(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("Dear 山田 太郎 1丁目 hello\n".encode("iso-2022-jp"))
+    assert looked(tmp_path / "a.txt", "山田 太郎 1丁目")[1]
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\n", "&nbsp;"])
+def test_other_spaces_within_a_key(tmp_path: Path, space: str) -> None:
+    (tmp_path / "a.txt").write_text(f"to Anna{space}Maria{space}Schmidt.\n", encoding="utf-8")
+    assert looked(tmp_path / "a.txt", "Anna Maria Schmidt")[0]
+
+
+def test_a_number_of_an_item_with_and_without_dashes(tmp_path: Path) -> None:
+    written = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+    (tmp_path / "a.txt").write_text(f"see {{{written}}}\n")
+    assert looked(tmp_path / "a.txt", written.replace("-", ""))[0]
+    assert Handler is not None
