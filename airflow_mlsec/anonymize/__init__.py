@@ -10,7 +10,7 @@ find; `_release` is the whole way to a published dataset, `_spark` the same on a
 from airflow_mlsec.anonymize._actions import check_types
 from airflow_mlsec.anonymize._column import PlannedColumn
 from airflow_mlsec.anonymize._fit import fit_plan
-from airflow_mlsec.anonymize._normal_forms import NormalForm, letters_folded
+from airflow_mlsec.anonymize._normal_forms import NormalForm, letters_folded, without_invisible
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._release import Release, anonymize
 from airflow_mlsec.anonymize._values import calendar_dates, canonical_bytes, canonical_text
@@ -70,4 +70,5 @@ __all__ = [
     "tokens_of",
     "vault_versions",
     "verify_release",
+    "without_invisible",
 ]

@@ -138,6 +138,18 @@ class NormalForm:
         return pc.replace_with_mask(text, rest, made)
 
 
+# What stands in a text and is not seen: marks of direction and breaking, joiners, fillers of Hangul, NUL.
+_INVISIBLE = r"[\p{Cf}\x{115f}\x{1160}\x{3164}\x{ffa0}\x00]"
+
+
+def without_invisible(text: pa.Array) -> pa.Array:
+    """Texts without characters that nobody sees."""
+    if pc.all(pc.string_is_ascii(text)).as_py() is not False:
+        text = pc.replace_substring(text, "\0", "")
+        return text
+    return pc.replace_substring_regex(text, _INVISIBLE, "")
+
+
 def letters_folded(text: pa.Array) -> pa.Array:
     """Texts in small letters that are the same in whatever case they were written: those that have two small
     forms, or none of their own, as one."""

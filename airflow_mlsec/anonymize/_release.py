@@ -235,10 +235,10 @@ class _Run:
         self.members: MembershipCollector | None = None
         # Whose the released rows are, if a model counts persons.
         self.people: PeopleCounter | None = None
-        if policy.subject is not None and policy.privacy.k_anonymity is not None:
+        if policy.subject is not None and policy.privacy.class_size is not None:
             names = policy.with_role(Role.QUASI_IDENTIFYING)
             quasi = [n for n in names if n in plan.output_columns()]
-            self.people = PeopleCounter(quasi, policy.subject)
+            self.people = PeopleCounter(quasi, policy.subject, policy.privacy.protected)
         self.rows = 0
         self.released = 0
 
@@ -260,7 +260,7 @@ class _Run:
                     self.whole[name] = _counted(self.whole.get(name), done.column(name))
                 result = done.filter(released)
                 if self.people is not None and key is not None:
-                    self.people.add(result, batch.column(key).filter(released))
+                    self.people.add(done, batch.column(key), released)
                 self.released += result.num_rows
             progress(f"{self.rows} rows read, {self.released} released")
             yield nested(result, self._plan.nested)
@@ -296,6 +296,12 @@ class _Run:
         """
         unseen = self.rows - self.released
         limit = policy.privacy.suppression_limit
+        if not given and unseen > limit * self.rows + 1e-9:
+            raise GuaranteeNotMet(
+                f"{unseen} of {self.rows} rows would be suppressed, and suppression_limit {limit:g} allows "
+                f"{int(limit * self.rows + 1e-9)}: some persons have many rows. Raise `suppression_limit` to "
+                f"{unseen / self.rows:.4f}, or ask for less. Nothing was published"
+            )
         if given and unseen > limit * self.rows + 1e-9:
             raise GuaranteeNotMet(
                 f"{unseen} of {self.rows} rows fall in no class of the given plan, and suppression_limit {limit:g} allows "
@@ -350,7 +356,7 @@ class _SparkRun(_Run):
         self._spark, self._target = spark, target
         if self.people is not None:
             # Its tasks say whose rows are whose, by numbers.
-            self.people = PeopleCounter(self.people.quasi)
+            self.people = PeopleCounter(self.people.quasi, protected=self._protected)
 
     def batches(self, output: pa.Schema, progress: Progress) -> Iterator[pa.RecordBatch]:
         with self._watch.step("apply"):

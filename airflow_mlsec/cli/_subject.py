@@ -31,8 +31,11 @@ from airflow_mlsec.subjects import (
     Request,
     Rules,
     Scan,
+    Step,
     approve,
     change_person,
+    covers,
+    describe_receipt,
     export_request,
     extend,
     get_request,
@@ -432,11 +435,11 @@ def erase(number: int, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         request = get_request(handler.register, number)
         steps = handler.order(request)
-        lines = [f"{s.name}: {s.rows or 'unknown'} rows, by {s.locator}" for s in steps]
+        lines = [_planned(request, s) for s in steps]
         show([asdict(s) for s in steps], "\n".join(lines) or "nothing to erase", as_json)
         return
     request = handler.erase(number)
-    _show(request, as_json)
+    _show(request, as_json, why=True)
     if request.open_steps():
         raise click.exceptions.Exit(CheckFailed.exit_code)
 
@@ -500,25 +503,9 @@ def verify(
     except ValueError:
         raise UsageError(f"{receipt}: not JSON") from None
     said = verify_receipt(envelope, trusted, None if key is None else _key(key), salt)
-    lines = [
-        f"signature valid: {said['request']}, {said['law']} {said['kind']}, closed {said['closed_at'][:19]}"
-    ]
-    if said.get("approved_by"):
-        eyes = (
-            "another than opened and verified it"
-            if said["four_eyes"]
-            else "who also opened or verified it"
-        )
-        lines.append(f"approved by {said['approved_by']} ({eyes})")
-    lines += [
-        f"handed over {x['at'][:19]}: sha256 {x['sha256'][:16]}" for x in said.get("exports", ())
-    ]
+    lines = describe_receipt(said)
     if key is not None:
-        lines.append("it is about the person of this key")
-    lines += [
-        f"  {s['status']:12} {s['kind']:9} {s['name']}{', ' + s['verified'] if s['verified'] else ''}"
-        for s in said["steps"]
-    ]
+        lines.insert(1, "it is about the person of this key")
     show(said, "\n".join(lines), as_json)
 
 
@@ -574,9 +561,20 @@ def _moment(text: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _show(request: Request, as_json: bool) -> None:
+def _planned(request: Request, step: Step) -> str:
+    rows = f"{step.rows or 'unknown'} rows, by {step.locator}"
+    if request.approved is None or covers(request, step):
+        return f"{step.name}: {rows}"
+    return f"{step.name}: left alone, since it is not approved by name (mlsec subject approve --place); {rows}"
+
+
+def _show(request: Request, as_json: bool, why: bool = False) -> None:
     lines = [_request_line(request)]
-    lines += [f"  {s.status:12} {s.kind:9} {s.name}" for s in request.steps]
+    left = {step.id for step in request.open_steps()} if why else set()
+    for s in request.steps:
+        lines.append(f"  {s.status:12} {s.kind:9} {s.name}")
+        if s.id in left:
+            lines.append(f"{'':25}{s.detail}")
     show(asdict(request), "\n".join(lines), as_json)
 
 

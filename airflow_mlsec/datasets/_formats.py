@@ -171,6 +171,8 @@ class JsonLines:
             found = [pa.unify_schemas([*found, table.schema], promote_options="permissive")]
         if not found:
             raise DatasetError("the JSON Lines file has no rows, so its columns are unknown")
+        if any(_is_rounded(f.type) for f in found[0]):
+            _refuse_long_numbers(file)
         dates = _dates(file, [f.name for f in found[0] if pa.types.is_timestamp(f.type)])
         return pa.schema([pa.field(f.name, _json_kind(f, dates)) for f in found[0]])
 
@@ -196,6 +198,30 @@ class JsonLines:
 
     def writer(self, file: BinaryIO, schema: pa.Schema) -> Any:
         return _JsonLinesWriter(file)
+
+
+# A whole number of 16 digits or more as a value: floating-point numbers are not exact from there on.
+_LONG_NUMBER = re.compile(rb"[:\[,]\s*-?([0-9]{16,})\s*[,}\]]")
+
+
+def _is_rounded(kind: pa.DataType) -> bool:
+    if pa.types.is_floating(kind):
+        return True
+    fields = range(kind.num_fields) if pa.types.is_nested(kind) else ()
+    return any(_is_rounded(kind.field(i).type) for i in fields)
+
+
+def _refuse_long_numbers(file: BinaryIO) -> None:
+    """:raises DatasetError: if a whole number would be read as another one: its column has fractions, or numbers
+    beyond 64 bits, beside it."""
+    file.seek(0)
+    for lines in _blocks(file):
+        for found in _LONG_NUMBER.finditer(lines):
+            if int(found[1]) > 2**53:
+                raise DatasetError(
+                    "the JSON Lines file has whole numbers of 16 digits or more, and columns with fractions or longer "
+                    "numbers, which cannot be told apart exactly: write long numbers as text"
+                )
 
 
 class _JsonLinesWriter:

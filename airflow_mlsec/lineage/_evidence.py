@@ -37,6 +37,8 @@ _CLOCKS_DIFFER = timedelta(minutes=5)
 
 # After these nothing of the value itself is left, or nothing without the key.
 _REMOVING = ("drop", "redact", "constant")
+# After these whoever has the key knows whose it is.
+_KEYED = ("pseudonymize", "vault", "fpe", "tokenize")
 
 
 def release_statement(
@@ -97,22 +99,43 @@ def release_state(
     policy: Policy, plan: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]
 ) -> str:
     """What a verified release is: identified, pseudonymous or anonymous."""
-    actions = [c["action"] for c in plan["columns"] if c["role"] == "identifying"]
+    naming = _naming_people(policy)
+    actions = [
+        c["action"] for c in plan["columns"] if c["role"] == "identifying" or c["name"] in naming
+    ]
     # What keeps some characters of an identifier may still name the person.
     kept = any(a.get("keep_first") or a.get("keep_last") for a in actions)
     methods = [action["method"] for action in actions]
     if not checks or not all(check["passed"] for check in checks):
         return "identified"
-    if not all(
-        method in (*_REMOVING, "pseudonymize", "vault", "fpe", "tokenize") for method in methods
-    ):
+    if not all(method in (*_REMOVING, *_KEYED, "redact_text") for method in methods):
         return "identified"
     if kept:
         return "identified"
-    gone = all(method in _REMOVING for method in methods)
-    if gone and plan["classes"] is not None and policy.anonymity is not None:
+    every = [c["action"]["method"] for c in plan["columns"]]
+    # A value under a key tells whoever has the key, and whoever sees the same value elsewhere, whose it is.
+    gone = all(m in _REMOVING for m in methods) and not any(m in _KEYED for m in every)
+    if gone and policy.anonymity is not None and _is_k_anonymous(policy, plan, checks):
         return "anonymous"
     return "pseudonymous"
+
+
+def _naming_people(policy: Policy) -> set[str]:
+    """Columns that name people, or whose text may, whatever their role."""
+    texts = {name for name, column in policy.columns.items() if column.free_text}
+    subject = policy.subject
+    return texts if subject is None else {subject.key, *subject.mentions, *texts}
+
+
+def _is_k_anonymous(
+    policy: Policy, plan: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether the policy asks for k-anonymity, and it was counted in a release that has rows."""
+    k = policy.privacy.k_anonymity
+    if k is None or k < 2 or plan["classes"] is None:
+        return False
+    counted = [c for c in checks if str(c["check"]).startswith(f"k-anonymity with k={k}")]
+    return bool(counted) and all(str(c["detail"]) != "no rows" for c in counted)
 
 
 def artifact_statement(

@@ -76,6 +76,9 @@ def follow_sql(event: Event, known: KnownTables) -> set[Name]:
         except (SqlglotError, NotFollowed, ValueError, KeyError, AttributeError, TypeError,
                 IndexError, RecursionError):  # fmt: skip
             script.unclear = True
+    for text in script.texts:
+        for parts in _named_in(text)[0]:
+            mentioned.update((one.name, None) for one in candidates(tables.find, parts))
     return _write(event, script, tables, mentioned, aliases)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 # How a column reaches another; of several ways the greatest counts.
@@ -199,10 +200,17 @@ _MAKERS = {
 
 
 class Query:
-    """Evaluates queries. ``table`` gives the relation of a table that a FROM names."""
+    """Evaluates queries. ``table`` gives the relation of a table that a FROM names; ``variables`` are those of the
+    session, by name; ``elsewhere`` is told of what reads data that the query does not name."""
 
-    def __init__(self, table: Callable[[Any], Relation]) -> None:
-        self._table = table
+    def __init__(
+        self,
+        table: Callable[[Any], Relation],
+        variables: Mapping[str, Flow] | None = None,
+        elsewhere: Callable[[Any], None] = lambda node: None,
+    ) -> None:
+        self._table, self._elsewhere = table, elsewhere
+        self._variables = {} if variables is None else variables
 
     def relation(
         self, node: Any, named: Mapping[str, Relation], outer: Scope | None = None
@@ -316,12 +324,28 @@ class Query:
         self, node: Any, found: Relation, named: Mapping[str, Relation], outer: Scope | None
     ) -> Relation:
         """The same behind ORDER BY … LIMIT: what is sorted by decides which rows there are."""
-        order = node.args.get("order")
-        if order is None or not (node.args.get("limit") or node.args.get("offset")):
+        order, scope = node.args.get("order"), Scope(outer, {"": found})
+        cut = node.args.get("limit") or node.args.get("offset")
+        if not cut:
             return found
-        scope = Scope(outer, {"": found})
-        rows = found.rows | self._clause(order, scope, named, "SORT", found)
+        rows = found.rows | self._how_many(node, scope, named)
+        if order is not None:
+            rows |= self._clause(order, scope, named, "SORT", found)
         return Relation(found.columns, rows, found.any_column)
+
+    def _how_many(
+        self, node: Any, scope: Scope, named: Mapping[str, Relation]
+    ) -> set[tuple[Any, str | None, str]]:
+        """What LIMIT and OFFSET depend on, where they are no numbers."""
+        from sqlglot import exp
+
+        rows: set[tuple[Any, str | None, str]] = set()
+        for key in ("limit", "offset"):
+            part = node.args.get(key)
+            for asked in (part.args.get("expression"), part.args.get("count")) if part else ():
+                if isinstance(asked, exp.Expression) and not isinstance(asked, exp.Literal):
+                    rows |= influences(self.flow(asked, scope, named), "FILTER")
+        return rows
 
     def _values(self, node: Any, named: Mapping[str, Relation], outer: Scope | None) -> Relation:
         from sqlglot import exp
@@ -383,9 +407,28 @@ class Query:
                 found.rows |= self._clause(on, scope, named, "GROUP_BY", found)
         order = node.args.get("order")
         cut = node.args.get("limit") or node.args.get("offset") or distinct is not None
+        found.rows |= self._how_many(node, scope, named)
+        found.rows |= self._chosen(node, scope, named)
         if order is not None and cut:
             found.rows |= self._clause(order, scope, named, "SORT", found)
         return found
+
+    def _chosen(
+        self, node: Any, scope: Scope, named: Mapping[str, Relation]
+    ) -> set[tuple[Any, str | None, str]]:
+        """By what a row is chosen whose columns stand beside max() or min(), as SQLite lets them
+        (https://www.sqlite.org/lang_select.html#bareagg)."""
+        from sqlglot import exp
+
+        group = node.args.get("group")
+        grouped = {part.sql() for part in group.expressions} if group is not None else set()
+        own = [e.this if isinstance(e, exp.Alias) else e for e in node.expressions]
+        most = [e for e in own if isinstance(e, (exp.Max, exp.Min))]
+        bare = [e for e in own if isinstance(e, exp.Column) and e.sql() not in grouped]
+        rows: set[tuple[Any, str | None, str]] = set()
+        for aggregate in most if bare else ():
+            rows |= influences(self.flow(aggregate.this, scope, named), "GROUP_BY")
+        return rows
 
     def _clause(
         self, part: Any, scope: Scope, named: Mapping[str, Relation], clause: str, found: Relation
@@ -402,6 +445,9 @@ class Query:
                 return influences(found.all(), clause)
         for item in items:
             inner = item.this if isinstance(item, exp.Ordered) else item
+            if isinstance(inner, exp.Var) and inner.name.upper() == "ALL":
+                rows |= influences(found.all(), clause)
+                continue
             if isinstance(part, (exp.Group, exp.Order)) and isinstance(inner, exp.Literal):
                 at = int(inner.this) - 1 if inner.is_int else -1
                 if not found.rests() and 0 <= at < len(found.columns):
@@ -534,6 +580,7 @@ class Query:
         if _called(node) not in _MAKERS and not isinstance(
             node, (exp.Unnest, exp.Explode, exp.GenerateSeries, exp.JSONTable)
         ):
+            self._elsewhere(node)
             raise NotFollowed("a function that may read other data")
         flow: Flow = {}
         for part in node.iter_expressions():
@@ -568,6 +615,12 @@ class Query:
         if isinstance(node, exp.Anonymous) and str(node.this).upper() == "VALUES":
             # MySQL's name for the row that was offered.
             return scope.qualified(["excluded", node.expressions[0].name])
+        if isinstance(node, (exp.Parameter, exp.SessionParameter)):
+            return self._variable(node, node.name)
+        if isinstance(node, exp.Anonymous) and str(node.this).lower() == "getvariable":
+            return self._variable(node, node.expressions[0].name if node.expressions else "")
+        if isinstance(node, exp.Anonymous) and not _is_pure(str(node.this)):
+            self._elsewhere(node)
         least = AGGREGATION if isinstance(node, exp.AggFunc) else TRANSFORMATION
         found: Flow = {}
         for part in node.iter_expressions():
@@ -576,6 +629,14 @@ class Query:
         if isinstance(node, exp.Window):
             merge(found, scope.windows, TRANSFORMATION)
         return found
+
+    def _variable(self, node: Any, name: str) -> Flow:
+        """What a variable of the session has been set to; what the caller binds by number is no table's."""
+        if name.isdigit():
+            return {}
+        if name.lower() not in self._variables:
+            self._elsewhere(node)
+        return merged({}, self._variables.get(name.lower(), {}), TRANSFORMATION)
 
     def _dot(self, node: Any, scope: Scope, named: Mapping[str, Relation]) -> Flow:
         """``(row).column``, a field of a structure, or a function called as a method."""
@@ -628,6 +689,46 @@ class Query:
         if len(path) == 1:
             return scope.column(path[0])
         return scope.qualified(path)
+
+
+# How functions begin that work on their arguments alone, in the databases that are followed.
+_PURE = (
+    "json_", "jsonb_", "array_", "regexp_", "string_", "date_", "datetime_", "time_", "timestamp_", "timezone", "to_char",
+    "to_date", "to_timestamp", "to_number", "to_json", "to_varchar", "to_decimal", "to_variant", "to_hex", "to_base64",
+    "from_", "is_", "try_", "safe_", "parse_", "format_", "bit_", "approx_", "percentile_", "quantile", "ts_", "st_", "hll_",
+    "object_", "map_", "struct_", "list_", "make_", "stddev", "var_", "covar_", "regr_", "sha", "md5", "hash", "crc32", "aes_",
+    "encode", "decode", "url", "uuid", "gen_random", "random", "rand", "ieee_", "str_", "substr", "split_", "left", "right",
+    "year", "month", "day", "week", "hour", "minute", "second", "last_day", "next_day", "add_", "months_", "get_json",
+    "unix_", "iso", "nvl", "zeroif", "nullif", "div0", "iff", "decode", "ascii", "char", "chr", "concat", "format", "quote_",
+    "pg_typeof", "width_bucket", "cardinality", "nlevel", "similarity", "word_similarity", "unaccent", "levenshtein",
+    "soundex", "metaphone", "digest", "hmac", "crypt", "tsvector", "to_ts", "plainto_", "phraseto_", "websearch_",
+)  # fmt: skip
+# They read what their texts name, or what was kept before.
+_READING = (
+    "query",
+    "query_table",
+    "getvariable",
+    "current_setting",
+    "nextval",
+    "currval",
+    "lastval",
+)
+
+
+def _is_pure(name: str) -> bool:
+    """Whether a function is known to read nothing but its arguments."""
+    name = name.lower()
+    return name not in _READING and (name.startswith(_PURE) or name in _scalar_functions())
+
+
+@lru_cache(maxsize=1)
+def _scalar_functions() -> frozenset[str]:
+    """The names of functions that DuckDB has, which has most of PostgreSQL's and many of others'."""
+    import duckdb
+
+    query = "SELECT function_name FROM duckdb_functions() WHERE function_type IN ('scalar', 'aggregate', 'macro')"
+    with duckdb.connect(":memory:") as connection:
+        return frozenset(name.lower() for (name,) in connection.execute(query).fetchall())
 
 
 def _called(node: Any) -> str:

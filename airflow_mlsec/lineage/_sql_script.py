@@ -75,6 +75,8 @@ class Written:
     former: Name | None = None
     # Pairs of columns that were renamed.
     renames: list[tuple[str, str]] = field(default_factory=list)
+    # Columns that the database works out of others.
+    computed: dict[str, list[str]] = field(default_factory=dict)
     made_here: bool = False
     touched: bool = True
 
@@ -102,7 +104,11 @@ class Script:
         self._find = find
         # Whether temporary tables outlive the script, for others of the same session.
         self._goes_on = goes_on
-        self._query = Query(self._read)
+        # What the session's variables were set to.
+        self._variables: dict[str, Flow] = {}
+        # Texts that a function was given that reads data by them.
+        self.texts: list[str] = []
+        self._query = Query(self._read, self._variables, self._reads_elsewhere)
         # What is called so now; a table that was dropped is None.
         self.tables: dict[Name, Written | None] = {}
         self.read: dict[Name, None] = {}
@@ -176,6 +182,29 @@ class Script:
                 continue
             yield from candidates(self.known, table)
 
+    def _reads_elsewhere(self, node: Any) -> None:
+        """Something reads data that the statement does not name: a function of the users' own, a variable that was set
+        before."""
+        from sqlglot import exp
+
+        self.unclear = True
+        self.texts += [text.this for text in node.find_all(exp.Literal) if text.is_string]
+
+    def _set_variables(self, statement: Any) -> None:
+        """Keep what variables are set to, where that is no plain value."""
+        from sqlglot import exp
+
+        pairs: list[tuple[Any, Any]] = []
+        for item in statement.expressions:
+            if isinstance(item, exp.DeclareItem):
+                pairs += [(name, item.args.get("default")) for name in item.this]
+            elif isinstance(item.this, exp.EQ):
+                pairs.append((item.this.this, item.this.expression))
+        for name, value in pairs:
+            if value is not None:
+                flow = self._query.flow(value, Scope(None), {})
+                self._variables[name.name.lower()] = flow
+
     # --- statements
 
     def run(self, statement: Any) -> None:
@@ -208,6 +237,8 @@ class Script:
             self._make(into.this, statement, temporary=bool(into.args.get("temporary")))
         elif isinstance(statement, exp.Query):
             self._ask(statement)
+        elif isinstance(statement, (exp.Set, exp.Declare)) and statement.find(exp.Query):
+            self._set_variables(statement)
         elif not isinstance(statement, _harmless()):
             self._command(statement)
 
@@ -238,6 +269,27 @@ class Script:
         try:
             how(statement, written)
         except NotFollowed:
+            self._assume(written, statement)
+        self._put_out(statement)
+
+    def _put_out(self, statement: Any) -> None:
+        """T-SQL's ``OUTPUT … INTO table``."""
+        from sqlglot import exp
+
+        returning = statement.args.get("returning")
+        into = returning.args.get("into") if returning is not None else None
+        if into is None:
+            return
+        table = into if isinstance(into, exp.Table) else exp.to_table(str(into.name or into.this))
+        for known in candidates(self.known, table):
+            written = self._touched(known)
+            source = self.known(
+                statement.this if isinstance(statement.this, exp.Table) else statement.this.this
+            )
+            atom = self.tables.get(source.name) or source.name
+            if not isinstance(atom, Written):
+                self.read[source.name] = None
+            merge(written.into, {(atom, None): TRANSFORMATION})
             self._assume(written, statement)
 
     def _aliased(self, statement: Any, target: Any) -> Any:
@@ -294,9 +346,27 @@ class Script:
         if not isinstance(target, exp.Table):
             self.unclear = True
             return
+        if properties is not None and (part := properties.find(exp.PartitionedOfProperty)):
+            self._partition(target, part.this)
+            return
         clone = statement.args.get("clone")
         source = statement.expression if clone is None else exp.select("*").from_(clone.this)
         self._make(target, source, temporary, columns or None, statement)
+        for known in candidates(self.known, target):
+            if (written := self.tables.get(known.name)) is not None:
+                written.computed |= _computed(statement.this)
+
+    def _partition(self, target: Any, parent: Any) -> None:
+        """``CREATE TABLE … PARTITION OF parent``: what is written to the parent stands in it."""
+        for known in candidates(self.known, parent):
+            whole = self.tables.get(known.name)
+            if whole is None:
+                whole = Written(known.name, _empty(known.columns), touched=False)
+                self.tables[known.name] = whole
+            for part in candidates(self._find_new, self._parts(target)):
+                written = self._touched(part)
+                written.assumed = True
+                merge(written.into, {(whole, None): TRANSFORMATION})
 
     def _columns_of(self, table: Any) -> list[str]:
         try:
@@ -632,6 +702,7 @@ class Script:
                 self._rename_column(written, action.this.name, action.args["to"].name)
             elif isinstance(action, exp.ColumnDef) and written.columns is not None:
                 written.columns.setdefault(action.name, Flow())
+                written.computed |= _computed(action)
             elif isinstance(action, exp.Drop) and written.columns is not None:
                 for column in action.find_all(exp.Column):
                     written.columns.pop(column.name, None)
@@ -665,7 +736,14 @@ class Script:
 
     def outcome(self) -> list[Written]:
         """The tables that are there afterwards and were written or renamed."""
-        return [w for w in self.tables.values() if w is not None and w.name[0]]
+        found = [w for w in self.tables.values() if w is not None and w.name[0]]
+        for written in found:
+            for name, sources in written.computed.items():
+                for source in sources:
+                    columns = written.columns or {}
+                    if name in columns and source in columns and source != name:
+                        merge(columns[name], columns[source], TRANSFORMATION)
+        return found
 
     def seen_through(self, flow: Flow) -> tuple[Flow, set[Row]]:
         """The flow with tables that are gone replaced by what they came from; and what decided
@@ -719,6 +797,21 @@ def _inserted(
         raise NotFollowed("more columns than the table has")
     for name, column in zip(names, found.columns, strict=False):
         yield name, column.flow
+
+
+def _computed(node: Any) -> dict[str, list[str]]:
+    """By column that the database works out of others, these."""
+    from sqlglot import exp
+
+    found = {}
+    for column in node.find_all(exp.ColumnDef):
+        for constraint in column.args.get("constraints") or ():
+            kind = constraint.args.get("kind")
+            if isinstance(
+                kind, (exp.ComputedColumnConstraint, exp.GeneratedAsIdentityColumnConstraint)
+            ):
+                found[column.name] = [other.name for other in kind.find_all(exp.Column)]
+    return {name: sources for name, sources in found.items() if sources}
 
 
 def _agree(known: tuple[str, ...], names: list[str | None]) -> bool:

@@ -97,6 +97,11 @@ def _spread(
             ceiling = ceilings.get((dataset, target >> graph.SHIFT))
             reached = state if ceiling is None else min(state, ceiling.get(target, state))
             raise_to(target, reached)
+            if ceiling is not None and target & graph.OUT_OF == graph.INTO:
+                # Evidence speaks of the columns that it names; what else is there came past it.
+                for node in names.get(target >> graph.SHIFT, {}).values():
+                    if node not in ceiling:
+                        raise_to(node, state)
     return states
 
 
@@ -211,8 +216,13 @@ def _ceilings(
         states = {n: State[c["state"].upper()] for n, c in predicate["columns"].items()}
         columns = names.get(dataset, {})
         ceiling = {columns[name]: state for name, state in states.items() if name in columns}
-        # What reaches the release as a whole is as personal as its most personal column.
         whole = max(states.values(), default=State.IDENTIFIED)
+        for name, node in columns.items():
+            # The structure around fields that it names.
+            inside = [s for n, s in states.items() if n.startswith((f"{name}.", f"{name}[]"))]
+            if node not in ceiling and inside:
+                ceiling[node] = max(inside)
+        # What reaches the release as a whole is as personal as its most personal column.
         found[source, dataset] = {**ceiling, graph.node(dataset, graph.INTO): whole}
     return found
 
@@ -222,7 +232,7 @@ def _overwritten(connection: sa.Connection) -> set[int]:
 
     What the register learnt of before the evidence came before it, whatever its clock said; unless it was
     not over then. What it learnt of later may be an old event that comes late: that is believed if it is
-    older than the evidence by more than clocks differ.
+    older than the evidence by more than clocks differ, those included that take local time for UTC.
     """
     e, r, touched = t.evidence.c, t.run.c, t.run_dataset.c
     latest: dict[int, tuple[str, str | None, int | None]] = {}
@@ -236,7 +246,7 @@ def _overwritten(connection: sa.Connection) -> set[int]:
             r.id,
             r.uuid,
             r.started_at,
-            sa.func.coalesce(r.ended_at, r.started_at),
+            r.ended_at,
         )
         .join(t.run, r.id == touched.run_id)
         # One that failed, or still runs, may have written as well.
@@ -246,17 +256,27 @@ def _overwritten(connection: sa.Connection) -> set[int]:
     found = set()
     for dataset, number, run, started_at, ended_at in connection.execute(writes):
         issued_at, own, after = latest[dataset]
-        if run == own or ended_at is None or ended_at <= _hour_before(issued_at):
+        began = started_at or ended_at
+        if run == own or began is None:
             continue
-        if after is None or number > after:
+        # A run of which nobody has told the end may be writing still, for a day.
+        over = ended_at or _moved(began, _MAY_RUN)
+        if after is None:
             # From before the order was kept, clocks are all there is.
-            if after is not None or ended_at > issued_at:
+            if over > issued_at:
                 found.add(dataset)
-        elif started_at is not None and started_at <= issued_at < ended_at:
+        elif number > after:
+            if over > _moved(issued_at, -_CLOCKS_OFF):
+                found.add(dataset)
+        elif started_at is not None and started_at <= issued_at < over:
             found.add(dataset)
     return found
 
 
-def _hour_before(moment: str) -> str:
-    earlier = datetime.fromisoformat(moment) - timedelta(hours=1)
-    return earlier.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+# How long a run may take of which no end is told, and how far a clock may be off that takes local time for UTC.
+_MAY_RUN, _CLOCKS_OFF = timedelta(days=1), timedelta(hours=15)
+
+
+def _moved(moment: str, by: timedelta) -> str:
+    moved = datetime.fromisoformat(moment) + by
+    return moved.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

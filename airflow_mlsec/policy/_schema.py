@@ -38,6 +38,9 @@ _LATER_MODELS = (
 _NUMERIC = (ShiftDate, Noise, TopBottomCoding, Round, Microaggregate)
 
 
+# Transforms after which two spellings of one value are two values.
+_OTHER_VALUES = ("pseudonymize", "tokenize", "vault", "fpe", "fake", "mask", "redact_text")
+
 # The owner of a policy that was proposed, and that nobody has read.
 NOBODY = "change-me"
 
@@ -255,6 +258,14 @@ class Policy(Model):
                     raise ValueError(f"`privacy.{model}` names '{name}', not a sensitive column")
                 if getattr(column.transform, "method", None) == "drop":
                     raise ValueError(f"`privacy.{model}` names '{name}', which is dropped")
+        for name, diversity in self.privacy.l_diversity.items():
+            method = getattr(self.columns[name].transform, "method", None)
+            if method in _OTHER_VALUES and (diversity.fold or diversity.groups):
+                raise ValueError(
+                    f"`privacy.l_diversity` names '{name}', and after {method} spellings of a value, and values of a group, "
+                    "cannot be told to be one: leave the column as it is, generalize it, or count every value as another "
+                    "(`fold: false`, no `groups`)"
+                )
         return self
 
     def _check_neighbours(self, name: str, column: Column) -> None:

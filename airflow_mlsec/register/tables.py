@@ -389,6 +389,8 @@ request_entry = sa.Table(
     sa.Column("at", sa.String(32), nullable=False),
     sa.Column("by", sa.Text, nullable=False),
     sa.Column("what", sa.Text, nullable=False),
+    # Whether it said whose request it is, or which rows are the person's: somebody else approves.
+    sa.Column("acted", sa.Boolean),
 )
 
 # Who must not come back with the next load: pseudonyms under a key of its own. Where others have

@@ -17,13 +17,14 @@ from airflow_mlsec.subjects._holds import Hold, hold_person, holds_on, place_hol
 from airflow_mlsec.subjects._identity import Person, reference_version, subject_digest
 from airflow_mlsec.subjects._locate import Location, locate
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
-from airflow_mlsec.subjects._receipt import RECEIPT, verify_receipt
+from airflow_mlsec.subjects._receipt import RECEIPT, describe_receipt, verify_receipt
 from airflow_mlsec.subjects._rectify import rectify
 from airflow_mlsec.subjects._requests import (
     Request,
     Step,
     approve,
     change_person,
+    covers,
     extend,
     get_request,
     history,
@@ -69,7 +70,9 @@ __all__ = [
     "apply_retention",
     "approve",
     "change_person",
+    "covers",
     "deadlines",
+    "describe_receipt",
     "export_person",
     "export_request",
     "extend",

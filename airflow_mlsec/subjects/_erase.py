@@ -54,6 +54,7 @@ from airflow_mlsec.subjects._requests import (
     change,
     covers,
     get_request,
+    not_handed_over,
     note,
     person_of,
     record_location,
@@ -63,6 +64,7 @@ from airflow_mlsec.subjects._requests import (
     targets_of,
     write_step,
 )
+from airflow_mlsec.subjects._rules import rules_in_force
 from airflow_mlsec.subjects._scan import EVERYTHING, Scan, Scanner
 from airflow_mlsec.subjects._search import (
     LEFT,
@@ -545,14 +547,22 @@ class Handler:
         number = present.index(column) + 1
         what = f"confirmed: column {number} of {step.name} is about the person: {reason}"
         at = dataset
-        self.register.write(lambda c: set_step(c, step.id, self.register.now(), dataset_id=at))
+
+        def work(connection: sa.Connection) -> None:
+            # From now on it is what the register calls it: a table of a database, for one.
+            query = sa.select(t.dataset.c.kind).where(t.dataset.c.id == at)
+            kind = connection.execute(query).scalar_one()
+            now = self.register.now()
+            set_step(connection, step.id, now, dataset_id=at, kind=kind)
+
+        self.register.write(work)
         return self._confirmed(request, sure, what)
 
     def _confirmed(self, request: Request, person: Person, what: str) -> Request:
         """Keep what was confirmed, and look again; what is to be done has to be approved anew."""
         targets = targets_of(self.register, self.keys, request)
         values = {"sealed": seal(self.keys, person, targets), "status": "located", **NOT_APPROVED}
-        change(self.register, request.id, self.by, what, values)
+        change(self.register, request.id, self.by, what, values, acted=True)
         return self.locate(request.id)
 
     def _look_again(
@@ -636,6 +646,11 @@ class Handler:
             self.prepare(identifier)
             verified = self.verify(identifier)
         request = get_request(self.register, identifier)
+        if request.kind in ANSWERING and (missing := not_handed_over(request)):
+            raise CheckFailed(
+                f"request {identifier} stays open: what was found since in {', '.join(missing[:5])} is in no export and in no "
+                "letter: export again (mlsec subject export)"
+            )
         if left := request.open_steps():
             names = "; ".join(f"{step.name} ({step.status}: {step.detail})" for step in left[:5])
             raise CheckFailed(
@@ -652,7 +667,10 @@ class Handler:
             request = get_request(self.register, identifier)
         now = self.register.now()
         signing = self.keys.ensure("signing", KeyKind.SIGNING)
-        receipt, salt = make_receipt(request, person, verified, now, signing)
+        zone = rules_in_force(self.register).rules.time_zone
+        # Somebody's key may stand in a file's name.
+        shown = self.searcher(person, self.places(person)).widened().needles.without
+        receipt, salt = make_receipt(request, person, verified, now, signing, zone, shown)
         # With the receipt written, nobody needs to know any more whom it was about.
         values = {"status": "closed", "closed_at": now, "receipt": receipt, "sealed": None}
         change(self.register, identifier, self.by, "closed, receipt signed", values)

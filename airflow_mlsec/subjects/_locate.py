@@ -203,7 +203,7 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
         status = "found" if rows else "unknown"
     if orphans := searcher.orphans(place):
         evidence = f"{evidence}; {orphans}"
-        status = "found" if rows else "unknown"
+        status = "found" if rows or otherwise else "unknown"
     if missing := searcher.missing(place):
         # Not to be found under the keys that are left is not to be absent.
         evidence = f"{evidence}; {', '.join(missing)}"

@@ -532,8 +532,8 @@ def _escaped(text: str) -> list[str]:
         forms += [text.replace(sign, other) for other in others if sign in text]
     if "@" in text:
         forms += [text.replace("@", sign) for sign in ("&#64;", "&#x40;", "&commat;", "\\u0040")]
-    if " " in text:
-        forms += [text.replace(" ", sign) for sign in ("\u00a0", "&nbsp;", "&#160;", "\n", "\r\n")]
+    if " " in (inner := text.strip()):
+        forms += [inner.replace(" ", sign) for sign in ("\u00a0", "&nbsp;", "&#160;", "\n", "\r\n")]
     return list(dict.fromkeys(forms))
 
 

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_mlsec.crypto import (
@@ -30,23 +30,30 @@ RECEIPT = "https://airflow-mlsec.github.io/request-receipt/v1"
 
 
 def make_receipt(
-    request: Request, person: Person, verified: Mapping[str, str], now: str, signing: Key
+    request: Request,
+    person: Person,
+    verified: Mapping[str, str],
+    now: str,
+    signing: Key,
+    zone: str,
+    shown: Callable[[str], str] = str,
 ) -> tuple[dict[str, Any], str]:
     """The signed receipt, and the salt that goes to the person alone.
 
-    ``verified`` says by place what an independent look after the erasure found.
+    ``verified`` says by place what an independent look after the erasure found; ``zone`` is that in which the
+    last day is counted; ``shown`` strikes the person's keys out of a text.
     """
     salt = secrets.token_hex(16)
     steps = [
         {
             "kind": step.kind,
-            "name": step.name,
+            "name": shown(step.name),
             "status": step.status,
             "rows": step.rows,
-            "locator": step.locator,
-            "detail": step.detail,
+            "locator": shown(step.locator),
+            "detail": shown(step.detail),
             "changed_at": step.changed_at,
-            "verified": verified.get(step.name),
+            "verified": shown(verified[step.name]) if step.name in verified else None,
             "decided_by": step.decided_by,
         }
         for step in request.steps
@@ -58,6 +65,8 @@ def make_receipt(
         "subject_sha256": [_salted(salt, person.kind, key) for key in person.keys],
         "received_at": request.requested_at,
         "due_at": request.due_at,
+        # The last day; `due_at` is the moment after it.
+        "due_on": str(request.last_day(zone) or "") or None,
         "extended": request.extended,
         "identity": request.identity,
         "opened_by": request.opened_by,
@@ -66,12 +75,20 @@ def make_receipt(
         "approved_by": request.approved_by,
         "approved_sha256": approval_digest(request.approved) if request.approved else None,
         "four_eyes": bool(request.four_eyes),
-        "exports": list(request.exports),
+        "exports": [_shown_export(export, shown) for export in request.exports],
         "closed_at": now,
         "steps": steps,
     }
     payload = make_statement({f"request/{request.id}": _digest(steps)}, RECEIPT, predicate)
     return sign_payload(payload, STATEMENT_TYPE, signing), salt
+
+
+def _shown_export(export: Mapping[str, Any], shown: Callable[[str], str]) -> dict[str, Any]:
+    by_place = ("rows", "left_out_as_likeness", "named", "found")
+    return {
+        name: {shown(place): said for place, said in value.items()} if name in by_place else value
+        for name, value in export.items()
+    }
 
 
 def verify_receipt(
@@ -109,3 +126,58 @@ def _salted(salt: str, kind: str, key: str) -> str:
 def _digest(steps: list[dict[str, Any]]) -> str:
     text = json.dumps(steps, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+# Of these a receipt says why, and by whom.
+_EXPLAINED = ("retained", "manual", "beyond reach", "found", "unknown", "rebuilt")
+_QUALIFIED = "was not looked for"
+
+
+def describe_receipt(said: Mapping[str, Any]) -> list[str]:
+    """What a verified receipt says, line by line, as people read it."""
+    closed = f"closed {said['closed_at'][:19]} UTC"
+    lines = [
+        f"signature valid: {said['request']}, {said['law']} {said['kind']}, received {said['received_at'][:10]}, "
+        f"due on {said.get('due_on') or said['due_at'][:10]}, {closed}"
+    ]
+    if said.get("approved_by"):
+        eyes = (
+            "not one of those who opened or verified it"
+            if said["four_eyes"]
+            else "who also opened or verified it"
+        )
+        lines.append(f"approved by {said['approved_by']} ({eyes})")
+    for export in said.get("exports", ()):
+        rows, places = sum(export["rows"].values()), len(export["rows"])
+        lines.append(
+            f"handed over {export['at'][:19]} UTC: {rows} rows of {places} places, sha256 {export['sha256'][:16]}"
+        )
+    steps = said["steps"]
+    counts: dict[str, int] = {}
+    for step in steps:
+        counts[step["status"]] = counts.get(step["status"], 0) + 1
+    listed = ", ".join(f"{number} {status}" for status, number in counts.items())
+    lines.append(f"{len(steps)} places: {listed}")
+    left = sum("still there" in (step["verified"] or "") for step in steps)
+    if left:
+        lines.append(f"in {left} of them the person still is, by decision of whom they name")
+    exports = said.get("exports", ())
+    for step in steps:
+        verified = f", {step['verified']}" if step["verified"] else ""
+        told = _handed_over(step, exports) if step["status"] == "found" else ""
+        lines.append(f"  {step['status']:12} {step['kind']:9} {step['name']}{verified}{told}")
+        if step["status"] in _EXPLAINED or _QUALIFIED in step["detail"]:
+            lines.append(f"{'':25}{step['detail']}")
+    return lines
+
+
+def _handed_over(step: Mapping[str, Any], exports: Sequence[Mapping[str, Any]]) -> str:
+    name = step["name"]
+    for export in reversed(exports):
+        if rows := export["rows"].get(name):
+            return f", {rows} rows handed over"
+        if reason := export.get("named", {}).get(name):
+            return f", named in the letter: {reason}"
+        if name in export.get("left_out_as_likeness", {}):
+            return ", named in the letter as what may be the person's"
+    return ""

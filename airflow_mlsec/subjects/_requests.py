@@ -159,6 +159,7 @@ def open_request(
             register.now(),
             by,
             f"opened: {law} {kind}, due {due.day} ({due.article})",
+            acted=True,
         )
         return identifier
 
@@ -242,9 +243,11 @@ def change_person(
     values: dict[str, Any] = {"sealed": seal(keys, person), "status": "open", **NOT_APPROVED}
     # Whose identity was verified was perhaps somebody else's.
     values |= {"identity": "unverified", "verified_by": None, "recipients": None, "changed_by": by}
+    # So was what was handed over.
+    values["exports"] = sa.null()
     digest = subject_digest(keys, person.kind, person.keys[0])
     values["subject_digest"] = digest
-    changed = change(register, request.id, by, what, values)
+    changed = change(register, request.id, by, what, values, acted=True)
 
     def work(connection: sa.Connection) -> None:
         for step in changed.steps:
@@ -291,7 +294,7 @@ def verify_identity(
     values["recipients"] = wanted or list(bound)
     if not verified:
         values["status"] = "refused"
-    return change(register, identifier, by, f"identity {state}: {evidence}", values)
+    return change(register, identifier, by, f"identity {state}: {evidence}", values, acted=True)
 
 
 def extend(
@@ -409,18 +412,16 @@ def approve(
         )
     if not request.steps:
         raise Refused(f"request {identifier}: locate the person's data before it is approved")
-    acted = (request.opened_by, request.verified_by, request.changed_by)
+    acted = (request.opened_by, request.verified_by, request.changed_by, *_acted(register, request))
     others = {key_of(who) for who in acted if who}
     other = key_of(by) not in others
     if in_force.needs_four_eyes(request.kind in ERASING) and not other:
         raise Refused(
-            f"request {identifier} was opened or verified by {by}: somebody else has to approve it ([mlsec] four_eyes = "
+            f"request {identifier} was opened, verified or changed by {by}: somebody else has to approve it ([mlsec] four_eyes = "
             f"{in_force.four_eyes})"
         )
     foreign = _foreign(register, request)
-    unknown = sorted(set(named) - {"*", *(step.name for step in request.steps)})
-    if unknown:
-        raise UsageError(f"request {identifier} has no place {unknown[0]}")
+    named = {"*" if name == "*" else _named_place(request, name) for name in named}
     excluded = {name for name in foreign if name not in named and "*" not in named}
     approved: dict[str, Any] = {
         "places": {s.name: s.rows for s in request.steps if s.name not in excluded},
@@ -434,6 +435,23 @@ def approve(
             f"; not those that only other programs' lineage names: {', '.join(sorted(excluded))}"
         )
     return change(register, identifier, by, what, values)
+
+
+def _acted(register: Register, request: Request) -> list[str]:
+    """Who opened a request, verified whose it is, or said which rows are the person's; also those whom a later one
+    has taken the place of."""
+    e = t.request_entry.c
+    query = sa.select(e.by).where(e.request_id == request.id, e.acted.is_(True)).distinct()
+    return [row.by for row in register.rows(query)]
+
+
+def _named_place(request: Request, name: str) -> str:
+    """The place of a request that is called so, or whose name ends so."""
+    fitting = [s.name for s in request.steps if s.name == name]
+    fitting = fitting or [s.name for s in request.steps if s.name.endswith(f"/{name}")]
+    if len(set(fitting)) != 1:
+        raise UsageError(f"'{name}' names {len(set(fitting))} places of request {request.id}")
+    return fitting[0]
 
 
 NOT_APPROVED: dict[str, Any] = {"approved_by": None, "approved": sa.null(), "four_eyes": None}
@@ -501,6 +519,18 @@ def record_export(
     return change(register, identifier, by, what, {"exports": done})
 
 
+def not_handed_over(request: Request) -> list[str]:
+    """Places in which the person was found, and of which no export has the rows and no letter the reason."""
+    told: dict[str, int] = {}
+    for export in request.exports:
+        for name, rows in {**export.get("found", {}), **export["rows"]}.items():
+            told[name] = max(told.get(name, 0), rows or 0)
+        for name, rows in export.get("left_out_as_likeness", {}).items():
+            told[name] = max(told.get(name, 0), rows or 0)
+    found = (s for s in request.steps if s.status == "found" and s.kind not in NO_PLACES)
+    return [s.name for s in found if s.name not in told or (s.rows or 0) > told[s.name]]
+
+
 def settle(
     register: Register, identifier: int, name: str, status: str, reason: str, by: str
 ) -> Request:
@@ -541,14 +571,20 @@ def settle(
 
 
 def change(
-    register: Register, identifier: int, by: str, what: str, values: dict[str, Any]
+    register: Register,
+    identifier: int,
+    by: str,
+    what: str,
+    values: dict[str, Any],
+    acted: bool = False,
 ) -> Request:
-    """Change a request that is not closed, and note it."""
+    """Change a request that is not closed, and note it; ``acted`` if it says whose request it is, or which rows
+    are the person's."""
 
     def work(connection: sa.Connection) -> None:
         _open(read_request(connection, identifier))
         connection.execute(sa.update(t.request).where(t.request.c.id == identifier).values(values))
-        _note(connection, identifier, register.now(), by, what)
+        _note(connection, identifier, register.now(), by, what, acted)
 
     register.write(work)
     return get_request(register, identifier)
@@ -594,8 +630,10 @@ def history(register: Register, identifier: int) -> list[tuple[str, str, str]]:
     return [(row.at, row.by, row.what) for row in register.rows(query)]
 
 
-def _note(connection: sa.Connection, identifier: int, at: str, by: str, what: str) -> None:
-    values = {"request_id": identifier, "at": at, "by": by, "what": what}
+def _note(
+    connection: sa.Connection, identifier: int, at: str, by: str, what: str, acted: bool = False
+) -> None:
+    values = {"request_id": identifier, "at": at, "by": by, "what": what, "acted": acted}
     connection.execute(sa.insert(t.request_entry).values(values))
 
 

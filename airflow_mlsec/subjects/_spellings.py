@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize import canonical_text, letters_folded
+from airflow_mlsec.anonymize import canonical_text, letters_folded, without_invisible
 
 _PHONE = re.compile(r"(\+|00)[\d\s()/.-]{6,}\Z")
 _INTERNATIONAL = r"^(\+|00)[0-9\s()/.-]{6,}$"
@@ -70,8 +70,9 @@ def folded(key: str) -> str:
 
 
 def fold(text: pa.Array) -> pa.Array:
-    """Texts as they are compared: composed, without letter case and blanks around them."""
-    return pc.utf8_trim_whitespace(letters_folded(pc.utf8_normalize(text, form="NFKC")))
+    """Texts as they are compared: as they are seen, without letter case and blanks around them."""
+    seen = pc.utf8_normalize(without_invisible(text), form="NFKC")
+    return pc.utf8_trim_whitespace(letters_folded(seen))
 
 
 def comparable(values: pa.Array, column: str) -> pa.Array:

@@ -72,9 +72,11 @@ def test_a_category_goes_with_its_last_row(lake: Lake, ordered: bool) -> None:
     number = lake.erase(HER)
     assert lake.handler.close(number)[0].status == "closed"
     left = path.read_bytes()
-    assert HER.encode() not in left and name.encode() not in left
+    assert HER.encode() not in left
+    assert name.encode() not in left
     again = pd.read_parquet(path)
-    assert again.tag.tolist() == [1, 2] and again.who.cat.ordered is ordered
+    assert again.tag.tolist() == [1, 2]
+    assert again.who.cat.ordered is ordered
     assert again.who.tolist() == ["bob@x.test"] * 2
 
 
@@ -329,7 +331,8 @@ def test_a_file_of_a_folder_without_the_key_s_column_is_not_nobody_s(lake: Lake)
     pq.write_table(pa.table({"email": [HER], "tag": [7]}), folder / "b.parquet")
     declare(lake, "f", "key: who, normalize: exact")
     found = lake.look(HER)["f"]
-    assert found.status == "failed" and "no column 'who'" in found.evidence
+    assert found.status == "failed"
+    assert "no column 'who'" in found.evidence
 
 
 @pytest.mark.parametrize("name", ["b.json", "part-0000", "c.csv.gz"])

@@ -6,6 +6,7 @@ how often each sensitive value occurs with it; nothing here sees a row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +28,12 @@ _DENSE_AT_LEAST = 1 << 12
 _MOST_BYTES = 1 << 26
 # Cells of a histogram that is held at once.
 _MOST_CELLS = 1 << 25
+
+
+def whole_persons(weight: float) -> int:
+    """A weight of persons, of whom some count in parts, as a number of which nobody is left out: rounded up, but
+    for what adding parts up makes of it."""
+    return math.ceil(weight * (1 - 2e-9) - 1e-9)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,10 @@ def label(levels: Levels, array: pa.Array, level: int, column: str) -> pa.Array:
     return levels.label(array, level, column).cast(pa.string())
 
 
+# Of a few floating-point operations, relative to their result.
+_ROUNDED = 8 * np.finfo(np.float64).eps
+
+
 @dataclass(frozen=True)
 class Suppress:
     """The value, or ``*``."""
@@ -142,26 +146,47 @@ class Intervals:
             pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
         ):
             raise ColumnType.unusable(column, kind, "a number", "an interval hierarchy")
-        numbers = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        with np.errstate(over="ignore", invalid="ignore"):
-            steps = (numbers - self.origin) / self.widths[0]
-            nearest = np.round(steps)
-            # A value on an edge, but for rounding, belongs to the interval that begins there.
-            on_edge = np.abs(steps - nearest) <= 1e-9 * np.maximum(1.0, np.abs(steps))
-            finite = np.isfinite(steps)
-            finest = np.where(on_edge, nearest, np.floor(steps))
-            # Coarser levels follow from the finest, so that they nest whatever the widths.
-            index = np.floor(
-                np.where(finite, finest, 0.0) / round(self.widths[level - 1] / self.widths[0])
-            )
+        ratio = round(self.widths[level - 1] / self.widths[0])
+        whole = self._whole_steps(array)
+        if whole is not None:
+            index, finite = whole // ratio, array.is_valid().to_numpy(zero_copy_only=False)
+        else:
+            index, finite = self._steps(array, ratio)
         distinct, inverse = np.unique(index, return_inverse=True)
         width, origin = Decimal(repr(self.widths[level - 1])), Decimal(repr(self.origin))
         labels = [
             f"[{_number(origin + int(i) * width)}, {_number(origin + (int(i) + 1) * width)})"
             for i in distinct.tolist()
         ]
-        codes = pa.array(inverse.astype(np.int64), mask=~finite)
+        codes = pa.array(inverse.astype(np.int64), mask=~finite.astype(bool))
         return pa.array(labels, pa.string()).take(codes)
+
+    def _steps(self, array: pa.Array, ratio: int) -> tuple[Any, Any]:
+        """The interval of each number, and which numbers are finite."""
+        numbers = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = (numbers - self.origin) / self.widths[0]
+            nearest = np.round(steps)
+            # A value on an edge, but for the rounding of two operations, belongs to the interval that begins there.
+            on_edge = np.abs(steps - nearest) <= _ROUNDED * np.maximum(1.0, np.abs(steps))
+            finite = np.isfinite(steps)
+            finest = np.where(on_edge, nearest, np.floor(steps))
+            # Coarser levels follow from the finest, so that they nest whatever the widths.
+            return np.floor(np.where(finite, finest, 0.0) / ratio), finite
+
+    def _whole_steps(self, array: pa.Array) -> Any:
+        """How many of the finest widths whole numbers are from the origin, without going through floating-point
+        numbers, which are not exact beyond 2^53; None of other numbers."""
+        if not pa.types.is_signed_integer(array.type):
+            return None
+        if not float(self.widths[0]).is_integer() or not float(self.origin).is_integer():
+            return None
+        values = array.fill_null(0).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        width, origin = int(self.widths[0]), int(self.origin)
+        if abs(origin) >= 2**53 or width >= 2**53:
+            return None
+        # In two parts, so that nothing overflows.
+        return values // width - origin // width - (values % width < origin % width)
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "interval", "widths": list(self.widths), "origin": self.origin}

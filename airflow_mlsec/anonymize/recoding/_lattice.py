@@ -30,6 +30,7 @@ from airflow_mlsec.anonymize.recoding._classes import (
     Mask,
     Numbers,
     Tuples,
+    whole_persons,
 )
 from airflow_mlsec.anonymize.recoding._criteria import Criteria
 from airflow_mlsec.errors import GuaranteeNotMet
@@ -106,9 +107,9 @@ class Evaluator:
         gone = settled if settled is small else (settled > 0).astype(np.float64)
         rows, added = _dot(gone, classes.sizes), self._added(base, levels, gone, classes)
         if settled is small:
-            return _Outcome(round(rows), added, rows, added)
+            return _Outcome(whole_persons(rows), added, rows, added)
         least = _dot(lost, classes.sizes), self._added(base, levels, lost, classes)
-        return _Outcome(round(rows), added, *least)
+        return _Outcome(whole_persons(rows), added, *least)
 
     def classes(self, levels: Sequence[int]) -> tuple[Classes, Mask]:
         """The classes of a node, and which tuples are released."""

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from airflow_mlsec.anonymize._coding import Codes, first_places
-from airflow_mlsec.anonymize.recoding._classes import CodedColumn, Mask, Tuples
+from airflow_mlsec.anonymize.recoding._classes import CodedColumn, Mask, Tuples, whole_persons
 from airflow_mlsec.anonymize.recoding._criteria import Criteria
 from airflow_mlsec.anonymize.recoding._left import Left, Node, Range, chosen_sensitive
 from airflow_mlsec.anonymize.recoding._mondrian import OrderedColumn, partition
@@ -75,9 +75,9 @@ def recode_locally(
     total = float(tuples.weights.sum())
     allowed = int(suppression_limit * total + 1e-9)
     # What is left is too little for a class of its own: it joins the classes released last.
-    while peel.rows_left() > allowed and peel.released:
+    while whole_persons(peel.rows_left()) > allowed and peel.released:
         peel.take_back()
-    left = round(peel.rows_left())
+    left = whole_persons(peel.rows_left())
     if left > allowed:
         raise GuaranteeNotMet(
             f"{criteria} cannot be reached: {left} of {round(total)} rows would have to be suppressed, "

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._coding import Codes
-from airflow_mlsec.anonymize._normal_forms import letters_folded
+from airflow_mlsec.anonymize._normal_forms import letters_folded, without_invisible
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.recoding._classes import SensitiveColumn
@@ -105,7 +105,10 @@ def _diverse(column: SensitiveColumn, counted: Counted, said: Diversity) -> Sens
     """The column for diversity: a missing value is none, and spellings of one value, and values of one group, are
     one. The column itself, where that is no difference."""
     values = counted.tuples.column(column.name).take(pa.array(column.tuples))
-    text = canonical_text(values.combine_chunks(), column.name)
+    whole = values.combine_chunks()
+    if pa.types.is_floating(whole.type):
+        whole = pc.if_else(pc.is_nan(whole), pa.scalar(None, whole.type), whole)
+    text = canonical_text(whole, column.name)
     if isinstance(text, pa.ChunkedArray):
         text = text.combine_chunks()
     spelled = _compared(text.cast(pa.large_string()), said)
@@ -129,7 +132,7 @@ def _compared(text: pa.Array, said: Diversity) -> pa.Array:
     """Texts in the form in which they are compared; blanks are no value."""
     if not said.fold:
         return text
-    folded = letters_folded(pc.utf8_normalize(text, form="NFC"))
+    folded = letters_folded(pc.utf8_normalize(without_invisible(text), form="NFKC"))
     folded = pc.utf8_trim_whitespace(folded)
     return pc.if_else(pc.equal(folded, ""), pa.scalar(None, folded.type), folded)
 

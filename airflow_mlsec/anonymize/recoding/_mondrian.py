@@ -23,6 +23,7 @@ from airflow_mlsec.anonymize.recoding._classes import (
     SensitiveColumn,
     Tuples,
     added_up,
+    whole_persons,
 )
 from airflow_mlsec.anonymize.recoding._criteria import Criteria
 from airflow_mlsec.errors import GuaranteeNotMet
@@ -99,7 +100,7 @@ def partition(
     roots, number = renumbered(combined(fixed, len(tuples.weights))[0])
     whole = Classes(roots, added_up(roots, tuples.weights, number))
     lost = criteria.lost(whole, tuples.sensitive) > 0
-    suppressed = round(float(whole.sizes[lost].sum()))
+    suppressed = whole_persons(float(whole.sizes[lost].sum()))
     total = round(float(tuples.weights.sum()))
     if suppressed > int(suppression_limit * total + 1e-9):
         raise GuaranteeNotMet(

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._aggregate import count_tuples
 from airflow_mlsec.anonymize._coding import Codes, combined, encoded, renumbered
@@ -234,42 +233,56 @@ def measure_against(
     if key is None or any(key not in table.schema.names for table in (release, previous)):
         return _by_counts(policy, release, previous, k)
     one, other = (_Release(policy, table, key) for table in (release, previous))
-    people = _both(one.people, other.people)
-    first, second = one.classes[people[0]], other.classes[people[1]]
-    groups = _classes([first, second], len(first))
-    sizes = np.bincount(groups) if len(groups) else np.zeros(0, np.int64)
-    below = int((sizes[groups] < k).sum()) if len(groups) else 0
+    groups: dict[tuple[frozenset[int], frozenset[int]], list[str]] = {}
+    for person in one.people.keys() & other.people.keys():
+        groups.setdefault((one.people[person], other.people[person]), []).append(person)
+    sizes = [len(members) for members in groups.values()]
     disclosed = {
-        name: _left(one, other, name, first, second)
+        name: sum(
+            len(members)
+            for members in groups.values()
+            if _tell(one.values[name], other.values[name], members)
+        )
         for name in one.sensitive
         if name in other.sensitive
     }
-    smallest = int(sizes.min()) if len(sizes) else 0
-    joined, joined_below, joined_told = _others(one, other.people, k)
-    left, left_below, left_told = _others(other, one.people, k)
+    joined, joined_below, joined_told = _others(one, other, k)
+    left, left_below, left_told = _others(other, one, k)
     told = {name: joined_told[name] + left_told.get(name, 0) for name in joined_told}
     return Against(
-        len(first), smallest, below, k, disclosed, joined, joined_below, left, left_below, told, 0
-    )
+        sum(sizes), min(sizes, default=0), sum(size for size in sizes if size < k), k, disclosed,
+        joined, joined_below, left, left_below, told, 0,
+    )  # fmt: skip
 
 
-def _others(release: _Release, known: pa.Array, k: int) -> tuple[int, int, dict[str, int]]:
-    """People of a release who are not among the ``known``: how many, how many of them in groups below k of
-    their class, and by sensitive column how many have one value in common with all of their group."""
-    new = pc.invert(pc.is_in(release.people, known.unique()))
-    rows = np.flatnonzero(new.to_numpy(zero_copy_only=False))
-    by_class: dict[int, set[Any]] = {}
-    for row in rows.tolist():
-        by_class.setdefault(int(release.classes[row]), set()).add(release.people[row].as_py())
-    everybody = sum(len(people) for people in by_class.values())
-    below = sum(len(people) for people in by_class.values() if len(people) < k)
+def _tell(
+    before: Mapping[str, frozenset[Any]],
+    after: Mapping[str, frozenset[Any]],
+    members: Sequence[str],
+) -> bool:
+    """Whether the values of people who are in the same classes of both releases leave just one, in either
+    release or in what both allow."""
+    one = frozenset().union(*(before[m] for m in members))
+    other = frozenset().union(*(after[m] for m in members))
+    return min(len(one), len(other), len(one & other)) <= 1
+
+
+def _others(release: _Release, known: _Release, k: int) -> tuple[int, int, dict[str, int]]:
+    """People of a release who are not in the other one: how many, how many of them in groups below k of
+    the same classes, and by sensitive column how many have one value in common with all of their group."""
+    groups: dict[frozenset[int], list[str]] = {}
+    for person in release.people.keys() - known.people.keys():
+        groups.setdefault(release.people[person], []).append(person)
+    below = sum(len(members) for members in groups.values() if len(members) < k)
     told = {}
-    for name, values in release.sensitive.items():
-        seen: dict[int, set[Any]] = {}
-        for row in rows.tolist():
-            seen.setdefault(int(release.classes[row]), set()).add(values[row].as_py())
-        told[name] = sum(len(by_class[c]) for c, found in seen.items() if len(found) == 1)
-    return everybody, below, told
+    for name in release.sensitive:
+        values = release.values[name]
+        told[name] = sum(
+            len(members)
+            for members in groups.values()
+            if len(frozenset().union(*(values[m] for m in members))) == 1
+        )
+    return sum(map(len, groups.values())), below, told
 
 
 def _by_counts(policy: Policy, release: pa.Table, previous: pa.Table, k: int) -> Against:
@@ -293,16 +306,20 @@ def _by_counts(policy: Policy, release: pa.Table, previous: pa.Table, k: int) ->
         if after is None or before is None:
             numbers["not_comparable"] += (after or before or [Counter()])[0].total()
             continue
-        changed = after[0].total() - before[0].total()
-        way = "joined" if changed > 0 else "left"
-        numbers[way] += abs(changed)
-        if 0 < abs(changed) < k:
-            numbers[f"{way}_below"] += abs(changed)
+        # What more there is of some values came, what less there is of some left: in some classes as many as came.
+        came, went = after[0].total() - before[0].total(), 0
+        came, went = max(came, 0), max(-came, 0)
+        for place in range(1, len(sensitive) + 1):
+            came = max(came, (after[place] - before[place]).total())
+            went = max(went, (before[place] - after[place]).total())
+        for way, number in (("joined", came), ("left", went)):
+            numbers[way] += number
+            if 0 < number < k:
+                numbers[f"{way}_below"] += number
         for place, name in enumerate(sensitive, 1):
-            more, fewer = after[place] - before[place], before[place] - after[place]
-            moved = (more, fewer) if changed > 0 else (fewer, more)
-            if changed and len(moved[0]) == 1 and not moved[1]:
-                told[name] += abs(changed)
+            for moved in (after[place] - before[place], before[place] - after[place]):
+                if len(moved) == 1:
+                    told[name] += moved.total()
     return Against(
         None, 0, 0, k, {}, numbers["joined"], numbers["joined_below"], numbers["left"], numbers["left_below"],
         told, numbers["not_comparable"],
@@ -329,52 +346,26 @@ def _texts(table: pa.Table, name: str) -> list[str | None]:
 
 
 class _Release:
-    """A release's classes, who is in them, and their sensitive values."""
+    """Of a release who is in which classes, and with which sensitive values: of a person with several rows all."""
 
     def __init__(self, policy: Policy, table: pa.Table, key: str) -> None:
         quasi = _quasi(policy, table.schema)
-        self.people = table.column(key).combine_chunks().cast(pa.string())
-        self.classes = _classes([_codes(table.column(n)) for n in quasi], table.num_rows)
-        self.sensitive = {
-            name: table.column(name).combine_chunks().cast(pa.string())
-            for name in policy.with_role(Role.SENSITIVE)
-            if name in table.schema.names
+        persons = table.column(key).cast(pa.string()).to_pylist()
+        classes = _classes([_codes(table.column(n)) for n in quasi], table.num_rows).tolist()
+        self.people = _gathered(persons, classes)
+        self.sensitive = [n for n in policy.with_role(Role.SENSITIVE) if n in table.schema.names]
+        self.values = {
+            name: _gathered(persons, table.column(name).cast(pa.string()).to_pylist())
+            for name in self.sensitive
         }
 
-    def values_by_class(self, name: str) -> dict[int, frozenset[Any]]:
-        """The sensitive values of each class."""
-        found: dict[int, set[Any]] = {}
-        pairs = zip(self.classes.tolist(), self.sensitive[name].to_pylist(), strict=True)
-        for number, value in set(pairs):
-            found.setdefault(number, set()).add(value)
-        return {number: frozenset(values) for number, values in found.items()}
 
-
-def _left(one: _Release, other: _Release, name: str, first: Codes, second: Codes) -> int:
-    """How many people have one value left that both of their classes allow."""
-    before, after = one.values_by_class(name), other.values_by_class(name)
-    pairs, counts = np.unique(np.stack([first, second]), axis=1, return_counts=True)
-    return sum(
-        int(count)
-        for a, b, count in zip(*pairs.tolist(), counts.tolist(), strict=True)
-        if len(before[a] & after[b]) <= 1
-    )
-
-
-def _both(one: pa.Array, other: pa.Array) -> tuple[Codes, Codes]:
-    """Where each person who is in both stands, first in one and in the other."""
-    first: dict[Any, int] = {}
-    for place, person in enumerate(one.to_pylist()):
+def _gathered(persons: Sequence[str | None], values: Sequence[Any]) -> dict[str, frozenset[Any]]:
+    found: dict[str, set[Any]] = {}
+    for person, value in zip(persons, values, strict=True):
         if person is not None:
-            first.setdefault(person, place)
-    seen: set[Any] = set()
-    places: list[tuple[int, int]] = []
-    for place, person in enumerate(other.to_pylist()):
-        if person in first and person not in seen:
-            seen.add(person)
-            places.append((first[person], place))
-    found = np.array(places, np.int64).reshape(-1, 2)
-    return found[:, 0], found[:, 1]
+            found.setdefault(person, set()).add(value)
+    return {person: frozenset(all_of_it) for person, all_of_it in found.items()}
 
 
 def _quasi(policy: Policy, schema: pa.Schema) -> list[str]:

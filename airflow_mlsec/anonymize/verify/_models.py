@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize.verify._tree import nodes_of
 from airflow_mlsec.anonymize.verify._values import exact
@@ -82,29 +83,49 @@ def _diverse_values(connection: duckdb.DuckDBPyConnection, column: str, said: Di
     """The histogram for diversity: a missing value is none, and spellings of one, or values of one group, are one,
     since whoever knows the class learns no less from them."""
 
-    def compared(text: str) -> str:
-        if not said.fold:
-            return text
-        small = f"lower(nfc_normalize({text}))"
-        for written, same in (("\u00df", "ss"), ("\u03c2", "\u03c3"), ("i\u0307", "i")):
-            small = f"replace({small}, '{written}', '{same}')"
-        # White space of every kind, and what is nothing else is no value.
-        return f"nullif(regexp_replace({small}, '^[\\s\\p{{Z}}]+|[\\s\\p{{Z}}]+$', '', 'g'), '')"
-
-    connection.execute("CREATE OR REPLACE TABLE alike (value VARCHAR, name VARCHAR)")
+    [(kind,)] = connection.execute(f"SELECT any_value(typeof({column})) FROM cells").fetchall()  # noqa: S608
+    value = column
+    if kind in ("DOUBLE", "FLOAT"):
+        # What is no number is no value.
+        value = f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END"
+    text = f"CAST({value} AS VARCHAR)"
+    distinct = connection.sql(
+        f"SELECT DISTINCT {text} AS value FROM cells WHERE {value} IS NOT NULL"  # noqa: S608
+    ).to_arrow_table()
+    written = distinct.column("value").combine_chunks().cast(pa.string())
+    names: dict[str, str] = {}
     for name, values in said.groups.items():
-        for value in values:
-            connection.execute(
-                f"INSERT INTO alike VALUES ({compared('?::VARCHAR')}, ?)",  # noqa: S608
-                [value, f"a group: {name}"],
-            )
-    text = compared(f"CAST({column} AS VARCHAR)")
+        compared = _compared(pa.array(values, pa.string()), said).to_pylist()
+        names |= {one: f"a group: {name}" for one in compared if one is not None}
+    spelled = _compared(written, said).to_pylist()
+    given = pa.table({
+        "value": written,
+        "spelled": pa.array([names.get(one, one) if one is not None else None for one in spelled], pa.string()),
+        "grouped": pa.array([one in names for one in spelled], pa.bool_()),
+    })  # fmt: skip
+    connection.register("alike", given)
     connection.execute(
-        f"CREATE OR REPLACE TABLE histogram AS SELECT class, struct_pack(text := coalesce(name, spelled), "  # noqa: S608
-        "grouped := name IS NOT NULL) AS value, sum(size)::DOUBLE AS rows FROM "
-        f"(SELECT class, {text} AS spelled, size FROM cells) "
-        "LEFT JOIN alike ON alike.value = spelled WHERE spelled IS NOT NULL GROUP BY ALL"
+        f"CREATE OR REPLACE TABLE histogram AS SELECT class, struct_pack(text := spelled, grouped := grouped) AS value, "  # noqa: S608
+        f"sum(size)::DOUBLE AS rows FROM (SELECT class, {text} AS written, size FROM cells) "
+        "JOIN alike ON alike.value = written WHERE spelled IS NOT NULL GROUP BY ALL"
     )
+    connection.unregister("alike")
+
+
+# Characters that nobody sees: of format, fillers of Hangul, NUL.
+_UNSEEN = r"[\p{Cf}\x{115f}\x{1160}\x{3164}\x{ffa0}\x00]"
+
+
+def _compared(text: pa.Array, said: Diversity) -> pa.Array:
+    """Values as they are compared: as they are seen, in small letters, without white space around them; what
+    is nothing else is no value."""
+    if not said.fold:
+        return text
+    small = pc.utf8_lower(pc.utf8_normalize(text, form="NFKC"))
+    for written, same in (("\u00df", "ss"), ("\u03c2", "\u03c3"), ("i\u0307", "i")):
+        small = pc.replace_substring(small, written, same)
+    small = pc.utf8_trim_whitespace(pc.replace_substring_regex(small, _UNSEEN, ""))
+    return pc.if_else(pc.equal(small, ""), pa.scalar(None, small.type), small)
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str, *values: object) -> float | None:

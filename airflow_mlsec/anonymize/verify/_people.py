@@ -8,44 +8,72 @@ safe side.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import phonenumbers
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec.anonymize.verify._values import exact
 from airflow_mlsec.policy import Subject
 
 _NOBODY = "without a key"
+# Characters that nobody sees: of format, fillers of Hangul, NUL.
+_UNSEEN = r"[\p{Cf}\x{115f}\x{1160}\x{3164}\x{ffa0}\x00]"
 
 
 class PeopleCounter:
     """Counts the persons of each class. ``quasi`` are the columns that make up a class; ``subject`` says how
-    persons are named, where the keys are the raw ones."""
+    persons are named, where the keys are the raw ones; ``protected`` are columns that models of the policy are
+    about, whose values are then weighed by persons."""
 
-    def __init__(self, quasi: Sequence[str], subject: Subject | None = None) -> None:
-        self.quasi = list(quasi)
+    def __init__(
+        self, quasi: Sequence[str], subject: Subject | None = None, protected: Sequence[str] = ()
+    ) -> None:
+        self.quasi, self._protected = list(quasi), list(protected)
         self._subject = subject
         self._connection = duckdb.connect(":memory:")
         self._connection.execute("SET temp_directory = ''")
-        self._connection.execute("CREATE TABLE pairs (class UBIGINT, person UBIGINT)")
+        for statement in (
+            "CREATE TABLE pairs (class UBIGINT, cell UBIGINT, person UBIGINT, rows BIGINT)",
+            "CREATE TABLE everyone (person UBIGINT, rows BIGINT)",
+        ):
+            self._connection.execute(statement)
         self.rows = 0
 
-    def add(self, batch: pa.RecordBatch, keys: pa.Array) -> None:
-        """Add released rows, and whose each is."""
+    def add(self, batch: pa.RecordBatch, keys: pa.Array, released: pa.Array | None = None) -> None:
+        """Add rows, and whose each is; those that are not ``released`` count for how many rows a person has, and
+        for how often values are in the whole table."""
         if not batch.num_rows:
             return
         names = [f"c{i}" for i in range(len(self.quasi))]
-        columns = [batch.column(name) for name in self.quasi]
-        given = pa.table([*columns, self._persons(keys)], names=[*names, "person"])
-        self._connection.register("given", given)
-        person = f"coalesce(person, '{_NOBODY}')"
-        self._connection.execute(
-            f"INSERT INTO pairs SELECT {self._class(names)}, hash({person}) FROM given"  # noqa: S608
+        values = [f"v{i}" for i in range(len(self._protected))]
+        arrays = [batch.column(name) for name in (*self.quasi, *self._protected)]
+        arrays = [array.cast(exact(array.type)) for array in arrays]
+        out = pa.repeat(pa.scalar(True), batch.num_rows) if released is None else released
+        given = pa.table(
+            [*arrays, self._persons(keys), out], names=[*names, *values, "person", "released"]
         )
+        run = self._connection.execute
+        self._connection.register("given", given)
+        person = f"hash(coalesce(person, '{_NOBODY}'))"
+        own = self._class(names)
+        cell = self._class([*names, *values]) if values else own
+        run(f"INSERT INTO everyone SELECT {person} AS p, count(*) FROM given GROUP BY p")  # noqa: S608
+        run(
+            f"INSERT INTO pairs SELECT {own} AS a, {cell} AS b, {person} AS p, count(*) FROM given "  # noqa: S608
+            "WHERE released GROUP BY a, b, p"
+        )
+        if values:
+            listed = ", ".join(values)
+            cells = f"SELECT DISTINCT {cell} AS cell, {listed} FROM given"  # noqa: S608
+            self._into("cells_seen", f"{cells} WHERE released")
+        for value in values:
+            counted = f"SELECT {person} AS person, {value} AS value, count(*) AS rows FROM given GROUP BY ALL"  # noqa: S608
+            self._into(f"whole_{value}", counted)
         self._connection.unregister("given")
-        self.rows += batch.num_rows
+        self.rows += int(pc.sum(out).as_py() or 0)
 
     def fewest(self) -> tuple[int | None, int]:
         """The fewest persons of a class (None without rows), and the persons in all."""
@@ -55,12 +83,54 @@ class PeopleCounter:
         [(persons,)] = self._connection.execute(everybody).fetchall()
         return (None if least is None else int(least)), int(persons)
 
+    def repeats(self) -> bool:
+        """Whether somebody has several rows."""
+        query = "SELECT coalesce(max(n), 0) > 1 FROM (SELECT sum(rows) AS n FROM everyone GROUP BY person)"
+        return bool(self._connection.execute(query).fetchall()[0][0])
+
+    def weighed(self, alias: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
+        """A connection with the tables ``cells`` (class, each protected column under its ``alias``, size) and
+        ``classes`` (class, size, persons), every person counted once: her rows have equal parts."""
+        run = self._connection.execute
+        run(
+            "CREATE OR REPLACE TABLE weights AS SELECT person, 1.0::DOUBLE / sum(rows) AS part FROM everyone GROUP BY person"
+        )
+        named = [f"s.v{i} AS {alias[name]}" for i, name in enumerate(self._protected)]
+        seen = "LEFT JOIN cells_seen s ON s.cell = p.cell" if named and self.rows else ""
+        listed = "".join(f", {one}" for one in named) if seen else ""
+        run(
+            f"CREATE OR REPLACE TABLE cells AS SELECT p.class{listed}, sum(p.rows * w.part) AS size FROM "  # noqa: S608
+            f"pairs p JOIN weights w ON w.person = p.person {seen} GROUP BY ALL"
+        )
+        run(
+            "CREATE OR REPLACE TABLE classes AS SELECT p.class, sum(p.rows * w.part) AS size, "
+            "count(DISTINCT p.person) AS persons FROM pairs p JOIN weights w ON w.person = p.person GROUP BY p.class"
+        )
+        return self._connection
+
+    def whole(self) -> dict[str, pa.Table]:
+        """(value, rows) of each protected column in all rows, suppressed ones too, persons counted once."""
+        return {
+            name: self._connection.sql(
+                f"SELECT t.value, sum(t.rows * w.part) AS rows FROM whole_v{i} t "  # noqa: S608
+                "JOIN weights w ON w.person = t.person GROUP BY t.value"
+            ).to_arrow_table()
+            for i, name in enumerate(self._protected)
+        }
+
+    def _into(self, table: str, query: str) -> None:
+        self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} AS {query} LIMIT 0")
+        if table == "cells_seen":
+            # Once, where the same is seen in another batch.
+            query = f"{query} EXCEPT SELECT * FROM {table}"  # noqa: S608
+        self._connection.execute(f"INSERT INTO {table} {query}")
+
     def _persons(self, keys: pa.Array) -> pa.Array:
         return person_of(keys, self._subject)
 
     @staticmethod
     def _class(names: list[str]) -> str:
-        return f"hash({', '.join(names)})" if names else "0"
+        return f"hash({', '.join(names)})" if names else "0::UBIGINT"
 
 
 def person_of(keys: pa.Array, subject: Subject | None) -> pa.Array:
@@ -73,11 +143,14 @@ def _normal(keys: pa.Array) -> pa.Array:
     """The checker's own normal form: spellings of one key, and keys that are blank, are one person's."""
     if pa.types.is_floating(keys.type):
         keys = pc.add(keys, pa.scalar(0.0, keys.type))  # -0.0 is 0.0
+        # What is no number names nobody.
+        keys = pc.if_else(pc.is_nan(keys), pa.scalar(None, keys.type), keys)
     if not pa.types.is_string(keys.type) and not pa.types.is_large_string(keys.type):
         return keys.cast(pa.string()) if not pa.types.is_binary(keys.type) else keys
     text = pc.utf8_lower(pc.utf8_normalize(keys, form="NFKC"))
     for written, same in (("\u00df", "ss"), ("\u03c2", "\u03c3"), ("i\u0307", "i")):
         text = pc.replace_substring(text, written, same)
+    text = pc.replace_substring_regex(text, _UNSEEN, "")
     text = pc.utf8_trim_whitespace(text)
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, text.type), text)
 

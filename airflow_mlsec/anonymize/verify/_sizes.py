@@ -21,21 +21,22 @@ _ESTIMATED = 1e-6
 
 def check_sizes(
     connection: duckdb.DuckDBPyConnection,
+    by_person: duckdb.DuckDBPyConnection,
     policy: Policy,
     columns: Mapping[str, str],
     population: tuple[pa.Table, pa.Array] | None,
 ) -> Iterator[Checked]:
-    """The models of the release as a whole, and those of the population. ``columns`` are the
-    quasi-identifiers, and what they are called in ``cells``."""
+    """The models of the release as a whole, whose classes are those of ``by_person``, and those of the
+    population. ``columns`` are the quasi-identifiers, and what they are called in ``cells``."""
     privacy = policy.privacy
     if privacy.average_risk is not None:
         query = "SELECT count(*) / sum(size) FROM classes"
-        yield _at_most(connection, "average risk", query, privacy.average_risk)
+        yield _at_most(by_person, "average risk", query, privacy.average_risk)
     if privacy.sample_uniqueness is not None:
-        query = "SELECT coalesce(sum(size) FILTER (WHERE size = 1), 0) / sum(size) FROM classes"
-        yield _at_most(connection, "sample uniqueness", query, privacy.sample_uniqueness)
+        query = "SELECT coalesce(sum(size) FILTER (WHERE persons = 1), 0) / sum(size) FROM classes"
+        yield _at_most(by_person, "sample uniqueness", query, privacy.sample_uniqueness)
     if said := privacy.population_uniqueness:
-        sizes = connection.execute("SELECT size FROM classes").fetchall()
+        sizes = by_person.execute("SELECT persons FROM classes").fetchall()
         found = [int(size) for (size,) in sizes]
         share = unique_in_population(found, said.size, said.estimator)
         yield Checked(

@@ -138,7 +138,7 @@ def _rows(
             f"CREATE TABLE cells AS SELECT *, dense_rank() OVER (ORDER BY {order}) AS class FROM counted"  # noqa: S608
         )
         connection.execute(
-            "CREATE TABLE classes AS SELECT class, sum(size) AS size FROM cells GROUP BY class"
+            "CREATE TABLE classes AS SELECT class, sum(size) AS size, sum(size) AS persons FROM cells GROUP BY class"
         )
         for name in looked_at:
             query = f"SELECT coalesce(sum(bad_{alias[name]}), 0) FROM cells"  # noqa: S608
@@ -166,13 +166,19 @@ def _rows(
             )
             if policy.subject is not None:
                 yield _in_persons(k, own if people is None else people, smallest)
+        told = own if people is None else people
+        by_person = connection
+        if isinstance(told, PeopleCounter) and told.repeats():
+            # A person with several rows weighs one, in the models as well.
+            by_person = told.weighed(alias)
+            whole = told.whole() if whole else None
         # A protected column that is not there fails as a released column that is missing.
         if protected and set(protected) == set(policy.privacy.protected):
-            for checked in check_models(connection, policy, alias, whole):
+            for checked in check_models(by_person, policy, alias, whole):
                 yield Finding(checked.model, checked.holds, checked.detail)
         if quasi:
             columns = {name: alias[name] for name in quasi}
-            for checked in check_sizes(connection, policy, columns, population):
+            for checked in check_sizes(connection, by_person, policy, columns, population):
                 yield Finding(checked.model, checked.holds, checked.detail)
     except duckdb.Error as error:
         # The engine's message may quote a value, and hides what went wrong while reading.
@@ -187,7 +193,7 @@ def _rows(
 
 def _own_people(policy: Policy, schema: pa.Schema, quasi: list[str]) -> PeopleCounter | None:
     """What counts persons by what a release carries of their key, if that tells them apart."""
-    if policy.subject is None or policy.privacy.k_anonymity is None or not quasi:
+    if policy.subject is None or policy.privacy.class_size is None or not quasi:
         return None
     key = policy.subject.key
     if key not in schema.names or is_list(schema.field(key).type):
@@ -196,7 +202,8 @@ def _own_people(policy: Policy, schema: pa.Schema, quasi: list[str]) -> PeopleCo
         policy.columns[key].transform,
         FormatPreserving | Pseudonymize | Tokenize | Vault | None,
     )
-    return PeopleCounter(quasi) if apart else None
+    there = [n for n in policy.privacy.protected if n in schema.names]
+    return PeopleCounter(quasi, protected=there) if apart else None
 
 
 def _in_persons(k: int, people: People | None, smallest: int | None) -> Finding:
