@@ -94,4 +94,6 @@ def anonymize(
         f"{f'smallest class {k} {counted}; ' if k else ''}"
         f"{sum(f.passed for f in release.findings)} checks passed"
     )
+    if out := getattr(raw, "rows_left_out", 0):
+        text += f"; {out} rows of people who were erased, or restrict it, were left out before"
     show(release.report(), text, as_json)

@@ -84,6 +84,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except PermissionError as error:
+        if os.environ.get("MLSEC_TRACEBACK") == "1":
+            raise
+        click.echo(f"mlsec: {_no_permission(error)}", err=True)
+        sys.exit(2)
     except Exception as error:
         if os.environ.get("MLSEC_TRACEBACK") == "1":
             raise
@@ -96,6 +101,21 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         )
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _no_permission(error: PermissionError) -> str:
+    """What may not be opened, if it is ours to name."""
+    from airflow_mlsec.settings import Settings
+
+    settings = Settings.load()
+    own = (settings.state_folder, settings.key_ring)
+    path = str(error.filename or "")
+    if not any(path == str(folder) or path.startswith(f"{folder}/") for folder in own):
+        return "a file or folder may not be opened by this user (its name may quote personal data; MLSEC_TRACEBACK=1 shows it)"
+    return (
+        f"{path} may not be opened by this user: it belongs to another one. Two users who work on requests need the "
+        "register in PostgreSQL and the keys in a key service (see the guide 'set up'), or one of them approves in Airflow"
+    )
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -91,6 +91,17 @@ def risk(
         linkage = measure_linkage(
             quasi, dataset.scan(), theirs.scan(), theirs.schema(), known, keys
         )
+        there = dataset.schema().names
+        shared = [n for n in theirs.schema().names if n in there and n not in quasi]
+        if shared:
+            by_shared = measure_linkage(
+                shared, dataset.scan(), theirs.scan(), theirs.schema(), None, keys
+            )
+            click.echo(
+                f"attacker, by what both files have beside the quasi-identifiers ({', '.join(shared)}): "
+                f"{by_shared.with_one_candidate} of {by_shared.rows} rows have just one candidate",
+                err=as_json,
+            )
     beside = Comparison(before, both, linkage, utility, known.achieved if known else None)
     if page is not None:
         title = f"Re-identification risk of {dataset.name}"

@@ -278,7 +278,7 @@ class Script:
 
         returning = statement.args.get("returning")
         into = returning.args.get("into") if returning is not None else None
-        if into is None:
+        if not into:
             return
         table = into if isinstance(into, exp.Table) else exp.to_table(str(into.name or into.this))
         for known in candidates(self.known, table):

@@ -325,6 +325,43 @@ def sqlite_rows(path: Path, table: str) -> Iterator[pa.RecordBatch]:
             yield pa.RecordBatch.from_arrays(columns, names)
 
 
+def sqlite_statements(path: Path) -> Iterator[pa.RecordBatch]:
+    """The statements that made what is in a SQLite file: views, triggers and defaults may hold values."""
+    with _opened(path) as connection:
+        query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"
+        texts = [str(row[0]) for row in connection.execute(query)]
+    yield pa.RecordBatch.from_arrays([pa.array(texts, pa.large_string())], ["sql"])
+
+
+def sqlite_free_pages(path: Path) -> Iterator[bytes]:
+    """The pages of a SQLite file that no table uses any more; they keep what was deleted, or dropped
+    (https://www.sqlite.org/fileformat2.html#the_freelist)."""
+    with path.open("rb") as file:
+        head = file.read(100)
+        size = int.from_bytes(head[16:18], "big")
+        size = 65_536 if size == 1 else size
+
+        def page(number: int) -> bytes:
+            file.seek((number - 1) * size)
+            return file.read(size)
+
+        trunk, seen = int.from_bytes(head[32:36], "big"), set()
+        while trunk and trunk not in seen:
+            seen.add(trunk)
+            content = page(trunk)
+            yield content
+            leaves = min(int.from_bytes(content[4:8], "big"), size // 4 - 2)
+            for at in range(leaves):
+                yield page(int.from_bytes(content[8 + 4 * at : 12 + 4 * at], "big"))
+            trunk = int.from_bytes(content[:4], "big")
+
+
+def is_wide_sqlite(path: Path) -> bool:
+    """Whether a SQLite file has its texts in UTF-16."""
+    with path.open("rb") as file:
+        return file.read(60)[56:60] in (b"\0\0\0\2", b"\0\0\0\3")
+
+
 def _column(values: list[Any]) -> pa.Array:
     if any(isinstance(value, bytes) for value in values):
         return pa.array(

@@ -8,6 +8,8 @@ they are gone.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote
 
 from airflow_mlsec.datasets import Connections, erase_versions, keeps_versions, old_versions
 from airflow_mlsec.errors import DatasetError
@@ -44,6 +46,23 @@ def in_old_versions(
         "([mlsec] erase_old_versions = true)"
     )
     return Finding(name, COPIES, "found", len(found), "bucket versions", detail), 0
+
+
+def in_hard_links(place: Place) -> Finding | None:
+    """Other names of a place's files, which keep what they are when it is replaced; asked before it is."""
+    scheme, _, rest = (place.uri or "").partition("://")
+    path = Path(unquote(rest))
+    if scheme != "file" or not path.exists():
+        return None
+    every = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    links = sum(p.stat().st_nlink - 1 for p in every)
+    if not links:
+        return None
+    detail = (
+        f"{links} hard links, which are other names of its files, keep the rows that were erased: find them (find / "
+        "-samefile) and remove them"
+    )
+    return Finding(f"other names of {place.name}", COPIES, "unknown", None, "hard links", detail)
 
 
 def beyond_reach(places: Iterable[Place], tags: int) -> Finding | None:

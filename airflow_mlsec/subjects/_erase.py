@@ -25,7 +25,7 @@ from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.register import Register, dataset_id
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._airflow import AIRFLOW, ERASABLE
-from airflow_mlsec.subjects._copies import beyond_reach, in_old_versions
+from airflow_mlsec.subjects._copies import beyond_reach, in_hard_links, in_old_versions
 from airflow_mlsec.subjects._finding import Finding
 from airflow_mlsec.subjects._holds import Hold, holds_on
 from airflow_mlsec.subjects._identity import (
@@ -36,7 +36,7 @@ from airflow_mlsec.subjects._identity import (
     seal,
     subject_digests,
 )
-from airflow_mlsec.subjects._locate import Location, search_everywhere, search_place
+from airflow_mlsec.subjects._locate import CHANGED, Location, search_everywhere, search_place
 from airflow_mlsec.subjects._places import Place, Places, places_of
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects._receipt import make_receipt
@@ -251,7 +251,12 @@ class Handler:
             ours = not searcher.changed_since_release(place) or self._was_left_so(
                 targets, searcher, place
             )
+            linked = in_hard_links(place)
             removed = _delete(searcher, place, mine)
+            if linked is not None and removed:
+                self.register.write(
+                    lambda c: write_step(c, request.id, linked, self.register.now())
+                )
             if ours:
                 self._keep_what_is_left(request, targets, searcher, place)
                 opened, number = searcher.open(place), request.id
@@ -610,6 +615,12 @@ class Handler:
                 )
                 self.mark(request, step, "found", detail)
                 return detail
+        if searcher.changed_since_release(place):
+            # It may be an older release, under versions of keys that the newest evidence does not name.
+            if step.decided_by is None:
+                self.mark(request, step, "unknown", CHANGED)
+                return f"unknown: {CHANGED}"
+            return f"not known: {CHANGED}; by word of {step.decided_by}"
         if missing := searcher.missing(place):
             detail = f"cannot be looked at for every pseudonym: {', '.join(missing)}"
             self.mark(request, step, "unknown", detail)

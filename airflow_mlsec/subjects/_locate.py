@@ -24,7 +24,7 @@ from airflow_mlsec.subjects._scan import EVERYTHING, Scan, Scanner
 from airflow_mlsec.subjects._search import Indistinguishable, Searcher
 
 _THREADS = 4
-_CHANGED = "the file is not the one that its evidence names: it was written, or put back, since"
+CHANGED = "the file is not the one that its evidence names: it was written, or put back, since"
 _ALIKE = (
     "rows found by likeness are neither exported, erased nor put right until their spelling is confirmed as a key of "
     "the person (mlsec subject person --also -)"
@@ -143,7 +143,7 @@ def _search(searcher: Searcher, place: Place) -> Finding:
     if release and (subject is None or subject["kind"] != searcher.person.kind):
         return _finding(place, "unknown", None, "none", "released under a policy of other subjects")
     if release and searcher.changed_since_release(place):
-        return _finding(place, "unknown", None, "none", _CHANGED)
+        return _finding(place, "unknown", None, "none", CHANGED)
     found = searcher.membership(place)
     if found is not None:
         member, predicate = found
@@ -199,7 +199,7 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
         evidence = f"{evidence}; {_INTENDED}"
         status = "found" if rows else "unknown"
     if searcher.changed_since_release(place):
-        evidence = f"{evidence}; {_CHANGED}"
+        evidence = f"{evidence}; {CHANGED}"
         status = "found" if rows else "unknown"
     if orphans := searcher.orphans(place):
         evidence = f"{evidence}; {orphans}"

@@ -37,7 +37,15 @@ from airflow_mlsec.lineage import releases, unbelieved
 from airflow_mlsec.register import likely_kind
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._airflow import ERASABLE, AirflowStores, not_looked
-from airflow_mlsec.subjects._contents import SQLITE, Contents, sqlite_rows, sqlite_tables
+from airflow_mlsec.subjects._contents import (
+    SQLITE,
+    Contents,
+    is_wide_sqlite,
+    sqlite_free_pages,
+    sqlite_rows,
+    sqlite_statements,
+    sqlite_tables,
+)
 from airflow_mlsec.subjects._finding import Finding, Status
 from airflow_mlsec.subjects._needles import Hit, Needles
 from airflow_mlsec.subjects._places import MAYBE_PUBLISHED, Place
@@ -107,6 +115,8 @@ class _Piece:
     name: str
     size: int
     look: Callable[[Needles, _Meter], _Outcome] = field(repr=False)
+    # When it was last written, as far as its store says.
+    stamp: str = ""
 
 
 class Scanner:
@@ -151,11 +161,17 @@ class Scanner:
             found[i] = self._of_place(found[i], place, pieces)
         for i, finding in enumerate(found):
             known = places.get(finding.dataset_id or 0)
-            if known is not None and any(x.likeness for x in known.locators):
+            if (known is not None and any(x.likeness for x in known.locators)) or (
+                known is not None and finding.status == "none" and self._is_told_by_others(known)
+            ):
                 found[i] = self._with_likeness(finding, known)
         for root, pieces in below.items():
             found += self._of_root(root, pieces)
         return [*found, *self.airflow()]
+
+    def _is_told_by_others(self, place: Place) -> bool:
+        """Whether nothing but other programs' lineage says which of its columns are hers: it may leave one out."""
+        return place.policy is None and bool(place.locators) and self._scan.budget > 0
 
     def _with_likeness(self, finding: Finding, place: Place) -> Finding:
         """The finding of a place that somebody has confirmed, with what else a scan finds in it."""
@@ -197,6 +213,9 @@ class Scanner:
         """What a file or table is, that no lineage names and a scan has found before."""
         there = [root for root in self._searcher.roots if _lies_below(name, root)]
         mine = [p for root in there for p in self._undeclared(root) if self._shown(p.name) == name]
+        if not mine and there and _is_sqlite(Path(name)):
+            # Since one of its tables is a place, what is beside its tables is looked at piece by piece.
+            mine = [p for p in self._pieces_in(Path(name)) if p.name not in self._covered]
         if mine:
             outcomes = self._look(mine)
             if any(outcome.hits for outcome in outcomes):
@@ -272,15 +291,29 @@ class Scanner:
                 head = file.read(len(SQLITE))
             if head == SQLITE:
                 tables = [_table(path, table) for table in sqlite_tables(path)]
-                if any(piece.name in self._covered for piece in tables):
-                    return tables
                 # Beside what its tables show: deleted rows in free pages, views, defaults.
                 size = status.st_size
+                stated = f"{name}/sqlite_schema"
+                tables.append(_Piece(stated, 0, lambda n, m: _rows(n, m, sqlite_statements(path))))
+                if is_wide_sqlite(path):
+                    why = "free pages of a database in UTF-16"
+                    return (
+                        [*tables, _unread(f"{name}/free pages", why)] if _has_free(path) else tables
+                    )
+                if any(piece.name in self._covered for piece in tables):
+                    free = f"{name}/free pages"
+                    return [
+                        *tables,
+                        _Piece(free, 0, lambda n, m: _chunks(n, m, sqlite_free_pages(path))),
+                    ]
                 return [*tables, _Piece(name, size, lambda n, m: _bytes(n, m, path, size))]
         except Exception as error:
             return [_unread(name, f"cannot be read ({type(error).__name__})")]
         return [
-            _Piece(name, status.st_size, lambda n, m: _file(n, m, str(path), path.open("rb"), status.st_size))
+            _Piece(
+                name, status.st_size, lambda n, m: _file(n, m, str(path), path.open("rb"), status.st_size),
+                f"{status.st_mtime_ns}/{status.st_ino}",
+            )
         ]  # fmt: skip
 
     def _objects(self, uri: str) -> Iterator[_Piece]:
@@ -304,7 +337,8 @@ class Scanner:
             ) -> _Outcome:
                 return _file(needles, meter, name, filesystem.open(key, "rb"), size)
 
-            yield _Piece(name, size, look)
+            written = about.get("ETag") or about.get("LastModified") or about.get("created") or ""
+            yield _Piece(name, size, look, str(written))
 
     def _undeclared(self, root: str) -> Iterator[_Piece]:
         """What lies below a data root and is no place, nor what this package keeps for itself."""
@@ -324,9 +358,7 @@ class Scanner:
             real = os.path.realpath(path)
             if real in self._own or _is_covered(real, self._own_folders) or real in covered:
                 continue
-            if path.name.endswith(_BESIDE) and _is_sqlite(
-                path.with_name(path.name.rpartition("-")[0])
-            ):
+            if _is_kept_by_sqlite(path):
                 continue
             for piece in self._pieces_in(path):
                 if piece.name not in covered:
@@ -481,12 +513,13 @@ class Scanner:
                 unread.setdefault(reason, []).append(piece.name)
         why = [f"{len(names)} of them: {said} ({_some(names)})" for said, names in unread.items()]
         why += self._cannot_say() if self._scan.budget > 0 else []
-        read = sum(outcome.read for outcome in outcomes)
-        locator = f"scan of {len(pieces)} files and tables that nobody declared, {_size(read)}"
+        read = sum(outcome.read for outcome in outcomes if not outcome.hits)
+        others = sum(not outcome.hits for outcome in outcomes)
+        locator = f"scan of {others} files and tables that nobody declared, {_size(read)}"
         if unread:
             # What somebody settles is of these files and no others.
             listed = sorted(
-                (p.name, p.size) for p, o in zip(pieces, outcomes, strict=True) if o.unread
+                (p.name, p.size, p.stamp) for p, o in zip(pieces, outcomes, strict=True) if o.unread
             )
             locator += f", not read: {hashlib.sha256(repr(listed).encode()).hexdigest()[:12]}"
         status: Status = "unknown" if why else "none by scan"
@@ -497,9 +530,7 @@ class Scanner:
                 f"not declared, and below a data root; a scan does not settle it: {'; '.join(why)}"
             )
         if found:
-            told += (
-                f"; {len(found)} more hold something like the person and are named by themselves"
-            )
+            told += f"; {len(found)} beside these hold something like the person and are named by themselves"
         return [*found, Finding(root, ROOT, status, None, locator, told)]
 
 
@@ -528,6 +559,40 @@ def _lies_below(name: str, root: str) -> bool:
 def _exists(name: str) -> bool:
     """Whether a local file is there, or the database of a table."""
     return os.path.exists(name) or os.path.isfile(os.path.dirname(name))
+
+
+# How what SQLite keeps beside a database begins.
+_LOGS = {"-wal": b"\x37\x7f\x06", "-journal": b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"}
+
+
+def _is_kept_by_sqlite(path: Path) -> bool:
+    """Whether a file is a log or an index that SQLite keeps beside a database: by its content, since a name can be
+    anything's."""
+    suffix = next((end for end in _BESIDE if path.name.endswith(end)), None)
+    if suffix is None or not _is_sqlite(path.with_name(path.name.rpartition("-")[0])):
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError:
+        return False
+    if suffix == "-shm":
+        return len(head) % 32_768 == 0
+    return head.startswith(_LOGS[suffix]) or not head.strip(b"\0")
+
+
+def _has_free(path: Path) -> bool:
+    return next(sqlite_free_pages(path), None) is not None
+
+
+def _chunks(needles: Needles, meter: _Meter, chunks: Iterable[bytes]) -> _Outcome:
+    hits: list[Hit] = []
+    read = 0
+    for chunk in chunks:
+        meter.spend(len(chunk))
+        read += len(chunk)
+        hits += needles.in_chunks([chunk])
+    return _Outcome(_together(hits), [], read)
 
 
 def _is_sqlite(path: Path) -> bool:

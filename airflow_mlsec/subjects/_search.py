@@ -41,7 +41,7 @@ from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._needles import Needles, is_hash
 from airflow_mlsec.subjects._places import Locator, Place, Places
-from airflow_mlsec.subjects._spellings import alike, plausible
+from airflow_mlsec.subjects._spellings import alike, numerals, plausible
 
 _DEEPEST = 10
 # What the names of pseudonyms' keys begin with.
@@ -286,7 +286,8 @@ class Searcher:
             if _is_exact(root) and not formal:
                 continue
             if locator.key is None:
-                texts = self._spelled(place, locator.column, self._values_of(root.id, 0))
+                mine = self._values_of(root.id, 0)
+                texts = [*self._spelled(place, locator.column, mine), *numerals(mine)]
             else:
                 # Of keys that are exact today only what a release has taken for one yesterday.
                 others = () if _is_exact(root) else self._others_of(root)
@@ -460,9 +461,13 @@ class Searcher:
                 f"others share the person's key, and {place.name} has no copy of "
                 f"{', '.join(self.person.only)} to tell them apart by"
             )
-        return tuple(
-            Condition(name, self.typed([text], dataset, name)) for name, text in known.items()
-        )
+        told = {name: self.typed([text], dataset, name) for name, text in known.items()}
+        if unfit := [name for name, values in told.items() if not values]:
+            raise Indistinguishable(
+                f"others share the person's key, and column '{unfit[0]}' of {place.name}, which tells them apart, is of "
+                "another type than what was given"
+            )
+        return tuple(Condition(name, values) for name, values in told.items())
 
     def text_rows(self, place: Place) -> dict[str, int]:
         """How many rows of each free-text column name one of the person's keys; a person judges."""

@@ -64,6 +64,17 @@ def plausible(keys: Iterable[str]) -> list[str]:
     return [text for text in found if text and text not in keys]
 
 
+def numerals(keys: Iterable[str]) -> list[str]:
+    """Other ways in which programs write a key that is a whole number: without leading zeros, as a fraction of
+    nothing."""
+    found: dict[str, None] = {}
+    for key in keys:
+        if re.fullmatch(r"-?[0-9]{1,400}(\.0+)?", key.strip()):
+            number = int(key.strip().partition(".")[0])
+            found[str(number)] = found[f"{number}.0"] = None
+    return [text for text in found if text not in keys]
+
+
 def folded(key: str) -> str:
     """A key as it is compared: composed, in small letters, without blanks around it."""
     return str(fold(pa.array([key], pa.large_string()))[0].as_py())

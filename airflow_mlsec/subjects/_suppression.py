@@ -290,6 +290,8 @@ class _Filtered:
     def __init__(self, dataset: Dataset, lists: Sequence[_List]) -> None:
         self._dataset = dataset
         self._lists = lists
+        # How many rows the last scan of all has left out.
+        self.rows_left_out = 0
 
     @property
     def uri(self) -> str:
@@ -314,8 +316,11 @@ class _Filtered:
     def scan(
         self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
     ) -> Iterator[pa.RecordBatch]:
+        out = 0
         for batch in self._dataset.scan(self._wanted(columns), batch_rows):
             left = batch.filter(pc.invert(self._gone(batch)))
+            out += batch.num_rows - left.num_rows
+            self.rows_left_out = max(self.rows_left_out, out)
             yield left if columns is None else left.select(list(columns))
 
     @property

@@ -363,4 +363,19 @@ STATEMENTS: list[tuple[tuple[str, ...], str]] = [
         EVERY,
         "create table out as select (select name from customers b where b.id = a.boss) as bossname from customers a",
     ),
+    # What decides how many rows there are, and which; what is worked out; what a variable was set to.
+    (
+        EVERY,
+        "create table out as select note from orders limit (select count(*) from customers where email < 'b')",
+    ),
+    ((DUCKDB,), "create table out as select * from customers order by all limit 2"),
+    ((SQLITE,), "create table out as select max(id) as top, email from customers"),
+    (
+        (SQLITE, DUCKDB),
+        "create table out (email text, n text generated always as (upper(email))); insert into out (email) select email from customers",
+    ),
+    (
+        (DUCKDB,),
+        "set variable x = (select max(email) from customers); create table out as select getvariable('x') as v, note from orders",
+    ),
 ]

@@ -148,3 +148,65 @@ def test_other_settings_move_no_names(sqlite_register: Register) -> None:
     ingest_event(with_sql(event("j", [], [out]), query, "postgres"), sqlite_register, NOBODY)
     kept = snapshot(sqlite_register)
     assert {step[2] for _, _, step in kept["edges"]} == {"IDENTITY"}
+
+
+READING = [
+    ("mysql", "set @m = (select max(email) from customers); insert into mart select @m, note from orders"),
+    ("snowflake", "set m = (select max(email) from customers); insert into mart select $m, note from orders"),
+    ("mysql", "insert into mart select @m, note from orders"),
+    ("postgres", "insert into mart select f(), note from orders"),
+    ("postgres", "insert into mart select query_to_xml('select * from customers', true, false, ''), note from orders"),
+    ("duckdb", "insert into mart select q.email, note from orders, query('select email from customers') q"),
+    ("tsql", "insert into mart (contact) select note from orders; delete from customers output deleted.email into mart(contact)"),
+    ("postgres", "create table mart partition of parent for values in (1); insert into parent select email from customers"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dialect", "query"), READING)
+def test_what_is_read_without_being_named(
+    sqlite_register: Register, dialect: str, query: str
+) -> None:
+    where = "postgres://db:5432"
+    customers = dataset("shop.public.customers", ["email"], namespace=where)
+    orders = dataset("shop.public.orders", ["note"], namespace=where)
+    ingest_event(event("fill", [], [customers, orders]), sqlite_register, NOBODY)
+    mart = dataset("shop.public.mart", ["contact", "extra"], namespace=where)
+    told = with_sql(event("make mart", [customers, orders], [mart]), query, dialect)
+    ingest_event(told, sqlite_register, NOBODY)
+    reached, todo = set(), ["shop.public.customers"]
+    made = {(s[1].lower(), t[1].lower()) for s, t, _ in snapshot(sqlite_register)["edges"]}
+    while todo:
+        here = todo.pop()
+        for source, target in made:
+            if source == here and target not in reached:
+                reached.add(target)
+                todo.append(target)
+    assert "shop.public.mart" in reached
+
+
+@pytest.mark.parametrize(
+    "called",
+    [
+        "upper(note)",
+        "regexp_replace(note, 'a', 'b')",
+        "date_trunc('day', note)",
+        "jsonb_build_object('a', note)",
+    ],
+)
+def test_functions_of_their_arguments_read_nothing_else(
+    sqlite_register: Register, called: str
+) -> None:
+    where = "postgres://db:5432"
+    customers, orders = (
+        dataset(f"shop.public.{name}", [column], namespace=where)
+        for name, column in (("customers", "email"), ("orders", "note"))
+    )
+    mart = dataset("shop.public.mart", ["contact"], namespace=where)
+    query = f"insert into mart select {called} from orders"
+    ingest_event(
+        with_sql(event("j", [customers, orders], [mart]), query, "postgres"),
+        sqlite_register,
+        NOBODY,
+    )
+    sources = {s[1] for s, t, _ in snapshot(sqlite_register)["edges"] if t[1] == "shop.public.mart"}
+    assert sources == {"shop.public.orders"}

@@ -4,8 +4,11 @@ somebody else."""
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import sqlite3
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,23 +21,33 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_mlsec.compliance import record_results
-from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.crypto import KeyRing, Passphrase, decrypt
 from airflow_mlsec.datasets import open_dataset
-from airflow_mlsec.errors import CheckFailed, DatasetError, UnsupportedDataset
+from airflow_mlsec.errors import CheckFailed, DatasetError, Refused, UnsupportedDataset
 from airflow_mlsec.lineage import ingest_event
 from airflow_mlsec.policy import parse_policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import (
-    Handler,
+    Calendar,
+    Person,
     approve,
+    describe_receipt,
+    export_request,
     get_request,
     locate,
+    open_request,
+    settle,
+    verify_identity,
+    verify_receipt,
 )
 from airflow_mlsec.subjects import _erase as erasing
+from airflow_mlsec.subjects._requests import change_person
+from airflow_mlsec.subjects._scan import _is_kept_by_sqlite
+from tests import canaries
 from tests.lineage.events import dataset, event
 from tests.subjects.lake import Lake
 from tests.subjects.shop import Shop
-from tests.subjects.test_form_attacks import COLUMNS, declare, release
+from tests.subjects.test_form_attacks import COLUMNS, copied, declare, release
 from tests.subjects.test_scan import asked
 from tests.subjects.test_scan_attacks import looked
 
@@ -421,4 +434,224 @@ def test_a_number_of_an_item_with_and_without_dashes(tmp_path: Path) -> None:
     written = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
     (tmp_path / "a.txt").write_text(f"see {{{written}}}\n")
     assert looked(tmp_path / "a.txt", written.replace("-", ""))[0]
-    assert Handler is not None
+
+
+# --- what was given, and said
+
+
+def archive(path: Path) -> dict[str, str]:
+    plain = io.BytesIO()
+    decrypt(io.BytesIO(path.read_bytes()), plain, [Passphrase(WORDS)])
+    with zipfile.ZipFile(plain) as opened:
+        return {name: opened.read(name).decode() for name in opened.namelist()}
+
+
+WORDS = "correct horse battery staple"
+
+
+def test_what_was_found_since_keeps_an_answer_open(lake: Lake) -> None:
+    lake.put("raw.parquet", [(HER, 7), ("bob@x.test", 1)])
+    declare(lake, "raw.parquet", "key: who")
+    request = lake.opened(HER, "access")
+    target = lake.folder.parent / "e.age"
+    export_request(lake.handler, request.id, target, Passphrase(WORDS))
+    lake.put("new.parquet", [(HER, 7)] * 3)
+    declare(lake, "new.parquet", "key: who")
+    with pytest.raises(CheckFailed, match="export again"):
+        lake.handler.close(request.id)
+    export_request(lake.handler, request.id, target, Passphrase(WORDS))
+    assert lake.handler.close(request.id)[0].status == "closed"
+
+
+def test_who_says_anew_who_it_is_is_answered_anew(lake: Lake) -> None:
+    lake.put("raw.parquet", [("anna@x.test", 7), ("bob@x.test", 1)])
+    lake.put("old.parquet", [("maiden@x.test", 7), ("c@x.test", 2)])
+    for name in ("raw.parquet", "old.parquet"):
+        declare(lake, name, "key: who")
+    request = lake.opened("anna@x.test", "access")
+    export_request(lake.handler, request.id, lake.folder.parent / "e.age", Passphrase(WORDS))
+    both = Person("person", ("anna@x.test", "maiden@x.test"))
+    change_person(lake.register, lake.keys, get_request(lake.register, request.id), both, "c", "x")
+    verify_identity(lake.register, request.id, True, "seen", "c")
+    lake.handler.locate(request.id)
+    with pytest.raises(CheckFailed, match="nothing was handed over"):
+        lake.handler.close(request.id)
+
+
+def test_what_is_under_a_pseudonym_is_handed_over_too(lake: Lake) -> None:
+    lake.put("raw.parquet", [(HER, 7), ("bob@x.test", 1)])
+    policy = declare(lake, "raw.parquet", "key: who")
+    release(lake, policy, "raw.parquet", "safe.parquet")
+    lake.put("raw.parquet", [("bob@x.test", 1)])
+    request = lake.opened(HER, "access")
+    target = lake.folder.parent / "e.age"
+    done = export_request(lake.handler, request.id, target, Passphrase(WORDS))
+    assert [Path(name).name for name in done.rows] == ["safe.parquet"]
+    letter = archive(target)["letter.html"]
+    assert "under a pseudonym" in letter
+    assert "no data" not in letter
+    closed, _ = lake.handler.close(request.id)
+    said = describe_receipt(verify_receipt(closed.receipt, lake.keys.verification_keys()))
+    assert any("safe.parquet, 1 rows handed over" in line for line in said)
+
+
+def test_what_cannot_be_copied_is_named_with_the_reason(shop: Shop, tmp_path: Path) -> None:
+    number, handler = asked(shop, "access"), shop.handler()
+    (shop.folder / "mail.log").write_text(f"to {canaries.EMAIL}")
+    handler.locate(number)
+    done = export_request(handler, number, tmp_path / "e.age", Passphrase(WORDS))
+    assert any(name.endswith("model.onnx") for name in done.named)
+    letter = archive(tmp_path / "e.age")["letter.html"]
+    assert "What else we have of you" in letter
+    assert "that was made with your data" in letter
+    assert "nobody outside" not in letter
+    assert "GDPR Art. 15" in letter
+
+
+def test_a_letter_of_california_speaks_of_its_law(lake: Lake) -> None:
+    lake.put("raw.parquet", [(HER, 7)])
+    declare(lake, "raw.parquet", "key: who")
+    request = open_request(
+        lake.register, lake.keys, "ccpa", "know", Person("person", (HER,)), "c", Calendar("UTC")
+    )
+    verify_identity(lake.register, request.id, True, "seen", "c")
+    lake.handler.locate(request.id)
+    target = lake.folder.parent / "e.age"
+    export_request(lake.handler, request.id, target, Passphrase(WORDS))
+    letter = archive(target)["letter.html"]
+    assert "1798.110" in letter
+    assert "GDPR" not in letter
+
+
+def test_no_key_stands_in_a_receipt(lake: Lake) -> None:
+    name = f"export_{HER}.parquet"
+    lake.put(name, [(HER, 7), ("bob@x.test", 1)])
+    declare(lake, name, "key: who")
+    number = lake.erase(HER)
+    closed, _ = lake.handler.close(number)
+    said = verify_receipt(closed.receipt, lake.keys.verification_keys())
+    assert HER not in json.dumps(said)
+    assert said["due_on"] == str(closed.last_day("UTC"))
+
+
+def test_who_verified_before_another_did_does_not_approve(lake: Lake) -> None:
+    lake.put("raw.parquet", [(HER, 7)])
+    declare(lake, "raw.parquet", "key: who")
+    opened = open_request(
+        lake.register, lake.keys, "gdpr", "erasure", Person("person", (HER,)), "os:1@h", Calendar("UTC")
+    )  # fmt: skip
+    verify_identity(lake.register, opened.id, True, "seen", "os:2@h")
+    verify_identity(lake.register, opened.id, True, "seen too", "os:1@h")
+    lake.handler.locate(opened.id)
+    with pytest.raises(Refused, match="somebody else has to approve"):
+        approve(lake.register, opened.id, "os:2@h")
+    assert approve(lake.register, opened.id, "os:3@h", named=["*"]).four_eyes
+
+
+def test_a_table_of_a_database_is_confirmed_once(lake: Lake) -> None:
+    lake.put("raw.parquet", [(HER, 7), ("bob@x.test", 1)])
+    declare(lake, "raw.parquet", "key: who")
+    with sqlite3.connect(lake.folder / "m.db") as connection:
+        connection.execute("create table audience (h text, tag int)")
+        hashed = [(hashlib.sha256(t.encode()).hexdigest(), 1) for t in (HER, "bob@x.test")]
+        connection.executemany("insert into audience values (?, ?)", hashed)
+    connection.close()
+    request = lake.opened(HER)
+    lake.handler.confirm(request.id, "audience", "h", "our own")
+    names = [s.name for s in get_request(lake.register, request.id).steps]
+    assert len(names) == len(set(names))
+    approve(lake.register, request.id, "dpo2", named=["audience", "raw.parquet"])
+    lake.handler.erase(request.id)
+    assert lake.handler.close(request.id)[0].status == "closed"
+
+
+# --- what nobody had said
+
+
+def test_views_and_free_pages_beside_a_declared_table(lake: Lake) -> None:
+    path = lake.folder / "a.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table t (who text, tag int)")
+        connection.execute("insert into t values ('bob@x.test', 1)")
+    connection.close()
+    uri = f"sqlite://{path}/t"
+    text = f"version: 1\ndataset: {uri}\nowner: o\nsubject: {{kind: person, key: who}}\ncolumns:\n  who: {COLUMNS['who']}\n  tag: {{role: insensitive}}\n"
+    record_results(lake.register, parse_policy(text, "p"), open_dataset(uri), "source", [], None)
+    assert lake.look(HER)["lake"].status == "none by scan"
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"create view v as select '{HER}' as x")
+    connection.close()
+    assert lake.look(HER)["sqlite_schema"].status == "found"
+    with sqlite3.connect(path) as connection:
+        connection.execute("drop view v")
+        connection.execute("pragma secure_delete = off")
+        connection.execute("create table gone (x text)")
+        connection.executemany("insert into gone values (?)", [(f"{HER} {i}",) for i in range(400)])
+        connection.commit()
+        connection.execute("drop table gone")
+    connection.close()
+    assert lake.look(HER)["free pages"].status == "found"
+
+
+def test_a_file_is_a_log_of_sqlite_by_its_content(tmp_path: Path) -> None:
+    database = tmp_path / "a.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("create table t (x)")
+        connection.commit()
+        assert _is_kept_by_sqlite(tmp_path / "a.db-wal")
+        assert _is_kept_by_sqlite(tmp_path / "a.db-shm")
+    connection.close()
+    for name in ("a.db-wal", "a.db-journal", "a.db-shm"):
+        (tmp_path / name).write_text(f"notes of the migration: {HER}")
+        assert not _is_kept_by_sqlite(tmp_path / name)
+
+
+def test_a_column_that_lineage_left_out_is_looked_at(lake: Lake) -> None:
+    lake.put("raw.parquet", [(HER, 7), ("bob@x.test", 1)])
+    declare(lake, "raw.parquet", "key: who")
+    copy = pa.table({"contact": ["bob@x.test", "c@x.test"], "email": ["bob@x.test", HER]})
+    pq.write_table(copy, lake.folder / "copy.parquet")
+    copied(lake, "raw.parquet", "copy.parquet", "contact", "who")
+    found = lake.look(HER)["copy.parquet"]
+    assert (found.status, found.likeness) == ("found", True)
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked_for"),
+    [(pa.array([71234, 5]), "0071234"), (["7100234.0", "5.0"], "7100234")],
+)
+def test_a_number_that_a_copy_writes_otherwise_is_a_likeness(
+    lake: Lake, stored: Any, asked_for: str
+) -> None:
+    lake.put("raw.parquet", [(asked_for, 7), ("bob", 1)])
+    declare(lake, "raw.parquet", "key: who")
+    pq.write_table(pa.table({"who": stored}), lake.folder / "copy.parquet")
+    copied(lake, "raw.parquet", "copy.parquet", "who", "who")
+    found = lake.look(asked_for)["copy.parquet"]
+    assert (found.status, found.likeness) == ("found", True)
+
+
+def test_other_names_of_a_file_keep_what_was_erased(lake: Lake, tmp_path: Path) -> None:
+    lake.put("raw.parquet", [(HER, 7), ("bob@x.test", 1)])
+    declare(lake, "raw.parquet", "key: who")
+    os.link(lake.folder / "raw.parquet", tmp_path / "backup.parquet")
+    number = lake.erase(HER)
+    with pytest.raises(CheckFailed, match="other names of"):
+        lake.handler.close(number)
+    name = f"other names of {lake.folder}/raw.parquet"
+    settle(lake.register, number, name, "manual", "removed the other name", "dpo")
+    assert lake.handler.close(number)[0].status == "closed"
+
+
+def test_what_was_settled_as_unreadable_is_that_file_only(lake: Lake) -> None:
+    lake.put("raw.parquet", [(HER, 7), ("bob@x.test", 1)])
+    declare(lake, "raw.parquet", "key: who")
+    picture = lake.folder / "a.bin"
+    picture.write_bytes(b"\x00\x01picture")
+    number = lake.erase(HER)
+    settle(lake.register, number, str(lake.folder), "none", "a picture", "dpo")
+    picture.write_bytes(b"\x00\x01pictore")
+    os.utime(picture, (1, 1))
+    with pytest.raises(CheckFailed, match="stays open"):
+        lake.handler.close(number)
