@@ -232,7 +232,7 @@ def what_changed(request: dict[str, Any]) -> str:
         for s in by.get(state, ())
     ]
     eyes = (
-        "another than opened and verified it"
+        "not one of those who opened or verified it"
         if request["four_eyes"]
         else "who also opened or verified it"
     )

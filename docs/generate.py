@@ -83,7 +83,7 @@ def policy_page() -> str:
         *_table(schema),
     ]
     for name, part in sorted(schema["$defs"].items()):
-        title = [f"## {name}", "", str(part.get("description", "")).split("\n")[0], ""]
+        title = [f"## {name}", "", " ".join(str(part.get("description", "")).split()), ""]
         if "enum" in part:
             lines += [*title, ", ".join(f"`{value}`" for value in part["enum"]), ""]
         else:

@@ -80,8 +80,11 @@ class FileDataset:
         if kind is None:
             folder = Path(location.path).is_dir() if local else filesystem.isdir(location.path)
             if not folder:
+                hint = ""
+                if local and location.path.endswith((".db", ".sqlite", ".sqlite3")):
+                    hint = f"; a table of a SQLite file is sqlite://{Path(location.path).absolute()}/TABLE"
                 raise UnsupportedDataset(
-                    f"'{location}' ends in none of .parquet, .csv, .jsonl and is no folder"
+                    f"'{location}' ends in none of .parquet, .csv, .jsonl and is no folder{hint}"
                 )
             kind = "parquet"
         return cls(location, FORMATS[kind], filesystem)

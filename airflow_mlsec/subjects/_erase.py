@@ -283,8 +283,7 @@ class Handler:
             detail = "rows erased; the person is named in free text, which a person must redact"
             return self.mark(request, step, "found", detail)
         more = searcher.missing(place)
-        if orphans := searcher.orphans(place):
-            more.append(orphans)
+        more += [why for why in (searcher.unlisted(place), searcher.orphans(place)) if why]
         if more:
             detail = f"{removed} rows erased; more may be there: {', '.join(more)}"
             return self.mark(request, step, "unknown", detail)

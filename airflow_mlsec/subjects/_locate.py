@@ -201,6 +201,9 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
     if searcher.changed_since_release(place):
         evidence = f"{evidence}; {CHANGED}"
         status = "found" if rows else "unknown"
+    if unlisted := searcher.unlisted(place):
+        evidence = f"{evidence}; {unlisted}"
+        status = "found" if rows or otherwise else "unknown"
     if orphans := searcher.orphans(place):
         evidence = f"{evidence}; {orphans}"
         status = "found" if rows or otherwise else "unknown"

@@ -691,6 +691,19 @@ class Searcher:
                 )
         return None
 
+    def unlisted(self, place: Place) -> str | None:
+        """Why pseudonyms of the person may stand in a place that nobody can work out: they were made of spellings of
+        which there is no end."""
+        for locator in place.locators:
+            form = _form_of(self.places.by_id(locator.root))
+            tagged = form is not None and form.name == "email_without_tag"
+            if tagged and locator.key is not None and not locator.normalized:
+                return (
+                    "it was made before the policy took addresses with other tags for one person's, and those cannot be "
+                    "listed: release it anew"
+                )
+        return None
+
     def referred(self) -> dict[str, list[str]]:
         """By `reference_of` a dataset and column, the values that foreign keys know the person by."""
         found: dict[str, list[str]] = {}

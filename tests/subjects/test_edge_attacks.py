@@ -655,3 +655,15 @@ def test_what_was_settled_as_unreadable_is_that_file_only(lake: Lake) -> None:
     os.utime(picture, (1, 1))
     with pytest.raises(CheckFailed, match="stays open"):
         lake.handler.close(number)
+
+
+def test_tags_of_addresses_from_before_a_form_was_declared(lake: Lake) -> None:
+    lake.put("raw.parquet", [("anna.lee+zz@x.test", 7), ("bob@x.test", 1)])
+    release(lake, declare(lake, "raw.parquet", "key: who"), "raw.parquet", "safe.parquet")
+    lake.put("raw.parquet", [("anna.lee@x.test", 7), ("bob@x.test", 1)])
+    policy = declare(lake, "raw.parquet", "key: who, normalize: email_without_tag")
+    found = lake.look("anna.lee@x.test")["safe.parquet"]
+    assert found.status == "unknown"
+    assert "release it anew" in found.evidence
+    release(lake, policy, "raw.parquet", "safe.parquet")
+    assert lake.look("anna.lee@x.test")["safe.parquet"].status == "found"
