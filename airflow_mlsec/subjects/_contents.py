@@ -325,11 +325,23 @@ def sqlite_rows(path: Path, table: str) -> Iterator[pa.RecordBatch]:
             yield pa.RecordBatch.from_arrays(columns, names)
 
 
-def sqlite_statements(path: Path) -> Iterator[pa.RecordBatch]:
-    """The statements that made what is in a SQLite file: views, triggers and defaults may hold values."""
+# What of a table's statement may hold a value.
+_WITH_VALUES = re.compile(r"(?i)\b(?:default|check|generated|as|where)\b")
+
+
+def statements_with_values(path: Path) -> list[str]:
+    """The statements of a SQLite file that may hold values: of views and triggers, with defaults and conditions."""
     with _opened(path) as connection:
-        query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"
-        texts = [str(row[0]) for row in connection.execute(query)]
+        query = "SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL"
+        rows = list(connection.execute(query))
+    return [
+        str(sql) for kind, sql in rows if kind in ("view", "trigger") or _WITH_VALUES.search(sql)
+    ]
+
+
+def sqlite_statements(path: Path) -> Iterator[pa.RecordBatch]:
+    """`statements_with_values` as rows."""
+    texts = statements_with_values(path)
     yield pa.RecordBatch.from_arrays([pa.array(texts, pa.large_string())], ["sql"])
 
 

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -45,6 +45,7 @@ from airflow_mlsec.subjects._contents import (
     sqlite_rows,
     sqlite_statements,
     sqlite_tables,
+    statements_with_values,
 )
 from airflow_mlsec.subjects._finding import Finding, Status
 from airflow_mlsec.subjects._needles import Hit, Needles
@@ -204,9 +205,13 @@ class Scanner:
         return self._of_place(finding, place, self._pieces_of(place))
 
     def beside(self, place: Place) -> list[Hit]:
-        """What a scan finds in a place that somebody has confirmed, beside what was confirmed of it."""
+        """What a scan finds in a place, beside what was confirmed of it."""
         confirmed = {x.column for x in place.locators if x.likeness}
-        hits = [hit for outcome in self._look(self._pieces_of(place)) for hit in outcome.hits]
+        pieces = self._pieces_of(place)
+        if not confirmed:
+            # What else lies in a folder is looked at by itself.
+            pieces = [p for p in pieces if p.name in self._covered]
+        hits = [hit for outcome in self._look(pieces) for hit in outcome.hits]
         return [hit for hit in hits if not (hit.whole and hit.name in confirmed)]
 
     def file(self, name: str) -> Finding:
@@ -294,7 +299,9 @@ class Scanner:
                 # Beside what its tables show: deleted rows in free pages, views, defaults.
                 size = status.st_size
                 stated = f"{name}/sqlite_schema"
-                tables.append(_Piece(stated, 0, lambda n, m: _rows(n, m, sqlite_statements(path))))
+                if statements_with_values(path):
+                    look = partial(_statements, path=path)
+                    tables.append(_Piece(stated, 0, look))
                 if is_wide_sqlite(path):
                     why = "free pages of a database in UTF-16"
                     return (
@@ -302,6 +309,8 @@ class Scanner:
                     )
                 if any(piece.name in self._covered for piece in tables):
                     free = f"{name}/free pages"
+                    if not _has_free(path):
+                        return tables
                     return [
                         *tables,
                         _Piece(free, 0, lambda n, m: _chunks(n, m, sqlite_free_pages(path))),
@@ -579,6 +588,10 @@ def _is_kept_by_sqlite(path: Path) -> bool:
     if suffix == "-shm":
         return len(head) % 32_768 == 0
     return head.startswith(_LOGS[suffix]) or not head.strip(b"\0")
+
+
+def _statements(needles: Needles, meter: _Meter, path: Path) -> _Outcome:
+    return _rows(needles, meter, sqlite_statements(path))
 
 
 def _has_free(path: Path) -> bool:

@@ -287,7 +287,10 @@ class Searcher:
                 continue
             if locator.key is None:
                 mine = self._values_of(root.id, 0)
-                texts = [*self._spelled(place, locator.column, mine), *numerals(mine)]
+                texts = [
+                    *self._spelled(place, locator.column, mine),
+                    *numerals(mine, locator.root != place.id),
+                ]
             else:
                 # Of keys that are exact today only what a release has taken for one yesterday.
                 others = () if _is_exact(root) else self._others_of(root)

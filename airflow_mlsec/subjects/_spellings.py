@@ -64,14 +64,15 @@ def plausible(keys: Iterable[str]) -> list[str]:
     return [text for text in found if text and text not in keys]
 
 
-def numerals(keys: Iterable[str]) -> list[str]:
-    """Other ways in which programs write a key that is a whole number: without leading zeros, as a fraction of
-    nothing."""
+def numerals(keys: Iterable[str], copied: bool) -> list[str]:
+    """Other ways in which programs write a key that is a whole number: as a fraction of nothing, and, where it was
+    ``copied`` and its column may be of numbers now, without leading zeros."""
     found: dict[str, None] = {}
     for key in keys:
         if re.fullmatch(r"-?[0-9]{1,400}(\.0+)?", key.strip()):
-            number = int(key.strip().partition(".")[0])
-            found[str(number)] = found[f"{number}.0"] = None
+            whole = key.strip().partition(".")[0]
+            for number in dict.fromkeys((whole, str(int(whole)) if copied else whole)):
+                found[number] = found[f"{number}.0"] = None
     return [text for text in found if text not in keys]
 
 

@@ -112,7 +112,9 @@ def test_one_person_is_located_exported_erased_and_verified(
     assert verified.returncode == 0, verified.stderr
     assert verified.stdout.count("clean (") == 6
     assert verified.stdout.count("still there, by decision of os:") == 3 + len(ours)
-    assert "approved by airflow:admin (not one of those who opened or verified it)" in verified.stdout
+    assert (
+        "approved by airflow:admin (not one of those who opened or verified it)" in verified.stdout
+    )
     planted = [folder / "dags" / "nhefs_people.py", *(folder / "dags").rglob("*.pyc")]
     assert canaries.found_below(folder, planted) == [], "not in data, log, XCom or register"
     with server.client() as client:

@@ -306,7 +306,7 @@ class History:
             found = handler.locate(request.id)
             # A place that only lineage names may be forged: mostly somebody looks at it and allows it.
             named = ("*",) if self.draw.random() < 0.7 else ()
-            approve(self.register, request.id, "dpo", named=named)
+            approve(self.register, request.id, "officer", named=named)
             allowed = {s.name for s in found.steps} if named else set()
             if self.draw.random() < 0.3:
                 self.forge()  # after it was approved
@@ -316,7 +316,7 @@ class History:
             with contextlib.suppress(MlsecError):
                 handler.erase(request.id)
             self.untouched(who, before, allowed)
-            approve(self.register, request.id, "dpo", named=named)
+            approve(self.register, request.id, "officer", named=named)
             handler.erase(request.id)
             for step in get_request(self.register, request.id).open_steps():
                 if (
@@ -328,7 +328,7 @@ class History:
                     with contextlib.suppress(MlsecError):
                         column = "h" if "hashed" in step.name else "email"
                         handler.confirm(request.id, step.name, column, "our own file")
-                        approve(self.register, request.id, "dpo", named=("*",))
+                        approve(self.register, request.id, "officer", named=("*",))
                         handler.erase(request.id)
             for step in get_request(self.register, request.id).open_steps():
                 by_hand = self.draw.choice(["retained", "retained", "manual", "none", "rebuilt"])

@@ -119,7 +119,7 @@ def test_erasure_leaves_no_byte_of_her_and_nobody_else_notices(world: World) -> 
     [left] = [s for s in done.steps if s.name == str(dark)]
     assert (left.status, left.likeness) == ("found", True), "no lineage names it: a scan does"
     handler.confirm(request.id, str(dark), "email", "the copy that the nightly job makes")
-    approve(world.register, request.id, "dpo", named=["*"])
+    approve(world.register, request.id, "officer", named=["*"])
     done = handler.erase(request.id)
     assert canaries.found_below(world.folder) == []
     for path in world.folder.iterdir():

@@ -362,7 +362,7 @@ def test_she_gets_her_data_and_nobody_else_s(shop: Shop, tmp_path: Path) -> None
     assert (
         sum(name.endswith(".jsonl") for name in names)
         == sum(name.endswith(".csv") for name in names)
-        == 6
+        == 7
     )
     text = "\n".join(archive.read(name).decode() for name in names)
     assert canaries.EMAIL in text

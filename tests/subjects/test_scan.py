@@ -366,7 +366,7 @@ def test_likeness_is_not_acted_on_until_it_is_confirmed(shop: Shop) -> None:
     )
     assert done.approved_by is None, "what is to be erased has changed"
     assert status(shop, number, "marketing.parquet") == ("found", False)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, "officer", named=["*"])
     handler.erase(number)
     left = pq.read_table(shop.folder / "marketing.parquet")
     assert left.equals(HASHED.slice(0, 2)), "hers, and nobody else's"

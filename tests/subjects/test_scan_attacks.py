@@ -257,7 +257,7 @@ def test_what_was_not_confirmed_keeps_a_confirmed_place_open(shop: Shop) -> None
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
     handler.confirm(number, "m.parquet", "h", "ours")
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, "officer", named=["*"])
     handler.erase(number)
     assert pq.read_table(shop.folder / "m.parquet").num_rows == 2
     with pytest.raises(CheckFailed, match=r"m\.parquet"):
@@ -303,7 +303,7 @@ def test_a_confirmed_column_takes_no_other_spelling(shop: Shop) -> None:
     handler = shop.handler()
     handler.locate(number)
     handler.confirm(number, "m.parquet", "id", "ours")
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, "officer", named=["*"])
     handler.erase(number)
     assert pq.read_table(shop.folder / "m.parquet").column("n").to_pylist() == [2]
 
@@ -314,7 +314,7 @@ def test_a_folder_that_is_swapped_for_a_link_is_not_followed(shop: Shop, tmp_pat
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
     handler.confirm(number, "sub/m.parquet", "m", "ours")
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, "officer", named=["*"])
     (tmp_path / "out").mkdir()
     (shop.folder / "sub/m.parquet").rename(tmp_path / "out/m.parquet")
     (shop.folder / "sub").rmdir()

@@ -246,7 +246,7 @@ def test_places_that_only_lineage_names_need_their_own_yes(shop: Shop) -> None:
     assert after["customers"] == after["orders"] == after["safe.parquet"] == "erased"
     assert after["copy.parquet"] == "found"
     assert len(shop.rows(str(shop.folder / "copy.parquet"))) == 40
-    with pytest.raises(UsageError, match="has no place"):
+    with pytest.raises(UsageError, match="names 0 places"):
         approve(shop.register, number, "dpo", named=["nonsense"])
 
 
