@@ -129,7 +129,7 @@ def _digest(steps: list[dict[str, Any]]) -> str:
 
 
 # Of these a receipt says why, and by whom.
-_EXPLAINED = ("retained", "manual", "beyond reach", "found", "unknown", "rebuilt")
+_EXPLAINED = ("retained", "manual", "beyond reach", "found", "unknown")
 _QUALIFIED = "was not looked for"
 
 

@@ -113,7 +113,7 @@ def test_what_airflow_keeps_of_a_person_is_found_erased_and_named(pipeline: Pipe
     )
     assert "somebody.else@person.example" in str(quiet), "nobody else's is touched"
     handler.confirm(request.id, "airflow/xcom", "value", "what tasks hand on may go")
-    approve(register, request.id, "dpo", named=["*"])
+    approve(register, request.id, "officer", named=["*"])
     handler.erase(request.id)
     with server.client() as client:
         assert client.get(f"{path}/say/xcomEntries/return_value").status_code == 404
