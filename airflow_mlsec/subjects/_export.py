@@ -48,6 +48,8 @@ from airflow_mlsec.subjects._rules import rules_in_force
 from airflow_mlsec.subjects._search import Indistinguishable, Searcher
 
 _MEMORY = 16 * 2**20
+# Of a process that is killed before it can say more, the history has this.
+_ANNOUNCED = "export is about to be written, sha256"
 REDACTED = "[redacted: another person's data]"
 _E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
@@ -111,6 +113,7 @@ def export_request(
         roots=handler.roots, connections=handler.connections, law=request.law,
         likeness={step.name: step.rows for step in request.steps if step.likeness},
         named={step.name: _why_not_in_it(step) for step in found if not step.likeness},
+        announce=lambda sha256: note(handler.register, identifier, handler.by, f"{_ANNOUNCED} {sha256}"),
     )  # fmt: skip
     kept = {
         "sha256": done.sha256,
@@ -155,10 +158,12 @@ def export_person(
     likeness: Mapping[str, int | None] = MappingProxyType({}),
     named: Mapping[str, str] = MappingProxyType({}),
     law: str = "gdpr",
+    announce: Callable[[str], None] = lambda sha256: None,
 ) -> Export:
     """Write the person's data to ``target``, encrypted to ``recipients``. Rows that were found by likeness
     (``likeness`` by place, and other spellings of the key) are not in it, and the letter says so; it also gives
-    the places that hold data of hers and no rows that could be in it (``named``, each with the reason).
+    the places that hold data of hers and no rows that could be in it (``named``, each with the reason). ``announce``
+    is told the SHA-256 of the file before it appears.
 
     :raises UsageError: if nobody could open it.
     :raises Refused: if others seem to share the person's key.
@@ -210,6 +215,8 @@ def export_person(
         plain.seek(0)
         with files.replacing(target) as file:
             encrypt(plain, file, list(recipients))  # type: ignore[arg-type]
+            file.flush()
+            announce(digest_file(Path(file.name)))
     counts = {part.place.name: len(part.rows) for part in parts}
     return Export(counts, target.stat().st_size, digest_file(target), unsure, left_out)
 

@@ -34,6 +34,7 @@ from airflow_mlsec.subjects import (
     describe_receipt,
     export_request,
     get_request,
+    history,
     locate,
     open_request,
     settle,
@@ -41,6 +42,7 @@ from airflow_mlsec.subjects import (
     verify_receipt,
 )
 from airflow_mlsec.subjects import _erase as erasing
+from airflow_mlsec.subjects import _export as exporting
 from airflow_mlsec.subjects._requests import change_person
 from airflow_mlsec.subjects._scan import _is_kept_by_sqlite
 from tests import canaries
@@ -667,3 +669,24 @@ def test_tags_of_addresses_from_before_a_form_was_declared(lake: Lake) -> None:
     assert "release it anew" in found.evidence
     release(lake, policy, "raw.parquet", "safe.parquet")
     assert lake.look("anna.lee@x.test")["safe.parquet"].status == "found"
+
+
+def test_an_export_that_was_killed_is_in_the_history(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.put("raw.parquet", [(HER, 7)])
+    declare(lake, "raw.parquet", "key: who")
+    request = lake.opened(HER, "access")
+    target = lake.folder.parent / "e.age"
+
+    def killed(*given: Any) -> Any:
+        raise Killed
+
+    with monkeypatch.context() as broken:
+        broken.setattr(exporting, "record_export", killed)
+        with pytest.raises(Killed):
+            export_request(lake.handler, request.id, target, Passphrase(WORDS))
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    assert any(digest in what for _, _, what in history(lake.register, request.id))
+    with pytest.raises(CheckFailed, match="nothing was handed over"):
+        lake.handler.close(request.id)
