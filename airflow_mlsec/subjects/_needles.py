@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -95,6 +96,9 @@ class Needles:
     own_hashes: frozenset[str]
     # In which forms spellings of a key are one.
     forms: tuple[NormalForm, ...] = ()
+    # By the name of a column (in small letters) that foreign keys have, what they call her there: too short to be
+    # looked for anywhere else.
+    by_column: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -105,9 +109,11 @@ class Needles:
         pseudonyms: Mapping[str, str],
         forms: Iterable[NormalForm] = (),
         exact: bool = False,
+        by_column: Mapping[str, Iterable[str]] = MappingProxyType({}),
     ) -> Needles:
         """What to look for of a person with these keys.
 
+        :param by_column: By a column's name, what foreign keys of that name call her.
         :param exact: Whether every spelling of a key is another person's, wherever people are named.
 
         :param others: Other spellings of the keys.
@@ -167,6 +173,10 @@ class Needles:
             tuple(written),
             frozenset(own_hashes),
             tuple(forms),
+            {
+                name.casefold(): frozenset(form for text in texts for form in (text, f"{text}.0"))
+                for name, texts in by_column.items()
+            },
         )
 
     def values_in(self, array: pa.Array, column: str) -> list[str]:
@@ -175,7 +185,18 @@ class Needles:
         text = canonical_text(array, column).cast(pa.large_string()).unique().drop_null()
         mask = _Look(self, column).whole_values(text)
         found: list[str] = text.filter(pa.array(mask)).to_pylist()
-        return [value for value in found if value in self.keys or value.lower() in self.own_hashes]
+        mine = [value for value in found if value in self.keys or value.lower() in self.own_hashes]
+        called = self.by_column.get(column.casefold(), frozenset())
+        return [*mine, *(v for v in text.to_pylist() if v in called and v not in mine)]
+
+    def called_in(self, array: pa.Array, column: str) -> int:
+        """In how many rows of a column that has a foreign key's name she is called as foreign keys call her."""
+        called = self.by_column.get(column.casefold())
+        plain = _plain(array)
+        if not called or pa.types.is_nested(plain.type) or _is_bytes(plain.type):
+            return 0
+        text = canonical_text(plain, column).cast(pa.large_string())
+        return int(_mask(pc.is_in(text, pa.array(sorted(called), pa.large_string()))).sum())
 
     def in_batch(self, batch: pa.RecordBatch, unread: list[str] | None = None) -> list[Hit]:
         """The columns of a batch that hold a needle, in their values or as their name. Columns of a type that
@@ -200,6 +221,9 @@ class Needles:
                 continue
             if rows:
                 found.append(Hit(shown, rows, tuple(sorted(looked.kinds)), looked.whole, name))
+                continue
+            if called := self.called_in(column, name):
+                found.append(Hit(shown, called, ("what a foreign key refers to",), True, name))
                 continue
             # Values of a dictionary (pandas' categories) stay when no row has them any more.
             if any(looked.rows(values).any() for values in _dictionaries(column)):

@@ -130,7 +130,7 @@ def _digest(steps: list[dict[str, Any]]) -> str:
 
 # Of these a receipt says why, and by whom.
 _EXPLAINED = ("retained", "manual", "beyond reach", "found", "unknown")
-_QUALIFIED = "was not looked for"
+_QUALIFIED = "was looked for in columns of their name only"
 
 
 def describe_receipt(said: Mapping[str, Any]) -> list[str]:

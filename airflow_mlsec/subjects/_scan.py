@@ -62,6 +62,7 @@ _TABULAR = (".csv", ".jsonl", ".ndjson")
 _BESIDE = ("-wal", "-shm", "-journal")
 _EVERY = 500
 _CHUNK = 4 << 20
+_HEAD = 1 << 16
 _LEFT_OUT = "left out by the byte budget ([mlsec] scan_budget)"
 _NOT_SCANNED = "not looked through, since no scan was wanted"
 _ALIKE = (
@@ -221,6 +222,8 @@ class Scanner:
         if not mine and there and _is_sqlite(Path(name)):
             # Since one of its tables is a place, what is beside its tables is looked at piece by piece.
             mine = [p for p in self._pieces_in(Path(name)) if p.name not in self._covered]
+            if not mine:
+                return _said(name, "none by scan", [])
         if mine:
             outcomes = self._look(mine)
             if any(outcome.hits for outcome in outcomes):
@@ -476,7 +479,11 @@ class Scanner:
 
     def _passed_over(self) -> str:
         listed = " and ".join(self._needles.passed_over) if self._scan.budget > 0 else ""
-        return f"; what foreign keys call her was not looked for ({listed})" if listed else ""
+        return (
+            f"; what foreign keys call her was looked for in columns of their name only ({listed})"
+            if listed
+            else ""
+        )
 
     def _of_place(self, finding: Finding, place: Place, pieces: list[_Piece]) -> Finding:
         if not pieces:
@@ -692,9 +699,17 @@ def _file(needles: Needles, meter: _Meter, name: str, file: Any, size: int) -> _
         contents.unread.append("text whose letters beyond ASCII are written in an unknown way")
     outcome.hits = _together(hits)
     outcome.unread = list(dict.fromkeys([*outcome.unread, *contents.unread]))
-    if outcome.hits and name.lower().endswith(_TABULAR) and name.startswith("/"):
+    is_table = name.lower().endswith(_TABULAR) and name.startswith("/")
+    if is_table and (outcome.hits or _has_named_column(needles, name)):
         outcome.hits = _by_column(needles, name) or outcome.hits
     return outcome
+
+
+def _has_named_column(needles: Needles, path: str) -> bool:
+    """Whether a text file seems to have a column of a foreign key's name."""
+    with Path(path).open("rb") as file:
+        head = file.read(_HEAD).decode("utf-8", "replace").casefold()
+    return any(name in head for name in needles.by_column)
 
 
 def _by_column(needles: Needles, path: str) -> list[Hit]:

@@ -46,6 +46,21 @@ from airflow_mlsec.subjects._spellings import alike, numerals, plausible
 _DEEPEST = 10
 # What the names of pseudonyms' keys begin with.
 PSEUDONYMS = "pseudonym."
+# Columns of which the same name says nothing.
+_ANY_TABLE_S = (
+    "id",
+    "key",
+    "no",
+    "nr",
+    "num",
+    "number",
+    "code",
+    "name",
+    "value",
+    "index",
+    "ref",
+    "pk",
+)
 # Beside the texts by place, in what an erasure has worked out.
 WORKED_OUT = "key versions"
 # And the rules by which the texts were worked out: by place the digest of its policy's subject.
@@ -135,7 +150,23 @@ class Searcher:
         forms = self._known_forms() if self.others else ()
         naming = [p for p in self.places.all if p.names_people(self.person.kind)]
         exact = all(map(_is_exact, naming))
-        return Needles.of(self.person.keys, self.others, referred, found, forms, exact)
+        by_column = self._called_by_column()
+        return Needles.of(self.person.keys, self.others, referred, found, forms, exact, by_column)
+
+    def _called_by_column(self) -> dict[str, list[str]]:
+        """By the name of a column that refers to people, or is referred to, what the person is called there; names
+        that any table has are left out."""
+        found: dict[str, list[str]] = {}
+        for place in self.places.all:
+            references = place.subject.get("references") if place.subject else None
+            if not references or place.stage != "source":
+                continue
+            with contextlib.suppress(DatasetError):
+                values = self._values_of(place.id, 0)
+                for name in (place.subject["key"], references["column"]):  # type: ignore[index]
+                    if name.casefold() not in _ANY_TABLE_S:
+                        found.setdefault(name, []).extend(values)
+        return found
 
     def beyond_scan(self, place: Place) -> str | None:
         """Why the person may be in a place although no column there holds anything like her key."""

@@ -484,3 +484,20 @@ def test_the_person_s_own_rows_are_not_taken_for_others_when_her_row_goes(shop: 
     assert status(shop, number, "orders") == ("erased", False)
     handler.locate(number)
     assert status(shop, number, "orders") == ("erased", False)
+
+
+@pytest.mark.parametrize("name", ["ship.csv", "ship.jsonl", "ship.parquet"])
+def test_a_short_number_is_looked_for_in_columns_of_its_name(shop: Shop, name: str) -> None:
+    table = pa.table({"Customer_ID": [7, 8], "phone": ["+49 171 9510125", "x"], "n": [70, 80]})
+    shop.put(name, table)
+    shop.put("other.parquet", pa.table({"amount": [7, 8]}))
+    answers = found(shop)
+    assert (answers[name].status, answers[name].likeness) == ("found", True)
+    assert "what a foreign key refers to in column 'Customer_ID' (1 rows)" in answers[name].locator
+    assert "other.parquet" not in answers
+    number, handler = asked(shop), shop.handler()
+    handler.locate(number)
+    handler.confirm(number, name, "Customer_ID", "our shipments")
+    approve(shop.register, number, "officer", named=["*"])
+    handler.erase(number)
+    assert [row["n"] for row in shop.rows(str(shop.folder / name))] == [80]
