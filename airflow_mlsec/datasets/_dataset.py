@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -90,7 +90,11 @@ class Dataset(Protocol):
         ...
 
     def delete_in(
-        self, column: str, values: Sequence[object], also: Sequence[Condition] = ()
+        self,
+        column: str,
+        values: Sequence[object],
+        also: Sequence[Condition] = (),
+        announce: Callable[[str], None] | None = None,
     ) -> int:
         """Remove the rows that `find_in` finds; how many there were.
 

@@ -7,7 +7,7 @@ import csv
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -198,9 +198,13 @@ class FileDataset:
         return found
 
     def delete_in(
-        self, column: str, values: Sequence[object], also: Sequence[Condition] = ()
+        self,
+        column: str,
+        values: Sequence[object],
+        also: Sequence[Condition] = (),
+        announce: Callable[[str], None] | None = None,
     ) -> int:
-        return self._rewrite((Condition(column, values), *also), None)
+        return self._rewrite((Condition(column, values), *also), None, announce)
 
     def update_in(
         self,
@@ -213,7 +217,10 @@ class FileDataset:
         return self._rewrite((Condition(column, values), *also), changes)
 
     def _rewrite(
-        self, conditions: Sequence[Condition], changes: Mapping[str, object] | None
+        self,
+        conditions: Sequence[Condition],
+        changes: Mapping[str, object] | None,
+        announce: Callable[[str], None] | None = None,
     ) -> int:
         schema, meant = self.schema(), self._meant(conditions)
         if meant is None:
@@ -252,7 +259,7 @@ class FileDataset:
                 if not self._has(piece, left):
                     break
                 try:
-                    rows += self._rewrite_piece(piece, schema, Rewrite(left, changes))
+                    rows += self._rewrite_piece(piece, schema, Rewrite(left, changes), announce)
                     break
                 except ChangedMeanwhile:
                     # Another writer was faster: what it wrote may hold the rows as well.
@@ -306,8 +313,15 @@ class FileDataset:
             for batch in self.scan(names)
         )
 
-    def _rewrite_piece(self, piece: str, schema: pa.Schema, rewrite: Rewrite) -> int:
-        """Replace one file by itself with its rows rewritten, whole or not at all."""
+    def _rewrite_piece(
+        self,
+        piece: str,
+        schema: pa.Schema,
+        rewrite: Rewrite,
+        announce: Callable[[str], None] | None = None,
+    ) -> int:
+        """Replace one file by itself with its rows rewritten, whole or not at all; ``announce`` is told the SHA-256
+        of what it will be."""
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(self._open(piece))
             if self.filesystem is None:
@@ -323,8 +337,11 @@ class FileDataset:
                 text = rewrite_csv if isinstance(self.format, Csv) else rewrite_json_lines
                 step = text, source, target, schema, rewrite
             rows: int = guarded(self.uri, *step)
+            target.flush()
+            if announce is not None:
+                with Path(target.name).open("rb") as staged:
+                    announce(hashlib.file_digest(staged, "sha256").hexdigest())
             if self.filesystem is not None:
-                target.flush()
                 self._upload(str(target.name), piece)
         return rows
 
@@ -373,10 +390,13 @@ class FileDataset:
         inside = {p: p[p.index(base) + len(base) :] if base in p else p for p in below}
         refuse_tables_among(list(inside.values()), self.uri)
         shown = [p for p, name in inside.items() if not is_hidden(name)]
-        if others := [p for p in shown if not self._is_left_out(p) and not is_parquet(p)]:
+        if others := [
+            p
+            for p in shown
+            if not self._is_left_out(p) and p.lower().endswith((".csv", ".jsonl", ".ndjson"))
+        ]:
             raise UnsupportedDataset(
-                f"folder '{self.uri}' has {len(others)} files that do not end in .parquet, and may be data as well; a "
-                "folder is one of Parquet files: move the others away, or name them with a leading underscore"
+                f"folder '{self.uri}' has Parquet and {len(others)} files of another format; a folder is one of Parquet files"
             )
         pieces = sorted(p for p in shown if is_parquet(p) and not self._is_left_out(p))
         for piece in pieces if self.filesystem is None else ():

@@ -172,7 +172,7 @@ class JsonLines:
         if not found:
             raise DatasetError("the JSON Lines file has no rows, so its columns are unknown")
         if any(_is_rounded(f.type) for f in found[0]):
-            _refuse_long_numbers(file)
+            _refuse_rounded(file, found[0])
         dates = _dates(file, [f.name for f in found[0] if pa.types.is_timestamp(f.type)])
         return pa.schema([pa.field(f.name, _json_kind(f, dates)) for f in found[0]])
 
@@ -200,8 +200,8 @@ class JsonLines:
         return _JsonLinesWriter(file)
 
 
-# A whole number of 16 digits or more as a value: floating-point numbers are not exact from there on.
-_LONG_NUMBER = re.compile(rb"[:\[,]\s*-?([0-9]{16,})\s*[,}\]]")
+# Floating-point numbers are not exact from 16 digits on.
+_LONG_NUMBER = re.compile(rb"[0-9]{16}")
 
 
 def _is_rounded(kind: pa.DataType) -> bool:
@@ -211,17 +211,43 @@ def _is_rounded(kind: pa.DataType) -> bool:
     return any(_is_rounded(kind.field(i).type) for i in fields)
 
 
-def _refuse_long_numbers(file: BinaryIO) -> None:
+def _refuse_rounded(file: BinaryIO, schema: pa.Schema) -> None:
     """:raises DatasetError: if a whole number would be read as another one: its column has fractions, or numbers
     beyond 64 bits, beside it."""
+    kinds = {field.name: field.type for field in schema if _is_rounded(field.type)}
     file.seek(0)
     for lines in _blocks(file):
-        for found in _LONG_NUMBER.finditer(lines):
-            if int(found[1]) > 2**53:
-                raise DatasetError(
-                    "the JSON Lines file has whole numbers of 16 digits or more, and columns with fractions or longer "
-                    "numbers, which cannot be told apart exactly: write long numbers as text"
-                )
+        for line in lines.splitlines() if _LONG_NUMBER.search(lines) else ():
+            if not _LONG_NUMBER.search(line):
+                continue
+            row = json.loads(line, parse_int=Decimal, parse_float=_as_written)
+            for name, kind in kinds.items():
+                if _loses(row.get(name), kind):
+                    number = schema.get_field_index(name) + 1
+                    raise DatasetError(
+                        f"column {number} of the JSON Lines file has whole numbers of 16 digits or more beside fractions or "
+                        "longer numbers, and could not tell them apart: write long numbers as text"
+                    )
+
+
+def _as_written(text: str) -> Decimal | float:
+    """A number with a point as it is; what has an exponent is a floating-point number to whoever wrote it."""
+    return float(text) if "e" in text.lower() else Decimal(text)
+
+
+def _loses(value: Any, kind: pa.DataType) -> bool:
+    """Whether a value of JSON has a whole number that is another one as a floating-point number."""
+    if isinstance(value, Decimal):
+        whole = value == value.to_integral_value()
+        return pa.types.is_floating(kind) and whole and Decimal(float(value)) != value
+    if isinstance(value, list) and pa.types.is_list(kind):
+        return any(_loses(inner, kind.value_type) for inner in value)
+    if isinstance(value, dict) and pa.types.is_struct(kind):
+        return any(
+            _loses(value.get(kind.field(i).name), kind.field(i).type)
+            for i in range(kind.num_fields)
+        )
+    return False
 
 
 class _JsonLinesWriter:

@@ -34,6 +34,8 @@ class Found:
     rows: int = 0
     rows_read: int = 0
     rows_pruned: int = 0
+    # Files that have not all of the columns by which rows are looked for: whose their rows are is not known.
+    lacking: int = 0
 
     def add(self, other: Found) -> None:
         """Take in what was found elsewhere."""
@@ -41,6 +43,7 @@ class Found:
         self.rows += other.rows
         self.rows_read += other.rows_read
         self.rows_pruned += other.rows_pruned
+        self.lacking += other.lacking
 
     def effort(self) -> str:
         """As people read it."""

@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_mlsec.datasets._rows import Found, Meant, Rewrite, masked
-from airflow_mlsec.errors import DatasetError
 
 # Each value is looked up in each row group's filter; for more it is quicker to read them.
 _MOST_PROBES = 64
@@ -36,11 +35,10 @@ def find_in_parquet(
             whole = _without_views(source.read()).replace_schema_metadata(None)
             found.batches = [plain(batch) for batch in whole.to_batches()]
         return found
-    if missing := [name for name in names if name not in source.schema_arrow.names]:
-        # Whoever is in it stands there under another name, or under none.
-        raise DatasetError(
-            f"a file of the folder has no column '{missing[0]}': whose rows are in it is not known"
-        )
+    if any(name not in source.schema_arrow.names for name in names):
+        # Another file of the folder has it; whoever is in this one stands there under another name, or none.
+        found.lacking = 1
+        return found
     wanted = [c for c in conditions if c.has]
     groups = [
         group
@@ -72,20 +70,30 @@ def rewrite_parquet(source_file: BinaryIO, target: BinaryIO, rewrite: Rewrite) -
     bloom filters that it had; how many rows were meant."""
     source = pq.ParquetFile(source_file, pre_buffer=False)
     schema, meant = _writable(source.schema_arrow), 0
+
+    def rewritten(group: int) -> tuple[pa.Table, int]:
+        table = _without_views(source.read_row_group(group))
+        mask = rewrite.mask(table.column)
+        rows = pc.sum(mask).as_py() or 0
+        if rewrite.changes is None:
+            return table.filter(pc.invert(mask)), rows
+        return _changed(table, mask, rewrite.changes), rows
+
+    coded = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    left = _left_values(source, rewritten, coded) if coded else {}
     with pq.ParquetWriter(
         target, schema, compression=_compression(source), version="2.6", write_statistics=True,
         bloom_filter_options=_bloom_filters(source),
     ) as writer:  # fmt: skip
         for group in range(source.num_row_groups):
-            table = _without_views(source.read_row_group(group))
-            mask = rewrite.mask(table.column)
-            meant += pc.sum(mask).as_py() or 0
-            if rewrite.changes is None:
-                table = table.filter(pc.invert(mask))
-            else:
-                table = _changed(table, mask, rewrite.changes)
+            table, rows = rewritten(group)
+            meant += rows
             if table.num_rows:
-                table = _with_used_values(table, schema)
+                for name, values in left.items():
+                    place = table.schema.get_field_index(name)
+                    coded_anew = _coded(table.column(place), values, schema.field(name).type)
+                    table = table.set_column(place, schema.field(name), coded_anew)
+                table = table.cast(schema)
                 writer.write_table(table, row_group_size=table.num_rows)
     return meant
 
@@ -117,23 +125,34 @@ def _without_dictionaries(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _with_used_values(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table in a schema, its dictionaries (pandas' categories) with the values that rows have, and no others:
-    a row that is deleted leaves its value there."""
-    for place, field in enumerate(table.schema):
-        if not pa.types.is_dictionary(field.type):
-            continue
-        whole = table.column(place).combine_chunks()
-        chunks = whole.chunks if isinstance(whole, pa.ChunkedArray) else [whole]
-        left = []
-        for chunk in chunks:
-            used = pc.unique(chunk.indices).drop_null()
-            used = used.take(pc.sort_indices(used))
-            at = pc.index_in(chunk.indices, used, skip_nulls=True).cast(field.type.index_type)
-            values = chunk.dictionary.take(used)
-            left.append(pa.DictionaryArray.from_arrays(at, values, ordered=field.type.ordered))
-        table = table.set_column(place, field, pa.chunked_array(left, field.type))
-    return table.cast(schema)
+def _left_values(
+    source: Any, rewritten: Callable[[int], tuple[pa.Table, int]], coded: list[str]
+) -> dict[str, pa.Array]:
+    """Of dictionary columns (pandas' categories) the values that rows have, in the order in which the file's
+    dictionaries have them: all row groups get the same, since readers put them together, and a row that is
+    deleted leaves none."""
+    order: dict[str, list[pa.Array]] = {name: [] for name in coded}
+    used: dict[str, list[pa.Array]] = {name: [] for name in coded}
+    for group in range(source.num_row_groups):
+        before, (after, _) = source.read_row_group(group, coded), rewritten(group)
+        for name in coded:
+            kind = before.schema.field(name).type.value_type
+            order[name] += [chunk.dictionary for chunk in before.column(name).chunks]
+            used[name].append(after.column(name).cast(kind).unique())
+    found = {}
+    for name in coded:
+        values = pa.concat_arrays([pa.array([], u.type) for u in used[name][:1]] + used[name])
+        # What was put in the place of another value comes last.
+        every = pa.concat_arrays([*order[name], values]).unique().drop_null()
+        found[name] = every.filter(pc.is_in(every, values))
+    return found
+
+
+def _coded(column: pa.ChunkedArray, values: pa.Array, kind: pa.DataType) -> pa.ChunkedArray:
+    plain = column.cast(kind.value_type).combine_chunks()
+    whole = pa.concat_arrays(plain.chunks) if isinstance(plain, pa.ChunkedArray) else plain
+    at = pc.index_in(whole, values, skip_nulls=True).cast(kind.index_type)
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(at, values, ordered=kind.ordered)])
 
 
 def _without_views(table: pa.Table) -> pa.Table:

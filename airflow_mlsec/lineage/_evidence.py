@@ -100,21 +100,33 @@ def release_state(
 ) -> str:
     """What a verified release is: identified, pseudonymous or anonymous."""
     naming = _naming_people(policy)
+    # Of a text without what names people in it something may be left, but not a column that names them.
+    texts = {n for n, c in policy.columns.items() if c.free_text and c.role != "identifying"}
     actions = [
-        c["action"] for c in plan["columns"] if c["role"] == "identifying" or c["name"] in naming
+        c["action"]
+        for c in plan["columns"]
+        if c["role"] == "identifying" or c["name"] in naming
+        if not (c["name"] in texts and c["action"]["method"] == "redact_text")
     ]
+    redacted = any(
+        c["name"] in texts and c["action"]["method"] == "redact_text" for c in plan["columns"]
+    )
     # What keeps some characters of an identifier may still name the person.
     kept = any(a.get("keep_first") or a.get("keep_last") for a in actions)
     methods = [action["method"] for action in actions]
     if not checks or not all(check["passed"] for check in checks):
         return "identified"
-    if not all(method in (*_REMOVING, *_KEYED, "redact_text") for method in methods):
+    if not all(method in (*_REMOVING, *_KEYED) for method in methods):
         return "identified"
     if kept:
         return "identified"
     every = [c["action"]["method"] for c in plan["columns"]]
     # A value under a key tells whoever has the key, and whoever sees the same value elsewhere, whose it is.
-    gone = all(m in _REMOVING for m in methods) and not any(m in _KEYED for m in every)
+    gone = (
+        not redacted
+        and all(m in _REMOVING for m in methods)
+        and not any(m in _KEYED for m in every)
+    )
     if gone and policy.anonymity is not None and _is_k_anonymous(policy, plan, checks):
         return "anonymous"
     return "pseudonymous"

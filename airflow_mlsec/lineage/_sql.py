@@ -47,7 +47,7 @@ def follow_sql(event: Event, known: KnownTables) -> set[Name]:
     # Its messages quote the query, and with it somebody's data.
     logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
     tables = Tables(event, known, event.database)
-    script = Script(tables.find, event.goes_on)
+    script = Script(tables.find, event.goes_on, _dialect_of(event, tables) in _KEEPING_VARIABLES)
     query = event.sql[0]
     mentioned: dict[Name, None] = {}
     aliases: set[str] = set()
@@ -82,15 +82,31 @@ def follow_sql(event: Event, known: KnownTables) -> set[Name]:
     return _write(event, script, tables, mentioned, aliases)
 
 
+# Databases whose sessions keep variables from one statement to the next.
+_KEEPING_VARIABLES = (
+    "mysql",
+    "mariadb",
+    "singlestore",
+    "snowflake",
+    "duckdb",
+    "doris",
+    "starrocks",
+)
+
+
+def _dialect_of(event: Event, tables: Tables) -> str:
+    scheme = (tables.namespace or "").partition(":")[0]
+    given = ((event.sql and event.sql[1]) or scheme).lower()
+    return _DIALECTS.get(given, given)
+
+
 def _parsed(event: Event, tables: Tables) -> list[Any]:
     import sqlglot
     from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
     assert event.sql is not None
-    query, dialect = event.sql
-    scheme = (tables.namespace or "").partition(":")[0]
-    given = (dialect or scheme).lower()
-    read: str | None = _DIALECTS.get(given, given)
+    query, _ = event.sql
+    read: str | None = _dialect_of(event, tables)
     try:
         sqlglot.Dialect.get_or_raise(read)
     except ValueError:

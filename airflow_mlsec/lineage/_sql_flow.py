@@ -208,7 +208,9 @@ class Query:
         table: Callable[[Any], Relation],
         variables: Mapping[str, Flow] | None = None,
         elsewhere: Callable[[Any], None] = lambda node: None,
+        keeps_variables: bool = True,
     ) -> None:
+        self._keeps_variables = keeps_variables
         self._table, self._elsewhere = table, elsewhere
         self._variables = {} if variables is None else variables
 
@@ -634,7 +636,7 @@ class Query:
         """What a variable of the session has been set to; what the caller binds by number is no table's."""
         if name.isdigit():
             return {}
-        if name.lower() not in self._variables:
+        if name.lower() not in self._variables and self._keeps_variables:
             self._elsewhere(node)
         return merged({}, self._variables.get(name.lower(), {}), TRANSFORMATION)
 
@@ -693,16 +695,17 @@ class Query:
 
 # How functions begin that work on their arguments alone, in the databases that are followed.
 _PURE = (
-    "json_", "jsonb_", "array_", "regexp_", "string_", "date_", "datetime_", "time_", "timestamp_", "timezone", "to_char",
-    "to_date", "to_timestamp", "to_number", "to_json", "to_varchar", "to_decimal", "to_variant", "to_hex", "to_base64",
-    "from_", "is_", "try_", "safe_", "parse_", "format_", "bit_", "approx_", "percentile_", "quantile", "ts_", "st_", "hll_",
-    "object_", "map_", "struct_", "list_", "make_", "stddev", "var_", "covar_", "regr_", "sha", "md5", "hash", "crc32", "aes_",
-    "encode", "decode", "url", "uuid", "gen_random", "random", "rand", "ieee_", "str_", "substr", "split_", "left", "right",
-    "year", "month", "day", "week", "hour", "minute", "second", "last_day", "next_day", "add_", "months_", "get_json",
-    "unix_", "iso", "nvl", "zeroif", "nullif", "div0", "iff", "decode", "ascii", "char", "chr", "concat", "format", "quote_",
-    "pg_typeof", "width_bucket", "cardinality", "nlevel", "similarity", "word_similarity", "unaccent", "levenshtein",
-    "soundex", "metaphone", "digest", "hmac", "crypt", "tsvector", "to_ts", "plainto_", "phraseto_", "websearch_",
+    "json_", "jsonb_", "array_", "regexp_", "string_", "date_", "datetime_", "time_", "timestamp_", "try_", "safe_",
+    "parse_", "format_date", "format_time", "bit_", "approx_", "percentile_", "quantile", "st_", "hll_", "object_", "map_",
+    "struct_", "list_", "make_date", "make_time", "to_", "covar_", "regr_", "sha", "aes_", "encode", "url", "gen_random_",
+    "unix_", "months_", "levenshtein", "metaphone", "quote_", "ts_headline", "ts_rank", "plainto_", "phraseto_", "websearch_",
 )  # fmt: skip
+_PURE_TOO = frozenset((
+    "timezone", "from_base64", "from_hex", "from_utf8", "from_unixtime", "last_day", "next_day", "add_months", "nvl", "nvl2",
+    "zeroifnull", "nullifzero", "div0", "iff", "decode", "ascii", "char", "crc32", "uuid", "rand", "pg_typeof", "width_bucket",
+    "cardinality", "similarity", "word_similarity", "unaccent", "soundex", "digest", "hmac", "crypt", "get_json_object", "md5",
+    "isnull", "datename", "datefromparts", "eomonth", "newid", "hash", "concat_ws", "format", "substring_index", "left", "right",
+))  # fmt: skip
 # They read what their texts name, or what was kept before.
 _READING = (
     "query",
@@ -718,7 +721,9 @@ _READING = (
 def _is_pure(name: str) -> bool:
     """Whether a function is known to read nothing but its arguments."""
     name = name.lower()
-    return name not in _READING and (name.startswith(_PURE) or name in _scalar_functions())
+    return name not in _READING and (
+        name.startswith(_PURE) or name in _PURE_TOO or name in _scalar_functions()
+    )
 
 
 @lru_cache(maxsize=1)

@@ -99,8 +99,12 @@ class Script:
     parts of its name, and raises `Ambiguous` or `NotFollowed`."""
 
     def __init__(
-        self, find: Callable[[list[str], tuple[str, ...]], Known], goes_on: bool = False
+        self,
+        find: Callable[[list[str], tuple[str, ...]], Known],
+        goes_on: bool = False,
+        keeps_variables: bool = True,
     ) -> None:
+        # ``keeps_variables``: one that the script has not set may have been set before; else the caller binds it.
         self._find = find
         # Whether temporary tables outlive the script, for others of the same session.
         self._goes_on = goes_on
@@ -108,7 +112,7 @@ class Script:
         self._variables: dict[str, Flow] = {}
         # Texts that a function was given that reads data by them.
         self.texts: list[str] = []
-        self._query = Query(self._read, self._variables, self._reads_elsewhere)
+        self._query = Query(self._read, self._variables, self._reads_elsewhere, keeps_variables)
         # What is called so now; a table that was dropped is None.
         self.tables: dict[Name, Written | None] = {}
         self.read: dict[Name, None] = {}
@@ -191,7 +195,7 @@ class Script:
         self.texts += [text.this for text in node.find_all(exp.Literal) if text.is_string]
 
     def _set_variables(self, statement: Any) -> None:
-        """Keep what variables are set to, where that is no plain value."""
+        """Keep what variables are set to."""
         from sqlglot import exp
 
         pairs: list[tuple[Any, Any]] = []
@@ -201,8 +205,12 @@ class Script:
             elif isinstance(item.this, exp.EQ):
                 pairs.append((item.this.this, item.this.expression))
         for name, value in pairs:
-            if value is not None:
-                flow = self._query.flow(value, Scope(None), {})
+            self._variables.pop(name.name.lower(), None)
+            try:
+                flow = Flow() if value is None else self._query.flow(value, Scope(None), {})
+            except NotFollowed:
+                self.unclear = True  # whoever reads it does not know what it is
+            else:
                 self._variables[name.name.lower()] = flow
 
     # --- statements
@@ -237,7 +245,7 @@ class Script:
             self._make(into.this, statement, temporary=bool(into.args.get("temporary")))
         elif isinstance(statement, exp.Query):
             self._ask(statement)
-        elif isinstance(statement, (exp.Set, exp.Declare)) and statement.find(exp.Query):
+        elif isinstance(statement, (exp.Set, exp.Declare)):
             self._set_variables(statement)
         elif not isinstance(statement, _harmless()):
             self._command(statement)
@@ -306,6 +314,10 @@ class Script:
     def _ask(self, statement: Any) -> None:
         from sqlglot import exp
 
+        for given in statement.find_all(exp.PropertyEQ):  # MySQL's SELECT @x := column
+            if isinstance(given.this, exp.Parameter):
+                self.unclear = True
+                self._variables.pop(given.this.name.lower(), None)
         # A function of the users' own may write; so may a common table expression.
         if statement.find(exp.Anonymous, exp.Insert, exp.Update, exp.Delete, exp.Merge):
             self.unclear = True
@@ -845,8 +857,7 @@ def _not_itself(written: Written, column: str, flow: Flow) -> None:
 # Settings of a session by which a name without schema, or without database, means another table; a role does so
 # where the path has its schema.
 _NAMING = re.compile(
-    r"search_path|schema|catalog|dataset_id|project_id|database|warehouse|\brole\b|authorization|sql_mode"
-    r"|default_namespace", re.IGNORECASE,
+    r"search_path|schema|catalog|dataset_id|project_id|database|default_namespace", re.IGNORECASE,
 )  # fmt: skip
 
 

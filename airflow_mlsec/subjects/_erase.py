@@ -252,13 +252,12 @@ class Handler:
                 targets, searcher, place
             )
             linked = in_hard_links(place)
-            removed = _delete(searcher, place, mine)
+            removed = _delete(searcher, place, mine, self._announced(request, place))
             if linked is not None and removed:
                 self.register.write(
                     lambda c: write_step(c, request.id, linked, self.register.now())
                 )
             if ours:
-                self._keep_what_is_left(request, targets, searcher, place)
                 opened, number = searcher.open(place), request.id
                 broken = renew_evidence(self.register, self.keys, places, place, opened, number)
         except MlsecError as error:
@@ -283,7 +282,8 @@ class Handler:
             detail = "rows erased; the person is named in free text, which a person must redact"
             return self.mark(request, step, "found", detail)
         more = searcher.missing(place)
-        more += [why for why in (searcher.unlisted(place), searcher.orphans(place)) if why]
+        whys = (searcher.unlisted(place), searcher.orphans(place), searcher.unread(place))
+        more += [why for why in whys if why]
         if more:
             detail = f"{removed} rows erased; more may be there: {', '.join(more)}"
             return self.mark(request, step, "unknown", detail)
@@ -309,13 +309,19 @@ class Handler:
         digest = searcher.open(place).digest()
         return digest is not None and [place.id, digest] in targets.get(LEFT, [])
 
-    def _keep_what_is_left(
-        self, request: Request, targets: Targets, searcher: Searcher, place: Place
-    ) -> None:
-        """Keep the digest of a release's file from which rows were erased, until its evidence says it."""
-        if place.stage == "release" and (digest := searcher.open(place).digest()) is not None:
+    def _announced(self, request: Request, place: Place) -> Callable[[str], None] | None:
+        """Keeps the digest of what a release's file will be without the person's rows, before it is: until its
+        evidence says so, nothing else tells it from a stranger's."""
+        if place.stage != "release":
+            return None
+
+        def keep(digest: str) -> None:
+            # As they are now: other places of the request may be at work as well.
+            targets = targets_of(self.register, self.keys, request) or {}
             targets[LEFT] = [*targets.get(LEFT, []), [place.id, digest]]
-            self._seal(request, searcher.person, targets)
+            self._seal(request, person_of(self.register, self.keys, request), targets)
+
+        return keep
 
     def _look_at_copies(self, identifier: int, place: Place) -> None:
         """Write into the ledger what a bucket keeps of a place; what somebody settled stays so while no more
@@ -863,7 +869,12 @@ def _held(hold: Hold, digests: Collection[str]) -> str:
     return f"{text} (whose it is cannot be told: its key version {hold.key_version} is missing)"
 
 
-def _delete(searcher: Searcher, place: Place, targets: list[list[Any]]) -> int:
+def _delete(
+    searcher: Searcher,
+    place: Place,
+    targets: list[list[Any]],
+    announce: Callable[[str], None] | None = None,
+) -> int:
     searcher.refuse_mentions(place)
     dataset, removed = searcher.open(place), 0
     mentions = place.mentions(searcher.person.kind)
@@ -875,7 +886,7 @@ def _delete(searcher: Searcher, place: Place, targets: list[list[Any]]) -> int:
             case "erase_value":
                 removed += dataset.update_in(*given, {target.column: None}, target.also)
             case _:
-                removed += dataset.delete_in(*given, target.also)
+                removed += dataset.delete_in(*given, target.also, announce)
     return removed
 
 

@@ -203,6 +203,8 @@ def export_person(
                 raise CheckFailed(
                     f"{place.name} cannot be read ({type(error).__name__}); nothing was exported"
                 ) from None
+            if why := searcher.unread(place):
+                left_out[f"more of {place.name}"] = f"not all of its files could be searched: {why}"
             rows = [row for batch in found.batches for row in _plain(batch, place, is_hers)]
             if rows:
                 parts.append(_Part(place, rows))

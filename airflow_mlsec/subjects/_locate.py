@@ -204,6 +204,9 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
     if unlisted := searcher.unlisted(place):
         evidence = f"{evidence}; {unlisted}"
         status = "found" if rows or otherwise else "unknown"
+    if unread := searcher.unread(place):
+        evidence = f"{evidence}; {unread}"
+        status = "found" if rows or otherwise else "unknown"
     if orphans := searcher.orphans(place):
         evidence = f"{evidence}; {orphans}"
         status = "found" if rows or otherwise else "unknown"

@@ -85,10 +85,19 @@ def make_receipt(
 
 def _shown_export(export: Mapping[str, Any], shown: Callable[[str], str]) -> dict[str, Any]:
     by_place = ("rows", "left_out_as_likeness", "named", "found")
-    return {
-        name: {shown(place): said for place, said in value.items()} if name in by_place else value
-        for name, value in export.items()
-    }
+    found: dict[str, Any] = {}
+    for name, value in export.items():
+        if name not in by_place:
+            found[name] = value
+            continue
+        places: dict[str, Any] = {}
+        for place, said in value.items():
+            # Places whose names differ in nothing but the key.
+            before = places.get(shown(place))
+            both = isinstance(before, int) and isinstance(said, int)
+            places[shown(place)] = before + said if both else said
+        found[name] = places
+    return found
 
 
 def verify_receipt(

@@ -28,7 +28,15 @@ from airflow_mlsec.anonymize import (
     vault_versions,
 )
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import Condition, Connections, Dataset, DatasetName, Found, open_dataset
+from airflow_mlsec.datasets import (
+    Condition,
+    Connections,
+    Dataset,
+    DatasetName,
+    Found,
+    open_dataset,
+    visible_files,
+)
 from airflow_mlsec.errors import (
     ColumnMissing,
     ColumnType,
@@ -725,6 +733,27 @@ class Searcher:
                 )
         return None
 
+    def unread(self, place: Place) -> str | None:
+        """Why rows of a folder may be hers that were not looked into: files without the column, or of another
+        format, which a scan of the data roots does not come by."""
+        scheme, _, rest = (place.uri or "").partition("://")
+        folder = Path(unquote(rest))
+        if scheme != "file" or not place.locators or not folder.is_dir():
+            return None
+        if lacking := self.rows(place, keep=False).lacking:
+            return f"{lacking} files of it have not the column by which rows are looked for: whose theirs are is not known"
+        if any(is_below(f"{place.uri}/x", root) for root in self.roots):
+            return None
+        read = {str(path) for path in visible_files(folder)}
+        others = [
+            p for p in folder.rglob("*") if p.is_file() and str(p) not in read and not _is_beside(p)
+        ]
+        return (
+            f"{len(others)} files of it are no Parquet, and were not looked into"
+            if others
+            else None
+        )
+
     def unlisted(self, place: Place) -> str | None:
         """Why pseudonyms of the person may stand in a place that nobody can work out: they were made of spellings of
         which there is no end."""
@@ -792,6 +821,14 @@ def _form_of(place: Place) -> NormalForm | None:
     """The form in which spellings of a key are one there, as the place's policy declares."""
     form = NormalForm.declared(place.subject)
     return None if form is None or form.name == "exact" else form
+
+
+def _is_beside(path: Path) -> bool:
+    """Whether a file of a folder is known to have no rows: what writers keep beside their data, and notes."""
+    name = path.name.lower()
+    return name.startswith((".", "_", "readme", "license")) or name.endswith(
+        (".md", ".crc", ".sha256", ".sig.json")
+    )
 
 
 def _is_exact(place: Place) -> bool:

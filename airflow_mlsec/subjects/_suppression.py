@@ -8,7 +8,7 @@ pseudonymization.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -364,9 +364,13 @@ class _Filtered:
         return self._dataset.find_in(column, values, keep, also)
 
     def delete_in(
-        self, column: str, values: Sequence[object], also: Sequence[Condition] = ()
+        self,
+        column: str,
+        values: Sequence[object],
+        also: Sequence[Condition] = (),
+        announce: Callable[[str], None] | None = None,
     ) -> int:
-        return self._dataset.delete_in(column, values, also)
+        return self._dataset.delete_in(column, values, also, announce)
 
     def update_in(
         self,

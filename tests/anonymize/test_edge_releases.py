@@ -93,6 +93,14 @@ def test_an_empty_release_is_not_anonymous(desk: Desk) -> None:
     ("column", "expected"),
     [
         ("note: {role: insensitive, free_text: true}", "identified"),
+        (
+            "note: {role: identifying, transform: {method: redact_text, entities: [email]}}",
+            "identified",
+        ),
+        (
+            "note: {role: sensitive, free_text: true, transform: {method: redact_text, entities: [email]}}",
+            "pseudonymous",
+        ),
         ("ref: {role: insensitive}", "identified"),
         ("mail: {role: sensitive, transform: {method: tokenize, domain: d}}", "pseudonymous"),
         ("city: {role: insensitive}", "anonymous"),
@@ -174,7 +182,7 @@ def test_nobody_and_what_nobody_sees_are_no_further_persons(desk: Desk, keys: An
         desk.release(said, pa.table({"who": keys, "zip": ["1"] * 3}))
 
 
-@pytest.mark.parametrize("kind", [pa.int64(), pa.float64()])
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.uint64()])
 def test_an_interval_holds_its_numbers(desk: Desk, kind: pa.DataType) -> None:
     said = policy(
         "v: {role: quasi-identifying, transform: {method: generalize, hierarchy: {kind: interval, widths: [10]}, level: 1}}",
@@ -182,7 +190,9 @@ def test_an_interval_holds_its_numbers(desk: Desk, kind: pa.DataType) -> None:
     )
     values = [999_999_999, 5_000_000_006, 1_700_000_000_007, -7, 10, 0, -10]
     if kind == pa.int64():
-        values += [2**53 + 3, -(2**53) - 3, 2**62 + 9]
+        values += [2**53 + 3, -(2**53) - 3, 2**62 + 9, 2**63 - 1, -(2**63)]
+    if kind == pa.uint64():
+        values = [v for v in values if v >= 0] + [2**64 - 1, 2**63 + 5]
     _, out = desk.release(said, pa.table({"v": pa.array(values * 3, kind)}))
     for value, label in zip(values * 3, out.column("v").to_pylist(), strict=True):
         low, high = (int(edge) for edge in label.strip("[)").split(","))
@@ -200,14 +210,39 @@ def test_an_edge_is_an_edge_though_floats_round(desk: Desk) -> None:
     assert all(label.startswith(f"[{value},") for value, label in found.items())
 
 
-def test_long_numbers_of_json_lines_stay_what_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "lines",
+    [
+        '{"id": 9007199254740993}\n{"id": 18446744073709551615}\n',
+        '{"a": [1111111111111111, 9007199254740993, 1.5]}\n',
+        '{"a": [9007199254740990, 9007199254740993], "b": 1.5}\n{"a": [1.5]}\n',
+        '{"id": 9007199254740993.0}\n{"id": 1.5}\n',
+        '{"s": {"id": 9007199254740993}}\n{"s": {"id": 0.5}}\n',
+    ],
+)
+def test_long_numbers_of_json_lines_are_not_read_as_others(tmp_path: Path, lines: str) -> None:
     path = tmp_path / "i.jsonl"
-    path.write_text('{"id": 9007199254740993}\n{"id": 18446744073709551615}\n')
+    path.write_text(lines)
     with pytest.raises(DatasetError, match="write long numbers as text"):
         open_dataset(str(path)).schema()
-    path.write_text('{"id": 9007199254740993}\n{"id": 9007199254740992}\n')
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id": 1234567890123456789, "price": 1.5}',
+        '{"note": "cards: 12345678901234567, paid", "price": 1.5}',
+        '{"payload": "{\\"a\\": 12345678901234567}", "price": 0.1234567890123456789}',
+        '{"id": 9007199254740992, "price": 1e300}',
+    ],
+)
+def test_long_numbers_elsewhere_are_nobody_s_loss(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "i.jsonl"
+    path.write_text(f"{line}\n")
     [batch] = open_dataset(str(path)).scan()
-    assert batch.column(0).to_pylist() == [9007199254740993, 9007199254740992]
+    said = json.loads(line)
+    if "id" in said:
+        assert batch.column("id").to_pylist() == [said["id"]]
 
 
 # --- limits, and plans that were given
@@ -277,6 +312,20 @@ def test_a_given_plan_counts_persons_in_classes(desk: Desk, model: str) -> None:
     two = pa.table({"who": ["anna"] * 50 + ["bob"] * 50, "zip": zips})
     with pytest.raises(GuaranteeNotMet):
         desk.release(said, two, done.plan)
+
+
+@pytest.mark.parametrize("allow", [True, False])
+def test_where_all_is_suppressed_the_reason_is_told(desk: Desk, allow: bool) -> None:
+    models = {
+        "k_anonymity": 5,
+        "suppression_limit": 1.0,
+        "l_diversity": {"ill": {"kind": "distinct", "l": 2}},
+    }
+    said = policy(COLUMNS % "drop", subject=SUBJECT, privacy=models)
+    table = rows([("a", "1", "flu"), ("a", "1", "hiv"), ("b", "1", "flu")])
+    if not allow:
+        with pytest.raises(GuaranteeNotMet, match="none of 3 rows|cannot be reached"):
+            desk.release(said, table)
 
 
 # --- two releases

@@ -210,3 +210,31 @@ def test_functions_of_their_arguments_read_nothing_else(
     )
     sources = {s[1] for s, t, _ in snapshot(sqlite_register)["edges"] if t[1] == "shop.public.mart"}
     assert sources == {"shop.public.orders"}
+
+
+VARIABLES = [
+    ("mysql", "set @x=(select max(note) from orders); set @y=(select max(email) from customers); set @x=@y; insert into mart (contact) select @x from orders", True),
+    ("mysql", "set @x=(select max(note) from orders); select @x := email from customers; insert into mart (contact) select @x from orders", True),
+    ("mysql", "set @x = 5; insert into mart (contact) select note from orders where note = @x", False),
+    ("bigquery", "insert into mart (contact) select note from orders where note = @id", False),
+    ("tsql", "insert into mart (contact) select note from orders where note = @id", False),
+    ("mysql", "set sql_mode='STRICT_TRANS_TABLES'; insert into mart (contact) select note from orders", False),
+    ("postgres", "set role etl; insert into mart (contact) select note from orders", False),
+    ("postgres", "insert into mart (contact) select format_note(note) from orders", True),
+    ("postgres", "insert into mart (contact) select ts_stat('select email from customers')", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dialect", "query", "reads"), VARIABLES)
+def test_a_variable_is_what_it_was_set_to_last(
+    sqlite_register: Register, dialect: str, query: str, reads: bool
+) -> None:
+    where = "postgres://db:5432"
+    customers = dataset("shop.public.customers", ["email"], namespace=where)
+    orders = dataset("shop.public.orders", ["note"], namespace=where)
+    mart = dataset("shop.public.mart", ["contact"], namespace=where)
+    told = with_sql(event("make mart", [customers, orders], [mart]), query, dialect)
+    ingest_event(told, sqlite_register, NOBODY)
+    into = {s[1] for s, t, _ in snapshot(sqlite_register)["edges"] if t[1] == "shop.public.mart"}
+    assert ("shop.public.customers" in into) is reads
+    assert "shop.public.mart" not in into

@@ -23,7 +23,7 @@ import pytest
 from airflow_mlsec.compliance import record_results
 from airflow_mlsec.crypto import KeyRing, Passphrase, decrypt
 from airflow_mlsec.datasets import open_dataset
-from airflow_mlsec.errors import CheckFailed, DatasetError, Refused, UnsupportedDataset
+from airflow_mlsec.errors import CheckFailed, DatasetError, Refused
 from airflow_mlsec.lineage import ingest_event
 from airflow_mlsec.policy import parse_policy
 from airflow_mlsec.register import Register
@@ -37,6 +37,7 @@ from airflow_mlsec.subjects import (
     history,
     locate,
     open_request,
+    rectify,
     settle,
     verify_identity,
     verify_receipt,
@@ -93,6 +94,26 @@ def test_a_category_goes_with_its_last_row(lake: Lake, ordered: bool) -> None:
     assert again.tag.tolist() == [1, 2]
     assert again.who.cat.ordered is ordered
     assert again.who.tolist() == ["bob@x.test"] * 2
+
+
+def test_the_order_of_categories_stays_over_all_row_groups(lake: Lake) -> None:
+    path = lake.folder / "raw.parquet"
+    sizes = pd.Categorical(
+        ["low", "high", "low", "mid", "high", "mid"], ["low", "mid", "high", "never"], ordered=True
+    )
+    people = pd.DataFrame({"who": [HER, *"abcde"], "size": sizes, "tag": range(6)})
+    people.to_parquet(path, row_group_size=3)
+    declare(lake, "raw.parquet", "key: who", {**COLUMNS, "size": "{role: insensitive}"})
+    lake.erase(HER)
+    left = pd.read_parquet(path)
+    assert left["size"].cat.categories.tolist() == ["low", "mid", "high"]
+    assert left["size"].max() == "high"
+    assert left["size"].tolist() == ["high", "low", "mid", "high", "mid"]
+    request = lake.opened("a", "rectification")
+    rectify(lake.handler, request.id, "size", "mid")
+    left = pd.read_parquet(path)
+    assert left["size"].tolist() == ["mid", "low", "mid", "high", "mid"]
+    assert left["size"].max() == "high"
 
 
 def test_dictionaries_within_structures_lose_her_as_well(lake: Lake) -> None:
@@ -312,23 +333,28 @@ def test_a_stranger_s_file_gets_no_evidence_when_an_erasure_is_taken_up_again(
         assert steps(lake, again.id)["safe.parquet"] == "unknown"
 
 
+@pytest.mark.parametrize("after", ["_delete", "renew_evidence"])
 def test_an_erasure_that_was_killed_before_its_evidence_is_finished(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
     lake.put("raw.parquet", [(HER, 7), ("bob@x.test", 1)])
     policy = declare(lake, "raw.parquet", "key: who")
     release(lake, policy, "raw.parquet", "safe.parquet")
     request = lake.opened(HER)
     approve(lake.register, request.id, "dpo", named=["*"])
-    original = erasing.renew_evidence
+    original = getattr(erasing, after)
 
     def killed(*given: Any) -> Any:
-        if "safe.parquet" in str(given[3].name):
+        mine = "safe.parquet" in str(given[1 if after == "_delete" else 3].name)
+        if mine and after == "renew_evidence":
             raise Killed
-        return original(*given)
+        done = original(*given)
+        if mine:
+            raise Killed
+        return done
 
     with monkeypatch.context() as broken:
-        broken.setattr(erasing, "renew_evidence", killed)
+        broken.setattr(erasing, after, killed)
         with pytest.raises(Killed):
             lake.handler.erase(request.id)
     lake.handler.erase(request.id)
@@ -346,21 +372,25 @@ def test_a_file_of_a_folder_without_the_key_s_column_is_not_nobody_s(lake: Lake)
     pq.write_table(pa.table({"email": [HER], "tag": [7]}), folder / "b.parquet")
     declare(lake, "f", "key: who, normalize: exact")
     found = lake.look(HER)["f"]
-    assert found.status == "failed"
-    assert "no column 'who'" in found.evidence
+    assert found.status == "unknown"
+    assert "1 files of it have not the column" in found.evidence
+    assert lake.look("bob@x.test")["f"].rows == 1, "what is known stays known"
 
 
 @pytest.mark.parametrize("name", ["b.json", "part-0000", "c.csv.gz"])
-def test_a_folder_with_other_files_is_refused(lake: Lake, name: str) -> None:
+def test_a_folder_with_other_files_is_not_known_whole(lake: Lake, name: str) -> None:
     folder = lake.folder / "f"
     folder.mkdir()
     pq.write_table(pa.table({"who": ["bob@x.test"], "tag": [1]}), folder / "a.parquet")
+    (folder / "README.md").write_text("x")
     declare(lake, "f", "key: who")
+    assert locate(lake.register, lake.keys, "person", HER).findings[0].status == "none"
     (folder / name).write_text(json.dumps({"who": HER}))
-    with pytest.raises(UnsupportedDataset, match="do not end in .parquet"):
-        list(open_dataset(str(folder)).scan())
-    found = locate(lake.register, lake.keys, "person", HER)
-    assert [f.status for f in found.findings] == ["failed"]
+    [found] = locate(lake.register, lake.keys, "person", HER).findings
+    assert found.status == "unknown"
+    assert "no Parquet" in found.evidence
+    # Below a data root it is looked into by itself.
+    assert lake.look(HER)[name].status == "found"
 
 
 def test_no_column_of_a_turned_table_is_named(lake: Lake) -> None:

@@ -177,16 +177,22 @@ class Intervals:
     def _whole_steps(self, array: pa.Array) -> Any:
         """How many of the finest widths whole numbers are from the origin, without going through floating-point
         numbers, which are not exact beyond 2^53; None of other numbers."""
-        if not pa.types.is_signed_integer(array.type):
+        if not pa.types.is_integer(array.type):
             return None
         if not float(self.widths[0]).is_integer() or not float(self.origin).is_integer():
             return None
-        values = array.fill_null(0).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        values = array.fill_null(0).to_numpy(zero_copy_only=False)
         width, origin = int(self.widths[0]), int(self.origin)
-        if abs(origin) >= 2**53 or width >= 2**53:
-            return None
-        # In two parts, so that nothing overflows.
-        return values // width - origin // width - (values % width < origin % width)
+        longest = (
+            max((abs(int(v)) for v in (values.min(), values.max())), default=0)
+            if len(values)
+            else 0
+        )
+        if longest + abs(origin) + width >= 2**62:
+            values = values.astype(object)  # Python's own numbers, which do not overflow
+        else:
+            values = values.astype(np.int64)
+        return (values - origin) // width
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "interval", "widths": list(self.widths), "origin": self.origin}

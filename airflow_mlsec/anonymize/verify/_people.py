@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize.verify._values import exact
+from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.policy import Subject
 
 _NOBODY = "without a key"
@@ -47,6 +48,15 @@ class PeopleCounter:
         for how often values are in the whole table."""
         if not batch.num_rows:
             return
+        try:
+            self._add(batch, keys, released)
+        except duckdb.Error as error:
+            # The engine's message may quote a value.
+            raise GuaranteeNotMet(
+                f"whose the released rows are could not be counted ({type(error).__name__}), so it counts as failed"
+            ) from None
+
+    def _add(self, batch: pa.RecordBatch, keys: pa.Array, released: pa.Array | None) -> None:
         names = [f"c{i}" for i in range(len(self.quasi))]
         values = [f"v{i}" for i in range(len(self._protected))]
         arrays = [batch.column(name) for name in (*self.quasi, *self._protected)]
@@ -96,8 +106,8 @@ class PeopleCounter:
             "CREATE OR REPLACE TABLE weights AS SELECT person, 1.0::DOUBLE / sum(rows) AS part FROM everyone GROUP BY person"
         )
         named = [f"s.v{i} AS {alias[name]}" for i, name in enumerate(self._protected)]
-        seen = "LEFT JOIN cells_seen s ON s.cell = p.cell" if named and self.rows else ""
-        listed = "".join(f", {one}" for one in named) if seen else ""
+        seen = "LEFT JOIN cells_seen s ON s.cell = p.cell" if named else ""
+        listed = "".join(f", {one}" for one in named)
         run(
             f"CREATE OR REPLACE TABLE cells AS SELECT p.class{listed}, sum(p.rows * w.part) AS size FROM "  # noqa: S608
             f"pairs p JOIN weights w ON w.person = p.person {seen} GROUP BY ALL"
