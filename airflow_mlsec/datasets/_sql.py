@@ -53,6 +53,10 @@ _INSERT_ROWS = 5_000
 _KEYS = 500
 
 
+# For how long another writer or reader of a SQLite file is waited for, in seconds.
+_PATIENCE = 60
+
+
 @dataclass(frozen=True)
 class SqlDataset:
     """One table. Connections are opened per use and never shared over a fork."""
@@ -341,7 +345,7 @@ class SqlDataset:
     def _connect(self, write: bool = False) -> Iterator[sa.Connection]:
         url, arguments = self.url, {}
         if self.dialect == "sqlite":
-            arguments["timeout"] = 60
+            arguments["timeout"] = _PATIENCE
             if not write:
                 # A reader must not create an empty database, but it may have to roll
                 # back what a killed writer left, which "ro" refuses.

@@ -707,11 +707,14 @@ def test_an_event_cannot_make_a_place_unseen(shop: Shop) -> None:
     assert statuses(nowhere.locate(opened(nowhere).id))["copy.parquet"][0] == "failed"
 
 
-def test_a_reader_that_keeps_deleted_rows_alive_fails_the_step(tmp_path: Path) -> None:
+def test_a_reader_that_keeps_deleted_rows_alive_fails_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import sqlite3
 
     from airflow_mlsec.errors import DatasetError
 
+    monkeypatch.setattr("airflow_mlsec.datasets._sql._PATIENCE", 1)
     path = tmp_path / "w.db"
     writer = sqlite3.connect(path)
     writer.execute("PRAGMA journal_mode = WAL")
