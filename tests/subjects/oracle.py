@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 # Answers by which a person is not in a place. A scan says less: that no key of hers is.
@@ -38,7 +40,19 @@ class Oracle:
         if path.is_dir():
             inside = [p for p in self.files() if p.startswith(f"{name}/")]
             return sum((self.people(p) for p in inside), Counter[int]())
-        return Counter(pq.read_table(path).column("tag").to_pylist())
+        table = pq.read_table(path)
+        return Counter(table.column("tag").to_pylist()) + self._left_behind(table)
+
+    def _left_behind(self, table: pa.Table) -> Counter[int]:
+        """Whose keys stand among the values of a dictionary that no row has any more."""
+        found: Counter[int] = Counter()
+        for column in table.columns:
+            if pa.types.is_dictionary(column.type):
+                listed = {v for chunk in column.chunks for v in chunk.dictionary.to_pylist()}
+                for value in listed - set(column.to_pylist()):
+                    if number := re.fullmatch(r"(?i)p(\d+)@x\.test", str(value)):
+                        found[int(number[1])] += 1
+        return found
 
     def everybody(self) -> dict[str, Counter[int]]:
         """Who is in each file."""
