@@ -19,14 +19,12 @@ def write_lifecycle(batch: Batch) -> None:
     rows = set()
     for event in batch.events:
         for name, said in event.said.items():
-            if said.change is not None and said.change != "ALTER":
-                change = said.change
-                if change == "RENAME":
-                    # What ended is the earlier name; without it nothing is known to have.
-                    if said.previous and said.previous != name:
-                        rows.add((ids[said.previous], change, event.time))
-                    continue
-                rows.add((ids[name], change, event.time))
+            if said.previous and said.previous != name:
+                # What ended is the earlier name, whatever the same event says of the later one; without it nothing
+                # is known to have.
+                rows.add((ids[said.previous], "RENAME", event.time))
+            if said.change not in (None, "ALTER", "RENAME"):
+                rows.add((ids[name], str(said.change), event.time))
     batch.insert(t.lifecycle, "dataset_id change at", sorted(rows))
 
 

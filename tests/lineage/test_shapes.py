@@ -219,3 +219,23 @@ def test_what_is_empty_or_null_is_passed_over(register: Register) -> None:
     field = {"namespace": "file", "name": "/i", "field": "x", "transformations": [None]}
     other = dataset("/p", columnLineage={"fields": {"a": {"inputFields": [field]}}})
     assert flows(register, event("j", [], [out, other])) == {"/i#x direct /p#a"}
+
+
+def test_what_one_event_renames_and_drops_was_renamed(sqlite_register: Register) -> None:
+    renamed, dropped = (
+        {
+            "namespace": "file",
+            "name": "/a",
+            "facets": {
+                "lifecycleStateChange": {
+                    "lifecycleStateChange": change,
+                    "previousIdentifier": {"namespace": "file", "name": previous},
+                }
+            },
+        }
+        for change, previous in (("RENAME", "/b"), ("DROP", "/a"))
+    )
+    ingest_event(event("j", [], [renamed, dropped]), sqlite_register, VerificationKeys({}))
+    changes = {(row[0][1], row[1]) for row in snapshot(sqlite_register)["lifecycle"]}
+    assert ("/b", "RENAME") in changes
+    assert ("/b", "DROP") not in changes
