@@ -145,8 +145,7 @@ _INVISIBLE = r"[\p{Cf}\x{115f}\x{1160}\x{3164}\x{ffa0}\x00]"
 def without_invisible(text: pa.Array) -> pa.Array:
     """Texts without characters that nobody sees."""
     if pc.all(pc.string_is_ascii(text)).as_py() is not False:
-        text = pc.replace_substring(text, "\0", "")
-        return text
+        return pc.replace_substring(text, "\0", "")
     return pc.replace_substring_regex(text, _INVISIBLE, "")
 
 

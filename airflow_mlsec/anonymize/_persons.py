@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._normal_forms import NormalForm, letters_folded, without_invisible
-from airflow_mlsec.anonymize._values import canonical_text
+from airflow_mlsec.anonymize._values import canonical_text, without_nan
 from airflow_mlsec.errors import DatasetError
 
 # Sums of fractions that are a whole number but for rounding are not below it.
@@ -95,10 +95,7 @@ def rows_per_person(
 def folded(values: pa.Array, column: str, form: NormalForm | None = None) -> pa.Array:
     """Keys in the form in which spellings of one are one: the one that is declared, and trimmed, without
     letter case, composed. What it takes for one may be two; then fewer persons are counted than there are."""
-    if pa.types.is_floating(values.type):
-        # What is no number names nobody.
-        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-    text = without_invisible(canonical_text(values, column).cast(pa.large_string()))
+    text = without_invisible(canonical_text(without_nan(values), column).cast(pa.large_string()))
     text = text if form is None else form.of_texts(text)
     composed = letters_folded(pc.utf8_normalize(text, form="NFKC"))
     return pc.fill_null(pc.utf8_trim_whitespace(composed), "")

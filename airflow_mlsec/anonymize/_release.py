@@ -296,16 +296,19 @@ class _Run:
         """
         unseen = self.rows - self.released
         limit = policy.privacy.suppression_limit
-        if not given and unseen > limit * self.rows + 1e-9:
-            raise GuaranteeNotMet(
-                f"{unseen} of {self.rows} rows would be suppressed, and suppression_limit {limit:g} allows "
-                f"{int(limit * self.rows + 1e-9)}: some persons have many rows. Raise `suppression_limit` to "
-                f"{unseen / self.rows:.4f}, or ask for less. Nothing was published"
+        if unseen > (allowed := int(limit * self.rows + 1e-9)):
+            lost, why = (
+                "would be suppressed",
+                (
+                    f"some persons have many rows. Raise `suppression_limit` to {unseen / self.rows:.4f}, or ask for less"
+                ),
             )
-        if given and unseen > limit * self.rows + 1e-9:
+            if given:
+                lost = "fall in no class of the given plan"
+                why = "the plan was fitted to other data. Fit it anew"
             raise GuaranteeNotMet(
-                f"{unseen} of {self.rows} rows fall in no class of the given plan, and suppression_limit {limit:g} allows "
-                f"{int(limit * self.rows + 1e-9)}: the plan was fitted to other data. Fit it anew. Nothing was published"
+                f"{unseen} of {self.rows} rows {lost}, and suppression_limit {limit:g} allows {allowed}: {why}. Nothing was "
+                "published"
             )
         if self.rows and not self.released and not allow_empty:
             raise GuaranteeNotMet(

@@ -40,6 +40,13 @@ def canonical_bytes(array: pa.Array, column: str) -> pa.Array:
     return canonical_text(array, column).cast(pa.large_binary())
 
 
+def without_nan(array: pa.Array) -> pa.Array:
+    """An array in which what is no number is no value."""
+    if not pa.types.is_floating(array.type):
+        return array
+    return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+
+
 def canonical_text(array: pa.Array, column: str) -> pa.Array:
     """The canonical text of every value, as a large_string array; nulls stay null.
 

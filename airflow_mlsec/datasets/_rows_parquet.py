@@ -141,7 +141,7 @@ def _left_values(
             used[name].append(after.column(name).cast(kind).unique())
     found = {}
     for name in coded:
-        values = pa.concat_arrays([pa.array([], u.type) for u in used[name][:1]] + used[name])
+        values = pa.concat_arrays(used[name])
         # What was put in the place of another value comes last.
         every = pa.concat_arrays([*order[name], values]).unique().drop_null()
         found[name] = every.filter(pc.is_in(every, values))

@@ -102,15 +102,13 @@ def release_state(
     naming = _naming_people(policy)
     # Of a text without what names people in it something may be left, but not a column that names them.
     texts = {n for n, c in policy.columns.items() if c.free_text and c.role != "identifying"}
+    methods_of = {c["name"]: c["action"]["method"] for c in plan["columns"]}
+    redacted = {n for n in texts if methods_of.get(n) == "redact_text"}
     actions = [
         c["action"]
         for c in plan["columns"]
-        if c["role"] == "identifying" or c["name"] in naming
-        if not (c["name"] in texts and c["action"]["method"] == "redact_text")
+        if (c["role"] == "identifying" or c["name"] in naming) and c["name"] not in redacted
     ]
-    redacted = any(
-        c["name"] in texts and c["action"]["method"] == "redact_text" for c in plan["columns"]
-    )
     # What keeps some characters of an identifier may still name the person.
     kept = any(a.get("keep_first") or a.get("keep_last") for a in actions)
     methods = [action["method"] for action in actions]
@@ -120,12 +118,11 @@ def release_state(
         return "identified"
     if kept:
         return "identified"
-    every = [c["action"]["method"] for c in plan["columns"]]
     # A value under a key tells whoever has the key, and whoever sees the same value elsewhere, whose it is.
     gone = (
         not redacted
         and all(m in _REMOVING for m in methods)
-        and not any(m in _KEYED for m in every)
+        and not any(m in _KEYED for m in methods_of.values())
     )
     if gone and policy.anonymity is not None and _is_k_anonymous(policy, plan, checks):
         return "anonymous"

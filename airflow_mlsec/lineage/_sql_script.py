@@ -854,8 +854,7 @@ def _not_itself(written: Written, column: str, flow: Flow) -> None:
     flow.pop((written, column), None)
 
 
-# Settings of a session by which a name without schema, or without database, means another table; a role does so
-# where the path has its schema.
+# Settings of a session by which a name without schema, or without database, means another table.
 _NAMING = re.compile(
     r"search_path|schema|catalog|dataset_id|project_id|database|default_namespace", re.IGNORECASE,
 )  # fmt: skip

@@ -281,10 +281,7 @@ class Handler:
         if "free text" in step.locator:
             detail = "rows erased; the person is named in free text, which a person must redact"
             return self.mark(request, step, "found", detail)
-        more = searcher.missing(place)
-        whys = (searcher.unlisted(place), searcher.orphans(place), searcher.unread(place))
-        more += [why for why in whys if why]
-        if more:
+        if more := [*searcher.missing(place), *searcher.perhaps_more(place)]:
             detail = f"{removed} rows erased; more may be there: {', '.join(more)}"
             return self.mark(request, step, "unknown", detail)
         detail = f"rows that are the person's: {step.rows or removed}"

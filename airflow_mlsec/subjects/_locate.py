@@ -201,14 +201,8 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
     if searcher.changed_since_release(place):
         evidence = f"{evidence}; {CHANGED}"
         status = "found" if rows else "unknown"
-    if unlisted := searcher.unlisted(place):
-        evidence = f"{evidence}; {unlisted}"
-        status = "found" if rows or otherwise else "unknown"
-    if unread := searcher.unread(place):
-        evidence = f"{evidence}; {unread}"
-        status = "found" if rows or otherwise else "unknown"
-    if orphans := searcher.orphans(place):
-        evidence = f"{evidence}; {orphans}"
+    if more := searcher.perhaps_more(place):
+        evidence = "; ".join([evidence, *more])
         status = "found" if rows or otherwise else "unknown"
     if missing := searcher.missing(place):
         # Not to be found under the keys that are left is not to be absent.

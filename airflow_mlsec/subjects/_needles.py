@@ -113,13 +113,12 @@ class Needles:
     ) -> Needles:
         """What to look for of a person with these keys.
 
-        :param by_column: By a column's name, what foreign keys of that name call her.
-        :param exact: Whether every spelling of a key is another person's, wherever people are named.
-
         :param others: Other spellings of the keys.
         :param referred: Values by which foreign keys know her.
         :param pseudonyms: Pseudonyms and codes, each with what it is.
         :param forms: Normal forms in which spellings of the keys are one.
+        :param exact: Whether every spelling of a key is another person's, wherever people are named.
+        :param by_column: By a column's name, what foreign keys of that name call her.
         """
         texts: dict[str, str] = {}
         hashes = {text.lower(): what for text, what in pseudonyms.items() if is_hash(text)}

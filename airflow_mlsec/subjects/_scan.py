@@ -163,8 +163,10 @@ class Scanner:
             found[i] = self._of_place(found[i], place, pieces)
         for i, finding in enumerate(found):
             known = places.get(finding.dataset_id or 0)
-            if (known is not None and any(x.likeness for x in known.locators)) or (
-                known is not None and finding.status == "none" and self._is_told_by_others(known)
+            if known is None:
+                continue
+            if any(x.likeness for x in known.locators) or (
+                finding.status == "none" and self._is_told_by_others(known)
             ):
                 found[i] = self._with_likeness(finding, known)
         for root, pieces in below.items():

@@ -733,6 +733,11 @@ class Searcher:
                 )
         return None
 
+    def perhaps_more(self, place: Place) -> list[str]:
+        """Why there may be more of the person in a place than its columns lead to."""
+        whys = (self.unlisted(place), self.unread(place), self.orphans(place))
+        return [why for why in whys if why]
+
     def unread(self, place: Place) -> str | None:
         """Why rows of a folder may be hers that were not looked into: files without the column, or of another
         format, which a scan of the data roots does not come by."""

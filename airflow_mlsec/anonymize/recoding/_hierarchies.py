@@ -183,11 +183,8 @@ class Intervals:
             return None
         values = array.fill_null(0).to_numpy(zero_copy_only=False)
         width, origin = int(self.widths[0]), int(self.origin)
-        longest = (
-            max((abs(int(v)) for v in (values.min(), values.max())), default=0)
-            if len(values)
-            else 0
-        )
+        ends = (values.min(), values.max()) if len(values) else ()
+        longest = max((abs(int(end)) for end in ends), default=0)
         if longest + abs(origin) + width >= 2**62:
             values = values.astype(object)  # Python's own numbers, which do not overflow
         else:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._coding import Codes
 from airflow_mlsec.anonymize._normal_forms import letters_folded, without_invisible
-from airflow_mlsec.anonymize._values import canonical_text
+from airflow_mlsec.anonymize._values import canonical_text, without_nan
 from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.recoding._classes import SensitiveColumn
 from airflow_mlsec.anonymize.recoding._criteria import (
@@ -105,10 +105,7 @@ def _diverse(column: SensitiveColumn, counted: Counted, said: Diversity) -> Sens
     """The column for diversity: a missing value is none, and spellings of one value, and values of one group, are
     one. The column itself, where that is no difference."""
     values = counted.tuples.column(column.name).take(pa.array(column.tuples))
-    whole = values.combine_chunks()
-    if pa.types.is_floating(whole.type):
-        whole = pc.if_else(pc.is_nan(whole), pa.scalar(None, whole.type), whole)
-    text = canonical_text(whole, column.name)
+    text = canonical_text(without_nan(values.combine_chunks()), column.name)
     if isinstance(text, pa.ChunkedArray):
         text = text.combine_chunks()
     spelled = _compared(text.cast(pa.large_string()), said)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize.verify._tree import nodes_of
-from airflow_mlsec.anonymize.verify._values import exact
+from airflow_mlsec.anonymize.verify._values import as_seen, exact
 from airflow_mlsec.policy import Closeness, Diversity, Likeness, Policy
 
 _ROUNDING = 1e-9
@@ -112,20 +111,8 @@ def _diverse_values(connection: duckdb.DuckDBPyConnection, column: str, said: Di
     connection.unregister("alike")
 
 
-# Characters that nobody sees: of format, fillers of Hangul, NUL.
-_UNSEEN = r"[\p{Cf}\x{115f}\x{1160}\x{3164}\x{ffa0}\x00]"
-
-
 def _compared(text: pa.Array, said: Diversity) -> pa.Array:
-    """Values as they are compared: as they are seen, in small letters, without white space around them; what
-    is nothing else is no value."""
-    if not said.fold:
-        return text
-    small = pc.utf8_lower(pc.utf8_normalize(text, form="NFKC"))
-    for written, same in (("\u00df", "ss"), ("\u03c2", "\u03c3"), ("i\u0307", "i")):
-        small = pc.replace_substring(small, written, same)
-    small = pc.utf8_trim_whitespace(pc.replace_substring_regex(small, _UNSEEN, ""))
-    return pc.if_else(pc.equal(small, ""), pa.scalar(None, small.type), small)
+    return as_seen(text) if said.fold else text
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str, *values: object) -> float | None:

@@ -15,13 +15,11 @@ import phonenumbers
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize.verify._values import exact
+from airflow_mlsec.anonymize.verify._values import as_seen, exact
 from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.policy import Subject
 
 _NOBODY = "without a key"
-# Characters that nobody sees: of format, fillers of Hangul, NUL.
-_UNSEEN = r"[\p{Cf}\x{115f}\x{1160}\x{3164}\x{ffa0}\x00]"
 
 
 class PeopleCounter:
@@ -157,12 +155,7 @@ def _normal(keys: pa.Array) -> pa.Array:
         keys = pc.if_else(pc.is_nan(keys), pa.scalar(None, keys.type), keys)
     if not pa.types.is_string(keys.type) and not pa.types.is_large_string(keys.type):
         return keys.cast(pa.string()) if not pa.types.is_binary(keys.type) else keys
-    text = pc.utf8_lower(pc.utf8_normalize(keys, form="NFKC"))
-    for written, same in (("\u00df", "ss"), ("\u03c2", "\u03c3"), ("i\u0307", "i")):
-        text = pc.replace_substring(text, written, same)
-    text = pc.replace_substring_regex(text, _UNSEEN, "")
-    text = pc.utf8_trim_whitespace(text)
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, text.type), text)
+    return as_seen(keys)
 
 
 def _declared(keys: pa.Array, subject: Subject) -> pa.Array:

@@ -10,6 +10,7 @@ import csv
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_mlsec.policy import (
     Constant,
@@ -53,6 +54,20 @@ def exact(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         return pa.timestamp("ns")
     return kind
+
+
+# Characters that nobody sees: of format, fillers of Hangul, NUL.
+_UNSEEN = r"[\p{Cf}\x{115f}\x{1160}\x{3164}\x{ffa0}\x00]"
+
+
+def as_seen(text: pa.Array) -> pa.Array:
+    """Texts in the checker's own form in which spellings are one: as they are seen, in small letters, without
+    white space around them; what is nothing else is null."""
+    small = pc.utf8_lower(pc.utf8_normalize(text, form="NFKC"))
+    for written, same in (("\u00df", "ss"), ("\u03c2", "\u03c3"), ("i\u0307", "i")):
+        small = pc.replace_substring(small, written, same)
+    small = pc.utf8_trim_whitespace(pc.replace_substring_regex(small, _UNSEEN, ""))
+    return pc.if_else(pc.equal(small, ""), pa.scalar(None, small.type), small)
 
 
 def can_be_checked(policy: Policy, name: str) -> bool:
