@@ -44,7 +44,7 @@ def anonymize(
     from airflow_mlsec.anonymize import anonymize as run
     from airflow_mlsec.datasets import open_dataset
     from airflow_mlsec.key_ring import open_key_ring, open_register
-    from airflow_mlsec.lineage import begin_release, end_release
+    from airflow_mlsec.lineage import begin_release, end_release, suppression_state
     from airflow_mlsec.policy import load_policy
     from airflow_mlsec.settings import Settings
     from airflow_mlsec.subjects import without_suppressed
@@ -55,6 +55,7 @@ def anonymize(
     keys = open_key_ring(settings, register)
     given = Plan.load(plan, keys.verification_keys()) if plan else None
     raw, safe = open_dataset(source), open_dataset(target)
+    listed = suppression_state(register, declared)
     raw = without_suppressed(raw, declared, register, keys)
     intents = []
 
@@ -63,7 +64,7 @@ def anonymize(
         outcome = release.numbers(), release.checks(), None, release.membership_reference()
         intents.append(
             begin_release(
-                register, keys, declared, raw, safe, released, plan_json, digest, *outcome
+                register, keys, declared, raw, safe, released, plan_json, digest, *outcome, listed
             )
         )
 

@@ -47,11 +47,13 @@ from airflow_mlsec.lineage._intents import (
 from airflow_mlsec.lineage._quarantine import HeldEvent, Quarantine
 from airflow_mlsec.lineage._release import (
     Intent,
+    SuppressionState,
     begin_release,
     describe_action,
     end_release,
     record_release,
     release_step,
+    suppression_state,
 )
 from airflow_mlsec.lineage._removal import policy_of, record_removal
 from airflow_mlsec.lineage._state import (
@@ -82,6 +84,7 @@ __all__ = [
     "OpenIntent",
     "Quarantine",
     "State",
+    "SuppressionState",
     "TaskRun",
     "Trace",
     "TraceNode",
@@ -119,6 +122,7 @@ __all__ = [
     "release_step",
     "releases",
     "settle_intents",
+    "suppression_state",
     "trace",
     "transformations",
     "unbelieved",

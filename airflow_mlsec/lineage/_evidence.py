@@ -203,7 +203,7 @@ def record_evidence(
     row = connection.execute(query).one()
     if target != (row.namespace, row.name):
         raise SignatureInvalid("the statement speaks of another dataset")
-    if issued_at > _moments_after(now):
+    if issued_at > moved(now, _CLOCKS_DIFFER):
         raise SignatureInvalid(
             "the statement is dated in the future: a clock was ahead, or it is forged"
         )
@@ -236,9 +236,10 @@ def _origins(predicate: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(str(d["namespace"]), str(d["name"])) for d in listed if d]
 
 
-def _moments_after(now: str) -> str:
-    moment = datetime.fromisoformat(now) + _CLOCKS_DIFFER
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def moved(moment: str, by: timedelta) -> str:
+    """A time as the register writes it, so much later."""
+    later = datetime.fromisoformat(moment) + by
+    return later.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _is_own(task_instance: str | None, signed: object) -> bool:

@@ -7,8 +7,9 @@ What neither is stays open, and the place unknown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,11 +17,13 @@ import sqlalchemy as sa
 from airflow_mlsec.crypto import digest_stream
 from airflow_mlsec.datasets import Connections, open_artifact, open_dataset
 from airflow_mlsec.errors import MlsecError
-from airflow_mlsec.lineage._evidence import ARTIFACT, trusted_by, verified_statement
+from airflow_mlsec.lineage._evidence import ARTIFACT, moved, trusted_by, verified_statement
 from airflow_mlsec.processes import has_ended
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 
+# Between being recorded and being published, on a machine that cannot be seen from here.
+_LONGEST = timedelta(days=1)
 INTENDED, PUBLISHED, WITHDRAWN, SUPERSEDED = "intended", "published", "withdrawn", "superseded"
 
 
@@ -96,15 +99,21 @@ def _look(register: Register, row: Any, connections: Connections | None) -> tupl
     statement = register.read(lambda c: verified_statement(row.envelope, trusted_by(c)))
     if statement is None:
         return INTENDED, "no trusted key signed it"
-    announced = _digest_of(statement)
-    ended = bool(row.writer) and has_ended(row.writer)
+    announced, later = _digest_of(statement), _published_since(register, row)
+    # Airflow runs a task again only when the try before has ended, wherever that was.
+    ended = (row.writer and has_ended(row.writer)) or _was_tried_again(statement, later)
+    # Until then it may still be at it, whatever was published, or erased from, since.
+    over = ended or register.now() > moved(row.recorded_at, _LONGEST)
     try:
         there, found = _there(row, connections)
     except MlsecError as error:
         return INTENDED, f"its target cannot be looked at: {error}"
     if announced is not None and found == announced:
+        if not over and announced in _digests_before(register, row):
+            # The same rows by the same plan are the same bytes: they may be the last release's.
+            return INTENDED, "an earlier release was the same, and the process may still run"
         return PUBLISHED, "the file that was announced is there"
-    if found is not None and found == _published_since(register, row):
+    if over and later and found is not None and found == _digest_of(later[-1]):
         # Whether it was there for a while in between nobody can tell.
         return SUPERSEDED, "a later release is there"
     if not ended:
@@ -115,23 +124,41 @@ def _look(register: Register, row: Any, connections: Connections | None) -> tupl
     return WITHDRAWN, "its process has ended, and another file, or none, is there"
 
 
-def _published_since(register: Register, row: Any) -> str | None:
-    """The digest of the newest release that was published to the same dataset after an intent."""
+def _digests_before(register: Register, row: Any) -> set[str | None]:
+    """The digests of what was published to the same dataset before an intent."""
     e = t.evidence.c
-    query = (
-        sa.select(e.envelope)
-        .where(e.dataset_id == row.dataset_id, e.id > row.id, e.outcome == PUBLISHED)
-        .where(e.predicate_type == row.predicate_type)
-        .order_by(e.id.desc())
-        .limit(1)
-    )
+    earlier = _statements(register, row, e.id < row.id, e.outcome != WITHDRAWN)
+    return {_digest_of(statement) for statement in earlier}
 
-    def work(connection: sa.Connection) -> str | None:
-        envelope = connection.execute(query).scalar_one_or_none()
-        later = None if envelope is None else verified_statement(envelope, trusted_by(connection))
-        return None if later is None else _digest_of(later)
+
+def _published_since(register: Register, row: Any) -> list[Mapping[str, Any]]:
+    """What was published to the same dataset after an intent, the newest last."""
+    e = t.evidence.c
+    return _statements(register, row, e.id > row.id, e.outcome == PUBLISHED)
+
+
+def _statements(
+    register: Register, row: Any, *which: sa.ColumnElement[bool]
+) -> list[Mapping[str, Any]]:
+    e = t.evidence.c
+    alike = e.dataset_id == row.dataset_id, e.predicate_type == row.predicate_type
+    query = sa.select(e.envelope).where(*alike, *which).order_by(e.id)
+
+    def work(connection: sa.Connection) -> list[Mapping[str, Any]]:
+        trusted = trusted_by(connection)
+        found = (verified_statement(x, trusted) for x in connection.execute(query).scalars())
+        return [statement for statement in found if statement is not None]
 
     return register.read(work)
+
+
+def _was_tried_again(statement: Mapping[str, Any], later: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the same task of the same run has published since."""
+    run = statement["predicate"].get("run")
+    tries = (s["predicate"] for s in later)
+    return run is not None and any(
+        p.get("run") == run and "removed_by_request" not in p for p in tries
+    )
 
 
 def _there(row: Any, connections: Connections | None) -> tuple[bool, str | None]:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, sign_payload
 from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.errors import ChangedMeanwhile
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.lineage._events import ColumnEdge, Event, Transformation
 from airflow_mlsec.lineage._evidence import record_evidence, release_statement
@@ -31,6 +32,29 @@ class Intent:
 
     envelope: dict[str, Any]
     digest: str
+
+
+# Of each request that put people on the suppression list: how many entries, and when the last one came.
+SuppressionState = frozenset[tuple[int, int, str]]
+
+
+def suppression_state(register: Register, policy: Policy) -> SuppressionState:
+    """What the suppression list has of people of a policy's kind now. `begin_release` wants it, and it is to be
+    read before the list is applied to the source: whoever is put on the list later is in what was read.
+    """
+    return register.read(lambda c: _suppression_state(c, policy))
+
+
+def _suppression_state(connection: sa.Connection, policy: Policy) -> SuppressionState:
+    if policy.subject is None:
+        return frozenset()
+    s = t.suppression.c
+    query = (
+        sa.select(s.request_id, sa.func.count(), sa.func.max(s.added_at))
+        .where(s.subject_kind == policy.subject.kind)
+        .group_by(s.request_id)
+    )
+    return frozenset((request, n, at) for request, n, at in connection.execute(query))
 
 
 def record_release(
@@ -53,8 +77,9 @@ def record_release(
     membership list.
     """
     released = target.schema(), target.digest()
+    listed = suppression_state(register, policy)
     intent = begin_release(
-        register, keys, policy, source, target, released, plan, plan_digest, numbers, checks, run, membership
+        register, keys, policy, source, target, released, plan, plan_digest, numbers, checks, run, membership, listed
     )  # fmt: skip
     end_release(register, intent)
     return intent.envelope
@@ -73,10 +98,13 @@ def begin_release(
     checks: Sequence[Mapping[str, Any]],
     run: str | None,
     membership: Mapping[str, str] | None,
+    suppression: SuppressionState,
 ) -> Intent:
     """`record_release` before anything is published: whoever is killed between leaves a place that is known
-    and counts as unknown. ``released`` are the schema and the digest of what will be published.
+    and counts as unknown. ``released`` are the schema and the digest of what will be published,
+    ``suppression`` is the list (`suppression_state`) without whose people the source was read.
 
+    :raises ChangedMeanwhile: if people were put on that list since: they may be in what would be published.
     :raises RegisterError: if it cannot be recorded; then nothing must be published.
     """
     bind_ring(register, keys)
@@ -96,6 +124,13 @@ def begin_release(
     def write(connection: sa.Connection) -> str:
         record_policy(connection, policy.digest, policy.source, policy.canonical(), now)
         GraphWriter(register, trusted).apply(connection, [event])
+        # The graph's lock is held, and whoever writes the list takes it as well: either the list has the person
+        # here, or the erasure that put her there sees this intent.
+        if _suppression_state(connection, policy) - suppression:
+            raise ChangedMeanwhile(
+                f"somebody was erased, or put under a restriction, while {source.uri} was being anonymized: the person's "
+                "rows may have been read before. Nothing was released; run it again"
+            )
         for dataset, stage, rows in (
             (source, "source", numbers["rows"]),
             (target, "release", numbers["released"]),

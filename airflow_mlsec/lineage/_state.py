@@ -10,18 +10,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import IntEnum
 from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_mlsec.datasets import DatasetName
-from airflow_mlsec.lineage._evidence import RELEASE, latest_releases
+from airflow_mlsec.lineage._evidence import RELEASE, latest_releases, moved
 from airflow_mlsec.lineage._graph import all_edges, edges_within
 from airflow_mlsec.policy import is_pattern, matches
 from airflow_mlsec.register import column_documents, graph, rows_of
 from airflow_mlsec.register import tables as t
+
+
+# How long a run may take of which no end is told, and how far a clock may be off that takes local time for UTC.
+_MAY_RUN, _CLOCKS_OFF = timedelta(days=1), timedelta(hours=15)
 
 
 class State(IntEnum):
@@ -260,23 +264,14 @@ def _overwritten(connection: sa.Connection) -> set[int]:
         if run == own or began is None:
             continue
         # A run of which nobody has told the end may be writing still, for a day.
-        over = ended_at or _moved(began, _MAY_RUN)
+        over = ended_at or moved(began, _MAY_RUN)
         if after is None:
             # From before the order was kept, clocks are all there is.
             if over > issued_at:
                 found.add(dataset)
         elif number > after:
-            if over > _moved(issued_at, -_CLOCKS_OFF):
+            if over > moved(issued_at, -_CLOCKS_OFF):
                 found.add(dataset)
         elif started_at is not None and started_at <= issued_at < over:
             found.add(dataset)
     return found
-
-
-# How long a run may take of which no end is told, and how far a clock may be off that takes local time for UTC.
-_MAY_RUN, _CLOCKS_OFF = timedelta(days=1), timedelta(hours=15)
-
-
-def _moved(moment: str, by: timedelta) -> str:
-    moved = datetime.fromisoformat(moment) + by
-    return moved.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -13,9 +13,11 @@ from airflow_mlsec.hooks.mlsec import AirflowConnections
 from airflow_mlsec.lineage import (
     EVIDENCE_FACET,
     Intent,
+    SuppressionState,
     begin_release,
     end_release,
     release_step,
+    suppression_state,
 )
 from airflow_mlsec.operators._base import (
     MlsecOperator,
@@ -98,6 +100,7 @@ class AnonymizeOperator(MlsecOperator):
         policy = hook.policy(self.policy)
         source, target = self._dataset_of(self.source, policy, context), hook.dataset(self.target)
         # Whoever was erased stays out, also if the source was loaded with them again.
+        listed = suppression_state(hook.register(), policy)
         source = without_suppressed(source, policy, hook.register(), keys, AirflowConnections())
         given = Plan.load(Path(self.plan), keys.verification_keys()) if self.plan else None
         plan_path, members = None, None
@@ -113,7 +116,7 @@ class AnonymizeOperator(MlsecOperator):
 
         def announce(release: Release, released: tuple[Any, str | None]) -> None:
             assert context is not None  # a dry run announces nothing
-            intents.append(self._begin(context, policy, source, target, release, released))
+            intents.append(self._begin(context, policy, source, target, release, released, listed))
 
         release = anonymize(
             policy,
@@ -143,6 +146,7 @@ class AnonymizeOperator(MlsecOperator):
         target: Dataset,
         release: Release,
         released: tuple[Any, str | None],
+        suppression: SuppressionState,
     ) -> Intent:
         """Record the release before it is published."""
         intent = begin_release(
@@ -158,6 +162,7 @@ class AnonymizeOperator(MlsecOperator):
             release.checks(),
             run_label(context),
             release.membership_reference(),
+            suppression,
         )
         self._lineage = {
             "source": (source.name, schema_columns(source)),

@@ -281,7 +281,7 @@ class Handler:
         if "free text" in step.locator:
             detail = "rows erased; the person is named in free text, which a person must redact"
             return self.mark(request, step, "found", detail)
-        if more := [*searcher.missing(place), *searcher.perhaps_more(place)]:
+        if more := searcher.perhaps_more(place):
             detail = f"{removed} rows erased; more may be there: {', '.join(more)}"
             return self.mark(request, step, "unknown", detail)
         detail = f"rows that are the person's: {step.rows or removed}"
@@ -617,16 +617,14 @@ class Handler:
                 )
                 self.mark(request, step, "found", detail)
                 return detail
-        if searcher.changed_since_release(place):
-            # It may be an older release, under versions of keys that the newest evidence does not name.
-            if step.decided_by is None:
-                self.mark(request, step, "unknown", CHANGED)
-                return f"unknown: {CHANGED}"
-            return f"not known: {CHANGED}; by word of {step.decided_by}"
-        if missing := searcher.missing(place):
-            detail = f"cannot be looked at for every pseudonym: {', '.join(missing)}"
-            self.mark(request, step, "unknown", detail)
-            return f"unknown: {detail}"
+        # What changed may be an older release, under versions of keys that the newest evidence does not name.
+        changed = [CHANGED] if searcher.changed_since_release(place) else []
+        if more := [*changed, *searcher.perhaps_more(place)]:
+            detail = f"more may be there: {', '.join(more)}"
+            if step.decided_by is None or searcher.missing(place):
+                self.mark(request, step, "unknown", detail)
+                return f"unknown: {detail}"
+            return f"not known: {detail}; by word of {step.decided_by}"
         return f"clean ({found.how})"
 
     def searcher(self, person: Person, places: Places, known: Targets | None = None) -> Searcher:

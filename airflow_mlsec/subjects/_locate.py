@@ -21,7 +21,7 @@ from airflow_mlsec.subjects._finding import Finding, Status
 from airflow_mlsec.subjects._identity import Person, subject_digest
 from airflow_mlsec.subjects._places import Place, places_of
 from airflow_mlsec.subjects._scan import EVERYTHING, Scan, Scanner
-from airflow_mlsec.subjects._search import Indistinguishable, Searcher
+from airflow_mlsec.subjects._search import INTENDED, Indistinguishable, Searcher
 
 _THREADS = 4
 CHANGED = "the file is not the one that its evidence names: it was written, or put back, since"
@@ -29,7 +29,6 @@ _ALIKE = (
     "rows found by likeness are neither exported, erased nor put right until their spelling is confirmed as a key of "
     "the person (mlsec subject person --also -)"
 )
-_INTENDED = "a release was going to be published here, and nobody knows yet whether it was (mlsec db reconcile)"
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def search_place(searcher: Searcher, place: Place) -> Finding:
         raise  # nothing that this process finds, or does not, means anything
     except DatasetNotFound as error:
         if place.intended:
-            return _finding(place, "unknown", None, "none", _INTENDED)
+            return _finding(place, "unknown", None, "none", INTENDED)
         reason = f"could not be searched: {error}"
     except MlsecError as error:
         reason = f"could not be searched: {error}"
@@ -156,12 +155,12 @@ def _search(searcher: Searcher, place: Place) -> Finding:
             how = "membership list, by likeness: another spelling of the key"
             return replace(_finding(place, "found", None, how, _ALIKE), likeness=True)
         if place.intended and not member:
-            return _finding(place, "unknown", None, "membership list", _INTENDED)
+            return _finding(place, "unknown", None, "membership list", INTENDED)
         how = "signed release" if release else "lineage to the release"
         text = f"{how} {source}, plan {predicate['plan'][:12]}"
         return _finding(place, "found" if member else "none", None, "membership list", text)
     if place.intended:
-        return _finding(place, "unknown", None, "none", _INTENDED)
+        return _finding(place, "unknown", None, "none", INTENDED)
     if place.anonymous:
         reason = "anonymous: a verified release whose policy names who claims it"
         return _finding(place, "none", 0, "none", reason)
@@ -195,19 +194,10 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
         locator = f"{locator}; by likeness: {otherwise} rows with another spelling of the key"
         evidence = f"{evidence}; {_ALIKE}"
         status = "found"
-    if place.intended:
-        evidence = f"{evidence}; {_INTENDED}"
-        status = "found" if rows else "unknown"
-    if searcher.changed_since_release(place):
-        evidence = f"{evidence}; {CHANGED}"
-        status = "found" if rows else "unknown"
-    if more := searcher.perhaps_more(place):
+    changed = [CHANGED] if searcher.changed_since_release(place) else []
+    if more := [*changed, *searcher.perhaps_more(place)]:
         evidence = "; ".join([evidence, *more])
         status = "found" if rows or otherwise else "unknown"
-    if missing := searcher.missing(place):
-        # Not to be found under the keys that are left is not to be absent.
-        evidence = f"{evidence}; {', '.join(missing)}"
-        status = "found" if rows else "unknown"
     done = _finding(place, status, rows, locator, evidence, found.effort())
     return replace(done, likeness=bool(otherwise))
 

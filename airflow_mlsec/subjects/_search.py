@@ -55,6 +55,7 @@ _DEEPEST = 10
 # What the names of pseudonyms' keys begin with.
 PSEUDONYMS = "pseudonym."
 # Columns of which the same name says nothing.
+INTENDED = "a release was going to be published here, and nobody knows yet whether it was (mlsec db reconcile)"
 _ANY_TABLE_S = (
     "id",
     "key",
@@ -734,8 +735,11 @@ class Searcher:
         return None
 
     def perhaps_more(self, place: Place) -> list[str]:
-        """Why there may be more of the person in a place than its columns lead to."""
-        whys = (self.unlisted(place), self.unread(place), self.orphans(place))
+        """Why there may be more of the person in a place than its columns lead to, now or soon."""
+        coming = INTENDED if place.intended else None
+        # Not to be found under the keys that are left is not to be absent.
+        missing = ", ".join(self.missing(place))
+        whys = (coming, self.unlisted(place), self.unread(place), self.orphans(place), missing)
         return [why for why in whys if why]
 
     def unread(self, place: Place) -> str | None:

@@ -31,7 +31,7 @@ from airflow_mlsec.datasets import (
 from airflow_mlsec.errors import CheckFailed
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.policy import Policy
-from airflow_mlsec.register import Register, insert_rows
+from airflow_mlsec.register import Register, insert_rows, lock_graph
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, suppression_key, suppression_tokens
 from airflow_mlsec.subjects._search import Searcher, reference_of
@@ -89,6 +89,7 @@ def suppress(
 ) -> None:
     """Put a person on the list (under the texts of `listed_as`) for a request; again changes
     nothing."""
+    lock_graph(connection)  # as a release does that is about to be published
     key = suppression_key(keys, kind)
     fingerprint = keys.fingerprint(key.name, key.version)
     rows = [
@@ -108,6 +109,7 @@ def suppress_as_well(
     now: str,
 ) -> None:
     """Put another key of a person on the list, wherever one of those that she has is."""
+    lock_graph(connection)
     key, s = suppression_key(keys, person.kind), t.suppression.c
     columns = sorted(person.only)
     beside = json.dumps(columns) if columns else ""

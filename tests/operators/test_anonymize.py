@@ -12,7 +12,9 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.errors import ChangedMeanwhile
 from airflow_mlsec.lineage import EVIDENCE_FACET, ingest_event
+from airflow_mlsec.operators._base import without_values
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
 from airflow_mlsec.register import tables as t
 from tests import canaries
@@ -117,6 +119,13 @@ def test_an_unexpected_error_shows_its_place_and_not_its_message(
     assert canaries.found_in(str(error.value)) == []
     assert error.value.__cause__ is None
     assert error.value.__suppress_context__
+
+
+def test_what_another_try_mends_is_tried_again() -> None:
+    """Somebody was erased while a release ran: the next try reads without the person."""
+    with pytest.raises(AirflowException, match="ChangedMeanwhile") as raised, without_values():
+        raise ChangedMeanwhile("somebody was erased")
+    assert not isinstance(raised.value, AirflowFailException)
 
 
 def test_progress_is_logged_without_values(clinic: Clinic, context: Context) -> None:

@@ -19,15 +19,23 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import Release, anonymize
 from airflow_mlsec.compliance import record_results
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import AnotherRing, MlsecError
-from airflow_mlsec.lineage import begin_release, end_release, ingest_event
+from airflow_mlsec.lineage import (
+    begin_release,
+    end_release,
+    ingest_event,
+    suppression_state,
+)
 from airflow_mlsec.policy import parse_policy
+from airflow_mlsec.processes import this_process
 from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects import (
     Calendar,
     Handler,
@@ -57,6 +65,7 @@ HAPPENS = [
     "rotate", "disable", "schedule", "destroy", "restore", "release", "release", "cut", "cut", "ahead", "copy",
     "copy", "copy again", "put back", "put back", "forge", "join", "shout", "stray", "hashed", "day", "day", "mart",
     "bare", "bare", "unexplained", "other ring", "stale ring", "look", "erase", "erase", "erase",
+    "meanwhile",
 ]  # fmt: skip
 
 
@@ -130,31 +139,64 @@ class History:
 
     # --- what happens
 
-    def release(self, cut: str | None = None, clock: timedelta = timedelta()) -> None:
+    def release(
+        self,
+        cut: str | None = None,
+        clock: timedelta = timedelta(),
+        meanwhile: tuple[str, int] | None = None,
+    ) -> None:
+        """Release to ``safe.parquet``; ``meanwhile`` somebody is erased: after the source was "read", or after the
+        release was "announced" and before it is published."""
         self.remember("safe.parquet")
         register = Register(self.url, now=lambda: datetime.now(UTC) + clock)
         raw, safe = self.at("raw.parquet"), self.at("safe.parquet")
+        listed = suppression_state(self.register, self.policy)
         source = without_suppressed(raw, self.policy, self.register, self.keys)
         self.lists += 1
-        intents = []
+        intents, receipts = [], list[dict[str, Any]]()
+        already = set(self.erased)
 
         def announce(release: Release, released: Any) -> None:
+            if meanwhile is not None and meanwhile[0] == "read":
+                receipts.extend(self.erase_meanwhile(meanwhile[1]))
             intents.append(
                 begin_release(
                     register, self.keys, self.policy, raw, safe, released, release.plan.to_json(),
-                    release.plan.digest, release.numbers(), release.checks(), "r",
-                    release.membership_reference(),
+                    release.plan.digest, release.numbers(), release.checks(), f"r{self.lists}",
+                    release.membership_reference(), listed,
                 )
             )  # fmt: skip
+            if meanwhile is not None and meanwhile[0] == "announced":
+                receipts.extend(self.erase_meanwhile(meanwhile[1]))
+            if cut is not None and self.draw.random() < 0.7:
+                self.ended()
             if cut == "before":
                 raise Cut
 
         anonymize(self.policy, source, safe, self.keys, announce=announce, allow_empty=True,
                   membership_path=self.folder / f"members-{self.lists}.age")  # fmt: skip
-        if back := {who for who in self.erased if self.oracle.people("safe.parquet")[who]}:
+        for receipt in receipts:
+            assert meanwhile is not None
+            if false := self.oracle.false_receipt(meanwhile[1], receipt):
+                raise Untrue(f"{self.done}: receipt while a release ran: {'; '.join(false)}")
+        if back := {who for who in already if self.oracle.people("safe.parquet")[who]}:
             raise Untrue(f"{self.done}: {back} were erased, and are released again")
         if cut != "after":
             end_release(register, intents[0])
+
+    def ended(self) -> None:
+        """The process that was to publish the last release is gone, and that can be seen from here."""
+        e = t.evidence.c
+        newest = sa.select(sa.func.max(e.id)).scalar_subquery()
+        gone = {**this_process(), "started": "1"}
+        update = sa.update(t.evidence).where(e.id == newest).values(writer=gone)
+        self.register.write(lambda c: c.execute(update))
+
+    def erase_meanwhile(self, who: int) -> list[dict[str, Any]]:
+        """The receipt, if there is one."""
+        with contextlib.suppress(MlsecError):
+            return [self.erase(who)]
+        return []
 
     def names(self, source: str, target: str, columns: tuple[str, ...] = ("email", "tag")) -> None:
         """An event that says that a file was made from another, column by column."""
@@ -213,6 +255,8 @@ class History:
                 self.release()
             case "cut":
                 self.release(draw.choice(["before", "after"]))
+            case "meanwhile":
+                self.release(meanwhile=(draw.choice(["read", "announced"]), who))
             case "ahead":
                 self.release(clock=timedelta(minutes=4))
             case "copy":
@@ -301,7 +345,7 @@ class History:
         if false := self.oracle.false_answers(who, findings):
             raise Untrue(f"{self.done}: person {who}: {'; '.join(false)}")
 
-    def erase(self, who: int) -> None:
+    def erase(self, who: int) -> dict[str, Any]:
         before = self.oracle.everybody()
         self.remember("raw.parquet")
         request = open_request(
@@ -345,6 +389,7 @@ class History:
             if false := self.oracle.false_receipt(who, closed.receipt or {}):
                 raise Untrue(f"{self.done}: receipt of {who}: {'; '.join(false)}")
             self.erased.add(who)
+            return dict(closed.receipt or {})
         finally:
             if others := self.oracle.others(who, before):
                 raise Untrue(f"{self.done}: {'; '.join(others)}")

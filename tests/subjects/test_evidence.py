@@ -25,6 +25,7 @@ from airflow_mlsec.lineage import (
     latest_release,
     record_release,
     settle_intents,
+    suppression_state,
     verify_evidence,
     withdraw_intent,
 )
@@ -69,13 +70,13 @@ def announced(shop: Shop, target: str, publish: bool) -> str:
         pass
 
     policy, source = shop.policies["customers"], open_dataset(shop.customers)
-    digests = []
+    digests, listed = [], suppression_state(shop.register, policy)
 
     def announce(release: Release, released: tuple[object, str | None]) -> None:
         begin_release(
             shop.register, shop.keys, policy, source, shop.at(target), released,
             release.plan.to_json(), release.plan.digest, release.numbers(), release.checks(), "r",
-            release.membership_reference(),
+            release.membership_reference(), listed,
         )  # fmt: skip
         digests.append(released[1])
         if not publish:
@@ -139,6 +140,7 @@ def test_a_model_may_have_been_trained_on_what_was_there_for_a_while(shop: Shop)
     announced(shop, "safe.parquet", publish=True)
     leave(shop, 7)
     shop.release(members="members-3.age")
+    of_a_process_that_is_gone(shop)
     [intent] = settle_intents(shop.register)
     assert intent.outcome == "superseded"
     assert found(shop)["model.onnx"][0] == "found"
@@ -170,7 +172,7 @@ def test_nothing_is_published_that_cannot_be_recorded(
             begin_release(
                 full, shop.keys, policy, source, shop.at(f"{i}{'x' * 150}.parquet"), released,
                 release.plan.to_json(), release.plan.digest, release.numbers(), release.checks(),
-                f"r{i}", None,
+                f"r{i}", None, suppression_state(full, policy),
             )  # fmt: skip
 
     with pytest.raises(RegisterError, match="SQLITE_FULL"):
