@@ -23,7 +23,6 @@ from airflow_mlsec.policy import is_pattern, matches
 from airflow_mlsec.register import column_documents, graph, rows_of
 from airflow_mlsec.register import tables as t
 
-
 # How long a run may take of which no end is told, and how far a clock may be off that takes local time for UTC.
 _MAY_RUN, _CLOCKS_OFF = timedelta(days=1), timedelta(hours=15)
 
