@@ -21,6 +21,7 @@
     │   ├── AnotherRing                      a key ring that is not the register's, exit code 3
     │   ├── DecryptionFailed                 exit code 3, one wording for every cause
     │   └── SignatureInvalid                 exit code 3
+    │       └── BrokenLog                    the audit log is not what was signed
     └── RegisterError                        the register cannot be used     exit code 2
 
 Messages carry names and positions (dataset, column, row number, setting), never a
@@ -198,6 +199,10 @@ class SignatureInvalid(CryptoError):
     """A signature, or what it speaks of, does not verify."""
 
 
+class BrokenLog(SignatureInvalid):
+    """An audit log, or a proof of what is in it, is not what was signed."""
+
+
 class RegisterError(MlsecError):
     """The register cannot be reached, or its schema is not the one this version needs."""
 
@@ -214,6 +219,7 @@ def _columns(names: Iterable[str]) -> str:
 
 __all__ = [
     "AnotherRing",
+    "BrokenLog",
     "ChangedMeanwhile",
     "CheckFailed",
     "ColumnMissing",
