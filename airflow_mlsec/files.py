@@ -14,9 +14,10 @@ import hashlib
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from airflow_mlsec.errors import ChangedMeanwhile, DatasetError
 
@@ -105,6 +106,18 @@ def _create_locked(target: Path, mode: int) -> BinaryIO:
         if partial.exists():
             return file
         file.close()
+
+
+@contextlib.contextmanager
+def unnamed() -> Iterator[tuple[BinaryIO, Path]]:
+    """A temporary file that goes with this process, however that ends, and a path by which this process opens it
+    again. It has no name, where the system can do that (Linux): a killed process leaves nothing behind."""
+    if not Path("/proc/self/fd").is_dir():
+        with tempfile.NamedTemporaryFile("w+b") as named:
+            yield cast(BinaryIO, named), Path(named.name)
+        return
+    with tempfile.TemporaryFile("w+b") as file:
+        yield cast(BinaryIO, file), Path(f"/proc/self/fd/{file.fileno()}")
 
 
 def remove_abandoned(target: Path) -> int:

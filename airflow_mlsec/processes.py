@@ -25,16 +25,17 @@ def this_process() -> dict[str, Any]:
     }
 
 
+def is_seen_from_here(process: Mapping[str, Any]) -> bool:
+    """Whether this process could see whether another one (`this_process`) runs. Another boot may be another
+    machine of the same name, as containers have them."""
+    here = {"host": socket.gethostname(), "boot": _boot(), "namespace": _namespace()}
+    return None not in here.values() and all(process.get(n) == v for n, v in here.items())
+
+
 def has_ended(process: Mapping[str, Any]) -> bool:
     """Whether a process (`this_process`) is certainly gone. What runs, or ran, elsewhere cannot be seen
     from here and counts as running."""
-    if process.get("host") != socket.gethostname():
-        return False
-    if process.get("boot") != _boot():
-        return _boot() is not None and process.get("boot") is not None
-    if process.get("namespace") != _namespace():
-        return False
-    return _started(int(process["pid"])) != process.get("started")
+    return is_seen_from_here(process) and _started(int(process["pid"])) != process.get("started")
 
 
 def _boot() -> str | None:

@@ -204,8 +204,15 @@ def anonymize(
             run.members.save(membership_path)
         saved = membership_path if run.members is not None else None
         release = run.release(findings, saved, published=True)
+        staged.reserve()
         if announce is not None:
-            announce(release, (output, staged.digest()))
+            try:
+                announce(release, (output, staged.digest()))
+            except BaseException:
+                # No evidence names it, and who is in it may have been erased.
+                if saved is not None:
+                    saved.unlink(missing_ok=True)
+                raise
     return replace(release, timings_ms=run.release(findings, saved, published=True).timings_ms)
 
 

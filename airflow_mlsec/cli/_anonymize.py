@@ -44,10 +44,11 @@ def anonymize(
     from airflow_mlsec.anonymize import anonymize as run
     from airflow_mlsec.datasets import open_dataset
     from airflow_mlsec.key_ring import open_key_ring, open_register
-    from airflow_mlsec.lineage import begin_release, end_release, suppression_state
+    from airflow_mlsec.lineage import begin_release, end_release
     from airflow_mlsec.policy import load_policy
+    from airflow_mlsec.register import requests_done
     from airflow_mlsec.settings import Settings
-    from airflow_mlsec.subjects import without_suppressed
+    from airflow_mlsec.subjects import refuse_if_more_is_left_out, without_suppressed
 
     settings = Settings.load()
     declared = load_policy(policy)
@@ -55,16 +56,17 @@ def anonymize(
     keys = open_key_ring(settings, register)
     given = Plan.load(plan, keys.verification_keys()) if plan else None
     raw, safe = open_dataset(source), open_dataset(target)
-    listed = suppression_state(register, declared)
+    requests = register.read(requests_done)
     raw = without_suppressed(raw, declared, register, keys)
     intents = []
 
     def announce(release: Release, released: tuple[Any, str | None]) -> None:
+        refuse_if_more_is_left_out(raw)
         plan_json, digest = release.plan.to_json(), release.plan.digest
         outcome = release.numbers(), release.checks(), None, release.membership_reference()
         intents.append(
             begin_release(
-                register, keys, declared, raw, safe, released, plan_json, digest, *outcome, listed
+                register, keys, declared, raw, safe, released, plan_json, digest, *outcome, requests
             )
         )
 
@@ -76,7 +78,7 @@ def anonymize(
         plan=given,
         plan_path=plan_out,
         membership_path=settings.state_folder / "members" / f"{uuid.uuid4().hex}.age",
-        vault=RegisterVault(register, keys),
+        vault=RegisterVault(register, keys, requests),
         population=open_dataset(people) if (people := declared.privacy.population) else None,
         engine=engine,
         dry_run=dry_run,

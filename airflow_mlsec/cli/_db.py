@@ -24,19 +24,22 @@ def upgrade(as_json: bool) -> None:
 
 @db.command()
 @click.option("--withdraw", type=int, help="Number of a release that certainly was not published.")
+@click.option("--published", type=int, help="Number of a release that certainly is there now.")
 @json_option
-def reconcile(withdraw: int | None, as_json: bool) -> None:
+def reconcile(withdraw: int | None, published: int | None, as_json: bool) -> None:
     """Settle releases that were recorded and of which nobody said that they were published, by looking.
 
     Exit code 1 if one stays open: until then its place is "unknown" in every answer.
     """
     from dataclasses import asdict
 
-    from airflow_mlsec.lineage import settle_intents, withdraw_intent
+    from airflow_mlsec.lineage import confirm_intent, settle_intents, withdraw_intent
 
     register = open_register(Settings.load())
     if withdraw is not None:
         withdraw_intent(register, withdraw)
+    if published is not None:
+        confirm_intent(register, published)
     found = settle_intents(register)
     lines = [
         f"{i.id:>5}  {i.outcome:10} {i.uri}, begun {i.begun_at[:19]}: {i.reason}" for i in found

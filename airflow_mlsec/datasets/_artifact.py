@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,6 +63,19 @@ class Artifact:
             return Path(self.location.path).is_file()
         with self._told():
             return bool(self.filesystem.isfile(self.location.path))
+
+    def modified(self) -> datetime | None:
+        """When it was last written; of a folder when its newest file was; None where nobody can tell."""
+        if self.filesystem is None:
+            path = Path(self.location.path)
+            inside = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+            times = [p.lstat().st_mtime for p in inside]
+            return datetime.fromtimestamp(max(times), UTC) if times else None
+        try:
+            found: datetime = self.filesystem.modified(self.location.path)
+        except Exception:  # of its own kind in each client; folders of object stores have no time
+            return None
+        return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
     def is_folder(self) -> bool:
         """Whether there is a folder of this name."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import pyarrow as pa
 
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
-from airflow_mlsec.datasets._rows import Condition, Found
+from airflow_mlsec.datasets._rows import Announce, Condition, Found
 from airflow_mlsec.datasets._uri import (
     DatasetName,
     FileUri,
@@ -31,6 +31,11 @@ class StagedTable(Protocol):
 
     def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Read back what was written, to verify it. Nothing can be written afterwards."""
+        ...
+
+    def reserve(self) -> None:
+        """From now on nobody else replaces the dataset before this does, where that can be: rows of a table do not
+        show which of two releases they are. Nothing can be written afterwards."""
         ...
 
     def digest(self) -> str | None:
@@ -94,12 +99,13 @@ class Dataset(Protocol):
         column: str,
         values: Sequence[object],
         also: Sequence[Condition] = (),
-        announce: Callable[[str], None] | None = None,
+        announce: Announce | None = None,
     ) -> int:
         """Remove the rows that `find_in` finds; how many there were.
 
         Other rows are not touched. Each file is replaced as a whole, a table changes in one
-        transaction; done again it removes nothing.
+        transaction; done again it removes nothing. ``announce`` is called at the last moment before that,
+        with the SHA-256 of what a file will be (None of a table): if it fails nothing is removed.
         """
         ...
 
@@ -109,6 +115,7 @@ class Dataset(Protocol):
         values: Sequence[object],
         changes: Mapping[str, object],
         also: Sequence[Condition] = (),
+        announce: Announce | None = None,
     ) -> int:
         """Give the rows that `find_in` finds the values of ``changes`` (of their columns' types);
         how many there were. As whole as `delete_in`."""

@@ -6,8 +6,8 @@ import contextlib
 import csv
 import hashlib
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +25,7 @@ from airflow_mlsec.datasets._folders import (
 )
 from airflow_mlsec.datasets._formats import FORMATS, Csv, Format, Parquet
 from airflow_mlsec.datasets._rows import (
+    Announce,
     Condition,
     Found,
     Meant,
@@ -202,7 +203,7 @@ class FileDataset:
         column: str,
         values: Sequence[object],
         also: Sequence[Condition] = (),
-        announce: Callable[[str], None] | None = None,
+        announce: Announce | None = None,
     ) -> int:
         return self._rewrite((Condition(column, values), *also), None, announce)
 
@@ -212,15 +213,16 @@ class FileDataset:
         values: Sequence[object],
         changes: Mapping[str, object],
         also: Sequence[Condition] = (),
+        announce: Announce | None = None,
     ) -> int:
         _wanted(self.schema(), list(changes), self.uri)
-        return self._rewrite((Condition(column, values), *also), changes)
+        return self._rewrite((Condition(column, values), *also), changes, announce)
 
     def _rewrite(
         self,
         conditions: Sequence[Condition],
         changes: Mapping[str, object] | None,
-        announce: Callable[[str], None] | None = None,
+        announce: Announce | None = None,
     ) -> int:
         schema, meant = self.schema(), self._meant(conditions)
         if meant is None:
@@ -253,6 +255,8 @@ class FileDataset:
                 )
             if not left:
                 # All of the file's rows are meant, and its folder's name says whose they are.
+                if announce is not None:
+                    announce(None)
                 rows += self._remove_piece(piece)
                 continue
             for attempt in range(_ATTEMPTS):
@@ -318,10 +322,12 @@ class FileDataset:
         piece: str,
         schema: pa.Schema,
         rewrite: Rewrite,
-        announce: Callable[[str], None] | None = None,
+        announce: Announce | None = None,
     ) -> int:
         """Replace one file by itself with its rows rewritten, whole or not at all; ``announce`` is told the SHA-256
         of what it will be."""
+        # Before it is opened: what is read is that, or a later one.
+        there = self._version_of(piece) if self.filesystem is not None else None
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(self._open(piece))
             if self.filesystem is None:
@@ -329,8 +335,9 @@ class FileDataset:
                 target: Any = stack.enter_context(
                     files.replacing(Path(piece), unless_changed_since=before)
                 )
+                path = Path(target.name)
             else:
-                target = stack.enter_context(tempfile.NamedTemporaryFile("w+b"))
+                target, path = stack.enter_context(files.unnamed())
             if isinstance(self.format, Parquet):
                 step: tuple[Any, ...] = (rewrite_parquet, source, target, rewrite)
             else:
@@ -339,11 +346,27 @@ class FileDataset:
             rows: int = guarded(self.uri, *step)
             target.flush()
             if announce is not None:
-                with Path(target.name).open("rb") as staged:
+                with path.open("rb") as staged:
                     announce(hashlib.file_digest(staged, "sha256").hexdigest())
             if self.filesystem is not None:
-                self._upload(str(target.name), piece)
+                if self._version_of(piece) != there:
+                    raise ChangedMeanwhile(f"'{self.uri}' was written while it was being rewritten")
+                self._upload(str(path), piece)
         return rows
+
+    def _version_of(self, piece: str) -> str:
+        """What tells the object that is there from every other: its name, size, time and, where the store has
+        one, its checksum.
+
+        :raises ChangedMeanwhile: if it is gone.
+        """
+        self.filesystem.invalidate_cache()
+        try:
+            return str(self.filesystem.ukey(piece))
+        except FileNotFoundError:
+            raise ChangedMeanwhile(
+                f"'{self.uri}' was removed while it was being rewritten"
+            ) from None
 
     @contextlib.contextmanager
     def replacing(self, schema: pa.Schema) -> Iterator[StagedFile]:
@@ -354,9 +377,10 @@ class FileDataset:
         with contextlib.ExitStack() as stack:
             if self.filesystem is None:
                 file: Any = stack.enter_context(files.replacing(Path(self.location.path)))
+                path = Path(file.name)
             else:
-                file = stack.enter_context(tempfile.NamedTemporaryFile("w+b"))
-            staged = StagedFile(self, file, schema)
+                file, path = stack.enter_context(files.unnamed())
+            staged = StagedFile(self, file, path, schema)
             try:
                 yield staged
                 staged.seal()
@@ -365,15 +389,21 @@ class FileDataset:
                 raise
             if self.filesystem is not None:
                 file.flush()
-                self._upload(str(file.name), self.location.path)
+                self._upload(str(path), self.location.path)
 
     def _upload(self, local: str, final: str) -> None:
         if self.location.protocol in _APPEARS_WHOLE:
             self.filesystem.put_file(local, final)
         else:
-            partial = f"{final}.partial"
-            self.filesystem.put_file(local, partial)
-            self.filesystem.mv(partial, final)
+            # Of two writers each has a name of its own.
+            partial = f"{final}.{secrets.token_hex(4)}.partial"
+            try:
+                self.filesystem.put_file(local, partial)
+                self.filesystem.mv(partial, final)
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    self.filesystem.rm(partial)
+                raise
 
     def _pieces(self) -> list[str]:
         path = self.location.path
@@ -423,9 +453,10 @@ class FileDataset:
 class StagedFile:
     """The file under its temporary name."""
 
-    def __init__(self, dataset: FileDataset, file: BinaryIO, schema: pa.Schema) -> None:
+    def __init__(self, dataset: FileDataset, file: BinaryIO, path: Path, schema: pa.Schema) -> None:
         self._dataset = dataset
         self._file = file
+        self._path = path
         self._schema = schema
         self._writer: Any = dataset.format.writer(file, schema)
 
@@ -445,14 +476,17 @@ class StagedFile:
                 self._writer.close()
             self._writer = None
 
+    def reserve(self) -> None:
+        """Which of two files is there their digests tell."""
+
     def digest(self) -> str | None:
         self.seal()
-        with Path(self._file.name).open("rb") as file:
+        with self._path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         self.seal()
-        with Path(self._file.name).open("rb") as file:
+        with self._path.open("rb") as file:
             wanted = _wanted(self._schema, columns, self._dataset.uri)
             try:
                 needed = wanted.names or self._schema.names[:1]

@@ -26,6 +26,10 @@ _RECORDS = 16_384
 csv.field_size_limit(2**31 - 1)
 
 
+# Told what a file will be (its SHA-256; None of a table) before it is.
+Announce = Callable[[str | None], None]
+
+
 @dataclass
 class Found:
     """Rows that were found, and what had to be read for it."""

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from airflow_mlsec.datasets._connections import Connections
-from airflow_mlsec.datasets._rows import Condition, Found
+from airflow_mlsec.datasets._rows import Announce, Condition, Found
 from airflow_mlsec.datasets._sql_references import refuse_cascades
 from airflow_mlsec.datasets._sql_values import (
     arrow_type,
@@ -147,9 +147,8 @@ class SqlDataset:
         column: str,
         values: Sequence[object],
         also: Sequence[Condition] = (),
-        announce: Callable[[str], None] | None = None,
+        announce: Announce | None = None,
     ) -> int:
-        del announce  # a table has no file whose digest anybody could know
         table = dict(self._columns())
         target = self._named(table)
         parts = self._meant(column, values, also, table, target)
@@ -158,7 +157,7 @@ class SqlDataset:
             refuse_cascades(self, connection, target, part)
             return connection.execute(sa.delete(target).where(part)).rowcount
 
-        return self._in_one_transaction(parts, delete)
+        return self._in_one_transaction(parts, delete, announce)
 
     def update_in(
         self,
@@ -166,6 +165,7 @@ class SqlDataset:
         values: Sequence[object],
         changes: Mapping[str, object],
         also: Sequence[Condition] = (),
+        announce: Announce | None = None,
     ) -> int:
         table = dict(self._columns())
         if missing := [name for name in changes if name not in table]:
@@ -174,16 +174,19 @@ class SqlDataset:
         parts = self._meant(column, values, also, table, target)
         update = sa.update(target).values({target.c[n]: value for n, value in changes.items()})
         return self._in_one_transaction(
-            parts, lambda connection, part: connection.execute(update.where(part)).rowcount
+            parts,
+            lambda connection, part: connection.execute(update.where(part)).rowcount,
+            announce,
         )
 
     def _in_one_transaction(
         self,
         parts: list[sa.ColumnElement[bool]],
         step: Callable[[sa.Connection, sa.ColumnElement[bool]], int],
+        announce: Announce | None,
     ) -> int:
         """Change the rows of all parts, and leave nothing of what they were."""
-        rows = 0
+        rows, transaction = 0, None
         with self._connect(write=True) as connection:
             if self.dialect == "sqlite":
                 # Deleted rows are overwritten, not only unlinked; and parents keep their children.
@@ -192,13 +195,17 @@ class SqlDataset:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
             try:
                 rows = sum(step(connection, part) for part in parts)
+                if self.dialect == "postgresql":
+                    current = sa.text("SELECT pg_current_xact_id()::text")
+                    transaction = connection.execute(current).scalar_one()
+                if announce is not None:
+                    announce(None)
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
                 connection.exec_driver_sql("ROLLBACK")
                 raise
-            if parts:
-                # Also if nothing changed: an earlier try may have ended before it came to this.
-                self._purge(connection)
+            # Also if nothing changed: an earlier try may have ended before it came to this.
+            self._purge(connection, transaction)
         return rows
 
     def _meant(
@@ -250,8 +257,8 @@ class SqlDataset:
             return [sa.or_(*parts, *loose)]
         return parts
 
-    def _purge(self, connection: sa.Connection) -> None:
-        """Leave nothing of deleted rows in the database's files.
+    def _purge(self, connection: sa.Connection, transaction: str | None) -> None:
+        """Leave nothing in the database's files of rows that were deleted until a transaction of PostgreSQL.
 
         :raises DatasetError: if a reader keeps earlier rows alive.
         """
@@ -270,8 +277,32 @@ class SqlDataset:
                     )
         else:
             name = connection.dialect.identifier_preparer.quote
-            connection.exec_driver_sql(
-                f"VACUUM {name(self.schema_name or 'public')}.{name(self.table_name)}"
+            table = f"{name(self.schema_name or 'public')}.{name(self.table_name)}"
+            connection.exec_driver_sql(f"VACUUM {table}")
+            self._refuse_readers(connection, table, transaction)
+
+    def _refuse_readers(
+        self, connection: sa.Connection, table: str, transaction: str | None
+    ) -> None:
+        """
+        :raises DatasetError: if a transaction that began before rows were deleted still sees them.
+        """
+        query = sa.text(
+            "SELECT count(*) FILTER (WHERE age(backend_xmin) >= age(CAST(:transaction AS xid))), "
+            "count(*) FILTER (WHERE query = '<insufficient privilege>') "
+            "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        earlier, hidden = connection.execute(query, {"transaction": transaction}).one()
+        dead = sa.text("SELECT pg_stat_get_dead_tuples(CAST(:table AS regclass))")
+        if earlier:
+            raise DatasetError(
+                f"'{self.uri}': rows are deleted, but a transaction that began before keeps them in the table's file; "
+                "end it and try again"
+            )
+        if hidden and connection.execute(dead, {"table": table}).scalar_one():
+            raise DatasetError(
+                f"'{self.uri}': rows are deleted, and whether a transaction of another role keeps them in the table's file "
+                "cannot be seen; grant pg_read_all_stats, or try again"
             )
 
     def digest(self) -> str | None:
@@ -294,11 +325,11 @@ class SqlDataset:
     def replacing(self, schema: pa.Schema) -> Iterator[StagedRows]:
         if self.dialect == "sqlite" and not Path(self.url.database or "").parent.is_dir():
             raise DatasetError(f"the folder of '{self.uri}' does not exist; create it first")
-        same = self.exists() and self.schema().equals(stored_schema(schema))
         with self._connect(write=True) as connection:
             staged = StagedRows(self, connection, schema)
             yield staged
-            self._swap(connection, staged, same)
+            staged.reserve()
+            self._swap(connection, staged)
 
     def privileges(self) -> list[tuple[str, str, str]]:
         """Who may do what with the table: (role, privilege, granted by).
@@ -320,11 +351,23 @@ class SqlDataset:
                 (str(a), str(b).lower(), str(c)) for a, b, c in connection.execute(query, names)
             ]
 
-    def _swap(self, connection: sa.Connection, staged: StagedRows, same: bool) -> None:
+    def begin_swap(self, connection: sa.Connection) -> None:
+        """Begin the transaction in which the table is replaced, as the only writer of it."""
+        if self.dialect == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        target = self._table(pa.schema([]))
+        named = connection.dialect.identifier_preparer.format_table(target)
+        # Without it each of two would remove the rows that it sees, and add its own to the other's. Who reads
+        # is not kept waiting; of two that make a new table the database refuses one.
+        connection.exec_driver_sql("BEGIN")
+        if self.exists():
+            connection.exec_driver_sql(f"LOCK TABLE {named} IN EXCLUSIVE MODE")
+
+    def _swap(self, connection: sa.Connection, staged: StagedRows) -> None:
         target = self._table(staged.schema)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
         try:
-            if same:
+            if self.exists() and self.schema().equals(stored_schema(staged.schema)):
                 connection.execute(sa.delete(target))
             else:
                 target.drop(connection, checkfirst=True)
@@ -378,6 +421,7 @@ class StagedRows:
         self.schema = schema
         self._dataset = dataset
         self._connection = connection
+        self.reserved = False
         self.table = sa.Table(
             f"mlsec_staged_{secrets.token_hex(6)}",
             sa.MetaData(),
@@ -400,6 +444,11 @@ class StagedRows:
                 f"'{self._dataset.uri}': a value is out of the range that the database's type has "
                 f"({type(error).__name__})"
             ) from None
+
+    def reserve(self) -> None:
+        if not self.reserved:
+            self.reserved = True
+            self._dataset.begin_swap(self._connection)
 
     def digest(self) -> str | None:
         return None

@@ -18,9 +18,11 @@ from airflow_mlsec.lineage._evidence import (
     ARTIFACT,
     EVIDENCE_FACET,
     RELEASE,
+    PublishedRelease,
     artifact_statement,
     latest_release,
     latest_releases,
+    published_releases,
     record_evidence,
     release_statement,
     releases,
@@ -39,6 +41,7 @@ from airflow_mlsec.lineage._ingest import (
 )
 from airflow_mlsec.lineage._intents import (
     OpenIntent,
+    confirm_intent,
     intended,
     never_published,
     settle_intents,
@@ -47,13 +50,11 @@ from airflow_mlsec.lineage._intents import (
 from airflow_mlsec.lineage._quarantine import HeldEvent, Quarantine
 from airflow_mlsec.lineage._release import (
     Intent,
-    SuppressionState,
     begin_release,
     describe_action,
     end_release,
     record_release,
     release_step,
-    suppression_state,
 )
 from airflow_mlsec.lineage._removal import policy_of, record_removal
 from airflow_mlsec.lineage._state import (
@@ -82,9 +83,9 @@ __all__ = [
     "IngestReport",
     "Intent",
     "OpenIntent",
+    "PublishedRelease",
     "Quarantine",
     "State",
-    "SuppressionState",
     "TaskRun",
     "Trace",
     "TraceNode",
@@ -96,6 +97,7 @@ __all__ = [
     "column_states",
     "columns_of",
     "columns_reaching",
+    "confirm_intent",
     "dark_list",
     "declared_by_pattern",
     "describe_action",
@@ -113,6 +115,7 @@ __all__ = [
     "lines_of",
     "never_published",
     "policy_of",
+    "published_releases",
     "reach",
     "record_evidence",
     "record_release",
@@ -122,7 +125,6 @@ __all__ = [
     "release_step",
     "releases",
     "settle_intents",
-    "suppression_state",
     "trace",
     "transformations",
     "unbelieved",

@@ -17,7 +17,12 @@ from airflow_mlsec.lineage._release import Intent
 from airflow_mlsec.lineage._write import GraphWriter
 from airflow_mlsec.lineage._write_aliases import relate_dataset
 from airflow_mlsec.processes import this_process
-from airflow_mlsec.register import Register, set_dataset
+from airflow_mlsec.register import (
+    Register,
+    RequestsDone,
+    refuse_if_requests_did_more,
+    set_dataset,
+)
 
 
 def begin_artifact(
@@ -27,12 +32,15 @@ def begin_artifact(
     target: Artifact,
     kind: str,
     envelope: Mapping[str, Any],
+    done: RequestsDone,
 ) -> Intent:
     """Record what an artifact is made from, and the signed statement about it (`artifact_statement`), before it
     is published: whoever is killed between leaves a place that is known and counts as unknown until looking at
     it settles it. `end_release` says that it was published.
 
     :param kind: What the source is: ``table``, ``model`` or ``artifact``.
+    :param done: What requests had done (`requests_done`) before the source was read.
+    :raises ChangedMeanwhile: if they have done more since: who was erased may be in the artifact.
     :raises RegisterError: if it cannot be recorded; then nothing must be published.
     """
     bind_ring(register, keys)
@@ -50,6 +58,7 @@ def begin_artifact(
         set_dataset(connection, *of_source, now, kind=kind, uri=source.full_uri)
         identifier = set_dataset(connection, *of_target, now, kind="artifact", uri=target.full_uri)
         GraphWriter(register, trusted).apply(connection, [event])
+        refuse_if_requests_did_more(connection, done, source.uri)
         relate_dataset(connection, identifier, now)
         return record_evidence(connection, identifier, envelope, trusted, None, now, this_process())
 

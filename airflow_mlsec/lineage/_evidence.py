@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,6 +34,10 @@ RELEASE = "https://airflow-mlsec.github.io/release/v1"
 ARTIFACT = "https://airflow-mlsec.github.io/artifact/v1"
 
 # How far the clocks of machines that work together may be apart.
+# What is known of a release or an artifact: it was going to be published; it was; it was not; it perhaps was, for
+# a while, and something later is there.
+INTENDED, PUBLISHED, WITHDRAWN, SUPERSEDED = "intended", "published", "withdrawn", "superseded"
+LAST_RUN = sa.select(sa.func.max(t.run.c.id))
 _CLOCKS_DIFFER = timedelta(minutes=5)
 
 # After these nothing of the value itself is left, or nothing without the key.
@@ -215,10 +220,12 @@ def record_evidence(
         "envelope": dict(envelope),
         "issued_at": issued_at,
         "recorded_at": now,
-        "outcome": "published" if writer is None else "intended",
+        "outcome": PUBLISHED if writer is None else INTENDED,
         "writer": None if writer is None else dict(writer),
-        "after_run": connection.execute(sa.select(sa.func.max(t.run.c.id))).scalar_one(),
+        "after_run": connection.execute(LAST_RUN).scalar_one(),
     }
+    if writer is None:
+        values |= published(connection, now)
     digest = hashlib.sha256(payload).hexdigest()
     upsert(connection, t.evidence, {"digest": digest}, {}, values)
     if statement["predicateType"] == ARTIFACT:
@@ -228,6 +235,12 @@ def record_evidence(
         own = sa.update(t.evidence).where(e.digest == digest, e.run_uuid.is_(None))
         connection.execute(own.values(run_uuid=run[0]))
     return digest
+
+
+def published(connection: sa.Connection, now: str) -> dict[str, Any]:
+    """What evidence says of a release or an artifact that is published now."""
+    last = connection.execute(LAST_RUN).scalar_one()
+    return {"outcome": PUBLISHED, "writer": None, "published_at": now, "published_after_run": last}
 
 
 def _origins(predicate: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -251,7 +264,7 @@ def _is_own(task_instance: str | None, signed: object) -> bool:
 
 
 def releases(
-    connection: sa.Connection, outcomes: Collection[str] = ("published",)
+    connection: sa.Connection, outcomes: Collection[str] = (PUBLISHED,)
 ) -> dict[int, list[dict[str, Any]]]:
     """By dataset id: what each statement about a release of it says, in the order of recording; of
     releases that were published, unless other ``outcomes`` are asked for.
@@ -276,7 +289,7 @@ def unbelieved(connection: sa.Connection) -> int:
     """How many statements about releases carry no signature that is believed: what they name is not known."""
     e = t.evidence.c
     trusted = trusted_by(connection)
-    query = sa.select(e.envelope).where(e.predicate_type == RELEASE, e.outcome != "withdrawn")
+    query = sa.select(e.envelope).where(e.predicate_type == RELEASE, e.outcome != WITHDRAWN)
     envelopes = connection.execute(query).scalars()
     return sum(verified_statement(envelope, trusted) is None for envelope in envelopes)
 
@@ -340,6 +353,33 @@ def latest_release(connection: sa.Connection, name: DatasetName) -> dict[str, An
     query = query.where(t.dataset.c.namespace == name.namespace, t.dataset.c.name == name.name)
     found = connection.execute(query).scalar_one_or_none()
     return None if found is None else latest_releases(connection).get(found)
+
+
+@dataclass(frozen=True)
+class PublishedRelease:
+    """A release as its evidence says, when it was published, and the SHA-256 by which its evidence is known."""
+
+    evidence: str
+    published_at: str
+    predicate: Mapping[str, Any]
+
+
+def published_releases(connection: sa.Connection, name: DatasetName) -> list[PublishedRelease]:
+    """The releases of a dataset, the newest last."""
+    e, d = t.evidence.c, t.dataset.c
+    query = (
+        sa.select(e.digest, e.envelope, e.issued_at, e.published_at)
+        .join(t.dataset, d.id == e.dataset_id)
+        .where(d.namespace == name.namespace, d.name == name.name)
+        .where(e.predicate_type == RELEASE, e.outcome == PUBLISHED)
+    )
+    found, trusted = [], trusted_by(connection)
+    for row in connection.execute(query.order_by(e.id)):
+        statement = verified_statement(row.envelope, trusted)
+        if statement is not None:
+            at = row.published_at or row.issued_at
+            found.append(PublishedRelease(row.digest, at, statement["predicate"]))
+    return found
 
 
 def _how(action: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,17 +14,27 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_mlsec import files
 from airflow_mlsec.crypto import digest_stream
-from airflow_mlsec.datasets import Connections, open_artifact, open_dataset
+from airflow_mlsec.datasets import Connections, file_path, open_artifact, open_dataset
 from airflow_mlsec.errors import MlsecError
-from airflow_mlsec.lineage._evidence import ARTIFACT, moved, trusted_by, verified_statement
-from airflow_mlsec.processes import has_ended
+from airflow_mlsec.lineage._evidence import (
+    ARTIFACT,
+    INTENDED,
+    PUBLISHED,
+    SUPERSEDED,
+    WITHDRAWN,
+    moved,
+    published,
+    trusted_by,
+    verified_statement,
+)
+from airflow_mlsec.processes import has_ended, is_seen_from_here
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 
 # Between being recorded and being published, on a machine that cannot be seen from here.
-_LONGEST = timedelta(days=1)
-INTENDED, PUBLISHED, WITHDRAWN, SUPERSEDED = "intended", "published", "withdrawn", "superseded"
+_LONGEST, _AFTER_ANOTHER_TRY = timedelta(days=1), timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,11 @@ def withdraw_intent(register: Register, identifier: int) -> None:
     _mark(register, identifier, WITHDRAWN)
 
 
+def confirm_intent(register: Register, identifier: int) -> None:
+    """A person has made sure that a release was published, and is there."""
+    _mark(register, identifier, PUBLISHED)
+
+
 def _open() -> sa.Select[Any]:
     e, d = t.evidence.c, t.dataset.c
     query = sa.select(
@@ -99,42 +114,34 @@ def _look(register: Register, row: Any, connections: Connections | None) -> tupl
     statement = register.read(lambda c: verified_statement(row.envelope, trusted_by(c)))
     if statement is None:
         return INTENDED, "no trusted key signed it"
-    announced, later = _digest_of(statement), _published_since(register, row)
-    # Airflow runs a task again only when the try before has ended, wherever that was.
-    ended = (row.writer and has_ended(row.writer)) or _was_tried_again(statement, later)
-    # Until then it may still be at it, whatever was published, or erased from, since.
-    over = ended or register.now() > moved(row.recorded_at, _LONGEST)
+    later = _statements(register, row, t.evidence.c.id > row.id, t.evidence.c.outcome == PUBLISHED)
+    over = _is_over(register, row, statement, later)
     try:
         there, found = _there(row, connections)
     except MlsecError as error:
         return INTENDED, f"its target cannot be looked at: {error}"
+    announced = _digest_of(statement)
+    before = _statements(register, row, t.evidence.c.id < row.id, t.evidence.c.outcome != WITHDRAWN)
     if announced is not None and found == announced:
-        if not over and announced in _digests_before(register, row):
-            # The same rows by the same plan are the same bytes: they may be the last release's.
-            return INTENDED, "an earlier release was the same, and the process may still run"
+        others = _statements(register, row, t.evidence.c.id != row.id, t.evidence.c.outcome != WITHDRAWN)  # fmt: skip
+        if not over and announced in map(_digest_of, others):
+            # The same rows by the same plan are the same bytes: they may be another release's.
+            return INTENDED, "another release was the same, and the process may still run"
         return PUBLISHED, "the file that was announced is there"
-    if over and later and found is not None and found == _digest_of(later[-1]):
-        # Whether it was there for a while in between nobody can tell.
-        return SUPERSEDED, "a later release is there"
-    if not ended:
+    if over:
+        _remove_staged(row.uri)
+    if not over:
         return INTENDED, "the process that was to publish it may still run, or ran elsewhere"
-    if announced is None and there:
-        # A table has no digest: it is as likely the one as the other, and both are looked for.
-        return PUBLISHED, "its process has ended, and a table is there"
-    return WITHDRAWN, "its process has ended, and another file, or none, is there"
-
-
-def _digests_before(register: Register, row: Any) -> set[str | None]:
-    """The digests of what was published to the same dataset before an intent."""
-    e = t.evidence.c
-    earlier = _statements(register, row, e.id < row.id, e.outcome != WITHDRAWN)
-    return {_digest_of(statement) for statement in earlier}
-
-
-def _published_since(register: Register, row: Any) -> list[Mapping[str, Any]]:
-    """What was published to the same dataset after an intent, the newest last."""
-    e = t.evidence.c
-    return _statements(register, row, e.id > row.id, e.outcome == PUBLISHED)
+    if not there and not before and not later:
+        return WITHDRAWN, "its process has ended, and nothing is there"
+    if announced is None and there and not later:
+        # Rows of a table do not tell whose they are.
+        return (
+            INTENDED,
+            "its process has ended, and a table does not tell which release it is: release it again",
+        )
+    # Whether it was there for a while in between nobody can tell, also not by what was there before being there.
+    return SUPERSEDED, "its process has ended, and another file or table, or none, is there"
 
 
 def _statements(
@@ -152,13 +159,18 @@ def _statements(
     return register.read(work)
 
 
-def _was_tried_again(statement: Mapping[str, Any], later: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the same task of the same run has published since."""
+def _is_over(
+    register: Register, row: Any, statement: Mapping[str, Any], later: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether the process that was to publish it has ended. What runs on this machine is looked at. Elsewhere
+    another try of the same task says so, since Airflow tries again what has ended; not at once, since it takes for
+    dead what does not answer; and so does a day."""
+    if row.writer and is_seen_from_here(row.writer):
+        return has_ended(row.writer)
     run = statement["predicate"].get("run")
-    tries = (s["predicate"] for s in later)
-    return run is not None and any(
-        p.get("run") == run and "removed_by_request" not in p for p in tries
-    )
+    others = (s["predicate"] for s in later if run is not None)
+    again = any(p.get("run") == run and "removed_by_request" not in p for p in others)
+    return register.now() > moved(row.recorded_at, _AFTER_ANOTHER_TRY if again else _LONGEST)
 
 
 def _there(row: Any, connections: Connections | None) -> tuple[bool, str | None]:
@@ -173,6 +185,12 @@ def _there(row: Any, connections: Connections | None) -> tuple[bool, str | None]
     return dataset.exists(), dataset.digest()
 
 
+def _remove_staged(uri: str | None) -> None:
+    """Remove what a process that has ended had staged beside a file: rows that nobody knows of."""
+    if uri is not None and uri.startswith("file://") and file_path(uri).parent.is_dir():
+        files.remove_abandoned(file_path(uri))
+
+
 def _digest_of(statement: Mapping[str, Any]) -> str | None:
     """The SHA-256 of the file that a statement is about, if it is about a file."""
     if statement["predicateType"] == ARTIFACT:
@@ -185,4 +203,9 @@ def _digest_of(statement: Mapping[str, Any]) -> str | None:
 def _mark(register: Register, identifier: int, outcome: str) -> None:
     e = t.evidence.c
     update = sa.update(t.evidence).where(e.id == identifier, e.outcome == INTENDED)
-    register.write(lambda c: c.execute(update.values(outcome=outcome, writer=None)))
+
+    def work(connection: sa.Connection) -> None:
+        values = {**published(connection, register.now()), "outcome": outcome}
+        connection.execute(update.values(**values))
+
+    register.write(work)

@@ -15,12 +15,27 @@ from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import ChangedMeanwhile
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.lineage._events import ColumnEdge, Event, Transformation
-from airflow_mlsec.lineage._evidence import record_evidence, release_statement
+from airflow_mlsec.lineage._evidence import (
+    INTENDED,
+    PUBLISHED,
+    SUPERSEDED,
+    published,
+    record_evidence,
+    release_statement,
+)
 from airflow_mlsec.lineage._write import GraphWriter
 from airflow_mlsec.lineage._write_aliases import relate_dataset
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.processes import this_process
-from airflow_mlsec.register import Register, enrich_columns, record_policy, set_dataset
+from airflow_mlsec.register import (
+    Register,
+    RequestsDone,
+    enrich_columns,
+    record_policy,
+    refuse_if_requests_did_more,
+    requests_done,
+    set_dataset,
+)
 from airflow_mlsec.register import tables as t
 
 SIGNING_KEY = "signing"
@@ -32,29 +47,6 @@ class Intent:
 
     envelope: dict[str, Any]
     digest: str
-
-
-# Of each request that put people on the suppression list: how many entries, and when the last one came.
-SuppressionState = frozenset[tuple[int, int, str]]
-
-
-def suppression_state(register: Register, policy: Policy) -> SuppressionState:
-    """What the suppression list has of people of a policy's kind now. `begin_release` wants it, and it is to be
-    read before the list is applied to the source: whoever is put on the list later is in what was read.
-    """
-    return register.read(lambda c: _suppression_state(c, policy))
-
-
-def _suppression_state(connection: sa.Connection, policy: Policy) -> SuppressionState:
-    if policy.subject is None:
-        return frozenset()
-    s = t.suppression.c
-    query = (
-        sa.select(s.request_id, sa.func.count(), sa.func.max(s.added_at))
-        .where(s.subject_kind == policy.subject.kind)
-        .group_by(s.request_id)
-    )
-    return frozenset((request, n, at) for request, n, at in connection.execute(query))
 
 
 def record_release(
@@ -77,9 +69,9 @@ def record_release(
     membership list.
     """
     released = target.schema(), target.digest()
-    listed = suppression_state(register, policy)
+    done = register.read(requests_done)
     intent = begin_release(
-        register, keys, policy, source, target, released, plan, plan_digest, numbers, checks, run, membership, listed
+        register, keys, policy, source, target, released, plan, plan_digest, numbers, checks, run, membership, done
     )  # fmt: skip
     end_release(register, intent)
     return intent.envelope
@@ -98,13 +90,13 @@ def begin_release(
     checks: Sequence[Mapping[str, Any]],
     run: str | None,
     membership: Mapping[str, str] | None,
-    suppression: SuppressionState,
+    done: RequestsDone,
 ) -> Intent:
     """`record_release` before anything is published: whoever is killed between leaves a place that is known
     and counts as unknown. ``released`` are the schema and the digest of what will be published,
-    ``suppression`` is the list (`suppression_state`) without whose people the source was read.
+    ``done`` is what requests had done (`requests_done`) before the source was read.
 
-    :raises ChangedMeanwhile: if people were put on that list since: they may be in what would be published.
+    :raises ChangedMeanwhile: if they have done more since: who was erased may be in what would be published.
     :raises RegisterError: if it cannot be recorded; then nothing must be published.
     """
     bind_ring(register, keys)
@@ -124,13 +116,7 @@ def begin_release(
     def write(connection: sa.Connection) -> str:
         record_policy(connection, policy.digest, policy.source, policy.canonical(), now)
         GraphWriter(register, trusted).apply(connection, [event])
-        # The graph's lock is held, and whoever writes the list takes it as well: either the list has the person
-        # here, or the erasure that put her there sees this intent.
-        if _suppression_state(connection, policy) - suppression:
-            raise ChangedMeanwhile(
-                f"somebody was erased, or put under a restriction, while {source.uri} was being anonymized: the person's "
-                "rows may have been read before. Nothing was released; run it again"
-            )
+        refuse_if_requests_did_more(connection, done, source.uri)
         for dataset, stage, rows in (
             (source, "source", numbers["rows"]),
             (target, "release", numbers["released"]),
@@ -158,10 +144,26 @@ def begin_release(
 
 
 def end_release(register: Register, intent: Intent) -> None:
-    """The release of an intent was published."""
+    """The release of an intent was published.
+
+    :raises ChangedMeanwhile: if it had been settled that it was not: what is there now is to be released anew.
+    """
     e = t.evidence.c
-    done = sa.update(t.evidence).where(e.digest == intent.digest, e.outcome == "intended")
-    register.write(lambda c: c.execute(done.values(outcome="published", writer=None)))
+
+    def work(connection: sa.Connection) -> bool:
+        known = sa.select(e.outcome).where(e.digest == intent.digest)
+        outcome = connection.execute(known).scalar_one()
+        late = outcome not in (INTENDED, PUBLISHED)
+        now = published(connection, register.now())
+        if late:
+            now["outcome"] = SUPERSEDED
+        connection.execute(sa.update(t.evidence).where(e.digest == intent.digest).values(**now))
+        return late
+
+    if register.write(work):
+        raise ChangedMeanwhile(
+            "this was published after it had been settled that it was not, or after a later release; run it again"
+        )
 
 
 def _fingerprints(keys: KeyRing, plan: Mapping[str, Any]) -> dict[str, str]:

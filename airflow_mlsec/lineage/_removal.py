@@ -15,9 +15,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, make_statement, sign_payload
-from airflow_mlsec.datasets import Dataset
-from airflow_mlsec.lineage._evidence import RELEASE, record_evidence
-from airflow_mlsec.register import Register
+from airflow_mlsec.lineage._evidence import (
+    INTENDED,
+    PUBLISHED,
+    RELEASE,
+    record_evidence,
+    trusted_by,
+    verified_statement,
+)
+from airflow_mlsec.register import Register, lock_graph
 from airflow_mlsec.register import tables as t
 
 
@@ -25,14 +31,15 @@ def record_removal(
     register: Register,
     keys: KeyRing,
     dataset_id: int,
-    dataset: Dataset,
+    digest: str | None,
     before: Mapping[str, Any],
     rows_left: int,
     checks: Sequence[Mapping[str, Any]],
     request: int,
-) -> None:
+) -> bool:
     """Sign and keep that a release (``before`` is its newest statement) has lost rows to a request, and what
-    an independent check of the rest found."""
+    an independent check of the rest found; ``digest`` is the SHA-256 of its file. False, and nothing, if another was recorded since: what is there may be
+    that."""
     now = register.now()
     numbers = dict(before["numbers"])
     removed = int(numbers["released"]) - rows_left
@@ -43,7 +50,7 @@ def record_removal(
     numbers.update(released=rows_left, subjects=None, removed=numbers.get("removed", 0) + removed)
     predicate = {
         **before,
-        "target": {**before["target"], "sha256": dataset.digest()},
+        "target": {**before["target"], "sha256": digest},
         "numbers": numbers,
         "checks": [dict(check) for check in checks],
         "columns": _columns(before, all(check["passed"] for check in checks)),
@@ -53,12 +60,30 @@ def record_removal(
     statement = make_statement({"plan": before["plan"]}, RELEASE, predicate)
     envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys("signing"))
 
-    def work(connection: sa.Connection) -> None:
+    def work(connection: sa.Connection) -> bool:
+        lock_graph(connection)  # as a release does that is about to be published
+        if not _is_newest(connection, dataset_id, before):
+            return False
         record_evidence(connection, dataset_id, envelope, keys.verification_keys(), None, now)
         update = sa.update(t.dataset).where(t.dataset.c.id == dataset_id)
         connection.execute(update.values(rows=rows_left))
+        return True
 
-    register.write(work)
+    return register.write(work)
+
+
+def _is_newest(connection: sa.Connection, dataset_id: int, before: Mapping[str, Any]) -> bool:
+    e = t.evidence.c
+    query = (
+        sa.select(e.envelope)
+        .where(e.dataset_id == dataset_id, e.predicate_type == RELEASE)
+        .where(e.outcome.in_((INTENDED, PUBLISHED)))
+        .order_by(e.id.desc())
+        .limit(1)
+    )
+    envelope = connection.execute(query).scalar_one_or_none()
+    newest = None if envelope is None else verified_statement(envelope, trusted_by(connection))
+    return newest is not None and newest["predicate"] == before
 
 
 def policy_of(register: Register, digest: str) -> dict[str, Any] | None:

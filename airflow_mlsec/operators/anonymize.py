@@ -13,11 +13,9 @@ from airflow_mlsec.hooks.mlsec import AirflowConnections
 from airflow_mlsec.lineage import (
     EVIDENCE_FACET,
     Intent,
-    SuppressionState,
     begin_release,
     end_release,
     release_step,
-    suppression_state,
 )
 from airflow_mlsec.operators._base import (
     MlsecOperator,
@@ -29,7 +27,8 @@ from airflow_mlsec.operators._base import (
     without_values,
 )
 from airflow_mlsec.policy import Policy
-from airflow_mlsec.subjects import without_suppressed
+from airflow_mlsec.register import RequestsDone, requests_done
+from airflow_mlsec.subjects import refuse_if_more_is_left_out, without_suppressed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -48,7 +47,8 @@ class AnonymizeOperator(MlsecOperator):
     :param dry_run: Fit, apply and verify, but write nothing.
     :param allow_empty: Publish a release without any row; without it that fails.
 
-    Returns (XCom) a summary in numbers: rows, released, suppressed, k_anonymity, plan digest.
+    Returns (XCom) a summary in numbers: rows, released, suppressed, k_anonymity, plan digest, and the SHA-256 by
+    which its evidence is known.
     A column that the policy does not mention makes the task fail before anything is written.
     """
 
@@ -86,21 +86,22 @@ class AnonymizeOperator(MlsecOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         with without_values():
-            release = self._run(context, self._only_try)
-        return release.summary()
+            release, intents = self._run(context, self._only_try)
+        # By it an artifact names the release that it was trained on.
+        return {**release.summary(), "evidence": intents[-1].digest if intents else None}
 
     def dry_run(self) -> None:
         """Airflow's dry run: render, fit, apply and verify; write nothing."""
         with without_values():
             self._run(None, True)
 
-    def _run(self, context: Context | None, dry_run: bool) -> Release:
+    def _run(self, context: Context | None, dry_run: bool) -> tuple[Release, list[Intent]]:
         hook = self.hook
         settings, keys = hook.settings(), hook.key_ring()
         policy = hook.policy(self.policy)
         source, target = self._dataset_of(self.source, policy, context), hook.dataset(self.target)
         # Whoever was erased stays out, also if the source was loaded with them again.
-        listed = suppression_state(hook.register(), policy)
+        done = hook.register().read(requests_done)
         source = without_suppressed(source, policy, hook.register(), keys, AirflowConnections())
         given = Plan.load(Path(self.plan), keys.verification_keys()) if self.plan else None
         plan_path, members = None, None
@@ -116,7 +117,7 @@ class AnonymizeOperator(MlsecOperator):
 
         def announce(release: Release, released: tuple[Any, str | None]) -> None:
             assert context is not None  # a dry run announces nothing
-            intents.append(self._begin(context, policy, source, target, release, released, listed))
+            intents.append(self._begin(context, policy, source, target, release, released, done))
 
         release = anonymize(
             policy,
@@ -126,7 +127,7 @@ class AnonymizeOperator(MlsecOperator):
             plan=given,
             plan_path=plan_path,
             membership_path=members,
-            vault=RegisterVault(hook.register(), keys),
+            vault=RegisterVault(hook.register(), keys, done),
             population=hook.dataset(people) if (people := policy.privacy.population) else None,
             engine=self.engine,
             dry_run=dry_run,
@@ -136,7 +137,7 @@ class AnonymizeOperator(MlsecOperator):
         )
         for intent in intents:
             end_release(hook.register(), intent)
-        return release
+        return release, intents
 
     def _begin(
         self,
@@ -146,9 +147,10 @@ class AnonymizeOperator(MlsecOperator):
         target: Dataset,
         release: Release,
         released: tuple[Any, str | None],
-        suppression: SuppressionState,
+        done: RequestsDone,
     ) -> Intent:
         """Record the release before it is published."""
+        refuse_if_more_is_left_out(source)
         intent = begin_release(
             self.hook.register(),
             self.hook.key_ring(),
@@ -162,7 +164,7 @@ class AnonymizeOperator(MlsecOperator):
             release.checks(),
             run_label(context),
             release.membership_reference(),
-            suppression,
+            done,
         )
         self._lineage = {
             "source": (source.name, schema_columns(source)),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_mlsec.crypto import (
@@ -27,7 +28,7 @@ from airflow_mlsec.crypto import (
     sign_payload,
     verify_statement,
 )
-from airflow_mlsec.datasets import Artifact, DatasetName, dataset_name
+from airflow_mlsec.datasets import Artifact, dataset_name
 from airflow_mlsec.errors import CheckFailed, DatasetNotFound, SignatureInvalid, UsageError
 from airflow_mlsec.lineage import (
     ARTIFACT,
@@ -35,7 +36,7 @@ from airflow_mlsec.lineage import (
     artifact_statement,
     begin_artifact,
     end_release,
-    latest_release,
+    published_releases,
 )
 from airflow_mlsec.operators._base import (
     MlsecOperator,
@@ -44,10 +45,14 @@ from airflow_mlsec.operators._base import (
     run_label,
     without_values,
 )
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, requests_done
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+# Times of files are rounded down: to clock ticks on Linux, to two seconds on FAT.
+_COARSE = timedelta(seconds=2)
 
 
 class EncryptArtifactOperator(MlsecOperator):
@@ -67,7 +72,8 @@ class EncryptArtifactOperator(MlsecOperator):
     :param key: Key of the key ring that can decrypt; None for the recipients alone.
     :param kind: What the source is: ``model`` or ``artifact``.
     :param trained_on: URIs of the releases that a model was trained on; each must have signed
-        evidence in the register (templated).
+        evidence in the register (templated). If one was released anew after the model was written, say which release it
+        was: ``{"dataset": uri, "evidence": "{{ ti.xcom_pull('anonymize')['evidence'] }}"}``, as AnonymizeOperator returns it.
     :param compress: Compress the archive of a folder (Zstandard) before it is encrypted.
     :param dry_run: Check everything, but write nothing.
 
@@ -86,7 +92,7 @@ class EncryptArtifactOperator(MlsecOperator):
         recipients: Sequence[str] = (),
         key: str | None = "artifact",
         kind: str = "model",
-        trained_on: Sequence[str] = (),
+        trained_on: Sequence[str | Mapping[str, str]] = (),
         compress: bool = False,
         dry_run: bool = False,
         **kwargs: Any,
@@ -121,8 +127,11 @@ class EncryptArtifactOperator(MlsecOperator):
         source, target = hook.artifact(self.source), hook.artifact(self.target)
         _check_places(source, target, self.compress)
         keys, register = hook.key_ring(), hook.register()
+        # Before anything is read: who is erased from then on is not in what is published.
+        done = register.read(requests_done)
         recipients = self._recipients(keys, hook.settings().break_glass_recipients)
-        proof = [_evidence_of(register, dataset_name(uri), uri) for uri in self.trained_on]
+        made_at = source.modified()
+        proof = [_evidence_of(register, release, made_at) for release in self.trained_on]
         said: dict[str, Any] = {
             "kind": self.kind,
             "recipients": [str(recipient) for recipient in recipients],
@@ -135,9 +144,10 @@ class EncryptArtifactOperator(MlsecOperator):
         if (there := _there_already(source, target, keys, said)) is not None:
             envelope, digest, size = there
             self._progress("the target already holds this source for these recipients")
-            end_release(
-                register, begin_artifact(register, keys, source, target, self.kind, envelope)
+            there_as_well = begin_artifact(
+                register, keys, source, target, self.kind, envelope, done
             )
+            end_release(register, there_as_well)
             self._lineage = {"source": source.name, "target": target.name, "envelope": envelope}
             return {**summary, "bytes": size, "sha256": digest, "unchanged": True}
         self._progress(f"encrypting {source.uri} for {len(recipients)} recipients")
@@ -161,7 +171,7 @@ class EncryptArtifactOperator(MlsecOperator):
             )
             envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys("signing"))
             # At the last moment before the file appears.
-            intent = begin_artifact(register, keys, source, target, self.kind, envelope)
+            intent = begin_artifact(register, keys, source, target, self.kind, envelope, done)
         target.beside(SIGNATURE).write_bytes(f"{json.dumps(envelope, indent=1)}\n".encode())
         end_release(register, intent)
         self._lineage = {"source": source.name, "target": target.name, "envelope": envelope}
@@ -191,6 +201,14 @@ class EncryptArtifactOperator(MlsecOperator):
             inputs=[lineage_dataset(self._lineage["source"], [], {}, output=False)],
             outputs=[lineage_dataset(self._lineage["target"], [], facets, output=True)],
         )
+
+
+def _is_later(published_at: str, written: datetime | None, only: bool) -> bool:
+    """Whether a release was published after an artifact was written; where nobody can tell when that was, whether
+    another one than the ``only`` may be meant."""
+    if written is None:
+        return not only
+    return datetime.fromisoformat(published_at) > written + _COARSE
 
 
 def _check_places(source: Artifact, target: Artifact, compress: bool) -> None:
@@ -267,14 +285,37 @@ def _there_already(
     return (envelope, digest, predicate.get("bytes")) if same else None
 
 
-def _evidence_of(register: Register, name: DatasetName, uri: str) -> dict[str, Any]:
-    predicate = register.read(lambda connection: latest_release(connection, name))
-    if predicate is None:
+def _evidence_of(
+    register: Register, said: str | Mapping[str, str], written: datetime | None
+) -> dict[str, Any]:
+    """What evidence says of a release that an artifact was trained on, which was ``written`` then.
+
+    :raises CheckFailed: if there is no such release, or which one it was cannot be told.
+    """
+    uri, wanted = (said, None) if isinstance(said, str) else (said["dataset"], said["evidence"])
+    name = dataset_name(uri)
+    found = register.read(lambda connection: published_releases(connection, name))
+    if not found:
         raise CheckFailed(
             f"`trained_on` names {uri}, for which the register has no signed release; "
             "anonymize it with AnonymizeOperator first"
         )
+    if wanted is not None:
+        found = [release for release in found if release.evidence == wanted]
+        if not found:
+            raise CheckFailed(
+                f"`trained_on` names a release of {uri} that the register does not have"
+            )
+    newest = found[-1]
+    if wanted is None and _is_later(newest.published_at, written, len(found) == 1):
+        raise CheckFailed(
+            f"`trained_on` names {uri}, which was released at {newest.published_at[:19]}Z, and the artifact was "
+            f"{f'written before, at {written:%Y-%m-%dT%H:%M:%S}Z' if written else 'written nobody can tell when'}: say which "
+            "release it was trained on (`evidence`, as AnonymizeOperator returns it)"
+        )
+    predicate = newest.predicate
     return {
+        "evidence": newest.evidence,
         "dataset": {"namespace": name.namespace, "name": name.name},
         "plan": predicate["plan"],
         "policy": predicate["policy"],

@@ -266,6 +266,9 @@ evidence = sa.Table(
     sa.Column("writer", sa.JSON),
     # The newest run that the register knew: by it runs are before or after, whatever clocks say.
     _ref("after_run", nullable=True),
+    # When it was published, or known to be, and the newest run that was known then.
+    sa.Column("published_at", sa.String(32)),
+    sa.Column("published_after_run", sa.BigInteger),
 )
 
 check_result = sa.Table(
@@ -354,6 +357,8 @@ request = sa.Table(
     sa.Column("receipt", sa.JSON),
     # What a look-up without a request found, as the first version kept it.
     sa.Column("ledger", sa.JSON),
+    # How often it was changed: whoever decides has seen the last change.
+    sa.Column("version", sa.Integer, nullable=False, server_default="0"),
 )
 
 # The coverage ledger: what became of the person's data in each place.
@@ -377,6 +382,8 @@ request_step = sa.Table(
     sa.Column("columns", sa.JSON),
     # Whether some of it was found by likeness alone.
     sa.Column("likeness", sa.Boolean),
+    # The last run that was known when it last changed: what began before was known before, whatever its clock says.
+    sa.Column("after_run", sa.BigInteger),
     sa.UniqueConstraint("request_id", "kind", "name"),
 )
 
@@ -408,6 +415,16 @@ suppression = sa.Table(
     _ref("request_id"),
     sa.Column("added_at", sa.String(32), nullable=False),
     sa.PrimaryKeyConstraint("subject_kind", "beside", "token", "request_id"),
+)
+
+# What retention erased, and from which dataset; how many rows once it has.
+retention = sa.Table(
+    "mlsec_retention",
+    metadata,
+    _id(),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("began_at", sa.String(32), nullable=False),
+    sa.Column("erased", sa.BigInteger),
 )
 
 # The token vault: which random code stands for which value, known by a keyed digest.

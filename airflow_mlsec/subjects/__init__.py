@@ -45,7 +45,10 @@ from airflow_mlsec.subjects._rules import (
     rules_in_force,
 )
 from airflow_mlsec.subjects._scan import Scan
-from airflow_mlsec.subjects._suppression import without_suppressed
+from airflow_mlsec.subjects._suppression import (
+    refuse_if_more_is_left_out,
+    without_suppressed,
+)
 from airflow_mlsec.subjects._verify import Rescan, rescan
 
 __all__ = [
@@ -91,6 +94,7 @@ __all__ = [
     "propose_rules",
     "rectify",
     "reference_version",
+    "refuse_if_more_is_left_out",
     "release_hold",
     "rescan",
     "restrict",

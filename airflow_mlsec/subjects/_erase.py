@@ -8,6 +8,7 @@ erased whole or not at all and is idempotent; the ledger says what was being don
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Collection
@@ -19,10 +20,17 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import KeyKind, KeyRing
-from airflow_mlsec.datasets import Connections, open_dataset
-from airflow_mlsec.errors import CheckFailed, ColumnMissing, MlsecError, Refused, UsageError
+from airflow_mlsec.datasets import Announce, Connections, open_dataset
+from airflow_mlsec.errors import (
+    ChangedMeanwhile,
+    CheckFailed,
+    ColumnMissing,
+    MlsecError,
+    Refused,
+    UsageError,
+)
 from airflow_mlsec.key_ring import bind_ring
-from airflow_mlsec.register import Register, dataset_id
+from airflow_mlsec.register import Register, dataset_id, lock_graph
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._airflow import AIRFLOW, ERASABLE
 from airflow_mlsec.subjects._copies import beyond_reach, in_hard_links, in_old_versions
@@ -41,6 +49,7 @@ from airflow_mlsec.subjects._places import Place, Places, places_of
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects._receipt import make_receipt
 from airflow_mlsec.subjects._recipients import Mail, ToBeToldByHand, add_recipients, tell
+from airflow_mlsec.subjects._rectified import is_still_right
 from airflow_mlsec.subjects._releases import renew_evidence
 from airflow_mlsec.subjects._requests import (
     ANSWERING,
@@ -59,6 +68,7 @@ from airflow_mlsec.subjects._requests import (
     person_of,
     record_location,
     require_ready,
+    reseal,
     set_step,
     take_back,
     targets_of,
@@ -68,6 +78,7 @@ from airflow_mlsec.subjects._rules import rules_in_force
 from airflow_mlsec.subjects._scan import EVERYTHING, Scan, Scanner
 from airflow_mlsec.subjects._search import (
     LEFT,
+    RECTIFIED,
     RULES,
     WORKED_OUT,
     Indistinguishable,
@@ -82,6 +93,8 @@ from airflow_mlsec.subjects._verify import rescan
 _ACTED = ("rectified", "manual")
 _TODO = ("found", "erasing", "failed")
 # By a person's decision, or the law's.
+# Of these the filesystem, or the database, says whether somebody else has written since.
+_ONE_WRITER = ("", "file", "sqlite", "postgresql", "postgres")
 _DECIDED = ("manual", "rebuilt", "retained", "none")
 _LOOKED_AT_AGAIN = ("erased", *_DECIDED)
 
@@ -108,6 +121,7 @@ class Handler:
         """Find the person everywhere and write it into the ledger."""
         request = get_request(self.register, identifier)
         person = person_of(self.register, self.keys, request)
+        self._say_what_was_left(request, person)
         location = search_everywhere(
             self.register,
             self.keys,
@@ -181,9 +195,18 @@ class Handler:
         self._seal_targets(request, searcher)
         self._hold(request)
         self.register.write(lambda c: add_recipients(c, request, places.all, self.register.now()))
-        listed, now = listed_as(searcher), self.register.now()
-        self.register.write(lambda c: suppress(c, self.keys, person.kind, listed, identifier, now))
+        self._suppress(identifier, searcher)
         return change(self.register, identifier, self.by, "erasure begun", {"status": "erasing"})
+
+    def _list(self, request: Request) -> None:
+        """Put the person on the suppression list by what is known now."""
+        person = person_of(self.register, self.keys, request)
+        known = targets_of(self.register, self.keys, request)
+        self._suppress(request.id, self.searcher(person, self.places(person), known))
+
+    def _suppress(self, identifier: int, searcher: Searcher) -> None:
+        listed, now, kind = listed_as(searcher), self.register.now(), searcher.person.kind
+        self.register.write(lambda c: suppress(c, self.keys, kind, listed, identifier, now))
 
     def order(self, request: Request) -> list[Step]:
         """Places that are to be erased, children before their parents."""
@@ -242,8 +265,11 @@ class Handler:
             )
         self._still_approved(request, step, place, self.searcher(person, places, targets), mine)
         # Written first: whoever takes this up after a crash knows that it may be half done.
-        if not self._begin(step):
-            return get_request(self.register, identifier)  # another process is at it
+        if not self._begin(step, place):
+            self.progress(
+                f"{place.name} is being erased from by another process, or for another request"
+            )
+            return get_request(self.register, identifier)
         searcher = self.searcher(person, places, targets)
         broken = None
         try:
@@ -252,14 +278,16 @@ class Handler:
                 targets, searcher, place
             )
             linked = in_hard_links(place)
-            removed = _delete(searcher, place, mine, self._announced(request, place))
+            removed = _delete(searcher, place, mine, self._announced(request, step, place, person))
             if linked is not None and removed:
                 self.register.write(
                     lambda c: write_step(c, request.id, linked, self.register.now())
                 )
             if ours:
                 opened, number = searcher.open(place), request.id
-                broken = renew_evidence(self.register, self.keys, places, place, opened, number)
+                left = self._left(request, place)
+                given = (self.register, self.keys, places, place, opened, left, number)
+                broken = renew_evidence(*given)
         except MlsecError as error:
             return self.mark(request, step, "failed", f"could not be erased: {error}")
         except Exception as error:
@@ -291,34 +319,80 @@ class Handler:
         self._look_at_copies(request.id, place)
         return done
 
-    def _begin(self, step: Step) -> bool:
-        """Take a step up; whether nobody else has since it was read."""
+    def _begin(self, step: Step, place: Place) -> bool:
+        """Take a step up; whether nobody else has since it was read. Of an object in an object store, which cannot
+        be replaced on condition that it is still the one that was read, also whether no other request is at it."""
         s = t.request_step.c
+        alone = (place.uri or "").partition("://")[0] in _ONE_WRITER
+        at_it = sa.select(s.id).where(s.dataset_id == place.id, s.id != step.id)
+        at_it = at_it.where(s.status == "erasing")
         mine = sa.update(t.request_step).where(
-            s.id == step.id, s.status == step.status, s.attempts == step.attempts
+            s.id == step.id,
+            s.status == step.status,
+            s.attempts == step.attempts,
         )
         values = {"status": "erasing", "attempts": step.attempts + 1}
         taken = mine.values(**values, changed_at=self.register.now())
-        return self.register.write(lambda c: int(c.execute(taken).rowcount)) == 1
+
+        def work(connection: sa.Connection) -> bool:
+            if not alone:
+                lock_graph(connection)  # two that look at once would both see nobody
+                if connection.execute(at_it).first() is not None:
+                    return False
+            return connection.execute(taken).rowcount == 1
+
+        return self.register.write(work)
+
+    def _left(self, request: Request, place: Place) -> list[str]:
+        """The digests of the files that this request's erasures have left at a place."""
+        targets = targets_of(self.register, self.keys, request) or {}
+        return [digest for place_id, digest in targets.get(LEFT, []) if place_id == place.id]
+
+    def _say_what_was_left(self, request: Request, person: Person) -> None:
+        """Give files of releases the evidence that an erasure which was killed has not given them."""
+        known = targets_of(self.register, self.keys, request)
+        if not known or not known.get(LEFT):
+            return
+        places = self.places(person)
+        searcher = self.searcher(person, places, known)
+        for place in places.all:
+            left = self._left(request, place)
+            if not left:
+                continue
+            with contextlib.suppress(MlsecError):  # what cannot be read is told by looking
+                if searcher.changed_since_release(place):
+                    opened = searcher.open(place)
+                    given = (self.register, self.keys, places, place, opened, left, request.id)
+                    renew_evidence(*given)
 
     def _was_left_so(self, targets: Targets, searcher: Searcher, place: Place) -> bool:
         """Whether a release's file is the one that an erasure which was killed has left."""
         digest = searcher.open(place).digest()
         return digest is not None and [place.id, digest] in targets.get(LEFT, [])
 
-    def _announced(self, request: Request, place: Place) -> Callable[[str], None] | None:
-        """Keeps the digest of what a release's file will be without the person's rows, before it is: until its
-        evidence says so, nothing else tells it from a stranger's."""
-        if place.stage != "release":
-            return None
+    def _announced(self, request: Request, step: Step, place: Place, person: Person) -> Announce:
+        """What is asked and kept at the last moment before rows go.
 
-        def keep(digest: str) -> None:
-            # As they are now: other places of the request may be at work as well.
-            targets = targets_of(self.register, self.keys, request) or {}
-            targets[LEFT] = [*targets.get(LEFT, []), [place.id, digest]]
-            self._seal(request, person_of(self.register, self.keys, request), targets)
+        Rewriting takes a while, in which a hold may have been placed, or the identity refused. The digest of what a
+        release's file will be is kept: until its evidence says so, nothing else tells it from a stranger's.
+        """
 
-        return keep
+        def still(digest: str | None) -> None:
+            now = get_request(self.register, request.id)
+            _allowed(now)
+            if person_of(self.register, self.keys, now) != person or not covers(now, step):
+                raise ChangedMeanwhile(
+                    f"request {request.id} was changed while {place.name} was being rewritten; nothing was erased there"
+                )
+            if held := self.holds(now, place.id):
+                raise Refused(f"{place.name}: {held}")
+            if digest is not None and place.stage == "release":
+                reseal(
+                    self.register, self.keys, request.id,
+                    lambda whom, known: (whom, _with_left(known or {}, place.id, digest)),
+                )  # fmt: skip
+
+        return still
 
     def _look_at_copies(self, identifier: int, place: Place) -> None:
         """Write into the ledger what a bucket keeps of a place; what somebody settled stays so while no more
@@ -651,11 +725,16 @@ class Handler:
                 f"request {identifier} asks for {request.kind}, and nothing was handed over yet (mlsec subject export)"
             )
         verified: dict[str, str] = {}
+        if request.kind in ERASING and request.approved_by:
+            # First: a release that comes while places are looked at is refused, or seen.
+            self._list(request)
         # Places may have come, or been filled again, since anybody looked.
         request = self.locate(identifier)
         if request.kind in ERASING and request.approved_by:
             self.prepare(identifier)
             verified = self.verify(identifier)
+        if request.kind in CORRECTING:
+            self._look_at_rectified(request)
         request = get_request(self.register, identifier)
         if request.kind in ANSWERING and (missing := not_handed_over(request)):
             raise CheckFailed(
@@ -686,6 +765,25 @@ class Handler:
         values = {"status": "closed", "closed_at": now, "receipt": receipt, "sealed": None}
         change(self.register, identifier, self.by, "closed, receipt signed", values)
         return get_request(self.register, identifier), salt
+
+    def _look_at_rectified(self, request: Request) -> None:
+        """Whether what was put right still is: it may have been loaded again as it was."""
+        person = person_of(self.register, self.keys, request)
+        known = targets_of(self.register, self.keys, request) or {}
+        searcher = self.searcher(person, self.places(person), known)
+        steps = {step.dataset_id: step for step in request.steps if step.status == "rectified"}
+        for place_id, column, text in known.get(RECTIFIED, []):
+            step = steps.get(place_id)
+            if step is None:
+                continue
+            try:
+                right = is_still_right(searcher, searcher.places.by_id(place_id), column, text)
+            except MlsecError as error:
+                self.mark(request, step, "failed", f"could not be looked at again: {error}")
+                continue
+            if not right:
+                detail = f"column '{column}' has another value again: put it right again"
+                self.mark(request, step, "unknown", detail)
 
     def _tell_beyond_reach(self, request: Request, person: Person) -> None:
         places = self.places(person)
@@ -759,7 +857,13 @@ class Handler:
             found[str(place.id)] = [[c, texts] for c, texts in listed.items() if texts]
         found[WORKED_OUT] = worked_out
         found[RULES] = [list(entry) for entry in rules_of(searcher.places)]
-        self._seal(request, searcher.person, found)
+
+        def sealed(whom: Person, known: Targets | None) -> tuple[Person, Targets]:
+            # What places have left meanwhile stays.
+            left = {LEFT: known[LEFT]} if known and LEFT in known else {}
+            return whom, {**found, **left}
+
+        reseal(self.register, self.keys, request.id, sealed)
 
     def _worked_out(self, request: Request, places: Places) -> Targets:
         """What an erasure has worked out before, under the policies of today.
@@ -781,14 +885,6 @@ class Handler:
                 "by what it said before; say anew who the request is about (mlsec subject person), which starts over"
             )
         return {}
-
-    def _seal(self, request: Request, person: Person, found: Targets) -> None:
-        sealed = seal(self.keys, person, found)
-        self.register.write(
-            lambda c: c.execute(
-                sa.update(t.request).where(t.request.c.id == request.id).values(sealed=sealed)
-            )
-        )
 
     def _hold(self, request: Request) -> None:
         """Mark places that a legal hold keeps, and those that one kept and keeps no more."""
@@ -868,7 +964,7 @@ def _delete(
     searcher: Searcher,
     place: Place,
     targets: list[list[Any]],
-    announce: Callable[[str], None] | None = None,
+    announce: Announce,
 ) -> int:
     searcher.refuse_mentions(place)
     dataset, removed = searcher.open(place), 0
@@ -879,10 +975,16 @@ def _delete(
             case "keep":
                 continue
             case "erase_value":
-                removed += dataset.update_in(*given, {target.column: None}, target.also)
+                given_up = {target.column: None}
+                removed += dataset.update_in(*given, given_up, target.also, announce)
             case _:
                 removed += dataset.delete_in(*given, target.also, announce)
     return removed
+
+
+def _with_left(known: Targets, place: int, digest: str) -> Targets:
+    """What was worked out, with the digest of a file that is going to be left at a place."""
+    return {**known, LEFT: [*known.get(LEFT, []), [place, digest]]}
 
 
 def _allowed(request: Request) -> None:

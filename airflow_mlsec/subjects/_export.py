@@ -43,6 +43,7 @@ from airflow_mlsec.subjects._requests import (
     person_of,
     record_export,
     require_ready,
+    require_unchanged,
 )
 from airflow_mlsec.subjects._rules import rules_in_force
 from airflow_mlsec.subjects._search import Indistinguishable, Searcher
@@ -105,6 +106,12 @@ def export_request(
     if passphrase is not None:
         to.append(passphrase)
     person = person_of(handler.register, handler.keys, request)
+
+    def announced(sha256: str) -> None:
+        # Who it is about was read after to whom it goes; and collecting takes a while.
+        require_unchanged(get_request(handler.register, identifier), request)
+        note(handler.register, identifier, handler.by, f"{_ANNOUNCED} {sha256}")
+
     begun = f"export begun to {len(to)} recipients"
     note(handler.register, identifier, handler.by, begun)
     found = [s for s in request.steps if s.status == "found" and s.kind not in NO_PLACES]
@@ -113,7 +120,7 @@ def export_request(
         roots=handler.roots, connections=handler.connections, law=request.law,
         likeness={step.name: step.rows for step in request.steps if step.likeness},
         named={step.name: _why_not_in_it(step) for step in found if not step.likeness},
-        announce=lambda sha256: note(handler.register, identifier, handler.by, f"{_ANNOUNCED} {sha256}"),
+        announce=announced,
     )  # fmt: skip
     kept = {
         "sha256": done.sha256,

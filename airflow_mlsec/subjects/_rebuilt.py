@@ -26,6 +26,7 @@ _GROWING = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".log", ".avro", ".db",
 
 @dataclass(frozen=True)
 class _Run:
+    id: int
     uuid: str
     ended: str
 
@@ -64,9 +65,11 @@ def mark_rebuilt(
             continue
         if not all(steps[i].status in _CLEAN or i in rebuilt for i in parents):
             continue
-        since = max(_clean_since(steps[i], places, rebuilt.get(i)) for i in parents)
+        moments = [_clean_since(connection, steps[i], places, rebuilt.get(i)) for i in parents]
+        # By the clocks, and by the order in which the register learnt of them: clocks are ahead, and may be set.
+        since, after = max(m[0] for m in moments), max(m[1] for m in moments)
         clean = {i for i, s in steps.items() if i and (s.status in _CLEAN or i in rebuilt)}
-        run = _made_anew(connection, place, since, clean)
+        run = _made_anew(connection, place, since, after, clean)
         if run is None:
             continue
         rebuilt[place.id] = run
@@ -77,20 +80,29 @@ def mark_rebuilt(
     return names
 
 
-def _clean_since(step: Step, places: Places, run: _Run | None) -> str:
-    """Since when a source has nothing of the person any more."""
+def _clean_since(
+    connection: sa.Connection, step: Step, places: Places, run: _Run | None
+) -> tuple[str, int]:
+    """Since when a source has nothing of the person any more, and the last run that was known then."""
     if run is not None:
-        return run.ended
+        return run.ended, run.id
     released = places.releases.get(step.dataset_id or 0)
     if step.status == "none" and released:
-        return str(released[-1]["issued_at"])
-    return step.changed_at
+        e = t.evidence.c
+        newest = sa.select(e.issued_at, e.published_at, e.published_after_run).where(
+            e.dataset_id == step.dataset_id, e.issued_at == released[-1]["issued_at"]
+        )
+        # Announced it is not there yet, and what reads it then reads the release from before.
+        row = connection.execute(newest).first()
+        if row is not None:
+            return row.published_at or row.issued_at, row.published_after_run or 0
+    return step.changed_at, step.after_run or 0
 
 
 def _made_anew(
-    connection: sa.Connection, place: Place, since: str, clean: Collection[int]
+    connection: sa.Connection, place: Place, since: str, after: int, clean: Collection[int]
 ) -> _Run | None:
-    """The first run after ``since`` that made all of a place from its sources, and from nothing that may have
+    """The first run after ``since``, and after that of number ``after`` was known, that made all of a place from its sources, and from nothing that may have
     the person still: not from itself as it was, from a place that is not ``clean``, or from a model or another
     artifact of which nobody has said anything (a checkpoint)."""
     r, d = t.run.c, t.run_dataset.c
@@ -103,6 +115,7 @@ def _made_anew(
         .join(t.run_dataset, d.run_id == r.id)
         .where(d.dataset_id == place.id, d.direction == "output", r.id.in_(read))
         .where(r.state == "complete", r.started_at > since, r.ended_at.is_not(None))
+        .where(r.id > after)
         .order_by(r.ended_at, r.uuid)
     )
     for row in connection.execute(query).all():
@@ -110,7 +123,7 @@ def _made_anew(
             continue
         whole = place.kind != "table" or _is_whole_file(place)
         if whole or _replaced(connection, place, row.started_at, row.ended_at):
-            return _Run(row.uuid, row.ended_at)
+            return _Run(row.id, row.uuid, row.ended_at)
     return None
 
 

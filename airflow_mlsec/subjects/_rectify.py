@@ -8,12 +8,19 @@ made it anew.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.datasets import Condition, Dataset
-from airflow_mlsec.errors import CheckFailed, ColumnMissing, MlsecError, Refused, UsageError
+from airflow_mlsec.datasets import Announce
+from airflow_mlsec.errors import (
+    ChangedMeanwhile,
+    CheckFailed,
+    MlsecError,
+    Refused,
+    UsageError,
+)
 from airflow_mlsec.subjects._erase import Handler
 from airflow_mlsec.subjects._holds import copy_holds
 from airflow_mlsec.subjects._identity import (
@@ -23,16 +30,19 @@ from airflow_mlsec.subjects._identity import (
     subject_digests,
 )
 from airflow_mlsec.subjects._places import Place, Places, copies_of
+from airflow_mlsec.subjects._rectified import has_others, typed_value, with_rectified
 from airflow_mlsec.subjects._requests import (
     CORRECTING,
     Request,
     add_key,
     get_request,
+    list_requests,
     note,
     person_of,
     require_ready,
+    reseal,
 )
-from airflow_mlsec.subjects._search import Searcher, as_type
+from airflow_mlsec.subjects._search import Searcher
 from airflow_mlsec.subjects._suppression import suppress_as_well
 
 
@@ -60,7 +70,7 @@ def rectify(
     if held := handler.holds(request, root.id, digests):
         raise Refused(f"{root.name}: {held}")
     opened = searcher.open(root)
-    value = _typed(root, opened, column, text)
+    value = typed_value(root, opened, column, text)
     copies, made = handler.register.read(lambda connection: copies_of(connection, root, column))
     if root.subject is not None and root.subject["key"] == column and text is not None:
         person = _with_key(handler, request, searcher, root, column, value, text)
@@ -77,13 +87,17 @@ def rectify(
             handler.mark(request, step, "retained", held)
             continue
         try:
-            rows = _put_right(searcher, place, name, text)
+            rows = _put_right(searcher, place, name, text, _still(handler, request, person, place))
         except MlsecError as error:
             handler.mark(request, step, "failed", f"could not be rectified: {error}")
             continue
         if rows:
             detail = f"column '{name}' put right in {rows} row{'s' if rows != 1 else ''}"
             handler.mark(request, step, "rectified", detail)
+            reseal(
+                handler.register, handler.keys, request.id,
+                partial(with_rectified, place=place_id, column=name, text=text),
+            )  # fmt: skip
         elif place_id == root.id and step.status != "rectified":
             raise CheckFailed(f"{root.name} has no row of the person: nothing was put right there")
     for place_id in made - done:
@@ -146,6 +160,14 @@ def _with_key(
 
     handler.register.write(work)
     add_key(handler.register, handler.keys, request, more, handler.by)
+    mine = subject_digests(handler.keys, person.kind, person.keys)
+    for other in list_requests(handler.register, only_open=True):
+        # What else is open about the person would look for the key that she had.
+        same = other.subject_kind == person.kind and other.subject_digest in mine
+        if same and other.id != request.id:
+            about = person_of(handler.register, handler.keys, other)
+            known = replace(about, keys=tuple(dict.fromkeys([*about.keys, text])))
+            add_key(handler.register, handler.keys, other, known, handler.by)
     return more
 
 
@@ -173,41 +195,37 @@ def _root(places: Places, column: str, dataset: str | None) -> Place:
     return fitting[0]
 
 
-def _typed(place: Place, dataset: Dataset, column: str, text: str | None) -> Any:
-    """:raises UsageError: if the text is no value of the column's type."""
-    if text is None:
-        return None
-    schema = dataset.schema()
-    if column not in schema.names:
-        raise ColumnMissing.among([column], schema.names, f"of '{dataset.uri}'")
-    kind = schema.field(column).type
-    value = as_type(text, kind, column)
-    if value is None:
-        raise UsageError(f"the value is not one of column '{column}' of {place.name} ({kind})")
-    return value
+def _still(handler: Handler, request: Request, person: Person, place: Place) -> Announce:
+    """Asked at the last moment before a value is put right: rewriting takes a while."""
+
+    def still(digest: str | None) -> None:
+        del digest
+        now = get_request(handler.register, request.id)
+        require_ready(now, CORRECTING)
+        if person_of(handler.register, handler.keys, now) != person:
+            raise ChangedMeanwhile(
+                f"request {request.id} was changed while {place.name} was being rewritten; nothing was put right there"
+            )
+        if held := handler.holds(now, place.id):
+            raise Refused(f"{place.name}: {held}")
+
+    return still
 
 
-def _put_right(searcher: Searcher, place: Place, column: str, text: str | None) -> int:
+def _put_right(
+    searcher: Searcher, place: Place, column: str, text: str | None, announce: Announce
+) -> int:
     """:raises CheckFailed: if another value is still there afterwards."""
     searcher.refuse_mentions(place)
     dataset = searcher.open(place)
-    value = _typed(place, dataset, column, text)
+    value = typed_value(place, dataset, column, text)
     targets, rows = searcher.targets(place, dataset), 0
     mentions = place.mentions(searcher.person.kind)
     for target in targets:
         if target.column in mentions and column != target.column:
             continue  # the row is somebody else's
         given = (target.column, target.values)
-        rows += dataset.update_in(*given, {column: value}, target.also)
-        if column != target.column and _others(dataset, given, column, value, target.also):
+        rows += dataset.update_in(*given, {column: value}, target.also, announce)
+        if column != target.column and has_others(dataset, given, column, value, target.also):
             raise CheckFailed("another value is still there")
     return rows
-
-
-def _others(
-    dataset: Dataset, given: tuple[str, list[object]], column: str, value: Any, also: Any
-) -> int:
-    if value is None:
-        return 0
-    wrong = Condition(column, [value], has=False)
-    return dataset.find_in(*given, False, [*also, wrong]).rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -19,10 +19,17 @@ from airflow_mlsec.subjects._places import Place, Places
 
 
 def renew_evidence(
-    register: Register, keys: KeyRing, places: Places, place: Place, dataset: Dataset, request: int
+    register: Register,
+    keys: KeyRing,
+    places: Places,
+    place: Place,
+    dataset: Dataset,
+    left: Collection[str],
+    request: int,
 ) -> str | None:
     """Check a release from which rows were removed, and keep what was found as its evidence; what does not
-    hold any more, as people read it. Does nothing for what is no release, or did not change."""
+    hold any more, as people read it. Does nothing for what is no release, did not change, was released anew, or
+    is a file that is none of those (SHA-256) that were ``left``."""
     released = places.releases.get(place.id)
     if place.stage != "release" or not released:
         return None
@@ -30,12 +37,13 @@ def renew_evidence(
     stated = before["target"].get("sha256")
     counted = _Counted(dataset.scan())
     findings = _check(register, before, dataset, counted)
-    if stated is not None and dataset.digest() == stated:
+    digest = dataset.digest()
+    if digest is not None and digest not in left:
         return None
     if stated is None and counted.rows == before["numbers"]["released"]:
         return None
     checks = [{"check": f.check, "passed": f.passed, "detail": f.detail} for f in findings]
-    record_removal(register, keys, place.id, dataset, before, counted.rows, checks, request)
+    record_removal(register, keys, place.id, digest, before, counted.rows, checks, request)
     failed = [f"{f.check} ({f.detail})" for f in findings if not f.passed]
     return "; ".join(failed) or None
 

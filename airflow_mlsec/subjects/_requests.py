@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.actors import key_of
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.errors import CheckFailed, Refused, UsageError
+from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, Refused, UsageError
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._airflow import AIRFLOW
@@ -71,6 +71,8 @@ class Step:
     columns: tuple[str, ...] = ()
     # Whether some of it was found by likeness alone, and nobody has confirmed it.
     likeness: bool = False
+    # The last run that the register knew when it last changed.
+    after_run: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class Request:
     approved: Mapping[str, Any] | None = None
     four_eyes: bool | None = None
     changed_by: str | None = None
+    # How often it was changed.
+    version: int = 0
 
     def open_steps(self) -> list[Step]:
         """Steps that keep the request open."""
@@ -200,14 +204,14 @@ def _read(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Requ
     for x in connection.execute(of_chosen.order_by(s.id)):
         steps[x.request_id].append(
             Step(x.id, x.kind, x.name, x.dataset_id, x.status, x.rows, x.locator, x.detail, x.attempts, x.changed_at,
-                 x.decided_by, tuple(x.columns or ()), bool(x.likeness))
+                 x.decided_by, tuple(x.columns or ()), bool(x.likeness), x.after_run)
         )  # fmt: skip
     return [
         Request(
             x.id, x.law, x.kind, x.subject_kind, x.subject_digest, x.status, x.identity,
             x.requested_at, x.due_at, bool(x.extended), x.approved_by, x.closed_at, x.receipt,
             tuple(steps[x.id]), x.requested_by, x.verified_by, tuple(x.recipients or ()),
-            tuple(x.exports or ()), x.approved, x.four_eyes, x.changed_by,
+            tuple(x.exports or ()), x.approved, x.four_eyes, x.changed_by, x.version,
         )
         for x in requests
     ]  # fmt: skip
@@ -241,30 +245,67 @@ def change_person(
     """Say more exactly who a request is about. What was worked out, found and approved before was of
     somebody else: it starts over with locating."""
     values: dict[str, Any] = {"sealed": seal(keys, person), "status": "open", **NOT_APPROVED}
-    # Whose identity was verified was perhaps somebody else's.
+    # Whose identity was verified was perhaps somebody else's, and so was who is on the list.
     values |= {"identity": "unverified", "verified_by": None, "recipients": None, "changed_by": by}
     # So was what was handed over.
     values["exports"] = sa.null()
     digest = subject_digest(keys, person.kind, person.keys[0])
     values["subject_digest"] = digest
-    changed = change(register, request.id, by, what, values, acted=True)
 
-    def work(connection: sa.Connection) -> None:
-        for step in changed.steps:
-            if step.status in ("found", "none", "none by scan") and step.kind != "recipient":
-                detail = "who it is about was made more exact: look again"
-                set_step(connection, step.id, register.now(), status="unknown", detail=detail)
+    def start_over(connection: sa.Connection, now: Request) -> None:
+        if at_work := [step.name for step in now.steps if step.status == "erasing"]:
+            raise Refused(
+                f"request {now.id}: {at_work[0]} is being erased from; say who it is about when that has ended "
+                "(mlsec subject erase takes up what was killed)"
+            )
+        mine = t.suppression.c.request_id == now.id
+        connection.execute(sa.delete(t.suppression).where(mine))
+        for step in now.steps:
+            if step.kind == "recipient":
+                continue
+            detail = "who it is about was said otherwise: look again"
+            if step.status in ("erased", "rectified"):
+                detail += f" (before that: {step.status}, {step.rows or 0} rows found)"
+            set_step(
+                connection,
+                step.id,
+                register.now(),
+                status="unknown",
+                detail=detail,
+                decided_by=None,
+            )
 
-    register.write(work)
-    return get_request(register, request.id)
+    return change(register, request.id, by, what, values, acted=True, seen=request, also=start_over)
 
 
 def add_key(
     register: Register, keys: KeyRing, request: Request, person: Person, by: str
 ) -> Request:
     """Keep another key of the same person with a request."""
-    sealed = seal(keys, person, targets_of(register, keys, request))
-    return change(register, request.id, by, "another key of the person", {"sealed": sealed})
+    what = "another key of the person"
+    reseal(register, keys, request.id, lambda known, targets: (person, targets))
+    return change(register, request.id, by, what, {})
+
+
+def reseal(
+    register: Register,
+    keys: KeyRing,
+    identifier: int,
+    changed: Callable[[Person, Targets | None], tuple[Person, Targets | None]],
+) -> None:
+    """Change what is sealed with a request: the person, and what an erasure has worked out. One at a time: places
+    are dealt with side by side."""
+    r = t.request.c
+
+    def work(connection: sa.Connection) -> None:
+        query = sa.select(r.sealed, r.subject_kind).where(r.id == identifier, r.sealed.is_not(None))
+        row = connection.execute(query.with_for_update()).first()
+        if row is None:
+            raise UsageError(f"request {identifier} is closed, and whom it was about is erased")
+        now = seal(keys, *changed(*unseal(keys, row.subject_kind, bytes(row.sealed))))
+        connection.execute(sa.update(t.request).where(r.id == identifier).values(sealed=now))
+
+    register.write(work)
 
 
 def verify_identity(
@@ -284,7 +325,8 @@ def verify_identity(
     if not evidence.strip():
         raise UsageError("say how the identity was verified, or why it could not be")
     state = "verified" if verified else "refused"
-    bound, wanted = get_request(register, identifier).recipients, list(dict.fromkeys(recipients))
+    seen = get_request(register, identifier)
+    bound, wanted = seen.recipients, list(dict.fromkeys(recipients))
     if bound and wanted and sorted(bound) != sorted(wanted):
         raise Refused(
             f"request {identifier}: other recipients are bound to it; for others say anew who it is about (mlsec subject "
@@ -294,7 +336,15 @@ def verify_identity(
     values["recipients"] = wanted or list(bound)
     if not verified:
         values["status"] = "refused"
-    return change(register, identifier, by, f"identity {state}: {evidence}", values, acted=True)
+
+    def off_the_list(connection: sa.Connection, request: Request) -> None:
+        if not verified and request.kind not in NEEDS_NO_PROOF:
+            mine = t.suppression.c.request_id == request.id
+            connection.execute(sa.delete(t.suppression).where(mine))
+
+    what = f"identity {state}: {evidence}"
+    given = (register, identifier, by, what, values)
+    return change(*given, acted=True, seen=seen, also=off_the_list)
 
 
 def extend(
@@ -434,7 +484,8 @@ def approve(
         what += (
             f"; not those that only other programs' lineage names: {', '.join(sorted(excluded))}"
         )
-    return change(register, identifier, by, what, values)
+    # Who has acted was asked after it was read: whoever acts changes it.
+    return change(register, identifier, by, what, values, seen=request)
 
 
 def _acted(register: Register, request: Request) -> list[str]:
@@ -513,10 +564,14 @@ def record_export(
     register: Register, identifier: int, export: Mapping[str, Any], by: str
 ) -> Request:
     """Keep that the person's data was handed over: ``sha256``, ``recipients``, ``rows`` and ``at``."""
-    done = [*get_request(register, identifier).exports, dict(export)]
+
+    def more(connection: sa.Connection, request: Request) -> Mapping[str, Any]:
+        del connection
+        return {"exports": [*request.exports, dict(export)]}
+
     rows = sum(export["rows"].values())
     what = f"exported {rows} rows of {len(export['rows'])} places, sha256 {export['sha256'][:16]}"
-    return change(register, identifier, by, what, {"exports": done})
+    return change(register, identifier, by, what, {}, also=more)
 
 
 def not_handed_over(request: Request) -> list[str]:
@@ -577,22 +632,47 @@ def change(
     what: str,
     values: dict[str, Any],
     acted: bool = False,
+    seen: Request | None = None,
+    also: Callable[[sa.Connection, Request], Mapping[str, Any] | None] = lambda c, request: None,
 ) -> Request:
     """Change a request that is not closed, and note it; ``acted`` if it says whose request it is, or which rows
-    are the person's."""
+    are the person's.
+
+    :param seen: The request by which it was decided.
+    :param also: Done in the same transaction, with the request as it is; may give further values.
+    :raises ChangedMeanwhile: if somebody else has changed it since it was ``seen``.
+    """
+    r = t.request.c
 
     def work(connection: sa.Connection) -> None:
-        _open(read_request(connection, identifier))
-        connection.execute(sa.update(t.request).where(t.request.c.id == identifier).values(values))
+        # One at a time: on PostgreSQL transactions run side by side.
+        connection.execute(sa.select(r.id).where(r.id == identifier).with_for_update())
+        request = _open(read_request(connection, identifier))
+        if seen is not None:
+            require_unchanged(request, seen)
+        more = also(connection, request) or {}
+        given = {**values, **more, "version": request.version + 1}
+        connection.execute(sa.update(t.request).where(r.id == identifier).values(given))
         _note(connection, identifier, register.now(), by, what, acted)
 
     register.write(work)
     return get_request(register, identifier)
 
 
+def require_unchanged(request: Request, seen: Request) -> None:
+    """:raises ChangedMeanwhile: if a request is not the one any more that was ``seen``."""
+    if request.version != seen.version:
+        raise ChangedMeanwhile(
+            f"request {request.id} was changed by somebody else meanwhile; look at it again"
+        )
+
+
 def note(register: Register, identifier: int, by: str, what: str) -> None:
     """Write down that something was done."""
     register.write(lambda c: _note(c, identifier, register.now(), by, what))
+
+
+_LAST_RUN = sa.select(sa.func.max(t.run.c.id))
 
 
 def write_step(
@@ -612,6 +692,7 @@ def write_step(
         "decided_by": None,
         "columns": list(finding.columns),
         "likeness": finding.likeness,
+        "after_run": connection.execute(_LAST_RUN).scalar_one(),
     }
     key = {"request_id": identifier, "kind": finding.kind, "name": finding.dataset}
     upsert(connection, t.request_step, key, values, {"attempts": 0})
@@ -620,7 +701,8 @@ def write_step(
 def set_step(connection: sa.Connection, step: int, now: str, **values: Any) -> None:
     """Change one step."""
     update = sa.update(t.request_step).where(t.request_step.c.id == step)
-    connection.execute(update.values(**values, changed_at=now))
+    after_run = _LAST_RUN.scalar_subquery()
+    connection.execute(update.values(**values, changed_at=now, after_run=after_run))
 
 
 def history(register: Register, identifier: int) -> list[tuple[str, str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from airflow_mlsec.anonymize import NormalForm, calendar_dates, canonical_text
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Condition, Dataset
-from airflow_mlsec.errors import ColumnMissing, ColumnType, UsageError
+from airflow_mlsec.errors import ChangedMeanwhile, ColumnMissing, ColumnType, UsageError
 from airflow_mlsec.policy import Policy, keep_from
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, lock_graph
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._holds import holds_on
 from airflow_mlsec.subjects._identity import live_references, subject_digests_of
@@ -84,14 +84,72 @@ def apply_retention(
     everybody, held = _held(register, keys, policy, dataset, set(people))
     kept = overdue if everybody else sum(people[text] for text in held)
     erased = 0
-    if moments and not dry_run and not everybody:
+    unfinished = register.read(lambda connection: _unfinished(connection, dataset.uri))
+    if (moments or unfinished) and not dry_run and not everybody:
         kept_rows = (
             [Condition(key, _typed(held, schema.field(key).type), has=False)]
             if key and held
             else []
         )
-        erased = dataset.delete_in(name, sorted(moments), kept_rows)
+
+        def still(digest: str | None) -> None:
+            # Reading and rewriting take a while, in which holds are placed, and rows come.
+            del digest
+            if key is None or not _has_holds(register, policy):
+                return
+            now = {
+                text
+                for batch in dataset.scan(wanted)
+                for text in _overdue_people(batch, name, key, oldest)
+            }
+            if _held(register, keys, policy, dataset, now) != (False, held & now):
+                raise ChangedMeanwhile(
+                    f"'{dataset.uri}': a legal hold was placed, or rows came that one keeps, while it was being rewritten; "
+                    "nothing was erased"
+                )
+
+        # Before it is: a release that has read the rows is refused.
+        identifier = register.write(lambda c: _begin(c, dataset.uri, register.now()))
+        # Also where nothing is overdue any more: an earlier one may have been killed before it had emptied the logs.
+        erased = dataset.delete_in(name, sorted(moments), kept_rows, still)
+        register.write(lambda c: _end(c, dataset.uri, identifier, erased))
     return Retained(rows, overdue, kept, erased, undated, oldest)
+
+
+def _overdue_people(batch: pa.RecordBatch, name: str, key: str, oldest: date) -> Iterator[str]:
+    """Whose rows of a batch are past their time."""
+    late = pc.fill_null(pc.less(calendar_dates(batch.column(name)), pa.scalar(oldest)), False)
+    texts = canonical_text(batch.filter(late).column(key), key).drop_null()
+    yield from texts.to_pylist()
+
+
+def _has_holds(register: Register, policy: Policy) -> bool:
+    """Whether any legal hold is in force on people of a policy's kind."""
+    h = t.legal_hold.c
+    kind = policy.subject.kind if policy.subject else None
+    query = sa.select(h.id).where(h.released_at.is_(None), h.subject_kind == kind).limit(1)
+    return bool(register.rows(query))
+
+
+def _unfinished(connection: sa.Connection, uri: str) -> bool:
+    r = t.retention.c
+    query = sa.select(r.id).where(r.dataset == uri, r.erased.is_(None)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def _begin(connection: sa.Connection, uri: str, now: str) -> int:
+    lock_graph(connection)  # as a release does that is about to be published
+    values = {"dataset": uri, "began_at": now}
+    made = connection.execute(sa.insert(t.retention).values(values).returning(t.retention.c.id))
+    return int(made.scalar_one())
+
+
+def _end(connection: sa.Connection, uri: str, identifier: int, erased: int) -> None:
+    """Of those that were killed before it did the rest."""
+    r = t.retention.c
+    earlier = sa.update(t.retention).where(r.dataset == uri, r.id < identifier, r.erased.is_(None))
+    connection.execute(earlier.values(erased=0))
+    connection.execute(sa.update(t.retention).where(r.id == identifier).values(erased=erased))
 
 
 def _held(

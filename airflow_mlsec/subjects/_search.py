@@ -76,6 +76,9 @@ WORKED_OUT = "key versions"
 RULES = "rules"
 # And what files of releases were left as, until their evidence says so: place and digest.
 LEFT = "left"
+# What was put right: place, column and the value.
+RECTIFIED = "rectified"
+_NO_PLACES = (WORKED_OUT, RULES, LEFT, RECTIFIED)
 
 
 class Indistinguishable(DatasetError):
@@ -150,7 +153,7 @@ class Searcher:
         referred = [value for values in self.referred().values() for value in values]
         told = {*self.person.keys, *self.others, *referred}
         for name, targets in self.known.items():
-            for _, listed in targets if name not in (WORKED_OUT, RULES, LEFT) else ():
+            for _, listed in targets if name not in _NO_PLACES else ():
                 for text in (text for text in listed if text not in told):
                     if is_hash(text):
                         found.setdefault(text, "what was worked out to be erased")

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from airflow_mlsec.anonymize import NormalForm, canonical_text
 from airflow_mlsec.crypto import Key, KeyRing
 from airflow_mlsec.datasets import (
+    Announce,
     Condition,
     Connections,
     Dataset,
@@ -28,7 +29,7 @@ from airflow_mlsec.datasets import (
     StagedTable,
     open_dataset,
 )
-from airflow_mlsec.errors import CheckFailed
+from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, insert_rows, lock_graph
@@ -159,8 +160,24 @@ def without_suppressed(
     if subject.references is not None:
         reference = subject.references.dataset, subject.references.column
     form = NormalForm.of_policy(policy)
-    listed = _of_dataset(register, connections, lists, subject.key, reference, form, 0)
-    return _Filtered(dataset, listed)
+
+    def work_out() -> list[_List]:
+        return _of_dataset(register, connections, lists, subject.key, reference, form, 0)
+
+    return _Filtered(dataset, work_out(), work_out if reference else None)
+
+
+def refuse_if_more_is_left_out(source: Dataset) -> None:
+    """That tables which say whose a source's rows are (`without_suppressed`) say the same as before it was read;
+    asked before what was made of it is published.
+
+    :raises ChangedMeanwhile: if somebody on the list has come back there since.
+    """
+    if isinstance(source, _Filtered) and source.has_more():
+        raise ChangedMeanwhile(
+            f"somebody who was erased, or restricts it, was loaded again into a table that '{source.uri}' refers to while "
+            "it was being read: their rows may have been read. Nothing was published; run it again"
+        )
 
 
 _BETWEEN = pa.scalar("\0", pa.large_string())
@@ -289,9 +306,15 @@ def _of_dataset(
 class _Filtered:
     """A dataset that leaves out some people's rows when it is scanned."""
 
-    def __init__(self, dataset: Dataset, lists: Sequence[_List]) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        lists: Sequence[_List],
+        again: Callable[[], list[_List]] | None = None,
+    ) -> None:
         self._dataset = dataset
         self._lists = lists
+        self._again = again
         # How many rows the last scan of all has left out.
         self.rows_left_out = 0
 
@@ -307,7 +330,15 @@ class _Filtered:
         return self._dataset.exists()
 
     def without(self, paths: Sequence[str]) -> Dataset:
-        return _Filtered(self._dataset.without(paths), self._lists)
+        return _Filtered(self._dataset.without(paths), self._lists, self._again)
+
+    def has_more(self) -> bool:
+        """Whether more rows would be left out by what tables say now that this one refers to."""
+        if self._again is None:
+            return False
+        known = {text for one in self._lists if one.key is None for text in one.tokens.to_pylist()}
+        now = (one for one in self._again() if one.key is None)
+        return any(text not in known for one in now for text in one.tokens.to_pylist())
 
     def digest(self) -> str | None:
         return self._dataset.digest()
@@ -370,7 +401,7 @@ class _Filtered:
         column: str,
         values: Sequence[object],
         also: Sequence[Condition] = (),
-        announce: Callable[[str], None] | None = None,
+        announce: Announce | None = None,
     ) -> int:
         return self._dataset.delete_in(column, values, also, announce)
 
@@ -380,8 +411,9 @@ class _Filtered:
         values: Sequence[object],
         changes: Mapping[str, object],
         also: Sequence[Condition] = (),
+        announce: Announce | None = None,
     ) -> int:
-        return self._dataset.update_in(column, values, changes, also)
+        return self._dataset.update_in(column, values, changes, also, announce)
 
     def replacing(self, schema: pa.Schema) -> AbstractContextManager[StagedTable]:
         return self._dataset.replacing(schema)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import sqlite3
-import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from airflow_mlsec import files
 from airflow_mlsec.datasets import (
     Connections,
     EnvironmentConnections,
@@ -138,22 +139,23 @@ def _pieces(path: Path) -> list[Path]:
 
 
 def _files(paths: list[Path], needles: _Needles) -> Rescan:
-    rows = 0
-    for path in paths:
-        try:
-            # What the names of folders say is said of every row.
-            said = partition_values(str(path))
-            rows += sum(
-                needles.in_row(row) or (bool(said) and needles.in_row(said))
-                for row in _reader(path)(path)
-            )
-        except (ValueError, OSError, csv.Error) as error:
-            # Its message may quote a value.
-            raise DatasetError(
-                f"{path} cannot be looked at again ({type(error).__name__})"
-            ) from None
+    rows = sum(_rows(path, needles, str(path)) for path in paths)
     how = f"every column of {len(paths)} file{'s' if len(paths) != 1 else ''}"
     return Rescan(rows, how if paths else "nothing is there any more")
+
+
+def _rows(path: Path, needles: _Needles, name: str) -> int:
+    """How many rows of a file hold a text; ``name`` is how it is called."""
+    try:
+        # What the names of folders say is said of every row.
+        said = partition_values(name)
+        return sum(
+            needles.in_row(row) or (bool(said) and needles.in_row(said))
+            for row in _reader(Path(name))(path)
+        )
+    except (ValueError, OSError, csv.Error) as error:
+        # Its message may quote a value.
+        raise DatasetError(f"{name} cannot be looked at again ({type(error).__name__})") from None
 
 
 def _reader(path: Path) -> Callable[[Path], Iterator[Mapping[str, Any]]]:
@@ -233,9 +235,10 @@ def _remote(
     found = [str(p) for p in _without([Path(p) for p in found], left_out)]
     rows = 0
     for piece in found:
-        with tempfile.NamedTemporaryFile(suffix=Path(piece).suffix) as local:
-            filesystem.get_file(piece, local.name)
-            rows += _files([Path(local.name)], needles).rows
+        with files.unnamed() as (file, local), filesystem.open(piece, "rb") as there:
+            shutil.copyfileobj(there, file)
+            file.flush()
+            rows += _rows(local, needles, piece)
     return Rescan(
         rows, f"every column of {len(found)} objects" if found else "nothing is there any more"
     )

@@ -33,12 +33,12 @@ def codes(vault: RegisterVault, *values: Any, domain: str = "person") -> list[st
 
 
 def test_a_value_has_one_code_and_another_value_another(register: Register, keys: KeyRing) -> None:
-    vault = RegisterVault(register, keys)
+    vault = RegisterVault(register, keys, None)
     first = codes(vault, "a", "b", None, "a")
     assert first[0] == first[3] != first[1]
     assert first[2] is None
     assert all(re.fullmatch("[0-9a-f]{32}", code) for code in first if code)
-    assert codes(RegisterVault(register, keys), "b", "c", "a")[::2] == [first[1], first[0]]
+    assert codes(RegisterVault(register, keys, None), "b", "c", "a")[::2] == [first[1], first[0]]
     assert codes(vault, "a", domain="other") != [first[0]]
     assert codes(vault, 7) == codes(vault, "7"), "one canonical text in every type"
     assert codes(vault) == []
@@ -47,7 +47,7 @@ def test_a_value_has_one_code_and_another_value_another(register: Register, keys
 def test_codes_are_not_derived_from_values_or_keys(
     register: Register, keys: KeyRing, tmp_path: Path
 ) -> None:
-    vault = RegisterVault(register, keys)
+    vault = RegisterVault(register, keys, None)
     before = codes(vault, canaries.EMAIL)
     assert canaries.found_in(str(register.rows(sa.select(t.token)))) == []
     found = register.read(lambda c: tokens_of(c, keys, "person", [canaries.EMAIL]))
@@ -57,7 +57,7 @@ def test_codes_are_not_derived_from_values_or_keys(
 
 
 def test_a_rotated_key_keeps_the_codes(register: Register, keys: KeyRing) -> None:
-    vault = RegisterVault(register, keys)
+    vault = RegisterVault(register, keys, None)
     before = codes(vault, "a", "b")
     keys.rotate("vault.person")
     assert codes(vault, "b", "new", "a")[::2] == [before[1], before[0]]
@@ -69,7 +69,7 @@ def test_many_at_once_agree(register: Register, keys: KeyRing) -> None:
     found: list[list[str]] = []
 
     def work(order: list[str]) -> None:
-        made = dict(zip(order, codes(RegisterVault(register, keys), *order), strict=True))
+        made = dict(zip(order, codes(RegisterVault(register, keys, None), *order), strict=True))
         found.append([made[value] for value in values])
 
     keys.ensure("vault.person")
@@ -94,7 +94,7 @@ def test_a_release_has_codes_and_a_dry_run_leaves_none(
     table = pa.table({"email": [canaries.EMAIL, "b@x.example", canaries.EMAIL], "age": [1, 2, 3]})
     source = open_dataset(write(tmp_path / "people.parquet", table))
     target = open_dataset(str(tmp_path / "safe.parquet"))
-    policy, vault = make_policy(COLUMNS), RegisterVault(register, keys)
+    policy, vault = make_policy(COLUMNS), RegisterVault(register, keys, None)
     anonymize(policy, source, target, keys, vault=vault, dry_run=True)
     assert register.rows(sa.select(t.token)) == []
     with pytest.raises(UsageError, match="token vault"):

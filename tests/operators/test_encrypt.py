@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,7 @@ def test_it_encrypts_signs_and_says_where_the_model_comes_from(
     clinic: Clinic, context: Context, model: Path
 ) -> None:
     AnonymizeOperator(task_id="a", policy="people", target=clinic.safe).execute(context())
+    model.touch()
     breakglass = pyrage.x25519.Identity.generate()
     task = operator(model, recipients=[str(breakglass.to_public())], trained_on=[clinic.safe])
     summary = task.execute(context())
@@ -77,7 +80,7 @@ def test_it_encrypts_signs_and_says_where_the_model_comes_from(
         envelope, keys.verification_keys(), {target.name: digest_file(target)}
     )
     [proof] = statement["predicate"]["trained_on"]
-    assert set(proof) == {"dataset", "plan", "policy", "run", "membership"}
+    assert set(proof) == {"dataset", "evidence", "plan", "policy", "run", "membership"}
     assert proof["membership"]["sha256"] == digest_file(Path(proof["membership"]["path"]))
     assert statement["predicate"]["source"]["sha256"] == digest_file(model)
     kinds = {r.name: r.kind for r in clinic.hook.register().rows(sa.select(t.dataset))}
@@ -85,6 +88,34 @@ def test_it_encrypts_signs_and_says_where_the_model_comes_from(
     assert kinds[str(target)] == "artifact"
     facets = task.get_openlineage_facets_on_complete(None)
     assert (facets.inputs[0].name, facets.outputs[0].name) == (str(model), str(target))
+
+
+def test_a_model_names_the_release_that_it_was_trained_on(
+    clinic: Clinic, context: Context, model: Path
+) -> None:
+    """Released anew between training and encrypting: the newest release is not the one."""
+    task = AnonymizeOperator(task_id="a", policy="people", target=clinic.safe)
+    first = task.execute(context(run_id="run-1"))
+    # Longer ago than the time of a file is rounded.
+    os.utime(model, (time.time() - 60, time.time() - 60))
+    task.execute(context(run_id="run-2"))
+    with pytest.raises(AirflowFailException, match="was released at .* say which"):
+        operator(model, trained_on=[clinic.safe]).execute(context())
+    with pytest.raises(AirflowFailException, match="a release .* that the register does not have"):
+        unknown = {"dataset": clinic.safe, "evidence": "00" * 32}
+        operator(model, trained_on=[unknown]).execute(context())
+    said = {"dataset": clinic.safe, "evidence": first["evidence"]}
+    operator(model, trained_on=[said]).execute(context())
+    envelope = json.loads(model.with_name("model.skops.age.sig.json").read_text())
+    target = model.with_name("model.skops.age")
+    statement = verify_statement(
+        envelope, clinic.hook.key_ring().verification_keys(), {target.name: digest_file(target)}
+    )
+    [proof] = statement["predicate"]["trained_on"]
+    assert "/run-1/" in proof["run"]
+    # Written again it was trained on the newest, as far as anybody can tell.
+    model.touch()
+    operator(model, trained_on=[clinic.safe]).execute(context())
 
 
 def test_what_is_there_already_is_not_done_again(
@@ -302,6 +333,7 @@ def test_an_artifact_is_verified_and_decrypted(
     clinic: Clinic, context: Context, model: Path
 ) -> None:
     AnonymizeOperator(task_id="a", policy="people", target=clinic.safe).execute(context())
+    model.touch()
     operator(model, trained_on=[clinic.safe]).execute(context())
     sealed, back = model.with_name("model.skops.age"), clinic.folder / "back.skops"
     gate = VerifyArtifactOperator(task_id="v", artifact=str(sealed), trained_on=[clinic.safe])

@@ -30,11 +30,10 @@ from airflow_mlsec.lineage import (
     begin_release,
     end_release,
     ingest_event,
-    suppression_state,
 )
 from airflow_mlsec.policy import parse_policy
 from airflow_mlsec.processes import this_process
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, requests_done
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects import (
     Calendar,
@@ -90,6 +89,7 @@ class History:
         self.register = Register(self.url)
         self.keys = KeyRing.create(folder / "keys")
         form = self.draw.choice(["", "", ", normalize: email"])
+        self.declared = bool(form)
         text = POLICY.format(raw=self.lake / "raw.parquet", normalize=form)
         self.policy = parse_policy(text, "p")
         self.number, self.lists, self.files = self.draw.randrange(3, 9), 0, 0
@@ -150,7 +150,7 @@ class History:
         self.remember("safe.parquet")
         register = Register(self.url, now=lambda: datetime.now(UTC) + clock)
         raw, safe = self.at("raw.parquet"), self.at("safe.parquet")
-        listed = suppression_state(self.register, self.policy)
+        done = self.register.read(requests_done)
         source = without_suppressed(raw, self.policy, self.register, self.keys)
         self.lists += 1
         intents, receipts = [], list[dict[str, Any]]()
@@ -163,7 +163,7 @@ class History:
                 begin_release(
                     register, self.keys, self.policy, raw, safe, released, release.plan.to_json(),
                     release.plan.digest, release.numbers(), release.checks(), f"r{self.lists}",
-                    release.membership_reference(), listed,
+                    release.membership_reference(), done,
                 )
             )  # fmt: skip
             if meanwhile is not None and meanwhile[0] == "announced":
@@ -200,6 +200,7 @@ class History:
 
     def names(self, source: str, target: str, columns: tuple[str, ...] = ("email", "tag")) -> None:
         """An event that says that a file was made from another, column by column."""
+        self.oracle.reached.add(target)
         names = [str(self.lake / n) for n in (source, target)]
         fields = {
             column: {"inputFields": [{"namespace": "file", "name": names[0], "field": column,
@@ -272,7 +273,8 @@ class History:
                 self.forge()
             case "join":
                 rows = self.rows("raw.parquet")
-                self.put("raw.parquet", [*rows, (f"p{who}@x.test", who)])
+                key = f"p{who}@x.test"
+                self.put("raw.parquet", [*rows, (draw.choice([key, key, key.upper()]), who)])
             case "shout":
                 rows = self.rows("raw.parquet")
                 self.put(
@@ -370,6 +372,10 @@ class History:
             approve(self.register, request.id, "officer", named=named)
             handler.erase(request.id)
             for step in get_request(self.register, request.id).open_steps():
+                if self.declared and step.likeness and step.name.endswith("/raw.parquet"):
+                    raise Untrue(
+                        f"{self.done}: rows of {who} are found by likeness alone, in a declared form"
+                    )
                 if (
                     step.status == "found"
                     and step.likeness

@@ -68,7 +68,7 @@ class Lake:
         raw, safe = self.at("raw.parquet"), self.at("safe.parquet")
         done = anonymize(
             policy, without_suppressed(raw, policy, self.register, self.keys), safe, self.keys, allow_empty=True,
-            vault=RegisterVault(self.register, self.keys),
+            vault=RegisterVault(self.register, self.keys, None),
             membership_path=self.folder.parent / f"members-{self.lists}.age",
         )  # fmt: skip
         record_release(self.register, self.keys, policy, raw, safe, done.plan.to_json(), done.plan.digest,

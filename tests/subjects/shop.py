@@ -102,7 +102,7 @@ class Shop:
         policy: Policy = self.policies["customers"]
         done = anonymize(policy, source or open_dataset(self.customers), self.at("safe.parquet"), self.keys,
                          membership_path=self.folder / members,
-                         vault=RegisterVault(self.register, self.keys))  # fmt: skip
+                         vault=RegisterVault(self.register, self.keys, None))  # fmt: skip
         record_release(self.register, self.keys, policy, open_dataset(self.customers),
                        self.at("safe.parquet"), done.plan.to_json(), done.plan.digest, done.numbers(),
                        done.checks(), "release", done.membership_reference())  # fmt: skip

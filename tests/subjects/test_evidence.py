@@ -25,11 +25,10 @@ from airflow_mlsec.lineage import (
     latest_release,
     record_release,
     settle_intents,
-    suppression_state,
     verify_evidence,
     withdraw_intent,
 )
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, requests_done
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects import (
     Calendar,
@@ -70,13 +69,13 @@ def announced(shop: Shop, target: str, publish: bool) -> str:
         pass
 
     policy, source = shop.policies["customers"], open_dataset(shop.customers)
-    digests, listed = [], suppression_state(shop.register, policy)
+    digests, done = [], shop.register.read(requests_done)
 
     def announce(release: Release, released: tuple[object, str | None]) -> None:
         begin_release(
             shop.register, shop.keys, policy, source, shop.at(target), released,
             release.plan.to_json(), release.plan.digest, release.numbers(), release.checks(), "r",
-            release.membership_reference(), listed,
+            release.membership_reference(), done,
         )  # fmt: skip
         digests.append(released[1])
         if not publish:
@@ -172,7 +171,7 @@ def test_nothing_is_published_that_cannot_be_recorded(
             begin_release(
                 full, shop.keys, policy, source, shop.at(f"{i}{'x' * 150}.parquet"), released,
                 release.plan.to_json(), release.plan.digest, release.numbers(), release.checks(),
-                f"r{i}", None, suppression_state(full, policy),
+                f"r{i}", None, full.read(requests_done),
             )  # fmt: skip
 
     with pytest.raises(RegisterError, match="SQLITE_FULL"):

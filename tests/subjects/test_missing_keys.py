@@ -151,7 +151,7 @@ def test_a_missing_version_of_a_vault_is_unknown(
     with raw.replacing(table.schema) as staged:
         staged.write(table.to_batches()[0])
     record_results(sqlite_register, policy, raw, "source", [], None)
-    vault = RegisterVault(sqlite_register, keys)
+    vault = RegisterVault(sqlite_register, keys, None)
     done = anonymize(policy, raw, safe, keys, vault=vault)
     record_release(sqlite_register, keys, policy, raw, safe, done.plan.to_json(), done.plan.digest,
                    done.numbers(), done.checks(), "r", None)  # fmt: skip

@@ -17,6 +17,7 @@ from airflow_mlsec.subjects import (
     Person,
     approve,
     change_person,
+    get_request,
     locate,
     open_request,
     settle,
@@ -76,7 +77,14 @@ def test_nothing_is_erased_by_likeness_until_it_is_confirmed(shop: Shop) -> None
     with pytest.raises(CheckFailed):
         handler.close(opened.id)
     both = Person("customer", ("anna@x.test", STORED))
-    change_person(shop.register, shop.keys, request, both, "c", "her spelling: seen")
+    change_person(
+        shop.register,
+        shop.keys,
+        get_request(shop.register, request.id),
+        both,
+        "c",
+        "her spelling: seen",
+    )
     verify_identity(shop.register, opened.id, True, "the spelling is hers", "c")
     handler.locate(opened.id)
     approve(shop.register, opened.id, "dpo", named=["*"])

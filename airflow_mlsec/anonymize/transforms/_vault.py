@@ -18,7 +18,13 @@ import sqlalchemy as sa
 from airflow_mlsec.anonymize._coding import first_places
 from airflow_mlsec.anonymize.transforms._transforms import pseudonymize
 from airflow_mlsec.crypto import Key, KeyRing
-from airflow_mlsec.register import Register, insert_rows, rows_of
+from airflow_mlsec.register import (
+    Register,
+    RequestsDone,
+    insert_rows,
+    refuse_if_requests_did_more,
+    rows_of,
+)
 from airflow_mlsec.register import tables as t
 
 
@@ -36,14 +42,19 @@ def vault_key(domain: str) -> str:
 
 
 class RegisterVault:
-    """The vault in the register."""
+    """The vault in the register.
 
-    def __init__(self, register: Register, keys: KeyRing) -> None:
-        self._register, self._keys = register, keys
+    :param done: What requests had done (`requests_done`) before the values were read that get codes; None if
+        nothing of that was read from what people can be erased from.
+    """
+
+    def __init__(self, register: Register, keys: KeyRing, done: RequestsDone | None) -> None:
+        self._register, self._keys, self._done = register, keys, done
 
     def tokens(self, domain: str, column: str, values: pa.Array) -> pa.Array:
         """See `TokenVault`.
 
+        :raises ChangedMeanwhile: if somebody was erased since the values were read, who may be among them.
         :raises ColumnType: if the values have no canonical text.
         :raises RegisterError: if the register cannot be written.
         """
@@ -82,6 +93,8 @@ class RegisterVault:
     def _add(
         self, connection: sa.Connection, domain: str, key: Key, new: dict[str, str]
     ) -> dict[str, str]:
+        if self._done is not None:
+            refuse_if_requests_did_more(connection, self._done, f"a column of domain {domain}")
         now = self._register.now()
         rows = [(domain, digest, code, key.version, now) for digest, code in new.items()]
         names = ("domain", "digest", "token", "key_version", "added_at")
