@@ -58,6 +58,8 @@ ENGINE_ERRORS = (
 # On these an object appears when its upload completes; on others it is moved into place.
 _ATTEMPTS = 5
 _DIGESTED = 1 << 20
+# What stores say of when an object was last read.
+_READ_TIMES = ("time", "atime", "last_access_time", "last_accessed")
 _APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
 
 
@@ -362,11 +364,15 @@ class FileDataset:
         """
         self.filesystem.invalidate_cache()
         try:
-            return str(self.filesystem.ukey(piece))
+            said = self.filesystem.info(piece)
         except FileNotFoundError:
             raise ChangedMeanwhile(
                 f"'{self.uri}' was removed while it was being rewritten"
             ) from None
+        except Exception as error:  # of its own kind in each client
+            raise DatasetError(f"'{self.uri}' cannot be reached ({type(error).__name__})") from None
+        # When it was last read is no change ("time" of SFTP).
+        return str(sorted((k, str(v)) for k, v in said.items() if k not in _READ_TIMES))
 
     @contextlib.contextmanager
     def replacing(self, schema: pa.Schema) -> Iterator[StagedFile]:
@@ -395,7 +401,10 @@ class FileDataset:
         if self.location.protocol in _APPEARS_WHOLE:
             self.filesystem.put_file(local, final)
         else:
-            # Of two writers each has a name of its own.
+            # Of two writers each has a name of its own; what killed ones have left goes.
+            with contextlib.suppress(Exception):
+                for left in self.filesystem.glob(f"{_escaped(final)}.*.partial"):
+                    self.filesystem.rm(left)
             partial = f"{final}.{secrets.token_hex(4)}.partial"
             try:
                 self.filesystem.put_file(local, partial)
@@ -494,6 +503,11 @@ class StagedFile:
                     yield plain(batch.select(wanted.names))
             except ENGINE_ERRORS as error:
                 raise unreadable(self._dataset.uri, error) from None
+
+
+def _escaped(path: str) -> str:
+    """A path whose characters mean themselves in a pattern."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in path)
 
 
 def parquet_location(dataset: object) -> str:

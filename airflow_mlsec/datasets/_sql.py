@@ -9,6 +9,7 @@ SELECT``), with its grants, indexes and views; where they change it is created a
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from airflow_mlsec import files
 from airflow_mlsec.datasets._connections import Connections
 from airflow_mlsec.datasets._rows import Announce, Condition, Found
 from airflow_mlsec.datasets._sql_references import refuse_cascades
@@ -194,12 +196,15 @@ class SqlDataset:
                 connection.exec_driver_sql("PRAGMA foreign_keys = ON")
             connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
             try:
+                if self.dialect == "sqlite" and announce is not None:
+                    # Nobody else writes from here on, and what is changed may lock out whoever reads.
+                    announce(None)
                 rows = sum(step(connection, part) for part in parts)
                 if self.dialect == "postgresql":
-                    current = sa.text("SELECT pg_current_xact_id()::text")
+                    current = sa.text("SELECT pg_current_xact_id()::xid::text")
                     transaction = connection.execute(current).scalar_one()
-                if announce is not None:
-                    announce(None)
+                    if announce is not None:
+                        announce(None)
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
                 connection.exec_driver_sql("ROLLBACK")
@@ -278,32 +283,31 @@ class SqlDataset:
         else:
             name = connection.dialect.identifier_preparer.quote
             table = f"{name(self.schema_name or 'public')}.{name(self.table_name)}"
+            # Asked before: whoever ends after it has kept the rows from being removed.
+            kept_by = self._earlier_readers(connection, transaction)
             connection.exec_driver_sql(f"VACUUM {table}")
-            self._refuse_readers(connection, table, transaction)
+            dead = sa.text("SELECT pg_stat_get_dead_tuples(CAST(:table AS regclass))")
+            if kept_by and connection.execute(dead, {"table": table}).scalar_one():
+                raise DatasetError(f"'{self.uri}': rows are deleted, but {kept_by}")
 
-    def _refuse_readers(
-        self, connection: sa.Connection, table: str, transaction: str | None
-    ) -> None:
-        """
-        :raises DatasetError: if a transaction that began before rows were deleted still sees them.
-        """
+    def _earlier_readers(self, connection: sa.Connection, transaction: str | None) -> str | None:
+        """What may still see rows that were deleted until a transaction, and what to do about it."""
         query = sa.text(
             "SELECT count(*) FILTER (WHERE age(backend_xmin) >= age(CAST(:transaction AS xid))), "
             "count(*) FILTER (WHERE query = '<insufficient privilege>') "
-            "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            # Vacuuming keeps nothing alive.
+            "AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)"
         )
         earlier, hidden = connection.execute(query, {"transaction": transaction}).one()
-        dead = sa.text("SELECT pg_stat_get_dead_tuples(CAST(:table AS regclass))")
         if earlier:
-            raise DatasetError(
-                f"'{self.uri}': rows are deleted, but a transaction that began before keeps them in the table's file; "
-                "end it and try again"
+            return "a transaction that began before keeps them in the table's file; end it and try again"
+        if hidden:
+            return (
+                "whether a transaction of another role keeps them in the table's file cannot be seen; grant "
+                "pg_read_all_stats, or try again"
             )
-        if hidden and connection.execute(dead, {"table": table}).scalar_one():
-            raise DatasetError(
-                f"'{self.uri}': rows are deleted, and whether a transaction of another role keeps them in the table's file "
-                "cannot be seen; grant pg_read_all_stats, or try again"
-            )
+        return None
 
     def digest(self) -> str | None:
         return None
@@ -327,9 +331,10 @@ class SqlDataset:
             raise DatasetError(f"the folder of '{self.uri}' does not exist; create it first")
         with self._connect(write=True) as connection:
             staged = StagedRows(self, connection, schema)
-            yield staged
-            staged.reserve()
-            self._swap(connection, staged)
+            with staged.held:
+                yield staged
+                staged.reserve()
+                self._swap(connection, staged)
 
     def privileges(self) -> list[tuple[str, str, str]]:
         """Who may do what with the table: (role, privilege, granted by).
@@ -351,18 +356,25 @@ class SqlDataset:
                 (str(a), str(b).lower(), str(c)) for a, b, c in connection.execute(query, names)
             ]
 
-    def begin_swap(self, connection: sa.Connection) -> None:
-        """Begin the transaction in which the table is replaced, as the only writer of it."""
+    @contextlib.contextmanager
+    def held(self, connection: sa.Connection) -> Iterator[None]:
+        """Be the only one who replaces the table. Who reads it is not kept waiting, nor who writes elsewhere in the
+        database: the register may be there."""
         if self.dialect == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            database = Path(self.url.database or "")
+            name = hashlib.sha256(self.table_name.encode()).hexdigest()[:16]
+            with files.locked(database.with_name(f".{database.name}.{name}.lock")):
+                connection.exec_driver_sql("BEGIN")
+                yield
             return
         target = self._table(pa.schema([]))
         named = connection.dialect.identifier_preparer.format_table(target)
-        # Without it each of two would remove the rows that it sees, and add its own to the other's. Who reads
-        # is not kept waiting; of two that make a new table the database refuses one.
+        # Without it each of two would remove the rows that it sees, and add its own to the other's. Of two that make
+        # a new table the database refuses one.
         connection.exec_driver_sql("BEGIN")
         if self.exists():
             connection.exec_driver_sql(f"LOCK TABLE {named} IN EXCLUSIVE MODE")
+        yield
 
     def _swap(self, connection: sa.Connection, staged: StagedRows) -> None:
         target = self._table(staged.schema)
@@ -422,6 +434,8 @@ class StagedRows:
         self._dataset = dataset
         self._connection = connection
         self.reserved = False
+        # Until the rows are published.
+        self.held = contextlib.ExitStack()
         self.table = sa.Table(
             f"mlsec_staged_{secrets.token_hex(6)}",
             sa.MetaData(),
@@ -448,7 +462,7 @@ class StagedRows:
     def reserve(self) -> None:
         if not self.reserved:
             self.reserved = True
-            self._dataset.begin_swap(self._connection)
+            self.held.enter_context(self._dataset.held(self._connection))
 
     def digest(self) -> str | None:
         return None

@@ -19,7 +19,6 @@ from airflow_mlsec.lineage._write_aliases import relate_dataset
 from airflow_mlsec.processes import this_process
 from airflow_mlsec.register import (
     Register,
-    RequestsDone,
     refuse_if_requests_did_more,
     set_dataset,
 )
@@ -32,7 +31,7 @@ def begin_artifact(
     target: Artifact,
     kind: str,
     envelope: Mapping[str, Any],
-    done: RequestsDone,
+    done: int,
 ) -> Intent:
     """Record what an artifact is made from, and the signed statement about it (`artifact_statement`), before it
     is published: whoever is killed between leaves a place that is known and counts as unknown until looking at

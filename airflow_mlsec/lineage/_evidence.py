@@ -228,6 +228,13 @@ def record_evidence(
         values |= published(connection, now)
     digest = hashlib.sha256(payload).hexdigest()
     upsert(connection, t.evidence, {"digest": digest}, {}, values)
+    if writer is not None:
+        # What is published again (an artifact that is there already) may have been settled otherwise before.
+        e = t.evidence.c
+        again = sa.update(t.evidence).where(
+            e.digest == digest, e.outcome.in_((WITHDRAWN, SUPERSEDED))
+        )
+        connection.execute(again.values(outcome=INTENDED, writer=dict(writer), recorded_at=now))
     if statement["predicateType"] == ARTIFACT:
         write_origins(connection, dataset, _origins(statement["predicate"]), now)
     if run is not None and _is_own(run[1], statement["predicate"].get("run")):

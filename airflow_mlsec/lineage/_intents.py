@@ -114,27 +114,26 @@ def _look(register: Register, row: Any, connections: Connections | None) -> tupl
     statement = register.read(lambda c: verified_statement(row.envelope, trusted_by(c)))
     if statement is None:
         return INTENDED, "no trusted key signed it"
-    later = _statements(register, row, t.evidence.c.id > row.id, t.evidence.c.outcome == PUBLISHED)
+    e = t.evidence.c
+    later = e.id > row.id, e.outcome == PUBLISHED
     over = _is_over(register, row, statement, later)
     try:
         there, found = _there(row, connections)
     except MlsecError as error:
         return INTENDED, f"its target cannot be looked at: {error}"
     announced = _digest_of(statement)
-    before = _statements(register, row, t.evidence.c.id < row.id, t.evidence.c.outcome != WITHDRAWN)
     if announced is not None and found == announced:
-        others = _statements(register, row, t.evidence.c.id != row.id, t.evidence.c.outcome != WITHDRAWN)  # fmt: skip
-        if not over and announced in map(_digest_of, others):
+        others = () if over else _statements(register, row, e.id != row.id, e.outcome != WITHDRAWN)
+        if announced in map(_digest_of, others):
             # The same rows by the same plan are the same bytes: they may be another release's.
             return INTENDED, "another release was the same, and the process may still run"
         return PUBLISHED, "the file that was announced is there"
-    if over:
-        _remove_staged(row.uri)
     if not over:
         return INTENDED, "the process that was to publish it may still run, or ran elsewhere"
-    if not there and not before and not later:
+    _remove_staged(row.uri)
+    if not there and not _is_any(register, row, e.id != row.id, e.outcome != WITHDRAWN):
         return WITHDRAWN, "its process has ended, and nothing is there"
-    if announced is None and there and not later:
+    if announced is None and there and not _is_any(register, row, *later):
         # Rows of a table do not tell whose they are.
         return (
             INTENDED,
@@ -142,6 +141,13 @@ def _look(register: Register, row: Any, connections: Connections | None) -> tupl
         )
     # Whether it was there for a while in between nobody can tell, also not by what was there before being there.
     return SUPERSEDED, "its process has ended, and another file or table, or none, is there"
+
+
+def _is_any(register: Register, row: Any, *which: sa.ColumnElement[bool]) -> bool:
+    """Whether something else was said of the same dataset."""
+    e = t.evidence.c
+    alike = e.dataset_id == row.dataset_id, e.predicate_type == row.predicate_type
+    return bool(register.rows(sa.select(e.id).where(*alike, *which).limit(1)))
 
 
 def _statements(
@@ -160,7 +166,10 @@ def _statements(
 
 
 def _is_over(
-    register: Register, row: Any, statement: Mapping[str, Any], later: Sequence[Mapping[str, Any]]
+    register: Register,
+    row: Any,
+    statement: Mapping[str, Any],
+    later: Sequence[sa.ColumnElement[bool]],
 ) -> bool:
     """Whether the process that was to publish it has ended. What runs on this machine is looked at. Elsewhere
     another try of the same task says so, since Airflow tries again what has ended; not at once, since it takes for
@@ -168,7 +177,8 @@ def _is_over(
     if row.writer and is_seen_from_here(row.writer):
         return has_ended(row.writer)
     run = statement["predicate"].get("run")
-    others = (s["predicate"] for s in later if run is not None)
+    found = _statements(register, row, *later) if run is not None else []
+    others = (said["predicate"] for said in found)
     again = any(p.get("run") == run and "removed_by_request" not in p for p in others)
     return register.now() > moved(row.recorded_at, _AFTER_ANOTHER_TRY if again else _LONGEST)
 

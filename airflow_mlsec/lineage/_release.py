@@ -29,7 +29,6 @@ from airflow_mlsec.policy import Policy
 from airflow_mlsec.processes import this_process
 from airflow_mlsec.register import (
     Register,
-    RequestsDone,
     enrich_columns,
     record_policy,
     refuse_if_requests_did_more,
@@ -90,7 +89,7 @@ def begin_release(
     checks: Sequence[Mapping[str, Any]],
     run: str | None,
     membership: Mapping[str, str] | None,
-    done: RequestsDone,
+    done: int,
 ) -> Intent:
     """`record_release` before anything is published: whoever is killed between leaves a place that is known
     and counts as unknown. ``released`` are the schema and the digest of what will be published,

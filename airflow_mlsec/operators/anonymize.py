@@ -27,7 +27,7 @@ from airflow_mlsec.operators._base import (
     without_values,
 )
 from airflow_mlsec.policy import Policy
-from airflow_mlsec.register import RequestsDone, requests_done
+from airflow_mlsec.register import requests_done
 from airflow_mlsec.subjects import refuse_if_more_is_left_out, without_suppressed
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class AnonymizeOperator(MlsecOperator):
         target: Dataset,
         release: Release,
         released: tuple[Any, str | None],
-        done: RequestsDone,
+        done: int,
     ) -> Intent:
         """Record the release before it is published."""
         refuse_if_more_is_left_out(source)

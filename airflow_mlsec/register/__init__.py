@@ -9,7 +9,6 @@ the nodes of the lineage graph, `_bulk` moves many rows at once. May import
 from airflow_mlsec.register._api_keys import api_key_name, create_api_key, revoke_api_key
 from airflow_mlsec.register._bulk import array_literals, insert_rows, lock_graph, rows_of
 from airflow_mlsec.register._records import (
-    RequestsDone,
     column_documents,
     dataset_id,
     enrich_columns,
@@ -20,6 +19,7 @@ from airflow_mlsec.register._records import (
     record_policy,
     record_transport_check,
     refuse_if_requests_did_more,
+    requests_did_more,
     requests_done,
     set_dataset,
     upsert,
@@ -27,11 +27,11 @@ from airflow_mlsec.register._records import (
 )
 from airflow_mlsec.register._register import TRUSTED, Register
 from airflow_mlsec.register._rings import RingRecorder, adopt_ring, known_ring
+from airflow_mlsec.register._sole_writer import sole_writer
 
 __all__ = [
     "TRUSTED",
     "Register",
-    "RequestsDone",
     "RingRecorder",
     "adopt_ring",
     "api_key_name",
@@ -50,10 +50,12 @@ __all__ = [
     "record_policy",
     "record_transport_check",
     "refuse_if_requests_did_more",
+    "requests_did_more",
     "requests_done",
     "revoke_api_key",
     "rows_of",
     "set_dataset",
+    "sole_writer",
     "upsert",
     "write_column_documents",
 ]

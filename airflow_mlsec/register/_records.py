@@ -197,37 +197,36 @@ def latest_transport_check(connection: sa.Connection, conn_id: str) -> sa.Row[An
     return connection.execute(query.order_by(c.checked_at.desc(), c.id.desc()).limit(1)).first()
 
 
-# What data-subject requests have done: entries that they put on the suppression list (request, how many, when
-# the last one came), and places where they put something right (step, when); and what retention has.
-RequestsDone = frozenset[tuple[str, int, int, str]]
+_REQUESTS = "requests"
 
 
-def requests_done(connection: sa.Connection) -> RequestsDone:
-    """What requests have done until now. Whoever is going to publish what they read asks before they read, and
-    again (`refuse_if_requests_did_more`) before they publish."""
-    s, step = t.suppression.c, t.request_step.c
-    listed = sa.select(s.request_id, sa.func.count(), sa.func.max(s.added_at))
-    rectified = sa.select(step.id, step.changed_at).where(step.status == "rectified")
-    # Of all that retention did the last one is enough to tell before from after.
-    last = sa.select(sa.func.max(t.retention.c.id)).scalar_subquery()
-    retained = sa.select(t.retention.c.id, t.retention.c.began_at).where(t.retention.c.id == last)
-    return frozenset(
-        [("listed", *row) for row in connection.execute(listed.group_by(s.request_id))]
-        + [("rectified", row.id, 1, row.changed_at) for row in connection.execute(rectified)]
-        + [("retention", row.id, 1, row.began_at) for row in connection.execute(retained)]
-    )
+def requests_done(connection: sa.Connection) -> int:
+    """How often requests, or a retention period, have changed something of people until now: put them on the
+    suppression list, put a value right, erased what is overdue. Whoever is going to publish what they read asks
+    before they read, and again (`refuse_if_requests_did_more`) before they publish."""
+    c = t.counter.c
+    query = sa.select(c.value).where(c.name == _REQUESTS)
+    return connection.execute(query).scalar_one_or_none() or 0
 
 
-def refuse_if_requests_did_more(connection: sa.Connection, done: RequestsDone, uri: str) -> None:
-    """That no request has done anything since ``done`` was asked for, with the graph's lock held: whoever puts
-    somebody on the list takes it as well, so that either the person is on the list here, or the erasure that
-    put them there sees what is recorded here.
+def requests_did_more(connection: sa.Connection) -> None:
+    """Say that a request, or a retention period, is changing something of people. The graph's lock is held from here
+    on, as by whoever is about to publish."""
+    lock_graph(connection)
+    number = requests_done(connection) + 1
+    upsert(connection, t.counter, {"name": _REQUESTS}, {"value": number})
+
+
+def refuse_if_requests_did_more(connection: sa.Connection, done: int, uri: str) -> None:
+    """That requests have done no more since ``done`` was asked for (`requests_done`), with the graph's lock held:
+    whoever puts somebody on the list takes it as well, so that either the person is on the list here, or the erasure
+    that put them there sees what is recorded here.
 
     :param uri: What was read since.
     :raises ChangedMeanwhile: if one has: what was read may have the person as they were.
     """
     lock_graph(connection)
-    if requests_done(connection) - done:
+    if requests_done(connection) != done:
         raise ChangedMeanwhile(
             f"somebody's data was erased, restricted or put right, or a retention period applied, while {uri} was being read: what was read may have it "
             "as it was. Nothing was published; run it again"

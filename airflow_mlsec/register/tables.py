@@ -427,6 +427,23 @@ retention = sa.Table(
     sa.Column("erased", sa.BigInteger),
 )
 
+# How often something was done that others ask for: that requests changed something of people.
+counter = sa.Table(
+    "mlsec_counter",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+# Who is rewriting what, where a store does not keep writers apart.
+writing = sa.Table(
+    "mlsec_writing",
+    metadata,
+    sa.Column("uri", sa.Text, primary_key=True),
+    sa.Column("writer", sa.JSON, nullable=False),
+    sa.Column("began_at", sa.String(32), nullable=False),
+)
+
 # The token vault: which random code stands for which value, known by a keyed digest.
 token = sa.Table(
     "mlsec_token",

@@ -30,7 +30,7 @@ from airflow_mlsec.errors import (
     UsageError,
 )
 from airflow_mlsec.key_ring import bind_ring
-from airflow_mlsec.register import Register, dataset_id, lock_graph
+from airflow_mlsec.register import Register, dataset_id, sole_writer
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._airflow import AIRFLOW, ERASABLE
 from airflow_mlsec.subjects._copies import beyond_reach, in_hard_links, in_old_versions
@@ -93,8 +93,6 @@ from airflow_mlsec.subjects._verify import rescan
 _ACTED = ("rectified", "manual")
 _TODO = ("found", "erasing", "failed")
 # By a person's decision, or the law's.
-# Of these the filesystem, or the database, says whether somebody else has written since.
-_ONE_WRITER = ("", "file", "sqlite", "postgresql", "postgres")
 _DECIDED = ("manual", "rebuilt", "retained", "none")
 _LOOKED_AT_AGAIN = ("erased", *_DECIDED)
 
@@ -134,7 +132,7 @@ class Handler:
             self.scan,
         )
         location = self._with_what_was_found(request, person, location)
-        record_location(self.register, identifier, location, self.by)
+        record_location(self.register, identifier, location, self.by, request)
         return settle_rebuilt(self.register, identifier, self.by)
 
     def look(self, identifier: int) -> Request:
@@ -202,7 +200,9 @@ class Handler:
         """Put the person on the suppression list by what is known now."""
         person = person_of(self.register, self.keys, request)
         known = targets_of(self.register, self.keys, request)
-        self._suppress(request.id, self.searcher(person, self.places(person), known))
+        searcher = self.searcher(person, self.places(person), known)
+        searcher.require_one_person()
+        self._suppress(request.id, searcher)
 
     def _suppress(self, identifier: int, searcher: Searcher) -> None:
         listed, now, kind = listed_as(searcher), self.register.now(), searcher.person.kind
@@ -265,7 +265,7 @@ class Handler:
             )
         self._still_approved(request, step, place, self.searcher(person, places, targets), mine)
         # Written first: whoever takes this up after a crash knows that it may be half done.
-        if not self._begin(step, place):
+        if not self._begin(step):
             self.progress(
                 f"{place.name} is being erased from by another process, or for another request"
             )
@@ -275,17 +275,20 @@ class Handler:
         try:
             # A file that is not the one of its evidence, or that we left, gets no new evidence by being erased from.
             ours = not searcher.changed_since_release(place) or self._was_left_so(
-                targets, searcher, place
+                request, searcher, place
             )
             linked = in_hard_links(place)
-            removed = _delete(searcher, place, mine, self._announced(request, step, place, person))
+            before = places.releases[place.id][-1]["issued_at"] if ours and place.stage == "release" and place.id in places.releases else None  # fmt: skip
+            announced = self._announced(request, step, place, person, before)
+            with sole_writer(self.register, place.uri or ""):
+                removed = _delete(searcher, place, mine, announced)
             if linked is not None and removed:
                 self.register.write(
                     lambda c: write_step(c, request.id, linked, self.register.now())
                 )
             if ours:
                 opened, number = searcher.open(place), request.id
-                left = self._left(request, place)
+                left = self._left(request, places, place)
                 given = (self.register, self.keys, places, place, opened, left, number)
                 broken = renew_evidence(*given)
         except MlsecError as error:
@@ -319,34 +322,22 @@ class Handler:
         self._look_at_copies(request.id, place)
         return done
 
-    def _begin(self, step: Step, place: Place) -> bool:
-        """Take a step up; whether nobody else has since it was read. Of an object in an object store, which cannot
-        be replaced on condition that it is still the one that was read, also whether no other request is at it."""
+    def _begin(self, step: Step) -> bool:
+        """Take a step up; whether nobody else has since it was read."""
         s = t.request_step.c
-        alone = (place.uri or "").partition("://")[0] in _ONE_WRITER
-        at_it = sa.select(s.id).where(s.dataset_id == place.id, s.id != step.id)
-        at_it = at_it.where(s.status == "erasing")
         mine = sa.update(t.request_step).where(
-            s.id == step.id,
-            s.status == step.status,
-            s.attempts == step.attempts,
+            s.id == step.id, s.status == step.status, s.attempts == step.attempts
         )
         values = {"status": "erasing", "attempts": step.attempts + 1}
         taken = mine.values(**values, changed_at=self.register.now())
+        return self.register.write(lambda c: int(c.execute(taken).rowcount)) == 1
 
-        def work(connection: sa.Connection) -> bool:
-            if not alone:
-                lock_graph(connection)  # two that look at once would both see nobody
-                if connection.execute(at_it).first() is not None:
-                    return False
-            return connection.execute(taken).rowcount == 1
-
-        return self.register.write(work)
-
-    def _left(self, request: Request, place: Place) -> list[str]:
-        """The digests of the files that this request's erasures have left at a place."""
+    def _left(self, request: Request, places: Places, place: Place) -> list[str]:
+        """The digests of the files that this request's erasures have left of the release that is there."""
         targets = targets_of(self.register, self.keys, request) or {}
-        return [digest for place_id, digest in targets.get(LEFT, []) if place_id == place.id]
+        released = places.releases.get(place.id)
+        now = [place.id, released[-1]["issued_at"]] if released else None
+        return [left[1] for left in targets.get(LEFT, []) if [left[0], *left[2:]] == now]
 
     def _say_what_was_left(self, request: Request, person: Person) -> None:
         """Give files of releases the evidence that an erasure which was killed has not given them."""
@@ -356,7 +347,7 @@ class Handler:
         places = self.places(person)
         searcher = self.searcher(person, places, known)
         for place in places.all:
-            left = self._left(request, place)
+            left = self._left(request, places, place)
             if not left:
                 continue
             with contextlib.suppress(MlsecError):  # what cannot be read is told by looking
@@ -365,13 +356,16 @@ class Handler:
                     given = (self.register, self.keys, places, place, opened, left, request.id)
                     renew_evidence(*given)
 
-    def _was_left_so(self, targets: Targets, searcher: Searcher, place: Place) -> bool:
+    def _was_left_so(self, request: Request, searcher: Searcher, place: Place) -> bool:
         """Whether a release's file is the one that an erasure which was killed has left."""
         digest = searcher.open(place).digest()
-        return digest is not None and [place.id, digest] in targets.get(LEFT, [])
+        return digest is not None and digest in self._left(request, searcher.places, place)
 
-    def _announced(self, request: Request, step: Step, place: Place, person: Person) -> Announce:
-        """What is asked and kept at the last moment before rows go.
+    def _announced(
+        self, request: Request, step: Step, place: Place, person: Person, before: str | None
+    ) -> Announce:
+        """What is asked and kept at the last moment before rows go; ``before`` is when the evidence of a release was
+        issued that is there, if it is that release.
 
         Rewriting takes a while, in which a hold may have been placed, or the identity refused. The digest of what a
         release's file will be is kept: until its evidence says so, nothing else tells it from a stranger's.
@@ -382,14 +376,14 @@ class Handler:
             _allowed(now)
             if person_of(self.register, self.keys, now) != person or not covers(now, step):
                 raise ChangedMeanwhile(
-                    f"request {request.id} was changed while {place.name} was being rewritten; nothing was erased there"
+                    f"request {request.id} was changed while {place.name} was being rewritten: not all was erased there"
                 )
             if held := self.holds(now, place.id):
                 raise Refused(f"{place.name}: {held}")
-            if digest is not None and place.stage == "release":
+            if digest is not None and before is not None:
                 reseal(
                     self.register, self.keys, request.id,
-                    lambda whom, known: (whom, _with_left(known or {}, place.id, digest)),
+                    lambda whom, known: (whom, _with_left(known or {}, place.id, digest, before)),
                 )  # fmt: skip
 
         return still
@@ -409,7 +403,8 @@ class Handler:
             if step.status == "erased" and finding.status == "none":
                 return
             fewer = finding.rows is not None and finding.rows <= (step.rows or 0)
-            if step.status in _DECIDED and step.status != "none" and fewer and finding.rows:
+            decided = step.status in _DECIDED and step.status != "none"
+            if decided and (finding.status == "unknown" or (fewer and finding.rows)):
                 return
         now = self.register.now()
         self.register.write(lambda c: write_step(c, identifier, finding, now))
@@ -725,6 +720,7 @@ class Handler:
                 f"request {identifier} asks for {request.kind}, and nothing was handed over yet (mlsec subject export)"
             )
         verified: dict[str, str] = {}
+        about = person_of(self.register, self.keys, request)
         if request.kind in ERASING and request.approved_by:
             # First: a release that comes while places are looked at is refused, or seen.
             self._list(request)
@@ -748,6 +744,10 @@ class Handler:
                 f"settled: {names}"
             )
         person = person_of(self.register, self.keys, request)
+        if person != about:
+            raise ChangedMeanwhile(
+                f"request {identifier}: who it is about was changed while it was being closed"
+            )
         if request.kind in ERASING and not request.approved_by:
             _allowed(request)
         if request.kind in ERASING:
@@ -763,7 +763,7 @@ class Handler:
         receipt, salt = make_receipt(request, person, verified, now, signing, zone, shown)
         # With the receipt written, nobody needs to know any more whom it was about.
         values = {"status": "closed", "closed_at": now, "receipt": receipt, "sealed": None}
-        change(self.register, identifier, self.by, "closed, receipt signed", values)
+        change(self.register, identifier, self.by, "closed, receipt signed", values, seen=request)
         return get_request(self.register, identifier), salt
 
     def _look_at_rectified(self, request: Request) -> None:
@@ -772,12 +772,13 @@ class Handler:
         known = targets_of(self.register, self.keys, request) or {}
         searcher = self.searcher(person, self.places(person), known)
         steps = {step.dataset_id: step for step in request.steps if step.status == "rectified"}
+        places = {place.id: place for place in searcher.places.all}
         for place_id, column, text in known.get(RECTIFIED, []):
-            step = steps.get(place_id)
-            if step is None:
+            step, place = steps.get(place_id), places.get(place_id)
+            if step is None or place is None:
                 continue
             try:
-                right = is_still_right(searcher, searcher.places.by_id(place_id), column, text)
+                right = is_still_right(searcher, place, column, text)
             except MlsecError as error:
                 self.mark(request, step, "failed", f"could not be looked at again: {error}")
                 continue
@@ -982,9 +983,10 @@ def _delete(
     return removed
 
 
-def _with_left(known: Targets, place: int, digest: str) -> Targets:
-    """What was worked out, with the digest of a file that is going to be left at a place."""
-    return {**known, LEFT: [*known.get(LEFT, []), [place, digest]]}
+def _with_left(known: Targets, place: int, digest: str, before: str) -> Targets:
+    """What was worked out, with the digest of a file that is going to be left at a place, of the release whose
+    evidence was issued ``before``."""
+    return {**known, LEFT: [*known.get(LEFT, []), [place, digest, before]]}
 
 
 def _allowed(request: Request) -> None:

@@ -34,7 +34,8 @@ def has_others(
 ) -> bool:
     """Whether rows of the person have another value."""
     if value is None:
-        return False
+        found = dataset.find_in(*given, True, also)
+        return any(b.column(column).null_count < b.num_rows for b in found.batches)
     wrong = Condition(column, [value], has=False)
     return dataset.find_in(*given, False, [*also, wrong]).rows > 0
 
@@ -54,6 +55,10 @@ def is_still_right(searcher: Searcher, place: Place, column: str, text: str | No
     """
     dataset = searcher.open(place)
     value = typed_value(place, dataset, column, text)
+    earlier = [key for key in searcher.person.keys if key != text]
+    if any(x.column == column and x.key is None for x in place.locators) and text is not None:
+        # What the person was called before.
+        return not dataset.find_in(column, searcher.typed(earlier, dataset, column), False).rows
     mentions = place.mentions(searcher.person.kind)
     return not any(
         has_others(dataset, (target.column, target.values), column, value, target.also)

@@ -21,6 +21,7 @@ from airflow_mlsec.errors import (
     Refused,
     UsageError,
 )
+from airflow_mlsec.register import sole_writer
 from airflow_mlsec.subjects._erase import Handler
 from airflow_mlsec.subjects._holds import copy_holds
 from airflow_mlsec.subjects._identity import (
@@ -87,7 +88,9 @@ def rectify(
             handler.mark(request, step, "retained", held)
             continue
         try:
-            rows = _put_right(searcher, place, name, text, _still(handler, request, person, place))
+            still = _still(handler, request, person, place)
+            with sole_writer(handler.register, place.uri or ""):
+                rows = _put_right(searcher, place, name, text, still)
         except MlsecError as error:
             handler.mark(request, step, "failed", f"could not be rectified: {error}")
             continue
@@ -139,6 +142,7 @@ def _with_key(
     """
     person = searcher.person
     if text in person.keys:
+        _tell_what_is_open(handler, request, person, text)
         return person
     taken = searcher.open(root).find_in(column, [value], keep=False).rows
     if taken or searcher.others_named(root, column, text):
@@ -160,15 +164,21 @@ def _with_key(
 
     handler.register.write(work)
     add_key(handler.register, handler.keys, request, more, handler.by)
+    _tell_what_is_open(handler, request, more, text)
+    return more
+
+
+def _tell_what_is_open(handler: Handler, request: Request, person: Person, text: str) -> None:
+    """Keep a new key with everything else that is open about the person: it would look for the key that they had."""
     mine = subject_digests(handler.keys, person.kind, person.keys)
     for other in list_requests(handler.register, only_open=True):
-        # What else is open about the person would look for the key that she had.
         same = other.subject_kind == person.kind and other.subject_digest in mine
-        if same and other.id != request.id:
-            about = person_of(handler.register, handler.keys, other)
-            known = replace(about, keys=tuple(dict.fromkeys([*about.keys, text])))
+        if not same or other.id == request.id or other.status == "refused":
+            continue
+        about = person_of(handler.register, handler.keys, other)
+        if text not in about.keys:
+            known = replace(about, keys=(*about.keys, text))
             add_key(handler.register, handler.keys, other, known, handler.by)
-    return more
 
 
 def _root(places: Places, column: str, dataset: str | None) -> Place:

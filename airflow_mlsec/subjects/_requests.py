@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from airflow_mlsec.actors import key_of
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, Refused, UsageError
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, requests_did_more, upsert
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._airflow import AIRFLOW
 from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines
@@ -263,6 +263,8 @@ def change_person(
         for step in now.steps:
             if step.kind == "recipient":
                 continue
+            if step.kind in NO_PLACES:
+                continue  # looking does not come by it
             detail = "who it is about was said otherwise: look again"
             if step.status in ("erased", "rectified"):
                 detail += f" (before that: {step.status}, {step.rows or 0} rows found)"
@@ -368,12 +370,22 @@ def extend(
     )
 
 
-def record_location(register: Register, identifier: int, location: Location, by: str) -> Request:
+def record_location(
+    register: Register, identifier: int, location: Location, by: str, seen: Request | None = None
+) -> Request:
     """Write what was found into the ledger. A place that is settled stays so, unless the person
-    was found there again."""
+    was found there again.
+
+    :param seen: The request whose person was looked for.
+    :raises ChangedMeanwhile: if it was changed since: what was found may be another's.
+    """
+    r = t.request.c
 
     def work(connection: sa.Connection) -> None:
+        connection.execute(sa.select(r.id).where(r.id == identifier).with_for_update())
         request = _open(read_request(connection, identifier))
+        if seen is not None:
+            require_unchanged(request, seen)
         known = {(step.kind, step.name): step for step in request.steps}
         for finding in location.findings:
             before = known.get((finding.kind, finding.dataset))
@@ -679,7 +691,6 @@ def write_step(
     connection: sa.Connection, identifier: int, finding: Finding, now: str, status: str = ""
 ) -> None:
     """A finding as a step of the ledger, in its own status or another."""
-    from airflow_mlsec.register import upsert
 
     detail = finding.evidence + (f"; {finding.searched}" if finding.searched else "")
     values = {
@@ -700,6 +711,8 @@ def write_step(
 
 def set_step(connection: sa.Connection, step: int, now: str, **values: Any) -> None:
     """Change one step."""
+    if values.get("status") == "rectified":
+        requests_did_more(connection)
     update = sa.update(t.request_step).where(t.request_step.c.id == step)
     after_run = _LAST_RUN.scalar_subquery()
     connection.execute(update.values(**values, changed_at=now, after_run=after_run))

@@ -16,7 +16,7 @@ from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Condition, Dataset
 from airflow_mlsec.errors import ChangedMeanwhile, ColumnMissing, ColumnType, UsageError
 from airflow_mlsec.policy import Policy, keep_from
-from airflow_mlsec.register import Register, lock_graph
+from airflow_mlsec.register import Register, requests_did_more, sole_writer
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._holds import holds_on
 from airflow_mlsec.subjects._identity import live_references, subject_digests_of
@@ -95,7 +95,11 @@ def apply_retention(
         def still(digest: str | None) -> None:
             # Reading and rewriting take a while, in which holds are placed, and rows come.
             del digest
-            if key is None or not _has_holds(register, policy):
+            if not _has_holds(register, policy):
+                return
+            if key is None:
+                if _held(register, keys, policy, dataset, set())[0]:
+                    raise ChangedMeanwhile(f"'{dataset.uri}': a legal hold on everybody was placed")
                 return
             now = {
                 text
@@ -104,14 +108,15 @@ def apply_retention(
             }
             if _held(register, keys, policy, dataset, now) != (False, held & now):
                 raise ChangedMeanwhile(
-                    f"'{dataset.uri}': a legal hold was placed, or rows came that one keeps, while it was being rewritten; "
-                    "nothing was erased"
+                    f"'{dataset.uri}': a legal hold was placed, or rows came that one keeps, while it was being rewritten: "
+                    "not all was erased"
                 )
 
         # Before it is: a release that has read the rows is refused.
         identifier = register.write(lambda c: _begin(c, dataset.uri, register.now()))
         # Also where nothing is overdue any more: an earlier one may have been killed before it had emptied the logs.
-        erased = dataset.delete_in(name, sorted(moments), kept_rows, still)
+        with sole_writer(register, dataset.uri):
+            erased = dataset.delete_in(name, sorted(moments), kept_rows, still)
         register.write(lambda c: _end(c, dataset.uri, identifier, erased))
     return Retained(rows, overdue, kept, erased, undated, oldest)
 
@@ -138,7 +143,7 @@ def _unfinished(connection: sa.Connection, uri: str) -> bool:
 
 
 def _begin(connection: sa.Connection, uri: str, now: str) -> int:
-    lock_graph(connection)  # as a release does that is about to be published
+    requests_did_more(connection)
     values = {"dataset": uri, "began_at": now}
     made = connection.execute(sa.insert(t.retention).values(values).returning(t.retention.c.id))
     return int(made.scalar_one())

@@ -32,7 +32,7 @@ from airflow_mlsec.datasets import (
 from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.policy import Policy
-from airflow_mlsec.register import Register, insert_rows, lock_graph
+from airflow_mlsec.register import Register, insert_rows, requests_did_more
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, suppression_key, suppression_tokens
 from airflow_mlsec.subjects._search import Searcher, reference_of
@@ -90,7 +90,8 @@ def suppress(
 ) -> None:
     """Put a person on the list (under the texts of `listed_as`) for a request; again changes
     nothing."""
-    lock_graph(connection)  # as a release does that is about to be published
+    mine = sa.select(sa.func.count()).where(t.suppression.c.request_id == request)
+    before = connection.execute(mine).scalar_one()
     key = suppression_key(keys, kind)
     fingerprint = keys.fingerprint(key.name, key.version)
     rows = [
@@ -99,6 +100,8 @@ def suppress(
         for token in suppression_tokens(key, pa.array(texts, pa.string()), "key").to_pylist()
     ]
     insert_rows(connection, t.suppression, _COLUMNS, rows)
+    if connection.execute(mine).scalar_one() != before:
+        requests_did_more(connection)
 
 
 def suppress_as_well(
@@ -110,7 +113,7 @@ def suppress_as_well(
     now: str,
 ) -> None:
     """Put another key of a person on the list, wherever one of those that she has is."""
-    lock_graph(connection)
+    requests_did_more(connection)
     key, s = suppression_key(keys, person.kind), t.suppression.c
     columns = sorted(person.only)
     beside = json.dumps(columns) if columns else ""

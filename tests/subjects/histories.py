@@ -273,6 +273,8 @@ class History:
                 self.forge()
             case "join":
                 rows = self.rows("raw.parquet")
+                # Whoever was erased comes back with the next load, perhaps in other letters.
+                who = draw.choice([who, *sorted(self.erased)])
                 key = f"p{who}@x.test"
                 self.put("raw.parquet", [*rows, (draw.choice([key, key, key.upper()]), who)])
             case "shout":

@@ -14,23 +14,28 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_mlsec import files
 from airflow_mlsec.anonymize import RegisterVault, Release, anonymize
 from airflow_mlsec.compliance import record_results
-from airflow_mlsec.crypto import Identity, KeyRing
-from airflow_mlsec.datasets import _file, open_dataset
+from airflow_mlsec.crypto import STATEMENT_TYPE, Identity, KeyRing, sign_payload
+from airflow_mlsec.datasets import _file, open_artifact, open_dataset
 from airflow_mlsec.datasets._file import FileDataset
-from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, MlsecError, Refused
+from airflow_mlsec.datasets._sql import SqlDataset
+from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, DatasetError, MlsecError, Refused
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.lineage import (
+    artifact_statement,
+    begin_artifact,
     begin_release,
     end_release,
     ingest_event,
@@ -38,7 +43,7 @@ from airflow_mlsec.lineage import (
 )
 from airflow_mlsec.policy import Policy, parse_policy
 from airflow_mlsec.processes import this_process
-from airflow_mlsec.register import Register, requests_done
+from airflow_mlsec.register import Register, requests_done, sole_writer
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects import (
     Calendar,
@@ -879,3 +884,187 @@ def test_a_list_and_an_announcement_never_pass_each_other(
     release(lake, policy)
     thread.join()
     assert order == ["announced", "listed"]
+
+
+# --- what an attacker found in the mends of these
+
+
+def test_a_strangers_file_gets_no_evidence_by_being_erased_from(lake: Lake) -> None:
+    """Nor by the look with which closing begins."""
+    policy = lake.policy()
+    release(lake, policy)
+    path = lake.folder / "safe.parquet"
+    mine = pq.read_table(path)
+    more = {"who": ["f00dfeed" * 8], "tag": [2]}
+    pq.write_table(pa.concat_tables([mine, pa.table(more).cast(mine.schema)]), path)
+    number = lake.erase("p2@x.test")
+    with pytest.raises(CheckFailed, match="not the one that its evidence names"):
+        lake.handler.close(number)
+
+
+def test_a_refused_request_keeps_no_other_from_knowing_a_new_key(lake: Lake) -> None:
+    lake.policy()
+    refused = lake.opened("p2@x.test")
+    verify_identity(lake.register, refused.id, False, "not she", "c")
+    erasure, correction = lake.opened("p2@x.test"), lake.opened("p2@x.test", "rectification")
+    for _ in range(2):
+        rectify(lake.handler, correction.id, "who", "new@x.test")
+    lake.handler.locate(erasure.id)
+    approve(lake.register, erasure.id, "dpo", named=["*"])
+    lake.handler.erase(erasure.id)
+    lake.handler.close(erasure.id)
+    assert lake.tags("raw.parquet") == [0, 1, 3]
+
+
+@pytest.mark.parametrize(("column", "text"), [("who", "new@x.test"), ("tag", None)])
+def test_what_is_loaded_again_was_not_put_right(lake: Lake, column: str, text: str | None) -> None:
+    """A key as it was, and a value that was taken away."""
+    lake.policy()
+    request = lake.opened("p2@x.test", "rectification")
+    before = (lake.folder / "raw.parquet").read_bytes()
+    rectify(lake.handler, request.id, column, text)
+    after = (lake.folder / "raw.parquet").read_bytes()
+    (lake.folder / "raw.parquet").write_bytes(before)
+    with pytest.raises(CheckFailed, match="another value again"):
+        lake.handler.close(request.id)
+    (lake.folder / "raw.parquet").write_bytes(after)
+    rectify(lake.handler, request.id, column, text)
+
+
+def test_closing_is_about_whom_it_has_looked_for(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.policy()
+    person = Person("person", ("p9@x.test",))
+    opened = open_request(lake.register, lake.keys, "gdpr", "erasure", person, "c", Calendar("UTC"))
+    verify_identity(lake.register, opened.id, True, "seen", "c")
+    lake.handler.locate(opened.id)
+    approve(lake.register, opened.id, "dpo", named=["*"])
+    real = _erase.search_everywhere
+
+    def slow(*arguments: Any) -> Any:
+        found = real(*arguments)
+        now = get_request(lake.register, opened.id)
+        other = Person("person", ("p2@x.test",))
+        change_person(lake.register, lake.keys, now, other, "c", "mistyped")
+        return found
+
+    monkeypatch.setattr(_erase, "search_everywhere", slow)
+    with pytest.raises(ChangedMeanwhile):
+        lake.handler.close(opened.id)
+    monkeypatch.setattr(_erase, "search_everywhere", real)
+    assert {s.name: s.status for s in lake.handler.locate(opened.id).steps}[
+        str(lake.folder / "raw.parquet")
+    ] == "found"
+
+
+def test_one_of_ours_at_a_time_rewrites_an_object(sqlite_register: Register) -> None:
+    uri = "s3://bucket/people.parquet"
+    with sole_writer(sqlite_register, uri):
+        with (
+            pytest.raises(ChangedMeanwhile, match="being rewritten"),
+            sole_writer(sqlite_register, uri),
+        ):
+            pass
+        with sole_writer(sqlite_register, "s3://bucket/another.parquet"):
+            pass
+    with sole_writer(sqlite_register, uri):
+        pass
+    # Local files and databases keep writers apart themselves.
+    with sole_writer(sqlite_register, "file:///x"), sole_writer(sqlite_register, "file:///x"):
+        pass
+
+
+@pytest.mark.parametrize("left_by", ["a process that ended", "another machine, yesterday"])
+def test_a_killed_writer_keeps_nobody_waiting(sqlite_register: Register, left_by: str) -> None:
+    ended, now = {**this_process(), "started": "1"}, sqlite_register.now()
+    if left_by != "a process that ended":
+        ended, now = {**this_process(), "host": "another"}, "2026-01-01T00:00:00.000000Z"
+    values = {"uri": "s3://b/x", "writer": ended, "began_at": now}
+    sqlite_register.write(lambda c: c.execute(sa.insert(t.writing).values(values)))
+    with sole_writer(sqlite_register, "s3://b/x"):
+        pass
+
+
+def test_a_table_in_the_registers_own_database_is_released(tmp_path: Path, keys: KeyRing) -> None:
+    lake = Lake(tmp_path / "lake", Register(f"sqlite:///{tmp_path / 'all.db'}"), keys)
+    people(lake, 0, 1, 2)
+    table = open_dataset(f"sqlite://{tmp_path}/all.db/safe")
+    release(lake, lake.policy(), target=table)
+    assert sum(batch.num_rows for batch in table.scan()) == 3
+
+
+def test_what_was_settled_as_not_published_is_published_again(lake: Lake) -> None:
+    """An artifact that is there already is announced with the statement that it has."""
+    source, target = (open_artifact(str(lake.folder / n)) for n in ("raw.parquet", "raw.age"))
+    said = artifact_statement(
+        target.name, "00" * 32, source.name, "11" * 32, "artifact", [], {}, lake.register.now()
+    )
+    envelope = sign_payload(said, STATEMENT_TYPE, *lake.keys.signing_keys("signing"))
+
+    def announced() -> Any:
+        done = lake.register.read(requests_done)
+        return begin_artifact(lake.register, lake.keys, source, target, "artifact", envelope, done)
+
+    intent = announced()
+    gone(lake)
+    assert outcomes(lake) == ["withdrawn"]
+    with pytest.raises(ChangedMeanwhile):
+        end_release(lake.register, intent)
+    end_release(lake.register, announced())
+    [row] = lake.register.rows(sa.select(t.evidence.c.outcome))
+    assert row.outcome == "published"
+
+
+@pytest.mark.parametrize("until", ["after", "before the look"])
+def test_rows_that_a_reader_keeps_are_not_gone_from_postgresql(
+    postgres_database: str, monkeypatch: pytest.MonkeyPatch, until: str
+) -> None:
+    """Also if it ends between the vacuum, which spares them, and the look."""
+    monkeypatch.setenv("MLSEC_CONN_PG", postgres_database)
+    monkeypatch.setenv("AIRFLOW_CONN_PG", postgres_database)
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE people (email text)")
+        connection.execute("INSERT INTO people SELECT 'p' || i FROM generate_series(1, 5) i")
+    table = open_dataset("postgresql://pg/public.people")
+    with psycopg.connect(postgres_database) as reader:
+        reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        reader.execute("SELECT count(*) FROM people")
+        if until == "before the look":
+            real = SqlDataset._earlier_readers
+
+            def earlier(*arguments: Any) -> Any:
+                said = real(*arguments)
+                reader.rollback()
+                return said
+
+            monkeypatch.setattr(SqlDataset, "_earlier_readers", earlier)
+        with pytest.raises(DatasetError, match="a transaction that began before keeps them"):
+            table.delete_in("email", ["p3"])
+        reader.rollback()
+        monkeypatch.undo()
+        monkeypatch.setenv("MLSEC_CONN_PG", postgres_database)
+        monkeypatch.setenv("AIRFLOW_CONN_PG", postgres_database)
+    assert table.delete_in("email", ["p3"]) == 0  # and nothing is left
+
+
+def test_a_decision_about_old_versions_lasts_while_nobody_can_look(lake: Lake) -> None:
+    class Store(MemoryFileSystem):
+        protocol = "gs"
+        store: ClassVar[dict[str, Any]] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
+
+    fsspec.register_implementation("gs", Store, clobber=True)
+    uri = "gs://bucket/people.parquet"
+    buffer = io.BytesIO()
+    pq.write_table(pq.read_table(lake.folder / "raw.parquet"), buffer)
+    fsspec.filesystem("gs").pipe_file("/bucket/people.parquet", buffer.getvalue())
+    (lake.folder / "raw.parquet").unlink()
+    text = f"version: 1\ndataset: {uri}\nowner: o\nsubject: {{kind: person, key: who}}\ncolumns:\n"
+    text += "  who: {role: identifying, transform: {method: drop}}\n  tag: {role: insensitive}\n"
+    record_results(lake.register, parse_policy(text, "p"), open_dataset(uri), "source", [], None)
+    number = lake.erase("p1@x.test")
+    for step in get_request(lake.register, number).open_steps():
+        settle(lake.register, number, step.name, "manual", "versioning is off", "dpo")
+    closed, _ = lake.handler.close(number)
+    assert closed.status == "closed"

@@ -20,7 +20,6 @@ from airflow_mlsec.anonymize.transforms._transforms import pseudonymize
 from airflow_mlsec.crypto import Key, KeyRing
 from airflow_mlsec.register import (
     Register,
-    RequestsDone,
     insert_rows,
     refuse_if_requests_did_more,
     rows_of,
@@ -48,7 +47,7 @@ class RegisterVault:
         nothing of that was read from what people can be erased from.
     """
 
-    def __init__(self, register: Register, keys: KeyRing, done: RequestsDone | None) -> None:
+    def __init__(self, register: Register, keys: KeyRing, done: int | None) -> None:
         self._register, self._keys, self._done = register, keys, done
 
     def tokens(self, domain: str, column: str, values: pa.Array) -> pa.Array:

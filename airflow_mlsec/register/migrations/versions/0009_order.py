@@ -30,3 +30,14 @@ def upgrade() -> None:
         sa.Column("began_at", sa.String(32), nullable=False),
         sa.Column("erased", sa.BigInteger),
     )
+    op.create_table(
+        "mlsec_counter",
+        sa.Column("name", sa.String(32), primary_key=True),
+        sa.Column("value", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "mlsec_writing",
+        sa.Column("uri", sa.Text, primary_key=True),
+        sa.Column("writer", sa.JSON, nullable=False),
+        sa.Column("began_at", sa.String(32), nullable=False),
+    )

@@ -1,0 +1,65 @@
+"""One of our writers at a time where a store cannot say whether somebody else has written since."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.errors import ChangedMeanwhile
+from airflow_mlsec.processes import has_ended, this_process
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.register._register import Register
+
+# Of these the filesystem, or the database, keeps writers apart.
+_KEPT_APART = ("", "file", "sqlite", "postgresql", "postgres")
+# What runs elsewhere cannot be seen from here.
+_LONGEST = timedelta(days=1)
+
+
+@contextlib.contextmanager
+def sole_writer(register: Register, uri: str) -> Iterator[None]:
+    """Be the only one of ours who rewrites what is at a URI.
+
+    Object stores replace whatever is there, and an upload takes a while: of two who read the same object the
+    later would undo what the other has done.
+
+    :raises ChangedMeanwhile: if somebody else is at it.
+    """
+    if uri.partition("://")[0] in _KEPT_APART:
+        yield
+        return
+    mine = {**this_process(), "token": secrets.token_hex(8)}
+
+    def take(connection: sa.Connection) -> None:
+        w, now = t.writing.c, register.now()
+        row = connection.execute(sa.select(t.writing).where(w.uri == uri)).first()
+        if row is not None:
+            if not _is_over(row, now):
+                raise ChangedMeanwhile(
+                    f"{uri} is being rewritten by somebody else of ours since {row.began_at[:19]}Z; try again"
+                )
+            connection.execute(sa.delete(t.writing).where(w.uri == uri, w.began_at == row.began_at))
+        values = {"uri": uri, "writer": mine, "began_at": now}
+        connection.execute(sa.insert(t.writing).values(values))
+
+    def leave(connection: sa.Connection) -> None:
+        row = connection.execute(sa.select(t.writing).where(t.writing.c.uri == uri)).first()
+        if row is not None and row.writer == mine:
+            connection.execute(sa.delete(t.writing).where(t.writing.c.uri == uri))
+
+    register.write(take)
+    try:
+        yield
+    finally:
+        register.write(leave)
+
+
+def _is_over(row: Any, now: str) -> bool:
+    return has_ended(row.writer) or (
+        datetime.fromisoformat(row.began_at) + _LONGEST < datetime.fromisoformat(now)
+    )
