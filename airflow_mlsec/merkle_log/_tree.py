@@ -151,20 +151,38 @@ def verify_consistency(
     _require(now == new_root, f"the log of {new} entries is not what was signed")
 
 
-def tree_root(leaves: Iterable[bytes]) -> bytes:
-    """The root of leaves (their hashes), in memory that does not grow with them."""
-    stack: list[tuple[int, bytes]] = []
-    for leaf in leaves:
+class Growing:
+    """A tree that grows leaf by leaf, in memory that does not grow with it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        # Perfect subtrees: height and root, the highest first.
+        self._parts: list[tuple[int, bytes]] = []
+
+    def add(self, leaf: bytes) -> None:
+        """Add a leaf (its hash)."""
         height, found = 0, leaf
-        while stack and stack[-1][0] == height:
-            height, found = height + 1, node_hash(stack.pop()[1], found)
-        stack.append((height, found))
-    if not stack:
-        return EMPTY_ROOT
-    found = stack.pop()[1]
-    while stack:
-        found = node_hash(stack.pop()[1], found)
-    return found
+        while self._parts and self._parts[-1][0] == height:
+            height, found = height + 1, node_hash(self._parts.pop()[1], found)
+        self._parts.append((height, found))
+        self.size += 1
+
+    def root(self) -> bytes:
+        """The root over the leaves until now."""
+        if not self._parts:
+            return EMPTY_ROOT
+        *higher, (_, found) = self._parts
+        for _, part in reversed(higher):
+            found = node_hash(part, found)
+        return found
+
+
+def tree_root(leaves: Iterable[bytes]) -> bytes:
+    """The root of leaves (their hashes)."""
+    tree = Growing()
+    for leaf in leaves:
+        tree.add(leaf)
+    return tree.root()
 
 
 class _Nodes:

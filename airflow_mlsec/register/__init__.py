@@ -8,6 +8,8 @@ the nodes of the lineage graph, `_bulk` moves many rows at once. May import
 
 from airflow_mlsec.register._api_keys import api_key_name, create_api_key, revoke_api_key
 from airflow_mlsec.register._bulk import array_literals, insert_rows, lock_graph, rows_of
+from airflow_mlsec.register._journal import PROTECTED, protected_rows
+from airflow_mlsec.register._journal import Tiles as LogTiles
 from airflow_mlsec.register._records import (
     column_documents,
     dataset_id,
@@ -30,7 +32,9 @@ from airflow_mlsec.register._rings import RingRecorder, adopt_ring, known_ring
 from airflow_mlsec.register._sole_writer import sole_writer
 
 __all__ = [
+    "PROTECTED",
     "TRUSTED",
+    "LogTiles",
     "Register",
     "RingRecorder",
     "adopt_ring",
@@ -46,6 +50,7 @@ __all__ = [
     "latest_transport_check",
     "likely_kind",
     "lock_graph",
+    "protected_rows",
     "record_check_results",
     "record_policy",
     "record_transport_check",

@@ -16,13 +16,19 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from airflow_mlsec.errors import RegisterError
+from airflow_mlsec.register._journal import (
+    append_changes,
+    begin_log,
+    note_strangers,
+    triggers,
+)
 from airflow_mlsec.register.tables import VERSION_TABLE
 from airflow_mlsec.settings import Settings
 
 Result = TypeVar("Result")
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0009"
+HEAD = "0010"
 # Under what a connection knows `Register.trusted`.
 TRUSTED = "mlsec.trusted"
 _RETRIES = 5
@@ -63,6 +69,10 @@ class Register:
         """The current time as the register writes it: UTC, ISO 8601, to the microsecond."""
         return self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
+    def seconds(self) -> int:
+        """The current time in seconds since 1970."""
+        return int(self._now().timestamp())
+
     def write(self, work: Callable[[sa.Connection], Result]) -> Result:
         """Run ``work`` in one transaction, again if the database asks for it; within another `write` of
         this thread, as a part of that.
@@ -76,8 +86,11 @@ class Register:
         for attempt in range(_RETRIES):
             try:
                 with self._connect() as connection, connection.begin():
+                    note_strangers(connection, self.now())
                     self._writing.connection = connection
-                    return work(connection)
+                    result = work(connection)
+                    append_changes(connection, self.now())
+                    return result
             except OperationalError as error:
                 if attempt + 1 == _RETRIES or not _transient(error):
                     raise RegisterError(self._failed(error)) from None
@@ -97,6 +110,25 @@ class Register:
         try:
             with self._connect(autocommit=True) as connection:
                 return work(connection)
+        except SQLAlchemyError as error:
+            raise RegisterError(self._failed(error)) from None
+
+    def snapshot(self, work: Callable[[sa.Connection], Result]) -> Result:
+        """Run ``work`` on a connection that does not write and sees the register as it was at one moment.
+
+        :raises RegisterError: if the database cannot be reached or refuses.
+        """
+        self._migrate_once()
+        begin = "BEGIN"
+        if self._url.get_backend_name() != "sqlite":
+            begin += " ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        try:
+            with self._connect(autocommit=True) as connection:
+                connection.exec_driver_sql(begin)
+                try:
+                    return work(connection)
+                finally:
+                    connection.exec_driver_sql("ROLLBACK")
         except SQLAlchemyError as error:
             raise RegisterError(self._failed(error)) from None
 
@@ -180,6 +212,11 @@ class Register:
             with self._connect() as connection, connection.begin():
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+                # A table that was altered is a new one on SQLite, and has none.
+                for statement in triggers(connection.dialect.name):
+                    connection.exec_driver_sql(statement)
+                begin_log(connection, self.now())
+                append_changes(connection, self.now())
         except CommandError:
             raise RegisterError(
                 f"the register has schema revision {self.version()}, which this version of "

@@ -515,3 +515,51 @@ rule = sa.Table(
     sa.Column("set_by", sa.Text, nullable=False),
     sa.Column("agreed_by", sa.Text),
 )
+
+# The audit log (`register._journal`): one row, which says whose log it is and how many entries it has.
+log = sa.Table(
+    "mlsec_log",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("began_at", sa.String(32), nullable=False),
+)
+
+# Its entries. Without salt and text one is erased, and the tree stands all the same.
+log_entry = sa.Table(
+    "mlsec_log_entry",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("commitment", sa.LargeBinary, nullable=False),
+    sa.Column("salt", sa.LargeBinary),
+    sa.Column("text", sa.Text),
+)
+
+# The tree over them, in tiles of 256 hashes (C2SP tlog-tiles).
+log_tile = sa.Table(
+    "mlsec_log_tile",
+    metadata,
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hashes", sa.LargeBinary, nullable=False),
+)
+
+# What it was when it was signed (C2SP tlog-checkpoint).
+log_checkpoint = sa.Table(
+    "mlsec_log_checkpoint",
+    metadata,
+    sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("signed_at", sa.String(32), nullable=False),
+)
+
+# Rows that triggers have noted and that have no entry yet; on PostgreSQL in which transaction.
+change = sa.Table(
+    "mlsec_change",
+    metadata,
+    _id(),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("row_key", sa.Text, nullable=False),
+    sa.Column("in_transaction", sa.Text),
+)

@@ -1,0 +1,368 @@
+"""The audit log as an auditor has it: verified, signed, exported and proven.
+
+What it holds is written by the register itself, in the transaction of each change (`register._journal`). Here is what
+whoever does not trust the register does with it: with an export and the public key alone, without a database.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec import files, merkle_log
+from airflow_mlsec.errors import BrokenLog, MlsecError, UsageError
+from airflow_mlsec.merkle_log import Checkpoint, Verifier
+from airflow_mlsec.register import PROTECTED, LogTiles, Register, protected_rows
+from airflow_mlsec.register import tables as t
+
+_ENTRIES = "entries.jsonl"
+_PROOF = "c2sp.org/tlog-proof@v1"
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """An entry of the log; without ``salt`` and ``text`` it is erased."""
+
+    number: int
+    commitment: bytes
+    salt: bytes | None
+    text: str | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its text is the one that the log commits to."""
+        if self.salt is None or self.text is None:
+            return False
+        return hashlib.sha256(self.salt + self.text.encode()).digest() == self.commitment
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What it is about: when, which table, and the row's key."""
+        found: dict[str, Any] = json.loads((self.text or "{}").partition("\n")[0])
+        return found
+
+    @property
+    def row(self) -> str:
+        """The row as it was from then on; nothing if it was deleted."""
+        return (self.text or "").partition("\n")[2]
+
+
+@dataclass
+class Audit:
+    """What verifying a log has found."""
+
+    origin: str
+    size: int
+    root: str = ""
+    # The largest of its checkpoints that somebody trusted has signed, and how many entries came after.
+    signed: int | None = None
+    findings: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return not self.findings
+
+
+def verify_register(
+    register: Register, trusted: Sequence[Verifier], witnessed: Sequence[str] = ()
+) -> Audit:
+    """Verify the log of a register, and that it accounts for every protected row.
+
+    :param witnessed: Checkpoints (notes) that were kept elsewhere: without them a register that was put back to
+        what it was yesterday, with its log, is what it was yesterday.
+    :raises BrokenLog: if there is no log.
+    """
+    return register.snapshot(lambda connection: _verify_register(connection, trusted, witnessed))
+
+
+def _verify_register(
+    connection: sa.Connection, trusted: Sequence[Verifier], witnessed: Sequence[str]
+) -> Audit:
+    log = connection.execute(sa.select(t.log)).first()
+    if log is None:
+        raise BrokenLog("the register has no audit log: it was removed")
+    audit = Audit(log.origin, log.size)
+    c = t.log_checkpoint.c
+    notes = [row.note for row in connection.execute(sa.select(c.note).order_by(c.size))]
+    last = _Last()
+    _verify(audit, last.told_of(_entries(connection)), [*notes, *witnessed], trusted)
+    try:
+        if merkle_log.root(LogTiles(connection), log.size).hex() != audit.root:
+            audit.findings.append("the tree that is kept is not the one of the entries")
+    except BrokenLog as error:
+        audit.findings.append(str(error))
+    audit.findings += last.strangers
+    for table in PROTECTED.values():
+        for key, row in protected_rows(connection, table):
+            known = last.rows.pop((table.name, _key(key)), None)
+            if known is None:
+                audit.findings.append(f"{table.name} {list(key)}: no entry accounts for this row")
+            elif known != hashlib.sha256(row.encode()).digest():
+                audit.findings.append(f"{table.name} {list(key)}: is not what its last entry says")
+    audit.findings += [
+        f"{table} {key}: is gone, and no entry says so" for (table, key) in sorted(last.rows)
+    ]
+    return audit
+
+
+class _Last:
+    """The last that a log says of each row."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], bytes] = {}
+        self.strangers: list[str] = []
+
+    def told_of(self, entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
+        for entry in entries:
+            if entry.text is not None:
+                about = entry.about
+                where = str(about.get("table")), _key(about.get("key", ()))
+                if about.get("stranger"):
+                    self.strangers.append(
+                        f"{where[0]} {where[1]}: changed by something else than this package before {about['at']}"
+                    )
+                elif entry.row:
+                    self.rows[where] = hashlib.sha256(entry.row.encode()).digest()
+                else:
+                    self.rows.pop(where, None)
+            yield entry
+
+
+def _key(key: Sequence[Any]) -> str:
+    return json.dumps(list(key), ensure_ascii=False)
+
+
+def _verify(
+    audit: Audit, entries: Iterable[LogEntry], notes: Sequence[str], trusted: Sequence[Verifier]
+) -> None:
+    """Verify entries against themselves and against checkpoints of the log."""
+    signed: dict[int, list[Checkpoint]] = {}
+    for note in notes:
+        try:
+            checkpoint = merkle_log.open_checkpoint(note, trusted)
+        except MlsecError as error:
+            audit.findings.append(f"a checkpoint: {error}")
+            continue
+        if checkpoint.origin != audit.origin:
+            audit.findings.append(f"a checkpoint of another log ({checkpoint.origin})")
+        else:
+            signed.setdefault(checkpoint.size, []).append(checkpoint)
+    tree, erased, missing = merkle_log.Growing(), set[int](), set[int]()
+    for entry in entries:
+        if entry.number != tree.size:
+            audit.findings.append(f"entry {tree.size} is missing")
+            break
+        if entry.text is None:
+            missing.add(entry.number)
+        elif not entry.is_whole:
+            audit.findings.append(f"entry {entry.number} was changed")
+        elif (number := entry.about.get("erased")) is not None:
+            erased.add(int(number))
+        tree.add(merkle_log.leaf_hash(entry.commitment))
+        for checkpoint in signed.pop(tree.size, ()):
+            if checkpoint.root != tree.root():
+                audit.findings.append(
+                    f"the first {tree.size} entries are not those that were signed"
+                )
+            audit.signed = tree.size
+    if tree.size != audit.size:
+        audit.findings.append(f"the log says that it has {audit.size} entries, and has {tree.size}")
+    for size in sorted(s for s in signed if s):
+        audit.findings.append(
+            f"{size} entries were signed, and {tree.size} are there: it was cut off"
+        )
+    audit.findings += [
+        f"entry {n} is erased, and no entry says so" for n in sorted(missing - erased)
+    ]
+    audit.root = tree.root().hex()
+
+
+def _entries(connection: sa.Connection) -> Iterator[LogEntry]:
+    # The driver's own rows: there are millions.
+    query = "SELECT number, commitment, salt, text FROM mlsec_log_entry ORDER BY number"
+    for part in connection.exec_driver_sql(query).partitions(10_000):
+        for number, commitment, salt, text in part:
+            yield LogEntry(number, bytes(commitment), None if salt is None else bytes(salt), text)
+
+
+def checkpoint(register: Register, keys: Iterable[Any]) -> str:
+    """Sign the log as it is, and keep that; the note.
+
+    :param keys: Private keys: Ed25519, and ML-DSA-44.
+    """
+    signing = list(keys)
+
+    def work(connection: sa.Connection) -> str:
+        log = connection.execute(sa.select(t.log)).one()
+        root = merkle_log.root(LogTiles(connection), log.size)
+        now, c = register.now(), t.log_checkpoint.c
+        note = merkle_log.sign_checkpoint(
+            Checkpoint(log.origin, log.size, root), log.origin, signing, register.seconds()
+        )
+        connection.execute(sa.delete(t.log_checkpoint).where(c.size == log.size))
+        values = {"size": log.size, "note": note, "signed_at": now}
+        connection.execute(sa.insert(t.log_checkpoint).values(values))
+        return note
+
+    return register.write(work)
+
+
+def newest_checkpoint(connection: sa.Connection) -> str | None:
+    """The last checkpoint that was signed."""
+    c = t.log_checkpoint.c
+    query = sa.select(c.note).order_by(c.size.desc()).limit(1)
+    return connection.execute(query).scalar_one_or_none()
+
+
+# --- exports
+
+
+def export_log(register: Register, folder: Path) -> int:
+    """Write the log as far as it is signed below a folder, in the layout of C2SP's tiles, with the texts of its
+    entries beside it; how many entries.
+
+    :raises UsageError: if nothing is signed yet.
+    """
+
+    def work(connection: sa.Connection) -> int:
+        note = newest_checkpoint(connection)
+        if note is None:
+            raise UsageError("nothing is signed yet: run `mlsec audit checkpoint` first")
+        size = int(note.split("\n")[1])
+        tiles = LogTiles(connection)
+        for level, index, width in merkle_log.tiles_of(size):
+            hashes = tiles(level, index)[: width * merkle_log.HASH_BYTES]
+            _put(folder / merkle_log.tile_path(level, index, width), hashes)
+        (folder / _ENTRIES).parent.mkdir(parents=True, exist_ok=True)
+        part: list[bytes] = []
+        with files.replacing(folder / _ENTRIES) as file:
+            for entry in _entries(connection):
+                if entry.number >= size:
+                    break
+                file.write(f"{json.dumps(_as_json(entry), ensure_ascii=False)}\n".encode())
+                part.append(entry.commitment)
+                if len(part) == merkle_log.WIDTH or entry.number + 1 == size:
+                    index = entry.number // merkle_log.WIDTH
+                    path = merkle_log.entries_path(index, len(part))
+                    _put(folder / path, merkle_log.bundle(part))
+                    part.clear()
+        _put(folder / merkle_log.CHECKPOINT, note.encode())
+        return size
+
+    return register.snapshot(work)
+
+
+def verify_export(folder: Path, trusted: Sequence[Verifier]) -> Audit:
+    """Verify an export by itself: its entries are those that somebody trusted has signed, and none was erased
+    without an entry that says so.
+
+    :raises BrokenLog: if it is no export, or nobody trusted has signed it.
+    """
+    try:
+        note = (folder / merkle_log.CHECKPOINT).read_text()
+        signed = merkle_log.open_checkpoint(note, trusted)
+        audit = Audit(signed.origin, signed.size)
+        _verify(audit, _exported(folder), [note], trusted)
+        for level, index, width in merkle_log.tiles_of(signed.size):
+            path = merkle_log.tile_path(level, index, width)
+            merkle_log.hashes_in((folder / path).read_bytes(), width, path)
+        if merkle_log.root(_Files(folder, signed.size), signed.size) != signed.root:
+            audit.findings.append("its tiles are not those of the log that was signed")
+    except FileNotFoundError as error:
+        raise BrokenLog(f"{Path(str(error.filename)).name} is missing from the export") from None
+    return audit
+
+
+def _exported(folder: Path) -> Iterator[LogEntry]:
+    with (folder / _ENTRIES).open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                said = json.loads(line)
+                salt = None if said["salt"] is None else bytes.fromhex(said["salt"])
+                commitment = bytes.fromhex(said["commitment"])
+                yield LogEntry(int(said["number"]), commitment, salt, said["text"])
+            except (ValueError, KeyError, TypeError):
+                raise BrokenLog(f"{_ENTRIES} has a line that is no entry") from None
+
+
+class _Files:
+    """The tiles of an export."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._folder = folder
+        self._widths = {(level, index): width for level, index, width in merkle_log.tiles_of(size)}
+
+    def __call__(self, level: int, index: int) -> bytes:
+        width = self._widths[level, index]
+        return (self._folder / merkle_log.tile_path(level, index, width)).read_bytes()
+
+
+def _as_json(entry: LogEntry) -> dict[str, Any]:
+    salt = None if entry.salt is None else entry.salt.hex()
+    return {"number": entry.number, "commitment": entry.commitment.hex(), "salt": salt, "text": entry.text}  # fmt: skip
+
+
+def _put(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_bytes(path, content)
+
+
+# --- proofs
+
+
+def prove(register: Register, number: int) -> str:
+    """That an entry is in the log that was signed, as https://c2sp.org/tlog-proof has it; the entry itself is in it.
+
+    :raises UsageError: if there is no such entry, or nothing that has it is signed yet.
+    """
+
+    def work(connection: sa.Connection) -> str:
+        note = newest_checkpoint(connection)
+        size = int(note.split("\n")[1]) if note is not None else 0
+        if note is None or number >= size:
+            raise UsageError(
+                f"entry {number} is in nothing that is signed yet: run `mlsec audit checkpoint` first"
+            )
+        e = t.log_entry.c
+        row = connection.execute(sa.select(e.salt, e.text).where(e.number == number)).first()
+        if row is None or row.text is None:
+            raise UsageError(f"there is no entry {number}, or it is erased")
+        path = merkle_log.inclusion_proof(LogTiles(connection), number, size)
+        extra = base64.b64encode(bytes(row.salt) + row.text.encode()).decode()
+        hashes = "".join(f"{base64.b64encode(h).decode()}\n" for h in path)
+        return f"{_PROOF}\nextra {extra}\nindex {number}\n{hashes}\n{note}"
+
+    return register.snapshot(work)
+
+
+def verify_proof(proof: str, trusted: Sequence[Verifier]) -> LogEntry:
+    """The entry of a proof, if it is in a log that somebody trusted has signed.
+
+    :raises BrokenLog: if it is not.
+    :raises SignatureInvalid: if nobody trusted has signed the log.
+    """
+    head, blank, note = proof.partition("\n\n")
+    first, *lines = head.split("\n")
+    try:
+        extra = base64.b64decode(lines[0].removeprefix("extra "), validate=True)
+        number = int(lines[1].removeprefix("index "))
+        path = [base64.b64decode(line, validate=True) for line in lines[2:]]
+        text = extra[16:].decode()
+    except (IndexError, ValueError, binascii.Error):
+        first = ""
+    if first != _PROOF or not blank or f"index {number}" != lines[1]:
+        raise BrokenLog("this is no proof of an entry of a log")
+    signed = merkle_log.open_checkpoint(note, trusted)
+    commitment = hashlib.sha256(extra).digest()
+    leaf = merkle_log.leaf_hash(commitment)
+    merkle_log.verify_inclusion(leaf, number, signed.size, path, signed.root)
+    return LogEntry(number, commitment, extra[:16], text)

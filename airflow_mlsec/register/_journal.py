@@ -1,0 +1,269 @@
+"""The audit log's entries: every change of a protected row, written in the transaction that changes it.
+
+Triggers note which rows change, whatever changes them; at its end a transaction of `Register.write` makes of each an
+entry: when, which table and key, and the row as it is now (RFC 9162: a leaf is the hash of a salted hash, so that
+an entry's text can be erased while the tree over the log still stands). What was noted and has no entry was
+changed by something else than this package; the log says so for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec import merkle_log
+from airflow_mlsec.errors import BrokenLog
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.register._bulk import insert_rows
+
+# What nobody may change without the log's saying so.
+PROTECTED: Mapping[str, sa.Table] = {
+    table.name: table
+    for table in (
+        t.api_key, t.evidence, t.check_result, t.transport_check, t.review, t.review_item, t.request, t.request_step,
+        t.request_entry, t.suppression, t.legal_hold, t.alert, t.ring, t.ring_key, t.rule, t.retention,
+    )
+}  # fmt: skip
+SALT_BYTES = 16
+# "mlsec" and "log", for PostgreSQL's advisory lock.
+_LOG_LOCK = 0x6D6C_7365_636C
+# Of a longer value the entry has the digest.
+_LONGEST = 512
+_CHUNK = 400
+_IMPORTED = 5_000
+
+
+def begin_log(connection: sa.Connection, now: str) -> None:
+    """Begin the log, if it has not begun, with the rows that are there already: imported, and witnessed by nobody."""
+    if connection.execute(sa.select(t.log.c.origin)).first() is not None:
+        return
+    lock_log(connection)
+    if connection.execute(sa.select(t.log.c.origin)).first() is not None:
+        return
+    origin = f"airflow-mlsec/{secrets.token_hex(16)}"
+    values = {"id": 1, "origin": origin, "size": 0, "began_at": now}
+    connection.execute(sa.insert(t.log).values(values))
+    for table in PROTECTED.values():
+        part: list[str] = []
+        for key, row in protected_rows(connection, table):
+            part.append(entry_text(now, table.name, key, row, imported=True))
+            if len(part) == _IMPORTED:
+                append(connection, part)
+                part.clear()
+        append(connection, part)
+    connection.execute(sa.delete(t.change))
+
+
+def lock_log(connection: sa.Connection) -> None:
+    """Be the only one who appends until the transaction ends. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOG_LOCK)))
+
+
+def note_strangers(connection: sa.Connection, now: str) -> None:
+    """Say of rows that were changed by something else, before this transaction began, that they were."""
+    noted = _noted(connection, mine=False)
+    if noted:
+        lock_log(connection)
+        append(
+            connection, [entry_text(now, table, key, None, stranger=True) for table, key in noted]
+        )
+
+
+def append_changes(connection: sa.Connection, now: str) -> None:
+    """Append the entries of what this transaction has changed."""
+    noted = _noted(connection, mine=True)
+    if not noted:
+        return
+    texts = []
+    by_table: dict[str, list[tuple[Any, ...]]] = {}
+    for table, key in noted:
+        by_table.setdefault(table, []).append(key)
+    for name, keys in by_table.items():
+        there = dict(protected_rows(connection, PROTECTED[name], keys))
+        texts += [entry_text(now, name, key, there.get(key)) for key in keys]
+    lock_log(connection)
+    append(connection, texts)
+
+
+def append(connection: sa.Connection, texts: Sequence[str]) -> range:
+    """Append entries; their numbers. The log is locked, and has begun."""
+    if not texts:
+        return range(0)
+    size = log_size(connection)
+    salts = os.urandom(SALT_BYTES * len(texts))
+    rows, leaves = [], []
+    for i, text in enumerate(texts):
+        salt = salts[i * SALT_BYTES : (i + 1) * SALT_BYTES]
+        commitment = hashlib.sha256(salt + text.encode()).digest()
+        leaves.append(merkle_log.leaf_hash(commitment))
+        rows.append((size + i, salt, text, commitment))
+    names = ("number", "salt", "text", "commitment")
+    insert_rows(connection, t.log_entry, names, rows)
+    changed = merkle_log.append(Tiles(connection), size, leaves)
+    tiles = [(level, index, hashes) for (level, index), hashes in changed.items()]
+    columns = ("level", "number", "hashes")
+    insert_rows(
+        connection,
+        t.log_tile,
+        columns,
+        tiles,
+        "(level, number) DO UPDATE SET hashes = excluded.hashes",
+    )
+    connection.execute(sa.update(t.log).values(size=size + len(texts)))
+    return range(size, size + len(texts))
+
+
+def log_size(connection: sa.Connection) -> int:
+    """How many entries the log has.
+
+    :raises BrokenLog: if there is none.
+    """
+    size = connection.execute(sa.select(t.log.c.size)).scalar_one_or_none()
+    if size is None:
+        raise BrokenLog("the register has no audit log: it was removed")
+    return int(size)
+
+
+class Tiles:
+    """The tree's tiles, read from the register."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def __call__(self, level: int, index: int) -> bytes:
+        x = t.log_tile.c
+        query = sa.select(x.hashes).where(x.level == level, x.number == index)
+        found = self._connection.execute(query).scalar_one_or_none()
+        if found is None:
+            raise BrokenLog(f"the audit log has no tile {level}/{index}: it was removed")
+        return bytes(found)
+
+
+def entry_text(now: str, table: str, key: Sequence[Any], row: str | None, **more: bool) -> str:
+    """The text of an entry: what it is about, and on a line of its own the row (nothing, if it is gone)."""
+    about = {"at": now, "key": list(key), "table": table, "v": 1, **more}
+    return f"{_canonical(about)}\n{row or ''}"
+
+
+def protected_rows(
+    connection: sa.Connection, table: sa.Table, keys: Sequence[tuple[Any, ...]] | None = None
+) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Keys and rows of a protected table, as entries have them; all of them, or those with some keys."""
+    primary = list(table.primary_key.columns)
+    if keys is None:
+        parts: Iterable[sa.Select[Any]] = [sa.select(table).order_by(*primary)]
+    else:
+        parts = (
+            sa.select(table).where(sa.tuple_(*primary).in_(keys[start : start + _CHUNK]))
+            for start in range(0, len(keys), _CHUNK)
+        )
+    columns = [(c.name, _default(c)) for c in table.columns]
+    keyed = [list(table.columns).index(c) for c in primary]
+    for query in parts:
+        for row in connection.execute(query).yield_per(1_000):
+            given = zip(columns, row, strict=True)
+            shown = {n: _short(v) for (n, d), v in given if v is not None and v != d}
+            yield tuple(row[place] for place in keyed), _canonical(shown)
+
+
+def _short(value: Any) -> Any:
+    """A value as an entry has it: what is long, or bytes, as its digest."""
+    if isinstance(value, str) and len(value) < _LONGEST // 6:
+        return value
+    if isinstance(value, bytes | memoryview):
+        return {"sha256": hashlib.sha256(bytes(value)).hexdigest()}
+    if isinstance(value, str | list | dict):
+        text = _canonical(value)
+        if len(text) > _LONGEST:
+            return {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return value
+
+
+def _default(column: sa.Column[Any]) -> Any:
+    """The value that a column has where nobody gave one. It is left out of an entry: a column that is added later
+    changes no row."""
+    default = column.server_default
+    if not isinstance(default, sa.DefaultClause):
+        return None
+    text = str(default.arg)
+    if isinstance(column.type, sa.Boolean):
+        return text.lower() in ("true", "1")
+    return int(text) if isinstance(column.type, sa.Integer) else text
+
+
+def _noted(connection: sa.Connection, mine: bool) -> list[tuple[str, tuple[Any, ...]]]:
+    """The rows that triggers have noted, in this transaction or before it; they are not noted any more."""
+    c = t.change.c
+    query = sa.select(c.id, c.table_name, c.row_key)
+    if connection.dialect.name == "postgresql":
+        # Others may have been changed by something else since this transaction began.
+        current = sa.func.pg_current_xact_id().cast(sa.Text)
+        query = query.where(c.in_transaction == current if mine else c.in_transaction != current)
+    rows = connection.execute(query.order_by(c.id)).all()
+    if not rows:
+        return []
+    gone = sa.delete(t.change).where(c.id <= rows[-1].id)
+    if connection.dialect.name == "postgresql":
+        gone = sa.delete(t.change).where(c.id.in_([row.id for row in rows]))
+    connection.execute(gone)
+    found = ((row.table_name, tuple(json.loads(row.row_key))) for row in rows)
+    return list(dict.fromkeys(found))
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _canonical(value: Any) -> str:
+    return _ENCODER.encode(value)
+
+
+def triggers(dialect: str) -> list[str]:
+    """The statements that make the triggers, or make them anew."""
+    made = []
+    if dialect == "postgresql":
+        made.append(_FUNCTION)
+    for name, table in PROTECTED.items():
+        keys = [c.name for c in table.primary_key.columns]
+        if dialect == "postgresql":
+            given = ", ".join(f"'{key}'" for key in keys)
+            made.append(f"DROP TRIGGER IF EXISTS {name}_noted ON {name}")
+            made.append(
+                f"CREATE TRIGGER {name}_noted AFTER INSERT OR UPDATE OR DELETE ON {name} "
+                f"FOR EACH ROW EXECUTE FUNCTION mlsec_note_change({given})"
+            )
+            continue
+        for event, sides in (("INSERT", ["NEW"]), ("UPDATE", ["OLD", "NEW"]), ("DELETE", ["OLD"])):
+            noted = "; ".join(
+                f"INSERT INTO mlsec_change (table_name, row_key) VALUES ('{name}', json_array("  # noqa: S608
+                + ", ".join(f'{side}."{key}"' for key in keys)
+                + "))"
+                for side in sides
+            )
+            made.append(f"DROP TRIGGER IF EXISTS {name}_{event.lower()}_noted")
+            made.append(
+                f"CREATE TRIGGER {name}_{event.lower()}_noted AFTER {event} ON {name} BEGIN {noted}; END"
+            )
+    return made
+
+
+_FUNCTION = """
+CREATE OR REPLACE FUNCTION mlsec_note_change() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    sides jsonb[] := CASE TG_OP WHEN 'INSERT' THEN ARRAY[to_jsonb(NEW)]
+        WHEN 'DELETE' THEN ARRAY[to_jsonb(OLD)] ELSE ARRAY[to_jsonb(OLD), to_jsonb(NEW)] END;
+BEGIN
+    INSERT INTO mlsec_change (table_name, row_key, in_transaction)
+    SELECT TG_TABLE_NAME,
+        (SELECT jsonb_agg(side -> name ORDER BY place) FROM unnest(TG_ARGV) WITH ORDINALITY AS k(name, place))::text,
+        pg_current_xact_id()::text
+    FROM unnest(sides) AS s(side);
+    RETURN NULL;
+END $$
+"""
