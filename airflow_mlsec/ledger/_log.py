@@ -125,6 +125,9 @@ class _Last:
         for entry in entries:
             if entry.text is not None:
                 about = entry.about
+                if "table" not in about:
+                    yield entry  # that another was erased
+                    continue
                 where = str(about.get("table")), _key(about.get("key", ()))
                 if about.get("stranger"):
                     self.strangers.append(

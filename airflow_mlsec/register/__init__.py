@@ -8,7 +8,7 @@ the nodes of the lineage graph, `_bulk` moves many rows at once. May import
 
 from airflow_mlsec.register._api_keys import api_key_name, create_api_key, revoke_api_key
 from airflow_mlsec.register._bulk import array_literals, insert_rows, lock_graph, rows_of
-from airflow_mlsec.register._journal import PROTECTED, protected_rows
+from airflow_mlsec.register._journal import PROTECTED, erase_text, protected_rows
 from airflow_mlsec.register._journal import Tiles as LogTiles
 from airflow_mlsec.register._records import (
     column_documents,
@@ -44,6 +44,7 @@ __all__ = [
     "create_api_key",
     "dataset_id",
     "enrich_columns",
+    "erase_text",
     "find_dataset",
     "insert_rows",
     "known_ring",

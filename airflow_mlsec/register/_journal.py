@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_mlsec import merkle_log
-from airflow_mlsec.errors import BrokenLog
+from airflow_mlsec.errors import BrokenLog, UsageError
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.register._bulk import insert_rows
 
@@ -118,6 +118,32 @@ def append(connection: sa.Connection, texts: Sequence[str]) -> range:
     )
     connection.execute(sa.update(t.log).values(size=size + len(texts)))
     return range(size, size + len(texts))
+
+
+def erase_text(connection: sa.Connection, number: int, by: str, why: str, now: str) -> None:
+    """Erase the text of an entry, for what it says of somebody; another entry says that it was, by whom and why. The tree
+    stands, and the row that it accounts for, if it is still there, is accounted for anew.
+
+    :raises UsageError: if there is no such entry, it is erased, or it says that another is.
+    """
+    lock_log(connection)
+    e = t.log_entry.c
+    text = connection.execute(sa.select(e.text).where(e.number == number)).scalar_one_or_none()
+    about = json.loads(text.partition("\n")[0]) if text is not None else {}
+    if "table" not in about:
+        raise UsageError(f"the audit log has no entry {number} whose text could be erased")
+    gone = sa.update(t.log_entry).where(e.number == number)
+    connection.execute(gone.values(salt=None, text=None))
+    said = {"at": now, "by": by, "erased": number, "v": 1, "why": why}
+    texts = [f"{_canonical(said)}\n"]
+    table, key = PROTECTED[about["table"]], tuple(about["key"])
+    # Not if it is another than it was: then another entry accounts for it, or none does.
+    texts += [
+        entry_text(now, table.name, key, row)
+        for key, row in protected_rows(connection, table, [key])
+        if text is not None and row == text.partition("\n")[2]
+    ]
+    append(connection, texts)
 
 
 def log_size(connection: sa.Connection) -> int:

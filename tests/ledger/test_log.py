@@ -25,7 +25,7 @@ from airflow_mlsec.ledger import (
     verify_register,
 )
 from airflow_mlsec.merkle_log import Verifier
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, erase_text
 from airflow_mlsec.register import tables as t
 
 NOW = "2026-03-01T12:00:00.000000Z"
@@ -279,3 +279,32 @@ def test_a_proof_shows_one_entry_and_no_other(log: Register) -> None:
 def test_a_proof_that_was_changed_is_none(log: Register, change: Callable[[str], str]) -> None:
     with pytest.raises((BrokenLog, SignatureInvalid)):
         verify_proof(change(prove(log, 31)), verifiers(log))
+
+
+# --- erasing
+
+
+def test_a_text_is_erased_and_the_log_still_verifies(log: Register, tmp_path: Path) -> None:
+    """Also of the entry that accounts for a row that is there, and in an export."""
+    for number in (31, 2):
+        log.write(lambda c, n=number: erase_text(c, n, "dpo", "request 7", NOW))  # type: ignore[misc]
+    assert found(log) == ""
+    checkpoint(log, [KEY])
+    export_log(log, tmp_path / "log")
+    exported = (tmp_path / "log" / "entries.jsonl").read_text()
+    assert verify_export(tmp_path / "log", verifiers(log)).findings == []
+    said = [json.loads(json.loads(line)["text"] or "{}\n") for line in exported.splitlines() if '\\"erased\\":31' in line]  # fmt: skip
+    assert [(s["by"], s["why"]) for s in said] == [("dpo", "request 7")]
+    with pytest.raises(UsageError, match="no entry 31"):
+        log.write(lambda c: erase_text(c, 31, "dpo", "again", NOW))
+    with pytest.raises(UsageError, match="nothing that is signed|erased"):
+        prove(log, 31)
+    # What is erased past this package is found all the same, and so is one that is said to be erased and is another.
+    by_hand(log, "UPDATE mlsec_log_entry SET text = NULL, salt = NULL WHERE number = 5")
+    assert "entry 5 is erased, and no entry says so" in found(log)
+
+
+def test_erasing_an_entry_does_not_make_a_changed_row_right(log: Register) -> None:
+    by_hand(log, "UPDATE mlsec_alert SET title = 'mallory' WHERE id = 2")
+    log.write(lambda c: erase_text(c, 1, "mallory", "personal data", NOW))
+    assert "mlsec_alert [2]" in found(log)
