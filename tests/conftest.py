@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,8 +54,17 @@ def keys(tmp_path: Path) -> KeyRing:
     return KeyRing.create(tmp_path / "keys")
 
 
+@pytest.fixture(scope="session")
+def prepared_register(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A register in which nothing was done: migrating it anew for each test would take longer than most of them."""
+    path = tmp_path_factory.mktemp("prepared") / "register.db"
+    Register(f"sqlite:///{path}").upgrade()
+    return path
+
+
 @pytest.fixture
-def sqlite_register(tmp_path: Path) -> Register:
+def sqlite_register(tmp_path: Path, prepared_register: Path) -> Register:
+    shutil.copy(prepared_register, tmp_path / "register.db")
     return Register(f"sqlite:///{tmp_path / 'register.db'}")
 
 
@@ -68,29 +80,50 @@ def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.cleanup()
 
 
-@pytest.fixture
-def postgres_database(postgres_uri: str) -> Iterator[str]:
-    """A fresh database; its URI."""
-    import secrets
-
+@contextlib.contextmanager
+def database(server: str, template: str = "template1") -> Iterator[str]:
+    """A database on a PostgreSQL, for a while; its URI."""
     import sqlalchemy as sa
 
     name = f"t{secrets.token_hex(6)}"
-    url = sa.make_url(postgres_uri).set(drivername="postgresql+psycopg")
+    url = sa.make_url(server).set(drivername="postgresql+psycopg")
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
     with engine.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture
+def postgres_database(postgres_uri: str) -> Iterator[str]:
+    """A fresh database; its URI."""
+    with database(postgres_uri) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def prepared_postgres(postgres_uri: str) -> Iterator[str]:
+    """The name of a database with a register in which nothing was done."""
+    with database(postgres_uri) as uri:
+        prepared = Register(uri)
+        prepared.upgrade()
+        prepared._engine().dispose()  # nobody may be in a database that is copied
+        yield uri.rpartition("/")[2].partition("?")[0]
+
+
+@pytest.fixture
+def postgres_register(postgres_uri: str, prepared_postgres: str) -> Iterator[Register]:
+    with database(postgres_uri, prepared_postgres) as uri:
+        yield Register(uri)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def register(request: pytest.FixtureRequest, tmp_path: Path) -> Register:
+def register(request: pytest.FixtureRequest) -> Register:
     """The register, on each of its databases."""
-    if request.param == "sqlite":
-        return Register(f"sqlite:///{tmp_path / 'register.db'}")
-    return Register(request.getfixturevalue("postgres_database"))
+    named = "sqlite_register" if request.param == "sqlite" else "postgres_register"
+    made: Register = request.getfixturevalue(named)
+    return made
 
 
 @pytest.fixture
