@@ -315,6 +315,9 @@ class Handler:
         if more := searcher.perhaps_more(place):
             detail = f"{removed} rows erased; more may be there: {', '.join(more)}"
             return self.mark(request, step, "unknown", detail)
+        if step.likeness and (alike := searcher.widened().alike(place)):
+            detail = f"{removed} rows erased; {alike} are there by likeness: confirm that they are the person's, or deal with them"
+            return self.mark(request, step, "found", detail)
         detail = f"rows that are the person's: {step.rows or removed}"
         if broken:
             detail += f"; without them the release does not hold what its policy promises: {broken}"

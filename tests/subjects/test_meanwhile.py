@@ -1057,3 +1057,14 @@ def test_a_decision_about_old_versions_lasts_while_nobody_can_look(lake: Lake) -
         settle(lake.register, number, step.name, "manual", "versioning is off", "dpo")
     closed, _ = lake.handler.close(number)
     assert closed.status == "closed"
+
+
+def test_rows_that_stay_by_likeness_are_not_called_erased(lake: Lake) -> None:
+    """Not in the ledger either, before the second look has seen them."""
+    lake.policy()
+    lake.put("raw.parquet", [("P1@X.TEST", 1), ("p1@x.test", 11), ("p2@x.test", 2)])
+    number = lake.erase("p1@x.test")
+    steps = {Path(s.name).name: s for s in get_request(lake.register, number).steps}
+    assert steps["raw.parquet"].status == "found"
+    assert "1 rows erased; 1 are there by likeness" in steps["raw.parquet"].detail
+    assert lake.tags("raw.parquet") == [1, 2]
