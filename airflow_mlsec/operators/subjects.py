@@ -230,6 +230,8 @@ class EraseSubjectOperator(_RequestOperator):
         if step.status == "failed" or step.detail.startswith("waits for"):
             # Tried again: another place may have to go first, or a database be back.
             raise RetryLater(f"{step.name}: {step.detail}")
+        if step.status == "erasing" and not dry_run:
+            raise RetryLater(f"{step.name}: another process is at it")
         return {"place": step.name, "status": step.status, "rows": step.rows}
 
 
