@@ -697,6 +697,13 @@ class Handler:
                 self.mark(request, step, "unknown", detail)
                 return f"unknown: {detail}"
             return f"not known: {detail}; by word of {step.decided_by}"
+        if alike := searcher.widened().alike(place):
+            detail = f"{alike} rows are there by likeness: another spelling of the key"
+            if step.decided_by is None:
+                self.mark(request, step, "found", detail)
+                return detail
+            how = "by decision" if step.status == "retained" else "by word"
+            return f"still there: {detail}, {how} of {step.decided_by}"
         return f"clean ({found.how})"
 
     def searcher(self, person: Person, places: Places, known: Targets | None = None) -> Searcher:
