@@ -44,7 +44,7 @@ from airflow_mlsec.subjects._identity import (
     seal,
     subject_digests,
 )
-from airflow_mlsec.subjects._locate import CHANGED, Location, search_everywhere, search_place
+from airflow_mlsec.subjects._locate import Location, search_everywhere, search_place
 from airflow_mlsec.subjects._places import Place, Places, places_of
 from airflow_mlsec.subjects._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects._receipt import make_receipt
@@ -266,9 +266,7 @@ class Handler:
         self._still_approved(request, step, place, self.searcher(person, places, targets), mine)
         # Written first: whoever takes this up after a crash knows that it may be half done.
         if not self._begin(step):
-            self.progress(
-                f"{place.name} is being erased from by another process, or for another request"
-            )
+            self.progress(f"{place.name} is being erased from by another process")
             return get_request(self.register, identifier)
         searcher = self.searcher(person, places, targets)
         broken = None
@@ -278,7 +276,7 @@ class Handler:
                 request, searcher, place
             )
             linked = in_hard_links(place)
-            before = places.releases[place.id][-1]["issued_at"] if ours and place.stage == "release" and place.id in places.releases else None  # fmt: skip
+            before = _issued(places, place) if ours and place.stage == "release" else None
             announced = self._announced(request, step, place, person, before)
             with sole_writer(self.register, place.uri or ""):
                 removed = _delete(searcher, place, mine, announced)
@@ -287,10 +285,7 @@ class Handler:
                     lambda c: write_step(c, request.id, linked, self.register.now())
                 )
             if ours:
-                opened, number = searcher.open(place), request.id
-                left = self._left(request, places, place)
-                given = (self.register, self.keys, places, place, opened, left, number)
-                broken = renew_evidence(*given)
+                broken = self._renew_evidence(request, searcher, place)
         except MlsecError as error:
             return self.mark(request, step, "failed", f"could not be erased: {error}")
         except Exception as error:
@@ -338,9 +333,16 @@ class Handler:
     def _left(self, request: Request, places: Places, place: Place) -> list[str]:
         """The digests of the files that this request's erasures have left of the release that is there."""
         targets = targets_of(self.register, self.keys, request) or {}
-        released = places.releases.get(place.id)
-        now = [place.id, released[-1]["issued_at"]] if released else None
+        now = [place.id, _issued(places, place)]
         return [left[1] for left in targets.get(LEFT, []) if [left[0], *left[2:]] == now]
+
+    def _renew_evidence(self, request: Request, searcher: Searcher, place: Place) -> str | None:
+        """Give a release that this request's erasures have left its evidence: see `renew_evidence`."""
+        left = self._left(request, searcher.places, place)
+        opened = searcher.open(place)
+        return renew_evidence(
+            self.register, self.keys, searcher.places, place, opened, left, request.id
+        )
 
     def _say_what_was_left(self, request: Request, person: Person) -> None:
         """Give files of releases the evidence that an erasure which was killed has not given them."""
@@ -350,14 +352,11 @@ class Handler:
         places = self.places(person)
         searcher = self.searcher(person, places, known)
         for place in places.all:
-            left = self._left(request, places, place)
-            if not left:
+            if not self._left(request, places, place):
                 continue
             with contextlib.suppress(MlsecError):  # what cannot be read is told by looking
                 if searcher.changed_since_release(place):
-                    opened = searcher.open(place)
-                    given = (self.register, self.keys, places, place, opened, left, request.id)
-                    renew_evidence(*given)
+                    self._renew_evidence(request, searcher, place)
 
     def _was_left_so(self, request: Request, searcher: Searcher, place: Place) -> bool:
         """Whether a release's file is the one that an erasure which was killed has left."""
@@ -690,8 +689,7 @@ class Handler:
                 self.mark(request, step, "found", detail)
                 return detail
         # What changed may be an older release, under versions of keys that the newest evidence does not name.
-        changed = [CHANGED] if searcher.changed_since_release(place) else []
-        if more := [*changed, *searcher.perhaps_more(place)]:
+        if more := searcher.perhaps_other(place):
             detail = f"more may be there: {', '.join(more)}"
             if step.decided_by is None or searcher.missing(place):
                 self.mark(request, step, "unknown", detail)
@@ -991,6 +989,12 @@ def _delete(
             case _:
                 removed += dataset.delete_in(*given, target.also, announce)
     return removed
+
+
+def _issued(places: Places, place: Place) -> str | None:
+    """When the newest evidence of a place that is a release was issued."""
+    released = places.releases.get(place.id)
+    return str(released[-1]["issued_at"]) if released else None
 
 
 def _with_left(known: Targets, place: int, digest: str, before: str) -> Targets:

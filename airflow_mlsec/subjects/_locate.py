@@ -21,10 +21,9 @@ from airflow_mlsec.subjects._finding import Finding, Status
 from airflow_mlsec.subjects._identity import Person, subject_digest
 from airflow_mlsec.subjects._places import Place, places_of
 from airflow_mlsec.subjects._scan import EVERYTHING, Scan, Scanner
-from airflow_mlsec.subjects._search import INTENDED, Indistinguishable, Searcher
+from airflow_mlsec.subjects._search import CHANGED, INTENDED, Indistinguishable, Searcher
 
 _THREADS = 4
-CHANGED = "the file is not the one that its evidence names: it was written, or put back, since"
 _ALIKE = (
     "rows found by likeness are neither exported, erased nor put right until their spelling is confirmed as a key of "
     "the person (mlsec subject person --also -)"
@@ -194,8 +193,7 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
         locator = f"{locator}; by likeness: {otherwise} rows with another spelling of the key"
         evidence = f"{evidence}; {_ALIKE}"
         status = "found"
-    changed = [CHANGED] if searcher.changed_since_release(place) else []
-    if more := [*changed, *searcher.perhaps_more(place)]:
+    if more := searcher.perhaps_other(place):
         evidence = "; ".join([evidence, *more])
         status = "found" if rows or otherwise else "unknown"
     done = _finding(place, status, rows, locator, evidence, found.effort())

@@ -55,6 +55,7 @@ _DEEPEST = 10
 # What the names of pseudonyms' keys begin with.
 PSEUDONYMS = "pseudonym."
 # Columns of which the same name says nothing.
+CHANGED = "the file is not the one that its evidence names: it was written, or put back, since"
 INTENDED = "a release was going to be published here, and nobody knows yet whether it was (mlsec db reconcile)"
 _ANY_TABLE_S = (
     "id",
@@ -744,6 +745,11 @@ class Searcher:
         missing = ", ".join(self.missing(place))
         whys = (coming, self.unlisted(place), self.unread(place), self.orphans(place), missing)
         return [why for why in whys if why]
+
+    def perhaps_other(self, place: Place) -> list[str]:
+        """`perhaps_more`, and whether what is there is another release than the one that is known."""
+        changed = [CHANGED] if self.changed_since_release(place) else []
+        return [*changed, *self.perhaps_more(place)]
 
     def unread(self, place: Place) -> str | None:
         """Why rows of a folder may be hers that were not looked into: files without the column, or of another
