@@ -304,12 +304,8 @@ class _Run:
         unseen = self.rows - self.released
         limit = policy.privacy.suppression_limit
         if unseen > (allowed := int(limit * self.rows + 1e-9)):
-            lost, why = (
-                "would be suppressed",
-                (
-                    f"some persons have many rows. Raise `suppression_limit` to {unseen / self.rows:.4f}, or ask for less"
-                ),
-            )
+            lost = "would be suppressed"
+            why = f"some persons have many rows. Raise `suppression_limit` to {unseen / self.rows:.4f}, or ask for less"
             if given:
                 lost = "fall in no class of the given plan"
                 why = "the plan was fitted to other data. Fit it anew"

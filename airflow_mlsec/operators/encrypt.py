@@ -306,12 +306,13 @@ def _evidence_of(
             raise CheckFailed(
                 f"`trained_on` names a release of {uri} that the register does not have"
             )
-    newest = found[-1]
-    if wanted is None and written is not None:
+    while wanted is None and written is not None and len(found) > 1:
         # Rows that requests have removed since make no other release of it.
-        while len(found) > 1 and "removed_by_request" in newest.predicate and _is_later(newest.published_at, written, False):  # fmt: skip
-            found = found[:-1]
-            newest = found[-1]
+        later = _is_later(found[-1].published_at, written, only=False)
+        if not later or "removed_by_request" not in found[-1].predicate:
+            break
+        found.pop()
+    newest = found[-1]
     if wanted is None and _is_later(newest.published_at, written, len(found) == 1):
         raise CheckFailed(
             f"`trained_on` names {uri}, which was released at {newest.published_at[:19]}Z, and the artifact was "

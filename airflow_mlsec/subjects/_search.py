@@ -256,6 +256,11 @@ class Searcher:
         return found
 
     def widened(self) -> Searcher:
+        """See `_widened`, which looks through all places that name people, and so is worked out once."""
+        return self._widened
+
+    @cached_property
+    def _widened(self) -> Searcher:
         """With the other spellings of the person's keys: those that stand where people are named, and those
         that are plausible; none if every spelling is another person's."""
         found: dict[str, None] = {}
