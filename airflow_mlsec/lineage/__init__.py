@@ -1,20 +1,31 @@
 """Lineage: OpenLineage in and out, the column graph, and how personal each column is.
 
-`_read_event`, `_read_dataset`, `_parts` and `_facets` read OpenLineage events into `_events`,
-`_sql` infers columns from a query. `_write` writes events to the register (`_batch` the names,
-`_write_runs` runs and edges, `_write_aliases` further names and `_write_parts` folders, `_write_beside` the rest), `_ingest`
-does so in batches and `_quarantine` keeps what cannot be; `transport` is what Airflow loads. `_evidence` and `_release` make our signed statements.
-`_graph` walks the graph, `_state` computes each column's state, `_history` knows what was known
-when, `_trace` and `_ask` answer questions, `_dark` names the runs that sent nothing, `_export`
-writes OpenLineage again. May import `register`, `datasets`, `crypto`, `policy` and below.
-Start with `_ingest`.
+`events` reads OpenLineage events, `sql` infers columns from a query, `writing` writes events to the register's graph;
+`_ingest` does all three, in batches. `evidence` keeps our signed statements; `_release` and `_artifact` make them.
+`tracing` walks the graph and computes each column's state; `_export` writes OpenLineage again, `_airflow_api` asks
+Airflow, and `transport` is what Airflow loads.
+May import `register`, `datasets`, `crypto`, `policy` and below. Start with `_ingest`.
 """
 
 from airflow_mlsec.lineage._airflow_api import AirflowApi
 from airflow_mlsec.lineage._artifact import begin_artifact
-from airflow_mlsec.lineage._ask import Change, Holder, changes_since, columns_reaching, holders
-from airflow_mlsec.lineage._dark import DarkList, TaskRun, dark_list
-from airflow_mlsec.lineage._evidence import (
+from airflow_mlsec.lineage._export import export_events
+from airflow_mlsec.lineage._ingest import (
+    Ingest,
+    IngestReport,
+    events_of,
+    ingest_event,
+    lines_of,
+)
+from airflow_mlsec.lineage._release import (
+    Intent,
+    begin_release,
+    describe_action,
+    end_release,
+    record_release,
+    release_step,
+)
+from airflow_mlsec.lineage.evidence._evidence import (
     ARTIFACT,
     EVIDENCE_FACET,
     RELEASE,
@@ -29,17 +40,7 @@ from airflow_mlsec.lineage._evidence import (
     unbelieved,
     verify_evidence,
 )
-from airflow_mlsec.lineage._export import export_events
-from airflow_mlsec.lineage._graph import all_edges, edges_within, reach, walk
-from airflow_mlsec.lineage._history import gone_since
-from airflow_mlsec.lineage._ingest import (
-    Ingest,
-    IngestReport,
-    events_of,
-    ingest_event,
-    lines_of,
-)
-from airflow_mlsec.lineage._intents import (
+from airflow_mlsec.lineage.evidence._intents import (
     OpenIntent,
     confirm_intent,
     intended,
@@ -47,26 +48,34 @@ from airflow_mlsec.lineage._intents import (
     settle_intents,
     withdraw_intent,
 )
-from airflow_mlsec.lineage._quarantine import HeldEvent, Quarantine
-from airflow_mlsec.lineage._release import (
-    Intent,
-    begin_release,
-    describe_action,
-    end_release,
-    record_release,
-    release_step,
+from airflow_mlsec.lineage.evidence._removal import policy_of, record_removal
+from airflow_mlsec.lineage.tracing._ask import (
+    Change,
+    Holder,
+    changes_since,
+    columns_reaching,
+    holders,
 )
-from airflow_mlsec.lineage._removal import policy_of, record_removal
-from airflow_mlsec.lineage._state import (
+from airflow_mlsec.lineage.tracing._dark import DarkList, TaskRun, dark_list
+from airflow_mlsec.lineage.tracing._graph import all_edges, edges_within, reach, walk
+from airflow_mlsec.lineage.tracing._history import gone_since
+from airflow_mlsec.lineage.tracing._state import (
     State,
     column_states,
     columns_of,
     declared_by_pattern,
     unexplained,
 )
-from airflow_mlsec.lineage._trace import Trace, TraceNode, find_start, trace, transformations
-from airflow_mlsec.lineage._write_aliases import relate_dataset
-from airflow_mlsec.lineage._write_parts import PART, PERHAPS
+from airflow_mlsec.lineage.tracing._trace import (
+    Trace,
+    TraceNode,
+    find_start,
+    trace,
+    transformations,
+)
+from airflow_mlsec.lineage.writing._quarantine import HeldEvent, Quarantine
+from airflow_mlsec.lineage.writing._write_aliases import relate_dataset
+from airflow_mlsec.lineage.writing._write_parts import PART, PERHAPS
 
 __all__ = [
     "ARTIFACT",

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Artifact
 from airflow_mlsec.key_ring import bind_ring
-from airflow_mlsec.lineage._events import Event
-from airflow_mlsec.lineage._evidence import record_evidence
 from airflow_mlsec.lineage._release import Intent
-from airflow_mlsec.lineage._write import GraphWriter
-from airflow_mlsec.lineage._write_aliases import relate_dataset
+from airflow_mlsec.lineage.events._events import Event
+from airflow_mlsec.lineage.evidence._evidence import record_evidence
+from airflow_mlsec.lineage.writing._write import GraphWriter
+from airflow_mlsec.lineage.writing._write_aliases import relate_dataset
 from airflow_mlsec.processes import this_process
 from airflow_mlsec.register import (
     Register,

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.lineage._events import DECLARED, Transformation
+from airflow_mlsec.lineage.events._events import DECLARED, Transformation
 from airflow_mlsec.register import Register, column_documents, graph
 from airflow_mlsec.register import tables as t
 

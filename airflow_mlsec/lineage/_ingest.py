@@ -18,12 +18,12 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.errors import MlsecError, UsageError
-from airflow_mlsec.lineage._believed import settle_column_lineage
-from airflow_mlsec.lineage._events import Event, Malformed, Name
-from airflow_mlsec.lineage._quarantine import Quarantine
-from airflow_mlsec.lineage._read_event import read_event
-from airflow_mlsec.lineage._sql_tables import KnownTables
-from airflow_mlsec.lineage._write import GraphWriter
+from airflow_mlsec.lineage.events._events import Event, Malformed, Name
+from airflow_mlsec.lineage.events._read_event import read_event
+from airflow_mlsec.lineage.sql._tables import KnownTables
+from airflow_mlsec.lineage.writing._believed import settle_column_lineage
+from airflow_mlsec.lineage.writing._quarantine import Quarantine
+from airflow_mlsec.lineage.writing._write import GraphWriter
 from airflow_mlsec.register import Register
 
 BATCH_EVENTS = 1_000
@@ -197,7 +197,7 @@ def _read(event: Any, known: KnownTables) -> Event:
     settled: set[Name] = set()
     if read.sql is not None:
         # Late: the parser is only needed for events that carry SQL.
-        from airflow_mlsec.lineage._sql import follow_sql
+        from airflow_mlsec.lineage.sql._follow import follow_sql
 
         settled = follow_sql(read, known)
     settle_column_lineage(read, settled)

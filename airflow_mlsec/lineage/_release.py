@@ -14,8 +14,8 @@ from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, sign_payload
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import ChangedMeanwhile
 from airflow_mlsec.key_ring import bind_ring
-from airflow_mlsec.lineage._events import ColumnEdge, Event, Transformation
-from airflow_mlsec.lineage._evidence import (
+from airflow_mlsec.lineage.events._events import ColumnEdge, Event, Transformation
+from airflow_mlsec.lineage.evidence._evidence import (
     INTENDED,
     PUBLISHED,
     SUPERSEDED,
@@ -23,8 +23,8 @@ from airflow_mlsec.lineage._evidence import (
     record_evidence,
     release_statement,
 )
-from airflow_mlsec.lineage._write import GraphWriter
-from airflow_mlsec.lineage._write_aliases import relate_dataset
+from airflow_mlsec.lineage.writing._write import GraphWriter
+from airflow_mlsec.lineage.writing._write_aliases import relate_dataset
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.processes import this_process
 from airflow_mlsec.register import (

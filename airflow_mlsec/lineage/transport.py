@@ -58,7 +58,7 @@ class RegisterTransport(Transport):
             from airflow_mlsec.crypto import VerificationKeys
             from airflow_mlsec.key_ring import open_register
             from airflow_mlsec.lineage._ingest import Ingest
-            from airflow_mlsec.lineage._quarantine import Quarantine
+            from airflow_mlsec.lineage.writing._quarantine import Quarantine
 
             trusted = VerificationKeys.of_ring(settings.key_ring)
             register = open_register(settings)

@@ -1,25 +1,27 @@
-"""Data subjects: where is her data, give it to her, erase it, and prove that.
+"""Data subjects: where a person's data is, handing it over, erasing it, and proving that.
 
-`_clocks` counts deadlines; `_requests` keeps requests and their coverage ledger. `_places`
-derives where a person's data can be and how to find it, `_search` looks, `_locate` looks
-everywhere, and `_scan` through what no key leads to (for `_needles`, in `_contents`, and in `_airflow`'s own stores). `_erase` erases, minding `_holds` and feeding the `_suppression` list; `_verify` looks
-again with other code; `_receipt` is the signed proof; `_export` is what the person is given;
-`_retention` erases what a policy keeps no longer.
-May import `lineage`, `anonymize`, `register`, `datasets`, `crypto`. Start with `_erase.Handler`.
+`search` says where a person's data can be and looks there; `requests` keeps requests: their clocks, rules, coverage
+and receipts; `handling` does what a request asks for. `_identity` says who is meant, `_spellings` in which other ways a
+key is written, `_holds` what must stay, `_suppression` who must not come back.
+May import `lineage`, `anonymize`, `ledger`, `register`, `datasets`, `crypto`. Start with `handling._handler.Handler`.
 """
 
-from airflow_mlsec.subjects._airflow import AirflowStores
-from airflow_mlsec.subjects._clocks import Calendar, Deadline, deadlines, kinds_of
-from airflow_mlsec.subjects._erase import Handler
-from airflow_mlsec.subjects._export import Export, export_person, export_request
-from airflow_mlsec.subjects._finding import Finding
 from airflow_mlsec.subjects._holds import Hold, hold_person, holds_on, place_hold, release_hold
 from airflow_mlsec.subjects._identity import Person, reference_version, subject_digest
-from airflow_mlsec.subjects._locate import Location, locate
-from airflow_mlsec.subjects._rebuilt import settle_rebuilt
-from airflow_mlsec.subjects._receipt import RECEIPT, describe_receipt, verify_receipt
-from airflow_mlsec.subjects._rectify import rectify
-from airflow_mlsec.subjects._requests import (
+from airflow_mlsec.subjects._suppression import (
+    refuse_if_more_is_left_out,
+    without_suppressed,
+)
+from airflow_mlsec.subjects.handling._export import Export, export_person, export_request
+from airflow_mlsec.subjects.handling._handler import Handler
+from airflow_mlsec.subjects.handling._rebuilt import settle_rebuilt
+from airflow_mlsec.subjects.handling._rectify import rectify
+from airflow_mlsec.subjects.handling._restrict import lift, restrict
+from airflow_mlsec.subjects.handling._retention import Retained, apply_retention
+from airflow_mlsec.subjects.handling._verify import Rescan, rescan
+from airflow_mlsec.subjects.requests._clocks import Calendar, Deadline, deadlines, kinds_of
+from airflow_mlsec.subjects.requests._receipt import RECEIPT, describe_receipt, verify_receipt
+from airflow_mlsec.subjects.requests._requests import (
     Request,
     Step,
     approve,
@@ -35,21 +37,17 @@ from airflow_mlsec.subjects._requests import (
     settle,
     verify_identity,
 )
-from airflow_mlsec.subjects._restrict import lift, restrict
-from airflow_mlsec.subjects._retention import Retained, apply_retention
-from airflow_mlsec.subjects._rules import (
+from airflow_mlsec.subjects.requests._rules import (
     InForce,
     Rules,
     agree_to_rules,
     propose_rules,
     rules_in_force,
 )
-from airflow_mlsec.subjects._scan import Scan
-from airflow_mlsec.subjects._suppression import (
-    refuse_if_more_is_left_out,
-    without_suppressed,
-)
-from airflow_mlsec.subjects._verify import Rescan, rescan
+from airflow_mlsec.subjects.search._airflow import AirflowStores
+from airflow_mlsec.subjects.search._finding import Finding
+from airflow_mlsec.subjects.search._locate import Location, locate
+from airflow_mlsec.subjects.search._scan import Scan
 
 __all__ = [
     "RECEIPT",

@@ -35,8 +35,8 @@ from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, insert_rows, requests_did_more
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, suppression_key, suppression_tokens
-from airflow_mlsec.subjects._search import Searcher, reference_of
 from airflow_mlsec.subjects._spellings import comparable, comparable_text
+from airflow_mlsec.subjects.search._search import Searcher, reference_of
 
 _COLUMNS = (
     "subject_kind",

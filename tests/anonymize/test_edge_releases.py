@@ -17,7 +17,7 @@ from airflow_mlsec.anonymize.risk._risk import measure_against
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import DatasetError, GuaranteeNotMet
-from airflow_mlsec.lineage._evidence import release_state
+from airflow_mlsec.lineage.evidence._evidence import release_state
 from airflow_mlsec.policy import Policy, parse_policy
 
 SUBJECT = {"kind": "p", "key": "who"}

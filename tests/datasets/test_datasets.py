@@ -612,7 +612,7 @@ def test_a_key_of_any_type_of_postgresql_is_found_as_it_is_read(
     import psycopg
 
     from airflow_mlsec.anonymize import canonical_text
-    from airflow_mlsec.subjects._search import as_type
+    from airflow_mlsec.subjects.search._search import as_type
 
     connections = EnvironmentConnections({"AIRFLOW_CONN_C": postgres_database})
     with psycopg.connect(postgres_database) as connection:

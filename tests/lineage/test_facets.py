@@ -421,7 +421,7 @@ def test_a_wide_query_is_followed_in_no_time(sqlite_register: Register) -> None:
 
 
 def test_literals_of_every_spelling_are_blanked() -> None:
-    from airflow_mlsec.lineage._facets import without_literals
+    from airflow_mlsec.lineage.events._facets import without_literals
 
     for text in (canaries.EMAIL, f"'{canaries.NAME}'", f'"{canaries.NAME}"', f"$${canaries.NAME}$$", f"'it\\'s {canaries.NAME}'", f"x = '{canaries.NAME}"):  # fmt: skip
         assert canaries.found_in(without_literals(f"CASE WHEN {text} THEN 1")) == []

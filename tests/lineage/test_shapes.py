@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.lineage import ingest_event
-from airflow_mlsec.lineage._events import Malformed
-from airflow_mlsec.lineage._read_event import read_event
+from airflow_mlsec.lineage.events._events import Malformed
+from airflow_mlsec.lineage.events._read_event import read_event
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from tests.lineage.events import dataset, event, lineage

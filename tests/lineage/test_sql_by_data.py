@@ -254,7 +254,7 @@ def test_the_judge_finds_an_edge_that_is_missing_or_false(
     need, _ = needed(on_sqlite, sql)
     assert need == {(("customers", "id"), ("mart", "spent")), (("customers", "email"), ("mart", "contact"))}  # fmt: skip
     monkeypatch.setattr(
-        "airflow_mlsec.lineage._sql_script._inserted",
+        "airflow_mlsec.lineage.sql._script._inserted",
         lambda found, columns, written, by_name: [(c.name, c.flow) for c in found.columns],
     )
     with pytest.raises(AssertionError, match="missing"):

@@ -419,7 +419,8 @@ def test_an_artifact_whose_writer_was_killed_is_known(
     """What is to be published is in the register before it appears, with what it was made from."""
     import os
 
-    from airflow_mlsec.lineage import _intents, settle_intents
+    from airflow_mlsec.lineage import settle_intents
+    from airflow_mlsec.lineage.evidence import _intents
 
     target, replace = model.with_name("model.skops.age"), os.replace
 

@@ -46,7 +46,7 @@ def test_gdpr_months(received: str, where: Calendar, extended: bool, expected: s
 
 def test_a_period_has_two_working_days() -> None:
     """Regulation 1182/71 Art. 3(5) never bites on a month, but the rule is there."""
-    from airflow_mlsec.subjects._clocks import last_day
+    from airflow_mlsec.subjects.requests._clocks import last_day
 
     friday = date(2026, 4, 3)  # Good Friday, before Easter Monday
     germany = Calendar("Europe/Berlin", "DE")

@@ -42,10 +42,10 @@ from airflow_mlsec.subjects import (
     verify_identity,
     verify_receipt,
 )
-from airflow_mlsec.subjects import _erase as erasing
-from airflow_mlsec.subjects import _export as exporting
-from airflow_mlsec.subjects._requests import change_person
-from airflow_mlsec.subjects._scan import _is_kept_by_sqlite
+from airflow_mlsec.subjects.handling import _erasing as erasing
+from airflow_mlsec.subjects.handling import _export as exporting
+from airflow_mlsec.subjects.requests._requests import change_person
+from airflow_mlsec.subjects.search._scan import _is_kept_by_sqlite
 from tests import canaries
 from tests.lineage.events import dataset, event
 from tests.subjects.lake import Lake

@@ -47,9 +47,6 @@ from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects import (
     Calendar,
     Person,
-    _erase,
-    _export,
-    _requests,
     apply_retention,
     approve,
     change_person,
@@ -65,6 +62,8 @@ from airflow_mlsec.subjects import (
     without_suppressed,
 )
 from airflow_mlsec.subjects._suppression import suppress
+from airflow_mlsec.subjects.handling import _erasing, _export, _locating, _releases
+from airflow_mlsec.subjects.requests import _requests
 from tests.lineage.events import dataset, event
 from tests.subjects.lake import Lake
 from tests.subjects.shop import Shop
@@ -404,16 +403,16 @@ def test_evidence_is_renewed_for_the_file_that_was_looked_at_alone(
     """A release under another policy comes between: its people are looked for by its own evidence."""
     lake.policy()
     release(lake, of_domain(lake, "a"))
-    real = _erase._delete
+    real = _erasing._delete
 
     def delete(searcher: Any, place: Any, *more: Any) -> int:
         if place.stage == "release":
             release(lake, of_domain(lake, "b"))
         return real(searcher, place, *more)
 
-    monkeypatch.setattr(_erase, "_delete", delete)
+    monkeypatch.setattr(_erasing, "_delete", delete)
     lake.erase("p2@x.test")
-    monkeypatch.setattr(_erase, "_delete", real)
+    monkeypatch.setattr(_erasing, "_delete", real)
     assert lake.look("p1@x.test")["safe.parquet"].status == "found"
 
 
@@ -552,7 +551,7 @@ def test_what_a_killed_erasure_left_gets_its_evidence_by_looking(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(_erase, "renew_evidence", cut)
+        patched.setattr(_releases, "renew_evidence", cut)
         lake.handler.erase(request.id)
     lake.handler.locate(request.id)
     lake.handler.erase(request.id)
@@ -941,7 +940,7 @@ def test_closing_is_about_whom_it_has_looked_for(
     verify_identity(lake.register, opened.id, True, "seen", "c")
     lake.handler.locate(opened.id)
     approve(lake.register, opened.id, "dpo", named=["*"])
-    real = _erase.search_everywhere
+    real = _locating.search_everywhere
 
     def slow(*arguments: Any) -> Any:
         found = real(*arguments)
@@ -950,10 +949,10 @@ def test_closing_is_about_whom_it_has_looked_for(
         change_person(lake.register, lake.keys, now, other, "c", "mistyped")
         return found
 
-    monkeypatch.setattr(_erase, "search_everywhere", slow)
+    monkeypatch.setattr(_locating, "search_everywhere", slow)
     with pytest.raises(ChangedMeanwhile):
         lake.handler.close(opened.id)
-    monkeypatch.setattr(_erase, "search_everywhere", real)
+    monkeypatch.setattr(_locating, "search_everywhere", real)
     assert {s.name: s.status for s in lake.handler.locate(opened.id).steps}[
         str(lake.folder / "raw.parquet")
     ] == "found"

@@ -25,9 +25,9 @@ from airflow_mlsec.errors import CheckFailed, ColumnMissing
 from airflow_mlsec.policy import matches
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import AirflowStores, Handler, approve, get_request, settle
-from airflow_mlsec.subjects._needles import Needles
-from airflow_mlsec.subjects._scan import _file, _Meter
 from airflow_mlsec.subjects._spellings import plausible
+from airflow_mlsec.subjects.search._needles import Needles
+from airflow_mlsec.subjects.search._scan import _file, _Meter
 from tests import canaries
 from tests.lineage.events import dataset, event
 from tests.subjects.shop import Shop
@@ -178,7 +178,7 @@ def test_links_to_folders_missing_roots_and_what_stands_beside(shop: Shop, tmp_p
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become somebody else")
 def test_a_folder_that_cannot_be_read_is_said(shop: Shop) -> None:
-    from airflow_mlsec.subjects._scan import _walk
+    from airflow_mlsec.subjects.search._scan import _walk
 
     (shop.folder / "sub").mkdir()
     (shop.folder / "sub/a.txt").write_text(HER)

@@ -1,0 +1,1 @@
+"""OpenLineage events as this package reads them."""

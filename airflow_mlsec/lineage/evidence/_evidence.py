@@ -1,0 +1,394 @@
+"""Our evidence: signed statements of how a release or an artifact came to be.
+
+A statement travels as the dataset facet ``mlsec_evidence`` of OpenLineage events, and stands
+beside an artifact as its ``.sig.json``. Only a statement that a trusted key signed is
+believed, and only about the dataset that it names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.crypto import (
+    STATEMENT_TYPE,
+    VerificationKeys,
+    make_statement,
+    verify_payload,
+)
+from airflow_mlsec.datasets import DatasetName
+from airflow_mlsec.errors import SignatureInvalid
+from airflow_mlsec.lineage.events._origins import write_origins
+from airflow_mlsec.policy import Policy
+from airflow_mlsec.register import TRUSTED, Register, upsert
+from airflow_mlsec.register import tables as t
+
+EVIDENCE_FACET = "mlsec_evidence"
+RELEASE = "https://airflow-mlsec.github.io/release/v1"
+ARTIFACT = "https://airflow-mlsec.github.io/artifact/v1"
+
+# How far the clocks of machines that work together may be apart.
+# What is known of a release or an artifact: it was going to be published; it was; it was not; it perhaps was, for
+# a while, and something later is there.
+INTENDED, PUBLISHED, WITHDRAWN, SUPERSEDED = "intended", "published", "withdrawn", "superseded"
+LAST_RUN = sa.select(sa.func.max(t.run.c.id))
+_CLOCKS_DIFFER = timedelta(minutes=5)
+
+# After these nothing of the value itself is left, or nothing without the key.
+_REMOVING = ("drop", "redact", "constant")
+# After these whoever has the key knows whose it is.
+_KEYED = ("pseudonymize", "vault", "fpe", "tokenize")
+
+
+def release_statement(
+    policy: Policy,
+    source: DatasetName,
+    target: DatasetName,
+    target_digest: str | None,
+    plan: Mapping[str, Any],
+    plan_digest: str,
+    numbers: Mapping[str, Any],
+    checks: Sequence[Mapping[str, Any]],
+    run: str | None,
+    membership: Mapping[str, str] | None,
+    issued_at: str,
+    ring: str,
+    fingerprints: Mapping[str, str],
+) -> bytes:
+    """The statement that ``target`` was made from ``source`` by this plan, and what it proves.
+
+    The statement's subject is the plan (by its digest); ``columns`` gives for each output
+    column its state, and how it came to be. A column is *pseudonymous* if every identifying
+    column was dropped, redacted, made constant, pseudonymized, encrypted whole or given a random
+    code; it is *anonymous* if none of
+    them is left at all, the policy's k-anonymity was verified, and the policy says who claims
+    anonymity (GDPR Art. 4(5), Recital 26).
+
+    ``ring`` is the key ring's identity, and ``fingerprints`` are those of the key versions that were
+    used, by ``name/version``: whoever looks a person up needs these and no others. ``target_digest`` is
+    the SHA-256 of the file that was released, so that it says nothing about another one.
+    """
+    state = release_state(policy, plan, checks)
+    columns = {
+        column["name"]: {"state": state, "role": column["role"], **_how(column["action"])}
+        for column in plan["columns"]
+        if column["action"]["method"] != "drop"
+    }
+    predicate = {
+        "source": {"namespace": source.namespace, "name": source.name},
+        "target": {"namespace": target.namespace, "name": target.name, "sha256": target_digest},
+        "policy": policy.digest,
+        "plan": plan_digest,
+        "run": run,
+        "subject": policy.subject.model_dump() if policy.subject else None,
+        "numbers": dict(numbers),
+        "checks": [dict(check) for check in checks],
+        "columns": columns,
+        "membership": dict(membership) if membership else None,
+        "ring": ring,
+        "keys": dict(fingerprints),
+        # Signed, so that an earlier statement that is shown again stays the earlier one.
+        "issued_at": issued_at,
+        "anonymity": policy.anonymity.model_dump() if policy.anonymity else None,
+    }
+    return make_statement({"plan": plan_digest}, RELEASE, predicate)
+
+
+def release_state(
+    policy: Policy, plan: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]
+) -> str:
+    """What a verified release is: identified, pseudonymous or anonymous."""
+    naming = _naming_people(policy)
+    # Of a text without what names people in it something may be left, but not a column that names them.
+    texts = {n for n, c in policy.columns.items() if c.free_text and c.role != "identifying"}
+    methods_of = {c["name"]: c["action"]["method"] for c in plan["columns"]}
+    redacted = {n for n in texts if methods_of.get(n) == "redact_text"}
+    actions = [
+        c["action"]
+        for c in plan["columns"]
+        if (c["role"] == "identifying" or c["name"] in naming) and c["name"] not in redacted
+    ]
+    # What keeps some characters of an identifier may still name the person.
+    kept = any(a.get("keep_first") or a.get("keep_last") for a in actions)
+    methods = [action["method"] for action in actions]
+    if not checks or not all(check["passed"] for check in checks):
+        return "identified"
+    if not all(method in (*_REMOVING, *_KEYED) for method in methods):
+        return "identified"
+    if kept:
+        return "identified"
+    # A value under a key tells whoever has the key, and whoever sees the same value elsewhere, whose it is.
+    gone = (
+        not redacted
+        and all(m in _REMOVING for m in methods)
+        and not any(m in _KEYED for m in methods_of.values())
+    )
+    if gone and policy.anonymity is not None and _is_k_anonymous(policy, plan, checks):
+        return "anonymous"
+    return "pseudonymous"
+
+
+def _naming_people(policy: Policy) -> set[str]:
+    """Columns that name people, or whose text may, whatever their role."""
+    texts = {name for name, column in policy.columns.items() if column.free_text}
+    subject = policy.subject
+    return texts if subject is None else {subject.key, *subject.mentions, *texts}
+
+
+def _is_k_anonymous(
+    policy: Policy, plan: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether the policy asks for k-anonymity, and it was counted in a release that has rows."""
+    k = policy.privacy.k_anonymity
+    if k is None or k < 2 or plan["classes"] is None:
+        return False
+    counted = [c for c in checks if str(c["check"]).startswith(f"k-anonymity with k={k}")]
+    return bool(counted) and all(str(c["detail"]) != "no rows" for c in counted)
+
+
+def artifact_statement(
+    artifact: DatasetName,
+    digest: str,
+    source: DatasetName,
+    source_digest: str,
+    kind: str,
+    recipients: Sequence[str],
+    provenance: Mapping[str, Any],
+    issued_at: str,
+) -> bytes:
+    """The statement that an encrypted artifact holds this source, and what that came from."""
+    predicate = {
+        "source": {"namespace": source.namespace, "name": source.name, "sha256": source_digest},
+        "target": {"namespace": artifact.namespace, "name": artifact.name},
+        "kind": kind,
+        "recipients": list(recipients),
+        "issued_at": issued_at,
+        **provenance,
+    }
+    return make_statement({artifact.name.rsplit("/", 1)[-1]: digest}, ARTIFACT, predicate)
+
+
+def record_evidence(
+    connection: sa.Connection,
+    dataset: int,
+    envelope: Mapping[str, Any],
+    trusted: VerificationKeys,
+    run: tuple[str, str | None] | None,
+    now: str,
+    writer: Mapping[str, Any] | None = None,
+) -> str:
+    """Verify a statement and keep it with the dataset that it speaks of; returns its digest. With
+    ``writer`` (`this_process`) it is of a release that this process is about to publish.
+
+    ``run`` is the run whose event carries it, and Airflow's name of the task instance: it is the
+    statement's own run if that is what was signed, and else proves nothing.
+
+    :raises SignatureInvalid: if no trusted key signed it, it speaks of another dataset, or is dated in the
+        future.
+    """
+    payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
+    try:
+        statement = json.loads(payload)
+        target = (
+            statement["predicate"]["target"]["namespace"],
+            statement["predicate"]["target"]["name"],
+        )
+        if statement["predicateType"] not in (RELEASE, ARTIFACT):
+            raise SignatureInvalid("the statement is of a kind that proves nothing here")
+        issued_at = str(statement["predicate"]["issued_at"])
+    except (ValueError, KeyError, TypeError):
+        raise SignatureInvalid("the statement has another form than ours") from None
+    query = sa.select(t.dataset.c.namespace, t.dataset.c.name).where(t.dataset.c.id == dataset)
+    row = connection.execute(query).one()
+    if target != (row.namespace, row.name):
+        raise SignatureInvalid("the statement speaks of another dataset")
+    if issued_at > moved(now, _CLOCKS_DIFFER):
+        raise SignatureInvalid(
+            "the statement is dated in the future: a clock was ahead, or it is forged"
+        )
+    values = {
+        "dataset_id": dataset,
+        "run_uuid": None,
+        "predicate_type": statement["predicateType"],
+        "statement": statement,
+        "envelope": dict(envelope),
+        "issued_at": issued_at,
+        "recorded_at": now,
+        "outcome": PUBLISHED if writer is None else INTENDED,
+        "writer": None if writer is None else dict(writer),
+        "after_run": connection.execute(LAST_RUN).scalar_one(),
+    }
+    if writer is None:
+        values |= published(connection, now)
+    digest = hashlib.sha256(payload).hexdigest()
+    upsert(connection, t.evidence, {"digest": digest}, {}, values)
+    if writer is not None:
+        # What is published again (an artifact that is there already) may have been settled otherwise before.
+        e = t.evidence.c
+        again = sa.update(t.evidence).where(
+            e.digest == digest, e.outcome.in_((WITHDRAWN, SUPERSEDED))
+        )
+        connection.execute(again.values(outcome=INTENDED, writer=dict(writer), recorded_at=now))
+    if statement["predicateType"] == ARTIFACT:
+        write_origins(connection, dataset, _origins(statement["predicate"]), now)
+    if run is not None and _is_own(run[1], statement["predicate"].get("run")):
+        e = t.evidence.c
+        own = sa.update(t.evidence).where(e.digest == digest, e.run_uuid.is_(None))
+        connection.execute(own.values(run_uuid=run[0]))
+    return digest
+
+
+def published(connection: sa.Connection, now: str) -> dict[str, Any]:
+    """What evidence says of a release or an artifact that is published now."""
+    last = connection.execute(LAST_RUN).scalar_one()
+    return {"outcome": PUBLISHED, "writer": None, "published_at": now, "published_after_run": last}
+
+
+def _origins(predicate: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What an artifact was made from and trained on, as its statement names it."""
+    listed = [predicate.get("source"), *(p.get("dataset") for p in predicate.get("trained_on", ()))]
+    return [(str(d["namespace"]), str(d["name"])) for d in listed if d]
+
+
+def moved(moment: str, by: timedelta) -> str:
+    """A time as the register writes it, so much later."""
+    later = datetime.fromisoformat(moment) + by
+    return later.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _is_own(task_instance: str | None, signed: object) -> bool:
+    """Whether a run's event comes from the task instance that the statement was signed in."""
+    if task_instance is None or not isinstance(signed, str):
+        return False
+    dag, dag_run, task, index, _ = json.loads(task_instance)
+    return signed == f"{dag}/{dag_run}/{task}/{index}"
+
+
+def releases(
+    connection: sa.Connection, outcomes: Collection[str] = (PUBLISHED,)
+) -> dict[int, list[dict[str, Any]]]:
+    """By dataset id: what each statement about a release of it says, in the order of recording; of
+    releases that were published, unless other ``outcomes`` are asked for.
+
+    Signatures are verified: what somebody wrote into the register by hand says nothing.
+    """
+    e = t.evidence.c
+    query = sa.select(e.dataset_id, e.envelope).where(
+        e.predicate_type == RELEASE, e.outcome.in_(list(outcomes))
+    )
+    found: dict[int, list[dict[str, Any]]] = {}
+    # In the order in which the register learnt of them: clocks differ, and may be ahead.
+    trusted = trusted_by(connection)
+    for row in connection.execute(query.order_by(e.id)):
+        statement = verified_statement(row.envelope, trusted)
+        if statement is not None:
+            found.setdefault(row.dataset_id, []).append(statement["predicate"])
+    return found
+
+
+def unbelieved(connection: sa.Connection) -> int:
+    """How many statements about releases carry no signature that is believed: what they name is not known."""
+    e = t.evidence.c
+    trusted = trusted_by(connection)
+    query = sa.select(e.envelope).where(e.predicate_type == RELEASE, e.outcome != WITHDRAWN)
+    envelopes = connection.execute(query).scalars()
+    return sum(verified_statement(envelope, trusted) is None for envelope in envelopes)
+
+
+def trusted_by(connection: sa.Connection) -> VerificationKeys:
+    """The keys whose signatures a register's connection believes."""
+    load = connection.info.get(TRUSTED)
+    keys: VerificationKeys = load() if load is not None else VerificationKeys([])
+    return keys
+
+
+def verified_statement(envelope: Any, trusted: VerificationKeys) -> dict[str, Any] | None:
+    """What a trusted key signed; None if none did. What was verified once is remembered by its digest."""
+    text = json.dumps([envelope, trusted.ids()], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).digest()
+    if digest not in _verified:
+        if len(_verified) >= _REMEMBERED:
+            _verified.clear()
+        try:
+            _verified[digest] = verify_payload(envelope, STATEMENT_TYPE, trusted)
+        except SignatureInvalid:
+            _verified[digest] = None
+    payload = _verified[digest]
+    return None if payload is None else json.loads(payload)
+
+
+def verify_evidence(register: Register) -> tuple[int, list[tuple[int, str]]]:
+    """How many statements the register has, and which of them (number, reason) are not what a trusted key
+    signed."""
+
+    def work(connection: sa.Connection) -> tuple[int, list[tuple[int, str]]]:
+        trusted, broken, total = trusted_by(connection), [], 0
+        for row in connection.execute(sa.select(t.evidence).order_by(t.evidence.c.id)):
+            total += 1
+            statement = verified_statement(row.envelope, trusted)
+            if statement is None:
+                broken.append((row.id, "no trusted key signed it"))
+            elif row.statement != statement:
+                broken.append((row.id, "what stands beside the signature is not what was signed"))
+            elif row.predicate_type != statement["predicateType"]:
+                broken.append((row.id, "it is kept as another kind of statement than was signed"))
+            elif row.issued_at != statement["predicate"]["issued_at"]:
+                broken.append((row.id, "it is kept under another time than was signed"))
+        return total, broken
+
+    return register.read(work)
+
+
+_REMEMBERED = 20_000
+_verified: dict[bytes, bytes | None] = {}
+
+
+def latest_releases(connection: sa.Connection) -> dict[int, dict[str, Any]]:
+    """By dataset id: what the newest statement about a release says."""
+    return {dataset: all_of_it[-1] for dataset, all_of_it in releases(connection).items()}
+
+
+def latest_release(connection: sa.Connection, name: DatasetName) -> dict[str, Any] | None:
+    """What the newest statement says of one dataset, or None if there is no release of it."""
+    query = sa.select(t.dataset.c.id)
+    query = query.where(t.dataset.c.namespace == name.namespace, t.dataset.c.name == name.name)
+    found = connection.execute(query).scalar_one_or_none()
+    return None if found is None else latest_releases(connection).get(found)
+
+
+@dataclass(frozen=True)
+class PublishedRelease:
+    """A release as its evidence says, when it was published, and the SHA-256 by which its evidence is known."""
+
+    evidence: str
+    published_at: str
+    predicate: Mapping[str, Any]
+
+
+def published_releases(connection: sa.Connection, name: DatasetName) -> list[PublishedRelease]:
+    """The releases of a dataset, the newest last."""
+    e, d = t.evidence.c, t.dataset.c
+    query = (
+        sa.select(e.digest, e.envelope, e.issued_at, e.published_at)
+        .join(t.dataset, d.id == e.dataset_id)
+        .where(d.namespace == name.namespace, d.name == name.name)
+        .where(e.predicate_type == RELEASE, e.outcome == PUBLISHED)
+    )
+    found, trusted = [], trusted_by(connection)
+    for row in connection.execute(query.order_by(e.id)):
+        statement = verified_statement(row.envelope, trusted)
+        if statement is not None:
+            at = row.published_at or row.issued_at
+            found.append(PublishedRelease(row.digest, at, statement["predicate"]))
+    return found
+
+
+def _how(action: Mapping[str, Any]) -> dict[str, Any]:
+    known = ("method", "domain", "key", "version", "level", "normalize")
+    return {name: action[name] for name in known if name in action}

@@ -1,0 +1,221 @@
+"""Releases and encrypted artifacts that were recorded and of which nobody has said that they were published.
+
+The process was killed, or the register refused, between the two. Looking at the target settles
+it: the file is the one that was announced, or it is not and whoever was to publish it is gone.
+What neither is stays open, and the place unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec import files
+from airflow_mlsec.crypto import digest_stream
+from airflow_mlsec.datasets import Connections, file_path, open_artifact, open_dataset
+from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.lineage.evidence._evidence import (
+    ARTIFACT,
+    INTENDED,
+    PUBLISHED,
+    SUPERSEDED,
+    WITHDRAWN,
+    moved,
+    published,
+    trusted_by,
+    verified_statement,
+)
+from airflow_mlsec.processes import has_ended, is_seen_from_here
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+
+# Between being recorded and being published, on a machine that cannot be seen from here.
+_LONGEST, _AFTER_ANOTHER_TRY = timedelta(days=1), timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class OpenIntent:
+    """A release of which nobody knows whether it was published, and what looking said of it."""
+
+    id: int
+    dataset_id: int
+    uri: str | None
+    begun_at: str
+    outcome: str
+    reason: str
+
+
+def settle_intents(register: Register, connections: Connections | None = None) -> list[OpenIntent]:
+    """Look at the target of every open intent and settle those of which looking tells; all of them, with
+    what they are now."""
+    return [_settle(register, row, connections) for row in register.rows(_open())]
+
+
+def intended(connection: sa.Connection) -> set[int]:
+    """Datasets to which a release was going to be published, of which nobody knows whether it was."""
+    e = t.evidence.c
+    query = sa.select(e.dataset_id).where(e.outcome == INTENDED)
+    return set(connection.execute(query).scalars())
+
+
+def never_published(connection: sa.Connection) -> dict[int, tuple[str, str]]:
+    """Datasets of which every release, or artifact, was withdrawn: ("withdrawn", when the last one was recorded)."""
+    e = t.evidence.c
+    query = sa.select(e.dataset_id, e.outcome, e.recorded_at)
+    found: dict[int, tuple[str, str]] = {}
+    others: set[int] = set()
+    for dataset, outcome, at in connection.execute(query.order_by(e.id)):
+        if outcome == WITHDRAWN:
+            found[dataset] = WITHDRAWN, at
+        else:
+            others.add(dataset)
+    return {dataset: said for dataset, said in found.items() if dataset not in others}
+
+
+def withdraw_intent(register: Register, identifier: int) -> None:
+    """A person has made sure that a release was not, and will not be, published."""
+    _mark(register, identifier, WITHDRAWN)
+
+
+def confirm_intent(register: Register, identifier: int) -> None:
+    """A person has made sure that a release was published, and is there."""
+    _mark(register, identifier, PUBLISHED)
+
+
+def _open() -> sa.Select[Any]:
+    e, d = t.evidence.c, t.dataset.c
+    query = sa.select(
+        e.id,
+        e.dataset_id,
+        e.envelope,
+        e.writer,
+        e.recorded_at,
+        e.predicate_type,
+        d.uri,
+        d.namespace,
+        d.name,
+    )
+    joined = query.join(t.dataset, d.id == e.dataset_id)
+    return joined.where(e.outcome == INTENDED).order_by(e.id)
+
+
+def _settle(register: Register, row: Any, connections: Connections | None) -> OpenIntent:
+    outcome, reason = _look(register, row, connections)
+    if outcome != INTENDED:
+        _mark(register, row.id, outcome)
+    return OpenIntent(row.id, row.dataset_id, row.uri, row.recorded_at, outcome, reason)
+
+
+def _look(register: Register, row: Any, connections: Connections | None) -> tuple[str, str]:
+    statement = register.read(lambda c: verified_statement(row.envelope, trusted_by(c)))
+    if statement is None:
+        return INTENDED, "no trusted key signed it"
+    e = t.evidence.c
+    later = e.id > row.id, e.outcome == PUBLISHED
+    over = _is_over(register, row, statement, later)
+    try:
+        there, found = _there(row, connections)
+    except MlsecError as error:
+        return INTENDED, f"its target cannot be looked at: {error}"
+    announced = _digest_of(statement)
+    if announced is not None and found == announced:
+        others = () if over else _statements(register, row, e.id != row.id, e.outcome != WITHDRAWN)
+        if announced in map(_digest_of, others):
+            # The same rows by the same plan are the same bytes: they may be another release's.
+            return INTENDED, "another release was the same, and the process may still run"
+        return PUBLISHED, "the file that was announced is there"
+    if not over:
+        return INTENDED, "the process that was to publish it may still run, or ran elsewhere"
+    _remove_staged(row.uri)
+    if not there and not _is_any(register, row, e.id != row.id, e.outcome != WITHDRAWN):
+        return WITHDRAWN, "its process has ended, and nothing is there"
+    if announced is None and there and not _is_any(register, row, *later):
+        # Rows of a table do not tell whose they are.
+        return (
+            INTENDED,
+            "its process has ended, and a table does not tell which release it is: release it again",
+        )
+    # Whether it was there for a while in between nobody can tell, also not by what was there before being there.
+    return SUPERSEDED, "its process has ended, and another file or table, or none, is there"
+
+
+def _is_any(register: Register, row: Any, *which: sa.ColumnElement[bool]) -> bool:
+    """Whether something else was said of the same dataset."""
+    e = t.evidence.c
+    alike = e.dataset_id == row.dataset_id, e.predicate_type == row.predicate_type
+    return bool(register.rows(sa.select(e.id).where(*alike, *which).limit(1)))
+
+
+def _statements(
+    register: Register, row: Any, *which: sa.ColumnElement[bool]
+) -> list[Mapping[str, Any]]:
+    e = t.evidence.c
+    alike = e.dataset_id == row.dataset_id, e.predicate_type == row.predicate_type
+    query = sa.select(e.envelope).where(*alike, *which).order_by(e.id)
+
+    def work(connection: sa.Connection) -> list[Mapping[str, Any]]:
+        trusted = trusted_by(connection)
+        found = (verified_statement(x, trusted) for x in connection.execute(query).scalars())
+        return [statement for statement in found if statement is not None]
+
+    return register.read(work)
+
+
+def _is_over(
+    register: Register,
+    row: Any,
+    statement: Mapping[str, Any],
+    later: Sequence[sa.ColumnElement[bool]],
+) -> bool:
+    """Whether the process that was to publish it has ended. What runs on this machine is looked at. Elsewhere
+    another try of the same task says so, since Airflow tries again what has ended; not at once, since it takes for
+    dead what does not answer; and so does a day."""
+    if row.writer and is_seen_from_here(row.writer):
+        return has_ended(row.writer)
+    run = statement["predicate"].get("run")
+    found = _statements(register, row, *later) if run is not None else []
+    others = (said["predicate"] for said in found)
+    again = any(p.get("run") == run and "removed_by_request" not in p for p in others)
+    return register.now() > moved(row.recorded_at, _AFTER_ANOTHER_TRY if again else _LONGEST)
+
+
+def _there(row: Any, connections: Connections | None) -> tuple[bool, str | None]:
+    """Whether there is something where a release or an artifact was going to be, and its digest, if it is a file."""
+    if row.predicate_type == ARTIFACT:
+        artifact = open_artifact(row.uri, connections)
+        if not artifact.exists():
+            return False, None
+        with artifact.open() as file:
+            return True, digest_stream(file)
+    dataset = open_dataset(row.uri, connections)
+    return dataset.exists(), dataset.digest()
+
+
+def _remove_staged(uri: str | None) -> None:
+    """Remove what a process that has ended had staged beside a file: rows that nobody knows of."""
+    if uri is not None and uri.startswith("file://") and file_path(uri).parent.is_dir():
+        files.remove_abandoned(file_path(uri))
+
+
+def _digest_of(statement: Mapping[str, Any]) -> str | None:
+    """The SHA-256 of the file that a statement is about, if it is about a file."""
+    if statement["predicateType"] == ARTIFACT:
+        digest: str = statement["subject"][0]["digest"]["sha256"]
+        return digest
+    stated: str | None = statement["predicate"]["target"].get("sha256")
+    return stated
+
+
+def _mark(register: Register, identifier: int, outcome: str) -> None:
+    e = t.evidence.c
+    update = sa.update(t.evidence).where(e.id == identifier, e.outcome == INTENDED)
+
+    def work(connection: sa.Connection) -> None:
+        values = {**published(connection, register.now()), "outcome": outcome}
+        connection.execute(update.values(**values))
+
+    register.write(work)

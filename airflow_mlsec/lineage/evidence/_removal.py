@@ -1,0 +1,104 @@
+"""Rows that a request removed from a release: the release goes on, under evidence of its own.
+
+The earlier evidence speaks of a file that is no more. The new statement is the earlier one with
+what changed: how many rows are left, what an independent check of them found, and the digest of
+the file. Where people go, a class can become too small; then the statement says that the
+guarantee does not hold any more, and the release is what that makes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, make_statement, sign_payload
+from airflow_mlsec.lineage.evidence._evidence import (
+    INTENDED,
+    PUBLISHED,
+    RELEASE,
+    record_evidence,
+    trusted_by,
+    verified_statement,
+)
+from airflow_mlsec.register import Register, lock_graph
+from airflow_mlsec.register import tables as t
+
+
+def record_removal(
+    register: Register,
+    keys: KeyRing,
+    dataset_id: int,
+    digest: str | None,
+    before: Mapping[str, Any],
+    rows_left: int,
+    checks: Sequence[Mapping[str, Any]],
+    request: int,
+) -> bool:
+    """Sign and keep that a release (``before`` is its newest statement) has lost rows to a request, and what
+    an independent check of the rest found; ``digest`` is the SHA-256 of its file. False, and nothing, if another was recorded since: what is there may be
+    that."""
+    now = register.now()
+    numbers = dict(before["numbers"])
+    removed = int(numbers["released"]) - rows_left
+    if numbers.get("persons") == numbers["released"]:
+        numbers["persons"] = rows_left
+    else:
+        numbers["persons"] = None
+    numbers.update(released=rows_left, subjects=None, removed=numbers.get("removed", 0) + removed)
+    predicate = {
+        **before,
+        "target": {**before["target"], "sha256": digest},
+        "numbers": numbers,
+        "checks": [dict(check) for check in checks],
+        "columns": _columns(before, all(check["passed"] for check in checks)),
+        "removed_by_request": request,
+        "issued_at": now,
+    }
+    statement = make_statement({"plan": before["plan"]}, RELEASE, predicate)
+    envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys("signing"))
+
+    def work(connection: sa.Connection) -> bool:
+        lock_graph(connection)  # as a release does that is about to be published
+        if not _is_newest(connection, dataset_id, before):
+            return False
+        record_evidence(connection, dataset_id, envelope, keys.verification_keys(), None, now)
+        update = sa.update(t.dataset).where(t.dataset.c.id == dataset_id)
+        connection.execute(update.values(rows=rows_left))
+        return True
+
+    return register.write(work)
+
+
+def _is_newest(connection: sa.Connection, dataset_id: int, before: Mapping[str, Any]) -> bool:
+    e = t.evidence.c
+    query = (
+        sa.select(e.envelope)
+        .where(e.dataset_id == dataset_id, e.predicate_type == RELEASE)
+        .where(e.outcome.in_((INTENDED, PUBLISHED)))
+        .order_by(e.id.desc())
+        .limit(1)
+    )
+    envelope = connection.execute(query).scalar_one_or_none()
+    newest = None if envelope is None else verified_statement(envelope, trusted_by(connection))
+    return newest is not None and newest["predicate"] == before
+
+
+def policy_of(register: Register, digest: str) -> dict[str, Any] | None:
+    """The document of a policy that the register knows, as it was declared."""
+    query = sa.select(t.policy.c.document).where(t.policy.c.digest == digest)
+    for row in register.rows(query):
+        found: dict[str, Any] = json.loads(json.dumps(row.document))
+        return found
+    return None
+
+
+def _columns(before: Mapping[str, Any], holds: bool) -> dict[str, Any]:
+    columns: dict[str, Any] = json.loads(json.dumps(before["columns"]))
+    if not holds:
+        # An unproven release is not more than what it was made from.
+        for column in columns.values():
+            column["state"] = "identified"
+    return columns

@@ -1,0 +1,1 @@
+"""Column lineage out of SQL: queries, statements, scripts."""

@@ -1,0 +1,1 @@
+"""Events written into the register's graph."""

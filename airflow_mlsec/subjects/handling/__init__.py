@@ -1,0 +1,1 @@
+"""What is done for a request: erasing, rectifying, restricting, handing over, looking again, closing."""

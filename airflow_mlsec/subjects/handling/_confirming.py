@@ -1,0 +1,115 @@
+"""A person says that what was found by likeness is the requester's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.errors import (
+    ColumnMissing,
+    UsageError,
+)
+from airflow_mlsec.register import dataset_id
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects._identity import (
+    Confirmed,
+    Person,
+    seal,
+)
+from airflow_mlsec.subjects.handling._locating import locate
+from airflow_mlsec.subjects.handling._work import Work
+from airflow_mlsec.subjects.requests._requests import (
+    NOT_APPROVED,
+    Request,
+    change,
+    get_request,
+    person_of,
+    set_step,
+    targets_of,
+)
+from airflow_mlsec.subjects.search._airflow import ERASABLE
+from airflow_mlsec.subjects.search._search import (
+    is_below,
+)
+
+
+def confirm(work: Work, identifier: int, name: str, column: str, reason: str) -> Request:
+    """A person says that rows which were found by likeness are the requester's: those of a place that
+    have in ``column`` anything that the key may have become, as a whole value. What is done with them
+    has to be approved anew.
+
+    :raises UsageError: if the place was not found by likeness, has no such column, or nothing like the
+        key stands there as a whole value.
+    """
+    if not reason.strip():
+        raise UsageError("say how it is known that the rows are the person's: an auditor will ask")
+    request = get_request(work.register, identifier)
+    fitting = [s for s in request.steps if s.name == name or s.name.endswith(f"/{name}")]
+    if len(fitting) != 1 or not fitting[0].likeness or fitting[0].status != "found":
+        listed = ", ".join(s.name for s in request.steps if s.likeness) or "none"
+        raise UsageError(f"'{name}' is no place that was found by likeness; those are: {listed}")
+    step, person = fitting[0], person_of(work.register, work.keys, request)
+    if step.name == ERASABLE:
+        # Entries of which a whole value is hers go, whoever else stands in them.
+        sure = replace(person, confirmed=(*person.confirmed, Confirmed(0, ERASABLE, work.by)))
+        return _confirmed(work, request, sure, f"entries of {ERASABLE} may go: {reason}")
+    dataset = step.dataset_id
+    if dataset is None:
+        opened = open_dataset(_uri_of(step.name), work.connections)
+        if not any(is_below(opened.uri, root) for root in work.roots):
+            raise UsageError(f"{step.name} lies below no folder of [mlsec] data_roots")
+    else:
+        places = work.places(person)
+        opened = work.searcher(person, places).open(places.by_id(dataset))
+    present = opened.schema().names
+    if column.startswith("#") and column[1:].isdecimal() and 0 < int(column[1:]) <= len(present):
+        column = present[int(column[1:]) - 1]
+    if column not in present:
+        # Its columns are not listed: without a header they are values.
+        raise ColumnMissing(f"{step.name} has no column of that name; it has {len(present)}")
+    if dataset is None:
+        # Without a URI of its own: it is opened below the data roots alone, whatever it is by then.
+        named, now = opened.name, work.register.now()
+        dataset = work.register.write(lambda c: dataset_id(c, named.namespace, named.name, now))
+    said = Confirmed(dataset, column, work.by)
+    sure = replace(person, confirmed=tuple(dict.fromkeys([*person.confirmed, said])))
+    places = work.places(sure)
+    if not work.searcher(sure, places).widened().likenesses(places.by_id(dataset), column):
+        raise UsageError(
+            f"that column of {step.name} has neither key, hash nor pseudonym of it as a whole value: another spelling "
+            "has to be confirmed as a key (mlsec subject person --also -), and what stands within longer text is "
+            "dealt with by hand (mlsec subject settle)"
+        )
+    number = present.index(column) + 1
+    what = f"confirmed: column {number} of {step.name} is about the person: {reason}"
+    at = dataset
+
+    def name_it(connection: sa.Connection) -> None:
+        # From now on it is what the register calls it: a table of a database, for one.
+        query = sa.select(t.dataset.c.kind).where(t.dataset.c.id == at)
+        kind = connection.execute(query).scalar_one()
+        now = work.register.now()
+        set_step(connection, step.id, now, dataset_id=at, kind=kind)
+
+    work.register.write(name_it)
+    return _confirmed(work, request, sure, what)
+
+
+def _confirmed(work: Work, request: Request, person: Person, what: str) -> Request:
+    """Keep what was confirmed, and look again; what is to be done has to be approved anew."""
+    targets = targets_of(work.register, work.keys, request)
+    values = {"sealed": seal(work.keys, person, targets), "status": "located", **NOT_APPROVED}
+    change(work.register, request.id, work.by, what, values, acted=True)
+    return locate(work, request.id)
+
+
+def _uri_of(name: str) -> str:
+    """The URI of a file, or of a table of a SQLite file, that a scan has found."""
+    if "://" in name or Path(name).exists():
+        return name
+    database, _, table = name.rpartition("/")
+    return f"sqlite://{quote(database)}/{quote(table, safe='')}"

@@ -1,0 +1,369 @@
+"""Erasing one person, place by place, so that it can be taken up again after a crash anywhere.
+
+Order: legal holds, suppression list, then every place, children before the tables that they
+refer to. What is to go where is worked out before anything goes, and kept sealed with the
+request, since a foreign key cannot be followed any more when the parent is gone. Each place is
+erased whole or not at all and is idempotent; the ledger says what was being done.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.datasets import Announce
+from airflow_mlsec.errors import (
+    ChangedMeanwhile,
+    MlsecError,
+    Refused,
+    UsageError,
+)
+from airflow_mlsec.register import sole_writer
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects._identity import (
+    Person,
+)
+from airflow_mlsec.subjects._suppression import listed_as, suppress
+from airflow_mlsec.subjects.handling._recipients import (
+    add_recipients,
+    notify,
+)
+from airflow_mlsec.subjects.handling._releases import issued, renew_after_erasing, was_left_so
+from airflow_mlsec.subjects.handling._targets import seal_targets, with_left
+from airflow_mlsec.subjects.handling._work import DECIDED, HELD, Work, require_erasure
+from airflow_mlsec.subjects.requests._requests import (
+    Request,
+    Step,
+    change,
+    covers,
+    get_request,
+    person_of,
+    reseal,
+    take_back,
+    targets_of,
+    write_step,
+)
+from airflow_mlsec.subjects.search._airflow import ERASABLE
+from airflow_mlsec.subjects.search._copies import in_hard_links, in_old_versions
+from airflow_mlsec.subjects.search._places import Place, Places
+from airflow_mlsec.subjects.search._search import (
+    Searcher,
+)
+
+_TODO = ("found", "erasing", "failed")
+
+
+def erase(work: Work, identifier: int) -> Request:
+    """Erase the person wherever the ledger says that she was found.
+
+    A place that cannot be erased has failed, and keeps the request open; the others are.
+
+    :raises Refused: if the request is not one of erasure, or not approved.
+    """
+    request = prepare(work, identifier)
+    for step in order(work, request):
+        erase_place(work, identifier, step.id)
+    return notify(work, identifier)
+
+
+def prepare(work: Work, identifier: int) -> Request:
+    """What comes before anything goes: targets, legal holds, suppression list.
+
+    :raises Refused: if the request is not one of erasure, or not approved.
+    """
+    request = get_request(work.register, identifier)
+    require_erasure(request)
+    person = person_of(work.register, work.keys, request)
+    places = work.places(person)
+    searcher = work.searcher(person, places)
+    searcher.require_one_person()
+    seal_targets(work, request, searcher)
+    _hold(work, request)
+    work.register.write(lambda c: add_recipients(c, request, places.all, work.register.now()))
+    _suppress(work, identifier, searcher)
+    return change(work.register, identifier, work.by, "erasure begun", {"status": "erasing"})
+
+
+def put_on_list(work: Work, request: Request) -> None:
+    """Put the person on the suppression list by what is known now."""
+    person = person_of(work.register, work.keys, request)
+    known = targets_of(work.register, work.keys, request)
+    searcher = work.searcher(person, work.places(person), known)
+    searcher.require_one_person()
+    _suppress(work, request.id, searcher)
+
+
+def _suppress(work: Work, identifier: int, searcher: Searcher) -> None:
+    listed, now, kind = listed_as(searcher), work.register.now(), searcher.person.kind
+    work.register.write(lambda c: suppress(c, work.keys, kind, listed, identifier, now))
+
+
+def order(work: Work, request: Request) -> list[Step]:
+    """Places that are to be erased, children before their parents."""
+    places = work.places(person_of(work.register, work.keys, request))
+    order = {place.id: i for i, place in enumerate(places.all)}
+    todo = [s for s in request.steps if s.status in _TODO and s.dataset_id in order]
+    stores = [s for s in request.steps if s.status in _TODO and s.name == ERASABLE]
+    return [*sorted(todo, key=lambda s: -order[s.dataset_id or 0]), *stores]
+
+
+def erase_place(work: Work, identifier: int, step_id: int) -> Request:
+    """Erase the person in one place. Done again it changes nothing.
+
+    :raises Refused: if the request is not one of erasure, or not approved.
+    """
+    request = get_request(work.register, identifier)
+    require_erasure(request)
+    step = next((s for s in request.steps if s.id == step_id), None)
+    if step is None or (step.dataset_id is None and step.name != ERASABLE):
+        raise UsageError(f"request {identifier} has no place number {step_id}")
+    if step.status not in _TODO:
+        return request
+    if step.dataset_id is None:
+        return _erase_in_airflow(work, request, step)
+    targets = targets_of(work.register, work.keys, request)
+    if targets is None:
+        raise Refused(f"request {identifier}: nothing was worked out to be erased; start over")
+    person = person_of(work.register, work.keys, request)
+    places = work.places(person)
+    place = places.by_id(step.dataset_id)
+    if not covers(request, step):
+        detail = "only other programs' lineage names it: it has to be approved by name (--place)"
+        return work.mark(request, step, "found", detail)
+    reason = place.policy.get("erasure") if place.policy else None
+    if reason:
+        return work.mark(request, step, "retained", f"kept by law: {reason['retain']}")
+    if holds := work.holds(request, place.id):
+        return work.mark(request, step, "retained", holds)
+    mine = targets.get(str(place.id))
+    if mine is None and place.locators:
+        return request  # it could not be searched yet: locate again first
+    if waiting := _children(work, request, places, place, ("failed", "unknown")):
+        detail = f"waits for {waiting[0]}, whose rows can only be found through this place"
+        return work.mark(request, step, "found", detail)
+    if kept := _children(work, request, places, place, ("retained",)):
+        detail = f"rows of {kept[0]}, which are kept, refer to it: a person decides"
+        return work.mark(request, step, "found", detail)
+    if not mine and step.likeness:
+        detail = "found by likeness: confirm that it is the person's (mlsec subject confirm), or deal with it"
+        return work.mark(request, step, "found", detail)
+    if not mine:
+        how = "by its own DAG, without the person, or release it with the reason"
+        return work.mark(request, step, "found", f"no rows to delete: rebuild or retrain it {how}")
+    _still_approved(work, request, step, place, work.searcher(person, places, targets), mine)
+    # Written first: whoever takes this up after a crash knows that it may be half done.
+    if not _begin(work, step):
+        work.progress(f"{place.name} is being erased from by another process")
+        return get_request(work.register, identifier)
+    searcher = work.searcher(person, places, targets)
+    broken = None
+    try:
+        # A file that is not the one of its evidence, or that we left, gets no new evidence by being erased from.
+        ours = not searcher.changed_since_release(place) or was_left_so(
+            work, request, searcher, place
+        )
+        linked = in_hard_links(place)
+        before = issued(places, place) if ours and place.stage == "release" else None
+        announced = _announced(work, request, step, place, person, before)
+        with sole_writer(work.register, place.uri or ""):
+            removed = _delete(searcher, place, mine, announced)
+        if linked is not None and removed:
+            work.register.write(lambda c: write_step(c, request.id, linked, work.register.now()))
+        if ours:
+            broken = renew_after_erasing(work, request, searcher, place)
+    except MlsecError as error:
+        return work.mark(request, step, "failed", f"could not be erased: {error}")
+    except Exception as error:
+        reason = f"could not be erased: unexpected {type(error).__name__}"
+        return work.mark(request, step, "failed", reason)
+    work.progress(f"{removed} rows erased in {place.name}")
+    said = place.mentions(person.kind)
+    stays = {c: n for c, n in searcher.mentioned(place).items() if said[c] == "keep"}
+    if stays:
+        listed = ", ".join(f"{n} in '{c}'" for c, n in sorted(stays.items()))
+        detail = (
+            f"{removed} rows erased; rows that mention the person are kept by the policy: {listed}"
+        )
+        return work.mark(request, step, "retained", detail)
+    now = next(s for s in get_request(work.register, identifier).steps if s.id == step.id)
+    if now.status != "erasing":
+        return get_request(work.register, identifier)  # another process was faster
+    if step.status == "found" and step.rows and not removed and "free text" not in step.locator:
+        detail = f"{step.rows} rows were found, and none of them could be removed"
+        return work.mark(request, step, "failed", detail)
+    if "free text" in step.locator:
+        detail = "rows erased; the person is named in free text, which a person must redact"
+        return work.mark(request, step, "found", detail)
+    if more := searcher.perhaps_more(place):
+        detail = f"{removed} rows erased; more may be there: {', '.join(more)}"
+        return work.mark(request, step, "unknown", detail)
+    if step.likeness and (alike := searcher.widened().alike(place)):
+        detail = f"{removed} rows erased; {alike} are there by likeness: confirm that they are the person's, or deal with them"
+        return work.mark(request, step, "found", detail)
+    detail = f"rows that are the person's: {step.rows or removed}"
+    if broken:
+        detail += f"; without them the release does not hold what its policy promises: {broken}"
+    done = work.mark(request, step, "erased", detail)
+    look_at_copies(work, request.id, place)
+    return done
+
+
+def _begin(work: Work, step: Step) -> bool:
+    """Take a step up; whether nobody else has since it was read."""
+    s = t.request_step.c
+    mine = sa.update(t.request_step).where(
+        s.id == step.id, s.status == step.status, s.attempts == step.attempts
+    )
+    values = {"status": "erasing", "attempts": step.attempts + 1}
+    taken = mine.values(**values, changed_at=work.register.now())
+    return work.register.write(lambda c: int(c.execute(taken).rowcount)) == 1
+
+
+def _announced(
+    work: Work, request: Request, step: Step, place: Place, person: Person, before: str | None
+) -> Announce:
+    """What is asked and kept at the last moment before rows go; ``before`` is when the evidence of a release was
+    issued that is there, if it is that release.
+
+    Rewriting takes a while, in which a hold may have been placed, or the identity refused. The digest of what a
+    release's file will be is kept: until its evidence says so, nothing else tells it from a stranger's.
+    """
+
+    def still(digest: str | None) -> None:
+        now = get_request(work.register, request.id)
+        require_erasure(now)
+        if person_of(work.register, work.keys, now) != person or not covers(now, step):
+            raise ChangedMeanwhile(
+                f"request {request.id} was changed while {place.name} was being rewritten: not all was erased there"
+            )
+        if held := work.holds(now, place.id):
+            raise Refused(f"{place.name}: {held}")
+        if digest is not None and before is not None:
+            reseal(
+                work.register, work.keys, request.id,
+                lambda whom, known: (whom, with_left(known or {}, place.id, digest, before)),
+            )  # fmt: skip
+
+    return still
+
+
+def look_at_copies(work: Work, identifier: int, place: Place) -> None:
+    """Write into the ledger what a bucket keeps of a place; what somebody settled stays so while no more
+    is there."""
+    told = in_old_versions(place, work.connections, work.old_versions)
+    if told is None:
+        return
+    finding, gone = told
+    request = get_request(work.register, identifier)
+    step = next((s for s in request.steps if s.name == finding.dataset), None)
+    if step is None and finding.status == "none":
+        return
+    if step is not None and not gone:
+        if step.status == "erased" and finding.status == "none":
+            return
+        fewer = finding.rows is not None and finding.rows <= (step.rows or 0)
+        decided = step.status in DECIDED and step.status != "none"
+        if decided and (finding.status == "unknown" or (fewer and finding.rows)):
+            return
+    now = work.register.now()
+    work.register.write(lambda c: write_step(c, identifier, finding, now))
+
+
+def _erase_in_airflow(work: Work, request: Request, step: Step) -> Request:
+    """Remove the person from those of Airflow's own stores that its API can delete from."""
+    assert request.approved is not None
+    if work.scan.airflow is None:
+        return work.mark(request, step, "failed", "Airflow's API cannot be reached from here")
+    person = person_of(work.register, work.keys, request)
+    known = targets_of(work.register, work.keys, request)
+    searcher = work.searcher(person, work.places(person), known).widened()
+    work.mark(request, step, "erasing", step.detail, attempts=step.attempts + 1)
+    try:
+        at_most = request.approved["places"].get(step.name) or 0
+        shared = any(said.column == ERASABLE for said in person.confirmed)
+        removed = work.scan.airflow.erase(searcher.needles, at_most, shared)
+    except MlsecError as error:
+        return work.mark(request, step, "failed", f"could not be erased: {error}")
+    work.progress(f"{removed} entries erased in {step.name}")
+    detail = f"{removed} entries of XCom and state erased"
+    if step.likeness:
+        return work.mark(
+            request, step, "found", f"{detail}; what is there by likeness a person looks at"
+        )
+    return work.mark(request, step, "erased", detail)
+
+
+def _still_approved(
+    work: Work,
+    request: Request,
+    step: Step,
+    place: Place,
+    searcher: Searcher,
+    targets: list[list[Any]],
+) -> None:
+    """:raises Refused: if rows are found by other columns, or more are there, than were approved."""
+    assert request.approved is not None
+    by = request.approved.get("columns", {}).get(step.name, [])
+    others = sorted({x.column for x in place.locators} - set(by))
+    if others:
+        take_back(work.register, request.id, f"{place.name} by column {', '.join(others)}", work.by)
+    try:
+        dataset = searcher.open(place)
+        meant = searcher.as_targets(place, dataset, dict(targets))
+        rows = sum(dataset.find_in(x.column, x.values, False, x.also).rows for x in meant)
+    except MlsecError:
+        return  # what cannot be read cannot be erased either, and says so
+    if rows > (request.approved["places"].get(step.name) or 0):
+        why = f"{rows} rows in {place.name}"
+        take_back(work.register, request.id, why, work.by)
+
+
+def _children(
+    work: Work, request: Request, places: Places, parent: Place, states: tuple[str, ...]
+) -> list[str]:
+    """Places in one of these states that refer to this one."""
+    status = {step.dataset_id: step.status for step in request.steps}
+    return [
+        place.name
+        for place in places.all
+        if status.get(place.id) in states
+        and place.subject
+        and (place.subject.get("references") or {}).get("dataset") == parent.uri
+    ]
+
+
+def _hold(work: Work, request: Request) -> None:
+    """Mark places that a legal hold keeps, and those that one kept and keeps no more."""
+    digests = work.hold_digests(request)
+    for step in request.steps:
+        if step.dataset_id is None or step.status not in (*_TODO, "retained"):
+            continue
+        holds = work.holds(request, step.dataset_id, digests)
+        was_held = step.status == "retained" and step.detail.startswith(HELD)
+        if holds and step.status != "retained":
+            work.mark(request, step, "retained", holds)
+        elif was_held and not holds:
+            work.mark(request, step, "found", "no legal hold keeps it any more")
+
+
+def _delete(
+    searcher: Searcher,
+    place: Place,
+    targets: list[list[Any]],
+    announce: Announce,
+) -> int:
+    searcher.refuse_mentions(place)
+    dataset, removed = searcher.open(place), 0
+    mentions = place.mentions(searcher.person.kind)
+    for target in searcher.as_targets(place, dataset, dict(targets)):
+        given = (target.column, target.values)
+        match mentions.get(target.column, "delete_row"):
+            case "keep":
+                continue
+            case "erase_value":
+                given_up = {target.column: None}
+                removed += dataset.update_in(*given, given_up, target.also, announce)
+            case _:
+                removed += dataset.delete_in(*given, target.also, announce)
+    return removed

@@ -1,0 +1,63 @@
+"""What can be done with a request, in one place."""
+
+from __future__ import annotations
+
+from airflow_mlsec.subjects.handling import (
+    _closing,
+    _confirming,
+    _erasing,
+    _locating,
+    _looking_again,
+    _recipients,
+)
+from airflow_mlsec.subjects.handling._recipients import Mail
+from airflow_mlsec.subjects.handling._work import Work
+from airflow_mlsec.subjects.requests._requests import Request, Step
+
+
+class Handler(Work):
+    """Works on requests: with which register, keys and connections, and in whose name."""
+
+    def locate(self, identifier: int) -> Request:
+        """See `_locating.locate`."""
+        return _locating.locate(self, identifier)
+
+    def look(self, identifier: int) -> Request:
+        """See `_locating.look`."""
+        return _locating.look(self, identifier)
+
+    def confirm(self, identifier: int, name: str, column: str, reason: str) -> Request:
+        """See `_confirming.confirm`."""
+        return _confirming.confirm(self, identifier, name, column, reason)
+
+    def prepare(self, identifier: int) -> Request:
+        """See `_erasing.prepare`."""
+        return _erasing.prepare(self, identifier)
+
+    def order(self, request: Request) -> list[Step]:
+        """See `_erasing.order`."""
+        return _erasing.order(self, request)
+
+    def erase_place(self, identifier: int, step_id: int) -> Request:
+        """See `_erasing.erase_place`."""
+        return _erasing.erase_place(self, identifier, step_id)
+
+    def erase(self, identifier: int) -> Request:
+        """See `_erasing.erase`."""
+        return _erasing.erase(self, identifier)
+
+    def notify(self, identifier: int, mail: Mail | None = None) -> Request:
+        """See `_recipients.notify`."""
+        return _recipients.notify(self, identifier, mail)
+
+    def verify(self, identifier: int) -> dict[str, str]:
+        """See `_looking_again.verify`."""
+        return _looking_again.verify(self, identifier)
+
+    def close(self, identifier: int) -> tuple[Request, str | None]:
+        """See `_closing.close`."""
+        return _closing.close(self, identifier)
+
+    def changed_uris(self, request: Request) -> list[str]:
+        """See `_closing.changed_uris`."""
+        return _closing.changed_uris(self, request)

@@ -1,0 +1,139 @@
+"""Telling those who received the data (GDPR Art. 19, CCPA 1798.105(c)).
+
+A recipient's ``contact`` in the policy is an ``https:`` address, which gets a signed statement
+that names the person (it must, for the recipient to act), or a ``mailto:`` address, which gets
+the request's number and nothing of the person, since mail is read by many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import sqlalchemy as sa
+
+from airflow_mlsec.crypto import STATEMENT_TYPE, Key, KeyKind, make_statement, sign_payload
+from airflow_mlsec.errors import CheckFailed, MlsecError
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.register import upsert
+from airflow_mlsec.subjects._identity import Person
+from airflow_mlsec.subjects.handling._work import Work, require_erasure
+from airflow_mlsec.subjects.requests._requests import Request, Step, get_request, person_of
+from airflow_mlsec.subjects.search._places import Place
+
+NOTICE = "https://airflow-mlsec.github.io/recipient-notice/v1"
+Mail = Callable[[str, str, str], None]
+_BY_HAND = "tell them by hand, then settle it as manual"
+
+
+class ToBeToldByHand(CheckFailed):
+    """No contact that a program can use: a person tells the recipient and settles the step."""
+
+
+def add_recipients(
+    connection: sa.Connection, request: Request, places: Iterable[Place], now: str
+) -> None:
+    """A step of the ledger for each recipient of the places where the person was found."""
+    found = {
+        step.dataset_id
+        for step in request.steps
+        if step.status in ("found", "erasing", "erased", "rectified", "retained")
+    }
+    listed: dict[str, list[str]] = {}
+    contacts: dict[str, str | None] = {}
+    for place in places:
+        if place.id in found and place.policy is not None:
+            for recipient in place.policy.get("recipients") or ():
+                listed.setdefault(recipient["name"], []).append(place.name)
+                contacts[recipient["name"]] = recipient.get("contact")
+    for name, datasets in listed.items():
+        contact = contacts[name]
+        detail = f"received {', '.join(datasets)}; to be told"
+        first = {
+            "status": "unknown",
+            "locator": contact or "no contact in the policy",
+            "detail": detail if contact else f"{detail}: {_BY_HAND}",
+            "attempts": 0,
+            "changed_at": now,
+        }
+        key = {"request_id": request.id, "kind": "recipient", "name": name}
+        upsert(connection, t.request_step, key, {}, first)
+
+
+def tell(request: Request, step: Step, person: Person, signing: Key, mail: Mail | None) -> str:
+    """Tell one recipient; how it was done.
+
+    :raises ToBeToldByHand: if no program can.
+    :raises CheckFailed: if it failed, and may be tried again.
+    """
+    scheme = urlsplit(step.locator).scheme.lower()
+    if scheme in ("https", "http"):
+        return _post(request, step, person, signing)
+    if scheme == "mailto":
+        if mail is None:
+            raise ToBeToldByHand(f"no mail server is known here: {_BY_HAND}")
+        subject = f"Request {request.id} for {request.kind}: please act (GDPR Art. 19)"
+        try:
+            mail(step.locator.partition(":")[2], subject, _letter(request, step))
+        except (MlsecError, OSError) as error:
+            raise CheckFailed(f"the mail was not sent ({type(error).__name__})") from None
+        return "mail sent"
+    raise ToBeToldByHand(f"no contact that can be told: {_BY_HAND}")
+
+
+def _post(request: Request, step: Step, person: Person, signing: Key) -> str:
+    parts = urlsplit(step.locator)
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise CheckFailed("the contact is http: a person's name is sent over https alone")
+    predicate: dict[str, Any] = {
+        "request": request.id,
+        "law": request.law,
+        "kind": request.kind,
+        "subject": {"kind": person.kind, "keys": list(person.keys)},
+        "recipient": step.name,
+    }
+    digest = hashlib.sha256(f"{request.id}\0{step.name}".encode()).hexdigest()
+    payload = make_statement({f"request/{request.id}": digest}, NOTICE, predicate)
+    envelope = sign_payload(payload, STATEMENT_TYPE, signing)
+    try:
+        answer = httpx.post(step.locator, json=envelope, timeout=30, follow_redirects=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise CheckFailed(f"the recipient cannot be reached ({type(error).__name__})") from None
+    if not answer.is_success:
+        raise CheckFailed(f"the recipient answered {answer.status_code}")
+    return f"told over {parts.scheme}, answered {answer.status_code}"
+
+
+def _letter(request: Request, step: Step) -> str:
+    return (
+        f"To {step.name},\n\nwe disclosed personal data to you, and the person has asked us for "
+        f"{request.kind}. Under GDPR Art. 19 we tell you so; please do the same with what you have."
+        f"\n\nReference: request {request.id}. "
+        "For whom it is, answer over the agreed secure channel with this reference; this mail names nobody "
+        "on purpose.\n"
+    )
+
+
+def notify(work: Work, identifier: int, mail: Mail | None = None) -> Request:
+    """Tell the recipients who were not told yet; ``mail`` sends to (address, subject, text)."""
+    request = get_request(work.register, identifier)
+    if request.status != "restricted":
+        require_erasure(request)
+    person = person_of(work.register, work.keys, request)
+    signing = work.keys.ensure("signing", KeyKind.SIGNING)
+    for step in request.steps:
+        if step.kind != "recipient" or step.status not in ("unknown", "failed"):
+            continue
+        work.progress(f"telling {step.name}")
+        try:
+            how = tell(request, step, person, signing, mail)
+        except ToBeToldByHand as error:
+            work.mark(request, step, "unknown", str(error), attempts=step.attempts + 1)
+        except CheckFailed as error:
+            work.mark(request, step, "failed", str(error), attempts=step.attempts + 1)
+        else:
+            work.mark(request, step, "notified", how, attempts=step.attempts + 1)
+    return get_request(work.register, identifier)

@@ -1,0 +1,241 @@
+"""Rectification: a value of the person's is put right where it stands (GDPR Art. 16, CCPA
+1798.106), in the dataset that names it and in every unchanged copy of the column.
+
+What was made from it otherwise (a pseudonym, an average, a model) is open until its own DAG has
+made it anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.datasets import Announce
+from airflow_mlsec.errors import (
+    ChangedMeanwhile,
+    CheckFailed,
+    MlsecError,
+    Refused,
+    UsageError,
+)
+from airflow_mlsec.register import sole_writer
+from airflow_mlsec.subjects._holds import copy_holds
+from airflow_mlsec.subjects._identity import (
+    Person,
+    reference_version,
+    subject_digest,
+    subject_digests,
+)
+from airflow_mlsec.subjects._suppression import suppress_as_well
+from airflow_mlsec.subjects.handling._handler import Handler
+from airflow_mlsec.subjects.handling._rectified import has_others, typed_value, with_rectified
+from airflow_mlsec.subjects.requests._requests import (
+    CORRECTING,
+    Request,
+    add_key,
+    get_request,
+    list_requests,
+    note,
+    person_of,
+    require_ready,
+    reseal,
+)
+from airflow_mlsec.subjects.search._places import Place, Places, copies_of
+from airflow_mlsec.subjects.search._search import Searcher
+
+
+def rectify(
+    handler: Handler, identifier: int, column: str, text: str | None, dataset: str | None = None
+) -> Request:
+    """Give the person's rows the value ``text`` (None: no value) in ``column``, and in every
+    unchanged copy of it. Done again it changes nothing.
+
+    :param dataset: URI or name of the dataset whose column it is, where several have it.
+    :raises Refused: if the request asks for something else, the identity is not verified, or
+        others seem to share the person's key.
+    :raises CheckFailed: if nobody has looked where her data is.
+    :raises UsageError: if no dataset has the column, or the value is none of its type.
+    """
+    request = get_request(handler.register, identifier)
+    require_ready(request, CORRECTING)
+    person = person_of(handler.register, handler.keys, request)
+    places = handler.places(person)
+    searcher = handler.searcher(person, places)
+    searcher.require_one_person()
+    root = _root(places, column, dataset)
+    _refuse_referred(places, root, column)
+    digests = handler.hold_digests(request)
+    if held := handler.holds(request, root.id, digests):
+        raise Refused(f"{root.name}: {held}")
+    opened = searcher.open(root)
+    value = typed_value(root, opened, column, text)
+    copies, made = handler.register.read(lambda connection: copies_of(connection, root, column))
+    if root.subject is not None and root.subject["key"] == column and text is not None:
+        person = _with_key(handler, request, searcher, root, column, value, text)
+        searcher = handler.searcher(person, places)
+    steps = {step.dataset_id: step for step in request.steps}
+    done: set[int] = set()
+    # The root goes last: rows that refer to it are found through what stands there.
+    for place_id, name in sorted(copies, key=lambda copy: copy[0] == root.id):
+        place, step = places.by_id(place_id), steps.get(place_id)
+        if step is None or not place.locators or place.stage == "release":
+            continue  # a release is made anew, under its plan
+        done.add(place_id)
+        if held := handler.holds(request, place_id):
+            handler.mark(request, step, "retained", held)
+            continue
+        try:
+            still = _still(handler, request, person, place)
+            with sole_writer(handler.register, place.uri or ""):
+                rows = _put_right(searcher, place, name, text, still)
+        except MlsecError as error:
+            handler.mark(request, step, "failed", f"could not be rectified: {error}")
+            continue
+        if rows:
+            detail = f"column '{name}' put right in {rows} row{'s' if rows != 1 else ''}"
+            handler.mark(request, step, "rectified", detail)
+            reseal(
+                handler.register, handler.keys, request.id,
+                partial(with_rectified, place=place_id, column=name, text=text),
+            )  # fmt: skip
+        elif place_id == root.id and step.status != "rectified":
+            raise CheckFailed(f"{root.name} has no row of the person: nothing was put right there")
+    for place_id in made - done:
+        step = steps.get(place_id)
+        if step is not None and step.status in ("found", "unknown"):
+            detail = f"made from column '{column}': to be made anew by its own DAG"
+            handler.mark(request, step, "unknown", detail)
+    if column in person.only and text is not None:
+        told = replace(person, only={**person.only, column: text})
+        add_key(handler.register, handler.keys, request, told, handler.by)
+    note(handler.register, identifier, handler.by, f"rectified: {root.name}, column '{column}'")
+    return get_request(handler.register, identifier)
+
+
+def _refuse_referred(places: Places, root: Place, column: str) -> None:
+    """A number that other tables refer to is no fact about the person; changing it would leave her
+    rows there with nobody, or with somebody else."""
+    for place in places.all:
+        references = place.subject.get("references") if place.subject else None
+        if references and references["dataset"] == root.uri and references["column"] == column:
+            raise Refused(
+                f"{place.name} refers to column '{column}' of {root.name}; it stays as it is"
+            )
+
+
+def _with_key(
+    handler: Handler,
+    request: Request,
+    searcher: Searcher,
+    root: Place,
+    column: str,
+    value: Any,
+    text: str,
+) -> Person:
+    """The person with the new key, known before anything is written. Whoever restricts processing
+    or has a legal hold does so under every key.
+
+    :raises Refused: if it is somebody else's already.
+    """
+    person = searcher.person
+    if text in person.keys:
+        _tell_what_is_open(handler, request, person, text)
+        return person
+    taken = searcher.open(root).find_in(column, [value], keep=False).rows
+    if taken or searcher.others_named(root, column, text):
+        raise Refused(
+            f"{root.name} has rows of this key already, or of another spelling of it: it would make two people one"
+        )
+    more = replace(person, keys=(*person.keys, text))
+
+    def work(connection: sa.Connection) -> None:
+        now = handler.register.now()
+        suppress_as_well(connection, handler.keys, person, text, searcher.forms(), now)
+        copy_holds(
+            connection,
+            person.kind,
+            subject_digests(handler.keys, person.kind, person.keys),
+            subject_digest(handler.keys, person.kind, text),
+            reference_version(handler.keys),
+        )
+
+    handler.register.write(work)
+    add_key(handler.register, handler.keys, request, more, handler.by)
+    _tell_what_is_open(handler, request, more, text)
+    return more
+
+
+def _tell_what_is_open(handler: Handler, request: Request, person: Person, text: str) -> None:
+    """Keep a new key with everything else that is open about the person: it would look for the key that they had."""
+    mine = subject_digests(handler.keys, person.kind, person.keys)
+    for other in list_requests(handler.register, only_open=True):
+        same = other.subject_kind == person.kind and other.subject_digest in mine
+        if not same or other.id == request.id or other.status == "refused":
+            continue
+        about = person_of(handler.register, handler.keys, other)
+        if text not in about.keys:
+            known = replace(about, keys=(*about.keys, text))
+            add_key(handler.register, handler.keys, other, known, handler.by)
+
+
+def _root(places: Places, column: str, dataset: str | None) -> Place:
+    having = [
+        place
+        for place in places.all
+        if place.stage == "source"
+        and place.policy is not None
+        and place.subject is not None
+        and place.subject["kind"] == places.kind
+        and column in place.policy["columns"]
+    ]
+    if dataset is not None:
+        fitting = [
+            p for p in having if dataset in (p.uri, p.name) or p.name.endswith(f"/{dataset}")
+        ]
+    else:
+        fitting = having
+    if len(fitting) != 1:
+        names = ", ".join(place.name for place in having) or "none"
+        raise UsageError(
+            f"{len(fitting)} datasets fit; those with a column '{column}' are: {names}. Say which (--dataset)"
+        )
+    return fitting[0]
+
+
+def _still(handler: Handler, request: Request, person: Person, place: Place) -> Announce:
+    """Asked at the last moment before a value is put right: rewriting takes a while."""
+
+    def still(digest: str | None) -> None:
+        del digest
+        now = get_request(handler.register, request.id)
+        require_ready(now, CORRECTING)
+        if person_of(handler.register, handler.keys, now) != person:
+            raise ChangedMeanwhile(
+                f"request {request.id} was changed while {place.name} was being rewritten; nothing was put right there"
+            )
+        if held := handler.holds(now, place.id):
+            raise Refused(f"{place.name}: {held}")
+
+    return still
+
+
+def _put_right(
+    searcher: Searcher, place: Place, column: str, text: str | None, announce: Announce
+) -> int:
+    """:raises CheckFailed: if another value is still there afterwards."""
+    searcher.refuse_mentions(place)
+    dataset = searcher.open(place)
+    value = typed_value(place, dataset, column, text)
+    targets, rows = searcher.targets(place, dataset), 0
+    mentions = place.mentions(searcher.person.kind)
+    for target in targets:
+        if target.column in mentions and column != target.column:
+            continue  # the row is somebody else's
+        given = (target.column, target.values)
+        rows += dataset.update_in(*given, {column: value}, target.also, announce)
+        if column != target.column and has_others(dataset, given, column, value, target.also):
+            raise CheckFailed("another value is still there")
+    return rows

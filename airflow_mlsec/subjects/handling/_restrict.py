@@ -1,0 +1,99 @@
+"""Restriction, objection, opt-out and limitation: the data stays, and is processed no further.
+
+GDPR Art. 18 and 21, CCPA 1798.120 and 1798.121. The person goes on the list of people whom
+releases leave out, recipients are told (Art. 19), and what was made from her data before is
+open until it is made anew without her. A restriction may be lifted (Art. 18(3)).
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from airflow_mlsec.errors import UsageError
+from airflow_mlsec.subjects._suppression import listed_as, suppress, unsuppress
+from airflow_mlsec.subjects.handling._handler import Handler
+from airflow_mlsec.subjects.handling._recipients import add_recipients
+from airflow_mlsec.subjects.requests._requests import (
+    RESTRICTING,
+    Request,
+    change,
+    get_request,
+    note,
+    person_of,
+    require_ready,
+    set_step,
+)
+from airflow_mlsec.subjects.search._places import Place
+
+_STAYS = {
+    "restriction": "stays stored and is left out of further processing (GDPR Art. 18(2))",
+    "objection": "left out of further processing (GDPR Art. 21(1))",
+    "opt-out": "left out of what is sold or shared (CCPA 1798.120)",
+    "limit": "left out of other uses (CCPA 1798.121)",
+}
+
+
+def restrict(handler: Handler, identifier: int) -> Request:
+    """Leave the person out of further processing. Done again it changes nothing.
+
+    Her own rows are kept and settled as retained; what releases made of them stays open, to be
+    made anew without her.
+
+    :raises Refused: if the request asks for something else, or the identity is not verified (an
+        opt-out or limitation needs none: 11 CCR § 7060(b)), or others seem to share her key.
+    :raises CheckFailed: if nobody has looked where her data is.
+    """
+    request = get_request(handler.register, identifier)
+    require_ready(request, RESTRICTING)
+    person = person_of(handler.register, handler.keys, request)
+    places = handler.places(person)
+    searcher = handler.searcher(person, places)
+    searcher.require_one_person()
+    sources = {place.id for place in places.all if _is_own(place)}
+    now, listed = handler.register.now(), listed_as(searcher)
+
+    def work(connection: sa.Connection) -> None:
+        suppress(connection, handler.keys, person.kind, listed, identifier, now)
+        add_recipients(connection, request, places.all, now)
+        for step in request.steps:
+            if step.status == "found" and step.dataset_id in sources:
+                set_step(connection, step.id, now, status="retained", detail=_STAYS[request.kind])
+
+    handler.register.write(work)
+    return change(
+        handler.register, identifier, handler.by, "processing restricted", {"status": "restricted"}
+    )
+
+
+def lift(handler: Handler, identifier: int, reason: str) -> int:
+    """End a restriction: releases may have the person in them again. How many entries of the list
+    it had.
+
+    :raises UsageError: if the request is none of restriction, or no reason is given: the person
+        is told before (GDPR Art. 18(3)).
+    """
+    request = get_request(handler.register, identifier)
+    if request.kind not in RESTRICTING:
+        raise UsageError(f"request {identifier} asks for {request.kind}; there is nothing to lift")
+    if not reason.strip():
+        raise UsageError("say why it is lifted, and that the person was told (GDPR Art. 18(3))")
+    open_ = request.closed_at is None
+
+    def work(connection: sa.Connection) -> int:
+        if open_:
+            now = handler.register.now()
+            for step in request.steps:
+                if step.status == "retained":
+                    set_step(connection, step.id, now, status="manual", detail="restriction lifted")
+        return unsuppress(connection, identifier)
+
+    entries = handler.register.write(work)
+    if open_:
+        change(handler.register, identifier, handler.by, "lifted", {"status": "lifted"})
+    note(handler.register, identifier, handler.by, f"restriction lifted: {reason}")
+    return entries
+
+
+def _is_own(place: Place) -> bool:
+    """Whether it holds rows as they came, not what a release or a model made of them."""
+    return bool(place.locators) and place.stage != "release"

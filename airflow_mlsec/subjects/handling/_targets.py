@@ -1,0 +1,107 @@
+"""What an erasure works out before anything goes, and keeps sealed with the request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from airflow_mlsec.errors import (
+    Refused,
+    UsageError,
+)
+from airflow_mlsec.subjects._identity import (
+    Person,
+    Targets,
+)
+from airflow_mlsec.subjects.handling._work import Work
+from airflow_mlsec.subjects.requests._requests import (
+    Request,
+    reseal,
+    targets_of,
+)
+from airflow_mlsec.subjects.search._places import Places
+from airflow_mlsec.subjects.search._search import (
+    LEFT,
+    RULES,
+    WORKED_OUT,
+    Indistinguishable,
+    Searcher,
+)
+
+
+def seal_targets(work: Work, request: Request, searcher: Searcher) -> None:
+    """Work out, and keep, by which texts the person is named in which column of each place.
+    What was worked out before stays, since its parents may be gone by now; what was found
+    since is added."""
+    found = worked_out(work, request, searcher.places)
+    failed = {step.dataset_id for step in request.steps if step.status == "failed"}
+    versions = [list(entry) for entry in found.get(WORKED_OUT, ())]
+    for place in searcher.places.all:
+        if not place.locators or place.id in failed:
+            continue
+        columns: dict[str, list[str]] = {c: list(t) for c, t in found.get(str(place.id), ())}
+        # Where people cannot be told apart nothing is erased; the place stays unknown.
+        try:
+            searcher.refuse_mentions(place)
+            for locator in place.locators:
+                mine = searcher.texts_at(place, locator)
+                columns.setdefault(locator.column, []).extend(mine)
+                for version, fingerprint in locator.versions:
+                    entry = [place.id, locator.key, version]
+                    usable = work.keys.usable(str(locator.key), version, fingerprint)
+                    if usable and entry not in versions:
+                        versions.append(entry)
+        except Indistinguishable:
+            pass
+        except UsageError as error:
+            # Somebody has moved it since it was found: the others go on, what it refers to waits.
+            for step in (s for s in request.steps if s.dataset_id == place.id):
+                work.mark(request, step, "failed", f"could not be searched: {error}")
+            continue
+        listed = {c: list(dict.fromkeys(texts)) for c, texts in columns.items()}
+        found[str(place.id)] = [[c, texts] for c, texts in listed.items() if texts]
+    found[WORKED_OUT] = versions
+    found[RULES] = [list(entry) for entry in rules_of(searcher.places)]
+
+    def sealed(whom: Person, known: Targets | None) -> tuple[Person, Targets]:
+        # What places have left meanwhile stays.
+        left = {LEFT: known[LEFT]} if known and LEFT in known else {}
+        return whom, {**found, **left}
+
+    reseal(work.register, work.keys, request.id, sealed)
+
+
+def worked_out(work: Work, request: Request, places: Places) -> Targets:
+    """What an erasure has worked out before, under the policies of today.
+
+    :raises Refused: if policies have changed since, and something is erased already: what is hers by the one rule
+        and not by the other nobody can tell any more.
+    """
+    found = targets_of(work.register, work.keys, request) or {}
+    now = dict(rules_of(places))
+    changed = [place for place, digest in found.get(RULES, ()) if now.get(place, digest) != digest]
+    if not changed:
+        return found
+    if any(step.status in ("erased", "erasing") for step in request.steps):
+        names = ", ".join(places.by_id(place).name for place in changed[:3])
+        raise Refused(
+            f"request {request.id}: the policy of {names} says otherwise now whose rows are whose, and some are erased "
+            "by what it said before; say anew who the request is about (mlsec subject person), which starts over"
+        )
+    return {}
+
+
+def rules_of(places: Places) -> list[tuple[int, str]]:
+    """By place that has a policy, the digest of what it says of whose rows they are."""
+    found = []
+    for place in places.all:
+        if place.subject is not None:
+            text = json.dumps(dict(place.subject), sort_keys=True)
+            found.append((place.id, hashlib.sha256(text.encode()).hexdigest()))
+    return sorted(found)
+
+
+def with_left(known: Targets, place: int, digest: str, before: str) -> Targets:
+    """What was worked out, with the digest of a file that is going to be left at a place, of the release whose
+    evidence was issued ``before``."""
+    return {**known, LEFT: [*known.get(LEFT, []), [place, digest, before]]}

@@ -1,0 +1,101 @@
+"""What all that is done for a request needs: register, keys, connections, and in whose name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import Connections
+from airflow_mlsec.errors import Refused
+from airflow_mlsec.key_ring import bind_ring
+from airflow_mlsec.register import Register
+from airflow_mlsec.subjects._holds import Hold, holds_on
+from airflow_mlsec.subjects._identity import Person, Targets, live_references, subject_digests
+from airflow_mlsec.subjects.requests._requests import (
+    ERASING,
+    Request,
+    Step,
+    get_request,
+    note,
+    person_of,
+    set_step,
+)
+from airflow_mlsec.subjects.search._places import Places, places_of
+from airflow_mlsec.subjects.search._scan import EVERYTHING, Scan
+from airflow_mlsec.subjects.search._search import Searcher
+
+# What a detail begins with of a place that a legal hold keeps.
+HELD = "legal hold "
+# By a person's decision, or the law's.
+DECIDED = ("manual", "rebuilt", "retained", "none")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Works on requests: with which register, keys and connections, and in whose name."""
+
+    register: Register
+    keys: KeyRing
+    by: str
+    connections: Connections | None = None
+    roots: tuple[str, ...] = ()
+    progress: Callable[[str], None] = field(default=lambda message: None)
+    # How far places are looked through to which no key leads.
+    scan: Scan = EVERYTHING
+    # Whether old versions of objects go as well, where a bucket keeps them.
+    old_versions: bool = False
+
+    def __post_init__(self) -> None:
+        bind_ring(self.register, self.keys)
+
+    def places(self, person: Person) -> Places:
+        """Everywhere that a person's data can be."""
+        return self.register.read(lambda c: places_of(c, person))
+
+    def searcher(self, person: Person, places: Places, known: Targets | None = None) -> Searcher:
+        """What looks the person up; ``known`` is what an erasure has worked out."""
+        given = (self.register, person, places, self.keys, self.connections, self.roots)
+        return Searcher(*given, known or {})
+
+    def mark(self, request: Request, step: Step, status: str, detail: str, **more: Any) -> Request:
+        """Write what became of a place into the ledger and the history."""
+        now = self.register.now()
+        self.register.write(
+            lambda c: set_step(c, step.id, now, status=status, detail=detail, **more)
+        )
+        if status != "erasing":
+            note(self.register, request.id, self.by, f"{step.name}: {status}")
+        return get_request(self.register, request.id)
+
+    def hold_digests(self, request: Request) -> set[str]:
+        """Under which digests legal holds on the person may stand."""
+        person = person_of(self.register, self.keys, request)
+        searcher = self.searcher(person, self.places(person))
+        return subject_digests(self.keys, person.kind, searcher.all_names(), searcher.forms())
+
+    def holds(self, request: Request, dataset: int, digests: Collection[str] | None = None) -> str:
+        """The legal holds in force on the person, under any of her keys, in one dataset."""
+        mine = self.hold_digests(request) if digests is None else digests
+        versions = live_references(self.keys)
+        found = self.register.read(
+            lambda c: holds_on(c, request.subject_kind, mine, versions, dataset)
+        )
+        return "; ".join(held(hold, mine) for hold in found)
+
+
+def held(hold: Hold, digests: Collection[str]) -> str:
+    text = f"{HELD}{hold.id}: {hold.reason}"
+    if hold.subject_digest is None or hold.subject_digest in digests:
+        return text
+    return f"{text} (whose it is cannot be told: its key version {hold.key_version} is missing)"
+
+
+def require_erasure(request: Request) -> None:
+    if request.kind not in ERASING:
+        raise Refused(f"request {request.id} asks for {request.kind}, not for erasure")
+    if request.closed_at is not None:
+        raise Refused(f"request {request.id} is closed")
+    if request.identity != "verified" or not request.approved_by:
+        raise Refused(f"request {request.id}: nobody has approved the erasure")

@@ -1,0 +1,293 @@
+"""Airflow's own stores: what tasks handed to each other, what they were rendered with, what they logged.
+
+They are reached over Airflow's REST API, as far as the connection's user may read, and looked through like
+other places that no key leads to. XCom and the state of tasks and assets are erased there; what the API
+cannot delete (rendered fields, logs, parameters of runs, variables) is named.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from airflow_mlsec.errors import MlsecError, UsageError
+from airflow_mlsec.lineage import AirflowApi
+from airflow_mlsec.subjects.search._contents import Contents
+from airflow_mlsec.subjects.search._finding import Finding
+from airflow_mlsec.subjects.search._needles import Hit, Needles, not_distinctive
+
+# The kind of the findings, and their names: what can be erased over the API, and what cannot.
+AIRFLOW = "airflow"
+ERASABLE, RECORDS = "airflow/xcom", "airflow/records"
+_THREADS = 8
+# How many entries are named one by one.
+_NAMED = 5
+# A shorter text is no table that was written as text.
+_SHORTEST_TABLE = 64
+_MASKED = "***"
+_VARIABLES = "variables"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One thing in a store: where it is, how to read its text, and how to remove it."""
+
+    store: str
+    where: str
+    read: Callable[[], Any] = field(repr=False)
+    delete: Callable[[], None] | None = field(default=None, repr=False)
+    # What stands in the value if a backend keeps it elsewhere.
+    backend: str = ""
+
+
+@dataclass(frozen=True)
+class _Kinds:
+    """What was found in an entry; ``whole`` if a whole value is the key, a pseudonym of it or its code."""
+
+    names: tuple[str, ...]
+    whole: bool
+    # Whether everything in the entry is hers: nobody else's goes with it.
+    alone: bool
+
+
+@dataclass
+class _Seen:
+    """What looking through some entries came to."""
+
+    entries: dict[str, int] = field(default_factory=dict)
+    found: list[tuple[_Entry, _Kinds]] = field(default_factory=list)
+    unread: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AirflowStores:
+    """Looks through Airflow's own stores. ``sign_in`` gives a client of its API."""
+
+    sign_in: Callable[[], AirflowApi]
+
+    def look(
+        self,
+        needles: Callable[[], Needles],
+        spend: Callable[[int], None],
+        cannot_say: Callable[[], list[str]],
+        shared: bool = False,
+    ) -> list[Finding]:
+        """What stands in each store; not to be reached is an answer as well. With ``shared`` entries with other
+        people's values beside hers are no likeness: somebody has confirmed that they may go."""
+        try:
+            api = self.sign_in()
+            seen = {ERASABLE: _look(_erasable(api), needles(), spend)}
+            seen[RECORDS] = _look(_records(api), needles(), spend)
+        except MlsecError as error:
+            return not_looked(f"they could not be looked through: {error}")
+        return [
+            _finding(name, found, needles(), cannot_say(), shared) for name, found in seen.items()
+        ]
+
+    def erase(self, needles: Needles, at_most: int, shared: bool = False) -> int:
+        """Remove what of the person can be removed over the API; how many entries there were. With ``shared``
+        entries go as well in which other people's values stand beside hers.
+
+        :raises UsageError: if Airflow refuses, cannot be reached, or more would go than ``at_most``.
+        """
+        seen = _look(_erasable(self.sign_in()), needles, lambda size: None)
+        hers = [e for e, kinds in seen.found if kinds.alone or (shared and kinds.whole)]
+        if len(hers) > at_most:
+            raise UsageError(f"{len(hers)} entries are there, and {at_most} were approved")
+        for entry in hers:
+            assert entry.delete is not None
+            entry.delete()
+        return len(hers)
+
+
+def not_looked(why: str) -> list[Finding]:
+    """That nobody has looked into the stores."""
+    return [Finding(name, AIRFLOW, "unknown", None, "none", why) for name in (ERASABLE, RECORDS)]
+
+
+def _look(entries: Iterator[_Entry], needles: Needles, spend: Callable[[int], None]) -> _Seen:
+    seen = _Seen()
+
+    def one(entry: _Entry) -> tuple[_Entry, _Kinds, list[str]]:
+        names: dict[str, None] = {}
+        unread: list[str] = []
+        whole, alone = False, True
+        try:
+            value = entry.read()
+            for piece in _texts(value):
+                raw = piece.encode("utf-8", "replace")
+                spend(len(raw))
+                hits = list(_hits(piece, raw, needles, unread))
+                names.update(dict.fromkeys(kind for hit in hits for kind in hit.kinds))
+                hers = any(
+                    hit.whole and hit.column is None and needles.are_sure(hit.kinds) for hit in hits
+                )
+                whole = (
+                    whole or hers or any(hit.whole and needles.are_sure(hit.kinds) for hit in hits)
+                )
+                alone = alone and hers
+                if entry.store == _VARIABLES and _MASKED in piece:
+                    # Elsewhere it is what is stored; here the API alone hides it.
+                    unread.append("masked by Airflow")
+                elif entry.backend and entry.backend in piece:
+                    # As the object storage backend names what it keeps.
+                    unread.append("kept elsewhere by an XCom backend")
+            if needles.without(entry.where) != entry.where:
+                names["the key in its name"] = None
+        except UsageError as error:
+            unread.append(str(error))
+        except (ValueError, TypeError, RecursionError) as error:  # its message may quote a value
+            unread.append(f"cannot be read ({type(error).__name__})")
+        return entry, _Kinds(tuple(sorted(names)), whole, whole and alone), unread
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for entry, kinds, unread in pool.map(one, entries):
+            seen.entries[entry.store] = seen.entries.get(entry.store, 0) + 1
+            if kinds.names:
+                seen.found.append((entry, kinds))
+            for why in dict.fromkeys(unread):
+                seen.unread[why] = seen.unread.get(why, 0) + 1
+    return seen
+
+
+def _hits(text: str, raw: bytes, needles: Needles, unread: list[str]) -> Iterator[Hit]:
+    known = text in needles.keys and not_distinctive(text) is None
+    if known or text.lower() in needles.own_hashes:
+        yield Hit(None, 1, (needles.named(text),), True)
+        return
+    yield from needles.in_chunks([raw])
+    table = _table(raw)
+    if table is not None:
+        # A DataFrame is handed on as Parquet, written as text.
+        contents = Contents(lambda size: None)
+        for piece in contents.of(io.BytesIO(table), len(table)):
+            yield from (
+                needles.in_chunks([piece]) if isinstance(piece, bytes) else needles.in_batch(piece)
+            )
+        unread += contents.unread
+
+
+def _table(raw: bytes) -> bytes | None:
+    """The Parquet file that a text is, in hexadecimal digits or base 64."""
+    if len(raw) < _SHORTEST_TABLE:
+        return None
+    try:
+        if raw[:8] == b"50415231":  # PAR1
+            return bytes.fromhex(raw.decode("ascii"))
+        if raw[:5] == b"UEFSM":
+            return base64.b64decode(raw, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, and in values that are written as JSON within it."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _texts(name)
+            yield from _texts(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        inner = None
+        if value[:1] in ("{", "[", '"'):
+            with contextlib.suppress(ValueError, RecursionError):
+                inner = json.loads(value)
+        if inner is None:
+            yield value
+        else:
+            yield from _texts(inner)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
+def _finding(
+    name: str, seen: _Seen, needles: Needles, cannot_say: list[str], shared: bool
+) -> Finding:
+    listed = ", ".join(f"{number} of {store}" for store, number in sorted(seen.entries.items()))
+    looked = (
+        f"looked through, as far as the connection's user may read: {listed or 'nothing is there'}"
+    )
+    unread = [f"{number} entries {why}" for why, number in sorted(seen.unread.items())]
+    if seen.found:
+        named = "; ".join(
+            f"{needles.without(entry.where)} ({' and '.join(kinds.names)})"
+            for entry, kinds in seen.found[:_NAMED]
+        )
+        more = f"; and {len(seen.found) - _NAMED} more" if len(seen.found) > _NAMED else ""
+        what = (
+            ""
+            if name == ERASABLE
+            else "; Airflow's API cannot delete these: a person does, or waits until they go"
+        )
+        alike = sum(not (k.alone or (shared and k.whole)) for _, k in seen.found)
+        if alike:
+            what += f"; {alike} by likeness or beside other values: a person looks at them, or says that they may go (mlsec subject confirm)"
+        return Finding(
+            name, AIRFLOW, "found", len(seen.found) - alike, f"value in {named}{more}",
+            f"{'; '.join([looked, *unread])}{what}", likeness=alike > 0,
+        )  # fmt: skip
+    why = [*unread, *cannot_say]
+    if why:
+        said = f"{looked}; that does not settle it: {'; '.join(why)}"
+        return Finding(name, AIRFLOW, "unknown", None, "scan", said)
+    return Finding(name, AIRFLOW, "none by scan", None, "scan", looked)
+
+
+def _erasable(api: AirflowApi) -> Iterator[_Entry]:
+    for xcom in list(api.xcoms()):
+        where = f"XCom '{xcom['key']}' of {_task(xcom)}"
+        read, gone = partial(api.xcom_value, xcom), partial(api.delete_xcom, xcom)
+        kept = f"/{xcom['dag_id']}/{xcom['run_id']}/{xcom['task_id']}/"
+        yield _Entry("XCom", where, read, gone, kept)
+    for owner, path, params, state in api.states():
+        where = f"state '{state['key']}' of {owner}"
+        gone = partial(api.delete, path, params)
+        yield _Entry("task and asset state", where, partial(_given, state["value"]), gone)
+
+
+def _records(api: AirflowApi) -> Iterator[_Entry]:
+    instances = list(api.task_instances())
+    for instance in instances:
+        told = {"fields": instance.get("rendered_fields"), "note": instance.get("note")}
+        yield _Entry(
+            "rendered fields", f"rendered fields of {_task(instance)}", partial(_given, told)
+        )
+    for run in api.dag_runs():
+        told = {"parameters": run.get("conf"), "note": run.get("note")}
+        where = f"parameters of {run['dag_id']}/{run['dag_run_id']}"
+        yield _Entry("parameters of runs", where, partial(_given, told))
+    for variable in api.variables():
+        told = {"value": variable.get("value"), "description": variable.get("description")}
+        yield _Entry(_VARIABLES, f"variable '{variable['key']}'", partial(_given, told))
+    for event in api.asset_events():
+        where = f"event {event['id']} of asset {event['asset_id']}"
+        yield _Entry("asset events", where, partial(_given, event.get("extra")))
+    for event in api.audit_log():
+        where = f"entry {event['event_log_id']} of the audit log"
+        yield _Entry("audit log", where, partial(_given, event.get("extra")))
+    for instance in instances:
+        for attempt in range(1, int(instance["try_number"] or 0) + 1):
+            where = f"log of {_task(instance)}, attempt {attempt}"
+            yield _Entry("logs", where, partial(api.log, instance, attempt))
+
+
+def _given(value: Any) -> Any:
+    return value
+
+
+def _task(entry: Mapping[str, Any]) -> str:
+    run = entry.get("run_id") or entry.get("dag_run_id")
+    index = entry.get("map_index", -1)
+    at = f"[{index}]" if index is not None and index >= 0 else ""
+    return f"{entry['dag_id']}/{run}/{entry['task_id']}{at}"

@@ -1,0 +1,88 @@
+"""Copies that an erasure does not reach by itself: told in the ledger and in the receipt.
+
+Old versions in a bucket are listed, and erased where the settings allow it. Logs, replicas and backups of
+databases and filesystems, and the tags on lists of members, are named: nobody can say from here that
+they are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote
+
+from airflow_mlsec.datasets import Connections, erase_versions, keeps_versions, old_versions
+from airflow_mlsec.errors import DatasetError
+from airflow_mlsec.subjects.search._finding import Finding, Status
+from airflow_mlsec.subjects.search._places import Place
+
+# The kind of the findings.
+COPIES = "copies"
+BEYOND_REACH = "backups, logs and replicas"
+
+
+def in_old_versions(
+    place: Place, connections: Connections | None, erase: bool
+) -> tuple[Finding, int] | None:
+    """What a bucket keeps of an erased place, and how many versions were erased just now; None where
+    nothing can be kept."""
+    if place.uri is None or not keeps_versions(place.uri):
+        return None
+    name = f"old versions of {place.name}"
+    try:
+        found = old_versions(place.uri, connections)
+        if found and erase:
+            gone = erase_versions(place.uri, found, connections)
+            left = old_versions(place.uri, connections)
+            status: Status = "found" if left else "erased"
+            detail = f"{gone} old versions erased" + (f", {len(left)} are left" if left else "")
+            return Finding(name, COPIES, status, len(left) or None, "bucket versions", detail), gone
+    except DatasetError as error:
+        return Finding(name, COPIES, "unknown", None, "bucket versions", str(error)), 0
+    if not found:
+        return Finding(name, COPIES, "none", 0, "bucket versions", "the bucket keeps none"), 0
+    detail = (
+        "they may have the person's rows: a rule of the bucket or a person deletes them, or this does "
+        "([mlsec] erase_old_versions = true)"
+    )
+    return Finding(name, COPIES, "found", len(found), "bucket versions", detail), 0
+
+
+def in_hard_links(place: Place) -> Finding | None:
+    """Other names of a place's files, which keep what they are when it is replaced; asked before it is."""
+    scheme, _, rest = (place.uri or "").partition("://")
+    path = Path(unquote(rest))
+    if scheme != "file" or not path.exists():
+        return None
+    every = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    links = sum(p.stat().st_nlink - 1 for p in every)
+    if not links:
+        return None
+    detail = (
+        f"{links} hard links, which are other names of its files, keep the rows that were erased: find them (find / "
+        "-samefile) and remove them"
+    )
+    return Finding(f"other names of {place.name}", COPIES, "unknown", None, "hard links", detail)
+
+
+def beyond_reach(places: Iterable[Place], tags: int) -> Finding | None:
+    """What is known not to be reached, of the places that an erasure changed; ``tags`` is how many lists of
+    members have the person."""
+    told: dict[str, None] = {}
+    for place in places:
+        scheme = (place.uri or "").partition("://")[0]
+        if scheme in ("postgresql", "postgres"):
+            told["the write-ahead log, replicas and backups of the database"] = None
+        elif scheme in ("file", "sqlite"):
+            told["snapshots and backups of the filesystem"] = None
+        elif scheme:
+            told["replicas and backups of the bucket"] = None
+    if tags:
+        told[
+            f"the person's tag (a keyed digest) on {tags} lists of members, by which models that were trained with "
+            "her are known"
+        ] = None
+    if not told:
+        return None
+    detail = f"not looked into, and not changed: {'; '.join(told)}"
+    return Finding(BEYOND_REACH, COPIES, "beyond reach", None, "none", detail)

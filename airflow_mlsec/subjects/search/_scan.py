@@ -1,0 +1,782 @@
+"""Looking through every column and every byte, where nothing says how to find a person.
+
+Places that no key leads to, and files below the data roots that nobody declared, are looked through for
+what a person's key may have become (`_needles`). What was looked through whole and holds none of it is
+*none by scan*: that is less than *none*, since a row without any key is not seen. What holds some of it is
+*found by likeness*, by which nothing is done until a person has confirmed the place. What could not be
+read, or was left out, stays *unknown*.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from airflow_mlsec.crypto import digest_file
+from airflow_mlsec.datasets import (
+    DatasetName,
+    EnvironmentConnections,
+    open_dataset,
+    visible_files,
+)
+from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.lineage import releases, unbelieved
+from airflow_mlsec.register import likely_kind
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects.search._airflow import ERASABLE, AirflowStores, not_looked
+from airflow_mlsec.subjects.search._contents import (
+    SQLITE,
+    Contents,
+    is_wide_sqlite,
+    sqlite_free_pages,
+    sqlite_rows,
+    sqlite_statements,
+    sqlite_tables,
+    statements_with_values,
+)
+from airflow_mlsec.subjects.search._finding import Finding, Status
+from airflow_mlsec.subjects.search._needles import Hit, Needles
+from airflow_mlsec.subjects.search._places import MAYBE_PUBLISHED, Place
+from airflow_mlsec.subjects.search._search import Searcher
+
+# What is looked through of one request where nobody says otherwise, in bytes.
+BUDGET = 10 * 1000**3
+# The kind of the finding about a data root as a whole.
+ROOT = "scan"
+_THREADS = 4
+_TABULAR = (".csv", ".jsonl", ".ndjson")
+# What SQLite and our own writers keep beside a file.
+_BESIDE = ("-wal", "-shm", "-journal")
+_EVERY = 500
+_CHUNK = 4 << 20
+_HEAD = 1 << 16
+_LEFT_OUT = "left out by the byte budget ([mlsec] scan_budget)"
+_NOT_SCANNED = "not looked through, since no scan was wanted"
+_ALIKE = (
+    "nothing is done by likeness until a person has confirmed the place (mlsec subject confirm), or dealt with it "
+    "(mlsec subject settle)"
+)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """How far a scan goes: bytes that are read at most (0: no scan), folders that hold no data but what
+    this package keeps for itself, and whether Airflow's own stores are places."""
+
+    budget: int = BUDGET
+    left_out: tuple[Path, ...] = ()
+    # Airflow's own stores, where there is an Airflow.
+    airflow: AirflowStores | None = None
+
+
+# As far as goes without being asked.
+EVERYTHING = Scan()
+
+
+class _Spent(Exception):
+    """The byte budget is used up."""
+
+
+class _Meter:
+    def __init__(self, budget: int) -> None:
+        self._left, self._lock = budget, threading.Lock()
+
+    def spend(self, size: int) -> None:
+        with self._lock:
+            if size > self._left:
+                raise _Spent
+            self._left -= size
+
+
+@dataclass
+class _Outcome:
+    """What looking through one thing came to."""
+
+    hits: list[Hit] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    read: int = 0
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A file or a table to look through."""
+
+    name: str
+    size: int
+    look: Callable[[Needles, _Meter], _Outcome] = field(repr=False)
+    # When it was last written, as far as its store says.
+    stamp: str = ""
+
+
+class Scanner:
+    """Looks through what is left. Made for one person."""
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        scan: Scan,
+        progress: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self._searcher, self._scan, self._progress = searcher, scan, progress
+        self._meter = _Meter(scan.budget)
+
+    @cached_property
+    def _needles(self) -> Needles:
+        return self._searcher.needles
+
+    @cached_property
+    def _missing(self) -> list[str]:
+        """Key versions under which the person may stand somewhere, and cannot be looked for."""
+        found: dict[str, None] = {}
+        for place in self._searcher.places.all:
+            found.update(dict.fromkeys(self._searcher.missing(place)))
+        if unread := self._searcher.register.read(unbelieved):
+            found[f"{unread} statements about releases are not signed by this key ring"] = None
+        return list(found)
+
+    def complete(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Findings with those that a scan changes, and with what it found where nobody looked."""
+        places = {place.id: place for place in self._searcher.places.all}
+        todo = {
+            i: (places[finding.dataset_id], self._pieces_of(places[finding.dataset_id]))
+            for i, finding in enumerate(findings)
+            if finding.status == "unknown" and finding.dataset_id in places
+            if not places[finding.dataset_id].locators
+        }
+        below = {root: list(self._undeclared(root)) for root in self._searcher.roots}
+        self._announce([pieces for _, pieces in todo.values()], below)
+        found = list(findings)
+        for i, (place, pieces) in todo.items():
+            found[i] = self._of_place(found[i], place, pieces)
+        for i, finding in enumerate(found):
+            known = places.get(finding.dataset_id or 0)
+            if known is None:
+                continue
+            if any(x.likeness for x in known.locators) or (
+                finding.status == "none" and self._is_told_by_others(known)
+            ):
+                found[i] = self._with_likeness(finding, known)
+        for root, pieces in below.items():
+            found += self._of_root(root, pieces)
+        return [*found, *self.airflow()]
+
+    def _is_told_by_others(self, place: Place) -> bool:
+        """Whether nothing but other programs' lineage says which of its columns are hers: it may leave one out."""
+        return place.policy is None and bool(place.locators) and self._scan.budget > 0
+
+    def _with_likeness(self, finding: Finding, place: Place) -> Finding:
+        """The finding of a place that somebody has confirmed, with what else a scan finds in it."""
+        left = self.beside(place)
+        if not left or finding.status not in ("found", "none"):
+            return finding
+        return replace(
+            finding, status="found", likeness=True, locator=f"{finding.locator}; likeness: {_told(left)}",
+            evidence=f"{finding.evidence}; {_ALIKE}",
+        )  # fmt: skip
+
+    def airflow(self) -> list[Finding]:
+        """What stands in Airflow's own stores."""
+        stores = self._scan.airflow
+        if stores is None:
+            return []
+        if self._scan.budget <= 0:
+            return not_looked(_NOT_SCANNED)
+        self._progress("looking through Airflow's own stores")
+        try:
+            shared = any(said.column == ERASABLE for said in self._searcher.person.confirmed)
+            return stores.look(lambda: self._needles, self._meter.spend, self._cannot_say, shared)
+        except _Spent:
+            return not_looked(_LEFT_OUT)
+
+    def place(self, finding: Finding, place: Place) -> Finding:
+        """The finding of one place, completed."""
+        if finding.status != "unknown" or place.locators:
+            return finding
+        return self._of_place(finding, place, self._pieces_of(place))
+
+    def beside(self, place: Place) -> list[Hit]:
+        """What a scan finds in a place, beside what was confirmed of it."""
+        confirmed = {x.column for x in place.locators if x.likeness}
+        pieces = self._pieces_of(place)
+        if not confirmed:
+            # What else lies in a folder is looked at by itself.
+            pieces = [p for p in pieces if p.name in self._covered]
+        hits = [hit for outcome in self._look(pieces) for hit in outcome.hits]
+        return [hit for hit in hits if not (hit.whole and hit.name in confirmed)]
+
+    def file(self, name: str) -> Finding:
+        """What a file or table is, that no lineage names and a scan has found before."""
+        there = [root for root in self._searcher.roots if _lies_below(name, root)]
+        mine = [p for root in there for p in self._undeclared(root) if self._shown(p.name) == name]
+        if not mine and there and _is_sqlite(Path(name)):
+            # Since one of its tables is a place, what is beside its tables is looked at piece by piece.
+            mine = [p for p in self._pieces_in(Path(name)) if p.name not in self._covered]
+            if not mine:
+                return _said(name, "none by scan", [])
+        if mine:
+            outcomes = self._look(mine)
+            if any(outcome.hits for outcome in outcomes):
+                return _alike(name, next(outcome for outcome in outcomes if outcome.hits))
+            why = [reason for outcome in outcomes for reason in outcome.unread]
+            why += self._cannot_say()
+            return _said(name, "unknown" if why else "none by scan", why)
+        if not there:
+            return _said(name, "unknown", ["it lies below no data root of this process"])
+        if _exists(name) or any(not _exists(root.removeprefix("file://")) for root in there):
+            return _said(name, "unknown", ["it cannot be looked into from here"])
+        return _said(name, "none", ["nothing is there any more"])
+
+    # --- what there is to look through
+
+    def _announce(self, pieces: list[list[_Piece]], below: Mapping[str, list[_Piece]]) -> None:
+        everything = [piece for listed in (*pieces, *below.values()) for piece in listed]
+        if not everything:
+            return
+        said = f"{len(everything)} files and tables, {_size(sum(p.size for p in everything))}"
+        if self._scan.budget <= 0:
+            self._progress(f"no scan: {said} are not looked through")
+            return
+        self._progress(
+            f"scanning {len(pieces)} places and {len(below)} data roots: {said}, of which {_size(self._scan.budget)} "
+            "are read at most"
+        )
+
+    def _pieces_of(self, place: Place) -> list[_Piece]:
+        try:
+            uri = self._searcher.trusted_uri(place)
+        except MlsecError as error:
+            return [_unread(place.name, str(error))]
+        scheme, _, rest = uri.partition("://")
+        if scheme == "file":
+            return [
+                p
+                for p in self._files(Path(unquote(rest)))
+                if not _is_covered(p.name, {*place.parts})
+            ]
+        if scheme == "sqlite":
+            database, _, table = rest.rpartition("/")
+            path = Path(unquote(database))
+            return [_table(path, unquote(table))] if path.is_file() else []
+        if scheme in ("postgres", "postgresql"):
+            connections = self._searcher.connections
+            return [
+                _Piece(
+                    place.name, 0, lambda n, m: _rows(n, m, open_dataset(uri, connections).scan())
+                )
+            ]
+        return list(self._objects(uri))
+
+    def _files(self, path: Path) -> list[_Piece]:
+        if path.is_dir():
+            return [piece for file in _walk(path) for piece in self._pieces_in(file)]
+        return self._pieces_in(path) if path.exists() else []
+
+    def _pieces_in(self, path: Path) -> list[_Piece]:
+        """One of a file, but of a database one of each table."""
+        name = _printable(path)
+        try:
+            if path.is_symlink() and not self._is_below_a_root(path):
+                gone = not path.exists()
+                return [] if gone else [_unread(name, "a link that leads out of the data roots")]
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
+                # A link within the roots leads to what is looked at there.
+                return [] if path.is_symlink() else [_unread(name, "a folder that cannot be read")]
+            if not stat.S_ISREG(status.st_mode):
+                return []
+            with path.open("rb") as file:
+                head = file.read(len(SQLITE))
+            if head == SQLITE:
+                tables = [_table(path, table) for table in sqlite_tables(path)]
+                # Beside what its tables show: deleted rows in free pages, views, defaults.
+                size = status.st_size
+                stated = f"{name}/sqlite_schema"
+                if statements_with_values(path):
+                    look = partial(_statements, path=path)
+                    tables.append(_Piece(stated, 0, look))
+                if is_wide_sqlite(path):
+                    why = "free pages of a database in UTF-16"
+                    return (
+                        [*tables, _unread(f"{name}/free pages", why)] if _has_free(path) else tables
+                    )
+                if any(piece.name in self._covered for piece in tables):
+                    free = f"{name}/free pages"
+                    if not _has_free(path):
+                        return tables
+                    return [
+                        *tables,
+                        _Piece(free, 0, lambda n, m: _chunks(n, m, sqlite_free_pages(path))),
+                    ]
+                return [*tables, _Piece(name, size, lambda n, m: _bytes(n, m, path, size))]
+        except Exception as error:
+            return [_unread(name, f"cannot be read ({type(error).__name__})")]
+        return [
+            _Piece(
+                name, status.st_size, lambda n, m: _file(n, m, str(path), path.open("rb"), status.st_size),
+                f"{status.st_mtime_ns}/{status.st_ino}",
+            )
+        ]  # fmt: skip
+
+    def _objects(self, uri: str) -> Iterator[_Piece]:
+        """Objects of a store, those below a name included."""
+        scheme, _, rest = uri.partition("://")
+        account, _, path = rest.rpartition("@") if "@" in rest.split("/", 1)[0] else ("", "", rest)
+        connections = self._searcher.connections or EnvironmentConnections()
+        try:
+            filesystem = connections.filesystem(scheme, account or None)
+            listed = filesystem.find(unquote(path), detail=True)
+        except Exception as error:
+            yield _unread(uri, f"cannot be listed ({type(error).__name__})")
+            return
+        for key, about in sorted(listed.items()):
+            bucket, _, inside = str(key).partition("/")
+            name = str(DatasetName(f"{scheme}://{bucket}", inside or "/"))
+            size = int(about.get("size") or 0)
+
+            def look(
+                needles: Needles, meter: _Meter, key: str = key, name: str = name, size: int = size
+            ) -> _Outcome:
+                return _file(needles, meter, name, filesystem.open(key, "rb"), size)
+
+            written = about.get("ETag") or about.get("LastModified") or about.get("created") or ""
+            yield _Piece(name, size, look, str(written))
+
+    def _undeclared(self, root: str) -> Iterator[_Piece]:
+        """What lies below a data root and is no place, nor what this package keeps for itself."""
+        covered = self._covered
+        scheme, _, rest = root.rpartition("://")
+        if scheme not in ("", "file"):
+            for piece in self._objects(f"{scheme}://{rest}"):
+                if piece.name not in covered and not _is_covered(
+                    piece.name, self._searched_folders
+                ):
+                    yield piece
+            return
+        folder = Path(os.path.realpath(unquote(rest) if scheme else rest))
+        if not folder.is_dir():
+            yield _unread(root, "the data root is not there")
+        for path in _walk(folder):
+            real = os.path.realpath(path)
+            if real in self._own or _is_covered(real, self._own_folders) or real in covered:
+                continue
+            if _is_kept_by_sqlite(path):
+                continue
+            for piece in self._pieces_in(path):
+                if piece.name not in covered:
+                    yield piece
+
+    @cached_property
+    def _covered(self) -> set[str]:
+        """Names of every file, table and object that is a place, or that the search of a place reads."""
+        found = set()
+        for place in self._searcher.places.all:
+            found.add(place.name.rstrip("/"))
+            if place.uri is None or not place.uri.startswith("file://"):
+                continue
+            path = Path(os.path.realpath(unquote(place.uri.removeprefix("file://"))))
+            found.add(str(path))
+            # Of a folder its search reads the Parquet files that writers do not hide, if it reads any.
+            if place.locators and path.is_dir():
+                found |= {str(file) for file in visible_files(path)}
+        return found
+
+    @cached_property
+    def _searched_folders(self) -> set[str]:
+        """Folders of object stores that are places and are read."""
+        return {p.name.rstrip("/") for p in self._searcher.places.all if p.locators}
+
+    @cached_property
+    def _own_folders(self) -> set[str]:
+        """Folders that this package keeps for itself."""
+        return {
+            os.path.realpath(path) for path in (*self._scan.left_out, self._searcher.keys.folder)
+        }
+
+    @cached_property
+    def _own(self) -> set[str]:
+        """Files that this package keeps for itself."""
+        searcher = self._searcher
+        found = {os.path.realpath(path) for path in searcher.register.files()}
+
+        def lists(connection: Any) -> set[str]:
+            stated = [releases(connection), releases(connection, MAYBE_PUBLISHED)]
+            return {
+                os.path.realpath(str(statement["membership"]["path"]))
+                for listed in stated
+                for statements in listed.values()
+                for statement in statements
+                if statement["membership"]
+            }
+
+        return {path for path in found | searcher.register.read(lists) if not os.path.isdir(path)}
+
+    def _was_handed_over(self, name: str) -> bool:
+        """Whether a file is the answer to a request, encrypted to whom it was for."""
+        path = Path(name)
+        return path.is_file() and path.suffix == ".age" and digest_file(path) in self._handed_over
+
+    @cached_property
+    def _handed_over(self) -> set[str]:
+        query = sa.select(t.request.c.exports).where(t.request.c.exports.is_not(None))
+        rows = self._searcher.register.rows(query)
+        return {str(export["sha256"]) for row in rows for export in row.exports or ()}
+
+    def _is_below_a_root(self, path: Path) -> bool:
+        real = os.path.realpath(path)
+        roots = (os.path.realpath(root.removeprefix("file://")) for root in self._searcher.roots)
+        return any(real.startswith(root.rstrip("/") + "/") for root in roots)
+
+    # --- what it comes to
+
+    def _look(self, pieces: Sequence[_Piece]) -> list[_Outcome]:
+        if self._scan.budget <= 0:
+            return [_Outcome(unread=[_NOT_SCANNED]) for _ in pieces]
+        needles, done, lock = self._needles, [0], threading.Lock()
+
+        def look(piece: _Piece) -> _Outcome:
+            try:
+                outcome = piece.look(needles, self._meter)
+            except _Spent:
+                outcome = _Outcome(unread=[_LEFT_OUT])
+            except Exception as error:
+                # One that cannot be read must not hide the others; its message may quote a value.
+                outcome = _Outcome(unread=[f"cannot be read ({type(error).__name__})"])
+            if self._shown(piece.name) != piece.name:
+                outcome.hits.append(Hit(None, 1, ("the key in its name",), False))
+            if outcome.unread and piece.name.startswith("/") and self._was_handed_over(piece.name):
+                outcome = _Outcome(outcome.hits, read=outcome.read)
+            with lock:
+                done[0] += 1
+                if done[0] % _EVERY == 0:
+                    self._progress(f"scanned {done[0]} of {len(pieces)} files and tables")
+            return outcome
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(look, pieces))
+
+    def _shown(self, name: str) -> str:
+        """The name of a file as it may be shown: without the person's key."""
+        return self._needles.without(name)
+
+    def _cannot_say(self) -> list[str]:
+        """Why not to find the person would prove nothing, wherever it was."""
+        found = list(self._missing)
+        if self._needles.unscanned:
+            listed = " and ".join(self._needles.unscanned)
+            found.append(f"{listed} is not scanned for: it singles nobody out")
+        return found
+
+    def _passed_over(self) -> str:
+        listed = " and ".join(self._needles.passed_over) if self._scan.budget > 0 else ""
+        return (
+            f"; what foreign keys call her was looked for in columns of their name only ({listed})"
+            if listed
+            else ""
+        )
+
+    def _of_place(self, finding: Finding, place: Place, pieces: list[_Piece]) -> Finding:
+        if not pieces:
+            return replace(finding, evidence=f"{finding.evidence}; nothing to scan is there")
+        outcomes = self._look(pieces)
+        whole = _Outcome(
+            [hit for outcome in outcomes for hit in outcome.hits],
+            list(dict.fromkeys(why for outcome in outcomes for why in outcome.unread)),
+            sum(outcome.read for outcome in outcomes),
+        )
+        if whole.hits:
+            return replace(
+                finding, status="found", locator=f"likeness: {_told(whole.hits)}", likeness=True,
+                evidence=f"{finding.evidence}; {_ALIKE}",
+            )  # fmt: skip
+        why = [*whole.unread, *self._cannot_say()] if self._scan.budget > 0 else whole.unread
+        if reason := self._searcher.beyond_scan(place):
+            why.append(reason)
+        if why:
+            said = "; ".join(why)
+            return replace(
+                finding, evidence=f"{finding.evidence}; a scan does not settle it: {said}"
+            )
+        how = f"{len(pieces)} files or tables, {_size(whole.read)}: every column"
+        return replace(
+            finding, status="none by scan", locator="scan of every column",
+            evidence=f"{finding.evidence}; none by scan ({how}): neither key, pseudonym nor common hash stands there{self._passed_over()}",
+        )  # fmt: skip
+
+    def _of_root(self, root: str, pieces: list[_Piece]) -> list[Finding]:
+        if not pieces:
+            return []
+        outcomes = self._look(pieces)
+        found: list[Finding] = []
+        for piece, outcome in zip(pieces, outcomes, strict=True):
+            name = self._shown(piece.name)
+            # Files whose names differ in nothing but the key are one in the ledger.
+            if outcome.hits and all(name != other.dataset for other in found):
+                found.append(_alike(name, outcome))
+        unread: dict[str, list[str]] = {}
+        for piece, outcome in zip(pieces, outcomes, strict=True):
+            for reason in outcome.unread if not outcome.hits else ():
+                unread.setdefault(reason, []).append(piece.name)
+        why = [f"{len(names)} of them: {said} ({_some(names)})" for said, names in unread.items()]
+        why += self._cannot_say() if self._scan.budget > 0 else []
+        read = sum(outcome.read for outcome in outcomes if not outcome.hits)
+        others = sum(not outcome.hits for outcome in outcomes)
+        locator = f"scan of {others} files and tables that nobody declared, {_size(read)}"
+        if unread:
+            # What somebody settles is of these files and no others.
+            listed = sorted(
+                (p.name, p.size, p.stamp) for p, o in zip(pieces, outcomes, strict=True) if o.unread
+            )
+            locator += f", not read: {hashlib.sha256(repr(listed).encode()).hexdigest()[:12]}"
+        status: Status = "unknown" if why else "none by scan"
+        told = "not declared, and below a data root; every column and byte was looked through"
+        told += self._passed_over()
+        if why:
+            told = (
+                f"not declared, and below a data root; a scan does not settle it: {'; '.join(why)}"
+            )
+        if found:
+            told += f"; {len(found)} beside these hold something like the person and are named by themselves"
+        return [*found, Finding(root, ROOT, status, None, locator, told)]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, hidden ones included, in the order of their names; folders that cannot be read
+    as themselves; links to folders are not followed."""
+    unread: list[str] = []
+    for at, folders, names in os.walk(folder, onerror=lambda error: unread.append(error.filename)):
+        folders.sort()
+        for name in folders:
+            if (link := Path(at, name)).is_symlink():
+                yield link
+        for name in sorted(names):
+            yield Path(at, name)
+    yield from map(Path, unread)
+
+
+def _lies_below(name: str, root: str) -> bool:
+    scheme, _, rest = root.rpartition("://")
+    if scheme not in ("", "file"):
+        return name.startswith(root.rstrip("/") + "/")
+    folder = os.path.realpath(unquote(rest) if scheme else rest).rstrip("/")
+    return name.startswith((f"{folder}/", f"{root.removeprefix('file://').rstrip('/')}/"))
+
+
+def _exists(name: str) -> bool:
+    """Whether a local file is there, or the database of a table."""
+    return os.path.exists(name) or os.path.isfile(os.path.dirname(name))
+
+
+# How what SQLite keeps beside a database begins.
+_LOGS = {"-wal": b"\x37\x7f\x06", "-journal": b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"}
+
+
+def _is_kept_by_sqlite(path: Path) -> bool:
+    """Whether a file is a log or an index that SQLite keeps beside a database: by its content, since a name can be
+    anything's."""
+    suffix = next((end for end in _BESIDE if path.name.endswith(end)), None)
+    if suffix is None or not _is_sqlite(path.with_name(path.name.rpartition("-")[0])):
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError:
+        return False
+    if suffix == "-shm":
+        return len(head) % 32_768 == 0
+    return head.startswith(_LOGS[suffix]) or not head.strip(b"\0")
+
+
+def _statements(needles: Needles, meter: _Meter, path: Path) -> _Outcome:
+    return _rows(needles, meter, sqlite_statements(path))
+
+
+def _has_free(path: Path) -> bool:
+    return next(sqlite_free_pages(path), None) is not None
+
+
+def _chunks(needles: Needles, meter: _Meter, chunks: Iterable[bytes]) -> _Outcome:
+    hits: list[Hit] = []
+    read = 0
+    for chunk in chunks:
+        meter.spend(len(chunk))
+        read += len(chunk)
+        hits += needles.in_chunks([chunk])
+    return _Outcome(_together(hits), [], read)
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SQLITE)) == SQLITE
+    except OSError:
+        return False
+
+
+def _printable(path: Path) -> str:
+    """A path whose name need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _table(path: Path, table: str) -> _Piece:
+    name = f"{path}/{table}"
+    return _Piece(name, path.stat().st_size, lambda n, m: _rows(n, m, sqlite_rows(path, table)))
+
+
+def _unread(name: str, why: str) -> _Piece:
+    return _Piece(name, 0, lambda needles, meter: _Outcome(unread=[why]))
+
+
+def _bytes(needles: Needles, meter: _Meter, path: Path, size: int) -> _Outcome:
+    """A file as bytes, whatever is in it."""
+    meter.spend(size)
+    with path.open("rb") as file:
+        chunks = iter(lambda: file.read(_CHUNK), b"")
+        return _Outcome(_together(needles.in_chunks(chunks)), [], size)
+
+
+def _rows(needles: Needles, meter: _Meter, batches: Iterable[pa.RecordBatch]) -> _Outcome:
+    outcome = _Outcome()
+    hits: list[Hit] = []
+    with _keeping(outcome):
+        for batch in batches:
+            meter.spend(batch.nbytes)
+            outcome.read += batch.nbytes
+            hits += needles.in_batch(batch, outcome.unread)
+    outcome.hits, outcome.unread = _together(hits), list(dict.fromkeys(outcome.unread))
+    return outcome
+
+
+@contextlib.contextmanager
+def _keeping(outcome: _Outcome) -> Iterator[None]:
+    """What was found before something could not be read stays found."""
+    try:
+        yield
+    except _Spent:
+        outcome.unread.append(_LEFT_OUT)
+    except Exception as error:  # its message may quote a value
+        outcome.unread.append(f"cannot be read ({type(error).__name__})")
+
+
+def _file(needles: Needles, meter: _Meter, name: str, file: Any, size: int) -> _Outcome:
+    outcome = _Outcome(read=size)
+    contents = Contents(meter.spend)
+    hits: list[Hit] = []
+    with file, _keeping(outcome):
+        text: list[bytes] = []
+
+        pieces = contents.of(file, size)
+
+        def chunks() -> Iterator[bytes]:
+            yield from text
+            text.clear()
+            for piece in pieces:
+                if isinstance(piece, pa.RecordBatch):
+                    hits.extend(needles.in_batch(piece, contents.unread))
+                elif not piece:
+                    return
+                else:
+                    yield piece
+
+        for piece in pieces:
+            if isinstance(piece, pa.RecordBatch):
+                hits += needles.in_batch(piece, contents.unread)
+            elif piece:
+                text.append(piece)
+                for hit in needles.in_chunks(chunks()):
+                    hits.append(hit)
+    if contents.unsure_letters and not all(key.isascii() for key in needles.keys):
+        contents.unread.append("text whose letters beyond ASCII are written in an unknown way")
+    outcome.hits = _together(hits)
+    outcome.unread = list(dict.fromkeys([*outcome.unread, *contents.unread]))
+    is_table = name.lower().endswith(_TABULAR) and name.startswith("/")
+    if is_table and (outcome.hits or _has_named_column(needles, name)):
+        outcome.hits = _by_column(needles, name) or outcome.hits
+    return outcome
+
+
+def _has_named_column(needles: Needles, path: str) -> bool:
+    """Whether a text file seems to have a column of a foreign key's name."""
+    with Path(path).open("rb") as file:
+        head = file.read(_HEAD).decode("utf-8", "replace").casefold()
+    return any(name in head for name in needles.by_column)
+
+
+def _by_column(needles: Needles, path: str) -> list[Hit]:
+    """In which columns of a text file what was found stands; nothing, if it cannot be read as a table."""
+    hits: list[Hit] = []
+    try:
+        for batch in open_dataset(path).scan():
+            hits += needles.in_batch(batch)
+    except MlsecError:
+        return []
+    return _together(hits)
+
+
+def _together(hits: Iterable[Hit]) -> list[Hit]:
+    found: dict[str | None, Hit] = {}
+    for hit in hits:
+        before = found.get(hit.column)
+        if before is None:
+            found[hit.column] = hit
+            continue
+        kinds = tuple(sorted({*before.kinds, *hit.kinds}))
+        found[hit.column] = Hit(
+            hit.column, before.rows + hit.rows, kinds, before.whole and hit.whole, before.name
+        )
+    return list(found.values())
+
+
+def _alike(name: str, outcome: _Outcome) -> Finding:
+    evidence = f"nobody declared it, and it lies below a data root; {_ALIKE}"
+    locator = f"likeness: {_told(outcome.hits)}"
+    return Finding(name, _kind(name), "found", None, locator, evidence, likeness=True)
+
+
+def _said(name: str, status: Status, why: list[str]) -> Finding:
+    told = "; ".join(why) or "every column and byte was looked through"
+    return Finding(name, _kind(name), status, None, "scan", told)
+
+
+def _kind(name: str) -> str:
+    namespace, _, inside = name.rpartition("/") if "://" in name else ("file", "", name)
+    return likely_kind(namespace, inside)
+
+
+def _told(hits: Iterable[Hit]) -> str:
+    return "; ".join(hit.described() for hit in hits)
+
+
+def _is_covered(name: str, covered: set[str]) -> bool:
+    """Whether a name, or a folder above it, is among these."""
+    at = name.rstrip("/")
+    while at not in covered:
+        above = at.rpartition("/")[0]
+        if not above or above == at:
+            return False
+        at = above
+    return True
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
+
+
+def _size(number: int) -> str:
+    for unit, size in (("GB", 1000**3), ("MB", 1000**2), ("kB", 1000)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} bytes"

@@ -1,0 +1,926 @@
+"""Finding one person's rows in one place."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import time
+from decimal import Decimal, InvalidOperation
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec.anonymize import (
+    NormalForm,
+    canonical_bytes,
+    canonical_text,
+    is_member,
+    pseudonymize,
+    tokens_of,
+    vault_versions,
+)
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import (
+    Condition,
+    Connections,
+    Dataset,
+    DatasetName,
+    Found,
+    open_dataset,
+    visible_files,
+)
+from airflow_mlsec.errors import (
+    ColumnMissing,
+    ColumnType,
+    DatasetError,
+    MlsecError,
+    Refused,
+    UsageError,
+)
+from airflow_mlsec.register import Register
+from airflow_mlsec.subjects._identity import Person
+from airflow_mlsec.subjects._spellings import alike, numerals, plausible
+from airflow_mlsec.subjects.search._needles import Needles, is_hash
+from airflow_mlsec.subjects.search._places import Locator, Place, Places
+
+_DEEPEST = 10
+# What the names of pseudonyms' keys begin with.
+PSEUDONYMS = "pseudonym."
+# Columns of which the same name says nothing.
+CHANGED = "the file is not the one that its evidence names: it was written, or put back, since"
+INTENDED = "a release was going to be published here, and nobody knows yet whether it was (mlsec db reconcile)"
+_ANY_TABLE_S = (
+    "id",
+    "key",
+    "no",
+    "nr",
+    "num",
+    "number",
+    "code",
+    "name",
+    "value",
+    "index",
+    "ref",
+    "pk",
+)
+# Beside the texts by place, in what an erasure has worked out.
+WORKED_OUT = "key versions"
+# And the rules by which the texts were worked out: by place the digest of its policy's subject.
+RULES = "rules"
+# And what files of releases were left as, until their evidence says so: place and digest.
+LEFT = "left"
+# What was put right: place, column and the value.
+RECTIFIED = "rectified"
+_NO_PLACES = (WORKED_OUT, RULES, LEFT, RECTIFIED)
+
+
+class Indistinguishable(DatasetError):
+    """People who share a key cannot be told apart in a place."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Rows of a place that are the person's: with one of the values in the column, and, where
+    others share the person's key, the other conditions."""
+
+    column: str
+    values: list[object] = field(repr=False)
+    also: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """Looks one person up. ``roots`` are the locations that lineage from others may name."""
+
+    register: Register
+    person: Person
+    places: Places
+    keys: KeyRing
+    connections: Connections | None = None
+    roots: tuple[str, ...] = ()
+    # Texts by column that an erasure has worked out for each place, when parents were still there.
+    known: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict, repr=False)
+    # Other spellings of the person's keys; they widen searching, and nothing is done by them.
+    others: tuple[str, ...] = field(default=(), repr=False)
+    # What roots name the person by in other spellings of the declared form, by root and texts.
+    _formed: dict[tuple[int, tuple[str, ...]], list[str]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def open(self, place: Place) -> Dataset:
+        """The dataset of a place.
+
+        :raises UsageError: if nothing trusted says where it is.
+        """
+        found = open_dataset(self.trusted_uri(place), self.connections)
+        return found.without(place.parts) if place.parts else found
+
+    def trusted_uri(self, place: Place) -> str:
+        """The URI of a place that may be opened.
+
+        :raises UsageError: if nothing trusted says where it is.
+        """
+        if place.uri is None:
+            raise UsageError("the register has no URI to open it by")
+        trusted = place.trusted or any(is_below(place.uri, root) for root in self.roots)
+        if not trusted:
+            raise UsageError(
+                "only other programs' lineage names it; list its folder in [mlsec] data_roots"
+            )
+        return place.uri
+
+    @cached_property
+    def needles(self) -> Needles:
+        """What a scan looks for."""
+        texts = pa.array([*self.person.keys, *self.others], pa.string())
+        found: dict[str, str] = {}
+        for name in sorted({e.name for e in self.keys.entries() if e.name.startswith(PSEUDONYMS)}):
+            for version in self.keys.live(name):
+                tokens = pseudonymize(texts, "key", version.secret).to_pylist()
+                found |= dict.fromkeys(tokens, f"a pseudonym ({name}, version {version.version})")
+        for vault in sorted({x.vault for p in self.places.all for x in p.locators if x.vault}):
+            codes = self.register.read(
+                partial(tokens_of, keys=self.keys, domain=vault, texts=texts.to_pylist())
+            )
+            found |= dict.fromkeys(codes, f"a random code (vault {vault})")
+        referred = [value for values in self.referred().values() for value in values]
+        told = {*self.person.keys, *self.others, *referred}
+        for name, targets in self.known.items():
+            for _, listed in targets if name not in _NO_PLACES else ():
+                for text in (text for text in listed if text not in told):
+                    if is_hash(text):
+                        found.setdefault(text, "what was worked out to be erased")
+                    else:
+                        referred.append(text)
+        forms = self._known_forms() if self.others else ()
+        naming = [p for p in self.places.all if p.names_people(self.person.kind)]
+        exact = all(map(_is_exact, naming))
+        by_column = self._called_by_column()
+        return Needles.of(self.person.keys, self.others, referred, found, forms, exact, by_column)
+
+    def _called_by_column(self) -> dict[str, list[str]]:
+        """By the name of a column that refers to people, or is referred to, what the person is called there; names
+        that any table has are left out."""
+        found: dict[str, list[str]] = {}
+        for place in self.places.all:
+            references = place.subject.get("references") if place.subject else None
+            if not references or place.stage != "source":
+                continue
+            with contextlib.suppress(DatasetError):
+                values = self._values_of(place.id, 0)
+                for name in (place.subject["key"], references["column"]):  # type: ignore[index]
+                    if name.casefold() not in _ANY_TABLE_S:
+                        found.setdefault(name, []).extend(values)
+        return found
+
+    def beyond_scan(self, place: Place) -> str | None:
+        """Why the person may be in a place although no column there holds anything like her key."""
+        if place.kind != "table":
+            return "what a model or another artifact has taken up is not to be read from it"
+        if place.intended:
+            return "a release may appear here"
+        for source in (place.id, *sorted(place.sources)):
+            statements = self.places.statements(source)
+            if not statements:
+                continue
+            if source == place.id or not self.places.by_id(source).locators:
+                return "a release took the keys out"
+        if place.keyless:
+            listed = ", ".join(place.keyless[:5])
+            return f"it has copies of columns of people's rows ({listed}), and no column that says whose"
+        return None
+
+    def targets(self, place: Place, dataset: Dataset) -> list[Target]:
+        """The rows of a place's dataset that are the person's.
+
+        :raises ColumnMissing: if a column that policy or lineage names is not there.
+        :raises Indistinguishable: if nothing there tells people who share the key apart.
+        """
+        texts: dict[str, list[str]] = {}
+        for locator in place.locators:
+            texts.setdefault(locator.column, []).extend(self.texts_at(place, locator))
+        for column, listed in self.known.get(str(place.id), ()):
+            texts.setdefault(column, []).extend(listed)
+        return self.as_targets(place, dataset, texts)
+
+    def texts_at(self, place: Place, locator: Locator) -> list[str]:
+        """The texts that stand in a locator's column for this person, in all spellings of the declared form that
+        the column has."""
+        if self._own_rule(place, locator):
+            return []
+        texts = self.texts(locator)
+        if locator.key is not None or locator.likeness or not texts:
+            return texts
+        # A copy, or a mention, may write the key in other ways than the root.
+        root = self.places.by_id(locator.root)
+        form = _form_of(root)
+        return [*texts, *self._of_form(place, locator.column, form, texts)] if form else texts
+
+    def _own_rule(self, place: Place, locator: Locator) -> bool:
+        """Whether a place's own policy says what spellings of its column are one, whatever the policy of a dataset
+        says that it is a copy of."""
+        return (
+            locator.root != place.id
+            and locator.key is None
+            and not locator.likeness
+            and place.names_people(self.person.kind)
+            and place.subject is not None
+            and place.subject["key"] == locator.column
+        )
+
+    def as_targets(
+        self, place: Place, dataset: Dataset, texts: Mapping[str, Sequence[str]]
+    ) -> list[Target]:
+        """Texts by column as `Target` of a place."""
+        found = []
+        for column, listed in texts.items():
+            values = self.typed(list(dict.fromkeys(listed)), dataset, column)
+            if values:
+                found.append(Target(column, values, self._narrowed(place, dataset, column)))
+        return found
+
+    def rows(self, place: Place, keep: bool = True, without: Collection[str] = ()) -> Found:
+        """The person's rows in a place, but for those that the columns of ``without`` find."""
+        dataset, found = self.open(place), Found()
+        for target in self.targets(place, dataset):
+            if target.column not in without:
+                found.add(dataset.find_in(target.column, target.values, keep, target.also))
+        return found
+
+    def widened(self) -> Searcher:
+        """See `_widened`, which looks through all places that name people, and so is worked out once."""
+        return self._widened
+
+    @cached_property
+    def _widened(self) -> Searcher:
+        """With the other spellings of the person's keys: those that stand where people are named, and those
+        that are plausible; none if every spelling is another person's."""
+        found: dict[str, None] = {}
+        inexact = False
+        for place in self.places.all:
+            if not place.names_people(self.person.kind) or place.subject is None:
+                continue
+            if _is_exact(place):
+                continue
+            inexact = True
+            with contextlib.suppress(MlsecError, OSError):
+                keys = self.person.keys
+                found.update(dict.fromkeys(self._spelled(place, place.subject["key"], keys)))
+        others = (*found, *plausible(self.person.keys)) if inexact else ()
+        # What releases made pseudonyms of, and other datasets take for the same.
+        formal = [f.of_text(key) for f in self._known_forms() for key in self.person.keys]
+        told = dict.fromkeys((*others, *formal))
+        return replace(self, others=tuple(t for t in told if t and t not in self.person.keys))
+
+    def _known_forms(self) -> list[NormalForm]:
+        """The normal forms of policies, and those that evidence of releases names."""
+        said = (
+            how["normalize"]
+            for listed in (self.places.releases, self.places.perhaps)
+            for statements in listed.values()
+            for statement in statements
+            for how in statement["columns"].values()
+            if "normalize" in how
+        )
+        return list(dict.fromkeys((*self.forms(), *map(NormalForm.parse, said))))
+
+    def has_exact_keys(self, place: Place) -> bool:
+        """Whether every spelling of a key is another person's in all that a place has of people."""
+        roots = [self.places.by_id(locator.root) for locator in place.locators]
+        return bool(roots) and all(_is_exact(root) for root in roots)
+
+    def others_named(self, place: Place, column: str, text: str) -> bool:
+        """Whether a column has a key, in any spelling, that is not one of this person's."""
+        mine = {*self._values_of(place.id, 0), *self.person.keys}
+        same = self.same_keys(place, column, [text])
+        if not _is_exact(place):
+            same += self._spelled(place, column, [text])
+        values = self.typed([t for t in same if t not in mine], self.open(place), column)
+        return bool(values) and self.open(place).find_in(column, values, keep=False).rows > 0
+
+    def all_names(self) -> list[str]:
+        """The person's keys, and all that datasets which name her take for them."""
+        found = dict.fromkeys(self.person.keys)
+        for place in self.places.all:
+            if place.names_people(self.person.kind):
+                found.update(dict.fromkeys(self._values_of(place.id, 0)))
+        return list(found)
+
+    def forms(self) -> list[NormalForm]:
+        """The normal forms that datasets of this kind of person declare for their keys."""
+        found = (_form_of(place) for place in self.places.all)
+        return list(dict.fromkeys(form for form in found if form))
+
+    def alike(self, place: Place) -> int:
+        """How many rows name the person in another spelling than the keys that were given."""
+        dataset, rows = self.open(place), 0
+        exact = dict.fromkeys(text for loc in place.locators for text in self.texts(loc))
+        for locator in place.locators:
+            root = self.places.by_id(locator.root)
+            if not self.others or locator.likeness or self._own_rule(place, locator):
+                continue
+            formal = [
+                NormalForm.parse(form).of_text(key)
+                for form in locator.forms
+                for key in self.person.keys
+            ]
+            if _is_exact(root) and not formal:
+                continue
+            if locator.key is None:
+                mine = self._values_of(root.id, 0)
+                texts = [
+                    *self._spelled(place, locator.column, mine),
+                    *numerals(mine, locator.root != place.id),
+                ]
+            else:
+                # Of keys that are exact today only what a release has taken for one yesterday.
+                others = () if _is_exact(root) else self._others_of(root)
+                texts = self._codes(locator, [*others, *formal])
+            new = [text for text in texts if text not in exact]
+            values = self.typed(new, dataset, locator.column) if new else []
+            if values:
+                rows += dataset.find_in(locator.column, values, keep=False).rows
+        return rows
+
+    def plausible_spellings(self, locator: Locator) -> int:
+        """In how many spellings a person is looked for where a release knows her key as it was spelled."""
+        root = self.places.by_id(locator.root)
+        if not self.others or locator.likeness or _is_exact(root):
+            return 1
+        return len({*self._values_of(root.id, 0), *self._others_of(root)})
+
+    def _others_of(self, root: Place) -> Sequence[str]:
+        """Other spellings of what a root names the person by."""
+        if root.names_people(self.person.kind):
+            return self.others
+        return plausible(self._values_of(root.id, 0))
+
+    def _spelled(self, place: Place, column: str, texts: Sequence[str]) -> list[str]:
+        """Some texts as a column writes them otherwise."""
+        found: dict[str, None] = {}
+        for batch in self.open(place).scan([column]) if texts else ():
+            found.update(dict.fromkeys(alike(batch.column(0), column, texts)))
+        return list(found)
+
+    def same_keys(self, place: Place, column: str, texts: Sequence[str]) -> list[str]:
+        """Some texts with all that a column has of the same normal form, if the place's policy declares one."""
+        form = _form_of(place)
+        if form is None or not texts:
+            return list(texts)
+        return [*texts, *self._of_form(place, column, form, texts)]
+
+    def _of_form(
+        self, place: Place, column: str, form: NormalForm, texts: Sequence[str]
+    ) -> list[str]:
+        wanted = pa.array(sorted({form.of_text(text) for text in texts}), pa.large_string())
+        found: dict[str, None] = {}
+        for batch in self.open(place).scan([column]):
+            values = canonical_text(batch.column(0), column).cast(pa.large_string())
+            values = values.unique().drop_null()
+            mine = values.filter(pc.is_in(form.of_texts(values), wanted))
+            found.update(dict.fromkeys(mine.to_pylist()))
+        return [text for text in found if text not in texts]
+
+    def _in_normal_form(self, root: Place, texts: list[str]) -> list[str]:
+        """What a root names the person by, with all that its policy declares to be the same: as it is in the
+        normal form, as the root writes it, and as it is plausible to have been written when a release was
+        made."""
+        form = _form_of(root)
+        if form is None or not texts or root.subject is None:
+            return texts
+        known = root.id, tuple(texts)
+        if known in self._formed:
+            return self._formed[known]
+        wanted = {form.of_text(text) for text in texts}
+        found = dict.fromkeys((*texts, *sorted(wanted)))
+        found.update(dict.fromkeys(t for t in plausible(texts) if form.of_text(t) in wanted))
+        with contextlib.suppress(MlsecError, OSError):
+            # A root that cannot be read is told as a place of its own.
+            found.update(dict.fromkeys(self._of_form(root, root.subject["key"], form, texts)))
+        self._formed[known] = list(found)
+        return self._formed[known]
+
+    def mentioned(self, place: Place) -> dict[str, int]:
+        """How many rows name the person in each column that is not known to say whose row it is."""
+        columns, dataset = place.mentions(self.person.kind), None
+        counts: dict[str, int] = {}
+        if columns:
+            dataset = self.open(place)
+            for target in self.targets(place, dataset):
+                if target.column in columns:
+                    given = (target.column, target.values, False, target.also)
+                    counts[target.column] = dataset.find_in(*given).rows
+        return {column: rows for column, rows in counts.items() if rows}
+
+    def refuse_mentions(self, place: Place) -> None:
+        """:raises Indistinguishable: if rows name the person in a column of which the policy does not say whose
+        row it is, or what happens to a mention."""
+        said = place.mentions(self.person.kind)
+        open_ = sorted(c for c in self.mentioned(place) if said[c] is None)
+        if open_:
+            owners = place.owners(self.person.kind)
+            ask = (
+                "what happens to a mention (`subject.mentions`)"
+                if owners
+                else "whose row it is (`subject.key`)"
+            )
+            raise Indistinguishable(
+                f"rows name the person in column {', '.join(open_)}, and other people in other columns: a policy of "
+                f"{place.name} has to say {ask}"
+            )
+
+    def shared(self, place: Place) -> str | None:
+        """Why the rows that the person's keys find are of more than one person, if they seem to be.
+
+        Of one key, rows that differ in a column that tells people apart are of different people,
+        until somebody says that they are one.
+        """
+        if self.person.one_person or not place.names_people(self.person.kind):
+            return None
+        dataset = self.open(place)
+        present = set(dataset.schema().names)
+        columns = [name for name in place.distinguished_by() if name in present]
+        if not columns:
+            return None
+        assert place.subject is not None
+        key = place.subject["key"]
+        for text in self.person.keys:
+            told: dict[str, set[str]] = {}
+            texts = self.same_keys(place, key, [text])
+            for target in self.as_targets(place, dataset, {key: texts}):
+                for batch in dataset.find_in(
+                    target.column, target.values, True, target.also
+                ).batches:
+                    for name in columns:
+                        values = canonical_text(batch.column(name), name).drop_null()
+                        told.setdefault(name, set()).update(values.to_pylist())
+            differing = [name for name, values in told.items() if len(values) > 1]
+            if differing:
+                people = max(len(told[name]) for name in differing)
+                return (
+                    f"{people} people seem to share this key: its rows differ in {', '.join(differing)}. Say "
+                    "which one it is (--only COLUMN=VALUE), or that they are one (--one-person); a policy "
+                    "whose people differ otherwise says so in `subject.distinguished_by`"
+                )
+        return None
+
+    def require_one_person(self) -> None:
+        """:raises Refused: if the keys may name more than one person: what is one's must be neither
+        handed to the other nor erased for her."""
+        for place in self.places.all:
+            if place.names_people(self.person.kind) and not self.is_gone(place):
+                reason = self.shared(place)
+                if reason:
+                    raise Refused(f"{place.name}: {reason}")
+
+    def changed_since_release(self, place: Place) -> bool:
+        """Whether the file at a release's place is another one than its newest evidence names: rows may
+        stand in it of which no evidence says anything."""
+        released = self.places.releases.get(place.id)
+        stated = released[-1]["target"].get("sha256") if released else None
+        return stated is not None and self.open(place).digest() != stated
+
+    def is_all_parts(self, place: Place) -> bool:
+        """Whether a folder has nothing that is not a place of its own."""
+        return bool(place.parts) and not self.open(place).schema().names
+
+    def is_gone(self, place: Place) -> bool:
+        """Whether lineage says that a place was dropped, and a look confirms it."""
+        return place.gone is not None and not self.open(place).exists()
+
+    def _narrowed(self, place: Place, dataset: Dataset, column: str) -> tuple[Condition, ...]:
+        """What must be true of rows beside the key's being in ``column``."""
+        by_key = any(
+            locator.column == column
+            and (locator.likeness or self.places.by_id(locator.root).names_people(self.person.kind))
+            for locator in place.locators
+        )
+        if not self.person.only or not by_key:
+            return ()
+        known = {
+            place.telling[name]: v for name, v in self.person.only.items() if name in place.telling
+        }
+        if len(known) < len(self.person.only):
+            raise Indistinguishable(
+                f"others share the person's key, and {place.name} has no copy of "
+                f"{', '.join(self.person.only)} to tell them apart by"
+            )
+        told = {name: self.typed([text], dataset, name) for name, text in known.items()}
+        if unfit := [name for name, values in told.items() if not values]:
+            raise Indistinguishable(
+                f"others share the person's key, and column '{unfit[0]}' of {place.name}, which tells them apart, is of "
+                "another type than what was given"
+            )
+        return tuple(Condition(name, values) for name, values in told.items())
+
+    def text_rows(self, place: Place) -> dict[str, int]:
+        """How many rows of each free-text column name one of the person's keys; a person judges."""
+        if not place.free_text:
+            return {}
+        formal = [f.of_text(key) for f in self._known_forms() for key in self.person.keys]
+        texts = dict.fromkeys((*self.person.keys, *formal))
+        words = "|".join([*map(re.escape, texts), *self.needles.patterns])
+        pattern = f"(?i){words}"
+        counts = dict.fromkeys(place.free_text, 0)
+        for batch in self.open(place).scan(list(place.free_text)):
+            for name in place.free_text:
+                texts = batch.column(name).cast(pa.string())
+                hits = pc.sum(pc.match_substring_regex(texts, pattern)).as_py()
+                counts[name] += hits or 0
+        return counts
+
+    def versions(self, locator: Locator) -> list[int]:
+        """The versions of a pseudonym's key that are searched for; none of a raw value."""
+        return [] if locator.key is None else [key.version for key in self.keys.live(locator.key)]
+
+    def missing(self, place: Place) -> list[str]:
+        """What of the key ring is missing to answer for a place, as people read it: versions under which
+        the person may stand there and cannot be looked for. Nothing, if the place was not found by a key."""
+        found: list[str] = []
+        for locator in place.locators:
+            if locator.key is None:
+                continue
+            if (vault := locator.vault) is None:
+                needed = locator.versions
+            else:
+                needed = self.register.read(partial(vault_versions, domain=vault))
+            for version, fingerprint in needed:
+                if [place.id, locator.key, version] in self.worked_out:
+                    continue
+                if not self.keys.usable(locator.key, version, fingerprint):
+                    reason = self.keys.why_unusable(locator.key, version)
+                    found.append(f"key {locator.key} version {version} {reason}")
+        return list(dict.fromkeys(found))
+
+    @property
+    def worked_out(self) -> Sequence[Sequence[Any]]:
+        """Key versions (place, name, version) under which an erasure has worked out the person's pseudonyms:
+        they are known even if the version is gone by now."""
+        return self.known.get(WORKED_OUT, ())
+
+    def membership(self, place: Place) -> tuple[bool, dict[str, Any]] | None:
+        """Whether the person is on a membership list of the releases that a place was made from (or
+        is), and the release that says so; None if not all of them kept one.
+
+        A model does not forget whom a later release has left out, so every list counts.
+        """
+        own = self.places.statements(place.id)
+        if place.unlisted and not own:
+            return None
+        above = [self.places.statements(i) for i in sorted(place.sources)]
+        sources = [own] if own else [statements for statements in above if statements]
+        # Of two lists of one path the later one is there, and what the earlier one said is lost.
+        lists: dict[str, dict[str, Any]] = {}
+        lost = False
+        for predicate in (p for source in sources for p in source if p["membership"]):
+            path, sha256 = predicate["membership"]["path"], predicate["membership"]["sha256"]
+            before = lists.get(path)
+            lost = lost or (before is not None and before["membership"]["sha256"] != sha256)
+            lists[path] = predicate
+        if not lists or any(source[-1]["membership"] is None for source in sources):
+            return None
+        newest_first = list(reversed(list(lists.values())))
+        for predicate in newest_first:
+            if self._is_member(predicate, self._keys_at(predicate)):
+                return True, predicate
+        return None if lost else (False, newest_first[0])
+
+    def alike_in(self, place: Place) -> bool:
+        """Whether a list of members of a place, or of what it was made from, has another spelling of the
+        person's keys."""
+        # A retry replaces its own list; the later statement is the one that speaks of the file.
+        lists = {
+            statement["membership"]["path"]: statement
+            for source in (place.id, *sorted(place.sources))
+            for statement in self.places.statements(source)
+            if statement["membership"]
+        }
+        return any(self._is_member(statement, self.others) for statement in lists.values())
+
+    def tags(self, datasets: Collection[int | None]) -> int:
+        """How many lists of members of releases to some datasets have the person; those that cannot be read
+        count as well."""
+        found = 0
+        lists = {
+            statement["membership"]["path"]: statement
+            for dataset in datasets
+            if dataset is not None
+            for statement in self.places.statements(dataset)
+            if statement["membership"]
+        }
+        for statement in lists.values():
+            try:
+                found += self._is_member(statement, self._keys_at(statement))
+            except MlsecError:
+                found += 1
+        return found
+
+    def _keys_at(self, predicate: Mapping[str, Any]) -> Sequence[str]:
+        """What the source of a release names the person by."""
+        source = str(DatasetName(predicate["source"]["namespace"], predicate["source"]["name"]))
+        root = next((p for p in self.places.all if p.name == source), None)
+        if root is None or not root.names_people(self.person.kind):
+            return self.person.keys
+        return self._values_of(root.id, 0)
+
+    def _is_member(self, predicate: Mapping[str, Any], keys: Sequence[str]) -> bool:
+        kept = predicate["membership"]
+        given = Path(kept["path"]), kept["sha256"], self.person.kind
+        return any(is_member(*given, key, self.keys) for key in keys)
+
+    def texts(self, locator: Locator) -> list[str]:
+        """The texts that stand in a locator's column for this person."""
+        if locator.likeness:
+            return self.likenesses(self.places.by_id(locator.root), locator.column)
+        values = self._values_of(locator.root, 0)
+        return values if locator.key is None else self._codes(locator, values)
+
+    def _codes(self, locator: Locator, values: Sequence[str]) -> list[str]:
+        """The pseudonyms or random codes of some values."""
+        if not values or locator.key is None:
+            return []
+        if (vault := locator.vault) is not None:
+            return self.register.read(lambda c: tokens_of(c, self.keys, vault, values))
+        return [
+            token
+            for version in self.keys.live(locator.key)
+            for token in pseudonymize(
+                pa.array(values, pa.string()), locator.column, version.secret
+            ).to_pylist()
+        ]
+
+    def likenesses(self, place: Place, column: str) -> list[str]:
+        """The values of a column that are anything that the person's key may have become."""
+        found: dict[str, None] = {}
+        for batch in self.open(place).scan([column]):
+            found.update(dict.fromkeys(self.needles.values_in(batch.column(0), column)))
+        return list(found)
+
+    def _values_of(self, root: int, depth: int) -> list[str]:
+        """By which values a root names the person: the keys, or what a foreign key refers to."""
+        place = self.places.by_id(root)
+        references = place.subject.get("references") if place.subject else None
+        if not references:
+            return self._in_normal_form(place, list(self.person.keys))
+        if depth >= _DEEPEST:
+            raise DatasetError(f"the foreign keys of {place.name} lead in a circle")
+        parent = next(
+            (p for p in self.places.all if p.uri == _canonical(references["dataset"])), None
+        )
+        if parent is None or parent.stage != "source" or not parent.subject:
+            raise DatasetError(
+                f"{place.name} refers to {references['dataset']}, of which the register has no policy "
+                f"about subjects of kind '{self.person.kind}'"
+            )
+        dataset, key = self.open(parent), parent.subject["key"]
+        column = references["column"]
+        typed = self.typed(self._values_of(parent.id, depth + 1), dataset, key)
+        found: list[str] = []
+        mine = 0
+        also = self._narrowed(parent, dataset, key)
+        for batch in dataset.find_in(key, typed, True, also).batches if typed else ():
+            if column not in batch.schema.names:
+                raise ColumnMissing.among([column], batch.schema.names, f"of '{dataset.uri}'")
+            texts = canonical_text(batch.column(column), column).drop_null().to_pylist()
+            mine += len(texts)
+            found += texts
+        found = list(dict.fromkeys(found))
+        known = self.typed(found, dataset, column)
+        if known and dataset.find_in(column, known, keep=False).rows > mine:
+            raise Indistinguishable(
+                f"{place.name} refers to column '{column}' of {parent.name}, and other people's rows there "
+                "have the same values: whose rows these are cannot be told"
+            )
+        if form := _form_of(place):
+            # Other people whom this form takes for her: as many rows as are hers, or nobody can tell.
+            alike_ = [*found, *self._of_form(parent, column, form, found)] if found else []
+            known = self.typed(alike_, dataset, column)
+            if known and dataset.find_in(column, known, keep=False).rows > mine:
+                raise Indistinguishable(
+                    f"{place.name} refers to column '{column}' of {parent.name}, where other people's values are the "
+                    "same in the form that its policy declares: whose rows these are cannot be told"
+                )
+        return self._in_normal_form(place, found)
+
+    def orphans(self, place: Place) -> str | None:
+        """Why there may be more of the person than a foreign key leads to: rows refer to people who are not in
+        the dataset any more that it leads to, and she may have been one of them."""
+        for locator in place.locators:
+            root = self.places.by_id(locator.root)
+            references = root.subject.get("references") if root.subject else None
+            if not references or locator.key is not None or locator.likeness:
+                continue
+            form = _form_of(root) or NormalForm("exact")
+            uri = _canonical(references["dataset"])
+            parent = next((p for p in self.places.all if p.uri == uri), None)
+            # What an erasure has worked out is hers, wherever the parent is by now.
+            worked_out = self.known.get(str(place.id), ())
+            there = {
+                text for column, mine in worked_out if column == locator.column for text in mine
+            }
+            if parent is not None and (opened := self.open(parent)).exists():
+                for batch in opened.scan([references["column"]]):
+                    listed = canonical_text(batch.column(0), references["column"])
+                    there.update(listed.drop_null().unique().to_pylist())
+            known = form.of_texts(pa.array(sorted(there), pa.large_string()))
+            rows = 0
+            for batch in self.open(place).scan([locator.column]):
+                values = canonical_text(batch.column(0), locator.column).drop_null()
+                values = form.of_texts(values.cast(pa.large_string()))
+                rows += len(values) - (pc.sum(pc.is_in(values, known)).as_py() or 0)
+            if rows:
+                return (
+                    f"{rows} rows refer to people who are not in {references['dataset']} (any more): whose they are "
+                    "cannot be told"
+                )
+        return None
+
+    def perhaps_more(self, place: Place) -> list[str]:
+        """Why there may be more of the person in a place than its columns lead to, now or soon."""
+        coming = INTENDED if place.intended else None
+        # Not to be found under the keys that are left is not to be absent.
+        missing = ", ".join(self.missing(place))
+        whys = (coming, self.unlisted(place), self.unread(place), self.orphans(place), missing)
+        return [why for why in whys if why]
+
+    def perhaps_other(self, place: Place) -> list[str]:
+        """`perhaps_more`, and whether what is there is another release than the one that is known."""
+        changed = [CHANGED] if self.changed_since_release(place) else []
+        return [*changed, *self.perhaps_more(place)]
+
+    def unread(self, place: Place) -> str | None:
+        """Why rows of a folder may be hers that were not looked into: files without the column, or of another
+        format, which a scan of the data roots does not come by."""
+        scheme, _, rest = (place.uri or "").partition("://")
+        folder = Path(unquote(rest))
+        if scheme != "file" or not place.locators or not folder.is_dir():
+            return None
+        if lacking := self.rows(place, keep=False).lacking:
+            return f"{lacking} files of it have not the column by which rows are looked for: whose theirs are is not known"
+        if any(is_below(f"{place.uri}/x", root) for root in self.roots):
+            return None
+        read = {str(path) for path in visible_files(folder)}
+        others = [
+            p for p in folder.rglob("*") if p.is_file() and str(p) not in read and not _is_beside(p)
+        ]
+        return (
+            f"{len(others)} files of it are no Parquet, and were not looked into"
+            if others
+            else None
+        )
+
+    def unlisted(self, place: Place) -> str | None:
+        """Why pseudonyms of the person may stand in a place that nobody can work out: they were made of spellings of
+        which there is no end."""
+        for locator in place.locators:
+            form = _form_of(self.places.by_id(locator.root))
+            tagged = form is not None and form.name == "email_without_tag"
+            if tagged and locator.key is not None and not locator.normalized:
+                return (
+                    "it was made before the policy took addresses with other tags for one person's, and those cannot be "
+                    "listed: release it anew"
+                )
+        return None
+
+    def referred(self) -> dict[str, list[str]]:
+        """By `reference_of` a dataset and column, the values that foreign keys know the person by."""
+        found: dict[str, list[str]] = {}
+        for place in self.places.all:
+            references = place.subject.get("references") if place.subject else None
+            if references and place.stage == "source":
+                with contextlib.suppress(DatasetError):
+                    uri = _canonical(references["dataset"])
+                    values = self._values_of(place.id, 0)
+                    found.setdefault(reference_of(uri, references["column"]), []).extend(values)
+        return found
+
+    def spellings(self, columns: Sequence[str]) -> list[tuple[str, ...]]:
+        """The person's keys, with her values of some columns, as they were typed and as each dataset
+        that names people writes them."""
+        told = [self.person.only[column] for column in columns]
+        found = {(key, *told): None for key in self.person.keys}
+        for place in self.places.all:
+            if not place.names_people(self.person.kind) or place.subject is None:
+                continue
+            with contextlib.suppress(DatasetError):
+                schema = self.open(place).schema()
+                named = [place.subject["key"], *columns]
+                for key in self.person.keys:
+                    texts = zip(named, [key, *told], strict=True)
+                    found[tuple(_as_written(schema, *pair) for pair in texts)] = None
+        return list(found)
+
+    def typed(self, texts: Sequence[str], dataset: Dataset, column: str) -> list[object]:
+        """Texts as values of a column's type, those that can stand there.
+
+        :raises ColumnMissing: if the dataset has no such column.
+        """
+        schema = dataset.schema()
+        if column not in schema.names:
+            raise ColumnMissing.among([column], schema.names, f"of '{dataset.uri}'")
+        kind = schema.field(column).type
+        if pa.types.is_nested(kind):
+            raise ColumnType.unusable(column, kind, "a plain type", "looking a person up")
+        if pa.types.is_floating(kind) and any(_too_long_for(kind, text) for text in texts):
+            raise Indistinguishable(
+                f"column '{column}' of '{dataset.uri}' is of floating-point numbers ({kind}), which are the same for several "
+                "numbers as long as the person's: whose rows these are cannot be told"
+            )
+        typed = [v for text in texts if (v := as_type(text, kind, column)) is not None]
+        # A column of SQLite holds values of any type, whatever it is declared as.
+        loose = list(texts) if dataset.uri.startswith("sqlite://") else []
+        return [*typed, *(text for text in loose if text not in typed)]
+
+
+def _form_of(place: Place) -> NormalForm | None:
+    """The form in which spellings of a key are one there, as the place's policy declares."""
+    form = NormalForm.declared(place.subject)
+    return None if form is None or form.name == "exact" else form
+
+
+def _is_beside(path: Path) -> bool:
+    """Whether a file of a folder is known to have no rows: what writers keep beside their data, and notes."""
+    name = path.name.lower()
+    return name.startswith((".", "_", "readme", "license")) or name.endswith(
+        (".md", ".crc", ".sha256", ".sig.json")
+    )
+
+
+def _is_exact(place: Place) -> bool:
+    """Whether every spelling of a key is another person's there."""
+    return bool(place.subject and place.subject.get("normalize") == "exact")
+
+
+def reference_of(uri: str, column: str) -> str:
+    """How the suppression list names what a foreign key refers to."""
+    return json.dumps({"dataset": uri, "column": column}, sort_keys=True)
+
+
+def _as_written(schema: pa.Schema, column: str, text: str) -> str:
+    if column not in schema.names:
+        return text
+    value = as_type(text, schema.field(column).type, column)
+    if value is None:
+        return text
+    written = canonical_text(pa.array([value], schema.field(column).type), column)[0].as_py()
+    return text if written is None else str(written)
+
+
+def _canonical(uri: str) -> str:
+    return open_dataset(uri).uri if "://" not in uri or uri.startswith("file:") else uri
+
+
+def is_below(uri: str, root: str) -> bool:
+    """Whether a dataset lies below a folder or URI, links and encoded dots followed."""
+    scheme, _, rest = uri.partition("://")
+    path = unquote(rest)
+    root_scheme, _, root_path = root.rpartition("://")
+    if scheme in ("file", "sqlite"):
+        if root_scheme not in ("", "file"):
+            return False
+        real, folder = os.path.realpath(path), os.path.realpath(unquote(root_path))
+        return real.startswith(folder.rstrip("/") + "/")
+    if ".." in path.split("/") or "@" in path.split("/", 1)[0]:
+        return False
+    return scheme == root_scheme and path.startswith(unquote(root_path).rstrip("/") + "/")
+
+
+def _too_long_for(kind: pa.DataType, text: str) -> bool:
+    """Whether a whole number is one of several that a floating-point type cannot tell apart."""
+    bits = {16: 11, 32: 24}.get(kind.bit_width, 53)
+    return re.fullmatch(r"-?[0-9]{1,400}", text) is not None and abs(int(text)) > 2**bits
+
+
+def _number_of(text: str) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
+
+
+def as_type(text: str, kind: pa.DataType, column: str) -> object | None:
+    """The text as a value of a column's type, if it is how that value is written."""
+    try:
+        if pa.types.is_time(kind):
+            # Arrow reads no times from texts.
+            typed = pa.array([time.fromisoformat(text)], pa.time64("us")).cast(kind)
+        else:
+            typed = pa.array([text], pa.string()).cast(kind)
+    except (pa.ArrowException, TypeError, ValueError):
+        return None
+    number = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    same = canonical_bytes(typed, column).to_pylist() == [text.encode()]
+    # 1.10 is how people write the number 1.1; 007 is not how they write 7.
+    if not same and number and re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", text):
+        written = canonical_text(typed, column)[0].as_py()
+        same = _number_of(written) == Decimal(text)
+    value: object = typed[0].as_py()
+    return value if same else None
