@@ -81,6 +81,10 @@ class DatasetNotFound(DatasetError, FileNotFoundError):
     """No dataset is at this URI."""
 
 
+class EmptyDataset(DatasetNotFound):
+    """A folder without files, or a file without rows, that would say what its columns are."""
+
+
 class UnsupportedDataset(DatasetError):
     """The URI names a kind of dataset that is not supported."""
 

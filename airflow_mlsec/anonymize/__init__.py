@@ -31,7 +31,9 @@ from airflow_mlsec.anonymize.transforms._vault import (
     RegisterVault,
     TokenVault,
     forget,
+    known_codes,
     tokens_of,
+    vault_domains,
     vault_versions,
 )
 from airflow_mlsec.anonymize.verify._verify import Finding, verify_release
@@ -60,6 +62,7 @@ __all__ = [
     "forget",
     "is_member",
     "is_valid_number",
+    "known_codes",
     "letters_folded",
     "measure_against",
     "measure_linkage",
@@ -68,6 +71,7 @@ __all__ = [
     "pseudonymize",
     "risk_page",
     "tokens_of",
+    "vault_domains",
     "vault_versions",
     "verify_release",
     "without_invisible",

@@ -40,6 +40,7 @@ from airflow_mlsec.errors import (
     ColumnMissing,
     DatasetError,
     DatasetNotFound,
+    EmptyDataset,
     UnsupportedDataset,
 )
 
@@ -444,7 +445,11 @@ class FileDataset:
         if not pieces and self.left_out:
             return []  # all that is there is looked into elsewhere
         if not pieces:
-            raise DatasetNotFound(f"folder '{self.uri}' has no .parquet file")
+            nothing = self.filesystem is None and not any(
+                p.is_file() for p in Path(path).rglob("*")
+            )
+            error = EmptyDataset if nothing else DatasetNotFound
+            raise error(f"folder '{self.uri}' has no .parquet file")
         return pieces
 
     def _is_left_out(self, piece: str) -> bool:

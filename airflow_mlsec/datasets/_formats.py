@@ -21,7 +21,7 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
-from airflow_mlsec.errors import ColumnType, DatasetError
+from airflow_mlsec.errors import ColumnType, DatasetError, EmptyDataset
 
 _BLOCK = 4 * 2**20
 _LINES = 16_384
@@ -170,7 +170,7 @@ class JsonLines:
             table = pajson.read_json(pa.BufferReader(lines), pajson.ReadOptions(block_size=_BLOCK))
             found = [pa.unify_schemas([*found, table.schema], promote_options="permissive")]
         if not found:
-            raise DatasetError("the JSON Lines file has no rows, so its columns are unknown")
+            raise EmptyDataset("the JSON Lines file has no rows, so its columns are unknown")
         if any(_is_rounded(f.type) for f in found[0]):
             _refuse_rounded(file, found[0])
         dates = _dates(file, [f.name for f in found[0] if pa.types.is_timestamp(f.type)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,20 +20,28 @@ from airflow_mlsec.register._register import Register
 _KEPT_APART = ("", "file", "sqlite", "postgresql", "postgres")
 # What runs elsewhere cannot be seen from here.
 _LONGEST = timedelta(days=1)
+# How often it is tried again, in seconds.
+_AGAIN = 0.2
 
 
 @contextlib.contextmanager
-def sole_writer(register: Register, uri: str) -> Iterator[None]:
+def sole_writer(
+    register: Register, uri: str, everywhere: bool = False, patience: float = 0.0
+) -> Iterator[None]:
     """Be the only one of ours who rewrites what is at a URI.
 
     Object stores replace whatever is there, and an upload takes a while: of two who read the same object the
     later would undo what the other has done.
 
+    :param everywhere: Also where the filesystem or the database keeps writers apart: for what belongs together
+        although it is done in several steps.
+    :param patience: How many seconds to wait for somebody else.
     :raises ChangedMeanwhile: if somebody else is at it.
     """
-    if uri.partition("://")[0] in _KEPT_APART:
+    if not everywhere and uri.partition("://")[0] in _KEPT_APART:
         yield
         return
+    until = time.monotonic() + patience
     mine = {**this_process(), "token": secrets.token_hex(8)}
 
     def take(connection: sa.Connection) -> None:
@@ -52,7 +61,14 @@ def sole_writer(register: Register, uri: str) -> Iterator[None]:
         if row is not None and row.writer == mine:
             connection.execute(sa.delete(t.writing).where(t.writing.c.uri == uri))
 
-    register.write(take)
+    while True:
+        try:
+            register.write(take)
+            break
+        except ChangedMeanwhile:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_AGAIN)
     try:
         yield
     finally:

@@ -444,6 +444,18 @@ writing = sa.Table(
     sa.Column("began_at", sa.String(32), nullable=False),
 )
 
+# Files that erasures were going to leave of a release, until evidence says so: with the evidence of what they erased
+# from, and a seal of the key ring, since whoever writes here says whose file it is.
+left = sa.Table(
+    "mlsec_left",
+    metadata,
+    _ref("dataset_id"),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("evidence_at", sa.String(32), nullable=False),
+    sa.Column("seal", sa.String(64), nullable=False),
+    sa.PrimaryKeyConstraint("dataset_id", "sha256", "evidence_at"),
+)
+
 # The token vault: which random code stands for which value, known by a keyed digest.
 token = sa.Table(
     "mlsec_token",

@@ -3,6 +3,7 @@ suppression tokens, sealed keys."""
 
 from __future__ import annotations
 
+import hmac
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -92,6 +93,17 @@ def subject_digests_of(
         text: {_digest_under(k, kind, form) for k in live for form in set(spelled)}
         for text, *spelled in zip(listed, *columns, strict=True)
     }
+
+
+def sealed_text(keys: KeyRing, what: str, text: str) -> str:
+    """A keyed digest of a text that is no person's, by which it is known again that this key ring wrote it."""
+    return _digest_under(keys.ensure(_REFERENCE), f"\0{what}", text)
+
+
+def is_sealed_text(keys: KeyRing, what: str, text: str, seal: str) -> bool:
+    """Whether `sealed_text` gave this digest, under any version of the key that is of use."""
+    mine = (_digest_under(key, f"\0{what}", text) for key in keys.live(_REFERENCE))
+    return any(hmac.compare_digest(one, seal) for one in mine)
 
 
 def live_references(keys: KeyRing) -> list[int]:

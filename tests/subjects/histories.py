@@ -16,12 +16,13 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from airflow_mlsec.anonymize import Release, anonymize
+from airflow_mlsec.anonymize import RegisterVault, Release, anonymize
 from airflow_mlsec.compliance import record_results
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
@@ -47,7 +48,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
     without_suppressed,
 )
-from tests.lineage.events import dataset, event
+from tests.lineage.events import dataset, event, lineage
 from tests.subjects.oracle import Oracle
 
 KEY = "pseudonym.d"
@@ -57,14 +58,14 @@ owner: o
 subject: {{kind: person, key: email{normalize}}}
 membership: keep
 columns:
-  email: {{role: identifying, transform: {{method: pseudonymize, domain: d}}}}
+  email: {{role: identifying, transform: {{method: {method}, domain: {domain}}}}}
   tag: {{role: insensitive}}
 """
 HAPPENS = [
     "rotate", "disable", "schedule", "destroy", "restore", "release", "release", "cut", "cut", "ahead", "copy",
     "copy", "copy again", "put back", "put back", "forge", "join", "shout", "stray", "hashed", "day", "day", "mart",
     "bare", "bare", "unexplained", "other ring", "stale ring", "look", "erase", "erase", "erase",
-    "meanwhile",
+    "meanwhile", "other codes", "other codes", "made anew", "made anew",
 ]  # fmt: skip
 
 
@@ -90,15 +91,14 @@ class History:
         self.keys = KeyRing.create(folder / "keys")
         form = self.draw.choice(["", "", ", normalize: email"])
         self.declared = bool(form)
-        text = POLICY.format(raw=self.lake / "raw.parquet", normalize=form)
-        self.policy = parse_policy(text, "p")
+        self.form = form
         self.number, self.lists, self.files = self.draw.randrange(3, 9), 0, 0
         self.yesterday: list[tuple[str, bytes]] = []
         self.done: list[str] = []
         self.erased: set[int] = set()
         self.sizes: Counter[str] = Counter()
         self.put("raw.parquet", [(f"p{i}@x.test", i) for i in range(self.number)])
-        record_results(self.register, self.policy, self.at("raw.parquet"), "source", [], None)
+        self.declare("pseudonymize", "d")
         self.release()
 
     def run(self) -> None:
@@ -108,6 +108,13 @@ class History:
         for who in range(self.number):
             with contextlib.suppress(AnotherRing):
                 self.look(who)
+
+    def declare(self, method: str, domain: str) -> None:
+        """The policy under which releases are made from now on."""
+        raw = self.lake / "raw.parquet"
+        text = POLICY.format(raw=raw, normalize=self.form, method=method, domain=domain)
+        self.policy = parse_policy(text, "p")
+        record_results(self.register, self.policy, self.at("raw.parquet"), "source", [], None)
 
     def at(self, name: str) -> Any:
         return open_dataset(str(self.lake / name))
@@ -174,7 +181,8 @@ class History:
                 raise Cut
 
         anonymize(self.policy, source, safe, self.keys, announce=announce, allow_empty=True,
-                  membership_path=self.folder / f"members-{self.lists}.age")  # fmt: skip
+                  membership_path=self.folder / f"members-{self.lists}.age",
+                  vault=RegisterVault(self.register, self.keys, done))  # fmt: skip
         for receipt in receipts:
             assert meanwhile is not None
             if false := self.oracle.false_receipt(meanwhile[1], receipt):
@@ -301,6 +309,11 @@ class History:
             case "bare":
                 self.put("bare.parquet", self.rows("raw.parquet"), None)
                 self.names("raw.parquet", "bare.parquet", ("tag",))
+            case "made anew":
+                self.make_anew()
+            case "other codes":
+                self.declare(*draw.choice([("pseudonymize", "e"), ("vault", "f"), ("vault", "g")]))
+                self.release()
             case "unexplained":
                 self.put(f"untold{self.files}.parquet", self.some(self.rows("raw.parquet")))
                 self.emit(
@@ -328,6 +341,20 @@ class History:
                 self.look(who)
             case "erase":
                 self.erase(who)
+
+    def make_anew(self, source: str = "raw.parquet") -> None:
+        """A run that another program tells of makes what has no keys from what is there now."""
+        self.files += 1
+        self.oracle.reached.add("bare.parquet")
+        same = lineage(f"{self.lake}/{source}", {"tag": ["tag"]})
+        made = dataset(f"{self.lake}/bare.parquet", ["tag"], columnLineage=same)
+        for state in ("START", "COMPLETE"):
+            if state == "COMPLETE":
+                self.put("bare.parquet", self.rows(source), None)
+            now = datetime.now(UTC).isoformat()
+            run = str(uuid5(NAMESPACE_OID, f"{self.folder}/{self.files}"))
+            read = [dataset(f"{self.lake}/{source}")]
+            self.emit(event("make bare.parquet", read, [made], state, run, now))
 
     def forge(self) -> None:
         rows = [(f"p{i}@x.test", i) for i in range(self.number)]
@@ -389,6 +416,11 @@ class History:
                         handler.confirm(request.id, step.name, column, "our own file")
                         approve(self.register, request.id, "officer", named=("*",))
                         handler.erase(request.id)
+            if (self.lake / "bare.parquet").exists() and self.draw.random() < 0.6:
+                if others := self.oracle.others(who, before):
+                    raise Untrue(f"{self.done}: {'; '.join(others)}")
+                self.anew_while_open(who, request.id, handler, named)
+                before = self.oracle.everybody()
             for step in get_request(self.register, request.id).open_steps():
                 by_hand = self.draw.choice(["retained", "retained", "manual", "none", "rebuilt"])
                 settle(self.register, request.id, step.name, by_hand, "x", "dpo")
@@ -401,6 +433,23 @@ class History:
         finally:
             if others := self.oracle.others(who, before):
                 raise Untrue(f"{self.done}: {'; '.join(others)}")
+
+    def anew_while_open(
+        self, who: int, request: int, handler: Handler, named: tuple[str, ...]
+    ) -> None:
+        """What has no keys is made anew without the person, and perhaps with the person again."""
+        self.make_anew()
+        handler.locate(request)
+        if self.draw.random() < 0.5:
+            return
+        others = [r for r in self.rows("raw.parquet") if r[1] != who]
+        self.put("raw.parquet", [*others, (f"p{who}@x.test", who)])  # the nightly load
+        if self.draw.random() < 0.7:
+            handler.locate(request)
+        self.make_anew()
+        handler.locate(request)
+        approve(self.register, request, "officer", named=named)
+        handler.erase(request)
 
     def untouched(self, who: int, before: dict[str, Counter[int]], allowed: set[str]) -> None:
         """Where only foreign lineage leads, nothing goes that nobody has allowed by name."""

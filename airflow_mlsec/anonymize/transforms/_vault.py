@@ -124,6 +124,22 @@ def vault_versions(connection: sa.Connection, domain: str) -> tuple[tuple[int, s
     return tuple((version, None) for version in sorted(connection.execute(query).scalars()))
 
 
+def vault_domains(connection: sa.Connection) -> list[str]:
+    """The domains of all token vaults that have entries."""
+    query = sa.select(t.token.c.domain).distinct().order_by(t.token.c.domain)
+    return list(connection.execute(query).scalars())
+
+
+def known_codes(connection: sa.Connection, domain: str, codes: Sequence[str]) -> int:
+    """How many of these codes a vault has given."""
+    x, found = t.token.c, 0
+    for start in range(0, len(codes), 500):
+        part = codes[start : start + 500]
+        query = sa.select(sa.func.count()).where(x.domain == domain, x.token.in_(part))
+        found += connection.execute(query).scalar_one()
+    return found
+
+
 def forget(connection: sa.Connection, domain: str, codes: Sequence[str]) -> int:
     """Remove entries from a vault; how many there were. Their codes mean nothing from then on."""
     x, removed = t.token.c, 0

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
+
 from airflow_mlsec.crypto import KeyKind
 from airflow_mlsec.errors import (
     ChangedMeanwhile,
     CheckFailed,
     MlsecError,
 )
+from airflow_mlsec.register import requests_did_more
+from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import (
     Person,
 )
-from airflow_mlsec.subjects.handling._erasing import prepare, put_on_list
+from airflow_mlsec.subjects.handling._erasing import prepare, put_on_list, reopen_what_nothing_keeps
 from airflow_mlsec.subjects.handling._locating import locate
 from airflow_mlsec.subjects.handling._looking_again import verify
 from airflow_mlsec.subjects.handling._rectified import is_still_right
-from airflow_mlsec.subjects.handling._vaults import empty_vaults
+from airflow_mlsec.subjects.handling._vaults import empty_vaults, tell_of_vaults
 from airflow_mlsec.subjects.handling._work import Work, require_erasure
 from airflow_mlsec.subjects.requests._receipt import make_receipt
 from airflow_mlsec.subjects.requests._requests import (
@@ -38,6 +42,8 @@ from airflow_mlsec.subjects.search._search import (
     RECTIFIED,
 )
 
+# How often it is looked again, where something was changed meanwhile.
+_ATTEMPTS = 3
 # Of a rectification, that something was done about it.
 _ACTED = ("rectified", "manual")
 
@@ -47,7 +53,21 @@ def close(work: Work, identifier: int) -> tuple[Request, str | None]:
     the salt for the person (None, if it was closed before).
 
     :raises CheckFailed: if a place is unknown, failed or not settled.
+    :raises ChangedMeanwhile: if places or releases are changed by others again and again while it looks.
     """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _close(work, identifier)
+        except _Overtaken:
+            work.progress(f"request {identifier}: something was changed meanwhile, looking again")
+    return _close(work, identifier)
+
+
+class _Overtaken(ChangedMeanwhile):
+    """Something was changed between the last look and the signature."""
+
+
+def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
     request = get_request(work.register, identifier)
     if request.closed_at is not None:
         return request, None
@@ -62,6 +82,7 @@ def close(work: Work, identifier: int) -> tuple[Request, str | None]:
         )
     verified: dict[str, str] = {}
     about = person_of(work.register, work.keys, request)
+    announced = work.register.read(_last_announced)
     if request.kind in ERASING and request.approved_by:
         # First: a release that comes while places are looked at is refused, or seen.
         put_on_list(work, request)
@@ -71,19 +92,15 @@ def close(work: Work, identifier: int) -> tuple[Request, str | None]:
         prepare(work, identifier)
         verified = verify(work, identifier)
     if request.kind in CORRECTING:
-        _look_at_rectified(work, request)
+        reopen_what_nothing_keeps(work, request)
+        _look_at_rectified(work, get_request(work.register, identifier))
     request = get_request(work.register, identifier)
     if request.kind in ANSWERING and (missing := not_handed_over(request)):
         raise CheckFailed(
             f"request {identifier} stays open: what was found since in {', '.join(missing[:5])} is in no export and in no "
             "letter: export again (mlsec subject export)"
         )
-    if left := request.open_steps():
-        names = "; ".join(f"{step.name} ({step.status}: {step.detail})" for step in left[:5])
-        raise CheckFailed(
-            f"request {identifier} stays open: {len(left)} of {len(request.steps)} places are not "
-            f"settled: {names}"
-        )
+    _require_settled(request)
     person = person_of(work.register, work.keys, request)
     if person != about:
         raise ChangedMeanwhile(
@@ -91,21 +108,53 @@ def close(work: Work, identifier: int) -> tuple[Request, str | None]:
         )
     if request.kind in ERASING and not request.approved_by:
         require_erasure(request)
+    codes: dict[str, list[str]] = {}
     if request.kind in ERASING:
         _tell_beyond_reach(work, request, person)
         targets = targets_of(work.register, work.keys, request) or {}
-        empty_vaults(work.register, request, person, work.places(person), targets)
+        searcher = work.searcher(person, work.places(person))
+        codes = tell_of_vaults(work.register, request, searcher, targets)
         request = get_request(work.register, identifier)
+        _require_settled(request)
     now = work.register.now()
     signing = work.keys.ensure("signing", KeyKind.SIGNING)
     zone = rules_in_force(work.register).rules.time_zone
     # Somebody's key may stand in a file's name.
     shown = work.searcher(person, work.places(person)).widened().needles.without
     receipt, salt = make_receipt(request, person, verified, now, signing, zone, shown)
+
+    def still(connection: sa.Connection, seen: Request) -> None:
+        if seen.steps != request.steps:
+            raise _Overtaken(f"request {identifier}: places were changed while it was being closed")
+        if request.kind in ANSWERING:
+            return
+        # What has read before now, and is announced after, is refused; what was announced since the look is not in it.
+        requests_did_more(connection)
+        if _last_announced(connection) != announced:
+            raise _Overtaken(
+                f"request {identifier}: releases were announced while it was being closed"
+            )
+        empty_vaults(connection, codes)
+
     # With the receipt written, nobody needs to know any more whom it was about.
     values = {"status": "closed", "closed_at": now, "receipt": receipt, "sealed": None}
-    change(work.register, identifier, work.by, "closed, receipt signed", values, seen=request)
+    what = "closed, receipt signed"
+    change(work.register, identifier, work.by, what, values, seen=request, also=still)
     return get_request(work.register, identifier), salt
+
+
+def _require_settled(request: Request) -> None:
+    if left := request.open_steps():
+        names = "; ".join(f"{step.name} ({step.status}: {step.detail})" for step in left[:5])
+        raise CheckFailed(
+            f"request {request.id} stays open: {len(left)} of {len(request.steps)} places are not "
+            f"settled: {names}"
+        )
+
+
+def _last_announced(connection: sa.Connection) -> int:
+    """The last release or artifact that somebody was going to publish, or has."""
+    return connection.execute(sa.select(sa.func.max(t.evidence.c.id))).scalar_one() or 0
 
 
 def _look_at_rectified(work: Work, request: Request) -> None:
@@ -115,12 +164,12 @@ def _look_at_rectified(work: Work, request: Request) -> None:
     searcher = work.searcher(person, work.places(person), known)
     steps = {step.dataset_id: step for step in request.steps if step.status == "rectified"}
     places = {place.id: place for place in searcher.places.all}
-    for place_id, column, text in known.get(RECTIFIED, []):
+    for place_id, column, text, earlier in known.get(RECTIFIED, []):
         step, place = steps.get(place_id), places.get(place_id)
         if step is None or place is None:
             continue
         try:
-            right = is_still_right(searcher, place, column, text)
+            right = is_still_right(searcher, place, column, text, earlier)
         except MlsecError as error:
             work.mark(request, step, "failed", f"could not be looked at again: {error}")
             continue

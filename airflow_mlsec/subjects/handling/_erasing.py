@@ -19,27 +19,28 @@ from airflow_mlsec.errors import (
     Refused,
     UsageError,
 )
-from airflow_mlsec.register import sole_writer
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.subjects._identity import (
-    Person,
-)
 from airflow_mlsec.subjects._suppression import listed_as, suppress
 from airflow_mlsec.subjects.handling._recipients import (
     add_recipients,
     notify,
 )
-from airflow_mlsec.subjects.handling._releases import issued, renew_after_erasing, was_left_so
-from airflow_mlsec.subjects.handling._targets import seal_targets, with_left
-from airflow_mlsec.subjects.handling._work import DECIDED, HELD, Work, require_erasure
+from airflow_mlsec.subjects.handling._releases import (
+    is_ours,
+    keep_left,
+    one_at_a_time,
+    renew_after_erasing,
+)
+from airflow_mlsec.subjects.handling._targets import seal_targets
+from airflow_mlsec.subjects.handling._work import DECIDED, Work, require_erasure
 from airflow_mlsec.subjects.requests._requests import (
+    ERASING,
     Request,
     Step,
     change,
     covers,
     get_request,
     person_of,
-    reseal,
     take_back,
     targets_of,
     write_step,
@@ -52,6 +53,7 @@ from airflow_mlsec.subjects.search._search import (
 )
 
 _TODO = ("found", "erasing", "failed")
+_NOT_REMOVED = "and none of them could be removed"
 
 
 def erase(work: Work, identifier: int) -> Request:
@@ -79,7 +81,7 @@ def prepare(work: Work, identifier: int) -> Request:
     searcher = work.searcher(person, places)
     searcher.require_one_person()
     seal_targets(work, request, searcher)
-    _hold(work, request)
+    reopen_what_nothing_keeps(work, request)
     work.register.write(lambda c: add_recipients(c, request, places.all, work.register.now()))
     _suppress(work, identifier, searcher)
     return change(work.register, identifier, work.by, "erasure begun", {"status": "erasing"})
@@ -131,9 +133,8 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
     if not covers(request, step):
         detail = "only other programs' lineage names it: it has to be approved by name (--place)"
         return work.mark(request, step, "found", detail)
-    reason = place.policy.get("erasure") if place.policy else None
-    if reason:
-        return work.mark(request, step, "retained", f"kept by law: {reason['retain']}")
+    if law := _law(place):
+        return work.mark(request, step, "retained", law)
     if holds := work.holds(request, place.id):
         return work.mark(request, step, "retained", holds)
     mine = targets.get(str(place.id))
@@ -157,56 +158,76 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
         work.progress(f"{place.name} is being erased from by another process")
         return get_request(work.register, identifier)
     searcher = work.searcher(person, places, targets)
-    broken = None
     try:
-        # A file that is not the one of its evidence, or that we left, gets no new evidence by being erased from.
-        ours = not searcher.changed_since_release(place) or was_left_so(
-            work, request, searcher, place
-        )
-        linked = in_hard_links(place)
-        before = issued(places, place) if ours and place.stage == "release" else None
-        announced = _announced(work, request, step, place, person, before)
-        with sole_writer(work.register, place.uri or ""):
-            removed = _delete(searcher, place, mine, announced)
-        if linked is not None and removed:
-            work.register.write(lambda c: write_step(c, request.id, linked, work.register.now()))
-        if ours:
-            broken = renew_after_erasing(work, request, searcher, place)
+        status, detail = _erase_rows(work, request, step, searcher, place, mine)
     except MlsecError as error:
-        return work.mark(request, step, "failed", f"could not be erased: {error}")
+        status, detail = "failed", f"could not be erased: {error}"
     except Exception as error:
-        reason = f"could not be erased: unexpected {type(error).__name__}"
-        return work.mark(request, step, "failed", reason)
-    work.progress(f"{removed} rows erased in {place.name}")
-    said = place.mentions(person.kind)
-    stays = {c: n for c, n in searcher.mentioned(place).items() if said[c] == "keep"}
-    if stays:
-        listed = ", ".join(f"{n} in '{c}'" for c, n in sorted(stays.items()))
-        detail = (
-            f"{removed} rows erased; rows that mention the person are kept by the policy: {listed}"
-        )
-        return work.mark(request, step, "retained", detail)
+        status, detail = "failed", f"could not be erased: unexpected {type(error).__name__}"
     now = next(s for s in get_request(work.register, identifier).steps if s.id == step.id)
     if now.status != "erasing":
         return get_request(work.register, identifier)  # another process was faster
-    if step.status == "found" and step.rows and not removed and "free text" not in step.locator:
-        detail = f"{step.rows} rows were found, and none of them could be removed"
-        return work.mark(request, step, "failed", detail)
-    if "free text" in step.locator:
-        detail = "rows erased; the person is named in free text, which a person must redact"
-        return work.mark(request, step, "found", detail)
-    if more := searcher.perhaps_more(place):
-        detail = f"{removed} rows erased; more may be there: {', '.join(more)}"
-        return work.mark(request, step, "unknown", detail)
-    if step.likeness and (alike := searcher.widened().alike(place)):
-        detail = f"{removed} rows erased; {alike} are there by likeness: confirm that they are the person's, or deal with them"
-        return work.mark(request, step, "found", detail)
+    done = work.mark(request, step, status, detail)
+    if status == "erased":
+        look_at_copies(work, request.id, place)
+    return done
+
+
+def _erase_rows(
+    work: Work,
+    request: Request,
+    step: Step,
+    searcher: Searcher,
+    place: Place,
+    mine: list[list[Any]],
+) -> tuple[str, str]:
+    """Remove the person's rows from a place; what became of it, and why."""
+    person = searcher.person
+    with one_at_a_time(work, place):
+        removed, broken = _rewrite(work, request, step, searcher, place, mine)
+    work.progress(f"{removed} rows erased in {place.name}")
+    free_text = "free text" in step.locator
+    # With its last rows a folder may have lost its last file.
+    there = not searcher.is_empty(place)
+    said = place.mentions(person.kind)
+    mentioned = searcher.mentioned(place) if there else {}
+    if stays := {c: n for c, n in mentioned.items() if said[c] == "keep"}:
+        listed = ", ".join(f"{n} in '{c}'" for c, n in sorted(stays.items()))
+        kept = f"rows that mention the person are kept by the policy: {listed}"
+        return "retained", f"{removed} rows erased; {kept}"
+    # Trying again does not make it better: it has to be found again, or nowhere, first.
+    again = step.status == "failed" and step.detail.endswith(_NOT_REMOVED)
+    if (step.status == "found" or again) and step.rows and not removed and not free_text:
+        return "failed", f"{step.rows} rows were found, {_NOT_REMOVED}"
+    if free_text:
+        return "found", "rows erased; the person is named in free text, which a person must redact"
+    if there and (more := searcher.perhaps_more(place)):
+        return "unknown", f"{removed} rows erased; more may be there: {', '.join(more)}"
+    if there and step.likeness and (alike := searcher.widened().alike(place)):
+        todo = "confirm that they are the person's, or deal with them"
+        return "found", f"{removed} rows erased; {alike} are there by likeness: {todo}"
     detail = f"rows that are the person's: {step.rows or removed}"
     if broken:
         detail += f"; without them the release does not hold what its policy promises: {broken}"
-    done = work.mark(request, step, "erased", detail)
-    look_at_copies(work, request.id, place)
-    return done
+    return "erased", detail
+
+
+def _rewrite(
+    work: Work,
+    request: Request,
+    step: Step,
+    searcher: Searcher,
+    place: Place,
+    mine: list[list[Any]],
+) -> tuple[int, str | None]:
+    """Remove rows, and give a release its evidence: how many rows, and what does not hold any more."""
+    ours = is_ours(work, searcher, place)
+    linked = in_hard_links(place)
+    announced = _announced(work, request, step, place, searcher)
+    removed = _delete(searcher, place, mine, announced)
+    if linked is not None and removed:
+        work.register.write(lambda c: write_step(c, request.id, linked, work.register.now()))
+    return removed, renew_after_erasing(work, request, searcher, place) if ours else None
 
 
 def _begin(work: Work, step: Step) -> bool:
@@ -221,29 +242,25 @@ def _begin(work: Work, step: Step) -> bool:
 
 
 def _announced(
-    work: Work, request: Request, step: Step, place: Place, person: Person, before: str | None
+    work: Work, request: Request, step: Step, place: Place, searcher: Searcher
 ) -> Announce:
-    """What is asked and kept at the last moment before rows go; ``before`` is when the evidence of a release was
-    issued that is there, if it is that release.
-
-    Rewriting takes a while, in which a hold may have been placed, or the identity refused. The digest of what a
-    release's file will be is kept: until its evidence says so, nothing else tells it from a stranger's.
-    """
+    """What is asked and kept at the last moment before rows go: rewriting takes a while, in which a hold may have been
+    placed, or the identity refused, or somebody has decided otherwise about the place."""
+    person = searcher.person
 
     def still(digest: str | None) -> None:
         now = get_request(work.register, request.id)
         require_erasure(now)
-        if person_of(work.register, work.keys, now) != person or not covers(now, step):
+        taken_up = any(s.id == step.id and s.status == "erasing" for s in now.steps)
+        same = person_of(work.register, work.keys, now) == person
+        if not taken_up or not same or not covers(now, step):
             raise ChangedMeanwhile(
                 f"request {request.id} was changed while {place.name} was being rewritten: not all was erased there"
             )
         if held := work.holds(now, place.id):
             raise Refused(f"{place.name}: {held}")
-        if digest is not None and before is not None:
-            reseal(
-                work.register, work.keys, request.id,
-                lambda whom, known: (whom, with_left(known or {}, place.id, digest, before)),
-            )  # fmt: skip
+        if digest is not None and place.stage == "release":
+            keep_left(work, place, searcher, digest)
 
     return still
 
@@ -333,18 +350,42 @@ def _children(
     ]
 
 
-def _hold(work: Work, request: Request) -> None:
-    """Mark places that a legal hold keeps, and those that one kept and keeps no more."""
+def reopen_what_nothing_keeps(work: Work, request: Request) -> None:
+    """Mark places that a duty to keep or a legal hold keeps, and open again those that one kept and nothing keeps any
+    more. What a person has decided stays."""
     digests = work.hold_digests(request)
+    person = person_of(work.register, work.keys, request)
+    searcher = work.searcher(person, work.places(person))
+    places = {place.id: place for place in searcher.places.all}
+    looked_at = (*_TODO, "retained") if request.kind in ERASING else ("retained",)
     for step in request.steps:
-        if step.dataset_id is None or step.status not in (*_TODO, "retained"):
+        place = places.get(step.dataset_id or 0)
+        if place is None or step.status not in looked_at or step.decided_by is not None:
             continue
-        holds = work.holds(request, step.dataset_id, digests)
-        was_held = step.status == "retained" and step.detail.startswith(HELD)
-        if holds and step.status != "retained":
-            work.mark(request, step, "retained", holds)
-        elif was_held and not holds:
-            work.mark(request, step, "found", "no legal hold keeps it any more")
+        keeps = work.holds(request, place.id, digests)
+        if request.kind in ERASING:
+            keeps = _law(place) or keeps
+        if keeps and (step.status != "retained" or step.detail != keeps):
+            work.mark(request, step, "retained", keeps)
+        elif step.status == "retained" and not keeps and not _only_mentions(searcher, place):
+            reopened = "found" if request.kind in ERASING else "unknown"
+            work.mark(request, step, reopened, "nothing keeps it any more")
+
+
+def _law(place: Place) -> str:
+    """The duty to keep that a place's policy names."""
+    reason = place.policy.get("erasure") if place.policy else None
+    return f"kept by law: {reason['retain']}" if reason else ""
+
+
+def _only_mentions(searcher: Searcher, place: Place) -> bool:
+    """Whether all rows that name the person there only mention the person, and the policy keeps them."""
+    said = place.mentions(searcher.person.kind)
+    try:
+        stays = {c for c in searcher.mentioned(place) if said[c] == "keep"}
+        return bool(stays) and not searcher.rows(place, keep=False, without=stays).rows
+    except MlsecError:
+        return False
 
 
 def _delete(

@@ -163,11 +163,15 @@ def _look_again(
         return f"{found.rows} rows left ({found.how})"
     if any(x.likeness for x in place.locators):
         left = Scanner(searcher.widened(), work.scan, work.progress).beside(place)
-        if left and step.status != "retained":
-            detail = f"likeness is left: {'; '.join(hit.described() for hit in left)}"
+        detail = f"likeness is left: {'; '.join(hit.described() for hit in left)}"
+        if left and step.status == "retained":
+            return f"still there: {detail}, by decision of {step.decided_by or 'the policy or the law'}"
+        if left:
             work.register.write(lambda c: set_step(c, step.id, work.register.now(), likeness=True))
             work.mark(request, step, "found", detail)
             return detail
+    if searcher.is_empty(place) and not place.intended:
+        return f"clean ({found.how})"
     # What changed may be an older release, under versions of keys that the newest evidence does not name.
     if more := searcher.perhaps_other(place):
         detail = f"more may be there: {', '.join(more)}"

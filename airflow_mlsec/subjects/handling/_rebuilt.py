@@ -7,9 +7,11 @@ and replaced it as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -26,9 +28,13 @@ from airflow_mlsec.subjects.requests._requests import (
 from airflow_mlsec.subjects.search._places import Place, Places, find_places
 
 # A source in one of these states has nothing of the person as it was. One that is retained has.
-_CLEAN = ("erased", "rectified", "none", "rebuilt")
+_DEALT_WITH = ("erased", "rectified", "none")
 # Files that programs add to; others are written as a whole.
 _GROWING = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".log", ".avro", ".db", ".sqlite", ".zip")
+
+
+# How long a run whose end nobody has told may have been at work.
+_LONGEST = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -42,49 +48,76 @@ def settle_rebuilt(register: Register, identifier: int, by: str) -> Request:
     """Settle the places of a request that were made anew; the request."""
     request = get_request(register, identifier)
     waiting = [s for s in request.open_steps() if s.status in ("found", "unknown") and s.dataset_id]
+    waiting += [s for s in request.steps if s.status == "rebuilt" and s.decided_by is None]
     if request.kind in ANSWERING or request.closed_at or not waiting:
         return request
     now = register.now()
 
-    def work(connection: sa.Connection) -> list[str]:
+    def work(connection: sa.Connection) -> list[tuple[str, str]]:
         places = find_places(connection, request.subject_kind)
         return mark_rebuilt(connection, request, places, now)
 
-    for name in register.write(work):
-        note(register, identifier, by, f"{name}: rebuilt")
+    for name, status in register.write(work):
+        note(register, identifier, by, f"{name}: {status}")
     return get_request(register, identifier)
 
 
 def mark_rebuilt(
     connection: sa.Connection, request: Request, places: Places, now: str
-) -> list[str]:
-    """Settle the places that were made anew; their names."""
+) -> list[tuple[str, str]]:
+    """Settle the places that were made anew, and open again those that have been since from what may have the person,
+    or whose sources had: names and states."""
     steps = {step.dataset_id: step for step in request.steps}
     rebuilt: dict[int, _Run] = {}
-    names = []
+    names: list[tuple[str, str]] = []
     # What others were made from comes first: it has fewer sources than they.
     for place in sorted(places.all, key=lambda p: len(p.sources)):
         step = steps.get(place.id)
-        parents = [i for i in place.parents if i in steps]
-        if step is None or place.locators or not parents:
+        if step is None or step.status not in ("found", "unknown", "none by scan", "rebuilt"):
             continue
-        if step.status not in ("found", "unknown", "none by scan", "rebuilt"):
+        if step.status == "rebuilt" and step.decided_by is not None:
             continue
-        if not all(steps[i].status in _CLEAN or i in rebuilt for i in parents):
-            continue
-        moments = [_clean_since(connection, steps[i], places, rebuilt.get(i)) for i in parents]
-        # By the clocks, and by the order in which the register learnt of them: clocks are ahead, and may be set.
-        since, after = max(m[0] for m in moments), max(m[1] for m in moments)
-        clean = {i for i, s in steps.items() if i and (s.status in _CLEAN or i in rebuilt)}
-        run = _made_anew(connection, place, since, after, clean)
+        run = _last_clean(connection, place, places, steps, rebuilt)
         if run is None:
+            if step.status == "rebuilt":
+                detail = "it was made anew, and since then again, or its sources had the person again, or a release may appear here"
+                set_step(connection, step.id, now, status="unknown", detail=detail)
+                names.append((step.name, "unknown"))
+                steps[place.id] = replace(step, status="unknown")
             continue
         rebuilt[place.id] = run
         if step.status != "rebuilt":
             detail = f"made anew by run {run.uuid}, which began after its sources were dealt with"
             set_step(connection, step.id, now, status="rebuilt", detail=detail)
-            names.append(step.name)
+            names.append((step.name, "rebuilt"))
     return names
+
+
+def _last_clean(
+    connection: sa.Connection,
+    place: Place,
+    places: Places,
+    steps: Mapping[int | None, Step],
+    rebuilt: Mapping[int, _Run],
+) -> _Run | None:
+    """The run that has made a place anew, if none has written it since from what may have the person."""
+    parents = [i for i in place.parents if i in steps]
+    # A release that was announced before may still appear.
+    if place.locators or place.intended or not parents:
+        return None
+
+    def is_clean(identifier: int) -> bool:
+        step = steps[identifier]
+        by_hand = step.status == "rebuilt" and step.decided_by is not None
+        return identifier in rebuilt or by_hand or step.status in _DEALT_WITH
+
+    if not all(map(is_clean, parents)):
+        return None
+    moments = [_clean_since(connection, steps[i], places, rebuilt.get(i)) for i in parents]
+    # By the clocks, and by the order in which the register learnt of them: clocks are ahead, and may be set.
+    since, after = max(m[0] for m in moments), max(m[1] for m in moments)
+    clean = {i for i in steps if i and is_clean(i)}
+    return _made_anew(connection, place, since, after, clean)
 
 
 def _clean_since(
@@ -109,29 +142,48 @@ def _clean_since(
 def _made_anew(
     connection: sa.Connection, place: Place, since: str, after: int, clean: Collection[int]
 ) -> _Run | None:
-    """The first run after ``since``, and after that of number ``after`` was known, that made all of a place from its sources, and from nothing that may have
+    """The last run after ``since``, and after that of number ``after`` was known, that made all of a place from its sources, and from nothing that may have
     the person still: not from itself as it was, from a place that is not ``clean``, or from a model or another
-    artifact of which nobody has said anything (a checkpoint)."""
+    artifact of which nobody has said anything (a checkpoint). None, if another that may have written the place
+    later, or at the same time, did not."""
     r, d = t.run.c, t.run_dataset.c
     given = t.run_dataset.alias()
     read = sa.select(given.c.run_id).where(
         given.c.direction == "input", given.c.dataset_id.in_(sorted(place.parents))
     )
     query = (
-        sa.select(r.id, r.uuid, r.started_at, r.ended_at)
+        sa.select(r.id, r.uuid, r.state, r.started_at, r.ended_at, r.id.in_(read).label("reads"))
         .join(t.run_dataset, d.run_id == r.id)
-        .where(d.dataset_id == place.id, d.direction == "output", r.id.in_(read))
-        .where(r.state == "complete", r.started_at > since, r.ended_at.is_not(None))
-        .where(r.id > after)
-        .order_by(r.ended_at, r.uuid)
+        .where(d.dataset_id == place.id, d.direction == "output")
+        .order_by(r.ended_at, r.id)
     )
-    for row in connection.execute(query).all():
-        if not _reads_clean(connection, row.id, place, clean):
-            continue
-        whole = place.kind != "table" or _is_whole_file(place)
-        if whole or _replaced(connection, place, row.started_at, row.ended_at):
-            return _Run(row.id, row.uuid, row.ended_at)
-    return None
+    writers = connection.execute(query).all()
+    # What our own operators state has no beginning: it is a moment.
+    later = [w for w in writers if w.id > after and (w.started_at or w.ended_at or "") > since]
+    clean_writers = {w.id for w in later if _reads_clean(connection, w.id, place, clean)}
+    whole = place.kind != "table" or _is_whole_file(place)
+    made = [
+        w
+        for w in later
+        if w.id in clean_writers and w.reads and w.state == "complete"
+        if w.started_at is not None and w.ended_at is not None
+        if whole or _replaced(connection, place, w.started_at, w.ended_at)
+    ]
+    if not made:
+        return None
+    last = made[-1]
+    if any(w.id not in clean_writers and _may_be_later(w, last) for w in writers):
+        return None
+    return _Run(last.id, last.uuid, last.ended_at)
+
+
+def _may_be_later(writer: Any, run: Any) -> bool:
+    """Whether one run may have written after another began. Of a run whose end nobody has told it is known for a
+    day."""
+    if writer.ended_at is not None:
+        return bool(writer.ended_at >= run.started_at or writer.id > run.id)
+    began = datetime.fromisoformat(writer.started_at or run.started_at)
+    return writer.id > run.id or began > datetime.fromisoformat(run.started_at) - _LONGEST
 
 
 def _reads_clean(connection: sa.Connection, run: int, place: Place, clean: Collection[int]) -> bool:

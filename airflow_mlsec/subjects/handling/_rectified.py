@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from airflow_mlsec.datasets import Condition, Dataset
@@ -41,24 +42,45 @@ def has_others(
 
 
 def with_rectified(
-    person: Person, known: Targets | None, place: int, column: str, text: str | None
+    person: Person,
+    known: Targets | None,
+    place: int,
+    column: str,
+    text: str | None,
+    earlier: str | None = None,
 ) -> tuple[Person, Targets]:
-    """What is sealed with a request, with what was put right in a place."""
-    others = [x for x in (known or {}).get(RECTIFIED, []) if x[:2] != [place, column]]
-    return person, {**(known or {}), RECTIFIED: [*others, [place, column, text]]}
+    """What is sealed with a request, with what was put right in a place; ``earlier`` is what a column said before that
+    tells apart people who share a key."""
+    listed = (known or {}).get(RECTIFIED, [])
+    before = [value for x in listed if x[:2] == [place, column] for value in x[3]]
+    values = list(dict.fromkeys([*before, *([] if earlier is None else [earlier])]))
+    others = [x for x in listed if x[:2] != [place, column]]
+    return person, {**(known or {}), RECTIFIED: [*others, [place, column, text, values]]}
 
 
-def is_still_right(searcher: Searcher, place: Place, column: str, text: str | None) -> bool:
-    """Whether the person's rows have the value that they were given.
+def is_still_right(
+    searcher: Searcher,
+    place: Place,
+    column: str,
+    text: str | None,
+    earlier: Sequence[str] = (),
+) -> bool:
+    """Whether the person's rows have the value that they were given; ``earlier`` are the values by which they were told
+    apart from those of people who share the key.
 
     :raises DatasetError: if it cannot be read.
     """
     dataset = searcher.open(place)
     value = typed_value(place, dataset, column, text)
-    earlier = [key for key in searcher.person.keys if key != text]
-    if any(x.column == column and x.key is None for x in place.locators) and text is not None:
-        # What the person was called before.
-        return not dataset.find_in(column, searcher.typed(earlier, dataset, column), False).rows
+    naming = [x for x in place.locators if x.column == column and x.key is None]
+    if naming and text is not None:
+        called = searcher.earlier_names(place, naming, text)
+        return not dataset.find_in(column, searcher.typed(called, dataset, column), False).rows
+    for name in (name for name, at in place.telling.items() if at == column):
+        for before in (b for b in earlier if b != text and name in searcher.person.only):
+            person = replace(searcher.person, only={**searcher.person.only, name: before})
+            if replace(searcher, person=person).rows(place, keep=False).rows:
+                return False
     mentions = place.mentions(searcher.person.kind)
     return not any(
         has_others(dataset, (target.column, target.values), column, value, target.also)

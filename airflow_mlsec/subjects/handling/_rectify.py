@@ -87,6 +87,12 @@ def rectify(
         if held := handler.holds(request, place_id):
             handler.mark(request, step, "retained", held)
             continue
+        earlier = person.only.get(column) if column in person.only else None
+        # Before anything is written: what was put right is looked at again, also after a kill.
+        reseal(
+            handler.register, handler.keys, request.id,
+            partial(with_rectified, place=place_id, column=name, text=text, earlier=earlier),
+        )  # fmt: skip
         try:
             still = _still(handler, request, person, place)
             with sole_writer(handler.register, place.uri or ""):
@@ -97,10 +103,6 @@ def rectify(
         if rows:
             detail = f"column '{name}' put right in {rows} row{'s' if rows != 1 else ''}"
             handler.mark(request, step, "rectified", detail)
-            reseal(
-                handler.register, handler.keys, request.id,
-                partial(with_rectified, place=place_id, column=name, text=text),
-            )  # fmt: skip
         elif place_id == root.id and step.status != "rectified":
             raise CheckFailed(f"{root.name} has no row of the person: nothing was put right there")
     for place_id in made - done:
@@ -172,11 +174,12 @@ def _tell_what_is_open(handler: Handler, request: Request, person: Person, text:
     """Keep a new key with everything else that is open about the person: it would look for the key that they had."""
     mine = subject_digests(handler.keys, person.kind, person.keys)
     for other in list_requests(handler.register, only_open=True):
-        same = other.subject_kind == person.kind and other.subject_digest in mine
-        if not same or other.id == request.id or other.status == "refused":
+        if other.subject_kind != person.kind or other.id == request.id or other.status == "refused":
             continue
         about = person_of(handler.register, handler.keys, other)
-        if text not in about.keys:
+        # By any of the keys that either knows: the one that was given first may be the older one.
+        same = not mine.isdisjoint(subject_digests(handler.keys, person.kind, about.keys))
+        if same and text not in about.keys:
             known = replace(about, keys=(*about.keys, text))
             add_key(handler.register, handler.keys, other, known, handler.by)
 

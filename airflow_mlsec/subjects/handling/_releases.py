@@ -7,44 +7,44 @@ from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 import pyarrow as pa
+import sqlalchemy as sa
 from pydantic import ValidationError
 
 from airflow_mlsec.anonymize import Finding, verify_release
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import MlsecError
-from airflow_mlsec.lineage import policy_of, record_removal
+from airflow_mlsec.lineage import policy_of, record_removal, releases
 from airflow_mlsec.policy import Policy
-from airflow_mlsec.register import Register
-from airflow_mlsec.subjects._identity import Person
+from airflow_mlsec.register import Register, sole_writer, upsert
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects._identity import Person, is_sealed_text, sealed_text
 from airflow_mlsec.subjects.handling._work import Work
 from airflow_mlsec.subjects.requests._requests import Request, targets_of
-from airflow_mlsec.subjects.search._places import Place, Places
-from airflow_mlsec.subjects.search._search import LEFT, Searcher
+from airflow_mlsec.subjects.search._places import Place
+from airflow_mlsec.subjects.search._search import Searcher
 
 
 def renew_evidence(
     register: Register,
     keys: KeyRing,
-    places: Places,
+    before: dict[str, Any],
     place: Place,
     dataset: Dataset,
     left: Collection[str],
     request: int,
 ) -> str | None:
     """Check a release from which rows were removed, and keep what was found as its evidence; what does not
-    hold any more, as people read it. Does nothing for what is no release, did not change, was released anew, or
-    is a file that is none of those (SHA-256) that were ``left``."""
-    released = places.releases.get(place.id)
-    if place.stage != "release" or not released:
-        return None
-    before = released[-1]
+    hold any more, as people read it. Does nothing for what did not change, was released anew since ``before`` (its
+    newest statement), or is a file that is none of those (SHA-256) that were ``left``."""
     stated = before["target"].get("sha256")
-    counted = _Counted(dataset.scan())
-    findings = _check(register, before, dataset, counted)
     digest = dataset.digest()
     if digest is not None and digest not in left:
         return None
+    counted = _Counted(dataset.scan())
+    findings = _check(register, before, dataset, counted)
+    if dataset.digest() != digest:
+        return None  # another erasure goes on with it, and says what it has left
     if stated is None and counted.rows == before["numbers"]["released"]:
         return None
     checks = [{"check": f.check, "passed": f.passed, "detail": f.detail} for f in findings]
@@ -88,46 +88,92 @@ class _Counted:
             yield batch
 
 
-def _left(work: Work, request: Request, places: Places, place: Place) -> list[str]:
-    """The digests of the files that this request's erasures have left of the release that is there."""
-    targets = targets_of(work.register, work.keys, request) or {}
-    now = [place.id, issued(places, place)]
-    return [left[1] for left in targets.get(LEFT, []) if [left[0], *left[2:]] == now]
+_WHAT = "file left of a release"
+# How long an erasure waits for another that is at the same release, in seconds.
+_PATIENCE = 300.0
+
+
+@contextlib.contextmanager
+def one_at_a_time(work: Work, place: Place, patience: float = _PATIENCE) -> Iterator[None]:
+    """Be the only one who rewrites a place, and, where it is a release, gives it its evidence.
+
+    :raises ChangedMeanwhile: if somebody else still is after ``patience`` seconds.
+    """
+    release = place.stage == "release"
+    with sole_writer(work.register, place.uri or "", release, patience if release else 0):
+        yield
+
+
+def keep_left(work: Work, place: Place, searcher: Searcher, digest: str) -> None:
+    """Keep which file an erasure is about to leave of a release, if what it erased from is that release, or what
+    another erasure has left of it: until evidence says so, nothing else tells it from a stranger's."""
+    newest = _newest(work, place.id)
+    if newest is None:
+        return
+    stated, at = newest["target"].get("sha256"), str(newest["issued_at"])
+    if stated is None or not is_ours(work, searcher, place):
+        return
+    seal = sealed_text(work.keys, _WHAT, f"{place.id}\0{digest}\0{at}")
+    key = {"dataset_id": place.id, "sha256": digest, "evidence_at": at}
+    work.register.write(lambda c: upsert(c, t.left, key, {"seal": seal}))
+
+
+def _newest(work: Work, dataset: int) -> dict[str, Any] | None:
+    """What the newest evidence of a dataset says as a release."""
+    found = work.register.read(releases).get(dataset)
+    return found[-1] if found else None
+
+
+def _left(work: Work, dataset: int, evidence_at: str) -> set[str]:
+    """The digests of the files that erasures have left of the release whose evidence was issued at this moment."""
+    x = t.left.c
+    query = sa.select(x.sha256, x.seal).where(x.dataset_id == dataset, x.evidence_at == evidence_at)
+    return {
+        row.sha256
+        for row in work.register.rows(query)
+        if is_sealed_text(work.keys, _WHAT, f"{dataset}\0{row.sha256}\0{evidence_at}", row.seal)
+    }
 
 
 def renew_after_erasing(
     work: Work, request: Request, searcher: Searcher, place: Place
 ) -> str | None:
-    """Give a release that this request's erasures have left its evidence: see `renew_evidence`."""
-    left = _left(work, request, searcher.places, place)
+    """Give a release that erasures have left its evidence: see `renew_evidence`. Nobody else erases from it meanwhile
+    (`one_at_a_time`)."""
+    newest = _newest(work, place.id)
+    if place.stage != "release" or newest is None:
+        return None
+    left = _left(work, place.id, str(newest["issued_at"]))
     opened = searcher.open(place)
-    return renew_evidence(
-        work.register, work.keys, searcher.places, place, opened, left, request.id
-    )
+    broken = renew_evidence(work.register, work.keys, newest, place, opened, left, request.id)
+    if _newest(work, place.id) != newest:
+        before = (t.left.c.dataset_id == place.id, t.left.c.evidence_at == newest["issued_at"])
+        work.register.write(lambda c: c.execute(sa.delete(t.left).where(*before)))
+    return broken
 
 
 def say_what_was_left(work: Work, request: Request, person: Person) -> None:
     """Give files of releases the evidence that an erasure which was killed has not given them."""
-    known = targets_of(work.register, work.keys, request)
-    if not known or not known.get(LEFT):
+    waiting = {row.dataset_id for row in work.register.rows(sa.select(t.left.c.dataset_id))}
+    if not waiting:
         return
     places = work.places(person)
-    searcher = work.searcher(person, places, known)
+    searcher = work.searcher(person, places, targets_of(work.register, work.keys, request))
     for place in places.all:
-        if not _left(work, request, places, place):
+        if place.id not in waiting:
             continue
-        with contextlib.suppress(MlsecError):  # what cannot be read is told by looking
+        # What cannot be read is told by looking; who is at it gives it its evidence.
+        with contextlib.suppress(MlsecError), one_at_a_time(work, place, patience=0):
             if searcher.changed_since_release(place):
                 renew_after_erasing(work, request, searcher, place)
 
 
-def was_left_so(work: Work, request: Request, searcher: Searcher, place: Place) -> bool:
-    """Whether a release's file is the one that an erasure which was killed has left."""
+def is_ours(work: Work, searcher: Searcher, place: Place) -> bool:
+    """Whether a release's file is the one of its evidence, or one that an erasure has left that has not given it its
+    evidence yet. Another gets no new evidence by being erased from. True of what is no release, or no single file."""
+    newest = _newest(work, place.id)
+    stated = newest["target"].get("sha256") if newest else None
+    if newest is None or stated is None:
+        return True
     digest = searcher.open(place).digest()
-    return digest is not None and digest in _left(work, request, searcher.places, place)
-
-
-def issued(places: Places, place: Place) -> str | None:
-    """When the newest evidence of a place that is a release was issued."""
-    released = places.releases.get(place.id)
-    return str(released[-1]["issued_at"]) if released else None
+    return digest == stated or digest in _left(work, place.id, str(newest["issued_at"]))

@@ -151,6 +151,8 @@ def _begin(connection: sa.Connection, uri: str, now: str) -> int:
 
 def _end(connection: sa.Connection, uri: str, identifier: int, erased: int) -> None:
     """Of those that were killed before it did the rest."""
+    # What was read before the rows had gone is not published any more.
+    requests_did_more(connection)
     r = t.retention.c
     earlier = sa.update(t.retention).where(r.dataset == uri, r.id < identifier, r.erased.is_(None))
     connection.execute(earlier.values(erased=0))

@@ -10,7 +10,6 @@ from airflow_mlsec.errors import (
     UsageError,
 )
 from airflow_mlsec.subjects._identity import (
-    Person,
     Targets,
 )
 from airflow_mlsec.subjects.handling._work import Work
@@ -21,7 +20,6 @@ from airflow_mlsec.subjects.requests._requests import (
 )
 from airflow_mlsec.subjects.search._places import Places
 from airflow_mlsec.subjects.search._search import (
-    LEFT,
     RULES,
     WORKED_OUT,
     Indistinguishable,
@@ -62,13 +60,7 @@ def seal_targets(work: Work, request: Request, searcher: Searcher) -> None:
         found[str(place.id)] = [[c, texts] for c, texts in listed.items() if texts]
     found[WORKED_OUT] = versions
     found[RULES] = [list(entry) for entry in rules_of(searcher.places)]
-
-    def sealed(whom: Person, known: Targets | None) -> tuple[Person, Targets]:
-        # What places have left meanwhile stays.
-        left = {LEFT: known[LEFT]} if known and LEFT in known else {}
-        return whom, {**found, **left}
-
-    reseal(work.register, work.keys, request.id, sealed)
+    reseal(work.register, work.keys, request.id, lambda whom, known: (whom, found))
 
 
 def worked_out(work: Work, request: Request, places: Places) -> Targets:
@@ -99,9 +91,3 @@ def rules_of(places: Places) -> list[tuple[int, str]]:
             text = json.dumps(dict(place.subject), sort_keys=True)
             found.append((place.id, hashlib.sha256(text.encode()).hexdigest()))
     return sorted(found)
-
-
-def with_left(known: Targets, place: int, digest: str, before: str) -> Targets:
-    """What was worked out, with the digest of a file that is going to be left at a place, of the release whose
-    evidence was issued ``before``."""
-    return {**known, LEFT: [*known.get(LEFT, []), [place, digest, before]]}

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import sqlalchemy as sa
 
-from airflow_mlsec.anonymize import forget
+from airflow_mlsec.anonymize import forget, known_codes
 from airflow_mlsec.register import Register
-from airflow_mlsec.subjects._identity import Person, Targets
+from airflow_mlsec.subjects._identity import Targets
 from airflow_mlsec.subjects.requests._requests import Request, write_step
 from airflow_mlsec.subjects.search._finding import Finding
-from airflow_mlsec.subjects.search._places import Places
+from airflow_mlsec.subjects.search._search import Searcher
 
 # States of a place in which her codes are not there any more.
 _GONE = ("erased", "none")
 
 
-def empty_vaults(
-    register: Register, request: Request, person: Person, places: Places, targets: Targets
-) -> None:
-    """Remove the codes that an erasure has found, and write so into the ledger. A code that may stand
+def tell_of_vaults(
+    register: Register, request: Request, searcher: Searcher, targets: Targets
+) -> dict[str, list[str]]:
+    """Write into the coverage what becomes of the person's codes, and return by domain those that go: the ones that
+    an erasure has found, and those of vaults whose codes stand in no place any more. A code that may stand
     somewhere still, or be another person's as well, is kept."""
+    person, places = searcher.person, searcher.places
     status = {step.dataset_id: step.status for step in request.steps}
-    codes: dict[str, set[str]] = {}
+    codes = {domain: set(listed) for domain, listed in searcher.codes().items()}
     kept: dict[str, str] = {}
+    alike = [s.name for s in request.steps if s.likeness and s.status not in _GONE]
+    kept |= {domain: name for name in alike[:1] for domain in codes}
+    kept |= {domain: "another person's rows" for domain in codes if person.only}
     for place in places.all:
         columns = dict(targets.get(str(place.id), ()))
         for locator in place.locators:
@@ -31,20 +38,30 @@ def empty_vaults(
                 if person.only or status.get(place.id) not in _GONE:
                     kept[locator.vault] = place.name
     now = register.now()
+    told = {s.name for s in request.steps if s.kind == "vault" and s.status == "erased"}
 
-    def work(connection: sa.Connection) -> None:
+    def work(connection: sa.Connection) -> dict[str, list[str]]:
+        gone: dict[str, list[str]] = {}
         for domain, listed in sorted(codes.items()):
-            if not listed:
+            name = f"token vault {domain}"
+            number = known_codes(connection, domain, sorted(listed))
+            if not number and (name in told or not listed):
                 continue
             if domain in kept:
                 outcome = "retained"
                 detail = f"its code may stand in {kept[domain]} still, or be another's too"
             else:
-                number = forget(connection, domain, sorted(listed))
+                gone[domain] = sorted(listed)
                 outcome = "erased"
                 detail = f"{number} entries removed: her codes mean nothing any more"
-            name = f"token vault {domain}"
             finding = Finding(name, "vault", "found", None, "code of the person", detail)
             write_step(connection, request.id, finding, now, outcome)
+        return gone
 
-    register.write(work)
+    return register.write(work)
+
+
+def empty_vaults(connection: sa.Connection, codes: Mapping[str, Sequence[str]]) -> None:
+    """Remove codes from vaults, by domain."""
+    for domain, listed in codes.items():
+        forget(connection, domain, listed)

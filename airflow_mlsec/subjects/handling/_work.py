@@ -63,7 +63,9 @@ class Work:
         """Write what became of a place into the ledger and the history."""
         now = self.register.now()
         self.register.write(
-            lambda c: set_step(c, step.id, now, status=status, detail=detail, **more)
+            lambda c: set_step(
+                c, step.id, now, status=status, detail=detail, decided_by=None, **more
+            )
         )
         if status != "erasing":
             note(self.register, request.id, self.by, f"{step.name}: {status}")

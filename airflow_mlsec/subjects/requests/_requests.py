@@ -387,8 +387,11 @@ def record_location(
         if seen is not None:
             require_unchanged(request, seen)
         known = {(step.kind, step.name): step for step in request.steps}
+        by_dataset = {(step.dataset_id, step.name): step for step in request.steps}
         for finding in location.findings:
             before = known.get((finding.kind, finding.dataset))
+            if before is None and finding.dataset_id is not None:
+                before = by_dataset.get((finding.dataset_id, finding.dataset))
             if before is None or _changes(request, before, finding):
                 write_step(connection, identifier, finding, register.now())
         found = sum(finding.status == "found" for finding in location.findings)
@@ -412,6 +415,12 @@ def record_location(
 
 
 def _changes(request: Request, step: Step, finding: Finding) -> bool:
+    if step.status == "erasing":
+        return False  # who is at it says what became of it; what was killed is taken up
+    if finding.absent and step.status == "erased":
+        return (
+            False  # with its last rows its last file has gone; the second look says whether it has
+        )
     if step.status == "failed" and step.detail.startswith("could not be rectified"):
         return False  # that it can be found does not put it right
     if step.status == "none" and finding.status == "none":
@@ -429,7 +438,7 @@ def _changes(request: Request, step: Step, finding: Finding) -> bool:
     # What was erased, or is being, or could not be to its end, is not made "none" by not being found any
     # more: the ledger would forget that it was there, and bytes may be left.
     if step.status == "failed" and step.attempts:
-        return False
+        return "could be removed" in step.detail
     # What a second look found is for a person, or erasure.
     return step.status not in ("erased", "rebuilt", "erasing") and "still name" not in step.detail
 
@@ -618,8 +627,17 @@ def settle(
             f"'{name}' names {len(fitting)} places of request {identifier}; open are: {names}"
         )
     step = fitting[0]
+    s = t.request_step.c
 
     def work(connection: sa.Connection) -> None:
+        query = sa.select(s.status, s.changed_at).where(s.id == step.id).with_for_update()
+        now = connection.execute(query).one()
+        began = datetime.fromisoformat(now.changed_at)
+        if now.status == "erasing" and began > datetime.fromisoformat(register.now()) - _AT_WORK:
+            raise Refused(
+                f"{step.name} is being erased from: what becomes of it can be decided when that has ended (what was killed is "
+                "taken up by mlsec subject erase)"
+            )
         set_step(
             connection,
             step.id,
@@ -684,6 +702,8 @@ def note(register: Register, identifier: int, by: str, what: str) -> None:
     register.write(lambda c: _note(c, identifier, register.now(), by, what))
 
 
+# How long a place that is being erased from is somebody's, if nobody says that it has ended.
+_AT_WORK = timedelta(hours=1)
 _LAST_RUN = sa.select(sa.func.max(t.run.c.id))
 
 
@@ -706,6 +726,12 @@ def write_step(
         "after_run": connection.execute(_LAST_RUN).scalar_one(),
     }
     key = {"request_id": identifier, "kind": finding.kind, "name": finding.dataset}
+    if finding.dataset_id is not None:
+        # What a dataset is taken for may have changed: it is one place all the same.
+        s = t.request_step.c
+        mine = sa.and_(s.request_id == identifier, s.dataset_id == finding.dataset_id)
+        renamed = sa.update(t.request_step).where(mine, s.name == finding.dataset)
+        connection.execute(renamed.values(kind=finding.kind))
     upsert(connection, t.request_step, key, values, {"attempts": 0})
 
 

@@ -27,3 +27,5 @@ class Finding:
     dataset_id: int | None = None
     columns: tuple[str, ...] = ()
     likeness: bool = False
+    # Whether it could not be searched since nothing is there.
+    absent: bool = False

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Connections
-from airflow_mlsec.errors import AnotherRing, DatasetNotFound, MlsecError
+from airflow_mlsec.errors import AnotherRing, DatasetNotFound, EmptyDataset, MlsecError
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.lineage import settle_intents
 from airflow_mlsec.register import Register
@@ -106,7 +106,10 @@ def search_place(searcher: Searcher, place: Place) -> Finding:
     except DatasetNotFound as error:
         if place.intended:
             return _finding(place, "unknown", None, "none", INTENDED)
+        if isinstance(error, EmptyDataset):
+            return _finding(place, "none", 0, "none", "it is there, and has no rows")
         reason = f"could not be searched: {error}"
+        return replace(_finding(place, "failed", None, "none", reason), absent=True)
     except MlsecError as error:
         reason = f"could not be searched: {error}"
     except Exception as error:

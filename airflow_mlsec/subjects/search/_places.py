@@ -454,7 +454,12 @@ def _locators(
     def add(dataset: int, locator: Locator) -> None:
         listed = found.setdefault(dataset, [])
         for i, x in enumerate(listed):
-            if (x.column, x.root, x.key) == (locator.column, locator.root, locator.key):
+            if (x.column, x.root, x.key, x.vault) == (
+                locator.column,
+                locator.root,
+                locator.key,
+                locator.vault,
+            ):
                 listed[i] = replace(
                     x,
                     versions=tuple(dict.fromkeys((*x.versions, *locator.versions))),
@@ -482,38 +487,19 @@ def _locators(
                     raw.setdefault(place, root.id)
                     add(place[0], Locator(place[1], root.id, None, why))
     for dataset in dict.fromkeys((*released, *perhaps)):
-        predicates = [*perhaps.get(dataset, ()), *released.get(dataset, ())]
-        predicate = predicates[-1]
-        source = _source_of(connection, predicate)
-        if source is None:
-            continue
-        for name, how in predicate["columns"].items():
-            # The key itself, and other columns with keys of persons: who is mentioned there.
-            root_id = raw.get((source, name))
-            if how.get("method") not in ("pseudonymize", "vault") or root_id is None:
-                continue
-            vault = how.get("domain") if how["method"] == "vault" else None
-            why = f"signed release, plan {predicate['plan'][:12]}"
-            # What may have been published since counts as well as what is known to be there.
-            now = [predicate, *perhaps.get(dataset, ())]
-            mine = _versions(now, name, how["key"])
-            formal, forms = _normalized(now, name), _forms_of(now, name)
-            add(
-                dataset,
-                Locator(name, root_id, how["key"], why, vault, mine, False, formal, forms),
-            )
-            why = f"lineage: an unchanged copy of the {'code' if vault else 'pseudonym'}"
-            # A copy may be of any release that ever was.
-            ever = _versions(predicates, name, how["key"])
-            for place in copies.of(dataset, name):
-                if place[0] != dataset:
-                    formal, forms = _normalized(predicates, name), _forms_of(predicates, name)
-                    add(
-                        place[0],
-                        Locator(
-                            place[1], root_id, how["key"], why, vault, ever, False, formal, forms
-                        ),
-                    )
+        maybe = perhaps.get(dataset, ())
+        ever = [*maybe, *released.get(dataset, ())]
+        # What may have been published since counts as well as what is known to be there.
+        now = [ever[-1], *maybe]
+        for code, stated in _codes_of(connection, now, raw).items():
+            plan = stated[0]["plan"][:12]
+            add(dataset, _locator_of(code, code.column, stated, f"signed release, plan {plan}"))
+        # A copy may be of any release that ever was, with pseudonyms and codes of its own.
+        for code, stated in _codes_of(connection, ever, raw).items():
+            why = f"lineage: an unchanged copy of the {'code' if code.vault else 'pseudonym'}"
+            for copy, column in copies.of(dataset, code.column):
+                if copy != dataset:
+                    add(copy, _locator_of(code, column, stated, why))
     # Where nothing names the person herself, what foreign keys call her does.
     why = "lineage: an unchanged copy of what a foreign key refers to"
     named = set(found)
@@ -526,6 +512,42 @@ def _locators(
             if dataset not in named:
                 add(dataset, Locator(name, root.id, None, why))
     return found
+
+
+@dataclass(frozen=True)
+class _Code:
+    """In which way a release names the people of a column that has keys of persons, or mentions some."""
+
+    column: str
+    root: int
+    key: str
+    vault: str | None
+
+
+def _codes_of(
+    connection: sa.Connection,
+    predicates: Sequence[dict[str, Any]],
+    raw: Mapping[tuple[int, str], int],
+) -> dict[_Code, list[dict[str, Any]]]:
+    """The ways in which releases name people, each with the statements that say so."""
+    found: dict[_Code, list[dict[str, Any]]] = {}
+    for predicate in predicates:
+        source = _source_of(connection, predicate)
+        for name, how in predicate["columns"].items():
+            root = None if source is None else raw.get((source, name))
+            if root is None or how.get("method") not in ("pseudonymize", "vault"):
+                continue
+            vault = how.get("domain") if how["method"] == "vault" else None
+            stated = found.setdefault(_Code(name, root, how["key"], vault), [])
+            if predicate not in stated:
+                stated.append(predicate)
+    return found
+
+
+def _locator_of(code: _Code, column: str, stated: list[dict[str, Any]], why: str) -> Locator:
+    versions = _versions(stated, code.column, code.key)
+    formal, forms = _normalized(stated, code.column), _forms_of(stated, code.column)
+    return Locator(column, code.root, code.key, why, code.vault, versions, False, formal, forms)
 
 
 def _versions(

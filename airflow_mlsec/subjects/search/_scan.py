@@ -175,13 +175,19 @@ class Scanner:
 
     def _is_told_by_others(self, place: Place) -> bool:
         """Whether nothing but other programs' lineage says which of its columns are hers: it may leave one out."""
-        return place.policy is None and bool(place.locators) and self._scan.budget > 0
+        return place.policy is None and bool(place.locators)
 
     def _with_likeness(self, finding: Finding, place: Place) -> Finding:
         """The finding of a place that somebody has confirmed, with what else a scan finds in it."""
-        left = self.beside(place)
-        if not left or finding.status not in ("found", "none"):
+        if finding.status not in ("found", "none"):
             return finding
+        left, unread = self._beside(place)
+        if not left:
+            if not unread or finding.status == "found":
+                return finding
+            why = "; ".join(dict.fromkeys(unread))
+            said = f"{finding.evidence}; a scan does not settle whether it has other columns of the person's: {why}"
+            return replace(finding, status="unknown", evidence=said)
         return replace(
             finding, status="found", likeness=True, locator=f"{finding.locator}; likeness: {_told(left)}",
             evidence=f"{finding.evidence}; {_ALIKE}",
@@ -209,13 +215,19 @@ class Scanner:
 
     def beside(self, place: Place) -> list[Hit]:
         """What a scan finds in a place, beside what was confirmed of it."""
+        return self._beside(place)[0]
+
+    def _beside(self, place: Place) -> tuple[list[Hit], list[str]]:
+        """`beside`, and why some of it could not be read."""
         confirmed = {x.column for x in place.locators if x.likeness}
         pieces = self._pieces_of(place)
         if not confirmed:
             # What else lies in a folder is looked at by itself.
             pieces = [p for p in pieces if p.name in self._covered]
-        hits = [hit for outcome in self._look(pieces) for hit in outcome.hits]
-        return [hit for hit in hits if not (hit.whole and hit.name in confirmed)]
+        outcomes = self._look(pieces)
+        hits = [hit for outcome in outcomes for hit in outcome.hits]
+        left = [hit for hit in hits if not (hit.whole and hit.name in confirmed)]
+        return left, [why for outcome in outcomes for why in outcome.unread]
 
     def file(self, name: str) -> Finding:
         """What a file or table is, that no lineage names and a scan has found before."""

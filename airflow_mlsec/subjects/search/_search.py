@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import (
     NormalForm,
@@ -25,6 +26,7 @@ from airflow_mlsec.anonymize import (
     is_member,
     pseudonymize,
     tokens_of,
+    vault_domains,
     vault_versions,
 )
 from airflow_mlsec.crypto import KeyRing
@@ -41,6 +43,7 @@ from airflow_mlsec.errors import (
     ColumnMissing,
     ColumnType,
     DatasetError,
+    DatasetNotFound,
     MlsecError,
     Refused,
     UsageError,
@@ -75,11 +78,9 @@ _ANY_TABLE_S = (
 WORKED_OUT = "key versions"
 # And the rules by which the texts were worked out: by place the digest of its policy's subject.
 RULES = "rules"
-# And what files of releases were left as, until their evidence says so: place and digest.
-LEFT = "left"
 # What was put right: place, column and the value.
 RECTIFIED = "rectified"
-_NO_PLACES = (WORKED_OUT, RULES, LEFT, RECTIFIED)
+_NO_PLACES = (WORKED_OUT, RULES, RECTIFIED)
 
 
 class Indistinguishable(DatasetError):
@@ -146,7 +147,8 @@ class Searcher:
             for version in self.keys.live(name):
                 tokens = pseudonymize(texts, "key", version.secret).to_pylist()
                 found |= dict.fromkeys(tokens, f"a pseudonym ({name}, version {version.version})")
-        for vault in sorted({x.vault for p in self.places.all for x in p.locators if x.vault}):
+        # Of every vault: a release that was made anew under another has left copies, perhaps.
+        for vault in self.register.read(vault_domains):
             codes = self.register.read(
                 partial(tokens_of, keys=self.keys, domain=vault, texts=texts.to_pylist())
             )
@@ -165,6 +167,18 @@ class Searcher:
         exact = all(map(_is_exact, naming))
         by_column = self._called_by_column()
         return Needles.of(self.person.keys, self.others, referred, found, forms, exact, by_column)
+
+    def codes(self) -> dict[str, list[str]]:
+        """By domain of a token vault, the codes that it has for the person's keys."""
+        names = self.all_names()
+        formal = [form.of_text(name) for form in self._known_forms() for name in names]
+        texts = list(dict.fromkeys([*names, *formal]))
+
+        def read(connection: sa.Connection) -> dict[str, list[str]]:
+            domains = vault_domains(connection)
+            return {d: tokens_of(connection, self.keys, d, texts) for d in domains}
+
+        return self.register.read(read)
 
     def _called_by_column(self) -> dict[str, list[str]]:
         """By the name of a column that refers to people, or is referred to, what the person is called there; names
@@ -223,6 +237,18 @@ class Searcher:
         root = self.places.by_id(locator.root)
         form = _form_of(root)
         return [*texts, *self._of_form(place, locator.column, form, texts)] if form else texts
+
+    def earlier_names(self, place: Place, locators: Sequence[Locator], now: str) -> list[str]:
+        """What a place may call the person still, in columns that were put right to say ``now``."""
+        earlier = [key for key in self.person.keys if key != now]
+        found: dict[str, None] = {}
+        for locator in locators:
+            form = _form_of(self.places.by_id(locator.root))
+            texts = [*earlier, *self.texts_at(place, locator)]
+            if form is not None and all(form.of_text(k) != form.of_text(now) for k in earlier):
+                texts = [text for text in texts if form.of_text(text) != form.of_text(now)]
+            found.update(dict.fromkeys(text for text in texts if text != now))
+        return list(found)
 
     def _own_rule(self, place: Place, locator: Locator) -> bool:
         """Whether a place's own policy says what spellings of its column are one, whatever the policy of a dataset
@@ -445,6 +471,8 @@ class Searcher:
         """
         if self.person.one_person or not place.names_people(self.person.kind):
             return None
+        if self.is_empty(place):
+            return None  # nobody's rows are there
         dataset = self.open(place)
         present = set(dataset.schema().names)
         columns = [name for name in place.distinguished_by() if name in present]
@@ -495,6 +523,14 @@ class Searcher:
     def is_gone(self, place: Place) -> bool:
         """Whether lineage says that a place was dropped, and a look confirms it."""
         return place.gone is not None and not self.open(place).exists()
+
+    def is_empty(self, place: Place) -> bool:
+        """Whether a place is there without any rows, and so without columns, or not there any more."""
+        try:
+            self.open(place).schema()
+        except DatasetNotFound:
+            return True
+        return False
 
     def _narrowed(self, place: Place, dataset: Dataset, column: str) -> tuple[Condition, ...]:
         """What must be true of rows beside the key's being in ``column``."""
@@ -726,8 +762,8 @@ class Searcher:
             there = {
                 text for column, mine in worked_out if column == locator.column for text in mine
             }
-            if parent is not None and (opened := self.open(parent)).exists():
-                for batch in opened.scan([references["column"]]):
+            if parent is not None and not self.is_empty(parent):
+                for batch in self.open(parent).scan([references["column"]]):
                     listed = canonical_text(batch.column(0), references["column"])
                     there.update(listed.drop_null().unique().to_pylist())
             known = form.of_texts(pa.array(sorted(there), pa.large_string()))
