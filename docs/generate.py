@@ -32,17 +32,21 @@ def settings_page() -> str:
 
 
 def controls_page() -> str:
-    from airflow_mlsec.compliance import controls
+    from airflow_mlsec.controls import DatasetControl, controls
 
     lines = [
         "# Controls",
         "",
-        "What `ComplianceCheckOperator` and `mlsec check` evaluate. A check that cannot be carried out has failed.",
+        "What `ComplianceCheckOperator` and `mlsec check` evaluate. What cannot be told has not passed. Packages add controls (`docs/how-to/add-a-control.md`).",
         "",
         "| stage | control | what | source |",
         "|---|---|---|---|",
     ]
-    lines += [f"| {c.stage} | `{c.id}` | {c.title} | {c.source} |" for c in controls()]
+    lines += [
+        f"| {c.stage} | `{c.id}` | {c.title} | {c.source} |"
+        for c in controls()
+        if isinstance(c, DatasetControl)
+    ]
     return NOTE + "\n".join(lines) + "\n"
 
 

@@ -39,7 +39,7 @@ def test_they_hold_the_package_and_its_page_and_nothing_else(built: Path) -> Non
     for needed in (
         "airflow_mlsec/py.typed",
         "airflow_mlsec/plugin/static/main.js",
-        "airflow_mlsec/compliance/controls.yaml",
+        "airflow_mlsec/controls/policy/controller_named.yaml",
         "airflow_mlsec/register/migrations/script.py.mako",
         "airflow_mlsec/register/migrations/versions/0001_first_schema.py",
     ):

@@ -6,10 +6,11 @@ from typing import Literal
 import click
 
 from airflow_mlsec.cli._main import json_option, show
-from airflow_mlsec.compliance import check_dataset, record_results
+from airflow_mlsec.controls import check_dataset, check_suite, record_results, shown
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import CheckFailed
 from airflow_mlsec.key_ring import open_register
+from airflow_mlsec.ledger import as_documents
 from airflow_mlsec.policy import load_policy
 from airflow_mlsec.settings import Settings
 
@@ -21,6 +22,11 @@ from airflow_mlsec.settings import Settings
     "--stage", type=click.Choice(["source", "release"]), default="source", show_default=True
 )
 @click.option("--raw", help="Of a release: the source that it was made from.")
+@click.option(
+    "--suite",
+    type=click.Path(path_type=Path),
+    help="A suite of Great Expectations (JSON) that the dataset has to meet as well; it is read whole for that.",
+)
 @click.option("--record", is_flag=True, help="Keep the results in the register.")
 @json_option
 def check(
@@ -28,6 +34,7 @@ def check(
     dataset: str | None,
     stage: Literal["source", "release"],
     raw: str | None,
+    suite: Path | None,
     record: bool,
     as_json: bool,
 ) -> None:
@@ -37,6 +44,8 @@ def check(
     register = open_register(Settings.load())
     source = open_dataset(raw) if raw else None
     results = check_dataset(declared, checked, stage, raw=source, register=register)
+    if suite is not None:
+        results.append(check_suite(suite, checked))
     if record:
         record_results(register, declared, checked, stage, results, None)
     data = [
@@ -44,13 +53,15 @@ def check(
             "control": control.id,
             "title": control.title,
             "source": control.source,
+            "outcome": result.outcome.value,
             "passed": result.passed,
-            "detail": result.detail,
+            "detail": str(result.words),
+            "reasons": as_documents(result.reasons),
         }
         for control, result in results
     ]
     lines = [
-        f"{'passed' if result.passed else 'FAILED'}  {control.id:20} {result.detail}  ({control.source})"
+        f"{shown(result):7} {control.id:20} {result.words}  ({control.source})"
         for control, result in results
     ]
     show(data, "\n".join(lines), as_json)

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +20,20 @@ import sqlalchemy as sa
 from airflow_mlsec import files, merkle_log
 from airflow_mlsec.errors import BrokenLog, MlsecError, UsageError
 from airflow_mlsec.merkle_log import Checkpoint, Verifier
-from airflow_mlsec.register import PROTECTED, LogTiles, Register, protected_rows
+from airflow_mlsec.register import (
+    PROTECTED,
+    LastRows,
+    LogEntry,
+    LogTiles,
+    Register,
+    key_text,
+    protected_rows,
+    read_entries,
+)
 from airflow_mlsec.register import tables as t
 
 _ENTRIES = "entries.jsonl"
 _PROOF = "c2sp.org/tlog-proof@v1"
-
-
-@dataclass(frozen=True)
-class LogEntry:
-    """An entry of the log; without ``salt`` and ``text`` it is erased."""
-
-    number: int
-    commitment: bytes
-    salt: bytes | None
-    text: str | None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether its text is the one that the log commits to."""
-        if self.salt is None or self.text is None:
-            return False
-        return hashlib.sha256(self.salt + self.text.encode()).digest() == self.commitment
-
-    @cached_property
-    def about(self) -> dict[str, Any]:
-        """What it is about: when, which table, and the row's key."""
-        found: dict[str, Any] = json.loads((self.text or "{}").partition("\n")[0])
-        return found
-
-    @property
-    def row(self) -> str:
-        """The row as it was from then on; nothing if it was deleted."""
-        return (self.text or "").partition("\n")[2]
 
 
 @dataclass
@@ -93,8 +73,8 @@ def _verify_register(
     audit = Audit(log.origin, log.size)
     c = t.log_checkpoint.c
     notes = [row.note for row in connection.execute(sa.select(c.note).order_by(c.size))]
-    last = _Last()
-    _verify(audit, last.told_of(_entries(connection)), [*notes, *witnessed], trusted)
+    last = LastRows()
+    _verify(audit, last.told_of(read_entries(connection)), [*notes, *witnessed], trusted)
     try:
         if merkle_log.root(LogTiles(connection), log.size).hex() != audit.root:
             audit.findings.append("the tree that is kept is not the one of the entries")
@@ -103,7 +83,7 @@ def _verify_register(
     audit.findings += last.strangers
     for table in PROTECTED.values():
         for key, row in protected_rows(connection, table):
-            known = last.rows.pop((table.name, _key(key)), None)
+            known = last.rows.pop((table.name, key_text(key)), None)
             if known is None:
                 audit.findings.append(f"{table.name} {list(key)}: no entry accounts for this row")
             elif known != hashlib.sha256(row.encode()).digest():
@@ -112,36 +92,6 @@ def _verify_register(
         f"{table} {key}: is gone, and no entry says so" for (table, key) in sorted(last.rows)
     ]
     return audit
-
-
-class _Last:
-    """The last that a log says of each row."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], bytes] = {}
-        self.strangers: list[str] = []
-
-    def told_of(self, entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
-        for entry in entries:
-            if entry.text is not None:
-                about = entry.about
-                if "table" not in about:
-                    yield entry  # that another was erased
-                    continue
-                where = str(about.get("table")), _key(about.get("key", ()))
-                if about.get("stranger"):
-                    self.strangers.append(
-                        f"{where[0]} {where[1]}: changed by something else than this package before {about['at']}"
-                    )
-                elif entry.row:
-                    self.rows[where] = hashlib.sha256(entry.row.encode()).digest()
-                else:
-                    self.rows.pop(where, None)
-            yield entry
-
-
-def _key(key: Sequence[Any]) -> str:
-    return json.dumps(list(key), ensure_ascii=False)
 
 
 def _verify(
@@ -187,14 +137,6 @@ def _verify(
         f"entry {n} is erased, and no entry says so" for n in sorted(missing - erased)
     ]
     audit.root = tree.root().hex()
-
-
-def _entries(connection: sa.Connection) -> Iterator[LogEntry]:
-    # The driver's own rows: there are millions.
-    query = "SELECT number, commitment, salt, text FROM mlsec_log_entry ORDER BY number"
-    for part in connection.exec_driver_sql(query).partitions(10_000):
-        for number, commitment, salt, text in part:
-            yield LogEntry(number, bytes(commitment), None if salt is None else bytes(salt), text)
 
 
 def checkpoint(register: Register, keys: Iterable[Any]) -> str:
@@ -248,7 +190,7 @@ def export_log(register: Register, folder: Path) -> int:
         (folder / _ENTRIES).parent.mkdir(parents=True, exist_ok=True)
         part: list[bytes] = []
         with files.replacing(folder / _ENTRIES) as file:
-            for entry in _entries(connection):
+            for entry in read_entries(connection):
                 if entry.number >= size:
                     break
                 file.write(f"{json.dumps(_as_json(entry), ensure_ascii=False)}\n".encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_mlsec.compliance import check_dataset, record_results
+from airflow_mlsec.controls import check_dataset, check_suite, record_results
 from airflow_mlsec.errors import CheckFailed
 from airflow_mlsec.operators._base import (
     MlsecOperator,
@@ -29,12 +29,14 @@ class ComplianceCheckOperator(MlsecOperator):
     :param raw: Of a release: the source that it was made from; default is the policy's own
         ``dataset`` (templated).
     :param controls: Ids of the controls to evaluate; default is all of the stage.
+    :param suite: A suite of Great Expectations (JSON) that the dataset has to meet as well; it is read whole for that
+        (templated).
     :param dry_run: Check and report, but record nothing and never fail.
 
     Returns (XCom) how many controls passed, and the ids of those that failed.
     """
 
-    template_fields: Sequence[str] = ("policy", "dataset", "raw", "controls")
+    template_fields: Sequence[str] = ("policy", "dataset", "raw", "controls", "suite")
     ui_color = "#d4dfe8"
 
     def __init__(
@@ -45,6 +47,7 @@ class ComplianceCheckOperator(MlsecOperator):
         dataset: str | None = None,
         raw: str | None = None,
         controls: Sequence[str] | None = None,
+        suite: str | None = None,
         dry_run: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -58,6 +61,7 @@ class ComplianceCheckOperator(MlsecOperator):
         self.dataset = dataset
         self.raw = raw
         self.controls = controls
+        self.suite = suite
         self._only_try = dry_run
         self._lineage: tuple[Any, Any] | None = None
         self._declare_assets([uri for uri in (dataset, raw) if uri], [])
@@ -90,6 +94,8 @@ class ComplianceCheckOperator(MlsecOperator):
             only=self.controls,
             progress=self._progress,
         )
+        if self.suite is not None:
+            results.append(check_suite(self.suite, dataset, self._progress))
         failed = [control.id for control, result in results if not result.passed]
         if context is not None and not dry_run:
             record_results(register, policy, dataset, self.stage, results, run_label(context))

@@ -6,6 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_mlsec.datasets import DatasetName
+from airflow_mlsec.ledger import AssetKind, Outcome
 from airflow_mlsec.lineage import (
     State,
     all_edges,
@@ -79,7 +81,7 @@ def _read(connection: sa.Connection) -> dict[str, Any]:
                 "rows": row.rows,
                 "state": highest.get(row.id, State.NONE).label,
                 "guarantee": _guarantee(evidence.get(row.id)),
-                "checks": checks.get(row.id),
+                "checks": checks.get(str(DatasetName(row.namespace, row.name))),
                 "sources": [
                     {"id": i, "short": _short(names[i])} for i in sorted(sources.get(row.id, ()))
                 ],
@@ -109,19 +111,22 @@ def _origins(
     return origins, sources
 
 
-def _latest_checks(connection: sa.Connection) -> dict[int, dict[str, Any]]:
-    r = t.check_result.c
-    latest = sa.select(r.dataset_id, sa.func.max(r.checked_at).label("at")).group_by(r.dataset_id)
+def _latest_checks(connection: sa.Connection) -> dict[str, dict[str, Any]]:
+    """By dataset's name, how often the controls that were asked last have passed, and which have not."""
+    f = t.finding.c
+    of_datasets = f.asset_kind == AssetKind.DATASET.value
+    latest = sa.select(f.asset, sa.func.max(f.at).label("at")).where(of_datasets).group_by(f.asset)
     last = latest.subquery()
-    query = sa.select(r.dataset_id, r.control, r.passed, r.checked_at).join(
-        last, sa.and_(last.c.dataset_id == r.dataset_id, last.c.at == r.checked_at)
+    query = (
+        sa.select(f.asset, f.control, f.outcome, f.at)
+        .join(last, sa.and_(last.c.asset == f.asset, last.c.at == f.at))
+        .where(of_datasets)
+        .order_by(f.id)
     )
-    found: dict[int, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for row in connection.execute(query):
-        entry = found.setdefault(
-            row.dataset_id, {"passed": 0, "failed": [], "checked_at": row.checked_at}
-        )
-        if row.passed:
+        entry = found.setdefault(row.asset, {"passed": 0, "failed": [], "checked_at": row.at})
+        if Outcome(row.outcome).holds:
             entry["passed"] += 1
         else:
             entry["failed"].append(row.control)

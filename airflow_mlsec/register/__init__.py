@@ -10,16 +10,14 @@ from airflow_mlsec.register._api_keys import api_key_name, create_api_key, revok
 from airflow_mlsec.register._bulk import array_literals, insert_rows, lock_graph, rows_of
 from airflow_mlsec.register._journal import PROTECTED, erase_text, protected_rows
 from airflow_mlsec.register._journal import Tiles as LogTiles
+from airflow_mlsec.register._log_entries import LastRows, LogEntry, key_text, read_entries
 from airflow_mlsec.register._records import (
     column_documents,
     dataset_id,
     enrich_columns,
     find_dataset,
-    latest_transport_check,
     likely_kind,
-    record_check_results,
     record_policy,
-    record_transport_check,
     refuse_if_requests_did_more,
     requests_did_more,
     requests_done,
@@ -34,6 +32,8 @@ from airflow_mlsec.register._sole_writer import sole_writer
 __all__ = [
     "PROTECTED",
     "TRUSTED",
+    "LastRows",
+    "LogEntry",
     "LogTiles",
     "Register",
     "RingRecorder",
@@ -47,14 +47,13 @@ __all__ = [
     "erase_text",
     "find_dataset",
     "insert_rows",
+    "key_text",
     "known_ring",
-    "latest_transport_check",
     "likely_kind",
     "lock_graph",
     "protected_rows",
-    "record_check_results",
+    "read_entries",
     "record_policy",
-    "record_transport_check",
     "refuse_if_requests_did_more",
     "requests_did_more",
     "requests_done",

@@ -9,10 +9,12 @@ changed by something else than this package; the log says so for ever.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,12 +23,13 @@ from airflow_mlsec import merkle_log
 from airflow_mlsec.errors import BrokenLog, UsageError
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.register._bulk import insert_rows
+from airflow_mlsec.register._log_entries import LastRows, Row, key_text, read_entries
 
 # What nobody may change without the log's saying so.
 PROTECTED: Mapping[str, sa.Table] = {
     table.name: table
     for table in (
-        t.api_key, t.evidence, t.check_result, t.transport_check, t.review, t.review_item, t.request, t.request_step,
+        t.api_key, t.evidence, t.finding, t.act, t.review, t.review_item, t.request, t.request_step,
         t.request_entry, t.suppression, t.legal_hold, t.alert, t.ring, t.ring_key, t.rule, t.retention,
     )
 }  # fmt: skip
@@ -50,14 +53,74 @@ def begin_log(connection: sa.Connection, now: str) -> None:
     values = {"id": 1, "origin": origin, "size": 0, "began_at": now}
     connection.execute(sa.insert(t.log).values(values))
     for table in PROTECTED.values():
-        part: list[str] = []
-        for key, row in protected_rows(connection, table):
-            part.append(entry_text(now, table.name, key, row, imported=True))
-            if len(part) == _IMPORTED:
-                append(connection, part)
-                part.clear()
-        append(connection, part)
+        rows = protected_rows(connection, table)
+        _append_in_parts(
+            connection, (entry_text(now, table.name, key, row, imported=True) for key, row in rows)
+        )
     connection.execute(sa.delete(t.change))
+
+
+def not_accounted_for(connection: sa.Connection, now: str) -> set[Row]:
+    """Rows that the log does not account for, asked before a migration, with the tables as they are: what somebody
+    has changed must not become right by it."""
+    if not sa.inspect(connection).has_table(t.log.name):
+        return set()
+    note_strangers(connection, now)
+    last, found = LastRows(), set[Row]()
+    for _ in last.told_of(read_entries(connection)):
+        pass
+    for name in _protected_now(connection):
+        table = sa.Table(name, sa.MetaData(), autoload_with=connection)
+        for key, text in protected_rows(connection, table):
+            row = name, key_text(key)
+            if last.rows.pop(row, None) != hashlib.sha256(text.encode()).digest():
+                found.add(row)
+    return found | set(last.rows)
+
+
+def account_anew(connection: sa.Connection, now: str, revision: str, but: Collection[Row]) -> None:
+    """After a migration: entries of what it has changed in protected rows. What the log did not account for before
+    (``but``) stays a finding."""
+    connection.execute(sa.delete(t.change).where(_is_mine(connection)))
+    last = LastRows()
+    for _ in last.told_of(read_entries(connection)):
+        pass
+    begun = bool(last.tables)
+
+    def changed() -> Iterator[str]:
+        for name, table in PROTECTED.items():
+            for key, text in protected_rows(connection, table):
+                row = name, key_text(key)
+                known = last.rows.pop(row, None)
+                if known != hashlib.sha256(text.encode()).digest():
+                    if row in but:
+                        yield entry_text(now, name, key, None, stranger=True)
+                    more: dict[str, Any] = {"upgraded": revision}
+                    if begun and name not in last.tables:
+                        more["imported"] = True
+                    yield entry_text(now, name, key, text, **more)
+        for name, key_ in sorted(last.rows):
+            if (name, key_) in but:
+                yield entry_text(now, name, json.loads(key_), None, stranger=True)
+            yield entry_text(now, name, json.loads(key_), None, upgraded=revision)
+
+    lock_log(connection)
+    _append_in_parts(connection, changed())
+
+
+def _append_in_parts(connection: sa.Connection, texts: Iterable[str]) -> None:
+    texts = iter(texts)
+    while part := list(itertools.islice(texts, _IMPORTED)):
+        append(connection, part)
+
+
+def _protected_now(connection: sa.Connection) -> list[str]:
+    """The tables that have our triggers."""
+    if connection.dialect.name == "postgresql":
+        sql = "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE tgname LIKE 'mlsec%noted'"
+    else:
+        sql = "SELECT DISTINCT tbl_name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'mlsec%noted'"
+    return sorted(str(name) for (name,) in connection.execute(sa.text(sql)))
 
 
 def lock_log(connection: sa.Connection) -> None:
@@ -172,7 +235,7 @@ class Tiles:
         return bytes(found)
 
 
-def entry_text(now: str, table: str, key: Sequence[Any], row: str | None, **more: bool) -> str:
+def entry_text(now: str, table: str, key: Sequence[Any], row: str | None, **more: Any) -> str:
     """The text of an entry: what it is about, and on a line of its own the row (nothing, if it is gone)."""
     about = {"at": now, "key": list(key), "table": table, "v": 1, **more}
     return f"{_canonical(about)}\n{row or ''}"
@@ -218,7 +281,10 @@ def _default(column: sa.Column[Any]) -> Any:
     default = column.server_default
     if not isinstance(default, sa.DefaultClause):
         return None
-    text = str(default.arg)
+    if "nextval(" in str(default.arg):
+        return None  # as PostgreSQL counts up
+    # As a database writes it: in quotes, with its type.
+    text = re.sub(r"^'(.*)'(::.*)?$", r"\1", str(default.arg))
     if isinstance(column.type, sa.Boolean):
         return text.lower() in ("true", "1")
     return int(text) if isinstance(column.type, sa.Integer) else text
@@ -230,8 +296,8 @@ def _noted(connection: sa.Connection, mine: bool) -> list[tuple[str, tuple[Any, 
     query = sa.select(c.id, c.table_name, c.row_key)
     if connection.dialect.name == "postgresql":
         # Others may have been changed by something else since this transaction began.
-        current = sa.func.pg_current_xact_id().cast(sa.Text)
-        query = query.where(c.in_transaction == current if mine else c.in_transaction != current)
+        chosen = _is_mine(connection)
+        query = query.where(chosen if mine else sa.not_(chosen))
     rows = connection.execute(query.order_by(c.id)).all()
     if not rows:
         return []
@@ -241,6 +307,13 @@ def _noted(connection: sa.Connection, mine: bool) -> list[tuple[str, tuple[Any, 
     connection.execute(gone)
     found = ((row.table_name, tuple(json.loads(row.row_key))) for row in rows)
     return list(dict.fromkeys(found))
+
+
+def _is_mine(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Whether this transaction has changed a row that was noted. On SQLite there is no other."""
+    if connection.dialect.name != "postgresql":
+        return sa.true()
+    return t.change.c.in_transaction == sa.func.pg_current_xact_id().cast(sa.Text)
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)

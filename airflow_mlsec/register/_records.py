@@ -158,45 +158,6 @@ def find_dataset(connection: sa.Connection, text: str) -> list[sa.Row[Any]]:
     return list(connection.execute(loose.order_by(d.id)).fetchall())
 
 
-def record_check_results(
-    connection: sa.Connection,
-    dataset: int,
-    policy_digest: str,
-    run_id: str | None,
-    results: Sequence[Mapping[str, Any]],
-    now: str,
-) -> None:
-    """Keep the results of compliance checks (control, source, passed, detail)."""
-    shared = {
-        "dataset_id": dataset,
-        "policy_digest": policy_digest,
-        "run_id": run_id,
-        "checked_at": now,
-    }
-    if results:
-        connection.execute(sa.insert(t.check_result), [{**shared, **result} for result in results])
-
-
-def record_transport_check(
-    connection: sa.Connection,
-    conn_id: str,
-    passed: bool,
-    live: bool,
-    findings: Sequence[dict[str, str]],
-    now: str,
-) -> None:
-    """Keep what a check of a connection's encryption in transit found (check, outcome, detail)."""
-    values = {"conn_id": conn_id, "passed": passed, "live": live, "checked_at": now}
-    connection.execute(sa.insert(t.transport_check).values(findings=findings, **values))
-
-
-def latest_transport_check(connection: sa.Connection, conn_id: str) -> sa.Row[Any] | None:
-    """The latest check of a connection, or None."""
-    c = t.transport_check.c
-    query = sa.select(t.transport_check).where(c.conn_id == conn_id)
-    return connection.execute(query.order_by(c.checked_at.desc(), c.id.desc()).limit(1)).first()
-
-
 _REQUESTS = "requests"
 
 

@@ -271,30 +271,38 @@ evidence = sa.Table(
     sa.Column("published_after_run", sa.BigInteger),
 )
 
-check_result = sa.Table(
-    "mlsec_check_result",
+# What was found of an asset, and what was decided or done with it (`ledger`); nothing of it is ever changed.
+finding = sa.Table(
+    "mlsec_finding",
     metadata,
     _id(),
-    _to("mlsec_dataset", "dataset_id"),
-    sa.Column("run_id", sa.Text),
-    sa.Column("policy_digest", sa.String(64), nullable=False),
+    sa.Column("asset_kind", sa.String(16), nullable=False),
+    sa.Column("asset", sa.Text, nullable=False),
     sa.Column("control", sa.Text, nullable=False),
-    sa.Column("source", sa.Text),
-    sa.Column("passed", sa.Boolean, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
-    sa.Column("checked_at", sa.String(32), nullable=False),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("evidence", sa.JSON, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("at", sa.String(32), nullable=False),
+    # The request for which it was asked.
+    _ref("request_id", nullable=True, index=True),
 )
+sa.Index("ix_mlsec_finding_asset", finding.c.asset, finding.c.control, finding.c.asset_kind)
 
-transport_check = sa.Table(
-    "mlsec_transport_check",
+act = sa.Table(
+    "mlsec_act",
     metadata,
     _id(),
-    sa.Column("conn_id", sa.Text, nullable=False, index=True),
-    sa.Column("passed", sa.Boolean, nullable=False),
-    sa.Column("live", sa.Boolean, nullable=False),
-    sa.Column("findings", sa.JSON, nullable=False),
-    sa.Column("checked_at", sa.String(32), nullable=False),
+    sa.Column("asset_kind", sa.String(16), nullable=False),
+    sa.Column("asset", sa.Text, nullable=False),
+    sa.Column("verb", sa.String(32), nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("evidence", sa.JSON, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("at", sa.String(32), nullable=False),
+    _ref("request_id", nullable=True, index=True),
 )
+sa.Index("ix_mlsec_act_asset", act.c.asset, act.c.verb, act.c.asset_kind)
 
 review = sa.Table(
     "mlsec_review",

@@ -1,7 +1,7 @@
 """Encryption in transit: what connections require, and what their servers do.
 
 `_connections` reads Airflow's connections, `_required` tells what each asks of TLS, `_handshake` tries
-its server, `_check` puts both together, `_record` keeps it. May import `register` and below. Start with
+its server, `_check` puts both together, `_record` keeps it. May import `ledger` and below. Start with
 `check_connection`.
 """
 
@@ -23,9 +23,10 @@ from airflow_mlsec.transport._connections import (
     facts_of_url,
     plain_yaml,
 )
-from airflow_mlsec.transport._record import record_findings
+from airflow_mlsec.transport._record import ENCRYPTED_IN_TRANSIT, record_findings
 
 __all__ = [
+    "ENCRYPTED_IN_TRANSIT",
     "FEWEST_DAYS",
     "TIMEOUT",
     "ConnectionFacts",

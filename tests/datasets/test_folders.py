@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_mlsec.anonymize import anonymize
-from airflow_mlsec.compliance import check_dataset, record_results
+from airflow_mlsec.controls import check_dataset, record_results
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Condition, open_dataset
 from airflow_mlsec.errors import UndeclaredColumn, UnsupportedDataset

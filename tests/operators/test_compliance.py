@@ -23,9 +23,9 @@ def test_source_and_release_pass_and_are_recorded(clinic: Clinic, context: Conte
         task_id="c", policy="people", stage="release", dataset=clinic.safe
     )
     assert release.execute(context()) == {"passed": 5, "controls": 5, "failed": []}
-    rows = clinic.hook.register().rows(sa.select(t.check_result))
+    rows = clinic.hook.register().rows(sa.select(t.finding))
     assert len(rows) == 15
-    assert {row.run_id for row in rows} == {"dag/run-1/task/-1"}
+    assert {row.by for row in rows} == {"task:dag/run-1/task/-1"}
     assert source.get_openlineage_facets_on_complete(None).inputs[0].name.endswith("raw.parquet")
 
 
@@ -35,8 +35,8 @@ def test_a_failed_control_fails_the_task_and_is_recorded(clinic: Clinic, context
     task = ComplianceCheckOperator(task_id="a", policy="people")
     with pytest.raises(AirflowFailException, match="1 of 10 controls failed .*: controller-named"):
         task.execute(context())
-    results = clinic.hook.register().rows(sa.select(t.check_result))
-    assert [row.control for row in results if not row.passed] == ["controller-named"]
+    results = clinic.hook.register().rows(sa.select(t.finding))
+    assert [row.control for row in results if row.outcome != "pass"] == ["controller-named"]
 
 
 def test_a_missing_dataset_fails_and_does_not_pass(clinic: Clinic, context: Context) -> None:
@@ -52,7 +52,7 @@ def test_dry_run_reports_and_records_nothing(clinic: Clinic, context: Context) -
         task_id="a", policy="people", stage="release", dataset=clinic.raw, dry_run=True
     )
     assert "no-raw-identifier" in task.execute(context())["failed"]
-    assert clinic.hook.register().rows(sa.select(t.check_result)) == []
+    assert clinic.hook.register().rows(sa.select(t.finding)) == []
 
 
 def test_misuse_is_told_when_the_dag_is_parsed() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_mlsec.ledger import Asset, AssetKind, latest_finding
 from airflow_mlsec.operators.transport import TransportSecurityCheckOperator
-from airflow_mlsec.register import latest_transport_check
+from airflow_mlsec.transport import ENCRYPTED_IN_TRANSIT
 from tests.transport import servers
 from tests.transport.servers import Authority, serving
 
@@ -49,10 +50,16 @@ def test_connections_of_a_dag_are_checked(
         ]
         register = bad.hook.register()
         kept = {
-            name: register.read(partial(latest_transport_check, conn_id=name))
+            name: register.read(
+                partial(
+                    latest_finding,
+                    asset=Asset(AssetKind.CONNECTION, name),
+                    control=ENCRYPTED_IN_TRANSIT,
+                )
+            )
             for name in ("lake", "plain", "airflow-api")
         }
-        assert {name: row and row.passed for name, row in kept.items()} == {
+        assert {name: found and found.outcome.holds for name, found in kept.items()} == {
             "lake": True, "plain": False, "airflow-api": True,
         }  # fmt: skip
         assert PASSWORD not in str(kept)

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from airflow_mlsec.anonymize import anonymize
-from airflow_mlsec.compliance import record_results
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.lineage import ingest_event, record_release

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from airflow_mlsec.anonymize import RegisterVault, Release, anonymize
-from airflow_mlsec.compliance import record_results
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Dataset, open_dataset
 from airflow_mlsec.lineage import ingest_event, record_release

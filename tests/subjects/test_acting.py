@@ -351,7 +351,7 @@ def test_a_policy_says_what_tells_people_apart(shared: Shop) -> None:
             "key: email}", f"key: email, distinguished_by: {listed}}}"
         )
         policy = parse_policy(text, "customers")
-        from airflow_mlsec.compliance import record_results
+        from airflow_mlsec.controls import record_results
 
         record_results(shared.register, policy, open_dataset(shared.customers), "source", [], None)
         found = statuses(shared.handler().locate(opened(shared.handler()).id))
@@ -445,7 +445,7 @@ def test_a_copy_must_have_all_that_tells_people_apart(shared: Shop) -> None:
 
 
 def test_foreign_keys_to_what_people_share_tell_nobody(shared: Shop) -> None:
-    from airflow_mlsec.compliance import record_results
+    from airflow_mlsec.controls import record_results
     from tests.subjects.shop import ORDERS
 
     sql(shared, "CREATE TABLE mails (number INTEGER, mail TEXT, note TEXT)")
@@ -581,7 +581,7 @@ def test_a_key_is_suppressed_as_datasets_write_it(
 ) -> None:
     import pyarrow as pa
 
-    from airflow_mlsec.compliance import record_results
+    from airflow_mlsec.controls import record_results
     from airflow_mlsec.subjects import Handler
 
     dataset_ = open_dataset(write(tmp_path / "n.parquet", pa.table({"number": [1.0, 2.5]})))

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_mlsec.actors import key_of
-from airflow_mlsec.compliance import record_results
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import Identity, KeyRing, Passphrase
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import DatasetError, Refused, UnsupportedDataset, UsageError

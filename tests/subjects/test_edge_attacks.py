@@ -20,7 +20,7 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_mlsec.compliance import record_results
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import KeyRing, Passphrase, decrypt
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import CheckFailed, DatasetError, Refused

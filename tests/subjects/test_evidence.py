@@ -357,7 +357,7 @@ def test_where_rows_go_the_guarantee_can_break_and_that_is_said(
 ) -> None:  # type: ignore[no-untyped-def]
     import pyarrow as pa
 
-    from airflow_mlsec.compliance import record_results
+    from airflow_mlsec.controls import record_results
     from airflow_mlsec.subjects import Handler
 
     policy = make_policy(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_mlsec.anonymize import anonymize
-from airflow_mlsec.compliance import record_results
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import KeyRing, Passphrase
 from airflow_mlsec.errors import Refused
 from airflow_mlsec.lineage import record_release

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import anonymize
-from airflow_mlsec.compliance import record_results
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import UsageError

@@ -26,7 +26,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_mlsec import files
 from airflow_mlsec.anonymize import RegisterVault, Release, anonymize
-from airflow_mlsec.compliance import record_results
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import STATEMENT_TYPE, Identity, KeyRing, sign_payload
 from airflow_mlsec.datasets import _file, open_artifact, open_dataset
 from airflow_mlsec.datasets._file import FileDataset

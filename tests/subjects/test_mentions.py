@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from airflow_mlsec.compliance import record_results
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import Identity, KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import CheckFailed

@@ -139,7 +139,7 @@ def test_a_copy_may_be_of_an_earlier_release(shop: Shop) -> None:
 def test_a_missing_version_of_a_vault_is_unknown(
     tmp_path: Path, sqlite_register: Register, keys: KeyRing, make_policy: Callable[..., Any]
 ) -> None:
-    from airflow_mlsec.compliance import record_results
+    from airflow_mlsec.controls import record_results
     from airflow_mlsec.lineage import record_release
 
     policy = make_policy(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_mlsec.compliance import record_results
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import KeyRing, Passphrase, decrypt
 from airflow_mlsec.errors import Refused
 from airflow_mlsec.policy import parse_policy

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from airflow_mlsec.compliance import record_results
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, sign_payload
 from airflow_mlsec.datasets import open_artifact, open_dataset
 from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, MlsecError, Refused

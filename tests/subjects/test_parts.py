@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_mlsec.compliance import record_results
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, sign_payload
 from airflow_mlsec.datasets import DatasetName, dataset_name, open_dataset
 from airflow_mlsec.errors import CheckFailed, UsageError

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mlsec.compliance import record_results
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, verify_payload
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.policy import parse_policy

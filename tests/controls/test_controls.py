@@ -10,11 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import anonymize
-from airflow_mlsec.compliance import check_dataset, controls, record_results
-from airflow_mlsec.compliance._checks import CHECKS
+from airflow_mlsec.controls import check_dataset, controls, record_results
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import EnvironmentConnections, open_dataset
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.ledger import Asset, AssetKind, findings
 from airflow_mlsec.lineage import record_release
 from airflow_mlsec.policy import Policy, keep_from
 from airflow_mlsec.register import Register
@@ -52,7 +52,6 @@ def outcomes(results: Any) -> dict[str, bool]:
 
 def test_controls_are_data_with_a_source_and_a_check() -> None:
     assert len({control.id for control in controls()}) == len(controls())
-    assert {control.check for control in controls()} == set(CHECKS)
     assert all(control.source and control.title for control in controls())
 
 
@@ -100,7 +99,7 @@ def test_what_the_data_breaks_fails(
 ) -> None:  # fmt: skip
     uri = write(tmp_path / "raw.parquet", table(**columns))
     results = check_dataset(make_policy(COLUMNS, **COMPLETE), open_dataset(uri), "source", on=ON)
-    [detail] = [result.detail for c, result in results if c.id == control and not result.passed]
+    [detail] = [str(result.words) for c, result in results if c.id == control and not result.passed]
     assert says in detail
 
 
@@ -155,7 +154,7 @@ def test_a_raw_identifier_in_free_text_is_found_and_not_quoted(
     found = check_release(release, tmp_path, sqlite_register)
     assert not found["no-raw-identifier"].passed
     assert not found["formats-hold"].passed
-    assert "note (10 rows)" in found["no-raw-identifier"].detail
+    assert "note (10 rows)" in str(found["no-raw-identifier"].words)
     assert canaries.found_in(str(found)) == []
 
 
@@ -174,7 +173,7 @@ def test_a_release_of_another_policy_is_not_proven(
     other = make_policy(COLUMNS, **{**COMPLETE, "purposes": ["advertising"]})
     found = check_release(other, tmp_path, sqlite_register)
     assert not found["release-proven"].passed
-    assert "another version of the policy" in found["release-proven"].detail
+    assert "another version of the policy" in str(found["release-proven"].words)
 
 
 def test_results_and_declarations_are_recorded(
@@ -183,9 +182,11 @@ def test_results_and_declarations_are_recorded(
     raw = open_dataset(f"{tmp_path}/raw.parquet")
     results = check_dataset(release, raw, "source", on=ON)
     record_results(register, release, raw, "source", results, "run-1")
-    rows = register.rows(sa.select(t.check_result))
-    assert len(rows) == 10
-    assert {row.run_id for row in rows} == {"run-1"}
+    asset = Asset(AssetKind.DATASET, str(raw.name))
+    found = register.read(lambda connection: findings(connection, asset))
+    assert len(found) == 10
+    assert {(f.by, f.evidence["policy"]) for f in found} == {("task:run-1", release.digest)}
+    assert {f.control: f.outcome.holds for f in found} == outcomes(results)
     columns = register.rows(sa.select(t.declared_column).where(t.declared_column.c.name == "email"))
     assert (columns[0].role, columns[0].category) == ("identifying", "user.contact.email")
 
@@ -240,23 +241,23 @@ def test_connections_count_as_secured_for_as_long_as_their_check_is_young(
         record_findings(register, found, live)
         return secured(policy, uri, register, **{"on": today, **given})
 
-    assert "was never checked" in secured(policy, uri, register).detail
-    assert "no register" in secured(policy, uri, None).detail
+    assert "was never checked" in str(secured(policy, uri, register).words)
+    assert "no register" in str(secured(policy, uri, None).words)
     good = {"required": Outcome.PASSED, "encrypted": Outcome.PASSED}
     assert said(good).passed
     assert said(good, on=today + timedelta(days=30)).passed
     old = said(good, on=today + timedelta(days=31))
     assert not old.passed
-    assert f"last checked on {today}" in old.detail
-    assert "not its server" in said(good, live=False).detail
+    assert f"last checked on {today}" in str(old.words)
+    assert "not its server" in str(said(good, live=False).words)
     assert said({"local": Outcome.PASSED}, live=False).passed
     bad = said({**good, "chain": Outcome.FAILED, "name": Outcome.UNKNOWN})
     assert not bad.passed
-    assert bad.detail.endswith("did not pass on " + str(today) + ": chain, name")
+    assert str(bad.words).endswith("did not pass on " + str(today) + ": chain, name")
     # A release is as safe as what brought its source.
     said(good)
     lake = "postgresql://lake/safe"
-    assert "connection lake was never" in secured(policy, lake, register, uri, today).detail
+    assert "connection lake was never" in str(secured(policy, lake, register, uri, today).words)
     assert secured(policy, "/x.csv", register, uri, today).passed
     assert secured(policy, "/x.csv", None, "sqlite:///x.db/t").passed
     record_findings(register, [Finding("crm", "required", Outcome.FAILED, "no TLS")], True)

@@ -1,0 +1,180 @@
+"""Asking controls, and recording what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.controls._control import (
+    Answer,
+    Asked,
+    Control,
+    DatasetControl,
+    DatasetQuestion,
+    Stage,
+    unknown,
+)
+from airflow_mlsec.controls._registry import controls
+from airflow_mlsec.controls.reasons import NotChecked
+from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.errors import MlsecError, UsageError
+from airflow_mlsec.ledger import Asset, AssetKind, Finding, record
+from airflow_mlsec.lineage import relate_dataset
+from airflow_mlsec.policy import Policy
+from airflow_mlsec.register import Register, enrich_columns, record_policy, set_dataset
+
+Answers = list[tuple[Control[Any], Answer]]
+
+
+def ask(
+    chosen: Iterable[Control[Asked]],
+    question: Asked,
+    progress: Callable[[str], None] = lambda message: None,
+) -> Answers:
+    """What each control says. One that cannot be carried out is unknown, with the reason."""
+    answers: Answers = []
+    for control in chosen:
+        try:
+            answer = control.answer(question)
+        except MlsecError as error:
+            answer = unknown(NotChecked(str(error)))
+        except Exception as error:
+            # An engine's message may quote a value.
+            answer = unknown(NotChecked(f"unexpected {type(error).__name__}"))
+        progress(f"{shown(answer)}  {control.id}: {answer.words}")
+        answers.append((control, answer))
+    return answers
+
+
+def shown(answer: Answer) -> str:
+    """An answer's outcome as tables show it."""
+    return "passed" if answer.passed else answer.outcome.value.upper()
+
+
+def check_dataset(
+    policy: Policy,
+    dataset: Dataset,
+    stage: Stage,
+    *,
+    raw: Dataset | None = None,
+    register: Register | None = None,
+    only: Iterable[str] | None = None,
+    on: date | None = None,
+    progress: Callable[[str], None] = lambda message: None,
+) -> Answers:
+    """Ask the controls of a stage about a dataset. ``raw`` is the source that a release was made from; ``only``
+    limits to some control ids.
+
+    :raises UsageError: if ``only`` names a control that the stage does not have.
+    """
+    chosen = [c for c in controls() if isinstance(c, DatasetControl) and c.stage == stage]
+    if only is not None:
+        wanted = set(only)
+        if missing := sorted(wanted - {control.id for control in chosen}):
+            raise UsageError(
+                f"stage {stage} has no control '{missing[0]}'; it has "
+                f"{', '.join(control.id for control in chosen)}"
+            )
+        chosen = [control for control in chosen if control.id in wanted]
+    day = on or datetime.now(UTC).date()
+    asset = Asset(AssetKind.DATASET, str(dataset.name))
+    return ask(chosen, DatasetQuestion(asset, register, day, policy, dataset, raw), progress)
+
+
+class SuiteMeets(Control[DatasetQuestion], abstract=True):
+    """A suite of Great Expectations, asked like a control; it is called as the suite is."""
+
+    asset = AssetKind.DATASET
+    source = "a suite of Great Expectations"
+
+    def __init__(self, path: str | Path, dataset: Dataset) -> None:
+        self.path, self.dataset = Path(path), dataset
+        # Instances of one class are different controls.
+        self.id = f"suite:{self.path.stem}"  # type: ignore[misc]
+        self.title = f"The dataset meets the suite {self.path.name}"  # type: ignore[misc]
+
+    def answer(self, question: DatasetQuestion | None = None) -> Answer:
+        from airflow_mlsec.controls.expectations import suite_holds
+
+        return suite_holds(self.path, self.dataset)
+
+
+def check_suite(
+    path: str | Path, dataset: Dataset, progress: Callable[[str], None] = lambda message: None
+) -> tuple[Control[Any], Answer]:
+    """Whether a dataset meets a suite of Great Expectations.
+
+    :raises UsageError: if the file is no suite.
+    """
+    control = SuiteMeets(path, dataset)
+    answer = control.answer()
+    progress(f"{shown(answer)}  {control.id}: {answer.words}")
+    return control, answer
+
+
+def record_answers(
+    connection: sa.Connection,
+    asset: Asset,
+    answers: Iterable[tuple[Control[Any], Answer]],
+    by: str,
+    now: str,
+    evidence: dict[str, Any],
+) -> None:
+    """Write what controls found into the ledger."""
+    record(
+        connection,
+        [
+            Finding(asset, control.id, answer.outcome, answer.reasons, by, now, evidence)
+            for control, answer in answers
+        ],
+    )
+
+
+def record_results(
+    register: Register,
+    policy: Policy,
+    dataset: Dataset,
+    stage: Stage,
+    results: Iterable[tuple[Control[Any], Answer]],
+    run_id: str | None,
+) -> None:
+    """Keep what controls found, and what the policy declares of the dataset's columns, in the register; ``run_id`` is
+    Airflow's label of the task."""
+    now = register.now()
+    schema = dataset.schema() if dataset.exists() else None
+    asset = Asset(AssetKind.DATASET, str(dataset.name))
+    by = f"task:{run_id}" if run_id else "program"
+
+    def work(connection: sa.Connection) -> None:
+        record_policy(connection, policy.digest, policy.source, policy.canonical(), now)
+        identifier = set_dataset(
+            connection,
+            dataset.name.namespace,
+            dataset.name.name,
+            now,
+            uri=dataset.uri,
+            policy_digest=policy.digest,
+            stage=stage,
+        )
+        if schema is not None:
+            declared = []
+            for position, field in enumerate(schema):
+                described = policy.columns.get(field.name)
+                declared.append(
+                    {
+                        "name": field.name,
+                        "type": str(field.type),
+                        "position": position,
+                        "role": described.role.value if described else None,
+                        "category": described.category if described else None,
+                    }
+                )
+            enrich_columns(connection, identifier, declared)
+        relate_dataset(connection, identifier, now)
+        record_answers(connection, asset, results, by, now, {"policy": policy.digest})
+
+    register.write(work)

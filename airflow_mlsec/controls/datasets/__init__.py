@@ -1,0 +1,1 @@
+"""Controls of raw personal data."""

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from airflow_mlsec.controls._control import Answer, DatasetControl, DatasetQuestion, judged
+from airflow_mlsec.controls.reasons import Columns, Missing, Undeclared
+from airflow_mlsec.ledger import Reason
+
+
+class ColumnsDeclared(DatasetControl):
+    """Nothing is there that nobody has declared, and nothing declared is missing."""
+
+    id = "columns-declared"
+    title = "The dataset has exactly the columns that the policy declares"
+    source = "GDPR Art. 5(1)(c), 5(2)"
+    stage = "source"
+
+    def answer(self, question: DatasetQuestion) -> Answer:
+        present, declared = set(question.dataset.schema().names), set(question.policy.columns)
+        problems: list[Reason] = []
+        if extra := sorted(present - declared):
+            problems.append(Undeclared(tuple(extra)))
+        if missing := sorted(declared - present):
+            problems.append(Missing(tuple(missing)))
+        return judged(problems, Columns(len(declared)))

@@ -1,0 +1,96 @@
+"""Great Expectations for what only it can do: suites that teams have written, and a suite of ours for those who run it.
+
+It is loaded when a suite runs, and not before. Results are taken in its BOOLEAN_ONLY form: its other forms quote the
+values that failed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from airflow_mlsec.controls._control import Answer, failed, passed
+from airflow_mlsec.controls.reasons import SuiteFailed, SuiteMet
+from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.errors import UsageError
+from airflow_mlsec.policy import Policy
+
+_MAIL = r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}"
+_PSEUDONYM = r"^[0-9a-f]{32}$"
+
+
+def release_suite(policy: Policy, dataset: Dataset) -> Any:
+    """An ``ExpectationSuite`` of what a release under this policy looks like, for a data context of your own."""
+    gx = _great_expectations()
+    import great_expectations.expectations as gxe
+
+    schema = dataset.schema()
+    methods = {n: getattr(c.transform, "method", "") for n, c in policy.columns.items()}
+    kept = [name for name, method in methods.items() if method != "drop"]
+    found: list[Any] = [gxe.ExpectTableColumnsToMatchSet(column_set=kept, exact_match=True)]
+    for name, method in methods.items():
+        if name not in schema.names:
+            continue
+        if method in ("pseudonymize", "vault"):
+            found.append(gxe.ExpectColumnValuesToMatchRegex(column=name, regex=_PSEUDONYM))
+        elif str(schema.field(name).type) in ("string", "large_string"):
+            found.append(gxe.ExpectColumnValuesToNotMatchRegex(column=name, regex=_MAIL))
+    return gx.ExpectationSuite(name="release", expectations=found)
+
+
+def suite_holds(path: str | Path, dataset: Dataset) -> Answer:
+    """Whether a dataset meets a suite (JSON, as Great Expectations writes it). The dataset is read whole, since
+    an expectation may be about all rows together.
+
+    :raises UsageError: if the file is no suite.
+    """
+    gx = _great_expectations()
+    try:
+        described = json.loads(Path(path).read_text())
+        suite = gx.ExpectationSuite(
+            name=str(described["name"]), expectations=list(described["expectations"])
+        )
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path}: is no suite of Great Expectations ({type(error).__name__}): expected JSON with `name` and "
+            "`expectations`"
+        ) from None
+    import pyarrow as pa
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    definition = (
+        context.data_sources.add_pandas("data")
+        .add_dataframe_asset("rows")
+        .add_batch_definition_whole_dataframe("batch")
+    )
+    validation = gx.ValidationDefinition(data=definition, suite=suite, name=suite.name)
+    context.suites.add(suite)
+    context.validation_definitions.add(validation)
+    rows = pa.Table.from_batches(dataset.scan(), dataset.schema()).to_pandas()
+    outcome = validation.run(batch_parameters={"dataframe": rows}, result_format="BOOLEAN_ONLY")
+    missed = [_name(result) for result in outcome.results if not result.success]
+    if missed:
+        return failed(SuiteFailed(tuple(dict.fromkeys(missed))))
+    return passed(SuiteMet(len(suite.expectations)))
+
+
+def _great_expectations() -> Any:
+    # It would send usage statistics; this product's checks talk to nobody.
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+
+    for name in ("great_expectations", "great_expectations.data_context"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return gx
+
+
+def _name(result: Any) -> str:
+    config = result.expectation_config
+    column = config.kwargs.get("column")
+    return f"{config.type} on column {column}" if column else str(config.type)

@@ -1,0 +1,246 @@
+"""Why controls hold or do not. See `ledger.Reason`."""
+
+from __future__ import annotations
+
+from airflow_mlsec.ledger import Reason
+
+
+class Stated(Reason, en="stated", de="angegeben"):
+    """The policy states it."""
+
+
+class NotStated(
+    Reason, en="the policy states no `{key}`", de="die Richtlinie gibt kein `{key}` an"
+):
+    """The policy does not state it."""
+
+    key: str
+
+
+class Columns(Reason, en="{number:column|columns}", de="{number:Spalte|Spalten}"):
+    """All columns are as they should be."""
+
+    number: int
+
+
+class NoCategory(Reason, en="no category: {columns}", de="ohne Kategorie: {columns}"):
+    """Columns without a category."""
+
+    columns: tuple[str, ...]
+
+
+class Undeclared(Reason, en="not declared: {columns}", de="nicht deklariert: {columns}"):
+    """Columns that the policy does not declare."""
+
+    columns: tuple[str, ...]
+
+
+class Missing(
+    Reason, en="declared but missing: {columns}", de="deklariert, aber nicht da: {columns}"
+):
+    """Columns that the dataset does not have."""
+
+    columns: tuple[str, ...]
+
+
+class NotApplicableHere(Reason, en="{error}", de="{error}"):
+    """A method cannot be applied to a column."""
+
+    error: str
+
+
+class NoDateColumn(
+    Reason,
+    en="`retention.from` names '{column}', which the dataset does not have",
+    de="`retention.from` nennt „{column}“, das der Datenbestand nicht hat",
+):
+    """Retention counts from a column that is not there."""
+
+    column: str
+
+
+class NoDate(Reason, en="column '{column}' has type {type}; retention counts from a date", de="Spalte „{column}“ hat den Typ {type}; die Aufbewahrung zählt ab einem Datum"):  # fmt: skip
+    """Retention counts from a column that is no date."""
+
+    column: str
+    type: str
+
+
+class Overdue(
+    Reason,
+    en="{overdue} of {rows:record is|records are} past {period}, {undated} undated",
+    de="{overdue} von {rows:Datensatz|Datensätzen} älter als {period}, {undated} ohne Datum",
+):
+    """Records are kept too long, or nobody knows how long."""
+
+    overdue: int
+    rows: int
+    period: str
+    undated: int
+
+
+class Within(Reason, en="{rows:record|records} within {period}", de="{rows:Datensatz|Datensätze} innerhalb von {period}"):  # fmt: skip
+    """No record is kept too long."""
+
+    rows: int
+    period: str
+
+
+class Properties(
+    Reason,
+    en="{number:property|properties} verified",
+    de="{number:Eigenschaft|Eigenschaften} geprüft",
+):
+    """What the policy promises holds."""
+
+    number: int
+
+
+class DoesNotHold(Reason, en="{check} ({detail})", de="{check} ({detail})"):
+    """The independent checker refuses a property, in its words."""
+
+    check: str
+    detail: str
+
+
+class WrongColumns(Reason, en="other columns than the policy releases: {columns}", de="andere Spalten, als die Richtlinie freigibt: {columns}"):  # fmt: skip
+    """A release has other columns than it should."""
+
+    columns: tuple[str, ...]
+
+
+class NotPseudonyms(Reason, en="values of column {column} have not the form of pseudonyms", de="Werte der Spalte {column} haben nicht die Form von Pseudonymen"):  # fmt: skip
+    """A pseudonymized column has other values."""
+
+    column: str
+
+
+class LooksLikeMail(Reason, en="column {column} has what looks like e-mail addresses", de="Spalte {column} enthält, was wie E-Mail-Adressen aussieht"):  # fmt: skip
+    """A text column has e-mail addresses."""
+
+    column: str
+
+
+class Formats(
+    Reason, en="{number:format|formats} as expected", de="{number:Format|Formate} wie erwartet"
+):
+    """All formats are as they should be."""
+
+    number: int
+
+
+class SuiteFailed(Reason, en="{expectations}", de="{expectations}"):
+    """Expectations of a suite that are not met."""
+
+    expectations: tuple[str, ...]
+
+
+class SuiteMet(
+    Reason, en="{number:expectation|expectations} met", de="{number:Erwartung|Erwartungen} erfüllt"
+):
+    """All expectations of a suite are met."""
+
+    number: int
+
+
+class NotCompared(
+    Reason,
+    en="the source of the release was not given, so nothing was compared",
+    de="die Quelle der Freigabe wurde nicht angegeben, also wurde nichts verglichen",
+):
+    """There is nothing to compare a release with."""
+
+
+class RawValuesIn(Reason, en="identifying values of the source stand in: {columns}", de="identifizierende Werte der Quelle stehen in: {columns}"):  # fmt: skip
+    """A release has values that identify people."""
+
+    columns: tuple[str, ...]
+
+
+class Compared(
+    Reason,
+    en="{values:value|values} of {columns:identifying column|identifying columns} compared",
+    de="{values:Wert|Werte} von {columns:identifizierenden Spalte|identifizierenden Spalten} verglichen",
+):
+    """No identifying value was found."""
+
+    values: int
+    columns: int
+
+
+class NoRegister(Reason, en="no register was given", de="es wurde kein Register angegeben"):
+    """Nobody can look for evidence."""
+
+
+class NoEvidence(Reason, en="the register has no evidence for this dataset", de="das Register hat keinen Nachweis für diesen Datenbestand"):  # fmt: skip
+    """Nobody has signed how it came to be."""
+
+
+class OtherPolicy(Reason, en="the latest evidence is of another version of the policy", de="der letzte Nachweis gilt einer anderen Fassung der Richtlinie"):  # fmt: skip
+    """Evidence of another policy."""
+
+
+class OtherFile(
+    Reason,
+    en="the file is not the one that the latest evidence names: it changed since",
+    de="die Datei ist nicht die, die der letzte Nachweis nennt: sie wurde seither geändert",
+):
+    """Evidence of another file."""
+
+
+class ProvenByPlan(Reason, en="plan {plan}", de="Plan {plan}"):
+    """Signed evidence names the plan."""
+
+    plan: str
+
+
+class NeverChecked(Reason, en="connection {connection} was never checked: {remedy}", de="Verbindung {connection} wurde nie geprüft: {remedy}"):  # fmt: skip
+    """Nobody has looked at a connection's encryption."""
+
+    connection: str
+    remedy: str
+
+
+class CheckFailedOn(Reason, en="connection {connection} did not pass on {day}: {checks}", de="Verbindung {connection} bestand am {day} nicht: {checks}"):  # fmt: skip
+    """A connection is not encrypted as it should be."""
+
+    connection: str
+    day: str
+    checks: tuple[str, ...]
+
+
+class SettingsOnly(
+    Reason,
+    en="connection {connection}: only its settings were checked, not its server: {remedy}",
+    de="Verbindung {connection}: nur ihre Einstellungen wurden geprüft, nicht ihr Server: {remedy}",
+):
+    """Nobody has asked a connection's server."""
+
+    connection: str
+    remedy: str
+
+
+class CheckedLongAgo(Reason, en="connection {connection} was last checked on {day}: {remedy}", de="Verbindung {connection} wurde zuletzt am {day} geprüft: {remedy}"):  # fmt: skip
+    """A check is too old."""
+
+    connection: str
+    day: str
+    remedy: str
+
+
+class ConnectionsChecked(Reason, en="checked: {connections}", de="geprüft: {connections}"):
+    """All connections were checked."""
+
+    connections: tuple[str, ...]
+
+
+class NoConnection(Reason, en="reached by no connection", de="über keine Verbindung erreicht"):
+    """No connection leads there."""
+
+
+class NotChecked(
+    Reason, en="could not be checked: {error}", de="konnte nicht geprüft werden: {error}"
+):
+    """The check failed; of an unexpected error only the type is told."""
+
+    error: str

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_mlsec.controls._control import Answer, DatasetControl, DatasetQuestion, judged
+from airflow_mlsec.controls.reasons import Formats, LooksLikeMail, NotPseudonyms, WrongColumns
+from airflow_mlsec.ledger import Reason
+
+_MAIL = r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}"
+_PSEUDONYM = r"^[0-9a-f]{32}$"
+
+
+class FormatsHold(DatasetControl):
+    """What the policy makes of each column has the form that it should have."""
+
+    id = "formats-hold"
+    title = "Pseudonyms have their form and no text column looks like an e-mail address"
+    source = "GDPR Art. 4(5), 25"
+    stage = "release"
+
+    def answer(self, question: DatasetQuestion) -> Answer:
+        schema, columns = question.dataset.schema(), question.policy.columns
+        methods = {n: getattr(c.transform, "method", "") for n, c in columns.items()}
+        kept = {name for name, method in methods.items() if method != "drop"}
+        problems: dict[Reason, None] = {}
+        if odd := sorted(kept ^ set(schema.names)):
+            problems[WrongColumns(tuple(odd))] = None
+        coded = [n for n in schema.names if methods.get(n) in ("pseudonymize", "vault")]
+        texts = [
+            n
+            for n in schema.names
+            if n in columns and n not in coded and _is_text(schema.field(n).type)
+        ]
+        for batch in question.dataset.scan([*coded, *texts]) if coded or texts else ():
+            for name in coded:
+                values = batch.column(name).drop_null().cast(pa.large_string())
+                if pc.all(pc.match_substring_regex(values, _PSEUDONYM)).as_py() is False:
+                    problems[NotPseudonyms(name)] = None
+            for name in texts:
+                values = batch.column(name).cast(pa.large_string())
+                if pc.any(pc.match_substring_regex(values, _MAIL)).as_py():
+                    problems[LooksLikeMail(name)] = None
+        return judged(list(problems), Formats(1 + len(coded) + len(texts)))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner))

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pyarrow as pa
+
+from airflow_mlsec.anonymize import verify_release
+from airflow_mlsec.controls._control import Answer, DatasetControl, DatasetQuestion, judged
+from airflow_mlsec.controls.reasons import DoesNotHold, Properties
+from airflow_mlsec.lineage import latest_release
+
+
+class GuaranteeHolds(DatasetControl):
+    """The independent checker agrees with what the policy promises."""
+
+    id = "guarantee-holds"
+    title = "Columns and equivalence classes are what the policy promises"
+    source = "GDPR Art. 25, Recital 26"
+    stage = "release"
+
+    def answer(self, question: DatasetQuestion) -> Answer:
+        given = question.policy, question.dataset.schema(), question.dataset.scan()
+        found = verify_release(*given, _whole(question), people=_people(question))
+        problems = [DoesNotHold(f.check, f.detail) for f in found if not f.passed]
+        return judged(problems, Properties(len(found)))
+
+
+def _whole(question: DatasetQuestion) -> dict[str, pa.Table] | None:
+    """How often each value of the protected columns is in the source, where a release shows them as they
+    are; None if that cannot be told."""
+    names = question.policy.privacy.protected
+    plain = all(question.policy.columns[name].transform is None for name in names)
+    if (
+        question.raw is None
+        or not names
+        or not plain
+        or set(names) - set(question.raw.schema().names)
+    ):
+        return None
+    found: dict[str, pa.Table] = {}
+    for name in names:
+        parts = [pa.table({"value": b.column(0)}).group_by("value").aggregate([([], "count_all")])
+                 for b in question.raw.scan([name])]  # fmt: skip
+        if not parts:
+            return None
+        whole = pa.concat_tables(parts).group_by("value").aggregate([("count_all", "sum")])
+        found[name] = whole.rename_columns(["value", "rows"])
+    return found
+
+
+def _people(question: DatasetQuestion) -> int | None:
+    """How many persons the smallest class has, if the evidence of this very file says that persons were
+    counted: the release itself may not tell whose rows are whose."""
+    if question.policy.subject is None or question.register is None:
+        return None
+    predicate = question.register.read(
+        lambda connection: latest_release(connection, question.dataset.name)
+    )
+    if predicate is None:
+        return None
+    stated = predicate["target"].get("sha256")
+    if predicate["policy"] != question.policy.digest:
+        return None  # persons were counted in classes of another policy
+    if (
+        stated is None
+        or question.dataset.digest() != stated
+        or not predicate["numbers"].get("persons")
+    ):
+        return None
+    fewest: int | None = predicate["numbers"].get("k_anonymity")
+    return fewest if question.policy.subject.key not in question.dataset.schema().names else None

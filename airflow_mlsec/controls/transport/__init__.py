@@ -1,0 +1,1 @@
+"""Controls of encryption in transit."""
