@@ -13,7 +13,7 @@ EXTRAS := alerts,postgres,polars,demo
 PAGES := airflow_mlsec/plugin/static/main.js
 UI_SOURCES := $(wildcard ui/src/*) ui/package.json ui/package-lock.json ui/tsconfig.json ui/build.mjs
 
-.PHONY: help setup demo demo-ui test test-compat test-slow fuzz bench lint types docs clean lock
+.PHONY: help setup demo demo-ui test test-compat test-slow fuzz bench lint types docs docs-site dist clean lock
 
 help:
 	@echo "make setup      environment in .venv, Airflow, this package, its pages"
@@ -26,6 +26,8 @@ help:
 	@echo "make fuzz       damage files, signatures and key rings for ten minutes"
 	@echo "make lint       format, lint, types, import contracts"
 	@echo "make docs       rebuild the generated reference pages"
+	@echo "make docs-site  the documentation as a site, in site/"
+	@echo "make dist       wheel, source and bill of materials of a release, in dist/ (TAG=v0.1.0)"
 
 setup: $(VENV)/.ready $(PAGES)
 
@@ -114,11 +116,23 @@ lint: setup
 docs: setup
 	@$(BIN)/python -m docs.generate
 
+docs-site: setup
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group docs
+	@$(BIN)/zensical build --strict
+
+dist: setup
+	@rm -rf dist
+	@version="$$($(BIN)/python -c 'import airflow_mlsec; print(airflow_mlsec.__version__)')"; \
+		test -z "$(TAG)" || test "$(TAG)" = "v$$version" || { echo "tag $(TAG) is not v$$version (airflow_mlsec/__init__.py)"; exit 2; }; \
+		grep -q "^## \[$$version\]" CHANGELOG.md || { echo "CHANGELOG.md has no section [$$version]"; exit 2; }
+	@$(BIN)/python -m build --installer uv --outdir dist .
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o dist/sbom.cdx.json $(BIN)/python
+
 lock: $(VENV)/.ready
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet --no-header --no-annotate \
-		--extra alerts --extra postgres --extra polars --extra demo --extra spark --group dev --group bench --group fuzz -o constraints.txt
+		--extra alerts --extra postgres --extra polars --extra demo --extra spark --group dev --group bench --group fuzz --group docs -o constraints.txt
 	@# What holds on every machine we test on need not be said of each package.
 	@sed -i -E "s/platform_python_implementation == 'CPython' and //; s/ and sys_platform == 'linux'$$//; s/ ; python_full_version < '3.14'$$//" constraints.txt
 
 clean:
-	rm -rf $(VENV) .demo ui/node_modules $(PAGES) dist
+	rm -rf $(VENV) .demo ui/node_modules $(PAGES) dist site

@@ -21,7 +21,14 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "airflow-mlsec",
         "name": "airflow-mlsec",
         "description": "Privacy and security for machine-learning pipelines.",
-        "integrations": [{"integration-name": _INTEGRATION, "tags": ["software"]}],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://airflow-mlsec.github.io/",
+                "logo": "/docs/images/logo.svg",
+                "tags": ["software"],
+            }
+        ],
         "operators": modules(
             "operators.anonymize",
             "operators.compliance",
