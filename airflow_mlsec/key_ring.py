@@ -7,12 +7,22 @@ with it, and none is made where the register knows of one.
 
 from __future__ import annotations
 
+import contextlib
+import hmac
+import os
 from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, VerificationKeys, verify_payload
-from airflow_mlsec.errors import AnotherRing, SignatureInvalid
+from airflow_mlsec.crypto import (
+    STATEMENT_TYPE,
+    KeyRing,
+    VerificationKeys,
+    mounted_root,
+    parse_root,
+    verify_payload,
+)
+from airflow_mlsec.errors import AnotherRing, CryptoError, SettingError, SignatureInvalid
 from airflow_mlsec.register import Register, RingRecorder, known_ring
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
@@ -30,15 +40,56 @@ def open_key_ring(settings: Settings, register: Register | None = None) -> KeyRi
         if known is not None:
             raise AnotherRing.none_here(known, str(folder))
     settings.make_state_folder()
-    keys = KeyRing.create(folder, service=settings.root_key_service)
+    keys = KeyRing.create(folder, service=settings.root_key_service, root=root_given(settings))
     return keys if register is None else bind_ring(register, keys)
+
+
+def root_given(settings: Settings) -> bytes | None:
+    """The root key that the settings give, if they do.
+
+    :raises SettingError: if they give two, or it is Airflow's Fernet key: whoever can read Airflow's connections
+        must not be able to open the ring.
+    """
+    given = [
+        name
+        for name in ("root_key", "root_key_file", "root_key_service")
+        if getattr(settings, name)
+    ]
+    if len(given) > 1:
+        raise SettingError(
+            f"[mlsec] {given[0]} and {given[1]} are both given: which of them is meant?"
+        )
+    if settings.root_key is not None:
+        root = parse_root(settings.root_key.encode(), "[mlsec] root_key")
+    elif settings.root_key_file is not None:
+        root = mounted_root(settings.root_key_file)
+    else:
+        return None
+    for fernet in os.environ.get("AIRFLOW__CORE__FERNET_KEY", "").split(","):
+        with contextlib.suppress(CryptoError):
+            if fernet and hmac.compare_digest(root, parse_root(fernet.encode(), "a Fernet key")):
+                raise SettingError("[mlsec] root_key is Airflow's Fernet key: make one of its own")
+    return root
+
+
+def existing_key_ring(settings: Settings) -> KeyRing:
+    """The ring of the settings, which is there.
+
+    :raises KeyNotFound: if there is none.
+    """
+    return KeyRing.open(settings.key_ring, root=root_given(settings))
+
+
+def trusted_keys(settings: Settings) -> VerificationKeys:
+    """The keys whose signatures are believed: those of the settings' ring, none if there is none."""
+    return VerificationKeys.of_ring(settings.key_ring, root_given(settings))
 
 
 def open_register(settings: Settings) -> Register:
     """The register of the settings; signed evidence in it is believed if this installation's ring signed
     it. Needs no root key."""
     register = Register.of(settings)
-    register.trusted = _cached(lambda: VerificationKeys.of_ring(settings.key_ring))
+    register.trusted = _cached(lambda: trusted_keys(settings))
     return register
 
 

@@ -1,15 +1,19 @@
 """The settings of section ``[mlsec]``, read without importing Airflow.
 
 Order, as in Airflow: environment (``AIRFLOW__MLSEC__REGISTER_URL``), then section
-``[mlsec]`` of ``$AIRFLOW_HOME/airflow.cfg``, then the default. Values are read when
-asked for, never at import.
+``[mlsec]`` of ``$AIRFLOW_HOME/airflow.cfg``, then the default. Of sensitive options also what a command
+prints (``…_CMD``, ``…_cmd``) or Airflow's secrets backend has (``…_SECRET``, ``…_secret``), as in
+Airflow. Values are read when asked for, never at import.
 """
 
 from __future__ import annotations
 
 import configparser
+import importlib
 import os
 import re
+import shlex
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +101,20 @@ OPTIONS: tuple[Option, ...] = (
         example="aws-kms://alias/mlsec?region=eu-central-1",
     ),
     Option(
+        "root_key",
+        "Root key of the key ring: base64 of 32 random bytes, in place of the file `root.key`. Not Airflow's Fernet key. "
+        "Best by `root_key_cmd` or `root_key_secret`, or as a mounted file (`root_key_file`).",
+        "",
+        sensitive=True,
+    ),
+    Option(
+        "root_key_file",
+        "File of the root key, such as a mounted secret: base64 of 32 random bytes, or the bytes. It may be a link, belong to "
+        "another user and be readable by a group; a file that everybody may read, or others may change, is refused.",
+        "",
+        example="/run/secrets/mlsec/root-key",
+    ),
+    Option(
         "sigstore_trust_config",
         "File of Sigstore's client trust configuration: the authorities, logs and services of keyless signatures. "
         "Without one it is the public instance's, which is fetched.",
@@ -152,6 +170,8 @@ class Settings:
     erase_old_versions: bool = False
     break_glass_recipients: tuple[str, ...] = ()
     root_key_service: str | None = None
+    root_key: str | None = None
+    root_key_file: Path | None = None
     sigstore_trust_config: Path | None = None
 
     def __repr__(self) -> str:
@@ -177,10 +197,16 @@ class Settings:
         known = {"airflow_home": str(home)}
         for option in OPTIONS:
             value = (overrides or {}).get(option.name)
+            variable = f"AIRFLOW__MLSEC__{option.name.upper()}"
             if value is None:
-                value = environ.get(f"AIRFLOW__MLSEC__{option.name.upper()}")
+                value = environ.get(variable)
+            if value is None and option.sensitive:
+                value = _kept_elsewhere(variable, environ.get(f"{variable}_CMD"), environ.get(f"{variable}_SECRET"))  # fmt: skip
             if value is None:
                 value = written.get(option.name)
+            if value is None and option.sensitive:
+                name = f"[mlsec] {option.name}"
+                value = _kept_elsewhere(name, written.get(f"{option.name}_cmd"), written.get(f"{option.name}_secret"))  # fmt: skip
             if value is None or (value == "" and option.default):
                 value = _fill(option.default, known)
             known[option.name] = value
@@ -200,6 +226,8 @@ class Settings:
             scan_budget=parse_size(known["scan_budget"], "[mlsec] scan_budget"),
             break_glass_recipients=_parts(known["break_glass_recipients"]),
             root_key_service=known["root_key_service"] or None,
+            root_key=known["root_key"].strip() or None,
+            root_key_file=_absolute(known["root_key_file"]) if known["root_key_file"] else None,
             sigstore_trust_config=_absolute(known["sigstore_trust_config"])
             if known["sigstore_trust_config"]
             else None,
@@ -209,6 +237,33 @@ class Settings:
         """Create the state folder for its owner alone, if it is not there yet."""
         self.state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self.state_folder
+
+
+def _kept_elsewhere(what: str, command: str | None, secret: str | None) -> str | None:
+    """What a command prints, or what Airflow's secrets backend has under a name.
+
+    :raises SettingError: if the command fails, or there is no such secret.
+    """
+    if command:
+        try:
+            # As Airflow runs it: whoever writes the settings says what runs.
+            words = shlex.split(command)
+            done = subprocess.run(words, capture_output=True, text=True, check=True)  # noqa: S603
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            # What it printed may be the secret.
+            raise SettingError(f"the command of {what} failed ({type(error).__name__})") from None
+        return done.stdout.rstrip("\n")
+    if not secret:
+        return None
+    try:
+        # Where a name is given there is an Airflow; nothing else here needs it.
+        conf = importlib.import_module("airflow.configuration").conf
+        value = conf._get_config_value_from_secret_backend(secret)
+    except Exception as error:
+        raise SettingError(f"Airflow's secrets backend failed for {what} ({type(error).__name__})") from None  # fmt: skip
+    if value is None:
+        raise SettingError(f"Airflow's secrets backend has nothing under the name of {what}")
+    return str(value)
 
 
 _UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4}

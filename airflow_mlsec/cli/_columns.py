@@ -53,12 +53,13 @@ def decrypt(source: Path, target: Path, names: tuple[str, ...], as_json: bool) -
     import pyarrow.parquet as pq
 
     from airflow_mlsec import files
-    from airflow_mlsec.crypto import KeyRing, is_encrypted, read_encrypted
+    from airflow_mlsec.crypto import is_encrypted, read_encrypted
+    from airflow_mlsec.key_ring import existing_key_ring
     from airflow_mlsec.settings import Settings
 
     if not is_encrypted(source):
         raise UsageError(f"{source} is not Parquet with an encrypted footer")
-    table = read_encrypted(source, KeyRing.open(Settings.load().key_ring), names or None)
+    table = read_encrypted(source, existing_key_ring(Settings.load()), names or None)
     with files.replacing(target) as file:
         pq.write_table(table, file, compression="zstd")
     read = table.schema.names

@@ -23,7 +23,6 @@ from airflow_mlsec.crypto import (
     Passphrase,
     ServiceKey,
     Unwraps,
-    VerificationKeys,
     Wraps,
     decrypt_file,
     decrypt_folder,
@@ -48,7 +47,7 @@ from airflow_mlsec.crypto import (
     whom_to_trust,
 )
 from airflow_mlsec.errors import UsageError
-from airflow_mlsec.key_ring import open_key_ring
+from airflow_mlsec.key_ring import open_key_ring, trusted_keys
 from airflow_mlsec.settings import Settings
 
 FILE_STATEMENT = "https://airflow-mlsec.github.io/file/v1"
@@ -328,7 +327,7 @@ def verify(
     settings = Settings.load()
     trusted = whom_to_trust(
         public_key, certificate_identity, certificate_oidc_issuer, settings.sigstore_trust_config
-    ) or VerificationKeys.of_ring(settings.key_ring)
+    ) or trusted_keys(settings)
     document = parse_signature(path.read_bytes(), str(path))
     if folder:
         statement = verify_model(source, document, trusted, show_progress)

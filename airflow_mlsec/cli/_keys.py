@@ -9,7 +9,13 @@ from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.crypto import KeyEntry, KeyKind, KeyRing
 from airflow_mlsec.errors import UsageError
-from airflow_mlsec.key_ring import bind_ring, open_key_ring, open_register
+from airflow_mlsec.key_ring import (
+    bind_ring,
+    existing_key_ring,
+    open_key_ring,
+    open_register,
+    root_given,
+)
 from airflow_mlsec.register import adopt_ring
 from airflow_mlsec.settings import Settings
 
@@ -27,6 +33,8 @@ def init() -> None:
     kept = (
         "Back up root.key apart from ring.json: without it no key opens, and whoever has both has all keys."
         if (settings.key_ring / "root.key").exists()
+        else "Its root key is the one of [mlsec] root_key or root_key_file; back it up apart from ring.json."
+        if root_given(settings) is not None
         else "Its root key is kept by the key service that root.kms names; back up root.kms and ring.json."
     )
     click.echo(f"key ring in {settings.key_ring}\n{kept}")
@@ -154,7 +162,9 @@ def adopt(reason: str, yes: bool) -> None:
         )
     settings = Settings.load()
     settings.make_state_folder()
-    ring = KeyRing.create(settings.key_ring, service=settings.root_key_service)
+    ring = KeyRing.create(
+        settings.key_ring, service=settings.root_key_service, root=root_given(settings)
+    )
     adopt_ring(open_register(settings), ring.identity, str(operating_system_actor()), reason)
     click.echo(f"key ring {ring.identity} in {settings.key_ring} is the register's from now on")
 
@@ -198,7 +208,7 @@ def export(name: str) -> None:
 def _ring() -> KeyRing:
     """The ring, bound to the register, if there is one."""
     settings = Settings.load()
-    keys, register = KeyRing.open(settings.key_ring), open_register(settings)
+    keys, register = existing_key_ring(settings), open_register(settings)
     return bind_ring(register, keys) if register.exists() else keys
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import click
 
 from airflow_mlsec.cli._main import json_option, show, show_progress
-from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.errors import CheckFailed, UsageError
-from airflow_mlsec.key_ring import open_register
+from airflow_mlsec.key_ring import open_register, root_given, trusted_keys
 from airflow_mlsec.lineage import (
     Ingest,
     IngestReport,
@@ -36,8 +35,10 @@ def lineage() -> None:
 def _ingest() -> tuple[Ingest, Quarantine]:
     settings = Settings.load()
     register = open_register(settings)
-    quarantine = Quarantine(register, settings.key_ring, settings.root_key_service)
-    trusted = VerificationKeys.of_ring(settings.key_ring)
+    quarantine = Quarantine(
+        register, settings.key_ring, settings.root_key_service, root_given(settings)
+    )
+    trusted = trusted_keys(settings)
     return Ingest(register, trusted, quarantine), quarantine
 
 

@@ -16,9 +16,15 @@ from airflow_mlsec.cli._main import (
     show,
     show_progress,
 )
-from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, VerificationKeys
+from airflow_mlsec.crypto import Passphrase, Recipient, VerificationKeys
 from airflow_mlsec.errors import CheckFailed, UsageError
-from airflow_mlsec.key_ring import bind_ring, open_key_ring, open_register
+from airflow_mlsec.key_ring import (
+    bind_ring,
+    existing_key_ring,
+    open_key_ring,
+    open_register,
+    trusted_keys,
+)
 from airflow_mlsec.lineage import AirflowApi
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings, parse_size
@@ -175,7 +181,7 @@ def locate(
     register = open_register(settings)
     location = find(
         register,
-        bind_ring(register, KeyRing.open(settings.key_ring)),
+        bind_ring(register, existing_key_ring(settings)),
         kind,
         value,
         also=also,
@@ -493,11 +499,7 @@ def verify(
     receipt: Path, public_key: Path | None, key: str | None, salt: str | None, as_json: bool
 ) -> None:
     """Verify a receipt and show what it says. Needs nothing but the file and a public key."""
-    trusted = (
-        VerificationKeys.from_pem(public_key)
-        if public_key
-        else VerificationKeys.of_ring(Settings.load().key_ring)
-    )
+    trusted = VerificationKeys.from_pem(public_key) if public_key else trusted_keys(Settings.load())
     try:
         envelope = json.loads(receipt.read_bytes())
     except ValueError:

@@ -42,7 +42,13 @@ from airflow_mlsec.crypto._model_signature import model_statement, sign_model, v
 from airflow_mlsec.crypto._plugin import PluginIdentity, PluginRecipient
 from airflow_mlsec.crypto._reader import open_decrypted
 from airflow_mlsec.crypto._ring import Key, KeyRing, Recorder
-from airflow_mlsec.crypto._ring_file import KeyEntry, KeyKind, KeyState
+from airflow_mlsec.crypto._ring_file import (
+    KeyEntry,
+    KeyKind,
+    KeyState,
+    mounted_root,
+    parse_root,
+)
 from airflow_mlsec.crypto._scrypt import Passphrase
 from airflow_mlsec.crypto._service_stanza import ServiceKey
 from airflow_mlsec.crypto._signatures import (
@@ -109,9 +115,11 @@ __all__ = [
     "keys_by_category",
     "make_statement",
     "model_statement",
+    "mounted_root",
     "open_decrypted",
     "packed",
     "parse_recipient",
+    "parse_root",
     "parse_signature",
     "public_half",
     "read_encrypted",

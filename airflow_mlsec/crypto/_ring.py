@@ -114,15 +114,20 @@ class KeyRing:
         folder: Path,
         now: Callable[[], datetime] | None = None,
         service: str | None = None,
+        root: bytes | None = None,
     ) -> KeyRing:
         """Make a ring with a new root key, or open the one that is there (idempotent).
 
         ``service`` is the URI of a key service that keeps a new root key (`open_key_service`); without
-        it the root key is a file.
+        it the root key is a file. ``root`` is one that is kept elsewhere.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with files.locked(folder / ".lock"):
             rooted, has_ring = has_root(folder), (folder / "ring.json").exists()
+            if root is not None:
+                if not has_ring:
+                    cls(folder, root, lambda: datetime.now(UTC))._write([], [])
+                return cls.open(folder, now, root)
             # An empty ring without a root is what an interrupted creation leaves.
             if not rooted and has_ring and read_ring(folder).entries:
                 raise CryptoError(
@@ -140,14 +145,22 @@ class KeyRing:
             return cls.open(folder, now)
 
     @classmethod
-    def open(cls, folder: Path, now: Callable[[], datetime] | None = None) -> KeyRing:
-        """Open the ring in ``folder``.
+    def open(
+        cls, folder: Path, now: Callable[[], datetime] | None = None, root: bytes | None = None
+    ) -> KeyRing:
+        """Open the ring in ``folder``, with a ``root`` key that is kept elsewhere, or the one that is kept beside it.
 
         :raises KeyNotFound: if there is no ring.
         :raises UnsafePermissions: if others than the owner can read or change the root key.
         :raises CryptoError: if the key service that keeps the root key does not open it.
         """
-        return cls(folder, root_of(folder), now or (lambda: datetime.now(UTC)))
+        given = root if root is not None else root_of(folder)
+        if root is not None and has_root(folder) and not hmac.compare_digest(root, root_of(folder)):
+            raise CryptoError(
+                f"{folder} has a root key of its own, and another one is given by [mlsec] root_key or root_key_file: which "
+                "of them is meant? Remove the other"
+            )
+        return cls(folder, given, now or (lambda: datetime.now(UTC)))
 
     @property
     def identity(self) -> str:

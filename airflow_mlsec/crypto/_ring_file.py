@@ -280,6 +280,56 @@ def root_of(folder: Path) -> bytes:
     return root
 
 
+def parse_root(content: bytes, what: str) -> bytes:
+    """A root key out of base64 text or its bytes.
+
+    :raises CryptoError: if it is none; the message names it as ``what``.
+    """
+    _leave_no_core()
+    if len(content) == ROOT_BYTES:
+        return content
+    text = content.strip().removeprefix(ROOT_HEADER.encode()).strip()
+    try:
+        root = base64.b64decode(text.replace(b"-", b"+").replace(b"_", b"/"), validate=True)
+    except ValueError:
+        root = b""
+    if len(root) != ROOT_BYTES or not any(root):
+        raise CryptoError(
+            f"{what} is no root key: expected base64 of {ROOT_BYTES} random bytes, such as `openssl rand -base64 {ROOT_BYTES}` prints"
+        )
+    return root
+
+
+def mounted_root(path: Path) -> bytes:
+    """The root key of a mounted file: a link, a group's or another user's file are right there, as Kubernetes mounts
+    secrets; what counts is who else can read or change it.
+
+    :raises KeyNotFound: if there is none.
+    :raises UnsafePermissions: if everybody can read it, or others can change it.
+    """
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            content = file.read(4096)
+    except FileNotFoundError:
+        raise KeyNotFound(f"[mlsec] root_key_file: there is no {path}") from None
+    except OSError as error:
+        raise UnsafePermissions(f"[mlsec] root_key_file: {path} cannot be read ({error.strerror})") from None  # fmt: skip
+    mode = status.st_mode & 0o777
+    if status.st_mode & (stat.S_IRWXO | stat.S_IWGRP) and not _is_shut(path):
+        raise UnsafePermissions(
+            f"[mlsec] root_key_file: {path} can be read by everybody, or changed by others (mode {mode:o}); mount it with "
+            "mode 0440 (Kubernetes: defaultMode), or run chmod o= on it"
+        )
+    return parse_root(content, f"[mlsec] root_key_file: {path}")
+
+
+def _is_shut(path: Path) -> bool:
+    """Whether others cannot come by a file, since they may not pass a folder above it."""
+    real = path.resolve()
+    return any(not folder.stat().st_mode & stat.S_IXOTH for folder in real.parents)
+
+
 def _leave_no_core() -> None:
     """A process that holds keys leaves no image of its memory on disk when it crashes."""
     _, most = resource.getrlimit(resource.RLIMIT_CORE)

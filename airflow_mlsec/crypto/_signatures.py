@@ -169,10 +169,10 @@ class VerificationKeys:
         return sorted(self._by_id)
 
     @classmethod
-    def of_ring(cls, folder: Path) -> VerificationKeys:
+    def of_ring(cls, folder: Path, root: bytes | None = None) -> VerificationKeys:
         """The signing keys of a ring, those of use; empty if there is no ring.
 
-        Where the root key is at hand, the ring's integrity is verified first. A verifier that
+        Where the root key is at hand (``root``, or beside the ring), the ring's integrity is verified first. A verifier that
         has only ``ring.json`` trusts its file permissions, which are checked.
         """
         # The ring itself knows its keys' public halves from here.
@@ -180,8 +180,8 @@ class VerificationKeys:
 
         if not (folder / "ring.json").exists():
             return cls([])
-        if has_root(folder):
-            return KeyRing.open(folder).verification_keys()
+        if root is not None or has_root(folder):
+            return KeyRing.open(folder, root=root).verification_keys()
         return cls.of_entries(read_ring(folder).entries)
 
     @classmethod

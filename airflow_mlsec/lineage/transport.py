@@ -55,14 +55,15 @@ class RegisterTransport(Transport):
         text = _with_database(Serde.to_json(event))
         settings = _settings(self._register_url)
         try:
-            from airflow_mlsec.crypto import VerificationKeys
-            from airflow_mlsec.key_ring import open_register
+            from airflow_mlsec.key_ring import open_register, root_given, trusted_keys
             from airflow_mlsec.lineage._ingest import Ingest
             from airflow_mlsec.lineage.writing._quarantine import Quarantine
 
-            trusted = VerificationKeys.of_ring(settings.key_ring)
+            trusted = trusted_keys(settings)
             register = open_register(settings)
-            quarantine = Quarantine(register, settings.key_ring, settings.root_key_service)
+            quarantine = Quarantine(
+                register, settings.key_ring, settings.root_key_service, root_given(settings)
+            )
             report = Ingest(register, trusted, quarantine).write_one(text.encode(), "transport")
             for _, reason in report.refused:
                 log.warning("Lineage event quarantined: %s", reason)

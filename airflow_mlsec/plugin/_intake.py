@@ -20,9 +20,8 @@ from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.errors import MlsecError
-from airflow_mlsec.key_ring import open_register
+from airflow_mlsec.key_ring import open_register, root_given, trusted_keys
 from airflow_mlsec.lineage import Ingest, Quarantine
 from airflow_mlsec.register import api_key_name
 from airflow_mlsec.settings import Settings
@@ -109,9 +108,12 @@ class Intake:
     def _write(self, tickets: list[_Ticket]) -> None:
         try:
             if self._ingest is None:
-                trusted = VerificationKeys.of_ring(self._settings.key_ring)
+                trusted = trusted_keys(self._settings)
                 quarantine = Quarantine(
-                    self._register, self._settings.key_ring, self._settings.root_key_service
+                    self._register,
+                    self._settings.key_ring,
+                    self._settings.root_key_service,
+                    root_given(self._settings),
                 )
                 self._ingest = Ingest(self._register, trusted, quarantine)
             report = self._ingest.write([event for t in tickets for event in t.events])

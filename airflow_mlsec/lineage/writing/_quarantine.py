@@ -37,11 +37,16 @@ class Quarantine:
     """The quarantine of a register. The key ring is made when the first event needs it."""
 
     def __init__(
-        self, register: Register, key_ring: Path, root_key_service: str | None = None
+        self,
+        register: Register,
+        key_ring: Path,
+        root_key_service: str | None = None,
+        root: bytes | None = None,
     ) -> None:
         self._register = register
         self._key_ring = key_ring
         self._service = root_key_service
+        self._root = root
 
     def hold(self, payload: bytes, source: str, reason: str) -> None:
         """Keep an event. The same one is kept once, with the last reason."""
@@ -57,7 +62,7 @@ class Quarantine:
     def _ring(self) -> KeyRing:
         if not (self._key_ring / "ring.json").exists() and (known := known_ring(self._register)):
             raise AnotherRing.none_here(known, str(self._key_ring))
-        return KeyRing.create(self._key_ring, service=self._service)
+        return KeyRing.create(self._key_ring, service=self._service, root=self._root)
 
     def held(self, status: str | None = HELD) -> list[HeldEvent]:
         """Events in quarantine, oldest first; of every status if None."""
@@ -77,7 +82,8 @@ class Quarantine:
         if not rows:
             raise UsageError(f"no event {identifier} is in quarantine")
         plain = io.BytesIO()
-        identities = [identity_of(key) for key in KeyRing.open(self._key_ring).live(_KEY)]
+        keys = KeyRing.open(self._key_ring, root=self._root)
+        identities = [identity_of(key) for key in keys.live(_KEY)]
         decrypt(io.BytesIO(bytes(rows[0].payload)), plain, identities)
         return plain.getvalue()
 
