@@ -33,10 +33,9 @@ from airflow_mlsec.anonymize.transforms._vault import (
     forget,
     known_codes,
     tokens_of,
-    vault_domains,
     vault_versions,
 )
-from airflow_mlsec.anonymize.verify._verify import Finding, verify_release
+from airflow_mlsec.anonymize.verify._verify import Finding, tells_persons, verify_release
 
 __all__ = [
     "Against",
@@ -70,8 +69,8 @@ __all__ = [
     "measure_utility",
     "pseudonymize",
     "risk_page",
+    "tells_persons",
     "tokens_of",
-    "vault_domains",
     "vault_versions",
     "verify_release",
     "without_invisible",

@@ -47,6 +47,8 @@ class Release:
     membership: Path | None = None
     published: bool = True
     persons: int | None = None
+    several_spellings: int | None = None
+    fitted: bool = True
 
     @property
     def smallest(self) -> int | None:
@@ -62,7 +64,7 @@ class Release:
             "released": self.released,
             "suppressed": self.suppressed,
             "k_anonymity": self.smallest,
-            "ncp": self.plan.achieved.get("ncp"),
+            "ncp": self._achieved("ncp")["ncp"],
             "columns": len(self.plan.output_columns()),
             "plan": self.plan.digest,
             "published": self.published,
@@ -78,6 +80,8 @@ class Release:
             "k_anonymity": self.smallest,
             # How many persons the checker counted; none if the policy names no person.
             "persons": self.persons,
+            # Of whom the key is written in several ways: pseudonyms tell more apart than there are.
+            "persons_in_several_spellings": self.several_spellings,
         }
 
     def checks(self) -> list[dict[str, Any]]:
@@ -96,7 +100,7 @@ class Release:
             "format": "airflow-mlsec/anonymization-report/1",
             **self.summary(),
             "subjects": self.subjects,
-            "achieved": dict(self.plan.achieved),
+            "achieved": dict(self.plan.achieved) if self.fitted else {},
             "loss": self._achieved(
                 "ncp", "discernibility", "average_class_size", "kl_divergence", "loss_by_column"
             ),
@@ -107,7 +111,8 @@ class Release:
         }
 
     def _achieved(self, *names: str) -> dict[str, Any]:
-        return {name: self.plan.achieved.get(name) for name in names}
+        # What a plan that was given has achieved, it has on the data that it was fitted to.
+        return {name: self.plan.achieved.get(name) if self.fitted else None for name in names}
 
 
 # Told of a release, with its schema and digest, before it is published.
@@ -174,6 +179,7 @@ def anonymize(
         run: _Run = _Run(rows, plan, keys, policy, codes, watch)
     else:
         run = _SparkRun(source, plan, keys, policy, codes, watch, spark, target)
+    run.fitted = not given
     with watch.step("aggregate"):
         run.population = labelled_population(plan, policy, schema, people, keys)
     output = plan.apply_batch(_no_rows(schema, plan), keys, DryVault()).schema
@@ -239,6 +245,7 @@ class _Run:
         # How many people of the population have which labels.
         self.population: tuple[pa.Table, pa.Array] | None = None
         self._protected = policy.privacy.protected
+        self.fitted = True
         self.members: MembershipCollector | None = None
         # Whose the released rows are, if a model counts persons.
         self.people: PeopleCounter | None = None
@@ -341,7 +348,13 @@ class _Run:
             membership=membership,
             published=published,
             persons=self.people.fewest()[1] if self.people is not None else None,
+            several_spellings=self.several_spellings(),
+            fitted=self.fitted,
         )
+
+    def several_spellings(self) -> int | None:
+        """How many persons have a key that is written in several ways; None if that was not seen."""
+        return None if self.people is None else self.people.in_several_spellings()
 
 
 class _SparkRun(_Run):
@@ -363,6 +376,9 @@ class _SparkRun(_Run):
         if self.people is not None:
             # Its tasks say whose rows are whose, by numbers.
             self.people = PeopleCounter(self.people.quasi, protected=self._protected)
+
+    def several_spellings(self) -> int | None:
+        return None  # its tasks say who somebody is, not how it was written
 
     def batches(self, output: pa.Schema, progress: Progress) -> Iterator[pa.RecordBatch]:
         with self._watch.step("apply"):

@@ -379,16 +379,23 @@ class KeyRing:
         return self._set_state(name, version, KeyState.DESTROYED)
 
     def current(self, name: str, kind: KeyKind | None = None) -> Key:
-        """The newest enabled version.
+        """The newest version. Nothing is made with an earlier one, also where the newest is of no use any more: what
+        it was rotated for would be undone without a word.
 
-        :raises KeyNotFound: if there is none, or it is of another kind.
+        :raises KeyNotFound: if there is none, the newest is not enabled, or it is of another kind.
         """
-        enabled = [e for e in self.entries() if e.name == name and e.state is KeyState.ENABLED]
-        if not enabled:
+        versions = [e for e in self.entries() if e.name == name]
+        if not versions:
             raise self._unknown(name)
-        if kind is not None and enabled[-1].kind is not kind:
-            raise KeyNotFound(f"key '{name}' is of kind {enabled[-1].kind}, not {kind}")
-        return self._unwrap(enabled[-1])
+        newest = versions[-1]
+        if newest.state is not KeyState.ENABLED:
+            raise KeyNotFound(
+                f"version {newest.version} of key '{name}' is {newest.state}, and nothing new is made with an earlier "
+                f"one; make the next: mlsec keys rotate {name}"
+            )
+        if kind is not None and newest.kind is not kind:
+            raise KeyNotFound(f"key '{name}' is of kind {newest.kind}, not {kind}")
+        return self._unwrap(newest)
 
     def version(self, name: str, version: int) -> Key:
         """One version, enabled or disabled.
@@ -445,7 +452,7 @@ class KeyRing:
 
     def _unknown(self, name: str) -> KeyNotFound:
         return KeyNotFound(
-            f"the ring {self.folder} has no enabled key '{name}'; `mlsec keys list` shows what it has"
+            f"the ring {self.folder} has no key '{name}'; `mlsec keys list` shows what it has"
         )
 
     def _add(self, entries: list[KeyEntry], name: str, version: int, kind: KeyKind) -> KeyEntry:

@@ -11,7 +11,7 @@ from airflow_mlsec.datasets._connections import Connections, EnvironmentConnecti
 from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
 from airflow_mlsec.datasets._file import parquet_location
 from airflow_mlsec.datasets._folders import partition_values, refuse_tables, visible_files
-from airflow_mlsec.datasets._rows import Announce, Condition, Found
+from airflow_mlsec.datasets._rows import SINGLE, Announce, Condition, Found
 from airflow_mlsec.datasets._staging import Staging, staging_beside
 from airflow_mlsec.datasets._uri import (
     DatasetName,
@@ -30,6 +30,7 @@ from airflow_mlsec.datasets._versions import (
 )
 
 __all__ = [
+    "SINGLE",
     "Announce",
     "Artifact",
     "Condition",

@@ -65,6 +65,14 @@ class Dataset(Protocol):
         """Of a folder, what is not at or below these paths; anything else as it is."""
         ...
 
+    def is_view(self) -> bool:
+        """Whether it shows rows of other tables, which are changed there."""
+        ...
+
+    def side_effects(self) -> list[str]:
+        """What may keep rows that were deleted, or does something when they are, as people read it."""
+        ...
+
     def digest(self) -> str | None:
         """SHA-256, hexadecimal, of the bytes of a file; None of what is none, or of nothing."""
         ...

@@ -109,6 +109,12 @@ class FileDataset:
     def without(self, paths: Sequence[str]) -> FileDataset:
         return replace(self, left_out=tuple(path.rstrip("/") for path in paths))
 
+    def is_view(self) -> bool:
+        return False
+
+    def side_effects(self) -> list[str]:
+        return []
+
     def digest(self) -> str | None:
         if self.location.format is None or not self.exists() or self._is_folder():
             return None
@@ -122,6 +128,17 @@ class FileDataset:
         if self.filesystem is None:
             return Path(self.location.path).is_dir()
         return bool(self.filesystem.isdir(self.location.path))
+
+    def _refuse_both(self) -> None:
+        """A store may have an object, and others below its name: of such a folder the object would never be read."""
+        path = self.location.path.rstrip("/")
+        above = path.rpartition("/")[0]
+        for entry in self.filesystem.ls(above, detail=True) if above else ():
+            if entry["type"] == "file" and str(entry["name"]).rstrip("/") == path:
+                raise UnsupportedDataset(
+                    f"'{self.uri}' is an object, and there are others below its name: which of them is meant? Remove the one "
+                    "or the others"
+                )
 
     def schema(self) -> pa.Schema:
         """The columns of the files, and those that stand in the names of their folders."""
@@ -423,8 +440,9 @@ class FileDataset:
         if not self._is_folder():
             return [path]
         if self.filesystem is None:
-            below = [str(p) for p in Path(path).rglob("*") if p.is_file()]
+            below = files_below(path, self.uri)
         else:
+            self._refuse_both()
             below = list(self.filesystem.find(path))
         base = path.rstrip("/")
         inside = {p: p[p.index(base) + len(base) :] if base in p else p for p in below}
@@ -445,10 +463,7 @@ class FileDataset:
         if not pieces and self.left_out:
             return []  # all that is there is looked into elsewhere
         if not pieces:
-            nothing = self.filesystem is None and not any(
-                p.is_file() for p in Path(path).rglob("*")
-            )
-            error = EmptyDataset if nothing else DatasetNotFound
+            error = EmptyDataset if self.filesystem is None and not below else DatasetNotFound
             raise error(f"folder '{self.uri}' has no .parquet file")
         return pieces
 
@@ -644,3 +659,24 @@ def _left_of(conditions: Sequence[Meant], piece: str) -> list[Meant] | None:
         elif (values[condition.column] in condition.values.to_pylist()) is not condition.has:
             return None
     return left
+
+
+def files_below(folder: str, uri: str) -> list[str]:
+    """All files below a folder, links to folders followed, as readers of partitions do.
+
+    :raises DatasetError: if a folder cannot be listed, or a link leads back to a folder above it.
+    """
+
+    def unlisted(error: OSError) -> None:
+        raise DatasetError(f"'{uri}': a folder of it cannot be listed ({error.strerror})")
+
+    found: list[str] = []
+    for at, folders, names in os.walk(folder, onerror=unlisted, followlinks=True):
+        here = os.path.realpath(at)
+        for name in folders:
+            inner = os.path.realpath(os.path.join(at, name))
+            if here == inner or here.startswith(f"{inner}/"):
+                raise DatasetError(f"'{uri}': a link in it leads back to a folder above it")
+        paths = (os.path.join(at, name) for name in names)
+        found += [path for path in paths if os.path.isfile(path)]
+    return found

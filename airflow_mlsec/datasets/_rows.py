@@ -29,6 +29,9 @@ csv.field_size_limit(2**31 - 1)
 # Told what a file will be (its SHA-256; None of a table) before it is.
 Announce = Callable[[str | None], None]
 
+# In a field's metadata: its numbers are of single precision, whatever type they are read as.
+SINGLE = b"single"
+
 
 @dataclass
 class Found:

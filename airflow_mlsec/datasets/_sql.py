@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +25,14 @@ from sqlalchemy.pool import NullPool
 
 from airflow_mlsec import files
 from airflow_mlsec.datasets._connections import Connections
-from airflow_mlsec.datasets._rows import Announce, Condition, Found
-from airflow_mlsec.datasets._sql_references import refuse_cascades
+from airflow_mlsec.datasets._rows import SINGLE, Announce, Condition, Found
+from airflow_mlsec.datasets._sql_references import (
+    is_view,
+    leaves,
+    refuse_cascades,
+    refuse_views,
+    side_effects,
+)
 from airflow_mlsec.datasets._sql_values import (
     arrow_type,
     in_utc,
@@ -104,7 +111,7 @@ class SqlDataset:
             return sa.inspect(connection).has_table(self.table_name, schema=self.schema_name)
 
     def schema(self) -> pa.Schema:
-        return pa.schema([pa.field(name, arrow_type(kind)) for name, kind in self._columns()])
+        return pa.schema([_field(name, kind) for name, kind in self._columns()])
 
     def scan(
         self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
@@ -156,6 +163,7 @@ class SqlDataset:
         parts = self._meant(column, values, also, table, target)
 
         def delete(connection: sa.Connection, part: sa.ColumnElement[bool]) -> int:
+            refuse_views(self, connection)
             refuse_cascades(self, connection, target, part)
             return connection.execute(sa.delete(target).where(part)).rowcount
 
@@ -175,11 +183,13 @@ class SqlDataset:
         target = self._named(table)
         parts = self._meant(column, values, also, table, target)
         update = sa.update(target).values({target.c[n]: value for n, value in changes.items()})
-        return self._in_one_transaction(
-            parts,
-            lambda connection, part: connection.execute(update.where(part)).rowcount,
-            announce,
-        )
+
+        def change(connection: sa.Connection, part: sa.ColumnElement[bool]) -> int:
+            refuse_views(self, connection)
+            refuse_cascades(self, connection, target, part, changes)
+            return connection.execute(update.where(part)).rowcount
+
+        return self._in_one_transaction(parts, change, announce)
 
     def _in_one_transaction(
         self,
@@ -246,6 +256,8 @@ class SqlDataset:
         holds values of any type, so that texts are compared with what it prints as well."""
         if column not in table:
             raise ColumnMissing.among([column], table, f"of '{self.uri}'")
+        if isinstance(table[column], sa.Uuid):
+            values = [_uuid(value) for value in values]
         kind, typed = arrow_type(table[column]), []
         for value in values:
             with contextlib.suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
@@ -281,14 +293,14 @@ class SqlDataset:
                         "emptied of them; end it and try again"
                     )
         else:
-            name = connection.dialect.identifier_preparer.quote
-            table = f"{name(self.schema_name or 'public')}.{name(self.table_name)}"
             # Asked before: whoever ends after it has kept the rows from being removed.
             kept_by = self._earlier_readers(connection, transaction)
-            connection.exec_driver_sql(f"VACUUM {table}")
             dead = sa.text("SELECT pg_stat_get_dead_tuples(CAST(:table AS regclass))")
-            if kept_by and connection.execute(dead, {"table": table}).scalar_one():
-                raise DatasetError(f"'{self.uri}': rows are deleted, but {kept_by}")
+            # Rows are in its partitions, and in what inherits from it.
+            for table in leaves(self, connection):
+                connection.exec_driver_sql(f"VACUUM {table}")
+                if kept_by and connection.execute(dead, {"table": table}).scalar_one():
+                    raise DatasetError(f"'{self.uri}': rows are deleted, but {kept_by}")
 
     def _earlier_readers(self, connection: sa.Connection, transaction: str | None) -> str | None:
         """What may still see rows that were deleted until a transaction, and what to do about it."""
@@ -308,6 +320,15 @@ class SqlDataset:
                 "pg_read_all_stats, or try again"
             )
         return None
+
+    def is_view(self) -> bool:
+        with self._connect() as connection:
+            return is_view(self, connection)
+
+    def side_effects(self) -> list[str]:
+        """What may keep rows that were deleted, or does something when they are: triggers, materialized views."""
+        with self._connect() as connection:
+            return side_effects(self, connection)
 
     def digest(self) -> str | None:
         return None
@@ -380,6 +401,7 @@ class SqlDataset:
         target = self._table(staged.schema)
         try:
             if self.exists() and self.schema().equals(stored_schema(staged.schema)):
+                refuse_cascades(self, connection, target, sa.true())
                 connection.execute(sa.delete(target))
             else:
                 target.drop(connection, checkfirst=True)
@@ -419,11 +441,27 @@ class SqlDataset:
             with engine.connect() as connection:
                 if self.dialect == "sqlite" and not write:
                     connection.exec_driver_sql("PRAGMA query_only = ON")
+                if self.dialect == "postgresql":
+                    # Rows that a policy hides from this role would be in no answer: the database refuses instead.
+                    connection.exec_driver_sql("SET row_security = off")
                 yield connection
         except SQLAlchemyError as error:
             raise DatasetError(f"'{self.uri}': the database refused ({reason_of(error)})") from None
         finally:
             engine.dispose()
+
+
+def _field(name: str, kind: Any) -> pa.Field:
+    """A column; of single precision it says so, whatever type its values are read as."""
+    single = {SINGLE: b"1"} if isinstance(kind, sa.REAL) else None
+    return pa.field(name, arrow_type(kind), metadata=single)
+
+
+def _uuid(value: object) -> object:
+    """A UUID as the database prints it, however it was written."""
+    with contextlib.suppress(ValueError):
+        return str(uuid.UUID(str(value)))
+    return value
 
 
 class StagedRows:

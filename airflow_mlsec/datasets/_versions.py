@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
 from airflow_mlsec.datasets._uri import FileUri, canonical_store, parse_uri
@@ -39,7 +38,7 @@ def old_versions(uri: str, connections: Connections | None = None) -> list[OldVe
             filesystem, uri, "list_object_versions", Bucket=bucket, Prefix=key, **markers
         )
         for version in answer.get("Versions") or ():
-            mine = version["Key"] == key or version["Key"].startswith(f"{key}/")
+            mine = not key or version["Key"] == key or version["Key"].startswith(f"{key}/")
             if mine and not version["IsLatest"]:
                 found.append(OldVersion(bucket, version["Key"], version["VersionId"]))
         if not answer.get("IsTruncated"):
@@ -75,8 +74,9 @@ def _store(uri: str, connections: Connections | None) -> tuple[Any, str, str]:
         raise DatasetError(
             f"whether {scheme}:// keeps old versions cannot be asked by this version"
         )
-    bucket, _, key = unquote(parsed.path).partition("/")
-    return filesystem, bucket, key.strip("/")
+    # The path is as the store has it: a key may begin with a slash, and have a percent sign.
+    bucket, _, key = parsed.path.partition("/")
+    return filesystem, bucket, key.removesuffix("/")
 
 
 def _call(filesystem: Any, uri: str, method: str, **given: Any) -> Any:

@@ -20,6 +20,7 @@ from airflow_mlsec.register._register import Register
 _KEPT_APART = ("", "file", "sqlite", "postgresql", "postgres")
 # What runs elsewhere cannot be seen from here.
 _LONGEST = timedelta(days=1)
+_SOON = timedelta(minutes=15)
 # How often it is tried again, in seconds.
 _AGAIN = 0.2
 
@@ -38,7 +39,8 @@ def sole_writer(
     :param patience: How many seconds to wait for somebody else.
     :raises ChangedMeanwhile: if somebody else is at it.
     """
-    if not everywhere and uri.partition("://")[0] in _KEPT_APART:
+    kept_apart = uri.partition("://")[0] in _KEPT_APART
+    if not everywhere and kept_apart:
         yield
         return
     until = time.monotonic() + patience
@@ -48,7 +50,7 @@ def sole_writer(
         w, now = t.writing.c, register.now()
         row = connection.execute(sa.select(t.writing).where(w.uri == uri)).first()
         if row is not None:
-            if not _is_over(row, now):
+            if not _is_over(row, now, kept_apart):
                 raise ChangedMeanwhile(
                     f"{uri} is being rewritten by somebody else of ours since {row.began_at[:19]}Z; try again"
                 )
@@ -75,7 +77,9 @@ def sole_writer(
         register.write(leave)
 
 
-def _is_over(row: Any, now: str) -> bool:
+def _is_over(row: Any, now: str, kept_apart: bool) -> bool:
+    # Where the store keeps single writes apart it is soon tried: what is lost is evidence, not rows.
+    longest = _SOON if kept_apart else _LONGEST
     return has_ended(row.writer) or (
-        datetime.fromisoformat(row.began_at) + _LONGEST < datetime.fromisoformat(now)
+        datetime.fromisoformat(row.began_at) + longest < datetime.fromisoformat(now)
     )

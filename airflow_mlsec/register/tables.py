@@ -392,6 +392,8 @@ request_step = sa.Table(
     sa.Column("likeness", sa.Boolean),
     # The last run that was known when it last changed: what began before was known before, whatever its clock says.
     sa.Column("after_run", sa.BigInteger),
+    # The process that erases from it.
+    sa.Column("writer", sa.JSON),
     sa.UniqueConstraint("request_id", "kind", "name"),
 )
 
@@ -422,6 +424,8 @@ suppression = sa.Table(
     sa.Column("key_fingerprint", sa.String(32)),
     _ref("request_id"),
     sa.Column("added_at", sa.String(32), nullable=False),
+    # The last statement about a release that was known then: what was announced later was read without them.
+    sa.Column("after_evidence", sa.BigInteger),
     sa.PrimaryKeyConstraint("subject_kind", "beside", "token", "request_id"),
 )
 
@@ -461,6 +465,8 @@ left = sa.Table(
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("evidence_at", sa.String(32), nullable=False),
     sa.Column("seal", sa.String(64), nullable=False),
+    # The request for which it was erased from.
+    sa.Column("request_id", sa.BigInteger),
     sa.PrimaryKeyConstraint("dataset_id", "sha256", "evidence_at"),
 )
 

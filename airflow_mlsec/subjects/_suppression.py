@@ -7,6 +7,7 @@ pseudonymization.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -29,10 +30,10 @@ from airflow_mlsec.datasets import (
     StagedTable,
     open_dataset,
 )
-from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed
+from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, EmptyDataset
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.policy import Policy
-from airflow_mlsec.register import Register, insert_rows, requests_did_more
+from airflow_mlsec.register import Register, insert_rows, lock_graph, requests_did_more
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, suppression_key, suppression_tokens
 from airflow_mlsec.subjects._spellings import comparable, comparable_text
@@ -46,6 +47,7 @@ _COLUMNS = (
     "key_fingerprint",
     "request_id",
     "added_at",
+    "after_evidence",
 )
 
 
@@ -90,12 +92,15 @@ def suppress(
 ) -> None:
     """Put a person on the list (under the texts of `listed_as`) for a request; again changes
     nothing."""
+    # As whoever is about to publish: what is announced later was read without them.
+    lock_graph(connection)
     mine = sa.select(sa.func.count()).where(t.suppression.c.request_id == request)
     before = connection.execute(mine).scalar_one()
     key = suppression_key(keys, kind)
     fingerprint = keys.fingerprint(key.name, key.version)
+    last = _last_statement(connection)
     rows = [
-        (kind, beside, token, key.version, fingerprint, request, now)
+        (kind, beside, token, key.version, fingerprint, request, now, last)
         for beside, texts in listed.items()
         for token in suppression_tokens(key, pa.array(texts, pa.string()), "key").to_pylist()
     ]
@@ -120,6 +125,7 @@ def suppress_as_well(
     more = [person.only[c] for c in columns]
     fingerprint = keys.fingerprint(key.name, key.version)
     old = pa.array(["\0".join([text, *more]) for text in person.keys])
+    last = _last_statement(connection)
     for version in keys.live(key.name):
         tokens = suppression_tokens(version, old, "key").to_pylist()
         query = (
@@ -129,11 +135,16 @@ def suppress_as_well(
         )
         listed = pa.array(_in_all_forms([(new, *more)], forms))
         rows = [
-            (person.kind, beside, token, key.version, fingerprint, request, now)
+            (person.kind, beside, token, key.version, fingerprint, request, now, last)
             for request in connection.execute(query).scalars().all()
             for token in suppression_tokens(key, listed, "key").to_pylist()
         ]
         insert_rows(connection, t.suppression, _COLUMNS, rows)
+
+
+def _last_statement(connection: sa.Connection) -> int:
+    """The last statement about a release that is known."""
+    return connection.execute(sa.select(sa.func.max(t.evidence.c.id))).scalar_one() or 0
 
 
 def unsuppress(connection: sa.Connection, request: int) -> int:
@@ -296,8 +307,9 @@ def _of_dataset(
     of_parent = _of_dataset(
         register, connections, lists, subject["key"], parent, declared, depth + 1
     )
-    for batch in _Filtered(dataset, of_parent).scan_left_out(column):
-        found += canonical_text(batch.column(column), column).drop_null().to_pylist()
+    with contextlib.suppress(EmptyDataset):  # it names nobody
+        for batch in _Filtered(dataset, of_parent).scan_left_out(column):
+            found += canonical_text(batch.column(column), column).drop_null().to_pylist()
     # Rows of the parent that are gone, and those that are there.
     known = reference_of(dataset.uri, column)
     listed = [_List((key,), secret, tokens, form) for secret, _, tokens, of in lists if of == known]
@@ -342,6 +354,12 @@ class _Filtered:
         known = {text for one in self._lists if one.key is None for text in one.tokens.to_pylist()}
         now = (one for one in self._again() if one.key is None)
         return any(text not in known for one in now for text in one.tokens.to_pylist())
+
+    def is_view(self) -> bool:
+        return self._dataset.is_view()
+
+    def side_effects(self) -> list[str]:
+        return self._dataset.side_effects()
 
     def digest(self) -> str | None:
         return self._dataset.digest()

@@ -38,7 +38,7 @@ def test_a_destroyed_key_is_gone_from_disk_and_for_good(tmp_path: Path) -> None:
         ring.version("a", 1)
     assert ring.live("a") == []
     assert ring.disable("a", 1).state is KeyState.DESTROYED, "destroyed is final"
-    with pytest.raises(KeyNotFound, match="no enabled key"):
+    with pytest.raises(KeyNotFound, match="version 1 of key 'a' is destroyed.*mlsec keys rotate a"):
         ring.ensure("a")
 
 
@@ -135,8 +135,28 @@ def test_a_disabled_key_locates_but_is_not_current(tmp_path: Path) -> None:
     ring.ensure("a")
     ring.rotate("a")
     ring.disable("a", 2)
-    assert ring.current("a").version == 1
     assert [key.version for key in ring.live("a")] == [1, 2]
+    # An earlier one does not come back: it was rotated for a reason.
+    with pytest.raises(KeyNotFound, match="version 2 of key 'a' is disabled.*mlsec keys rotate a"):
+        ring.current("a")
+    ring.rotate("a")
+    assert ring.current("a").version == 3
+
+
+@pytest.mark.parametrize("state", ["scheduled", "restored", "destroyed"])
+def test_nothing_new_is_made_with_a_version_that_was_rotated_away(
+    tmp_path: Path, state: str
+) -> None:
+    ring = KeyRing.create(tmp_path / "k")
+    ring.ensure("a")
+    ring.rotate("a")
+    ring.schedule("a", 2, timedelta(0))
+    if state == "restored":
+        ring.restore("a", 2)
+    if state == "destroyed":
+        ring.destroy("a", 2)
+    with pytest.raises(KeyNotFound, match="nothing new is made with an earlier one"):
+        ring.ensure("a")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o620])

@@ -46,6 +46,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with files.locked(at.with_suffix(".lock")):
         shutil.rmtree(at, ignore_errors=True)
         shutil.copytree(VECTOR, at, ignore=shutil.ignore_patterns("register.db.gz"))
+        # What is checked out may be read by others.
+        (at / "keys" / "root.key").chmod(0o600)
         (at / "register.db").write_bytes(gzip.decompress((VECTOR / "register.db.gz").read_bytes()))
         yield at
         shutil.rmtree(at)

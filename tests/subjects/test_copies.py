@@ -221,3 +221,53 @@ def test_tags_and_backups_are_told(
     assert "snapshots and backups of the filesystem" in told[2]
     assert "tag (a keyed digest) on 1 lists of members" in told[2]
     assert pq.read_table(tmp_path / "shop" / "copy.parquet").num_rows == 39
+
+
+@pytest.mark.parametrize(
+    ("key", "uri"),
+    [
+        ("people/ts=2024-01-01 10%3A00/all.parquet", "people/ts%3D2024-01-01%2010%253A00/all.parquet"),
+        ("people/a%20b.parquet", "people/a%2520b.parquet"),
+        ("all.parquet", ""),
+    ],
+    ids=["a percent sign", "what looks quoted", "the whole bucket"],
+)  # fmt: skip
+def test_old_versions_of_every_name_are_seen(
+    sqlite_register: Register, keys: KeyRing, bucket: Any, key: str, uri: str
+) -> None:
+    versioned(bucket)
+    raw = io.BytesIO()
+    pq.write_table(pa.table({"email": PEOPLE}), raw)
+    bucket.put_object(Bucket="lake", Key=key, Body=raw.getvalue())
+    place = f"s3://lake/{uri}"
+    policy = parse_policy(POLICY.replace(URI, f'"{place}"'), "p")
+    record_results(sqlite_register, policy, open_dataset(place), "source", [], None)
+    handler = Handler(sqlite_register, keys, "dpo")
+    request = open_request(
+        sqlite_register, keys, "gdpr", "erasure", Person("person", (HER,)), "clerk", Calendar()
+    )
+    verify_identity(sqlite_register, request.id, True, "seen", "clerk")
+    handler.locate(request.id)
+    approve(sqlite_register, request.id, "dpo", named=["*"])
+    handler.erase(request.id)
+    assert sum(HER in people(content) for content in contents(bucket)) == 1
+    old = [name for name in steps(handler, request.id) if name.startswith("old versions of")]
+    assert [steps(handler, request.id)[name][0] for name in old] == ["found"]
+    with pytest.raises(CheckFailed, match="old versions of"):
+        handler.close(request.id)
+
+
+def test_an_object_and_a_folder_of_one_name_are_refused(
+    tmp_path: Path, sqlite_register: Register, keys: KeyRing, bucket: Any
+) -> None:
+    """Of such a folder the object is read by nobody, and would keep everybody."""
+    handler, number = world(tmp_path, sqlite_register, keys)
+    raw = io.BytesIO()
+    pq.write_table(pa.table({"email": PEOPLE[:1]}), raw)
+    bucket.put_object(Bucket="lake", Key="people/all.parquet/part.parquet", Body=raw.getvalue())
+    handler.erase(number)
+    with pytest.raises(CheckFailed):
+        handler.close(number)
+    status, _, detail = steps(handler, number)[URI]
+    assert status in ("unknown", "failed")
+    assert "which of them is meant" in detail

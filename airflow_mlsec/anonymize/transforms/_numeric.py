@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,13 @@ from airflow_mlsec.anonymize.transforms._between import simplest_between
 from airflow_mlsec.anonymize.transforms._cmac import cmac_rows
 from airflow_mlsec.errors import ColumnType
 
-# Dates that stand for none: the year 9000 and later, 1900 and before.
-_NEVER, _LONG_AGO, _MOST = 9_000, 1_900, 2**63 - 1
+# Dates that stand for none: the year 9000 and later, and the first days that SQL, SQL Server, spreadsheets and
+# Delphi have, as days since 1970. Any other date of long ago is somebody's.
+_NEVER, _MOST = 9_000, 2**63 - 1
+_LONG_AGO = [
+    (date(*day) - date(1970, 1, 1)).days
+    for day in ((1, 1, 1), (1753, 1, 1), (1899, 12, 30), (1899, 12, 31), (1900, 1, 1))
+]
 _UNIT = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
@@ -58,8 +64,12 @@ def shift_dates(
     else:
         plain, width, unit = array.cast(pa.int64()), pa.int64(), _UNIT[kind.unit]
     # What stands for "never" is the same for everybody; moved, it would tell by how much all else is.
-    year = pc.year(array)
-    never = pc.or_(pc.greater_equal(year, _NEVER), pc.less_equal(year, _LONG_AGO))
+    local = array
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        local = pc.local_timestamp(array)
+    first = [day * unit for day in _LONG_AGO if abs(day * unit) <= _MOST]
+    long_ago = pc.is_in(local.cast(width).cast(pa.int64()), pa.array(first, pa.int64()))
+    never = pc.or_(pc.greater_equal(pc.year(local), _NEVER), long_ago)
     if unit > _UNIT["us"]:
         never = pc.or_(never, pc.greater_equal(pc.abs(plain), _MOST - 2 * days * unit))
     moved = pc.add(plain, pa.array(shift * unit)).cast(width).cast(kind)

@@ -124,12 +124,6 @@ def vault_versions(connection: sa.Connection, domain: str) -> tuple[tuple[int, s
     return tuple((version, None) for version in sorted(connection.execute(query).scalars()))
 
 
-def vault_domains(connection: sa.Connection) -> list[str]:
-    """The domains of all token vaults that have entries."""
-    query = sa.select(t.token.c.domain).distinct().order_by(t.token.c.domain)
-    return list(connection.execute(query).scalars())
-
-
 def known_codes(connection: sa.Connection, domain: str, codes: Sequence[str]) -> int:
     """How many of these codes a vault has given."""
     x, found = t.token.c, 0

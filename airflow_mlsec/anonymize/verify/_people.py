@@ -1,8 +1,9 @@
 """The independent checker's part for persons: how many different ones does each class have?
 
-Rows are counted elsewhere; here pairs of a class and a person, both as 64-bit hashes, are kept and
-counted. Two persons whose hashes are the same by chance would count as one, which errs on the
-safe side.
+Rows are counted elsewhere; here pairs of a class and a person are kept and counted. A person is a 64-bit hash: two
+whose hashes are the same would count as one, which errs on the safe side. Two classes that are taken for one would
+hide a small one, and whoever supplies data could choose values whose quick hashes are the same; so a class is half of
+a SHA-256 (FIPS 180-4).
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class PeopleCounter:
         self._connection = duckdb.connect(":memory:")
         self._connection.execute("SET temp_directory = ''")
         for statement in (
-            "CREATE TABLE pairs (class UBIGINT, cell UBIGINT, person UBIGINT, rows BIGINT)",
-            "CREATE TABLE everyone (person UBIGINT, rows BIGINT)",
+            "CREATE TABLE pairs (class UHUGEINT, cell UHUGEINT, person UBIGINT, rows BIGINT)",
+            "CREATE TABLE everyone (person UBIGINT, key UBIGINT, rows BIGINT)",
         ):
             self._connection.execute(statement)
         self.rows = 0
@@ -61,22 +62,29 @@ class PeopleCounter:
         arrays = [array.cast(exact(array.type)) for array in arrays]
         out = pa.repeat(pa.scalar(True), batch.num_rows) if released is None else released
         given = pa.table(
-            [*arrays, self._persons(keys), out], names=[*names, *values, "person", "released"]
+            [*arrays, self._persons(keys), _written(keys), out],
+            names=[*names, *values, "person", "key", "released"],
         )
         run = self._connection.execute
         self._connection.register("given", given)
         person = f"hash(coalesce(person, '{_NOBODY}'))"
-        own = self._class(names)
-        cell = self._class([*names, *values]) if values else own
-        run(f"INSERT INTO everyone SELECT {person} AS p, count(*) FROM given GROUP BY p")  # noqa: S608
         run(
-            f"INSERT INTO pairs SELECT {own} AS a, {cell} AS b, {person} AS p, count(*) FROM given "  # noqa: S608
-            "WHERE released GROUP BY a, b, p"
+            f"INSERT INTO everyone SELECT {person} AS p, hash(key) AS k, count(*) FROM given GROUP BY p, k"  # noqa: S608
+        )
+        # A class is hashed once, not once a row.
+        all_of_it = [*names, *values]
+        both = f"{_class(names)} AS class, {_class(all_of_it)} AS cell"
+        labels, same = "SELECT 1 AS one", "true"
+        if all_of_it:
+            labels = f"SELECT DISTINCT {', '.join(all_of_it)} FROM given WHERE released"  # noqa: S608
+            same = " AND ".join(f"l.{n} IS NOT DISTINCT FROM g.{n}" for n in all_of_it)
+        run(f"CREATE OR REPLACE TEMP TABLE labels AS SELECT *, {both} FROM ({labels})")  # noqa: S608
+        run(
+            f"INSERT INTO pairs SELECT l.class, l.cell, {person} AS p, count(*) FROM given g JOIN labels l "  # noqa: S608
+            f"ON {same} WHERE g.released GROUP BY l.class, l.cell, p"
         )
         if values:
-            listed = ", ".join(values)
-            cells = f"SELECT DISTINCT {cell} AS cell, {listed} FROM given"  # noqa: S608
-            self._into("cells_seen", f"{cells} WHERE released")
+            self._into("cells_seen", f"SELECT cell, {', '.join(values)} FROM labels")  # noqa: S608
         for value in values:
             counted = f"SELECT {person} AS person, {value} AS value, count(*) AS rows FROM given GROUP BY ALL"  # noqa: S608
             self._into(f"whole_{value}", counted)
@@ -90,6 +98,13 @@ class PeopleCounter:
         everybody = "SELECT count(DISTINCT person) FROM pairs"
         [(persons,)] = self._connection.execute(everybody).fetchall()
         return (None if least is None else int(least)), int(persons)
+
+    def in_several_spellings(self) -> int:
+        """How many persons have a key that is written in several ways: what is made from the keys as they are
+        written tells more persons apart than there are."""
+        spelled = "SELECT person FROM everyone GROUP BY person HAVING count(DISTINCT key) > 1"
+        query = f"SELECT count(*) FROM ({spelled})"  # noqa: S608
+        return int(self._connection.execute(query).fetchall()[0][0])
 
     def repeats(self) -> bool:
         """Whether somebody has several rows."""
@@ -136,9 +151,20 @@ class PeopleCounter:
     def _persons(self, keys: pa.Array) -> pa.Array:
         return person_of(keys, self._subject)
 
-    @staticmethod
-    def _class(names: list[str]) -> str:
-        return f"hash({', '.join(names)})" if names else "0::UBIGINT"
+
+def _class(names: list[str]) -> str:
+    """SQL for what tells a class from all others: a hash of its labels, each with its length before it."""
+    labels = [f"coalesce(length({n}::VARCHAR) || ':' || {n}::VARCHAR, '-')" for n in names]
+    return (
+        f"('0x' || sha256(concat({', '.join(labels)}))[:32])::UHUGEINT" if names else "0::UHUGEINT"
+    )
+
+
+def _written(keys: pa.Array) -> pa.Array:
+    """Keys as they are written, as texts."""
+    if pa.types.is_binary(keys.type) or pa.types.is_large_string(keys.type):
+        return keys
+    return keys.cast(pa.string())
 
 
 def person_of(keys: pa.Array, subject: Subject | None) -> pa.Array:

@@ -1,7 +1,6 @@
 """What a transform can produce, as SQL: the checker's own words for it, from the policy alone.
 
-That a fake or an encrypted value is not a raw one cannot be seen by looking at it; neither can the mean
-of a group.
+That a fake value is not a raw one cannot be seen by looking at it; neither can the mean of a group.
 """
 
 from __future__ import annotations
@@ -45,6 +44,15 @@ _UNITS = {
 _EMAIL = r"[\p{L}\p{N}][._+'-]*@[\p{L}\p{N}]([\p{L}\p{N}._-]*[\p{L}\p{N}])?\.\p{L}{2,}"
 _SSN = r"\b(00[1-9]|0[1-9][0-9]|[1-57-8][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])-(0[1-9]|[1-9][0-9])-([0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)\b"
 _PREFIX_MOST = 32
+_SMALL, _DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
+_ALPHABETS = {
+    "digits": _DIGITS,
+    "lower": _SMALL,
+    "upper": _SMALL.upper(),
+    "letters": _SMALL + _SMALL.upper(),
+    "alphanumeric": _DIGITS + _SMALL + _SMALL.upper(),
+    "hex": "0123456789abcdef",
+}
 
 
 def exact(kind: pa.DataType) -> pa.DataType:
@@ -110,7 +118,11 @@ def _produced(policy: Policy, name: str, text: str) -> str:
             ]
             found = [f"NOT regexp_matches({text}, {_quoted(p)})" for p in looked_for]
             return " AND ".join(found) or "true"
-        case FormatPreserving() | Fake():
+        case FormatPreserving(alphabet=alphabet):
+            # What is no letter or digit tells nobody; what is, and is not of the alphabet, was left as it is.
+            others = f"translate({text}, {_quoted(_ALPHABETS.get(alphabet, alphabet))}, '')"
+            return f"NOT regexp_matches({others}, '[\\p{{L}}\\p{{N}}]')"
+        case Fake():
             return "true"
         case Redact():
             return f"{text} = '[redacted]'"

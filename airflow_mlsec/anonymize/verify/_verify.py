@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
@@ -48,18 +48,35 @@ def verify_release(
     whole: Mapping[str, pa.Table] | None = None,
     population: tuple[pa.Table, pa.Array] | None = None,
     people: People | None = None,
+    carried: bool = True,
 ) -> list[Finding]:
     """Check rows of a release against their policy: columns, identifiers, privacy models.
 
     ``whole`` are (value, rows) of each protected column before rows were suppressed, if known; it
     is looked at after the batches were read. ``population`` are labels of quasi-identifiers and how
     many people of the population have them; models of it fail without. ``people`` tells whose rows they
-    are; without it a pseudonym of the policy's subject must, or persons are not counted and that fails.
+    are; without it a pseudonym of the policy's subject must, or persons are not counted and that fails. It does
+    not if it is not ``carried`` there, since some persons have several.
     """
     leaves = leaves_of(schema, policy.columns)
     flat = seen_as(leaves)
     rows = (take(batch, leaves) for batch in batches)
-    return [*_columns(policy, flat), *_rows(policy, flat, rows, whole, population, people)]
+    own = _own_people(policy, flat) if people is None and carried else None
+    return [*_columns(policy, flat), *_rows(policy, flat, rows, whole, population, people, own)]
+
+
+def tells_persons(policy: Policy, numbers: Mapping[str, Any]) -> bool:
+    """Whether what a release carries of persons' keys tells them apart, no more and no less: the keys themselves, or
+    what was made from them in the form that the policy declares; or made from keys that each person has one spelling
+    of, as the ``numbers`` of the release's evidence say."""
+    subject = policy.subject
+    if subject is None:
+        return False
+    transform = policy.columns[subject.key].transform
+    declared = subject.normalize not in (None, "exact") and isinstance(
+        transform, Pseudonymize | Vault
+    )
+    return transform is None or declared or numbers.get("persons_in_several_spellings") == 0
 
 
 def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:
@@ -92,6 +109,7 @@ def _rows(
     whole: Mapping[str, pa.Table] | None,
     population: tuple[pa.Table, pa.Array] | None,
     people: People | None,
+    own: PeopleCounter | None,
 ) -> Iterator[Finding]:
     looked_at = [n for n in policy.columns if n in schema.names and can_be_checked(policy, n)]
     lists = {n: _Values(policy, n) for n in looked_at if is_list(schema.field(n).type)}
@@ -101,7 +119,6 @@ def _rows(
     needed = list(dict.fromkeys([*looked_at, *quasi, *protected]))
     # Own names: those of SQL are blind to case, and a column's may be anything.
     alias = {name: f"c{i}" for i, name in enumerate(needed)}
-    own = _own_people(policy, schema, quasi) if people is None else None
     key = policy.subject.key if policy.subject is not None else ""
     if own is not None:
         counting = own
@@ -114,9 +131,12 @@ def _rows(
         batches = counted_people(batches)
     feed = _Feed(batches, needed, list(alias.values()), lists)
     fields = pa.schema([pa.field(alias[n], exact(schema.field(n).type)) for n in needed])
+    told = own if people is None else people
     if not needed:
-        feed.drain()
+        rows = feed.drain()
         yield from (values.finding() for values in lists.values())
+        # Without columns that could tell people apart, all are one class.
+        yield from _k_anonymity(policy, told, rows or None, min(rows, 1))
         return
     connection = duckdb.connect(":memory:")
     try:
@@ -147,26 +167,13 @@ def _rows(
             yield Finding(
                 _check(policy, name),
                 bad == 0,
-                f"{bad} rows are not what method {method} produces" if bad else f"method {method}",
+                _not_produced(f"{bad} rows", method) if bad else f"method {method}",
             )
         yield from (values.finding() for values in lists.values())
-        # k-anonymity: Sweeney, "k-Anonymity: a Model for Protecting Privacy" (2002), definition 3.
-        k = policy.privacy.k_anonymity
-        if k is not None and quasi:
-            [(smallest, number)] = connection.execute(
-                "SELECT min(size), count(*) FROM classes"
-            ).fetchall()
-            yield Finding(
-                f"k-anonymity with k={k}",
-                smallest is None or smallest >= k,
-                "no rows"
-                if smallest is None
-                else f"smallest of {number} classes has {smallest} rows",
-                smallest,
-            )
-            if policy.subject is not None:
-                yield _in_persons(k, own if people is None else people, smallest)
-        told = own if people is None else people
+        [(smallest, number)] = connection.execute(
+            "SELECT min(size), count(*) FROM classes"
+        ).fetchall()
+        yield from _k_anonymity(policy, told, smallest, number)
         by_person = connection
         if isinstance(told, PeopleCounter) and told.repeats():
             # A person with several rows weighs one, in the models as well.
@@ -191,9 +198,28 @@ def _rows(
         connection.close()
 
 
-def _own_people(policy: Policy, schema: pa.Schema, quasi: list[str]) -> PeopleCounter | None:
+def _k_anonymity(
+    policy: Policy, told: People | None, smallest: int | None, classes: int
+) -> Iterator[Finding]:
+    """k-anonymity: Sweeney, "k-Anonymity: a Model for Protecting Privacy" (2002), definition 3; ``smallest`` is the
+    size of the smallest class, None without rows."""
+    k = policy.privacy.k_anonymity
+    if k is None:
+        return
+    said = f"smallest of {classes} classes has {smallest} rows"
+    yield Finding(
+        f"k-anonymity with k={k}",
+        smallest is None or smallest >= k,
+        "no rows" if smallest is None else said,
+        smallest,
+    )
+    if policy.subject is not None:
+        yield _in_persons(k, told, smallest)
+
+
+def _own_people(policy: Policy, schema: pa.Schema) -> PeopleCounter | None:
     """What counts persons by what a release carries of their key, if that tells them apart."""
-    if policy.subject is None or policy.privacy.class_size is None or not quasi:
+    if policy.subject is None or policy.privacy.class_size is None:
         return None
     key = policy.subject.key
     if key not in schema.names or is_list(schema.field(key).type):
@@ -202,8 +228,11 @@ def _own_people(policy: Policy, schema: pa.Schema, quasi: list[str]) -> PeopleCo
         policy.columns[key].transform,
         FormatPreserving | Pseudonymize | Tokenize | Vault | None,
     )
+    quasi = [n for n in policy.with_role(Role.QUASI_IDENTIFYING) if n in schema.names]
     there = [n for n in policy.privacy.protected if n in schema.names]
-    return PeopleCounter(quasi, protected=there) if apart else None
+    # Keys as they are may be spelled as the policy says.
+    subject = policy.subject if policy.columns[key].transform is None else None
+    return PeopleCounter(quasi, subject, there) if apart else None
 
 
 def _in_persons(k: int, people: People | None, smallest: int | None) -> Finding:
@@ -217,8 +246,9 @@ def _in_persons(k: int, people: People | None, smallest: int | None) -> Finding:
         return Finding(name, smallest is None or people >= k, detail, people)
     if people is None:
         return Finding(
-            name, False, "unknown: nothing in the release tells whose rows are whose; it holds only for the file that "
-            "its evidence names"
+            name, False, "unknown: nothing in the release tells whose rows are whose, since it has no key of theirs, or "
+            "one that may be written in several ways (declare subject.normalize); it holds only for the file that its "
+            "evidence names"
         )  # fmt: skip
     fewest, persons = people.fewest()
     if persons == people.rows:
@@ -232,6 +262,12 @@ def _check(policy: Policy, name: str) -> str:
     if policy.columns[name].role is Role.IDENTIFYING:
         return f"identifying column '{name}' holds no raw value"
     return f"column '{name}' is what its transform produces"
+
+
+def _not_produced(many: str, method: str) -> str:
+    if method == "fpe":
+        return f"{many} keep letters or digits that are not of the alphabet of method fpe: name an alphabet that has them"
+    return f"{many} are not what method {method} produces"
 
 
 class _Values:
@@ -256,7 +292,7 @@ class _Values:
     def finding(self) -> Finding:
         """What was found."""
         self._connection.close()
-        said = f"{self._bad} values are not what method {self._method} produces"
+        said = _not_produced(f"{self._bad} values", self._method)
         return Finding(
             self._check,
             self._bad == 0,
@@ -290,8 +326,11 @@ class _Feed:
             self.error = error
             raise
 
-    def drain(self) -> None:
-        """Read all batches for what reading them does: the caller counts."""
+    def drain(self) -> int:
+        """Read all batches for what reading them does: the caller counts. Says how many rows there are."""
+        rows = 0
         for batch in self._batches:
+            rows += batch.num_rows
             for name, values in self._lists.items():
                 values.add(batch.column(name))
+        return rows

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from airflow_mlsec.anonymize import verify_release
+from airflow_mlsec.anonymize import tells_persons, verify_release
 from airflow_mlsec.controls._control import Answer, DatasetControl, DatasetQuestion, judged
 from airflow_mlsec.controls.reasons import DoesNotHold, Properties
 from airflow_mlsec.lineage import latest_release
@@ -18,7 +18,8 @@ class GuaranteeHolds(DatasetControl):
 
     def answer(self, question: DatasetQuestion) -> Answer:
         given = question.policy, question.dataset.schema(), question.dataset.scan()
-        found = verify_release(*given, _whole(question), people=_people(question))
+        people, carried = _people(question)
+        found = verify_release(*given, _whole(question), people=people, carried=carried)
         problems = [DoesNotHold(f.check, f.detail) for f in found if not f.passed]
         return judged(problems, Properties(len(found)))
 
@@ -46,24 +47,24 @@ def _whole(question: DatasetQuestion) -> dict[str, pa.Table] | None:
     return found
 
 
-def _people(question: DatasetQuestion) -> int | None:
+def _people(question: DatasetQuestion) -> tuple[int | None, bool]:
     """How many persons the smallest class has, if the evidence of this very file says that persons were
-    counted: the release itself may not tell whose rows are whose."""
-    if question.policy.subject is None or question.register is None:
-        return None
+    counted: the release itself may not tell whose rows are whose. And whether what it carries of their keys does."""
+    policy = question.policy
+    if policy.subject is None or question.register is None:
+        return None, tells_persons(policy, {})
     predicate = question.register.read(
         lambda connection: latest_release(connection, question.dataset.name)
     )
-    if predicate is None:
-        return None
-    stated = predicate["target"].get("sha256")
-    if predicate["policy"] != question.policy.digest:
-        return None  # persons were counted in classes of another policy
-    if (
-        stated is None
-        or question.dataset.digest() != stated
-        or not predicate["numbers"].get("persons")
-    ):
-        return None
-    fewest: int | None = predicate["numbers"].get("k_anonymity")
-    return fewest if question.policy.subject.key not in question.dataset.schema().names else None
+    if predicate is None or predicate["policy"] != policy.digest:
+        return None, tells_persons(policy, {})  # counted in classes of another policy
+    stated, numbers = predicate["target"].get("sha256"), predicate["numbers"]
+    if stated is None:
+        return None, tells_persons(policy, numbers)  # no single file
+    if question.dataset.digest() != stated:
+        return None, tells_persons(policy, {})
+    carried = tells_persons(policy, numbers)
+    fewest: int | None = numbers.get("k_anonymity")
+    if carried and policy.subject.key in question.dataset.schema().names:
+        return None, True
+    return (fewest if numbers.get("persons") else None), carried

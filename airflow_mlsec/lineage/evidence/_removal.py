@@ -33,21 +33,24 @@ def record_removal(
     dataset_id: int,
     digest: str | None,
     before: Mapping[str, Any],
-    rows_left: int,
+    left: tuple[int, int | None],
     checks: Sequence[Mapping[str, Any]],
     request: int,
 ) -> bool:
     """Sign and keep that a release (``before`` is its newest statement) has lost rows to a request, and what
-    an independent check of the rest found; ``digest`` is the SHA-256 of its file. False, and nothing, if another was recorded since: what is there may be
+    an independent check of the rest found: how many rows are ``left``, and the size of the smallest class, None if
+    that is not known; ``digest`` is the SHA-256 of its file. False, and nothing, if another was recorded since: what is there may be
     that."""
     now = register.now()
+    rows_left, smallest = left
     numbers = dict(before["numbers"])
     removed = int(numbers["released"]) - rows_left
     if numbers.get("persons") == numbers["released"]:
         numbers["persons"] = rows_left
     else:
         numbers["persons"] = None
-    numbers.update(released=rows_left, subjects=None, removed=numbers.get("removed", 0) + removed)
+    gone = numbers.get("removed", 0) + removed
+    numbers.update(released=rows_left, subjects=None, removed=gone, k_anonymity=smallest)
     predicate = {
         **before,
         "target": {**before["target"], "sha256": digest},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import KeyKind
@@ -38,6 +40,7 @@ from airflow_mlsec.subjects.requests._requests import (
 )
 from airflow_mlsec.subjects.requests._rules import rules_in_force
 from airflow_mlsec.subjects.search._copies import beyond_reach
+from airflow_mlsec.subjects.search._places import places_of
 from airflow_mlsec.subjects.search._search import (
     RECTIFIED,
 )
@@ -130,7 +133,7 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
             return
         # What has read before now, and is announced after, is refused; what was announced since the look is not in it.
         requests_did_more(connection)
-        if _last_announced(connection) != announced:
+        if _announced_to(connection, announced, person):
             raise _Overtaken(
                 f"request {identifier}: releases were announced while it was being closed"
             )
@@ -152,6 +155,14 @@ def _require_settled(request: Request) -> None:
         )
 
 
+def _announced_to(connection: sa.Connection, after: int, person: Person) -> bool:
+    """Whether somebody has announced since then what they publish to a place of this person's."""
+    e = t.evidence.c
+    query = sa.select(e.dataset_id).where(e.id > after).distinct()
+    targets = set(connection.execute(query).scalars())
+    return bool(targets) and any(p.id in targets for p in places_of(connection, person).all)
+
+
 def _last_announced(connection: sa.Connection) -> int:
     """The last release or artifact that somebody was going to publish, or has."""
     return connection.execute(sa.select(sa.func.max(t.evidence.c.id))).scalar_one() or 0
@@ -162,20 +173,29 @@ def _look_at_rectified(work: Work, request: Request) -> None:
     person = person_of(work.register, work.keys, request)
     known = targets_of(work.register, work.keys, request) or {}
     searcher = work.searcher(person, work.places(person), known)
-    steps = {step.dataset_id: step for step in request.steps if step.status == "rectified"}
+    steps = {step.dataset_id: step for step in request.steps}
     places = {place.id: place for place in searcher.places.all}
-    for place_id, column, text, earlier in known.get(RECTIFIED, []):
-        step, place = steps.get(place_id), places.get(place_id)
-        if step is None or place is None:
+    # Whatever looking has made of their steps since.
+    for place_id, column, text, *more in known.get(RECTIFIED, []):
+        step, place, earlier = steps.get(place_id), places.get(place_id), more[0] if more else ()
+        if step is None or place is None or step.decided_by is not None:
+            continue
+        if step.status == "retained" and work.holds(request, place_id):
             continue
         try:
-            right = is_still_right(searcher, place, column, text, earlier)
+            empty = searcher.is_empty(place)
+            right = empty or is_still_right(searcher, place, column, text, earlier)
         except MlsecError as error:
             work.mark(request, step, "failed", f"could not be looked at again: {error}")
             continue
         if not right:
             detail = f"column '{column}' has another value again: put it right again"
+            steps[place_id] = replace(step, status="unknown")
             work.mark(request, step, "unknown", detail)
+        elif step.status in ("found", "failed"):
+            detail = f"column '{column}' says what it should"
+            steps[place_id] = replace(step, status="rectified")
+            work.mark(request, step, "rectified", detail)
 
 
 def _tell_beyond_reach(work: Work, request: Request, person: Person) -> None:

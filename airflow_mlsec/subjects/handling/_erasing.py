@@ -8,6 +8,7 @@ erased whole or not at all and is idempotent; the ledger says what was being don
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from airflow_mlsec.errors import (
     Refused,
     UsageError,
 )
+from airflow_mlsec.processes import this_process
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._suppression import listed_as, suppress
 from airflow_mlsec.subjects.handling._recipients import (
@@ -32,7 +34,13 @@ from airflow_mlsec.subjects.handling._releases import (
     renew_after_erasing,
 )
 from airflow_mlsec.subjects.handling._targets import seal_targets
-from airflow_mlsec.subjects.handling._work import DECIDED, Work, require_erasure
+from airflow_mlsec.subjects.handling._work import (
+    DECIDED,
+    HELD,
+    Work,
+    require_erasure,
+    settled_by_hand,
+)
 from airflow_mlsec.subjects.requests._requests import (
     ERASING,
     Request,
@@ -46,13 +54,14 @@ from airflow_mlsec.subjects.requests._requests import (
     write_step,
 )
 from airflow_mlsec.subjects.search._airflow import ERASABLE
-from airflow_mlsec.subjects.search._copies import in_hard_links, in_old_versions
+from airflow_mlsec.subjects.search._copies import in_database, in_hard_links, in_old_versions
 from airflow_mlsec.subjects.search._places import Place, Places
 from airflow_mlsec.subjects.search._search import (
     Searcher,
 )
 
 _TODO = ("found", "erasing", "failed")
+_BY_LAW = "kept by law: "
 _NOT_REMOVED = "and none of them could be removed"
 
 
@@ -79,7 +88,7 @@ def prepare(work: Work, identifier: int) -> Request:
     person = person_of(work.register, work.keys, request)
     places = work.places(person)
     searcher = work.searcher(person, places)
-    searcher.require_one_person()
+    searcher.require_one_person(settled_by_hand(request))
     seal_targets(work, request, searcher)
     reopen_what_nothing_keeps(work, request)
     work.register.write(lambda c: add_recipients(c, request, places.all, work.register.now()))
@@ -92,7 +101,7 @@ def put_on_list(work: Work, request: Request) -> None:
     person = person_of(work.register, work.keys, request)
     known = targets_of(work.register, work.keys, request)
     searcher = work.searcher(person, work.places(person), known)
-    searcher.require_one_person()
+    searcher.require_one_person(settled_by_hand(request))
     _suppress(work, request.id, searcher)
 
 
@@ -152,6 +161,9 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
     if not mine:
         how = "by its own DAG, without the person, or release it with the reason"
         return work.mark(request, step, "found", f"no rows to delete: rebuild or retrain it {how}")
+    if _is_view(work.searcher(person, places, targets), place):
+        detail = "a view: what it shows goes with the rows of the tables that it shows"
+        return work.mark(request, step, "found", detail)
     _still_approved(work, request, step, place, work.searcher(person, places, targets), mine)
     # Written first: whoever takes this up after a crash knows that it may be half done.
     if not _begin(work, step):
@@ -170,6 +182,8 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
     done = work.mark(request, step, status, detail)
     if status == "erased":
         look_at_copies(work, request.id, place)
+        if (acted := in_database(place, work.connections)) is not None:
+            work.register.write(lambda c: write_step(c, request.id, acted, work.register.now()))
     return done
 
 
@@ -188,13 +202,11 @@ def _erase_rows(
     work.progress(f"{removed} rows erased in {place.name}")
     free_text = "free text" in step.locator
     # With its last rows a folder may have lost its last file.
-    there = not searcher.is_empty(place)
+    there = searcher.open(place).exists() and not searcher.is_empty(place)
     said = place.mentions(person.kind)
     mentioned = searcher.mentioned(place) if there else {}
     if stays := {c: n for c, n in mentioned.items() if said[c] == "keep"}:
-        listed = ", ".join(f"{n} in '{c}'" for c, n in sorted(stays.items()))
-        kept = f"rows that mention the person are kept by the policy: {listed}"
-        return "retained", f"{removed} rows erased; {kept}"
+        return "retained", f"{removed} rows erased; {_kept_mentions(stays)}"
     # Trying again does not make it better: it has to be found again, or nowhere, first.
     again = step.status == "failed" and step.detail.endswith(_NOT_REMOVED)
     if (step.status == "found" or again) and step.rows and not removed and not free_text:
@@ -230,13 +242,20 @@ def _rewrite(
     return removed, renew_after_erasing(work, request, searcher, place) if ours else None
 
 
+def _is_view(searcher: Searcher, place: Place) -> bool:
+    try:
+        return searcher.open(place).is_view()
+    except MlsecError:
+        return False  # erasing says why
+
+
 def _begin(work: Work, step: Step) -> bool:
     """Take a step up; whether nobody else has since it was read."""
     s = t.request_step.c
     mine = sa.update(t.request_step).where(
         s.id == step.id, s.status == step.status, s.attempts == step.attempts
     )
-    values = {"status": "erasing", "attempts": step.attempts + 1}
+    values = {"status": "erasing", "attempts": step.attempts + 1, "writer": this_process()}
     taken = mine.values(**values, changed_at=work.register.now())
     return work.register.write(lambda c: int(c.execute(taken).rowcount)) == 1
 
@@ -260,7 +279,7 @@ def _announced(
         if held := work.holds(now, place.id):
             raise Refused(f"{place.name}: {held}")
         if digest is not None and place.stage == "release":
-            keep_left(work, place, searcher, digest)
+            keep_left(work, request, place, searcher, digest)
 
     return still
 
@@ -355,7 +374,8 @@ def reopen_what_nothing_keeps(work: Work, request: Request) -> None:
     more. What a person has decided stays."""
     digests = work.hold_digests(request)
     person = person_of(work.register, work.keys, request)
-    searcher = work.searcher(person, work.places(person))
+    known = targets_of(work.register, work.keys, request)
+    searcher = work.searcher(person, work.places(person), known)
     places = {place.id: place for place in searcher.places.all}
     looked_at = (*_TODO, "retained") if request.kind in ERASING else ("retained",)
     for step in request.steps:
@@ -367,7 +387,11 @@ def reopen_what_nothing_keeps(work: Work, request: Request) -> None:
             keeps = _law(place) or keeps
         if keeps and (step.status != "retained" or step.detail != keeps):
             work.mark(request, step, "retained", keeps)
-        elif step.status == "retained" and not keeps and not _only_mentions(searcher, place):
+        elif step.status == "retained" and not keeps:
+            if mentioned := _only_mentions(searcher, place):
+                if step.detail.startswith((HELD, _BY_LAW)):
+                    work.mark(request, step, "retained", mentioned)
+                continue
             reopened = "found" if request.kind in ERASING else "unknown"
             work.mark(request, step, reopened, "nothing keeps it any more")
 
@@ -375,17 +399,25 @@ def reopen_what_nothing_keeps(work: Work, request: Request) -> None:
 def _law(place: Place) -> str:
     """The duty to keep that a place's policy names."""
     reason = place.policy.get("erasure") if place.policy else None
-    return f"kept by law: {reason['retain']}" if reason else ""
+    return f"{_BY_LAW}{reason['retain']}" if reason else ""
 
 
-def _only_mentions(searcher: Searcher, place: Place) -> bool:
-    """Whether all rows that name the person there only mention the person, and the policy keeps them."""
+def _only_mentions(searcher: Searcher, place: Place) -> str:
+    """That all rows that name the person there only mention the person, and the policy keeps them; nothing, if it is
+    not so."""
     said = place.mentions(searcher.person.kind)
     try:
-        stays = {c for c in searcher.mentioned(place) if said[c] == "keep"}
-        return bool(stays) and not searcher.rows(place, keep=False, without=stays).rows
+        stays = {c: n for c, n in searcher.mentioned(place).items() if said[c] == "keep"}
+        if not stays or searcher.rows(place, keep=False, without=stays).rows:
+            return ""
     except MlsecError:
-        return False
+        return ""
+    return _kept_mentions(stays)
+
+
+def _kept_mentions(rows: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{n} in '{c}'" for c, n in sorted(rows.items()))
+    return f"rows that mention the person are kept by the policy: {listed}"
 
 
 def _delete(

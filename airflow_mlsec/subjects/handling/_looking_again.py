@@ -145,7 +145,11 @@ def _look_again(
         else:
             anywhere |= texts
     try:
-        searcher.open(place)  # what may not be opened is not looked at either
+        if place.gone is not None and searcher.is_gone(place):
+            return f"clean (lineage: {place.gone[0]} {place.gone[1][:19]}, and nothing is there any more)"
+        # What may not be opened is not looked at either.
+        if not searcher.open(place).exists() and step.decided_by is not None:
+            return f"not looked into: nothing is there; by word of {step.decided_by}"
         others = {place.telling[n]: v for n, v in person.only.items() if n in place.telling}
         exact = searcher.has_exact_keys(place)
         found = rescan(place.uri or "", anywhere, own, work.connections, others, place.parts, exact)
@@ -170,7 +174,8 @@ def _look_again(
             work.register.write(lambda c: set_step(c, step.id, work.register.now(), likeness=True))
             work.mark(request, step, "found", detail)
             return detail
-    if searcher.is_empty(place) and not place.intended:
+    there = searcher.open(place).exists() and not searcher.is_empty(place)
+    if not there and not place.intended:
         return f"clean ({found.how})"
     # What changed may be an older release, under versions of keys that the newest evidence does not name.
     if more := searcher.perhaps_other(place):

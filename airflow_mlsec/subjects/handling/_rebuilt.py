@@ -7,7 +7,7 @@ and replaced it as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_mlsec.lineage import RELEASE
 from airflow_mlsec.register import Register, likely_kind
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects.requests._requests import (
@@ -77,7 +78,7 @@ def mark_rebuilt(
             continue
         if step.status == "rebuilt" and step.decided_by is not None:
             continue
-        run = _last_clean(connection, place, places, steps, rebuilt)
+        run = _last_clean(connection, request, place, places, steps, rebuilt)
         if run is None:
             if step.status == "rebuilt":
                 detail = "it was made anew, and since then again, or its sources had the person again, or a release may appear here"
@@ -95,6 +96,7 @@ def mark_rebuilt(
 
 def _last_clean(
     connection: sa.Connection,
+    request: Request,
     place: Place,
     places: Places,
     steps: Mapping[int | None, Step],
@@ -108,12 +110,15 @@ def _last_clean(
 
     def is_clean(identifier: int) -> bool:
         step = steps[identifier]
-        by_hand = step.status == "rebuilt" and step.decided_by is not None
+        if step.status == "same":
+            meant = places.by_id(identifier).same_as
+            return meant is not None and meant in steps and is_clean(meant)
+        by_hand = step.status in ("rebuilt", "manual") and step.decided_by is not None
         return identifier in rebuilt or by_hand or step.status in _DEALT_WITH
 
     if not all(map(is_clean, parents)):
         return None
-    moments = [_clean_since(connection, steps[i], places, rebuilt.get(i)) for i in parents]
+    moments = [_clean_since(connection, request, steps[i], places, rebuilt.get(i)) for i in parents]
     # By the clocks, and by the order in which the register learnt of them: clocks are ahead, and may be set.
     since, after = max(m[0] for m in moments), max(m[1] for m in moments)
     clean = {i for i in steps if i and is_clean(i)}
@@ -121,31 +126,47 @@ def _last_clean(
 
 
 def _clean_since(
-    connection: sa.Connection, step: Step, places: Places, run: _Run | None
+    connection: sa.Connection, request: Request, step: Step, places: Places, run: _Run | None
 ) -> tuple[str, int]:
     """Since when a source has nothing of the person any more, and the last run that was known then."""
     if run is not None:
         return run.ended, run.id
     released = places.releases.get(step.dataset_id or 0)
     if step.status == "none" and released:
-        e = t.evidence.c
-        newest = sa.select(e.issued_at, e.published_at, e.published_after_run).where(
-            e.dataset_id == step.dataset_id, e.issued_at == released[-1]["issued_at"]
-        )
+        e, s = t.evidence.c, t.suppression.c
         # Announced it is not there yet, and what reads it then reads the release from before.
-        row = connection.execute(newest).first()
-        if row is not None:
-            return row.published_at or row.issued_at, row.published_after_run or 0
+        query = sa.select(e.id, e.issued_at, e.published_at, e.published_after_run).where(
+            e.dataset_id == step.dataset_id, e.predicate_type == RELEASE, e.outcome == "published"
+        )
+        listed = sa.select(sa.func.min(s.after_evidence)).where(s.request_id == request.id)
+        since = connection.execute(listed).scalar_one()
+        rows = connection.execute(query.order_by(e.id)).all()
+        if first := _first_without(rows, since, step.changed_at):
+            return first.published_at or first.issued_at, first.published_after_run or 0
     return step.changed_at, step.after_run or 0
+
+
+def _first_without(releases: Sequence[Any], listed: int | None, none_since: str) -> Any:
+    """The first release without the person, after which all are: the one that was there when a look found nothing and
+    the person was listed, or the first that was announced after that; the newest, where nobody knows when that was."""
+    if listed is None:
+        return releases[-1] if releases else None
+    before = [row for row in releases if row.id <= listed]
+    after = [row for row in releases if row.id > listed]
+    if before:
+        there = (before[-1].published_at or before[-1].issued_at) <= none_since
+        if there and all(none_since < (row.published_at or row.issued_at) for row in after[:1]):
+            return before[-1]
+    return after[0] if after else releases[-1] if releases else None
 
 
 def _made_anew(
     connection: sa.Connection, place: Place, since: str, after: int, clean: Collection[int]
 ) -> _Run | None:
-    """The last run after ``since``, and after that of number ``after`` was known, that made all of a place from its sources, and from nothing that may have
+    """The first run after ``since``, and after that of number ``after`` was known, that made all of a place from its sources, and from nothing that may have
     the person still: not from itself as it was, from a place that is not ``clean``, or from a model or another
-    artifact of which nobody has said anything (a checkpoint). None, if another that may have written the place
-    later, or at the same time, did not."""
+    artifact of which nobody has said anything (a checkpoint); and after which, or beside which, no other may have
+    written the place that did not. What is made anew once more, as it was, changes nothing."""
     r, d = t.run.c, t.run_dataset.c
     given = t.run_dataset.alias()
     read = sa.select(given.c.run_id).where(
@@ -158,6 +179,7 @@ def _made_anew(
         .order_by(r.ended_at, r.id)
     )
     writers = connection.execute(query).all()
+    writers = [*writers, *_not_ended(connection, place, {w.id for w in writers})]
     # What our own operators state has no beginning: it is a moment.
     later = [w for w in writers if w.id > after and (w.started_at or w.ended_at or "") > since]
     clean_writers = {w.id for w in later if _reads_clean(connection, w.id, place, clean)}
@@ -169,12 +191,26 @@ def _made_anew(
         if w.started_at is not None and w.ended_at is not None
         if whole or _replaced(connection, place, w.started_at, w.ended_at)
     ]
-    if not made:
-        return None
-    last = made[-1]
-    if any(w.id not in clean_writers and _may_be_later(w, last) for w in writers):
-        return None
-    return _Run(last.id, last.uuid, last.ended_at)
+    others = [w for w in writers if w.id not in clean_writers]
+    for run in made:
+        if not any(_may_be_later(other, run) for other in others):
+            return _Run(run.id, run.uuid, run.ended_at)
+    return None
+
+
+def _not_ended(connection: sa.Connection, place: Place, known: Collection[int]) -> list[Any]:
+    """Runs of jobs that have written a place before, of which nobody has told an end, nor what they write."""
+    r, d = t.run.c, t.run_dataset.c
+    jobs = (
+        sa.select(r.job_id)
+        .join(t.run_dataset, d.run_id == r.id)
+        .where(d.dataset_id == place.id, d.direction == "output", r.job_id.is_not(None))
+    )
+    told = sa.select(d.run_id).where(d.direction == "output")
+    query = sa.select(
+        r.id, r.uuid, r.state, r.started_at, r.ended_at, sa.false().label("reads")
+    ).where(r.job_id.in_(jobs), r.ended_at.is_(None), r.id.not_in(told))
+    return [row for row in connection.execute(query) if row.id not in known]
 
 
 def _may_be_later(writer: Any, run: Any) -> bool:
@@ -193,7 +229,10 @@ def _reads_clean(connection: sa.Connection, run: int, place: Place, clean: Colle
         .join(t.run_dataset, d.dataset_id == x.id)
         .where(d.run_id == run, d.direction == "input")
     )
-    for row in connection.execute(query):
+    read = connection.execute(query).all()
+    if not read:
+        return False  # nobody says from what
+    for row in read:
         if row.id == place.id:
             return False
         if row.id in clean:

@@ -44,18 +44,20 @@ def has_others(
 def with_rectified(
     person: Person,
     known: Targets | None,
-    place: int,
-    column: str,
+    places: Sequence[tuple[int, str]],
     text: str | None,
-    earlier: str | None = None,
+    earlier: Sequence[str] = (),
 ) -> tuple[Person, Targets]:
-    """What is sealed with a request, with what was put right in a place; ``earlier`` is what a column said before that
-    tells apart people who share a key."""
-    listed = (known or {}).get(RECTIFIED, [])
-    before = [value for x in listed if x[:2] == [place, column] for value in x[3]]
-    values = list(dict.fromkeys([*before, *([] if earlier is None else [earlier])]))
-    others = [x for x in listed if x[:2] != [place, column]]
-    return person, {**(known or {}), RECTIFIED: [*others, [place, column, text, values]]}
+    """What is sealed with a request, with what is put right in columns of places; ``earlier`` is what a column said
+    before that tells apart people who share a key."""
+    # Earlier versions kept no earlier values.
+    listed = [[*entry, []][:4] for entry in (known or {}).get(RECTIFIED, [])]
+    now = [list(at) for at in places]
+    others = [entry for entry in listed if entry[:2] not in now]
+    return person, {
+        **(known or {}),
+        RECTIFIED: [*others, *([*at, text, list(earlier)] for at in now)],
+    }
 
 
 def is_still_right(
@@ -75,7 +77,9 @@ def is_still_right(
     naming = [x for x in place.locators if x.column == column and x.key is None]
     if naming and text is not None:
         called = searcher.earlier_names(place, naming, text)
-        return not dataset.find_in(column, searcher.typed(called, dataset, column), False).rows
+        # Of people who share a key the others go on being called so.
+        meant = searcher.as_targets(place, dataset, {column: called})
+        return not any(dataset.find_in(x.column, x.values, False, x.also).rows for x in meant)
     for name in (name for name, at in place.telling.items() if at == column):
         for before in (b for b in earlier if b != text and name in searcher.person.only):
             person = replace(searcher.person, only={**searcher.person.only, name: before})

@@ -7,6 +7,8 @@ made it anew.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,6 +19,7 @@ from airflow_mlsec.datasets import Announce
 from airflow_mlsec.errors import (
     ChangedMeanwhile,
     CheckFailed,
+    EmptyDataset,
     MlsecError,
     Refused,
     UsageError,
@@ -31,7 +34,13 @@ from airflow_mlsec.subjects._identity import (
 )
 from airflow_mlsec.subjects._suppression import suppress_as_well
 from airflow_mlsec.subjects.handling._handler import Handler
-from airflow_mlsec.subjects.handling._rectified import has_others, typed_value, with_rectified
+from airflow_mlsec.subjects.handling._rectified import (
+    has_others,
+    is_still_right,
+    typed_value,
+    with_rectified,
+)
+from airflow_mlsec.subjects.handling._work import settled_by_hand
 from airflow_mlsec.subjects.requests._requests import (
     CORRECTING,
     Request,
@@ -42,9 +51,10 @@ from airflow_mlsec.subjects.requests._requests import (
     person_of,
     require_ready,
     reseal,
+    targets_of,
 )
 from airflow_mlsec.subjects.search._places import Place, Places, copies_of
-from airflow_mlsec.subjects.search._search import Searcher
+from airflow_mlsec.subjects.search._search import RECTIFIED, Searcher
 
 
 def rectify(
@@ -64,7 +74,7 @@ def rectify(
     person = person_of(handler.register, handler.keys, request)
     places = handler.places(person)
     searcher = handler.searcher(person, places)
-    searcher.require_one_person()
+    searcher.require_one_person(settled_by_hand(request))
     root = _root(places, column, dataset)
     _refuse_referred(places, root, column)
     digests = handler.hold_digests(request)
@@ -77,44 +87,90 @@ def rectify(
         person = _with_key(handler, request, searcher, root, column, value, text)
         searcher = handler.searcher(person, places)
     steps = {step.dataset_id: step for step in request.steps}
-    done: set[int] = set()
     # The root goes last: rows that refer to it are found through what stands there.
-    for place_id, name in sorted(copies, key=lambda copy: copy[0] == root.id):
-        place, step = places.by_id(place_id), steps.get(place_id)
-        if step is None or not place.locators or place.stage == "release":
-            continue  # a release is made anew, under its plan
-        done.add(place_id)
+    mine = [
+        (places.by_id(place_id), steps[place_id], name)
+        for place_id, name in sorted(copies, key=lambda copy: copy[0] == root.id)
+        if place_id in steps and places.by_id(place_id).locators
+        if places.by_id(place_id).stage != "release"  # made anew, under its plan
+    ]
+    done = {place.id for place, _, _ in mine}
+    earlier = _earlier(handler, request, person, root.id, column)
+    # All of them, before anything is written: each is looked at again on closing, also after a kill.
+    at = [(place.id, name) for place, _, name in mine]
+    reseal(
+        handler.register, handler.keys, request.id,
+        partial(with_rectified, places=at, text=text, earlier=earlier),
+    )  # fmt: skip
+    for place, step, name in mine:
+        place_id = place.id
         if held := handler.holds(request, place_id):
             handler.mark(request, step, "retained", held)
             continue
-        earlier = person.only.get(column) if column in person.only else None
-        # Before anything is written: what was put right is looked at again, also after a kill.
-        reseal(
-            handler.register, handler.keys, request.id,
-            partial(with_rectified, place=place_id, column=name, text=text, earlier=earlier),
-        )  # fmt: skip
         try:
             still = _still(handler, request, person, place)
             with sole_writer(handler.register, place.uri or ""):
-                rows = _put_right(searcher, place, name, text, still)
+                rows = sum(
+                    _put_right(one, place, name, text, still)
+                    for one in _under(handler, searcher, column, earlier)
+                )
+        except EmptyDataset:
+            rows = 0
         except MlsecError as error:
             handler.mark(request, step, "failed", f"could not be rectified: {error}")
             continue
         if rows:
             detail = f"column '{name}' put right in {rows} row{'s' if rows != 1 else ''}"
             handler.mark(request, step, "rectified", detail)
-        elif place_id == root.id and step.status != "rectified":
+        elif (
+            place_id == root.id
+            and step.status != "rectified"
+            and not _is_right(searcher, place, name, text)
+        ):
             raise CheckFailed(f"{root.name} has no row of the person: nothing was put right there")
     for place_id in made - done:
-        step = steps.get(place_id)
-        if step is not None and step.status in ("found", "unknown"):
+        further = steps.get(place_id)
+        if further is not None and further.status in ("found", "unknown"):
             detail = f"made from column '{column}': to be made anew by its own DAG"
-            handler.mark(request, step, "unknown", detail)
+            handler.mark(request, further, "unknown", detail)
     if column in person.only and text is not None:
         told = replace(person, only={**person.only, column: text})
         add_key(handler.register, handler.keys, request, told, handler.by)
     note(handler.register, identifier, handler.by, f"rectified: {root.name}, column '{column}'")
     return get_request(handler.register, identifier)
+
+
+def _earlier(
+    handler: Handler, request: Request, person: Person, root: int, column: str
+) -> list[str]:
+    """What a column that tells apart people who share a key has said of this person, as far as it is known."""
+    if column not in person.only:
+        return []
+    known = targets_of(handler.register, handler.keys, request) or {}
+    before = [v for x in known.get(RECTIFIED, ()) if x[:2] == [root, column] for v in x[3:4]]
+    return list(dict.fromkeys([*(v for listed in before for v in listed), person.only[column]]))
+
+
+def _under(
+    handler: Handler, searcher: Searcher, column: str, earlier: Sequence[str]
+) -> Iterator[Searcher]:
+    """The searcher, as the person was told apart by each earlier value: what was put right may have been loaded again
+    as it was."""
+    if not earlier:
+        yield searcher
+    for value in earlier:
+        person = replace(searcher.person, only={**searcher.person.only, column: value})
+        yield handler.searcher(person, searcher.places)
+
+
+def _is_right(searcher: Searcher, place: Place, column: str, text: str | None) -> bool:
+    """Whether a place's rows of the person say so already."""
+    try:
+        return bool(searcher.rows(place, keep=False).rows) and is_still_right(
+            searcher, place, column, text
+        )
+    except MlsecError:
+        return False
 
 
 def _refuse_referred(places: Places, root: Place, column: str) -> None:
@@ -173,15 +229,49 @@ def _with_key(
 def _tell_what_is_open(handler: Handler, request: Request, person: Person, text: str) -> None:
     """Keep a new key with everything else that is open about the person: it would look for the key that they had."""
     mine = subject_digests(handler.keys, person.kind, person.keys)
+    there = _keys_there(handler, person, text)
     for other in list_requests(handler.register, only_open=True):
         if other.subject_kind != person.kind or other.id == request.id or other.status == "refused":
             continue
-        about = person_of(handler.register, handler.keys, other)
+        try:
+            about = person_of(handler.register, handler.keys, other)
+        except MlsecError:
+            note(handler.register, other.id, handler.by, _UNOPENED)
+            continue
         # By any of the keys that either knows: the one that was given first may be the older one.
-        same = not mine.isdisjoint(subject_digests(handler.keys, person.kind, about.keys))
-        if same and text not in about.keys:
+        alike = not mine.isdisjoint(subject_digests(handler.keys, person.kind, about.keys))
+        if not alike or text in about.keys:
+            continue
+        # Keys are given to others in time, and shared: it is the same person if both are named by the same keys.
+        if about.only == person.only and _keys_there(handler, about, text) == there:
             known = replace(about, keys=(*about.keys, text))
             add_key(handler.register, handler.keys, other, known, handler.by)
+        else:
+            note(handler.register, other.id, handler.by, _PERHAPS_SAME)
+
+
+_UNOPENED = "a key was put right under another request; whether it is of this person cannot be told: its sealing key is missing"
+_PERHAPS_SAME = (
+    "a key that this request knows was put right under another one; if it is the same person, add the new key (mlsec subject "
+    "person)"
+)
+
+
+def _keys_there(handler: Handler, person: Person, new: str) -> set[str]:
+    """Which of a person's keys name anybody in datasets of this kind, but for one that is new."""
+    searcher = handler.searcher(person, handler.places(person))
+    found: set[str] = set()
+    for place in searcher.places.all:
+        if not place.names_people(person.kind) or place.subject is None:
+            continue
+        with contextlib.suppress(MlsecError):
+            dataset = searcher.open(place)
+            for key in person.keys:
+                texts = searcher.same_keys(place, place.subject["key"], [key])
+                for target in searcher.as_targets(place, dataset, {place.subject["key"]: texts}):
+                    if dataset.find_in(target.column, target.values, False, target.also).rows:
+                        found.add(key)
+    return found - {new}
 
 
 def _root(places: Places, column: str, dataset: str | None) -> Place:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import pyarrow as pa
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from airflow_mlsec.anonymize import Finding, verify_release
+from airflow_mlsec.anonymize import Finding, tells_persons, verify_release
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import MlsecError
@@ -18,11 +18,11 @@ from airflow_mlsec.lineage import policy_of, record_removal, releases
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, sole_writer, upsert
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.subjects._identity import Person, is_sealed_text, sealed_text
+from airflow_mlsec.subjects._identity import Person, Targets, is_sealed_text, sealed_text
 from airflow_mlsec.subjects.handling._work import Work
-from airflow_mlsec.subjects.requests._requests import Request, targets_of
+from airflow_mlsec.subjects.requests._requests import Request, reseal, targets_of
 from airflow_mlsec.subjects.search._places import Place
-from airflow_mlsec.subjects.search._search import Searcher
+from airflow_mlsec.subjects.search._search import EARLIER_LEFT, Searcher
 
 
 def renew_evidence(
@@ -31,7 +31,7 @@ def renew_evidence(
     before: dict[str, Any],
     place: Place,
     dataset: Dataset,
-    left: Collection[str],
+    left: Mapping[str, int | None],
     request: int,
 ) -> str | None:
     """Check a release from which rows were removed, and keep what was found as its evidence; what does not
@@ -48,7 +48,13 @@ def renew_evidence(
     if stated is None and counted.rows == before["numbers"]["released"]:
         return None
     checks = [{"check": f.check, "passed": f.passed, "detail": f.detail} for f in findings]
-    record_removal(register, keys, place.id, digest, before, counted.rows, checks, request)
+    # Whoever gives it its evidence, it was erased from for another's request, perhaps.
+    of = request if digest is None else left[digest] or request
+    # Who is gone may have made a class smaller; what was not counted now is not known any more.
+    sizes = [f.figure for f in findings if f.figure is not None]
+    smallest = int(min(sizes)) if sizes and all(f.passed for f in findings) else None
+    left_over = counted.rows, smallest
+    record_removal(register, keys, place.id, digest, before, left_over, checks, of)
     failed = [f"{f.check} ({f.detail})" for f in findings if not f.passed]
     return "; ".join(failed) or None
 
@@ -64,10 +70,10 @@ def _check(
         # Who is erased leaves; nobody gets more rows by that.
         people: Literal["one row each"] | None = None
         numbers = before["numbers"]
-        carried = policy.subject is not None and policy.subject.key in dataset.schema().names
-        if not carried and numbers.get("persons") and numbers["persons"] == numbers["released"]:
+        if numbers.get("persons") and numbers["persons"] == numbers["released"]:
             people = "one row each"
-        return verify_release(policy, dataset.schema(), rows, people=people)
+        carried = tells_persons(policy, numbers)
+        return verify_release(policy, dataset.schema(), rows, people=people, carried=carried)
     except (ValidationError, ValueError, MlsecError) as error:
         for _ in rows:
             pass
@@ -104,7 +110,7 @@ def one_at_a_time(work: Work, place: Place, patience: float = _PATIENCE) -> Iter
         yield
 
 
-def keep_left(work: Work, place: Place, searcher: Searcher, digest: str) -> None:
+def keep_left(work: Work, request: Request, place: Place, searcher: Searcher, digest: str) -> None:
     """Keep which file an erasure is about to leave of a release, if what it erased from is that release, or what
     another erasure has left of it: until evidence says so, nothing else tells it from a stranger's."""
     newest = _newest(work, place.id)
@@ -113,9 +119,36 @@ def keep_left(work: Work, place: Place, searcher: Searcher, digest: str) -> None
     stated, at = newest["target"].get("sha256"), str(newest["issued_at"])
     if stated is None or not is_ours(work, searcher, place):
         return
-    seal = sealed_text(work.keys, _WHAT, f"{place.id}\0{digest}\0{at}")
-    key = {"dataset_id": place.id, "sha256": digest, "evidence_at": at}
-    work.register.write(lambda c: upsert(c, t.left, key, {"seal": seal}))
+    _keep(work, place.id, digest, at, request.id)
+
+
+def _take_over(work: Work, request: Request, known: Targets | None) -> None:
+    """Keep in the register what an earlier version has sealed with a request: which files it has left."""
+    if not known or not known.get(EARLIER_LEFT):
+        return
+    for dataset, digest, *at in known[EARLIER_LEFT]:
+        if at:
+            _keep(work, dataset, digest, at[0], request.id)
+
+    def without(whom: Person, sealed: Targets | None) -> tuple[Person, Targets | None]:
+        return whom, {k: v for k, v in (sealed or {}).items() if k != EARLIER_LEFT}
+
+    reseal(work.register, work.keys, request.id, without)
+
+
+def _keep(work: Work, dataset: int, digest: str, evidence_at: str, request: int) -> None:
+    text = _text_of(dataset, digest, evidence_at, request)
+    values = {"seal": sealed_text(work.keys, _WHAT, text), "request_id": request}
+    key = {"dataset_id": dataset, "sha256": digest, "evidence_at": evidence_at}
+    work.register.write(lambda c: upsert(c, t.left, key, values))
+
+
+def _text_of(dataset: int, digest: str, evidence_at: str, request: int | None) -> str:
+    return f"{dataset}\0{digest}\0{evidence_at}\0{request or ''}"
+
+
+def _drop(work: Work, which: sa.ColumnElement[bool]) -> None:
+    work.register.write(lambda c: c.execute(sa.delete(t.left).where(which)))
 
 
 def _newest(work: Work, dataset: int) -> dict[str, Any] | None:
@@ -124,14 +157,22 @@ def _newest(work: Work, dataset: int) -> dict[str, Any] | None:
     return found[-1] if found else None
 
 
-def _left(work: Work, dataset: int, evidence_at: str) -> set[str]:
-    """The digests of the files that erasures have left of the release whose evidence was issued at this moment."""
+def _left(work: Work, dataset: int, evidence_at: str) -> dict[str, int | None]:
+    """The digests of the files that erasures have left of the release whose evidence was issued at this moment, with
+    the request of each."""
     x = t.left.c
-    query = sa.select(x.sha256, x.seal).where(x.dataset_id == dataset, x.evidence_at == evidence_at)
+    query = sa.select(x.sha256, x.seal, x.request_id).where(
+        x.dataset_id == dataset, x.evidence_at == evidence_at
+    )
     return {
-        row.sha256
+        row.sha256: row.request_id
         for row in work.register.rows(query)
-        if is_sealed_text(work.keys, _WHAT, f"{dataset}\0{row.sha256}\0{evidence_at}", row.seal)
+        if is_sealed_text(
+            work.keys,
+            _WHAT,
+            _text_of(dataset, row.sha256, evidence_at, row.request_id),
+            row.seal,
+        )
     }
 
 
@@ -147,21 +188,30 @@ def renew_after_erasing(
     opened = searcher.open(place)
     broken = renew_evidence(work.register, work.keys, newest, place, opened, left, request.id)
     if _newest(work, place.id) != newest:
-        before = (t.left.c.dataset_id == place.id, t.left.c.evidence_at == newest["issued_at"])
-        work.register.write(lambda c: c.execute(sa.delete(t.left).where(*before)))
+        at = t.left.c.evidence_at == str(newest["issued_at"])
+        _drop(work, sa.and_(t.left.c.dataset_id == place.id, at))
     return broken
 
 
 def say_what_was_left(work: Work, request: Request, person: Person) -> None:
     """Give files of releases the evidence that an erasure which was killed has not given them."""
-    waiting = {row.dataset_id for row in work.register.rows(sa.select(t.left.c.dataset_id))}
+    known = targets_of(work.register, work.keys, request)
+    _take_over(work, request, known)
+    query = sa.select(t.left.c.dataset_id, t.left.c.evidence_at)
+    waiting = {row.dataset_id for row in work.register.rows(query)}
     if not waiting:
         return
     places = work.places(person)
-    searcher = work.searcher(person, places, targets_of(work.register, work.keys, request))
+    searcher = work.searcher(person, places, known)
     for place in places.all:
         if place.id not in waiting:
             continue
+        newest = _newest(work, place.id)
+        # Of releases that were made anew, or have their evidence, nothing is left over.
+        over = t.left.c.dataset_id == place.id
+        if newest is not None:
+            over = sa.and_(over, t.left.c.evidence_at != str(newest["issued_at"]))
+        _drop(work, over)
         # What cannot be read is told by looking; who is at it gives it its evidence.
         with contextlib.suppress(MlsecError), one_at_a_time(work, place, patience=0):
             if searcher.changed_since_release(place):

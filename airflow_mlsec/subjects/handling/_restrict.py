@@ -13,6 +13,7 @@ from airflow_mlsec.errors import UsageError
 from airflow_mlsec.subjects._suppression import listed_as, suppress, unsuppress
 from airflow_mlsec.subjects.handling._handler import Handler
 from airflow_mlsec.subjects.handling._recipients import add_recipients
+from airflow_mlsec.subjects.handling._work import settled_by_hand
 from airflow_mlsec.subjects.requests._requests import (
     RESTRICTING,
     Request,
@@ -48,7 +49,7 @@ def restrict(handler: Handler, identifier: int) -> Request:
     person = person_of(handler.register, handler.keys, request)
     places = handler.places(person)
     searcher = handler.searcher(person, places)
-    searcher.require_one_person()
+    searcher.require_one_person(settled_by_hand(request))
     sources = {place.id for place in places.all if _is_own(place)}
     now, listed = handler.register.now(), listed_as(searcher)
 
@@ -83,7 +84,8 @@ def lift(handler: Handler, identifier: int, reason: str) -> int:
         if open_:
             now = handler.register.now()
             for step in request.steps:
-                if step.status == "retained":
+                # What a person has decided stays.
+                if step.status == "retained" and step.decided_by is None:
                     set_step(connection, step.id, now, status="manual", detail="restriction lifted")
         return unsuppress(connection, identifier)
 

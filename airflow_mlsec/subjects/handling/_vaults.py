@@ -29,7 +29,8 @@ def tell_of_vaults(
     kept: dict[str, str] = {}
     alike = [s.name for s in request.steps if s.likeness and s.status not in _GONE]
     kept |= {domain: name for name in alike[:1] for domain in codes}
-    kept |= {domain: "another person's rows" for domain in codes if person.only}
+    others = searcher.places.shared_vaults
+    kept |= {d: "releases about others" for d in codes if person.only or d in others}
     for place in places.all:
         columns = dict(targets.get(str(place.id), ()))
         for locator in place.locators:

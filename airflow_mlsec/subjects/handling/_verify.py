@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -133,9 +134,27 @@ def _without(paths: list[Path], left_out: Iterable[str]) -> list[Path]:
 
 
 def _pieces(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.suffix.lower() in _DATA_FILES and p.is_file())
-    return [path] if path.exists() else []
+    """The data files below a folder, behind links as well; or a file.
+
+    :raises DatasetError: if nothing is there, or a folder cannot be listed: then it is not known to be clean.
+    """
+    if not path.exists():
+        raise DatasetError("nothing is there: it was moved, or a disk is not mounted")
+    if not path.is_dir():
+        return [path]
+
+    def unlisted(error: OSError) -> None:
+        raise DatasetError(f"a folder of it cannot be listed ({error.strerror})")
+
+    found, seen = [], set[tuple[int, int]]()
+    for at, folders, names in os.walk(path, onerror=unlisted, followlinks=True):
+        status = os.stat(at)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        found += [Path(at, n) for n in names if Path(n).suffix.lower() in _DATA_FILES]
+    return sorted(found)
 
 
 def _files(paths: list[Path], needles: _Needles) -> Rescan:
@@ -229,10 +248,18 @@ def _remote(
     account, _, path = rest.rpartition("@") if "@" in rest.split("/", 1)[0] else ("", "", rest)
     filesystem = connections.filesystem(scheme, account or None)
     refuse_tables(path, filesystem, f"{scheme}://{rest}")
-    found = [path] if filesystem.exists(path) else []
-    if filesystem.isdir(path):
-        found = sorted(p for p in filesystem.find(path) if p.lower().endswith(_DATA_FILES))
-    found = [str(p) for p in _without([Path(p) for p in found], left_out)]
+    # An object and others below its name may both be there. A path's own spelling is an object's name: two slashes
+    # are not one.
+    above = path.rstrip("/").rpartition("/")[0]
+    listed = filesystem.ls(above, detail=True) if above else []
+    found = [path] if any(e["type"] == "file" and e["name"] == path for e in listed) else []
+    found += sorted(p for p in filesystem.find(path) if p.lower().endswith(_DATA_FILES))
+    away = [str(other).rstrip("/") for other in left_out]
+    found = [
+        p
+        for p in dict.fromkeys(found)
+        if not any(p == other or p.startswith(f"{other}/") for other in away)
+    ]
     rows = 0
     for piece in found:
         with files.unnamed() as (file, local), filesystem.open(piece, "rb") as there:
@@ -247,17 +274,15 @@ def _remote(
 def _sqlite(rest: str, needles: _Needles) -> Rescan:
     database, _, table = rest.rpartition("/")
     if not Path(database).exists():
-        return Rescan(0, "the database is gone")
+        raise DatasetError("the database is not there: it was moved, or a disk is not mounted")
     try:
         # Not "ro", which cannot roll back what a killed writer left.
         connection = sqlite3.connect(f"file:{quote(database)}?mode=rw", uri=True, timeout=60)
         try:
             connection.execute("PRAGMA query_only = ON")
             connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-            names = [row[1] for row in connection.execute(f"PRAGMA table_info({_name(table)})")]
-            if not names:
-                return Rescan(0, "the table is gone")
             result = connection.execute(f"SELECT * FROM {_name(table)}")  # noqa: S608
+            names = [column[0] for column in result.description]
             rows = sum(needles.in_row(dict(zip(names, row, strict=True))) for row in result)
         finally:
             connection.close()
@@ -278,6 +303,8 @@ def _postgresql(rest: str, needles: _Needles, connections: Connections) -> Resca
     options = {"dbname": names[0]} if len(names) == 3 else {}
     try:
         with psycopg.connect(url, **options) as connection:  # type: ignore[arg-type]
+            # Rows that a policy hides from this role have not been looked at: the database refuses instead.
+            connection.execute("SET row_security = off")
             columns = [
                 row[0]
                 for row in connection.execute(
@@ -287,7 +314,7 @@ def _postgresql(rest: str, needles: _Needles, connections: Connections) -> Resca
                 )
             ]
             if not columns:
-                return Rescan(0, "the table is gone")
+                raise DatasetError("the table is not there")
             listed = ", ".join(f"{_name(column)}::text" for column in columns)
             with connection.cursor(name="mlsec_rescan") as cursor:
                 cursor.execute(f"SELECT {listed} FROM {_name(schema)}.{_name(table)}".encode())  # noqa: S608

@@ -87,6 +87,11 @@ class Work:
         return "; ".join(held(hold, mine) for hold in found)
 
 
+def settled_by_hand(request: Request) -> set[int | None]:
+    """The places of which a person has said what became of them."""
+    return {step.dataset_id for step in request.steps if step.decided_by is not None}
+
+
 def held(hold: Hold, digests: Collection[str]) -> str:
     text = f"{HELD}{hold.id}: {hold.reason}"
     if hold.subject_digest is None or hold.subject_digest in digests:

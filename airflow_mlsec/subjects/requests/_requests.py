@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from airflow_mlsec.actors import key_of
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, Refused, UsageError
+from airflow_mlsec.processes import has_ended
 from airflow_mlsec.register import Register, requests_did_more, upsert
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, Targets, seal, subject_digest, unseal
@@ -253,7 +254,10 @@ def change_person(
     values["subject_digest"] = digest
 
     def start_over(connection: sa.Connection, now: Request) -> None:
-        if at_work := [step.name for step in now.steps if step.status == "erasing"]:
+        s = t.request_step.c
+        query = sa.select(s.name, s.status, s.changed_at, s.writer)
+        rows = connection.execute(query.where(s.request_id == now.id, s.status == "erasing")).all()
+        if at_work := [row.name for row in rows if is_at_work(row, register.now())]:
             raise Refused(
                 f"request {now.id}: {at_work[0]} is being erased from; say who it is about when that has ended "
                 "(mlsec subject erase takes up what was killed)"
@@ -414,13 +418,21 @@ def record_location(
     return get_request(register, identifier)
 
 
+def is_at_work(row: Any, now: str) -> bool:
+    """Whether the process that erases from a place may still live."""
+    if row.writer is not None and has_ended(row.writer):
+        return False
+    return datetime.fromisoformat(row.changed_at) > datetime.fromisoformat(now) - _AT_WORK
+
+
 def _changes(request: Request, step: Step, finding: Finding) -> bool:
     if step.status == "erasing":
         return False  # who is at it says what became of it; what was killed is taken up
-    if finding.absent and step.status == "erased":
-        return (
-            False  # with its last rows its last file has gone; the second look says whether it has
-        )
+    # With its last rows its last object has gone, or the second look has read what a scan had no budget for.
+    if (finding.absent or finding.beside) and step.status == "erased":
+        return False
+    if request.kind in RESTRICTING and step.status == "retained" and step.decided_by is None:
+        return finding.status == "none"  # nothing stays stored that is not there
     if step.status == "failed" and step.detail.startswith("could not be rectified"):
         return False  # that it can be found does not put it right
     if step.status == "none" and finding.status == "none":
@@ -630,10 +642,9 @@ def settle(
     s = t.request_step.c
 
     def work(connection: sa.Connection) -> None:
-        query = sa.select(s.status, s.changed_at).where(s.id == step.id).with_for_update()
-        now = connection.execute(query).one()
-        began = datetime.fromisoformat(now.changed_at)
-        if now.status == "erasing" and began > datetime.fromisoformat(register.now()) - _AT_WORK:
+        query = sa.select(s.status, s.changed_at, s.writer).where(s.id == step.id)
+        now = connection.execute(query.with_for_update()).one()
+        if now.status == "erasing" and is_at_work(now, register.now()):
             raise Refused(
                 f"{step.name} is being erased from: what becomes of it can be decided when that has ended (what was killed is "
                 "taken up by mlsec subject erase)"
@@ -729,9 +740,18 @@ def write_step(
     if finding.dataset_id is not None:
         # What a dataset is taken for may have changed: it is one place all the same.
         s = t.request_step.c
-        mine = sa.and_(s.request_id == identifier, s.dataset_id == finding.dataset_id)
-        renamed = sa.update(t.request_step).where(mine, s.name == finding.dataset)
-        connection.execute(renamed.values(kind=finding.kind))
+        mine = sa.and_(
+            s.request_id == identifier,
+            s.dataset_id == finding.dataset_id,
+            s.name == finding.dataset,
+        )
+        kinds = list(connection.execute(sa.select(s.kind).where(mine)).scalars())
+        # An earlier version made a step of each kind that it was taken for.
+        if finding.kind in kinds:
+            connection.execute(sa.delete(t.request_step).where(mine, s.kind != finding.kind))
+        elif kinds:
+            connection.execute(sa.delete(t.request_step).where(mine, s.kind != kinds[-1]))
+            connection.execute(sa.update(t.request_step).where(mine).values(kind=finding.kind))
     upsert(connection, t.request_step, key, values, {"attempts": 0})
 
 

@@ -11,7 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
-from airflow_mlsec.datasets import Connections, erase_versions, keeps_versions, old_versions
+from airflow_mlsec.datasets import (
+    Connections,
+    erase_versions,
+    keeps_versions,
+    old_versions,
+    open_dataset,
+)
 from airflow_mlsec.errors import DatasetError
 from airflow_mlsec.subjects.search._finding import Finding, Status
 from airflow_mlsec.subjects.search._places import Place
@@ -63,6 +69,20 @@ def in_hard_links(place: Place) -> Finding | None:
         "-samefile) and remove them"
     )
     return Finding(f"other names of {place.name}", COPIES, "unknown", None, "hard links", detail)
+
+
+def in_database(place: Place, connections: Connections | None) -> Finding | None:
+    """What acts on rows of a table when they are deleted, or keeps a copy of what it shows."""
+    dataset = open_dataset(place.uri or "", connections)
+    effects = dataset.side_effects()
+    if not effects:
+        return None
+    detail = (
+        f"{', '.join(effects)} of the table may have a copy of the rows that were erased, or have changed others: look there "
+        "(refresh views), and settle it"
+    )
+    name = f"triggers and views of {place.name}"
+    return Finding(name, COPIES, "unknown", None, "triggers and views", detail)
 
 
 def beyond_reach(places: Iterable[Place], tags: int) -> Finding | None:

@@ -29,3 +29,5 @@ class Finding:
     likeness: bool = False
     # Whether it could not be searched since nothing is there.
     absent: bool = False
+    # Whether it is unknown only since a scan could not look for more beside what its columns lead to.
+    beside: bool = False

@@ -106,16 +106,31 @@ def search_place(searcher: Searcher, place: Place) -> Finding:
     except DatasetNotFound as error:
         if place.intended:
             return _finding(place, "unknown", None, "none", INTENDED)
-        if isinstance(error, EmptyDataset):
+        if isinstance(error, EmptyDataset) and _is_empty(searcher, place):
             return _finding(place, "none", 0, "none", "it is there, and has no rows")
         reason = f"could not be searched: {error}"
-        return replace(_finding(place, "failed", None, "none", reason), absent=True)
+        # In a store of objects what has no objects is not there; elsewhere it was moved, or a disk is not mounted.
+        local = (place.uri or "").partition("://")[0] in (
+            "",
+            "file",
+            "sqlite",
+            "postgresql",
+            "postgres",
+        )
+        return replace(_finding(place, "failed", None, "none", reason), absent=not local)
     except MlsecError as error:
         reason = f"could not be searched: {error}"
     except Exception as error:
         # One place that cannot be read must not hide the others; its message may quote a value.
         reason = f"could not be searched: unexpected {type(error).__name__}"
     return _finding(place, "failed", None, "none", reason)
+
+
+def _is_empty(searcher: Searcher, place: Place) -> bool:
+    try:
+        return searcher.is_empty(place)
+    except MlsecError:
+        return False
 
 
 def _search(searcher: Searcher, place: Place) -> Finding:
@@ -199,6 +214,8 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
     if more := searcher.perhaps_other(place):
         evidence = "; ".join([evidence, *more])
         status = "found" if rows or otherwise else "unknown"
+    if status == "found" and searcher.open(place).is_view():
+        evidence = f"{evidence}; a view: what it shows goes with the rows of the tables that it shows"
     done = _finding(place, status, rows, locator, evidence, found.effort())
     return replace(done, likeness=bool(otherwise))
 

@@ -171,6 +171,10 @@ class Places:
     releases: Mapping[int, list[dict[str, Any]]] = field(default_factory=dict)
     # By dataset, the lists of members of releases that may have been published for a while.
     perhaps: Mapping[int, list[dict[str, Any]]] = field(default_factory=dict)
+    # By which token vaults releases name, or ever named, these people: each a locator of the column.
+    coded: tuple[Locator, ...] = ()
+    # Vaults that releases about others use as well: a code in them may be another's.
+    shared_vaults: frozenset[str] = frozenset()
 
     def statements(self, dataset: int) -> list[dict[str, Any]]:
         """Every release of a dataset that was, or may have been, published; the newest last."""
@@ -213,7 +217,8 @@ def find_places(
         d: found for d, found in releases(connection, MAYBE_PUBLISHED).items() if d in covered
     }
     open_intents = intended(connection)
-    locators = _locators(connection, roots, copies, released, perhaps, known)
+    ways = _Ways(connection, roots, copies, released, perhaps, known)
+    locators = ways.locators
     for said in (c for c in confirmed if c.dataset in known):
         why = f"found by likeness, and confirmed by {said.by}"
         own = Locator(said.column, said.dataset, None, why, likeness=True)
@@ -253,7 +258,9 @@ def find_places(
         for d in covered
     ]
     order = _parents_first(found)
-    return Places(kind, tuple(sorted(found, key=lambda p: (order[p.id], p.id))), released, perhaps)
+    listed = tuple(sorted(found, key=lambda p: (order[p.id], p.id)))
+    coded, shared = ways.vaults()
+    return Places(kind, listed, released, perhaps, coded, shared)
 
 
 def places_of(connection: sa.Connection, person: Person) -> Places:
@@ -439,6 +446,48 @@ def _past_every_list(
     return reached
 
 
+class _Ways:
+    """The ways in which people of a kind are named, in all places."""
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        roots: list[Place],
+        copies: _Copies,
+        released: Mapping[int, list[dict[str, Any]]],
+        perhaps: Mapping[int, list[dict[str, Any]]],
+        known: Mapping[int, Place],
+    ) -> None:
+        self._connection = connection
+        self._raw: dict[tuple[int, str], int] = {}
+        given = connection, roots, copies, released, perhaps, known, self._raw
+        self.locators = _locators(*given)
+
+    def vaults(self) -> tuple[tuple[Locator, ...], frozenset[str]]:
+        """The vaults that have codes of these people, by every statement that was ever made, and those of them that
+        have codes of others as well."""
+        every = [
+            statement
+            for outcomes in (("published",), MAYBE_PUBLISHED)
+            for listed in releases(self._connection, outcomes).values()
+            for statement in listed
+        ]
+        mine = {
+            c: said for c, said in _codes_of(self._connection, every, self._raw).items() if c.vault
+        }
+        others = {
+            str(how.get("domain"))
+            for statement in every
+            for name, how in statement["columns"].items()
+            if how.get("method") == "vault"
+            if (_source_of(self._connection, statement), name) not in self._raw
+        }
+        coded = tuple(
+            _locator_of(c, c.column, said, "a signed release") for c, said in mine.items()
+        )
+        return coded, frozenset(c.vault for c in coded if c.vault in others and c.vault)
+
+
 def _locators(
     connection: sa.Connection,
     roots: list[Place],
@@ -446,10 +495,10 @@ def _locators(
     released: Mapping[int, list[dict[str, Any]]],
     perhaps: Mapping[int, list[dict[str, Any]]],
     known: Mapping[int, Place],
+    raw: dict[tuple[int, str], int],
 ) -> dict[int, list[Locator]]:
     by_uri = {place.uri: place for place in known.values() if place.uri}
     found: dict[int, list[Locator]] = {}
-    raw: dict[tuple[int, str], int] = {}
 
     def add(dataset: int, locator: Locator) -> None:
         listed = found.setdefault(dataset, [])

@@ -187,7 +187,7 @@ class Scanner:
                 return finding
             why = "; ".join(dict.fromkeys(unread))
             said = f"{finding.evidence}; a scan does not settle whether it has other columns of the person's: {why}"
-            return replace(finding, status="unknown", evidence=said)
+            return replace(finding, status="unknown", evidence=said, beside=True)
         return replace(
             finding, status="found", likeness=True, locator=f"{finding.locator}; likeness: {_told(left)}",
             evidence=f"{finding.evidence}; {_ALIKE}",

@@ -17,7 +17,6 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import (
     NormalForm,
@@ -26,11 +25,11 @@ from airflow_mlsec.anonymize import (
     is_member,
     pseudonymize,
     tokens_of,
-    vault_domains,
     vault_versions,
 )
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import (
+    SINGLE,
     Condition,
     Connections,
     Dataset,
@@ -44,6 +43,7 @@ from airflow_mlsec.errors import (
     ColumnType,
     DatasetError,
     DatasetNotFound,
+    EmptyDataset,
     MlsecError,
     Refused,
     UsageError,
@@ -55,6 +55,7 @@ from airflow_mlsec.subjects.search._needles import Needles, is_hash
 from airflow_mlsec.subjects.search._places import Locator, Place, Places
 
 _DEEPEST = 10
+_UNTOLD = "so whether others share the key cannot be told: put it right, or say what became of it (mlsec subject settle)"
 # What the names of pseudonyms' keys begin with.
 PSEUDONYMS = "pseudonym."
 # Columns of which the same name says nothing.
@@ -80,7 +81,9 @@ WORKED_OUT = "key versions"
 RULES = "rules"
 # What was put right: place, column and the value.
 RECTIFIED = "rectified"
-_NO_PLACES = (WORKED_OUT, RULES, RECTIFIED)
+# As an earlier version kept what is in the register now (`mlsec_left`).
+EARLIER_LEFT = "left"
+_NO_PLACES = (WORKED_OUT, RULES, RECTIFIED, EARLIER_LEFT)
 
 
 class Indistinguishable(DatasetError):
@@ -147,8 +150,8 @@ class Searcher:
             for version in self.keys.live(name):
                 tokens = pseudonymize(texts, "key", version.secret).to_pylist()
                 found |= dict.fromkeys(tokens, f"a pseudonym ({name}, version {version.version})")
-        # Of every vault: a release that was made anew under another has left copies, perhaps.
-        for vault in self.register.read(vault_domains):
+        # Of every vault that ever was: a release that was made anew under another has left copies, perhaps.
+        for vault in sorted({x.vault for x in self.places.coded if x.vault}):
             codes = self.register.read(
                 partial(tokens_of, keys=self.keys, domain=vault, texts=texts.to_pylist())
             )
@@ -169,16 +172,12 @@ class Searcher:
         return Needles.of(self.person.keys, self.others, referred, found, forms, exact, by_column)
 
     def codes(self) -> dict[str, list[str]]:
-        """By domain of a token vault, the codes that it has for the person's keys."""
-        names = self.all_names()
-        formal = [form.of_text(name) for form in self._known_forms() for name in names]
-        texts = list(dict.fromkeys([*names, *formal]))
-
-        def read(connection: sa.Connection) -> dict[str, list[str]]:
-            domains = vault_domains(connection)
-            return {d: tokens_of(connection, self.keys, d, texts) for d in domains}
-
-        return self.register.read(read)
+        """By domain of a token vault, the codes by which releases named the person, or ever did."""
+        found: dict[str, list[str]] = {}
+        for locator in self.places.coded:
+            with contextlib.suppress(DatasetError):  # without the root there is nobody to name
+                found.setdefault(str(locator.vault), []).extend(self.texts(locator))
+        return {domain: list(dict.fromkeys(codes)) for domain, codes in found.items()}
 
     def _called_by_column(self) -> dict[str, list[str]]:
         """By the name of a column that refers to people, or is referred to, what the person is called there; names
@@ -469,13 +468,14 @@ class Searcher:
         Of one key, rows that differ in a column that tells people apart are of different people,
         until somebody says that they are one.
         """
-        if self.person.one_person or not place.names_people(self.person.kind):
+        telling = place.distinguished_by()
+        if self.person.one_person or not place.names_people(self.person.kind) or not telling:
             return None
         if self.is_empty(place):
             return None  # nobody's rows are there
         dataset = self.open(place)
         present = set(dataset.schema().names)
-        columns = [name for name in place.distinguished_by() if name in present]
+        columns = [name for name in telling if name in present]
         if not columns:
             return None
         assert place.subject is not None
@@ -500,12 +500,20 @@ class Searcher:
                 )
         return None
 
-    def require_one_person(self) -> None:
+    def require_one_person(self, settled: Collection[int | None] = ()) -> None:
         """:raises Refused: if the keys may name more than one person: what is one's must be neither
-        handed to the other nor erased for her."""
+        handed to the other nor erased for her. Of datasets that tell people apart, and are not there or cannot be
+        read, nobody can tell, unless a person has ``settled`` them."""
         for place in self.places.all:
             if place.names_people(self.person.kind) and not self.is_gone(place):
-                reason = self.shared(place)
+                if place.id in settled:
+                    continue
+                try:
+                    reason = self.shared(place)
+                except DatasetNotFound:
+                    reason = f"nothing is there, {_UNTOLD}"
+                except DatasetError as error:
+                    reason = f"{error}, {_UNTOLD}"
                 if reason:
                     raise Refused(f"{place.name}: {reason}")
 
@@ -525,10 +533,13 @@ class Searcher:
         return place.gone is not None and not self.open(place).exists()
 
     def is_empty(self, place: Place) -> bool:
-        """Whether a place is there without any rows, and so without columns, or not there any more."""
+        """Whether a place is there without any rows, and so without columns.
+
+        :raises DatasetNotFound: if nothing is there: somebody may have moved it, or a disk is not mounted.
+        """
         try:
             self.open(place).schema()
-        except DatasetNotFound:
+        except EmptyDataset:
             return True
         return False
 
@@ -716,6 +727,8 @@ class Searcher:
                 f"{place.name} refers to {references['dataset']}, of which the register has no policy "
                 f"about subjects of kind '{self.person.kind}'"
             )
+        if self.is_empty(parent):
+            return []  # it names nobody
         dataset, key = self.open(parent), parent.subject["key"]
         column = references["column"]
         typed = self.typed(self._values_of(parent.id, depth + 1), dataset, key)
@@ -762,7 +775,7 @@ class Searcher:
             there = {
                 text for column, mine in worked_out if column == locator.column for text in mine
             }
-            if parent is not None and not self.is_empty(parent):
+            if parent is not None and self.open(parent).exists() and not self.is_empty(parent):
                 for batch in self.open(parent).scan([references["column"]]):
                     listed = canonical_text(batch.column(0), references["column"])
                     there.update(listed.drop_null().unique().to_pylist())
@@ -865,7 +878,9 @@ class Searcher:
         kind = schema.field(column).type
         if pa.types.is_nested(kind):
             raise ColumnType.unusable(column, kind, "a plain type", "looking a person up")
-        if pa.types.is_floating(kind) and any(_too_long_for(kind, text) for text in texts):
+        single = SINGLE in (schema.field(column).metadata or {})
+        held = pa.float32() if single else kind
+        if pa.types.is_floating(held) and any(_too_long_for(held, text) for text in texts):
             raise Indistinguishable(
                 f"column '{column}' of '{dataset.uri}' is of floating-point numbers ({kind}), which are the same for several "
                 "numbers as long as the person's: whose rows these are cannot be told"
@@ -932,7 +947,7 @@ def is_below(uri: str, root: str) -> bool:
 def _too_long_for(kind: pa.DataType, text: str) -> bool:
     """Whether a whole number is one of several that a floating-point type cannot tell apart."""
     bits = {16: 11, 32: 24}.get(kind.bit_width, 53)
-    return re.fullmatch(r"-?[0-9]{1,400}", text) is not None and abs(int(text)) > 2**bits
+    return re.fullmatch(r"-?[0-9]{1,400}", text) is not None and abs(int(text)) >= 2**bits
 
 
 def _number_of(text: str) -> Decimal | None:
