@@ -27,12 +27,13 @@ from airflow_mlsec.policy import FormatPreserving, Policy, Pseudonymize, Role, T
 @dataclass(frozen=True)
 class Finding:
     """One thing that was checked. ``detail`` holds names and counts, never a value; ``figure`` is the size
-    of the smallest class, of what checks that."""
+    of the smallest class, of what checks that. What could not be ``known`` has not passed."""
 
     check: str
     passed: bool
     detail: str
     figure: float | None = None
+    known: bool = True
 
 
 # Whose the released rows are: counted while they were made, or how many persons the smallest class has, as signed
@@ -248,7 +249,7 @@ def _in_persons(k: int, people: People | None, smallest: int | None) -> Finding:
         return Finding(
             name, False, "unknown: nothing in the release tells whose rows are whose, since it has no key of theirs, or "
             "one that may be written in several ways (declare subject.normalize); it holds only for the file that its "
-            "evidence names"
+            "evidence names", known=False,
         )  # fmt: skip
     fewest, persons = people.fewest()
     if persons == people.rows:

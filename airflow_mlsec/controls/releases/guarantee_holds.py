@@ -3,7 +3,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from airflow_mlsec.anonymize import tells_persons, verify_release
-from airflow_mlsec.controls._control import Answer, DatasetControl, DatasetQuestion, judged
+from airflow_mlsec.controls._control import Answer, DatasetControl, DatasetQuestion, judged, unknown
 from airflow_mlsec.controls.reasons import DoesNotHold, Properties
 from airflow_mlsec.lineage import latest_release
 
@@ -20,7 +20,10 @@ class GuaranteeHolds(DatasetControl):
         given = question.policy, question.dataset.schema(), question.dataset.scan()
         people, carried = _people(question)
         found = verify_release(*given, _whole(question), people=people, carried=carried)
-        problems = [DoesNotHold(f.check, f.detail) for f in found if not f.passed]
+        failed = [f for f in found if not f.passed]
+        problems = [DoesNotHold(f.check, f.detail) for f in failed]
+        if failed and not any(f.known for f in failed):
+            return unknown(*problems)
         return judged(problems, Properties(len(found)))
 
 

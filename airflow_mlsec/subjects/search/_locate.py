@@ -215,7 +215,9 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
         evidence = "; ".join([evidence, *more])
         status = "found" if rows or otherwise else "unknown"
     if status == "found" and searcher.open(place).is_view():
-        evidence = f"{evidence}; a view: what it shows goes with the rows of the tables that it shows"
+        evidence = (
+            f"{evidence}; a view: what it shows goes with the rows of the tables that it shows"
+        )
     done = _finding(place, status, rows, locator, evidence, found.effort())
     return replace(done, likeness=bool(otherwise))
 
