@@ -80,6 +80,6 @@ def test_a_receipt_verifies_and_is_about_the_person() -> None:
     envelope = json.loads((VECTORS / "receipt.json").read_text())
     salt = (VECTORS / "receipt.salt").read_text().strip()
     said = verify_receipt(envelope, trusted, "p0@example.org", salt)
-    assert (said["request"], said["steps"][0]["status"]) == ("request/1", "erased")
+    assert (said.request, said.said.steps[0].status) == ("request/1", "erased")
     with pytest.raises(SignatureInvalid):
         verify_receipt(envelope, trusted, "p1@example.org", salt)

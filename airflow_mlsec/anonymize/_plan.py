@@ -320,9 +320,9 @@ class Plan:
                 raise
             raise PlanError(f"not a plan of format {FORMAT} ({type(error).__name__})") from None
 
-    def save(self, path: Path, key: Key) -> None:
-        """Write the plan, signed by an Ed25519 key of the ring."""
-        envelope = sign_payload(self.canonical(), _PAYLOAD_TYPE, key)
+    def save(self, path: Path, *keys: Key) -> None:
+        """Write the plan, signed by keys of the ring."""
+        envelope = sign_payload(self.canonical(), _PAYLOAD_TYPE, *keys)
         document = {
             "format": SIGNED_FORMAT,
             "plan": self.to_json(),

@@ -20,15 +20,15 @@ from airflow_mlsec.anonymize.risk._membership import MembershipCollector
 from airflow_mlsec.anonymize.transforms._vault import DryVault, TokenVault
 from airflow_mlsec.anonymize.verify._people import PeopleCounter
 from airflow_mlsec.anonymize.verify._verify import Finding, verify_release
-from airflow_mlsec.crypto import KeyKind, KeyRing, digest_file
+from airflow_mlsec.crypto import KeyRing, digest_file
 from airflow_mlsec.datasets import Dataset, same_place, staging_beside
 from airflow_mlsec.errors import GuaranteeNotMet, PlanError, UsageError
+from airflow_mlsec.ledger import SIGNING_KEY, Check, MembershipList, Numbers, ReleaseResult
 from airflow_mlsec.policy import Policy, Role, Vault
 
 if TYPE_CHECKING:
     from airflow_mlsec.anonymize._spark import SparkEngine
 
-SIGNING_KEY = "signing"
 _STEPS = ("scan", "aggregate", "fit", "apply", "verify", "write")
 Progress = Callable[[str], None]
 
@@ -70,29 +70,32 @@ class Release:
             "published": self.published,
         }
 
-    def numbers(self) -> dict[str, Any]:
+    def numbers(self) -> Numbers:
         """What evidence says of the outcome."""
-        return {
-            "rows": self.rows,
-            "released": self.released,
-            "suppressed": self.suppressed,
-            "subjects": self.subjects,
-            "k_anonymity": self.smallest,
-            # How many persons the checker counted; none if the policy names no person.
-            "persons": self.persons,
-            # Of whom the key is written in several ways: pseudonyms tell more apart than there are.
-            "persons_in_several_spellings": self.several_spellings,
-        }
+        return Numbers(
+            rows=self.rows,
+            released=self.released,
+            suppressed=self.suppressed,
+            subjects=self.subjects,
+            k_anonymity=self.smallest,
+            persons=self.persons,
+            persons_in_several_spellings=self.several_spellings,
+        )
 
-    def checks(self) -> list[dict[str, Any]]:
+    def checks(self) -> tuple[Check, ...]:
         """What the independent checker found."""
-        return [{"check": f.check, "passed": f.passed, "detail": f.detail} for f in self.findings]
+        return tuple(Check(check=f.check, passed=f.passed, detail=f.detail) for f in self.findings)
 
-    def membership_reference(self) -> dict[str, str] | None:
+    def membership_reference(self) -> MembershipList | None:
         """Path and SHA-256 of the membership list, for the evidence."""
         if self.membership is None:
             return None
-        return {"path": str(self.membership), "sha256": digest_file(self.membership)}
+        return MembershipList(path=str(self.membership), sha256=digest_file(self.membership))
+
+    def result(self, run: str | None) -> ReleaseResult:
+        """What evidence is made of; ``run`` is the run's label."""
+        given = self.numbers(), self.checks(), run, self.membership_reference()
+        return ReleaseResult(self.plan.to_json(), self.plan.digest, *given)
 
     def report(self) -> dict[str, Any]:
         """The full account, for a report file."""
@@ -105,7 +108,7 @@ class Release:
                 "ncp", "discernibility", "average_class_size", "kl_divergence", "loss_by_column"
             ),
             "risk": self._achieved("highest_risk", "average_risk"),
-            "checks": self.checks(),
+            "checks": [check.model_dump() for check in self.checks()],
             "timings_ms": self.timings_ms,
             "peak_memory_mib": peak_memory_mib(),
         }
@@ -190,7 +193,7 @@ def anonymize(
         _demand(findings, policy)
         run.demand_seen(given, policy, allow_empty)
         return run.release(findings, None, published=False)
-    signing = keys.ensure(SIGNING_KEY, KeyKind.SIGNING)
+    signing = keys.signing_keys(SIGNING_KEY)
     if policy.membership == "keep" and policy.subject and membership_path:
         run.members = MembershipCollector(
             policy.subject.kind, policy.subject.key, keys, NormalForm.of_policy(policy)
@@ -205,7 +208,7 @@ def anonymize(
         run.demand_seen(given, policy, allow_empty)
         run.demand_counted()
         if plan_path is not None:
-            plan.save(plan_path, signing)
+            plan.save(plan_path, *signing)
         if run.members is not None and membership_path is not None:
             run.members.save(membership_path)
         saved = membership_path if run.members is not None else None

@@ -62,12 +62,9 @@ def anonymize(
 
     def announce(release: Release, released: tuple[Any, str | None]) -> None:
         refuse_if_more_is_left_out(raw)
-        plan_json, digest = release.plan.to_json(), release.plan.digest
-        outcome = release.numbers(), release.checks(), None, release.membership_reference()
+        result = release.result(None)
         intents.append(
-            begin_release(
-                register, keys, declared, raw, safe, released, plan_json, digest, *outcome, requests
-            )
+            begin_release(register, keys, declared, raw, safe, released, result, requests)
         )
 
     release = run(

@@ -504,11 +504,11 @@ def verify(
         envelope = json.loads(receipt.read_bytes())
     except ValueError:
         raise UsageError(f"{receipt}: not JSON") from None
-    said = verify_receipt(envelope, trusted, None if key is None else _key(key), salt)
-    lines = describe_receipt(said)
+    read = verify_receipt(envelope, trusted, None if key is None else _key(key), salt)
+    lines = describe_receipt(read)
     if key is not None:
         lines.insert(1, "it is about the person of this key")
-    show(said, "\n".join(lines), as_json)
+    show(read.as_json(), "\n".join(lines), as_json)
 
 
 @subject.command()

@@ -60,6 +60,7 @@ from airflow_mlsec.crypto._signatures import (
 )
 from airflow_mlsec.crypto._statement import (
     SIGNATURE,
+    STATEMENT,
     STATEMENT_TYPE,
     digest_file,
     make_statement,
@@ -76,6 +77,7 @@ __all__ = [
     "MODEL_SIGNATURE",
     "SIGNATURE",
     "SIGNING_KINDS",
+    "STATEMENT",
     "STATEMENT_TYPE",
     "DecryptedArtifact",
     "Digesting",

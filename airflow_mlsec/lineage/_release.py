@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, sign_payload
+from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import ChangedMeanwhile
 from airflow_mlsec.key_ring import bind_ring
+from airflow_mlsec.ledger import ReleaseResult, sign_statement
 from airflow_mlsec.lineage.events._events import ColumnEdge, Event, Transformation
 from airflow_mlsec.lineage.evidence._evidence import (
     INTENDED,
@@ -37,8 +38,6 @@ from airflow_mlsec.register import (
 )
 from airflow_mlsec.register import tables as t
 
-SIGNING_KEY = "signing"
-
 
 @dataclass(frozen=True)
 class Intent:
@@ -54,24 +53,12 @@ def record_release(
     policy: Policy,
     source: Dataset,
     target: Dataset,
-    plan: Mapping[str, Any],
-    plan_digest: str,
-    numbers: Mapping[str, Any],
-    checks: Sequence[Mapping[str, Any]],
-    run: str | None,
-    membership: Mapping[str, str] | None,
+    result: ReleaseResult,
 ) -> dict[str, Any]:
-    """Sign how ``target``, which is there, came to be and keep it in the register; returns the DSSE envelope.
-
-    ``plan`` is the plan as plain data, ``numbers`` its outcome (rows, released, suppressed …),
-    ``checks`` what the independent checker found, ``membership`` the path and SHA-256 of the
-    membership list.
-    """
+    """Sign how ``target``, which is there, came to be and keep it in the register; returns the DSSE envelope."""
     released = target.schema(), target.digest()
     done = register.read(requests_done)
-    intent = begin_release(
-        register, keys, policy, source, target, released, plan, plan_digest, numbers, checks, run, membership, done
-    )  # fmt: skip
+    intent = begin_release(register, keys, policy, source, target, released, result, done)
     end_release(register, intent)
     return intent.envelope
 
@@ -83,12 +70,7 @@ def begin_release(
     source: Dataset,
     target: Dataset,
     released: tuple[pa.Schema, str | None],
-    plan: Mapping[str, Any],
-    plan_digest: str,
-    numbers: Mapping[str, Any],
-    checks: Sequence[Mapping[str, Any]],
-    run: str | None,
-    membership: Mapping[str, str] | None,
+    result: ReleaseResult,
     done: int,
 ) -> Intent:
     """`record_release` before anything is published: whoever is killed between leaves a place that is known
@@ -101,11 +83,10 @@ def begin_release(
     bind_ring(register, keys)
     now = register.now()
     schema, digest = released
-    statement = release_statement(
-        policy, source.name, target.name, digest, plan, plan_digest, numbers, checks, run, membership, now,
-        keys.identity, _fingerprints(keys, plan),
-    )  # fmt: skip
-    envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys(SIGNING_KEY))
+    plan = result.plan
+    made = keys.identity, _fingerprints(keys, plan)
+    said = release_statement(policy, source.name, target.name, digest, result, now, *made)
+    envelope = sign_statement(keys, {"plan": result.plan_digest}, said)
     trusted = keys.verification_keys()
     columns = [(field.name, str(field.type)) for field in schema]
     described = {column["name"]: column for column in plan["columns"]}
@@ -117,8 +98,8 @@ def begin_release(
         GraphWriter(register, trusted).apply(connection, [event])
         refuse_if_requests_did_more(connection, done, source.uri)
         for dataset, stage, rows in (
-            (source, "source", numbers["rows"]),
-            (target, "release", numbers["released"]),
+            (source, "source", result.numbers.rows),
+            (target, "release", result.numbers.released),
         ):
             identifier = set_dataset(
                 connection,

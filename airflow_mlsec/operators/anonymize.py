@@ -158,12 +158,7 @@ class AnonymizeOperator(MlsecOperator):
             source,
             target,
             released,
-            release.plan.to_json(),
-            release.plan.digest,
-            release.numbers(),
-            release.checks(),
-            run_label(context),
-            release.membership_reference(),
+            release.result(run_label(context)),
             done,
         )
         self._lineage = {

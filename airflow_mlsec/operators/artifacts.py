@@ -26,6 +26,7 @@ from airflow_mlsec.crypto import (
 )
 from airflow_mlsec.datasets import Artifact, dataset_name
 from airflow_mlsec.errors import CheckFailed, DatasetNotFound, SignatureInvalid, UsageError
+from airflow_mlsec.ledger import ArtifactStatement, Place, predicate_of
 from airflow_mlsec.lineage import latest_release
 from airflow_mlsec.operators._base import MlsecOperator, without_values
 
@@ -106,22 +107,21 @@ class VerifyArtifactOperator(MlsecOperator):
             return self._verified_model(artifact.local, trusted)
         if self.signed_as not in (None, artifact.file_name):
             raise CheckFailed(f"{artifact.file_name} is not called '{self.signed_as}'")
-        digest, predicate = verified(artifact, trusted, self.post_quantum)
+        digest, said = verified(artifact, trusted, self.post_quantum)
         register = self.hook.register()
         for uri in self.trained_on:
             name = dataset_name(uri)
-            wanted = {"namespace": name.namespace, "name": name.name}
-            proof = next(
-                (p for p in predicate.get("trained_on", ()) if p.get("dataset") == wanted), None
-            )
+            wanted = Place(namespace=name.namespace, name=name.name)
+            proofs = () if said is None else said.trained_on
+            proof = next((one for one in proofs if one.dataset == wanted), None)
             if proof is None:
                 raise CheckFailed(f"{artifact.file_name} was not trained on {uri}")
             now = register.read(partial(latest_release, name=name))
-            if now is None or any(now[part] != proof.get(part) for part in ("plan", "policy")):
+            if now is None or (now.plan, now.policy) != (proof.plan, proof.policy):
                 raise CheckFailed(
                     f"{artifact.file_name} was trained on {uri} under another policy or plan than the newest release"
                 )
-        recipients = predicate.get("recipients", [])
+        recipients = [] if said is None else list(said.recipients)
         return {"sha256": digest, "recipients": recipients, "signed_as": artifact.file_name}
 
     def _verified_model(self, folder: Path, trusted: Trusted) -> dict[str, Any]:
@@ -220,8 +220,8 @@ class DecryptArtifactOperator(MlsecOperator):
 
 def verified(
     artifact: Artifact, trusted: Trusted, post_quantum: bool = False
-) -> tuple[str, dict[str, Any]]:
-    """The digest of an artifact, and what its signature says of it.
+) -> tuple[str, ArtifactStatement | None]:
+    """The digest of an artifact, and what its signature says of it: nothing, if it was signed as any file is.
 
     :raises DatasetNotFound: if the artifact or its signature is missing.
     :raises SignatureInvalid: if no trusted key signed just this file.
@@ -234,4 +234,4 @@ def verified(
     with artifact.open() as sealed:
         digest = digest_stream(sealed)
     statement = verify_statement(envelope, trusted, {artifact.file_name: digest}, post_quantum)
-    return digest, statement["predicate"]
+    return digest, predicate_of(statement, ArtifactStatement)

@@ -25,15 +25,21 @@ from airflow_mlsec.crypto import (
     parse_signature,
     public_half,
     ring_key,
-    sign_payload,
-    verify_statement,
+    verify_payload,
 )
 from airflow_mlsec.datasets import Artifact, dataset_name
 from airflow_mlsec.errors import CheckFailed, DatasetNotFound, SignatureInvalid, UsageError
+from airflow_mlsec.ledger import (
+    SIGNING_KEY,
+    ArtifactStatement,
+    File,
+    Place,
+    TrainedOn,
+    read_statement,
+    sign_statement,
+)
 from airflow_mlsec.lineage import (
-    ARTIFACT,
     EVIDENCE_FACET,
-    artifact_statement,
     begin_artifact,
     end_release,
     published_releases,
@@ -131,13 +137,17 @@ class EncryptArtifactOperator(MlsecOperator):
         done = register.read(requests_done)
         recipients = self._recipients(keys, hook.settings().break_glass_recipients)
         made_at = source.modified()
-        proof = [_evidence_of(register, release, made_at) for release in self.trained_on]
-        said: dict[str, Any] = {
-            "kind": self.kind,
-            "recipients": [str(recipient) for recipient in recipients],
-            "trained_on": proof,
-            "compression": "zstd" if self.compress else None,
-        }
+        proof = tuple(_evidence_of(register, release, made_at) for release in self.trained_on)
+        said = ArtifactStatement(
+            source=File(namespace=source.name.namespace, name=source.name.name),
+            target=Place(namespace=target.name.namespace, name=target.name.name),
+            kind=self.kind,
+            recipients=tuple(str(recipient) for recipient in recipients),
+            trained_on=proof,
+            compression="zstd" if self.compress else None,
+            run=None if context is None else run_label(context),
+            issued_at=register.now(),
+        )
         summary: dict[str, Any] = {"target": target.uri, "recipients": len(recipients)}
         if dry_run or context is None:
             return summary
@@ -156,20 +166,13 @@ class EncryptArtifactOperator(MlsecOperator):
             stream = cast(BinaryIO, read)
             with compressed(stream) if self.compress else nullcontext(stream) as given:
                 encrypt(given, cast(BinaryIO, written), recipients, self._encrypted)
-            provenance = {"trained_on": proof, "run": run_label(context), "bytes": read.bytes}
-            if self.compress:
-                provenance["compression"] = said["compression"]
-            statement = artifact_statement(
-                target.name,
-                written.sha256,
-                source.name,
-                read.sha256,
-                self.kind,
-                [str(recipient) for recipient in recipients],
-                provenance,
-                register.now(),
-            )
-            envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys("signing"))
+            done_to = {
+                "source": said.source.model_copy(update={"sha256": read.sha256}),
+                "bytes": read.bytes,
+                "issued_at": register.now(),
+            }
+            subject = {target.file_name: written.sha256}
+            envelope = sign_statement(keys, subject, said.model_copy(update=done_to))
             # At the last moment before the file appears.
             intent = begin_artifact(register, keys, source, target, self.kind, envelope, done)
         target.beside(SIGNATURE).write_bytes(f"{json.dumps(envelope, indent=1)}\n".encode())
@@ -255,7 +258,7 @@ def _opened(source: Artifact) -> Iterator[BinaryIO]:
 
 
 def _there_already(
-    source: Artifact, target: Artifact, keys: KeyRing, said: dict[str, Any]
+    source: Artifact, target: Artifact, keys: KeyRing, said: ArtifactStatement
 ) -> tuple[dict[str, Any], str, int | None] | None:
     """The signature and digest of the target and the bytes of its source, if it is of just this source, for just these recipients."""
     if not (target.exists() and target.beside(SIGNATURE).exists()):
@@ -265,29 +268,30 @@ def _there_already(
         with target.open() as sealed:
             digest = digest_stream(sealed)
         # Whoever verifies it now must find all that would sign it now.
-        for key in keys.signing_keys("signing"):
+        for key in keys.signing_keys(SIGNING_KEY):
             trusted = VerificationKeys([public_half(key.kind, key.secret)])
-            subjects = {target.file_name: digest}
-            found = verify_statement(envelope, trusted, subjects, predicate_type=ARTIFACT)
+            statement = read_statement(
+                verify_payload(envelope, STATEMENT_TYPE, trusted), ArtifactStatement
+            )
     except SignatureInvalid:
         return None
-    predicate = found["predicate"]
-    if not isinstance(predicate, dict) or any(
-        predicate.get(part) != value for part, value in said.items()
-    ):
+    if dict(statement.subjects) != {target.file_name: digest}:
         return None
-    named = predicate.get("source")
-    name = {"namespace": source.name.namespace, "name": source.name.name}
-    if not isinstance(named, dict) or any(named.get(part) != name[part] for part in name):
+    found = statement.predicate
+    # What is found only by reading, and when and by which run it was made, may be as they were.
+    same = {name: getattr(found, name) for name in ("bytes", "issued_at", "run")}
+    same["source"] = said.source.model_copy(update={"sha256": found.source.sha256})
+    if said.model_copy(update=same) != found:
         return None
     with _opened(source) as plain:
-        same = named.get("sha256") == digest_stream(plain)
-    return (envelope, digest, predicate.get("bytes")) if same else None
+        if found.source.sha256 != digest_stream(plain):
+            return None
+    return envelope, digest, found.bytes
 
 
 def _evidence_of(
     register: Register, said: str | Mapping[str, str], written: datetime | None
-) -> dict[str, Any]:
+) -> TrainedOn:
     """What evidence says of a release that an artifact was trained on, which was ``written`` then.
 
     :raises CheckFailed: if there is no such release, or which one it was cannot be told.
@@ -309,7 +313,7 @@ def _evidence_of(
     while wanted is None and written is not None and len(found) > 1:
         # Rows that requests have removed since make no other release of it.
         later = _is_later(found[-1].published_at, written, only=False)
-        if not later or "removed_by_request" not in found[-1].predicate:
+        if not later or found[-1].predicate.removed_by_request is None:
             break
         found.pop()
     newest = found[-1]
@@ -319,13 +323,13 @@ def _evidence_of(
             f"{f'written before, at {written:%Y-%m-%dT%H:%M:%S}Z' if written else 'written nobody can tell when'}: say which "
             "release it was trained on (`evidence`, as AnonymizeOperator returns it)"
         )
-    predicate = newest.predicate
-    return {
-        "evidence": newest.evidence,
-        "dataset": {"namespace": name.namespace, "name": name.name},
-        "plan": predicate["plan"],
-        "policy": predicate["policy"],
-        "run": predicate["run"],
+    release = newest.predicate
+    return TrainedOn(
+        evidence=newest.evidence,
+        dataset=Place(namespace=name.namespace, name=name.name),
+        plan=release.plan,
+        policy=release.policy,
+        run=release.run,
         # The list of the persons in it, as keyed digests, by the SHA-256 of its file.
-        **({"membership": membership} if (membership := predicate.get("membership")) else {}),
-    }
+        membership=release.membership,
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_mlsec.datasets import DatasetName
-from airflow_mlsec.ledger import AssetKind, Outcome
+from airflow_mlsec.ledger import AssetKind, Outcome, ReleaseStatement
 from airflow_mlsec.lineage import (
     State,
     all_edges,
@@ -133,13 +133,12 @@ def _latest_checks(connection: sa.Connection) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _guarantee(predicate: dict[str, Any] | None) -> str | None:
-    if predicate is None:
+def _guarantee(release: ReleaseStatement | None) -> str | None:
+    if release is None:
         return None
-    k = predicate["numbers"].get("k_anonymity")
-    suppressed, rows = predicate["numbers"]["suppressed"], predicate["numbers"]["rows"]
-    parts = [f"k-anonymity {k}"] if k else []
-    parts.append(f"{suppressed} of {rows} rows suppressed")
+    numbers = release.numbers
+    parts = [f"k-anonymity {numbers.k_anonymity}"] if numbers.k_anonymity else []
+    parts.append(f"{numbers.suppressed} of {numbers.rows} rows suppressed")
     return ", ".join(parts)
 
 

@@ -20,7 +20,7 @@ from airflow_mlsec.subjects.handling._restrict import lift, restrict
 from airflow_mlsec.subjects.handling._retention import Retained, apply_retention
 from airflow_mlsec.subjects.handling._verify import Rescan, rescan
 from airflow_mlsec.subjects.requests._clocks import Calendar, Deadline, deadlines, kinds_of
-from airflow_mlsec.subjects.requests._receipt import RECEIPT, describe_receipt, verify_receipt
+from airflow_mlsec.subjects.requests._receipt import Receipt, describe_receipt, verify_receipt
 from airflow_mlsec.subjects.requests._requests import (
     Request,
     Step,
@@ -50,7 +50,6 @@ from airflow_mlsec.subjects.search._locate import Location, locate
 from airflow_mlsec.subjects.search._scan import Scan
 
 __all__ = [
-    "RECEIPT",
     "AirflowStores",
     "Calendar",
     "Deadline",
@@ -61,6 +60,7 @@ __all__ = [
     "InForce",
     "Location",
     "Person",
+    "Receipt",
     "Request",
     "Rescan",
     "Retained",

@@ -84,8 +84,7 @@ def test_pseudonyms_of_several_spellings_are_not_several_people(
     done = released(policy, keys, lake, table)
     raw, safe = (open_dataset(str(lake / name)) for name in ("raw.parquet", "safe.parquet"))
     record_results(sqlite_register, policy, raw, "source", [], None)
-    record_release(sqlite_register, keys, policy, raw, safe, done.plan.to_json(), done.plan.digest,
-                   done.numbers(), done.checks(), "r", None)  # fmt: skip
+    record_release(sqlite_register, keys, policy, raw, safe, done.result("r"))  # fmt: skip
 
     def said() -> Outcome:
         """What the control says, by what the register knows, and without it."""
@@ -104,17 +103,16 @@ def test_pseudonyms_of_several_spellings_are_not_several_people(
     assert whole(lake).num_rows == table.num_rows - 1
     newest = sqlite_register.read(lambda c: latest_release(c, safe.name))
     assert newest is not None
-    checks = {c["check"]: c["passed"] for c in newest["checks"]}
+    checks = {c.check: c.passed for c in newest.checks}
     assert checks["k-anonymity with k=3, counted in persons"] is holds
-    assert newest["numbers"]["k_anonymity"] == (3 if holds else None)
+    assert newest.numbers.k_anonymity == (3 if holds else None)
     assert said() is (Outcome.PASS if holds else Outcome.UNKNOWN)
 
 
 def test_only_what_stands_for_one_person_each_tells_persons(
     make_policy: Callable[..., Policy],
 ) -> None:
-    none, one = {}, {"persons_in_several_spellings": 0}  # type: ignore[var-annotated]
-    some = {"persons_in_several_spellings": 1}
+    none, one, some = None, 0, 1
     plain = make_policy(WHO.replace("METHOD", "pseudonymize, domain: d"), subject=SUBJECT)
     assert [tells_persons(plain, n) for n in (none, some, one)] == [False, False, True]
     declared = make_policy(

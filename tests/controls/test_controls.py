@@ -121,8 +121,7 @@ def release(
     source = open_dataset(write(tmp_path / "raw.parquet", table()))
     target = open_dataset(str(tmp_path / "safe.parquet"))
     done = anonymize(policy, source, target, keys)
-    record_release(sqlite_register, keys, policy, source, target, done.plan.to_json(),
-                   done.plan.digest, done.numbers(), done.checks(), None, None)  # fmt: skip
+    record_release(sqlite_register, keys, policy, source, target, done.result(None))  # fmt: skip
     return policy
 
 

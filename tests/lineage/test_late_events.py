@@ -43,8 +43,7 @@ class Desk:
     def release(self) -> None:
         done = anonymize(self.policy, self.raw, self.out, self.keys)
         record_release(
-            self.register, self.keys, self.policy, self.raw, self.out, done.plan.to_json(), done.plan.digest,
-            done.numbers(), done.checks(), None, None,
+            self.register, self.keys, self.policy, self.raw, self.out, done.result(None),
         )  # fmt: skip
 
     def copy(self, state: str, hours_ago: float, columns: list[str] | None = None) -> None:

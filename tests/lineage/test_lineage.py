@@ -164,8 +164,7 @@ def released(
         source = open_dataset(str(tmp_path / "raw.parquet"))
         target = open_dataset(str(tmp_path / "safe.parquet"))
         done = anonymize(by, source, target, keys)
-        return record_release(register, keys, by, source, target, done.plan.to_json(),
-                              done.plan.digest, done.numbers(), done.checks(), "run", None)  # fmt: skip
+        return record_release(register, keys, by, source, target, done.result("run"))  # fmt: skip
 
     return run
 

@@ -143,7 +143,7 @@ def test_old_receipts_verify_old_pseudonyms_are_found_and_requests_go_on(
     keys, numbers = KeyRing.open(folder / "keys"), EXPECTED["requests"]
     receipt = json.loads((folder / "receipt.json").read_text())
     said = verify_receipt(receipt, keys.verification_keys(), "p1@x.test", EXPECTED["salt"])
-    assert said["request"] == f"request/{numbers['closed']}"
+    assert said.request == f"request/{numbers['closed']}"
     lake = (str(folder / "lake"),)
     answer = locate(register, keys, "person", "p4@x.test", roots=lake)
     states = {Path(f.dataset).name: f.status for f in answer.findings}

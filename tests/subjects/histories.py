@@ -168,9 +168,7 @@ class History:
                 receipts.extend(self.erase_meanwhile(meanwhile[1]))
             intents.append(
                 begin_release(
-                    register, self.keys, self.policy, raw, safe, released, release.plan.to_json(),
-                    release.plan.digest, release.numbers(), release.checks(), f"r{self.lists}",
-                    release.membership_reference(), done,
+                    register, self.keys, self.policy, raw, safe, released, release.result(f"r{self.lists}"), done,
                 )
             )  # fmt: skip
             if meanwhile is not None and meanwhile[0] == "announced":

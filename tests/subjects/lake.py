@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from airflow_mlsec.anonymize import RegisterVault, anonymize
 from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.datasets import DatasetName, open_dataset
+from airflow_mlsec.ledger import ArtifactStatement, File, Place, TrainedOn, sign_statement
 from airflow_mlsec.lineage import record_release
 from airflow_mlsec.policy import Policy, parse_policy
 from airflow_mlsec.register import Register
@@ -71,8 +72,7 @@ class Lake:
             vault=RegisterVault(self.register, self.keys, None),
             membership_path=self.folder.parent / f"members-{self.lists}.age",
         )  # fmt: skip
-        record_release(self.register, self.keys, policy, raw, safe, done.plan.to_json(), done.plan.digest,
-                       done.numbers(), done.checks(), "r", done.membership_reference())  # fmt: skip
+        record_release(self.register, self.keys, policy, raw, safe, done.result("r"))  # fmt: skip
 
     @property
     def handler(self) -> Handler:
@@ -93,3 +93,16 @@ class Lake:
         approve(self.register, request.id, "dpo", named=["*"])
         self.handler.erase(request.id)
         return request.id
+
+
+def signed_artifact(
+    lake: Lake, source: DatasetName, target: DatasetName, kind: str = "artifact",
+    digests: tuple[str, str] = ("11" * 32, "00" * 32), trained_on: tuple[TrainedOn, ...] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """The envelope of the statement that an artifact holds a source; ``digests`` are those of source and artifact."""
+    said = ArtifactStatement(
+        source=File(namespace=source.namespace, name=source.name, sha256=digests[0]),
+        target=Place(namespace=target.namespace, name=target.name),
+        kind=kind, recipients=("age1x",), issued_at=lake.register.now(), trained_on=trained_on, run="r",
+    )  # fmt: skip
+    return sign_statement(lake.keys, {target.name.rsplit("/", 1)[-1]: digests[1]}, said)

@@ -112,8 +112,7 @@ class World:
         done = anonymize(policy, open_dataset(self._uri(source.name)), open_dataset(self._uri(name)),
                          self.keys, membership_path=members)  # fmt: skip
         record_release(self.register, self.keys, policy, open_dataset(self._uri(source.name)),
-                       open_dataset(self._uri(name)), done.plan.to_json(), done.plan.digest,
-                       done.numbers(), done.checks(), name, done.membership_reference())  # fmt: skip
+                       open_dataset(self._uri(name)), done.result(name))  # fmt: skip
         batches = list(open_dataset(self._uri(name)).scan())
         frame = pa.Table.from_batches(batches).to_pandas()
         self.columns += len(frame.columns)

@@ -104,8 +104,7 @@ class Shop:
                          membership_path=self.folder / members,
                          vault=RegisterVault(self.register, self.keys, None))  # fmt: skip
         record_release(self.register, self.keys, policy, open_dataset(self.customers),
-                       self.at("safe.parquet"), done.plan.to_json(), done.plan.digest, done.numbers(),
-                       done.checks(), "release", done.membership_reference())  # fmt: skip
+                       self.at("safe.parquet"), done.result("release"))  # fmt: skip
         return done
 
     def put(self, name: str, table: pa.Table) -> None:

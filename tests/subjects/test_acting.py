@@ -101,8 +101,8 @@ def test_a_value_is_put_right_in_every_copy(shop: Shop) -> None:
         if statuses(get_request(shop.register, number))[name][0] == "unknown":
             settle(shop.register, number, name, "rebuilt", "run of 1 April", "dpo")
     closed, salt = handler.close(number)
-    said = verify_receipt(closed.receipt, shop.keys.verification_keys(), canaries.EMAIL, salt)
-    assert {s["name"].rsplit("/", 1)[-1] for s in said["steps"] if s["status"] == "rectified"} == {
+    said = verify_receipt(closed.receipt, shop.keys.verification_keys(), canaries.EMAIL, salt).said
+    assert {s.name.rsplit("/", 1)[-1] for s in said.steps if s.status == "rectified"} == {
         "customers", "copy.parquet",
     }  # fmt: skip
 

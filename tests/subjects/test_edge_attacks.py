@@ -564,9 +564,9 @@ def test_no_key_stands_in_a_receipt(lake: Lake) -> None:
     declare(lake, name, "key: who")
     number = lake.erase(HER)
     closed, _ = lake.handler.close(number)
-    said = verify_receipt(closed.receipt, lake.keys.verification_keys())
+    said = verify_receipt(closed.receipt, lake.keys.verification_keys()).said
     assert HER not in json.dumps(said)
-    assert said["due_on"] == str(closed.last_day("UTC"))
+    assert said.due_on == str(closed.last_day("UTC"))
 
 
 def test_who_verified_before_another_did_does_not_approve(lake: Lake) -> None:

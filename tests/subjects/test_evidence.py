@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -74,8 +75,7 @@ def announced(shop: Shop, target: str, publish: bool) -> str:
     def announce(release: Release, released: tuple[object, str | None]) -> None:
         begin_release(
             shop.register, shop.keys, policy, source, shop.at(target), released,
-            release.plan.to_json(), release.plan.digest, release.numbers(), release.checks(), "r",
-            release.membership_reference(), done,
+            release.result("r"), done,
         )  # fmt: skip
         digests.append(released[1])
         if not publish:
@@ -170,8 +170,7 @@ def test_nothing_is_published_that_cannot_be_recorded(
         for i in range(200):  # until a page is needed
             begin_release(
                 full, shop.keys, policy, source, shop.at(f"{i}{'x' * 150}.parquet"), released,
-                release.plan.to_json(), release.plan.digest, release.numbers(), release.checks(),
-                f"r{i}", None, full.read(requests_done),
+                release.result(f"r{i}"), full.read(requests_done),
             )  # fmt: skip
 
     with pytest.raises(RegisterError, match="SQLITE_FULL"):
@@ -230,15 +229,14 @@ def test_evidence_is_in_the_order_of_recording_and_not_of_the_future(shop: Shop)
     )
     policy, source = shop.policies["customers"], open_dataset(shop.customers)
     done = anonymize(policy, source, shop.at("safe.parquet"), shop.keys)
-    record_release(ahead, shop.keys, policy, source, shop.at("safe.parquet"), done.plan.to_json(),
-                   "ahead", done.numbers(), done.checks(), "r", None)  # fmt: skip
+    record_release(ahead, shop.keys, policy, source, shop.at("safe.parquet"), dataclasses.replace(done.result("r"), plan_digest="ahead"))  # fmt: skip
     shop.keys.rotate("pseudonym.customer")
     shop.release(members="members-2.age")
     name = shop.at("safe.parquet").name
     newest = shop.register.read(lambda c: latest_release(c, name))
     assert newest is not None
-    assert newest["plan"] != "ahead"
-    assert newest["columns"]["email"]["version"] == 2
+    assert newest.plan != "ahead"
+    assert newest.columns["email"].version == 2
     far = Register(
         f"sqlite:///{shop.register._url.database}",
         now=lambda: datetime.now(UTC) + timedelta(days=9),
@@ -247,8 +245,7 @@ def test_evidence_is_in_the_order_of_recording_and_not_of_the_future(shop: Shop)
         from airflow_mlsec.lineage import record_evidence
 
         envelope = record_release(
-            far, shop.keys, policy, source, shop.at("safe.parquet"), done.plan.to_json(), "far",
-            done.numbers(), done.checks(), "r", None,
+            far, shop.keys, policy, source, shop.at("safe.parquet"), dataclasses.replace(done.result("r"), plan_digest="far"),
         )  # fmt: skip
         shop.register.write(
             lambda c: record_evidence(
@@ -345,11 +342,11 @@ def test_a_release_goes_on_without_the_person_under_evidence_of_its_own(shop: Sh
     handler.erase(opened.id)
     newest = shop.register.read(lambda c: latest_release(c, safe.name))
     assert newest is not None
-    assert newest["target"]["sha256"] == safe.digest()
-    assert newest["numbers"]["released"] == 39
-    assert newest["removed_by_request"] == opened.id
+    assert newest.target.sha256 == safe.digest()
+    assert newest.numbers.released == 39
+    assert newest.removed_by_request == opened.id
     assert state_of(shop, str(shop.folder / "safe.parquet")) is State.PSEUDONYMOUS
-    assert canaries.found_in(json.dumps(newest)) == []
+    assert canaries.found_in(newest.model_dump_json()) == []
 
 
 def test_where_rows_go_the_guarantee_can_break_and_that_is_said(
@@ -371,8 +368,7 @@ def test_where_rows_go_the_guarantee_can_break_and_that_is_said(
         staged.write(table.to_batches()[0])
     record_results(sqlite_register, policy, raw, "source", [], None)
     done = anonymize(policy, raw, safe, keys)
-    record_release(sqlite_register, keys, policy, raw, safe, done.plan.to_json(), done.plan.digest,
-                   done.numbers(), done.checks(), "r", None)  # fmt: skip
+    record_release(sqlite_register, keys, policy, raw, safe, done.result("r"))  # fmt: skip
     opened = open_request(
         sqlite_register,
         keys,
@@ -391,4 +387,4 @@ def test_where_rows_go_the_guarantee_can_break_and_that_is_said(
     assert "does not hold what its policy promises: k-anonymity with k=2" in step.detail
     newest = sqlite_register.read(lambda c: latest_release(c, safe.name))
     assert newest is not None
-    assert newest["columns"]["zip"]["state"] == "identified"
+    assert newest.columns["zip"].state == "identified"

@@ -57,8 +57,7 @@ def release(lake: Lake, policy: Policy, source: str, target: str) -> None:
     raw, safe = lake.at(source), lake.at(target)
     left = without_suppressed(raw, policy, lake.register, lake.keys)
     done = anonymize(policy, left, safe, lake.keys, allow_empty=True)
-    record_release(lake.register, lake.keys, policy, raw, safe, done.plan.to_json(), done.plan.digest,
-                   done.numbers(), done.checks(), "r", None)  # fmt: skip
+    record_release(lake.register, lake.keys, policy, raw, safe, done.result("r"))  # fmt: skip
 
 
 def copied(lake: Lake, source: str, target: str, column: str, of: str) -> None:

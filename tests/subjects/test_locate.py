@@ -48,9 +48,8 @@ class World:
     def release(self, run: str = "first") -> None:
         done = anonymize(self.policy, self.at("raw"), self.at("safe"), self.keys,
                          membership_path=self.folder / f"members-{run}.age")  # fmt: skip
-        members = done.membership_reference()
         record_release(self.register, self.keys, self.policy, self.at("raw"), self.at("safe"),
-                       done.plan.to_json(), done.plan.digest, done.numbers(), done.checks(), "r", members)  # fmt: skip
+                       done.result("r"))  # fmt: skip
         raw, safe = (str(self.folder / f"{n}.parquet") for n in ("raw", "safe"))
         names = [name for name in ("email", "age") if name in self.at("safe").schema().names]
         out = dataset(

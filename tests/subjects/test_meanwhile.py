@@ -27,13 +27,12 @@ from fsspec.implementations.memory import MemoryFileSystem
 from airflow_mlsec import files
 from airflow_mlsec.anonymize import RegisterVault, Release, anonymize
 from airflow_mlsec.controls import record_results
-from airflow_mlsec.crypto import STATEMENT_TYPE, Identity, KeyRing, sign_payload
+from airflow_mlsec.crypto import Identity, KeyRing
 from airflow_mlsec.datasets import _file, open_artifact, open_dataset
 from airflow_mlsec.datasets._file import FileDataset
 from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, DatasetError, MlsecError, Refused
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.lineage import (
-    artifact_statement,
     begin_artifact,
     begin_release,
     end_release,
@@ -65,7 +64,7 @@ from airflow_mlsec.subjects._suppression import suppress
 from airflow_mlsec.subjects.handling import _erasing, _export, _locating, _releases
 from airflow_mlsec.subjects.requests import _requests
 from tests.lineage.events import dataset, event
-from tests.subjects.lake import Lake
+from tests.subjects.lake import Lake, signed_artifact
 from tests.subjects.shop import Shop
 
 
@@ -95,8 +94,7 @@ def release(
         when_read()
         intents.append(
             begin_release(
-                lake.register, lake.keys, policy, raw, safe, released, done.plan.to_json(), done.plan.digest,
-                done.numbers(), done.checks(), run, done.membership_reference(), done_before,
+                lake.register, lake.keys, policy, raw, safe, released, done.result(run), done_before,
             )
         )  # fmt: skip
         when_announced()
@@ -178,8 +176,8 @@ def test_what_somebody_settles_meanwhile_is_not_called_clean(lake: Lake) -> None
             settle(lake.register, identifier, step.name, by_hand, "x", "dpo")
         closed, _ = lake.handler.close(identifier)
         assert closed.receipt is not None
-        said = verify_receipt(closed.receipt, lake.keys.verification_keys())
-        [verified] = [s["verified"] for s in said["steps"] if s["name"].endswith("safe.parquet")]
+        said = verify_receipt(closed.receipt, lake.keys.verification_keys()).said
+        [verified] = [s.verified for s in said.steps if s.name.endswith("safe.parquet")]
         assert verified.startswith("not known: more may be there: ")
         assert "a release was going to be published here" in verified
         assert verified.endswith("by word of dpo")
@@ -997,10 +995,7 @@ def test_a_table_in_the_registers_own_database_is_released(tmp_path: Path, keys:
 def test_what_was_settled_as_not_published_is_published_again(lake: Lake) -> None:
     """An artifact that is there already is announced with the statement that it has."""
     source, target = (open_artifact(str(lake.folder / n)) for n in ("raw.parquet", "raw.age"))
-    said = artifact_statement(
-        target.name, "00" * 32, source.name, "11" * 32, "artifact", [], {}, lake.register.now()
-    )
-    envelope = sign_payload(said, STATEMENT_TYPE, *lake.keys.signing_keys("signing"))
+    envelope = signed_artifact(lake, source.name, target.name)
 
     def announced() -> Any:
         done = lake.register.read(requests_done)

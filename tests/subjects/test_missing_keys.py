@@ -153,8 +153,7 @@ def test_a_missing_version_of_a_vault_is_unknown(
     record_results(sqlite_register, policy, raw, "source", [], None)
     vault = RegisterVault(sqlite_register, keys, None)
     done = anonymize(policy, raw, safe, keys, vault=vault)
-    record_release(sqlite_register, keys, policy, raw, safe, done.plan.to_json(), done.plan.digest,
-                   done.numbers(), done.checks(), "r", None)  # fmt: skip
+    record_release(sqlite_register, keys, policy, raw, safe, done.result("r"))  # fmt: skip
     keys.rotate("vault.d")
     keys.destroy("vault.d", 1)
     found = locate(sqlite_register, keys, "person", "a@x.org")

@@ -17,10 +17,10 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_mlsec.controls import record_results
-from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, sign_payload
+from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_artifact, open_dataset
 from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, MlsecError, Refused
-from airflow_mlsec.lineage import artifact_statement, begin_artifact, end_release, ingest_event
+from airflow_mlsec.lineage import begin_artifact, end_release, ingest_event
 from airflow_mlsec.policy import Policy, parse_policy
 from airflow_mlsec.register import Register, requests_done
 from airflow_mlsec.register import tables as t
@@ -44,7 +44,7 @@ from airflow_mlsec.subjects import (
 from airflow_mlsec.subjects.handling import _closing, _erasing, _rectify, _releases, _retention
 from airflow_mlsec.subjects.search._scan import Scan
 from tests.lineage.events import dataset, event, lineage
-from tests.subjects.lake import Lake
+from tests.subjects.lake import Lake, signed_artifact
 from tests.subjects.test_meanwhile import DATED, dated, release
 
 HER = "p2@x.test"
@@ -103,8 +103,8 @@ def settled(lake: Lake, request: int) -> dict[str, tuple[str, str]]:
     """By place of a closed request's receipt, its state and what a second look has found."""
     closed = get_request(lake.register, request)
     assert closed.receipt is not None
-    said = verify_receipt(closed.receipt, lake.keys.verification_keys())
-    return {Path(s["name"]).name: (s["status"], str(s["verified"])) for s in said["steps"]}
+    said = verify_receipt(closed.receipt, lake.keys.verification_keys()).said
+    return {Path(s.name).name: (s.status, str(s.verified)) for s in said.steps}
 
 
 def states(lake: Lake, request: int) -> dict[str, str]:
@@ -227,8 +227,7 @@ def encrypted(lake: Lake, source: str, target: str, done: int, kind: str) -> Non
     """As EncryptArtifactOperator announces and publishes."""
     before, after = open_artifact(str(lake.folder / source)), open_artifact(str(lake.folder / target))  # fmt: skip
     digest = hashlib.sha256(b"x").hexdigest()
-    given = (after.name, digest, before.name, digest, kind, [], {}, lake.register.now())
-    envelope = sign_payload(artifact_statement(*given), STATEMENT_TYPE, *lake.keys.signing_keys("signing"))  # fmt: skip
+    envelope = signed_artifact(lake, before.name, after.name, kind, (digest, digest))
     intent = begin_artifact(lake.register, lake.keys, before, after, kind, envelope, done)
     (lake.folder / target).write_bytes(b"c")
     end_release(lake.register, intent)

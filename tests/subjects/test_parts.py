@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_mlsec.controls import record_results
-from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, sign_payload
+from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import DatasetName, dataset_name, open_dataset
 from airflow_mlsec.errors import CheckFailed, UsageError
+from airflow_mlsec.ledger import Place, TrainedOn
 from airflow_mlsec.lineage import (
     State,
-    artifact_statement,
     column_states,
     ingest_event,
     record_evidence,
@@ -38,6 +38,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
 )
 from tests.lineage.events import dataset, event
+from tests.subjects.lake import signed_artifact
 
 POLICY = """\
 version: 1
@@ -230,13 +231,11 @@ def test_what_a_model_was_trained_on_by_signed_evidence_is_lineage(lake: Lake) -
     lake.copied("orders", "other.parquet")
     (lake.folder / "model.age").write_bytes(b"age-encryption.org/v1\n")
     target = DatasetName("file", f"{lake.folder}/model.age")
-    trained = {"namespace": "file", "name": f"{lake.folder}/{DAYS[0]}"}
+    trained = Place(namespace="file", name=f"{lake.folder}/{DAYS[0]}")
     now = lake.register.now()
-    statement = artifact_statement(
-        target, "0" * 64, DatasetName("file", f"{lake.folder}/model.onnx"), "1" * 64, "model", ["age1x"],
-        {"trained_on": [{"dataset": trained, "plan": "p"}], "run": "r"}, now,
-    )  # fmt: skip
-    envelope = sign_payload(statement, STATEMENT_TYPE, lake.keys.ensure("signing", _signing()))
+    trained_on = (TrainedOn(dataset=trained, plan="p"),)
+    source = DatasetName("file", f"{lake.folder}/model.onnx")
+    envelope = signed_artifact(lake, source, target, "model", trained_on=trained_on)
 
     def write(connection: Any) -> None:
         at = set_dataset(

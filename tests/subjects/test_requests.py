@@ -131,9 +131,9 @@ def test_a_request_closes_with_a_receipt_only_when_every_place_is_settled(
     request, salt = handler.close(identifier)
     assert request.status == "closed"
     trusted = shop.keys.verification_keys()
-    said = verify_receipt(request.receipt, trusted, canaries.EMAIL, salt)
-    assert said["steps"][-1]["status"] == "beyond reach"
-    outcomes = {Path(s["name"]).name: s["verified"] for s in said["steps"] if s["verified"]}
+    said = verify_receipt(request.receipt, trusted, canaries.EMAIL, salt).said
+    assert said.steps[-1].status == "beyond reach"
+    outcomes = {Path(s.name).name: s.verified for s in said.steps if s.verified}
     model = outcomes.pop("model.onnx")
     assert model.startswith("still there, by decision of dpo")
     assert {text.partition(" ")[0] for text in outcomes.values()} == {"clean"}

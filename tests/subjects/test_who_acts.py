@@ -275,11 +275,11 @@ def test_an_access_request_closes_when_the_data_was_handed_over(shop: Shop, tmp_
         "dpo",
     )
     request, salt = handler.close(number)
-    said = verify_receipt(request.receipt, shop.keys.verification_keys(), canaries.EMAIL, salt)
-    [export] = said["exports"]
-    assert export["sha256"] == done.sha256
-    assert export["recipients"] == [str(person.recipient)]
-    assert (said["opened_by"], said["verified_by"], said["four_eyes"]) == ("clerk", "clerk", False)
+    said = verify_receipt(request.receipt, shop.keys.verification_keys(), canaries.EMAIL, salt).said
+    [export] = said.exports
+    assert export.sha256 == done.sha256
+    assert export.recipients == (str(person.recipient),)
+    assert (said.opened_by, said.verified_by, said.four_eyes) == ("clerk", "clerk", False)
 
 
 def test_nothing_is_exported_before_the_identity_is_verified(shop: Shop, tmp_path: Path) -> None:
@@ -307,10 +307,10 @@ def test_what_is_settled_by_hand_is_looked_at_again(shop: Shop) -> None:
     handler.erase(number)
     settle(shop.register, number, "model.onnx", "retained", "trained anew on Monday", "dpo")
     request, salt = handler.close(number)
-    said = verify_receipt(request.receipt, shop.keys.verification_keys(), canaries.EMAIL, salt)
-    model = next(s for s in said["steps"] if s["name"].endswith("model.onnx"))
-    assert model["verified"].startswith("still there, by decision of dpo")
-    assert (said["approved_by"], said["four_eyes"]) == ("dpo", True)
+    said = verify_receipt(request.receipt, shop.keys.verification_keys(), canaries.EMAIL, salt).said
+    model = next(s for s in said.steps if s.name.endswith("model.onnx"))
+    assert model.verified.startswith("still there, by decision of dpo")
+    assert (said.approved_by, said.four_eyes) == ("dpo", True)
 
 
 def test_what_is_kept_by_decision_is_still_there_and_the_receipt_says_so(shop: Shop) -> None:
@@ -321,12 +321,10 @@ def test_what_is_kept_by_decision_is_still_there_and_the_receipt_says_so(shop: S
     handler.erase(number)
     settle(shop.register, number, "model.onnx", "retained", "trained anew on Monday", "dpo")
     request, salt = handler.close(number)
-    said = verify_receipt(request.receipt, shop.keys.verification_keys(), canaries.EMAIL, salt)
-    kept = next(s for s in said["steps"] if s["name"].endswith("extract.csv"))
-    assert (
-        kept["verified"] == "still there: 1 rows (every column of 1 file), by decision of auditor"
-    )
-    assert kept["decided_by"] == "auditor"
+    said = verify_receipt(request.receipt, shop.keys.verification_keys(), canaries.EMAIL, salt).said
+    kept = next(s for s in said.steps if s.name.endswith("extract.csv"))
+    assert kept.verified == "still there: 1 rows (every column of 1 file), by decision of auditor"
+    assert kept.decided_by == "auditor"
 
 
 def test_lineage_forged_as_ours_is_not_ours(shop: Shop) -> None:

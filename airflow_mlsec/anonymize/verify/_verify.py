@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
@@ -66,10 +66,10 @@ def verify_release(
     return [*_columns(policy, flat), *_rows(policy, flat, rows, whole, population, people, own)]
 
 
-def tells_persons(policy: Policy, numbers: Mapping[str, Any]) -> bool:
+def tells_persons(policy: Policy, several_spellings: int | None) -> bool:
     """Whether what a release carries of persons' keys tells them apart, no more and no less: the keys themselves, or
     what was made from them in the form that the policy declares; or made from keys that each person has one spelling
-    of, as the ``numbers`` of the release's evidence say."""
+    of: ``several_spellings`` is of how many persons there are several, None if nobody has counted."""
     subject = policy.subject
     if subject is None:
         return False
@@ -77,7 +77,7 @@ def tells_persons(policy: Policy, numbers: Mapping[str, Any]) -> bool:
     declared = subject.normalize not in (None, "exact") and isinstance(
         transform, Pseudonymize | Vault
     )
-    return transform is None or declared or numbers.get("persons_in_several_spellings") == 0
+    return transform is None or declared or several_spellings == 0
 
 
 def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:

@@ -55,19 +55,18 @@ def _people(question: DatasetQuestion) -> tuple[int | None, bool]:
     counted: the release itself may not tell whose rows are whose. And whether what it carries of their keys does."""
     policy = question.policy
     if policy.subject is None or question.register is None:
-        return None, tells_persons(policy, {})
-    predicate = question.register.read(
+        return None, tells_persons(policy, None)
+    release = question.register.read(
         lambda connection: latest_release(connection, question.dataset.name)
     )
-    if predicate is None or predicate["policy"] != policy.digest:
-        return None, tells_persons(policy, {})  # counted in classes of another policy
-    stated, numbers = predicate["target"].get("sha256"), predicate["numbers"]
+    if release is None or release.policy != policy.digest:
+        return None, tells_persons(policy, None)  # counted in classes of another policy
+    stated, numbers = release.target.sha256, release.numbers
     if stated is None:
-        return None, tells_persons(policy, numbers)  # no single file
+        return None, tells_persons(policy, numbers.persons_in_several_spellings)  # no single file
     if question.dataset.digest() != stated:
-        return None, tells_persons(policy, {})
-    carried = tells_persons(policy, numbers)
-    fewest: int | None = numbers.get("k_anonymity")
+        return None, tells_persons(policy, None)
+    carried = tells_persons(policy, numbers.persons_in_several_spellings)
     if carried and policy.subject.key in question.dataset.schema().names:
         return None, True
-    return (fewest if numbers.get("persons") else None), carried
+    return (numbers.k_anonymity if numbers.persons else None), carried

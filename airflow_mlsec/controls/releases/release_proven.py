@@ -30,12 +30,12 @@ class ReleaseProven(DatasetControl):
         if question.register is None:
             return unknown(NoRegister())
         name = question.dataset.name
-        predicate = question.register.read(lambda connection: latest_release(connection, name))
-        if predicate is None:
+        release = question.register.read(lambda connection: latest_release(connection, name))
+        if release is None:
             return unknown(NoEvidence())
-        if predicate["policy"] != question.policy.digest:
+        if release.policy != question.policy.digest:
             return failed(OtherPolicy())
-        stated = predicate["target"].get("sha256")
+        stated = release.target.sha256
         if stated is not None and question.dataset.digest() != stated:
             return failed(OtherFile())
-        return passed(ProvenByPlan(predicate["plan"][:12]))
+        return passed(ProvenByPlan(release.plan[:12]))

@@ -12,26 +12,38 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import (
     STATEMENT_TYPE,
     VerificationKeys,
-    make_statement,
     verify_payload,
 )
 from airflow_mlsec.datasets import DatasetName
 from airflow_mlsec.errors import SignatureInvalid
+from airflow_mlsec.ledger import (
+    ArtifactStatement,
+    Check,
+    Claim,
+    File,
+    PersonKey,
+    Place,
+    ReleasedColumn,
+    ReleaseResult,
+    ReleaseStatement,
+    Statement,
+    read_statement,
+    verified_statement,
+)
 from airflow_mlsec.lineage.events._origins import write_origins
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import TRUSTED, Register, upsert
 from airflow_mlsec.register import tables as t
 
 EVIDENCE_FACET = "mlsec_evidence"
-RELEASE = "https://airflow-mlsec.github.io/release/v1"
-ARTIFACT = "https://airflow-mlsec.github.io/artifact/v1"
+RELEASE, ARTIFACT = ReleaseStatement.predicate_type, ArtifactStatement.predicate_type
 
 # How far the clocks of machines that work together may be apart.
 # What is known of a release or an artifact: it was going to be published; it was; it was not; it perhaps was, for
@@ -51,17 +63,12 @@ def release_statement(
     source: DatasetName,
     target: DatasetName,
     target_digest: str | None,
-    plan: Mapping[str, Any],
-    plan_digest: str,
-    numbers: Mapping[str, Any],
-    checks: Sequence[Mapping[str, Any]],
-    run: str | None,
-    membership: Mapping[str, str] | None,
+    result: ReleaseResult,
     issued_at: str,
     ring: str,
     fingerprints: Mapping[str, str],
-) -> bytes:
-    """The statement that ``target`` was made from ``source`` by this plan, and what it proves.
+) -> ReleaseStatement:
+    """The statement that ``target`` was made from ``source`` by a plan, and what it proves.
 
     The statement's subject is the plan (by its digest); ``columns`` gives for each output
     column its state, and how it came to be. A column is *pseudonymous* if every identifying
@@ -74,35 +81,37 @@ def release_statement(
     used, by ``name/version``: whoever looks a person up needs these and no others. ``target_digest`` is
     the SHA-256 of the file that was released, so that it says nothing about another one.
     """
-    state = release_state(policy, plan, checks)
+    state = release_state(policy, result.plan, result.checks)
     columns = {
-        column["name"]: {"state": state, "role": column["role"], **_how(column["action"])}
-        for column in plan["columns"]
+        column["name"]: ReleasedColumn(state=state, role=column["role"], **_how(column["action"]))
+        for column in result.plan["columns"]
         if column["action"]["method"] != "drop"
     }
-    predicate = {
-        "source": {"namespace": source.namespace, "name": source.name},
-        "target": {"namespace": target.namespace, "name": target.name, "sha256": target_digest},
-        "policy": policy.digest,
-        "plan": plan_digest,
-        "run": run,
-        "subject": policy.subject.model_dump() if policy.subject else None,
-        "numbers": dict(numbers),
-        "checks": [dict(check) for check in checks],
-        "columns": columns,
-        "membership": dict(membership) if membership else None,
-        "ring": ring,
-        "keys": dict(fingerprints),
+    key, claim = policy.subject, policy.anonymity
+    return ReleaseStatement(
+        source=Place(namespace=source.namespace, name=source.name),
+        target=File(namespace=target.namespace, name=target.name, sha256=target_digest),
+        policy=policy.digest,
+        plan=result.plan_digest,
+        run=result.run,
+        subject=None if key is None else PersonKey.model_validate_json(key.model_dump_json()),
+        numbers=result.numbers,
+        checks=result.checks,
+        columns=columns,
+        membership=result.membership,
+        ring=ring,
+        keys=dict(fingerprints),
         # Signed, so that an earlier statement that is shown again stays the earlier one.
-        "issued_at": issued_at,
-        "anonymity": policy.anonymity.model_dump() if policy.anonymity else None,
-    }
-    return make_statement({"plan": plan_digest}, RELEASE, predicate)
+        issued_at=issued_at,
+        anonymity=None
+        if claim is None
+        else Claim(claimed_by=claim.claimed_by, reason=claim.reason),
+    )
 
 
 def release_state(
-    policy: Policy, plan: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]
-) -> str:
+    policy: Policy, plan: Mapping[str, Any], checks: Sequence[Check]
+) -> Literal["identified", "pseudonymous", "anonymous"]:
     """What a verified release is: identified, pseudonymous or anonymous."""
     naming = _naming_people(policy)
     # Of a text without what names people in it something may be left, but not a column that names them.
@@ -117,7 +126,7 @@ def release_state(
     # What keeps some characters of an identifier may still name the person.
     kept = any(a.get("keep_first") or a.get("keep_last") for a in actions)
     methods = [action["method"] for action in actions]
-    if not checks or not all(check["passed"] for check in checks):
+    if not checks or not all(check.passed for check in checks):
         return "identified"
     if not all(method in (*_REMOVING, *_KEYED) for method in methods):
         return "identified"
@@ -141,40 +150,16 @@ def _naming_people(policy: Policy) -> set[str]:
     return texts if subject is None else {subject.key, *subject.mentions, *texts}
 
 
-def _is_k_anonymous(
-    policy: Policy, plan: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]
-) -> bool:
+def _is_k_anonymous(policy: Policy, plan: Mapping[str, Any], checks: Sequence[Check]) -> bool:
     """Whether the policy asks for k-anonymity, and it was counted, in persons, in a release that has rows: rows may
     all be one person's."""
     k = policy.privacy.k_anonymity
     if k is None or k < 2 or plan["classes"] is None:
         return False
-    details = {str(c["check"]): str(c["detail"]) for c in checks}
+    details = {c.check: c.detail for c in checks}
     rows = details.get(f"k-anonymity with k={k}")
     in_persons = f"k-anonymity with k={k}, counted in persons" in details
     return in_persons and rows not in (None, "no rows")
-
-
-def artifact_statement(
-    artifact: DatasetName,
-    digest: str,
-    source: DatasetName,
-    source_digest: str,
-    kind: str,
-    recipients: Sequence[str],
-    provenance: Mapping[str, Any],
-    issued_at: str,
-) -> bytes:
-    """The statement that an encrypted artifact holds this source, and what that came from."""
-    predicate = {
-        "source": {"namespace": source.namespace, "name": source.name, "sha256": source_digest},
-        "target": {"namespace": artifact.namespace, "name": artifact.name},
-        "kind": kind,
-        "recipients": list(recipients),
-        "issued_at": issued_at,
-        **provenance,
-    }
-    return make_statement({artifact.name.rsplit("/", 1)[-1]: digest}, ARTIFACT, predicate)
 
 
 def record_evidence(
@@ -196,17 +181,9 @@ def record_evidence(
         future.
     """
     payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
-    try:
-        statement = json.loads(payload)
-        target = (
-            statement["predicate"]["target"]["namespace"],
-            statement["predicate"]["target"]["name"],
-        )
-        if statement["predicateType"] not in (RELEASE, ARTIFACT):
-            raise SignatureInvalid("the statement is of a kind that proves nothing here")
-        issued_at = str(statement["predicate"]["issued_at"])
-    except (ValueError, KeyError, TypeError):
-        raise SignatureInvalid("the statement has another form than ours") from None
+    statement = read_statement(payload, *_KINDS)
+    predicate = statement.predicate
+    target, issued_at = (predicate.target.namespace, predicate.target.name), predicate.issued_at
     query = sa.select(t.dataset.c.namespace, t.dataset.c.name).where(t.dataset.c.id == dataset)
     row = connection.execute(query).one()
     if target != (row.namespace, row.name):
@@ -218,8 +195,8 @@ def record_evidence(
     values = {
         "dataset_id": dataset,
         "run_uuid": None,
-        "predicate_type": statement["predicateType"],
-        "statement": statement,
+        "predicate_type": predicate.predicate_type,
+        "statement": dict(statement.document),
         "envelope": dict(envelope),
         "issued_at": issued_at,
         "recorded_at": now,
@@ -238,9 +215,9 @@ def record_evidence(
             e.digest == digest, e.outcome.in_((WITHDRAWN, SUPERSEDED))
         )
         connection.execute(again.values(outcome=INTENDED, writer=dict(writer), recorded_at=now))
-    if statement["predicateType"] == ARTIFACT:
-        write_origins(connection, dataset, _origins(statement["predicate"]), now)
-    if run is not None and _is_own(run[1], statement["predicate"].get("run")):
+    if isinstance(predicate, ArtifactStatement):
+        write_origins(connection, dataset, _origins(predicate), now)
+    if run is not None and _is_own(run[1], predicate.run):
         e = t.evidence.c
         own = sa.update(t.evidence).where(e.digest == digest, e.run_uuid.is_(None))
         connection.execute(own.values(run_uuid=run[0]))
@@ -253,10 +230,10 @@ def published(connection: sa.Connection, now: str) -> dict[str, Any]:
     return {"outcome": PUBLISHED, "writer": None, "published_at": now, "published_after_run": last}
 
 
-def _origins(predicate: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _origins(predicate: ArtifactStatement) -> list[tuple[str, str]]:
     """What an artifact was made from and trained on, as its statement names it."""
-    listed = [predicate.get("source"), *(p.get("dataset") for p in predicate.get("trained_on", ()))]
-    return [(str(d["namespace"]), str(d["name"])) for d in listed if d]
+    listed = [predicate.source, *(release.dataset for release in predicate.trained_on)]
+    return [(place.namespace, place.name) for place in listed]
 
 
 def moved(moment: str, by: timedelta) -> str:
@@ -275,7 +252,7 @@ def _is_own(task_instance: str | None, signed: object) -> bool:
 
 def releases(
     connection: sa.Connection, outcomes: Collection[str] = (PUBLISHED,)
-) -> dict[int, list[dict[str, Any]]]:
+) -> dict[int, list[ReleaseStatement]]:
     """By dataset id: what each statement about a release of it says, in the order of recording; of
     releases that were published, unless other ``outcomes`` are asked for.
 
@@ -285,13 +262,13 @@ def releases(
     query = sa.select(e.dataset_id, e.envelope).where(
         e.predicate_type == RELEASE, e.outcome.in_(list(outcomes))
     )
-    found: dict[int, list[dict[str, Any]]] = {}
+    found: dict[int, list[ReleaseStatement]] = {}
     # In the order in which the register learnt of them: clocks differ, and may be ahead.
     trusted = trusted_by(connection)
     for row in connection.execute(query.order_by(e.id)):
-        statement = verified_statement(row.envelope, trusted)
+        statement = verified_release(row.envelope, trusted)
         if statement is not None:
-            found.setdefault(row.dataset_id, []).append(statement["predicate"])
+            found.setdefault(row.dataset_id, []).append(statement)
     return found
 
 
@@ -301,7 +278,7 @@ def unbelieved(connection: sa.Connection) -> int:
     trusted = trusted_by(connection)
     query = sa.select(e.envelope).where(e.predicate_type == RELEASE, e.outcome != WITHDRAWN)
     envelopes = connection.execute(query).scalars()
-    return sum(verified_statement(envelope, trusted) is None for envelope in envelopes)
+    return sum(verified_release(envelope, trusted) is None for envelope in envelopes)
 
 
 def trusted_by(connection: sa.Connection) -> VerificationKeys:
@@ -311,19 +288,23 @@ def trusted_by(connection: sa.Connection) -> VerificationKeys:
     return keys
 
 
-def verified_statement(envelope: Any, trusted: VerificationKeys) -> dict[str, Any] | None:
-    """What a trusted key signed; None if none did. What was verified once is remembered by its digest."""
-    text = json.dumps([envelope, trusted.ids()], sort_keys=True)
-    digest = hashlib.sha256(text.encode()).digest()
-    if digest not in _verified:
-        if len(_verified) >= _REMEMBERED:
-            _verified.clear()
-        try:
-            _verified[digest] = verify_payload(envelope, STATEMENT_TYPE, trusted)
-        except SignatureInvalid:
-            _verified[digest] = None
-    payload = _verified[digest]
-    return None if payload is None else json.loads(payload)
+_KINDS: tuple[type[ReleaseStatement | ArtifactStatement], ...] = (
+    ReleaseStatement,
+    ArtifactStatement,
+)
+Evidence = Statement[ReleaseStatement | ArtifactStatement]
+
+
+def believed(envelope: Any, trusted: VerificationKeys) -> Evidence | None:
+    """What a trusted key signed of a release or an artifact; None if none did."""
+    return verified_statement(envelope, trusted, trusted.ids(), *_KINDS)
+
+
+def verified_release(envelope: Any, trusted: VerificationKeys) -> ReleaseStatement | None:
+    """What a trusted key signed of a release; None if none did."""
+    statement = believed(envelope, trusted)
+    said = None if statement is None else statement.predicate
+    return said if isinstance(said, ReleaseStatement) else None
 
 
 def verify_evidence(register: Register) -> tuple[int, list[tuple[int, str]]]:
@@ -334,30 +315,26 @@ def verify_evidence(register: Register) -> tuple[int, list[tuple[int, str]]]:
         trusted, broken, total = trusted_by(connection), [], 0
         for row in connection.execute(sa.select(t.evidence).order_by(t.evidence.c.id)):
             total += 1
-            statement = verified_statement(row.envelope, trusted)
+            statement = believed(row.envelope, trusted)
             if statement is None:
                 broken.append((row.id, "no trusted key signed it"))
-            elif row.statement != statement:
+            elif row.statement != statement.document:
                 broken.append((row.id, "what stands beside the signature is not what was signed"))
-            elif row.predicate_type != statement["predicateType"]:
+            elif row.predicate_type != statement.predicate.predicate_type:
                 broken.append((row.id, "it is kept as another kind of statement than was signed"))
-            elif row.issued_at != statement["predicate"]["issued_at"]:
+            elif row.issued_at != statement.predicate.issued_at:
                 broken.append((row.id, "it is kept under another time than was signed"))
         return total, broken
 
     return register.read(work)
 
 
-_REMEMBERED = 20_000
-_verified: dict[bytes, bytes | None] = {}
-
-
-def latest_releases(connection: sa.Connection) -> dict[int, dict[str, Any]]:
+def latest_releases(connection: sa.Connection) -> dict[int, ReleaseStatement]:
     """By dataset id: what the newest statement about a release says."""
     return {dataset: all_of_it[-1] for dataset, all_of_it in releases(connection).items()}
 
 
-def latest_release(connection: sa.Connection, name: DatasetName) -> dict[str, Any] | None:
+def latest_release(connection: sa.Connection, name: DatasetName) -> ReleaseStatement | None:
     """What the newest statement says of one dataset, or None if there is no release of it."""
     query = sa.select(t.dataset.c.id)
     query = query.where(t.dataset.c.namespace == name.namespace, t.dataset.c.name == name.name)
@@ -371,7 +348,7 @@ class PublishedRelease:
 
     evidence: str
     published_at: str
-    predicate: Mapping[str, Any]
+    predicate: ReleaseStatement
 
 
 def published_releases(connection: sa.Connection, name: DatasetName) -> list[PublishedRelease]:
@@ -385,10 +362,10 @@ def published_releases(connection: sa.Connection, name: DatasetName) -> list[Pub
     )
     found, trusted = [], trusted_by(connection)
     for row in connection.execute(query.order_by(e.id)):
-        statement = verified_statement(row.envelope, trusted)
+        statement = verified_release(row.envelope, trusted)
         if statement is not None:
             at = row.published_at or row.issued_at
-            found.append(PublishedRelease(row.digest, at, statement["predicate"]))
+            found.append(PublishedRelease(row.digest, at, statement))
     return found
 
 

@@ -7,7 +7,7 @@ What neither is stays open, and the place unknown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,16 +18,18 @@ from airflow_mlsec import files
 from airflow_mlsec.crypto import digest_stream
 from airflow_mlsec.datasets import Connections, file_path, open_artifact, open_dataset
 from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.ledger import ReleaseStatement
 from airflow_mlsec.lineage.evidence._evidence import (
     ARTIFACT,
     INTENDED,
     PUBLISHED,
     SUPERSEDED,
     WITHDRAWN,
+    Evidence,
+    believed,
     moved,
     published,
     trusted_by,
-    verified_statement,
 )
 from airflow_mlsec.processes import has_ended, is_seen_from_here
 from airflow_mlsec.register import Register
@@ -111,7 +113,7 @@ def _settle(register: Register, row: Any, connections: Connections | None) -> Op
 
 
 def _look(register: Register, row: Any, connections: Connections | None) -> tuple[str, str]:
-    statement = register.read(lambda c: verified_statement(row.envelope, trusted_by(c)))
+    statement = register.read(lambda c: believed(row.envelope, trusted_by(c)))
     if statement is None:
         return INTENDED, "no trusted key signed it"
     e = t.evidence.c
@@ -150,16 +152,14 @@ def _is_any(register: Register, row: Any, *which: sa.ColumnElement[bool]) -> boo
     return bool(register.rows(sa.select(e.id).where(*alike, *which).limit(1)))
 
 
-def _statements(
-    register: Register, row: Any, *which: sa.ColumnElement[bool]
-) -> list[Mapping[str, Any]]:
+def _statements(register: Register, row: Any, *which: sa.ColumnElement[bool]) -> list[Evidence]:
     e = t.evidence.c
     alike = e.dataset_id == row.dataset_id, e.predicate_type == row.predicate_type
     query = sa.select(e.envelope).where(*alike, *which).order_by(e.id)
 
-    def work(connection: sa.Connection) -> list[Mapping[str, Any]]:
+    def work(connection: sa.Connection) -> list[Evidence]:
         trusted = trusted_by(connection)
-        found = (verified_statement(x, trusted) for x in connection.execute(query).scalars())
+        found = (believed(x, trusted) for x in connection.execute(query).scalars())
         return [statement for statement in found if statement is not None]
 
     return register.read(work)
@@ -168,7 +168,7 @@ def _statements(
 def _is_over(
     register: Register,
     row: Any,
-    statement: Mapping[str, Any],
+    statement: Evidence,
     later: Sequence[sa.ColumnElement[bool]],
 ) -> bool:
     """Whether the process that was to publish it has ended. What runs on this machine is looked at. Elsewhere
@@ -176,10 +176,9 @@ def _is_over(
     dead what does not answer; and so does a day."""
     if row.writer and is_seen_from_here(row.writer):
         return has_ended(row.writer)
-    run = statement["predicate"].get("run")
+    run = statement.predicate.run
     found = _statements(register, row, *later) if run is not None else []
-    others = (said["predicate"] for said in found)
-    again = any(p.get("run") == run and "removed_by_request" not in p for p in others)
+    again = any(x.predicate.run == run and not _removes_rows(x) for x in found)
     return register.now() > moved(row.recorded_at, _AFTER_ANOTHER_TRY if again else _LONGEST)
 
 
@@ -201,13 +200,18 @@ def _remove_staged(uri: str | None) -> None:
         files.remove_abandoned(file_path(uri))
 
 
-def _digest_of(statement: Mapping[str, Any]) -> str | None:
+def _digest_of(statement: Evidence) -> str | None:
     """The SHA-256 of the file that a statement is about, if it is about a file."""
-    if statement["predicateType"] == ARTIFACT:
-        digest: str = statement["subject"][0]["digest"]["sha256"]
-        return digest
-    stated: str | None = statement["predicate"]["target"].get("sha256")
-    return stated
+    said = statement.predicate
+    if isinstance(said, ReleaseStatement):
+        return said.target.sha256
+    return next(iter(statement.subjects.values()))
+
+
+def _removes_rows(statement: Evidence) -> bool:
+    """Whether it is of a release that has lost rows to a request: no new release."""
+    said = statement.predicate
+    return isinstance(said, ReleaseStatement) and said.removed_by_request is not None
 
 
 def _mark(register: Register, identifier: int, outcome: str) -> None:

@@ -9,19 +9,19 @@ guarantee does not hold any more, and the release is what that makes it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, make_statement, sign_payload
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.ledger import Check, ReleasedColumn, ReleaseStatement, sign_statement
 from airflow_mlsec.lineage.evidence._evidence import (
     INTENDED,
     PUBLISHED,
     RELEASE,
     record_evidence,
     trusted_by,
-    verified_statement,
+    verified_release,
 )
 from airflow_mlsec.register import Register, lock_graph
 from airflow_mlsec.register import tables as t
@@ -32,9 +32,9 @@ def record_removal(
     keys: KeyRing,
     dataset_id: int,
     digest: str | None,
-    before: Mapping[str, Any],
+    before: ReleaseStatement,
     left: tuple[int, int | None],
-    checks: Sequence[Mapping[str, Any]],
+    checks: tuple[Check, ...],
     request: int,
 ) -> bool:
     """Sign and keep that a release (``before`` is its newest statement) has lost rows to a request, and what
@@ -43,25 +43,24 @@ def record_removal(
     that."""
     now = register.now()
     rows_left, smallest = left
-    numbers = dict(before["numbers"])
-    removed = int(numbers["released"]) - rows_left
-    if numbers.get("persons") == numbers["released"]:
-        numbers["persons"] = rows_left
-    else:
-        numbers["persons"] = None
-    gone = numbers.get("removed", 0) + removed
-    numbers.update(released=rows_left, subjects=None, removed=gone, k_anonymity=smallest)
-    predicate = {
-        **before,
-        "target": {**before["target"], "sha256": digest},
-        "numbers": numbers,
-        "checks": [dict(check) for check in checks],
-        "columns": _columns(before, all(check["passed"] for check in checks)),
+    numbers = before.numbers
+    each = numbers.persons == numbers.released  # everybody has one row
+    counted = {
+        "persons": rows_left if each else None,
+        "released": rows_left,
+        "subjects": None,
+        "removed": (numbers.removed or 0) + numbers.released - rows_left,
+        "k_anonymity": smallest,
+    }
+    changed = {
+        "target": before.target.model_copy(update={"sha256": digest}),
+        "numbers": numbers.model_copy(update=counted),
+        "checks": checks,
+        "columns": _columns(before, all(check.passed for check in checks)),
         "removed_by_request": request,
         "issued_at": now,
     }
-    statement = make_statement({"plan": before["plan"]}, RELEASE, predicate)
-    envelope = sign_payload(statement, STATEMENT_TYPE, *keys.signing_keys("signing"))
+    envelope = sign_statement(keys, {"plan": before.plan}, before.model_copy(update=changed))
 
     def work(connection: sa.Connection) -> bool:
         lock_graph(connection)  # as a release does that is about to be published
@@ -75,7 +74,7 @@ def record_removal(
     return register.write(work)
 
 
-def _is_newest(connection: sa.Connection, dataset_id: int, before: Mapping[str, Any]) -> bool:
+def _is_newest(connection: sa.Connection, dataset_id: int, before: ReleaseStatement) -> bool:
     e = t.evidence.c
     query = (
         sa.select(e.envelope)
@@ -85,8 +84,7 @@ def _is_newest(connection: sa.Connection, dataset_id: int, before: Mapping[str, 
         .limit(1)
     )
     envelope = connection.execute(query).scalar_one_or_none()
-    newest = None if envelope is None else verified_statement(envelope, trusted_by(connection))
-    return newest is not None and newest["predicate"] == before
+    return envelope is not None and verified_release(envelope, trusted_by(connection)) == before
 
 
 def policy_of(register: Register, digest: str) -> dict[str, Any] | None:
@@ -98,10 +96,9 @@ def policy_of(register: Register, digest: str) -> dict[str, Any] | None:
     return None
 
 
-def _columns(before: Mapping[str, Any], holds: bool) -> dict[str, Any]:
-    columns: dict[str, Any] = json.loads(json.dumps(before["columns"]))
-    if not holds:
-        # An unproven release is not more than what it was made from.
-        for column in columns.values():
-            column["state"] = "identified"
-    return columns
+def _columns(before: ReleaseStatement, holds: bool) -> dict[str, ReleasedColumn]:
+    if holds:
+        return before.columns
+    # An unproven release is not more than what it was made from.
+    as_before = {"state": "identified"}
+    return {n: column.model_copy(update=as_before) for n, column in before.columns.items()}

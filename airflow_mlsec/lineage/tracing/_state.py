@@ -199,7 +199,7 @@ def _ceilings(
     releases = latest_releases(connection)
     if not releases:
         return {}
-    sources = {(p["source"]["namespace"], p["source"]["name"]) for p in releases.values()}
+    sources = {(p.source.namespace, p.source.name) for p in releases.values()}
     known = {
         (r[0], r[1]): r[2]
         for r in rows_of(
@@ -212,11 +212,11 @@ def _ceilings(
     }
     overwritten = _overwritten(connection)
     found: dict[tuple[int, int], dict[int, State]] = {}
-    for dataset, predicate in releases.items():
-        source = known.get((predicate["source"]["namespace"], predicate["source"]["name"]))
+    for dataset, release in releases.items():
+        source = known.get((release.source.namespace, release.source.name))
         if source is None or dataset in overwritten:
             continue
-        states = {n: State[c["state"].upper()] for n, c in predicate["columns"].items()}
+        states = {n: State[c.state.upper()] for n, c in release.columns.items()}
         columns = names.get(dataset, {})
         ceiling = {columns[name]: state for name, state in states.items() if name in columns}
         whole = max(states.values(), default=State.IDENTIFIED)

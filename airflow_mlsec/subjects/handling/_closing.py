@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from airflow_mlsec.crypto import KeyKind
 from airflow_mlsec.errors import (
     ChangedMeanwhile,
     CheckFailed,
@@ -120,11 +119,10 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
         request = get_request(work.register, identifier)
         _require_settled(request)
     now = work.register.now()
-    signing = work.keys.ensure("signing", KeyKind.SIGNING)
     zone = rules_in_force(work.register).rules.time_zone
     # Somebody's key may stand in a file's name.
     shown = work.searcher(person, work.places(person)).widened().needles.without
-    receipt, salt = make_receipt(request, person, verified, now, signing, zone, shown)
+    receipt, salt = make_receipt(request, person, verified, now, work.keys, zone, shown)
 
     def still(connection: sa.Connection, seen: Request) -> None:
         if seen.steps != request.steps:

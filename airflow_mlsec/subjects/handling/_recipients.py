@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import sqlalchemy as sa
 
-from airflow_mlsec.crypto import STATEMENT_TYPE, Key, KeyKind, make_statement, sign_payload
+from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import CheckFailed, MlsecError
+from airflow_mlsec.ledger import NoticeStatement, PersonTold, sign_statement
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.register import upsert
 from airflow_mlsec.subjects._identity import Person
@@ -24,7 +24,6 @@ from airflow_mlsec.subjects.handling._work import Work, require_erasure
 from airflow_mlsec.subjects.requests._requests import Request, Step, get_request, person_of
 from airflow_mlsec.subjects.search._places import Place
 
-NOTICE = "https://airflow-mlsec.github.io/recipient-notice/v1"
 Mail = Callable[[str, str, str], None]
 _BY_HAND = "tell them by hand, then settle it as manual"
 
@@ -63,7 +62,7 @@ def add_recipients(
         upsert(connection, t.request_step, key, {}, first)
 
 
-def tell(request: Request, step: Step, person: Person, signing: Key, mail: Mail | None) -> str:
+def tell(request: Request, step: Step, person: Person, keys: KeyRing, mail: Mail | None) -> str:
     """Tell one recipient; how it was done.
 
     :raises ToBeToldByHand: if no program can.
@@ -71,7 +70,7 @@ def tell(request: Request, step: Step, person: Person, signing: Key, mail: Mail 
     """
     scheme = urlsplit(step.locator).scheme.lower()
     if scheme in ("https", "http"):
-        return _post(request, step, person, signing)
+        return _post(request, step, person, keys)
     if scheme == "mailto":
         if mail is None:
             raise ToBeToldByHand(f"no mail server is known here: {_BY_HAND}")
@@ -84,20 +83,19 @@ def tell(request: Request, step: Step, person: Person, signing: Key, mail: Mail 
     raise ToBeToldByHand(f"no contact that can be told: {_BY_HAND}")
 
 
-def _post(request: Request, step: Step, person: Person, signing: Key) -> str:
+def _post(request: Request, step: Step, person: Person, keys: KeyRing) -> str:
     parts = urlsplit(step.locator)
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         raise CheckFailed("the contact is http: a person's name is sent over https alone")
-    predicate: dict[str, Any] = {
-        "request": request.id,
-        "law": request.law,
-        "kind": request.kind,
-        "subject": {"kind": person.kind, "keys": list(person.keys)},
-        "recipient": step.name,
-    }
+    said = NoticeStatement(
+        request=request.id,
+        law=request.law,
+        kind=request.kind,
+        subject=PersonTold(kind=person.kind, keys=tuple(person.keys)),
+        recipient=step.name,
+    )
     digest = hashlib.sha256(f"{request.id}\0{step.name}".encode()).hexdigest()
-    payload = make_statement({f"request/{request.id}": digest}, NOTICE, predicate)
-    envelope = sign_payload(payload, STATEMENT_TYPE, signing)
+    envelope = sign_statement(keys, {f"request/{request.id}": digest}, said)
     try:
         answer = httpx.post(step.locator, json=envelope, timeout=30, follow_redirects=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -123,13 +121,12 @@ def notify(work: Work, identifier: int, mail: Mail | None = None) -> Request:
     if request.status != "restricted":
         require_erasure(request)
     person = person_of(work.register, work.keys, request)
-    signing = work.keys.ensure("signing", KeyKind.SIGNING)
     for step in request.steps:
         if step.kind != "recipient" or step.status not in ("unknown", "failed"):
             continue
         work.progress(f"telling {step.name}")
         try:
-            how = tell(request, step, person, signing, mail)
+            how = tell(request, step, person, work.keys, mail)
         except ToBeToldByHand as error:
             work.mark(request, step, "unknown", str(error), attempts=step.attempts + 1)
         except CheckFailed as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from airflow_mlsec.anonymize import Finding, tells_persons, verify_release
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.ledger import Check, ReleaseStatement
 from airflow_mlsec.lineage import policy_of, record_removal, releases
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, sole_writer, upsert
@@ -28,7 +29,7 @@ from airflow_mlsec.subjects.search._search import EARLIER_LEFT, Searcher
 def renew_evidence(
     register: Register,
     keys: KeyRing,
-    before: dict[str, Any],
+    before: ReleaseStatement,
     place: Place,
     dataset: Dataset,
     left: Mapping[str, int | None],
@@ -37,7 +38,7 @@ def renew_evidence(
     """Check a release from which rows were removed, and keep what was found as its evidence; what does not
     hold any more, as people read it. Does nothing for what did not change, was released anew since ``before`` (its
     newest statement), or is a file that is none of those (SHA-256) that were ``left``."""
-    stated = before["target"].get("sha256")
+    stated = before.target.sha256
     digest = dataset.digest()
     if digest is not None and digest not in left:
         return None
@@ -45,9 +46,9 @@ def renew_evidence(
     findings = _check(register, before, dataset, counted)
     if dataset.digest() != digest:
         return None  # another erasure goes on with it, and says what it has left
-    if stated is None and counted.rows == before["numbers"]["released"]:
+    if stated is None and counted.rows == before.numbers.released:
         return None
-    checks = [{"check": f.check, "passed": f.passed, "detail": f.detail} for f in findings]
+    checks = tuple(Check(check=f.check, passed=f.passed, detail=f.detail) for f in findings)
     # Whoever gives it its evidence, it was erased from for another's request, perhaps.
     of = request if digest is None else left[digest] or request
     # Who is gone may have made a class smaller; what was not counted now is not known any more.
@@ -60,19 +61,19 @@ def renew_evidence(
 
 
 def _check(
-    register: Register, before: dict[str, Any], dataset: Dataset, rows: _Counted
+    register: Register, before: ReleaseStatement, dataset: Dataset, rows: _Counted
 ) -> list[Finding]:
-    document = policy_of(register, before["policy"])
+    document = policy_of(register, before.policy)
     try:
         if document is None:
             raise ValueError
         policy = Policy.model_validate(document)
         # Who is erased leaves; nobody gets more rows by that.
         people: Literal["one row each"] | None = None
-        numbers = before["numbers"]
-        if numbers.get("persons") and numbers["persons"] == numbers["released"]:
+        numbers = before.numbers
+        if numbers.persons and numbers.persons == numbers.released:
             people = "one row each"
-        carried = tells_persons(policy, numbers)
+        carried = tells_persons(policy, numbers.persons_in_several_spellings)
         return verify_release(policy, dataset.schema(), rows, people=people, carried=carried)
     except (ValidationError, ValueError, MlsecError) as error:
         for _ in rows:
@@ -116,7 +117,7 @@ def keep_left(work: Work, request: Request, place: Place, searcher: Searcher, di
     newest = _newest(work, place.id)
     if newest is None:
         return
-    stated, at = newest["target"].get("sha256"), str(newest["issued_at"])
+    stated, at = newest.target.sha256, newest.issued_at
     if stated is None or not is_ours(work, searcher, place):
         return
     _keep(work, place.id, digest, at, request.id)
@@ -151,7 +152,7 @@ def _drop(work: Work, which: sa.ColumnElement[bool]) -> None:
     work.register.write(lambda c: c.execute(sa.delete(t.left).where(which)))
 
 
-def _newest(work: Work, dataset: int) -> dict[str, Any] | None:
+def _newest(work: Work, dataset: int) -> ReleaseStatement | None:
     """What the newest evidence of a dataset says as a release."""
     found = work.register.read(releases).get(dataset)
     return found[-1] if found else None
@@ -184,11 +185,11 @@ def renew_after_erasing(
     newest = _newest(work, place.id)
     if place.stage != "release" or newest is None:
         return None
-    left = _left(work, place.id, str(newest["issued_at"]))
+    left = _left(work, place.id, newest.issued_at)
     opened = searcher.open(place)
     broken = renew_evidence(work.register, work.keys, newest, place, opened, left, request.id)
     if _newest(work, place.id) != newest:
-        at = t.left.c.evidence_at == str(newest["issued_at"])
+        at = t.left.c.evidence_at == newest.issued_at
         _drop(work, sa.and_(t.left.c.dataset_id == place.id, at))
     return broken
 
@@ -210,7 +211,7 @@ def say_what_was_left(work: Work, request: Request, person: Person) -> None:
         # Of releases that were made anew, or have their evidence, nothing is left over.
         over = t.left.c.dataset_id == place.id
         if newest is not None:
-            over = sa.and_(over, t.left.c.evidence_at != str(newest["issued_at"]))
+            over = sa.and_(over, t.left.c.evidence_at != newest.issued_at)
         _drop(work, over)
         # What cannot be read is told by looking; who is at it gives it its evidence.
         with contextlib.suppress(MlsecError), one_at_a_time(work, place, patience=0):
@@ -222,8 +223,8 @@ def is_ours(work: Work, searcher: Searcher, place: Place) -> bool:
     """Whether a release's file is the one of its evidence, or one that an erasure has left that has not given it its
     evidence yet. Another gets no new evidence by being erased from. True of what is no release, or no single file."""
     newest = _newest(work, place.id)
-    stated = newest["target"].get("sha256") if newest else None
+    stated = newest.target.sha256 if newest else None
     if newest is None or stated is None:
         return True
     digest = searcher.open(place).digest()
-    return digest == stated or digest in _left(work, place.id, str(newest["issued_at"]))
+    return digest == stated or digest in _left(work, place.id, newest.issued_at)

@@ -12,21 +12,32 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from airflow_mlsec.crypto import (
-    STATEMENT_TYPE,
-    Key,
-    VerificationKeys,
-    make_statement,
-    sign_payload,
-    verify_payload,
-)
+from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, VerificationKeys, verify_payload
 from airflow_mlsec.errors import SignatureInvalid
+from airflow_mlsec.ledger import (
+    HandedOver,
+    ReceiptStatement,
+    ReceiptStep,
+    read_statement,
+    sign_statement,
+)
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects.requests._requests import Request, approval_digest
 
-RECEIPT = "https://airflow-mlsec.github.io/request-receipt/v1"
+
+@dataclass(frozen=True)
+class Receipt:
+    """A verified receipt: which request it is of, and what it says."""
+
+    request: str
+    said: ReceiptStatement
+
+    def as_json(self) -> dict[str, Any]:
+        """The receipt as programs read it."""
+        return {"request": self.request, **self.said.model_dump(mode="json")}
 
 
 def make_receipt(
@@ -34,7 +45,7 @@ def make_receipt(
     person: Person,
     verified: Mapping[str, str],
     now: str,
-    signing: Key,
+    keys: KeyRing,
     zone: str,
     shown: Callable[[str], str] = str,
 ) -> tuple[dict[str, Any], str]:
@@ -44,46 +55,47 @@ def make_receipt(
     last day is counted; ``shown`` strikes the person's keys out of a text.
     """
     salt = secrets.token_hex(16)
-    steps = [
-        {
-            "kind": step.kind,
-            "name": shown(step.name),
-            "status": step.status,
-            "rows": step.rows,
-            "locator": shown(step.locator),
-            "detail": shown(step.detail),
-            "changed_at": step.changed_at,
-            "verified": shown(verified[step.name]) if step.name in verified else None,
-            "decided_by": step.decided_by,
-        }
+    steps = tuple(
+        ReceiptStep(
+            kind=step.kind,
+            name=shown(step.name),
+            status=step.status,
+            rows=step.rows,
+            locator=shown(step.locator),
+            detail=shown(step.detail),
+            changed_at=step.changed_at,
+            verified=shown(verified[step.name]) if step.name in verified else None,
+            decided_by=step.decided_by,
+        )
         for step in request.steps
-    ]
-    predicate = {
-        "law": request.law,
-        "kind": request.kind,
-        "subject_kind": request.subject_kind,
-        "subject_sha256": [_salted(salt, person.kind, key) for key in person.keys],
-        "received_at": request.requested_at,
-        "due_at": request.due_at,
+    )
+    said = ReceiptStatement(
+        law=request.law,
+        kind=request.kind,
+        subject_kind=request.subject_kind,
+        subject_sha256=tuple(_salted(salt, person.kind, key) for key in person.keys),
+        received_at=request.requested_at,
+        due_at=request.due_at,
         # The last day; `due_at` is the moment after it.
-        "due_on": str(request.last_day(zone) or "") or None,
-        "extended": request.extended,
-        "identity": request.identity,
-        "opened_by": request.opened_by,
-        "verified_by": request.verified_by,
-        "approved": request.approved_by is not None,
-        "approved_by": request.approved_by,
-        "approved_sha256": approval_digest(request.approved) if request.approved else None,
-        "four_eyes": bool(request.four_eyes),
-        "exports": [_shown_export(export, shown) for export in request.exports],
-        "closed_at": now,
-        "steps": steps,
-    }
-    payload = make_statement({f"request/{request.id}": _digest(steps)}, RECEIPT, predicate)
-    return sign_payload(payload, STATEMENT_TYPE, signing), salt
+        due_on=str(request.last_day(zone) or "") or None,
+        extended=request.extended,
+        identity=request.identity,
+        opened_by=request.opened_by,
+        verified_by=request.verified_by,
+        approved=request.approved_by is not None,
+        approved_by=request.approved_by,
+        approved_sha256=approval_digest(request.approved) if request.approved else None,
+        four_eyes=bool(request.four_eyes),
+        exports=tuple(_handed_over(export, shown) for export in request.exports),
+        closed_at=now,
+        steps=steps,
+    )
+    documents = [step.model_dump(mode="json", exclude_none=True) for step in steps]
+    subject = {f"request/{request.id}": _digest(documents)}
+    return sign_statement(keys, subject, said), salt
 
 
-def _shown_export(export: Mapping[str, Any], shown: Callable[[str], str]) -> dict[str, Any]:
+def _handed_over(export: Mapping[str, Any], shown: Callable[[str], str]) -> HandedOver:
     by_place = ("rows", "left_out_as_likeness", "named", "found")
     found: dict[str, Any] = {}
     for name, value in export.items():
@@ -97,12 +109,12 @@ def _shown_export(export: Mapping[str, Any], shown: Callable[[str], str]) -> dic
             both = isinstance(before, int) and isinstance(said, int)
             places[shown(place)] = before + said if both else said
         found[name] = places
-    return found
+    return HandedOver.model_validate_json(json.dumps(found))
 
 
 def verify_receipt(
     envelope: Any, trusted: VerificationKeys, key: str | None = None, salt: str | None = None
-) -> dict[str, Any]:
+) -> Receipt:
     """What a receipt says, if a trusted key signed it. With the person's ``key`` and ``salt`` also
     that it is about this person.
 
@@ -110,22 +122,18 @@ def verify_receipt(
     """
     payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
     try:
-        statement = json.loads(payload)
-        predicate: dict[str, Any] = statement["predicate"]
-        if statement["predicateType"] != RECEIPT:
-            raise SignatureInvalid("the signed statement is no receipt of a request")
-        [subject] = statement["subject"]
-        if subject["digest"]["sha256"] != _digest(predicate["steps"]):
-            raise SignatureInvalid("the receipt's steps are not those that its subject names")
-        hashes = list(predicate["subject_sha256"])
-        kind = str(predicate["subject_kind"])
-    except (ValueError, KeyError, TypeError):
+        statement = read_statement(payload, ReceiptStatement)
+        [(name, digest)] = statement.subjects.items()
+    except (SignatureInvalid, ValueError):
         raise SignatureInvalid("the signed statement is no receipt of a request") from None
+    if digest != _digest(statement.document["predicate"]["steps"]):
+        raise SignatureInvalid("the receipt's steps are not those that its subject names")
+    said = statement.predicate
     if key is not None:
-        mine = _salted(salt or "", kind, key)
-        if not any(hmac.compare_digest(mine, str(other)) for other in hashes):
+        mine = _salted(salt or "", said.subject_kind, key)
+        if not any(hmac.compare_digest(mine, other) for other in said.subject_sha256):
             raise SignatureInvalid("the receipt is not about the person of this key and salt")
-    return {"request": subject["name"], **predicate}
+    return Receipt(name, said)
 
 
 def _salted(salt: str, kind: str, key: str) -> str:
@@ -142,51 +150,49 @@ _EXPLAINED = ("retained", "manual", "beyond reach", "found", "unknown")
 _QUALIFIED = "was looked for in columns of their name only"
 
 
-def describe_receipt(said: Mapping[str, Any]) -> list[str]:
+def describe_receipt(receipt: Receipt) -> list[str]:
     """What a verified receipt says, line by line, as people read it."""
-    closed = f"closed {said['closed_at'][:19]} UTC"
+    said = receipt.said
+    closed = f"closed {said.closed_at[:19]} UTC"
     lines = [
-        f"signature valid: {said['request']}, {said['law']} {said['kind']}, received {said['received_at'][:10]}, "
-        f"due on {said.get('due_on') or said['due_at'][:10]}, {closed}"
+        f"signature valid: {receipt.request}, {said.law} {said.kind}, received {said.received_at[:10]}, "
+        f"due on {said.due_on or (said.due_at or '')[:10]}, {closed}"
     ]
-    if said.get("approved_by"):
+    if said.approved_by:
         eyes = (
             "not one of those who opened or verified it"
-            if said["four_eyes"]
+            if said.four_eyes
             else "who also opened or verified it"
         )
-        lines.append(f"approved by {said['approved_by']} ({eyes})")
-    for export in said.get("exports", ()):
-        rows, places = sum(export["rows"].values()), len(export["rows"])
+        lines.append(f"approved by {said.approved_by} ({eyes})")
+    for export in said.exports:
+        rows, places = sum(export.rows.values()), len(export.rows)
         lines.append(
-            f"handed over {export['at'][:19]} UTC: {rows} rows of {places} places, sha256 {export['sha256'][:16]}"
+            f"handed over {export.at[:19]} UTC: {rows} rows of {places} places, sha256 {export.sha256[:16]}"
         )
-    steps = said["steps"]
     counts: dict[str, int] = {}
-    for step in steps:
-        counts[step["status"]] = counts.get(step["status"], 0) + 1
+    for step in said.steps:
+        counts[step.status] = counts.get(step.status, 0) + 1
     listed = ", ".join(f"{number} {status}" for status, number in counts.items())
-    lines.append(f"{len(steps)} places: {listed}")
-    left = sum("still there" in (step["verified"] or "") for step in steps)
+    lines.append(f"{len(said.steps)} places: {listed}")
+    left = sum("still there" in (step.verified or "") for step in said.steps)
     if left:
         lines.append(f"in {left} of them the person still is, by decision of whom they name")
-    exports = said.get("exports", ())
-    for step in steps:
-        verified = f", {step['verified']}" if step["verified"] else ""
-        told = _handed_over(step, exports) if step["status"] == "found" else ""
-        lines.append(f"  {step['status']:12} {step['kind']:9} {step['name']}{verified}{told}")
-        if step["status"] in _EXPLAINED or _QUALIFIED in step["detail"]:
-            lines.append(f"{'':25}{step['detail']}")
+    for step in said.steps:
+        verified = f", {step.verified}" if step.verified else ""
+        told = _what_was_handed_over(step.name, said.exports) if step.status == "found" else ""
+        lines.append(f"  {step.status:12} {step.kind:9} {step.name}{verified}{told}")
+        if step.status in _EXPLAINED or _QUALIFIED in step.detail:
+            lines.append(f"{'':25}{step.detail}")
     return lines
 
 
-def _handed_over(step: Mapping[str, Any], exports: Sequence[Mapping[str, Any]]) -> str:
-    name = step["name"]
+def _what_was_handed_over(name: str, exports: Sequence[HandedOver]) -> str:
     for export in reversed(exports):
-        if rows := export["rows"].get(name):
+        if rows := export.rows.get(name):
             return f", {rows} rows handed over"
-        if reason := export.get("named", {}).get(name):
+        if reason := export.named.get(name):
             return f", named in the letter: {reason}"
-        if name in export.get("left_out_as_likeness", {}):
+        if name in export.left_out_as_likeness:
             return ", named in the letter as what may be the person's"
     return ""

@@ -155,26 +155,26 @@ def _search(searcher: Searcher, place: Place) -> Finding:
         named = f"free text in column {where} ({sum(texts.values())} rows)"
         return _finding(place, "found", sum(texts.values()), named, "free text names the person")
     release = searcher.places.releases.get(place.id)
-    subject = release[-1]["subject"] if release else None
-    if release and (subject is None or subject["kind"] != searcher.person.kind):
+    subject = release[-1].subject if release else None
+    if release and (subject is None or subject.kind != searcher.person.kind):
         return _finding(place, "unknown", None, "none", "released under a policy of other subjects")
     if release and searcher.changed_since_release(place):
         return _finding(place, "unknown", None, "none", CHANGED)
     found = searcher.membership(place)
     if found is not None:
-        member, predicate = found
+        member, statement = found
         if member and searcher.person.only:
             raise Indistinguishable(
                 "the membership list has the key, which others share: whose it is cannot be told"
             )
-        source = predicate["target"]["name"].rsplit("/", 1)[-1]
+        source = statement.target.name.rsplit("/", 1)[-1]
         if not member and searcher.alike_in(place):
             how = "membership list, by likeness: another spelling of the key"
             return replace(_finding(place, "found", None, how, _ALIKE), likeness=True)
         if place.intended and not member:
             return _finding(place, "unknown", None, "membership list", INTENDED)
         how = "signed release" if release else "lineage to the release"
-        text = f"{how} {source}, plan {predicate['plan'][:12]}"
+        text = f"{how} {source}, plan {statement.plan[:12]}"
         return _finding(place, "found" if member else "none", None, "membership list", text)
     if place.intended:
         return _finding(place, "unknown", None, "none", INTENDED)
@@ -182,7 +182,7 @@ def _search(searcher: Searcher, place: Place) -> Finding:
         reason = "anonymous: a verified release whose policy names who claims it"
         return _finding(place, "none", 0, "none", reason)
     if release:
-        plan = release[-1]["plan"][:12]
+        plan = release[-1].plan[:12]
         reason = f"signed release, plan {plan}: the key was removed and no membership list was kept"
         return _finding(place, "unknown", None, "none", reason)
     reason = "its sources reach here by lineage, and no membership list says who is in it"

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.datasets import DatasetName
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.ledger import ReleaseStatement
 from airflow_mlsec.lineage import (
     PART,
     PERHAPS,
@@ -168,15 +169,15 @@ class Places:
 
     kind: str
     all: tuple[Place, ...]
-    releases: Mapping[int, list[dict[str, Any]]] = field(default_factory=dict)
+    releases: Mapping[int, list[ReleaseStatement]] = field(default_factory=dict)
     # By dataset, the lists of members of releases that may have been published for a while.
-    perhaps: Mapping[int, list[dict[str, Any]]] = field(default_factory=dict)
+    perhaps: Mapping[int, list[ReleaseStatement]] = field(default_factory=dict)
     # By which token vaults releases name, or ever named, these people: each a locator of the column.
     coded: tuple[Locator, ...] = ()
     # Vaults that releases about others use as well: a code in them may be another's.
     shared_vaults: frozenset[str] = frozenset()
 
-    def statements(self, dataset: int) -> list[dict[str, Any]]:
+    def statements(self, dataset: int) -> list[ReleaseStatement]:
         """Every release of a dataset that was, or may have been, published; the newest last."""
         return [*self.perhaps.get(dataset, ()), *self.releases.get(dataset, ())]
 
@@ -429,11 +430,11 @@ def _telling(
 
 
 def _past_every_list(
-    edges: list[Edge], roots: set[int], released: Mapping[int, list[dict[str, Any]]]
+    edges: list[Edge], roots: set[int], released: Mapping[int, list[ReleaseStatement]]
 ) -> set[int]:
     """Datasets that a way leads to from a person's own rows without passing a release that kept a
     list of its members: such a list cannot say who is in them."""
-    listed = {d for d, found in released.items() if found[-1]["membership"]}
+    listed = {d for d, found in released.items() if found[-1].membership}
     following: dict[int, set[int]] = {}
     for source, target, _ in edges:
         following.setdefault(graph.dataset_of(source), set()).add(graph.dataset_of(target))
@@ -454,8 +455,8 @@ class _Ways:
         connection: sa.Connection,
         roots: list[Place],
         copies: _Copies,
-        released: Mapping[int, list[dict[str, Any]]],
-        perhaps: Mapping[int, list[dict[str, Any]]],
+        released: Mapping[int, list[ReleaseStatement]],
+        perhaps: Mapping[int, list[ReleaseStatement]],
         known: Mapping[int, Place],
     ) -> None:
         self._connection = connection
@@ -476,10 +477,10 @@ class _Ways:
             c: said for c, said in _codes_of(self._connection, every, self._raw).items() if c.vault
         }
         others = {
-            str(how.get("domain"))
+            str(how.domain)
             for statement in every
-            for name, how in statement["columns"].items()
-            if how.get("method") == "vault"
+            for name, how in statement.columns.items()
+            if how.method == "vault"
             if (_source_of(self._connection, statement), name) not in self._raw
         }
         coded = tuple(
@@ -492,8 +493,8 @@ def _locators(
     connection: sa.Connection,
     roots: list[Place],
     copies: _Copies,
-    released: Mapping[int, list[dict[str, Any]]],
-    perhaps: Mapping[int, list[dict[str, Any]]],
+    released: Mapping[int, list[ReleaseStatement]],
+    perhaps: Mapping[int, list[ReleaseStatement]],
     known: Mapping[int, Place],
     raw: dict[tuple[int, str], int],
 ) -> dict[int, list[Locator]]:
@@ -541,7 +542,7 @@ def _locators(
         # What may have been published since counts as well as what is known to be there.
         now = [ever[-1], *maybe]
         for code, stated in _codes_of(connection, now, raw).items():
-            plan = stated[0]["plan"][:12]
+            plan = stated[0].plan[:12]
             add(dataset, _locator_of(code, code.column, stated, f"signed release, plan {plan}"))
         # A copy may be of any release that ever was, with pseudonyms and codes of its own.
         for code, stated in _codes_of(connection, ever, raw).items():
@@ -575,57 +576,57 @@ class _Code:
 
 def _codes_of(
     connection: sa.Connection,
-    predicates: Sequence[dict[str, Any]],
+    statements: Sequence[ReleaseStatement],
     raw: Mapping[tuple[int, str], int],
-) -> dict[_Code, list[dict[str, Any]]]:
+) -> dict[_Code, list[ReleaseStatement]]:
     """The ways in which releases name people, each with the statements that say so."""
-    found: dict[_Code, list[dict[str, Any]]] = {}
-    for predicate in predicates:
-        source = _source_of(connection, predicate)
-        for name, how in predicate["columns"].items():
+    found: dict[_Code, list[ReleaseStatement]] = {}
+    for statement in statements:
+        source = _source_of(connection, statement)
+        for name, how in statement.columns.items():
             root = None if source is None else raw.get((source, name))
-            if root is None or how.get("method") not in ("pseudonymize", "vault"):
+            if root is None or how.key is None or how.method not in ("pseudonymize", "vault"):
                 continue
-            vault = how.get("domain") if how["method"] == "vault" else None
-            stated = found.setdefault(_Code(name, root, how["key"], vault), [])
-            if predicate not in stated:
-                stated.append(predicate)
+            vault = how.domain if how.method == "vault" else None
+            stated = found.setdefault(_Code(name, root, how.key, vault), [])
+            if statement not in stated:
+                stated.append(statement)
     return found
 
 
-def _locator_of(code: _Code, column: str, stated: list[dict[str, Any]], why: str) -> Locator:
+def _locator_of(code: _Code, column: str, stated: list[ReleaseStatement], why: str) -> Locator:
     versions = _versions(stated, code.column, code.key)
     formal, forms = _normalized(stated, code.column), _forms_of(stated, code.column)
     return Locator(column, code.root, code.key, why, code.vault, versions, False, formal, forms)
 
 
 def _versions(
-    predicates: list[dict[str, Any]], column: str, key: str
+    statements: list[ReleaseStatement], column: str, key: str
 ) -> tuple[tuple[int, str | None], ...]:
     """The versions of a key with which releases made a column's pseudonyms, with their fingerprints."""
     found: dict[tuple[int, str | None], None] = {}
-    for predicate in predicates:
-        how = predicate["columns"].get(column, {})
-        if how.get("key") == key and "version" in how:
-            version = int(how["version"])
-            found[version, predicate.get("keys", {}).get(f"{key}/{version}")] = None
+    for statement in statements:
+        how = statement.columns.get(column)
+        if how is not None and how.key == key and how.version is not None:
+            found[how.version, statement.keys.get(f"{key}/{how.version}")] = None
     return tuple(found)
 
 
-def _forms_of(predicates: list[dict[str, Any]], column: str) -> tuple[str, ...]:
+def _forms_of(statements: list[ReleaseStatement], column: str) -> tuple[str, ...]:
     """The normal forms in which releases made pseudonyms of a column."""
-    said = (p["columns"].get(column, {}).get("normalize") for p in predicates)
+    said = (how.normalize for x in statements if (how := x.columns.get(column)) is not None)
     return tuple(dict.fromkeys(form for form in said if form))
 
 
-def _normalized(predicates: list[dict[str, Any]], column: str) -> bool:
+def _normalized(statements: list[ReleaseStatement], column: str) -> bool:
     """Whether every release made its pseudonyms of keys in a normal form."""
-    return all("normalize" in p["columns"].get(column, {}) for p in predicates)
+    said = (x.columns.get(column) for x in statements)
+    return all(how is not None and how.normalize is not None for how in said)
 
 
-def _source_of(connection: sa.Connection, predicate: Mapping[str, Any]) -> int | None:
-    d, source = t.dataset.c, predicate["source"]
-    query = sa.select(d.id).where(d.namespace == source["namespace"], d.name == source["name"])
+def _source_of(connection: sa.Connection, statement: ReleaseStatement) -> int | None:
+    d, source = t.dataset.c, statement.source
+    query = sa.select(d.id).where(d.namespace == source.namespace, d.name == source.name)
     return connection.execute(query).scalar_one_or_none()
 
 

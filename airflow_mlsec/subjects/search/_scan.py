@@ -426,11 +426,11 @@ class Scanner:
         def lists(connection: Any) -> set[str]:
             stated = [releases(connection), releases(connection, MAYBE_PUBLISHED)]
             return {
-                os.path.realpath(str(statement["membership"]["path"]))
+                os.path.realpath(statement.membership.path)
                 for listed in stated
                 for statements in listed.values()
                 for statement in statements
-                if statement["membership"]
+                if statement.membership
             }
 
         return {path for path in found | searcher.register.read(lists) if not os.path.isdir(path)}

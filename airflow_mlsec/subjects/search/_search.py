@@ -48,6 +48,7 @@ from airflow_mlsec.errors import (
     Refused,
     UsageError,
 )
+from airflow_mlsec.ledger import ReleaseStatement
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._spellings import alike, numerals, plausible
@@ -308,12 +309,12 @@ class Searcher:
     def _known_forms(self) -> list[NormalForm]:
         """The normal forms of policies, and those that evidence of releases names."""
         said = (
-            how["normalize"]
+            how.normalize
             for listed in (self.places.releases, self.places.perhaps)
             for statements in listed.values()
             for statement in statements
-            for how in statement["columns"].values()
-            if "normalize" in how
+            for how in statement.columns.values()
+            if how.normalize is not None
         )
         return list(dict.fromkeys((*self.forms(), *map(NormalForm.parse, said))))
 
@@ -521,7 +522,7 @@ class Searcher:
         """Whether the file at a release's place is another one than its newest evidence names: rows may
         stand in it of which no evidence says anything."""
         released = self.places.releases.get(place.id)
-        stated = released[-1]["target"].get("sha256") if released else None
+        stated = released[-1].target.sha256 if released else None
         return stated is not None and self.open(place).digest() != stated
 
     def is_all_parts(self, place: Place) -> bool:
@@ -613,7 +614,7 @@ class Searcher:
         they are known even if the version is gone by now."""
         return self.known.get(WORKED_OUT, ())
 
-    def membership(self, place: Place) -> tuple[bool, dict[str, Any]] | None:
+    def membership(self, place: Place) -> tuple[bool, ReleaseStatement] | None:
         """Whether the person is on a membership list of the releases that a place was made from (or
         is), and the release that says so; None if not all of them kept one.
 
@@ -625,19 +626,20 @@ class Searcher:
         above = [self.places.statements(i) for i in sorted(place.sources)]
         sources = [own] if own else [statements for statements in above if statements]
         # Of two lists of one path the later one is there, and what the earlier one said is lost.
-        lists: dict[str, dict[str, Any]] = {}
+        lists: dict[str, ReleaseStatement] = {}
         lost = False
-        for predicate in (p for source in sources for p in source if p["membership"]):
-            path, sha256 = predicate["membership"]["path"], predicate["membership"]["sha256"]
-            before = lists.get(path)
-            lost = lost or (before is not None and before["membership"]["sha256"] != sha256)
-            lists[path] = predicate
-        if not lists or any(source[-1]["membership"] is None for source in sources):
+        for statement in (x for source in sources for x in source):
+            if (kept := statement.membership) is None:
+                continue
+            before = lists.get(kept.path)
+            lost = lost or (before is not None and before.membership != kept)
+            lists[kept.path] = statement
+        if not lists or any(source[-1].membership is None for source in sources):
             return None
         newest_first = list(reversed(list(lists.values())))
-        for predicate in newest_first:
-            if self._is_member(predicate, self._keys_at(predicate)):
-                return True, predicate
+        for statement in newest_first:
+            if self._is_member(statement, self._keys_at(statement)):
+                return True, statement
         return None if lost else (False, newest_first[0])
 
     def alike_in(self, place: Place) -> bool:
@@ -645,10 +647,10 @@ class Searcher:
         person's keys."""
         # A retry replaces its own list; the later statement is the one that speaks of the file.
         lists = {
-            statement["membership"]["path"]: statement
+            statement.membership.path: statement
             for source in (place.id, *sorted(place.sources))
             for statement in self.places.statements(source)
-            if statement["membership"]
+            if statement.membership
         }
         return any(self._is_member(statement, self.others) for statement in lists.values())
 
@@ -657,11 +659,11 @@ class Searcher:
         count as well."""
         found = 0
         lists = {
-            statement["membership"]["path"]: statement
+            statement.membership.path: statement
             for dataset in datasets
             if dataset is not None
             for statement in self.places.statements(dataset)
-            if statement["membership"]
+            if statement.membership
         }
         for statement in lists.values():
             try:
@@ -670,17 +672,19 @@ class Searcher:
                 found += 1
         return found
 
-    def _keys_at(self, predicate: Mapping[str, Any]) -> Sequence[str]:
+    def _keys_at(self, statement: ReleaseStatement) -> Sequence[str]:
         """What the source of a release names the person by."""
-        source = str(DatasetName(predicate["source"]["namespace"], predicate["source"]["name"]))
+        source = str(DatasetName(statement.source.namespace, statement.source.name))
         root = next((p for p in self.places.all if p.name == source), None)
         if root is None or not root.names_people(self.person.kind):
             return self.person.keys
         return self._values_of(root.id, 0)
 
-    def _is_member(self, predicate: Mapping[str, Any], keys: Sequence[str]) -> bool:
-        kept = predicate["membership"]
-        given = Path(kept["path"]), kept["sha256"], self.person.kind
+    def _is_member(self, statement: ReleaseStatement, keys: Sequence[str]) -> bool:
+        kept = statement.membership
+        if kept is None:
+            return False
+        given = Path(kept.path), kept.sha256, self.person.kind
         return any(is_member(*given, key, self.keys) for key in keys)
 
     def texts(self, locator: Locator) -> list[str]:

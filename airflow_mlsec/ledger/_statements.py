@@ -1,0 +1,332 @@
+"""What we sign: predicates of in-toto statements (https://github.com/in-toto/attestation), one model for each.
+
+The version of a predicate stands in its type. A field that a statement does not have is refused, and so is one that
+its model does not have: what is only half understood proves nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from airflow_mlsec.crypto import (
+    STATEMENT,
+    STATEMENT_TYPE,
+    KeyRing,
+    Trusted,
+    make_statement,
+    sign_payload,
+    verify_payload,
+)
+from airflow_mlsec.errors import SignatureInvalid
+
+# Under this name a ring has the keys that sign statements.
+SIGNING_KEY = "signing"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Predicate(_Model):
+    """What a statement says of its subjects."""
+
+    predicate_type: ClassVar[str]
+
+
+class Place(_Model):
+    """A dataset or artifact, by the name that OpenLineage gives it."""
+
+    namespace: str
+    name: str
+
+
+class File(Place):
+    """A place, and the SHA-256 of the file there; None of what is no single file."""
+
+    sha256: str | None = None
+
+
+class MembershipList(_Model):
+    """Where the list of a release's members is, and the SHA-256 of its file."""
+
+    path: str
+    sha256: str
+
+
+class Check(_Model):
+    """What the independent checker found."""
+
+    check: str
+    passed: bool
+    detail: str
+
+
+class Numbers(_Model):
+    """A release's outcome. ``persons`` were counted by the checker; of ``persons_in_several_spellings`` the key is
+    written in several ways, so that pseudonyms tell more apart than there are."""
+
+    rows: int
+    released: int
+    suppressed: int = 0
+    subjects: int | None = None
+    k_anonymity: int | None = None
+    persons: int | None = None
+    persons_in_several_spellings: int | None = None
+    removed: int | None = None
+
+
+class PersonKey(_Model):
+    """Which column named persons of which kind, as the policy says."""
+
+    kind: str
+    key: str
+    normalize: str | None = None
+    region: str | None = None
+    references: dict[str, str] | None = None
+    distinguished_by: tuple[str, ...] | None = None
+    mentions: dict[str, str] = {}
+
+
+class ReleasedColumn(_Model):
+    """What a column of a release is, and how it came to be."""
+
+    state: Literal["identified", "pseudonymous", "anonymous"]
+    role: str
+    method: str
+    domain: str | None = None
+    key: str | None = None
+    version: int | None = None
+    level: int | None = None
+    normalize: str | None = None
+
+
+class Claim(_Model):
+    """Who claims that a release is anonymous, and why."""
+
+    claimed_by: str
+    reason: str
+
+
+class ReleaseStatement(Predicate):
+    """That a dataset was made from a source by a plan, and what was found of it."""
+
+    predicate_type = "https://airflow-mlsec.github.io/release/v1"
+
+    source: Place
+    target: File
+    policy: str
+    plan: str
+    numbers: Numbers
+    checks: tuple[Check, ...]
+    columns: dict[str, ReleasedColumn]
+    issued_at: str
+    run: str | None = None
+    subject: PersonKey | None = None
+    membership: MembershipList | None = None
+    # The key ring's identity, and fingerprints of the key versions that were used, by ``name/version``.
+    ring: str | None = None
+    keys: dict[str, str] = {}
+    anonymity: Claim | None = None
+    removed_by_request: int | None = None
+
+
+class TrainedOn(_Model):
+    """The release that an artifact was trained on."""
+
+    dataset: Place
+    plan: str
+    policy: str | None = None
+    evidence: str | None = None
+    run: str | None = None
+    membership: MembershipList | None = None
+
+
+class ArtifactStatement(Predicate):
+    """That an encrypted artifact holds a source, and what that came from."""
+
+    predicate_type = "https://airflow-mlsec.github.io/artifact/v1"
+
+    source: File
+    target: Place
+    kind: str
+    recipients: tuple[str, ...]
+    issued_at: str
+    trained_on: tuple[TrainedOn, ...] = ()
+    run: str | None = None
+    bytes: int | None = None
+    compression: str | None = None
+
+
+class PersonTold(_Model):
+    """Whom a notice is about."""
+
+    kind: str
+    keys: tuple[str, ...]
+
+
+class NoticeStatement(Predicate):
+    """What a recipient of personal data is told (GDPR Art. 19). It names the person."""
+
+    predicate_type = "https://airflow-mlsec.github.io/recipient-notice/v1"
+
+    request: int
+    law: str
+    kind: str
+    subject: PersonTold
+    recipient: str
+
+
+class ReceiptStep(_Model):
+    """What became of one place of a request. ``verified`` is what an independent look has found."""
+
+    kind: str
+    name: str
+    status: str
+    locator: str
+    detail: str
+    changed_at: str
+    rows: int | None = None
+    verified: str | None = None
+    decided_by: str | None = None
+
+
+class HandedOver(_Model):
+    """A file with a person's data that was handed over: its SHA-256, and by place what was in it (``rows``), what
+    was there and not in it (``named``, with the reason; ``left_out_as_likeness``), and what had been ``found``."""
+
+    sha256: str
+    rows: dict[str, int]
+    at: str
+    by: str | None = None
+    recipients: tuple[str, ...] = ()
+    left_out_as_likeness: dict[str, int | None] = {}
+    named: dict[str, str] = {}
+    found: dict[str, int | None] = {}
+
+
+class ReceiptStatement(Predicate):
+    """What became of a person's data. The person stands in it as salted hashes of the keys alone."""
+
+    predicate_type = "https://airflow-mlsec.github.io/request-receipt/v1"
+
+    law: str
+    kind: str
+    subject_kind: str
+    subject_sha256: tuple[str, ...]
+    received_at: str
+    identity: str
+    closed_at: str
+    steps: tuple[ReceiptStep, ...]
+    # The moment after the last day, and that day.
+    due_at: str | None = None
+    due_on: str | None = None
+    extended: bool = False
+    opened_by: str | None = None
+    verified_by: str | None = None
+    approved: bool = False
+    approved_by: str | None = None
+    approved_sha256: str | None = None
+    four_eyes: bool | None = None
+    exports: tuple[HandedOver, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReleaseResult:
+    """What a run of a plan has come to: the plan as plain data, numbers, what the independent checker found, the
+    run's label, and the list of members."""
+
+    plan: Mapping[str, Any]
+    plan_digest: str
+    numbers: Numbers
+    checks: tuple[Check, ...]
+    run: str | None = None
+    membership: MembershipList | None = None
+
+
+P = TypeVar("P", bound=Predicate)
+
+
+@dataclass(frozen=True)
+class Statement(Generic[P]):
+    """A verified statement: SHA-256 by subject, and what is said of them. ``document`` is what was signed."""
+
+    subjects: Mapping[str, str]
+    predicate: P
+    document: Mapping[str, Any]
+
+
+def sign_statement(
+    keys: KeyRing, subjects: Mapping[str, str], predicate: Predicate
+) -> dict[str, Any]:
+    """A statement in a DSSE envelope, signed by the ring's signing key, and by the one beside it that a quantum
+    computer cannot forge, if the ring has that.
+
+    :raises KeyNotFound: if the key does not sign.
+    """
+    said = predicate.model_dump(mode="json", exclude_none=True)
+    payload = make_statement(subjects, predicate.predicate_type, said)
+    return sign_payload(payload, STATEMENT_TYPE, *keys.signing_keys(SIGNING_KEY))
+
+
+def predicate_of(document: Mapping[str, Any], kind: type[P]) -> P | None:
+    """What a verified in-toto statement says, if it is of a kind; None if it is of another.
+
+    :raises SignatureInvalid: if it does not have just the fields of its kind.
+    """
+    if document["predicateType"] != kind.predicate_type:
+        return None
+    try:
+        # As JSON: strictness is JSON's own there.
+        return kind.model_validate_json(json.dumps(document["predicate"]))
+    except ValidationError as error:
+        # Without its values.
+        at = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
+        raise SignatureInvalid(f"the statement has another form than ours, at '{at}'") from None
+
+
+def read_statement(payload: bytes, *kinds: type[P]) -> Statement[P]:
+    """A statement of one of some kinds, out of what was signed.
+
+    :raises SignatureInvalid: if it is of another kind, or does not have just the fields of its kind.
+    """
+    try:
+        document = json.loads(payload)
+        subjects = {item["name"]: item["digest"]["sha256"] for item in document["subject"]}
+        said, known = document["predicateType"], document["_type"] == STATEMENT
+        known &= "predicate" in document
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SignatureInvalid("what was signed is not an in-toto statement") from None
+    if not known or not all(isinstance(text, str) for pair in subjects.items() for text in pair):
+        raise SignatureInvalid("what was signed is not an in-toto statement")
+    for kind in kinds:
+        if (predicate := predicate_of(document, kind)) is not None:
+            return Statement(subjects, predicate, document)
+    raise SignatureInvalid(f"what was signed says something else ({str(said)[:80]})")
+
+
+_REMEMBERED = 20_000
+_verified: dict[bytes, Statement[Any] | None] = {}
+
+
+def verified_statement(
+    envelope: Any, trusted: Trusted, identities: Any, *kinds: type[P]
+) -> Statement[P] | None:
+    """A statement that a trusted key signed; None if none did, or it is of another kind or form. What was verified
+    once is remembered by its digest and those of the keys (``identities``)."""
+    text = json.dumps([envelope, identities, [k.predicate_type for k in kinds]], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).digest()
+    if digest not in _verified:
+        if len(_verified) >= _REMEMBERED:
+            _verified.clear()
+        try:
+            payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
+            _verified[digest] = read_statement(payload, *kinds)
+        except SignatureInvalid:
+            _verified[digest] = None
+    return _verified[digest]
