@@ -17,7 +17,6 @@ from airflow_mlsec.cli._main import (
 from airflow_mlsec.crypto import (
     MODEL_SIGNATURE,
     SIGNATURE,
-    STATEMENT_TYPE,
     KeyKind,
     KeyRing,
     Passphrase,
@@ -30,7 +29,6 @@ from airflow_mlsec.crypto import (
     encrypt_file,
     encrypt_folder,
     identity_of,
-    make_statement,
     model_statement,
     open_decrypted,
     parse_recipient,
@@ -40,7 +38,6 @@ from airflow_mlsec.crypto import (
     ring_key,
     sign_keyless,
     sign_model,
-    sign_payload,
     signed_name,
     verify_model,
     verify_statement,
@@ -48,9 +45,9 @@ from airflow_mlsec.crypto import (
 )
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.key_ring import open_key_ring, trusted_keys
+from airflow_mlsec.ledger import SIGNING_KEY, FileStatement, sign_statement, statement_of
 from airflow_mlsec.settings import Settings
 
-FILE_STATEMENT = "https://airflow-mlsec.github.io/file/v1"
 _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 _new = click.Path(dir_okay=False, path_type=Path)
 _service_option = click.option(
@@ -275,20 +272,20 @@ def sign(
         raise UsageError("--identity-token is for --keyless")
     if keyless:
         token = identity_token.read_text().strip() if identity_token is not None else None
-        statement = model_statement(source, None, show_progress) if folder else _of_file(source)
+        of_file = None if folder else statement_of(*_of_file(source))
+        statement = of_file or model_statement(source, None, show_progress)
         signature = sign_keyless(statement, Settings.load().sigstore_trust_config, token)
     elif folder:
         key = _ring().ensure(key_name or "signing.model", KeyKind.ECDSA)
         signature = sign_model(source, key, progress=show_progress)
     else:
-        signing = _ring().signing_keys(key_name or "signing")
-        signature = sign_payload(_of_file(source), STATEMENT_TYPE, *signing)
+        signature = sign_statement(_ring(), *_of_file(source), key_name or SIGNING_KEY)
     files.write_bytes(target, f"{json.dumps(signature, indent=1)}\n".encode())
     click.echo(str(target))
 
 
-def _of_file(source: Path) -> bytes:
-    return make_statement({source.name: digest_file(source)}, FILE_STATEMENT, {})
+def _of_file(source: Path) -> tuple[dict[str, str], FileStatement]:
+    return {source.name: digest_file(source)}, FileStatement()
 
 
 def _signature_of(source: Path, folder: bool) -> Path:

@@ -50,6 +50,7 @@ from airflow_mlsec.ledger._statements import (
     Check,
     Claim,
     File,
+    FileStatement,
     HandedOver,
     MembershipList,
     NoticeStatement,
@@ -68,6 +69,7 @@ from airflow_mlsec.ledger._statements import (
     predicate_of,
     read_statement,
     sign_statement,
+    statement_of,
     verified_statement,
 )
 from airflow_mlsec.ledger._witness import keep_elsewhere
@@ -85,6 +87,7 @@ __all__ = [
     "Check",
     "Claim",
     "File",
+    "FileStatement",
     "Finding",
     "HandedOver",
     "Imported",
@@ -128,6 +131,7 @@ __all__ = [
     "reasons",
     "record",
     "sign_statement",
+    "statement_of",
     "verified_statement",
     "verify_export",
     "verify_proof",

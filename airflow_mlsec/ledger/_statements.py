@@ -163,6 +163,12 @@ class ArtifactStatement(Predicate):
     compression: str | None = None
 
 
+class FileStatement(Predicate):
+    """That a file is the one that was signed; nothing more is said of it."""
+
+    predicate_type = "https://airflow-mlsec.github.io/file/v1"
+
+
 class PersonTold(_Model):
     """Whom a notice is about."""
 
@@ -261,17 +267,22 @@ class Statement(Generic[P]):
     document: Mapping[str, Any]
 
 
+def statement_of(subjects: Mapping[str, str], predicate: Predicate) -> bytes:
+    """A statement, to be signed."""
+    said = predicate.model_dump(mode="json", exclude_none=True)
+    return make_statement(subjects, predicate.predicate_type, said)
+
+
 def sign_statement(
-    keys: KeyRing, subjects: Mapping[str, str], predicate: Predicate
+    keys: KeyRing, subjects: Mapping[str, str], predicate: Predicate, key: str = SIGNING_KEY
 ) -> dict[str, Any]:
-    """A statement in a DSSE envelope, signed by the ring's signing key, and by the one beside it that a quantum
+    """A statement in a DSSE envelope, signed by a key of the ring, and by the one beside it that a quantum
     computer cannot forge, if the ring has that.
 
     :raises KeyNotFound: if the key does not sign.
     """
-    said = predicate.model_dump(mode="json", exclude_none=True)
-    payload = make_statement(subjects, predicate.predicate_type, said)
-    return sign_payload(payload, STATEMENT_TYPE, *keys.signing_keys(SIGNING_KEY))
+    payload = statement_of(subjects, predicate)
+    return sign_payload(payload, STATEMENT_TYPE, *keys.signing_keys(key))
 
 
 def predicate_of(document: Mapping[str, Any], kind: type[P]) -> P | None:
