@@ -10,7 +10,12 @@ from airflow_mlsec.datasets._artifact import Artifact, open_artifact
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections, postgresql_url
 from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
 from airflow_mlsec.datasets._file import parquet_location
-from airflow_mlsec.datasets._folders import partition_values, refuse_tables, visible_files
+from airflow_mlsec.datasets._folders import (
+    files_below,
+    partition_values,
+    refuse_tables,
+    visible_files,
+)
 from airflow_mlsec.datasets._rows import SINGLE, Announce, Condition, Found
 from airflow_mlsec.datasets._staging import Staging, staging_beside
 from airflow_mlsec.datasets._uri import (
@@ -48,6 +53,7 @@ __all__ = [
     "dataset_name",
     "erase_versions",
     "file_path",
+    "files_below",
     "is_store",
     "keeps_versions",
     "old_versions",

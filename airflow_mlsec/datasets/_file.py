@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from airflow_mlsec import files
 from airflow_mlsec.datasets._connections import Connections
 from airflow_mlsec.datasets._folders import (
+    files_below,
     is_hidden,
     partition_values,
     refuse_tables,
@@ -659,24 +660,3 @@ def _left_of(conditions: Sequence[Meant], piece: str) -> list[Meant] | None:
         elif (values[condition.column] in condition.values.to_pylist()) is not condition.has:
             return None
     return left
-
-
-def files_below(folder: str, uri: str) -> list[str]:
-    """All files below a folder, links to folders followed, as readers of partitions do.
-
-    :raises DatasetError: if a folder cannot be listed, or a link leads back to a folder above it.
-    """
-
-    def unlisted(error: OSError) -> None:
-        raise DatasetError(f"'{uri}': a folder of it cannot be listed ({error.strerror})")
-
-    found: list[str] = []
-    for at, folders, names in os.walk(folder, onerror=unlisted, followlinks=True):
-        here = os.path.realpath(at)
-        for name in folders:
-            inner = os.path.realpath(os.path.join(at, name))
-            if here == inner or here.startswith(f"{inner}/"):
-                raise DatasetError(f"'{uri}': a link in it leads back to a folder above it")
-        paths = (os.path.join(at, name) for name in names)
-        found += [path for path in paths if os.path.isfile(path)]
-    return found

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from airflow_mlsec.errors import UnsupportedDataset
+from airflow_mlsec.errors import DatasetError, UnsupportedDataset
 
 # Hive's name for a missing value.
 _NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -89,11 +89,41 @@ def _refused(uri: str, kind: str) -> UnsupportedDataset:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The Parquet files below a folder that are read as its rows."""
+    """The Parquet files below a folder that are read as its rows.
+
+    :raises DatasetError: as `files_below`.
+    """
     return [
         path
-        for path in folder.rglob("*")
+        for path in map(Path, files_below(str(folder), f"file://{folder}"))
         if path.suffix.lower() in (".parquet", ".pq")
         and not is_hidden(str(path.relative_to(folder)))
-        and path.is_file()
     ]
+
+
+def files_below(folder: str, uri: str) -> list[str]:
+    """All files below a folder, links to folders followed, as readers of partitions do.
+
+    :raises DatasetError: if a folder cannot be listed, or a link leads back to a folder above it, or nowhere: what it
+        led to may be on a disk that is not mounted.
+    """
+
+    def unlisted(error: OSError) -> None:
+        raise DatasetError(f"'{uri}': a folder of it cannot be listed ({error.strerror})")
+
+    found: list[str] = []
+    for at, folders, names in os.walk(folder, onerror=unlisted, followlinks=True):
+        here = os.path.realpath(at)
+        for name in folders:
+            inner = os.path.realpath(os.path.join(at, name))
+            if here == inner or here.startswith(f"{inner}/"):
+                raise DatasetError(f"'{uri}': a link in it leads back to a folder above it")
+        for name in names:
+            path = os.path.join(at, name)
+            if os.path.isfile(path):
+                found.append(path)
+            elif os.path.islink(path) and not name.startswith("."):
+                raise DatasetError(
+                    f"'{uri}': a link in it leads to nothing: what was there may be on a disk that is not mounted"
+                )
+    return found

@@ -10,6 +10,8 @@ import csv
 import io
 import itertools
 import json
+import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
@@ -95,7 +97,7 @@ class Rewrite:
 def rewrite_csv(source: BinaryIO, target: BinaryIO, schema: pa.Schema, rewrite: Rewrite) -> int:
     """Write CSV anew."""
     delimiter = csv_delimiter(source)
-    records = _csv_records(source)
+    records = _csv_records(source, delimiter)
     target.write(next(records))
 
     def row(record: bytes) -> list[str]:
@@ -125,7 +127,7 @@ def rewrite_json_lines(
     """Write JSON Lines anew."""
 
     def row(line: bytes) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(line) if line.strip() else {}
+        found: dict[str, Any] = json.loads(line, parse_float=_Written) if line.strip() else {}
         return found
 
     def values(rows: list[dict[str, Any]], column: str) -> pa.Array:
@@ -139,9 +141,33 @@ def rewrite_json_lines(
         for column, value in changes.items():
             printed = isinstance(value, (date, time, Decimal))
             cells[column] = str(value) if printed else value
-        return json.dumps(cells, ensure_ascii=False).encode() + line[len(line.rstrip(b"\r\n")) :]
+        text = re.sub(f'"{_MARK}([^"]*)"', r"\1", json.dumps(_marked(cells), ensure_ascii=False))
+        return text.encode() + line[len(line.rstrip(b"\r\n")) :]
 
     return _rewrite(iter(source), target, row, values, changed, rewrite)
+
+
+class _Written(float):
+    """A number, and how it is written: with more digits than it has, perhaps."""
+
+    def __new__(cls, text: str) -> _Written:
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
+
+    text: str
+
+
+# Before the text of a number that is to be written as it was; nobody can have written it.
+_MARK = secrets.token_hex(16)
+
+
+def _marked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _marked(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_marked(inner) for inner in value]
+    return f"{_MARK}{value.text}" if isinstance(value, _Written) else value
 
 
 def matches(values: Any, wanted: pa.Array) -> Any:
@@ -186,12 +212,17 @@ def _rewrite(
     return meant
 
 
-def _csv_records(file: BinaryIO) -> Iterator[bytes]:
-    """Records as they stand in the file: a line break within quotes ends none."""
+def _csv_records(file: BinaryIO, delimiter: str) -> Iterator[bytes]:
+    """Records as they stand in the file: a line break within quotes ends none. A quote within a field that does not
+    begin with one is a character like others."""
+    other = b"[^%b\\r\\n]" % re.escape(delimiter.encode())
+    first = b'[^"%b\\r\\n]' % re.escape(delimiter.encode())
+    field = b'(?:"(?:[^"]|"")*+"%b*+|%b%b*+)?' % (other, first, other)
+    whole = re.compile(b"%b(?:%b%b)*+\\r?\\n?" % (field, re.escape(delimiter.encode()), field))
     record = b""
     for line in file:
         record += line
-        if record.count(b'"') % 2 == 0:
+        if b'"' not in record or whole.fullmatch(record):
             yield record
             record = b""
     if record:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import sqlite3
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,12 +40,15 @@ def refuse_cascades(
     changed: Collection[str] = (),
 ) -> None:
     """Other rows must not go, or change, with these: they may have to be kept, or be other people's. Asked of rows that
-    go, or whose columns are ``changed``.
+    go, or whose columns are ``changed``. SQLite has collations and spellings of its own for that: see `alone`.
 
     :raises DatasetError: if some would.
     """
-    own = sa.inspect(connection).get_pk_constraint(dataset.table_name, schema=dataset.schema_name)
-    for key in _referring(dataset, connection, own["constrained_columns"]):
+    if dataset.dialect == "sqlite":
+        return
+    inspector = sa.inspect(connection)
+    own = inspector.get_pk_constraint(dataset.table_name, schema=dataset.schema_name)
+    for key in _referring(dataset, connection):
         action = key.on_update if changed else key.on_delete
         if action not in _CASCADES or (changed and not set(changed) & set(key.referred)):
             continue
@@ -67,10 +73,63 @@ def refuse_cascades(
             )
 
 
+def alone(
+    dataset: SqlDataset,
+    connection: sa.Connection,
+    change: sa.UpdateBase,
+    target: sa.TableClause,
+    condition: sa.ColumnElement[bool],
+) -> int:
+    """Change rows, within a transaction; how many. In SQLite rows of other tables that change with them by a foreign key
+    are noticed afterwards: it counts them, by whatever collation and spelling they refer.
+
+    :raises DatasetError: if there were some; then the transaction has to be rolled back.
+    """
+    if dataset.dialect != "sqlite":
+        return connection.execute(change).rowcount
+    raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    before = raw.total_changes
+    meant = sa.select(sa.func.count()).select_from(target).where(condition)
+    expected = connection.execute(meant).scalar_one()
+    rows = connection.execute(change).rowcount
+    # Rows that were meant, and went with others that were.
+    others = raw.total_changes - before - max(rows, expected)
+    if others and (tables := _cascading(dataset, connection)):
+        raise DatasetError(
+            f"'{dataset.uri}': {others} rows of table {', '.join(tables)} refer to these rows and would change with them "
+            "(ON DELETE, ON UPDATE); erase or settle those first"
+        )
+    return rows
+
+
+def has_broken_references(dataset: SqlDataset, connection: sa.Connection) -> bool:
+    """Whether a foreign key of SQLite refers to columns that have no unique index: with foreign keys switched on
+    nothing could be deleted, and nothing goes along."""
+    try:
+        connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    except sa.exc.OperationalError as error:
+        return "foreign key mismatch" in str(error.orig)
+    return False
+
+
+def _cascading(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
+    """Tables of SQLite whose foreign keys to a table change rows there."""
+    found: dict[str, None] = {}
+    for name in sa.inspect(connection).get_table_names():
+        quoted = connection.dialect.identifier_preparer.quote_identifier(name)
+        for row in connection.exec_driver_sql(f"PRAGMA foreign_key_list({quoted})"):
+            actions = {str(row[5]).upper(), str(row[6]).upper()}
+            if str(row[2]).lower() == dataset.table_name.lower() and actions & set(_CASCADES):
+                found[f"'{name}'"] = None
+    return list(found)
+
+
 def is_view(dataset: SqlDataset, connection: sa.Connection) -> bool:
     """Whether it is no table of this database."""
     if dataset.dialect == "sqlite":
-        query = sa.text("SELECT type FROM sqlite_master WHERE name = :name AND type = 'view'")
+        query = sa.text(
+            "SELECT 1 FROM sqlite_master WHERE lower(name) = lower(:name) AND type = 'view'"
+        )
         found = connection.execute(query, {"name": dataset.table_name}).scalar_one_or_none()
     else:
         query = sa.text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:name) AND relkind IN ('v', 'm', 'f')")  # fmt: skip
@@ -91,25 +150,35 @@ def refuse_views(dataset: SqlDataset, connection: sa.Connection) -> None:
 
 
 def side_effects(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
-    """What may have copies of rows that are deleted from a table, or does something when they are: triggers, and
-    materialized views over it."""
+    """What may have copies of rows that are deleted from a table or changed, or does something when they are: triggers,
+    rules, and materialized views over it, over views of it, and over what it is a partition of."""
     if dataset.dialect == "sqlite":
         query = sa.text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(:name)")  # fmt: skip
         rows = connection.execute(query, {"name": dataset.table_name}).all()
-        return [f"trigger '{n}'" for n, sql in rows if "DELETE" in str(sql).upper()]
+        # An insert's trigger does nothing by our changes; of what is said otherwise nobody can be sure.
+        only_inserts = re.compile(r"\b(BEFORE|AFTER)?\s*INSERT\s+ON\b", re.IGNORECASE)
+        found = [f"trigger '{n}'" for n, sql in rows if not only_inserts.search(str(sql))]
+        virtual = sa.text("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%'")  # fmt: skip
+        named = re.compile(
+            rf"\bcontent\s*=\s*['\"\[`]?{re.escape(dataset.table_name)}\b", re.IGNORECASE
+        )
+        indexes = connection.execute(virtual).all()
+        return found + [f"full-text index '{n}'" for n, sql in indexes if named.search(str(sql))]
     name = {"name": _quoted(dataset, connection)}
-    triggers = sa.text(  # the texts are constants
-        f"{_TREE} SELECT DISTINCT tgname FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM tree) AND NOT tgisinternal "  # noqa: S608
-        "AND tgenabled <> 'D' AND (tgtype & 8) <> 0 ORDER BY 1"
-    )
-    views = sa.text(
-        f"{_TREE} SELECT DISTINCT c.relname FROM pg_rewrite r JOIN pg_depend d ON d.objid = r.oid "  # noqa: S608
-        "AND d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass "
-        "JOIN pg_class c ON c.oid = r.ev_class "
-        "WHERE c.relkind = 'm' AND d.refobjid IN (SELECT oid FROM tree) ORDER BY 1"
-    )
-    found = [f"trigger '{row[0]}'" for row in connection.execute(triggers, name)]
-    return found + [f"materialized view '{row[0]}'" for row in connection.execute(views, name)]
+    found = []
+    for kind, text in (
+        # Of row or statement, on DELETE (8) or UPDATE (16).
+        ("trigger", "SELECT DISTINCT tgname FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM whole) AND NOT "
+         "tgisinternal AND tgenabled <> 'D' AND (tgtype & 24) <> 0 ORDER BY 1"),
+        # What a table does instead of, or beside, DELETE (4) or UPDATE (2).
+        ("rule", "SELECT DISTINCT rulename FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM whole) "
+         "AND ev_type IN ('2', '4') AND ev_enabled <> 'D' ORDER BY 1"),
+        ("materialized view", "SELECT DISTINCT c.relname FROM shown JOIN pg_class c ON c.oid = shown.oid "
+         "WHERE c.relkind = 'm' ORDER BY 1"),
+    ):  # fmt: skip
+        listed = connection.execute(sa.text(f"{_TREE}{_ABOVE}{_SHOWN} {text}"), name)
+        found += [f"{kind} '{row[0]}'" for row in listed]
+    return found
 
 
 def leaves(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
@@ -121,6 +190,23 @@ def leaves(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
+@contextlib.contextmanager
+def warnings_of(connection: sa.Connection) -> Iterator[list[str]]:
+    """The warnings of PostgreSQL, by their code, while something is done."""
+    raw: Any = connection.connection.driver_connection
+    found: list[str] = []
+
+    def told(notice: Any) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            found.append(notice.sqlstate)
+
+    raw.add_notice_handler(told)
+    try:
+        yield found
+    finally:
+        raw.remove_notice_handler(told)
+
+
 # A table with all that is below it, and all that is above.
 _TREE = (
     "WITH RECURSIVE tree AS (SELECT to_regclass(:name)::oid AS oid UNION "
@@ -130,6 +216,12 @@ _ABOVE = (
     ", above AS (SELECT to_regclass(:name)::oid AS oid UNION "
     "SELECT i.inhparent FROM pg_inherits i JOIN above ON i.inhrelid = above.oid)"
 )
+# Both, and the views that show something of them, however many lie between.
+_SHOWN = (
+    ", whole AS (SELECT oid FROM tree UNION SELECT oid FROM above), shown AS (SELECT oid FROM whole UNION "
+    "SELECT r.ev_class FROM pg_rewrite r JOIN pg_depend d ON d.objid = r.oid AND d.classid = 'pg_rewrite'::regclass "
+    "AND d.refclassid = 'pg_class'::regclass JOIN shown ON d.refobjid = shown.oid)"
+)
 
 
 def _quoted(dataset: SqlDataset, connection: sa.Connection) -> str:
@@ -137,37 +229,21 @@ def _quoted(dataset: SqlDataset, connection: sa.Connection) -> str:
     return f"{quote(dataset.schema_name or 'public')}.{quote(dataset.table_name)}"
 
 
-def _referring(
-    dataset: SqlDataset, connection: sa.Connection, own: list[str]
-) -> Iterator[_Reference]:
-    """Foreign keys to a table, from whatever schema; to its partitions, and to what it is a partition of."""
-    if dataset.dialect != "sqlite":
-        query = sa.text(
-            f"{_TREE}{_ABOVE} SELECT n.nspname, c.relname, con.confdeltype::text, con.confupdtype::text, "  # noqa: S608
-            "ARRAY(SELECT a.attname::text FROM unnest(con.conkey) WITH ORDINALITY k(num, at) "
-            "JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.num ORDER BY k.at), "
-            "ARRAY(SELECT a.attname::text FROM unnest(con.confkey) WITH ORDINALITY k(num, at) "
-            "JOIN pg_attribute a ON a.attrelid = con.confrelid AND a.attnum = k.num ORDER BY k.at) "
-            "FROM pg_constraint con JOIN pg_class c ON c.oid = con.conrelid "
-            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE con.contype = 'f' AND con.conparentid = 0 "
-            "AND (con.confrelid IN (SELECT oid FROM tree) OR con.confrelid IN (SELECT oid FROM above))"
-        )
-        for row in connection.execute(query, {"name": _quoted(dataset, connection)}):
-            schema, table, on_delete, on_update, columns, referred = row
-            yield _Reference(
-                str(schema), str(table), tuple(columns), tuple(referred),
-                _ACTIONS[on_delete], _ACTIONS[on_update],
-            )  # fmt: skip
-        return
-    for name in sa.inspect(connection).get_table_names():
-        quoted = connection.dialect.identifier_preparer.quote_identifier(name)
-        found: dict[int, list[Any]] = {}
-        for row in connection.exec_driver_sql(f"PRAGMA foreign_key_list({quoted})"):
-            if str(row[2]).lower() == dataset.table_name.lower():
-                found.setdefault(row[0], []).append(row)
-        for rows in found.values():
-            referred = tuple(row[4] or own[row[1]] for row in rows)
-            yield _Reference(
-                dataset.schema_name, name, tuple(row[3] for row in rows), referred,
-                str(rows[0][6]).upper(), str(rows[0][5]).upper(),
-            )  # fmt: skip
+def _referring(dataset: SqlDataset, connection: sa.Connection) -> Iterator[_Reference]:
+    """Foreign keys of PostgreSQL to a table, from whatever schema; to its partitions, and to what it is a partition of."""
+    query = sa.text(
+        f"{_TREE}{_ABOVE} SELECT n.nspname, c.relname, con.confdeltype::text, con.confupdtype::text, "  # noqa: S608
+        "ARRAY(SELECT a.attname::text FROM unnest(con.conkey) WITH ORDINALITY k(num, at) "
+        "JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.num ORDER BY k.at), "
+        "ARRAY(SELECT a.attname::text FROM unnest(con.confkey) WITH ORDINALITY k(num, at) "
+        "JOIN pg_attribute a ON a.attrelid = con.confrelid AND a.attnum = k.num ORDER BY k.at) "
+        "FROM pg_constraint con JOIN pg_class c ON c.oid = con.conrelid "
+        "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE con.contype = 'f' AND con.conparentid = 0 "
+        "AND (con.confrelid IN (SELECT oid FROM tree) OR con.confrelid IN (SELECT oid FROM above))"
+    )
+    for row in connection.execute(query, {"name": _quoted(dataset, connection)}):
+        schema, table, on_delete, on_update, columns, referred = row
+        yield _Reference(
+            str(schema), str(table), tuple(columns), tuple(referred),
+            _ACTIONS[on_delete], _ACTIONS[on_update],
+        )  # fmt: skip

@@ -7,7 +7,6 @@ pseudonymization.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -307,9 +306,16 @@ def _of_dataset(
     of_parent = _of_dataset(
         register, connections, lists, subject["key"], parent, declared, depth + 1
     )
-    with contextlib.suppress(EmptyDataset):  # it names nobody
+    try:
         for batch in _Filtered(dataset, of_parent).scan_left_out(column):
             found += canonical_text(batch.column(column), column).drop_null().to_pylist()
+    except EmptyDataset:
+        # It names nobody, and whose the rows are that refer to it cannot be told.
+        if lists:
+            raise CheckFailed(
+                f"rows refer to '{dataset.uri}', which has no rows: whether they are somebody's who was erased or restricted "
+                "cannot be told; release them when it is filled again"
+            ) from None
     # Rows of the parent that are gone, and those that are there.
     known = reference_of(dataset.uri, column)
     listed = [_List((key,), secret, tokens, form) for secret, _, tokens, of in lists if of == known]

@@ -252,13 +252,17 @@ def test_a_report_has_no_figures_of_other_data(
         ("4111-1111-1111-1111", "digits", False),
         ("\u0661\u0662 1234567", "digits", True),  # digits of Arabic
         ("ñandu7654321", "alphanumeric", True),
+        ("\u24bf\u24c4\u24bd\u24c3 39335317", "digits", True),  # in circles
+        ("+49 (30) 123-4567/89", "digits", False),
     ],
 )
+@pytest.mark.parametrize("role", ["identifying", "sensitive"])
 def test_what_encryption_leaves_of_an_identifier_is_seen(
     make_policy: Callable[..., Policy], keys: KeyRing, tmp_path: Path,
-    value: str, alphabet: str, kept: bool,
+    value: str, alphabet: str, kept: bool, role: str,
 ) -> None:  # fmt: skip
-    policy = make_policy(WHO.replace("METHOD", f"fpe, domain: d, alphabet: {alphabet}"))
+    column = WHO.replace("METHOD", f"fpe, domain: d, alphabet: {alphabet}")
+    policy = make_policy(column.replace("identifying", role))
     table = pa.table({"who": [value]})
     if kept:
         with pytest.raises(GuaranteeNotMet, match="keep letters or digits that are not of the alphabet"):  # fmt: skip

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_mlsec.controls import record_results
-from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.crypto import KeyRing, Passphrase
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import CheckFailed, Refused
 from airflow_mlsec.policy import Policy, parse_policy
@@ -25,6 +25,7 @@ from airflow_mlsec.subjects import (
     Calendar,
     Person,
     approve,
+    export_request,
     get_request,
     lift,
     locate,
@@ -36,8 +37,9 @@ from airflow_mlsec.subjects import (
     settle,
     verify_identity,
 )
-from airflow_mlsec.subjects.handling import _rectify, _releases
+from airflow_mlsec.subjects.handling import _erasing, _rectify, _releases
 from airflow_mlsec.subjects.requests._requests import person_of
+from tests.lineage.events import dataset, lineage
 from tests.subjects.lake import Lake
 from tests.subjects.test_meanwhile import release
 from tests.subjects.test_not_so_any_more import (
@@ -551,3 +553,192 @@ def test_a_dataset_that_tells_people_apart_is_gone_and_a_person_says_so_first(la
     settle(lake.register, number, at, "manual", "the disk was destroyed", "dpo")
     lake.handler.erase(number)
     assert closed(lake, number)["raw.parquet"][0] == "erased"
+
+
+# --- what a fresh mind has found since
+
+
+def test_who_shares_a_key_is_not_erased_while_what_tells_them_apart_is_empty(
+    lake: Lake, tmp_path: Path
+) -> None:
+    """An empty mount looks like a dataset without rows."""
+    (lake.folder / "raw.parquet").unlink()
+    people = lake.folder / "people"
+    people.mkdir()
+    rows = {"who": [HER, HER, "p1@x.test"], "born": ["1980", "2001", "1990"], "tag": [1, 2, 3]}
+    pq.write_table(pa.table(rows), people / "a.parquet")
+    text = PLAIN.replace("key: who", "key: who, distinguished_by: [born]") + "  born: {role: insensitive}\n"  # fmt: skip
+    declared(lake, people, text)
+    copied_without(lake, people, "copy.parquet", rows)
+    number = lake.opened(HER).id
+    approve(lake.register, number, "dpo", named=["*"])
+    (people / "a.parquet").unlink()
+    with pytest.raises(Refused, match="no rows are there"):
+        lake.handler.erase(number)
+    assert lake.tags("copy.parquet") == [1, 2, 3]
+
+
+def copied_without(lake: Lake, source: Path, target: str, rows: dict[str, list[Any]]) -> None:
+    """A copy of keys and tags."""
+    same = lineage(str(source), {"who": ["who"], "tag": ["tag"]})
+    out = dataset(str(lake.folder / target), ("who", "tag"), columnLineage=same)
+    run(lake, "copy", [dataset(str(source), tuple(rows))], [out])
+    pq.write_table(pa.table({n: rows[n] for n in ("who", "tag")}), lake.folder / target)
+
+
+def shops(lake: Lake, method: str) -> tuple[Path, Path, Policy]:
+    """Customers, and orders by their numbers, whose release has codes of the numbers."""
+    (lake.folder / "raw.parquet").unlink()
+    people, orders = lake.folder / "people", lake.folder / "orders"
+    people.mkdir()
+    orders.mkdir()
+    pq.write_table(pa.table({"id": [1000001, 1000002], "who": ["p1@x.test", HER]}), people / "a.parquet")  # fmt: skip
+    pq.write_table(pa.table({"customer": [1000001, 1000002], "amount": [1, 2]}), orders / "a.parquet")  # fmt: skip
+    declared(lake, people, PEOPLE)
+    text = ORDERS.format(people=people, more="").replace("method: drop", f"method: {method}, domain: d")  # fmt: skip
+    policy = declared(lake, orders, text)
+    release(lake, policy, source=open_dataset(str(orders)), target=lake.at("safe.parquet"))
+    return people, orders, policy
+
+
+@pytest.mark.parametrize("method", ["pseudonymize", "vault"])
+@pytest.mark.parametrize("gone", ["her row", "all"])
+def test_codes_of_numbers_that_nobody_knows_any_more_are_not_none(
+    lake: Lake, method: str, gone: str
+) -> None:
+    people, orders, _ = shops(lake, method)
+    (orders / "a.parquet").unlink()
+    (people / "a.parquet").unlink()
+    if gone == "her row":
+        pq.write_table(pa.table({"id": [1000001], "who": ["p1@x.test"]}), people / "a.parquet")
+    number = lake.erase(HER)
+    assert states(lake, number)["safe.parquet"] == "unknown"
+    with pytest.raises(CheckFailed, match="not settled"):
+        lake.handler.close(number)
+
+
+@pytest.mark.parametrize("method", ["pseudonymize", "vault"])
+def test_codes_of_numbers_of_people_who_are_there_are_nobody_else_s(
+    lake: Lake, method: str
+) -> None:
+    """Somebody who has no orders, and a release of orders of people who are all there."""
+    people, _, _ = shops(lake, method)
+    pq.write_table(
+        pa.table({"id": [1000001, 1000002, 1000003], "who": ["p1@x.test", HER, "p3@x.test"]}),
+        people / "a.parquet",
+    )
+    assert lake.look("p9@x.test")["safe.parquet"].status == "none"
+    assert lake.look("p3@x.test")["safe.parquet"].status == "none"
+    assert lake.look(HER)["safe.parquet"].status == "found"
+
+
+def test_nothing_is_released_by_numbers_of_a_parent_without_rows(lake: Lake) -> None:
+    people, orders, policy = shops(lake, "pseudonymize")
+    before = (people / "a.parquet").read_bytes(), (orders / "a.parquet").read_bytes()
+    lake.handler.close(lake.erase(HER))
+    # The nightly load has them again, and the parent not yet.
+    (orders / "a.parquet").write_bytes(before[1])
+    (people / "a.parquet").unlink()
+    given = {"source": open_dataset(str(orders)), "target": lake.at("safe.parquet")}
+    with pytest.raises(CheckFailed, match="which has no rows"):
+        release(lake, policy, **given)
+    (people / "a.parquet").write_bytes(before[0])
+    release(lake, policy, **given)
+    assert pq.read_table(lake.folder / "safe.parquet").column("amount").to_pylist() == [1]
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_a_link_that_leads_to_nothing_is_not_nothing(
+    lake: Lake, tmp_path: Path, folder: bool
+) -> None:
+    events = lake.folder / "events"
+    events.mkdir()
+    declare(lake, "raw.parquet")
+    pq.write_table(pa.table({"who": ["p1@x.test"], "tag": [1]}), events / "a.parquet")
+    declared(lake, events, PLAIN)
+    (events / ("day=2" if folder else "b.parquet")).symlink_to(tmp_path / "away")
+    number = lake.erase(HER)
+    assert states(lake, number)["events"] not in ("none", "erased")
+    with pytest.raises(CheckFailed, match="not settled"):
+        lake.handler.close(number)
+
+
+def test_hard_links_behind_a_link_and_before_a_kill_are_told(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, events = tmp_path / "store", tmp_path / "events"
+    store.mkdir()
+    events.mkdir()
+    pq.write_table(pa.table({"who": [HER, "p9@x.test"], "tag": [2, 9]}), store / "a.parquet")
+    (events / "day").symlink_to(store)
+    os.link(store / "a.parquet", tmp_path / "other.parquet")
+    declare(lake, "raw.parquet")
+    declared(lake, events, PLAIN)
+    number = lake.opened(HER).id
+    approve(lake.register, number, "dpo", named=["*"])
+    real = _erasing._delete
+
+    def cut(*given: Any) -> int:
+        real(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_erasing, "_delete", cut)
+        with pytest.raises(KeyboardInterrupt):
+            lake.handler.erase(number)
+    lake.handler.erase(number)
+    with pytest.raises(CheckFailed, match="other names of"):
+        lake.handler.close(number)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_copy_that_comes_later_is_put_right_as_well(lake: Lake, when: str) -> None:
+    declare(lake, "raw.parquet")
+    before = (lake.folder / "raw.parquet").read_bytes()
+    number = lake.opened(HER, "rectification").id
+    if when == "before":
+        copied(lake, "raw.parquet", "late.parquet")
+    rectify(lake.handler, number, "tag", "222")
+    if when == "after":
+        copied(lake, "raw.parquet", "late.parquet")
+        (lake.folder / "late.parquet").write_bytes(before)
+        with pytest.raises(CheckFailed, match="a copy of what was put right"):
+            lake.handler.close(number)
+        rectify(lake.handler, number, "tag", "222")
+    assert closed(lake, number)["late.parquet"][0] == "rectified"
+    assert lake.tags("late.parquet") == [0, 1, 3, 222]
+
+
+def test_an_answer_goes_past_a_dataset_without_rows(lake: Lake, tmp_path: Path) -> None:
+    events = lake.folder / "events"
+    events.mkdir()
+    pq.write_table(pa.table({"who": ["p1@x.test"], "tag": [1]}), events / "a.parquet")
+    declare(lake, "raw.parquet")
+    declared(lake, events, PLAIN)
+    (events / "a.parquet").unlink()
+    number = lake.opened(HER, "access").id
+    secret = Passphrase.chosen("correct horse battery staple")
+    done = export_request(lake.handler, number, tmp_path / "x.zip.age", secret)
+    assert done.rows == {str(lake.folder / "raw.parquet"): 1}
+    lake.handler.close(number)
+
+
+def test_what_is_written_otherwise_in_csv_and_json_lines(lake: Lake) -> None:
+    """An empty text, a quote within a field, and a number with more digits than a float has."""
+    table = lake.folder / "x.csv"
+    (lake.folder / "raw.parquet").unlink()
+    table.write_text(f'who,tag\n{HER},5" nail\np1@x.test,"a\n""b"""\np3@x.test,7" nail\n')
+    declare(lake, "x.csv")
+    number = lake.opened("p3@x.test", "rectification").id
+    rectify(lake.handler, number, "tag", "")
+    closed(lake, number)
+    closed(lake, lake.erase(HER))
+    assert table.read_text() == 'who,tag\np1@x.test,"a\n""b"""\np3@x.test,\n'
+    lines = lake.folder / "y.jsonl"
+    lines.write_text(f'{{"who":"{HER}","tag":"a","n":[0.1234567890123456789,1.10]}}\n')
+    text = PLAIN + "  n: {role: insensitive}\n"
+    declared(lake, lines, text)
+    number = lake.opened(HER, "rectification").id
+    rectify(lake.handler, number, "tag", "b", str(lines))
+    assert '"n": [0.1234567890123456789, 1.10]' in lines.read_text()
+    assert '"tag": "b"' in lines.read_text()

@@ -20,7 +20,8 @@ from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import CheckFailed, DatasetError, MlsecError
 from airflow_mlsec.policy import parse_policy
 from airflow_mlsec.register import Register
-from airflow_mlsec.subjects import approve, get_request, rectify
+from airflow_mlsec.subjects import approve, get_request, rectify, settle
+from airflow_mlsec.subjects.handling import _erasing
 from tests.conftest import database
 from tests.subjects.lake import Lake
 
@@ -314,3 +315,189 @@ def test_two_schemas_on_one_server_are_two_tables(shop: Shop, postgres_uri: str)
         shop.try_to_erase()
         assert connection.execute("SELECT count(*) FROM people").fetchall() == [(5,)]
     assert shop.sql("SELECT count(*) FROM people") == [(4,)]
+
+
+# --- what a fresh mind has found since
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        f"{PEOPLE} CREATE VIEW v AS SELECT * FROM people; CREATE MATERIALIZED VIEW copy AS SELECT * FROM v;",
+        f"{PEOPLE} CREATE TABLE copy (email text); CREATE RULE r AS ON DELETE TO people DO ALSO INSERT INTO copy VALUES (OLD.email);",
+        "CREATE TABLE everybody (email text, y int, tag text) PARTITION BY LIST (y); "
+        "CREATE TABLE people PARTITION OF everybody FOR VALUES IN (2024); "
+        "INSERT INTO everybody SELECT 'p' || i || '@x.test', 2024, 't' FROM generate_series(1, 5) i; "
+        "CREATE MATERIALIZED VIEW copy AS SELECT * FROM everybody;",
+    ],
+    ids=["view of a view", "rule", "of the parent of a partition"],
+)  # fmt: skip
+def test_what_keeps_a_row_over_a_detour_is_asked_of_a_person(shop: Shop, made: str) -> None:
+    shop.sql(made)
+    shop.declare(columns=("email", "y", "tag") if "everybody" in made else ("email", "tag"))
+    number = shop.try_to_erase()
+    assert (HER,) in shop.sql("SELECT email FROM copy")
+    with pytest.raises(CheckFailed, match="triggers and views"):
+        shop.handler.close(number)
+
+
+def test_a_kill_after_the_rows_went_hides_no_copy(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.sql(f"{PEOPLE} CREATE MATERIALIZED VIEW copy AS SELECT * FROM people")
+    shop.declare()
+    number = shop.opened(HER).id
+    approve(shop.register, number, "dpo", named=["*"])
+
+    def cut(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_erasing, "look_at_copies", cut)
+        with pytest.raises(KeyboardInterrupt):
+            shop.handler.erase(number)
+    shop.handler.erase(number)
+    with pytest.raises(CheckFailed, match="triggers and views"):
+        shop.handler.close(number)
+
+
+def test_a_correction_tells_what_keeps_the_value_that_was_wrong(shop: Shop) -> None:
+    shop.sql(f"{PEOPLE} CREATE MATERIALIZED VIEW copy AS SELECT * FROM people")
+    shop.declare()
+    number = shop.opened(HER, "rectification").id
+    rectify(shop.handler, number, "tag", "right")
+    with pytest.raises(CheckFailed, match="triggers and views"):
+        shop.handler.close(number)
+    [step] = [s for s in get_request(shop.register, number).steps if s.name.startswith("triggers")]
+    settle(shop.register, number, step.name, "manual", "refreshed", "dpo")
+    shop.handler.close(number)
+
+
+def test_publishing_over_a_view_touches_no_table_below(shop: Shop) -> None:
+    shop.sql(
+        "CREATE TABLE src (email text, tag text); INSERT INTO src VALUES ('a', 'x'); "
+        "CREATE TABLE base (tag text, note text); INSERT INTO base VALUES ('p', 'keep me'); "
+        "CREATE VIEW safe AS SELECT tag FROM base"
+    )
+    text = (
+        "version: 1\ndataset: postgresql://pg/public.src\nowner: o\ncolumns:\n  tag: {role: insensitive}\n"
+        "  email: {role: identifying, transform: {method: drop}}\n"
+    )
+    source, target = (open_dataset(f"postgresql://pg/public.{name}") for name in ("src", "safe"))
+    with pytest.raises(DatasetError, match="is a view"):
+        anonymize(parse_policy(text, "p"), source, target, shop.keys)
+    assert shop.sql("SELECT * FROM base") == [("p", "keep me")]
+
+
+def test_a_role_that_may_not_vacuum_has_not_erased(
+    shop: Shop, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.sql(f"{PEOPLE.replace(' PRIMARY KEY', '')} ALTER TABLE people SET (autovacuum_enabled = false); "
+             f"GRANT SELECT, DELETE ON people TO {role}; GRANT pg_read_all_stats TO {role}")  # fmt: skip
+    theirs = sa.make_url(shop.uri).set(username=role, password="x").render_as_string(False)
+    for name in ("MLSEC_CONN_PG", "AIRFLOW_CONN_PG"):
+        monkeypatch.setenv(name, theirs)
+    shop.declare()
+    number = shop.try_to_erase()
+    [step] = [s for s in get_request(shop.register, number).steps if s.kind == "table"]
+    assert step.status == "failed"
+    assert "may not vacuum" in step.detail
+
+
+def test_neither_index_nor_statistics_keep_a_key(shop: Shop) -> None:
+    shop.sql(
+        "CREATE TABLE people (email text PRIMARY KEY, friend text, tag text); ALTER TABLE people SET (autovacuum_enabled = false); "
+        "INSERT INTO people SELECT 'p' || i || '@x.test', 'p' || (i % 7) || '@y.test', 't' FROM generate_series(1, 20000) i; "
+        "UPDATE people SET friend = 'of-p777' WHERE email LIKE 'p777_@x.test'"
+    )
+    shop.sql("VACUUM ANALYZE people")
+    shop.declare(columns=("email", "friend", "tag"))
+    number = shop.try_to_erase("p777@x.test")
+    assert shop.state(number) == "erased"
+    shop.sql("CHECKPOINT")
+    [(folder,)] = shop.sql("SHOW data_directory")
+    for name in ("people", "people_pkey"):
+        [(path,)] = shop.sql(f"SELECT pg_relation_filepath('{name}')")
+        assert b"p777@x.test" not in Path(folder, path).read_bytes()
+    [(values,)] = shop.sql("SELECT count(*) FROM pg_stats WHERE histogram_bounds::text LIKE '%p777@x%'")  # fmt: skip
+    assert values == 0
+
+
+CASES = {
+    "collation of the parent": (
+        "CREATE TABLE people (email TEXT COLLATE NOCASE PRIMARY KEY, tag TEXT); INSERT INTO people VALUES ('p3@x.test', 't'), ('q', 'u');"
+        "CREATE TABLE inv (email TEXT REFERENCES people(email) ON DELETE CASCADE); INSERT INTO inv VALUES ('P3@X.TEST');"),
+    "column in capitals": (
+        "CREATE TABLE people (email TEXT PRIMARY KEY, tag TEXT); INSERT INTO people VALUES ('p3@x.test', 't'), ('q', 'u');"
+        "CREATE TABLE inv (email TEXT REFERENCES People(EMAIL) ON DELETE CASCADE); INSERT INTO inv VALUES ('p3@x.test');"),
+    "affinity": (
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT, tag TEXT); INSERT INTO people VALUES (7, 'p3@x.test', 't'), (8, 'q', 'u');"
+        "CREATE TABLE inv (email BLOB REFERENCES people(id) ON DELETE CASCADE); INSERT INTO inv VALUES ('7');"),
+}  # fmt: skip
+
+
+def in_sqlite(shop: Shop, made: str, table: str = "people") -> Path:
+    at = shop.folder.parent / "s.db"
+    with sqlite3.connect(at) as connection:
+        connection.executescript(made)
+    shop.declare(
+        f"sqlite://{at}/{table}",
+        ("id", "email", "tag") if "id INTEGER" in made else ("email", "tag"),
+    )
+    return at
+
+
+def rows_in(at: Path, query: str) -> list[Any]:
+    with sqlite3.connect(at) as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sqlite_refers_by_rules_of_its_own(shop: Shop, case: str) -> None:
+    at = in_sqlite(shop, CASES[case])
+    number = shop.try_to_erase()
+    assert len(rows_in(at, "SELECT * FROM inv")) == 1
+    assert len(rows_in(at, "SELECT * FROM people")) == 2
+    with pytest.raises(CheckFailed):
+        shop.handler.close(number)
+
+
+def test_sqlite_changes_no_key_that_others_follow(shop: Shop) -> None:
+    at = in_sqlite(shop, CASES["column in capitals"].replace("ON DELETE", "ON UPDATE"))
+    number = shop.opened(HER, "rectification").id
+    rectify(shop.handler, number, "email", "new@x.test")
+    assert shop.state(number) == "failed"
+    assert rows_in(at, "SELECT email FROM inv") == [(HER,)]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TABLE People (email TEXT, tag TEXT); INSERT INTO people VALUES ('p3@x.test', 'a'), ('q', 'b');",
+        "CREATE TABLE people (email TEXT, tag TEXT); INSERT INTO people VALUES ('p3@x.test', 'a'), ('q', 'b'); "
+        "CREATE TABLE inv (email TEXT REFERENCES people ON DELETE CASCADE); INSERT INTO inv VALUES ('p3@x.test');",
+        "CREATE TABLE people (email TEXT PRIMARY KEY, boss TEXT REFERENCES people(email) ON DELETE CASCADE, tag TEXT); "
+        "INSERT INTO people VALUES ('p3@x.test', NULL, 'a'), ('q', NULL, 'b');",
+    ],
+    ids=["a name in capitals", "a reference to no key", "to itself, and nobody refers"],
+)
+def test_a_table_of_sqlite_can_be_erased_from(shop: Shop, made: str) -> None:
+    at = in_sqlite(shop, made)
+    if "boss" in made:
+        shop.declare(f"sqlite://{at}/people", ("email", "boss", "tag"))
+    shop.handler.close(shop.try_to_erase())
+    assert [row[0] for row in rows_in(at, "SELECT email FROM people")] == ["q"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "CREATE TABLE audit (w); CREATE TRIGGER k AFTER UPDATE ON people BEGIN INSERT INTO audit VALUES (OLD.email); END;",
+        "CREATE VIRTUAL TABLE f USING fts5(email, content='people');",
+    ],
+    ids=["a trigger on updates", "a full-text index"],
+)
+def test_what_else_hangs_on_a_table_of_sqlite(shop: Shop, more: str) -> None:
+    in_sqlite(shop, f"CREATE TABLE people (email TEXT, tag TEXT); INSERT INTO people VALUES ('p3@x.test', 'a'), ('q', 'b'); {more}")  # fmt: skip
+    with pytest.raises(CheckFailed, match="triggers and views"):
+        shop.handler.close(shop.try_to_erase())

@@ -82,7 +82,7 @@ def can_be_checked(policy: Policy, name: str) -> bool:
     """Whether it can be seen of values that they are what the column's transform produces."""
     return policy.columns[name].role is Role.IDENTIFYING or isinstance(
         policy.columns[name].transform,
-        Constant | Generalize | Mask | Noise | Pseudonymize | Redact | RedactText | Round | Tokenize
+        Constant | FormatPreserving | Generalize | Mask | Noise | Pseudonymize | Redact | RedactText | Round | Tokenize
         | TopBottomCoding | Vault,
     )  # fmt: skip
 
@@ -119,9 +119,9 @@ def _produced(policy: Policy, name: str, text: str) -> str:
             found = [f"NOT regexp_matches({text}, {_quoted(p)})" for p in looked_for]
             return " AND ".join(found) or "true"
         case FormatPreserving(alphabet=alphabet):
-            # What is no letter or digit tells nobody; what is, and is not of the alphabet, was left as it is.
+            # Marks and blanks tell nobody; what else is not of the alphabet (letters, also in circles) was left.
             others = f"translate({text}, {_quoted(_ALPHABETS.get(alphabet, alphabet))}, '')"
-            return f"NOT regexp_matches({others}, '[\\p{{L}}\\p{{N}}]')"
+            return f"NOT regexp_matches({others}, '[^\\p{{P}}\\p{{Z}}\\s+$<=>^`|~]')"
         case Fake():
             return "true"
         case Redact():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -39,7 +40,7 @@ from airflow_mlsec.subjects.requests._requests import (
 )
 from airflow_mlsec.subjects.requests._rules import rules_in_force
 from airflow_mlsec.subjects.search._copies import beyond_reach
-from airflow_mlsec.subjects.search._places import places_of
+from airflow_mlsec.subjects.search._places import copies_of, places_of
 from airflow_mlsec.subjects.search._search import (
     RECTIFIED,
 )
@@ -96,6 +97,7 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
     if request.kind in CORRECTING:
         reopen_what_nothing_keeps(work, request)
         _look_at_rectified(work, get_request(work.register, identifier))
+        _look_at_later_copies(work, get_request(work.register, identifier))
     request = get_request(work.register, identifier)
     if request.kind in ANSWERING and (missing := not_handed_over(request)):
         raise CheckFailed(
@@ -194,6 +196,35 @@ def _look_at_rectified(work: Work, request: Request) -> None:
             detail = f"column '{column}' says what it should"
             steps[place_id] = replace(step, status="rectified")
             work.mark(request, step, "rectified", detail)
+
+
+def _look_at_later_copies(work: Work, request: Request) -> None:
+    """Unchanged copies of what was put right, of which nobody knew then: somebody puts them right as well."""
+    person = person_of(work.register, work.keys, request)
+    known = targets_of(work.register, work.keys, request) or {}
+    searcher = work.searcher(person, work.places(person), known)
+    places = {place.id: place for place in searcher.places.all}
+    steps = {step.dataset_id: step for step in request.steps}
+    right = {(entry[0], entry[1]): entry for entry in known.get(RECTIFIED, [])}
+    for (root, column), (_, _, text, *_) in list(right.items()):
+        if root not in places:
+            continue
+        of = partial(copies_of, place=places[root], column=column)
+        copies, _ = work.register.read(of)
+        for dataset, name in copies:
+            place, step = places.get(dataset), steps.get(dataset)
+            if (dataset, name) in right or place is None or not place.locators:
+                continue
+            if step is None or step.decided_by is not None or place.stage == "release":
+                continue
+            right[dataset, name] = [dataset, name, text]
+            try:
+                fine = searcher.is_empty(place) or is_still_right(searcher, place, name, text)
+                why = f"column '{name}' is a copy of what was put right, and has another value: put it right again"
+            except MlsecError as error:
+                fine, why = False, f"could not be looked at: {error}"
+            if not fine:
+                work.mark(request, step, "unknown", why)
 
 
 def _tell_beyond_reach(work: Work, request: Request, person: Person) -> None:

@@ -182,8 +182,6 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
     done = work.mark(request, step, status, detail)
     if status == "erased":
         look_at_copies(work, request.id, place)
-        if (acted := in_database(place, work.connections)) is not None:
-            work.register.write(lambda c: write_step(c, request.id, acted, work.register.now()))
     return done
 
 
@@ -220,7 +218,7 @@ def _erase_rows(
         return "found", f"{removed} rows erased; {alike} are there by likeness: {todo}"
     detail = f"rows that are the person's: {step.rows or removed}"
     if broken:
-        detail += f"; without them the release does not hold what its policy promises: {broken}"
+        detail += f"; {broken}"
     return "erased", detail
 
 
@@ -234,11 +232,9 @@ def _rewrite(
 ) -> tuple[int, str | None]:
     """Remove rows, and give a release its evidence: how many rows, and what does not hold any more."""
     ours = is_ours(work, searcher, place)
-    linked = in_hard_links(place)
     announced = _announced(work, request, step, place, searcher)
+    tell_of_copies(work, request.id, place)
     removed = _delete(searcher, place, mine, announced)
-    if linked is not None and removed:
-        work.register.write(lambda c: write_step(c, request.id, linked, work.register.now()))
     return removed, renew_after_erasing(work, request, searcher, place) if ours else None
 
 
@@ -282,6 +278,19 @@ def _announced(
             keep_left(work, request, place, searcher, digest)
 
     return still
+
+
+def tell_of_copies(work: Work, identifier: int, place: Place) -> None:
+    """Write down, before rows of a place are changed, what keeps them as they are or acts on it: afterwards nobody may
+    come to it, or see it any more."""
+    told = [in_hard_links(place), in_database(place, work.connections)]
+
+    def write(connection: sa.Connection) -> None:
+        for finding in told:
+            if finding is not None:
+                write_step(connection, identifier, finding, work.register.now())
+
+    work.register.write(write)
 
 
 def look_at_copies(work: Work, identifier: int, place: Place) -> None:

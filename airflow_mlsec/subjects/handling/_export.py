@@ -191,6 +191,8 @@ def export_person(
     for place in places.all:
         if place.locators and place.same_as is None and not searcher.is_gone(place):
             try:
+                if searcher.is_empty(place):
+                    continue  # it is there, and has no rows
                 searcher.refuse_mentions(place)
                 # A row in which the person is only mentioned is somebody else's.
                 found = searcher.rows(place, without=place.mentions(person.kind))

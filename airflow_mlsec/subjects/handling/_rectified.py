@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pyarrow.compute as pc
+
 from airflow_mlsec.datasets import Condition, Dataset
 from airflow_mlsec.errors import ColumnMissing, UsageError
 from airflow_mlsec.subjects._identity import Person, Targets
@@ -34,9 +36,13 @@ def has_others(
     dataset: Dataset, given: tuple[str, Sequence[object]], column: str, value: Any, also: Any
 ) -> bool:
     """Whether rows of the person have another value."""
-    if value is None:
+    if value in (None, ""):
+        # Of CSV an empty text is none.
         found = dataset.find_in(*given, True, also)
-        return any(b.column(column).null_count < b.num_rows for b in found.batches)
+        columns = [b.column(column).drop_null() for b in found.batches]
+        return any(
+            len(x) and (value is None or pc.any(pc.not_equal(x, "")).as_py()) for x in columns
+        )
     wrong = Condition(column, [value], has=False)
     return dataset.find_in(*given, False, [*also, wrong]).rows > 0
 

@@ -33,6 +33,7 @@ from airflow_mlsec.subjects._identity import (
     subject_digests,
 )
 from airflow_mlsec.subjects._suppression import suppress_as_well
+from airflow_mlsec.subjects.handling._erasing import tell_of_copies
 from airflow_mlsec.subjects.handling._handler import Handler
 from airflow_mlsec.subjects.handling._rectified import (
     has_others,
@@ -86,6 +87,14 @@ def rectify(
     if root.subject is not None and root.subject["key"] == column and text is not None:
         person = _with_key(handler, request, searcher, root, column, value, text)
         searcher = handler.searcher(person, places)
+    theirs = {d for d, _ in copies} & {
+        p.id for p in places.all if p.locators and p.stage != "release"
+    }
+    if theirs - {step.dataset_id for step in request.steps}:
+        # Copies that lineage has told of since somebody looked.
+        request = handler.locate(identifier)
+        places = handler.places(person)
+        searcher = handler.searcher(person, places)
     steps = {step.dataset_id: step for step in request.steps}
     # The root goes last: rows that refer to it are found through what stands there.
     mine = [
@@ -109,6 +118,8 @@ def rectify(
             continue
         try:
             still = _still(handler, request, person, place)
+            if not _is_right(searcher, place, name, text):
+                tell_of_copies(handler, identifier, place)
             with sole_writer(handler.register, place.uri or ""):
                 rows = sum(
                     _put_right(one, place, name, text, still)

@@ -56,8 +56,18 @@ def renew_evidence(
     smallest = int(min(sizes)) if sizes and all(f.passed for f in findings) else None
     left_over = counted.rows, smallest
     record_removal(register, keys, place.id, digest, before, left_over, checks, of)
-    failed = [f"{f.check} ({f.detail})" for f in findings if not f.passed]
-    return "; ".join(failed) or None
+    failed = [f"{f.check} ({f.detail})" for f in findings if not f.passed and f.known]
+    unknown = [f"{f.check} ({f.detail})" for f in findings if not f.passed and not f.known]
+    said = (
+        [f"without them the release does not hold what its policy promises: {'; '.join(failed)}"]
+        if failed
+        else []
+    )
+    if unknown:
+        said.append(
+            f"whether it still holds what its policy promises cannot be told: {'; '.join(unknown)}"
+        )
+    return "; ".join(said) or None
 
 
 def _check(

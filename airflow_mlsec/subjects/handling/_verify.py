@@ -154,6 +154,8 @@ def _pieces(path: Path) -> list[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         found += [Path(at, n) for n in names if Path(n).suffix.lower() in _DATA_FILES]
+        if any(not n.startswith(".") and not Path(at, n).exists() for n in names):
+            raise DatasetError("a link in it leads to nothing: a disk may not be mounted")
     return sorted(found)
 
 

@@ -7,6 +7,7 @@ they are gone.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,6 +15,7 @@ from urllib.parse import unquote
 from airflow_mlsec.datasets import (
     Connections,
     erase_versions,
+    files_below,
     keeps_versions,
     old_versions,
     open_dataset,
@@ -60,8 +62,9 @@ def in_hard_links(place: Place) -> Finding | None:
     path = Path(unquote(rest))
     if scheme != "file" or not path.exists():
         return None
-    every = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    links = sum(p.stat().st_nlink - 1 for p in every)
+    # Behind links as well, as they are read.
+    every = [str(path)] if path.is_file() else files_below(str(path), place.uri or "")
+    links = sum(os.stat(p).st_nlink - 1 for p in every)
     if not links:
         return None
     detail = (

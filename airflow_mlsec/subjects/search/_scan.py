@@ -32,7 +32,7 @@ from airflow_mlsec.datasets import (
     open_dataset,
     visible_files,
 )
-from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.errors import DatasetError, MlsecError
 from airflow_mlsec.lineage import releases, unbelieved
 from airflow_mlsec.register import likely_kind
 from airflow_mlsec.register import tables as t
@@ -402,7 +402,10 @@ class Scanner:
             found.add(str(path))
             # Of a folder its search reads the Parquet files that writers do not hide, if it reads any.
             if place.locators and path.is_dir():
-                found |= {str(file) for file in visible_files(path)}
+                # What cannot be listed is told of its place.
+                with contextlib.suppress(DatasetError):
+                    read = {str(file) for file in visible_files(path)}
+                    found |= read | {os.path.realpath(file) for file in read}
         return found
 
     @cached_property

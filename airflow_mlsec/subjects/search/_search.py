@@ -35,6 +35,7 @@ from airflow_mlsec.datasets import (
     Dataset,
     DatasetName,
     Found,
+    files_below,
     open_dataset,
     visible_files,
 )
@@ -473,7 +474,10 @@ class Searcher:
         if self.person.one_person or not place.names_people(self.person.kind) or not telling:
             return None
         if self.is_empty(place):
-            return None  # nobody's rows are there
+            copied = any(
+                x.root == place.id for p in self.places.all for x in p.locators if p.id != place.id
+            )
+            return f"no rows are there, {_UNTOLD}" if copied else None
         dataset = self.open(place)
         present = set(dataset.schema().names)
         columns = [name for name in telling if name in present]
@@ -769,8 +773,10 @@ class Searcher:
         for locator in place.locators:
             root = self.places.by_id(locator.root)
             references = root.subject.get("references") if root.subject else None
-            if not references or locator.key is not None or locator.likeness:
+            if not references or locator.likeness:
                 continue
+            if locator.key is not None and self._values_of(locator.root, 0):
+                continue  # the codes of what she is called are known
             form = _form_of(root) or NormalForm("exact")
             uri = _canonical(references["dataset"])
             parent = next((p for p in self.places.all if p.uri == uri), None)
@@ -783,6 +789,9 @@ class Searcher:
                 for batch in self.open(parent).scan([references["column"]]):
                     listed = canonical_text(batch.column(0), references["column"])
                     there.update(listed.drop_null().unique().to_pylist())
+            if locator.key is not None:
+                # A release has codes of numbers: those of people who are there are known, and whose others are is not.
+                form, there = NormalForm("exact"), self._all_codes(locator, root, there)
             known = form.of_texts(pa.array(sorted(there), pa.large_string()))
             rows = 0
             for batch in self.open(place).scan([locator.column]):
@@ -795,6 +804,12 @@ class Searcher:
                     "cannot be told"
                 )
         return None
+
+    def _all_codes(self, locator: Locator, root: Place, texts: Collection[str]) -> set[str]:
+        """The codes of many values, as releases may have made them; and those that an erasure has worked out."""
+        forms = {text for form in (NormalForm("exact"), _form_of(root)) if form is not None
+                 for text in form.of_texts(pa.array(sorted(texts), pa.large_string())).to_pylist()}  # fmt: skip
+        return {*texts, *self._codes(locator, sorted(forms))}
 
     def perhaps_more(self, place: Place) -> list[str]:
         """Why there may be more of the person in a place than its columns lead to, now or soon."""
@@ -821,9 +836,8 @@ class Searcher:
         if any(is_below(f"{place.uri}/x", root) for root in self.roots):
             return None
         read = {str(path) for path in visible_files(folder)}
-        others = [
-            p for p in folder.rglob("*") if p.is_file() and str(p) not in read and not _is_beside(p)
-        ]
+        every = map(Path, files_below(str(folder), place.uri or ""))
+        others = [p for p in every if str(p) not in read and not _is_beside(p)]
         return (
             f"{len(others)} files of it are no Parquet, and were not looked into"
             if others
