@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_mlsec import files
-from airflow_mlsec.crypto._key_services import open_key_service, unwrap, wrap
+from airflow_mlsec.crypto.key_services import open_key_service, unwrap, wrap
 from airflow_mlsec.errors import (
     CryptoError,
     KeyNotFound,

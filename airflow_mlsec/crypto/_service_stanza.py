@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from airflow_mlsec.crypto._header import Malformed, Stanza
-from airflow_mlsec.crypto._key_services import KINDS, KeyService, open_key_service, unwrap, wrap
+from airflow_mlsec.crypto.key_services import (
+    KeyService,
+    key_services,
+    open_key_service,
+    unwrap,
+    wrap,
+)
 
 TYPE = "airflow-mlsec/key-service"
 _PURPOSE = b"file"
@@ -69,4 +75,4 @@ class ServiceKey:
 
 def names_service(text: str) -> bool:
     """Whether a recipient is the URI of a key service's key."""
-    return text.strip().partition("://")[0] in KINDS
+    return text.strip().partition("://")[0] in key_services()

@@ -5,12 +5,18 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import subprocess
+import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyrage
 import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from airflow_mlsec.crypto import (
     HybridIdentity,
@@ -21,9 +27,17 @@ from airflow_mlsec.crypto import (
     encrypt,
     parse_recipient,
 )
-from airflow_mlsec.crypto import _key_services as key_services
-from airflow_mlsec.crypto._key_services import open_key_service, unwrap, wrap
+from airflow_mlsec.crypto.key_services import (
+    KeyService,
+    check_contract,
+    gcp_kms,
+    key_services,
+    open_key_service,
+    unwrap,
+    wrap,
+)
 from airflow_mlsec.errors import (
+    CheckFailed,
     CryptoError,
     DecryptionFailed,
     KeyNotFound,
@@ -71,7 +85,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield open_key_service(request.getfixturevalue("aws_key"))
     elif request.param == "google":
         with services.google({GOOGLE: os.urandom(32)}) as client:
-            yield key_services._Google(GOOGLE, client)
+            yield gcp_kms.GoogleKms(GOOGLE, client)
     else:
         request.getfixturevalue("transit")
         yield open_key_service(f"{request.param}-transit://transit/k")
@@ -89,6 +103,104 @@ def test_what_is_wrapped_is_bound_to_its_purpose(service: Any) -> None:
         with pytest.raises(CryptoError) as caught:
             unwrap(service, damaged, b"root")
         assert services.TOKEN not in str(caught.value)
+
+
+def test_every_service_keeps_the_contract(service: KeyService) -> None:
+    check_contract(service)
+
+
+def test_all_services_are_under_the_contract(request: pytest.FixtureRequest) -> None:
+    """Those of this test's fixture are all that there are."""
+    kinds = {"aws": "aws-kms", "google": "gcp-kms", "vault": "vault-transit", "openbao": "openbao-transit"}  # fmt: skip
+    assert set(kinds.values()) == set(key_services())
+    for scheme, cls in key_services().items():
+        assert cls.address.startswith(f"{scheme}://")
+        assert cls.__doc__
+
+
+class _Broken(KeyService, abstract=True):
+    """Does all that a service has to, but for what a test takes away."""
+
+    def __init__(self) -> None:
+        self._key = os.urandom(32)
+
+    @classmethod
+    def open(cls, rest: str) -> Any:
+        return cls()
+
+    def encrypt(self, plain: bytes) -> bytes:
+        nonce = os.urandom(12)
+        return nonce + AESGCM(self._key).encrypt(nonce, plain, None)
+
+    def decrypt(self, sealed: bytes) -> bytes:
+        try:
+            return AESGCM(self._key).decrypt(sealed[:12], sealed[12:], None)
+        except (InvalidTag, ValueError):
+            raise CryptoError("no") from None
+
+
+def test_the_contract_notices_what_does_not_keep_it() -> None:
+    check_contract(_Broken())
+    broken: dict[str, tuple[Callable[..., bytes], Callable[..., bytes]]] = {
+        "stands in the result": (lambda self, plain: plain, lambda self, sealed: sealed),
+        "cut off": (
+            lambda self, plain: bytes(x ^ 1 for x in plain),
+            lambda self, sealed: bytes(x ^ 1 for x in sealed),
+        ),
+        "do not come back": (_Broken.encrypt, lambda self, sealed: b""),
+    }
+    for why, (encrypt_, decrypt_) in broken.items():
+        cls = type("Broken", (_Broken,), {"encrypt": encrypt_, "decrypt": decrypt_}, abstract=True)
+        with pytest.raises(CheckFailed, match=why):
+            check_contract(cls())
+
+
+@pytest.mark.parametrize(
+    "forgotten", ["scheme", "product", "address", "open", "encrypt", "decrypt"]
+)
+def test_a_service_that_forgets_an_answer_is_none(forgotten: str) -> None:
+    body: dict[str, Any] = {
+        "scheme": "x-kms", "product": "X", "address": "x-kms://KEY",
+        "open": classmethod(lambda cls, rest: cls()),
+        "encrypt": lambda self, plain: plain, "decrypt": lambda self, sealed: sealed,
+    }  # fmt: skip
+    type("Whole", (KeyService,), dict(body))
+    del body[forgotten]
+    with pytest.raises(TypeError, match=forgotten):
+        type("Half", (KeyService,), body)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "add-a-key-service.md").read_text()
+
+
+def test_a_service_from_another_package_opens_a_ring(tmp_path: Path) -> None:
+    """One file and an entry point, as the page says."""
+
+    def block(kind: str, number: int = 0) -> str:
+        return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)[number]
+
+    (tmp_path / "their_keys.py").write_text(block("python"))
+    [(group, points)] = tomllib.loads(block("toml"))["project"]["entry-points"].items()
+    [(name, target)] = points.items()
+    info = tmp_path / "their_keys-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-keys\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n")
+    key = tmp_path / "module"
+    key.write_bytes(os.urandom(32))
+    script = f"""
+from pathlib import Path
+from airflow_mlsec.crypto import KeyRing
+{block("python", 1).replace("/run/module", str(key))}
+ring = KeyRing.create(Path({str(tmp_path / "k")!r}), service="module-kms://{key}")
+made = ring.ensure("a")
+print(KeyRing.open(Path({str(tmp_path / "k")!r})).current("a") == made)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}", "PATH": ""},
+    )  # fmt: skip
+    assert done.stdout.strip() == "True", done.stderr
 
 
 def test_a_file_for_a_key_service(service: Any) -> None:
@@ -191,7 +303,7 @@ def test_the_checksum_is_that_of_google() -> None:
     known = {
         bytes(32): 0x8A9136AA, b"\xff" * 32: 0x62A8AB43, bytes(range(32)): 0x46DD794E, b"": 0,
     }  # fmt: skip
-    assert {data: key_services._crc32c(data) for data in known} == known
+    assert {data: gcp_kms._crc32c(data) for data in known} == known
 
 
 def test_the_commands(mlsec: Run, tmp_path: Path, aws_key: str, aws_endpoint: str) -> None:

@@ -1,0 +1,147 @@
+"""What a key service is: a key that never leaves it, and what it does with it for us.
+
+A service is one class in a file of this folder, or of another package, by an entry point of the group
+``airflow_mlsec.key_services``. It has no permissive default: what is forgotten fails when the class is made.
+"""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import hmac
+import inspect
+import re
+import secrets
+from typing import ClassVar, Self
+from urllib.parse import urlsplit
+
+from airflow_mlsec.errors import CheckFailed, CryptoError, KeyNotFound
+
+# Bytes of a digest that say what is wrapped, and what for.
+_PURPOSE = 16
+_SCHEME = re.compile(r"[a-z][a-z0-9.+-]*")
+
+
+class KeyService(abc.ABC):
+    """A key of a key service. What is asked of the service is on its own record.
+
+    :raises TypeError: when a subclass is made that lacks its scheme, product or address, or does not open, encrypt or
+        decrypt.
+    """
+
+    # Before :// in the URI of a key, how the service is called, and how such a URI looks.
+    scheme: ClassVar[str]
+    product: ClassVar[str]
+    address: ClassVar[str]
+
+    def __init_subclass__(cls, abstract: bool = False) -> None:
+        if abstract:
+            return
+        for name in ("scheme", "product", "address"):
+            if not getattr(cls, name, None):
+                raise TypeError(f"key service {cls.__name__} does not say its {name}")
+        if not _SCHEME.fullmatch(cls.scheme) or not cls.address.startswith(f"{cls.scheme}://"):
+            raise TypeError(f"key service {cls.__name__}: its address begins with its scheme")
+        for name in ("open", "encrypt", "decrypt"):
+            if inspect.getattr_static(cls, name) is vars(KeyService)[name]:
+                raise TypeError(f"key service {cls.__name__} does not {name}")
+
+    @classmethod
+    @abc.abstractmethod
+    def open(cls, rest: str) -> Self:
+        """The key that a URI names; ``rest`` is what stands after ``://``.
+
+        :raises UsageError: if it names none, or the service's client is not installed.
+        :raises SettingError: if nothing says how to sign in, or others could read along.
+        """
+
+    @abc.abstractmethod
+    def encrypt(self, plain: bytes) -> bytes:
+        """Encrypt 1 byte to 4 KiB under the key, authenticated.
+
+        :raises CryptoError: if the service does not do it. Of its error the code alone is told: its message may quote
+            what was sent.
+        """
+
+    @abc.abstractmethod
+    def decrypt(self, sealed: bytes) -> bytes:
+        """The reverse.
+
+        :raises CryptoError: if it was not encrypted under this key, or was changed.
+        """
+
+
+def wrap(service: KeyService, secret: bytes, purpose: bytes) -> bytes:
+    """A secret under a service's key, bound to its purpose: it is nothing else's secret."""
+    return service.encrypt(_bound(purpose) + secret)
+
+
+def unwrap(service: KeyService, sealed: bytes, purpose: bytes) -> bytes:
+    """The secret.
+
+    :raises CryptoError: if it is not one for this purpose under this key.
+    """
+    plain = service.decrypt(sealed)
+    if not hmac.compare_digest(plain[:_PURPOSE], _bound(purpose)):
+        raise CryptoError("what the key service opened was wrapped for another purpose")
+    return plain[_PURPOSE:]
+
+
+def _bound(purpose: bytes) -> bytes:
+    return hashlib.sha256(b"airflow-mlsec/key-service/1/" + purpose).digest()[:_PURPOSE]
+
+
+def check_contract(service: KeyService) -> None:
+    """Whether a key does what every key of a key service has to: for tests of services.
+
+    :raises CheckFailed: with what it does not do.
+    """
+    for size in (1, 32, 4096):
+        plain = secrets.token_bytes(size)
+        sealed = service.encrypt(plain)
+        if service.decrypt(sealed) != plain:
+            raise CheckFailed(f"{size} bytes do not come back as they were")
+        if size > 1 and plain in sealed:
+            raise CheckFailed("what was encrypted stands in the result as it was")
+    secret = secrets.token_bytes(32)
+    sealed = wrap(service, secret, b"one")
+    for changed, why in (
+        (sealed[:-1], "a result that is cut off is opened"),
+        (sealed + b"0", "a result with something added is opened"),
+        (_with_another_byte(sealed), "a result that was changed is opened"),
+        (b"", "nothing is opened"),
+        (secrets.token_bytes(64), "what was never encrypted is opened"),
+    ):
+        try:
+            opened = unwrap(service, changed, b"one")
+        except CryptoError:
+            continue
+        # A service may take what says the same otherwise.
+        if opened != secret or len(changed) < len(sealed) // 2:
+            raise CheckFailed(why)
+    try:
+        unwrap(service, sealed, b"another")
+    except CryptoError:
+        return
+    raise CheckFailed("what was wrapped for one purpose is opened for another")
+
+
+def _with_another_byte(sealed: bytes) -> bytes:
+    middle = len(sealed) // 2
+    return sealed[:middle] + bytes([sealed[middle] ^ 1]) + sealed[middle + 1 :]
+
+
+def refused(product: str, code: str, absent: bool) -> CryptoError:
+    """Of a service's error the code alone: its message may quote what was sent."""
+    if absent:
+        return KeyNotFound(f"{product} has no such key ({code})")
+    return CryptoError(f"{product} did not do it ({code})")
+
+
+def is_private(address: str) -> bool:
+    """Whether nobody reads along: https, or this machine."""
+    try:
+        parts = urlsplit(address)
+        return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+    except ValueError:
+        return False
