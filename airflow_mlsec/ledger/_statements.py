@@ -102,7 +102,8 @@ class ReleasedColumn(_Model):
     domain: str | None = None
     key: str | None = None
     version: int | None = None
-    level: int | None = None
+    # Of a hierarchy; of the other recodings their name.
+    level: int | Literal["local", "multidimensional"] | None = None
     normalize: str | None = None
 
 
