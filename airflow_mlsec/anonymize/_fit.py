@@ -18,9 +18,10 @@ from airflow_mlsec.anonymize._nested import (
 )
 from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize._persons import RowsPerPerson, Several, rows_per_person
-from airflow_mlsec.anonymize._plan import Plan, ReleasedClasses
+from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
 from airflow_mlsec.anonymize.recoding._recode import recode
+from airflow_mlsec.anonymize.recoding._released import ReleasedClasses
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import (
     ColumnMissing,

@@ -28,6 +28,7 @@ from airflow_mlsec.anonymize._nested import flattened, nested
 from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.recoding._local_plan import LocalMatcher, ReleasedStep
 from airflow_mlsec.anonymize.recoding._mondrian_plan import RegionMatcher, Regions
+from airflow_mlsec.anonymize.recoding._released import LOCAL, MULTIDIMENSIONAL, ReleasedClasses
 from airflow_mlsec.anonymize.transforms._vault import TokenVault
 from airflow_mlsec.crypto import (
     Key,
@@ -46,23 +47,7 @@ from airflow_mlsec.errors import (
 
 FORMAT = "airflow-mlsec/plan/1"
 SIGNED_FORMAT = "airflow-mlsec/signed-plan/1"
-# The level of a column whose cells have the levels of their class, or show its region.
-LOCAL = "local"
-MULTIDIMENSIONAL = "multidimensional"
 _PAYLOAD_TYPE = "application/vnd.airflow-mlsec.plan+json"
-
-
-@dataclass(frozen=True)
-class ReleasedClasses:
-    """The equivalence classes that are released, as the labels of the quasi-identifiers."""
-
-    k: int
-    columns: tuple[str, ...]
-    labels: tuple[tuple[str | None, ...], ...]
-    # Of a local recoding, in their order; then there are no other labels.
-    steps: tuple[ReleasedStep, ...] | None = None
-    # Of a multidimensional recoding; then there is nothing else.
-    regions: Regions | None = None
 
 
 @dataclass(frozen=True)

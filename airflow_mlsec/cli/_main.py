@@ -18,6 +18,10 @@ from airflow_mlsec.errors import MlsecError, UsageError, printable
 _COMMANDS = {
     "access": ("_access:access", "Snapshot grants; open, decide and complete access reviews."),
     "anonymize": ("_anonymize:anonymize", "Anonymize a dataset as its policy says."),
+    "artifact": (
+        "_artifact:artifact",
+        "Encrypt, verify and decrypt artifacts, with where they come from.",
+    ),
     "audit": ("_audit:audit", "Verify, sign, export and prove the audit log."),
     "check": ("_check:check", "Check a dataset against the controls."),
     "columns": ("_columns:columns", "Encrypt the columns of a Parquet file."),

@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
-from airflow_mlsec.crypto import (
-    MODEL_SIGNATURE,
-    SIGNATURE,
-    Digesting,
-    ServiceKey,
-    Trusted,
-    decrypt,
-    digest_stream,
-    identity_of,
-    parse_signature,
-    signed_name,
-    unpacked,
-    verify_model,
-    verify_statement,
-    whom_to_trust,
-)
-from airflow_mlsec.datasets import Artifact, dataset_name
-from airflow_mlsec.errors import CheckFailed, DatasetNotFound, SignatureInvalid, UsageError
-from airflow_mlsec.ledger import ArtifactStatement, Place, predicate_of
-from airflow_mlsec.lineage import latest_release
+from airflow_mlsec.artifacts import Demands, decrypt_artifact, verify_artifact
+from airflow_mlsec.crypto import whom_to_trust
 from airflow_mlsec.operators._base import MlsecOperator, without_values
 
 if TYPE_CHECKING:
@@ -93,51 +73,21 @@ class VerifyArtifactOperator(MlsecOperator):
             self._verify()
 
     def _verify(self) -> dict[str, Any]:
-        artifact = self.hook.artifact(self.artifact)
+        hook = self.hook
         trusted = (
             whom_to_trust(
                 Path(self.public_key) if self.public_key is not None else None,
                 self.certificate_identity,
                 self.certificate_oidc_issuer,
-                self.hook.settings().sigstore_trust_config,
+                hook.settings().sigstore_trust_config,
             )
-            or self.hook.key_ring().verification_keys()
+            or hook.key_ring().verification_keys()
         )
-        if artifact.local is not None and artifact.is_folder():
-            return self._verified_model(artifact.local, trusted)
-        if self.signed_as not in (None, artifact.file_name):
-            raise CheckFailed(f"{artifact.file_name} is not called '{self.signed_as}'")
-        digest, said = verified(artifact, trusted, self.post_quantum)
-        register = self.hook.register()
-        for uri in self.trained_on:
-            name = dataset_name(uri)
-            wanted = Place(namespace=name.namespace, name=name.name)
-            proofs = () if said is None else said.trained_on
-            proof = next((one for one in proofs if one.dataset == wanted), None)
-            if proof is None:
-                raise CheckFailed(f"{artifact.file_name} was not trained on {uri}")
-            now = register.read(partial(latest_release, name=name))
-            if now is None or (now.plan, now.policy) != (proof.plan, proof.policy):
-                raise CheckFailed(
-                    f"{artifact.file_name} was trained on {uri} under another policy or plan than the newest release"
-                )
-        recipients = [] if said is None else list(said.recipients)
-        return {"sha256": digest, "recipients": recipients, "signed_as": artifact.file_name}
-
-    def _verified_model(self, folder: Path, trusted: Trusted) -> dict[str, Any]:
-        if self.trained_on or self.post_quantum:
-            raise UsageError(
-                "a model's folder is signed without its training data, and with ECDSA: `trained_on` and "
-                "`post_quantum` are for what EncryptArtifactOperator signed"
-            )
-        path = folder.with_name(f"{folder.name}{MODEL_SIGNATURE}")
-        if not path.is_file():
-            raise DatasetNotFound(f"no file at {path}")
-        bundle = parse_signature(path.read_bytes(), str(path))
-        statement = verify_model(folder, bundle, trusted, self._progress)
-        [subject] = statement["subject"]
-        name = signed_name(statement, self.signed_as, folder.name)
-        return {"sha256": subject["digest"]["sha256"], "recipients": [], "signed_as": name}
+        demands = Demands(self.trained_on, self.signed_as, self.post_quantum)
+        artifact = hook.artifact(self.artifact)
+        found = verify_artifact(artifact, trusted, hook.register(), demands, self._progress)
+        recipients = list(found.recipients)
+        return {"sha256": found.sha256, "recipients": recipients, "signed_as": found.signed_as}
 
 
 class DecryptArtifactOperator(MlsecOperator):
@@ -178,7 +128,6 @@ class DecryptArtifactOperator(MlsecOperator):
         self.services = services
         self.folder = folder
         self.verify = verify
-        self._bytes = 0
         self._declare_assets([source], [target])
 
     @property
@@ -189,49 +138,8 @@ class DecryptArtifactOperator(MlsecOperator):
         with without_values():
             hook = self.hook
             source, target = hook.artifact(self.source), hook.artifact(self.target)
-            keys = hook.key_ring()
-            digest = verified(source, keys.verification_keys())[0] if self.verify else None
-            identities: list[Any] = [ServiceKey(uri) for uri in self.services]
-            if self.key is not None:
-                identities += [identity_of(key) for key in keys.some_live(self.key)]
-            with source.open() as sealed, self._written(source, target) as write:
-                read = Digesting(sealed)
-                decrypt(cast(BinaryIO, read), write, identities, self._decrypted)
-                # What was verified is what was read.
-                if digest is not None and read.sha256 != digest:
-                    raise SignatureInvalid(f"{source.uri} changed while it was read")
-            return {"target": target.uri, "bytes": self._bytes}
-
-    def _written(self, source: Artifact, target: Artifact) -> AbstractContextManager[BinaryIO]:
-        if self.folder:
-            if target.local is None:
-                raise UsageError(
-                    f"{target.uri} is not local; a folder is unpacked to the local disk"
-                )
-            return unpacked(target.local)
-        if source.full_uri == target.full_uri:
-            raise UsageError(f"source and target are the same file: {source.uri}")
-        return target.replacing()
-
-    def _decrypted(self, done: int) -> None:
-        self._bytes = done
-        self._progress(f"{done} bytes decrypted")
-
-
-def verified(
-    artifact: Artifact, trusted: Trusted, post_quantum: bool = False
-) -> tuple[str, ArtifactStatement | None]:
-    """The digest of an artifact, and what its signature says of it: nothing, if it was signed as any file is.
-
-    :raises DatasetNotFound: if the artifact or its signature is missing.
-    :raises SignatureInvalid: if no trusted key signed just this file.
-    """
-    signature = artifact.beside(SIGNATURE)
-    for wanted in (artifact, signature):
-        if not wanted.exists():
-            raise DatasetNotFound(f"no file at {wanted.uri}")
-    envelope = parse_signature(signature.read_bytes(), signature.uri)
-    with artifact.open() as sealed:
-        digest = digest_stream(sealed)
-    statement = verify_statement(envelope, trusted, {artifact.file_name: digest}, post_quantum)
-    return digest, predicate_of(statement, ArtifactStatement)
+            size = decrypt_artifact(
+                source, target, hook.key_ring(), self.key, self.services, self.folder, self.verify,
+                self._progress,
+            )  # fmt: skip
+            return {"target": target.uri, "bytes": size}

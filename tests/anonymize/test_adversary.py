@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from airflow_mlsec.anonymize import Plan, anonymize, fit_plan
-from airflow_mlsec.anonymize.transforms._between import simplest_between
+from airflow_mlsec.anonymize._between import simplest_between
 from airflow_mlsec.anonymize.transforms._redact import redact_text
 from airflow_mlsec.anonymize.verify._verify import verify_release
 from airflow_mlsec.crypto import KeyRing

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import anonymize
+from airflow_mlsec.anonymize._uniqueness import pitman, population_uniques, zayatz
 from airflow_mlsec.anonymize.recoding._criteria import Criteria
 from airflow_mlsec.anonymize.recoding._criteria_whole import (
     AverageRisk,
@@ -22,7 +23,6 @@ from airflow_mlsec.anonymize.recoding._criteria_whole import (
     smallest_class,
 )
 from airflow_mlsec.anonymize.recoding._lattice import search
-from airflow_mlsec.anonymize.risk._uniqueness import pitman, population_uniques, zayatz
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import ColumnMissing, GuaranteeNotMet, PolicyError, UsageError

@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from airflow_mlsec.artifacts import verified
 from airflow_mlsec.crypto import (
     DecryptedArtifact,
     HybridIdentity,
@@ -29,11 +30,7 @@ from airflow_mlsec.crypto import (
 )
 from airflow_mlsec.errors import DecryptionFailed
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
-from airflow_mlsec.operators.artifacts import (
-    DecryptArtifactOperator,
-    VerifyArtifactOperator,
-    verified,
-)
+from airflow_mlsec.operators.artifacts import DecryptArtifactOperator, VerifyArtifactOperator
 from airflow_mlsec.operators.encrypt import EncryptArtifactOperator
 from airflow_mlsec.register import tables as t
 from tests.clinic import Clinic
@@ -235,7 +232,7 @@ def test_an_archive_that_is_exchanged_after_it_was_verified_is_not_unpacked(
         encrypt_folder(folder, target, [recipient])
         return found
 
-    monkeypatch.setattr("airflow_mlsec.operators.artifacts.verified", exchanged)
+    monkeypatch.setattr("airflow_mlsec.artifacts._decrypt.verified", exchanged)
     task = DecryptArtifactOperator(
         task_id="d", source=str(target), target=str(clinic.folder / "back"), folder=True
     )
@@ -465,13 +462,13 @@ def test_an_artifact_whose_writer_was_killed_is_known(
 def test_nothing_is_published_that_cannot_be_recorded(
     clinic: Clinic, context: Context, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from airflow_mlsec.artifacts import _encrypt
     from airflow_mlsec.errors import RegisterError
-    from airflow_mlsec.operators import encrypt
 
     def refuses(*_: Any) -> None:
         raise RegisterError("the register's disk is full")
 
-    monkeypatch.setattr(encrypt, "begin_artifact", refuses)
+    monkeypatch.setattr(_encrypt, "begin_artifact", refuses)
     with pytest.raises((RegisterError, AirflowException), match="disk is full"):
         operator(model).execute(context())
     assert not model.with_name("model.skops.age").exists()

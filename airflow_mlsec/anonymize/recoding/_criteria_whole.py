@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from airflow_mlsec.anonymize._uniqueness import population_uniques
 from airflow_mlsec.anonymize.recoding._classes import Numbers
-from airflow_mlsec.anonymize.risk._uniqueness import population_uniques
 
 _ROUNDING = 1e-12
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from airflow_mlsec.anonymize.transforms._between import simplest_between
+from airflow_mlsec.anonymize._between import simplest_between
 from airflow_mlsec.errors import ColumnType
 
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._coding import Codes, encoded
-from airflow_mlsec.anonymize._plan import LOCAL, MULTIDIMENSIONAL, ReleasedClasses
 from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.recoding._classes import CodedColumn, Mask, Tuples, added_up
@@ -28,6 +27,7 @@ from airflow_mlsec.anonymize.recoding._models import Counted, criteria_of
 from airflow_mlsec.anonymize.recoding._mondrian import partition
 from airflow_mlsec.anonymize.recoding._quantiles import fit_quantiles
 from airflow_mlsec.anonymize.recoding._regions import ordered_column, regions_of
+from airflow_mlsec.anonymize.recoding._released import LOCAL, MULTIDIMENSIONAL, ReleasedClasses
 from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.policy import Column, Policy
 

@@ -22,8 +22,8 @@ from airflow_mlsec.anonymize._aggregate import count_tuples
 from airflow_mlsec.anonymize._coding import Codes, combined, encoded, renumbered
 from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize._persons import folded
+from airflow_mlsec.anonymize._uniqueness import pitman, population_uniques
 from airflow_mlsec.anonymize.recoding._classes import Numbers, added_up
-from airflow_mlsec.anonymize.risk._uniqueness import pitman, population_uniques
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.policy import FormatPreserving, Policy, Pseudonymize, Role, Tokenize, Vault
 

@@ -18,11 +18,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec.anonymize._between import simplest_between
 from airflow_mlsec.anonymize._values import canonical_bytes
-from airflow_mlsec.anonymize.recoding._classes import Numbers
-from airflow_mlsec.anonymize.transforms._between import simplest_between
 from airflow_mlsec.anonymize.transforms._cmac import cmac_rows
 from airflow_mlsec.errors import ColumnType
+
+Numbers = npt.NDArray[np.float64]
 
 # Dates that stand for none: the year 9000 and later, and the first days that SQL, SQL Server, spreadsheets and
 # Delphi have, as days since 1970. Any other date of long ago is somebody's.

@@ -1,0 +1,20 @@
+"""Encrypted artifacts: made, verified and opened, by an operator or by the command line alike.
+
+`_encrypt` encrypts, signs and records; `_verify` says whether an artifact is what was signed; `_decrypt` opens it. May
+import `lineage`, `ledger` and what those may.
+"""
+
+from airflow_mlsec.artifacts._decrypt import decrypt_artifact
+from airflow_mlsec.artifacts._encrypt import Encrypted, Encryption, encrypt_artifact
+from airflow_mlsec.artifacts._verify import Demands, Verified, verified, verify_artifact
+
+__all__ = [
+    "Demands",
+    "Encrypted",
+    "Encryption",
+    "Verified",
+    "decrypt_artifact",
+    "encrypt_artifact",
+    "verified",
+    "verify_artifact",
+]

@@ -1,0 +1,281 @@
+"""Encrypting a file or a folder as an artifact: signed, with where it comes from, and recorded before it appears."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, BinaryIO, cast
+
+from airflow_mlsec.crypto import (
+    SIGNATURE,
+    STATEMENT_TYPE,
+    Digesting,
+    FolderEntry,
+    KeyRing,
+    VerificationKeys,
+    compressed,
+    digest_stream,
+    encrypt,
+    folder_entries,
+    identity_of,
+    packed,
+    parse_recipient,
+    parse_signature,
+    public_half,
+    ring_key,
+    verify_payload,
+)
+from airflow_mlsec.datasets import Artifact, dataset_name
+from airflow_mlsec.errors import CheckFailed, DatasetNotFound, SignatureInvalid, UsageError
+from airflow_mlsec.ledger import (
+    SIGNING_KEY,
+    ArtifactStatement,
+    File,
+    Place,
+    TrainedOn,
+    read_statement,
+    sign_statement,
+)
+from airflow_mlsec.lineage import begin_artifact, end_release, published_releases
+from airflow_mlsec.register import Register, requests_done
+
+# Times of files are rounded down: to clock ticks on Linux, to two seconds on FAT.
+_COARSE = timedelta(seconds=2)
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """How an artifact is encrypted: who can decrypt it (``key`` is one of the ring, ``break_glass`` can besides), what it
+    is, the releases that it was trained on (URIs, or ``{"dataset": …, "evidence": …}``), and whether the archive of a
+    folder is compressed."""
+
+    recipients: Sequence[str] = ()
+    key: str | None = "artifact"
+    break_glass: Sequence[str] = ()
+    kind: str = "model"
+    trained_on: Sequence[str | Mapping[str, str]] = ()
+    compress: bool = False
+
+
+@dataclass(frozen=True)
+class Encrypted:
+    """What was encrypted. With ``unchanged`` it was there already; without ``envelope`` nothing was written."""
+
+    target: str
+    recipients: int
+    bytes: int | None = None
+    sha256: str | None = None
+    unchanged: bool = False
+    envelope: Mapping[str, Any] | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """A short account, for programs."""
+        said: dict[str, Any] = {"target": self.target, "recipients": self.recipients}
+        if self.envelope is None:
+            return said
+        return {**said, "bytes": self.bytes, "sha256": self.sha256, "unchanged": self.unchanged}
+
+
+def encrypt_artifact(
+    source: Artifact,
+    target: Artifact,
+    how: Encryption,
+    keys: KeyRing,
+    register: Register,
+    run: str | None = None,
+    dry_run: bool = False,
+    progress: Callable[[str], None] = lambda message: None,
+) -> Encrypted:
+    """Encrypt ``source`` into ``target`` (age v1), sign what it is and where it comes from beside it, and record that in
+    the register before it appears. If it is there already, of just this source for just these recipients and signed by
+    the ring, nothing is done again. ``run`` is the label of the run; ``dry_run`` checks, and writes nothing.
+
+    :raises DatasetNotFound: if there is no source.
+    :raises UsageError: if the target is the source or within it, or nobody could decrypt it.
+    :raises CheckFailed: if a release that it was trained on is not known, or which one it was cannot be told.
+    :raises ChangedMeanwhile: if somebody was erased, restricted or put right since the source was read.
+    """
+    _check_places(source, target, how.compress)
+    # Before anything is read: who is erased from then on is not in what is published.
+    done = register.read(requests_done)
+    recipients = _recipients(keys, how)
+    made_at = source.modified()
+    said = ArtifactStatement(
+        source=File(namespace=source.name.namespace, name=source.name.name),
+        target=Place(namespace=target.name.namespace, name=target.name.name),
+        kind=how.kind,
+        recipients=tuple(str(recipient) for recipient in recipients),
+        trained_on=tuple(_evidence_of(register, release, made_at) for release in how.trained_on),
+        compression="zstd" if how.compress else None,
+        run=run,
+        issued_at=register.now(),
+    )
+    made = Encrypted(target.uri, len(recipients))
+    if dry_run:
+        return made
+    if (there := _there_already(source, target, keys, said)) is not None:
+        envelope, digest, size = there
+        progress("the target already holds this source for these recipients")
+        known = begin_artifact(register, keys, source, target, how.kind, envelope, done)
+        end_release(register, known)
+        return replace(made, bytes=size, sha256=digest, unchanged=True, envelope=envelope)
+    progress(f"encrypting {source.uri} for {len(recipients)} recipients")
+    with target.replacing() as raw, _opened(source) as plain:
+        written, read = Digesting(raw), Digesting(plain)
+        stream = cast(BinaryIO, read)
+        with compressed(stream) if how.compress else nullcontext(stream) as given:
+            encrypt(given, cast(BinaryIO, written), recipients, lambda n: progress(f"{n} bytes encrypted"))  # fmt: skip
+        found = {
+            "source": said.source.model_copy(update={"sha256": read.sha256}),
+            "bytes": read.bytes,
+            "issued_at": register.now(),
+        }
+        subject = {target.file_name: written.sha256}
+        envelope = sign_statement(keys, subject, said.model_copy(update=found))
+        # At the last moment before the file appears.
+        intent = begin_artifact(register, keys, source, target, how.kind, envelope, done)
+    target.beside(SIGNATURE).write_bytes(f"{json.dumps(envelope, indent=1)}\n".encode())
+    end_release(register, intent)
+    return replace(made, bytes=read.bytes, sha256=written.sha256, envelope=envelope)
+
+
+def _recipients(keys: KeyRing, how: Encryption) -> list[Any]:
+    texts = dict.fromkeys([*how.recipients, *how.break_glass])
+    recipients: list[Any] = [parse_recipient(text) for text in texts]
+    if how.key is not None:
+        recipients.append(identity_of(ring_key(keys, how.key, recipients)).recipient)
+    elif not how.recipients:
+        raise UsageError("nobody but break-glass could decrypt: give `recipients`, or `key`")
+    return recipients
+
+
+def _is_later(published_at: str, written: datetime | None, only: bool) -> bool:
+    """Whether a release was published after an artifact was written; where nobody can tell when that was, whether
+    another one than the ``only`` may be meant."""
+    if written is None:
+        return not only
+    return datetime.fromisoformat(published_at) > written + _COARSE
+
+
+def _check_places(source: Artifact, target: Artifact, compress: bool) -> None:
+    """
+    :raises DatasetNotFound: if there is no source.
+    :raises UsageError: if the target is the source or within it, or a single file is to be compressed.
+    """
+    if source.is_folder():
+        if _within(source, target):
+            raise UsageError(f"{target.uri} lies within the folder that is encrypted")
+    elif not source.exists():
+        raise DatasetNotFound(f"no file at {source.uri}")
+    elif compress:
+        raise UsageError(f"`compress` is for folders, and {source.uri} is a file")
+    elif source.full_uri == target.full_uri or (
+        source.local is not None
+        and target.local is not None
+        and target.local.exists()
+        and source.local.samefile(target.local)
+    ):
+        raise UsageError(f"source and target are the same file: {source.uri}")
+
+
+def _within(folder: Artifact, target: Artifact) -> bool:
+    if folder.local is None or target.local is None:
+        return target.full_uri.startswith(f"{folder.full_uri.rstrip('/')}/")
+    return target.local.resolve().is_relative_to(folder.local.resolve())
+
+
+@contextmanager
+def _opened(source: Artifact) -> Iterator[BinaryIO]:
+    """The source as a stream; a folder as an archive."""
+    if not source.is_folder():
+        with source.open() as file:
+            yield file
+        return
+    entries = (
+        [FolderEntry(name, file.open) for name, file in source.below()]
+        if source.local is None
+        else folder_entries(source.local)
+    )
+    with packed(entries) as archive:
+        yield archive
+
+
+def _there_already(
+    source: Artifact, target: Artifact, keys: KeyRing, said: ArtifactStatement
+) -> tuple[dict[str, Any], str, int | None] | None:
+    """The signature and digest of the target and the bytes of its source, if it is of just this source, for just these recipients."""
+    if not (target.exists() and target.beside(SIGNATURE).exists()):
+        return None
+    try:
+        envelope = parse_signature(target.beside(SIGNATURE).read_bytes(), target.uri)
+        with target.open() as sealed:
+            digest = digest_stream(sealed)
+        # Whoever verifies it now must find all that would sign it now.
+        for key in keys.signing_keys(SIGNING_KEY):
+            trusted = VerificationKeys([public_half(key.kind, key.secret)])
+            statement = read_statement(
+                verify_payload(envelope, STATEMENT_TYPE, trusted), ArtifactStatement
+            )
+    except SignatureInvalid:
+        return None
+    if dict(statement.subjects) != {target.file_name: digest}:
+        return None
+    found = statement.predicate
+    # What is found only by reading, and when and by which run it was made, may be as they were.
+    same = {name: getattr(found, name) for name in ("bytes", "issued_at", "run")}
+    same["source"] = said.source.model_copy(update={"sha256": found.source.sha256})
+    if said.model_copy(update=same) != found:
+        return None
+    with _opened(source) as plain:
+        if found.source.sha256 != digest_stream(plain):
+            return None
+    return envelope, digest, found.bytes
+
+
+def _evidence_of(
+    register: Register, said: str | Mapping[str, str], written: datetime | None
+) -> TrainedOn:
+    """What evidence says of a release that an artifact was trained on, which was ``written`` then.
+
+    :raises CheckFailed: if there is no such release, or which one it was cannot be told.
+    """
+    uri, wanted = (said, None) if isinstance(said, str) else (said["dataset"], said["evidence"])
+    name = dataset_name(uri)
+    found = register.read(lambda connection: published_releases(connection, name))
+    if not found:
+        raise CheckFailed(
+            f"`trained_on` names {uri}, for which the register has no signed release; "
+            "anonymize it with AnonymizeOperator first"
+        )
+    if wanted is not None:
+        found = [release for release in found if release.evidence == wanted]
+        if not found:
+            raise CheckFailed(
+                f"`trained_on` names a release of {uri} that the register does not have"
+            )
+    while wanted is None and written is not None and len(found) > 1:
+        # Rows that requests have removed since make no other release of it.
+        later = _is_later(found[-1].published_at, written, only=False)
+        if not later or found[-1].predicate.removed_by_request is None:
+            break
+        found.pop()
+    newest = found[-1]
+    if wanted is None and _is_later(newest.published_at, written, len(found) == 1):
+        raise CheckFailed(
+            f"`trained_on` names {uri}, which was released at {newest.published_at[:19]}Z, and the artifact was "
+            f"{f'written before, at {written:%Y-%m-%dT%H:%M:%S}Z' if written else 'written nobody can tell when'}: say which "
+            "release it was trained on (`evidence`, as AnonymizeOperator returns it)"
+        )
+    release = newest.predicate
+    return TrainedOn(
+        evidence=newest.evidence,
+        dataset=Place(namespace=name.namespace, name=name.name),
+        plan=release.plan,
+        policy=release.policy,
+        run=release.run,
+        # The list of the persons in it, as keyed digests, by the SHA-256 of its file.
+        membership=release.membership,
+    )

@@ -1,0 +1,122 @@
+"""Whether an artifact is what was signed, by somebody trusted, of data that may be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from airflow_mlsec.crypto import (
+    MODEL_SIGNATURE,
+    SIGNATURE,
+    Trusted,
+    digest_stream,
+    parse_signature,
+    signed_name,
+    verify_model,
+    verify_statement,
+)
+from airflow_mlsec.datasets import Artifact, dataset_name
+from airflow_mlsec.errors import CheckFailed, DatasetNotFound, UsageError
+from airflow_mlsec.ledger import ArtifactStatement, Place, predicate_of
+from airflow_mlsec.lineage import latest_release
+from airflow_mlsec.register import Register
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What is asked of an artifact beside its signature: the releases that it was trained on, all of them and as they
+    are now; the name that it was signed under (a folder may be renamed); a signature that a quantum computer cannot
+    forge."""
+
+    trained_on: Sequence[str] = ()
+    signed_as: str | None = None
+    post_quantum: bool = False
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was verified: the artifact's digest, who may decrypt it, and the name that it was signed under."""
+
+    sha256: str
+    recipients: tuple[str, ...]
+    signed_as: str | None
+
+
+def verify_artifact(
+    artifact: Artifact,
+    trusted: Trusted,
+    register: Register,
+    demands: Demands = Demands(),
+    progress: Callable[[str], None] = lambda message: None,
+) -> Verified:
+    """Verify an artifact, or a model's local folder, against the signature beside it.
+
+    :raises DatasetNotFound: if the artifact or its signature is missing.
+    :raises SignatureInvalid: if no trusted key signed just this.
+    :raises CheckFailed: if it was trained on other data, or under another policy or plan than the newest release.
+    :raises UsageError: if more is demanded of a model's folder than its signature can say.
+    """
+    if artifact.local is not None and artifact.is_folder():
+        return _verified_model(artifact.local, trusted, demands, progress)
+    if demands.signed_as not in (None, artifact.file_name):
+        raise CheckFailed(f"{artifact.file_name} is not called '{demands.signed_as}'")
+    digest, said = verified(artifact, trusted, demands.post_quantum)
+    for uri in demands.trained_on:
+        _require_trained_on(artifact.file_name, said, uri, register)
+    recipients = () if said is None else said.recipients
+    return Verified(digest, recipients, artifact.file_name)
+
+
+def _require_trained_on(
+    name: str, said: ArtifactStatement | None, uri: str, register: Register
+) -> None:
+    dataset = dataset_name(uri)
+    wanted = Place(namespace=dataset.namespace, name=dataset.name)
+    proofs = () if said is None else said.trained_on
+    proof = next((one for one in proofs if one.dataset == wanted), None)
+    if proof is None:
+        raise CheckFailed(f"{name} was not trained on {uri}")
+    now = register.read(partial(latest_release, name=dataset))
+    if now is None or (now.plan, now.policy) != (proof.plan, proof.policy):
+        raise CheckFailed(
+            f"{name} was trained on {uri} under another policy or plan than the newest release"
+        )
+
+
+def _verified_model(
+    folder: Path, trusted: Trusted, demands: Demands, progress: Callable[[str], None]
+) -> Verified:
+    if demands.trained_on or demands.post_quantum:
+        raise UsageError(
+            "a model's folder is signed without its training data, and with ECDSA: `trained_on` and "
+            "`post_quantum` are for encrypted artifacts"
+        )
+    path = folder.with_name(f"{folder.name}{MODEL_SIGNATURE}")
+    if not path.is_file():
+        raise DatasetNotFound(f"no file at {path}")
+    bundle = parse_signature(path.read_bytes(), str(path))
+    statement = verify_model(folder, bundle, trusted, progress)
+    [subject] = statement["subject"]
+    name = signed_name(statement, demands.signed_as, folder.name)
+    return Verified(str(subject["digest"]["sha256"]), (), name)
+
+
+def verified(
+    artifact: Artifact, trusted: Trusted, post_quantum: bool = False
+) -> tuple[str, ArtifactStatement | None]:
+    """The digest of an artifact, and what its signature says of it: nothing, if it was signed as any file is.
+
+    :raises DatasetNotFound: if the artifact or its signature is missing.
+    :raises SignatureInvalid: if no trusted key signed just this file.
+    """
+    signature = artifact.beside(SIGNATURE)
+    for wanted in (artifact, signature):
+        if not wanted.exists():
+            raise DatasetNotFound(f"no file at {wanted.uri}")
+    envelope = parse_signature(signature.read_bytes(), signature.uri)
+    with artifact.open() as sealed:
+        digest = digest_stream(sealed)
+    statement = verify_statement(envelope, trusted, {artifact.file_name: digest}, post_quantum)
+    return digest, predicate_of(statement, ArtifactStatement)
