@@ -14,7 +14,7 @@ from airflow_mlsec.artifacts import (
     verify_artifact,
 )
 from airflow_mlsec.cli._main import json_option, show, show_progress
-from airflow_mlsec.crypto import whom_to_trust
+from airflow_mlsec.crypto import trusted_signers
 from airflow_mlsec.datasets import open_artifact
 from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
 from airflow_mlsec.settings import Settings
@@ -109,7 +109,7 @@ def verify(
 ) -> None:
     """Verify SOURCE against the signature beside it, and what it was trained on."""
     settings = Settings.load()
-    trusted = whom_to_trust(
+    trusted = trusted_signers(
         public_key, certificate_identity, certificate_oidc_issuer, settings.sigstore_trust_config
     ) or trusted_keys(settings)
     demands = Demands(releases, signed_as, post_quantum)

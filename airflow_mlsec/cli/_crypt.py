@@ -39,9 +39,9 @@ from airflow_mlsec.crypto import (
     sign_keyless,
     sign_model,
     signed_name,
+    trusted_signers,
     verify_model,
     verify_statement,
-    whom_to_trust,
 )
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.key_ring import open_key_ring, trusted_keys
@@ -322,7 +322,7 @@ def verify(
     if folder and post_quantum:
         raise UsageError("models are signed with ECDSA alone; --post-quantum is for files")
     settings = Settings.load()
-    trusted = whom_to_trust(
+    trusted = trusted_signers(
         public_key, certificate_identity, certificate_oidc_issuer, settings.sigstore_trust_config
     ) or trusted_keys(settings)
     document = parse_signature(path.read_bytes(), str(path))

@@ -36,7 +36,7 @@ from airflow_mlsec.crypto._folder import (
     unpacked,
 )
 from airflow_mlsec.crypto._hybrid import HybridIdentity, HybridRecipient
-from airflow_mlsec.crypto._keyless import KeylessSigner, sign_keyless, whom_to_trust
+from airflow_mlsec.crypto._keyless import KeylessSigner, sign_keyless, trusted_signers
 from airflow_mlsec.crypto._model_signature import SUFFIX as MODEL_SIGNATURE
 from airflow_mlsec.crypto._model_signature import model_statement, sign_model, verify_model
 from airflow_mlsec.crypto._plugin import PluginIdentity, PluginRecipient
@@ -132,10 +132,10 @@ __all__ = [
     "sign_model",
     "sign_payload",
     "signed_name",
+    "trusted_signers",
     "unpacked",
     "verify_model",
     "verify_payload",
     "verify_statement",
-    "whom_to_trust",
     "write_encrypted",
 ]

@@ -126,7 +126,7 @@ def _library() -> None:
     logging.getLogger("sigstore").setLevel(logging.WARNING)
 
 
-def whom_to_trust(
+def trusted_signers(
     public_key: Path | None, identity: str | None, issuer: str | None, trust_config: Path | None
 ) -> Trusted | None:
     """Whom a verifier was told to trust: keys of a PEM file, or a keyless signer (`KeylessSigner`); None

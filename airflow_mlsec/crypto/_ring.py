@@ -30,8 +30,8 @@ from airflow_mlsec import files
 from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.crypto._ring_file import (
     FORMAT,
-    OF_USE,
     ROOT_BYTES,
+    USABLE_STATES,
     KeyEntry,
     KeyEvent,
     KeyKind,
@@ -419,7 +419,7 @@ class KeyRing:
         return [
             self._unwrap(entry)
             for entry in self.entries()
-            if entry.name == name and entry.state in OF_USE
+            if entry.name == name and entry.state in USABLE_STATES
         ]
 
     def some_live(self, name: str) -> list[Key]:

@@ -58,7 +58,7 @@ class KeyState(StrEnum):
     DESTROYED = "destroyed"
 
 
-OF_USE = (KeyState.ENABLED, KeyState.DISABLED)
+USABLE_STATES = (KeyState.ENABLED, KeyState.DISABLED)
 
 
 @dataclass(frozen=True)

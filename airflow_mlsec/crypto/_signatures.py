@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
-from airflow_mlsec.crypto._ring_file import OF_USE, KeyEntry, KeyKind, has_root, read_ring
+from airflow_mlsec.crypto._ring_file import USABLE_STATES, KeyEntry, KeyKind, has_root, read_ring
 from airflow_mlsec.errors import CryptoError, SignatureInvalid, UsageError
 
 SIGNING_KINDS = (KeyKind.SIGNING, KeyKind.ECDSA, KeyKind.ML_DSA)
@@ -192,7 +192,11 @@ class VerificationKeys:
         """
         found = []
         for entry in entries:
-            if entry.kind in SIGNING_KINDS and entry.public is not None and entry.state in OF_USE:
+            if (
+                entry.kind in SIGNING_KINDS
+                and entry.public is not None
+                and entry.state in USABLE_STATES
+            ):
                 try:
                     found.append(_of_raw(entry.kind, base64.b64decode(entry.public)))
                 except ValueError:

@@ -61,7 +61,7 @@ class Artifact:
         """Whether there is such a file."""
         if self.filesystem is None:
             return Path(self.location.path).is_file()
-        with self._told():
+        with self._clear_errors():
             return bool(self.filesystem.isfile(self.location.path))
 
     def modified(self) -> datetime | None:
@@ -81,7 +81,7 @@ class Artifact:
         """Whether there is a folder of this name."""
         if self.filesystem is None:
             return Path(self.location.path).is_dir()
-        with self._told():
+        with self._clear_errors():
             return bool(self.filesystem.isdir(self.location.path))
 
     def below(self) -> list[tuple[str, Artifact]]:
@@ -90,7 +90,7 @@ class Artifact:
         :raises DatasetError: if it cannot be listed, or there is a link or the like in it.
         """
         folder = self.location.path.rstrip("/")
-        with self._told():
+        with self._clear_errors():
             root = self.filesystem._strip_protocol(folder)
             # As it is now, and not as it was when this process looked before.
             self.filesystem.invalidate_cache()
@@ -145,11 +145,11 @@ class Artifact:
     @contextlib.contextmanager
     def _confirmed(self) -> Iterator[BinaryIO]:
         """Parts are uploaded as they are written, and become the object at the end."""
-        with self._told():
+        with self._clear_errors():
             file = self.filesystem.open(self.location.path, "wb", autocommit=False)
         try:
             yield file
-            with self._told():
+            with self._clear_errors():
                 file.close()
                 file.commit()
         except BaseException:
@@ -164,14 +164,14 @@ class Artifact:
         """Written under another name, which becomes the file's own at the end."""
         partial = f"{self.location.path}.{secrets.token_hex(4)}.partial"
         try:
-            with self._told():
+            with self._clear_errors():
                 file = self.filesystem.open(partial, "wb")
             try:
                 yield file
             finally:
-                with self._told():
+                with self._clear_errors():
                     file.close()
-            with self._told():
+            with self._clear_errors():
                 self.filesystem.mv(partial, self.location.path)
         except BaseException:
             with contextlib.suppress(Exception):
@@ -192,7 +192,7 @@ class Artifact:
             file.write(content)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _clear_errors(self) -> Iterator[None]:
         """A filesystem's errors as ours. Clients have errors of their own kinds, whose messages hold
         addresses and more."""
         try:

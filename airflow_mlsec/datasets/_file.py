@@ -29,8 +29,8 @@ from airflow_mlsec.datasets._rows import (
     Announce,
     Condition,
     Found,
-    Meant,
     Rewrite,
+    TypedCondition,
     rewrite_csv,
     rewrite_json_lines,
 )
@@ -309,26 +309,26 @@ class FileDataset:
             folder.rmdir()
         return rows
 
-    def _meant(self, conditions: Sequence[Condition]) -> list[Meant] | None:
+    def _meant(self, conditions: Sequence[Condition]) -> list[TypedCondition] | None:
         """Conditions with values of their columns' types; None if no row can fulfil them."""
         schema, meant = self.schema(), []
         for condition in conditions:
             kind = _wanted(schema, [condition.column], self.uri).field(condition.column).type
             values = as_values(condition.values, kind)
             if values is not None:
-                meant.append(Meant(condition.column, values, condition.has))
+                meant.append(TypedCondition(condition.column, values, condition.has))
             elif condition.has:
                 return None
         return meant
 
-    def _find_in_piece(self, piece: str, conditions: list[Meant], keep: bool) -> Found:
+    def _find_in_piece(self, piece: str, conditions: list[TypedCondition], keep: bool) -> Found:
         local = piece if self.filesystem is None else None
         with self._open(piece) as file:
             given = (file, local, conditions, keep, plain)
             found: Found = guarded(self.uri, find_in_parquet, *given)
             return found
 
-    def _has(self, piece: str, conditions: list[Meant]) -> bool:
+    def _has(self, piece: str, conditions: list[TypedCondition]) -> bool:
         if isinstance(self.format, Parquet):
             return self._find_in_piece(piece, conditions, False).rows > 0
         meant = Rewrite(conditions)
@@ -649,7 +649,7 @@ def _with_partitions(batch: pa.RecordBatch, piece: str, wanted: pa.Schema | None
     return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
-def _left_of(conditions: Sequence[Meant], piece: str) -> list[Meant] | None:
+def _left_of(conditions: Sequence[TypedCondition], piece: str) -> list[TypedCondition] | None:
     """The conditions that are about what stands in a file, where those about its folders' names are true;
     None where one is not."""
     values = partition_values(piece)

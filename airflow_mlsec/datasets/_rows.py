@@ -73,7 +73,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Meant:
+class TypedCondition:
     """A `Condition` whose values are an Arrow array of the column's type."""
 
     column: str
@@ -86,7 +86,7 @@ class Rewrite:
     """What happens to the rows of which every condition is true: they go, or, with ``changes``,
     have these values in these columns from then on."""
 
-    conditions: Sequence[Meant]
+    conditions: Sequence[TypedCondition]
     changes: Mapping[str, object] | None = field(default=None, repr=False)
 
     def mask(self, values: Callable[[str], Any]) -> Any:
@@ -181,7 +181,7 @@ def matches(values: Any, wanted: pa.Array) -> Any:
     return pc.is_in(values, wanted.cast(kind))
 
 
-def masked(conditions: Sequence[Meant], values: Callable[[str], Any]) -> Any:
+def masked(conditions: Sequence[TypedCondition], values: Callable[[str], Any]) -> Any:
     """Which rows have every condition true, given the values of a column."""
     mask: Any = None
     for condition in conditions:

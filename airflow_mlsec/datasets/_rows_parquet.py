@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from airflow_mlsec.datasets._rows import Found, Meant, Rewrite, masked
+from airflow_mlsec.datasets._rows import Found, Rewrite, TypedCondition, masked
 
 # Each value is looked up in each row group's filter; for more it is quicker to read them.
 _MOST_PROBES = 64
@@ -21,7 +21,7 @@ _MOST_PROBES = 64
 def find_in_parquet(
     file: BinaryIO,
     path: str | None,
-    conditions: Sequence[Meant],
+    conditions: Sequence[TypedCondition],
     keep: bool,
     plain: Callable[[pa.RecordBatch], pa.RecordBatch],
 ) -> Found:
@@ -218,7 +218,7 @@ def _leaves(kind: pa.DataType) -> int:
 
 
 def _left_by_bloom_filters(
-    path: str, source: Any, groups: list[int], condition: Meant
+    path: str, source: Any, groups: list[int], condition: TypedCondition
 ) -> list[int]:
     """Those of the row groups whose bloom filters do not say that none of the values is in them
     (https://parquet.apache.org/docs/file-format/bloomfilter/)."""

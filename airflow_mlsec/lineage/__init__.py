@@ -55,9 +55,9 @@ from airflow_mlsec.lineage.tracing._ask import (
     columns_reaching,
     holders,
 )
-from airflow_mlsec.lineage.tracing._dark import DarkList, TaskRun, dark_list
 from airflow_mlsec.lineage.tracing._graph import all_edges, edges_within, reach, walk
 from airflow_mlsec.lineage.tracing._history import gone_since
+from airflow_mlsec.lineage.tracing._missing_lineage import DarkList, TaskRun, dark_list
 from airflow_mlsec.lineage.tracing._state import (
     State,
     column_states,

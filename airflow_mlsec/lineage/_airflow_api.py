@@ -13,7 +13,7 @@ import httpx
 
 from airflow_mlsec.datasets import DatasetName, dataset_name
 from airflow_mlsec.errors import UnsupportedDataset, UsageError
-from airflow_mlsec.lineage.tracing._dark import Task, TaskRun
+from airflow_mlsec.lineage.tracing._missing_lineage import Task, TaskRun
 
 _PAGE = 100
 _CONNECTION = "AIRFLOW_CONN_MLSEC_AIRFLOW"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.artifacts import Demands, decrypt_artifact, verify_artifact
-from airflow_mlsec.crypto import whom_to_trust
+from airflow_mlsec.crypto import trusted_signers
 from airflow_mlsec.operators._base import MlsecOperator, without_values
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class VerifyArtifactOperator(MlsecOperator):
     def _verify(self) -> dict[str, Any]:
         hook = self.hook
         trusted = (
-            whom_to_trust(
+            trusted_signers(
                 Path(self.public_key) if self.public_key is not None else None,
                 self.certificate_identity,
                 self.certificate_oidc_issuer,

@@ -16,9 +16,9 @@ from airflow_mlsec.crypto import (
     make_statement,
     model_statement,
     sign_keyless,
+    trusted_signers,
     verify_model,
     verify_statement,
-    whom_to_trust,
 )
 from airflow_mlsec.errors import CryptoError, SettingError, SignatureInvalid, UsageError
 from airflow_mlsec.operators.artifacts import VerifyArtifactOperator
@@ -84,12 +84,12 @@ def test_who_vouches_must_be_said(config: Path) -> None:
         ("", ""),
     ):
         with pytest.raises(UsageError, match=r"OpenID|issuer"):
-            whom_to_trust(None, identity, issuer, config)
+            trusted_signers(None, identity, issuer, config)
     with pytest.raises(UsageError, match="empty"):
         KeylessSigner(WHO, "", config)
     with pytest.raises(UsageError, match="no file of public keys"):
-        whom_to_trust(Path(""), None, None, None)
-    assert whom_to_trust(None, None, None, None) is None
+        trusted_signers(Path(""), None, None, None)
+    assert trusted_signers(None, None, None, None) is None
 
 
 def test_what_was_changed_is_refused(config: Path) -> None:

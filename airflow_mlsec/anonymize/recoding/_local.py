@@ -21,8 +21,8 @@ import numpy.typing as npt
 from airflow_mlsec.anonymize._coding import Codes, first_places
 from airflow_mlsec.anonymize.recoding._classes import CodedColumn, Mask, Tuples, whole_persons
 from airflow_mlsec.anonymize.recoding._criteria import Criteria
-from airflow_mlsec.anonymize.recoding._left import Left, Node, Range, chosen_sensitive
 from airflow_mlsec.anonymize.recoding._mondrian import OrderedColumn, partition
+from airflow_mlsec.anonymize.recoding._remainder import Left, Node, Range, chosen_sensitive
 from airflow_mlsec.errors import GuaranteeNotMet
 
 # Of more nodes than this the coarser ones are visited in samples; of still more only those that the

@@ -47,13 +47,13 @@ class AwsKms(KeyService):
             raise SettingError(f"AWS KMS cannot be used ({type(error).__name__})") from None
 
     def encrypt(self, plain: bytes) -> bytes:
-        found: bytes = self._asked(
+        found: bytes = self._call(
             self._client.encrypt, KeyId=self._key, Plaintext=plain, EncryptionContext=self._CONTEXT
         )["CiphertextBlob"]
         return found
 
     def decrypt(self, sealed: bytes) -> bytes:
-        found: bytes = self._asked(
+        found: bytes = self._call(
             self._client.decrypt,
             KeyId=self._key,
             CiphertextBlob=sealed,
@@ -61,7 +61,7 @@ class AwsKms(KeyService):
         )["Plaintext"]
         return found
 
-    def _asked(self, call: Callable[..., Any], **arguments: Any) -> Any:
+    def _call(self, call: Callable[..., Any], **arguments: Any) -> Any:
         try:
             return call(**arguments)
         except self._failures as error:

@@ -45,7 +45,7 @@ class GoogleKms(KeyService):
 
     def encrypt(self, plain: bytes) -> bytes:
         request = {"name": self._name, "plaintext": plain, "plaintext_crc32c": _crc32c(plain)}
-        answer = self._asked(self._client.encrypt, request)
+        answer = self._call(self._client.encrypt, request)
         sealed: bytes = answer.ciphertext
         if not answer.verified_plaintext_crc32c or answer.ciphertext_crc32c != _crc32c(sealed):
             raise CryptoError("what went to or came from Google Cloud KMS was damaged on the way")
@@ -53,13 +53,13 @@ class GoogleKms(KeyService):
 
     def decrypt(self, sealed: bytes) -> bytes:
         request = {"name": self._name, "ciphertext": sealed, "ciphertext_crc32c": _crc32c(sealed)}
-        answer = self._asked(self._client.decrypt, request)
+        answer = self._call(self._client.decrypt, request)
         plain: bytes = answer.plaintext
         if answer.plaintext_crc32c != _crc32c(plain):
             raise CryptoError("what came from Google Cloud KMS was damaged on the way")
         return plain
 
-    def _asked(self, call: Callable[..., Any], request: dict[str, Any]) -> Any:
+    def _call(self, call: Callable[..., Any], request: dict[str, Any]) -> Any:
         try:
             return call(request=request)
         except self._failures as error:

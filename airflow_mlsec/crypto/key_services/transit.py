@@ -50,7 +50,7 @@ class _Transit(KeyService, abstract=True):
         )  # fmt: skip
 
     def encrypt(self, plain: bytes) -> bytes:
-        answer = self._asked(
+        answer = self._call(
             self._client.secrets.transit.encrypt_data, plaintext=base64.b64encode(plain).decode()
         )
         try:
@@ -59,7 +59,7 @@ class _Transit(KeyService, abstract=True):
             raise CryptoError(f"{self.product}'s answer is none of its transit engine") from None
 
     def decrypt(self, sealed: bytes) -> bytes:
-        answer = self._asked(
+        answer = self._call(
             self._client.secrets.transit.decrypt_data, ciphertext=sealed.decode("ascii", "replace")
         )
         try:
@@ -67,7 +67,7 @@ class _Transit(KeyService, abstract=True):
         except (ValueError, TypeError, KeyError):
             raise CryptoError(f"{self.product}'s answer is none of its transit engine") from None
 
-    def _asked(self, call: Callable[..., Any], **arguments: Any) -> Any:
+    def _call(self, call: Callable[..., Any], **arguments: Any) -> Any:
         try:
             return call(name=self._key, mount_point=self._mount, **arguments)
         except self._failures as error:

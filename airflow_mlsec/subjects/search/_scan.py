@@ -189,7 +189,7 @@ class Scanner:
             said = f"{finding.evidence}; a scan does not settle whether it has other columns of the person's: {why}"
             return replace(finding, status="unknown", evidence=said, beside=True)
         return replace(
-            finding, status="found", likeness=True, locator=f"{finding.locator}; likeness: {_told(left)}",
+            finding, status="found", likeness=True, locator=f"{finding.locator}; likeness: {_described(left)}",
             evidence=f"{finding.evidence}; {_ALIKE}",
         )  # fmt: skip
 
@@ -513,7 +513,7 @@ class Scanner:
         )
         if whole.hits:
             return replace(
-                finding, status="found", locator=f"likeness: {_told(whole.hits)}", likeness=True,
+                finding, status="found", locator=f"likeness: {_described(whole.hits)}", likeness=True,
                 evidence=f"{finding.evidence}; {_ALIKE}",
             )  # fmt: skip
         why = [*whole.unread, *self._cannot_say()] if self._scan.budget > 0 else whole.unread
@@ -756,7 +756,7 @@ def _together(hits: Iterable[Hit]) -> list[Hit]:
 
 def _alike(name: str, outcome: _Outcome) -> Finding:
     evidence = f"nobody declared it, and it lies below a data root; {_ALIKE}"
-    locator = f"likeness: {_told(outcome.hits)}"
+    locator = f"likeness: {_described(outcome.hits)}"
     return Finding(name, _kind(name), "found", None, locator, evidence, likeness=True)
 
 
@@ -770,7 +770,7 @@ def _kind(name: str) -> str:
     return likely_kind(namespace, inside)
 
 
-def _told(hits: Iterable[Hit]) -> str:
+def _described(hits: Iterable[Hit]) -> str:
     return "; ".join(hit.described() for hit in hits)
 
 
