@@ -92,7 +92,13 @@ OPTIONS: tuple[Option, ...] = (
         "",
         example="DE-BE",
     ),
-    Option("key_ring", "Folder of the key ring.", "{state_folder}/keys"),
+    Option(
+        "key_ring",
+        "Folder of the key ring; or `register:`, for workers that share nothing but the register's database: then the root "
+        "key is given by `root_key`, `root_key_file` or `root_key_service`.",
+        "{state_folder}/keys",
+        example="register:",
+    ),
     Option(
         "root_key_service",
         "Key service that keeps the root key of a new key ring: `aws-kms://…`, `gcp-kms://…`, `vault-transit://…` or "
@@ -159,6 +165,7 @@ class Settings:
     state_folder: Path
     register_url: str
     key_ring: Path
+    ring_in_register: bool
     compliance_roles: frozenset[str]
     compliance_users: frozenset[str]
     runbook_url: str
@@ -210,11 +217,16 @@ class Settings:
             if value is None or (value == "" and option.default):
                 value = _fill(option.default, known)
             known[option.name] = value
+        place = known["key_ring"].strip()
+        in_register = place == "register:"
+        if not in_register and ("://" in place or place.startswith("register")):
+            raise SettingError("[mlsec] key_ring is a folder, or `register:`")
         return cls(
             policies_folder=_absolute(known["policies_folder"]),
             state_folder=_absolute(known["state_folder"]),
             register_url=known["register_url"],
-            key_ring=_absolute(known["key_ring"]),
+            key_ring=_absolute(f"{known['state_folder']}/keys" if in_register else place),
+            ring_in_register=in_register,
             compliance_roles=_names(known["compliance_roles"]),
             compliance_users=_names(known["compliance_users"], fold=False),
             runbook_url=known["runbook_url"],

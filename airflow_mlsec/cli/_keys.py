@@ -12,6 +12,7 @@ from airflow_mlsec.errors import UsageError
 from airflow_mlsec.key_ring import (
     bind_ring,
     existing_key_ring,
+    make_key_ring,
     open_key_ring,
     open_register,
     root_given,
@@ -29,15 +30,15 @@ def keys() -> None:
 def init() -> None:
     """Make a key ring with a new root key, or check the one that is there."""
     settings = Settings.load()
-    open_key_ring(settings)
+    ring = open_key_ring(settings)
     kept = (
         "Back up root.key apart from ring.json: without it no key opens, and whoever has both has all keys."
-        if (settings.key_ring / "root.key").exists()
+        if ring.folder is not None and (ring.folder / "root.key").exists()
         else "Its root key is the one of [mlsec] root_key or root_key_file; back it up apart from ring.json."
         if root_given(settings) is not None
-        else "Its root key is kept by the key service that root.kms names; back up root.kms and ring.json."
+        else "Its root key is kept by a key service; back up what names it (root.kms, or the register) with the ring."
     )
-    click.echo(f"key ring in {settings.key_ring}\n{kept}")
+    click.echo(f"key ring in {ring.where}\n{kept}")
 
 
 @keys.command("move-root")
@@ -50,7 +51,7 @@ def move_root(service: str) -> None:
     """
     ring = _ring()
     ring.move_root(service)
-    click.echo(f"the root key of {ring.folder} is kept by {service.partition('?')[0]}")
+    click.echo(f"the root key of {ring.where} is kept by {service.partition('?')[0]}")
 
 
 @keys.command()
@@ -161,12 +162,9 @@ def adopt(reason: str, yes: bool) -> None:
             "releases until it is settled. Confirm with --yes"
         )
     settings = Settings.load()
-    settings.make_state_folder()
-    ring = KeyRing.create(
-        settings.key_ring, service=settings.root_key_service, root=root_given(settings)
-    )
+    ring = make_key_ring(settings)
     adopt_ring(open_register(settings), ring.identity, str(operating_system_actor()), reason)
-    click.echo(f"key ring {ring.identity} in {settings.key_ring} is the register's from now on")
+    click.echo(f"key ring {ring.identity} in {ring.where} is the register's from now on")
 
 
 @keys.command()
@@ -208,7 +206,8 @@ def export(name: str) -> None:
 def _ring() -> KeyRing:
     """The ring, bound to the register, if there is one."""
     settings = Settings.load()
-    keys, register = existing_key_ring(settings), open_register(settings)
+    register = open_register(settings)
+    keys = existing_key_ring(settings, register)
     return bind_ring(register, keys) if register.exists() else keys
 
 

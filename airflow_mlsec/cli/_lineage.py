@@ -5,13 +5,14 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
 
 from airflow_mlsec.cli._main import json_option, show, show_progress
 from airflow_mlsec.errors import CheckFailed, UsageError
-from airflow_mlsec.key_ring import open_register, root_given, trusted_keys
+from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
 from airflow_mlsec.lineage import (
     Ingest,
     IngestReport,
@@ -35,9 +36,7 @@ def lineage() -> None:
 def _ingest() -> tuple[Ingest, Quarantine]:
     settings = Settings.load()
     register = open_register(settings)
-    quarantine = Quarantine(
-        register, settings.key_ring, settings.root_key_service, root_given(settings)
-    )
+    quarantine = Quarantine(register, partial(open_key_ring, settings, register))
     trusted = trusted_keys(settings)
     return Ingest(register, trusted, quarantine), quarantine
 

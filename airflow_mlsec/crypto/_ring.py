@@ -26,7 +26,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from airflow_mlsec import files
 from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.crypto._ring_file import (
     FORMAT,
@@ -40,14 +39,10 @@ from airflow_mlsec.crypto._ring_file import (
     canonical,
     changed,
     extent,
-    has_root,
-    overwritten_after,
+    parse_ring,
     plain,
-    read_ring,
-    remove_overwritten,
-    root_of,
-    write_root,
 )
+from airflow_mlsec.crypto._ring_store import RingStore, store_of
 from airflow_mlsec.crypto._signatures import (
     SIGNING_KINDS,
     VerificationKeys,
@@ -98,69 +93,92 @@ class KeyRing:
     the ring on another machine, rotated apart, has another "version 2".
     """
 
-    def __init__(self, folder: Path, root: bytes, now: Callable[[], datetime]) -> None:
-        self.folder = folder
+    def __init__(self, store: RingStore, root: bytes, now: Callable[[], datetime]) -> None:
+        self._store = store
         self._root = root
         self._now = now
         self._recorder: Recorder | None = None
         self._recorded_fingerprints: dict[tuple[str, int], str] = {}
 
     def __repr__(self) -> str:
-        return f"KeyRing({str(self.folder)!r})"
+        return f"KeyRing({self._store.where!r})"
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that it is kept in, if it is one."""
+        return self._store.folder
+
+    @property
+    def store(self) -> RingStore:
+        """What keeps it."""
+        return self._store
+
+    @property
+    def where(self) -> str:
+        """Where it is kept, for messages."""
+        return self._store.where
 
     @classmethod
     def create(
         cls,
-        folder: Path,
+        place: Path | RingStore,
         now: Callable[[], datetime] | None = None,
         service: str | None = None,
         root: bytes | None = None,
     ) -> KeyRing:
         """Make a ring with a new root key, or open the one that is there (idempotent).
 
-        ``service`` is the URI of a key service that keeps a new root key (`open_key_service`); without
-        it the root key is a file. ``root`` is one that is kept elsewhere.
+        ``place`` is a folder, or another store. ``service`` is the URI of a key service that keeps a new root key
+        (`open_key_service`); without it the root key is a file. ``root`` is one that is kept elsewhere.
         """
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with files.locked(folder / ".lock"):
-            rooted, has_ring = has_root(folder), (folder / "ring.json").exists()
+        store = store_of(place)
+
+        def work() -> None:
+            rooted, has_ring = store.has_root(), store.exists()
             if root is not None:
                 if not has_ring:
-                    cls(folder, root, lambda: datetime.now(UTC))._write([], [])
-                return cls.open(folder, now, root)
+                    cls(store, root, lambda: datetime.now(UTC))._write([], [])
+                return
             # An empty ring without a root is what an interrupted creation leaves.
-            if not rooted and has_ring and read_ring(folder).entries:
+            if not rooted and has_ring and parse_ring(store.read(), store.where).entries:
                 raise CryptoError(
-                    f"{folder} has ring.json but no root.key; restore root.key from its backup"
+                    f"{store.where} has ring.json but no root.key; restore root.key from its backup"
                 )
             if rooted and not has_ring:
                 raise CryptoError(
-                    f"{folder} has root.key but no ring.json; restore ring.json from its backup. "
+                    f"{store.where} has root.key but no ring.json; restore ring.json from its backup. "
                     "To start anew, move root.key away"
                 )
             if not rooted:
-                root = os.urandom(ROOT_BYTES)
-                cls(folder, root, lambda: datetime.now(UTC))._write([], [])
-                write_root(folder, root, service)
-            return cls.open(folder, now)
+                made = os.urandom(ROOT_BYTES)
+                cls(store, made, lambda: datetime.now(UTC))._write([], [])
+                store.keep_root(made, service)
+
+        store.change(work)
+        return cls.open(store, now, root)
 
     @classmethod
     def open(
-        cls, folder: Path, now: Callable[[], datetime] | None = None, root: bytes | None = None
+        cls,
+        place: Path | RingStore,
+        now: Callable[[], datetime] | None = None,
+        root: bytes | None = None,
     ) -> KeyRing:
-        """Open the ring in ``folder``, with a ``root`` key that is kept elsewhere, or the one that is kept beside it.
+        """Open the ring in a folder or another store, with a ``root`` key that is kept elsewhere, or the one that is kept
+        beside it.
 
         :raises KeyNotFound: if there is no ring.
         :raises UnsafePermissions: if others than the owner can read or change the root key.
         :raises CryptoError: if the key service that keeps the root key does not open it.
         """
-        given = root if root is not None else root_of(folder)
-        if root is not None and has_root(folder) and not hmac.compare_digest(root, root_of(folder)):
+        store = store_of(place)
+        given = root if root is not None else store.root()
+        if root is not None and store.has_root() and not hmac.compare_digest(root, store.root()):
             raise CryptoError(
-                f"{folder} has a root key of its own, and another one is given by [mlsec] root_key or root_key_file: which "
-                "of them is meant? Remove the other"
+                f"{store.where} has a root key of its own, and another one is given by [mlsec] root_key or root_key_file: "
+                "which of them is meant? Remove the other"
             )
-        return cls(folder, given, now or (lambda: datetime.now(UTC)))
+        return cls(store, given, now or (lambda: datetime.now(UTC)))
 
     @property
     def identity(self) -> str:
@@ -224,7 +242,7 @@ class KeyRing:
             recorded = self._recorder.record(self.identity, key.name, key.version, mine)
             self._recorded_fingerprints[place] = recorded
         if not hmac.compare_digest(recorded, mine):
-            raise AnotherRing.of_version(str(self.folder), key.name, key.version)
+            raise AnotherRing.of_version(self.where, key.name, key.version)
         return key
 
     def move_root(self, service: str) -> None:
@@ -232,16 +250,13 @@ class KeyRing:
 
         :raises CryptoError: if the service does not take it. Nothing is changed then.
         """
-        with files.locked(self.folder / ".lock"):
+
+        def work() -> None:
             self.entries()
-            write_root(self.folder, self._root, service)
-            # Before the file goes: what the service gives back opens the ring.
-            if not hmac.compare_digest(root_of(self.folder), self._root):
-                raise CryptoError(
-                    f"the key service gave back another root key; {self.folder / 'root.key'} stays"
-                )
-            if (self.folder / "root.key").exists():
-                remove_overwritten(self.folder / "root.key")
+            self._store.keep_root(self._root, service)
+            self._store.forget_plain_root(self._root)
+
+        self._store.change(work)
 
     def entries(self) -> list[KeyEntry]:
         """All key versions, oldest first.
@@ -263,19 +278,22 @@ class KeyRing:
 
         :raises CryptoError: if ``ring.json`` is damaged or was changed by another program.
         """
-        with files.locked(self.folder / ".lock"):
+
+        def work() -> None:
             ring = self._verified()
             event = KeyEvent(
                 self._time(self._now()), "accepted-older", "ring", 0, str(operating_system_actor())
             )
             self._write(ring.entries, [*ring.events, event])
 
+        self._store.change(work)
+
     def _verified(self) -> RingFile:
-        ring = read_ring(self.folder)
+        ring = parse_ring(self._store.read(), self._file("ring.json"))
         mac = self._mac(ring.entries, ring.events)
         if not hmac.compare_digest(ring.mac.encode(errors="replace"), mac.encode()):
             raise CryptoError(
-                f"{self.folder / 'ring.json'} was changed outside this program, or belongs to "
+                f"{self._file('ring.json')} was changed outside this program, or belongs to "
                 "another root key; restore it from its backup"
             )
         return ring
@@ -289,19 +307,19 @@ class KeyRing:
         # Since events are kept the mark is written with the first ring, which is empty.
         if seen is None and (ring.keeps_events or not ring.entries):
             raise CryptoError(
-                f"{self.folder / 'ring.newest'} is missing, so nobody can tell whether ring.json is the newest; "
+                f"{self._file('ring.newest')} is missing, so nobody can tell whether ring.json is the newest; "
                 f"restore it from its backup, or {accept}"
             )
         if seen is not None and not hmac.compare_digest(
             seen.encode(errors="replace"), self._mac_of_extent(marks).encode()
         ):
             raise CryptoError(
-                f"{self.folder / 'ring.newest'} is damaged or was changed; restore it together with ring.json "
+                f"{self._file('ring.newest')} is damaged or was changed; restore it together with ring.json "
                 f"from a backup, or {accept}"
             )
         if any(have < before for have, before in zip(grown, marks, strict=False)):
             raise CryptoError(
-                f"{self.folder / 'ring.json'} is older than what was here before: keys that were destroyed or "
+                f"{self._file('ring.json')} is older than what was here before: keys that were destroyed or "
                 f"made since would be undone. Restore the newest, or {accept}"
             )
         return ring.entries, ring.events
@@ -311,11 +329,14 @@ class KeyRing:
 
         :raises UsageError: if the name is taken or not a valid key name.
         """
-        with files.locked(self.folder / ".lock"):
+
+        def work() -> KeyEntry:
             entries = self.entries()
             if any(entry.name == name for entry in entries):
                 raise UsageError(f"key '{name}' exists; use rotate for a new version")
             return self._add(entries, name, 1, kind)
+
+        return self._store.change(work)
 
     def has(self, name: str) -> bool:
         """Whether there is a key of this name, of any version and state."""
@@ -323,20 +344,28 @@ class KeyRing:
 
     def ensure(self, name: str, kind: KeyKind = KeyKind.SECRET) -> Key:
         """The current version of a key, created if the ring has none of this name."""
-        with files.locked(self.folder / ".lock"):
+
+        def work() -> Key | None:
             entries = self.entries()
-            if not any(entry.name == name for entry in entries):
-                return self._unwrap(self._add(entries, name, 1, kind))
-        return self.current(name, kind)
+            if any(entry.name == name for entry in entries):
+                return None
+            return self._unwrap(self._add(entries, name, 1, kind))
+
+        # Most of the time it is there, and nobody has to wait.
+        made = None if self.has(name) else self._store.change(work)
+        return self.current(name, kind) if made is None else made
 
     def rotate(self, name: str) -> KeyEntry:
         """Add a version and make it the current one; earlier versions stay usable."""
-        with files.locked(self.folder / ".lock"):
+
+        def work() -> KeyEntry:
             entries = self.entries()
             versions = [entry for entry in entries if entry.name == name]
             if not versions:
                 raise self._unknown(name)
             return self._add(entries, name, versions[-1].version + 1, versions[-1].kind)
+
+        return self._store.change(work)
 
     def disable(self, name: str, version: int) -> KeyEntry:
         """Stop using one version for new data; it still locates and decrypts."""
@@ -363,7 +392,8 @@ class KeyRing:
 
     def destroy_due(self) -> list[KeyEntry]:
         """Destroy every scheduled version whose time has come."""
-        with files.locked(self.folder / ".lock"):
+
+        def work() -> list[KeyEntry]:
             now = self._time(self._now())
             entries = self.entries()
             gone = []
@@ -372,7 +402,9 @@ class KeyRing:
                     entries[i] = changed(entry, KeyState.DESTROYED, None, False)
                     self._write(entries, self._recorded("destroyed", entry))
                     gone.append(entries[i])
-        return gone
+            return gone
+
+        return self._store.change(work)
 
     def destroy(self, name: str, version: int) -> KeyEntry:
         """Erase one version's secret at once and for good. What only it could open is lost."""
@@ -412,7 +444,7 @@ class KeyRing:
                         f"if it is still needed: mlsec keys restore {name} --version {version}"
                     )
                 return self._unwrap(entry)
-        raise KeyNotFound(f"the ring {self.folder} has no version {version} of key '{name}'")
+        raise KeyNotFound(f"the ring {self.where} has no version {version} of key '{name}'")
 
     def live(self, name: str) -> list[Key]:
         """Every version of use, oldest first; empty if there is none."""
@@ -452,7 +484,7 @@ class KeyRing:
 
     def _unknown(self, name: str) -> KeyNotFound:
         return KeyNotFound(
-            f"the ring {self.folder} has no key '{name}'; `mlsec keys list` shows what it has"
+            f"the ring {self.where} has no key '{name}'; `mlsec keys list` shows what it has"
         )
 
     def _add(self, entries: list[KeyEntry], name: str, version: int, kind: KeyKind) -> KeyEntry:
@@ -464,7 +496,7 @@ class KeyRing:
             # A copy of the ring may have made this version already, on another machine.
             self._recorded_fingerprints = self._recorder.known(self.identity)
             if (name, version) in self._recorded_fingerprints:
-                raise AnotherRing.of_version(str(self.folder), name, version)
+                raise AnotherRing.of_version(self.where, name, version)
         secret = _new_secret(kind)
         entry = KeyEntry(
             name=name,
@@ -500,7 +532,8 @@ class KeyRing:
         destroy_after: str | None = None,
         restores: bool = False,
     ) -> KeyEntry:
-        with files.locked(self.folder / ".lock"):
+
+        def work() -> KeyEntry:
             entries = self.entries()
             for i, entry in enumerate(entries):
                 if entry.name == name and entry.version == version:
@@ -509,7 +542,9 @@ class KeyRing:
                         action = "restored" if restores else state.value
                         self._write(entries, self._recorded(action, entry))
                     return entries[i]
-        raise KeyNotFound(f"the ring {self.folder} has no version {version} of key '{name}'")
+            raise KeyNotFound(f"the ring {self.where} has no version {version} of key '{name}'")
+
+        return self._store.change(work)
 
     def _unwrap(self, entry: KeyEntry) -> Key:
         if entry.wrapped is None:
@@ -539,23 +574,25 @@ class KeyRing:
             "events": [asdict(event) for event in events],
             "mac": self._mac(entries, events),
         }
-        path = self.folder / "ring.json"
-        with overwritten_after(path):
-            files.write_bytes(path, (json.dumps(document, indent=1) + "\n").encode())
-        # After the ring: who is killed in between has a ring that is newer than what was seen.
         marks = extent(entries, len(events))
         newest = {"format": NEWEST_FORMAT, "extent": marks, "mac": self._mac_of_extent(marks)}
-        files.write_bytes(self.folder / "ring.newest", f"{json.dumps(newest)}\n".encode())
+        ring = (json.dumps(document, indent=1) + "\n").encode()
+        self._store.write(ring, f"{json.dumps(newest)}\n".encode())
 
     def _newest(self) -> tuple[list[int], str | None]:
         """How far the ring had grown when it was last written, and the HMAC of that; None if there is no file."""
-        try:
-            newest = json.loads((self.folder / "ring.newest").read_bytes())
-            return [int(mark) for mark in newest["extent"]], str(newest["mac"])
-        except FileNotFoundError:
+        content = self._store.newest()
+        if content is None:
             return [], None
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        try:
+            newest = json.loads(content)
+            return [int(mark) for mark in newest["extent"]], str(newest["mac"])
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return [], ""
+
+    def _file(self, name: str) -> str:
+        """A part of the ring, for messages."""
+        return self.where if self.folder is None else str(self.folder / name)
 
     def _mac_of_extent(self, marks: list[int]) -> str:
         return hmac.new(self._derive(b"newest"), json.dumps(marks).encode(), "sha256").hexdigest()

@@ -156,7 +156,7 @@ def changed(
     return replace(entry, state=state, destroy_after=destroy_after)
 
 
-def _bytes_of(path: Path) -> bytes:
+def bytes_of(path: Path) -> bytes:
     """The ring as it is. Who replaces it overwrites what was there with zeros, which no ring has: they are
     of a file that is not the ring any more."""
     for _ in range(_READS):
@@ -166,20 +166,21 @@ def _bytes_of(path: Path) -> bytes:
     return content
 
 
-def read_ring(folder: Path) -> RingFile:
-    """What the ring holds.
+def refuse_ring_writable_by_others(folder: Path) -> None:
+    """:raises UnsafePermissions: if others can change a ring."""
+    _refuse_writable_by_others(folder)
+    _refuse_writable_by_others(folder / "ring.json")
 
-    :raises KeyNotFound: if there is no ring.
+
+def parse_ring(content: bytes, where: str) -> RingFile:
+    """What a ring holds; ``where`` is the place that messages name.
+
     :raises CryptoError: if it is damaged.
-    :raises UnsafePermissions: if others can change it.
     """
-    path = folder / "ring.json"
     try:
-        _refuse_writable_by_others(folder)
-        _refuse_writable_by_others(path)
-        document = json.loads(_bytes_of(path))
+        document = json.loads(content)
         if document["format"] != FORMAT:
-            raise CryptoError(f"{path} is not a {FORMAT} file")
+            raise CryptoError(f"{where} is not a {FORMAT} file")
         entries = [
             KeyEntry(
                 name=str(item["name"]),
@@ -204,10 +205,7 @@ def read_ring(folder: Path) -> RingFile:
             for item in document.get("events", [])
         ]
         return RingFile(entries, events, str(document["mac"]), "events" in document)
-    except FileNotFoundError:
-        raise KeyNotFound(f"no key ring in {folder}; `mlsec keys init` makes one") from None
     except (
-        OSError,
         ValueError,
         TypeError,
         KeyError,
@@ -217,7 +215,7 @@ def read_ring(folder: Path) -> RingFile:
     ) as error:
         if isinstance(error, MlsecError):
             raise
-        raise _damaged(path, error) from None
+        raise CryptoError(f"{where} is damaged; restore it from its backup") from None
 
 
 def _damaged(path: Path, error: Exception) -> CryptoError:
@@ -265,18 +263,29 @@ def root_of(folder: Path) -> bytes:
         return read_root(folder / "root.key")
     _refuse_writable_by_others(path)
     try:
-        document = json.loads(path.read_bytes())
+        content = path.read_bytes()
+    except OSError as error:
+        raise _damaged(path, error) from None
+    return opened_root(content, str(path))
+
+
+def opened_root(content: bytes, where: str) -> bytes:
+    """The root key that a key service has wrapped.
+
+    :raises CryptoError: if the service does not open it, or what is kept at ``where`` is damaged.
+    """
+    _leave_no_core()
+    try:
+        document = json.loads(content)
         if document["format"] != KMS_FORMAT:
             raise ValueError
-        service, wrapped = (
-            str(document["service"]),
-            base64.b64decode(document["wrapped"], validate=True),
-        )
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise _damaged(path, error) from None
+        service = str(document["service"])
+        wrapped = base64.b64decode(document["wrapped"], validate=True)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise CryptoError(f"{where} is damaged; restore it from its backup") from None
     root = unwrap(open_key_service(service), wrapped, ROOT_PURPOSE)
     if len(root) != ROOT_BYTES:
-        raise CryptoError(f"{path} holds no root key")
+        raise CryptoError(f"{where} holds no root key")
     return root
 
 
@@ -342,12 +351,20 @@ def write_root(folder: Path, root: bytes, service: str | None) -> None:
         text = f"{ROOT_HEADER}\n{base64.b64encode(root).decode()}\n"
         files.write_bytes(folder / "root.key", text.encode())
         return
+    files.write_bytes(folder / "root.kms", wrapped_root(root, service))
+
+
+def wrapped_root(root: bytes, service: str) -> bytes:
+    """A root key wrapped by a key service, as it is kept.
+
+    :raises CryptoError: if the service does not take it.
+    """
     document = {
         "format": KMS_FORMAT,
         "service": service,
         "wrapped": base64.b64encode(wrap(open_key_service(service), root, ROOT_PURPOSE)).decode(),
     }
-    files.write_bytes(folder / "root.kms", f"{json.dumps(document, indent=1)}\n".encode())
+    return f"{json.dumps(document, indent=1)}\n".encode()
 
 
 def remove_overwritten(path: Path) -> None:

@@ -18,7 +18,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
-from airflow_mlsec.crypto._ring_file import USABLE_STATES, KeyEntry, KeyKind, has_root, read_ring
+from airflow_mlsec.crypto._ring_file import USABLE_STATES, KeyEntry, KeyKind, parse_ring
+from airflow_mlsec.crypto._ring_store import RingStore, store_of
 from airflow_mlsec.errors import CryptoError, SignatureInvalid, UsageError
 
 SIGNING_KINDS = (KeyKind.SIGNING, KeyKind.ECDSA, KeyKind.ML_DSA)
@@ -169,7 +170,7 @@ class VerificationKeys:
         return sorted(self._by_id)
 
     @classmethod
-    def of_ring(cls, folder: Path, root: bytes | None = None) -> VerificationKeys:
+    def of_ring(cls, place: Path | RingStore, root: bytes | None = None) -> VerificationKeys:
         """The signing keys of a ring, those of use; empty if there is no ring.
 
         Where the root key is at hand (``root``, or beside the ring), the ring's integrity is verified first. A verifier that
@@ -178,11 +179,12 @@ class VerificationKeys:
         # The ring itself knows its keys' public halves from here.
         from airflow_mlsec.crypto._ring import KeyRing
 
-        if not (folder / "ring.json").exists():
+        store = store_of(place)
+        if not store.exists():
             return cls([])
-        if root is not None or has_root(folder):
-            return KeyRing.open(folder, root=root).verification_keys()
-        return cls.of_entries(read_ring(folder).entries)
+        if root is not None or store.has_root():
+            return KeyRing.open(store, root=root).verification_keys()
+        return cls.of_entries(parse_ring(store.read(), store.where).entries)
 
     @classmethod
     def of_entries(cls, entries: Iterable[KeyEntry]) -> VerificationKeys:

@@ -96,8 +96,8 @@ def alone(
     others = raw.total_changes - before - max(rows, expected)
     if others and (tables := _cascading(dataset, connection)):
         raise DatasetError(
-            f"'{dataset.uri}': {others} rows of table {', '.join(tables)} refer to these rows and would change with them "
-            "(ON DELETE, ON UPDATE); erase or settle those first"
+            f"'{dataset.uri}': {others} rows of table {', '.join(tables)} refer to these rows and would change with them; "
+            "erase or settle those first"
         )
     return rows
 
@@ -118,9 +118,10 @@ def _cascading(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
     for name in sa.inspect(connection).get_table_names():
         quoted = connection.dialect.identifier_preparer.quote_identifier(name)
         for row in connection.exec_driver_sql(f"PRAGMA foreign_key_list({quoted})"):
-            actions = {str(row[5]).upper(), str(row[6]).upper()}
-            if str(row[2]).lower() == dataset.table_name.lower() and actions & set(_CASCADES):
-                found[f"'{name}'"] = None
+            actions = ("ON UPDATE", str(row[5]).upper()), ("ON DELETE", str(row[6]).upper())
+            said = ", ".join(f"{on} {action}" for on, action in actions if action in _CASCADES)
+            if str(row[2]).lower() == dataset.table_name.lower() and said:
+                found[f"'{name}' ({said})"] = None
     return list(found)
 
 

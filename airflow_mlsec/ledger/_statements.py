@@ -270,7 +270,7 @@ class Statement(Generic[P]):
 
 def statement_of(subjects: Mapping[str, str], predicate: Predicate) -> bytes:
     """A statement, to be signed."""
-    said = predicate.model_dump(mode="json", exclude_none=True)
+    said = predicate.model_dump(mode="json")
     return make_statement(subjects, predicate.predicate_type, said)
 
 

@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,13 @@ class RegisterTransport(Transport):
         text = _with_database(Serde.to_json(event))
         settings = _settings(self._register_url)
         try:
-            from airflow_mlsec.key_ring import open_register, root_given, trusted_keys
+            from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
             from airflow_mlsec.lineage._ingest import Ingest
             from airflow_mlsec.lineage.writing._quarantine import Quarantine
 
             trusted = trusted_keys(settings)
             register = open_register(settings)
-            quarantine = Quarantine(
-                register, settings.key_ring, settings.root_key_service, root_given(settings)
-            )
+            quarantine = Quarantine(register, partial(open_key_ring, settings, register))
             report = Ingest(register, trusted, quarantine).write_one(text.encode(), "transport")
             for _, reason in report.refused:
                 log.warning("Lineage event quarantined: %s", reason)

@@ -13,7 +13,7 @@ import threading
 import time
 import zlib
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -21,7 +21,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from airflow_mlsec.errors import MlsecError
-from airflow_mlsec.key_ring import open_register, root_given, trusted_keys
+from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
 from airflow_mlsec.lineage import Ingest, Quarantine
 from airflow_mlsec.register import api_key_name
 from airflow_mlsec.settings import Settings
@@ -109,12 +109,8 @@ class Intake:
         try:
             if self._ingest is None:
                 trusted = trusted_keys(self._settings)
-                quarantine = Quarantine(
-                    self._register,
-                    self._settings.key_ring,
-                    self._settings.root_key_service,
-                    root_given(self._settings),
-                )
+                ring = partial(open_key_ring, self._settings, self._register)
+                quarantine = Quarantine(self._register, ring)
                 self._ingest = Ingest(self._register, trusted, quarantine)
             report = self._ingest.write([event for t in tickets for event in t.events])
             refused = dict(report.refused)

@@ -30,7 +30,7 @@ from airflow_mlsec.settings import Settings
 Result = TypeVar("Result")
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0013"
+HEAD = "0014"
 # Under what a connection knows `Register.trusted`.
 TRUSTED = "mlsec.trusted"
 _RETRIES = 5
@@ -115,6 +115,15 @@ class Register:
         except SQLAlchemyError as error:
             raise RegisterError(self._failed(error)) from None
 
+    def within(self, work: Callable[[sa.Connection], Result]) -> Result:
+        """Run ``work`` on the connection of the `write` that this thread is in, if it is in one: it sees what that has
+        written. Else as `read`.
+
+        :raises RegisterError: if the database cannot be reached or refuses.
+        """
+        outer: sa.Connection | None = getattr(self._writing, "connection", None)
+        return self.read(work) if outer is None else work(outer)
+
     def snapshot(self, work: Callable[[sa.Connection], Result]) -> Result:
         """Run ``work`` on a connection that does not write and sees the register as it was at one moment.
 
@@ -137,6 +146,10 @@ class Register:
     def rows(self, query: sa.Select[Any]) -> list[sa.Row[Any]]:
         """All rows of a query."""
         return self.read(lambda connection: list(connection.execute(query)))
+
+    def is_same(self, other: Register) -> bool:
+        """Whether another object is of the same database."""
+        return self is other or self._url == other._url
 
     def exists(self) -> bool:
         """Whether there is a register at its URL; looking makes none.

@@ -519,6 +519,18 @@ ring = sa.Table(
     sa.Column("reason", sa.Text),
 )
 
+# A key ring that is kept here instead of in a folder: its document of wrapped keys, the mark of how far it had grown, and
+# the root key as a key service has wrapped it. One row.
+kept_ring = sa.Table(
+    "mlsec_kept_ring",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("document", sa.LargeBinary),
+    sa.Column("newest", sa.LargeBinary),
+    sa.Column("root", sa.LargeBinary),
+    sa.Column("changed_at", sa.String(32), nullable=False),
+)
+
 # A fingerprint of every key version that was ever used: copies of a ring that were rotated apart differ.
 ring_key = sa.Table(
     "mlsec_ring_key",

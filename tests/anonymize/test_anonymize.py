@@ -477,7 +477,7 @@ def test_only_the_membership_list_that_was_signed_is_believed(
     assert reference is not None
     (folder / "m.age").write_bytes((folder / "m.age").read_bytes() + b" ")
     with pytest.raises(SignatureInvalid, match="not the membership list that was signed"):
-        is_member(folder / "m.age", reference["sha256"], "person", "p1@example.org", keys)
+        is_member(folder / "m.age", reference.sha256, "person", "p1@example.org", keys)
 
 
 def test_timestamps_decimals_and_zones_survive_a_plan(

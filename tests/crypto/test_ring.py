@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mlsec.crypto import KeyKind, KeyRing, KeyState, VerificationKeys
-from airflow_mlsec.crypto._ring_file import read_ring
+from airflow_mlsec.crypto._ring_store import FolderStore
 from airflow_mlsec.errors import CryptoError, KeyNotFound, UnsafePermissions, UsageError
 
 
@@ -397,4 +397,4 @@ def test_what_is_no_plain_file_or_no_key_is_told(tmp_path: Path) -> None:
     path.unlink()
     path.mkdir()
     with pytest.raises(CryptoError, match=r"ring\.json cannot be read"):
-        read_ring(ring.folder)
+        FolderStore(ring.folder).read()

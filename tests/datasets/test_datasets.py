@@ -168,6 +168,10 @@ def test_any_rows_read_back(dataset: Dataset, rows: list[tuple[object, ...]]) ->
     # Types may be narrower than what was written (CSV), values are the same.
     for name in schema.names:
         for written, read in zip(table[name].to_pylist(), found[name].to_pylist(), strict=True):
+            if isinstance(read, bool):
+                # A column of CSV that says nothing but true and false.
+                assert str(written).casefold() == str(read).casefold()
+                continue
             assert written == read or str(written) == str(read) or float(written) == float(read)
 
 

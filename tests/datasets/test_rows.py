@@ -184,7 +184,7 @@ def test_a_changed_record_leaves_the_bytes_of_the_others(tmp_path: Path) -> None
     lines = tmp_path / "x.jsonl"
     lines.write_bytes(b'{"who": "a", "n": 1.10}\r\n{ "who" : "b","n":2.50}\n')
     assert open_dataset(str(lines)).update_in("who", ["a"], {"who": "é"}) == 1
-    assert lines.read_bytes() == '{"who": "é", "n": 1.1}\r\n{ "who" : "b","n":2.50}\n'.encode()
+    assert lines.read_bytes() == '{"who": "é", "n": 1.10}\r\n{ "who" : "b","n":2.50}\n'.encode()
 
 
 def test_dictionary_columns_stay_so_when_changed(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_an_event_of_ten_megabytes_is_kept(sqlite_register: Register, keys: KeyR
     made = event("wide", [dataset("/in", columns)], [out])
     line = json.dumps(made).encode()
     assert len(line) > 10 * 2**20
-    ingest = Ingest(sqlite_register, NOBODY, Quarantine(sqlite_register, keys.folder))
+    ingest = Ingest(sqlite_register, NOBODY, Quarantine(sqlite_register, lambda: keys))
     assert ingest.write([("wide", line)]).refused == []
     assert len(snapshot(sqlite_register)["edges"]) == 22_000
     [node] = trace(sqlite_register, f"/out#{columns[7]}", "up").nodes
@@ -65,6 +65,6 @@ def test_a_line_that_is_no_event_leaves_the_others(register: Register, keys: Key
         b"[" * 100_000,
     ]
     lines = [(str(i), line) for i, line in enumerate([*bad[:5], good, *bad[5:]])]
-    report = Ingest(register, NOBODY, Quarantine(register, keys.folder)).write(lines)
+    report = Ingest(register, NOBODY, Quarantine(register, lambda: keys)).write(lines)
     assert (report.accepted, len(report.refused)) == (1, len(bad))
     assert len(snapshot(register)["runs"]) == 1

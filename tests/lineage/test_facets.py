@@ -328,7 +328,7 @@ def test_a_malformed_event_is_not_half_applied(
     bad = event("bad", [dataset("/a", ["x"])], [dataset("/b", ["x"])])
     good = event("good", [dataset("/c")], [dataset("/d")])
     spoil(bad)
-    quarantine = Quarantine(sqlite_register, keys.folder)
+    quarantine = Quarantine(sqlite_register, lambda: keys)
     lines = [("bad", json.dumps(bad).encode()), ("good", json.dumps(good).encode())]
     report = Ingest(sqlite_register, NOBODY, quarantine).write(lines)
     assert (report.accepted, [source for source, _ in report.refused]) == (1, ["bad"])
@@ -342,7 +342,7 @@ def test_an_event_of_ten_megabytes(register: Register, keys: KeyRing) -> None:
     wide = dataset("/wide", columns, columnLineage=lineage("/a", {c: ["x"] for c in columns}))
     raw = json.dumps(event("wide", [dataset("/a", ["x"])], [wide])).encode()
     assert len(raw) > 10 * 2**20
-    quarantine = Quarantine(register, keys.folder)
+    quarantine = Quarantine(register, lambda: keys)
     report = Ingest(register, NOBODY, quarantine).write([("wide", raw)])
     assert report.accepted == 1
     assert len(snapshot(register)["edges"]) == 40_000
@@ -357,7 +357,7 @@ def test_what_the_register_refuses_is_found_and_quarantined(
     items = [event(f"j{i}", [], [dataset(f"/d{i}", ["x"])]) for i in range(9)]
     items[4] = event("wide", [], [dataset("/wide", [f"c{i}" for i in range(6)])])
     lines = [(str(i), json.dumps(item).encode()) for i, item in enumerate(items)]
-    report = Ingest(sqlite_register, NOBODY, Quarantine(sqlite_register, keys.folder)).write(lines)
+    report = Ingest(sqlite_register, NOBODY, Quarantine(sqlite_register, lambda: keys)).write(lines)
     assert report.accepted == 8
     assert [source for source, _ in report.refused] == ["4"]
 
@@ -383,7 +383,7 @@ def test_an_event_of_any_shape_is_kept_or_quarantined_and_stops_no_other(
     spoil(bad)
     good = event("good", [dataset("/c")], [dataset("/d")])
     lines = [("good", json.dumps(good).encode()), ("bad", json.dumps(bad).encode()), ("again", json.dumps(good).encode())]  # fmt: skip
-    quarantine = Quarantine(sqlite_register, keys.folder)
+    quarantine = Quarantine(sqlite_register, lambda: keys)
     report = Ingest(sqlite_register, NOBODY, quarantine).write(lines)
     assert report.accepted + len(report.refused) == 3
     assert report.accepted >= 2

@@ -321,7 +321,7 @@ def test_what_the_register_does_not_know_is_said(register: Register) -> None:
 
 def ingest_lines(register: Register, keys: KeyRing, text: str):  # type: ignore[no-untyped-def]
     """Ingest NDJSON as the command line does; the report and the quarantine."""
-    quarantine = Quarantine(register, keys.folder)
+    quarantine = Quarantine(register, lambda: keys)
     lines = lines_of(io.BytesIO(text.encode()), "events")
     return Ingest(register, NOBODY, quarantine).write(lines), quarantine
 

@@ -8,6 +8,7 @@ import random
 import secrets
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_mlsec.crypto import VerificationKeys
+from airflow_mlsec.crypto import KeyRing, VerificationKeys
 from airflow_mlsec.lineage import (
     Ingest,
     Quarantine,
@@ -150,9 +151,9 @@ def new_register(tmp_path: Path, empty: Path) -> Callable[[], Register]:
 
 def fill(register: Register, items: list[dict[str, Any]], folder: Path, batch: int = 100) -> None:
     lines = [(str(i), json.dumps(item).encode()) for i, item in enumerate(items)]
-    report = Ingest(register, NOBODY, Quarantine(register, folder / "keys")).write(
-        lines, batch=batch
-    )
+    report = Ingest(
+        register, NOBODY, Quarantine(register, partial(KeyRing.create, folder / "keys"))
+    ).write(lines, batch=batch)
     assert report.refused == []
 
 

@@ -565,7 +565,7 @@ def test_no_key_stands_in_a_receipt(lake: Lake) -> None:
     number = lake.erase(HER)
     closed, _ = lake.handler.close(number)
     said = verify_receipt(closed.receipt, lake.keys.verification_keys()).said
-    assert HER not in json.dumps(said)
+    assert HER not in said.model_dump_json()
     assert said.due_on == str(closed.last_day("UTC"))
 
 

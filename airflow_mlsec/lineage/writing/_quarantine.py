@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import KeyRing, decrypt, encrypt, identity_of, ring_key
-from airflow_mlsec.errors import AnotherRing, UsageError
-from airflow_mlsec.register import Register, known_ring, upsert
+from airflow_mlsec.errors import UsageError
+from airflow_mlsec.register import Register, upsert
 from airflow_mlsec.register import tables as t
 
 _KEY = "artifact"
@@ -36,17 +36,8 @@ class HeldEvent:
 class Quarantine:
     """The quarantine of a register. The key ring is made when the first event needs it."""
 
-    def __init__(
-        self,
-        register: Register,
-        key_ring: Path,
-        root_key_service: str | None = None,
-        root: bytes | None = None,
-    ) -> None:
-        self._register = register
-        self._key_ring = key_ring
-        self._service = root_key_service
-        self._root = root
+    def __init__(self, register: Register, ring: Callable[[], KeyRing]) -> None:
+        self._register, self._ring = register, ring
 
     def hold(self, payload: bytes, source: str, reason: str) -> None:
         """Keep an event. The same one is kept once, with the last reason."""
@@ -58,11 +49,6 @@ class Quarantine:
         first = {"source": source[:500], "payload": sealed.getvalue()}
         digest = {"digest": hashlib.sha256(payload).hexdigest()}
         self._register.write(lambda c: upsert(c, t.quarantine, digest, values, first))
-
-    def _ring(self) -> KeyRing:
-        if not (self._key_ring / "ring.json").exists() and (known := known_ring(self._register)):
-            raise AnotherRing.none_here(known, str(self._key_ring))
-        return KeyRing.create(self._key_ring, service=self._service, root=self._root)
 
     def held(self, status: str | None = HELD) -> list[HeldEvent]:
         """Events in quarantine, oldest first; of every status if None."""
@@ -82,8 +68,7 @@ class Quarantine:
         if not rows:
             raise UsageError(f"no event {identifier} is in quarantine")
         plain = io.BytesIO()
-        keys = KeyRing.open(self._key_ring, root=self._root)
-        identities = [identity_of(key) for key in keys.live(_KEY)]
+        identities = [identity_of(key) for key in self._ring().live(_KEY)]
         decrypt(io.BytesIO(bytes(rows[0].payload)), plain, identities)
         return plain.getvalue()
 

@@ -90,7 +90,7 @@ def make_receipt(
         closed_at=now,
         steps=steps,
     )
-    documents = [step.model_dump(mode="json", exclude_none=True) for step in steps]
+    documents = [step.model_dump(mode="json") for step in steps]
     subject = {f"request/{request.id}": _digest(documents)}
     return sign_statement(keys, subject, said), salt
 

@@ -416,9 +416,9 @@ class Scanner:
     @cached_property
     def _own_folders(self) -> set[str]:
         """Folders that this package keeps for itself."""
-        return {
-            os.path.realpath(path) for path in (*self._scan.left_out, self._searcher.keys.folder)
-        }
+        ring = self._searcher.keys.folder
+        own = [*self._scan.left_out, *([] if ring is None else [ring])]
+        return {os.path.realpath(path) for path in own}
 
     @cached_property
     def _own(self) -> set[str]:

@@ -16,32 +16,51 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import (
     STATEMENT_TYPE,
+    FolderStore,
     KeyRing,
+    RingStore,
     VerificationKeys,
     mounted_root,
     parse_root,
     verify_payload,
 )
 from airflow_mlsec.errors import AnotherRing, CryptoError, SettingError, SignatureInvalid
+from airflow_mlsec.key_ring._register_store import RegisterStore
 from airflow_mlsec.register import Register, RingRecorder, known_ring
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
 
 
+def ring_store(settings: Settings, register: Register | None = None) -> RingStore:
+    """Where the settings keep the ring: in a folder, or in the register."""
+    if settings.ring_in_register:
+        return RegisterStore(register or Register.of(settings))
+    return FolderStore(settings.key_ring)
+
+
 def open_key_ring(settings: Settings, register: Register | None = None) -> KeyRing:
-    """The ring of the settings, made on first use; bound to ``register``, if one is given.
+    """The ring of the settings, made on first use; bound to ``register``, if one is given, or keeps the ring.
 
     :raises AnotherRing: if the ring is not the register's, or there is none here and the register knows
         of one. Of whoever gives no register, the register of the settings is asked before a ring is made.
     """
-    folder = settings.key_ring
-    if not (folder / "ring.json").exists():
+    if register is None and settings.ring_in_register:
+        register = open_register(settings)
+    store = ring_store(settings, register)
+    if not store.exists():
         known = known_ring(register) if register is not None else _known_if_there(settings)
         if known is not None:
-            raise AnotherRing.none_here(known, str(folder))
+            raise AnotherRing.none_here(known, store.where)
     settings.make_state_folder()
-    keys = KeyRing.create(folder, service=settings.root_key_service, root=root_given(settings))
+    keys = KeyRing.create(store, service=settings.root_key_service, root=root_given(settings))
     return keys if register is None else bind_ring(register, keys)
+
+
+def make_key_ring(settings: Settings) -> KeyRing:
+    """The ring of the settings, made if there is none, whatever ring the register knows: for `mlsec keys adopt`."""
+    settings.make_state_folder()
+    store = ring_store(settings)
+    return KeyRing.create(store, service=settings.root_key_service, root=root_given(settings))
 
 
 def root_given(settings: Settings) -> bytes | None:
@@ -72,17 +91,17 @@ def root_given(settings: Settings) -> bytes | None:
     return root
 
 
-def existing_key_ring(settings: Settings) -> KeyRing:
-    """The ring of the settings, which is there.
+def existing_key_ring(settings: Settings, register: Register | None = None) -> KeyRing:
+    """The ring of the settings, which is there; ``register`` is the one of the settings, if it is at hand.
 
     :raises KeyNotFound: if there is none.
     """
-    return KeyRing.open(settings.key_ring, root=root_given(settings))
+    return KeyRing.open(ring_store(settings, register), root=root_given(settings))
 
 
 def trusted_keys(settings: Settings) -> VerificationKeys:
     """The keys whose signatures are believed: those of the settings' ring, none if there is none."""
-    return VerificationKeys.of_ring(settings.key_ring, root_given(settings))
+    return VerificationKeys.of_ring(ring_store(settings), root_given(settings))
 
 
 def open_register(settings: Settings) -> Register:
@@ -110,7 +129,12 @@ def bind_ring(register: Register, keys: KeyRing) -> KeyRing:
 
     :raises AnotherRing: if the ring is not the register's.
     """
-    recorder = RingRecorder(register)
+    store = keys.store
+    same = isinstance(store, RegisterStore) and store.register.is_same(register)
+    # A change of the ring and the record of its keys are one transaction.
+    recorder = RingRecorder(
+        store.register if isinstance(store, RegisterStore) and same else register
+    )
     register.trusted = keys.verification_keys
     if keys.is_bound_to(recorder):
         return keys
