@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 
 import click
 
@@ -12,6 +13,7 @@ from airflow_mlsec.errors import UsageError
 from airflow_mlsec.key_ring import (
     bind_ring,
     existing_key_ring,
+    import_ring,
     make_key_ring,
     open_key_ring,
     open_register,
@@ -165,6 +167,20 @@ def adopt(reason: str, yes: bool) -> None:
     ring = make_key_ring(settings)
     adopt_ring(open_register(settings), ring.identity, str(operating_system_actor()), reason)
     click.echo(f"key ring {ring.identity} in {ring.where} is the register's from now on")
+
+
+@keys.command("import")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def import_(folder: Path) -> None:
+    """Take the key ring in FOLDER to where [mlsec] key_ring keeps it now, such as the register (`register:`).
+
+    The root key goes to the key service of [mlsec] root_key_service, or is the one that root_key or root_key_file give. The
+    ring in FOLDER stays as it is: nobody may go on with it, so move the folder away when all workers use the new place.
+    """
+    ring = import_ring(Settings.load(), folder)
+    click.echo(
+        f"key ring {ring.identity} is in {ring.where}; move {folder} away, and keep its root key"
+    )
 
 
 @keys.command()

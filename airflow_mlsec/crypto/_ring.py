@@ -245,6 +245,28 @@ class KeyRing:
             raise AnotherRing.of_version(self.where, key.name, key.version)
         return key
 
+    def copy_to(
+        self, store: RingStore, service: str | None = None, rooted: bool = False
+    ) -> KeyRing:
+        """The same ring in another store. Its root key is kept there, wrapped by ``service``, or is given by whoever opens
+        it (``rooted``). This one stays as it is, and from now on is a copy: nobody may go on with it.
+
+        :raises UsageError: if there is a ring already.
+        :raises CryptoError: if this one is damaged or not the newest, or the service does not take the root key.
+        """
+
+        def work() -> None:
+            if store.exists():
+                raise UsageError(f"there is a key ring in {store.where} already")
+            self.entries()
+            newest = self._store.newest()
+            store.write(self._store.read(), newest or b"")
+            if not rooted:
+                store.keep_root(self._root, service)
+
+        store.change(work)
+        return KeyRing(store, self._root, self._now)
+
     def move_root(self, service: str) -> None:
         """Have a key service keep the root key from now on; what was in a file is overwritten.
 

@@ -7,6 +7,7 @@
 from airflow_mlsec.key_ring._installation import (
     bind_ring,
     existing_key_ring,
+    import_ring,
     make_key_ring,
     open_key_ring,
     open_register,
@@ -20,6 +21,7 @@ __all__ = [
     "RegisterStore",
     "bind_ring",
     "existing_key_ring",
+    "import_ring",
     "make_key_ring",
     "open_key_ring",
     "open_register",

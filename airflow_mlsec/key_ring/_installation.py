@@ -11,6 +11,7 @@ import contextlib
 import hmac
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -61,6 +62,22 @@ def make_key_ring(settings: Settings) -> KeyRing:
     settings.make_state_folder()
     store = ring_store(settings)
     return KeyRing.create(store, service=settings.root_key_service, root=root_given(settings))
+
+
+def import_ring(settings: Settings, folder: Path) -> KeyRing:
+    """Take the ring in a folder to where the settings keep it now. Its root key is the one that the settings give, or goes
+    to the key service that they name.
+
+    :raises UsageError: if there is a ring already, or its root key could not be kept there.
+    :raises CryptoError: if the ring is damaged, or has another root key than is given.
+    :raises AnotherRing: if the register knows another.
+    """
+    given, register = root_given(settings), open_register(settings)
+    before = KeyRing.open(folder, root=given)
+    before.entries()
+    bind_ring(register, before)
+    store = ring_store(settings, register)
+    return before.copy_to(store, settings.root_key_service, rooted=given is not None)
 
 
 def root_given(settings: Settings) -> bytes | None:

@@ -236,3 +236,34 @@ def test_the_command_line_works_with_it(mlsec: Run, tmp_path: Path) -> None:
     refused = mlsec("keys", "init", env={**env, "AIRFLOW__MLSEC__ROOT_KEY": "", "AIRFLOW__MLSEC__REGISTER_URL": f"sqlite:///{tmp_path}/new.db"})  # fmt: skip
     assert refused.returncode == 2
     assert "root_key_service" in refused.stderr
+
+
+def test_a_ring_in_a_folder_is_taken_to_the_register(mlsec: Run, tmp_path: Path) -> None:
+    """With its keys, their history and the register's record of them."""
+    env = {"AIRFLOW__MLSEC__REGISTER_URL": f"sqlite:///{tmp_path}/shared.db"}
+    for command in (("init",), ("create", "a"), ("rotate", "a")):
+        assert mlsec("keys", *command, env=env).returncode == 0
+    folder = tmp_path / "airflow" / "mlsec" / "keys"
+    folder = folder if folder.exists() else next(tmp_path.rglob("ring.json")).parent
+    before = KeyRing.open(folder)
+    now = {**env, "AIRFLOW__MLSEC__KEY_RING": "register:"}
+    refused = mlsec("keys", "import", folder, env=now)
+    assert refused.returncode == 2
+    assert "root_key_service" in refused.stderr
+    other = {**now, "AIRFLOW__MLSEC__ROOT_KEY": base64.b64encode(ROOT_KEY).decode()}
+    refused = mlsec("keys", "import", folder, env=other)
+    assert refused.returncode != 0
+    assert "which of them is meant" in refused.stderr.replace("\n", " ")
+    text = (folder / "root.key").read_text().split("\n")[1]
+    mine = {**now, "AIRFLOW__MLSEC__ROOT_KEY": text}
+    done = mlsec("keys", "import", folder, env=mine)
+    assert done.returncode == 0, done.stderr
+    assert mlsec("keys", "import", folder, env=mine).returncode == 2
+    folder.rename(tmp_path / "away")
+    listed = json.loads(mlsec("keys", "list", "--json", env=mine).stdout)
+    assert [(e["name"], e["version"]) for e in listed if e["name"] == "a"] == [("a", 1), ("a", 2)]
+    register = Register(env["AIRFLOW__MLSEC__REGISTER_URL"])
+    ring = KeyRing.open(RegisterStore(register), root=base64.b64decode(text))
+    assert ring.identity == before.identity
+    assert mlsec("keys", "rotate", "a", env=mine).returncode == 0
+    assert ring.current("a").version == 3
