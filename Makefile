@@ -60,8 +60,12 @@ $(VENV)/.spark: $(VENV)/.ready
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[spark]'
 	@touch $@
 
+# In as many processes as there are cores; TEST_WORKERS=0 runs one after the other.
+TEST_WORKERS ?= auto
+PYTEST := -m pytest -n $(TEST_WORKERS) --dist loadgroup
+
 test: setup $(VENV)/.spark
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python $(PYTEST) tests
 
 # The oldest versions that pyproject.toml allows of what this package needs itself.
 COMPAT := .venv-compat
@@ -76,7 +80,7 @@ $(COMPAT)/.ready: pyproject.toml | $(VENV)/.ready
 	@touch $@
 
 test-compat: setup $(COMPAT)/.ready
-	@$(COMPAT)/bin/python -m pytest $(COMPAT_TESTS)
+	@$(COMPAT)/bin/python $(PYTEST) $(COMPAT_TESTS)
 
 # dbt wants other versions of packages than Airflow.
 .venv-dbt/.ready: | $(VENV)/.ready
@@ -86,7 +90,7 @@ test-compat: setup $(COMPAT)/.ready
 	@touch $@
 
 test-slow: setup $(VENV)/.spark .venv-dbt/.ready
-	@MLSEC_SLOW=1 $(BIN)/python -m pytest tests -m "slow or not slow"
+	@MLSEC_SLOW=1 $(BIN)/python $(PYTEST) tests -m "slow or not slow"
 
 fuzz: setup
 	@$(BIN)/python -m tests.fuzzing 600

@@ -93,6 +93,13 @@ OPTIONS: tuple[Option, ...] = (
         example="DE-BE",
     ),
     Option(
+        "shared_folder",
+        "Folder, or URI with a connection, of what workers share: lists of the members of releases, and plans. Workers that "
+        "share no folder need a URI here, and `key_ring = register:`.",
+        "{state_folder}",
+        example="s3://aws_default@bucket/mlsec",
+    ),
+    Option(
         "key_ring",
         "Folder of the key ring; or `register:`, for workers that share nothing but the register's database: then the root "
         "key is given by `root_key`, `root_key_file` or `root_key_service`.",
@@ -164,6 +171,7 @@ class Settings:
     policies_folder: Path
     state_folder: Path
     register_url: str
+    shared_folder: str
     key_ring: Path
     ring_in_register: bool
     compliance_roles: frozenset[str]
@@ -225,6 +233,7 @@ class Settings:
             policies_folder=_absolute(known["policies_folder"]),
             state_folder=_absolute(known["state_folder"]),
             register_url=known["register_url"],
+            shared_folder=_folder_or_uri(known["shared_folder"]),
             key_ring=_absolute(f"{known['state_folder']}/keys" if in_register else place),
             ring_in_register=in_register,
             compliance_roles=_names(known["compliance_roles"]),
@@ -304,6 +313,11 @@ def _fill(default: str, known: Mapping[str, str]) -> str:
     for name, value in known.items():
         default = default.replace("{" + name + "}", value)
     return default
+
+
+def _folder_or_uri(text: str) -> str:
+    given = text.strip().rstrip("/")
+    return given if "://" in given else str(_absolute(given))
 
 
 def _absolute(path: str) -> Path:

@@ -41,7 +41,16 @@ settings.register_profile(
 settings.load_profile("project")
 
 
+# Tests that share what takes long to start, by a part of their path: they run in one worker.
+_GROUPS = {"tests/e2e/": "airflow", "test_spark.py": "spark"}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for part, group in _GROUPS.items():
+            if part in item.path.as_posix():
+                item.add_marker(pytest.mark.xdist_group(group))
     if SLOW:
         return
     for item in items:

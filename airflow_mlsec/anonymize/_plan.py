@@ -21,7 +21,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec import files
 from airflow_mlsec.anonymize import _frames
 from airflow_mlsec.anonymize._column import KeyOf, PlannedColumn
 from airflow_mlsec.anonymize._nested import flattened, nested
@@ -37,8 +36,11 @@ from airflow_mlsec.crypto import (
     sign_payload,
     verify_payload,
 )
+from airflow_mlsec.datasets import Artifact, open_artifact
 from airflow_mlsec.errors import (
     ColumnMissing,
+    DatasetError,
+    DatasetNotFound,
     GuaranteeNotMet,
     PlanError,
     SignatureInvalid,
@@ -305,7 +307,7 @@ class Plan:
                 raise
             raise PlanError(f"not a plan of format {FORMAT} ({type(error).__name__})") from None
 
-    def save(self, path: Path, *keys: Key) -> None:
+    def save(self, place: Artifact | Path, *keys: Key) -> None:
         """Write the plan, signed by keys of the ring."""
         envelope = sign_payload(self.canonical(), _PAYLOAD_TYPE, *keys)
         document = {
@@ -314,25 +316,30 @@ class Plan:
             "signatures": envelope["signatures"],
         }
         text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
-        files.write_bytes(path, f"{text}\n".encode())
+        artifact = place if isinstance(place, Artifact) else open_artifact(str(place))
+        if artifact.local is not None:
+            artifact.local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        artifact.write_bytes(f"{text}\n".encode())
 
     @classmethod
-    def load(cls, path: Path, trusted: VerificationKeys) -> Plan:
+    def load(cls, place: Artifact | Path, trusted: VerificationKeys) -> Plan:
         """Read a signed plan.
 
         :raises PlanError: if the file is missing or not a signed plan.
         :raises SignatureInvalid: if no trusted key signed exactly this plan.
         """
+        artifact = place if isinstance(place, Artifact) else open_artifact(str(place))
+        path = artifact.uri
         try:
-            document = json.loads(path.read_bytes())
+            document = json.loads(artifact.read_bytes())
             if document["format"] != SIGNED_FORMAT:
                 raise ValueError
             plan, signatures = cls.from_json(document["plan"]), document["signatures"]
             payload = plan.canonical()
-        except FileNotFoundError:
+        except DatasetNotFound:
             raise PlanError(f"no plan at {path}") from None
-        except OSError as error:
-            raise PlanError(f"{path} cannot be read ({error.strerror})") from None
+        except DatasetError as error:
+            raise PlanError(f"the plan cannot be read: {error}") from None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if isinstance(error, PlanError):
                 raise

@@ -20,8 +20,14 @@ from airflow_mlsec.anonymize.risk._membership import MembershipCollector
 from airflow_mlsec.anonymize.transforms._vault import DryVault, TokenVault
 from airflow_mlsec.anonymize.verify._people import PeopleCounter
 from airflow_mlsec.anonymize.verify._verify import Finding, verify_release
-from airflow_mlsec.crypto import KeyRing, digest_file
-from airflow_mlsec.datasets import Dataset, same_place, staging_beside
+from airflow_mlsec.crypto import KeyRing, digest_stream
+from airflow_mlsec.datasets import (
+    Artifact,
+    Dataset,
+    open_artifact,
+    same_place,
+    staging_beside,
+)
 from airflow_mlsec.errors import GuaranteeNotMet, PlanError, UsageError
 from airflow_mlsec.ledger import SIGNING_KEY, Check, MembershipList, Numbers, ReleaseResult
 from airflow_mlsec.policy import Policy, Role, Vault
@@ -44,7 +50,7 @@ class Release:
     subjects: int | None
     findings: tuple[Finding, ...]
     timings_ms: dict[str, float] = field(default_factory=dict)
-    membership: Path | None = None
+    membership: Artifact | None = None
     published: bool = True
     persons: int | None = None
     several_spellings: int | None = None
@@ -90,7 +96,8 @@ class Release:
         """Path and SHA-256 of the membership list, for the evidence."""
         if self.membership is None:
             return None
-        return MembershipList(path=str(self.membership), sha256=digest_file(self.membership))
+        with self.membership.open() as file:
+            return MembershipList(path=self.membership.uri, sha256=digest_stream(file))
 
     def result(self, run: str | None) -> ReleaseResult:
         """What evidence is made of; ``run`` is the run's label."""
@@ -129,8 +136,8 @@ def anonymize(
     keys: KeyRing,
     *,
     plan: Plan | None = None,
-    plan_path: Path | None = None,
-    membership_path: Path | None = None,
+    plan_path: Artifact | Path | None = None,
+    membership_path: Artifact | Path | None = None,
     vault: TokenVault | None = None,
     population: Dataset | None = None,
     engine: Literal["local", "spark"] = "local",
@@ -211,7 +218,10 @@ def anonymize(
             plan.save(plan_path, *signing)
         if run.members is not None and membership_path is not None:
             run.members.save(membership_path)
-        saved = membership_path if run.members is not None else None
+        saved = None
+        if run.members is not None and membership_path is not None:
+            kept = membership_path
+            saved = kept if isinstance(kept, Artifact) else open_artifact(str(kept))
         release = run.release(findings, saved, published=True)
         staged.reserve()
         if announce is not None:
@@ -220,7 +230,7 @@ def anonymize(
             except BaseException:
                 # No evidence names it, and who is in it may have been erased.
                 if saved is not None:
-                    saved.unlink(missing_ok=True)
+                    saved.remove()
                 raise
     return replace(release, timings_ms=run.release(findings, saved, published=True).timings_ms)
 
@@ -337,7 +347,7 @@ class _Run:
     def release(
         self,
         findings: tuple[Finding, ...],
-        membership: Path | None,
+        membership: Artifact | None,
         published: bool,
     ) -> Release:
         return Release(

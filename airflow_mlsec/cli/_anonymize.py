@@ -42,7 +42,7 @@ def anonymize(
     """
     from airflow_mlsec.anonymize import Plan, RegisterVault, Release
     from airflow_mlsec.anonymize import anonymize as run
-    from airflow_mlsec.datasets import open_dataset
+    from airflow_mlsec.datasets import open_artifact, open_dataset
     from airflow_mlsec.key_ring import open_key_ring, open_register
     from airflow_mlsec.lineage import begin_release, end_release
     from airflow_mlsec.policy import load_policy
@@ -74,7 +74,7 @@ def anonymize(
         keys,
         plan=given,
         plan_path=plan_out,
-        membership_path=settings.state_folder / "members" / f"{uuid.uuid4().hex}.age",
+        membership_path=open_artifact(f"{settings.shared_folder}/members/{uuid.uuid4().hex}.age"),
         vault=RegisterVault(register, keys, requests),
         population=open_dataset(people) if (people := declared.privacy.population) else None,
         engine=engine,

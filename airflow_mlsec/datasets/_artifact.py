@@ -178,6 +178,17 @@ class Artifact:
                 self.filesystem.rm(partial)
             raise
 
+    def remove(self) -> None:
+        """Remove it, if it is there.
+
+        :raises DatasetError: if it cannot be removed.
+        """
+        if self.filesystem is None:
+            Path(self.location.path).unlink(missing_ok=True)
+        elif self.exists():
+            with self._clear_errors():
+                self.filesystem.rm_file(self.location.path)
+
     def read_bytes(self) -> bytes:
         """All of it.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_mlsec.anonymize import Plan, RegisterVault, Release, anonymize
@@ -42,7 +41,7 @@ class AnonymizeOperator(MlsecOperator):
     :param source: URI or path of the input; default is the policy's own ``dataset`` (templated).
     :param plan: Path of a signed plan to apply again; default is to fit one (templated).
     :param plan_path: Where to save the fitted plan, signed; default is a file of this task in
-        the state folder (templated).
+        `[mlsec] shared_folder` (templated).
     :param engine: ``local``, or ``spark``: rows are counted and transformed by Spark jobs (extra ``spark``).
     :param dry_run: Fit, apply and verify, but write nothing.
     :param allow_empty: Publish a release without any row; without it that fails.
@@ -103,16 +102,14 @@ class AnonymizeOperator(MlsecOperator):
         # Whoever was erased stays out, also if the source was loaded with them again.
         done = hook.register().read(requests_done)
         source = without_suppressed(source, policy, hook.register(), keys, AirflowConnections())
-        given = Plan.load(Path(self.plan), keys.verification_keys()) if self.plan else None
+        given = Plan.load(hook.artifact(self.plan), keys.verification_keys()) if self.plan else None
         plan_path, members = None, None
         if context is not None and not dry_run:
-            folder = settings.make_state_folder()
-            for name in ("plans", "members"):
-                (folder / name).mkdir(mode=0o700, exist_ok=True)
-            key = task_key(context)
-            plan_path = Path(self.plan_path) if self.plan_path else folder / "plans" / f"{key}.json"
+            settings.make_state_folder()
+            key, shared = task_key(context), settings.shared_folder
+            plan_path = hook.artifact(self.plan_path or f"{shared}/plans/{key}.json")
             # Never the same again: a list that is replaced cannot say any more who was in it.
-            members = folder / "members" / f"{key}-{uuid.uuid4().hex}.age"
+            members = hook.artifact(f"{shared}/members/{key}-{uuid.uuid4().hex}.age")
         intents: list[Intent] = []
 
         def announce(release: Release, released: tuple[Any, str | None]) -> None:

@@ -187,6 +187,15 @@ def test_source_and_target_must_differ(tmp_path: Path) -> None:
         "ssh-ed25519 AAAA",
         "",
     ],
+    ids=[
+        "short",
+        "short, in capitals",
+        "another checksum",
+        "in capitals",
+        "an identity",
+        "of SSH",
+        "nothing",
+    ],
 )
 def test_what_is_no_recipient_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="not an age X25519 recipient"):

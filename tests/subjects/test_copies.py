@@ -14,10 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from airflow_mlsec.anonymize import Plan, anonymize
 from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.datasets import open_artifact, open_dataset
 from airflow_mlsec.errors import CheckFailed
+from airflow_mlsec.lineage import record_release
 from airflow_mlsec.policy import parse_policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import (
@@ -26,6 +28,7 @@ from airflow_mlsec.subjects import (
     Person,
     approve,
     get_request,
+    locate,
     open_request,
     settle,
     verify_identity,
@@ -271,3 +274,38 @@ def test_an_object_and_a_folder_of_one_name_are_refused(
     status, _, detail = steps(handler, number)[URI]
     assert status in ("unknown", "failed")
     assert "which of them is meant" in detail
+
+
+def test_lists_of_members_may_be_kept_in_a_store(
+    tmp_path: Path, sqlite_register: Register, keys: KeyRing, bucket: Any
+) -> None:
+    """Of a worker whose disk is gone, as its containers go."""
+    del bucket
+    raw, safe = tmp_path / "raw.parquet", tmp_path / "safe.parquet"
+    pq.write_table(pa.table({"email": PEOPLE, "tag": ["x"] * len(PEOPLE)}), raw)
+    text = POLICY.replace(URI, str(raw)).replace("columns:", "membership: keep\ncolumns:")
+    policy = parse_policy(text + "  tag: {role: insensitive}\n", "p")
+    source, target = open_dataset(str(raw)), open_dataset(str(safe))
+    place, plan = (f"s3://lake/mlsec/{name}" for name in ("members/1.age", "plans/1.json"))
+    record_results(sqlite_register, policy, source, "source", [], None)
+    done = anonymize(
+        policy, source, target, keys, membership_path=open_artifact(place), plan_path=open_artifact(plan)
+    )  # fmt: skip
+    record_release(sqlite_register, keys, policy, source, target, done.result("r"))
+    assert Plan.load(open_artifact(plan), keys.verification_keys()) == done.plan
+    reference = done.membership_reference()
+    assert reference is not None
+    assert reference.path == place
+
+    def state(key: str) -> str:
+        found = locate(sqlite_register, keys, "person", key, roots=("s3://lake/",))
+        return next(f.status for f in found.findings if f.dataset.endswith("safe.parquet"))
+
+    assert (state(HER), state("nobody@x.test")) == ("found", "none")
+    # It is ours, and no file that nobody declared.
+    scanned = locate(sqlite_register, keys, "person", HER, roots=("s3://lake/",)).findings
+    assert [f.dataset for f in scanned if f.dataset.startswith("s3://lake/mlsec/members")] == []
+    open_artifact(place).write_bytes(b"another")
+    assert state(HER) == "failed"
+    open_artifact(place).remove()
+    assert state(HER) == "failed"

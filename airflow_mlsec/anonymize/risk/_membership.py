@@ -9,6 +9,7 @@ training set?" is one HMAC and one binary search.
 from __future__ import annotations
 
 import bisect
+import hashlib
 import hmac
 import io
 import json
@@ -16,19 +17,18 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from airflow_mlsec import files
 from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize._values import canonical_bytes
 from airflow_mlsec.crypto import (
     Key,
     KeyRing,
     decrypt,
-    digest_file,
     encrypt,
     identity_of,
     ring_key,
 )
-from airflow_mlsec.errors import DatasetError, SignatureInvalid
+from airflow_mlsec.datasets import Artifact, open_artifact
+from airflow_mlsec.errors import DatasetError, DatasetNotFound, SignatureInvalid
 
 FORMAT = "airflow-mlsec/membership/1"
 ENCRYPTION_KEY = "membership-lists"
@@ -60,7 +60,7 @@ class MembershipCollector:
     def __len__(self) -> int:
         return len(self._tags)
 
-    def save(self, path: Path) -> None:
+    def save(self, place: Artifact | Path) -> None:
         """Write the list, encrypted to the ring's own key."""
         head = {
             "format": FORMAT,
@@ -71,43 +71,42 @@ class MembershipCollector:
         }
         plain = json.dumps(head).encode() + b"\n" + b"".join(sorted(self._tags))
         identity = identity_of(ring_key(self._keys, ENCRYPTION_KEY, ()))
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with files.replacing(path) as target:
+        artifact = place if isinstance(place, Artifact) else open_artifact(str(place))
+        if artifact.local is not None:
+            artifact.local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with artifact.replacing() as target:
             encrypt(io.BytesIO(plain), target, [identity.recipient])
 
 
-def is_member(path: Path, sha256: str, kind: str, subject_key: str, keys: KeyRing) -> bool:
-    """Whether the subject with this key is on the list at ``path``.
+def is_member(
+    place: Artifact | Path, sha256: str, kind: str, subject_key: str, keys: KeyRing
+) -> bool:
+    """Whether the subject with this key is on the list at ``place``.
 
     ``sha256`` is the file's digest, as the signed evidence of the release has it: anybody can
     encrypt to the ring, so only the very list that was signed is believed.
 
     :raises SignatureInvalid: if the file is another one.
     :raises DecryptionFailed: if no live key of the ring opens it.
-    :raises DatasetError: if it is not a membership list of this kind of subject.
+    :raises DatasetError: if it is not there, or not a membership list of this kind of subject.
     """
-    if path.exists() and digest_file(path) != sha256:
-        raise SignatureInvalid(f"{path} is not the membership list that was signed")
-    plain = io.BytesIO()
+    artifact = place if isinstance(place, Artifact) else open_artifact(str(place))
     try:
-        with path.open("rb") as source:
-            decrypt(
-                source,
-                plain,
-                [
-                    identity_of(key)
-                    for name in (ENCRYPTION_KEY, _FORMER_KEY)
-                    for key in keys.live(name)
-                ],
-            )
-    except FileNotFoundError:
-        raise DatasetError(f"membership list {path} is gone") from None
+        sealed = artifact.read_bytes()
+    except DatasetNotFound:
+        raise DatasetError(f"membership list {artifact.uri} is gone") from None
+    if hashlib.sha256(sealed).hexdigest() != sha256:
+        raise SignatureInvalid(f"{artifact.uri} is not the membership list that was signed")
+    names = ENCRYPTION_KEY, _FORMER_KEY
+    identities = [identity_of(key) for name in names for key in keys.live(name)]
+    plain = io.BytesIO()
+    decrypt(io.BytesIO(sealed), plain, identities)
     first, _, tags = plain.getvalue().partition(b"\n")
     head = json.loads(first)
     right = head.get("format") == FORMAT and head["key"] == f"membership.{kind}"
     if not right or len(tags) != head["count"] * _SIZE:
         raise DatasetError(
-            f"{path} is not a membership list of subjects of kind '{kind}' ({FORMAT})"
+            f"{artifact.uri} is not a membership list of subjects of kind '{kind}' ({FORMAT})"
         )
     wanted = _tag(keys.version(head["key"], head["version"]), subject_key.encode())
     found = bisect.bisect_left(_Tags(tags), wanted)

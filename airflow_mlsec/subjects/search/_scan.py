@@ -29,6 +29,7 @@ from airflow_mlsec.crypto import digest_file
 from airflow_mlsec.datasets import (
     DatasetName,
     EnvironmentConnections,
+    dataset_name,
     open_dataset,
     visible_files,
 )
@@ -372,8 +373,11 @@ class Scanner:
         scheme, _, rest = root.rpartition("://")
         if scheme not in ("", "file"):
             for piece in self._objects(f"{scheme}://{rest}"):
-                if piece.name not in covered and not _is_covered(
-                    piece.name, self._searched_folders
+                own = piece.name in self._own
+                if (
+                    piece.name not in covered
+                    and not own
+                    and not _is_covered(piece.name, self._searched_folders)
                 ):
                     yield piece
             return
@@ -428,12 +432,17 @@ class Scanner:
 
         def lists(connection: Any) -> set[str]:
             stated = [releases(connection), releases(connection, MAYBE_PUBLISHED)]
-            return {
-                os.path.realpath(statement.membership.path)
+            kept = {
+                statement.membership.path
                 for listed in stated
                 for statements in listed.values()
                 for statement in statements
                 if statement.membership
+            }
+            # Those in object stores are called as their scan calls them.
+            return {
+                str(dataset_name(path)) if "://" in path else os.path.realpath(path)
+                for path in kept
             }
 
         return {path for path in found | searcher.register.read(lists) if not os.path.isdir(path)}

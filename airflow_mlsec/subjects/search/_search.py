@@ -36,6 +36,7 @@ from airflow_mlsec.datasets import (
     DatasetName,
     Found,
     files_below,
+    open_artifact,
     open_dataset,
     visible_files,
 )
@@ -688,7 +689,8 @@ class Searcher:
         kept = statement.membership
         if kept is None:
             return False
-        given = Path(kept.path), kept.sha256, self.person.kind
+        place = open_artifact(kept.path, self.connections)
+        given = place, kept.sha256, self.person.kind
         return any(is_member(*given, key, self.keys) for key in keys)
 
     def texts(self, locator: Locator) -> list[str]:
