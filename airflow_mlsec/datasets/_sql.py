@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from airflow_mlsec import files
@@ -28,9 +28,9 @@ from airflow_mlsec.datasets._connections import Connections
 from airflow_mlsec.datasets._rows import SINGLE, Announce, Condition, Found
 from airflow_mlsec.datasets._sql_references import (
     alone,
-    has_broken_references,
     is_view,
     leaves,
+    refers_to_no_key,
     refuse_cascades,
     refuse_views,
     side_effects,
@@ -201,31 +201,50 @@ class SqlDataset:
         announce: Announce | None,
     ) -> int:
         """Change the rows of all parts, and leave nothing of what they were."""
-        rows, transaction = 0, None
         with self._connect(write=True) as connection:
             if self.dialect == "sqlite":
                 # Deleted rows are overwritten, not only unlinked; and parents keep their children.
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
-                if not has_broken_references(self, connection):
-                    connection.exec_driver_sql("PRAGMA foreign_keys = ON")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
+                connection.exec_driver_sql("PRAGMA foreign_keys = ON")
             try:
-                if self.dialect == "sqlite" and announce is not None:
-                    # Nobody else writes from here on, and what is changed may lock out whoever reads.
-                    announce(None)
-                rows = sum(step(connection, part) for part in parts)
-                if self.dialect == "postgresql":
-                    current = sa.text("SELECT pg_current_xact_id()::xid::text")
-                    transaction = connection.execute(current).scalar_one()
-                    if announce is not None:
-                        announce(None)
-                connection.exec_driver_sql("COMMIT")
-            except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
-                raise
+                done = self._try(connection, parts, step, announce)
+            except OperationalError as error:
+                if not refers_to_no_key(error):
+                    raise
+                # A foreign key to columns without a unique index: nothing goes along with rows, and nothing could go
+                # while foreign keys are enforced.
+                connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+                done = self._try(connection, parts, step, announce)
+            rows, transaction = done
             # Also if nothing changed: an earlier try may have ended before it came to this.
             self._purge(connection, transaction)
         return rows
+
+    def _try(
+        self,
+        connection: sa.Connection,
+        parts: list[sa.ColumnElement[bool]],
+        step: Callable[[sa.Connection, sa.ColumnElement[bool]], int],
+        announce: Announce | None,
+    ) -> tuple[int, str | None]:
+        """Change the rows of all parts in one transaction: how many, and PostgreSQL's name of it."""
+        transaction = None
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
+        try:
+            if self.dialect == "sqlite" and announce is not None:
+                # Nobody else writes from here on, and what is changed may lock out whoever reads.
+                announce(None)
+            rows = sum(step(connection, part) for part in parts)
+            if self.dialect == "postgresql":
+                current = sa.text("SELECT pg_current_xact_id()::xid::text")
+                transaction = connection.execute(current).scalar_one()
+                if announce is not None:
+                    announce(None)
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            connection.exec_driver_sql("ROLLBACK")
+            raise
+        return rows, transaction
 
     def _meant(
         self,

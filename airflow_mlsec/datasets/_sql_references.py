@@ -102,14 +102,9 @@ def alone(
     return rows
 
 
-def has_broken_references(dataset: SqlDataset, connection: sa.Connection) -> bool:
-    """Whether a foreign key of SQLite refers to columns that have no unique index: with foreign keys switched on
-    nothing could be deleted, and nothing goes along."""
-    try:
-        connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
-    except sa.exc.OperationalError as error:
-        return "foreign key mismatch" in str(error.orig)
-    return False
+def refers_to_no_key(error: sa.exc.OperationalError) -> bool:
+    """Whether SQLite refuses a change since a foreign key refers to columns that have no unique index."""
+    return "foreign key mismatch" in str(error.orig)
 
 
 def _cascading(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
