@@ -27,6 +27,10 @@ ROOT = Path(__file__).parent.parent
 # The embedded PostgreSQL logs while the interpreter ends, when pytest has closed the streams.
 logging.raiseExceptions = False
 
+# A process of pytest-xdist has no file, and PySpark (which Great Expectations imports where it is) ends such a program.
+if not hasattr(sys.modules["__main__"], "__file__"):
+    sys.modules["__main__"].__file__ = pytest.__file__
+
 # Airflow reads it when it is imported; no test may touch the user's own.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="mlsec-airflow-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"

@@ -15,7 +15,7 @@ from typing import Any
 from airflow_mlsec.controls._control import Answer, failed, passed
 from airflow_mlsec.controls.reasons import SuiteFailed, SuiteMet
 from airflow_mlsec.datasets import Dataset
-from airflow_mlsec.errors import UsageError
+from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.policy import Policy
 
 _MAIL = r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}"
@@ -83,7 +83,15 @@ def suite_holds(path: str | Path, dataset: Dataset) -> Answer:
 def _great_expectations() -> Any:
     # It would send usage statistics; this product's checks talk to nobody.
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx
+    try:
+        import great_expectations as gx
+    except SystemExit as ended:
+        # PySpark, where it is installed, ends a program that has no file (``python -c``), and with success: a check
+        # that ended so would have passed.
+        raise MlsecError(
+            "Great Expectations cannot be imported here: PySpark ends a program that has no file of its own. "
+            "Run the check from a file (python check.py, mlsec check), or install pyspark[connect]."
+        ) from ended
 
     for name in ("great_expectations", "great_expectations.data_context"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -81,3 +81,22 @@ def test_great_expectations_is_loaded_by_suites_alone() -> None:
     script = "import sys, airflow_mlsec.controls as c; c.controls(); print('great_expectations' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # fmt: skip
     assert done.stdout.strip() == "False"
+
+
+def test_a_program_without_a_file_is_not_ended_as_if_all_were_well() -> None:
+    """PySpark, which Great Expectations imports where it is, ends such a program, with success."""
+    script = (
+        "import sys, types\n"
+        "class Ends:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'great_expectations': sys.exit(0)\n"
+        "sys.meta_path.insert(0, Ends())\n"
+        "from airflow_mlsec.controls.expectations import suite_holds\n"
+        "from airflow_mlsec.datasets import open_dataset\n"
+        "suite_holds('suite.json', open_dataset('people.csv'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "MlsecError: Great Expectations cannot be imported here" in done.stderr
