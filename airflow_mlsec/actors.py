@@ -1,4 +1,4 @@
-"""Who acts, as far as somebody authenticated it.
+"""Who acts, as far as somebody authenticated it. This module is the one place where actors are made.
 
 On the command line the operating system knows the user's number, and nothing else is believed:
 `LOGNAME`, `USER` and arguments say whatever the caller wants. In Airflow its own record of who
@@ -7,33 +7,58 @@ answered counts. What somebody merely says of themselves is kept as *claimed*.
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import socket
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ActorKind(StrEnum):
+    """What acts."""
+
+    OPERATING_SYSTEM_USER = "os"
+    AIRFLOW_USER = "airflow"
+    AIRFLOW_TASK = "task"
+    CLIENT = "client"
+    WITNESS = "witness"
+
+    @property
+    def is_person(self) -> bool:
+        """Whether a person acts: only persons decide."""
+        return self in (ActorKind.OPERATING_SYSTEM_USER, ActorKind.AIRFLOW_USER)
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: ``source`` authenticated ``identifier``.
+    """Who acts: ``authenticated_by`` knows it by ``name``.
 
     As text: ``os:1000@host (anna)``, ``airflow:anna``, ``task:dag/run/task``.
     """
 
-    source: str
-    identifier: str
-    name: str | None = None
+    kind: ActorKind
+    # The identifier that the authenticating party has for it.
+    name: str
+    authenticated_by: str
+    # For whom it acts, where it has a role by delegation.
+    on_behalf_of: str | None = None
+    # How people call it, by the authenticating party's own record.
+    called: str | None = None
     # What the actor calls itself; nobody has checked it.
     claimed: str | None = None
+    # The roles (in lower case) or groups that the authenticating party says it has.
+    roles: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
-        named = f" ({self.name})" if self.name else ""
+        called = f" ({self.called})" if self.called else ""
         claimed = f", who claims to be {self.claimed!r}" if self.claimed else ""
-        return f"{self.source}:{self.identifier}{named}{claimed}"
+        return f"{self.kind.value}:{self.name}{called}{claimed}"
 
     @property
     def key(self) -> str:
-        """What tells actors apart: neither a name nor a claim does."""
+        """What tells actors apart: neither what they are called nor a claim does."""
         return key_of(str(self))
 
 
@@ -45,11 +70,44 @@ def key_of(text: str) -> str:
 
 
 def operating_system_actor(claimed: str | None = None) -> Actor:
-    """The user that runs this process, by number, on this host. The name is the one that the system's
-    user database has for the number."""
-    number = os.getuid()
+    """The user that runs this process, by number, on this host. What it is called is what the system's
+    user database says."""
+    number, host = os.getuid(), socket.gethostname()
     try:
-        name: str | None = pwd.getpwuid(number).pw_name
+        called: str | None = pwd.getpwuid(number).pw_name
     except KeyError:
-        name = None
-    return Actor("os", f"{number}@{socket.gethostname()}", name, claimed or None)
+        called = None
+    return Actor(
+        ActorKind.OPERATING_SYSTEM_USER, f"{number}@{host}", f"operating system of {host}", None, called,
+        claimed or None, frozenset(_groups()),
+    )  # fmt: skip
+
+
+def _groups() -> Iterator[str]:
+    for number in {os.getgid(), *os.getgroups()}:
+        try:
+            yield grp.getgrgid(number).gr_name
+        except KeyError:
+            continue
+
+
+def airflow_user(identifier: str, name: str | None = None, roles: Iterable[str] = ()) -> Actor:
+    """A user whom Airflow's authentication manager has signed in, with the roles that it says they have."""
+    called = name if name and name != identifier else None
+    held = frozenset(role.strip().casefold() for role in roles if role.strip())
+    return Actor(ActorKind.AIRFLOW_USER, identifier, "Airflow", None, called, None, held)
+
+
+def airflow_task(label: str) -> Actor:
+    """A task of Airflow in one of its runs: ``dag/run/task``."""
+    return Actor(ActorKind.AIRFLOW_TASK, label, "Airflow")
+
+
+def client(name: str) -> Actor:
+    """A program that has shown an API key of this name."""
+    return Actor(ActorKind.CLIENT, name, "API key")
+
+
+def witness(name: str) -> Actor:
+    """Who keeps checkpoints of the audit log elsewhere, by the key with which they sign."""
+    return Actor(ActorKind.WITNESS, name, "signature")

@@ -14,7 +14,7 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,9 @@ class Option:
     example: str | None = None
     sensitive: bool = False
 
+
+# Airflow's administrators, and whoever can open the register from a command line or runs a task.
+DEFAULT_ROLE_MAPPING = ("admin=admin", "os:*=admin", "task:*=operator")
 
 OPTIONS: tuple[Option, ...] = (
     Option(
@@ -143,16 +146,26 @@ OPTIONS: tuple[Option, ...] = (
         example="age1pq1…",
     ),
     Option(
+        "role_mapping",
+        "Who has which role, comma-separated `who=role`. Who: a role of Airflow's (`compliance`), a user of Airflow's "
+        "(`airflow:anna`), of the operating system (`os:1000`, `os:anna`) or a group of it (`group:privacy`), a task "
+        "(`task:dag/run/task`); a star at the end stands for whatever follows. Roles: `viewer` (opens the pages), "
+        "`operator` (handles requests), `reviewer` (decides about grants), `approver` (approves requests, decides about "
+        "places and legal holds), `auditor`, `admin` (all of it, and rules, roles and keys of programs). Nobody else may "
+        "anything. The register keeps the mapping of its first use; more takes two administrators (`mlsec rules`).",
+        ",".join(DEFAULT_ROLE_MAPPING),
+        example="admin=admin,compliance=approver,compliance=reviewer,airflow:anna=operator,os:1000=admin,task:*=operator",
+    ),
+    Option(
         "compliance_roles",
-        "Comma-separated Airflow roles whose users may open the privacy pages. Everybody else is "
-        "refused.",
-        "admin",
+        "Superseded by `role_mapping`, and read for one version more where that is not set: comma-separated Airflow roles "
+        "whose users are operators, reviewers, approvers and auditors.",
+        "",
         example="admin,compliance",
     ),
     Option(
         "compliance_users",
-        "Comma-separated user names that may open the privacy pages whatever their role; for "
-        "authentication backends whose users carry no role.",
+        "Superseded by `role_mapping`, as `compliance_roles` is: comma-separated names of users.",
         "",
     ),
     Option(
@@ -174,9 +187,8 @@ class Settings:
     shared_folder: str
     key_ring: Path
     ring_in_register: bool
-    compliance_roles: frozenset[str]
-    compliance_users: frozenset[str]
     runbook_url: str
+    role_mapping: tuple[str, ...] = DEFAULT_ROLE_MAPPING
     data_roots: tuple[str, ...] = ()
     time_zone: str = "UTC"
     holidays: str = ""
@@ -236,8 +248,7 @@ class Settings:
             shared_folder=_folder_or_uri(known["shared_folder"]),
             key_ring=_absolute(f"{known['state_folder']}/keys" if in_register else place),
             ring_in_register=in_register,
-            compliance_roles=_names(known["compliance_roles"]),
-            compliance_users=_names(known["compliance_users"], fold=False),
+            role_mapping=_role_mapping(known),
             runbook_url=known["runbook_url"],
             data_roots=_parts(known["data_roots"]),
             time_zone=known["time_zone"],
@@ -328,9 +339,23 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _names(text: str, fold: bool = True) -> frozenset[str]:
-    names = (part.strip() for part in text.split(","))
-    return frozenset(name.casefold() if fold else name for name in names if name)
+def _role_mapping(known: Mapping[str, str]) -> tuple[str, ...]:
+    given = _parts(known["role_mapping"])
+    roles, users = _parts(known["compliance_roles"]), _parts(known["compliance_users"])
+    if given == DEFAULT_ROLE_MAPPING and (roles or users):
+        return mapping_of_compliance(roles, users)
+    return given
+
+
+def mapping_of_compliance(roles: Iterable[str], users: Iterable[str]) -> tuple[str, ...]:
+    """The role mapping that the two options stood for that it takes the place of."""
+    who = [*(role.casefold() for role in roles), *(f"airflow:{user}" for user in users)]
+    theirs = ("operator", "reviewer", "approver", "auditor")
+    entries = {f"{name}={role}" for name in who for role in theirs}
+    own = {entry for entry in DEFAULT_ROLE_MAPPING if ":" in entry}
+    if "admin" in who:
+        own.add("admin=admin")
+    return tuple(sorted(entries | own))
 
 
 def _section(path: Path) -> Mapping[str, str]:
@@ -344,4 +369,11 @@ def _section(path: Path) -> Mapping[str, str]:
     return dict(parser["mlsec"]) if parser.has_section("mlsec") else {}
 
 
-__all__ = ["OPTIONS", "Option", "Settings", "parse_size"]
+__all__ = [
+    "DEFAULT_ROLE_MAPPING",
+    "OPTIONS",
+    "Option",
+    "Settings",
+    "mapping_of_compliance",
+    "parse_size",
+]

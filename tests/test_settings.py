@@ -13,7 +13,7 @@ def test_defaults_lie_below_airflow_home(tmp_path: Path) -> None:
     assert settings.policies_folder == tmp_path / "policies"
     assert settings.key_ring == tmp_path / "mlsec" / "keys"
     assert settings.register_url == f"sqlite:///{tmp_path}/mlsec/register.db"
-    assert settings.compliance_roles == {"admin"}
+    assert settings.role_mapping == ("admin=admin", "os:*=admin", "task:*=operator")
     assert list(tmp_path.iterdir()) == [], "reading settings creates nothing"
 
 

@@ -15,8 +15,10 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from airflow_mlsec.access._grants import Grant, grants_digest, read_grants
+from airflow_mlsec.actors import Actor
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, UsageError
+from airflow_mlsec.ledger import Asset, AssetKind, Verb, require
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 
@@ -108,17 +110,18 @@ def decide(
     review_id: int,
     items: Sequence[int] | None,
     decision: Decision,
-    reviewer: str,
+    reviewer: Actor,
     reason: str,
 ) -> Review:
     """Record what a reviewer decided of some grants (by number), or of all undecided ones.
 
-    :raises UsageError: if the review is not open, a number does not exist, or reviewer or
-        reason is empty.
+    :raises UsageError: if the review is not open, a number does not exist, or the reason is empty.
+    :raises Refused: if the actor may not decide about grants there.
     """
-    if not reviewer.strip() or not reason.strip():
-        raise UsageError("a decision needs the reviewer's name and a reason")
+    if not reason.strip():
+        raise UsageError("a decision needs a reason")
     review = _load(register, review_id)
+    require(register, reviewer, Verb.REVIEW, Asset(AssetKind.LOCATION, review.location))
     if review.status != "open":
         raise UsageError(f"review {review_id} is {review.status}; only an open one can be decided")
     known = {item.number for item in review.items}
@@ -127,7 +130,7 @@ def decide(
     chosen = items if items is not None else [i.number for i in review.items if i.decision is None]
     values = {
         "decision": decision,
-        "decided_by": reviewer,
+        "decided_by": str(reviewer),
         "decided_at": register.now(),
         "reason": reason,
     }
@@ -143,7 +146,7 @@ def decide(
 def complete_review(
     register: Register,
     review_id: int,
-    reviewer: str,
+    reviewer: Actor,
     connections: Connections | None = None,
 ) -> Review:
     """Complete a review.
@@ -151,10 +154,10 @@ def complete_review(
     :raises CheckFailed: if a grant is undecided, a revoked one is still there, or the grants
         have changed since the review was opened in a way that nobody has reviewed.
     :raises UsageError: if the review is not open.
+    :raises Refused: if the actor may not decide about grants there.
     """
-    if not reviewer.strip():
-        raise UsageError("completing a review needs the reviewer's name")
     review = _load(register, review_id)
+    require(register, reviewer, Verb.REVIEW, Asset(AssetKind.LOCATION, review.location))
     if review.status != "open":
         raise UsageError(
             f"review {review_id} is {review.status}; only an open one can be completed"
@@ -180,7 +183,7 @@ def complete_review(
             review_id,
             status="complete",
             completed_at=register.now(),
-            completed_by=reviewer,
+            completed_by=str(reviewer),
             grants_digest=grants_digest(now),
         )
 

@@ -78,8 +78,8 @@ def decide(
 ) -> None:
     """Decide on grants of a review."""
     chosen = list(grants) or None
-    name = str(operating_system_actor(reviewer))
-    _show(record_decision(_register(), review_id, chosen, decision, name, reason), as_json)
+    by = operating_system_actor(reviewer)
+    _show(record_decision(_register(), review_id, chosen, decision, by, reason), as_json)
 
 
 @review.command()
@@ -91,7 +91,7 @@ def decide(
 @json_option
 def complete(review_id: int, reviewer: str | None, as_json: bool) -> None:
     """Complete a review; refused while a grant is undecided or a revoked one is still there."""
-    _show(complete_review(_register(), review_id, str(operating_system_actor(reviewer))), as_json)
+    _show(complete_review(_register(), review_id, operating_system_actor(reviewer)), as_json)
 
 
 def _register() -> Register:

@@ -7,12 +7,14 @@ from typing import Any
 import click
 import sqlalchemy as sa
 
+from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.key_ring import open_key_ring, open_register
 from airflow_mlsec.ledger import (
     Audit,
     checkpoint,
+    erase_entry,
     export_log,
     keep_elsewhere,
     log_signers,
@@ -128,6 +130,15 @@ def key() -> None:
     log_signers(ring)
     for verifier in log_verifiers(register, ring):
         click.echo(str(verifier))
+
+
+@audit.command("erase-text")
+@click.argument("entry", type=click.IntRange(0))
+@click.option("--reason", required=True, help="Why, for example the number of a request.")
+def erase_text(entry: int, reason: str) -> None:
+    """Erase the text of ENTRY, for what it says of somebody. Another entry says that it was, by whom and why."""
+    erase_entry(open_register(Settings.load()), entry, operating_system_actor(), reason)
+    click.echo(f"the text of entry {entry} is erased; the log still verifies")
 
 
 @audit.command()

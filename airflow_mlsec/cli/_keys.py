@@ -19,7 +19,7 @@ from airflow_mlsec.key_ring import (
     open_register,
     root_given,
 )
-from airflow_mlsec.register import adopt_ring
+from airflow_mlsec.ledger import DEPLOYMENT, Verb, adopt_ring, require
 from airflow_mlsec.settings import Settings
 
 
@@ -51,7 +51,7 @@ def move_root(service: str) -> None:
 
     What was in a file is overwritten. Backups of root.key still open the ring: destroy them.
     """
-    ring = _ring()
+    ring = _ring(changed=True)
     ring.move_root(service)
     click.echo(f"the root key of {ring.where} is kept by {service.partition('?')[0]}")
 
@@ -62,7 +62,7 @@ def move_root(service: str) -> None:
 @json_option
 def create(name: str, kind: str, as_json: bool) -> None:
     """Create version 1 of key NAME."""
-    _show(_ring().make(name, KeyKind(kind)), as_json)
+    _show(_ring(changed=True).make(name, KeyKind(kind)), as_json)
 
 
 @keys.command("list")
@@ -79,7 +79,7 @@ def list_(as_json: bool) -> None:
 @json_option
 def rotate(name: str, as_json: bool) -> None:
     """Add a version of key NAME; new work uses it, earlier versions still locate."""
-    _show(_ring().rotate(name), as_json)
+    _show(_ring(changed=True).rotate(name), as_json)
 
 
 @keys.command()
@@ -88,7 +88,7 @@ def rotate(name: str, as_json: bool) -> None:
 @json_option
 def disable(name: str, version: int, as_json: bool) -> None:
     """Make nothing new with one version of key NAME; it still opens and locates."""
-    _show(_ring().disable(name, version), as_json)
+    _show(_ring(changed=True).disable(name, version), as_json)
 
 
 @keys.command()
@@ -110,7 +110,7 @@ def destroy(name: str, version: int, days: int, yes: bool, as_json: bool) -> Non
             f"once {name} version {version} is destroyed, pseudonyms made with it can never be linked to "
             "a person again, and files that only it opens are lost. Confirm with --yes"
         )
-    _show(_ring().schedule(name, version, timedelta(days=days)), as_json)
+    _show(_ring(changed=True).schedule(name, version, timedelta(days=days)), as_json)
 
 
 @keys.command()
@@ -120,14 +120,14 @@ def destroy(name: str, version: int, days: int, yes: bool, as_json: bool) -> Non
 def restore(name: str, version: int, as_json: bool) -> None:
     """Call off a scheduled destruction. The version opens and locates again; nothing new is made with
     it."""
-    _show(_ring().restore(name, version), as_json)
+    _show(_ring(changed=True).restore(name, version), as_json)
 
 
 @keys.command("destroy-due")
 @json_option
 def destroy_due(as_json: bool) -> None:
     """Destroy every scheduled version whose days are over, for good."""
-    gone = _ring().destroy_due()
+    gone = _ring(changed=True).destroy_due()
     lines = [f"{e.name} version {e.version}: {e.state} ({e.kind})" for e in gone]
     show([_plain(e) for e in gone], "\n".join(lines) or "nothing is due", as_json)
 
@@ -144,7 +144,7 @@ def accept_older(yes: bool) -> None:
         raise UsageError(
             "keys that were made since are lost, and those that were destroyed come back. Confirm with --yes"
         )
-    _ring().accept_older()
+    _ring(changed=True).accept_older()
 
 
 @keys.command()
@@ -164,8 +164,10 @@ def adopt(reason: str, yes: bool) -> None:
             "releases until it is settled. Confirm with --yes"
         )
     settings = Settings.load()
+    register, by = open_register(settings), operating_system_actor()
+    require(register, by, Verb.GOVERN, DEPLOYMENT)
     ring = make_key_ring(settings)
-    adopt_ring(open_register(settings), ring.identity, str(operating_system_actor()), reason)
+    adopt_ring(register, ring.identity, by, reason)
     click.echo(f"key ring {ring.identity} in {ring.where} is the register's from now on")
 
 
@@ -177,7 +179,9 @@ def import_(folder: Path) -> None:
     The root key goes to the key service of [mlsec] root_key_service, or is the one that root_key or root_key_file give. The
     ring in FOLDER stays as it is: nobody may go on with it, so move the folder away when all workers use the new place.
     """
-    ring = import_ring(Settings.load(), folder)
+    settings = Settings.load()
+    require(open_register(settings), operating_system_actor(), Verb.GOVERN, DEPLOYMENT)
+    ring = import_ring(settings, folder)
     click.echo(
         f"key ring {ring.identity} is in {ring.where}; move {folder} away, and keep its root key"
     )
@@ -219,12 +223,15 @@ def export(name: str) -> None:
             raise UsageError(f"key '{name}' is a secret; it has no public half")
 
 
-def _ring() -> KeyRing:
-    """The ring, bound to the register, if there is one."""
+def _ring(changed: bool = False) -> KeyRing:
+    """The ring, bound to the register, if there is one; then who is to change it needs a role."""
     settings = Settings.load()
     register = open_register(settings)
+    known = register.exists()
+    if known and changed:
+        require(register, operating_system_actor(), Verb.GOVERN, DEPLOYMENT)
     keys = existing_key_ring(settings, register)
-    return bind_ring(register, keys) if register.exists() else keys
+    return bind_ring(register, keys) if known else keys
 
 
 def _plain(entry: KeyEntry) -> dict[str, object]:

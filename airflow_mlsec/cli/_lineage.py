@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show, show_progress
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
@@ -242,14 +243,14 @@ def export(target: str) -> None:
 @json_option
 def api_key(name: str, revoke: bool, as_json: bool) -> None:
     """Make an API key with which a client may send events over HTTP; it is shown once."""
-    from airflow_mlsec.register import create_api_key, revoke_api_key
+    from airflow_mlsec.ledger import create_api_key, revoke_api_key
 
-    register = open_register(Settings.load())
+    register, by = open_register(Settings.load()), operating_system_actor()
     if revoke:
-        revoke_api_key(register, name)
+        revoke_api_key(register, name, by)
         show({"name": name, "revoked": True}, f"{name}: revoked", as_json)
         return
-    secret = create_api_key(register, name)
+    secret = create_api_key(register, name, by)
     show({"name": name, "key": secret}, secret, as_json)
 
 

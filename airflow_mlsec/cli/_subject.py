@@ -25,6 +25,7 @@ from airflow_mlsec.key_ring import (
     open_register,
     trusted_keys,
 )
+from airflow_mlsec.ledger import Rules, rules_in_force
 from airflow_mlsec.lineage import AirflowApi
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings, parse_size
@@ -35,7 +36,6 @@ from airflow_mlsec.subjects import (
     Location,
     Person,
     Request,
-    Rules,
     Scan,
     Step,
     approve,
@@ -56,7 +56,6 @@ from airflow_mlsec.subjects import (
     rectify,
     release_hold,
     restrict,
-    rules_in_force,
     settle,
     verify_identity,
     verify_receipt,
@@ -110,7 +109,7 @@ def _handler(no_scan: bool = False, at_most: str | None = None) -> Handler:
     return Handler(
         register,
         open_key_ring(settings, register),
-        str(operating_system_actor(_claimed())),
+        operating_system_actor(_claimed()),
         roots=settings.data_roots,
         progress=show_progress,
         scan=_scan(settings, no_scan, at_most),
@@ -126,7 +125,7 @@ def _claimed() -> str | None:
 
 def _rules(register: Register) -> Rules:
     """The rules in force; whoever asks for looser ones is told."""
-    found = rules_in_force(register, Rules.of(Settings.load()))
+    found = rules_in_force(register)
     for asked in found.refused:
         click.echo(f"held to the register's rules: {asked} is looser (mlsec rules)", err=True)
     return found.rules
@@ -424,8 +423,8 @@ def approve_(number: int, places: tuple[str, ...], as_json: bool) -> None:
     """Allow what a request asks for, in the places that were found. By default another user than who opened
     and verified it has to."""
     handler = _handler()
-    rules = _rules(handler.register)
-    _show(approve(handler.register, number, handler.by, rules, places), as_json)
+    _rules(handler.register)
+    _show(approve(handler.register, number, handler.by, named=places), as_json)
 
 
 @subject.command()
@@ -539,7 +538,7 @@ def hold(
     """Place a legal hold, or end one."""
     handler = _handler()
     if release is not None:
-        release_hold(handler.register, release)
+        release_hold(handler.register, release, handler.by)
         show({"released": release}, f"legal hold {release} ended", as_json)
         return
     if not reason:

@@ -6,10 +6,9 @@ from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from airflow_mlsec.actors import Actor
-from airflow_mlsec.errors import CheckFailed, Refused, SettingError
+from airflow_mlsec.actors import Actor, airflow_user
+from airflow_mlsec.errors import CheckFailed, SettingError
 from airflow_mlsec.lineage import AirflowApi
-from airflow_mlsec.subjects import Rules
 
 CONN_ID = "mlsec_airflow"
 
@@ -33,14 +32,14 @@ def airflow_api(conn_id: str = CONN_ID) -> AirflowApi:
 
 
 def approver(
-    api: AirflowApi, rules: Rules, dag_id: str, run_id: str, task_id: str, options: tuple[str, ...]
+    api: AirflowApi, dag_id: str, run_id: str, task_id: str, options: tuple[str, ...]
 ) -> tuple[Actor, str]:
-    """Who answered a task that asked for approval, and with which of ``options``, by Airflow's own record.
+    """Who answered a task that asked for approval, with the roles that they have, and with which of ``options``, by
+    Airflow's own record. Whether their approval counts is for the ledger to say.
 
     What the task returned (an XCom) and its state prove nothing: both can be set by hand.
 
     :raises CheckFailed: if nobody answered, or with something else.
-    :raises Refused: if it was nobody whose approval counts.
     """
     found = api.human_response(dag_id, run_id, task_id)
     chosen = list(found.get("chosen_options") or ())
@@ -53,12 +52,7 @@ def approver(
         raise CheckFailed(f"task {task_id}: the answer is not an approval")
     identifier, name = str(user["id"]), str(user.get("name") or "")
     roles = _simple_roles(identifier) or api.roles_of(name or identifier)
-    if not {identifier, name} & set(rules.users) and not roles & set(rules.roles):
-        raise Refused(
-            f"task {task_id}: the answer counts only of users in [mlsec] compliance_users or with a role of "
-            "[mlsec] compliance_roles"
-        )
-    return Actor("airflow", identifier, name if name != identifier else None), chosen[0]
+    return airflow_user(identifier, name, roles), chosen[0]
 
 
 def _simple_roles(user: str) -> set[str]:

@@ -17,13 +17,14 @@ from airflow.sdk import AssetAlias
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlsec import files
-from airflow_mlsec.actors import Actor
+from airflow_mlsec.actors import Actor, airflow_task
 from airflow_mlsec.crypto import Recipient
 from airflow_mlsec.datasets import dataset_name, file_path
 from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.hooks.airflow_api import CONN_ID, airflow_api, approver
 from airflow_mlsec.hooks.mail import send_mail
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
+from airflow_mlsec.ledger import rules_in_force
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     assets_of,
@@ -35,12 +36,10 @@ from airflow_mlsec.subjects import (
     AirflowStores,
     Handler,
     Request,
-    Rules,
     Scan,
     approve,
     export_request,
     get_request,
-    rules_in_force,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 Number = int | str
 
 
-def request_handler(hook: MlsecHook, by: str, progress: Any = lambda message: None) -> Handler:
+def request_handler(hook: MlsecHook, by: Actor, progress: Any = lambda message: None) -> Handler:
     """What works on requests within a task."""
     settings = hook.settings()
     return Handler(
@@ -91,7 +90,7 @@ class _RequestOperator(MlsecOperator):
             ) from None
 
     def _handler(self, context: Context | None) -> Handler:
-        by = str(Actor("task", run_label(context) if context is not None else "dry run"))
+        by = airflow_task(run_label(context) if context is not None else "dry run")
         return request_handler(self.hook, by, self._progress)
 
 
@@ -159,8 +158,8 @@ class PrepareErasureOperator(_RequestOperator):
     """Record who approved, and work out what is to be erased where; nothing is erased yet.
 
     Who approved is read from Airflow's own record of the task that asked (connection ``mlsec_airflow``), and
-    counts if ``[mlsec] compliance_roles`` or ``compliance_users`` name that user: what a task returned, or its
-    state, can be set by hand. Legal holds are looked up, and the person is put on the suppression list.
+    counts if ``[mlsec] role_mapping`` makes that user an approver: what a task returned, or its state, can be set
+    by hand. Legal holds are looked up, and the person is put on the suppression list.
 
     :param request: Number of the request (templated).
     :param approval: Id of the task of this DAG (an ``ApprovalOperator``, or a ``HITLOperator`` with the options
@@ -183,22 +182,17 @@ class PrepareErasureOperator(_RequestOperator):
         if dry_run or context is None:
             return [step.id for step in handler.order(get_request(handler.register, number))]
         if not get_request(handler.register, number).approved_by:
-            rules = self._rules(handler)
+            for asked in rules_in_force(handler.register).refused:
+                self.log.warning("Held to the register's rules: %s is looser", asked)
             ti = context["ti"]
             by, option = approver(
-                airflow_api(self.airflow_conn_id), rules, ti.dag_id, ti.run_id, str(self.approval),
+                airflow_api(self.airflow_conn_id), ti.dag_id, ti.run_id, str(self.approval),
                 (APPROVE, APPROVE_ALL),
             )  # fmt: skip
             named = ("*",) if option == APPROVE_ALL else ()
-            approve(handler.register, number, str(by), rules, named)
+            approve(handler.register, number, by, named=named)
         request = handler.prepare(number)
         return [step.id for step in handler.order(request)]
-
-    def _rules(self, handler: Handler) -> Rules:
-        found = rules_in_force(handler.register, Rules.of(self.hook.settings()))
-        for asked in found.refused:
-            self.log.warning("Held to the register's rules: %s is looser", asked)
-        return found.rules
 
 
 class EraseSubjectOperator(_RequestOperator):

@@ -1,4 +1,4 @@
-"""Who may call the routes: signed-in users with a granted role or name, and nobody else."""
+"""Who may call the routes: signed-in users to whom the rules in force give a role, and nobody else."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from typing import Any
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import HTTPException
 
+from airflow_mlsec.actors import Actor, airflow_user
+from airflow_mlsec.key_ring import open_register
+from airflow_mlsec.ledger import DEPLOYMENT, Refusal, Verb, may
 from airflow_mlsec.settings import Settings
 
 
 def granted_user(user: GetUserDep) -> Any:
-    """FastAPI dependency: the caller, if ``[mlsec]`` grants them access; 401 for anonymous
+    """FastAPI dependency: the caller, if a role lets them open the pages; 401 for anonymous
     callers (Airflow's own check), 403 for everybody else."""
-    settings = Settings.load()
-    if user.get_name() in settings.compliance_users:
-        return user
-    if any(role.casefold() in settings.compliance_roles for role in _roles(user)):
-        return user
-    raise HTTPException(
-        403,
-        "Your role may not see the privacy pages; [mlsec] compliance_roles and compliance_users "
-        "grant access.",
-    )
+    found = may(open_register(Settings.load()), actor_of(user), Verb.SEE, DEPLOYMENT)
+    if isinstance(found, Refusal):
+        raise HTTPException(403, str(found.reason.words()))
+    return user
+
+
+def actor_of(user: Any) -> Actor:
+    """The actor that a signed-in user of Airflow's is."""
+    return airflow_user(str(user.get_id()), user.get_name(), _roles(user))
 
 
 def _roles(user: Any) -> Iterator[str]:

@@ -22,8 +22,8 @@ from fastapi.responses import JSONResponse
 
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
+from airflow_mlsec.ledger import api_key_name
 from airflow_mlsec.lineage import Ingest, Quarantine
-from airflow_mlsec.register import api_key_name
 from airflow_mlsec.settings import Settings
 
 LARGEST_BODY = 64 * 2**20

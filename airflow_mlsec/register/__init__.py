@@ -6,7 +6,6 @@ the nodes of the lineage graph, `_bulk` moves many rows at once. May import
 `errors` and `settings`. Holds names, counts, digests and states, never a personal value.
 """
 
-from airflow_mlsec.register._api_keys import api_key_name, create_api_key, revoke_api_key
 from airflow_mlsec.register._bulk import array_literals, insert_rows, lock_graph, rows_of
 from airflow_mlsec.register._journal import PROTECTED, erase_text, protected_rows
 from airflow_mlsec.register._journal import Tiles as LogTiles
@@ -26,7 +25,7 @@ from airflow_mlsec.register._records import (
     write_column_documents,
 )
 from airflow_mlsec.register._register import TRUSTED, Register
-from airflow_mlsec.register._rings import RingRecorder, adopt_ring, known_ring
+from airflow_mlsec.register._rings import RingRecorder, known_ring, replace_ring
 from airflow_mlsec.register._sole_writer import sole_writer
 
 __all__ = [
@@ -37,11 +36,8 @@ __all__ = [
     "LogTiles",
     "Register",
     "RingRecorder",
-    "adopt_ring",
-    "api_key_name",
     "array_literals",
     "column_documents",
-    "create_api_key",
     "dataset_id",
     "enrich_columns",
     "erase_text",
@@ -55,9 +51,9 @@ __all__ = [
     "read_entries",
     "record_policy",
     "refuse_if_requests_did_more",
+    "replace_ring",
     "requests_did_more",
     "requests_done",
-    "revoke_api_key",
     "rows_of",
     "set_dataset",
     "sole_writer",

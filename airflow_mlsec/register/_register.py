@@ -49,6 +49,8 @@ class Register:
         self._writing = threading.local()
         # Gives whoever is believed when signed evidence is read (`key_ring`); without it nobody is.
         self.trusted: Callable[[], Any] | None = None
+        # The settings of the process that has opened it; what they ask for counts beside the rules that it keeps.
+        self.settings: Settings | None = None
 
     def __repr__(self) -> str:
         return f"Register({self._url.render_as_string(hide_password=True)!r})"
@@ -58,7 +60,9 @@ class Register:
         """The register of the settings in force."""
         if settings.register_url.startswith("sqlite"):
             settings.make_state_folder()
-        return cls(settings.register_url)
+        register = cls(settings.register_url)
+        register.settings = settings
+        return register
 
     def files(self) -> list[Path]:
         """The files in which it is kept, if it is SQLite."""

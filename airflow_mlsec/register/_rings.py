@@ -60,11 +60,10 @@ def known_ring(register: Register) -> str | None:
     return register.read(_newest)
 
 
-def adopt_ring(register: Register, ring: str, by: str, reason: str) -> None:
-    """Take another ring for the register's from now on. What was made under the earlier one stays, and
-    is not found under this one."""
-    values = {"ring": ring, "since": register.now(), "by": by, "reason": reason}
-    register.write(lambda c: c.execute(sa.insert(t.ring).values(values)))
+def replace_ring(connection: sa.Connection, ring: str, by: str, reason: str, now: str) -> None:
+    """Take another ring for the register's from now on (`ledger.adopt_ring` says who may)."""
+    values = {"ring": ring, "since": now, "by": by, "reason": reason}
+    connection.execute(sa.insert(t.ring).values(values))
 
 
 def _first(connection: sa.Connection, ring: str, now: str) -> str:

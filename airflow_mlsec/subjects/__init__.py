@@ -37,13 +37,6 @@ from airflow_mlsec.subjects.requests._requests import (
     settle,
     verify_identity,
 )
-from airflow_mlsec.subjects.requests._rules import (
-    InForce,
-    Rules,
-    agree_to_rules,
-    propose_rules,
-    rules_in_force,
-)
 from airflow_mlsec.subjects.search._airflow import AirflowStores
 from airflow_mlsec.subjects.search._finding import Finding
 from airflow_mlsec.subjects.search._locate import Location, locate
@@ -57,17 +50,14 @@ __all__ = [
     "Finding",
     "Handler",
     "Hold",
-    "InForce",
     "Location",
     "Person",
     "Receipt",
     "Request",
     "Rescan",
     "Retained",
-    "Rules",
     "Scan",
     "Step",
-    "agree_to_rules",
     "apply_retention",
     "approve",
     "change_person",
@@ -89,14 +79,12 @@ __all__ = [
     "open_request",
     "person_of",
     "place_hold",
-    "propose_rules",
     "rectify",
     "reference_version",
     "refuse_if_more_is_left_out",
     "release_hold",
     "rescan",
     "restrict",
-    "rules_in_force",
     "settle",
     "settle_rebuilt",
     "subject_digest",

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from airflow_mlsec.actors import Actor
 from airflow_mlsec.anonymize import NormalForm
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.ledger import DEPLOYMENT, Act, Reason, Verb, record, require
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import reference_version, subject_digest
@@ -34,7 +36,7 @@ def place_hold(
     register: Register,
     kind: str,
     reason: str,
-    by: str,
+    by: Actor,
     subject_digest: str | None = None,
     dataset_id: int | None = None,
     key_version: int | None = None,
@@ -43,7 +45,9 @@ def place_hold(
     """Place a hold; its number. ``key_version`` is the one of the person's digest (`reference_version`).
 
     :raises UsageError: if no reason is given.
+    :raises Refused: if the actor may not decide about holds.
     """
+    require(register, by, Verb.SETTLE, DEPLOYMENT)
     if not reason.strip():
         raise UsageError("a legal hold needs its reason, for example the case's number")
     values = {
@@ -52,7 +56,7 @@ def place_hold(
         "key_version": key_version,
         "dataset_id": dataset_id,
         "reason": reason,
-        "placed_by": by,
+        "placed_by": str(by),
         "placed_at": placed_at or register.now(),
     }
     made = sa.insert(t.legal_hold).values(values).returning(t.legal_hold.c.id)
@@ -60,7 +64,7 @@ def place_hold(
 
 
 def hold_person(
-    register: Register, keys: KeyRing, kind: str, key: str, reason: str, by: str
+    register: Register, keys: KeyRing, kind: str, key: str, reason: str, by: Actor
 ) -> int:
     """Place a hold on one person's data, however her key is spelled; its number. It stands under her digest in
     every normal form that a policy declares for people of this kind.
@@ -90,11 +94,25 @@ def declared_forms(register: Register, kind: str) -> list[NormalForm]:
     return list(dict.fromkeys(form for form in found if form and form.name != "exact"))
 
 
-def release_hold(register: Register, identifier: int) -> None:
+class HoldEnded(
+    Reason,
+    en="legal hold {number}, placed by {placed_by}: {reason}",
+    de="Aufbewahrungspflicht {number}, von {placed_by}: {reason}",
+):
+    """A legal hold was ended."""
+
+    number: int
+    placed_by: str
+    reason: str
+
+
+def release_hold(register: Register, identifier: int, by: Actor) -> None:
     """End a hold, under every digest under which it was placed or copied.
 
     :raises UsageError: if there is none of this number in force.
+    :raises Refused: if the actor may not decide about holds.
     """
+    require(register, by, Verb.SETTLE, DEPLOYMENT)
     h = t.legal_hold.c
 
     def work(connection: sa.Connection) -> int:
@@ -109,6 +127,9 @@ def release_hold(register: Register, identifier: int) -> None:
             h.placed_at == row.placed_at,
         )  # fmt: skip
         ended = sa.update(t.legal_hold).where(*same)
+        why = HoldEnded(identifier, row.placed_by, row.reason)
+        entry = Act(DEPLOYMENT, "hold ended", (why,), str(by), register.now())
+        record(connection, [entry])
         return connection.execute(ended.values(released_at=register.now())).rowcount
 
     changed = register.write(work)

@@ -30,6 +30,7 @@ from airflow_mlsec.subjects import (
     open_request,
     verify_identity,
 )
+from tests.actors import who
 
 ZIP = "zip: {role: quasi-identifying, hierarchy: {kind: suppress}}"
 WHO = "who: {role: identifying, transform: {method: METHOD}}"
@@ -94,11 +95,11 @@ def test_pseudonyms_of_several_spellings_are_not_several_people(
         return answer.outcome
 
     assert said() is Outcome.PASS
-    request = open_request(sqlite_register, keys, "gdpr", "erasure", Person("person", ("bob@x.test",)), "c", Calendar("UTC"))  # fmt: skip
-    verify_identity(sqlite_register, request.id, True, "seen", "c")
-    handler = Handler(sqlite_register, keys, "dpo", roots=(str(lake),))
+    request = open_request(sqlite_register, keys, "gdpr", "erasure", Person("person", ("bob@x.test",)), who("c"), Calendar("UTC"))  # fmt: skip
+    verify_identity(sqlite_register, request.id, True, "seen", who("c"))
+    handler = Handler(sqlite_register, keys, who("dpo"), roots=(str(lake),))
     handler.locate(request.id)
-    approve(sqlite_register, request.id, "dpo", named=["*"])
+    approve(sqlite_register, request.id, who("dpo"), named=["*"])
     handler.erase(request.id)
     assert whole(lake).num_rows == table.num_rows - 1
     newest = sqlite_register.read(lambda c: latest_release(c, safe.name))
@@ -160,9 +161,9 @@ def test_persons_of_classes_are_counted_as_by_hand(seed: int) -> None:
             }
         )
         counter.add(batch, pa.array([r[3] for r in rows]), pa.array(out))
-        for (a, b, _, who), kept in zip(rows, out, strict=True):
+        for (a, b, _, whose), kept in zip(rows, out, strict=True):
             if kept:
-                truth.setdefault((a, repr(b)), set()).add(who)
+                truth.setdefault((a, repr(b)), set()).add(whose)
     persons = set().union(*truth.values())
     assert counter.fewest() == (min(map(len, truth.values())), len(persons))
 

@@ -29,6 +29,7 @@ from airflow_mlsec.subjects import (
     rescan,
     verify_identity,
 )
+from tests.actors import who
 
 TABLE = pa.table({"email": ["a@x.test", "b@x.test"], "age": [1, 2]})
 
@@ -173,12 +174,18 @@ def test_a_person_in_a_folder_s_name_is_found_and_erased(
     [finding] = locate(sqlite_register, keys, "patient", "id1").findings
     assert (finding.status, finding.rows) == ("found", 2)
     request = open_request(
-        sqlite_register, keys, "gdpr", "erasure", Person("patient", ("id1",)), "c", Calendar("UTC")
+        sqlite_register,
+        keys,
+        "gdpr",
+        "erasure",
+        Person("patient", ("id1",)),
+        who("c"),
+        Calendar("UTC"),
     )
-    verify_identity(sqlite_register, request.id, True, "seen", "c")
-    handler = Handler(sqlite_register, keys, "dpo")
+    verify_identity(sqlite_register, request.id, True, "seen", who("c"))
+    handler = Handler(sqlite_register, keys, who("dpo"))
     handler.locate(request.id)
-    approve(sqlite_register, request.id, "dpo")
+    approve(sqlite_register, request.id, who("dpo"))
     handler.erase(request.id)
     closed, _ = handler.close(request.id)
     assert closed.status == "closed"

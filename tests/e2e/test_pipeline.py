@@ -196,7 +196,7 @@ def test_every_route_refuses_anonymous_and_other_roles(pipeline: Pipeline) -> No
             assert httpx.request(method, url, headers=forged).status_code in (401, 403), path
             refused = viewer.request(method, path)
             assert refused.status_code == 403, path
-            assert "compliance_roles" in refused.json()["detail"]
+            assert "role_mapping" in refused.json()["detail"]
             assert admin.request(method, path).status_code == 200, path
         for hidden in ("/mlsec/docs", "/mlsec/openapi.json", "/mlsec/redoc"):
             assert admin.get(hidden).status_code == 404

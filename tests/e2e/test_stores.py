@@ -26,6 +26,7 @@ from airflow_mlsec.subjects import (
     settle,
     verify_identity,
 )
+from tests.actors import who
 from tests.e2e.conftest import Pipeline
 
 pytestmark = pytest.mark.e2e
@@ -97,11 +98,11 @@ def test_what_airflow_keeps_of_a_person_is_found_erased_and_named(pipeline: Pipe
     settings = Settings.load(server.environment)
     register, keys = open_register(settings), KeyRing.open(settings.key_ring)
     person = Person("person", (HER,))
-    request = open_request(register, keys, "gdpr", "erasure", person, "clerk", Calendar())
-    verify_identity(register, request.id, True, "seen", "clerk")
-    handler = Handler(register, keys, "dpo", scan=Scan(airflow=there))
+    request = open_request(register, keys, "gdpr", "erasure", person, who("clerk"), Calendar())
+    verify_identity(register, request.id, True, "seen", who("clerk"))
+    handler = Handler(register, keys, who("dpo"), scan=Scan(airflow=there))
     handler.locate(request.id)
-    approve(register, request.id, "dpo", named=["*"])
+    approve(register, request.id, who("dpo"), named=["*"])
     handler.erase(request.id)
     path = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
     with server.client() as client:
@@ -113,13 +114,15 @@ def test_what_airflow_keeps_of_a_person_is_found_erased_and_named(pipeline: Pipe
     )
     assert "somebody.else@person.example" in str(quiet), "nobody else's is touched"
     handler.confirm(request.id, "airflow/xcom", "value", "what tasks hand on may go")
-    approve(register, request.id, "officer", named=["*"])
+    approve(register, request.id, who("officer"), named=["*"])
     handler.erase(request.id)
     with server.client() as client:
         assert client.get(f"{path}/say/xcomEntries/return_value").status_code == 404
         client.delete(f"{path}/say/xcomEntries/letter").raise_for_status()
-    settle(register, request.id, "airflow/xcom", "manual", "the letter was removed by hand", "dpo")
-    settle(register, request.id, "airflow/records", "retained", "goes after 30 days", "dpo")
+    settle(
+        register, request.id, "airflow/xcom", "manual", "the letter was removed by hand", who("dpo")
+    )
+    settle(register, request.id, "airflow/records", "retained", "goes after 30 days", who("dpo"))
     outcome = handler.verify(request.id)
     assert outcome["airflow/xcom"].startswith("clean ("), outcome
     assert outcome["airflow/records"].startswith("still there, by decision of dpo"), outcome

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from airflow_mlsec.plugin import _intake
 from airflow_mlsec.register import Register, create_api_key, revoke_api_key
 from airflow_mlsec.register import tables as t
+from tests.actors import who
 from tests.lineage.events import dataset, event
 
 
@@ -28,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Test
 
 
 def headers(register: Register, name: str = "spark") -> dict[str, str]:
-    return {"Authorization": f"Bearer {create_api_key(register, name)}"}
+    return {"Authorization": f"Bearer {create_api_key(register, name, who('officer'))}"}
 
 
 EVENT = event("j", [dataset("/a", ["x"])], [dataset("/b", ["x"])])
@@ -53,7 +54,7 @@ def test_without_a_valid_key_nothing_is_written(here: Any, given: str | None) ->
 def test_a_revoked_key_is_refused(here: Any) -> None:
     client, register = here
     key = headers(register)
-    revoke_api_key(register, "spark")
+    revoke_api_key(register, "spark", who("officer"))
     assert client.post("/lineage", json=EVENT, headers=key).status_code == 401
     assert key["Authorization"][7:] not in str(register.rows(sa.select(t.api_key)))
 

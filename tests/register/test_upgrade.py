@@ -33,6 +33,7 @@ from airflow_mlsec.register import tables as t
 from airflow_mlsec.register._journal import _FUNCTION
 from airflow_mlsec.subjects import Handler, approve, get_request, locate, verify_receipt
 from airflow_mlsec.transport import ENCRYPTED_IN_TRANSIT
+from tests.actors import who
 from tests.conftest import database
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "before_ledger"
@@ -150,10 +151,10 @@ def test_old_receipts_verify_old_pseudonyms_are_found_and_requests_go_on(
     assert (states["raw.parquet"], states["safe.parquet"]) == ("found", "found")
     held = get_request(register, numbers["held"])
     assert {Path(s.name).name: s.status for s in held.steps}["raw.parquet"] == "retained"
-    handler = Handler(register, keys, "dpo", roots=lake)
+    handler = Handler(register, keys, who("dpo"), roots=lake)
     asked = handler.locate(numbers["rectification"])
     assert {Path(s.name).name: s.status for s in asked.steps}["raw.parquet"] == "found"
-    assert approve(register, held.id, "another").approved_by == "another"
+    assert approve(register, held.id, who("another")).approved_by == "airflow:another"
     assert audit(register, folder).findings == []
 
 

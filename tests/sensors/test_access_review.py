@@ -20,6 +20,7 @@ from airflow.sdk.exceptions import (
 from airflow_mlsec.access import complete_review, decide, reviews
 from airflow_mlsec.sensors.access_review import AccessReviewSensor
 from airflow_mlsec.triggers.access_review import AccessReviewTrigger
+from tests.actors import who
 from tests.clinic import Clinic
 
 Context = Callable[..., Any]
@@ -41,8 +42,8 @@ def location(clinic: Clinic) -> Path:
 def review(clinic: Clinic) -> int:
     register = clinic.hook.register()
     [opened] = [r for r in reviews(register) if r.status == "open"]
-    decide(register, opened.id, None, "keep", "Ada", "ok")
-    return complete_review(register, opened.id, "Ada").id
+    decide(register, opened.id, None, "keep", who("Ada"), "ok")
+    return complete_review(register, opened.id, who("Ada")).id
 
 
 @pytest.mark.parametrize("mode", MODES, ids=["poke", "reschedule", "deferrable"])

@@ -378,15 +378,21 @@ class History:
         before = self.oracle.everybody()
         self.remember("raw.parquet")
         request = open_request(
-            self.register, self.keys, "gdpr", "erasure", self.person(who), "clerk", Calendar("UTC")
+            self.register,
+            self.keys,
+            "gdpr",
+            "erasure",
+            self.person(who),
+            who("clerk"),
+            Calendar("UTC"),
         )
-        verify_identity(self.register, request.id, True, "seen", "clerk")
-        handler = Handler(self.register, self.keys, "dpo", roots=(str(self.lake),))
+        verify_identity(self.register, request.id, True, "seen", who("clerk"))
+        handler = Handler(self.register, self.keys, who("dpo"), roots=(str(self.lake),))
         try:
             found = handler.locate(request.id)
             # A place that only lineage names may be forged: mostly somebody looks at it and allows it.
             named = ("*",) if self.draw.random() < 0.7 else ()
-            approve(self.register, request.id, "officer", named=named)
+            approve(self.register, request.id, who("officer"), named=named)
             allowed = {s.name for s in found.steps} if named else set()
             if self.draw.random() < 0.3:
                 self.forge()  # after it was approved
@@ -396,7 +402,7 @@ class History:
             with contextlib.suppress(MlsecError):
                 handler.erase(request.id)
             self.untouched(who, before, allowed)
-            approve(self.register, request.id, "officer", named=named)
+            approve(self.register, request.id, who("officer"), named=named)
             handler.erase(request.id)
             for step in get_request(self.register, request.id).open_steps():
                 if self.declared and step.likeness and step.name.endswith("/raw.parquet"):
@@ -412,7 +418,7 @@ class History:
                     with contextlib.suppress(MlsecError):
                         column = "h" if "hashed" in step.name else "email"
                         handler.confirm(request.id, step.name, column, "our own file")
-                        approve(self.register, request.id, "officer", named=("*",))
+                        approve(self.register, request.id, who("officer"), named=("*",))
                         handler.erase(request.id)
             if (self.lake / "bare.parquet").exists() and self.draw.random() < 0.6:
                 if others := self.oracle.others(who, before):
@@ -421,7 +427,7 @@ class History:
                 before = self.oracle.everybody()
             for step in get_request(self.register, request.id).open_steps():
                 by_hand = self.draw.choice(["retained", "retained", "manual", "none", "rebuilt"])
-                settle(self.register, request.id, step.name, by_hand, "x", "dpo")
+                settle(self.register, request.id, step.name, by_hand, "x", who("dpo"))
             closed, _ = handler.close(request.id)
             self.sizes["closed"] += 1
             if false := self.oracle.false_receipt(who, closed.receipt or {}):
@@ -446,7 +452,7 @@ class History:
             handler.locate(request)
         self.make_anew()
         handler.locate(request)
-        approve(self.register, request, "officer", named=named)
+        approve(self.register, request, who("officer"), named=named)
         handler.erase(request)
 
     def untouched(self, who: int, before: dict[str, Counter[int]], allowed: set[str]) -> None:

@@ -28,6 +28,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
     without_suppressed,
 )
+from tests.actors import who
 
 POLICY = """version: 1
 dataset: {raw}
@@ -76,7 +77,7 @@ class Lake:
 
     @property
     def handler(self) -> Handler:
-        return Handler(self.register, self.keys, "dpo", roots=(str(self.folder),))
+        return Handler(self.register, self.keys, who("dpo"), roots=(str(self.folder),))
 
     def look(self, key: str) -> dict[str, Finding]:
         found = locate(self.register, self.keys, "person", key, roots=(str(self.folder),))
@@ -84,13 +85,15 @@ class Lake:
 
     def opened(self, key: str, kind: str = "erasure") -> Request:
         person = Person("person", (key,))
-        made = open_request(self.register, self.keys, "gdpr", kind, person, "c", Calendar("UTC"))
-        verify_identity(self.register, made.id, True, "seen", "c")
+        made = open_request(
+            self.register, self.keys, "gdpr", kind, person, who("c"), Calendar("UTC")
+        )
+        verify_identity(self.register, made.id, True, "seen", who("c"))
         return self.handler.locate(made.id)
 
     def erase(self, key: str) -> int:
         request = self.opened(key)
-        approve(self.register, request.id, "dpo", named=["*"])
+        approve(self.register, request.id, who("dpo"), named=["*"])
         self.handler.erase(request.id)
         return request.id
 

@@ -17,6 +17,7 @@ from airflow_mlsec.policy import Policy, parse_policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import Handler
 from tests import canaries
+from tests.actors import who
 from tests.lineage.events import dataset, event
 
 CUSTOMERS = """\
@@ -69,7 +70,7 @@ class Shop:
         self._copies()
 
     def handler(self, **more: Any) -> Handler:
-        return Handler(self.register, self.keys, "dpo", roots=(str(self.folder),), **more)
+        return Handler(self.register, self.keys, who("dpo"), roots=(str(self.folder),), **more)
 
     def at(self, name: str) -> Dataset:
         return open_dataset(str(self.folder / name))

@@ -34,6 +34,7 @@ from airflow_mlsec.subjects import (
     without_suppressed,
 )
 from tests import canaries
+from tests.actors import who
 from tests.lineage.events import dataset, event
 from tests.subjects.shop import CUSTOMERS, Shop
 from tests.subjects.test_requests import HER, opened, ready, statuses
@@ -47,7 +48,7 @@ def shop(tmp_path: Path, register: Register, keys: KeyRing) -> Shop:
 def verified(shop: Shop, kind: str, law: str = "gdpr", person: Person = HER) -> int:
     handler = shop.handler()
     request = opened(handler, kind, law, person)
-    verify_identity(shop.register, request.id, True, "passport seen", "clerk")
+    verify_identity(shop.register, request.id, True, "passport seen", who("clerk"))
     handler.locate(request.id)
     return request.id
 
@@ -99,7 +100,7 @@ def test_a_value_is_put_right_in_every_copy(shop: Shop) -> None:
     assert statuses(again) == found
     for name in ("safe.parquet", "model.onnx", "joined.parquet"):
         if statuses(get_request(shop.register, number))[name][0] == "unknown":
-            settle(shop.register, number, name, "rebuilt", "run of 1 April", "dpo")
+            settle(shop.register, number, name, "rebuilt", "run of 1 April", who("dpo"))
     closed, salt = handler.close(number)
     said = verify_receipt(closed.receipt, shop.keys.verification_keys(), canaries.EMAIL, salt).said
     assert {s.name.rsplit("/", 1)[-1] for s in said.steps if s.status == "rectified"} == {
@@ -127,7 +128,7 @@ def test_what_cannot_be_rectified_is_said(shop: Shop) -> None:
     request = opened(handler, "correct", "ccpa")
     with pytest.raises(Refused, match="identity is unverified"):
         rectify(handler, request.id, "age", "48")
-    verify_identity(shop.register, request.id, True, "log-in", "clerk")
+    verify_identity(shop.register, request.id, True, "log-in", who("clerk"))
     with pytest.raises(CheckFailed, match="locate"):
         rectify(handler, request.id, "age", "48")
     handler.locate(request.id)
@@ -302,7 +303,9 @@ def test_what_tells_them_apart_narrows_everything(shared: Shop) -> None:
     left = {s.name.rsplit("/", 1)[-1] for s in request.open_steps()}
     assert left >= {"copy.parquet", "extract.csv"}
     for step in request.open_steps():
-        settle(shared.register, number, step.name, "manual", "rows of 77 kept, 7 removed", "dpo")
+        settle(
+            shared.register, number, step.name, "manual", "rows of 77 kept, 7 removed", who("dpo")
+        )
     closed, _ = handler.close(number)
     assert closed.status == "closed"
     # The other one's rows are not kept out of a release, hers are.
@@ -336,10 +339,10 @@ def test_a_person_can_say_that_they_are_one(shared: Shop) -> None:
     request = get_request(shared.register, number)
     one = Person("customer", (canaries.EMAIL,), {}, one_person=True)
     what = "both rows are hers: maiden name, marriage certificate seen"
-    change_person(shared.register, shared.keys, request, one, "clerk", what)
-    verify_identity(shared.register, number, True, "certificate seen", "clerk")
+    change_person(shared.register, shared.keys, request, one, who("clerk"), what)
+    verify_identity(shared.register, number, True, "certificate seen", who("clerk"))
     handler.locate(number)
-    approve(shared.register, number, "dpo", named=["*"])
+    approve(shared.register, number, who("dpo"), named=["*"])
     found = statuses(handler.erase(number))
     assert (found["customers"], found["orders"]) == (("erased", 2), ("erased", 4))
 
@@ -392,7 +395,7 @@ def test_random_codes_are_found_and_forgotten(coded: Shop) -> None:
     found = statuses(handler.erase(number))
     assert found["safe.parquet"] == found["joined.parquet"] == ("erased", 1)
     assert len(coded.register.rows(sa.select(t.token))) == 40
-    settle(coded.register, number, "model.onnx", "retained", "retrained, run 7", "dpo")
+    settle(coded.register, number, "model.onnx", "retained", "retrained, run 7", who("dpo"))
     closed, _ = handler.close(number)
     assert statuses(closed)["token vault customer"] == ("erased", None)
     left = [row.token for row in coded.register.rows(sa.select(t.token))]
@@ -405,8 +408,10 @@ def test_random_codes_are_found_and_forgotten(coded: Shop) -> None:
 def test_a_code_that_has_to_be_kept_keeps_its_entry(coded: Shop) -> None:
     handler = coded.handler()
     number = ready(handler)
-    settle(coded.register, number, "joined.parquet", "retained", "audit of 2026, §147 AO", "dpo")
-    settle(coded.register, number, "model.onnx", "retained", "retrained, run 7", "dpo")
+    settle(
+        coded.register, number, "joined.parquet", "retained", "audit of 2026, §147 AO", who("dpo")
+    )
+    settle(coded.register, number, "model.onnx", "retained", "retrained, run 7", who("dpo"))
     handler.erase(number)
     closed, _ = handler.close(number)
     assert statuses(closed)["token vault customer"] == ("retained", None)
@@ -482,12 +487,12 @@ def test_a_new_key_is_restricted_and_held_as_the_old_one(shop: Shop) -> None:
     handler = shop.handler()
     restrict(handler, verified(shop, "restriction"))
     digest = subject_digest(shop.keys, "customer", canaries.EMAIL)
-    place_hold(shop.register, "customer", "case 7", "legal", digest)
+    place_hold(shop.register, "customer", "case 7", who("legal"), digest)
     number = verified(shop, "rectification")
     with pytest.raises(Refused, match="legal hold"):
         rectify(handler, number, "email", "new@shop.example")
     [hold] = shop.register.rows(sa.select(t.legal_hold.c.id))
-    release_hold(shop.register, hold.id)
+    release_hold(shop.register, hold.id, who("officer"))
     rectify(handler, number, "email", "new@shop.example")
     assert "new@shop.example" not in emails(shop)
 
@@ -510,7 +515,7 @@ def test_what_is_made_of_a_kept_source_is_not_rebuilt(shop: Shop) -> None:
     shop.emit(event("direct", [dataset(raw)], [dataset(model)]))
     handler = shop.handler()
     number = ready(handler)
-    settle(shop.register, number, "copy.parquet", "retained", "audit, § 147 AO", "dpo")
+    settle(shop.register, number, "copy.parquet", "retained", "audit, § 147 AO", who("dpo"))
     handler.erase(number)
     now = datetime.now(UTC) + timedelta(minutes=1)
     for inputs, run in (([dataset(raw)], "again"), ([], "from nothing")):
@@ -548,7 +553,9 @@ def test_saying_who_it_is_about_starts_over(shop: Shop) -> None:
     handler.prepare(number)
     request = get_request(shop.register, number)
     other = Person("customer", (canaries.EMAIL, "p3@shop.example"))
-    changed = change_person(shop.register, shop.keys, request, other, "dpo", "a second address")
+    changed = change_person(
+        shop.register, shop.keys, request, other, who("dpo"), "a second address"
+    )
     assert changed.approved_by is None
     assert {s.status for s in changed.steps if s.kind != "recipient"} == {"unknown"}
     with pytest.raises(Refused, match="nobody has approved"):
@@ -569,7 +576,7 @@ def test_a_held_copy_is_not_rectified(shop: Shop) -> None:
     d = t.dataset.c
     [copy] = shop.register.rows(sa.select(d.id).where(d.name.endswith("/copy.parquet")))
     digest = subject_digest(shop.keys, "customer", canaries.EMAIL)
-    place_hold(shop.register, "customer", "case 7", "legal", digest, copy.id)
+    place_hold(shop.register, "customer", "case 7", who("legal"), digest, copy.id)
     handler, before = shop.handler(), shop.everything()["copy.parquet"]
     found = statuses(rectify(handler, verified(shop, "rectification"), "age", "48"))
     assert (found["customers"][0], found["copy.parquet"][0]) == ("rectified", "retained")
@@ -591,7 +598,7 @@ def test_a_key_is_suppressed_as_datasets_write_it(
         "numbers",
     )
     record_results(register, policy, dataset_, "source", [], None)
-    handler = Handler(register, keys, "dpo", roots=(str(tmp_path),))
+    handler = Handler(register, keys, who("dpo"), roots=(str(tmp_path),))
     handler.erase(ready(handler, Person("member", ("2.50",))))
     write(tmp_path / "n.parquet", pa.table({"number": [1.0, 2.5]}))
     listed = without_suppressed(dataset_, policy, register, keys)

@@ -29,6 +29,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
 )
 from tests import canaries
+from tests.actors import who
 from tests.subjects.shop import Shop
 
 HER = canaries.EMAIL
@@ -41,8 +42,10 @@ def shop(tmp_path: Path, sqlite_register: Register, keys: KeyRing) -> Shop:
 
 def located(shop: Shop, key: str = HER) -> int:
     person = Person("customer", (key,))
-    request = open_request(shop.register, shop.keys, "gdpr", "erasure", person, "clerk", Calendar())
-    verify_identity(shop.register, request.id, True, "seen", "clerk")
+    request = open_request(
+        shop.register, shop.keys, "gdpr", "erasure", person, who("clerk"), Calendar()
+    )
+    verify_identity(shop.register, request.id, True, "seen", who("clerk"))
     shop.handler().locate(request.id)
     return request.id
 
@@ -76,18 +79,20 @@ def test_a_folder_s_name_is_not_believed_against_its_files(shop: Shop, single: b
 def test_who_says_otherwise_whom_it_is_about_approves_nothing(shop: Shop) -> None:
     number = located(shop, "p1@shop.example")
     request = get_request(shop.register, number)
-    change_person(shop.register, shop.keys, request, Person("customer", (HER,)), "mallory", "x")
+    change_person(
+        shop.register, shop.keys, request, Person("customer", (HER,)), who("mallory"), "x"
+    )
     shop.handler().locate(number)
     with pytest.raises(Refused, match="identity is unverified"):
-        approve(shop.register, number, "mallory")
-    verify_identity(shop.register, number, True, "seen", "clerk")
+        approve(shop.register, number, who("mallory"))
+    verify_identity(shop.register, number, True, "seen", who("clerk"))
     with pytest.raises(Refused, match="somebody else"):
-        approve(shop.register, number, "mallory")
+        approve(shop.register, number, who("mallory"))
 
 
 def test_rows_that_came_after_the_approval_are_not_erased(shop: Shop) -> None:
     number = located(shop)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     with sqlite3.connect(shop.folder / "shop.db") as connection:
         connection.executemany(
             "INSERT INTO orders VALUES (?, 7, 'later')", [(900 + i,) for i in range(50)]
@@ -110,7 +115,7 @@ def test_a_column_that_lineage_names_after_the_approval_is_not_erased_by(shop: S
     )
     record_results(shop.register, policy, shop.at("sales.parquet"), "source", [], None)
     number = located(shop)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     shop.copied(f"{shop.folder}/shop.db/customers", "sales.parquet", {"ref": "email"}, "sqlite")
     try:
         shop.handler().erase(number)
@@ -131,7 +136,7 @@ def test_a_row_of_another_kind_of_subject_is_that_one_s(shop: Shop) -> None:
     shop.copied(f"{shop.folder}/shop.db/customers", "deals.parquet", {"cust": "email"}, "sqlite")
     assert status(shop, "deals.parquet") == "unknown"
     number = located(shop)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     shop.handler().erase(number)
     assert len(shop.rows(f"{shop.folder}/deals.parquet")) == 1
 
@@ -139,13 +144,13 @@ def test_a_row_of_another_kind_of_subject_is_that_one_s(shop: Shop) -> None:
 def test_recipients_stay_who_they_are(shop: Shop, tmp_path: Path) -> None:
     number = located(shop)
     person, thief = (str(Identity.generate().recipient) for _ in range(2))
-    verify_identity(shop.register, number, True, "seen", "clerk", [person])
+    verify_identity(shop.register, number, True, "seen", who("clerk"), [person])
     with pytest.raises(Refused, match="other recipients are bound"):
-        verify_identity(shop.register, number, True, "seen", "mallory", [thief])
+        verify_identity(shop.register, number, True, "seen", who("mallory"), [thief])
     secret = Passphrase.chosen("correct horse battery")
     with pytest.raises(Refused, match="a passphrase is none of them"):
         export_request(shop.handler(), number, tmp_path / "x", secret)
-    verify_identity(shop.register, number, True, "seen", "clerk")
+    verify_identity(shop.register, number, True, "seen", who("clerk"))
     assert get_request(shop.register, number).recipients == (person,)
 
 

@@ -33,6 +33,7 @@ from airflow_mlsec.subjects import (
     settle,
     verify_identity,
 )
+from tests.actors import who
 from tests.crypto import services
 from tests.subjects.shop import Shop
 
@@ -82,13 +83,13 @@ def world(tmp_path: Path, register: Register, keys: KeyRing, **more: Any) -> tup
     with open_dataset(URI).replacing(pa.schema([("email", pa.string())])) as staged:
         staged.write(pa.record_batch({"email": PEOPLE}))
     record_results(register, parse_policy(POLICY, "p"), open_dataset(URI), "source", [], None)
-    handler = Handler(register, keys, "dpo", **more)
+    handler = Handler(register, keys, who("dpo"), **more)
     request = open_request(
-        register, keys, "gdpr", "erasure", Person("person", (HER,)), "clerk", Calendar()
+        register, keys, "gdpr", "erasure", Person("person", (HER,)), who("clerk"), Calendar()
     )
-    verify_identity(register, request.id, True, "seen", "clerk")
+    verify_identity(register, request.id, True, "seen", who("clerk"))
     handler.locate(request.id)
-    approve(register, request.id, "dpo", named=["*"])
+    approve(register, request.id, who("dpo"), named=["*"])
     return handler, request.id
 
 
@@ -131,7 +132,7 @@ def test_old_versions_are_listed_and_keep_the_request_open(
         OLD,
         "retained",
         "a rule of the bucket deletes them in 30 days",
-        "dpo",
+        who("dpo"),
     )
     closed, _ = handler.close(number)
     said = json.loads(base64.b64decode(closed.receipt["payload"]))["predicate"]["steps"]  # type: ignore[index]
@@ -165,7 +166,7 @@ def test_versions_that_come_after_a_decision_open_it_again(
     versioned(bucket)
     handler, number = world(tmp_path, sqlite_register, keys)
     handler.erase(number)
-    settle(handler.register, number, OLD, "retained", "a rule deletes them", "dpo")
+    settle(handler.register, number, OLD, "retained", "a rule deletes them", who("dpo"))
     body = bucket.get_object(Bucket="lake", Key="people/all.parquet")["Body"].read()
     bucket.put_object(Bucket="lake", Key="people/all.parquet", Body=body)
     handler.verify(number)
@@ -212,12 +213,12 @@ def test_tags_and_backups_are_told(
     shop = Shop(tmp_path / "shop", sqlite_register, keys)
     handler = shop.handler()
     her = Person("customer", (shop.people[7][1],))
-    request = open_request(shop.register, keys, "gdpr", "erasure", her, "clerk", Calendar())
-    verify_identity(shop.register, request.id, True, "seen", "clerk")
+    request = open_request(shop.register, keys, "gdpr", "erasure", her, who("clerk"), Calendar())
+    verify_identity(shop.register, request.id, True, "seen", who("clerk"))
     handler.locate(request.id)
-    approve(shop.register, request.id, "dpo", named=["*"])
+    approve(shop.register, request.id, who("dpo"), named=["*"])
     handler.erase(request.id)
-    settle(shop.register, request.id, "model.onnx", "retained", "retrained on Monday", "dpo")
+    settle(shop.register, request.id, "model.onnx", "retained", "retrained on Monday", who("dpo"))
     handler.close(request.id)
     told = steps(handler, request.id)["backups, logs and replicas"]
     assert told[0] == "beyond reach"
@@ -245,13 +246,13 @@ def test_old_versions_of_every_name_are_seen(
     place = f"s3://lake/{uri}"
     policy = parse_policy(POLICY.replace(URI, f'"{place}"'), "p")
     record_results(sqlite_register, policy, open_dataset(place), "source", [], None)
-    handler = Handler(sqlite_register, keys, "dpo")
+    handler = Handler(sqlite_register, keys, who("dpo"))
     request = open_request(
-        sqlite_register, keys, "gdpr", "erasure", Person("person", (HER,)), "clerk", Calendar()
+        sqlite_register, keys, "gdpr", "erasure", Person("person", (HER,)), who("clerk"), Calendar()
     )
-    verify_identity(sqlite_register, request.id, True, "seen", "clerk")
+    verify_identity(sqlite_register, request.id, True, "seen", who("clerk"))
     handler.locate(request.id)
-    approve(sqlite_register, request.id, "dpo", named=["*"])
+    approve(sqlite_register, request.id, who("dpo"), named=["*"])
     handler.erase(request.id)
     assert sum(HER in people(content) for content in contents(bucket)) == 1
     old = [name for name in steps(handler, request.id) if name.startswith("old versions of")]

@@ -48,6 +48,7 @@ from airflow_mlsec.subjects.handling import _releases as releases
 from airflow_mlsec.subjects.requests._requests import change_person
 from airflow_mlsec.subjects.search._scan import _is_kept_by_sqlite
 from tests import canaries
+from tests.actors import who
 from tests.lineage.events import dataset, event
 from tests.subjects.lake import Lake
 from tests.subjects.shop import Shop
@@ -207,11 +208,11 @@ def test_a_policy_that_was_narrowed_takes_back_what_was_worked_out(lake: Lake) -
     lake.put("raw.parquet", [("anna+a@x.test", 7), ("anna+b@x.test", 8), ("bob@x.test", 1)])
     declare(lake, "raw.parquet", "key: who, normalize: email_without_tag")
     request = lake.opened("anna+a@x.test")
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     lake.handler.prepare(request.id)
     declare(lake, "raw.parquet", "key: who, normalize: exact")
     assert [s.rows for s in lake.handler.locate(request.id).steps if "raw" in s.name] == [1]
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     lake.handler.erase(request.id)
     assert lake.tags("raw.parquet") == [1, 8]
 
@@ -234,7 +235,7 @@ def test_where_every_spelling_is_somebody_else_so_is_the_hash_of_another(lake: L
 def test_a_model_that_was_trained_on_from_itself_is_not_made_anew(shop: Shop, also: bool) -> None:
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     handler.erase(number)
     model, safe = str(shop.folder / "model.onnx"), str(shop.folder / "safe.parquet")
     further = model if also else str(shop.folder / "checkpoint.pt")
@@ -257,7 +258,7 @@ def test_an_erasure_that_failed_halfway_is_not_none(
     text = f"version: 1\ndataset: {uri}\nowner: o\nsubject: {{kind: person, key: who}}\ncolumns:\n  who: {COLUMNS['who']}\n  tag: {{role: insensitive}}\n"
     record_results(lake.register, parse_policy(text, "p"), open_dataset(uri), "source", [], None)
     request = lake.opened(HER)
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     kind = type(open_dataset(uri))
 
     def full(self: Any, connection: Any) -> None:
@@ -280,7 +281,7 @@ def test_two_processes_erase_one_request(lake: Lake, monkeypatch: pytest.MonkeyP
     lake.put("raw.parquet", [(HER, 7), ("bob@x.test", 1)])
     declare(lake, "raw.parquet", "key: who")
     request = lake.opened(HER)
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     one, other, original, first = lake.handler, lake.handler, erasing._delete, [True]
 
     def racing(*given: Any) -> int:
@@ -308,7 +309,7 @@ def test_a_stranger_s_file_gets_no_evidence_when_an_erasure_is_taken_up_again(
     policy = declare(lake, "raw.parquet", "key: who")
     release(lake, policy, "raw.parquet", "safe.parquet")
     request = lake.opened(HER)
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     named = "_delete" if when == "before" else "renew_evidence"
     module = erasing if when == "before" else releases
     original = getattr(module, named)
@@ -343,7 +344,7 @@ def test_an_erasure_that_was_killed_before_its_evidence_is_finished(
     policy = declare(lake, "raw.parquet", "key: who")
     release(lake, policy, "raw.parquet", "safe.parquet")
     request = lake.opened(HER)
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     module = erasing if after == "_delete" else releases
     original = getattr(module, after)
 
@@ -506,8 +507,10 @@ def test_who_says_anew_who_it_is_is_answered_anew(lake: Lake) -> None:
     request = lake.opened("anna@x.test", "access")
     export_request(lake.handler, request.id, lake.folder.parent / "e.age", Passphrase(WORDS))
     both = Person("person", ("anna@x.test", "maiden@x.test"))
-    change_person(lake.register, lake.keys, get_request(lake.register, request.id), both, "c", "x")
-    verify_identity(lake.register, request.id, True, "seen", "c")
+    change_person(
+        lake.register, lake.keys, get_request(lake.register, request.id), both, who("c"), "x"
+    )
+    verify_identity(lake.register, request.id, True, "seen", who("c"))
     lake.handler.locate(request.id)
     with pytest.raises(CheckFailed, match="nothing was handed over"):
         lake.handler.close(request.id)
@@ -547,9 +550,15 @@ def test_a_letter_of_california_speaks_of_its_law(lake: Lake) -> None:
     lake.put("raw.parquet", [(HER, 7)])
     declare(lake, "raw.parquet", "key: who")
     request = open_request(
-        lake.register, lake.keys, "ccpa", "know", Person("person", (HER,)), "c", Calendar("UTC")
+        lake.register,
+        lake.keys,
+        "ccpa",
+        "know",
+        Person("person", (HER,)),
+        who("c"),
+        Calendar("UTC"),
     )
-    verify_identity(lake.register, request.id, True, "seen", "c")
+    verify_identity(lake.register, request.id, True, "seen", who("c"))
     lake.handler.locate(request.id)
     target = lake.folder.parent / "e.age"
     export_request(lake.handler, request.id, target, Passphrase(WORDS))
@@ -573,14 +582,14 @@ def test_who_verified_before_another_did_does_not_approve(lake: Lake) -> None:
     lake.put("raw.parquet", [(HER, 7)])
     declare(lake, "raw.parquet", "key: who")
     opened = open_request(
-        lake.register, lake.keys, "gdpr", "erasure", Person("person", (HER,)), "os:1@h", Calendar("UTC")
+        lake.register, lake.keys, "gdpr", "erasure", Person("person", (HER,)), who("os:1@h"), Calendar("UTC")
     )  # fmt: skip
-    verify_identity(lake.register, opened.id, True, "seen", "os:2@h")
-    verify_identity(lake.register, opened.id, True, "seen too", "os:1@h")
+    verify_identity(lake.register, opened.id, True, "seen", who("os:2@h"))
+    verify_identity(lake.register, opened.id, True, "seen too", who("os:1@h"))
     lake.handler.locate(opened.id)
     with pytest.raises(Refused, match="somebody else has to approve"):
-        approve(lake.register, opened.id, "os:2@h")
-    assert approve(lake.register, opened.id, "os:3@h", named=["*"]).four_eyes
+        approve(lake.register, opened.id, who("os:2@h"))
+    assert approve(lake.register, opened.id, who("os:3@h"), named=["*"]).four_eyes
 
 
 def test_a_table_of_a_database_is_confirmed_once(lake: Lake) -> None:
@@ -595,7 +604,7 @@ def test_a_table_of_a_database_is_confirmed_once(lake: Lake) -> None:
     lake.handler.confirm(request.id, "audience", "h", "our own")
     names = [s.name for s in get_request(lake.register, request.id).steps]
     assert len(names) == len(set(names))
-    approve(lake.register, request.id, "dpo2", named=["audience", "raw.parquet"])
+    approve(lake.register, request.id, who("dpo2"), named=["audience", "raw.parquet"])
     lake.handler.erase(request.id)
     assert lake.handler.close(request.id)[0].status == "closed"
 
@@ -675,7 +684,7 @@ def test_other_names_of_a_file_keep_what_was_erased(lake: Lake, tmp_path: Path) 
     with pytest.raises(CheckFailed, match="other names of"):
         lake.handler.close(number)
     name = f"other names of {lake.folder}/raw.parquet"
-    settle(lake.register, number, name, "manual", "removed the other name", "dpo")
+    settle(lake.register, number, name, "manual", "removed the other name", who("dpo"))
     assert lake.handler.close(number)[0].status == "closed"
 
 
@@ -685,7 +694,7 @@ def test_what_was_settled_as_unreadable_is_that_file_only(lake: Lake) -> None:
     picture = lake.folder / "a.bin"
     picture.write_bytes(b"\x00\x01picture")
     number = lake.erase(HER)
-    settle(lake.register, number, str(lake.folder), "none", "a picture", "dpo")
+    settle(lake.register, number, str(lake.folder), "none", "a picture", who("dpo"))
     picture.write_bytes(b"\x00\x01pictore")
     os.utime(picture, (1, 1))
     with pytest.raises(CheckFailed, match="stays open"):

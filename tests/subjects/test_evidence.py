@@ -40,6 +40,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
 )
 from tests import canaries
+from tests.actors import who
 from tests.subjects.shop import Shop
 
 PERSON = Person("customer", (canaries.EMAIL,))
@@ -333,12 +334,12 @@ def test_without_a_ring_nobody_is_believed(shop: Shop) -> None:
 
 def test_a_release_goes_on_without_the_person_under_evidence_of_its_own(shop: Shop) -> None:
     opened = open_request(
-        shop.register, shop.keys, "gdpr", "erasure", PERSON, "clerk", Calendar("UTC")
+        shop.register, shop.keys, "gdpr", "erasure", PERSON, who("clerk"), Calendar("UTC")
     )
-    verify_identity(shop.register, opened.id, True, "log-in", "clerk")
+    verify_identity(shop.register, opened.id, True, "log-in", who("clerk"))
     handler, safe = shop.handler(), shop.at("safe.parquet")
     handler.locate(opened.id)
-    approve(shop.register, opened.id, "dpo", named=["*"])
+    approve(shop.register, opened.id, who("dpo"), named=["*"])
     handler.erase(opened.id)
     newest = shop.register.read(lambda c: latest_release(c, safe.name))
     assert newest is not None
@@ -375,13 +376,13 @@ def test_where_rows_go_the_guarantee_can_break_and_that_is_said(
         "gdpr",
         "erasure",
         Person("person", ("0@x.test",)),
-        "c",
+        who("c"),
         Calendar("UTC"),
     )
-    verify_identity(sqlite_register, opened.id, True, "log-in", "c")
-    handler = Handler(sqlite_register, keys, "dpo")
+    verify_identity(sqlite_register, opened.id, True, "log-in", who("c"))
+    handler = Handler(sqlite_register, keys, who("dpo"))
     handler.locate(opened.id)
-    approve(sqlite_register, opened.id, "dpo", named=["*"])
+    approve(sqlite_register, opened.id, who("dpo"), named=["*"])
     [step] = [s for s in handler.erase(opened.id).steps if s.name.endswith("safe.parquet")]
     assert step.status == "erased"
     assert "does not hold what its policy promises: k-anonymity with k=2" in step.detail

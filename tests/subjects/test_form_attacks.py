@@ -27,6 +27,7 @@ from airflow_mlsec.subjects import (
     restrict,
     without_suppressed,
 )
+from tests.actors import who
 from tests.lineage.events import dataset, event
 from tests.subjects.lake import Lake
 
@@ -291,12 +292,12 @@ def test_a_hold_keeps_what_is_hers_in_the_declared_form(
     pq.write_table(table, lake.folder / "raw.parquet")
     policy = declare(lake, "raw.parquet", f"key: who, normalize: {form}",
                      {**COLUMNS, "day": "{role: insensitive}"}, "retention: {keep: P1Y, from: day}\n")  # fmt: skip
-    number = hold_person(lake.register, lake.keys, "person", held, "case 7", "lawyer")
+    number = hold_person(lake.register, lake.keys, "person", held, "case 7", who("lawyer"))
     lake.erase(asked)
     raw = lake.at("raw.parquet")
     done = apply_retention(lake.register, lake.keys, policy, raw, date(2026, 1, 1), dry_run=False)
     assert (done.held, done.erased, lake.tags("raw.parquet")) == (1, 1, [7])
-    release_hold(lake.register, number)
+    release_hold(lake.register, number, who("officer"))
     done = apply_retention(lake.register, lake.keys, policy, raw, date(2026, 1, 1), dry_run=False)
     assert lake.tags("raw.parquet") == []
 
@@ -305,10 +306,10 @@ def test_the_end_of_a_hold_ends_no_other_person_s(lake: Lake) -> None:
     lake.put("raw.parquet", [("anna+a@x.test", 7), ("bob@x.test", 1)])
     declare(lake, "raw.parquet", "key: who, normalize: email_without_tag")
     numbers = [
-        hold_person(lake.register, lake.keys, "person", key, "case 7", "lawyer")
+        hold_person(lake.register, lake.keys, "person", key, "case 7", who("lawyer"))
         for key in ("anna+a@x.test", "bob@x.test")
     ]
-    release_hold(lake.register, numbers[0])
+    release_hold(lake.register, numbers[0], who("officer"))
     lake.erase("anna@x.test")
     lake.erase("bob@x.test")
     assert lake.tags("raw.parquet") == [1]
@@ -318,7 +319,7 @@ def test_nobody_s_keys_are_printed_with_a_searcher(lake: Lake) -> None:
     lake.put("raw.parquet", [("Anna@X.test", 7)])
     declare(lake, "raw.parquet", "key: who")
     request = lake.opened("anna@x.test")
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     from airflow_mlsec.subjects import Person
 
     person = Person("person", ("anna@x.test",))

@@ -63,6 +63,7 @@ from airflow_mlsec.subjects import (
 from airflow_mlsec.subjects._suppression import suppress
 from airflow_mlsec.subjects.handling import _erasing, _export, _locating, _releases
 from airflow_mlsec.subjects.requests import _requests
+from tests.actors import who
 from tests.lineage.events import dataset, event
 from tests.subjects.lake import Lake, signed_artifact
 from tests.subjects.shop import Shop
@@ -149,7 +150,7 @@ def test_an_erasure_while_a_release_is_about_to_be_published_stays_open(lake: La
     def erased() -> None:
         requests.append(lake.erase("p2@x.test"))
         # Half of them are gone, and evidence of that is newer than the announcement.
-        approve(lake.register, requests[0], "dpo", named=["*"])
+        approve(lake.register, requests[0], who("dpo"), named=["*"])
         with pytest.raises(CheckFailed, match="going to be published"):
             lake.handler.close(requests[0])
 
@@ -157,7 +158,7 @@ def test_an_erasure_while_a_release_is_about_to_be_published_stays_open(lake: La
     assert lake.tags("safe.parquet") == [0, 1, 2, 3]
     # Published, it is found and erased.
     lake.handler.locate(requests[0])
-    approve(lake.register, requests[0], "dpo", named=["*"])
+    approve(lake.register, requests[0], who("dpo"), named=["*"])
     lake.handler.erase(requests[0])
     closed, _ = lake.handler.close(requests[0])
     assert closed.status == "closed"
@@ -173,7 +174,7 @@ def test_what_somebody_settles_meanwhile_is_not_called_clean(lake: Lake) -> None
         # What is staged beside it is looked at as well.
         for step in lake.handler.locate(identifier).open_steps():
             by_hand = "manual" if step.name.endswith("/safe.parquet") else "retained"
-            settle(lake.register, identifier, step.name, by_hand, "x", "dpo")
+            settle(lake.register, identifier, step.name, by_hand, "x", who("dpo"))
         closed, _ = lake.handler.close(identifier)
         assert closed.receipt is not None
         said = verify_receipt(closed.receipt, lake.keys.verification_keys()).said
@@ -438,7 +439,7 @@ def test_nobody_comes_back_with_another_ones_erasure_from_an_object(
     text += "  who: {role: identifying, transform: {method: drop}}\n  tag: {role: insensitive}\n"
     record_results(lake.register, parse_policy(text, "p"), open_dataset(uri), "source", [], None)
     first = lake.opened("p1@x.test")
-    approve(lake.register, first.id, "dpo", named=["*"])
+    approve(lake.register, first.id, who("dpo"), named=["*"])
     real, second = FileDataset._version_of, list[int]()
 
     def version(self: FileDataset, piece: str) -> str:
@@ -476,15 +477,15 @@ def test_what_is_decided_while_a_file_is_rewritten_counts(
 ) -> None:
     lake.policy()
     request = lake.opened("p2@x.test")
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     real = _file.rewrite_parquet
 
     def rewrite(*arguments: Any) -> Any:
         monkeypatch.setattr(_file, "rewrite_parquet", real)
         if decided == "hold":
-            hold_person(lake.register, lake.keys, "person", "p2@x.test", "case 7", "counsel")
+            hold_person(lake.register, lake.keys, "person", "p2@x.test", "case 7", who("counsel"))
         elif decided == "refused":
-            verify_identity(lake.register, request.id, False, "somebody else", "clerk")
+            verify_identity(lake.register, request.id, False, "somebody else", who("clerk"))
         else:
             e = t.request.c
             closed = sa.update(t.request).where(e.id == request.id).values(approved_by=None)
@@ -502,13 +503,15 @@ def test_nobody_else_is_meant_while_rows_are_going(
 ) -> None:
     lake.policy()
     request = lake.opened("p2@x.test")
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     real, refused = _file.rewrite_parquet, list[bool]()
 
     def rewrite(*arguments: Any) -> Any:
         now = get_request(lake.register, request.id)
         try:
-            change_person(lake.register, lake.keys, now, Person("person", ("p3@x.test",)), "c", "x")
+            change_person(
+                lake.register, lake.keys, now, Person("person", ("p3@x.test",)), who("c"), "x"
+            )
         except Refused:
             refused.append(True)
         return real(*arguments)
@@ -520,7 +523,7 @@ def test_nobody_else_is_meant_while_rows_are_going(
     # Afterwards it starts over, with nothing done about whom it is about now.
     now = get_request(lake.register, request.id)
     person = Person("person", ("p3@x.test",))
-    after = change_person(lake.register, lake.keys, now, person, "c", "mistyped")
+    after = change_person(lake.register, lake.keys, now, person, who("c"), "mistyped")
     assert {step.status for step in after.steps if step.kind == "table"} == {"unknown"}
     # And who was meant by mistake is not kept out of releases for good.
     people(lake, 0, 1, 2, 3)
@@ -531,7 +534,7 @@ def test_nobody_else_is_meant_while_rows_are_going(
 def test_who_is_refused_is_taken_off_the_list(lake: Lake) -> None:
     policy = lake.policy()
     number = lake.erase("p2@x.test")
-    verify_identity(lake.register, number, False, "somebody else", "clerk")
+    verify_identity(lake.register, number, False, "somebody else", who("clerk"))
     people(lake, 0, 1, 2, 3)
     lake.release(policy)
     assert lake.tags("safe.parquet") == [0, 1, 2, 3]
@@ -543,7 +546,7 @@ def test_what_a_killed_erasure_left_gets_its_evidence_by_looking(
     policy = lake.policy()
     lake.release(policy)
     request = lake.opened("p2@x.test")
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
 
     def cut(*arguments: Any) -> None:
         raise KeyboardInterrupt
@@ -563,7 +566,7 @@ def test_a_release_is_seen_or_refused_however_closing_comes_by(
     """Where nothing had to be erased the person is on the list before places are looked at."""
     policy = lake.policy()
     request = lake.opened("p2@x.test")
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     people(lake, 0, 1, 3)
 
     def closing() -> None:
@@ -588,13 +591,13 @@ def test_a_decision_is_of_what_its_maker_has_seen(
     def slow(register: Register, seen: Any) -> set[str]:
         monkeypatch.setattr(_requests, "_foreign", real)
         person = Person("person", ("p2@x.test",))
-        change_person(lake.register, lake.keys, seen, person, "bob", "it is p2")
-        verify_identity(lake.register, request.id, True, "bob says so", "bob")
+        change_person(lake.register, lake.keys, seen, person, who("bob"), "it is p2")
+        verify_identity(lake.register, request.id, True, "bob says so", who("bob"))
         return real(register, seen)
 
     monkeypatch.setattr(_requests, "_foreign", slow)
     with pytest.raises(ChangedMeanwhile, match="changed by somebody else"):
-        approve(lake.register, request.id, "bob", named=["*"])
+        approve(lake.register, request.id, who("bob"), named=["*"])
     assert get_request(lake.register, request.id).approved_by is None
 
 
@@ -602,14 +605,16 @@ def test_an_export_goes_to_whom_it_is_about(lake: Lake, monkeypatch: pytest.Monk
     lake.policy()
     me = Identity.generate()
     person = Person("person", ("p1@x.test",))
-    opened = open_request(lake.register, lake.keys, "gdpr", "access", person, "c", Calendar("UTC"))
-    verify_identity(lake.register, opened.id, True, "seen", "c", [str(me.recipient)])
+    opened = open_request(
+        lake.register, lake.keys, "gdpr", "access", person, who("c"), Calendar("UTC")
+    )
+    verify_identity(lake.register, opened.id, True, "seen", who("c"), [str(me.recipient)])
     lake.handler.locate(opened.id)
     real = _export.person_of
 
     def slow(register: Register, keys: KeyRing, request: Any) -> Person:
         other = Person("person", ("p2@x.test",))
-        change_person(lake.register, lake.keys, request, other, "c", "it is p2")
+        change_person(lake.register, lake.keys, request, other, who("c"), "it is p2")
         return real(register, keys, request)
 
     target = lake.folder.parent / "export.age"
@@ -650,7 +655,7 @@ def test_a_rectified_key_is_known_to_what_else_is_open(lake: Lake) -> None:
     erasure, correction = lake.opened("p2@x.test"), lake.opened("p2@x.test", "rectification")
     rectify(lake.handler, correction.id, "who", "new@x.test")
     lake.handler.locate(erasure.id)
-    approve(lake.register, erasure.id, "dpo", named=["*"])
+    approve(lake.register, erasure.id, who("dpo"), named=["*"])
     lake.handler.erase(erasure.id)
     lake.handler.close(erasure.id)
     assert lake.tags("raw.parquet") == [0, 1, 3]
@@ -708,7 +713,7 @@ DATED = [("p0@x.test", OLD, 0), ("p1@x.test", OLD, 1), ("p2@x.test", NEW, 2)]
 @pytest.mark.parametrize("comes", ["a hold", "a held person's row"])
 def test_retention_minds_what_comes_while_it_works(lake: Lake, comes: str) -> None:
     policy = dated(lake, DATED)
-    hold_person(lake.register, lake.keys, "person", "p2@x.test", "case 1", "counsel")
+    hold_person(lake.register, lake.keys, "person", "p2@x.test", "case 1", who("counsel"))
     told: list[str] = []
 
     def meanwhile(message: str) -> None:
@@ -717,7 +722,7 @@ def test_retention_minds_what_comes_while_it_works(lake: Lake, comes: str) -> No
         told.append(message)
         if comes == "a hold":
             # Asked after the rows were read.
-            hold_person(lake.register, lake.keys, "person", "p1@x.test", "case 2", "counsel")
+            hold_person(lake.register, lake.keys, "person", "p1@x.test", "case 2", who("counsel"))
         else:
             dated(lake, [*DATED, ("p2@x.test", OLD, 22)])
 
@@ -769,7 +774,7 @@ def test_no_code_and_no_list_of_who_was_erased_is_left_by_a_refused_release(lake
             RegisterVault.tokens = real  # type: ignore[method-assign]
             number = lake.erase("p2@x.test")
             for step in lake.handler.locate(number).open_steps():
-                settle(lake.register, number, step.name, "manual", "a staged file", "dpo")
+                settle(lake.register, number, step.name, "manual", "a staged file", who("dpo"))
             lake.handler.close(number)
         return real(self, domain, column, values)
 
@@ -788,11 +793,13 @@ def test_who_comes_back_in_a_parent_table_while_it_is_read_is_not_released(
 ) -> None:
     shop = Shop(tmp_path / "shop", sqlite_register, keys)
     person = Person("customer", ("p3@shop.example",))
-    opened = open_request(shop.register, shop.keys, "gdpr", "erasure", person, "c", Calendar("UTC"))
-    verify_identity(shop.register, opened.id, True, "seen", "c")
+    opened = open_request(
+        shop.register, shop.keys, "gdpr", "erasure", person, who("c"), Calendar("UTC")
+    )
+    verify_identity(shop.register, opened.id, True, "seen", who("c"))
     handler = shop.handler()
     handler.locate(opened.id)
-    approve(shop.register, opened.id, "dpo", named=["*"])
+    approve(shop.register, opened.id, who("dpo"), named=["*"])
     handler.erase(opened.id)
     orders = open_dataset(shop.orders)
     source = without_suppressed(orders, shop.policies["orders"], shop.register, shop.keys)
@@ -903,12 +910,12 @@ def test_a_strangers_file_gets_no_evidence_by_being_erased_from(lake: Lake) -> N
 def test_a_refused_request_keeps_no_other_from_knowing_a_new_key(lake: Lake) -> None:
     lake.policy()
     refused = lake.opened("p2@x.test")
-    verify_identity(lake.register, refused.id, False, "not she", "c")
+    verify_identity(lake.register, refused.id, False, "not she", who("c"))
     erasure, correction = lake.opened("p2@x.test"), lake.opened("p2@x.test", "rectification")
     for _ in range(2):
         rectify(lake.handler, correction.id, "who", "new@x.test")
     lake.handler.locate(erasure.id)
-    approve(lake.register, erasure.id, "dpo", named=["*"])
+    approve(lake.register, erasure.id, who("dpo"), named=["*"])
     lake.handler.erase(erasure.id)
     lake.handler.close(erasure.id)
     assert lake.tags("raw.parquet") == [0, 1, 3]
@@ -934,17 +941,19 @@ def test_closing_is_about_whom_it_has_looked_for(
 ) -> None:
     lake.policy()
     person = Person("person", ("p9@x.test",))
-    opened = open_request(lake.register, lake.keys, "gdpr", "erasure", person, "c", Calendar("UTC"))
-    verify_identity(lake.register, opened.id, True, "seen", "c")
+    opened = open_request(
+        lake.register, lake.keys, "gdpr", "erasure", person, who("c"), Calendar("UTC")
+    )
+    verify_identity(lake.register, opened.id, True, "seen", who("c"))
     lake.handler.locate(opened.id)
-    approve(lake.register, opened.id, "dpo", named=["*"])
+    approve(lake.register, opened.id, who("dpo"), named=["*"])
     real = _locating.search_everywhere
 
     def slow(*arguments: Any) -> Any:
         found = real(*arguments)
         now = get_request(lake.register, opened.id)
         other = Person("person", ("p2@x.test",))
-        change_person(lake.register, lake.keys, now, other, "c", "mistyped")
+        change_person(lake.register, lake.keys, now, other, who("c"), "mistyped")
         return found
 
     monkeypatch.setattr(_locating, "search_everywhere", slow)
@@ -1050,7 +1059,7 @@ def test_a_decision_about_old_versions_lasts_while_nobody_can_look(lake: Lake) -
     record_results(lake.register, parse_policy(text, "p"), open_dataset(uri), "source", [], None)
     number = lake.erase("p1@x.test")
     for step in get_request(lake.register, number).open_steps():
-        settle(lake.register, number, step.name, "manual", "versioning is off", "dpo")
+        settle(lake.register, number, step.name, "manual", "versioning is off", who("dpo"))
     closed, _ = lake.handler.close(number)
     assert closed.status == "closed"
 

@@ -28,6 +28,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
 )
 from tests import canaries
+from tests.actors import who
 from tests.subjects.shop import Shop
 
 HER = canaries.EMAIL
@@ -78,11 +79,13 @@ def sales(shop: Shop) -> list[dict[str, Any]]:
 
 
 def erased(shop: Shop) -> tuple[Handler, int, str]:
-    opened = open_request(shop.register, shop.keys, "gdpr", "erasure", PERSON, "c", Calendar("UTC"))
-    verify_identity(shop.register, opened.id, True, "seen", "c")
+    opened = open_request(
+        shop.register, shop.keys, "gdpr", "erasure", PERSON, who("c"), Calendar("UTC")
+    )
+    verify_identity(shop.register, opened.id, True, "seen", who("c"))
     handler = shop.handler()
     handler.locate(opened.id)
-    approve(shop.register, opened.id, "dpo", named=["*"])
+    approve(shop.register, opened.id, who("dpo"), named=["*"])
     handler.erase(opened.id)
     steps = get_request(shop.register, opened.id).steps
     return handler, opened.id, next(s.status for s in steps if s.name.endswith("sales.parquet"))
@@ -137,9 +140,9 @@ def test_what_is_handed_over_is_the_person_s_own(shop: Shop, tmp_path: Path) -> 
 def test_a_fact_is_put_right_in_the_person_s_own_rows(shop: Shop) -> None:
     says(shop, "keep")
     opened = open_request(
-        shop.register, shop.keys, "gdpr", "rectification", PERSON, "c", Calendar("UTC")
+        shop.register, shop.keys, "gdpr", "rectification", PERSON, who("c"), Calendar("UTC")
     )
-    verify_identity(shop.register, opened.id, True, "seen", "c")
+    verify_identity(shop.register, opened.id, True, "seen", who("c"))
     handler = shop.handler()
     handler.locate(opened.id)
     rectify(handler, opened.id, "price", "9", f"{shop.folder}/sales.parquet")

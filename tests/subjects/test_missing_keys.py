@@ -34,6 +34,7 @@ from airflow_mlsec.subjects import (
     without_suppressed,
 )
 from tests import canaries
+from tests.actors import who
 from tests.subjects.shop import Shop
 
 PERSON = Person("customer", (canaries.EMAIL,))
@@ -54,9 +55,9 @@ def statuses(shop: Shop, keys: KeyRing | None = None) -> dict[str, str]:
 
 def erasure(shop: Shop) -> int:
     opened = open_request(
-        shop.register, shop.keys, "gdpr", "erasure", PERSON, "clerk", Calendar("UTC")
+        shop.register, shop.keys, "gdpr", "erasure", PERSON, who("clerk"), Calendar("UTC")
     )
-    verify_identity(shop.register, opened.id, True, "log-in", "clerk")
+    verify_identity(shop.register, opened.id, True, "log-in", who("clerk"))
     return opened.id
 
 
@@ -99,7 +100,7 @@ def test_an_erasure_does_not_close_over_a_missing_version(shop: Shop) -> None:
     shop.keys.schedule(PSEUDONYMS, 1, timedelta(days=7))
     handler = shop.handler()
     handler.locate(number)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     request = handler.erase(number)
     left = {Path(s.name).name: s.status for s in request.steps}
     assert left["safe.parquet"] == "unknown"
@@ -114,7 +115,7 @@ def test_what_was_worked_out_while_the_version_was_there_still_counts(shop: Shop
     number = erasure(shop)
     handler = shop.handler()
     handler.locate(number)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     handler.prepare(number)
     shop.keys.rotate(PSEUDONYMS)
     shop.keys.destroy(PSEUDONYMS, 1)
@@ -169,7 +170,7 @@ def test_a_worker_with_a_ring_of_its_own_is_refused(shop: Shop, tmp_path: Path) 
     with pytest.raises(AnotherRing, match="the register knows ring"):
         locate(shop.register, other, PERSON.kind, PERSON.keys[0])
     with pytest.raises(AnotherRing):
-        Handler(shop.register, other, "worker")
+        Handler(shop.register, other, who("worker"))
     with pytest.raises(AnotherRing):
         without_suppressed(
             open_dataset(shop.customers), shop.policies["customers"], shop.register, other
@@ -214,10 +215,10 @@ def test_an_erased_person_does_not_come_back_under_an_adopted_ring(
     number = erasure(shop)
     handler = shop.handler()
     handler.locate(number)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     handler.erase(number)
     other = KeyRing.create(tmp_path / "other")
-    adopt_ring(shop.register, other.identity, "admin", "the first one burnt")
+    adopt_ring(shop.register, other.identity, who("admin"), "the first one burnt")
     with pytest.raises(CheckFailed, match="Nothing was released"):
         without_suppressed(
             open_dataset(shop.customers), shop.policies["customers"], shop.register, other
@@ -241,14 +242,14 @@ def test_a_register_from_before_takes_the_ring_that_signed_its_evidence(
 def test_a_legal_hold_survives_the_rotation_of_the_key_that_names_people(shop: Shop) -> None:
     digest = subject_digest(shop.keys, PERSON.kind, canaries.EMAIL)
     place_hold(
-        shop.register, PERSON.kind, "case 7", "lawyer", digest,
+        shop.register, PERSON.kind, "case 7", who("lawyer"), digest,
         key_version=reference_version(shop.keys),
     )  # fmt: skip
     shop.keys.rotate("subject-reference")
     number = erasure(shop)
     handler = shop.handler()
     handler.locate(number)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     kept = {s.status for s in handler.erase(number).steps if s.kind != "recipient"}
     assert kept <= {"retained", "unknown", "found"}
     assert len(shop.everything()["customers"]) == 40
@@ -257,7 +258,7 @@ def test_a_legal_hold_survives_the_rotation_of_the_key_that_names_people(shop: S
 def test_a_hold_of_which_nobody_can_tell_whose_it_is_keeps_everything(shop: Shop) -> None:
     other = subject_digest(shop.keys, PERSON.kind, "p3@shop.example")
     place_hold(
-        shop.register, PERSON.kind, "case 8", "lawyer", other,
+        shop.register, PERSON.kind, "case 8", who("lawyer"), other,
         key_version=reference_version(shop.keys),
     )  # fmt: skip
     shop.keys.rotate("subject-reference")
@@ -265,7 +266,7 @@ def test_a_hold_of_which_nobody_can_tell_whose_it_is_keeps_everything(shop: Shop
     number = erasure(shop)
     handler = shop.handler()
     handler.locate(number)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     details = {s.detail for s in handler.erase(number).steps if s.status == "retained"}
     assert any("whose it is cannot be told" in detail for detail in details)
     assert len(shop.everything()["customers"]) == 40

@@ -25,6 +25,7 @@ from airflow_mlsec.subjects import (
     restrict,
     subject_digest,
 )
+from tests.actors import who
 from tests.subjects.lake import POLICY, Lake
 
 METHODS = ["pseudonymize", "vault"]
@@ -107,7 +108,7 @@ def test_a_hold_and_a_restriction_are_the_same_persons_in_every_spelling(lake: L
     policy = lake.policy()
     lake.release(policy)
     digest = subject_digest(lake.keys, "person", "ANNA@x.test")
-    place_hold(lake.register, "person", "case 7", "lawyer", digest, key_version=1)
+    place_hold(lake.register, "person", "case 7", who("lawyer"), digest, key_version=1)
     number = lake.erase("Anna@X.test")
     assert lake.tags("raw.parquet") == [1, 7]
     assert "case 7" in {s.detail.rpartition(": ")[2] for s in lake.handler.locate(number).steps}
@@ -124,7 +125,7 @@ def test_retention_keeps_what_a_hold_keeps_in_every_spelling(lake: Lake) -> None
     text = POLICY.format(raw=lake.folder / "raw.parquet", normalize="", method="pseudonymize")
     policy = parse_policy(f"{text}  day: {{role: insensitive}}\nretention: {{keep: P1Y, from: day}}\n", "p")  # fmt: skip
     digest = subject_digest(lake.keys, "person", "anna@x.test")
-    place_hold(lake.register, "person", "case 7", "lawyer", digest, key_version=1)
+    place_hold(lake.register, "person", "case 7", who("lawyer"), digest, key_version=1)
     raw = lake.at("raw.parquet")
     done = apply_retention(lake.register, lake.keys, policy, raw, date(2026, 1, 1), dry_run=False)
     assert (done.held, done.erased, lake.tags("raw.parquet")) == (1, 1, [7])
@@ -188,6 +189,6 @@ def test_people_whose_spellings_are_of_two_names_are_not_told_to_be_one(lake: La
     record_results(lake.register, parse_policy(text, "p"), lake.at("raw.parquet"), "source", [], None)  # fmt: skip
     assert lake.look("a@x.test")["raw.parquet"].status == "unknown"
     request = lake.opened("a@x.test")
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     with pytest.raises(Refused, match="share this key"):
         lake.handler.erase(request.id)

@@ -43,6 +43,7 @@ from airflow_mlsec.subjects import (
 )
 from airflow_mlsec.subjects.handling import _closing, _erasing, _rectify, _releases, _retention
 from airflow_mlsec.subjects.search._scan import Scan
+from tests.actors import who
 from tests.lineage.events import dataset, event, lineage
 from tests.subjects.lake import Lake, signed_artifact
 from tests.subjects.test_meanwhile import DATED, dated, release
@@ -179,7 +180,7 @@ def test_what_somebody_says_was_rebuilt_stays_so(lake: Lake) -> None:
     (lake.folder / "model.bin").write_bytes(b"w0")
     run(lake, "train", ["raw.parquet"], ["model.bin"])
     request = lake.erase(HER)
-    settle(lake.register, request, "model.bin", "rebuilt", "retrained by hand", "ml team")
+    settle(lake.register, request, "model.bin", "rebuilt", "retrained by hand", who("ml team"))
     assert closed(lake, request)["model.bin"][0] == "rebuilt"
 
 
@@ -197,7 +198,7 @@ def test_a_release_of_a_release_that_was_read_before_is_not_published_after(lake
     policy = lake.policy()
     lake.release(policy)
     request = lake.opened(HER)
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     lake.handler.prepare(request.id)  # from here on she is on the list
     further = open_dataset(str(lake.folder.parent / "further.parquet"))
 
@@ -214,7 +215,7 @@ def test_a_release_of_a_release_that_was_read_before_is_not_published_after(lake
 def test_an_artifact_that_was_read_before_is_not_published_after(lake: Lake) -> None:
     lake.policy()
     request = lake.opened(HER)
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     lake.handler.prepare(request.id)
     done = lake.register.read(requests_done)
     lake.handler.erase(request.id)
@@ -335,7 +336,7 @@ def test_codes_of_a_vault_that_no_place_has_any_more_go_too(lake: Lake) -> None:
     release(lake, declare(lake, "raw.parquet", transform="method: vault, domain: a"))
     release(lake, declare(lake, "raw.parquet"))
     request = lake.erase(HER)
-    settle(lake.register, request, "safe.parquet", "manual", "made anew without her", "dpo")
+    settle(lake.register, request, "safe.parquet", "manual", "made anew without her", who("dpo"))
     assert closed(lake, request)["token vault a"][0] == "erased"
     assert lake.register.rows(sa.select(sa.func.count()).select_from(t.token)) == [(3,)]
 
@@ -345,9 +346,13 @@ def test_without_a_scan_a_copy_that_only_others_tell_of_is_unknown(lake: Lake) -
     lake.policy()
     copied(lake, "raw.parquet", "copy.parquet")
     lake.put("copy.parquet", [("p9@x.test", 9)])
-    handler = Handler(lake.register, lake.keys, "c", roots=(str(lake.folder),), scan=Scan(budget=0))
+    handler = Handler(
+        lake.register, lake.keys, who("c"), roots=(str(lake.folder),), scan=Scan(budget=0)
+    )
     person = Person("person", (HER,))
-    request = open_request(lake.register, lake.keys, "gdpr", "access", person, "c", Calendar("UTC"))
+    request = open_request(
+        lake.register, lake.keys, "gdpr", "access", person, who("c"), Calendar("UTC")
+    )
     assert {Path(s.name).name: s.status for s in handler.locate(request.id).steps}["copy.parquet"] == "unknown"  # fmt: skip
     assert lake.look(HER)["copy.parquet"].status == "none"
 
@@ -360,7 +365,7 @@ def test_what_could_not_be_removed_is_not_erased_by_trying_again(
 ) -> None:
     lake.policy()
     request = lake.opened(HER)
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     with monkeypatch.context() as patched:
         patched.setattr(_erasing, "_delete", lambda *given: 0)
         for _ in range(2):
@@ -375,13 +380,13 @@ def test_what_could_not_be_removed_is_not_erased_by_trying_again(
 def test_a_key_that_was_put_right_is_told_to_whoever_knows_another_key_first(lake: Lake) -> None:
     lake.policy()
     person = Person("person", ("p2-old@x.test", HER))
-    erasure = open_request(lake.register, lake.keys, "gdpr", "erasure", person, "c", Calendar("UTC"))  # fmt: skip
-    verify_identity(lake.register, erasure.id, True, "seen", "c")
+    erasure = open_request(lake.register, lake.keys, "gdpr", "erasure", person, who("c"), Calendar("UTC"))  # fmt: skip
+    verify_identity(lake.register, erasure.id, True, "seen", who("c"))
     correction = lake.opened(HER, "rectification")
     rectify(lake.handler, correction.id, "who", "new@x.test")
     lake.handler.close(correction.id)
     lake.handler.locate(erasure.id)
-    approve(lake.register, erasure.id, "dpo", named=["*"])
+    approve(lake.register, erasure.id, who("dpo"), named=["*"])
     lake.handler.erase(erasure.id)
     assert closed(lake, erasure.id)["raw.parquet"][0] == "erased"
     assert lake.tags("raw.parquet") == [0, 1, 3]
@@ -392,12 +397,12 @@ def test_nobody_decides_about_a_place_that_is_being_erased_from(
 ) -> None:
     lake.policy()
     request = lake.opened(HER)
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     real, refused = _erasing._delete, []
 
     def delete(*given: Any) -> int:
         with pytest.raises(Refused, match="being erased from"):
-            settle(lake.register, request.id, "raw.parquet", "retained", "case 7", "counsel")
+            settle(lake.register, request.id, "raw.parquet", "retained", "case 7", who("counsel"))
         refused.append(1)
         return real(*given)
 
@@ -413,13 +418,13 @@ def test_a_decision_about_a_killed_erasure_counts_against_one_that_lives(
     """Of what was killed somebody may decide an hour later; should it live after all, it removes nothing."""
     lake.policy()
     request = lake.opened(HER)
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     real = _erasing._delete
 
     def delete(*given: Any) -> int:
         long_ago = sa.update(t.request_step).values(changed_at="2020-01-01T00:00:00.000000Z")
         lake.register.write(lambda c: c.execute(long_ago))
-        settle(lake.register, request.id, "raw.parquet", "retained", "case 7", "counsel")
+        settle(lake.register, request.id, "raw.parquet", "retained", "case 7", who("counsel"))
         return real(*given)
 
     monkeypatch.setattr(_erasing, "_delete", delete)
@@ -433,7 +438,7 @@ def test_looking_does_not_forget_that_a_place_is_being_erased_from(
 ) -> None:
     lake.policy()
     request = lake.opened(HER)
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     real = _erasing._delete
 
     def delete(*given: Any) -> int:
@@ -454,7 +459,7 @@ def test_several_erase_from_one_release_at_once(lake: Lake) -> None:
     lake.release(lake.policy())
     requests = [lake.opened(f"p{i}@x.test").id for i in range(1, 4)]
     for request in requests:
-        approve(lake.register, request, "dpo", named=["*"])
+        approve(lake.register, request, who("dpo"), named=["*"])
     failures: list[BaseException] = []
 
     def work(request: int) -> None:
@@ -481,7 +486,7 @@ def test_an_erasure_goes_on_from_what_a_killed_one_has_left(
     lake.release(lake.policy())
     one, other = (lake.opened(key).id for key in ("p1@x.test", HER))
     for request in (one, other):
-        approve(lake.register, request, "dpo", named=["*"])
+        approve(lake.register, request, who("dpo"), named=["*"])
 
     def cut(*given: Any) -> None:
         raise KeyboardInterrupt
@@ -523,8 +528,8 @@ def test_a_column_that_tells_people_apart_is_looked_at_again_under_its_earlier_v
     pq.write_table(rows, lake.folder / "raw.parquet")
     declare(lake, "raw.parquet", "key: who, distinguished_by: [name]", columns="  name: {role: identifying, transform: {method: drop}}\n")  # fmt: skip
     person = Person("person", ("fam@x.test",), only={"name": "Ann"})
-    request = open_request(lake.register, lake.keys, "gdpr", "rectification", person, "c", Calendar("UTC"))  # fmt: skip
-    verify_identity(lake.register, request.id, True, "seen", "c")
+    request = open_request(lake.register, lake.keys, "gdpr", "rectification", person, who("c"), Calendar("UTC"))  # fmt: skip
+    verify_identity(lake.register, request.id, True, "seen", who("c"))
     lake.handler.locate(request.id)
     rectify(lake.handler, request.id, "name", "Anne")
     pq.write_table(rows, lake.folder / "raw.parquet")  # the load that was under way
@@ -585,10 +590,10 @@ def test_what_a_law_kept_is_erased_when_the_policy_names_it_no_more(lake: Lake) 
 
 def test_a_receipt_names_the_hold_that_is_in_force(lake: Lake) -> None:
     lake.policy()
-    first = place_hold(lake.register, "person", "case 6", "counsel")
+    first = place_hold(lake.register, "person", "case 6", who("counsel"))
     request = lake.erase(HER)
-    place_hold(lake.register, "person", "case 7", "counsel")
-    release_hold(lake.register, first)
+    place_hold(lake.register, "person", "case 7", who("counsel"))
+    release_hold(lake.register, first, who("officer"))
     lake.handler.close(request)
     [step] = [s for s in get_request(lake.register, request).steps if s.name.endswith("raw.parquet")]  # fmt: skip
     assert (step.status, step.detail) == ("retained", "legal hold 2: case 7")
@@ -608,7 +613,7 @@ def test_own_rows_that_come_to_kept_mentions_are_erased(lake: Lake) -> None:
     with pytest.raises(CheckFailed):
         lake.handler.close(request)
     lake.handler.locate(request)
-    approve(lake.register, request, "dpo", named=["*"])
+    approve(lake.register, request, who("dpo"), named=["*"])
     lake.handler.erase(request)
     assert lake.tags("raw.parquet") == [1]
     assert closed(lake, request)["raw.parquet"][0] == "retained"
@@ -619,9 +624,9 @@ def test_a_correction_waits_for_what_a_hold_kept_and_keeps_no_more(lake: Lake) -
     copied(lake, "raw.parquet", "copy.parquet")
     request = lake.opened(HER, "rectification").id
     copy = next(s.dataset_id for s in get_request(lake.register, request).steps if s.name.endswith("copy.parquet"))  # fmt: skip
-    hold = place_hold(lake.register, "person", "case 7", "counsel", dataset_id=copy)
+    hold = place_hold(lake.register, "person", "case 7", who("counsel"), dataset_id=copy)
     rectify(lake.handler, request, "tag", "222")
-    release_hold(lake.register, hold)
+    release_hold(lake.register, hold, who("officer"))
     with pytest.raises(CheckFailed, match="put it right again"):
         lake.handler.close(request)
     rectify(lake.handler, request, "tag", "222")
@@ -636,13 +641,13 @@ def test_likeness_that_stays_by_somebody_s_decision_is_not_called_clean(lake: La
     pq.write_table(pa.table({"h": [sha], "m": [None]}, schema), lake.folder / "copy.parquet")
     request = lake.opened(HER).id
     lake.handler.confirm(request, "copy.parquet", "h", "our export")
-    approve(lake.register, request, "somebody else", named=["*"])
+    approve(lake.register, request, who("somebody else"), named=["*"])
     lake.handler.erase(request)
     md5 = hashlib.md5(HER.encode(), usedforsecurity=False).hexdigest()
     pq.write_table(pa.table({"h": [None], "m": [md5]}, schema), lake.folder / "copy.parquet")
     with pytest.raises(CheckFailed):
         lake.handler.close(request)
-    settle(lake.register, request, "copy.parquet", "retained", "a court asked for it", "dpo")
+    settle(lake.register, request, "copy.parquet", "retained", "a court asked for it", who("dpo"))
     status, verified = closed(lake, request)["copy.parquet"]
     assert status == "retained"
     assert verified.startswith("still there: likeness is left")
@@ -652,8 +657,8 @@ def test_likeness_that_stays_by_somebody_s_decision_is_not_called_clean(lake: La
 def test_who_was_wrong_has_not_decided_what_was_done_since(lake: Lake) -> None:
     lake.policy()
     request = lake.opened(HER).id
-    approve(lake.register, request, "dpo", named=["*"])
-    settle(lake.register, request, "raw.parquet", "manual", "deleted by hand", "clerk")
+    approve(lake.register, request, who("dpo"), named=["*"])
+    settle(lake.register, request, "raw.parquet", "manual", "deleted by hand", who("clerk"))
     with pytest.raises(CheckFailed):
         lake.handler.close(request)
     lake.handler.erase(request)
@@ -702,7 +707,7 @@ def test_a_dataset_that_is_gone_stops_no_erasure_in_others(lake: Lake) -> None:
     assert lake.tags("raw.parquet") == [0, 1, 3]
     with pytest.raises(CheckFailed, match=r"old\.parquet"):
         lake.handler.close(request)
-    settle(lake.register, request, str(lake.folder / "old.parquet"), "manual", "its owner removed it", "dpo")  # fmt: skip
+    settle(lake.register, request, str(lake.folder / "old.parquet"), "manual", "its owner removed it", who("dpo"))  # fmt: skip
     assert closed(lake, request)["old.parquet"][0] == "manual"
 
 
@@ -715,7 +720,7 @@ def test_what_a_dataset_is_taken_for_changes_and_it_is_one_place(lake: Lake) -> 
     lake.handler.locate(request)
     steps = [s for s in get_request(lake.register, request).steps if s.name.endswith("model.bin")]
     assert [s.kind for s in steps] == ["model"]
-    settle(lake.register, request, str(lake.folder / "model.bin"), "manual", "removed", "dpo")
+    settle(lake.register, request, str(lake.folder / "model.bin"), "manual", "removed", who("dpo"))
 
 
 def one_step(request: Request, name: str) -> Any:
@@ -728,7 +733,7 @@ def test_an_error_while_looking_at_what_is_left_is_a_failed_place(
     """And not one that is being erased from for ever."""
     lake.policy()
     request = lake.opened(HER)
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
 
     def broken(*given: Any) -> Any:
         raise MlsecError("gone")

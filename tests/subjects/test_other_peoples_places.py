@@ -39,6 +39,7 @@ from airflow_mlsec.subjects import (
 )
 from airflow_mlsec.subjects.handling import _erasing, _rectify, _releases
 from airflow_mlsec.subjects.requests._requests import person_of
+from tests.actors import who
 from tests.lineage.events import dataset, lineage
 from tests.subjects.lake import Lake
 from tests.subjects.test_meanwhile import release
@@ -77,8 +78,8 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 def with_key(lake: Lake, key: str, kind: str, **only: str) -> int:
-    made = open_request(lake.register, lake.keys, "gdpr", kind, Person("person", (key,), only=only), "c", Calendar("UTC"))  # fmt: skip
-    verify_identity(lake.register, made.id, True, "seen", "c")
+    made = open_request(lake.register, lake.keys, "gdpr", kind, Person("person", (key,), only=only), who("c"), Calendar("UTC"))  # fmt: skip
+    verify_identity(lake.register, made.id, True, "seen", who("c"))
     lake.handler.locate(made.id)
     return made.id
 
@@ -104,10 +105,10 @@ def test_a_code_of_another_kind_of_people_stays(lake: Lake, tmp_path: Path, with
 
     def erased(kind: str) -> int:
         person = Person(kind, ("1000007",))
-        made = open_request(lake.register, lake.keys, "gdpr", "erasure", person, "c", Calendar("UTC"))  # fmt: skip
-        verify_identity(lake.register, made.id, True, "seen", "c")
+        made = open_request(lake.register, lake.keys, "gdpr", "erasure", person, who("c"), Calendar("UTC"))  # fmt: skip
+        verify_identity(lake.register, made.id, True, "seen", who("c"))
         lake.handler.locate(made.id)
-        approve(lake.register, made.id, "dpo", named=["*"])
+        approve(lake.register, made.id, who("dpo"), named=["*"])
         lake.handler.erase(made.id)
         return made.id
 
@@ -147,10 +148,10 @@ def test_a_correction_that_does_not_hold_is_never_signed(lake: Lake, released: b
     before = (lake.folder / "raw.parquet").read_bytes()
     number = lake.opened(HER, "rectification").id
     copy = next(s.dataset_id for s in get_request(lake.register, number).steps if s.name.endswith("copy.parquet"))  # fmt: skip
-    hold = place_hold(lake.register, "person", "case 7", "counsel", dataset_id=copy) if released else 0  # fmt: skip
+    hold = place_hold(lake.register, "person", "case 7", who("counsel"), dataset_id=copy) if released else 0  # fmt: skip
     rectify(lake.handler, number, "tag", "222")
     if released:
-        release_hold(lake.register, hold)
+        release_hold(lake.register, hold, who("officer"))
     else:
         (lake.folder / "raw.parquet").write_bytes(before)
     for _ in range(3):
@@ -228,7 +229,7 @@ def test_the_key_of_one_of_two_people_is_put_right(lake: Lake, family: pa.Table)
     # Her new key is hers.
     keys = person_of(lake.register, lake.keys, get_request(lake.register, bob)).keys
     assert "ann@x.test" not in keys
-    approve(lake.register, bob, "dpo", named=["*"])
+    approve(lake.register, bob, who("dpo"), named=["*"])
     lake.handler.erase(bob)
     closed(lake, bob)
     assert [row["who"] for row in rows_of(lake.folder / "raw.parquet")] == ["ann@x.test"]
@@ -253,15 +254,15 @@ def test_a_key_that_has_another_owner_now_takes_nobody_along(lake: Lake) -> None
     declare(lake, "raw.parquet", "key: who, distinguished_by: [name]", columns=columns)
     quinn = with_key(lake, "old@x.test", "erasure")
     person = Person("person", (HER, "old@x.test"), only={"name": "Paul"})
-    paul = open_request(lake.register, lake.keys, "gdpr", "rectification", person, "c", Calendar("UTC")).id  # fmt: skip
-    verify_identity(lake.register, paul, True, "seen", "c")
+    paul = open_request(lake.register, lake.keys, "gdpr", "rectification", person, who("c"), Calendar("UTC")).id  # fmt: skip
+    verify_identity(lake.register, paul, True, "seen", who("c"))
     lake.handler.locate(paul)
     rectify(lake.handler, paul, "who", "paul@x.test")
     assert person_of(lake.register, lake.keys, get_request(lake.register, quinn)).keys == (
         "old@x.test",
     )
     lake.handler.locate(quinn)
-    approve(lake.register, quinn, "dpo", named=["*"])
+    approve(lake.register, quinn, who("dpo"), named=["*"])
     lake.handler.erase(quinn)
     assert [row["name"] for row in rows_of(lake.folder / "raw.parquet")] == ["Paul", "Zed"]
 
@@ -285,7 +286,7 @@ def test_a_table_that_tells_people_apart_is_away_and_nobody_is_erased(
     copied(lake, "raw.parquet", "copy.parquet")
     pq.write_table(both, lake.folder / "copy.parquet")
     number = lake.opened("fam@x.test").id
-    approve(lake.register, number, "dpo", named=["*"])
+    approve(lake.register, number, who("dpo"), named=["*"])
     with pytest.raises(Refused):
         lake.handler.erase(number)
     (lake.folder / "raw.parquet").rename(lake.folder.parent / "away.parquet")
@@ -394,7 +395,7 @@ def test_a_parent_without_rows_for_now_does_not_say_whose_orders_are(
         lake.handler.close(number)
     filled()
     lake.handler.locate(number)
-    approve(lake.register, number, "dpo", named=["*"])
+    approve(lake.register, number, who("dpo"), named=["*"])
     lake.handler.erase(number)
     lake.handler.close(number)
     assert [row["amount"] for row in rows_of(orders)] == [6]
@@ -426,7 +427,7 @@ def test_kept_mentions_of_somebody_whose_own_row_is_gone_can_be_closed(lake: Lak
     declared(lake, orders, text)
     number = lake.erase(HER)
     pq.write_table(pa.table({"id": [1000001], "who": ["p1@x.test"]}), people)
-    settle(lake.register, number, "people.parquet", "manual", "removed by hand", "dpo")
+    settle(lake.register, number, "people.parquet", "manual", "removed by hand", who("dpo"))
     lake.handler.close(number)
     assert get_request(lake.register, number).closed_at
 
@@ -487,7 +488,7 @@ def test_what_was_made_anew_stays_so_when_its_source_is_made_anew_each_night(lak
 def test_a_killed_writer_elsewhere_is_waited_for_a_quarter_of_an_hour(lake: Lake) -> None:
     lake.release(lake.policy())
     number = lake.opened(HER).id
-    approve(lake.register, number, "dpo", named=["*"])
+    approve(lake.register, number, who("dpo"), named=["*"])
     writer = {**this_process(), "host": "worker-7f9c", "namespace": "pid:[1]", "token": "x"}
     ago = "2026-01-01T00:00:00+00:00"
     values = {"uri": lake.at("safe.parquet").uri, "writer": writer, "began_at": ago}
@@ -500,11 +501,11 @@ def test_lifting_a_restriction_keeps_what_counsel_decided(lake: Lake) -> None:
     lake.policy()
     number = lake.opened(HER, "restriction").id
     restrict(lake.handler, number)
-    settle(lake.register, number, "raw.parquet", "retained", "case 7: keep", "counsel")
+    settle(lake.register, number, "raw.parquet", "retained", "case 7: keep", who("counsel"))
     lift(lake.handler, number, "told on Monday")
     lake.handler.close(number)
     [step] = [s for s in get_request(lake.register, number).steps if s.name.endswith("raw.parquet")]
-    assert (step.status, step.decided_by) == ("retained", "counsel")
+    assert (step.status, step.decided_by) == ("retained", "airflow:counsel")
 
 
 def test_a_restriction_of_what_was_erased_since_does_not_say_that_it_is_stored(lake: Lake) -> None:
@@ -521,7 +522,7 @@ def test_evidence_names_the_request_that_removed_rows(
     """Not the one that came by when an erasure had been killed."""
     lake.release(lake.policy())
     number = lake.opened("p1@x.test").id
-    approve(lake.register, number, "dpo", named=["*"])
+    approve(lake.register, number, who("dpo"), named=["*"])
 
     def cut(*given: Any) -> None:
         raise KeyboardInterrupt
@@ -545,12 +546,12 @@ def test_a_dataset_that_tells_people_apart_is_gone_and_a_person_says_so_first(la
     declare(lake, "old.parquet", "key: who, distinguished_by: [name]", columns=columns)
     number = lake.opened(HER).id
     (lake.folder / "old.parquet").unlink()
-    approve(lake.register, number, "dpo", named=["*"])
+    approve(lake.register, number, who("dpo"), named=["*"])
     with pytest.raises(Refused, match=r"old.parquet: nothing is there"):
         lake.handler.erase(number)
     assert 2 in lake.tags("raw.parquet")
     at = str(lake.folder / "old.parquet")
-    settle(lake.register, number, at, "manual", "the disk was destroyed", "dpo")
+    settle(lake.register, number, at, "manual", "the disk was destroyed", who("dpo"))
     lake.handler.erase(number)
     assert closed(lake, number)["raw.parquet"][0] == "erased"
 
@@ -571,7 +572,7 @@ def test_who_shares_a_key_is_not_erased_while_what_tells_them_apart_is_empty(
     declared(lake, people, text)
     copied_without(lake, people, "copy.parquet", rows)
     number = lake.opened(HER).id
-    approve(lake.register, number, "dpo", named=["*"])
+    approve(lake.register, number, who("dpo"), named=["*"])
     (people / "a.parquet").unlink()
     with pytest.raises(Refused, match="no rows are there"):
         lake.handler.erase(number)
@@ -675,7 +676,7 @@ def test_hard_links_behind_a_link_and_before_a_kill_are_told(
     declare(lake, "raw.parquet")
     declared(lake, events, PLAIN)
     number = lake.opened(HER).id
-    approve(lake.register, number, "dpo", named=["*"])
+    approve(lake.register, number, who("dpo"), named=["*"])
     real = _erasing._delete
 
     def cut(*given: Any) -> int:

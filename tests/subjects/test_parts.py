@@ -37,6 +37,7 @@ from airflow_mlsec.subjects import (
     open_request,
     verify_identity,
 )
+from tests.actors import who
 from tests.lineage.events import dataset, event
 from tests.subjects.lake import signed_artifact
 
@@ -188,10 +189,10 @@ def test_each_file_is_erased_once_and_looked_at_again(lake: Lake) -> None:
     lake.put("orders/late.parquet", PEOPLE[1:4])
     lake.copied("orders", "mart.parquet")
     lake.put("mart.parquet", PEOPLE)
-    handler = Handler(lake.register, lake.keys, "dpo", roots=(str(lake.folder),))
-    request = open_request(lake.register, lake.keys, "gdpr", "erasure", Person("customer", (HER,)), "clerk",
+    handler = Handler(lake.register, lake.keys, who("dpo"), roots=(str(lake.folder),))
+    request = open_request(lake.register, lake.keys, "gdpr", "erasure", Person("customer", (HER,)), who("clerk"),
                            Calendar(), datetime.now(UTC))  # fmt: skip
-    verify_identity(lake.register, request.id, True, "seen", "clerk")
+    verify_identity(lake.register, request.id, True, "seen", who("clerk"))
     handler.locate(request.id)
     steps = {
         s.name.removeprefix(f"{lake.folder}/"): s
@@ -200,7 +201,7 @@ def test_each_file_is_erased_once_and_looked_at_again(lake: Lake) -> None:
     assert (steps["orders"].status, steps["orders"].rows) == ("found", 1), (
         "the file that no event names"
     )
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     done = handler.erase(request.id)
     assert {s.status for s in done.steps if s.kind != "scan"} == {"erased"}
     assert handler.close(request.id)[0].status == "closed"
@@ -214,12 +215,12 @@ def test_a_row_put_back_into_a_part_keeps_the_request_open(lake: Lake) -> None:
     partitions(lake)
     lake.copied("orders", "mart.parquet")
     lake.put("mart.parquet", PEOPLE)
-    handler = Handler(lake.register, lake.keys, "dpo", roots=(str(lake.folder),))
-    request = open_request(lake.register, lake.keys, "gdpr", "erasure", Person("customer", (HER,)), "clerk",
+    handler = Handler(lake.register, lake.keys, who("dpo"), roots=(str(lake.folder),))
+    request = open_request(lake.register, lake.keys, "gdpr", "erasure", Person("customer", (HER,)), who("clerk"),
                            Calendar(), datetime.now(UTC))  # fmt: skip
-    verify_identity(lake.register, request.id, True, "seen", "clerk")
+    verify_identity(lake.register, request.id, True, "seen", who("clerk"))
     handler.locate(request.id)
-    approve(lake.register, request.id, "dpo", named=["*"])
+    approve(lake.register, request.id, who("dpo"), named=["*"])
     handler.erase(request.id)
     lake.put("orders/new.parquet", [HER])
     with pytest.raises(CheckFailed, match="orders"):

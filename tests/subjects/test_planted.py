@@ -24,6 +24,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
 )
 from tests import canaries
+from tests.actors import who
 from tests.conftest import SLOW
 from tests.subjects.planted import World
 
@@ -96,14 +97,14 @@ def test_erasure_leaves_no_byte_of_her_and_nobody_else_notices(world: World) -> 
     """Last, since she is gone afterwards."""
     before, person = rows(world), Person("person", (canaries.EMAIL,))
     token = next(t for t, i in world._tokens().items() if i == 3)
-    handler = Handler(world.register, world.keys, "dpo", roots=(str(world.folder),))
+    handler = Handler(world.register, world.keys, who("dpo"), roots=(str(world.folder),))
     now = datetime.now(UTC)
     request = open_request(
-        world.register, world.keys, "gdpr", "erasure", person, "clerk", Calendar(), now
+        world.register, world.keys, "gdpr", "erasure", person, who("clerk"), Calendar(), now
     )
-    verify_identity(world.register, request.id, True, "seen", "clerk")
+    verify_identity(world.register, request.id, True, "seen", who("clerk"))
     handler.locate(request.id)
-    approve(world.register, request.id, "dpo", named=["*"])
+    approve(world.register, request.id, who("dpo"), named=["*"])
     done = handler.erase(request.id)
     after = rows(world)
     for table in world.tables:
@@ -119,7 +120,7 @@ def test_erasure_leaves_no_byte_of_her_and_nobody_else_notices(world: World) -> 
     [left] = [s for s in done.steps if s.name == str(dark)]
     assert (left.status, left.likeness) == ("found", True), "no lineage names it: a scan does"
     handler.confirm(request.id, str(dark), "email", "the copy that the nightly job makes")
-    approve(world.register, request.id, "officer", named=["*"])
+    approve(world.register, request.id, who("officer"), named=["*"])
     done = handler.erase(request.id)
     assert canaries.found_below(world.folder) == []
     for path in world.folder.iterdir():
@@ -128,6 +129,6 @@ def test_erasure_leaves_no_byte_of_her_and_nobody_else_notices(world: World) -> 
     for step in done.open_steps():
         table = next((t for t in world.tables if step.name.endswith(f"/{t.name}")), None)
         assert table is None or table.people is None, step.name
-        settle(world.register, request.id, step.name, "rebuilt", "by hand, on 3 May", "dpo")
+        settle(world.register, request.id, step.name, "rebuilt", "by hand, on 3 May", who("dpo"))
     closed, _ = handler.close(request.id)
     assert closed.status == "closed"

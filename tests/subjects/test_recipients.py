@@ -17,6 +17,7 @@ from airflow_mlsec.policy import parse_policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import Calendar, Handler, Person, approve, open_request, verify_identity
 from tests import canaries
+from tests.actors import who
 from tests.subjects.shop import CUSTOMERS, Shop
 
 
@@ -49,10 +50,10 @@ def erased(shop: Shop, contacts: str) -> tuple[Handler, int]:
     record_results(shop.register, policy, open_dataset(shop.customers), "source", [], None)
     handler = shop.handler()
     person = Person("customer", (canaries.EMAIL,))
-    request = open_request(shop.register, shop.keys, "gdpr", "erasure", person, "c", Calendar(), datetime.now(UTC))  # fmt: skip
-    verify_identity(shop.register, request.id, True, "seen", "c")
+    request = open_request(shop.register, shop.keys, "gdpr", "erasure", person, who("c"), Calendar(), datetime.now(UTC))  # fmt: skip
+    verify_identity(shop.register, request.id, True, "seen", who("c"))
     handler.locate(request.id)
-    approve(shop.register, request.id, "dpo", named=["*"])
+    approve(shop.register, request.id, who("dpo"), named=["*"])
     handler.erase(request.id)
     return handler, request.id
 

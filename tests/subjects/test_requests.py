@@ -48,6 +48,7 @@ from airflow_mlsec.subjects import (
     without_suppressed,
 )
 from tests import canaries
+from tests.actors import who
 from tests.conftest import SLOW
 from tests.subjects.shop import Shop
 
@@ -63,15 +64,17 @@ def shop(tmp_path: Path, register: Register, keys: KeyRing) -> Shop:
 def opened(
     handler: Handler, kind: str = "erasure", law: str = "gdpr", person: Person = HER
 ) -> Request:
-    return open_request(handler.register, handler.keys, law, kind, person, "clerk", Calendar(), NOW)
+    return open_request(
+        handler.register, handler.keys, law, kind, person, who("clerk"), Calendar(), NOW
+    )
 
 
 def ready(handler: Handler, person: Person = HER) -> int:
     """A request that was verified, located and approved."""
     request = opened(handler, person=person)
-    verify_identity(handler.register, request.id, True, "log-in with second factor", "clerk")
+    verify_identity(handler.register, request.id, True, "log-in with second factor", who("clerk"))
     handler.locate(request.id)
-    approve(handler.register, request.id, "dpo", named=["*"])
+    approve(handler.register, request.id, who("dpo"), named=["*"])
     return request.id
 
 
@@ -127,7 +130,9 @@ def test_a_request_closes_with_a_receipt_only_when_every_place_is_settled(
     handler.erase(identifier)
     with pytest.raises(CheckFailed, match=r"stays open: 1 of 8 places.*model.onnx"):
         handler.close(identifier)
-    settle(shop.register, identifier, "model.onnx", "retained", "retrained on 1 April, DPO", "dpo")
+    settle(
+        shop.register, identifier, "model.onnx", "retained", "retrained on 1 April, DPO", who("dpo")
+    )
     request, salt = handler.close(identifier)
     assert request.status == "closed"
     trusted = shop.keys.verification_keys()
@@ -158,16 +163,17 @@ def test_nothing_is_erased_before_identity_and_approval(shop: Shop) -> None:
     with pytest.raises(Refused, match="nobody has approved"):
         handler.erase(request.id)
     with pytest.raises(Refused, match="identity is unverified"):
-        approve(shop.register, request.id, "dpo", named=["*"])
-    verify_identity(shop.register, request.id, True, "passport seen", "clerk")
+        approve(shop.register, request.id, who("dpo"), named=["*"])
+    verify_identity(shop.register, request.id, True, "passport seen", who("clerk"))
     with pytest.raises(Refused, match="locate"):
-        approve(shop.register, request.id, "dpo", named=["*"])
+        approve(shop.register, request.id, who("dpo"), named=["*"])
     access = opened(handler, "access")
     with pytest.raises(Refused, match="asks for access"):
         handler.erase(access.id)
     refused = opened(handler)
     assert (
-        verify_identity(shop.register, refused.id, False, "no answer", "clerk").status == "refused"
+        verify_identity(shop.register, refused.id, False, "no answer", who("clerk")).status
+        == "refused"
     )
     with pytest.raises(UsageError, match="was refused"):
         handler.locate(refused.id)
@@ -179,8 +185,8 @@ def test_a_legal_hold_and_a_legal_duty_keep_rows(shop: Shop) -> None:
     d = t.dataset.c
     [orders] = shop.register.rows(sa.select(d.id).where(d.name.endswith("/orders")))
     digest = subject_digest(shop.keys, "customer", canaries.EMAIL)
-    other = place_hold(shop.register, "customer", "case 1", "legal", "0" * 64)
-    hold = place_hold(shop.register, "customer", "case 7/2026", "legal", digest, orders.id)
+    other = place_hold(shop.register, "customer", "case 1", who("legal"), "0" * 64)
+    hold = place_hold(shop.register, "customer", "case 7/2026", who("legal"), digest, orders.id)
     identifier = ready(handler)
     found = {s.name.rsplit("/", 1)[-1]: s for s in handler.erase(identifier).steps}
     assert (found["orders"].status, found["orders"].detail) == (
@@ -191,11 +197,11 @@ def test_a_legal_hold_and_a_legal_duty_keep_rows(shop: Shop) -> None:
     assert found["customers"].status == "found"
     assert "which are kept, refer to it" in found["customers"].detail
     assert found["copy.parquet"].status == "erased"
-    release_hold(shop.register, hold)
-    release_hold(shop.register, other)
+    release_hold(shop.register, hold, who("officer"))
+    release_hold(shop.register, other, who("officer"))
     assert statuses(handler.erase(identifier))["orders"] == ("erased", 3), "kept no more"
     with pytest.raises(UsageError, match="no legal hold"):
-        release_hold(shop.register, hold)
+        release_hold(shop.register, hold, who("officer"))
 
 
 def test_who_was_erased_does_not_come_back(shop: Shop) -> None:
@@ -226,7 +232,9 @@ def test_an_unreachable_place_keeps_the_request_open(shop: Shop) -> None:
     identifier = ready(handler)
     request = handler.erase(identifier)
     assert statuses(request)["extract.csv"][0] == "failed"
-    settle(shop.register, identifier, "model.onnx", "retained", "trained anew on Monday", "dpo")
+    settle(
+        shop.register, identifier, "model.onnx", "retained", "trained anew on Monday", who("dpo")
+    )
     with pytest.raises(CheckFailed, match=r"extract.csv \(failed"):
         handler.close(identifier)
     shutil.move(shop.folder / "away", moved)
@@ -234,7 +242,7 @@ def test_an_unreachable_place_keeps_the_request_open(shop: Shop) -> None:
     # What nobody could see when it was approved is not what was approved.
     with pytest.raises(Refused, match="nobody has approved"):
         handler.erase(identifier)
-    approve(shop.register, identifier, "dpo", named=["*"])
+    approve(shop.register, identifier, who("dpo"), named=["*"])
     handler.erase(identifier)
     assert handler.close(identifier)[0].status == "closed"
 
@@ -243,12 +251,12 @@ def test_a_parent_waits_for_children_that_cannot_be_read(shop: Shop) -> None:
     """With the customer gone nobody could tell any more which orders were hers."""
     handler = shop.handler()
     request = opened(handler)
-    verify_identity(shop.register, request.id, True, "seen", "clerk")
+    verify_identity(shop.register, request.id, True, "seen", who("clerk"))
     handler.locate(request.id)
     s = t.request_step.c
     broken = sa.update(t.request_step).where(s.name.endswith("/orders")).values(status="failed")
     shop.register.write(lambda c: c.execute(broken))
-    approve(shop.register, request.id, "dpo", named=["*"])
+    approve(shop.register, request.id, who("dpo"), named=["*"])
     found = {s.name.rsplit("/", 1)[-1]: s for s in handler.erase(request.id).steps}
     assert found["customers"].status == "found"
     assert "waits for" in found["customers"].detail
@@ -267,7 +275,9 @@ def test_data_that_came_back_opens_the_step_again(shop: Shop) -> None:
     outcome = {name.rsplit("/", 1)[-1]: text for name, text in handler.verify(identifier).items()}
     assert outcome["copy.parquet"].startswith("1 rows left")
     assert statuses(get_request(shop.register, identifier))["copy.parquet"][0] == "found"
-    settle(shop.register, identifier, "model.onnx", "retained", "trained anew on Monday", "dpo")
+    settle(
+        shop.register, identifier, "model.onnx", "retained", "trained anew on Monday", who("dpo")
+    )
     with pytest.raises(CheckFailed, match=r"copy.parquet"):
         handler.close(identifier)
 
@@ -326,15 +336,15 @@ def test_clocks_extensions_and_lists(shop: Shop) -> None:
         lambda: datetime(2026, 5, 1, tzinfo=UTC),
     )
     with pytest.raises(UsageError, match="too late"):
-        extend(late, request.id, "many requests", "dpo", Calendar())
+        extend(late, request.id, "many requests", who("dpo"), Calendar())
     early = Register(
         shop.register._url.render_as_string(hide_password=False),
         lambda: datetime(2026, 3, 9, tzinfo=UTC),
     )
-    longer = extend(early, request.id, "many requests", "dpo", Calendar())
+    longer = extend(early, request.id, "many requests", who("dpo"), Calendar())
     assert (longer.extended, longer.due_at) == (True, "2026-06-03T00:00:00.000000Z")
     with pytest.raises(UsageError, match="once"):
-        extend(early, request.id, "again", "dpo", Calendar())
+        extend(early, request.id, "again", who("dpo"), Calendar())
     delete = opened(handler, "delete", "ccpa")
     assert [r.id for r in list_requests(shop.register, only_open=True)] == [delete.id, request.id]
     assert [what.split(":")[0] for _, _, what in history(shop.register, request.id)] == ["opened", "extended to 2026-06-02 (GDPR Art. 12(3))"]  # fmt: skip
@@ -412,10 +422,11 @@ KILLED = """
 import sys
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.register import Register
+from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.subjects import Handler
 from pathlib import Path
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
-handler = Handler(Register(f"sqlite:///{folder}/register.db"), KeyRing.open(folder / "keys"), "dpo", roots=(str(folder / "shop"),))
+handler = Handler(Register(f"sqlite:///{folder}/register.db"), KeyRing.open(folder / "keys"), operating_system_actor(), roots=(str(folder / "shop"),))
 print("ready", flush=True)
 handler.erase(number)
 print("done", flush=True)
@@ -528,7 +539,9 @@ def test_the_whole_way_on_the_command_line(
 
 
 def close_after(shop: Shop, identifier: int) -> None:
-    settle(shop.register, identifier, "model.onnx", "retained", "trained anew on Monday", "dpo")
+    settle(
+        shop.register, identifier, "model.onnx", "retained", "trained anew on Monday", who("dpo")
+    )
     with pytest.raises(CheckFailed, match="stays open"):
         shop.handler().close(identifier)
 
@@ -608,19 +621,19 @@ def test_a_place_that_came_since_is_looked_at_before_closing(shop: Shop) -> None
     shop.copied(str(shop.folder / "copy.parquet"), "late.parquet", {"mail": "mail"})
     handler.erase(identifier)
     close_after(shop, identifier)
-    approve(shop.register, identifier, "dpo", named=["*"])
+    approve(shop.register, identifier, who("dpo"), named=["*"])
     assert statuses(handler.erase(identifier))["late.parquet"][0] == "erased"
 
 
 def test_holds_bind_until_the_last_moment_and_under_every_key(shop: Shop) -> None:
     handler = shop.handler()
     request = opened(handler, person=Person("customer", (canaries.EMAIL, "old@name.example")))
-    verify_identity(shop.register, request.id, True, "seen", "clerk")
+    verify_identity(shop.register, request.id, True, "seen", who("clerk"))
     handler.locate(request.id)
-    approve(shop.register, request.id, "dpo", named=["*"])
+    approve(shop.register, request.id, who("dpo"), named=["*"])
     prepared = handler.prepare(request.id)
     old = subject_digest(shop.keys, "customer", "old@name.example")
-    place_hold(shop.register, "customer", "case 3", "legal", old)
+    place_hold(shop.register, "customer", "case 3", who("legal"), old)
     for step in handler.order(prepared):
         handler.erase_place(request.id, step.id)
     assert {status for status, _ in statuses(get_request(shop.register, request.id)).values()} == {
@@ -703,7 +716,7 @@ def test_an_event_cannot_make_a_place_unseen(shop: Shop) -> None:
         "found",
         1,
     )
-    nowhere = Handler(shop.register, shop.keys, "dpo")
+    nowhere = Handler(shop.register, shop.keys, who("dpo"))
     assert statuses(nowhere.locate(opened(nowhere).id))["copy.parquet"][0] == "failed"
 
 

@@ -13,6 +13,7 @@ from airflow_mlsec.errors import ColumnMissing, ColumnType, UsageError
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import apply_retention, place_hold, release_hold, subject_digest
+from tests.actors import who
 
 ON = date(2026, 3, 1)
 ROWS = pa.table(
@@ -68,14 +69,14 @@ def test_legal_holds_are_respected(
 ) -> None:
     dataset = open_dataset(place)
     digest = subject_digest(keys, "person", "b@x.org")
-    hold = place_hold(sqlite_register, "person", "case 9", "legal", digest)
-    everybody = place_hold(sqlite_register, "person", "audit", "legal")
+    hold = place_hold(sqlite_register, "person", "case 9", who("legal"), digest)
+    everybody = place_hold(sqlite_register, "person", "audit", who("legal"))
     assert apply_retention(sqlite_register, keys, policy, dataset, ON, dry_run=False).held == 3
-    release_hold(sqlite_register, everybody)
+    release_hold(sqlite_register, everybody, who("officer"))
     done = apply_retention(sqlite_register, keys, policy, dataset, ON, dry_run=False)
     assert (done.overdue, done.held, done.erased) == (3, 1, 2)
     assert left(place) == ["b@x.org", "b@x.org", "c@x.org", "d@x.org"]
-    release_hold(sqlite_register, hold)
+    release_hold(sqlite_register, hold, who("officer"))
     assert apply_retention(sqlite_register, keys, policy, dataset, ON, dry_run=False).erased == 1
 
 

@@ -40,6 +40,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
 )
 from tests import canaries
+from tests.actors import who
 from tests.lineage.events import dataset, event
 from tests.subjects.shop import Shop
 
@@ -331,8 +332,10 @@ def test_what_we_keep_for_ourselves_is_not_data(shop: Shop) -> None:
 
 def asked(shop: Shop, what: str = "erasure") -> int:
     person, now = Person("customer", (HER,)), datetime.now(UTC)
-    request = open_request(shop.register, shop.keys, "gdpr", what, person, "clerk", Calendar(), now)
-    verify_identity(shop.register, request.id, True, "seen", "clerk")
+    request = open_request(
+        shop.register, shop.keys, "gdpr", what, person, who("clerk"), Calendar(), now
+    )
+    verify_identity(shop.register, request.id, True, "seen", who("clerk"))
     return request.id
 
 
@@ -348,11 +351,11 @@ def test_likeness_is_not_acted_on_until_it_is_confirmed(shop: Shop) -> None:
     pq.write_table(HASHED, shop.folder / "marketing.parquet")
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     handler.erase(number)
     assert pq.read_table(shop.folder / "marketing.parquet").num_rows == 3
     assert status(shop, number, "marketing.parquet") == ("found", True)
-    settle(shop.register, number, "model.onnx", "retained", "retrained on Monday", "dpo")
+    settle(shop.register, number, "model.onnx", "retained", "retrained on Monday", who("dpo"))
     with pytest.raises(CheckFailed, match=r"marketing\.parquet \(found"):
         handler.close(number)
     with pytest.raises(UsageError, match="has no column 'mail'|has no column"):
@@ -366,7 +369,7 @@ def test_likeness_is_not_acted_on_until_it_is_confirmed(shop: Shop) -> None:
     )
     assert done.approved_by is None, "what is to be erased has changed"
     assert status(shop, number, "marketing.parquet") == ("found", False)
-    approve(shop.register, number, "officer", named=["*"])
+    approve(shop.register, number, who("officer"), named=["*"])
     handler.erase(number)
     left = pq.read_table(shop.folder / "marketing.parquet")
     assert left.equals(HASHED.slice(0, 2)), "hers, and nobody else's"
@@ -381,7 +384,7 @@ def test_a_confirmed_place_is_handed_over(shop: Shop, tmp_path: Path) -> None:
     pq.write_table(HASHED, shop.folder / "marketing.parquet")
     number, handler = asked(shop, "access"), shop.handler()
     own = Identity.generate()
-    verify_identity(shop.register, number, True, "seen", "clerk", [str(own.recipient)])
+    verify_identity(shop.register, number, True, "seen", who("clerk"), [str(own.recipient)])
     handler.locate(number)
     before = export_request(handler, number, tmp_path / "a.age")
     assert not any("marketing" in name for name in before.rows)
@@ -395,14 +398,14 @@ def test_what_was_settled_by_hand_is_scanned_again(shop: Shop) -> None:
     path.write_text(f"to {HER}\n")
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     handler.erase(number)
-    settle(shop.register, number, "model.onnx", "retained", "retrained on Monday", "dpo")
-    settle(shop.register, number, "mail.log", "manual", "redacted", "dpo")
+    settle(shop.register, number, "model.onnx", "retained", "retrained on Monday", who("dpo"))
+    settle(shop.register, number, "mail.log", "manual", "redacted", who("dpo"))
     with pytest.raises(CheckFailed, match="and still there by likeness: the key"):
         handler.close(number)
     path.write_text("to [redacted]\n")
-    settle(shop.register, number, "mail.log", "manual", "redacted", "dpo")
+    settle(shop.register, number, "mail.log", "manual", "redacted", who("dpo"))
     closed, _ = handler.close(number)
     assert closed.status == "closed"
 
@@ -421,7 +424,7 @@ def test_unreadable_files_that_come_later_open_a_settled_root_again(shop: Shop) 
     (shop.folder / "a.bin").write_bytes(b"\x00")
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
-    settle(shop.register, number, str(shop.folder), "manual", "a picture", "dpo")
+    settle(shop.register, number, str(shop.folder), "manual", "a picture", who("dpo"))
     handler.locate(number)
     [step] = [s for s in get_request(shop.register, number).steps if s.kind == "scan"]
     assert step.status == "manual"

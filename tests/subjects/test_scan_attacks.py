@@ -29,6 +29,7 @@ from airflow_mlsec.subjects._spellings import plausible
 from airflow_mlsec.subjects.search._needles import Needles
 from airflow_mlsec.subjects.search._scan import _file, _Meter
 from tests import canaries
+from tests.actors import who
 from tests.lineage.events import dataset, event
 from tests.subjects.shop import Shop
 from tests.subjects.test_scan import HER, asked, digest, found, root, status
@@ -205,10 +206,10 @@ def test_names_that_are_no_text_and_names_that_are_alike(shop: Shop) -> None:
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
     assert status(shop, number, "p.txt") == ("found", True)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     handler.erase(number)
-    settle(shop.register, number, "[key]/p.txt", "manual", "renamed", "dpo")
-    settle(shop.register, number, "model.onnx", "retained", "retrained", "dpo")
+    settle(shop.register, number, "[key]/p.txt", "manual", "renamed", who("dpo"))
+    settle(shop.register, number, "model.onnx", "retained", "retrained", who("dpo"))
     with pytest.raises(CheckFailed, match=r"p\.txt"):
         handler.close(number)
 
@@ -243,7 +244,7 @@ def test_values_that_stand_where_names_do_are_not_told(shop: Shop) -> None:
 
 
 def closed_with(shop: Shop, number: int, handler: Handler) -> Any:
-    settle(shop.register, number, "model.onnx", "retained", "retrained", "dpo")
+    settle(shop.register, number, "model.onnx", "retained", "retrained", who("dpo"))
     return handler.close(number)[0]
 
 
@@ -257,7 +258,7 @@ def test_what_was_not_confirmed_keeps_a_confirmed_place_open(shop: Shop) -> None
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
     handler.confirm(number, "m.parquet", "h", "ours")
-    approve(shop.register, number, "officer", named=["*"])
+    approve(shop.register, number, who("officer"), named=["*"])
     handler.erase(number)
     assert pq.read_table(shop.folder / "m.parquet").num_rows == 2
     with pytest.raises(CheckFailed, match=r"m\.parquet"):
@@ -272,7 +273,7 @@ def test_a_process_with_other_roots_settles_nothing(shop: Shop, tmp_path: Path) 
     path.write_text(HER)
     number = asked(shop, "access")
     both = Handler(
-        shop.register, shop.keys, "dpo", roots=(str(shop.folder), str(tmp_path / "other"))
+        shop.register, shop.keys, who("dpo"), roots=(str(shop.folder), str(tmp_path / "other"))
     )
     both.locate(number)
     assert status(shop, number, "two.log") == ("found", True)
@@ -297,13 +298,13 @@ def test_a_confirmed_column_takes_no_other_spelling(shop: Shop) -> None:
 
     person = Person("customer", (hers,))
     number = open_request(
-        shop.register, shop.keys, "gdpr", "erasure", person, "c", Calendar(), datetime.now(UTC)
+        shop.register, shop.keys, "gdpr", "erasure", person, who("c"), Calendar(), datetime.now(UTC)
     ).id
-    verify_identity(shop.register, number, True, "seen", "c")
+    verify_identity(shop.register, number, True, "seen", who("c"))
     handler = shop.handler()
     handler.locate(number)
     handler.confirm(number, "m.parquet", "id", "ours")
-    approve(shop.register, number, "officer", named=["*"])
+    approve(shop.register, number, who("officer"), named=["*"])
     handler.erase(number)
     assert pq.read_table(shop.folder / "m.parquet").column("n").to_pylist() == [2]
 
@@ -314,7 +315,7 @@ def test_a_folder_that_is_swapped_for_a_link_is_not_followed(shop: Shop, tmp_pat
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
     handler.confirm(number, "sub/m.parquet", "m", "ours")
-    approve(shop.register, number, "officer", named=["*"])
+    approve(shop.register, number, who("officer"), named=["*"])
     (tmp_path / "out").mkdir()
     (shop.folder / "sub/m.parquet").rename(tmp_path / "out/m.parquet")
     (shop.folder / "sub").rmdir()
@@ -328,7 +329,7 @@ def test_another_unreadable_file_is_not_what_was_settled(shop: Shop) -> None:
     (shop.folder / "a.bin").write_bytes(b"\x00" * 9)
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
-    settle(shop.register, number, str(shop.folder), "manual", "a picture", "dpo")
+    settle(shop.register, number, str(shop.folder), "manual", "a picture", who("dpo"))
     (shop.folder / "a.bin").rename(shop.folder / "customers-dump.bin")
     handler.locate(number)
     [step] = [s for s in get_request(shop.register, number).steps if s.kind == "scan"]
@@ -468,7 +469,7 @@ def test_rows_of_people_who_are_gone_may_be_hers_as_well(shop: Shop) -> None:
     assert found(shop, "p9@shop.example")["shop.db/orders"].status == "unknown"
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     done = handler.erase(number)
     [step] = [s for s in done.steps if s.name.endswith("/orders")]
     assert step.status == "unknown"
@@ -479,7 +480,7 @@ def test_rows_of_people_who_are_gone_may_be_hers_as_well(shop: Shop) -> None:
 def test_the_person_s_own_rows_are_not_taken_for_others_when_her_row_goes(shop: Shop) -> None:
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
     handler.erase(number)
     assert status(shop, number, "orders") == ("erased", False)
     handler.locate(number)
@@ -498,6 +499,6 @@ def test_a_short_number_is_looked_for_in_columns_of_its_name(shop: Shop, name: s
     number, handler = asked(shop), shop.handler()
     handler.locate(number)
     handler.confirm(number, name, "Customer_ID", "our shipments")
-    approve(shop.register, number, "officer", named=["*"])
+    approve(shop.register, number, who("officer"), named=["*"])
     handler.erase(number)
     assert [row["n"] for row in shop.rows(str(shop.folder / name))] == [80]

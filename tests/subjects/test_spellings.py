@@ -24,6 +24,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
 )
 from airflow_mlsec.subjects._spellings import alike, plausible
+from tests.actors import who
 from tests.subjects.shop import Shop
 
 STORED = "Anna@X.test"
@@ -67,11 +68,13 @@ def test_a_stranger_is_not_found_by_likeness(shop: Shop) -> None:
 
 def test_nothing_is_erased_by_likeness_until_it_is_confirmed(shop: Shop) -> None:
     person = Person("customer", ("anna@x.test",))
-    opened = open_request(shop.register, shop.keys, "gdpr", "erasure", person, "c", Calendar("UTC"))
-    verify_identity(shop.register, opened.id, True, "seen", "c")
+    opened = open_request(
+        shop.register, shop.keys, "gdpr", "erasure", person, who("c"), Calendar("UTC")
+    )
+    verify_identity(shop.register, opened.id, True, "seen", who("c"))
     handler, before = shop.handler(), shop.everything()
     request = handler.locate(opened.id)
-    approve(shop.register, opened.id, "dpo", named=["*"])
+    approve(shop.register, opened.id, who("dpo"), named=["*"])
     handler.erase(opened.id)
     assert shop.everything() == before
     with pytest.raises(CheckFailed):
@@ -82,16 +85,16 @@ def test_nothing_is_erased_by_likeness_until_it_is_confirmed(shop: Shop) -> None
         shop.keys,
         get_request(shop.register, request.id),
         both,
-        "c",
+        who("c"),
         "her spelling: seen",
     )
-    verify_identity(shop.register, opened.id, True, "the spelling is hers", "c")
+    verify_identity(shop.register, opened.id, True, "the spelling is hers", who("c"))
     handler.locate(opened.id)
-    approve(shop.register, opened.id, "dpo", named=["*"])
+    approve(shop.register, opened.id, who("dpo"), named=["*"])
     handler.erase(opened.id)
     assert len(shop.rows(shop.customers)) == 39
     assert len(shop.rows(str(shop.folder / "safe.parquet"))) == 39
-    settle(shop.register, opened.id, "model.onnx", "retained", "trained anew on Monday", "dpo")
+    settle(shop.register, opened.id, "model.onnx", "retained", "trained anew on Monday", who("dpo"))
     assert handler.close(opened.id)[0].status == "closed"
 
 

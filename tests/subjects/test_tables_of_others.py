@@ -22,6 +22,7 @@ from airflow_mlsec.policy import parse_policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import approve, get_request, rectify, settle
 from airflow_mlsec.subjects.handling import _erasing
+from tests.actors import who
 from tests.conftest import database
 from tests.subjects.lake import Lake
 
@@ -59,7 +60,7 @@ class Shop(Lake):
     def try_to_erase(self, key: str = HER) -> int:
         """A request whose erasure was asked for, whatever became of it."""
         request = self.opened(key)
-        approve(self.register, request.id, "dpo", named=["*"])
+        approve(self.register, request.id, who("dpo"), named=["*"])
         try:
             self.handler.erase(request.id)
         except MlsecError as error:
@@ -347,7 +348,7 @@ def test_a_kill_after_the_rows_went_hides_no_copy(
     shop.sql(f"{PEOPLE} CREATE MATERIALIZED VIEW copy AS SELECT * FROM people")
     shop.declare()
     number = shop.opened(HER).id
-    approve(shop.register, number, "dpo", named=["*"])
+    approve(shop.register, number, who("dpo"), named=["*"])
 
     def cut(*given: object) -> None:
         raise KeyboardInterrupt
@@ -369,7 +370,7 @@ def test_a_correction_tells_what_keeps_the_value_that_was_wrong(shop: Shop) -> N
     with pytest.raises(CheckFailed, match="triggers and views"):
         shop.handler.close(number)
     [step] = [s for s in get_request(shop.register, number).steps if s.name.startswith("triggers")]
-    settle(shop.register, number, step.name, "manual", "refreshed", "dpo")
+    settle(shop.register, number, step.name, "manual", "refreshed", who("dpo"))
     shop.handler.close(number)
 
 

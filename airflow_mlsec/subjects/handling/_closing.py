@@ -12,6 +12,7 @@ from airflow_mlsec.errors import (
     CheckFailed,
     MlsecError,
 )
+from airflow_mlsec.ledger import rules_in_force
 from airflow_mlsec.register import requests_did_more
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import (
@@ -38,7 +39,6 @@ from airflow_mlsec.subjects.requests._requests import (
     targets_of,
     write_step,
 )
-from airflow_mlsec.subjects.requests._rules import rules_in_force
 from airflow_mlsec.subjects.search._copies import beyond_reach
 from airflow_mlsec.subjects.search._places import copies_of, places_of
 from airflow_mlsec.subjects.search._search import (
@@ -142,7 +142,7 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
     # With the receipt written, nobody needs to know any more whom it was about.
     values = {"status": "closed", "closed_at": now, "receipt": receipt, "sealed": None}
     what = "closed, receipt signed"
-    change(work.register, identifier, work.by, what, values, seen=request, also=still)
+    change(work.register, identifier, work.who, what, values, seen=request, also=still)
     return get_request(work.register, identifier), salt
 
 

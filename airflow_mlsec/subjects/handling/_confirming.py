@@ -55,7 +55,7 @@ def confirm(work: Work, identifier: int, name: str, column: str, reason: str) ->
     step, person = fitting[0], person_of(work.register, work.keys, request)
     if step.name == ERASABLE:
         # Entries of which a whole value is hers go, whoever else stands in them.
-        sure = replace(person, confirmed=(*person.confirmed, Confirmed(0, ERASABLE, work.by)))
+        sure = replace(person, confirmed=(*person.confirmed, Confirmed(0, ERASABLE, work.who)))
         return _confirmed(work, request, sure, f"entries of {ERASABLE} may go: {reason}")
     dataset = step.dataset_id
     if dataset is None:
@@ -75,7 +75,7 @@ def confirm(work: Work, identifier: int, name: str, column: str, reason: str) ->
         # Without a URI of its own: it is opened below the data roots alone, whatever it is by then.
         named, now = opened.name, work.register.now()
         dataset = work.register.write(lambda c: dataset_id(c, named.namespace, named.name, now))
-    said = Confirmed(dataset, column, work.by)
+    said = Confirmed(dataset, column, work.who)
     sure = replace(person, confirmed=tuple(dict.fromkeys([*person.confirmed, said])))
     places = work.places(sure)
     if not work.searcher(sure, places).widened().likenesses(places.by_id(dataset), column):
@@ -103,7 +103,7 @@ def _confirmed(work: Work, request: Request, person: Person, what: str) -> Reque
     """Keep what was confirmed, and look again; what is to be done has to be approved anew."""
     targets = targets_of(work.register, work.keys, request)
     values = {"sealed": seal(work.keys, person, targets), "status": "located", **NOT_APPROVED}
-    change(work.register, request.id, work.by, what, values, acted=True)
+    change(work.register, request.id, work.who, what, values, acted=True)
     return locate(work, request.id)
 
 

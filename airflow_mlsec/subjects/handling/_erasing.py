@@ -93,7 +93,7 @@ def prepare(work: Work, identifier: int) -> Request:
     reopen_what_nothing_keeps(work, request)
     work.register.write(lambda c: add_recipients(c, request, places.all, work.register.now()))
     _suppress(work, identifier, searcher)
-    return change(work.register, identifier, work.by, "erasure begun", {"status": "erasing"})
+    return change(work.register, identifier, work.who, "erasure begun", {"status": "erasing"})
 
 
 def put_on_list(work: Work, request: Request) -> None:
@@ -352,7 +352,9 @@ def _still_approved(
     by = request.approved.get("columns", {}).get(step.name, [])
     others = sorted({x.column for x in place.locators} - set(by))
     if others:
-        take_back(work.register, request.id, f"{place.name} by column {', '.join(others)}", work.by)
+        take_back(
+            work.register, request.id, f"{place.name} by column {', '.join(others)}", work.who
+        )
     try:
         dataset = searcher.open(place)
         meant = searcher.as_targets(place, dataset, dict(targets))
@@ -361,7 +363,7 @@ def _still_approved(
         return  # what cannot be read cannot be erased either, and says so
     if rows > (request.approved["places"].get(step.name) or 0):
         why = f"{rows} rows in {place.name}"
-        take_back(work.register, request.id, why, work.by)
+        take_back(work.register, request.id, why, work.who)
 
 
 def _children(

@@ -26,6 +26,7 @@ from airflow_mlsec import files
 from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, Wraps, digest_file, encrypt
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, Refused, UsageError
+from airflow_mlsec.ledger import rules_in_force
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects.handling._handler import Handler
@@ -43,7 +44,6 @@ from airflow_mlsec.subjects.requests._requests import (
     require_ready,
     require_unchanged,
 )
-from airflow_mlsec.subjects.requests._rules import rules_in_force
 from airflow_mlsec.subjects.search._airflow import AIRFLOW
 from airflow_mlsec.subjects.search._places import Place, places_of
 from airflow_mlsec.subjects.search._search import Indistinguishable, Searcher
@@ -110,10 +110,10 @@ def export_request(
     def announced(sha256: str) -> None:
         # Who it is about was read after to whom it goes; and collecting takes a while.
         require_unchanged(get_request(handler.register, identifier), request)
-        note(handler.register, identifier, handler.by, f"{_ANNOUNCED} {sha256}")
+        note(handler.register, identifier, handler.who, f"{_ANNOUNCED} {sha256}")
 
     begun = f"export begun to {len(to)} recipients"
-    note(handler.register, identifier, handler.by, begun)
+    note(handler.register, identifier, handler.who, begun)
     found = [s for s in request.steps if s.status == "found" and s.kind not in NO_PLACES]
     done = export_person(
         handler.register, handler.keys, person, target, to,
@@ -130,9 +130,9 @@ def export_request(
         "named": dict(done.named),
         "found": {step.name: step.rows for step in found},
         "at": handler.register.now(),
-        "by": handler.by,
+        "by": handler.who,
     }
-    record_export(handler.register, identifier, kept, handler.by)
+    record_export(handler.register, identifier, kept, handler.who)
     return done
 
 

@@ -41,8 +41,8 @@ def locate(work: Work, identifier: int) -> Request:
         work.scan,
     )
     location = _with_what_was_found(work, request, person, location)
-    record_location(work.register, identifier, location, work.by, request)
-    return settle_rebuilt(work.register, identifier, work.by)
+    record_location(work.register, identifier, location, work.who, request)
+    return settle_rebuilt(work.register, identifier, work.who)
 
 
 def look(work: Work, identifier: int) -> Request:

@@ -70,7 +70,7 @@ def verify(work: Work, identifier: int) -> dict[str, str]:
     for place in searcher.places.all:
         if any(s.dataset_id == place.id and s.status == "erased" for s in request.steps):
             look_at_copies(work, identifier, place)
-    note(work.register, identifier, work.by, f"looked again at {len(outcome)} places")
+    note(work.register, identifier, work.who, f"looked again at {len(outcome)} places")
     return outcome
 
 

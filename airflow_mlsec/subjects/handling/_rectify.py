@@ -146,8 +146,8 @@ def rectify(
             handler.mark(request, further, "unknown", detail)
     if column in person.only and text is not None:
         told = replace(person, only={**person.only, column: text})
-        add_key(handler.register, handler.keys, request, told, handler.by)
-    note(handler.register, identifier, handler.by, f"rectified: {root.name}, column '{column}'")
+        add_key(handler.register, handler.keys, request, told, handler.who)
+    note(handler.register, identifier, handler.who, f"rectified: {root.name}, column '{column}'")
     return get_request(handler.register, identifier)
 
 
@@ -232,7 +232,7 @@ def _with_key(
         )
 
     handler.register.write(work)
-    add_key(handler.register, handler.keys, request, more, handler.by)
+    add_key(handler.register, handler.keys, request, more, handler.who)
     _tell_what_is_open(handler, request, more, text)
     return more
 
@@ -247,7 +247,7 @@ def _tell_what_is_open(handler: Handler, request: Request, person: Person, text:
         try:
             about = person_of(handler.register, handler.keys, other)
         except MlsecError:
-            note(handler.register, other.id, handler.by, _UNOPENED)
+            note(handler.register, other.id, handler.who, _UNOPENED)
             continue
         # By any of the keys that either knows: the one that was given first may be the older one.
         alike = not mine.isdisjoint(subject_digests(handler.keys, person.kind, about.keys))
@@ -256,9 +256,9 @@ def _tell_what_is_open(handler: Handler, request: Request, person: Person, text:
         # Keys are given to others in time, and shared: it is the same person if both are named by the same keys.
         if about.only == person.only and _keys_there(handler, about, text) == there:
             known = replace(about, keys=(*about.keys, text))
-            add_key(handler.register, handler.keys, other, known, handler.by)
+            add_key(handler.register, handler.keys, other, known, handler.who)
         else:
-            note(handler.register, other.id, handler.by, _PERHAPS_SAME)
+            note(handler.register, other.id, handler.who, _PERHAPS_SAME)
 
 
 _UNOPENED = "a key was put right under another request; whether it is of this person cannot be told: its sealing key is missing"

@@ -62,7 +62,7 @@ def restrict(handler: Handler, identifier: int) -> Request:
 
     handler.register.write(work)
     return change(
-        handler.register, identifier, handler.by, "processing restricted", {"status": "restricted"}
+        handler.register, identifier, handler.who, "processing restricted", {"status": "restricted"}
     )
 
 
@@ -91,8 +91,8 @@ def lift(handler: Handler, identifier: int, reason: str) -> int:
 
     entries = handler.register.write(work)
     if open_:
-        change(handler.register, identifier, handler.by, "lifted", {"status": "lifted"})
-    note(handler.register, identifier, handler.by, f"restriction lifted: {reason}")
+        change(handler.register, identifier, handler.who, "lifted", {"status": "lifted"})
+    note(handler.register, identifier, handler.who, f"restriction lifted: {reason}")
     return entries
 
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_mlsec.actors import Actor
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import Refused
 from airflow_mlsec.key_ring import bind_ring
+from airflow_mlsec.ledger import DEPLOYMENT, Asset, Verb, require
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._holds import Hold, holds_on
 from airflow_mlsec.subjects._identity import Person, Targets, live_references, subject_digests
@@ -38,7 +40,7 @@ class Work:
 
     register: Register
     keys: KeyRing
-    by: str
+    by: Actor
     connections: Connections | None = None
     roots: tuple[str, ...] = ()
     progress: Callable[[str], None] = field(default=lambda message: None)
@@ -49,6 +51,19 @@ class Work:
 
     def __post_init__(self) -> None:
         bind_ring(self.register, self.keys)
+        self.require(DEPLOYMENT)
+
+    def require(self, asset: Asset) -> None:
+        """Have the actor allowed to handle requests.
+
+        :raises Refused: if they may not.
+        """
+        require(self.register, self.by, Verb.HANDLE, asset)
+
+    @property
+    def who(self) -> str:
+        """In whose name, as registers keep it."""
+        return str(self.by)
 
     def places(self, person: Person) -> Places:
         """Everywhere that a person's data can be."""
@@ -68,7 +83,7 @@ class Work:
             )
         )
         if status != "erasing":
-            note(self.register, request.id, self.by, f"{step.name}: {status}")
+            note(self.register, request.id, self.who, f"{step.name}: {status}")
         return get_request(self.register, request.id)
 
     def hold_digests(self, request: Request) -> set[str]:

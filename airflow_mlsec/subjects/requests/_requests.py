@@ -13,15 +13,24 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from airflow_mlsec.actors import key_of
+from airflow_mlsec.actors import Actor, key_of
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, Refused, UsageError
+from airflow_mlsec.ledger import (
+    Asset,
+    AssetKind,
+    Question,
+    Reason,
+    Rules,
+    Verb,
+    condition,
+    require,
+)
 from airflow_mlsec.processes import has_ended
 from airflow_mlsec.register import Register, requests_did_more, upsert
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, Targets, seal, subject_digest, unseal
 from airflow_mlsec.subjects.requests._clocks import Calendar, Deadline, deadlines
-from airflow_mlsec.subjects.requests._rules import Rules, rules_in_force
 from airflow_mlsec.subjects.search._airflow import AIRFLOW
 from airflow_mlsec.subjects.search._copies import COPIES
 from airflow_mlsec.subjects.search._finding import Finding
@@ -131,14 +140,16 @@ def open_request(
     law: str,
     kind: str,
     person: Person,
-    by: str,
+    by: Actor,
     calendar: Calendar,
     received: datetime | None = None,
 ) -> Request:
     """Open a request; its clock runs from ``received`` (default: now).
 
     :raises UsageError: if the law knows no such request.
+    :raises Refused: if the actor may not handle requests.
     """
+    require(register, by, Verb.HANDLE, _ALL)
     received = received or datetime.now(UTC)
     due = _respond(deadlines(law, kind, received, calendar))
     values = {
@@ -150,7 +161,7 @@ def open_request(
         "status": "open",
         "identity": "unverified",
         "requested_at": _text(received),
-        "requested_by": by,
+        "requested_by": str(by),
         "due_at": _text(due.at),
         "extended": False,
     }
@@ -162,7 +173,7 @@ def open_request(
             connection,
             identifier,
             register.now(),
-            by,
+            str(by),
             f"opened: {law} {kind}, due {due.day} ({due.article})",
             acted=True,
         )
@@ -241,13 +252,18 @@ def _unsealed(register: Register, keys: KeyRing, request: Request) -> tuple[Pers
 
 
 def change_person(
-    register: Register, keys: KeyRing, request: Request, person: Person, by: str, what: str
+    register: Register, keys: KeyRing, request: Request, person: Person, by: Actor, what: str
 ) -> Request:
     """Say more exactly who a request is about. What was worked out, found and approved before was of
-    somebody else: it starts over with locating."""
+    somebody else: it starts over with locating.
+
+    :raises Refused: if the actor may not handle requests, or something is being erased.
+    """
+    require(register, by, Verb.HANDLE, asset_of(request.id))
     values: dict[str, Any] = {"sealed": seal(keys, person), "status": "open", **NOT_APPROVED}
     # Whose identity was verified was perhaps somebody else's, and so was who is on the list.
-    values |= {"identity": "unverified", "verified_by": None, "recipients": None, "changed_by": by}
+    values |= {"identity": "unverified", "verified_by": None, "recipients": None}
+    values["changed_by"] = str(by)
     # So was what was handed over.
     values["exports"] = sa.null()
     digest = subject_digest(keys, person.kind, person.keys[0])
@@ -281,7 +297,8 @@ def change_person(
                 decided_by=None,
             )
 
-    return change(register, request.id, by, what, values, acted=True, seen=request, also=start_over)
+    given = (register, request.id, str(by), what, values)
+    return change(*given, acted=True, seen=request, also=start_over)
 
 
 def add_key(
@@ -319,7 +336,7 @@ def verify_identity(
     identifier: int,
     verified: bool,
     evidence: str,
-    by: str,
+    by: Actor,
     recipients: Sequence[str] = (),
 ) -> Request:
     """Record whether the requester is the person (GDPR Art. 12(6), 11 CCR § 7060), and by what.
@@ -327,7 +344,10 @@ def verify_identity(
     ``evidence`` says how it was verified, for example "log-in with second factor"; it should
     hold no personal data. ``recipients`` are the age recipients to which the verified person wants the
     data; it is handed to no others.
+
+    :raises Refused: if the actor may not handle requests, or other recipients are bound to it.
     """
+    require(register, by, Verb.HANDLE, asset_of(identifier))
     if not evidence.strip():
         raise UsageError("say how the identity was verified, or why it could not be")
     state = "verified" if verified else "refused"
@@ -338,7 +358,7 @@ def verify_identity(
             f"request {identifier}: other recipients are bound to it; for others say anew who it is about (mlsec subject "
             "person), which starts over"
         )
-    values: dict[str, Any] = {"identity": state, "verified_by": by, **NOT_APPROVED}
+    values: dict[str, Any] = {"identity": state, "verified_by": str(by), **NOT_APPROVED}
     values["recipients"] = wanted or list(bound)
     if not verified:
         values["status"] = "refused"
@@ -349,14 +369,19 @@ def verify_identity(
             connection.execute(sa.delete(t.suppression).where(mine))
 
     what = f"identity {state}: {evidence}"
-    given = (register, identifier, by, what, values)
+    given = (register, identifier, str(by), what, values)
     return change(*given, acted=True, seen=seen, also=off_the_list)
 
 
 def extend(
-    register: Register, identifier: int, reason: str, by: str, calendar: Calendar
+    register: Register, identifier: int, reason: str, by: Actor, calendar: Calendar
 ) -> Request:
-    """Use the law's longer period, once, for a reason that the person is told."""
+    """Use the law's longer period, once, for a reason that the person is told.
+
+    :raises Refused: if the actor may not handle requests.
+    :raises UsageError: if it was extended before or is overdue, or no reason is given.
+    """
+    require(register, by, Verb.HANDLE, asset_of(identifier))
     request = get_request(register, identifier)
     if request.extended:
         raise UsageError(f"request {identifier} was extended before; the law allows it once")
@@ -370,7 +395,7 @@ def extend(
         )
     values = {"extended": True, "due_at": _text(due.at)}
     return change(
-        register, identifier, by, f"extended to {due.day} ({due.article}): {reason}", values
+        register, identifier, str(by), f"extended to {due.day} ({due.article}): {reason}", values
     )
 
 
@@ -475,7 +500,7 @@ def require_ready(request: Request, kinds: tuple[str, ...]) -> None:
 def approve(
     register: Register,
     identifier: int,
-    by: str,
+    by: Actor,
     rules: Rules | None = None,
     named: Collection[str] = (),
 ) -> Request:
@@ -484,10 +509,10 @@ def approve(
 
     :param named: Places that only other programs' lineage names and that are allowed as well (by name, or
         ``"*"`` for all): none of them is by allowing the rest.
-    :raises Refused: if the identity is not verified, nobody has looked where the data is, or somebody else
-        has to approve (`Rules.four_eyes`).
+    :param rules: The rules that the caller asks for, if others than those of its settings.
+    :raises Refused: if the identity is not verified, nobody has looked where the data is, the actor may not approve,
+        or somebody else has to (`Rules.four_eyes`).
     """
-    in_force = rules_in_force(register, rules).rules
     request = _open(get_request(register, identifier))
     if request.identity != "verified":
         raise Refused(
@@ -495,14 +520,8 @@ def approve(
         )
     if not request.steps:
         raise Refused(f"request {identifier}: locate the person's data before it is approved")
-    acted = (request.opened_by, request.verified_by, request.changed_by, *_acted(register, request))
-    others = {key_of(who) for who in acted if who}
-    other = key_of(by) not in others
-    if in_force.needs_four_eyes(request.kind in ERASING) and not other:
-        raise Refused(
-            f"request {identifier} was opened, verified or changed by {by}: somebody else has to approve it ([mlsec] four_eyes = "
-            f"{in_force.four_eyes})"
-        )
+    permission = require(register, by, Verb.APPROVE, asset_of(identifier), rules)
+    other = not permission.keys & _acted(register, request)
     foreign = _foreign(register, request)
     named = {"*" if name == "*" else _named_place(request, name) for name in named}
     excluded = {name for name in foreign if name not in named and "*" not in named}
@@ -511,22 +530,66 @@ def approve(
         "columns": {s.name: list(s.columns) for s in request.steps if s.name not in excluded},
         "excluded": sorted(excluded),
     }
-    values = {"approved_by": by, "approved": approved, "four_eyes": other, "status": "approved"}
+    values = {
+        "approved_by": str(by),
+        "approved": approved,
+        "four_eyes": other,
+        "status": "approved",
+    }
     what = f"approved: {len(approved['places'])} places, digest {approval_digest(approved)[:16]}"
     if excluded:
         what += (
             f"; not those that only other programs' lineage names: {', '.join(sorted(excluded))}"
         )
     # Who has acted was asked after it was read: whoever acts changes it.
-    return change(register, identifier, by, what, values, seen=request)
+    return change(register, identifier, str(by), what, values, seen=request)
 
 
-def _acted(register: Register, request: Request) -> list[str]:
+class FourEyes(
+    Reason,
+    en="request {request} was opened, verified or changed by {actor}: somebody else has to approve it "
+    "([mlsec] four_eyes = {rule})",
+    de="Antrag {request} wurde von {actor} eröffnet, geprüft oder geändert: jemand anders muss ihn genehmigen "
+    "([mlsec] four_eyes = {rule})",
+):
+    """Who has acted for a request would approve it."""
+
+    request: int
+    actor: str
+    rule: str
+
+
+@condition(Verb.APPROVE)
+def four_eyes(question: Question) -> Reason | None:
+    """Whoever opened a request, verified whose it is, or said which rows are the person's, does not approve it."""
+    asset, rules = question.permission.asset, question.rules
+    if asset.kind is not AssetKind.REQUEST:
+        return None
+    request = get_request(question.register, int(asset.name))
+    if not rules.needs_four_eyes(request.kind in ERASING):
+        return None
+    if not question.permission.keys & _acted(question.register, request):
+        return None
+    return FourEyes(request.id, str(question.permission.actor), rules.four_eyes)
+
+
+def _acted(register: Register, request: Request) -> set[str]:
     """Who opened a request, verified whose it is, or said which rows are the person's; also those whom a later one
     has taken the place of."""
     e = t.request_entry.c
     query = sa.select(e.by).where(e.request_id == request.id, e.acted.is_(True)).distinct()
-    return [row.by for row in register.rows(query)]
+    acted = [request.opened_by, request.verified_by, request.changed_by]
+    acted += [row.by for row in register.rows(query)]
+    return {key_of(who) for who in acted if who}
+
+
+# Of requests, before there is one.
+_ALL = Asset(AssetKind.DEPLOYMENT, "requests")
+
+
+def asset_of(identifier: int) -> Asset:
+    """A request, as the ledger names it."""
+    return Asset(AssetKind.REQUEST, str(identifier))
 
 
 def _named_place(request: Request, name: str) -> str:
@@ -620,13 +683,15 @@ def not_handed_over(request: Request) -> list[str]:
 
 
 def settle(
-    register: Register, identifier: int, name: str, status: str, reason: str, by: str
+    register: Register, identifier: int, name: str, status: str, reason: str, by: Actor
 ) -> Request:
     """A person decides about one place: ``none``, ``rebuilt``, ``retained`` (with the legal reason)
     or ``manual`` (done by hand).
 
     :raises UsageError: if the request has no such place, or no reason is given.
+    :raises Refused: if the actor may not decide about places, or it is being erased from.
     """
+    require(register, by, Verb.SETTLE, asset_of(identifier))
     if status not in _BY_HAND:
         raise UsageError(f"a place is settled by hand as one of {', '.join(_BY_HAND)}")
     if not reason.strip():
@@ -655,9 +720,10 @@ def settle(
             register.now(),
             status=status,
             detail=f"{reason} ({by})",
-            decided_by=by,
+            decided_by=str(by),
         )
-        _note(connection, identifier, register.now(), by, f"{step.name}: {status}: {reason}")
+        what = f"{step.name}: {status}: {reason}"
+        _note(connection, identifier, register.now(), str(by), what)
 
     register.write(work)
     return get_request(register, identifier)

@@ -10,20 +10,24 @@ import secrets
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from airflow_mlsec.actors import operating_system_actor
+from airflow_mlsec.actors import Actor
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.ledger._authority import DEPLOYMENT, Verb, require
+from airflow_mlsec.ledger._entries import Act, Asset, AssetKind, record
+from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.register._register import Register
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 PREFIX = "mlsec_"
 
 
-def create_api_key(register: Register, name: str) -> str:
+def create_api_key(register: Register, name: str, by: Actor) -> str:
     """A new key of this name, 256 bits; only its SHA-256 is kept.
 
     :raises UsageError: if the name is taken or not a valid one.
+    :raises Refused: if the actor may not make keys of programs.
     """
+    require(register, by, Verb.GOVERN, DEPLOYMENT)
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' is no name for a key; letters, digits and . _ - are allowed")
     secret = PREFIX + secrets.token_urlsafe(32)
@@ -31,7 +35,7 @@ def create_api_key(register: Register, name: str) -> str:
         "name": name,
         "digest": _digest(secret),
         "created_at": register.now(),
-        "created_by": str(operating_system_actor()),
+        "created_by": str(by),
     }
 
     def work(connection: sa.Connection) -> bool:
@@ -49,13 +53,25 @@ def create_api_key(register: Register, name: str) -> str:
     return secret
 
 
-def revoke_api_key(register: Register, name: str) -> None:
+def revoke_api_key(register: Register, name: str, by: Actor) -> None:
     """Refuse the key from now on.
 
     :raises UsageError: if there is none of this name.
+    :raises Refused: if the actor may not revoke keys of programs.
     """
-    update = sa.update(t.api_key).where(t.api_key.c.name == name).values(revoked_at=register.now())
-    if register.write(lambda c: c.execute(update).rowcount) == 0:
+    require(register, by, Verb.GOVERN, DEPLOYMENT)
+    now = register.now()
+    update = sa.update(t.api_key).where(t.api_key.c.name == name).values(revoked_at=now)
+
+    def work(connection: sa.Connection) -> bool:
+        found = connection.execute(update).rowcount > 0
+        if found:
+            record(
+                connection, [Act(Asset(AssetKind.KEY, f"api:{name}"), "revoked", (), str(by), now)]
+            )
+        return found
+
+    if not register.write(work):
         raise UsageError(f"there is no API key '{name}'")
 
 

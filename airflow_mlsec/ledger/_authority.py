@@ -1,0 +1,333 @@
+"""Who may decide what: `may` is the only way to a decision.
+
+Nothing is allowed that no role allows, and no role is had that the rules in force do not give (`Rules.role_mapping`).
+A delegation lends a role to somebody for a time. What else has to hold of a decision, such as four eyes, is a
+condition that the package of that decision registers (`condition`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from airflow_mlsec.actors import Actor, key_of
+from airflow_mlsec.errors import Refused, UsageError
+from airflow_mlsec.ledger._entries import Act, Asset, AssetKind, acts, record
+from airflow_mlsec.ledger._reason import Reason
+from airflow_mlsec.ledger._rules import (
+    InForce,
+    Role,
+    Rules,
+    insert_rules,
+    read_rules,
+    rules_in_force,
+)
+from airflow_mlsec.register import Register, erase_text, replace_ring
+from airflow_mlsec.register import tables as t
+
+LONGEST_DELEGATION = timedelta(days=90)
+DEPLOYMENT = Asset(AssetKind.DEPLOYMENT, "airflow_mlsec")
+
+
+class Verb(StrEnum):
+    """What can be allowed."""
+
+    # Open the pages.
+    SEE = "see"
+    # Open requests, verify whose they are, look, hand over, and carry out what was approved.
+    HANDLE = "handle"
+    # Decide about grants.
+    REVIEW = "review"
+    # Allow what a request asks for.
+    APPROVE = "approve"
+    # Decide what becomes of a place; place and end legal holds.
+    SETTLE = "settle"
+    # Change rules, roles, keys of programs, and the ring that counts.
+    GOVERN = "govern"
+
+
+# Only persons decide; programs carry out.
+_BY_PERSONS = frozenset({Verb.REVIEW, Verb.APPROVE, Verb.SETTLE, Verb.GOVERN})
+_ALLOWS: Mapping[Role, frozenset[Verb]] = {
+    Role.VIEWER: frozenset({Verb.SEE}),
+    Role.OPERATOR: frozenset({Verb.SEE, Verb.HANDLE}),
+    Role.REVIEWER: frozenset({Verb.SEE, Verb.REVIEW}),
+    Role.APPROVER: frozenset({Verb.SEE, Verb.APPROVE, Verb.SETTLE}),
+    Role.AUDITOR: frozenset({Verb.SEE}),
+    Role.ADMIN: frozenset(Verb),
+}
+
+
+class NoRole(
+    Reason,
+    en="{actor} may not {verb}: it takes the role {roles}, which [mlsec] role_mapping does not give here",
+    de="{actor} darf das nicht ({verb}): nötig ist die Rolle {roles}, die [mlsec] role_mapping hier nicht gibt",
+):
+    """No role of the actor allows it."""
+
+    actor: str
+    verb: str
+    roles: tuple[str, ...]
+
+
+class NotAPerson(
+    Reason,
+    en="{actor} is a program: only a person may {verb}",
+    de="{actor} ist ein Programm: das darf nur ein Mensch ({verb})",
+):
+    """A program would decide."""
+
+    actor: str
+    verb: str
+
+
+class OwnProposal(
+    Reason,
+    en="proposal {number} is {actor}'s own: somebody else has to agree",
+    de="Vorschlag {number} stammt von {actor}: jemand anders muss zustimmen",
+):
+    """Who has proposed rules would agree to them."""
+
+    number: int
+    actor: str
+
+
+class Delegated(
+    Reason,
+    en="role {role} until {until}, by {by}: {why}",
+    de="Rolle {role} bis {until}, durch {by}: {why}",
+):
+    """A role was lent."""
+
+    role: str
+    until: str
+    by: str
+    why: str
+
+
+class DelegationEnded(
+    Reason, en="role {role} taken back from {by}", de="Rolle {role} von {by} zurückgenommen"
+):
+    """A role that was lent was taken back."""
+
+    role: str
+    by: str
+
+
+@dataclass(frozen=True)
+class Permission:
+    """That an actor may do something, and by which role."""
+
+    actor: Actor
+    verb: Verb
+    asset: Asset
+    role: Role
+    # Who has lent the role; None if it is the actor's own.
+    delegated_by: str | None = None
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Whose eyes look: the actor's, and those of whoever has lent the role."""
+        lent = {self.delegated_by} if self.delegated_by else set()
+        return frozenset({self.actor.key, *lent})
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """That an actor may not do something, and why."""
+
+    actor: Actor
+    verb: Verb
+    asset: Asset
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a condition is asked: whether something that a role allows may be done."""
+
+    register: Register
+    permission: Permission
+    rules: Rules
+
+
+Condition = Callable[[Question], Reason | None]
+_CONDITIONS: dict[Verb, dict[str, Condition]] = {}
+
+
+def condition(verb: Verb) -> Callable[[Condition], Condition]:
+    """Have something hold of every decision of a kind, beside the role: the condition gives the reason for which
+    it may not be, or None."""
+
+    def register_it(made: Condition) -> Condition:
+        _CONDITIONS.setdefault(verb, {})[f"{made.__module__}.{made.__qualname__}"] = made
+        return made
+
+    return register_it
+
+
+def may(
+    register: Register, actor: Actor, verb: Verb, asset: Asset, asked: Rules | None = None
+) -> Permission | Refusal:
+    """Whether an actor may do something.
+
+    :param asked: The rules that the process's own settings ask for: stricter ones count beside the register's.
+    """
+    if verb in _BY_PERSONS and not actor.kind.is_person:
+        return Refusal(actor, verb, asset, NotAPerson(str(actor), verb.value))
+    in_force = rules_in_force(register, asked)
+    found = _permission(register, in_force, actor, verb, asset)
+    if found is None:
+        roles = tuple(role.value for role in Role if verb in _ALLOWS[role])
+        return Refusal(actor, verb, asset, NoRole(str(actor), verb.value, roles))
+    question = Question(register, found, in_force.rules)
+    for holds in _CONDITIONS.get(verb, {}).values():
+        if (reason := holds(question)) is not None:
+            return Refusal(actor, verb, asset, reason)
+    return found
+
+
+def require(
+    register: Register, actor: Actor, verb: Verb, asset: Asset, asked: Rules | None = None
+) -> Permission:
+    """`may`, for who cannot go on without.
+
+    :raises Refused: if it may not be; the message says why.
+    """
+    found = may(register, actor, verb, asset, asked)
+    if isinstance(found, Refusal):
+        raise Refused(str(found.reason.words()))
+    return found
+
+
+def _permission(
+    register: Register, in_force: InForce, actor: Actor, verb: Verb, asset: Asset
+) -> Permission | None:
+    own = in_force.roles_of(actor)
+    for role in Role:
+        if role in own and verb in _ALLOWS[role]:
+            return Permission(actor, verb, asset, role)
+    for lent in delegations(register, actor.key):
+        if verb in _ALLOWS[Role(lent.role)]:
+            return Permission(actor, verb, asset, Role(lent.role), key_of(lent.by))
+    return None
+
+
+# --- delegation
+
+
+def delegate(register: Register, by: Actor, to: str, role: Role, until: datetime, why: str) -> None:
+    """Lend a role that is one's own to somebody until a time. Where four eyes are needed, both are one pair.
+
+    :param to: Whom, as `Actor.key` says it: ``airflow:anna``, ``os:1000``.
+    :raises Refused: if the role is not one's own: what was lent is not lent on.
+    :raises UsageError: if no reason is given, or it is for longer than `LONGEST_DELEGATION`, or to oneself.
+    """
+    if role not in rules_in_force(register).roles_of(by) or not by.kind.is_person:
+        raise Refused(str(NoRole(str(by), "delegate", (role.value,)).words()))
+    now = datetime.fromisoformat(register.now())
+    if until.tzinfo is None:
+        raise UsageError(
+            "a delegation ends at a time with its zone, for example 2030-06-30T18:00+02:00"
+        )
+    if not why.strip():
+        raise UsageError("a delegation needs its reason, for example a holiday")
+    if not now < until <= now + LONGEST_DELEGATION:
+        raise UsageError(f"a delegation ends within {LONGEST_DELEGATION.days} days from now")
+    if key_of(to) != to or ":" not in to or to == by.key:
+        raise UsageError("a role is lent to another user, such as airflow:anna or os:1000")
+    reason = Delegated(role.value, until.astimezone().isoformat(timespec="seconds"), by.key, why)
+    asset = Asset(AssetKind.PERSON, to)
+    entry = Act(asset, "delegated", (reason,), str(by), register.now())
+    register.write(lambda c: record(c, [entry]))
+
+
+def end_delegation(register: Register, by: Actor, to: str, role: Role) -> None:
+    """Take a role back that one has lent, or that somebody has, as an administrator.
+
+    :raises UsageError: if it is not lent to them.
+    """
+    admin = Role.ADMIN in rules_in_force(register).roles_of(by)
+    mine = [
+        d for d in delegations(register, to) if d.role == role.value and (admin or d.by == by.key)
+    ]
+    if not mine:
+        raise UsageError(f"the role {role.value} is not lent to {to} by you")
+    asset, now = Asset(AssetKind.PERSON, to), register.now()
+    ended = [Act(asset, "delegation ended", (DelegationEnded(role.value, d.by),), str(by), now) for d in mine]  # fmt: skip
+    register.write(lambda c: record(c, ended))
+
+
+def delegations(register: Register, key: str) -> list[Delegated]:
+    """The roles that are lent to an actor now."""
+    now = datetime.fromisoformat(register.now())
+    found: dict[tuple[str, str], Delegated] = {}
+    for act in register.read(lambda c: acts(c, Asset(AssetKind.PERSON, key))):
+        for reason in act.reasons:
+            if isinstance(reason, Delegated) and act.verb == "delegated":
+                found[reason.role, reason.by] = reason
+            elif isinstance(reason, DelegationEnded):
+                found.pop((reason.role, reason.by), None)
+    return [d for d in found.values() if datetime.fromisoformat(d.until) > now]
+
+
+# --- what only administrators do
+
+
+def adopt_ring(register: Register, ring: str, by: Actor, reason: str) -> None:
+    """Take another ring for the register's from now on. What was made under the earlier one stays, and
+    is not found under this one.
+
+    :raises Refused: if the actor may not.
+    """
+    require(register, by, Verb.GOVERN, DEPLOYMENT)
+    register.write(lambda c: replace_ring(c, ring, str(by), reason, register.now()))
+
+
+def erase_entry(register: Register, number: int, by: Actor, reason: str) -> None:
+    """Erase the text of an entry of the audit log, for what it says of somebody: see `register.erase_text`.
+
+    :raises Refused: if the actor may not.
+    :raises UsageError: if there is no such entry, or no reason is given.
+    """
+    require(register, by, Verb.GOVERN, DEPLOYMENT)
+    if not reason.strip():
+        raise UsageError("say why: an auditor will ask")
+    register.write(lambda c: erase_text(c, number, str(by), reason, register.now()))
+
+
+def propose_rules(register: Register, rules: Rules, by: Actor) -> int:
+    """Propose other rules; the proposal's number. Nothing changes until somebody else agrees.
+
+    :raises Refused: if the actor may not change rules.
+    """
+    require(register, by, Verb.GOVERN, DEPLOYMENT)
+    return register.write(lambda c: insert_rules(c, register.now(), rules, str(by), None))
+
+
+def agree_to_rules(register: Register, proposal: int, by: Actor) -> Rules:
+    """Agree to somebody else's proposal: from now on these are the rules.
+
+    :raises UsageError: if there is no such proposal, or it was agreed to.
+    :raises Refused: if it is one's own, or the actor may not change rules.
+    """
+    permission = require(register, by, Verb.GOVERN, DEPLOYMENT)
+    r = t.rule.c
+
+    def work(connection: sa.Connection) -> Rules:
+        query = sa.select(t.rule).where(r.id == proposal, r.agreed_by.is_(None))
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            raise UsageError(f"no proposal {proposal} is open")
+        if key_of(row.set_by) in permission.keys:
+            raise Refused(str(OwnProposal(proposal, row.set_by).words()))
+        values = {"document": row.document, "set_at": register.now(), "set_by": row.set_by}
+        connection.execute(sa.insert(t.rule).values(**values, agreed_by=str(by)))
+        connection.execute(sa.delete(t.rule).where(r.id == proposal))
+        return read_rules(row.document)
+
+    return register.write(work)

@@ -1,0 +1,191 @@
+"""The rules by which decisions are made, as the register keeps them from its first use.
+
+Whoever runs a command can set its environment. So a process that asks for looser rules than the
+register's is held to the register's, and told so; stricter ones it may have. Rules are loosened by
+one administrator's proposal and another's agreement, and both are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.actors import Actor, ActorKind
+from airflow_mlsec.errors import SettingError
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.settings import DEFAULT_ROLE_MAPPING, Settings, mapping_of_compliance
+
+# From loose to strict.
+FOUR_EYES = ("none", "erasure", "all")
+
+
+class Role(StrEnum):
+    """What somebody may do here: see `ledger.Verb`. An administrator has every role."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    REVIEWER = "reviewer"
+    APPROVER = "approver"
+    AUDITOR = "auditor"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """For which requests another person than who opened and verified it has to approve (``four_eyes``), who has
+    which role (``role_mapping``: entries ``who=role``), and in which time zone days end.
+
+    ``who`` is a role of Airflow's (``compliance``), a user of Airflow's (``airflow:anna``), of the operating
+    system (``os:1000``, ``os:anna``) or a group of it (``group:privacy``), or a task (``task:dag/run/task``); a
+    star at the end stands for whatever follows.
+    """
+
+    four_eyes: str = "erasure"
+    role_mapping: tuple[str, ...] = DEFAULT_ROLE_MAPPING
+    time_zone: str = "UTC"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Rules:
+        """The rules that a process's settings ask for.
+
+        :raises SettingError: if `[mlsec] four_eyes` is none of its values, or an entry of `role_mapping` names no
+            role.
+        """
+        if settings.four_eyes not in FOUR_EYES:
+            raise SettingError(f"[mlsec] four_eyes is one of {', '.join(FOUR_EYES)}")
+        return cls(
+            settings.four_eyes, checked_role_mapping(settings.role_mapping), settings.time_zone
+        )
+
+    def needs_four_eyes(self, erases: bool) -> bool:
+        """Whether a request has to be approved by somebody else."""
+        return self.four_eyes == "all" or (self.four_eyes == "erasure" and erases)
+
+
+def checked_role_mapping(entries: Iterable[str]) -> tuple[str, ...]:
+    """Entries ``who=role``, in order, each once.
+
+    :raises SettingError: if one has another form, or names no role.
+    """
+    found = set()
+    for entry in entries:
+        who, equals, role = (part.strip() for part in entry.rpartition("="))
+        if not equals or not who or role.lower() not in {r.value for r in Role}:
+            raise SettingError(
+                f"[mlsec] role_mapping: '{entry}' is not who=role; roles are {', '.join(Role)}"
+            )
+        if "*" in who[:-1] or who == "*":
+            raise SettingError(
+                f"[mlsec] role_mapping: '{entry}': a star stands at the end, after what it is of (os:*, airflow:*)"
+            )
+        named = who if ":" in who else who.casefold()
+        found.add(f"{named}={role.lower()}")
+    return tuple(sorted(found))
+
+
+def mapped_roles(entries: Iterable[str], actor: Actor) -> frozenset[Role]:
+    """The roles that a mapping gives an actor: none, unless an entry names it."""
+    return frozenset(
+        role
+        for entry in entries
+        for who, _, name in (entry.rpartition("="),)
+        for role in (Role(name),)
+        if _means(who, actor)
+    )
+
+
+def _means(who: str, actor: Actor) -> bool:
+    if ":" not in who:
+        return actor.kind is ActorKind.AIRFLOW_USER and who in actor.roles
+    if who.startswith("group:"):
+        own = actor.kind is ActorKind.OPERATING_SYSTEM_USER
+        return own and who.removeprefix("group:") in actor.roles
+    if who.endswith("*"):
+        return actor.key.startswith(who[:-1])
+    # A name of digits may be another's number.
+    named = bool(actor.called) and not str(actor.called).isdigit()
+    return who == actor.key or (named and who == f"{actor.kind.value}:{actor.called}")
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The rules that count, what was asked for and is not given, and the role mapping that was asked for."""
+
+    rules: Rules
+    refused: tuple[str, ...] = ()
+    asked: tuple[str, ...] | None = None
+
+    def roles_of(self, actor: Actor) -> frozenset[Role]:
+        """The roles that the register's mapping gives an actor, and the process's own as well."""
+        kept = _closed(mapped_roles(self.rules.role_mapping, actor))
+        if self.asked is None:
+            return kept
+        return kept & _closed(mapped_roles(self.asked, actor))
+
+
+def _closed(roles: Iterable[Role]) -> frozenset[Role]:
+    """Roles with those that stand in them."""
+    found = frozenset(roles)
+    if Role.ADMIN in found:
+        return frozenset(Role)
+    return found | {Role.VIEWER} if found else found
+
+
+def rules_in_force(register: Register, asked: Rules | None = None) -> InForce:
+    """The rules that count for a process that asks for some: those of the settings with which it has opened the
+    register, unless others are given. Its first use by a process with settings fixes them."""
+    if asked is None and register.settings is not None:
+        asked = Rules.of(register.settings)
+    kept = register.read(_kept)
+    if asked is None:
+        return InForce(kept or Rules())
+    kept = kept or register.write(partial(_first_use, register.now(), asked))
+    stricter = max(kept.four_eyes, asked.four_eyes, key=FOUR_EYES.index)
+    refused = []
+    if stricter != asked.four_eyes:
+        refused.append(f"four_eyes = {asked.four_eyes}")
+    more = sorted(set(asked.role_mapping) - set(kept.role_mapping))
+    refused += [f"role_mapping {entry}" for entry in more]
+    if asked.time_zone != kept.time_zone:
+        refused.append(f"time_zone = {asked.time_zone}")
+    rules = Rules(stricter, kept.role_mapping, kept.time_zone)
+    return InForce(rules, tuple(refused), asked.role_mapping)
+
+
+def _first_use(now: str, wanted: Rules, connection: sa.Connection) -> Rules:
+    kept = _kept(connection)
+    if kept is None:
+        insert_rules(connection, now, wanted, "first use", "first use")
+    return kept or wanted
+
+
+def _kept(connection: sa.Connection) -> Rules | None:
+    r = t.rule.c
+    query = sa.select(r.document).where(r.agreed_by.is_not(None)).order_by(r.id.desc()).limit(1)
+    document = connection.execute(query).scalar_one_or_none()
+    return None if document is None else read_rules(document)
+
+
+def insert_rules(
+    connection: sa.Connection, now: str, rules: Rules, by: str, agreed_by: str | None
+) -> int:
+    """Write rules, proposed or agreed to; their number."""
+    values = {"document": asdict(rules), "set_at": now, "set_by": by, "agreed_by": agreed_by}
+    made = connection.execute(sa.insert(t.rule).values(values).returning(t.rule.c.id))
+    return int(made.scalar_one())
+
+
+def read_rules(document: Mapping[str, Any]) -> Rules:
+    """Rules as the register keeps them, also those of before there were roles."""
+    found = json.loads(json.dumps(document))
+    mapping = found.get("role_mapping")
+    if mapping is None:
+        mapping = mapping_of_compliance(found.get("roles", ()), found.get("users", ()))
+    return Rules(found["four_eyes"], tuple(mapping), found["time_zone"])
