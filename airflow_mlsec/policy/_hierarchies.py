@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -12,6 +12,8 @@ from airflow_mlsec.policy._model import Model
 
 class DateHierarchy(Model):
     """Dates truncated to ever larger units; labels such as ``1987-05``, ``1987``, ``1980s``."""
+
+    spelled_out: ClassVar = frozenset({"levels"})
 
     kind: Literal["date"]
     levels: list[Literal["day", "month", "quarter", "year", "decade", "century"]] = Field(
@@ -30,6 +32,8 @@ class DateHierarchy(Model):
 class IntervalHierarchy(Model):
     """Numbers in half-open intervals ``[20, 25)`` of ever larger width, counted from ``origin``."""
 
+    spelled_out: ClassVar = frozenset({"origin"})
+
     kind: Literal["interval"]
     widths: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(min_length=1)
     origin: float = Field(default=0.0, allow_inf_nan=False)
@@ -46,6 +50,8 @@ class IntervalHierarchy(Model):
 
 class PrefixHierarchy(Model):
     """Text that keeps ever fewer leading characters; the others become ``*``."""
+
+    spelled_out: ClassVar = frozenset({"keep"})
 
     kind: Literal["prefix"]
     keep: list[Annotated[int, Field(ge=1)]] | None = None
@@ -68,6 +74,8 @@ class FileHierarchy(Model):
 class AutomaticHierarchy(Model):
     """Numbers in intervals that have about as many rows each, as the data has them when the plan is
     fitted: at most ``bins`` of them, then half as many, and so on."""
+
+    spelled_out: ClassVar = frozenset({"bins"})
 
     kind: Literal["automatic"]
     bins: int = Field(default=32, ge=2, le=1024)

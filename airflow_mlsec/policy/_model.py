@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -10,3 +13,32 @@ class Model(BaseModel):
 
     # Values are never repeated in errors: a policy may name constants that are personal.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    # Keys whose default the canonical form spells out, because it always has. A key that comes later is not among
+    # them: where it has its default it is left out, so that policies which do not use it keep their digest.
+    spelled_out: ClassVar[frozenset[str]] = frozenset()
+
+    def canonical_data(self) -> dict[str, Any]:
+        """The model as JSON data, without the keys that have their default, but for those that are spelled out."""
+        return _without_defaults(self, self.model_dump(mode="json", by_alias=True))
+
+
+def _without_defaults(model: Model, dumped: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        unused = not field.is_required() and value == field.get_default(call_default_factory=True)
+        if not unused or name in model.spelled_out:
+            key = field.alias or name
+            found[key] = _canonical(value, dumped[key])
+    return found
+
+
+def _canonical(value: Any, dumped: Any) -> Any:
+    if isinstance(value, Model):
+        return _without_defaults(value, dumped)
+    if isinstance(value, Mapping):
+        return {key: _canonical(value[key], inner) for key, inner in dumped.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(part, inner) for part, inner in zip(value, dumped, strict=True)]
+    return dumped

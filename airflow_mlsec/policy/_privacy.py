@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,8 @@ class Diversity(Model):
     unless ``fold`` is false. Values of one of the ``groups`` count as one: who learns that somebody has one of five
     cancers has learnt that she has cancer.
     """
+
+    spelled_out: ClassVar = frozenset({"c"})
 
     kind: Literal["distinct", "entropy", "recursive"]
     l: float = Field(gt=1, allow_inf_nan=False)  # noqa: E741 - the letter that the literature uses
@@ -68,6 +70,8 @@ class Likeness(Model):
     ``beta`` of its share there, and, if ``enhanced``, by no more than the logarithm of that share
     allows."""
 
+    spelled_out: ClassVar = frozenset({"enhanced"})
+
     beta: float = Field(gt=0, allow_inf_nan=False)
     enhanced: bool = True
 
@@ -75,6 +79,8 @@ class Likeness(Model):
 class PopulationUniqueness(Model):
     """The share of people who are unique in a population of ``size``, as estimated from the classes of
     the release, is at most ``limit``."""
+
+    spelled_out: ClassVar = frozenset({"estimator"})
 
     limit: float = Field(ge=0, lt=1)
     size: int = Field(ge=1)
@@ -84,6 +90,10 @@ class PopulationUniqueness(Model):
 class Privacy(Model):
     """The guarantee that the release must hold. ``population`` is the dataset (a URI) of the people
     from whom the table was drawn, with its quasi-identifiers."""
+
+    spelled_out: ClassVar = frozenset(
+        {"k_anonymity", "l_diversity", "t_closeness", "suppression_limit", "recoding"}
+    )
 
     k_anonymity: int | None = Field(default=None, ge=2)
     k_map: int | None = Field(default=None, ge=2)

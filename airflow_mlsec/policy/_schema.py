@@ -12,7 +12,7 @@ import json
 import re
 from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
@@ -30,10 +30,6 @@ from airflow_mlsec.policy._transforms import (
     Vault,
 )
 
-_LATER_MODELS = (
-    "k_map", "delta_disclosure", "beta_likeness", "delta_presence", "average_risk", "sample_uniqueness",
-    "population_uniqueness", "population",
-)  # fmt: skip
 # Transforms that leave a value near what it was.
 _NUMERIC = (ShiftDate, Noise, TopBottomCoding, Round, Microaggregate)
 
@@ -56,6 +52,8 @@ class Role(StrEnum):
 
 class Column(Model):
     """One column: its role, its category, and what happens to it."""
+
+    spelled_out: ClassVar = frozenset({"category", "transform", "hierarchy"})
 
     role: Role
     category: str | None = None
@@ -176,6 +174,8 @@ class Retention(Model):
 class Recipient(Model):
     """Who receives the data (GDPR Art. 4(9), 13(1)(e), 19)."""
 
+    spelled_out: ClassVar = frozenset({"contact"})
+
     name: str = Field(min_length=1)
     contact: str | None = None
 
@@ -194,6 +194,21 @@ def _not_a_boolean(value: object) -> object:
 
 class Policy(Model):
     """The declaration for one dataset."""
+
+    spelled_out: ClassVar = frozenset(
+        {
+            "controller",
+            "purposes",
+            "lawful_basis",
+            "retention",
+            "recipients",
+            "subject",
+            "unlisted_columns",
+            "privacy",
+            "membership",
+            "anonymity",
+        }
+    )
 
     version: Annotated[Literal[1], BeforeValidator(_not_a_boolean)]
     dataset: str = Field(min_length=1)
@@ -295,32 +310,8 @@ class Policy(Model):
         return hashlib.sha256(self.canonical()).hexdigest()
 
     def canonical(self) -> bytes:
-        """The policy as canonical JSON: sorted keys, no spaces, defaults spelled out."""
-        data: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
-        # Keys that came later are left out where they say nothing: digests stay what they were.
-        if data["erasure"] is None:
-            del data["erasure"]
-        for name in _LATER_MODELS:
-            if not data["privacy"][name] and data["privacy"][name] != 0:
-                del data["privacy"][name]
-        if data["privacy"]["unseen"] == "suppress":
-            del data["privacy"]["unseen"]
-        for diversity in data["privacy"]["l_diversity"].values():
-            if diversity["fold"]:
-                del diversity["fold"]
-            if not diversity["groups"]:
-                del diversity["groups"]
-        for closeness in data["privacy"]["t_closeness"].values():
-            if closeness["hierarchy"] is None:
-                del closeness["hierarchy"]
-        for name in ("references", "distinguished_by", "normalize", "region"):
-            if data["subject"] and data["subject"][name] is None:
-                del data["subject"][name]
-        if data["subject"] and not data["subject"]["mentions"]:
-            del data["subject"]["mentions"]
-        for column in data["columns"].values():
-            if not column["free_text"]:
-                del column["free_text"]
+        """The policy as canonical JSON: sorted keys, no spaces; see `Model.spelled_out` for defaults."""
+        data = self.canonical_data()
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     def with_role(self, role: Role) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,8 @@ class Redact(Model):
 
 class Mask(Model):
     """Characters become ``character``, but for the first and last ones that are kept."""
+
+    spelled_out: ClassVar = frozenset({"keep_first", "keep_last", "character"})
 
     method: Literal["mask"]
     keep_first: int = Field(default=0, ge=0)
@@ -67,6 +69,8 @@ class Vault(Model):
 class Generalize(Model):
     """The column's values at one fixed level of a hierarchy (0 is the value itself)."""
 
+    spelled_out: ClassVar = frozenset({"level"})
+
     method: Literal["generalize"]
     hierarchy: Hierarchy
     level: int = Field(default=1, ge=1)
@@ -84,6 +88,8 @@ class FormatPreserving(Model):
     """Format-preserving encryption (NIST SP 800-38G, FF1): the characters of ``alphabet`` but for the
     first and last ones that are kept become others of it; the rest stays. ``luhn`` keeps the
     check digit of a card number right. Reversible with the key of ``domain``."""
+
+    spelled_out: ClassVar = frozenset({"domain", "keep_first", "keep_last", "alphabet", "luhn"})
 
     method: Literal["fpe"]
     domain: str = Field(default="default", pattern=DOMAIN)
@@ -111,6 +117,8 @@ class ShiftDate(Model):
     that the time between them stays. Whose date it is tells column ``by`` (default: the
     policy's ``subject.key``)."""
 
+    spelled_out: ClassVar = frozenset({"days", "domain", "by"})
+
     method: Literal["shift_date"]
     days: int = Field(default=365, ge=1, le=36_500)
     domain: str = Field(default="default", pattern=DOMAIN)
@@ -122,6 +130,8 @@ class Noise(Model):
     distribution, the b of a Laplace distribution, or the farthest a uniform one goes. The same
     value of the same person (column ``by``; default: the policy's ``subject.key``) gets the same noise
     in this column, so that it cannot be averaged away over releases. Whole numbers stay whole."""
+
+    spelled_out: ClassVar = frozenset({"distribution", "minimum", "maximum", "domain", "by"})
 
     method: Literal["noise"]
     distribution: Literal["normal", "laplace", "uniform"] = "laplace"
@@ -140,6 +150,8 @@ class Noise(Model):
 
 class TopBottomCoding(Model):
     """Numbers below ``bottom`` become ``bottom``, and those above ``top`` become ``top``."""
+
+    spelled_out: ClassVar = frozenset({"bottom", "top"})
 
     method: Literal["top_bottom_coding"]
     bottom: float | None = Field(default=None, allow_inf_nan=False)
@@ -173,6 +185,8 @@ class Fake(Model):
     """An invented value of the same kind (package Faker); the same value has the same fake within
     ``domain``. There are ``pool`` fakes, so different values can have the same one."""
 
+    spelled_out: ClassVar = frozenset({"domain", "locale", "pool"})
+
     method: Literal["fake"]
     kind: Literal[
         "name", "first_name", "last_name", "email", "phone_number", "address", "street_address",
@@ -193,6 +207,8 @@ class RedactText(Model):
     digits; phone numbers without a country code are those of ``region``. Names are those in the
     columns ``names`` of the same row, and those after a form of address; with
     ``named_entities`` (extra ``presidio``) also those that a language model finds."""
+
+    spelled_out: ClassVar = frozenset({"entities", "region", "names", "named_entities"})
 
     method: Literal["redact_text"]
     entities: list[Entity] = Field(
