@@ -21,6 +21,7 @@ from airflow_mlsec.lineage import (
     State,
     Trace,
     TraceNode,
+    deliver,
     events_of,
     lines_of,
 )
@@ -69,6 +70,15 @@ def ingest(files: tuple[str, ...], batch: int, as_json: bool) -> None:
     done, _ = _ingest()
     report = done.write(_raw(files), lambda count: show_progress(f"{count} events"), batch)
     _show_report(report, as_json)
+
+
+@lineage.command("deliver")
+@json_option
+def deliver_(as_json: bool) -> None:
+    """Send events that tasks could not send while the register was away, also those of other workers if
+    [mlsec] shared_folder is shared. Every look for a person begins with it."""
+    done, _ = _ingest()
+    _show_report(deliver(Settings.load(), done), as_json)
 
 
 def _show_report(report: IngestReport, as_json: bool) -> None:

@@ -18,6 +18,16 @@ from typing import Any
 _ANY = "any"
 
 
+def task_connections() -> Any:
+    """The connections of the Airflow in whose task this runs.
+
+    :raises ImportError: if there is no Airflow here.
+    """
+    from airflow_mlsec.hooks.mlsec import AirflowConnections
+
+    return AirflowConnections()
+
+
 def database_of(query: str) -> dict[str, Any] | None:
     """Namespace and name of a table in the database that the running task asked ``query`` of,
     and the columns of the ``tables`` there that the query may name; None if that is not known,

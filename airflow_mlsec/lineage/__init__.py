@@ -1,6 +1,6 @@
 """Lineage: OpenLineage in and out, the column graph, and how personal each column is.
 
-`events` reads OpenLineage events, `sql` infers columns from a query, `writing` writes events to the register's graph;
+`_undelivered` keeps events while the register is away. `events` reads OpenLineage events, `sql` infers columns from a query, `writing` writes events to the register's graph;
 `_ingest` does all three, in batches. `evidence` keeps our signed statements; `_release` and `_artifact` make them.
 `tracing` walks the graph and computes each column's state; `_export` writes OpenLineage again, `_airflow_api` asks
 Airflow, and `transport` is what Airflow loads.
@@ -25,6 +25,7 @@ from airflow_mlsec.lineage._release import (
     record_release,
     release_step,
 )
+from airflow_mlsec.lineage._undelivered import deliver, deliver_to
 from airflow_mlsec.lineage.evidence._evidence import (
     ARTIFACT,
     EVIDENCE_FACET,
@@ -107,6 +108,8 @@ __all__ = [
     "confirm_intent",
     "dark_list",
     "declared_by_pattern",
+    "deliver",
+    "deliver_to",
     "describe_action",
     "edges_within",
     "end_release",

@@ -6,25 +6,21 @@ Airflow loads it by name, alone or within a composite of several:
 
 Task events come from forked children that live for one event, so making a transport is
 nearly free, and the register is opened within `emit`. An event that cannot be written is
-kept in ``<state folder>/undelivered/`` for ``mlsec lineage ingest``: telemetry never fails a
-task, and is never lost.
+kept in ``undelivered/`` of `[mlsec] shared_folder`, and sent with the next event, by ``mlsec lineage
+deliver``, or before somebody is looked for: telemetry never fails a task, and is never lost.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-import uuid
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import attr
 from openlineage.client.serde import Serde
 from openlineage.client.transport.transport import Config, Transport
 
-from airflow_mlsec import files
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.settings import Settings
 
@@ -63,14 +59,37 @@ class RegisterTransport(Transport):
             trusted = trusted_keys(settings)
             register = open_register(settings)
             quarantine = Quarantine(register, partial(open_key_ring, settings, register))
-            report = Ingest(register, trusted, quarantine).write_one(text.encode(), "transport")
-            for _, reason in report.refused:
-                log.warning("Lineage event quarantined: %s", reason)
+            ingest = Ingest(register, trusted, quarantine)
+            report = ingest.write_one(text.encode(), "transport")
         except Exception as error:
             # Telemetry: a task must not fail for it, and the event must not be lost.
-            kept = _keep(settings, text)
-            reason = str(error) if isinstance(error, MlsecError) else type(error).__name__
-            log.warning("Lineage event kept in %s: %s", kept, reason)
+            from airflow_mlsec.lineage._undelivered import keep_undelivered
+
+            kept = keep_undelivered(settings, text, _connections)
+            log.warning("Lineage event kept in %s: %s", kept, _told(error))
+            return
+        for _, reason in report.refused:
+            log.warning("Lineage event quarantined: %s", reason)
+        try:
+            from airflow_mlsec.lineage._undelivered import FEW, deliver
+
+            deliver(settings, ingest, at_most=FEW)
+        except Exception as error:
+            log.warning("Lineage events are kept still: %s", _told(error))
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, MlsecError) else type(error).__name__
+
+
+def _connections() -> Any:
+    """Airflow's connections, within a task; None elsewhere: then those of the environment."""
+    try:
+        from airflow_mlsec.hooks.sql_jobs import task_connections
+
+        return task_connections()
+    except ImportError:
+        return None
 
 
 def _with_database(text: str) -> str:
@@ -98,11 +117,3 @@ def _with_database(text: str) -> str:
 
 def _settings(register_url: str | None) -> Settings:
     return Settings.load(overrides={"register_url": register_url} if register_url else None)
-
-
-def _keep(settings: Settings, text: str) -> Path:
-    folder = settings.make_state_folder() / "undelivered"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{uuid.uuid4()}.ndjson"
-    files.write_bytes(path, text.encode() + os.linesep.encode())
-    return path

@@ -4,17 +4,40 @@ import json
 import os
 import subprocess
 import sys
+import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import attr
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 from openlineage.client import OpenLineageClient
 from openlineage.client.event_v2 import Job, OutputDataset, Run, RunEvent, RunState
 
+from airflow_mlsec.controls import record_results
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.lineage.transport import RegisterConfig, RegisterTransport
+from airflow_mlsec.policy import parse_policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.settings import Settings
+from airflow_mlsec.subjects import locate
+from tests import canaries
+from tests.crypto import services
+from tests.lineage.events import dataset, event, lineage
 
+POLICY = """version: 1
+dataset: {raw}
+owner: o
+subject: {{kind: person, key: mail}}
+columns:
+  mail: {{role: identifying, transform: {{method: drop}}}}
+"""
 EVENT = RunEvent(
     eventType=RunState.COMPLETE,
     eventTime="2026-03-01T12:00:00Z",
@@ -76,3 +99,77 @@ def test_making_one_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
     RegisterTransport(RegisterConfig())
     assert not (tmp_path / "home").exists()
+
+
+def test_what_was_kept_is_sent_with_the_next_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    RegisterTransport(RegisterConfig("postgresql://u:x@127.0.0.1:1/d")).emit(EVENT)
+    folder = tmp_path / "mlsec" / "undelivered"
+    (folder / "half.ndjson").write_text('{"eventTime": ')
+    RegisterTransport(RegisterConfig()).emit(attr.evolve(EVENT, run=Run(str(uuid.uuid4()))))
+    assert list(folder.iterdir()) == []
+    register = Register(f"sqlite:///{tmp_path}/mlsec/register.db")
+    assert len(register.rows(sa.select(t.run))) == 2
+    # What nobody can read is held, and said.
+    [held] = register.rows(sa.select(t.quarantine))
+    assert held.source == "undelivered: half.ndjson"
+
+
+def test_another_worker_sends_what_was_kept_in_a_shared_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlsec: Callable[..., Any]
+) -> None:
+    """The first worker's disk is gone; what it kept lies in the bucket."""
+    boto3 = pytest.importorskip("boto3", reason="pip install airflow-mlsec[aws]")
+    shared = "s3://kept/shared"
+    with services.aws() as endpoint:
+        httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()
+        aws = {
+            "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1", "AIRFLOW__MLSEC__SHARED_FOLDER": shared,
+        }  # fmt: skip
+        for name, value in {**aws, "AIRFLOW_HOME": str(tmp_path / "first")}.items():
+            monkeypatch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="kept")
+        RegisterTransport(RegisterConfig("postgresql://u:x@127.0.0.1:1/d")).emit(EVENT)
+        assert not (tmp_path / "first" / "mlsec" / "undelivered").exists()
+        done = mlsec("lineage", "deliver", env=aws)
+        assert done.stdout == "1 events kept, 0 in quarantine\n", done.stderr
+        done = mlsec("lineage", "deliver", env=aws)
+        assert done.stdout == "0 events kept, 0 in quarantine\n", done.stderr
+
+
+def test_where_the_shared_folder_is_away_as_well_the_disk_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__MLSEC__SHARED_FOLDER", "s3://nobody_knows@bucket/x")
+    RegisterTransport(RegisterConfig("postgresql://u:x@127.0.0.1:1/d")).emit(EVENT)
+    assert len(list((tmp_path / "mlsec" / "undelivered").iterdir())) == 1
+
+
+def test_a_look_for_somebody_begins_with_what_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of which the register was not told when it was made: it would be in no answer."""
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    register = Register.of(Settings.load())
+    keys = KeyRing.create(tmp_path / "keys")
+    raw, copy = str(tmp_path / "raw.parquet"), str(tmp_path / "copy.parquet")
+    table = pa.table({"mail": [canaries.EMAIL]})
+    for path in (raw, copy):
+        pq.write_table(table, path)
+    policy = parse_policy(POLICY.format(raw=raw), "p")
+    record_results(register, policy, open_dataset(raw), "source", [], None)
+    told = dataset(copy, ["mail"], columnLineage=lineage(raw, {"mail": ["mail"]}))
+    folder = tmp_path / "mlsec" / "undelivered"
+    folder.mkdir(parents=True)
+    (folder / "one.ndjson").write_text(
+        json.dumps(event("copies", [dataset(raw, ["mail"])], [told]))
+    )
+    found = locate(register, keys, "person", canaries.EMAIL)
+    states = {Path(f.dataset).name: f.status for f in found.findings}
+    # Below no data root: it is named, and nobody looks into what only lineage names.
+    assert (states["raw.parquet"], states["copy.parquet"]) == ("found", "failed")
+    assert list(folder.iterdir()) == []

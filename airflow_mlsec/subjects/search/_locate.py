@@ -14,7 +14,7 @@ from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import AnotherRing, DatasetNotFound, EmptyDataset, MlsecError
 from airflow_mlsec.key_ring import bind_ring
-from airflow_mlsec.lineage import settle_intents
+from airflow_mlsec.lineage import deliver_to, settle_intents
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, subject_digest
@@ -83,6 +83,9 @@ def search_everywhere(
     """`locate` without a record: several places at once."""
     bind_ring(register, keys)
     settle_intents(register, connections)
+    sent = deliver_to(register, keys, connections)
+    if sent.accepted or sent.refused:
+        progress(f"{sent.accepted} lineage events were kept undelivered, and are read now")
     places = register.read(lambda connection: places_of(connection, person))
     searcher = Searcher(register, person, places, keys, connections, roots, known).widened()
 
