@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import io
 import logging
 import os
 import secrets
@@ -11,11 +13,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, settings
 
+from airflow_mlsec.cli._main import main
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.policy import Policy, parse_policy
@@ -180,22 +184,53 @@ def make_policy(tmp_path: Path) -> Callable[..., Policy]:
     return run
 
 
+def _environment(home: Path, more: dict[str, str] | None) -> dict[str, str]:
+    own = {"PATH": os.environ["PATH"], "HOME": str(home), "AIRFLOW_HOME": str(home / "airflow")}
+    return {**own, **(more or {})}
+
+
 @pytest.fixture
-def mlsec(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line as a user does, with a home of its own."""
+def mlsec_process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line as a user does, in a process of its own, with a home of its own."""
 
     def run(
         *arguments: str | Path, env: dict[str, str] | None = None, stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).with_name("mlsec")), *map(str, arguments)]
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path),
-            "AIRFLOW_HOME": str(tmp_path / "airflow"),
-            **(env or {}),
-        }
         return subprocess.run(
-            command, env=environment, input=stdin, capture_output=True, text=True, check=False
-        )
+            command, env=_environment(tmp_path, env), input=stdin, capture_output=True, text=True, check=False
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def mlsec(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line as `mlsec_process` does, but in this process: a second's start for each command would be
+    most of what tests of it take."""
+
+    def run(
+        *arguments: str | Path, env: dict[str, str] | None = None, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        given = [str(argument) for argument in arguments]
+        out, err, code = io.BytesIO(), io.BytesIO(), 0
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(
+                mock.patch.dict(os.environ, _environment(tmp_path, env), clear=True)
+            )
+            for name, stream in (
+                ("stdin", io.TextIOWrapper(io.BytesIO((stdin or "").encode()), encoding="utf-8")),
+                ("stdout", io.TextIOWrapper(out, encoding="utf-8", write_through=True)),
+                ("stderr", io.TextIOWrapper(err, encoding="utf-8", write_through=True)),
+            ):
+                stack.enter_context(mock.patch.object(sys, name, stream))
+            try:
+                main(given)
+            except SystemExit as ended:
+                code = ended.code if isinstance(ended.code, int) else 1
+            finally:
+                gc.enable()
+            told = out.getvalue().decode(), err.getvalue().decode()
+        return subprocess.CompletedProcess(["mlsec", *given], code, *told)
 
     return run
