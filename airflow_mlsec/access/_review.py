@@ -18,11 +18,34 @@ from airflow_mlsec.access._grants import Grant, grants_digest, read_grants
 from airflow_mlsec.actors import Actor
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, UsageError
-from airflow_mlsec.ledger import Asset, AssetKind, Verb, require
+from airflow_mlsec.ledger import Act, Asset, AssetKind, Reason, Verb, record, require
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 
 Decision = Literal["keep", "revoke"]
+
+
+class GrantDecided(
+    Reason, en="{permission} of {principal}: {why}", de="{permission} von {principal}: {why}"
+):
+    """A reviewer has decided about a grant."""
+
+    principal: str
+    permission: str
+    why: str
+
+
+class ReviewedGrants(
+    Reason,
+    en="{grants:grant|grants} reviewed, {revoked} of them gone",
+    de="{grants:Recht|Rechte} geprüft, {revoked} davon entzogen",
+):
+    """Every grant was decided on, and what was revoked is gone."""
+
+    grants: int
+    revoked: int
+
+
 DEFAULT_DAYS_TO_REVIEW = 14
 
 
@@ -128,16 +151,19 @@ def decide(
     if items is not None and (unknown := sorted(set(items) - known)):
         raise UsageError(f"review {review_id} has no grant number {unknown[0]}")
     chosen = items if items is not None else [i.number for i in review.items if i.decision is None]
-    values = {
-        "decision": decision,
-        "decided_by": str(reviewer),
-        "decided_at": register.now(),
-        "reason": reason,
-    }
+    by, now = str(reviewer), register.now()
+    values = {"decision": decision, "decided_by": by, "decided_at": now, "reason": reason}
+    asset = Asset(AssetKind.LOCATION, review.location)
+    verb = "grant kept" if decision == "keep" else "grant revoked"
+    entries = [
+        Act(asset, verb, (GrantDecided(item.grant.principal, item.grant.permission, reason),), by, now, {"review": review_id, "grant": item.number})
+        for item in review.items if item.number in set(chosen)
+    ]  # fmt: skip
 
     def work(connection: sa.Connection) -> None:
         update = sa.update(t.review_item).where(t.review_item.c.id.in_(list(chosen)))
         connection.execute(update.values(values))
+        record(connection, entries)
 
     register.write(work)
     return _load(register, review_id)
@@ -177,15 +203,21 @@ def complete_review(
             f"review {review_id}: {len(new)} grants appeared since it was opened; open a new review"
         )
 
+    by, at, digest = str(reviewer), register.now(), grants_digest(now)
+    why = ReviewedGrants(len(review.items), len(revoked))
+    asset = Asset(AssetKind.LOCATION, review.location)
+    entry = Act(asset, "review completed", (why,), by, at, {"review": review_id, "grants": digest})
+
     def work(connection: sa.Connection) -> None:
         _set(
             connection,
             review_id,
             status="complete",
-            completed_at=register.now(),
-            completed_by=str(reviewer),
-            grants_digest=grants_digest(now),
+            completed_at=at,
+            completed_by=by,
+            grants_digest=digest,
         )
+        record(connection, [entry])
 
     register.write(work)
     return _load(register, review_id)

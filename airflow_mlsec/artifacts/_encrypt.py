@@ -119,7 +119,7 @@ def encrypt_artifact(
     if (there := _there_already(source, target, keys, said)) is not None:
         envelope, digest, size = there
         progress("the target already holds this source for these recipients")
-        known = begin_artifact(register, keys, source, target, how.kind, envelope, done)
+        known = begin_artifact(register, keys, source, target, how.kind, envelope, done, run)
         end_release(register, known)
         return replace(made, bytes=size, sha256=digest, unchanged=True, envelope=envelope)
     progress(f"encrypting {source.uri} for {len(recipients)} recipients")
@@ -136,7 +136,7 @@ def encrypt_artifact(
         subject = {target.file_name: written.sha256}
         envelope = sign_statement(keys, subject, said.model_copy(update=found))
         # At the last moment before the file appears.
-        intent = begin_artifact(register, keys, source, target, how.kind, envelope, done)
+        intent = begin_artifact(register, keys, source, target, how.kind, envelope, done, run)
     target.beside(SIGNATURE).write_bytes(f"{json.dumps(envelope, indent=1)}\n".encode())
     end_release(register, intent)
     return replace(made, bytes=read.bytes, sha256=written.sha256, envelope=envelope)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import click
 
+from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.errors import CheckFailed
 from airflow_mlsec.key_ring import open_register
@@ -37,14 +38,19 @@ def reconcile(withdraw: int | None, published: int | None, as_json: bool) -> Non
 
     register = open_register(Settings.load())
     if withdraw is not None:
-        withdraw_intent(register, withdraw)
+        withdraw_intent(register, withdraw, operating_system_actor())
     if published is not None:
-        confirm_intent(register, published)
+        confirm_intent(register, published, operating_system_actor())
     found = settle_intents(register)
     lines = [
-        f"{i.id:>5}  {i.outcome:10} {i.uri}, begun {i.begun_at[:19]}: {i.reason}" for i in found
+        f"{i.id:>5}  {i.outcome:10} {i.uri}, begun {i.begun_at[:19]}: {i.reason.words()}"
+        for i in found
     ]
-    show([asdict(i) for i in found], "\n".join(lines) or "nothing is open", as_json)
+    show(
+        [{**asdict(i), "reason": i.reason.as_json()} for i in found],
+        "\n".join(lines) or "nothing is open",
+        as_json,
+    )
     if any(intent.outcome == "intended" for intent in found):
         raise click.exceptions.Exit(CheckFailed.exit_code)
 

@@ -32,12 +32,14 @@ def begin_artifact(
     kind: str,
     envelope: Mapping[str, Any],
     done: int,
+    run: str | None = None,
 ) -> Intent:
     """Record what an artifact is made from, and the signed statement about it (`artifact_statement`), before it
     is published: whoever is killed between leaves a place that is known and counts as unknown until looking at
     it settles it. `end_release` says that it was published.
 
     :param kind: What the source is: ``table``, ``model`` or ``artifact``.
+    :param run: The label of the run that makes it, if one does.
     :param done: What requests had done (`requests_done`) before the source was read.
     :raises ChangedMeanwhile: if they have done more since: who was erased may be in the artifact.
     :raises RegisterError: if it cannot be recorded; then nothing must be published.
@@ -45,8 +47,8 @@ def begin_artifact(
     bind_ring(register, keys)
     now, trusted = register.now(), keys.verification_keys()
     of_source, of_target = ((a.name.namespace, a.name.name) for a in (source, target))
-    run = uuid.uuid5(uuid.NAMESPACE_URL, f"{source.full_uri}\0{target.full_uri}\0{now}")
-    event = Event(("airflow-mlsec", "encrypt"), f"encrypt:{run}", "complete", now)
+    event_run = uuid.uuid5(uuid.NAMESPACE_URL, f"{source.full_uri}\0{target.full_uri}\0{now}")
+    event = Event(("airflow-mlsec", "encrypt"), f"encrypt:{event_run}", "complete", now)
     event.inputs.append(of_source)
     event.outputs.append(of_target)
     for name in (of_source, of_target):
@@ -61,4 +63,4 @@ def begin_artifact(
         relate_dataset(connection, identifier, now)
         return record_evidence(connection, identifier, envelope, trusted, None, now, this_process())
 
-    return Intent(dict(envelope), register.write(write))
+    return Intent(dict(envelope), register.write(write), run)

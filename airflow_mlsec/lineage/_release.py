@@ -10,20 +10,22 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
+from airflow_mlsec.actors import airflow_task, operating_system_actor
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import ChangedMeanwhile
 from airflow_mlsec.key_ring import bind_ring
-from airflow_mlsec.ledger import ReleaseResult, sign_statement
+from airflow_mlsec.ledger import Reason, ReleaseResult, sign_statement
 from airflow_mlsec.lineage.events._events import ColumnEdge, Event, Transformation
 from airflow_mlsec.lineage.evidence._evidence import (
     INTENDED,
     PUBLISHED,
     SUPERSEDED,
-    published,
+    note_outcome,
     record_evidence,
     release_statement,
 )
+from airflow_mlsec.lineage.reasons import PublishedTooLate, SaidByItsProcess
 from airflow_mlsec.lineage.writing._write import GraphWriter
 from airflow_mlsec.lineage.writing._write_aliases import relate_dataset
 from airflow_mlsec.policy import Policy
@@ -45,6 +47,8 @@ class Intent:
 
     envelope: dict[str, Any]
     digest: str
+    # The label of the run that makes it, if one does.
+    run: str | None = None
 
 
 def record_release(
@@ -120,24 +124,26 @@ def begin_release(
             relate_dataset(connection, identifier, now)
         return record_evidence(connection, identifier, envelope, trusted, None, now, this_process())
 
-    return Intent(envelope, register.write(write))
+    return Intent(envelope, register.write(write), result.run)
 
 
-def end_release(register: Register, intent: Intent) -> None:
-    """The release of an intent was published.
+def end_release(register: Register, intent: Intent, by: str | None = None) -> None:
+    """The release, or the artifact, of an intent was published.
 
+    :param by: Who has published it; default is the task whose run it is, else who runs this process.
     :raises ChangedMeanwhile: if it had been settled that it was not: what is there now is to be released anew.
     """
     e = t.evidence.c
+    task = str(airflow_task(intent.run)) if intent.run else None
+    who = by or task or str(operating_system_actor())
 
     def work(connection: sa.Connection) -> bool:
         known = sa.select(e.outcome).where(e.digest == intent.digest)
-        outcome = connection.execute(known).scalar_one()
-        late = outcome not in (INTENDED, PUBLISHED)
-        now = published(connection, register.now())
-        if late:
-            now["outcome"] = SUPERSEDED
-        connection.execute(sa.update(t.evidence).where(e.digest == intent.digest).values(**now))
+        late = connection.execute(known).scalar_one() not in (INTENDED, PUBLISHED)
+        mine = e.digest == intent.digest
+        reason: Reason = PublishedTooLate() if late else SaidByItsProcess(intent.run)
+        outcome = SUPERSEDED if late else PUBLISHED
+        note_outcome(connection, mine, outcome, reason, who, register.now(), whatever=True)
         return late
 
     if register.write(work):

@@ -11,15 +11,29 @@ import sqlalchemy as sa
 from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowException
 
+from airflow_mlsec.actors import airflow_task
 from airflow_mlsec.errors import MlsecError, SettingError
 from airflow_mlsec.hooks.mail import send_mail
 from airflow_mlsec.hooks.mlsec import MlsecHook
+from airflow_mlsec.ledger import Act, Asset, AssetKind, Reason, record
 from airflow_mlsec.policy import Policy, Role
 from airflow_mlsec.register import Register, upsert
 from airflow_mlsec.register import tables as t
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+class AlertSent(
+    Reason,
+    en="on-call was told ({severity}) by {channels}",
+    de="Bereitschaft benachrichtigt ({severity}), über {channels}",
+):
+    """Somebody was told that a task failed."""
+
+    severity: str
+    channels: tuple[str, ...]
+
 
 Severity = Literal["low", "medium", "high", "critical"]
 
@@ -32,6 +46,8 @@ class Alert:
     title: str
     body: str
     severity: Severity
+    # The task, in its run.
+    run: str = ""
 
 
 class PrivacyAlertNotifier(BaseNotifier):
@@ -83,7 +99,7 @@ class PrivacyAlertNotifier(BaseNotifier):
         if register is not None and _was_sent(register, alert.key):
             self.log.info("Alert was sent already: %s", alert.title)
             return
-        failed = []
+        failed, sent = [], []
         for name, conn_id, send in (
             ("apprise", self.apprise_conn_id, self._send_apprise),
             ("smtp", self.smtp_conn_id, self._send_mail),
@@ -92,11 +108,11 @@ class PrivacyAlertNotifier(BaseNotifier):
                 continue
             try:
                 send(conn_id, alert)
+                sent.append(name)
             except Exception as error:  # the other channel must still be tried
                 failed.append(f"{name} ({type(error).__name__})")
-        channels = (self.apprise_conn_id is not None) + (self.smtp_conn_id is not None)
-        if len(failed) < channels and register is not None:
-            _mark_sent(register, alert)
+        if sent and register is not None:
+            _mark_sent(register, alert, tuple(sent))
         if failed:
             raise AirflowException(f"privacy alert not sent through {', '.join(failed)}")
         self.log.info("Alert sent: %s", alert.title)
@@ -134,7 +150,8 @@ class PrivacyAlertNotifier(BaseNotifier):
         lines.append(f"Runbook:    {runbook or 'none set ([mlsec] runbook_url)'}")
         identity = f"{ti.dag_id}\0{ti.task_id}\0{ti.run_id}\0{ti.map_index}"
         key = hashlib.sha256(identity.encode()).hexdigest()
-        return Alert(key, title, "\n".join(lines), severity)
+        run = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+        return Alert(key, title, "\n".join(lines), severity, run)
 
     def _policy(self, task: Any, hook: MlsecHook) -> Policy | None:
         name = self.policy or getattr(task, "policy", None)
@@ -219,9 +236,22 @@ def _was_sent(register: Register, key: str) -> bool:
         return False
 
 
-def _mark_sent(register: Register, alert: Alert) -> None:
+def _mark_sent(register: Register, alert: Alert, channels: tuple[str, ...]) -> None:
     values = {"title": alert.title, "sent_at": register.now()}
     try:
-        register.write(lambda c: upsert(c, t.alert, {"key": alert.key}, {}, values))
+        why = AlertSent(alert.severity, channels)
+        entry = Act(
+            Asset(AssetKind.TASK, alert.run),
+            "alerted",
+            (why,),
+            str(airflow_task(alert.run)),
+            values["sent_at"],
+        )
+
+        def work(connection: sa.Connection) -> None:
+            upsert(connection, t.alert, {"key": alert.key}, {}, values)
+            record(connection, [entry])
+
+        register.write(work)
     except MlsecError:
         return  # the alert is out; a second one is better than none

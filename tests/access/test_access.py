@@ -18,6 +18,7 @@ from airflow_mlsec.access import (
 )
 from airflow_mlsec.datasets import EnvironmentConnections
 from airflow_mlsec.errors import CheckFailed, DatasetNotFound, UnsupportedDataset, UsageError
+from airflow_mlsec.ledger import Asset, AssetKind, acts
 from airflow_mlsec.register import Register
 from tests.actors import who
 
@@ -83,6 +84,12 @@ def test_a_review_is_opened_once_decided_and_completed(register: Register, folde
     assert decided.undecided == 0
     done = complete_review(register, review.id, who("Ada"))
     assert (done.status, done.completed_by) == ("complete", "airflow:Ada")
+    written = register.read(lambda c: acts(c, Asset(AssetKind.LOCATION, location)))
+    grants = len(review.items)
+    assert [act.verb for act in written] == ["grant kept"] * grants + ["review completed"]
+    assert {act.by for act in written} == {"airflow:Ada"}
+    assert "needs it" in str(written[0].words)
+    assert str(written[-1].words) == f"{grants} grants reviewed, 0 of them gone"
     found = review_status(register, location, AGE, NOW + AGE)
     assert found is not None
     assert found.id == review.id

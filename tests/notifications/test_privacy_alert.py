@@ -13,6 +13,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from airflow_mlsec.ledger import acts
 from airflow_mlsec.notifications.privacy_alert import PrivacyAlertNotifier
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
 from tests import canaries
@@ -119,6 +120,9 @@ def test_one_alert_per_task_instance_however_often_it_is_retried(
     assert len(mailbox.mails) == 1
     PrivacyAlertNotifier(smtp_conn_id="oncall_mail").notify(failed(clinic, context, "run-2"))
     assert len(mailbox.mails) == 2
+    told = clinic.hook.register().read(lambda c: acts(c, verb="alerted"))
+    assert [str(act.asset) for act in told] == ["task:dag/run-1/task/-1", "task:dag/run-2/task/-1"]
+    assert [str(act.words) for act in told] == ["on-call was told (critical) by smtp"] * 2
 
 
 def test_the_message_of_an_error_that_is_not_ours_is_withheld(

@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.anonymize import Release, anonymize
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
-from airflow_mlsec.errors import RegisterError, SignatureInvalid
+from airflow_mlsec.errors import Refused, RegisterError, SignatureInvalid
+from airflow_mlsec.ledger import Asset, AssetKind, acts
 from airflow_mlsec.lineage import (
     State,
     begin_release,
@@ -104,6 +106,10 @@ def of_a_process_that_is_gone(shop: Shop) -> None:
 def test_a_release_that_was_published_and_not_ended_is_settled_by_looking(shop: Shop) -> None:
     announced(shop, "second.parquet", publish=True)
     assert found(shop)["second.parquet"][0] == "found"
+    act = shop.register.read(lambda c: acts(c, verb="released"))[-1]
+    assert act.asset == Asset(AssetKind.DATASET, f"file/{shop.folder / 'second.parquet'}")
+    assert str(act.words) == "the file that was announced is there"
+    assert act.by == str(operating_system_actor())
     assert settle_intents(shop.register) == []
 
 
@@ -114,8 +120,13 @@ def test_a_release_that_may_still_come_is_unknown(shop: Shop) -> None:
     assert "nobody knows yet" in evidence
     [intent] = settle_intents(shop.register)
     assert intent.outcome == "intended"
-    withdraw_intent(shop.register, intent.id)
+    with pytest.raises(Refused, match="may not settle"):
+        withdraw_intent(shop.register, intent.id, who("mallory", "user"))
+    withdraw_intent(shop.register, intent.id, who("officer"))
     assert found(shop)["second.parquet"][0] == "none"
+    [act] = shop.register.read(lambda c: acts(c, verb="withdrawn"))
+    assert (act.asset.name, act.by) == (f"file/{shop.folder / 'second.parquet'}", "airflow:officer")
+    assert str(act.words) == "a person has made sure"
 
 
 def test_what_a_process_that_is_gone_did_not_publish_is_withdrawn(shop: Shop) -> None:

@@ -24,17 +24,22 @@ from airflow_mlsec.crypto import (
 from airflow_mlsec.datasets import DatasetName
 from airflow_mlsec.errors import SignatureInvalid
 from airflow_mlsec.ledger import (
+    Act,
     ArtifactStatement,
+    Asset,
+    AssetKind,
     Check,
     Claim,
     File,
     PersonKey,
     Place,
+    Reason,
     ReleasedColumn,
     ReleaseResult,
     ReleaseStatement,
     Statement,
     read_statement,
+    record,
     verified_statement,
 )
 from airflow_mlsec.lineage.events._origins import write_origins
@@ -228,6 +233,40 @@ def published(connection: sa.Connection, now: str) -> dict[str, Any]:
     """What evidence says of a release or an artifact that is published now."""
     last = connection.execute(LAST_RUN).scalar_one()
     return {"outcome": PUBLISHED, "writer": None, "published_at": now, "published_after_run": last}
+
+
+# What was done with what had been announced, as the ledger says it.
+_DONE = {PUBLISHED: "released", WITHDRAWN: "withdrawn", SUPERSEDED: "superseded"}
+
+
+def note_outcome(
+    connection: sa.Connection,
+    which: sa.ColumnElement[bool],
+    outcome: str,
+    reason: Reason,
+    by: str,
+    now: str,
+    whatever: bool = False,
+) -> None:
+    """Write what became of a release or an artifact that was announced, into the evidence and as an act.
+
+    :param whatever: Also if something else was said of it before.
+    """
+    e, d = t.evidence.c, t.dataset.c
+    update = sa.update(t.evidence).where(
+        which if whatever else sa.and_(which, e.outcome == INTENDED)
+    )
+    values = {**published(connection, now), "outcome": outcome}
+    returned = e.dataset_id, e.digest, e.predicate_type
+    done = connection.execute(update.values(**values).returning(*returned)).all()
+    for row in done:
+        query = sa.select(d.namespace, d.name).where(d.id == row.dataset_id)
+        namespace, name = connection.execute(query).one()
+        kind = AssetKind.ARTIFACT if row.predicate_type == ARTIFACT else AssetKind.DATASET
+        asset = Asset(kind, f"{namespace}/{name}")
+        record(
+            connection, [Act(asset, _DONE[outcome], (reason,), by, now, {"statement": row.digest})]
+        )
 
 
 def _origins(predicate: ArtifactStatement) -> list[tuple[str, str]]:

@@ -15,10 +15,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_mlsec import files
+from airflow_mlsec.actors import Actor, operating_system_actor
 from airflow_mlsec.crypto import digest_stream
 from airflow_mlsec.datasets import Connections, file_path, open_artifact, open_dataset
 from airflow_mlsec.errors import MlsecError
-from airflow_mlsec.ledger import ReleaseStatement
+from airflow_mlsec.ledger import DEPLOYMENT, Reason, ReleaseStatement, Verb, require
+from airflow_mlsec.lineage import reasons as why
 from airflow_mlsec.lineage.evidence._evidence import (
     ARTIFACT,
     INTENDED,
@@ -28,7 +30,7 @@ from airflow_mlsec.lineage.evidence._evidence import (
     Evidence,
     believed,
     moved,
-    published,
+    note_outcome,
     trusted_by,
 )
 from airflow_mlsec.processes import has_ended, is_seen_from_here
@@ -48,7 +50,7 @@ class OpenIntent:
     uri: str | None
     begun_at: str
     outcome: str
-    reason: str
+    reason: Reason
 
 
 def settle_intents(register: Register, connections: Connections | None = None) -> list[OpenIntent]:
@@ -78,14 +80,22 @@ def never_published(connection: sa.Connection) -> dict[int, tuple[str, str]]:
     return {dataset: said for dataset, said in found.items() if dataset not in others}
 
 
-def withdraw_intent(register: Register, identifier: int) -> None:
-    """A person has made sure that a release was not, and will not be, published."""
-    _mark(register, identifier, WITHDRAWN)
+def withdraw_intent(register: Register, identifier: int, by: Actor) -> None:
+    """A person has made sure that a release was not, and will not be, published.
+
+    :raises Refused: if the actor may not decide about places.
+    """
+    require(register, by, Verb.SETTLE, DEPLOYMENT)
+    _mark(register, identifier, WITHDRAWN, why.SaidByAPerson(), by)
 
 
-def confirm_intent(register: Register, identifier: int) -> None:
-    """A person has made sure that a release was published, and is there."""
-    _mark(register, identifier, PUBLISHED)
+def confirm_intent(register: Register, identifier: int, by: Actor) -> None:
+    """A person has made sure that a release was published, and is there.
+
+    :raises Refused: if the actor may not decide about places.
+    """
+    require(register, by, Verb.SETTLE, DEPLOYMENT)
+    _mark(register, identifier, PUBLISHED, why.SaidByAPerson(), by)
 
 
 def _open() -> sa.Select[Any]:
@@ -108,41 +118,38 @@ def _open() -> sa.Select[Any]:
 def _settle(register: Register, row: Any, connections: Connections | None) -> OpenIntent:
     outcome, reason = _look(register, row, connections)
     if outcome != INTENDED:
-        _mark(register, row.id, outcome)
+        _mark(register, row.id, outcome, reason, operating_system_actor())
     return OpenIntent(row.id, row.dataset_id, row.uri, row.recorded_at, outcome, reason)
 
 
-def _look(register: Register, row: Any, connections: Connections | None) -> tuple[str, str]:
+def _look(register: Register, row: Any, connections: Connections | None) -> tuple[str, Reason]:
     statement = register.read(lambda c: believed(row.envelope, trusted_by(c)))
     if statement is None:
-        return INTENDED, "no trusted key signed it"
+        return INTENDED, why.SignedByNobodyTrusted()
     e = t.evidence.c
     later = e.id > row.id, e.outcome == PUBLISHED
     over = _is_over(register, row, statement, later)
     try:
         there, found = _there(row, connections)
     except MlsecError as error:
-        return INTENDED, f"its target cannot be looked at: {error}"
+        return INTENDED, why.TargetUnreadable(str(error))
     announced = _digest_of(statement)
     if announced is not None and found == announced:
         others = () if over else _statements(register, row, e.id != row.id, e.outcome != WITHDRAWN)
         if announced in map(_digest_of, others):
             # The same rows by the same plan are the same bytes: they may be another release's.
-            return INTENDED, "another release was the same, and the process may still run"
-        return PUBLISHED, "the file that was announced is there"
+            return INTENDED, why.SameAsAnother()
+        return PUBLISHED, why.AnnouncedFileThere()
     if not over:
-        return INTENDED, "the process that was to publish it may still run, or ran elsewhere"
+        return INTENDED, why.MayStillRun()
     _remove_staged(row.uri)
     if not there and not _is_any(register, row, e.id != row.id, e.outcome != WITHDRAWN):
-        return WITHDRAWN, "its process has ended, and nothing is there"
+        return WITHDRAWN, why.NothingThere()
     if announced is None and there and not _is_any(register, row, *later):
         # Rows of a table do not tell whose they are.
-        return (
-            INTENDED,
-            "its process has ended, and a table does not tell which release it is: release it again",
-        )
+        return INTENDED, why.TableTellsNothing()
     # Whether it was there for a while in between nobody can tell, also not by what was there before being there.
-    return SUPERSEDED, "its process has ended, and another file or table, or none, is there"
+    return SUPERSEDED, why.OtherThere()
 
 
 def _is_any(register: Register, row: Any, *which: sa.ColumnElement[bool]) -> bool:
@@ -214,12 +221,10 @@ def _removes_rows(statement: Evidence) -> bool:
     return isinstance(said, ReleaseStatement) and said.removed_by_request is not None
 
 
-def _mark(register: Register, identifier: int, outcome: str) -> None:
-    e = t.evidence.c
-    update = sa.update(t.evidence).where(e.id == identifier, e.outcome == INTENDED)
-
+def _mark(register: Register, identifier: int, outcome: str, reason: Reason, by: Actor) -> None:
     def work(connection: sa.Connection) -> None:
-        values = {**published(connection, register.now()), "outcome": outcome}
-        connection.execute(update.values(**values))
+        note_outcome(
+            connection, t.evidence.c.id == identifier, outcome, reason, str(by), register.now()
+        )
 
     register.write(work)
