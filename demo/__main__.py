@@ -143,7 +143,7 @@ def run_downstream(server: AirflowServer) -> bool:
 
 
 def answer_a_request(server: AirflowServer, folder: Path) -> bool:
-    """One person asks for her data and for erasure: find, export, erase, look again, sign."""
+    """One person asks for their data and for erasure: find, export, erase, look again, sign."""
     person, recipient = some_person(folder), new_recipient(folder)
     opened = mlsec(
         server,
@@ -166,7 +166,9 @@ def answer_a_request(server: AirflowServer, folder: Path) -> bool:
     seen = server.wait(REQUEST, run_id, lambda s: s["approve"] in waiting, progress=say)
     if seen["approve"] in waiting:
         located = mlsec(server, "subject", "status", number)
-        say("the DAG waits for another person than who opened the request: may she be erased?")
+        say(
+            "the DAG waits for another person than who opened the request: may this person be erased?"
+        )
         server.approve(REQUEST, run_id, "approve", APPROVE_ALL)
         seen = server.wait(
             REQUEST, run_id, lambda s: s["settled"] in waiting, progress=say, seen=seen
@@ -206,7 +208,7 @@ The receipt, on any machine with the public key: mlsec subject verify {receipt.n
 What changed
 {indent(changed)}
 
-Where her data is now
+Where their data is now
 {indent(left)}""")
     return True
 
@@ -239,8 +241,8 @@ def what_changed(request: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"Approved by {request['approved_by']}, {eyes}.",
-            f"Erased: {names('erased')}. Made anew without her: {names('rebuilt')}.",
-            "Looked through where no key leads, and nothing of hers was found:",
+            f"Erased: {names('erased')}. Made anew without them: {names('rebuilt')}.",
+            "Looked through where no key leads, and nothing of theirs was found:",
             *(f"  {line}" for line in looked),
             "What remains, and why:",
             *(f"  {line}" for line in remains),
@@ -255,14 +257,14 @@ def when_rebuilt(server: AirflowServer, number: str, patience: float = 120) -> d
         status: dict[str, Any] = json.loads(mlsec(server, "subject", "status", number, "--json"))
         rebuilt = [s["name"] for s in status["steps"] if s["status"] == "rebuilt"]
         if rebuilt:
-            say(f"made anew without her by its own DAG: {Path(rebuilt[0]).name}")
+            say(f"made anew without them by its own DAG: {Path(rebuilt[0]).name}")
         if rebuilt or time.monotonic() > deadline:
             return status
         time.sleep(2)
 
 
 def new_recipient(folder: Path) -> str:
-    """The person's own age key, which she would make herself."""
+    """The person's own age key, which they would make themselves."""
     from airflow_mlsec.crypto import Identity
 
     identity = Identity.generate()

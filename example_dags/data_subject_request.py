@@ -1,10 +1,10 @@
-"""Answer a data-subject request: find the person, give her the data, and, if she asks for
-erasure and a person approves, erase her everywhere, look again, and sign a receipt.
+"""Answer a data-subject request: find the person, give them the data, and, if they ask for
+erasure and a person approves, erase them everywhere, look again, and sign a receipt.
 
     locate ─┬─▶ export
             └─▶ approve (a person, in Airflow) ─▶ prepare ─▶ erase (one task a place)
                                                                  │
-                          rebuild what was made from her data ◀──┘
+                        rebuild what was made from their data ◀──┘
                               │
                               └─▶ notify ─▶ wait until all is settled ─▶ verify and sign
 

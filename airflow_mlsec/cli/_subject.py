@@ -350,7 +350,7 @@ def rectify_(
 def restrict_(number: int, as_json: bool) -> None:
     """Leave the person out of further processing; tells recipients. May be run again.
 
-    Exit code 1 if something made from her data has still to be made anew.
+    Exit code 1 if something made from their data has still to be made anew.
     """
     handler = _handler()
     restrict(handler, number)

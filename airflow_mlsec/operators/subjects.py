@@ -237,7 +237,7 @@ class RebuildDownstreamOperator(_RequestOperator):
     """Let the DAGs that are scheduled on what a request has changed make their outputs anew.
 
     A mean, a model, a copy without a key cannot be erased from. For each dataset from which the
-    person was erased (or in which she was rectified or restricted) Airflow is told of an asset
+    person was erased (or in which they were rectified or restricted) Airflow is told of an asset
     event, and runs the DAGs whose ``schedule`` names ``Asset(<the dataset's URI>)``. When they
     have, `SubjectRequestSensor` settles their outputs as rebuilt.
 
@@ -314,7 +314,7 @@ class VerifyErasureOperator(_RequestOperator):
     :param request: Number of the request (templated).
     :param receipt: Path of the receipt (templated).
     :param salt: Path of a file, for its owner alone, with the salt by which the person shows that
-        the receipt is about her (templated); default is beside the receipt.
+        the receipt is about them (templated); default is beside the receipt.
     :param dry_run: Look again, but do not close.
 
     Returns (XCom) what was found at each place.

@@ -18,7 +18,7 @@ class Diversity(Model):
 
     A missing value is none, and spellings of one value (letter case, white space around it, Unicode form) are one
     unless ``fold`` is false. Values of one of the ``groups`` count as one: who learns that somebody has one of five
-    cancers has learnt that she has cancer.
+    cancers has learnt that this person has cancer.
     """
 
     spelled_out: ClassVar = frozenset({"c"})

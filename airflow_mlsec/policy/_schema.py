@@ -123,7 +123,7 @@ class Subject(Model):
     kind: str = Field(min_length=1, max_length=64)
     key: str
     # In which form two spellings of a key are one person's; without one spellings are searched for as well,
-    # and nothing is done by them until somebody confirms that they are hers.
+    # and nothing is done by them until somebody confirms that they are the person's.
     normalize: (
         Literal["exact", "nfc", "trimmed", "email", "email_without_tag", "number", "phone"] | None
     ) = None

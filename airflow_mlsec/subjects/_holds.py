@@ -66,7 +66,7 @@ def place_hold(
 def hold_person(
     register: Register, keys: KeyRing, kind: str, key: str, reason: str, by: Actor
 ) -> int:
-    """Place a hold on one person's data, however her key is spelled; its number. It stands under her digest in
+    """Place a hold on one person's data, however their key is spelled; its number. It stands under their digest in
     every normal form that a policy declares for people of this kind.
 
     :raises UsageError: if no reason is given.

@@ -38,7 +38,7 @@ class Person:
 
     Where people share a key, ``only`` (texts by column of the dataset that names them) says which
     of them it is, and ``one_person`` that somebody has found them to be one. ``confirmed`` are places
-    that were found by likeness, and of which somebody has said that the rows are hers.
+    that were found by likeness, and of which somebody has said that the rows are theirs.
     """
 
     kind: str

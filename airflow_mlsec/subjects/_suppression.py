@@ -52,8 +52,8 @@ _COLUMNS = (
 
 def listed_as(searcher: Searcher) -> dict[str, list[str]]:
     """Under which texts a person is on the list, by what stands beside them: every key, as typed, as the
-    datasets that name her write it, in their normal forms, and in one that is the same for all spellings;
-    and what foreign keys know her by."""
+    datasets that name them write it, in their normal forms, and in one that is the same for all spellings;
+    and what foreign keys know them by."""
     columns = sorted(searcher.person.only)
     beside = json.dumps(columns) if columns else ""
     forms = searcher.forms()
@@ -116,7 +116,7 @@ def suppress_as_well(
     forms: Sequence[NormalForm],
     now: str,
 ) -> None:
-    """Put another key of a person on the list, wherever one of those that she has is."""
+    """Put another key of a person on the list, wherever one of those that they have is."""
     requests_did_more(connection)
     key, s = suppression_key(keys, person.kind), t.suppression.c
     columns = sorted(person.only)

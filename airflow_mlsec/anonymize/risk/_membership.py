@@ -2,7 +2,7 @@
 
 Format ``airflow-mlsec/membership/1``: a line of JSON (format, subject kind, key name and
 version, count), then the sorted 16-byte HMAC-SHA-256 (RFC 2104, truncated) of each subject's
-canonical key, all of it encrypted with age to the key ring's own recipient. "Was she in the
+canonical key, all of it encrypted with age to the key ring's own recipient. "Was this person in the
 training set?" is one HMAC and one binary search.
 """
 

@@ -113,7 +113,7 @@ class PeopleCounter:
 
     def weighed(self, alias: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
         """A connection with the tables ``cells`` (class, each protected column under its ``alias``, size) and
-        ``classes`` (class, size, persons), every person counted once: her rows have equal parts."""
+        ``classes`` (class, size, persons), every person counted once: their rows have equal parts."""
         run = self._connection.execute
         run(
             "CREATE OR REPLACE TABLE weights AS SELECT person, 1.0::DOUBLE / sum(rows) AS part FROM everyone GROUP BY person"

@@ -240,7 +240,7 @@ def _tell_beyond_reach(work: Work, request: Request, person: Person) -> None:
 
 
 def changed_uris(work: Work, request: Request) -> list[str]:
-    """Datasets from which the person was erased, or put right, or in which she is restricted:
+    """Datasets from which the person was erased, or put right, or in which they are restricted:
     what was made from them has to be made anew."""
     changed = {s.dataset_id for s in request.steps if s.status in ("erased", "rectified")}
     if request.status == "restricted":

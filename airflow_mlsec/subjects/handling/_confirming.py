@@ -54,7 +54,7 @@ def confirm(work: Work, identifier: int, name: str, column: str, reason: str) ->
         raise UsageError(f"'{name}' is no place that was found by likeness; those are: {listed}")
     step, person = fitting[0], person_of(work.register, work.keys, request)
     if step.name == ERASABLE:
-        # Entries of which a whole value is hers go, whoever else stands in them.
+        # Entries of which a whole value is theirs go, whoever else stands in them.
         sure = replace(person, confirmed=(*person.confirmed, Confirmed(0, ERASABLE, work.who)))
         return _confirmed(work, request, sure, f"entries of {ERASABLE} may go: {reason}")
     dataset = step.dataset_id

@@ -66,7 +66,7 @@ _NOT_REMOVED = "and none of them could be removed"
 
 
 def erase(work: Work, identifier: int) -> Request:
-    """Erase the person wherever the ledger says that she was found.
+    """Erase the person wherever the ledger says that they were found.
 
     A place that cannot be erased has failed, and keeps the request open; the others are.
 

@@ -1,8 +1,8 @@
-"""What a person is given: her data, machine-readable, and a letter that says what it means.
+"""What a person is given: their data, machine-readable, and a letter that says what it means.
 
 GDPR Art. 15 and 20, CCPA 1798.110 and 1798.130. A ZIP archive with one JSON Lines and one CSV
 file per dataset and ``letter.html``, encrypted with age to the person's own recipient or a passphrase before
-it is written anywhere. Other people's data in her rows is redacted (Art. 15(4)).
+it is written anywhere. Other people's data in their rows is redacted (Art. 15(4)).
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class Export:
     rows: Mapping[str, int]
     bytes: int
     sha256: str = ""
-    # Rows by place that are perhaps hers, by another spelling or a likeness that nobody has confirmed: they
+    # Rows by place that are perhaps theirs, by another spelling or a likeness that nobody has confirmed: they
     # are not in it.
     likeness: Mapping[str, int | None] = field(default_factory=dict)
-    # Places that have data of hers that is not in it, each with the reason, which the letter gives.
+    # Places that have data of theirs that is not in it, each with the reason, which the letter gives.
     named: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -169,7 +169,7 @@ def export_person(
 ) -> Export:
     """Write the person's data to ``target``, encrypted to ``recipients``. Rows that were found by likeness
     (``likeness`` by place, and other spellings of the key) are not in it, and the letter says so; it also gives
-    the places that hold data of hers and no rows that could be in it (``named``, each with the reason). ``announce``
+    the places that hold data of theirs and no rows that could be in it (``named``, each with the reason). ``announce``
     is told the SHA-256 of the file before it appears.
 
     :raises UsageError: if nobody could open it.
@@ -217,7 +217,7 @@ def export_person(
             rows = [row for batch in found.batches for row in _plain(batch, place, is_hers)]
             if rows:
                 parts.append(_Part(place, rows))
-                # What else names her there is in a text.
+                # What else names them there is in a text.
                 if "in a text" not in left_out.get(place.name, ""):
                     left_out.pop(place.name, None)
                 unsure = {n: r for n, r in unsure.items() if n != place.name or otherwise}

@@ -67,7 +67,7 @@ def rectify(
     :param dataset: URI or name of the dataset whose column it is, where several have it.
     :raises Refused: if the request asks for something else, the identity is not verified, or
         others seem to share the person's key.
-    :raises CheckFailed: if nobody has looked where her data is.
+    :raises CheckFailed: if nobody has looked where their data is.
     :raises UsageError: if no dataset has the column, or the value is none of its type.
     """
     request = get_request(handler.register, identifier)
@@ -185,7 +185,7 @@ def _is_right(searcher: Searcher, place: Place, column: str, text: str | None) -
 
 
 def _refuse_referred(places: Places, root: Place, column: str) -> None:
-    """A number that other tables refer to is no fact about the person; changing it would leave her
+    """A number that other tables refer to is no fact about the person; changing it would leave their
     rows there with nobody, or with somebody else."""
     for place in places.all:
         references = place.subject.get("references") if place.subject else None

@@ -1,8 +1,8 @@
 """Restriction, objection, opt-out and limitation: the data stays, and is processed no further.
 
 GDPR Art. 18 and 21, CCPA 1798.120 and 1798.121. The person goes on the list of people whom
-releases leave out, recipients are told (Art. 19), and what was made from her data before is
-open until it is made anew without her. A restriction may be lifted (Art. 18(3)).
+releases leave out, recipients are told (Art. 19), and what was made from their data before is
+open until it is made anew without them. A restriction may be lifted (Art. 18(3)).
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _STAYS = {
 def restrict(handler: Handler, identifier: int) -> Request:
     """Leave the person out of further processing. Done again it changes nothing.
 
-    Her own rows are kept and settled as retained; what releases made of them stays open, to be
-    made anew without her.
+    Their own rows are kept and settled as retained; what releases made of them stays open, to be
+    made anew without them.
 
     :raises Refused: if the request asks for something else, or the identity is not verified (an
-        opt-out or limitation needs none: 11 CCR § 7060(b)), or others seem to share her key.
-    :raises CheckFailed: if nobody has looked where her data is.
+        opt-out or limitation needs none: 11 CCR § 7060(b)), or others seem to share their key.
+    :raises CheckFailed: if nobody has looked where their data is.
     """
     request = get_request(handler.register, identifier)
     require_ready(request, RESTRICTING)

@@ -66,7 +66,7 @@ def seal_targets(work: Work, request: Request, searcher: Searcher) -> None:
 def worked_out(work: Work, request: Request, places: Places) -> Targets:
     """What an erasure has worked out before, under the policies of today.
 
-    :raises Refused: if policies have changed since, and something is erased already: what is hers by the one rule
+    :raises Refused: if policies have changed since, and something is erased already: what is theirs by the one rule
         and not by the other nobody can tell any more.
     """
     found = targets_of(work.register, work.keys, request) or {}

@@ -1,4 +1,4 @@
-"""Removing a person from the token vaults: last of all, since places are searched by her codes."""
+"""Removing a person from the token vaults: last of all, since places are searched by their codes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_mlsec.subjects.requests._requests import Request, write_step
 from airflow_mlsec.subjects.search._finding import Finding
 from airflow_mlsec.subjects.search._search import Searcher
 
-# States of a place in which her codes are not there any more.
+# States of a place in which their codes are not there any more.
 _GONE = ("erased", "none")
 
 
@@ -54,7 +54,7 @@ def tell_of_vaults(
             else:
                 gone[domain] = sorted(listed)
                 outcome = "erased"
-                detail = f"{number} entries removed: her codes mean nothing any more"
+                detail = f"{number} entries removed: their codes mean nothing any more"
             finding = Finding(name, "vault", "found", None, "code of the person", detail)
             write_step(connection, request.id, finding, now, outcome)
         return gone

@@ -93,7 +93,7 @@ class Work:
         return subject_digests(self.keys, person.kind, searcher.all_names(), searcher.forms())
 
     def holds(self, request: Request, dataset: int, digests: Collection[str] | None = None) -> str:
-        """The legal holds in force on the person, under any of her keys, in one dataset."""
+        """The legal holds in force on the person, under any of their keys, in one dataset."""
         mine = self.hold_digests(request) if digests is None else digests
         versions = live_references(self.keys)
         found = self.register.read(

@@ -53,7 +53,7 @@ SETTLED = (
 ERASING = ("erasure", "delete")
 CORRECTING = ("rectification", "correct")
 RESTRICTING = ("restriction", "objection", "opt-out", "limit")
-# The requester need not show who she is (11 CCR § 7060(b)).
+# The requester need not show who they are (11 CCR § 7060(b)).
 NEEDS_NO_PROOF = ("opt-out", "limit")
 # These hand the data over and change nothing.
 ANSWERING = ("access", "portability", "know")

@@ -54,7 +54,7 @@ class _Kinds:
 
     names: tuple[str, ...]
     whole: bool
-    # Whether everything in the entry is hers: nobody else's goes with it.
+    # Whether everything in the entry is theirs: nobody else's goes with it.
     alone: bool
 
 
@@ -81,7 +81,7 @@ class AirflowStores:
         shared: bool = False,
     ) -> list[Finding]:
         """What stands in each store; not to be reached is an answer as well. With ``shared`` entries with other
-        people's values beside hers are no likeness: somebody has confirmed that they may go."""
+        people's values beside theirs are no likeness: somebody has confirmed that they may go."""
         try:
             api = self.sign_in()
             seen = {ERASABLE: _look(_erasable(api), needles(), spend)}
@@ -94,18 +94,18 @@ class AirflowStores:
 
     def erase(self, needles: Needles, at_most: int, shared: bool = False) -> int:
         """Remove what of the person can be removed over the API; how many entries there were. With ``shared``
-        entries go as well in which other people's values stand beside hers.
+        entries go as well in which other people's values stand beside theirs.
 
         :raises UsageError: if Airflow refuses, cannot be reached, or more would go than ``at_most``.
         """
         seen = _look(_erasable(self.sign_in()), needles, lambda size: None)
-        hers = [e for e, kinds in seen.found if kinds.alone or (shared and kinds.whole)]
-        if len(hers) > at_most:
-            raise UsageError(f"{len(hers)} entries are there, and {at_most} were approved")
-        for entry in hers:
+        theirs = [e for e, kinds in seen.found if kinds.alone or (shared and kinds.whole)]
+        if len(theirs) > at_most:
+            raise UsageError(f"{len(theirs)} entries are there, and {at_most} were approved")
+        for entry in theirs:
             assert entry.delete is not None
             entry.delete()
-        return len(hers)
+        return len(theirs)
 
 
 def not_looked(why: str) -> list[Finding]:
@@ -127,13 +127,15 @@ def _look(entries: Iterator[_Entry], needles: Needles, spend: Callable[[int], No
                 spend(len(raw))
                 hits = list(_hits(piece, raw, needles, unread))
                 names.update(dict.fromkeys(kind for hit in hits for kind in hit.kinds))
-                hers = any(
+                theirs = any(
                     hit.whole and hit.column is None and needles.are_sure(hit.kinds) for hit in hits
                 )
                 whole = (
-                    whole or hers or any(hit.whole and needles.are_sure(hit.kinds) for hit in hits)
+                    whole
+                    or theirs
+                    or any(hit.whole and needles.are_sure(hit.kinds) for hit in hits)
                 )
-                alone = alone and hers
+                alone = alone and theirs
                 if entry.store == _VARIABLES and _MASKED in piece:
                     # Elsewhere it is what is stored; here the API alone hides it.
                     unread.append("masked by Airflow")

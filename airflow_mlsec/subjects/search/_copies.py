@@ -103,7 +103,7 @@ def beyond_reach(places: Iterable[Place], tags: int) -> Finding | None:
     if tags:
         told[
             f"the person's tag (a keyed digest) on {tags} lists of members, by which models that were trained with "
-            "her are known"
+            "them are known"
         ] = None
     if not told:
         return None

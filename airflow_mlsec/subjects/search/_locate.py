@@ -59,7 +59,7 @@ def locate(
 ) -> Location:
     """Find the person of subject ``kind`` with this ``key`` (an e-mail address, a customer
     number) in every dataset, artifact and model; ``also`` are keys that the person had before,
-    and ``only`` tells her apart from others who have the same. What no key leads to is looked through as
+    and ``only`` tells them apart from others who have the same. What no key leads to is looked through as
     far as ``scan`` says. The look-up is recorded, under a keyed digest.
 
     :raises UsageError: if no dataset of the register is about this kind of subject.

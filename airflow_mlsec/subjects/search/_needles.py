@@ -1,7 +1,7 @@
 """What a scan looks for, in values and in bytes.
 
-A person's keys in every plausible spelling, what foreign keys know her by, her pseudonyms under every
-version of every key, her random codes, and the common hashes of her keys that need no key. Finding one
+A person's keys in every plausible spelling, what foreign keys know them by, their pseudonyms under every
+version of every key, their random codes, and the common hashes of their keys that need no key. Finding one
 of them is a likeness and no proof: a person confirms it before anything is done by it.
 """
 
@@ -84,7 +84,7 @@ class Needles:
     texts: Mapping[str, str]
     hashes: Mapping[str, str]
     digests: Mapping[bytes, str]
-    # Why some of the keys cannot be looked for, without saying them; and some of what foreign keys call her.
+    # Why some of the keys cannot be looked for, without saying them; and some of what foreign keys call them.
     unscanned: tuple[str, ...]
     passed_over: tuple[str, ...]
     keys: frozenset[str]
@@ -96,7 +96,7 @@ class Needles:
     own_hashes: frozenset[str]
     # In which forms spellings of a key are one.
     forms: tuple[NormalForm, ...] = ()
-    # By the name of a column (in small letters) that foreign keys have, what they call her there: too short to be
+    # By the name of a column (in small letters) that foreign keys have, what they call them there: too short to be
     # looked for anywhere else.
     by_column: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
@@ -114,11 +114,11 @@ class Needles:
         """What to look for of a person with these keys.
 
         :param others: Other spellings of the keys.
-        :param referred: Values by which foreign keys know her.
+        :param referred: Values by which foreign keys know them.
         :param pseudonyms: Pseudonyms and codes, each with what it is.
         :param forms: Normal forms in which spellings of the keys are one.
         :param exact: Whether every spelling of a key is another person's, wherever people are named.
-        :param by_column: By a column's name, what foreign keys of that name call her.
+        :param by_column: By a column's name, what foreign keys of that name call them.
         """
         texts: dict[str, str] = {}
         hashes = {text.lower(): what for text, what in pseudonyms.items() if is_hash(text)}
@@ -189,7 +189,7 @@ class Needles:
         return [*mine, *(v for v in text.to_pylist() if v in called and v not in mine)]
 
     def called_in(self, array: pa.Array, column: str) -> int:
-        """In how many rows of a column that has a foreign key's name she is called as foreign keys call her."""
+        """In how many rows of a column that has a foreign key's name they are called as foreign keys call them."""
         called = self.by_column.get(column.casefold())
         plain = _plain(array)
         if not called or pa.types.is_nested(plain.type) or _is_bytes(plain.type):

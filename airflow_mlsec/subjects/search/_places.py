@@ -550,7 +550,7 @@ def _locators(
             for copy, column in copies.of(dataset, code.column):
                 if copy != dataset:
                     add(copy, _locator_of(code, column, stated, why))
-    # Where nothing names the person herself, what foreign keys call her does.
+    # Where nothing names the person themselves, what foreign keys call them does.
     why = "lineage: an unchanged copy of what a foreign key refers to"
     named = set(found)
     for root in roots:

@@ -175,7 +175,7 @@ class Scanner:
         return [*found, *self.airflow()]
 
     def _is_told_by_others(self, place: Place) -> bool:
-        """Whether nothing but other programs' lineage says which of its columns are hers: it may leave one out."""
+        """Whether nothing but other programs' lineage says which of its columns are theirs: it may leave one out."""
         return place.policy is None and bool(place.locators)
 
     def _with_likeness(self, finding: Finding, place: Place) -> Finding:
@@ -506,7 +506,7 @@ class Scanner:
     def _passed_over(self) -> str:
         listed = " and ".join(self._needles.passed_over) if self._scan.budget > 0 else ""
         return (
-            f"; what foreign keys call her was looked for in columns of their name only ({listed})"
+            f"; what foreign keys call them was looked for in columns of their name only ({listed})"
             if listed
             else ""
         )

@@ -198,7 +198,7 @@ class Searcher:
         return found
 
     def beyond_scan(self, place: Place) -> str | None:
-        """Why the person may be in a place although no column there holds anything like her key."""
+        """Why the person may be in a place although no column there holds anything like their key."""
         if place.kind != "table":
             return "what a model or another artifact has taken up is not to be read from it"
         if place.intended:
@@ -335,7 +335,7 @@ class Searcher:
         return bool(values) and self.open(place).find_in(column, values, keep=False).rows > 0
 
     def all_names(self) -> list[str]:
-        """The person's keys, and all that datasets which name her take for them."""
+        """The person's keys, and all that datasets which name them take for them."""
         found = dict.fromkeys(self.person.keys)
         for place in self.places.all:
             if place.names_people(self.person.kind):
@@ -379,7 +379,7 @@ class Searcher:
         return rows
 
     def plausible_spellings(self, locator: Locator) -> int:
-        """In how many spellings a person is looked for where a release knows her key as it was spelled."""
+        """In how many spellings a person is looked for where a release knows their key as it was spelled."""
         root = self.places.by_id(locator.root)
         if not self.others or locator.likeness or _is_exact(root):
             return 1
@@ -508,7 +508,7 @@ class Searcher:
 
     def require_one_person(self, settled: Collection[int | None] = ()) -> None:
         """:raises Refused: if the keys may name more than one person: what is one's must be neither
-        handed to the other nor erased for her. Of datasets that tell people apart, and are not there or cannot be
+        handed to the other nor erased for them. Of datasets that tell people apart, and are not there or cannot be
         read, nobody can tell, unless a person has ``settled`` them."""
         for place in self.places.all:
             if place.names_people(self.person.kind) and not self.is_gone(place):
@@ -759,7 +759,7 @@ class Searcher:
                 "have the same values: whose rows these are cannot be told"
             )
         if form := _form_of(place):
-            # Other people whom this form takes for her: as many rows as are hers, or nobody can tell.
+            # Other people whom this form takes for them: as many rows as are theirs, or nobody can tell.
             alike_ = [*found, *self._of_form(parent, column, form, found)] if found else []
             known = self.typed(alike_, dataset, column)
             if known and dataset.find_in(column, known, keep=False).rows > mine:
@@ -771,18 +771,18 @@ class Searcher:
 
     def orphans(self, place: Place) -> str | None:
         """Why there may be more of the person than a foreign key leads to: rows refer to people who are not in
-        the dataset any more that it leads to, and she may have been one of them."""
+        the dataset any more that it leads to, and they may have been one of them."""
         for locator in place.locators:
             root = self.places.by_id(locator.root)
             references = root.subject.get("references") if root.subject else None
             if not references or locator.likeness:
                 continue
             if locator.key is not None and self._values_of(locator.root, 0):
-                continue  # the codes of what she is called are known
+                continue  # the codes of what they are called are known
             form = _form_of(root) or NormalForm("exact")
             uri = _canonical(references["dataset"])
             parent = next((p for p in self.places.all if p.uri == uri), None)
-            # What an erasure has worked out is hers, wherever the parent is by now.
+            # What an erasure has worked out is theirs, wherever the parent is by now.
             worked_out = self.known.get(str(place.id), ())
             there = {
                 text for column, mine in worked_out if column == locator.column for text in mine
@@ -827,7 +827,7 @@ class Searcher:
         return [*changed, *self.perhaps_more(place)]
 
     def unread(self, place: Place) -> str | None:
-        """Why rows of a folder may be hers that were not looked into: files without the column, or of another
+        """Why rows of a folder may be theirs that were not looked into: files without the column, or of another
         format, which a scan of the data roots does not come by."""
         scheme, _, rest = (place.uri or "").partition("://")
         folder = Path(unquote(rest))
@@ -872,7 +872,7 @@ class Searcher:
         return found
 
     def spellings(self, columns: Sequence[str]) -> list[tuple[str, ...]]:
-        """The person's keys, with her values of some columns, as they were typed and as each dataset
+        """The person's keys, with their values of some columns, as they were typed and as each dataset
         that names people writes them."""
         told = [self.person.only[column] for column in columns]
         found = {(key, *told): None for key in self.person.keys}
