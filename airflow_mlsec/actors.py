@@ -53,8 +53,9 @@ class Actor:
 
     def __str__(self) -> str:
         called = f" ({self.called})" if self.called else ""
-        claimed = f", who claims to be {self.claimed!r}" if self.claimed else ""
-        return f"{self.kind.value}:{self.name}{called}{claimed}"
+        behalf = f"{_ON_BEHALF}{self.on_behalf_of}" if self.on_behalf_of else ""
+        claimed = f"{_CLAIMING}{self.claimed!r}" if self.claimed else ""
+        return f"{self.kind.value}:{_unmistakable(self.name)}{called}{behalf}{claimed}"
 
     @property
     def key(self) -> str:
@@ -62,11 +63,28 @@ class Actor:
         return key_of(str(self))
 
 
+_ON_BEHALF, _CLAIMING = ", on behalf of ", ", who claims to be "
+
+
+def _unmistakable(name: str) -> str:
+    """A name in which nothing looks like what follows it in an actor's text: users choose their names."""
+    if not any(part in name for part in (" (", ", ", "%2")):
+        return name
+    return name.replace("%", "%25").replace(" (", "%20(").replace(", ", "%2C ")
+
+
 def key_of(text: str) -> str:
     """`Actor.key` of an actor's text, as registers keep it."""
-    bare = text.partition(", who claims to be ")[0].partition(" (")[0]
+    bare = text.partition(_CLAIMING)[0].partition(_ON_BEHALF)[0].partition(" (")[0]
     # A host is called as it calls itself: a user of one number is one, wherever.
     return bare.partition("@")[0] if bare.startswith("os:") else bare
+
+
+def keys_of(text: str) -> frozenset[str]:
+    """Whose eyes an actor's text stands for: the actor's, and those of who has lent the role by which it acted."""
+    before = text.partition(_CLAIMING)[0]
+    behalf = before.partition(_ON_BEHALF)[2] if _ON_BEHALF in before else ""
+    return frozenset({key_of(text), *([key_of(behalf)] if behalf else [])})
 
 
 def operating_system_actor(claimed: str | None = None) -> Actor:

@@ -221,7 +221,7 @@ class Settings:
         environ = os.environ if environ is None else environ
         home = Path(environ.get("AIRFLOW_HOME") or "~/airflow").expanduser().absolute()
         written = _section(Path(environ.get("AIRFLOW_CONFIG") or home / "airflow.cfg"))
-        known = {"airflow_home": str(home)}
+        known, mapping_set = {"airflow_home": str(home)}, False
         for option in OPTIONS:
             value = (overrides or {}).get(option.name)
             variable = f"AIRFLOW__MLSEC__{option.name.upper()}"
@@ -234,7 +234,11 @@ class Settings:
             if value is None and option.sensitive:
                 name = f"[mlsec] {option.name}"
                 value = _kept_elsewhere(name, written.get(f"{option.name}_cmd"), written.get(f"{option.name}_secret"))  # fmt: skip
-            if value is None or (value == "" and option.default):
+            if option.name == "role_mapping" and value is not None:
+                mapping_set = (
+                    True  # also if it is empty: then nobody has a role, and that is refused
+                )
+            elif value is None or (value == "" and option.default):
                 value = _fill(option.default, known)
             known[option.name] = value
         place = known["key_ring"].strip()
@@ -248,7 +252,7 @@ class Settings:
             shared_folder=_folder_or_uri(known["shared_folder"]),
             key_ring=_absolute(f"{known['state_folder']}/keys" if in_register else place),
             ring_in_register=in_register,
-            role_mapping=_role_mapping(known),
+            role_mapping=_role_mapping(known, mapping_set),
             runbook_url=known["runbook_url"],
             data_roots=_parts(known["data_roots"]),
             time_zone=known["time_zone"],
@@ -339,17 +343,22 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _role_mapping(known: Mapping[str, str]) -> tuple[str, ...]:
+def _role_mapping(known: Mapping[str, str], was_set: bool) -> tuple[str, ...]:
     given = _parts(known["role_mapping"])
     roles, users = _parts(known["compliance_roles"]), _parts(known["compliance_users"])
-    if given == DEFAULT_ROLE_MAPPING and (roles or users):
+    if not was_set and (roles or users):
         return mapping_of_compliance(roles, users)
     return given
 
 
 def mapping_of_compliance(roles: Iterable[str], users: Iterable[str]) -> tuple[str, ...]:
     """The role mapping that the two options stood for that it takes the place of."""
-    who = [*(role.casefold() for role in roles), *(f"airflow:{user}" for user in users)]
+    # A star was the name of one user, and "=" of none.
+    named = [user for user in users if not user.endswith("*")]
+    who = [
+        *(role.casefold() for role in roles if role != "*"),
+        *(f"airflow:{user}" for user in named),
+    ]
     theirs = ("operator", "reviewer", "approver", "auditor")
     entries = {f"{name}={role}" for name in who for role in theirs}
     own = {entry for entry in DEFAULT_ROLE_MAPPING if ":" in entry}

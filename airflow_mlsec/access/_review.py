@@ -144,16 +144,16 @@ def decide(
     if not reason.strip():
         raise UsageError("a decision needs a reason")
     review = _load(register, review_id)
-    require(register, reviewer, Verb.REVIEW, Asset(AssetKind.LOCATION, review.location))
+    asset = Asset(AssetKind.LOCATION, review.location)
+    who = require(register, reviewer, Verb.REVIEW, asset).who
     if review.status != "open":
         raise UsageError(f"review {review_id} is {review.status}; only an open one can be decided")
     known = {item.number for item in review.items}
     if items is not None and (unknown := sorted(set(items) - known)):
         raise UsageError(f"review {review_id} has no grant number {unknown[0]}")
     chosen = items if items is not None else [i.number for i in review.items if i.decision is None]
-    by, now = str(reviewer), register.now()
+    by, now = who, register.now()
     values = {"decision": decision, "decided_by": by, "decided_at": now, "reason": reason}
-    asset = Asset(AssetKind.LOCATION, review.location)
     verb = "grant kept" if decision == "keep" else "grant revoked"
     entries = [
         Act(asset, verb, (GrantDecided(item.grant.principal, item.grant.permission, reason),), by, now, {"review": review_id, "grant": item.number})
@@ -161,6 +161,7 @@ def decide(
     ]  # fmt: skip
 
     def work(connection: sa.Connection) -> None:
+        _require_open(connection, review_id)
         update = sa.update(t.review_item).where(t.review_item.c.id.in_(list(chosen)))
         connection.execute(update.values(values))
         record(connection, entries)
@@ -183,7 +184,8 @@ def complete_review(
     :raises Refused: if the actor may not decide about grants there.
     """
     review = _load(register, review_id)
-    require(register, reviewer, Verb.REVIEW, Asset(AssetKind.LOCATION, review.location))
+    asset = Asset(AssetKind.LOCATION, review.location)
+    who = require(register, reviewer, Verb.REVIEW, asset).who
     if review.status != "open":
         raise UsageError(
             f"review {review_id} is {review.status}; only an open one can be completed"
@@ -203,12 +205,12 @@ def complete_review(
             f"review {review_id}: {len(new)} grants appeared since it was opened; open a new review"
         )
 
-    by, at, digest = str(reviewer), register.now(), grants_digest(now)
+    by, at, digest = who, register.now(), grants_digest(now)
     why = ReviewedGrants(len(review.items), len(revoked))
-    asset = Asset(AssetKind.LOCATION, review.location)
     entry = Act(asset, "review completed", (why,), by, at, {"review": review_id, "grants": digest})
 
     def work(connection: sa.Connection) -> None:
+        _require_open(connection, review_id)
         _set(
             connection,
             review_id,
@@ -286,6 +288,13 @@ def _review(row: Any, items: list[ReviewItem]) -> Review:
 def _item(row: Any) -> ReviewItem:
     grant = Grant(row.principal, row.permission, row.origin)
     return ReviewItem(row.id, grant, row.decision, row.decided_by, row.reason)
+
+
+def _require_open(connection: sa.Connection, review_id: int) -> None:
+    """Nobody has completed it meanwhile."""
+    query = sa.select(t.review.c.status).where(t.review.c.id == review_id).with_for_update()
+    if (status := connection.execute(query).scalar_one()) != "open":
+        raise UsageError(f"review {review_id} is {status}; only an open one can be decided")
 
 
 def _set(connection: sa.Connection, review_id: int, **values: Any) -> None:

@@ -10,6 +10,7 @@ from airflow_mlsec.access import decide as record_decision
 from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.key_ring import open_register
+from airflow_mlsec.ledger import Asset, AssetKind, Verb, require
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings
 
@@ -40,7 +41,9 @@ def review() -> None:
 @json_option
 def open_(location: str, days: int, as_json: bool) -> None:
     """Open a review of the grants on LOCATION, or show the one that is open."""
-    _show(open_review(_register(), location, days=days), as_json)
+    register, asset = _register(), Asset(AssetKind.LOCATION, location)
+    require(register, operating_system_actor(), Verb.REVIEW, asset)
+    _show(open_review(register, location, days=days), as_json)
 
 
 @review.command("list")

@@ -14,6 +14,7 @@ from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show, show_progress
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
+from airflow_mlsec.ledger import DEPLOYMENT, Verb, require
 from airflow_mlsec.lineage import (
     Ingest,
     IngestReport,
@@ -101,6 +102,8 @@ def quarantine(retry: bool, shown: int | None, discard: int | None, as_json: boo
         click.echo(held.content(shown).decode(errors="replace"))
         return
     if discard is not None:
+        me = operating_system_actor()
+        require(open_register(Settings.load()), me, Verb.SETTLE, DEPLOYMENT)
         held.settle(discard, "discarded")
     if retry:
         report = IngestReport()

@@ -25,7 +25,7 @@ from airflow_mlsec.key_ring import (
     open_register,
     trusted_keys,
 )
-from airflow_mlsec.ledger import Rules, rules_in_force
+from airflow_mlsec.ledger import DEPLOYMENT, Rules, Verb, require, rules_in_force
 from airflow_mlsec.lineage import AirflowApi
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings, parse_size
@@ -177,7 +177,8 @@ def locate(
     What no key leads to is scanned: every column and byte. Exit code 1 if some place could not be answered for.
     """
     value, settings = _key(key), Settings.load()
-    register = open_register(settings)
+    register, me = open_register(settings), operating_system_actor(_claimed())
+    who = require(register, me, Verb.HANDLE, DEPLOYMENT).who
     location = find(
         register,
         bind_ring(register, existing_key_ring(settings)),
@@ -186,7 +187,7 @@ def locate(
         also=also,
         only=_only(only),
         roots=settings.data_roots,
-        requested_by=str(operating_system_actor(_claimed())),
+        requested_by=who,
         progress=show_progress,
         scan=_scan(settings, no_scan, scan_at_most),
     )

@@ -27,7 +27,7 @@ def create_api_key(register: Register, name: str, by: Actor) -> str:
     :raises UsageError: if the name is taken or not a valid one.
     :raises Refused: if the actor may not make keys of programs.
     """
-    require(register, by, Verb.GOVERN, DEPLOYMENT)
+    who = require(register, by, Verb.GOVERN, DEPLOYMENT).who
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' is no name for a key; letters, digits and . _ - are allowed")
     secret = PREFIX + secrets.token_urlsafe(32)
@@ -35,7 +35,7 @@ def create_api_key(register: Register, name: str, by: Actor) -> str:
         "name": name,
         "digest": _digest(secret),
         "created_at": register.now(),
-        "created_by": str(by),
+        "created_by": who,
     }
 
     def work(connection: sa.Connection) -> bool:
@@ -59,16 +59,15 @@ def revoke_api_key(register: Register, name: str, by: Actor) -> None:
     :raises UsageError: if there is none of this name.
     :raises Refused: if the actor may not revoke keys of programs.
     """
-    require(register, by, Verb.GOVERN, DEPLOYMENT)
+    who = require(register, by, Verb.GOVERN, DEPLOYMENT).who
     now = register.now()
-    update = sa.update(t.api_key).where(t.api_key.c.name == name).values(revoked_at=now)
+    mine = t.api_key.c.name == name, t.api_key.c.revoked_at.is_(None)
+    update = sa.update(t.api_key).where(*mine).values(revoked_at=now)
 
     def work(connection: sa.Connection) -> bool:
         found = connection.execute(update).rowcount > 0
         if found:
-            record(
-                connection, [Act(Asset(AssetKind.KEY, f"api:{name}"), "revoked", (), str(by), now)]
-            )
+            record(connection, [Act(Asset(AssetKind.KEY, f"api:{name}"), "revoked", (), who, now)])
         return found
 
     if not register.write(work):

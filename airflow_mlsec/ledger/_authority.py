@@ -8,13 +8,13 @@ condition that the package of that decision registers (`condition`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import sqlalchemy as sa
 
-from airflow_mlsec.actors import Actor, key_of
+from airflow_mlsec.actors import Actor, key_of, keys_of
 from airflow_mlsec.errors import Refused, UsageError
 from airflow_mlsec.ledger._entries import Act, Asset, AssetKind, acts, record
 from airflow_mlsec.ledger._reason import Reason
@@ -22,8 +22,11 @@ from airflow_mlsec.ledger._rules import (
     InForce,
     Role,
     Rules,
+    entries_for,
     insert_rules,
+    lock_rules,
     read_rules,
+    rules_digest,
     rules_in_force,
 )
 from airflow_mlsec.register import Register, erase_text, replace_ring
@@ -98,8 +101,8 @@ class OwnProposal(
 
 class Delegated(
     Reason,
-    en="role {role} until {until}, by {by}: {why}",
-    de="Rolle {role} bis {until}, durch {by}: {why}",
+    en="role {role} until {until}, by {by}, who has it by {entries}: {why}",
+    de="Rolle {role} bis {until}, durch {by}, mit der Rolle aus {entries}: {why}",
 ):
     """A role was lent."""
 
@@ -107,6 +110,8 @@ class Delegated(
     until: str
     by: str
     why: str
+    # The entries of the role mapping by which the lender had it: it is lent while one of them stands.
+    entries: tuple[str, ...] = ()
 
 
 class DelegationEnded(
@@ -128,6 +133,11 @@ class Permission:
     role: Role
     # Who has lent the role; None if it is the actor's own.
     delegated_by: str | None = None
+
+    @property
+    def who(self) -> str:
+        """The actor, as registers keep it: with who has lent the role by which it may."""
+        return str(replace(self.actor, on_behalf_of=self.delegated_by))
 
     @property
     def keys(self) -> frozenset[str]:
@@ -212,7 +222,7 @@ def _permission(
         if role in own and verb in _ALLOWS[role]:
             return Permission(actor, verb, asset, role)
     for lent in delegations(register, actor.key):
-        if verb in _ALLOWS[Role(lent.role)]:
+        if in_force.still_stands(lent.entries) and verb in _ALLOWS[Role(lent.role)]:
             return Permission(actor, verb, asset, Role(lent.role), key_of(lent.by))
     return None
 
@@ -240,7 +250,9 @@ def delegate(register: Register, by: Actor, to: str, role: Role, until: datetime
         raise UsageError(f"a delegation ends within {LONGEST_DELEGATION.days} days from now")
     if key_of(to) != to or ":" not in to or to == by.key:
         raise UsageError("a role is lent to another user, such as airflow:anna or os:1000")
-    reason = Delegated(role.value, until.astimezone().isoformat(timespec="seconds"), by.key, why)
+    held = entries_for(rules_in_force(register).rules.role_mapping, by, role)
+    end = until.astimezone().isoformat(timespec="seconds")
+    reason = Delegated(role.value, end, by.key, why, tuple(sorted(held)))
     asset = Asset(AssetKind.PERSON, to)
     entry = Act(asset, "delegated", (reason,), str(by), register.now())
     register.write(lambda c: record(c, [entry]))
@@ -250,7 +262,10 @@ def end_delegation(register: Register, by: Actor, to: str, role: Role) -> None:
     """Take a role back that one has lent, or that somebody has, as an administrator.
 
     :raises UsageError: if it is not lent to them.
+    :raises Refused: if it is no person who would.
     """
+    if not by.kind.is_person:
+        raise Refused(str(NotAPerson(str(by), "take back").words()))
     admin = Role.ADMIN in rules_in_force(register).roles_of(by)
     mine = [
         d for d in delegations(register, to) if d.role == role.value and (admin or d.by == by.key)
@@ -284,8 +299,8 @@ def adopt_ring(register: Register, ring: str, by: Actor, reason: str) -> None:
 
     :raises Refused: if the actor may not.
     """
-    require(register, by, Verb.GOVERN, DEPLOYMENT)
-    register.write(lambda c: replace_ring(c, ring, str(by), reason, register.now()))
+    who = require(register, by, Verb.GOVERN, DEPLOYMENT).who
+    register.write(lambda c: replace_ring(c, ring, who, reason, register.now()))
 
 
 def erase_entry(register: Register, number: int, by: Actor, reason: str) -> None:
@@ -294,39 +309,47 @@ def erase_entry(register: Register, number: int, by: Actor, reason: str) -> None
     :raises Refused: if the actor may not.
     :raises UsageError: if there is no such entry, or no reason is given.
     """
-    require(register, by, Verb.GOVERN, DEPLOYMENT)
+    who = require(register, by, Verb.GOVERN, DEPLOYMENT).who
     if not reason.strip():
         raise UsageError("say why: an auditor will ask")
-    register.write(lambda c: erase_text(c, number, str(by), reason, register.now()))
+    register.write(lambda c: erase_text(c, number, who, reason, register.now()))
 
 
 def propose_rules(register: Register, rules: Rules, by: Actor) -> int:
     """Propose other rules; the proposal's number. Nothing changes until somebody else agrees.
 
     :raises Refused: if the actor may not change rules.
+    :raises SettingError: if these cannot be followed.
     """
-    require(register, by, Verb.GOVERN, DEPLOYMENT)
-    return register.write(lambda c: insert_rules(c, register.now(), rules, str(by), None))
+    who = require(register, by, Verb.GOVERN, DEPLOYMENT).who
+    wanted = rules.checked()
+    return register.write(lambda c: insert_rules(c, register.now(), wanted, who, None))
 
 
 def agree_to_rules(register: Register, proposal: int, by: Actor) -> Rules:
     """Agree to somebody else's proposal: from now on these are the rules.
 
-    :raises UsageError: if there is no such proposal, or it was agreed to.
+    :raises UsageError: if there is no such proposal, it was agreed to, or the rules have changed since.
     :raises Refused: if it is one's own, or the actor may not change rules.
     """
     permission = require(register, by, Verb.GOVERN, DEPLOYMENT)
     r = t.rule.c
 
     def work(connection: sa.Connection) -> Rules:
+        lock_rules(connection)
         query = sa.select(t.rule).where(r.id == proposal, r.agreed_by.is_(None))
         row = connection.execute(query).one_or_none()
         if row is None:
             raise UsageError(f"no proposal {proposal} is open")
-        if key_of(row.set_by) in permission.keys:
+        if keys_of(row.set_by) & permission.keys:
             raise Refused(str(OwnProposal(proposal, row.set_by).words()))
+        if row.document.get("replaces", rules_digest(connection)) != rules_digest(connection):
+            raise UsageError(
+                f"the rules have changed since proposal {proposal} was made: propose it again"
+            )
+        read_rules(row.document).checked()
         values = {"document": row.document, "set_at": register.now(), "set_by": row.set_by}
-        connection.execute(sa.insert(t.rule).values(**values, agreed_by=str(by)))
+        connection.execute(sa.insert(t.rule).values(**values, agreed_by=permission.who))
         connection.execute(sa.delete(t.rule).where(r.id == proposal))
         return read_rules(row.document)
 

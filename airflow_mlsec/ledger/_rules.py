@@ -7,12 +7,14 @@ one administrator's proposal and another's agreement, and both are kept.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import sqlalchemy as sa
 
@@ -58,11 +60,25 @@ class Rules:
         :raises SettingError: if `[mlsec] four_eyes` is none of its values, or an entry of `role_mapping` names no
             role.
         """
-        if settings.four_eyes not in FOUR_EYES:
+        return cls(settings.four_eyes, settings.role_mapping, settings.time_zone).checked()
+
+    def checked(self) -> Rules:
+        """These rules, if they can be followed.
+
+        :raises SettingError: if a value is none of its kind, or nobody would be an administrator.
+        """
+        if self.four_eyes not in FOUR_EYES:
             raise SettingError(f"[mlsec] four_eyes is one of {', '.join(FOUR_EYES)}")
-        return cls(
-            settings.four_eyes, checked_role_mapping(settings.role_mapping), settings.time_zone
-        )
+        mapping = checked_role_mapping(self.role_mapping)
+        if not any(entry.endswith(f"={Role.ADMIN.value}") for entry in mapping):
+            raise SettingError("[mlsec] role_mapping makes nobody an administrator (who=admin)")
+        try:
+            ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise SettingError(
+                f"[mlsec] time_zone: there is no time zone '{self.time_zone}'"
+            ) from None
+        return Rules(self.four_eyes, mapping, self.time_zone)
 
     def needs_four_eyes(self, erases: bool) -> bool:
         """Whether a request has to be approved by somebody else."""
@@ -90,6 +106,16 @@ def checked_role_mapping(entries: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def entries_for(entries: Iterable[str], actor: Actor, role: Role) -> frozenset[str]:
+    """The entries of a mapping by which an actor has a role."""
+    return frozenset(
+        entry
+        for entry in entries
+        for who, _, name in (entry.rpartition("="),)
+        if role in _closed({Role(name)}) and _means(who, actor)
+    )
+
+
 def mapped_roles(entries: Iterable[str], actor: Actor) -> frozenset[Role]:
     """The roles that a mapping gives an actor: none, unless an entry names it."""
     return frozenset(
@@ -109,8 +135,10 @@ def _means(who: str, actor: Actor) -> bool:
         return own and who.removeprefix("group:") in actor.roles
     if who.endswith("*"):
         return actor.key.startswith(who[:-1])
-    # A name of digits may be another's number.
-    named = bool(actor.called) and not str(actor.called).isdigit()
+    # Where people are known by a number, what they are called is unique, and is no number; elsewhere it may be what
+    # somebody else is known by.
+    numbered = actor.name.partition("@")[0].isdigit()
+    named = numbered and bool(actor.called) and not str(actor.called).isdigit()
     return who == actor.key or (named and who == f"{actor.kind.value}:{actor.called}")
 
 
@@ -121,6 +149,11 @@ class InForce:
     rules: Rules
     refused: tuple[str, ...] = ()
     asked: tuple[str, ...] | None = None
+
+    def still_stands(self, entries: Iterable[str]) -> bool:
+        """Whether one of some entries stands in the register's mapping, and in the process's own."""
+        mine = set(self.rules.role_mapping if self.asked is None else self.asked)
+        return bool(set(entries) & set(self.rules.role_mapping) & mine)
 
     def roles_of(self, actor: Actor) -> frozenset[Role]:
         """The roles that the register's mapping gives an actor, and the process's own as well."""
@@ -159,7 +192,14 @@ def rules_in_force(register: Register, asked: Rules | None = None) -> InForce:
     return InForce(rules, tuple(refused), asked.role_mapping)
 
 
+def lock_rules(connection: sa.Connection) -> None:
+    """Have the rules changed by one at a time, also on PostgreSQL."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"LOCK TABLE {t.rule.name} IN SHARE ROW EXCLUSIVE MODE")
+
+
 def _first_use(now: str, wanted: Rules, connection: sa.Connection) -> Rules:
+    lock_rules(connection)
     kept = _kept(connection)
     if kept is None:
         insert_rules(connection, now, wanted, "first use", "first use")
@@ -177,9 +217,18 @@ def insert_rules(
     connection: sa.Connection, now: str, rules: Rules, by: str, agreed_by: str | None
 ) -> int:
     """Write rules, proposed or agreed to; their number."""
-    values = {"document": asdict(rules), "set_at": now, "set_by": by, "agreed_by": agreed_by}
+    # What it would take the place of: agreed to later, it might bring back what others have changed since.
+    document = {**asdict(rules), "replaces": None if agreed_by else rules_digest(connection)}
+    values = {"document": document, "set_at": now, "set_by": by, "agreed_by": agreed_by}
     made = connection.execute(sa.insert(t.rule).values(values).returning(t.rule.c.id))
     return int(made.scalar_one())
+
+
+def rules_digest(connection: sa.Connection) -> str:
+    """SHA-256 of the rules that are kept; of nothing where none are."""
+    kept = _kept(connection)
+    text = json.dumps(asdict(kept) if kept else None, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_rules(document: Mapping[str, Any]) -> Rules:

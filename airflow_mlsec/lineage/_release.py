@@ -138,7 +138,7 @@ def end_release(register: Register, intent: Intent, by: str | None = None) -> No
     who = by or task or str(operating_system_actor())
 
     def work(connection: sa.Connection) -> bool:
-        known = sa.select(e.outcome).where(e.digest == intent.digest)
+        known = sa.select(e.outcome).where(e.digest == intent.digest).with_for_update()
         late = connection.execute(known).scalar_one() not in (INTENDED, PUBLISHED)
         mine = e.digest == intent.digest
         reason: Reason = PublishedTooLate() if late else SaidByItsProcess(intent.run)

@@ -7,7 +7,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlsec.operators._base import MlsecOperator, without_values
+from airflow_mlsec.actors import airflow_task
+from airflow_mlsec.ledger import DEPLOYMENT, Verb, require
+from airflow_mlsec.operators._base import MlsecOperator, run_label, without_values
 from airflow_mlsec.subjects import apply_retention
 
 if TYPE_CHECKING:
@@ -55,8 +57,11 @@ class RetentionOperator(MlsecOperator):
         hook = self.hook
         policy = hook.policy(self.policy)
         dataset = self._dataset_of(self.dataset, policy, context)
+        register = hook.register()
+        by = airflow_task(run_label(context) if context is not None else "dry run")
+        require(register, by, Verb.HANDLE, DEPLOYMENT)
         done = apply_retention(
-            hook.register(),
+            register,
             hook.key_ring(),
             policy,
             dataset,

@@ -47,7 +47,7 @@ def place_hold(
     :raises UsageError: if no reason is given.
     :raises Refused: if the actor may not decide about holds.
     """
-    require(register, by, Verb.SETTLE, DEPLOYMENT)
+    who = require(register, by, Verb.SETTLE, DEPLOYMENT).who
     if not reason.strip():
         raise UsageError("a legal hold needs its reason, for example the case's number")
     values = {
@@ -56,7 +56,7 @@ def place_hold(
         "key_version": key_version,
         "dataset_id": dataset_id,
         "reason": reason,
-        "placed_by": str(by),
+        "placed_by": who,
         "placed_at": placed_at or register.now(),
     }
     made = sa.insert(t.legal_hold).values(values).returning(t.legal_hold.c.id)
@@ -112,7 +112,7 @@ def release_hold(register: Register, identifier: int, by: Actor) -> None:
     :raises UsageError: if there is none of this number in force.
     :raises Refused: if the actor may not decide about holds.
     """
-    require(register, by, Verb.SETTLE, DEPLOYMENT)
+    who = require(register, by, Verb.SETTLE, DEPLOYMENT).who
     h = t.legal_hold.c
 
     def work(connection: sa.Connection) -> int:
@@ -128,7 +128,7 @@ def release_hold(register: Register, identifier: int, by: Actor) -> None:
         )  # fmt: skip
         ended = sa.update(t.legal_hold).where(*same)
         why = HoldEnded(identifier, row.placed_by, row.reason)
-        entry = Act(DEPLOYMENT, "hold ended", (why,), str(by), register.now())
+        entry = Act(DEPLOYMENT, "hold ended", (why,), who, register.now())
         record(connection, [entry])
         return connection.execute(ended.values(released_at=register.now())).rowcount
 

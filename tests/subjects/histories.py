@@ -48,6 +48,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
     without_suppressed,
 )
+from tests.actors import who as actor
 from tests.lineage.events import dataset, event, lineage
 from tests.subjects.oracle import Oracle
 
@@ -383,16 +384,16 @@ class History:
             "gdpr",
             "erasure",
             self.person(who),
-            who("clerk"),
+            actor("clerk"),
             Calendar("UTC"),
         )
-        verify_identity(self.register, request.id, True, "seen", who("clerk"))
-        handler = Handler(self.register, self.keys, who("dpo"), roots=(str(self.lake),))
+        verify_identity(self.register, request.id, True, "seen", actor("clerk"))
+        handler = Handler(self.register, self.keys, actor("dpo"), roots=(str(self.lake),))
         try:
             found = handler.locate(request.id)
             # A place that only lineage names may be forged: mostly somebody looks at it and allows it.
             named = ("*",) if self.draw.random() < 0.7 else ()
-            approve(self.register, request.id, who("officer"), named=named)
+            approve(self.register, request.id, actor("officer"), named=named)
             allowed = {s.name for s in found.steps} if named else set()
             if self.draw.random() < 0.3:
                 self.forge()  # after it was approved
@@ -402,7 +403,7 @@ class History:
             with contextlib.suppress(MlsecError):
                 handler.erase(request.id)
             self.untouched(who, before, allowed)
-            approve(self.register, request.id, who("officer"), named=named)
+            approve(self.register, request.id, actor("officer"), named=named)
             handler.erase(request.id)
             for step in get_request(self.register, request.id).open_steps():
                 if self.declared and step.likeness and step.name.endswith("/raw.parquet"):
@@ -418,7 +419,7 @@ class History:
                     with contextlib.suppress(MlsecError):
                         column = "h" if "hashed" in step.name else "email"
                         handler.confirm(request.id, step.name, column, "our own file")
-                        approve(self.register, request.id, who("officer"), named=("*",))
+                        approve(self.register, request.id, actor("officer"), named=("*",))
                         handler.erase(request.id)
             if (self.lake / "bare.parquet").exists() and self.draw.random() < 0.6:
                 if others := self.oracle.others(who, before):
@@ -427,7 +428,7 @@ class History:
                 before = self.oracle.everybody()
             for step in get_request(self.register, request.id).open_steps():
                 by_hand = self.draw.choice(["retained", "retained", "manual", "none", "rebuilt"])
-                settle(self.register, request.id, step.name, by_hand, "x", who("dpo"))
+                settle(self.register, request.id, step.name, by_hand, "x", actor("dpo"))
             closed, _ = handler.close(request.id)
             self.sizes["closed"] += 1
             if false := self.oracle.false_receipt(who, closed.receipt or {}):
@@ -452,7 +453,7 @@ class History:
             handler.locate(request)
         self.make_anew()
         handler.locate(request)
-        approve(self.register, request, who("officer"), named=named)
+        approve(self.register, request, actor("officer"), named=named)
         handler.erase(request)
 
     def untouched(self, who: int, before: dict[str, Counter[int]], allowed: set[str]) -> None:

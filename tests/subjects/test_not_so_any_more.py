@@ -601,9 +601,9 @@ def test_a_receipt_names_the_hold_that_is_in_force(lake: Lake) -> None:
 
 def test_own_rows_that_come_to_kept_mentions_are_erased(lake: Lake) -> None:
     def put(own: list[int]) -> None:
-        who = ["p1@x.test", *[HER for _ in own]]
+        people = ["p1@x.test", *[HER for _ in own]]
         by = [HER, *[None for _ in own]]
-        pq.write_table(pa.table({"who": who, "by": by, "tag": [1, *own]}), lake.folder / "raw.parquet")  # fmt: skip
+        pq.write_table(pa.table({"who": people, "by": by, "tag": [1, *own]}), lake.folder / "raw.parquet")  # fmt: skip
 
     put([2])
     declare(lake, "raw.parquet", "key: who, mentions: {by: keep}", columns="  by: {role: identifying, transform: {method: drop}}\n")  # fmt: skip

@@ -247,8 +247,8 @@ def note_outcome(
     by: str,
     now: str,
     whatever: bool = False,
-) -> None:
-    """Write what became of a release or an artifact that was announced, into the evidence and as an act.
+) -> int:
+    """Write what became of a release or an artifact that was announced, into the evidence and as an act; of how many.
 
     :param whatever: Also if something else was said of it before.
     """
@@ -257,9 +257,12 @@ def note_outcome(
         which if whatever else sa.and_(which, e.outcome == INTENDED)
     )
     values = {**published(connection, now), "outcome": outcome}
-    returned = e.dataset_id, e.digest, e.predicate_type
+    known = set(connection.execute(sa.select(e.id).where(which, e.outcome == outcome)).scalars())
+    returned = e.id, e.dataset_id, e.digest, e.predicate_type
     done = connection.execute(update.values(**values).returning(*returned)).all()
     for row in done:
+        if row.id in known:
+            continue  # it was said before
         query = sa.select(d.namespace, d.name).where(d.id == row.dataset_id)
         namespace, name = connection.execute(query).one()
         kind = AssetKind.ARTIFACT if row.predicate_type == ARTIFACT else AssetKind.DATASET
@@ -267,6 +270,7 @@ def note_outcome(
         record(
             connection, [Act(asset, _DONE[outcome], (reason,), by, now, {"statement": row.digest})]
         )
+    return len(done)
 
 
 def _origins(predicate: ArtifactStatement) -> list[tuple[str, str]]:

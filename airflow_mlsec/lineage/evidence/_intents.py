@@ -18,7 +18,7 @@ from airflow_mlsec import files
 from airflow_mlsec.actors import Actor, operating_system_actor
 from airflow_mlsec.crypto import digest_stream
 from airflow_mlsec.datasets import Connections, file_path, open_artifact, open_dataset
-from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.errors import DatasetError, MlsecError, UsageError
 from airflow_mlsec.ledger import DEPLOYMENT, Reason, ReleaseStatement, Verb, require
 from airflow_mlsec.lineage import reasons as why
 from airflow_mlsec.lineage.evidence._evidence import (
@@ -84,18 +84,20 @@ def withdraw_intent(register: Register, identifier: int, by: Actor) -> None:
     """A person has made sure that a release was not, and will not be, published.
 
     :raises Refused: if the actor may not decide about places.
+    :raises UsageError: if no release of this number is open.
     """
-    require(register, by, Verb.SETTLE, DEPLOYMENT)
-    _mark(register, identifier, WITHDRAWN, why.SaidByAPerson(), by)
+    who = require(register, by, Verb.SETTLE, DEPLOYMENT).who
+    _settled_by_hand(register, identifier, WITHDRAWN, who)
 
 
 def confirm_intent(register: Register, identifier: int, by: Actor) -> None:
     """A person has made sure that a release was published, and is there.
 
     :raises Refused: if the actor may not decide about places.
+    :raises UsageError: if no release of this number is open.
     """
-    require(register, by, Verb.SETTLE, DEPLOYMENT)
-    _mark(register, identifier, PUBLISHED, why.SaidByAPerson(), by)
+    who = require(register, by, Verb.SETTLE, DEPLOYMENT).who
+    _settled_by_hand(register, identifier, PUBLISHED, who)
 
 
 def _open() -> sa.Select[Any]:
@@ -118,7 +120,7 @@ def _open() -> sa.Select[Any]:
 def _settle(register: Register, row: Any, connections: Connections | None) -> OpenIntent:
     outcome, reason = _look(register, row, connections)
     if outcome != INTENDED:
-        _mark(register, row.id, outcome, reason, operating_system_actor())
+        _mark(register, row.id, outcome, reason, str(operating_system_actor()))
     return OpenIntent(row.id, row.dataset_id, row.uri, row.recorded_at, outcome, reason)
 
 
@@ -197,6 +199,9 @@ def _there(row: Any, connections: Connections | None) -> tuple[bool, str | None]
             return False, None
         with artifact.open() as file:
             return True, digest_stream(file)
+    if row.uri.startswith("file://") and not file_path(row.uri).parent.is_dir():
+        # Another machine may have it: a folder that is not here says nothing of what is in it.
+        raise DatasetError("its folder is not there")
     dataset = open_dataset(row.uri, connections)
     return dataset.exists(), dataset.digest()
 
@@ -221,10 +226,15 @@ def _removes_rows(statement: Evidence) -> bool:
     return isinstance(said, ReleaseStatement) and said.removed_by_request is not None
 
 
-def _mark(register: Register, identifier: int, outcome: str, reason: Reason, by: Actor) -> None:
-    def work(connection: sa.Connection) -> None:
-        note_outcome(
-            connection, t.evidence.c.id == identifier, outcome, reason, str(by), register.now()
+def _settled_by_hand(register: Register, identifier: int, outcome: str, who: str) -> None:
+    if not _mark(register, identifier, outcome, why.SaidByAPerson(), who):
+        raise UsageError(
+            f"no release or artifact {identifier} is open (mlsec db reconcile lists them)"
         )
 
-    register.write(work)
+
+def _mark(register: Register, identifier: int, outcome: str, reason: Reason, who: str) -> int:
+    """Write an outcome, if none is known yet; of how many."""
+    mine = t.evidence.c.id == identifier
+    now = register.now()
+    return register.write(lambda c: note_outcome(c, mine, outcome, reason, who, now))

@@ -45,8 +45,9 @@ class Quarantine:
         identity = identity_of(ring_key(keys, _KEY, []))
         sealed = io.BytesIO()
         encrypt(io.BytesIO(payload), sealed, [identity.recipient])
-        values = {"reason": reason[:1_000], "status": HELD, "received_at": self._register.now()}
-        first = {"source": source[:500], "payload": sealed.getvalue()}
+        values = {"reason": reason[:1_000], "received_at": self._register.now()}
+        # What was discarded, or applied, is not held again: its content is gone.
+        first = {"source": source[:500], "payload": sealed.getvalue(), "status": HELD}
         digest = {"digest": hashlib.sha256(payload).hexdigest()}
         self._register.write(lambda c: upsert(c, t.quarantine, digest, values, first))
 

@@ -111,7 +111,7 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
             f"request {identifier}: who it is about was changed while it was being closed"
         )
     if request.kind in ERASING and not request.approved_by:
-        require_erasure(request)
+        require_erasure(work, request)
     codes: dict[str, list[str]] = {}
     if request.kind in ERASING:
         _tell_beyond_reach(work, request, person)

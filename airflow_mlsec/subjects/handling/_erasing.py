@@ -84,7 +84,7 @@ def prepare(work: Work, identifier: int) -> Request:
     :raises Refused: if the request is not one of erasure, or not approved.
     """
     request = get_request(work.register, identifier)
-    require_erasure(request)
+    require_erasure(work, request)
     person = person_of(work.register, work.keys, request)
     places = work.places(person)
     searcher = work.searcher(person, places)
@@ -125,7 +125,7 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
     :raises Refused: if the request is not one of erasure, or not approved.
     """
     request = get_request(work.register, identifier)
-    require_erasure(request)
+    require_erasure(work, request)
     step = next((s for s in request.steps if s.id == step_id), None)
     if step is None or (step.dataset_id is None and step.name != ERASABLE):
         raise UsageError(f"request {identifier} has no place number {step_id}")
@@ -265,7 +265,7 @@ def _announced(
 
     def still(digest: str | None) -> None:
         now = get_request(work.register, request.id)
-        require_erasure(now)
+        require_erasure(work, now)
         taken_up = any(s.id == step.id and s.status == "erasing" for s in now.steps)
         same = person_of(work.register, work.keys, now) == person
         if not taken_up or not same or not covers(now, step):

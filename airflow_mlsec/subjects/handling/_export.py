@@ -30,6 +30,7 @@ from airflow_mlsec.ledger import rules_in_force
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects.handling._handler import Handler
+from airflow_mlsec.subjects.handling._work import require_four_eyes
 from airflow_mlsec.subjects.requests._requests import (
     ANSWERING,
     CORRECTING,
@@ -88,11 +89,8 @@ def export_request(
     require_ready(request, (*ANSWERING, *ERASING, *CORRECTING, *RESTRICTING))
     if request.identity != "verified":
         raise Refused(f"request {identifier}: the requester's identity is {request.identity}")
-    rules = rules_in_force(handler.register).rules
-    if rules.four_eyes == "all" and not request.approved_by:
-        raise Refused(
-            f"request {identifier}: nobody else has approved it ([mlsec] four_eyes = all)"
-        )
+    if rules_in_force(handler.register).rules.four_eyes == "all":
+        require_four_eyes(handler.register, request)
     if others := sorted(set(asked) - set(request.recipients)):
         raise Refused(
             f"request {identifier}: {len(others)} recipients are not those that were bound to it when the identity was "

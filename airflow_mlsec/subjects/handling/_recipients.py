@@ -119,7 +119,7 @@ def notify(work: Work, identifier: int, mail: Mail | None = None) -> Request:
     """Tell the recipients who were not told yet; ``mail`` sends to (address, subject, text)."""
     request = get_request(work.register, identifier)
     if request.status != "restricted":
-        require_erasure(request)
+        require_erasure(work, request)
     person = person_of(work.register, work.keys, request)
     for step in request.steps:
         if step.kind != "recipient" or step.status not in ("unknown", "failed"):

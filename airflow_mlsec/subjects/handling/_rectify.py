@@ -41,7 +41,10 @@ from airflow_mlsec.subjects.handling._rectified import (
     typed_value,
     with_rectified,
 )
-from airflow_mlsec.subjects.handling._work import settled_by_hand
+from airflow_mlsec.subjects.handling._work import (
+    require_four_eyes,
+    settled_by_hand,
+)
 from airflow_mlsec.subjects.requests._requests import (
     CORRECTING,
     Request,
@@ -72,6 +75,7 @@ def rectify(
     """
     request = get_request(handler.register, identifier)
     require_ready(request, CORRECTING)
+    require_four_eyes(handler.register, request)
     person = person_of(handler.register, handler.keys, request)
     places = handler.places(person)
     searcher = handler.searcher(person, places)

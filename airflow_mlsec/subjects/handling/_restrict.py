@@ -10,13 +10,19 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.ledger import Verb, require
 from airflow_mlsec.subjects._suppression import listed_as, suppress, unsuppress
 from airflow_mlsec.subjects.handling._handler import Handler
 from airflow_mlsec.subjects.handling._recipients import add_recipients
-from airflow_mlsec.subjects.handling._work import settled_by_hand
+from airflow_mlsec.subjects.handling._work import (
+    require_four_eyes,
+    settled_by_hand,
+)
 from airflow_mlsec.subjects.requests._requests import (
+    NEEDS_NO_PROOF,
     RESTRICTING,
     Request,
+    asset_of,
     change,
     get_request,
     note,
@@ -46,6 +52,8 @@ def restrict(handler: Handler, identifier: int) -> Request:
     """
     request = get_request(handler.register, identifier)
     require_ready(request, RESTRICTING)
+    if request.kind not in NEEDS_NO_PROOF:  # who need not show who they are is not kept waiting
+        require_four_eyes(handler.register, request)
     person = person_of(handler.register, handler.keys, request)
     places = handler.places(person)
     searcher = handler.searcher(person, places)
@@ -74,6 +82,7 @@ def lift(handler: Handler, identifier: int, reason: str) -> int:
         is told before (GDPR Art. 18(3)).
     """
     request = get_request(handler.register, identifier)
+    who = require(handler.register, handler.by, Verb.SETTLE, asset_of(identifier)).who
     if request.kind not in RESTRICTING:
         raise UsageError(f"request {identifier} asks for {request.kind}; there is nothing to lift")
     if not reason.strip():
@@ -91,8 +100,8 @@ def lift(handler: Handler, identifier: int, reason: str) -> int:
 
     entries = handler.register.write(work)
     if open_:
-        change(handler.register, identifier, handler.who, "lifted", {"status": "lifted"})
-    note(handler.register, identifier, handler.who, f"restriction lifted: {reason}")
+        change(handler.register, identifier, who, "lifted", {"status": "lifted"})
+    note(handler.register, identifier, who, f"restriction lifted: {reason}")
     return entries
 
 

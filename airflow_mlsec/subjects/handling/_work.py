@@ -11,7 +11,7 @@ from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import Refused
 from airflow_mlsec.key_ring import bind_ring
-from airflow_mlsec.ledger import DEPLOYMENT, Asset, Verb, require
+from airflow_mlsec.ledger import DEPLOYMENT, Verb, require, rules_in_force
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._holds import Hold, holds_on
 from airflow_mlsec.subjects._identity import Person, Targets, live_references, subject_digests
@@ -51,19 +51,12 @@ class Work:
 
     def __post_init__(self) -> None:
         bind_ring(self.register, self.keys)
-        self.require(DEPLOYMENT)
-
-    def require(self, asset: Asset) -> None:
-        """Have the actor allowed to handle requests.
-
-        :raises Refused: if they may not.
-        """
-        require(self.register, self.by, Verb.HANDLE, asset)
+        require(self.register, self.by, Verb.HANDLE, DEPLOYMENT)
 
     @property
     def who(self) -> str:
         """In whose name, as registers keep it."""
-        return str(self.by)
+        return require(self.register, self.by, Verb.HANDLE, DEPLOYMENT).who
 
     def places(self, person: Person) -> Places:
         """Everywhere that a person's data can be."""
@@ -114,10 +107,24 @@ def held(hold: Hold, digests: Collection[str]) -> str:
     return f"{text} (whose it is cannot be told: its key version {hold.key_version} is missing)"
 
 
-def require_erasure(request: Request) -> None:
+def require_four_eyes(register: Register, request: Request) -> None:
+    """:raises Refused: if the rules that are in force now ask for another person than who acted, and none has
+    approved: they may have become stricter since."""
+    rules = rules_in_force(register).rules
+    if rules.needs_four_eyes(request.kind in ERASING) and not (
+        request.approved_by and request.four_eyes
+    ):
+        raise Refused(
+            f"request {request.id}: nobody else has approved it ([mlsec] four_eyes = {rules.four_eyes})"
+        )
+
+
+def require_erasure(work: Work, request: Request) -> None:
+    """:raises Refused: if a request asks for no erasure, or nobody who may has approved it."""
     if request.kind not in ERASING:
         raise Refused(f"request {request.id} asks for {request.kind}, not for erasure")
     if request.closed_at is not None:
         raise Refused(f"request {request.id} is closed")
     if request.identity != "verified" or not request.approved_by:
         raise Refused(f"request {request.id}: nobody has approved the erasure")
+    require_four_eyes(work.register, request)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from airflow_mlsec.actors import Actor, key_of
+from airflow_mlsec.actors import Actor, keys_of
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, Refused, UsageError
 from airflow_mlsec.ledger import (
@@ -149,7 +149,7 @@ def open_request(
     :raises UsageError: if the law knows no such request.
     :raises Refused: if the actor may not handle requests.
     """
-    require(register, by, Verb.HANDLE, _ALL)
+    who = require(register, by, Verb.HANDLE, _ALL).who
     received = received or datetime.now(UTC)
     due = _respond(deadlines(law, kind, received, calendar))
     values = {
@@ -161,7 +161,7 @@ def open_request(
         "status": "open",
         "identity": "unverified",
         "requested_at": _text(received),
-        "requested_by": str(by),
+        "requested_by": who,
         "due_at": _text(due.at),
         "extended": False,
     }
@@ -173,7 +173,7 @@ def open_request(
             connection,
             identifier,
             register.now(),
-            str(by),
+            who,
             f"opened: {law} {kind}, due {due.day} ({due.article})",
             acted=True,
         )
@@ -259,11 +259,11 @@ def change_person(
 
     :raises Refused: if the actor may not handle requests, or something is being erased.
     """
-    require(register, by, Verb.HANDLE, asset_of(request.id))
+    who = require(register, by, Verb.HANDLE, asset_of(request.id)).who
     values: dict[str, Any] = {"sealed": seal(keys, person), "status": "open", **NOT_APPROVED}
     # Whose identity was verified was perhaps somebody else's, and so was who is on the list.
     values |= {"identity": "unverified", "verified_by": None, "recipients": None}
-    values["changed_by"] = str(by)
+    values["changed_by"] = who
     # So was what was handed over.
     values["exports"] = sa.null()
     digest = subject_digest(keys, person.kind, person.keys[0])
@@ -297,7 +297,7 @@ def change_person(
                 decided_by=None,
             )
 
-    given = (register, request.id, str(by), what, values)
+    given = (register, request.id, who, what, values)
     return change(*given, acted=True, seen=request, also=start_over)
 
 
@@ -347,7 +347,7 @@ def verify_identity(
 
     :raises Refused: if the actor may not handle requests, or other recipients are bound to it.
     """
-    require(register, by, Verb.HANDLE, asset_of(identifier))
+    who = require(register, by, Verb.HANDLE, asset_of(identifier)).who
     if not evidence.strip():
         raise UsageError("say how the identity was verified, or why it could not be")
     state = "verified" if verified else "refused"
@@ -358,7 +358,7 @@ def verify_identity(
             f"request {identifier}: other recipients are bound to it; for others say anew who it is about (mlsec subject "
             "person), which starts over"
         )
-    values: dict[str, Any] = {"identity": state, "verified_by": str(by), **NOT_APPROVED}
+    values: dict[str, Any] = {"identity": state, "verified_by": who, **NOT_APPROVED}
     values["recipients"] = wanted or list(bound)
     if not verified:
         values["status"] = "refused"
@@ -369,7 +369,7 @@ def verify_identity(
             connection.execute(sa.delete(t.suppression).where(mine))
 
     what = f"identity {state}: {evidence}"
-    given = (register, identifier, str(by), what, values)
+    given = (register, identifier, who, what, values)
     return change(*given, acted=True, seen=seen, also=off_the_list)
 
 
@@ -381,7 +381,7 @@ def extend(
     :raises Refused: if the actor may not handle requests.
     :raises UsageError: if it was extended before or is overdue, or no reason is given.
     """
-    require(register, by, Verb.HANDLE, asset_of(identifier))
+    who = require(register, by, Verb.HANDLE, asset_of(identifier)).who
     request = get_request(register, identifier)
     if request.extended:
         raise UsageError(f"request {identifier} was extended before; the law allows it once")
@@ -395,7 +395,7 @@ def extend(
         )
     values = {"extended": True, "due_at": _text(due.at)}
     return change(
-        register, identifier, str(by), f"extended to {due.day} ({due.article}): {reason}", values
+        register, identifier, who, f"extended to {due.day} ({due.article}): {reason}", values
     )
 
 
@@ -521,6 +521,7 @@ def approve(
     if not request.steps:
         raise Refused(f"request {identifier}: locate the person's data before it is approved")
     permission = require(register, by, Verb.APPROVE, asset_of(identifier), rules)
+    who = permission.who
     other = not permission.keys & _acted(register, request)
     foreign = _foreign(register, request)
     named = {"*" if name == "*" else _named_place(request, name) for name in named}
@@ -531,7 +532,7 @@ def approve(
         "excluded": sorted(excluded),
     }
     values = {
-        "approved_by": str(by),
+        "approved_by": who,
         "approved": approved,
         "four_eyes": other,
         "status": "approved",
@@ -542,7 +543,7 @@ def approve(
             f"; not those that only other programs' lineage names: {', '.join(sorted(excluded))}"
         )
     # Who has acted was asked after it was read: whoever acts changes it.
-    return change(register, identifier, str(by), what, values, seen=request)
+    return change(register, identifier, who, what, values, seen=request)
 
 
 class FourEyes(
@@ -580,7 +581,7 @@ def _acted(register: Register, request: Request) -> set[str]:
     query = sa.select(e.by).where(e.request_id == request.id, e.acted.is_(True)).distinct()
     acted = [request.opened_by, request.verified_by, request.changed_by]
     acted += [row.by for row in register.rows(query)]
-    return {key_of(who) for who in acted if who}
+    return {key for who in acted if who for key in keys_of(who)}
 
 
 # Of requests, before there is one.
@@ -691,7 +692,7 @@ def settle(
     :raises UsageError: if the request has no such place, or no reason is given.
     :raises Refused: if the actor may not decide about places, or it is being erased from.
     """
-    require(register, by, Verb.SETTLE, asset_of(identifier))
+    who = require(register, by, Verb.SETTLE, asset_of(identifier)).who
     if status not in _BY_HAND:
         raise UsageError(f"a place is settled by hand as one of {', '.join(_BY_HAND)}")
     if not reason.strip():
@@ -720,10 +721,10 @@ def settle(
             register.now(),
             status=status,
             detail=f"{reason} ({by})",
-            decided_by=str(by),
+            decided_by=who,
         )
         what = f"{step.name}: {status}: {reason}"
-        _note(connection, identifier, register.now(), str(by), what)
+        _note(connection, identifier, register.now(), who, what)
 
     register.write(work)
     return get_request(register, identifier)
