@@ -3,14 +3,20 @@ installation sees them next."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sqlalchemy import make_url
+
+from airflow_mlsec import files
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Artifact, Connections, open_artifact
-from airflow_mlsec.errors import DatasetNotFound, MlsecError
+from airflow_mlsec.errors import DatasetError, DatasetNotFound, MlsecError, RegisterError
 from airflow_mlsec.key_ring import trusted_keys
 from airflow_mlsec.lineage._ingest import Ingest, IngestReport
 from airflow_mlsec.lineage.writing._quarantine import Quarantine
@@ -21,27 +27,34 @@ log = logging.getLogger(__name__)
 _FOLDER = "undelivered"
 # So many are sent beside an event of one's own: a task must not wait for a backlog.
 FEW = 100
+# As over HTTP: no event is larger.
+_LARGEST = 64 * 2**20
 
 
 def keep_undelivered(
     settings: Settings, text: str, connections: Callable[[], Connections | None] = lambda: None
 ) -> str:
-    """Keep an event where other workers find it, or, where that cannot be reached either, on this machine's disk;
-    says where."""
-    name = f"{uuid.uuid4()}.ndjson"
-    if "://" in settings.shared_folder:
-        try:
-            kept = open_artifact(f"{settings.shared_folder}/{_FOLDER}/{name}", connections())
-            kept.write_bytes(f"{text}\n".encode())
-        except (MlsecError, ImportError) as error:
-            log.warning("The shared folder cannot be reached: %s", error)
+    """Keep an event where other workers find it, or, where that cannot be reached either, in the state folder of this
+    machine; says where.
+
+    :raises OSError: if neither can be written.
+    """
+    name, content = f"{uuid.uuid4()}.ndjson", f"{text}\n".encode()
+    folder = _folder_of(settings)
+    try:
+        if "://" in settings.shared_folder:
+            kept = open_artifact(f"{settings.shared_folder}/{folder}/{name}", connections())
         else:
-            return kept.uri
-    settings.make_state_folder()
-    path = _local(settings) / name
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    open_artifact(str(path)).write_bytes(f"{text}\n".encode())
-    return str(path)
+            kept = open_artifact(str(_made(Path(settings.shared_folder) / folder) / name))
+        kept.write_bytes(content)
+    except (MlsecError, ImportError, OSError) as error:
+        told = error if isinstance(error, MlsecError) else type(error).__name__
+        log.warning("The shared folder cannot be reached: %s", told)
+        settings.make_state_folder()
+        path = _made(settings.state_folder / folder) / name
+        files.write_bytes(path, content)
+        return str(path)
+    return kept.uri
 
 
 def deliver(
@@ -50,26 +63,51 @@ def deliver(
     connections: Connections | None = None,
     at_most: int | None = None,
 ) -> IngestReport:
-    """Send kept events, those of this machine's disk first. What another process sends at the same time is sent
-    twice, which changes nothing. An event that is malformed goes to the quarantine.
+    """Send kept events of this register, those of this machine's disk first. What another process sends at the same
+    time is sent twice, which changes nothing. An event that is malformed goes to the quarantine; a file that is none of
+    ours, or cannot be read or removed, stays and is told, and stops no other.
 
     :param at_most: So many, and only of this machine's disk: what a task does beside its own event.
     :raises RegisterError: if the register cannot be reached; what was not sent stays.
-    :raises DatasetError: if the shared folder cannot be read.
+    :raises DatasetError: if a folder cannot be listed.
     """
-    report = IngestReport()
-    for count, kept in enumerate(_kept(settings, connections, at_most is None)):
-        if at_most is not None and count >= at_most:
+    report, sent = IngestReport(), 0
+    for kept in _kept(settings, connections, at_most is None):
+        if at_most is not None and sent >= at_most:
             break
         try:
-            raw = kept.read_bytes()
+            raw = _read(kept)
+            for line in raw.split(b"\n"):
+                if line.strip():
+                    one = ingest.write_one(line, f"{_FOLDER}: {kept.file_name}")
+                    report.accepted += one.accepted
+                    report.refused += one.refused
+            kept.remove()
         except DatasetNotFound:
             continue  # somebody else was faster
-        one = ingest.write_one(raw, f"{_FOLDER}: {kept.file_name}")
-        report.accepted += one.accepted
-        report.refused += one.refused
-        kept.remove()
+        except RegisterError:
+            raise
+        except (MlsecError, OSError) as error:
+            told = str(error) if isinstance(error, MlsecError) else type(error).__name__
+            report.refused.append((f"{_FOLDER}: {kept.file_name}", told))
+            continue
+        sent += 1
     return report
+
+
+def _read(kept: Artifact) -> bytes:
+    """A kept event: a plain file of a bounded size, of whoever may write where we do.
+
+    :raises DatasetError: if it is something else.
+    """
+    if kept.local is None:
+        return kept.read_bytes()
+    handle = os.open(kept.local, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST:
+            raise DatasetError("is no plain file, or too large for an event: it is not sent")
+        return file.read()
 
 
 def deliver_to(
@@ -83,25 +121,51 @@ def deliver_to(
     if settings is None:
         return IngestReport()
     quarantine = Quarantine(register, lambda: keys)
-    return deliver(settings, Ingest(register, trusted_keys(settings), quarantine), connections)
+    report = deliver(settings, Ingest(register, trusted_keys(settings), quarantine), connections)
+    for source, reason in report.refused:
+        log.warning("Kept lineage was not sent, %s: %s", source, reason)
+    return report
 
 
-def _local(settings: Settings) -> Path:
-    shared = settings.shared_folder
-    return (settings.state_folder if "://" in shared else Path(shared)) / _FOLDER
+def _folder_of(settings: Settings) -> str:
+    """Events of one register lie apart from those of another that shares the folder."""
+    url = make_url(settings.register_url).render_as_string(hide_password=True)
+    return f"{_FOLDER}/{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def _kept(
     settings: Settings, connections: Connections | None, everywhere: bool
 ) -> Iterator[Artifact]:
-    folders = dict.fromkeys([_local(settings), settings.state_folder / _FOLDER])
-    for folder in folders:
-        if folder.is_dir():
-            for path in sorted(folder.glob("*.ndjson")):
-                yield open_artifact(str(path))
-    if everywhere and "://" in settings.shared_folder:
-        shared = open_artifact(f"{settings.shared_folder}/{_FOLDER}", connections)
-        if shared.is_folder():
-            for name, kept in shared.below():
+    own, shared = _folder_of(settings), settings.shared_folder
+    local = [settings.state_folder, *([] if "://" in shared else [Path(shared)])]
+    # Without a folder of its own: of a version before.
+    for folder in dict.fromkeys([*(at / own for at in local), settings.state_folder / _FOLDER]):
+        for name in _listed(folder):
+            if name.endswith(".ndjson"):
+                yield open_artifact(str(folder / name))
+    if everywhere and "://" in shared:
+        place = open_artifact(f"{shared}/{own}", connections)
+        if place.is_folder():
+            for name, kept in place.below():
                 if name.endswith(".ndjson"):
                     yield kept
+
+
+def _listed(folder: Path) -> list[str]:
+    """The names in a folder, if there is one.
+
+    :raises DatasetError: if it cannot be listed: nobody knows what is kept there.
+    """
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DatasetError(
+            f"{folder} cannot be listed ({type(error).__name__}): lineage that was kept there may be missing"
+        ) from None

@@ -65,7 +65,11 @@ class RegisterTransport(Transport):
             # Telemetry: a task must not fail for it, and the event must not be lost.
             from airflow_mlsec.lineage._undelivered import keep_undelivered
 
-            kept = keep_undelivered(settings, text, _connections)
+            try:
+                kept = keep_undelivered(settings, text, _connections)
+            except Exception as worse:
+                log.error("Lineage event lost: %s; %s", _told(error), _told(worse))
+                return
             log.warning("Lineage event kept in %s: %s", kept, _told(error))
             return
         for _, reason in report.refused:

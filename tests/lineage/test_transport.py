@@ -89,7 +89,7 @@ def test_an_event_that_cannot_be_written_is_kept_and_said(
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     unreachable = "postgresql://u:geheim@127.0.0.1:1/d"
     RegisterTransport(RegisterConfig(unreachable)).emit(EVENT)
-    [kept] = (tmp_path / "mlsec" / "undelivered").iterdir()
+    [kept] = (tmp_path / "mlsec" / "undelivered").glob("*/*.ndjson")
     assert json.loads(kept.read_text())["job"]["name"] == "j"
     assert "kept in" in caplog.text
     assert "geheim" not in caplog.text
@@ -105,8 +105,11 @@ def test_what_was_kept_is_sent_with_the_next_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
-    RegisterTransport(RegisterConfig("postgresql://u:x@127.0.0.1:1/d")).emit(EVENT)
-    folder = tmp_path / "mlsec" / "undelivered"
+    away = tmp_path / "mlsec" / "register.db"
+    away.mkdir(parents=True)
+    RegisterTransport(RegisterConfig()).emit(EVENT)
+    away.rmdir()
+    [folder] = (tmp_path / "mlsec" / "undelivered").iterdir()
     (folder / "half.ndjson").write_text('{"eventTime": ')
     RegisterTransport(RegisterConfig()).emit(attr.evolve(EVENT, run=Run(str(uuid.uuid4()))))
     assert list(folder.iterdir()) == []
@@ -132,7 +135,12 @@ def test_another_worker_sends_what_was_kept_in_a_shared_folder(
         for name, value in {**aws, "AIRFLOW_HOME": str(tmp_path / "first")}.items():
             monkeypatch.setenv(name, value)
         boto3.client("s3").create_bucket(Bucket="kept")
-        RegisterTransport(RegisterConfig("postgresql://u:x@127.0.0.1:1/d")).emit(EVENT)
+        url = f"sqlite:///{tmp_path}/shared.db"
+        monkeypatch.setenv("AIRFLOW__MLSEC__REGISTER_URL", url)
+        (tmp_path / "shared.db").mkdir()
+        RegisterTransport(RegisterConfig()).emit(EVENT)
+        (tmp_path / "shared.db").rmdir()
+        aws["AIRFLOW__MLSEC__REGISTER_URL"] = url
         assert not (tmp_path / "first" / "mlsec" / "undelivered").exists()
         done = mlsec("lineage", "deliver", env=aws)
         assert done.stdout == "1 events kept, 0 in quarantine\n", done.stderr
@@ -146,7 +154,7 @@ def test_where_the_shared_folder_is_away_as_well_the_disk_keeps_it(
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     monkeypatch.setenv("AIRFLOW__MLSEC__SHARED_FOLDER", "s3://nobody_knows@bucket/x")
     RegisterTransport(RegisterConfig("postgresql://u:x@127.0.0.1:1/d")).emit(EVENT)
-    assert len(list((tmp_path / "mlsec" / "undelivered").iterdir())) == 1
+    assert len(list((tmp_path / "mlsec" / "undelivered").glob("*/*.ndjson"))) == 1
 
 
 def test_a_look_for_somebody_begins_with_what_was_kept(
@@ -173,3 +181,37 @@ def test_a_look_for_somebody_begins_with_what_was_kept(
     # Below no data root: it is named, and nobody looks into what only lineage names.
     assert (states["raw.parquet"], states["copy.parquet"]) == ("found", "failed")
     assert list(folder.iterdir()) == []
+
+
+def test_what_is_in_the_way_stops_nothing_and_nobody_else_s_register_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    # Kept for another register, which is away.
+    RegisterTransport(RegisterConfig("postgresql://u:x@127.0.0.1:1/d")).emit(EVENT)
+    [others] = (tmp_path / "mlsec" / "undelivered").iterdir()
+    away = tmp_path / "mlsec" / "register.db"
+    away.mkdir()
+    RegisterTransport(RegisterConfig()).emit(attr.evolve(EVENT, run=Run(str(uuid.uuid4()))))
+    away.rmdir()
+    [folder] = {p for p in (tmp_path / "mlsec" / "undelivered").iterdir() if p != others}
+    os.mkfifo(folder / "000.ndjson")
+    (folder / "001.ndjson").mkdir()
+    (tmp_path / "elsewhere").write_text(json.dumps(event("forged", [], [dataset("/forged.csv")])))
+    for number in range(150):
+        (folder / f"002-{number:03}.ndjson").symlink_to(tmp_path / ("elsewhere" if number else "none"))  # fmt: skip
+    RegisterTransport(RegisterConfig()).emit(attr.evolve(EVENT, run=Run(str(uuid.uuid4()))))
+    register = Register(f"sqlite:///{tmp_path}/mlsec/register.db")
+    assert len(register.rows(sa.select(t.run))) == 2
+    assert len(list(others.iterdir())) == 1
+    assert "/forged.csv" not in {row.name for row in register.rows(sa.select(t.dataset.c.name))}
+
+
+def test_a_shared_folder_that_cannot_be_written_fails_no_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__MLSEC__SHARED_FOLDER", str(tmp_path / "file" / "below"))
+    RegisterTransport(RegisterConfig("postgresql://u:x@127.0.0.1:1/d")).emit(EVENT)
+    assert len(list((tmp_path / "mlsec" / "undelivered").glob("*/*.ndjson"))) == 1
