@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,16 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_mlsec.access import decide, open_review
-from airflow_mlsec.actors import Actor, airflow_task, client, operating_system_actor, witness
+from airflow_mlsec.actors import (
+    Actor,
+    airflow_task,
+    airflow_user,
+    client,
+    key_of,
+    keys_of,
+    operating_system_actor,
+    witness,
+)
 from airflow_mlsec.errors import Refused, SettingError, UsageError
 from airflow_mlsec.ledger import (
     DEPLOYMENT,
@@ -345,3 +355,118 @@ def test_the_commands(mlsec: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert mlsec("rules", "take-back", "--role", "approver", "--from", "airflow:tom").returncode == 2  # fmt: skip
     assert mlsec("rules", "propose", "--role", "boss=king").returncode == 2
+
+
+# --- what an attacker found
+
+
+@pytest.mark.parametrize("name", ["anna (intern)", "anna, who claims to be x", "anna, on behalf of y", "anna%20(x", "anna, x"])  # fmt: skip
+def test_a_user_s_name_never_looks_like_another_s(sqlite_register: Register, name: str) -> None:
+    mapped(sqlite_register, "airflow:anna=approver", "admin=admin")
+    delegate(sqlite_register, who("boss"), "airflow:anna", Role.ADMIN, in_days(sqlite_register, 1), "x")  # fmt: skip
+    stranger = who(name, "user")
+    assert allowed(sqlite_register, stranger) == set()
+    assert stranger.key != "airflow:anna"
+    assert key_of(str(stranger)) == stranger.key
+    names = ["a (b", "a%20(b", "a%2520(b", "a, b", "a%2C b"]
+    assert len({who(text).key for text in names}) == len(names)
+
+
+def test_one_person_with_puppets_is_one(sqlite_register: Register) -> None:
+    register = sqlite_register
+    mapped(register, "airflow:root=admin", "airflow:boss=admin")
+    for puppet in ("airflow:a", "airflow:b"):
+        delegate(register, who("root", "user"), puppet, Role.ADMIN, in_days(register, 1), "x")
+    loose = Rules("none", ("airflow:root=admin",))
+    by_puppet = propose_rules(register, loose, who("a", "user"))
+    for one in ("root", "b", "a"):
+        with pytest.raises(Refused, match="somebody else has to agree"):
+            agree_to_rules(register, by_puppet, who(one, "user"))
+    agree_to_rules(register, by_puppet, who("boss", "user"))
+    [act] = list(register.rows(sa.select(t.rule.c.set_by).order_by(t.rule.c.id.desc()).limit(1)))  # fmt: skip
+    assert act.set_by == "airflow:a, on behalf of airflow:root"
+    assert keys_of(act.set_by) == {"airflow:a", "airflow:root"}
+
+
+def test_a_loan_ends_with_what_its_lender_has(sqlite_register: Register) -> None:
+    register = sqlite_register
+    mapped(register, "airflow:leaver=admin", "airflow:b=admin", "airflow:c=admin")
+    delegate(register, who("leaver", "user"), "airflow:mole", Role.ADMIN, in_days(register, 80), "x")  # fmt: skip
+    mole = who("mole", "user")
+    assert "govern" in allowed(register, mole)
+    narrow = Rules(role_mapping=("airflow:nobody=admin",))
+    assert allowed(register, mole, narrow) == set()
+    number = propose_rules(register, Rules(role_mapping=("airflow:b=admin", "airflow:c=admin")), who("b", "user"))  # fmt: skip
+    agree_to_rules(register, number, who("c", "user"))
+    assert allowed(register, mole) == set()
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        Rules(role_mapping=()), Rules(four_eyes="nonsense"), Rules(role_mapping=("x=king",)),
+        Rules(role_mapping=("x=viewer",)), Rules(time_zone="Mars/Base"),
+    ],
+)  # fmt: skip
+def test_rules_that_cannot_be_followed_are_not_proposed(sqlite_register: Register, rules: Rules) -> None:  # fmt: skip
+    with pytest.raises(SettingError):
+        propose_rules(sqlite_register, rules, who("boss"))
+
+
+def test_a_proposal_of_before_the_rules_changed_is_no_proposal_any_more(sqlite_register: Register) -> None:  # fmt: skip
+    old = propose_rules(sqlite_register, Rules("none"), who("c"))
+    mapped(sqlite_register, "airflow:a=admin", "airflow:b=admin")
+    with pytest.raises(UsageError, match="the rules have changed since"):
+        agree_to_rules(sqlite_register, old, who("a", "user"))
+
+
+def test_what_somebody_is_called_is_not_what_another_is_known_by(sqlite_register: Register) -> None:
+    mapped(sqlite_register, "airflow:4f0c-aa=admin", "airflow:anna=viewer")
+    assert allowed(sqlite_register, airflow_user("9999-bb", "4f0c-aa")) == set()
+    # Where users are known by number their names are unique.
+    assert allowed(sqlite_register, airflow_user("17", "anna")) == {"see"}
+
+
+@pytest.mark.parametrize("text", ["", ",", "boss=viewer"])
+def test_a_mapping_without_an_administrator_is_refused(tmp_path: Path, text: str) -> None:
+    environ = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__MLSEC__ROLE_MAPPING": text}
+    register = Register.of(Settings.load(environ))
+    with pytest.raises(SettingError, match="nobody an administrator"):
+        may(register, operating_system_actor(), Verb.SEE, DEPLOYMENT)
+
+
+def test_the_default_that_is_set_is_set_and_a_star_is_no_user(tmp_path: Path) -> None:
+    environ = {
+        "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__MLSEC__ROLE_MAPPING": ",".join(DEFAULT_ROLE_MAPPING),
+        "AIRFLOW__MLSEC__COMPLIANCE_ROLES": "interns",
+    }  # fmt: skip
+    assert Settings.load(environ).role_mapping == DEFAULT_ROLE_MAPPING
+    star = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__MLSEC__COMPLIANCE_USERS": "*"}
+    register = Register.of(Settings.load(star))
+    assert allowed(register, who("anybody", "user")) == set()
+
+
+def test_two_first_uses_and_two_agreements_are_one(register: Register) -> None:
+    """On PostgreSQL transactions run side by side."""
+    wanted = [Rules(role_mapping=(f"airflow:{n}=admin", "admin=admin")) for n in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda rules: rules_in_force(register, rules), wanted))
+    assert len(register.rows(sa.select(t.rule.c.id))) == 1
+    number = propose_rules(register, Rules("all"), who("a"))
+
+    def agree(name: str) -> bool:
+        try:
+            agree_to_rules(register, number, who(name))
+        except UsageError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(agree, "bcde")) == 1
+
+
+def test_a_program_takes_no_role_back(sqlite_register: Register) -> None:
+    mapped(sqlite_register, "task:*=admin", "admin=admin")
+    delegate(sqlite_register, who("eva"), "airflow:tom", Role.ADMIN, in_days(sqlite_register, 1), "x")  # fmt: skip
+    with pytest.raises(Refused, match="is a program"):
+        end_delegation(sqlite_register, airflow_task("d/r/t"), "airflow:tom", Role.ADMIN)
