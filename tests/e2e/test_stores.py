@@ -125,7 +125,7 @@ def test_what_airflow_keeps_of_a_person_is_found_erased_and_named(pipeline: Pipe
     settle(register, request.id, "airflow/records", "retained", "goes after 30 days", who("dpo"))
     outcome = handler.verify(request.id)
     assert outcome["airflow/xcom"].startswith("clean ("), outcome
-    assert outcome["airflow/records"].startswith("still there, by decision of dpo"), outcome
+    assert outcome["airflow/records"].startswith("still there, by decision of airflow:dpo"), outcome
 
 
 def test_a_pseudonym_in_an_xcom_is_found(pipeline: Pipeline) -> None:

@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
+from airflow_mlsec.ledger import create_api_key, revoke_api_key
 from airflow_mlsec.plugin import _intake
-from airflow_mlsec.register import Register, create_api_key, revoke_api_key
+from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from tests.actors import who
 from tests.lineage.events import dataset, event

@@ -181,7 +181,7 @@ def test_what_somebody_settles_meanwhile_is_not_called_clean(lake: Lake) -> None
         [verified] = [s.verified for s in said.steps if s.name.endswith("safe.parquet")]
         assert verified.startswith("not known: more may be there: ")
         assert "a release was going to be published here" in verified
-        assert verified.endswith("by word of dpo")
+        assert verified.endswith("by word of airflow:dpo")
 
     release(lake, policy, when_announced=erased)
 

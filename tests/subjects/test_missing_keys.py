@@ -17,7 +17,8 @@ from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import AnotherRing, CheckFailed
 from airflow_mlsec.key_ring import bind_ring, open_key_ring
-from airflow_mlsec.register import Register, adopt_ring
+from airflow_mlsec.ledger import adopt_ring
+from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
 from airflow_mlsec.subjects import (

@@ -140,7 +140,7 @@ def test_a_request_closes_with_a_receipt_only_when_every_place_is_settled(
     assert said.steps[-1].status == "beyond reach"
     outcomes = {Path(s.name).name: s.verified for s in said.steps if s.verified}
     model = outcomes.pop("model.onnx")
-    assert model.startswith("still there, by decision of dpo")
+    assert model.startswith("still there, by decision of airflow:dpo")
     assert {text.partition(" ")[0] for text in outcomes.values()} == {"clean"}
     assert len(outcomes) == 7
     assert canaries.found_in(json.dumps(request.receipt)) == []

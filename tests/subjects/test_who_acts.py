@@ -322,7 +322,7 @@ def test_what_is_settled_by_hand_is_looked_at_again(shop: Shop) -> None:
     request, salt = handler.close(number)
     said = verify_receipt(request.receipt, shop.keys.verification_keys(), canaries.EMAIL, salt).said
     model = next(s for s in said.steps if s.name.endswith("model.onnx"))
-    assert model.verified.startswith("still there, by decision of dpo")
+    assert model.verified.startswith("still there, by decision of airflow:dpo")
     assert (said.approved_by, said.four_eyes) == ("airflow:dpo", True)
 
 
@@ -336,7 +336,10 @@ def test_what_is_kept_by_decision_is_still_there_and_the_receipt_says_so(shop: S
     request, salt = handler.close(number)
     said = verify_receipt(request.receipt, shop.keys.verification_keys(), canaries.EMAIL, salt).said
     kept = next(s for s in said.steps if s.name.endswith("extract.csv"))
-    assert kept.verified == "still there: 1 rows (every column of 1 file), by decision of auditor"
+    assert (
+        kept.verified
+        == "still there: 1 rows (every column of 1 file), by decision of airflow:auditor"
+    )
     assert kept.decided_by == "auditor"
 
 
