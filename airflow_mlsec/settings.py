@@ -149,7 +149,7 @@ OPTIONS: tuple[Option, ...] = (
         "role_mapping",
         "Who has which role, comma-separated `who=role`. Who: a role of Airflow's (`compliance`), a user of Airflow's "
         "(`airflow:anna`), of the operating system (`os:1000`, `os:anna`) or a group of it (`group:privacy`), a task "
-        "(`task:dag/run/task`); a star at the end stands for whatever follows. Roles: `viewer` (opens the pages), "
+        "(`task:dag/*`); a star at the end stands for whatever follows. Roles: `viewer` (opens the pages), "
         "`operator` (handles requests), `reviewer` (decides about grants), `approver` (approves requests, decides about "
         "places and legal holds), `auditor`, `admin` (all of it, and rules, roles and keys of programs). Nobody else may "
         "anything. The register keeps the mapping of its first use; more takes two administrators (`mlsec rules`).",

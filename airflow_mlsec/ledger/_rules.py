@@ -45,7 +45,7 @@ class Rules:
     which role (``role_mapping``: entries ``who=role``), and in which time zone days end.
 
     ``who`` is a role of Airflow's (``compliance``), a user of Airflow's (``airflow:anna``), of the operating
-    system (``os:1000``, ``os:anna``) or a group of it (``group:privacy``), or a task (``task:dag/run/task``); a
+    system (``os:1000``, ``os:anna``) or a group of it (``group:privacy``), or a task (``task:dag/*``); a
     star at the end stands for whatever follows.
     """
 
