@@ -64,7 +64,10 @@ def cli_page() -> str:
 
 
 def _commands(command: click.Command, name: str) -> list[str]:
-    context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+    # As under `mlsec` itself: click keeps the help option that a command had first, here or when it was run.
+    context = click.Context(
+        command, info_name=name, terminal_width=100, max_content_width=100, help_option_names=["-h", "--help"]
+    )  # fmt: skip
     lines: list[str] = []
     if isinstance(command, click.Group):
         for child in command.list_commands(context):

@@ -6,7 +6,7 @@ of them (`_rows_parquet` of Parquet), `_artifact` files of any format as streams
 refers to rows). May import `errors`, `settings` and `files`. Start with `_dataset`.
 """
 
-from airflow_mlsec.datasets._artifact import Artifact, open_artifact
+from airflow_mlsec.datasets._artifact import Artifact, as_artifact, open_artifact
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections, postgresql_url
 from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
 from airflow_mlsec.datasets._file import parquet_location
@@ -47,6 +47,7 @@ __all__ = [
     "OldVersion",
     "StagedTable",
     "Staging",
+    "as_artifact",
     "canonical_key",
     "canonical_store",
     "connection_of",

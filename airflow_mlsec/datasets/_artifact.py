@@ -57,6 +57,11 @@ class Artifact:
         """The artifact whose path is this one's with ``suffix``."""
         return replace(self, location=replace(self.location, path=f"{self.location.path}{suffix}"))
 
+    def make_folder(self) -> None:
+        """Make the folder that it is to lie in, for its owner alone, if it is on the local disk and not there yet."""
+        if self.local is not None:
+            self.local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     def exists(self) -> bool:
         """Whether there is such a file."""
         if self.filesystem is None:
@@ -215,6 +220,11 @@ class Artifact:
         number = error.errno if isinstance(error, OSError) else None
         reason = os.strerror(number) if number else type(error).__name__
         return DatasetError(f"{self.uri} cannot be reached ({reason})")
+
+
+def as_artifact(place: Artifact | Path) -> Artifact:
+    """An artifact, also of a local path."""
+    return place if isinstance(place, Artifact) else open_artifact(str(place))
 
 
 def open_artifact(uri: str, connections: Connections | None = None) -> Artifact:

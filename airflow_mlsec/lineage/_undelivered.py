@@ -13,7 +13,6 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from airflow_mlsec import files
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Artifact, Connections, open_artifact
 from airflow_mlsec.errors import DatasetError, DatasetNotFound, MlsecError, RegisterError
@@ -37,7 +36,7 @@ def keep_undelivered(
     """Keep an event where other workers find it, or, where that cannot be reached either, in the state folder of this
     machine; says where.
 
-    :raises OSError: if neither can be written.
+    :raises OSError, DatasetError: if neither can be written.
     """
     name, content = f"{uuid.uuid4()}.ndjson", f"{text}\n".encode()
     folder = _folder_of(settings)
@@ -45,15 +44,13 @@ def keep_undelivered(
         if "://" in settings.shared_folder:
             kept = open_artifact(f"{settings.shared_folder}/{folder}/{name}", connections())
         else:
-            kept = open_artifact(str(_made(Path(settings.shared_folder) / folder) / name))
+            kept = _local(settings, Path(settings.shared_folder) / folder / name)
         kept.write_bytes(content)
     except (MlsecError, ImportError, OSError) as error:
         told = error if isinstance(error, MlsecError) else type(error).__name__
         log.warning("The shared folder cannot be reached: %s", told)
-        settings.make_state_folder()
-        path = _made(settings.state_folder / folder) / name
-        files.write_bytes(path, content)
-        return str(path)
+        kept = _local(settings, settings.state_folder / folder / name)
+        kept.write_bytes(content)
     return kept.uri
 
 
@@ -133,9 +130,13 @@ def _folder_of(settings: Settings) -> str:
     return f"{_FOLDER}/{hashlib.sha256(url.encode()).hexdigest()[:16]}"
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+def _local(settings: Settings, path: Path) -> Artifact:
+    """A file on this machine's disk, whose folder is there."""
+    # First, for its owner alone: what makes a folder within it would make it for everybody to list.
+    settings.make_state_folder()
+    kept = open_artifact(str(path))
+    kept.make_folder()
+    return kept
 
 
 def _kept(

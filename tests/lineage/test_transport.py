@@ -91,6 +91,9 @@ def test_an_event_that_cannot_be_written_is_kept_and_said(
     RegisterTransport(RegisterConfig(unreachable)).emit(EVENT)
     [kept] = (tmp_path / "mlsec" / "undelivered").glob("*/*.ndjson")
     assert json.loads(kept.read_text())["job"]["name"] == "j"
+    # It is the first that lies there: keys come later.
+    assert (tmp_path / "mlsec").stat().st_mode & 0o777 == 0o700
+    assert kept.parent.stat().st_mode & 0o777 == 0o700
     assert "kept in" in caplog.text
     assert "geheim" not in caplog.text
 

@@ -340,7 +340,7 @@ def test_what_is_kept_by_decision_is_still_there_and_the_receipt_says_so(shop: S
         kept.verified
         == "still there: 1 rows (every column of 1 file), by decision of airflow:auditor"
     )
-    assert kept.decided_by == "auditor"
+    assert kept.decided_by == "airflow:auditor"
 
 
 def test_lineage_forged_as_ours_is_not_ours(shop: Shop) -> None:
