@@ -151,13 +151,15 @@ def decide(
     known = {item.number for item in review.items}
     if items is not None and (unknown := sorted(set(items) - known)):
         raise UsageError(f"review {review_id} has no grant number {unknown[0]}")
-    chosen = items if items is not None else [i.number for i in review.items if i.decision is None]
-    by, now = who, register.now()
-    values = {"decision": decision, "decided_by": by, "decided_at": now, "reason": reason}
+    chosen = (
+        set(items) if items is not None else {i.number for i in review.items if i.decision is None}
+    )
+    now = register.now()
+    values = {"decision": decision, "decided_by": who, "decided_at": now, "reason": reason}
     verb = "grant kept" if decision == "keep" else "grant revoked"
     entries = [
-        Act(asset, verb, (GrantDecided(item.grant.principal, item.grant.permission, reason),), by, now, {"review": review_id, "grant": item.number})
-        for item in review.items if item.number in set(chosen)
+        Act(asset, verb, (GrantDecided(item.grant.principal, item.grant.permission, reason),), who, now, {"review": review_id, "grant": item.number})
+        for item in review.items if item.number in chosen
     ]  # fmt: skip
 
     def work(connection: sa.Connection) -> None:
@@ -205,9 +207,9 @@ def complete_review(
             f"review {review_id}: {len(new)} grants appeared since it was opened; open a new review"
         )
 
-    by, at, digest = who, register.now(), grants_digest(now)
+    at, digest = register.now(), grants_digest(now)
     why = ReviewedGrants(len(review.items), len(revoked))
-    entry = Act(asset, "review completed", (why,), by, at, {"review": review_id, "grants": digest})
+    entry = Act(asset, "review completed", (why,), who, at, {"review": review_id, "grants": digest})
 
     def work(connection: sa.Connection) -> None:
         _require_open(connection, review_id)
@@ -216,7 +218,7 @@ def complete_review(
             review_id,
             status="complete",
             completed_at=at,
-            completed_by=by,
+            completed_by=who,
             grants_digest=digest,
         )
         record(connection, [entry])

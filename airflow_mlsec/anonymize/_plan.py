@@ -36,7 +36,7 @@ from airflow_mlsec.crypto import (
     sign_payload,
     verify_payload,
 )
-from airflow_mlsec.datasets import Artifact, open_artifact
+from airflow_mlsec.datasets import Artifact, as_artifact
 from airflow_mlsec.errors import (
     ColumnMissing,
     DatasetError,
@@ -316,9 +316,8 @@ class Plan:
             "signatures": envelope["signatures"],
         }
         text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
-        artifact = place if isinstance(place, Artifact) else open_artifact(str(place))
-        if artifact.local is not None:
-            artifact.local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        artifact = as_artifact(place)
+        artifact.make_folder()
         artifact.write_bytes(f"{text}\n".encode())
 
     @classmethod
@@ -328,7 +327,7 @@ class Plan:
         :raises PlanError: if the file is missing or not a signed plan.
         :raises SignatureInvalid: if no trusted key signed exactly this plan.
         """
-        artifact = place if isinstance(place, Artifact) else open_artifact(str(place))
+        artifact = as_artifact(place)
         path = artifact.uri
         try:
             document = json.loads(artifact.read_bytes())

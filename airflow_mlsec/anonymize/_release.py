@@ -24,7 +24,7 @@ from airflow_mlsec.crypto import KeyRing, digest_stream
 from airflow_mlsec.datasets import (
     Artifact,
     Dataset,
-    open_artifact,
+    as_artifact,
     same_place,
     staging_beside,
 )
@@ -216,12 +216,10 @@ def anonymize(
         run.demand_counted()
         if plan_path is not None:
             plan.save(plan_path, *signing)
-        if run.members is not None and membership_path is not None:
-            run.members.save(membership_path)
         saved = None
         if run.members is not None and membership_path is not None:
-            kept = membership_path
-            saved = kept if isinstance(kept, Artifact) else open_artifact(str(kept))
+            saved = as_artifact(membership_path)
+            run.members.save(saved)
         release = run.release(findings, saved, published=True)
         staged.reserve()
         if announce is not None:

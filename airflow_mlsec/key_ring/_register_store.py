@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import opened_root, wrapped_root
 from airflow_mlsec.errors import KeyNotFound, UsageError
-from airflow_mlsec.register import Register, upsert
+from airflow_mlsec.register import Register, lock_table, upsert
 from airflow_mlsec.register import tables as t
 
 Result = TypeVar("Result")
@@ -43,10 +43,8 @@ class RegisterStore:
 
     def change(self, work: Callable[[], Result]) -> Result:
         def locked(connection: sa.Connection) -> Result:
-            if connection.dialect.name == "postgresql":
-                name = t.kept_ring.name
-                connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
-            else:
+            lock_table(connection, t.kept_ring)
+            if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
             return work()
 

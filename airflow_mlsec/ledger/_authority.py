@@ -24,12 +24,11 @@ from airflow_mlsec.ledger._rules import (
     Rules,
     entries_for,
     insert_rules,
-    lock_rules,
     read_rules,
     rules_digest,
     rules_in_force,
 )
-from airflow_mlsec.register import Register, erase_text, replace_ring
+from airflow_mlsec.register import Register, erase_text, lock_table, replace_ring
 from airflow_mlsec.register import tables as t
 
 LONGEST_DELEGATION = timedelta(days=90)
@@ -336,7 +335,7 @@ def agree_to_rules(register: Register, proposal: int, by: Actor) -> Rules:
     r = t.rule.c
 
     def work(connection: sa.Connection) -> Rules:
-        lock_rules(connection)
+        lock_table(connection, t.rule)
         query = sa.select(t.rule).where(r.id == proposal, r.agreed_by.is_(None))
         row = connection.execute(query).one_or_none()
         if row is None:

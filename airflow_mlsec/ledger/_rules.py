@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.actors import Actor, ActorKind
 from airflow_mlsec.errors import SettingError
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, lock_table
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import DEFAULT_ROLE_MAPPING, Settings, mapping_of_compliance
 
@@ -112,19 +112,14 @@ def entries_for(entries: Iterable[str], actor: Actor, role: Role) -> frozenset[s
         entry
         for entry in entries
         for who, _, name in (entry.rpartition("="),)
-        if role in _closed({Role(name)}) and _means(who, actor)
+        if role in _closed(Role(name)) and _means(who, actor)
     )
 
 
 def mapped_roles(entries: Iterable[str], actor: Actor) -> frozenset[Role]:
-    """The roles that a mapping gives an actor: none, unless an entry names it."""
-    return frozenset(
-        role
-        for entry in entries
-        for who, _, name in (entry.rpartition("="),)
-        for role in (Role(name),)
-        if _means(who, actor)
-    )
+    """The roles that a mapping gives an actor, with those that stand in them: none, unless an entry names it."""
+    listed = tuple(entries)
+    return frozenset(role for role in Role if entries_for(listed, actor, role))
 
 
 def _means(who: str, actor: Actor) -> bool:
@@ -152,23 +147,18 @@ class InForce:
 
     def still_stands(self, entries: Iterable[str]) -> bool:
         """Whether one of some entries stands in the register's mapping, and in the process's own."""
-        mine = set(self.rules.role_mapping if self.asked is None else self.asked)
-        return bool(set(entries) & set(self.rules.role_mapping) & mine)
+        kept = set(self.rules.role_mapping)
+        return bool(set(entries) & (kept if self.asked is None else kept & set(self.asked)))
 
     def roles_of(self, actor: Actor) -> frozenset[Role]:
         """The roles that the register's mapping gives an actor, and the process's own as well."""
-        kept = _closed(mapped_roles(self.rules.role_mapping, actor))
-        if self.asked is None:
-            return kept
-        return kept & _closed(mapped_roles(self.asked, actor))
+        kept = mapped_roles(self.rules.role_mapping, actor)
+        return kept if self.asked is None else kept & mapped_roles(self.asked, actor)
 
 
-def _closed(roles: Iterable[Role]) -> frozenset[Role]:
-    """Roles with those that stand in them."""
-    found = frozenset(roles)
-    if Role.ADMIN in found:
-        return frozenset(Role)
-    return found | {Role.VIEWER} if found else found
+def _closed(role: Role) -> frozenset[Role]:
+    """A role with those that stand in it."""
+    return frozenset(Role) if role is Role.ADMIN else frozenset({role, Role.VIEWER})
 
 
 def rules_in_force(register: Register, asked: Rules | None = None) -> InForce:
@@ -192,14 +182,8 @@ def rules_in_force(register: Register, asked: Rules | None = None) -> InForce:
     return InForce(rules, tuple(refused), asked.role_mapping)
 
 
-def lock_rules(connection: sa.Connection) -> None:
-    """Have the rules changed by one at a time, also on PostgreSQL."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"LOCK TABLE {t.rule.name} IN SHARE ROW EXCLUSIVE MODE")
-
-
 def _first_use(now: str, wanted: Rules, connection: sa.Connection) -> Rules:
-    lock_rules(connection)
+    lock_table(connection, t.rule)
     kept = _kept(connection)
     if kept is None:
         insert_rules(connection, now, wanted, "first use", "first use")

@@ -127,15 +127,14 @@ def begin_release(
     return Intent(envelope, register.write(write), result.run)
 
 
-def end_release(register: Register, intent: Intent, by: str | None = None) -> None:
-    """The release, or the artifact, of an intent was published.
+def end_release(register: Register, intent: Intent) -> None:
+    """The release, or the artifact, of an intent was published: by the task whose run it is, else by who runs this
+    process.
 
-    :param by: Who has published it; default is the task whose run it is, else who runs this process.
     :raises ChangedMeanwhile: if it had been settled that it was not: what is there now is to be released anew.
     """
     e = t.evidence.c
-    task = str(airflow_task(intent.run)) if intent.run else None
-    who = by or task or str(operating_system_actor())
+    who = str(airflow_task(intent.run) if intent.run else operating_system_actor())
 
     def work(connection: sa.Connection) -> bool:
         known = sa.select(e.outcome).where(e.digest == intent.digest).with_for_update()

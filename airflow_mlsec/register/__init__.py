@@ -6,7 +6,13 @@ the nodes of the lineage graph, `_bulk` moves many rows at once. May import
 `errors` and `settings`. Holds names, counts, digests and states, never a personal value.
 """
 
-from airflow_mlsec.register._bulk import array_literals, insert_rows, lock_graph, rows_of
+from airflow_mlsec.register._bulk import (
+    array_literals,
+    insert_rows,
+    lock_graph,
+    lock_table,
+    rows_of,
+)
 from airflow_mlsec.register._journal import PROTECTED, erase_text, protected_rows
 from airflow_mlsec.register._journal import Tiles as LogTiles
 from airflow_mlsec.register._log_entries import LastRows, LogEntry, key_text, read_entries
@@ -47,6 +53,7 @@ __all__ = [
     "known_ring",
     "likely_kind",
     "lock_graph",
+    "lock_table",
     "protected_rows",
     "read_entries",
     "record_policy",

@@ -135,3 +135,9 @@ def _array(column: sa.Column[Any]) -> str:
     if isinstance(kind, sa.LargeBinary):
         return "bytea[]"
     return "text[]"
+
+
+def lock_table(connection: sa.Connection, table: sa.Table) -> None:
+    """Have a table changed by one transaction at a time until this one ends: on PostgreSQL they run side by side."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.errors import AnotherRing
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.register._bulk import insert_rows
+from airflow_mlsec.register._bulk import insert_rows, lock_table
 from airflow_mlsec.register._register import Register
 
 
@@ -68,8 +68,7 @@ def replace_ring(connection: sa.Connection, ring: str, by: str, reason: str, now
 
 def _first(connection: sa.Connection, ring: str, now: str) -> str:
     # Of several processes with rings of their own the first is taken, and the others are refused.
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"LOCK TABLE {t.ring.name} IN SHARE ROW EXCLUSIVE MODE")
+    lock_table(connection, t.ring)
     known = _newest(connection)
     if known is None:
         values = {"ring": ring, "since": now}

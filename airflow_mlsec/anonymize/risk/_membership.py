@@ -27,7 +27,7 @@ from airflow_mlsec.crypto import (
     identity_of,
     ring_key,
 )
-from airflow_mlsec.datasets import Artifact, open_artifact
+from airflow_mlsec.datasets import Artifact, as_artifact
 from airflow_mlsec.errors import DatasetError, DatasetNotFound, SignatureInvalid
 
 FORMAT = "airflow-mlsec/membership/1"
@@ -71,9 +71,8 @@ class MembershipCollector:
         }
         plain = json.dumps(head).encode() + b"\n" + b"".join(sorted(self._tags))
         identity = identity_of(ring_key(self._keys, ENCRYPTION_KEY, ()))
-        artifact = place if isinstance(place, Artifact) else open_artifact(str(place))
-        if artifact.local is not None:
-            artifact.local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        artifact = as_artifact(place)
+        artifact.make_folder()
         with artifact.replacing() as target:
             encrypt(io.BytesIO(plain), target, [identity.recipient])
 
@@ -90,7 +89,7 @@ def is_member(
     :raises DecryptionFailed: if no live key of the ring opens it.
     :raises DatasetError: if it is not there, or not a membership list of this kind of subject.
     """
-    artifact = place if isinstance(place, Artifact) else open_artifact(str(place))
+    artifact = as_artifact(place)
     try:
         sealed = artifact.read_bytes()
     except DatasetNotFound:

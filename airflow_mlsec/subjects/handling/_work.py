@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from airflow_mlsec.actors import Actor
@@ -51,11 +52,14 @@ class Work:
 
     def __post_init__(self) -> None:
         bind_ring(self.register, self.keys)
-        require(self.register, self.by, Verb.HANDLE, DEPLOYMENT)
+        _ = self.who
 
-    @property
+    @cached_property
     def who(self) -> str:
-        """In whose name, as registers keep it."""
+        """In whose name, as registers keep it.
+
+        :raises Refused: if the actor may not handle requests.
+        """
         return require(self.register, self.by, Verb.HANDLE, DEPLOYMENT).who
 
     def places(self, person: Person) -> Places:
