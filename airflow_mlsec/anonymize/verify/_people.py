@@ -154,10 +154,13 @@ class PeopleCounter:
 
 def _class(names: list[str]) -> str:
     """SQL for what tells a class from all others: a hash of its labels, each with its length before it."""
+    if not names:
+        return "0::UHUGEINT"
     labels = [f"coalesce(length({n}::VARCHAR) || ':' || {n}::VARCHAR, '-')" for n in names]
-    return (
-        f"('0x' || sha256(concat({', '.join(labels)}))[:32])::UHUGEINT" if names else "0::UHUGEINT"
-    )
+    # In halves: DuckDB before 1.5 reads no hexadecimal number of 128 bits.
+    digest = f"sha256(concat({', '.join(labels)}))"
+    upper, lower = (f"('0x' || {digest}[{at}:{at + 15}])::UBIGINT::UHUGEINT" for at in (1, 17))
+    return f"({upper} * {2**64}::UHUGEINT + {lower})"
 
 
 def _written(keys: pa.Array) -> pa.Array:
