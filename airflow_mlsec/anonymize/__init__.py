@@ -2,7 +2,7 @@
 
 `_fit` turns a policy and data into a `_plan`: `_counting` counts, `recoding` generalizes until every
 class holds the privacy models. `_plan` is the pure function that is applied anywhere, column by
-column with `transforms`; `verify` is the independent checker; `risk` measures what is left to
+column with transforms; `verify` is the independent checker; `risk` measures what is left to
 find; `_release` is the whole way to a published dataset, `_spark` the same on a cluster. May import
 `policy`, `datasets`, `crypto` and below. Start with `_release.anonymize`.
 """
@@ -10,10 +10,15 @@ find; `_release` is the whole way to a published dataset, `_spark` the same on a
 from airflow_mlsec.anonymize._actions import check_types
 from airflow_mlsec.anonymize._column import PlannedColumn
 from airflow_mlsec.anonymize._fit import fit_plan
-from airflow_mlsec.anonymize._normal_forms import NormalForm, letters_folded, without_invisible
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._release import Release, anonymize
-from airflow_mlsec.anonymize._values import calendar_dates, canonical_bytes, canonical_text
+from airflow_mlsec.anonymize._vault import (
+    RegisterVault,
+    forget,
+    known_codes,
+    tokens_of,
+    vault_versions,
+)
 from airflow_mlsec.anonymize.risk._linkage import Linkage, measure_linkage
 from airflow_mlsec.anonymize.risk._membership import is_member
 from airflow_mlsec.anonymize.risk._risk import (
@@ -25,17 +30,17 @@ from airflow_mlsec.anonymize.risk._risk import (
 )
 from airflow_mlsec.anonymize.risk._risk_report import Comparison, risk_page
 from airflow_mlsec.anonymize.risk._utility import ModelUtility, measure_utility
-from airflow_mlsec.anonymize.transforms._check_digits import is_valid_number
-from airflow_mlsec.anonymize.transforms._transforms import detokenize, pseudonymize
-from airflow_mlsec.anonymize.transforms._vault import (
-    RegisterVault,
-    TokenVault,
-    forget,
-    known_codes,
-    tokens_of,
-    vault_versions,
+from airflow_mlsec.transforms._check_digits import is_valid_number
+from airflow_mlsec.transforms._codes import detokenize, pseudonymize
+from airflow_mlsec.values import (
+    NormalForm,
+    calendar_dates,
+    canonical_bytes,
+    canonical_text,
+    letters_folded,
+    without_invisible,
 )
-from airflow_mlsec.anonymize.verify._verify import Finding, tells_persons, verify_release
+from airflow_mlsec.verify import Finding, tells_persons, verify_release
 
 __all__ = [
     "Against",
@@ -49,7 +54,6 @@ __all__ = [
     "RegisterVault",
     "Release",
     "Risk",
-    "TokenVault",
     "Uniqueness",
     "anonymize",
     "calendar_dates",

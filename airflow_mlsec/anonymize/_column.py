@@ -5,23 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._nested import in_lists, is_list
-from airflow_mlsec.anonymize._normal_forms import NormalForm
-from airflow_mlsec.anonymize.recoding import _hierarchies
-from airflow_mlsec.anonymize.transforms import _numeric, _transforms
-from airflow_mlsec.anonymize.transforms._fakes import choose_fakes
-from airflow_mlsec.anonymize.transforms._fpe import encrypt_format, format_of
-from airflow_mlsec.anonymize.transforms._redact import redact_text
-from airflow_mlsec.anonymize.transforms._vault import TokenVault
 from airflow_mlsec.crypto import Key
-from airflow_mlsec.errors import ColumnType, PlanError, UsageError
+from airflow_mlsec.errors import ColumnType, PlanError
+from airflow_mlsec.policy import Given, Leaves, TokenVault, Transform, transform_of
+from airflow_mlsec.values import NormalForm
 
+# What a plan says of a column that has no transform.
+KEEP = "keep"
 _EXACT = 2.0**53
+_TransformClass = type[Transform]
 KeyOf = Callable[[str, int], Key]
 
 
@@ -44,11 +43,27 @@ class PlannedColumn:
         """Whether the output has this column."""
         return self.method != "drop"
 
+    @cached_property
+    def _transform(self) -> _TransformClass:
+        try:
+            return transform_of(self.method)
+        except KeyError:
+            raise PlanError(
+                f"the plan has an unknown method '{self.method}' for column '{self.name}': install the package that has it"
+            ) from None
+
     @property
     def reads(self) -> list[str]:
-        """The other columns of the row that its transform reads."""
-        by = self.action.get("by")
-        return [*self.action.get("names", ()), *([by] if by else [])]
+        """The other columns of the row that its transform reads.
+
+        :raises PlanError: if the method is not known.
+        """
+        return [] if self.method == KEEP else self._transform.reads(self.action)
+
+    @property
+    def takes_vault(self) -> bool:
+        """Whether its values get codes of a vault."""
+        return self.method != KEEP and self._transform.takes_vault
 
     def values(self, batch: pa.RecordBatch) -> pa.Array:
         """The column of a batch, in the type that the plan was fitted on.
@@ -56,7 +71,7 @@ class PlannedColumn:
         :raises ColumnType: if it cannot have it.
         """
         array = batch.column(self.name)
-        if self.method in ("redact", "constant"):
+        if self.method != KEEP and self._transform.leaves is Leaves.NOTHING:
             return array  # nothing is left of it, of whatever type it was
         wanted = arrow_type(self.type)
         if array.type == wanted:
@@ -82,76 +97,20 @@ class PlannedColumn:
     def _changed(
         self, array: pa.Array, batch: pa.RecordBatch, key_of: KeyOf, vault: TokenVault | None
     ) -> pa.Array:
-        action, name = self.action, self.name
-        if is_list(array.type) and self.method != "keep":
-            beside = batch.select(self.reads)
+        if self.method == KEEP:
+            return array
+        action = self.action
+        if is_list(array.type):
+            read = batch.select(self.reads)
             return in_lists(
-                array, lambda values, rows: self._changed(values, beside.take(rows), key_of, vault)
+                array, lambda values, rows: self._changed(values, read.take(rows), key_of, vault)
             )
         if form := action.get("normalize"):
-            array = NormalForm.parse(form).of(array, name)
-        if self.method in _KEYED:
-            secret = key_of(action["key"], action["version"]).secret
-            return _KEYED[self.method](array, self, batch, secret)
-        match self.method:
-            case "keep":
-                return array
-            case "redact":
-                return _transforms.redact(array)
-            case "constant":
-                return _transforms.constant(array, action["value"])
-            case "mask":
-                kept = action["keep_first"], action["keep_last"]
-                return _transforms.mask(array, name, *kept, action["character"])
-            case "vault":
-                if vault is None:
-                    raise UsageError(
-                        f"column '{name}' gets random codes: give the token vault (RegisterVault)"
-                    )
-                return vault.tokens(action["domain"], name, array)
-            case "generalize":
-                levels = _hierarchies.from_json(action["hierarchy"])
-                if action["level"] == 0:
-                    return array
-                return _hierarchies.label(levels, array, action["level"], name)
-            case "top_bottom_coding":
-                return _numeric.top_bottom(array, name, action["bottom"], action["top"])
-            case "round":
-                return _numeric.round_to(array, name, action["to"])
-            case "microaggregate":
-                return _numeric.microaggregate(array, name, action["borders"], action["means"])
-            case "redact_text":
-                people = [(other, batch.column(other)) for other in action["names"]]
-                how = action["entities"], action["region"], people, action["named_entities"]
-                return redact_text(array, name, *how)
-        raise PlanError(f"the plan has an unknown method '{self.method}' for column '{name}'")
-
-
-def _whose(column: PlannedColumn, batch: pa.RecordBatch) -> pa.Array:
-    """Whose each value is."""
-    by = column.action["by"]
-    form = column.action.get("normalize_by")
-    return NormalForm.parse(form).of(batch.column(by), by) if form else batch.column(by)
-
-
-Keyed = Callable[[pa.Array, PlannedColumn, pa.RecordBatch, bytes], pa.Array]
-_KEYED: dict[str, Keyed] = {
-    "pseudonymize": lambda a, c, b, key: _transforms.pseudonymize(a, c.name, key),
-    "tokenize": lambda a, c, b, key: _transforms.tokenize(a, c.name, key),
-    "fpe": lambda a, c, b, key: encrypt_format(a, c.name, key, format_of(c.action)),
-    "fake": lambda a, c, b, key: choose_fakes(a, c.name, c.action["fakes"], key),
-    "shift_date": lambda a, c, b, key: _numeric.shift_dates(
-        a, c.name, _whose(c, b), c.action["by"], c.action["days"], key
-    ),
-    "noise": lambda a, c, b, key: _numeric.add_noise(
-        a,
-        c.name,
-        _whose(c, b),
-        c.action["by"],
-        c.action,
-        key,
-    ),
-}
+            array = NormalForm.parse(form).of(array, self.name)
+        keyed = action.get("key") and action.get("version")
+        secret = key_of(action["key"], action["version"]).secret if keyed else b""
+        beside = {name: batch.column(name) for name in self.reads}
+        return self._transform.apply(array, Given(self.name, action, beside, secret, vault))
 
 
 def arrow_type(text: str) -> pa.DataType:

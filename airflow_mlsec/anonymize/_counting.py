@@ -13,7 +13,6 @@ import pyarrow as pa
 from airflow_mlsec.anonymize._actions import Scan
 from airflow_mlsec.anonymize._aggregate import TupleCounter, count_tuples
 from airflow_mlsec.anonymize._column import PlannedColumn
-from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize._persons import RowsPerPerson, Several, rows_per_person
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
@@ -21,6 +20,7 @@ from airflow_mlsec.anonymize.recoding._models import Counted
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import ColumnMissing, ColumnType, UsageError
 from airflow_mlsec.policy import Policy
+from airflow_mlsec.values import NormalForm
 
 Actions = Mapping[str, dict[str, Any]]
 

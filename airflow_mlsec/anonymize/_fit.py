@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from airflow_mlsec.anonymize._actions import Scan, action_of, check_types, fit_actions
+from airflow_mlsec.anonymize._column import KEEP
 from airflow_mlsec.anonymize._counting import Counting, Population, count, planned
 from airflow_mlsec.anonymize._nested import (
     flat_schema,
@@ -16,7 +17,6 @@ from airflow_mlsec.anonymize._nested import (
     taken_apart,
     top_columns,
 )
-from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize._persons import RowsPerPerson, Several, rows_per_person
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch
@@ -29,7 +29,8 @@ from airflow_mlsec.errors import (
     PolicyError,
     UndeclaredColumn,
 )
-from airflow_mlsec.policy import Microaggregate, Policy, Role
+from airflow_mlsec.policy import Policy, Role
+from airflow_mlsec.values import NormalForm
 
 
 def fit_plan(
@@ -71,20 +72,19 @@ def fit_plan(
                 yield flattened(batch, policy.columns).select(columns)
 
     check_columns(policy, schema)
-    if all(
-        getattr(column.transform, "method", None) == "drop" for column in policy.columns.values()
-    ):
+    if all(column.dropped for column in policy.columns.values()):
         raise PolicyError(f"{policy.source}: every column is dropped, so nothing would be released")
     quasi = [
         name
         for name in policy.with_role(Role.QUASI_IDENTIFYING)
-        if getattr(policy.columns[name].transform, "method", None) != "drop"
+        if not policy.columns[name].dropped
     ]
     k = policy.privacy.class_size
     check_types(policy, schema)
     watch = watch or Stopwatch()
     actions = {name: action_of(policy, name, keys) for name in policy.columns}
-    averaged = any(isinstance(c.transform, Microaggregate) for c in policy.columns.values())
+    transforms = (column.transform for column in policy.columns.values())
+    averaged = any(transform is not None and transform.sees_rows for transform in transforms)
     with watch.step("fit"):
         # Values that are averaged are brought here, whatever the engine.
         here = _repeated(policy, schema, scan, progress) if averaged else None
@@ -119,11 +119,11 @@ def fit_plan(
             achieved.update({"suppressed": 0, "classes": 0, "k_anonymity": None, "ncp": 0.0})
             for name in quasi:
                 if policy.columns[name].transform is None:
-                    actions[name] = {"method": "keep"}
+                    actions[name] = {"method": KEEP}
     elif quasi:
         for name in quasi:
             if policy.columns[name].transform is None:
-                actions[name] = {"method": "keep"}
+                actions[name] = {"method": KEEP}
     plan = Plan(
         policy_digest=policy.digest,
         dataset=policy.dataset,
@@ -188,7 +188,8 @@ def _groups_of_released(
     names = [
         name
         for name, column in policy.columns.items()
-        if isinstance(column.transform, Microaggregate) and name not in plan.classes.columns
+        if column.transform is not None and column.transform.sees_rows
+        if name not in plan.classes.columns
     ]
     if not names or not plan.achieved.get("suppressed"):
         return {}

@@ -18,9 +18,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.anonymize._normal_forms import NormalForm, letters_folded, without_invisible
-from airflow_mlsec.anonymize._values import canonical_text, without_nan
 from airflow_mlsec.errors import DatasetError
+from airflow_mlsec.values import (
+    NormalForm,
+    canonical_text,
+    letters_folded,
+    without_invisible,
+    without_nan,
+)
 
 # Sums of fractions that are a whole number but for rounding are not below it.
 UP = 1 + 1e-9

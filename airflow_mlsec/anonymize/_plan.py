@@ -21,14 +21,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec import hierarchies
 from airflow_mlsec.anonymize import _frames
 from airflow_mlsec.anonymize._column import KeyOf, PlannedColumn
 from airflow_mlsec.anonymize._nested import flattened, nested
-from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.recoding._local_plan import LocalMatcher, ReleasedStep
 from airflow_mlsec.anonymize.recoding._mondrian_plan import RegionMatcher, Regions
 from airflow_mlsec.anonymize.recoding._released import LOCAL, MULTIDIMENSIONAL, ReleasedClasses
-from airflow_mlsec.anonymize.transforms._vault import TokenVault
 from airflow_mlsec.crypto import (
     Key,
     KeyRing,
@@ -46,6 +45,7 @@ from airflow_mlsec.errors import (
     SignatureInvalid,
     UndeclaredColumn,
 )
+from airflow_mlsec.policy import TokenVault
 
 FORMAT = "airflow-mlsec/plan/1"
 SIGNED_FORMAT = "airflow-mlsec/signed-plan/1"
@@ -146,9 +146,7 @@ class Plan:
                 # One class, one spelling: -0.0 must not single anybody out among 0.0.
                 array = pc.add(array, pa.scalar(0.0, array.type))
             if self.classes and column.name in self.classes.columns:
-                labels[column.name] = _hierarchies.label(
-                    _hierarchies.Fixed(), array, 0, column.name
-                )
+                labels[column.name] = hierarchies.label(hierarchies.Fixed(), array, 0, column.name)
             names.append(column.name)
             arrays.append(array)
         result = pa.RecordBatch.from_arrays(arrays, names=names)
@@ -181,17 +179,17 @@ class Plan:
         if self.classes is None or self.classes.steps is None:
             return None
         actions = {column.name: column.action for column in self.columns}
-        hierarchies = tuple(
-            _hierarchies.from_json(actions[name]["hierarchy"])
+        of_columns = tuple(
+            hierarchies.from_json(actions[name]["hierarchy"])
             if actions[name].get("level") == LOCAL
-            else _hierarchies.Fixed()
+            else hierarchies.Fixed()
             for name in self.classes.columns
         )
-        return LocalMatcher(self.classes.columns, hierarchies, self.classes.steps)
+        return LocalMatcher(self.classes.columns, of_columns, self.classes.steps)
 
     def needs_vault(self) -> bool:
         """Whether a column gets random codes."""
-        return any(column.method == "vault" for column in self.columns)
+        return any(column.takes_vault for column in self.columns)
 
     def _key(self, keys: KeyRing, name: str, version: int) -> Key:
         if (name, version) not in self._keys:

@@ -13,13 +13,10 @@ from airflow_mlsec.anonymize._coding import one_zero
 from airflow_mlsec.anonymize._counting import Population, labelled_population
 from airflow_mlsec.anonymize._fit import check_columns, fit_plan, without_dictionaries
 from airflow_mlsec.anonymize._nested import Flattened, flat_schema, nested, taken_apart
-from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize._plan import Plan
 from airflow_mlsec.anonymize._stopwatch import Stopwatch, peak_memory_mib
+from airflow_mlsec.anonymize._vault import DryVault
 from airflow_mlsec.anonymize.risk._membership import MembershipCollector
-from airflow_mlsec.anonymize.transforms._vault import DryVault, TokenVault
-from airflow_mlsec.anonymize.verify._people import PeopleCounter
-from airflow_mlsec.anonymize.verify._verify import Finding, verify_release
 from airflow_mlsec.crypto import KeyRing, digest_stream
 from airflow_mlsec.datasets import (
     Artifact,
@@ -30,7 +27,9 @@ from airflow_mlsec.datasets import (
 )
 from airflow_mlsec.errors import GuaranteeNotMet, PlanError, UsageError
 from airflow_mlsec.ledger import SIGNING_KEY, Check, MembershipList, Numbers, ReleaseResult
-from airflow_mlsec.policy import Policy, Role, Vault
+from airflow_mlsec.policy import Policy, Role, TokenVault
+from airflow_mlsec.values import NormalForm
+from airflow_mlsec.verify import Finding, PeopleCounter, verify_release
 
 if TYPE_CHECKING:
     from airflow_mlsec.anonymize._spark import SparkEngine
@@ -417,7 +416,8 @@ class _SparkRun(_Run):
 
 
 def _spark_engine(source: Dataset, policy: Policy) -> SparkEngine:
-    if any(isinstance(column.transform, Vault) for column in policy.columns.values()):
+    transforms = (column.transform for column in policy.columns.values())
+    if any(transform is not None and transform.takes_vault for transform in transforms):
         raise UsageError("random codes are given by one process: use the local engine")
     from airflow_mlsec.anonymize._spark import SparkEngine
 

@@ -27,16 +27,15 @@ import pyarrow.parquet as pq
 from airflow_mlsec.anonymize._aggregate import TupleCounter
 from airflow_mlsec.anonymize._coding import one_zero
 from airflow_mlsec.anonymize._counting import transformed
-from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize._persons import UP, Several, folded
 from airflow_mlsec.anonymize._plan import Plan
-from airflow_mlsec.anonymize._values import canonical_bytes, canonical_text
-from airflow_mlsec.anonymize.transforms._cmac import cmac_rows
-from airflow_mlsec.anonymize.verify._people import person_of
 from airflow_mlsec.crypto import Key, KeyRing
 from airflow_mlsec.datasets import Dataset, Staging, parquet_location
 from airflow_mlsec.errors import DatasetError, KeyNotFound, MlsecError, UsageError
 from airflow_mlsec.policy import Subject
+from airflow_mlsec.transforms._cmac import cmac_rows
+from airflow_mlsec.values import NormalForm, canonical_bytes, canonical_text
+from airflow_mlsec.verify import person_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -28,13 +28,12 @@ def release_suite(policy: Policy, dataset: Dataset) -> Any:
     import great_expectations.expectations as gxe
 
     schema = dataset.schema()
-    methods = {n: getattr(c.transform, "method", "") for n, c in policy.columns.items()}
-    kept = [name for name, method in methods.items() if method != "drop"]
+    kept = [name for name, column in policy.columns.items() if not column.dropped]
     found: list[Any] = [gxe.ExpectTableColumnsToMatchSet(column_set=kept, exact_match=True)]
-    for name, method in methods.items():
+    for name, column in policy.columns.items():
         if name not in schema.names:
             continue
-        if method in ("pseudonymize", "vault"):
+        if column.method in ("pseudonymize", "vault"):
             found.append(gxe.ExpectColumnValuesToMatchRegex(column=name, regex=_PSEUDONYM))
         elif str(schema.field(name).type) in ("string", "large_string"):
             found.append(gxe.ExpectColumnValuesToNotMatchRegex(column=name, regex=_MAIL))

@@ -28,7 +28,7 @@ from airflow_mlsec.lineage.evidence._evidence import (
 from airflow_mlsec.lineage.reasons import PublishedTooLate, SaidByItsProcess
 from airflow_mlsec.lineage.writing._write import GraphWriter
 from airflow_mlsec.lineage.writing._write_aliases import relate_dataset
-from airflow_mlsec.policy import Policy
+from airflow_mlsec.policy import Leaves, Policy, transform_of
 from airflow_mlsec.processes import this_process
 from airflow_mlsec.register import (
     Register,
@@ -182,22 +182,16 @@ def _event(
     return event
 
 
-# Methods whose results are near the value that they were made from: nothing is masked.
-_STAY_NEAR = {
-    "generalize", "shift_date", "noise", "round", "top_bottom_coding", "microaggregate", "redact_text",
-}  # fmt: skip
-
-
 def release_step(action: Mapping[str, Any]) -> Transformation:
     """What a plan does to a column, as a transformation of OpenLineage."""
-    method, text = action["method"], describe_action(action)
+    text = describe_action(action)
     identity = text == "IDENTITY"
     return Transformation(
         "direct",
         "DIRECT",
         "IDENTITY" if identity else "TRANSFORMATION",
         None if identity else text,
-        not identity and method not in _STAY_NEAR,
+        not identity and transform_of(action["method"]).leaves is not Leaves.NEAR,
         False,
     )
 
@@ -205,14 +199,4 @@ def release_step(action: Mapping[str, Any]) -> Transformation:
 def describe_action(action: Mapping[str, Any]) -> str:
     """What a plan does to a column, as lineage says it. ``IDENTITY`` is OpenLineage's word."""
     method = str(action["method"])
-    if method == "keep" or (method == "generalize" and action["level"] == 0):
-        return "IDENTITY"
-    if method == "pseudonymize":
-        return f"pseudonymize with key {action['key']} version {action['version']}"
-    if method == "vault":
-        return f"random code of vault {action['domain']}"
-    if method == "generalize" and "hierarchy" not in action:
-        return "generalize to the values of its class"
-    if method == "generalize":
-        return f"generalize to level {action['level']} of {action['hierarchy']['kind']}"
-    return method
+    return "IDENTITY" if method == "keep" else transform_of(method).says(action)

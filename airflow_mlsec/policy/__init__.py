@@ -1,7 +1,7 @@
 """Dataset policies: what each column is, whose it is, and what must happen to it.
 
-One YAML file per dataset. `_schema` holds the models (`_hierarchies`, `_transforms` and
-`_privacy` their parts), `_positions` reads YAML and remembers
+One YAML file per dataset. `_schema` holds the models (`_hierarchies` and
+`_privacy` their parts), `_transform` what a transform is and `_registry` which are installed, `_positions` reads YAML and remembers
 where each key stands, `_retention` counts how long records are kept, `_pattern` reads a `dataset` that names many, `_load` turns a file or folder into policies with errors that carry
 file:line:column. May import `errors` and `settings` only. Start with `_schema.Policy`.
 """
@@ -29,7 +29,9 @@ from airflow_mlsec.policy._privacy import (
     PopulationUniqueness,
     Privacy,
 )
+from airflow_mlsec.policy._registry import transform_names, transform_of, transforms
 from airflow_mlsec.policy._retention import keep_from
+from airflow_mlsec.policy._role import Role
 from airflow_mlsec.policy._schema import (
     NOBODY,
     Anonymity,
@@ -40,67 +42,40 @@ from airflow_mlsec.policy._schema import (
     Recipient,
     Reference,
     Retention,
-    Role,
     Subject,
 )
-from airflow_mlsec.policy._transforms import (
-    Constant,
-    Fake,
-    FormatPreserving,
-    Generalize,
-    Mask,
-    Microaggregate,
-    Noise,
-    Pseudonymize,
-    Redact,
-    RedactText,
-    Round,
-    Tokenize,
-    TopBottomCoding,
-    Transform,
-    Vault,
-)
+from airflow_mlsec.policy._transform import DOMAIN, Given, Leaves, TokenVault, Transform
 
 __all__ = [
+    "DOMAIN",
     "NOBODY",
     "Anonymity",
     "AutomaticHierarchy",
     "Catalog",
     "Closeness",
     "Column",
-    "Constant",
     "DateHierarchy",
     "Diversity",
     "Erasure",
-    "Fake",
     "FileHierarchy",
-    "FormatPreserving",
-    "Generalize",
+    "Given",
     "Hierarchy",
     "IntervalHierarchy",
     "LawfulBasis",
+    "Leaves",
     "Likeness",
-    "Mask",
-    "Microaggregate",
-    "Noise",
     "Policy",
     "PopulationUniqueness",
     "PrefixHierarchy",
     "Privacy",
-    "Pseudonymize",
     "Recipient",
-    "Redact",
-    "RedactText",
     "Reference",
     "Retention",
     "Role",
-    "Round",
     "Subject",
     "SuppressHierarchy",
-    "Tokenize",
-    "TopBottomCoding",
+    "TokenVault",
     "Transform",
-    "Vault",
     "is_pattern",
     "is_template",
     "keep_from",
@@ -109,4 +84,7 @@ __all__ = [
     "parse_policy",
     "policy_json_schema",
     "require_one",
+    "transform_names",
+    "transform_of",
+    "transforms",
 ]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from airflow_mlsec.errors import PolicyError
 from airflow_mlsec.policy._positions import Document, read
 from airflow_mlsec.policy._schema import Policy
+from airflow_mlsec.policy._transform_field import with_transforms
 
 
 def parse_policy(text: str, source: str = "policy") -> Policy:
@@ -85,7 +86,7 @@ class Catalog:
 
 def policy_json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a policy file, for editors."""
-    schema = Policy.model_json_schema(by_alias=True)
+    schema = with_transforms(Policy.model_json_schema(by_alias=True))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "airflow-mlsec dataset policy",
@@ -105,6 +106,9 @@ def _finding(item: Any, document: Document, source: str) -> tuple[tuple[int, int
         text = f"unknown key '{missing}'"
     elif kind == "missing":
         text = f"{where}: key '{missing}' is missing"
+    elif kind == "unknown_method":
+        path = (*path, "method") if (*path, "method") in document.positions else path
+        text = item["msg"]
     elif kind == "union_tag_invalid":
         context = item["ctx"]
         tag = context["discriminator"].strip("'")

@@ -10,44 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
-from airflow_mlsec.policy._hierarchies import Hierarchy, PrefixHierarchy
+from airflow_mlsec.policy._hierarchies import Hierarchy
 from airflow_mlsec.policy._model import Model
 from airflow_mlsec.policy._privacy import Privacy
-from airflow_mlsec.policy._transforms import (
-    Microaggregate,
-    Noise,
-    RedactText,
-    Round,
-    ShiftDate,
-    TopBottomCoding,
-    Transform,
-    Vault,
-)
-
-# Transforms that leave a value near what it was.
-_NUMERIC = (ShiftDate, Noise, TopBottomCoding, Round, Microaggregate)
-
-
-# Transforms after which two spellings of one value are two values.
-_OTHER_VALUES = ("pseudonymize", "tokenize", "vault", "fpe", "fake", "mask", "redact_text")
+from airflow_mlsec.policy._role import Role
+from airflow_mlsec.policy._transform_field import TransformField
 
 # The owner of a policy that was proposed, and that nobody has read.
 NOBODY = "change-me"
-
-
-class Role(StrEnum):
-    """What a column is to an attacker."""
-
-    IDENTIFYING = "identifying"
-    QUASI_IDENTIFYING = "quasi-identifying"
-    SENSITIVE = "sensitive"
-    INSENSITIVE = "insensitive"
 
 
 class Column(Model):
@@ -57,10 +32,20 @@ class Column(Model):
 
     role: Role
     category: str | None = None
-    transform: Transform | None = None
+    transform: TransformField | None = None
     hierarchy: Hierarchy | None = None
     # Free text in which a person's key may stand.
     free_text: bool = False
+
+    @property
+    def method(self) -> str:
+        """The name of the column's transform, empty without one."""
+        return "" if self.transform is None else self.transform.method
+
+    @property
+    def dropped(self) -> bool:
+        """Whether a release does not have the column."""
+        return self.method == "drop"
 
     @field_validator("category")
     @classmethod
@@ -80,20 +65,8 @@ class Column(Model):
                 "(drop, redact, mask, constant, pseudonymize, tokenize, vault, fpe, fake, redact_text or "
                 "generalize)"
             )
-        if isinstance(self.transform, Vault) and self.role is not Role.IDENTIFYING:
-            raise ValueError("random codes are for identifying columns; nothing is left of a value")
-        if self.role is Role.IDENTIFYING and isinstance(self.transform, _NUMERIC):
-            raise ValueError(
-                f"{self.transform.method} leaves too much of an identifier; use drop, pseudonymize or fpe"
-            )
-        prefix = getattr(self.transform, "hierarchy", None)
-        if isinstance(prefix, PrefixHierarchy):
-            if self.role is Role.IDENTIFYING:
-                raise ValueError(
-                    "a prefix can leave a short identifier whole; use mask, pseudonymize or drop"
-                )
-            if prefix.keep is None:
-                raise ValueError("a fixed prefix needs `keep`, for example [2]")
+        if self.transform is not None and (reason := self.transform.unsuited(self.role)):
+            raise ValueError(reason)
         if self.role is Role.QUASI_IDENTIFYING and not (self.transform or self.hierarchy):
             raise ValueError(
                 "a quasi-identifying column needs a `hierarchy` (date, interval, prefix, file or "
@@ -271,13 +244,14 @@ class Policy(Model):
                 column = self.columns.get(name)
                 if column is None or column.role is not Role.SENSITIVE:
                     raise ValueError(f"`privacy.{model}` names '{name}', not a sensitive column")
-                if getattr(column.transform, "method", None) == "drop":
+                if column.dropped:
                     raise ValueError(f"`privacy.{model}` names '{name}', which is dropped")
         for name, diversity in self.privacy.l_diversity.items():
-            method = getattr(self.columns[name].transform, "method", None)
-            if method in _OTHER_VALUES and (diversity.fold or diversity.groups):
+            transform = self.columns[name].transform
+            told = transform is None or transform.keeps_spellings
+            if not told and (diversity.fold or diversity.groups):
                 raise ValueError(
-                    f"`privacy.l_diversity` names '{name}', and after {method} spellings of a value, and values of a group, "
+                    f"`privacy.l_diversity` names '{name}', and after {self.columns[name].method} spellings of a value, and values of a group, "
                     "cannot be told to be one: leave the column as it is, generalize it, or count every value as another "
                     "(`fold: false`, no `groups`)"
                 )
@@ -286,14 +260,15 @@ class Policy(Model):
     def _check_neighbours(self, name: str, column: Column) -> None:
         """Transforms that read other columns of the row."""
         transform = column.transform
+        if transform is None:
+            return
         own = self.subject is not None and self.subject.key != name
-        if isinstance(transform, ShiftDate | Noise) and not (transform.by or own):
+        said = transform.model_dump()
+        if transform.of_person and not (said["by"] or own):
             raise ValueError(
                 f"column '{name}': {transform.method} needs `by`, or a `subject`, to know whose value it is"
             )
-        by = getattr(transform, "by", None)
-        wanted = transform.names if isinstance(transform, RedactText) else [by] if by else []
-        for other in wanted:
+        for other in transform.reads(said):
             if other not in self.columns or other == name:
                 raise ValueError(f"column '{name}' refers to '{other}', not another of `columns`")
             if "[]" in other:

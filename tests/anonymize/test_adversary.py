@@ -14,14 +14,14 @@ import pyarrow as pa
 import pytest
 
 from airflow_mlsec.anonymize import Plan, anonymize, fit_plan
-from airflow_mlsec.anonymize._between import simplest_between
-from airflow_mlsec.anonymize.transforms._redact import redact_text
-from airflow_mlsec.anonymize.verify._verify import verify_release
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.discovery import discover
 from airflow_mlsec.errors import ColumnType, GuaranteeNotMet, PolicyError, UndeclaredColumn
 from airflow_mlsec.policy import Policy, parse_policy
+from airflow_mlsec.transforms._redact import redact_text
+from airflow_mlsec.values import simplest_between
+from airflow_mlsec.verify._verify import verify_release
 
 PERSON = "who: {role: identifying, transform: {method: pseudonymize, domain: p}}\n"
 SUBJECT = {"kind": "person", "key": "who"}

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import fit_plan
-from airflow_mlsec.anonymize.transforms._ff1 import ff1
-from airflow_mlsec.anonymize.transforms._fpe import ALPHABETS, Format, encrypt_format
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import GuaranteeNotMet, PolicyError
 from airflow_mlsec.policy import Policy
+from airflow_mlsec.transforms._ff1 import ff1
+from airflow_mlsec.transforms._fpe import ALPHABETS, Format, encrypt_format
 from tests import canaries
 
 KEY = "2B7E151628AED2A6ABF7158809CF4F3CEF4359D8D580AA4F7F036D6F04FC6A94"

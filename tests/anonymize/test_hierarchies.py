@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_mlsec import hierarchies as h
 from airflow_mlsec.anonymize import fit_plan
-from airflow_mlsec.anonymize.recoding import _hierarchies as h
-from airflow_mlsec.anonymize.recoding._quantiles import fit_quantiles
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import ColumnType, GuaranteeNotMet, PlanError, PolicyError
+from airflow_mlsec.hierarchies import fit_quantiles
 from airflow_mlsec.policy import Policy
 
 DATES = h.Dates(("day", "month", "quarter", "year", "decade", "century"))

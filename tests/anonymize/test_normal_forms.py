@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import NormalForm, Plan, anonymize, fit_plan
-from airflow_mlsec.anonymize.verify._people import PeopleCounter
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import GuaranteeNotMet, PolicyError
 from airflow_mlsec.policy import Policy, Subject
+from airflow_mlsec.verify._people import PeopleCounter
 
 FORMS = [
     NormalForm("exact"), NormalForm("nfc"), NormalForm("trimmed"), NormalForm("email"), NormalForm("email_without_tag"),

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import Plan, anonymize, fit_plan
-from airflow_mlsec.anonymize.transforms._numeric import fit_groups, round_to, top_bottom
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import ColumnType, PolicyError
 from airflow_mlsec.policy import Policy
+from airflow_mlsec.transforms._numeric import fit_groups, round_to, top_bottom
 
 PERSON = "who: {role: identifying, transform: {method: pseudonymize, domain: p}}\n"
 

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import Plan, anonymize, fit_plan, verify_release
-from airflow_mlsec.anonymize.recoding._hierarchies import Dates
-from airflow_mlsec.anonymize.verify._people import PeopleCounter
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import GuaranteeNotMet
+from airflow_mlsec.hierarchies import Dates
 from airflow_mlsec.policy import Policy
+from airflow_mlsec.verify._people import PeopleCounter
 
 RECODINGS = ("full-domain", "local", "multidimensional")
 COLUMNS = """

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from airflow_mlsec.anonymize import Plan, fit_plan
-from airflow_mlsec.anonymize.transforms._fakes import make_fakes
-from airflow_mlsec.anonymize.transforms._redact import redact_text
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import PolicyError, UsageError
 from airflow_mlsec.policy import Policy
+from airflow_mlsec.transforms._fakes import make_fakes
+from airflow_mlsec.transforms._redact import redact_text
 
 ALL = ("name", "email", "phone", "card", "iban", "national_id", "ip_address")
 

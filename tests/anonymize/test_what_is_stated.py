@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 
 from airflow_mlsec.anonymize import Plan, anonymize, tells_persons, verify_release
-from airflow_mlsec.anonymize.verify._people import PeopleCounter
 from airflow_mlsec.controls import check_dataset, record_results
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
@@ -30,6 +29,7 @@ from airflow_mlsec.subjects import (
     open_request,
     verify_identity,
 )
+from airflow_mlsec.verify._people import PeopleCounter
 from tests.actors import who
 
 ZIP = "zip: {role: quasi-identifying, hierarchy: {kind: suppress}}"

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from airflow_mlsec.policy import parse_policy
+from airflow_mlsec.policy import parse_policy, transforms
 from airflow_mlsec.policy._model import Model
 from airflow_mlsec.policy._schema import Column, Policy
 
@@ -98,6 +98,7 @@ def test_digests_are_those_of_the_first_version(text: str) -> None:
 
 
 def test_what_is_spelled_out_is_what_always_was() -> None:
+    assert list(transforms()), "they are loaded where they are used"
     found = {cls.__name__: sorted(cls.spelled_out) for cls in models() if cls.spelled_out}
     assert found == SPELLED_OUT
 

@@ -61,7 +61,7 @@ MINIMAL = "version: 1\ndataset: d\nowner: o\ncolumns:\n  a: {role: insensitive}\
         pytest.param(
             MINIMAL.replace("insensitive}", "sensitive, transform: {method: scramble}}"),
             "5:36",
-            "unknown method 'scramble'; one of 'drop', 'redact'",
+            "unknown method 'scramble'; one of 'constant', 'drop'",
             id="unknown method",
         ),
         pytest.param(MINIMAL.replace("owner: o\n", ""), "1:1", "'owner' is missing", id="missing"),

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec import hierarchies
 from airflow_mlsec.anonymize._coding import Codes, combined, encoded, first_places, renumbered
-from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.recoding._classes import Mask
-from airflow_mlsec.anonymize.recoding._hierarchies import Levels
+from airflow_mlsec.hierarchies import Levels
 
 # Keys that are kept for steps to share.
 _MOST_KEYS = 1 << 23
@@ -108,7 +108,7 @@ class LocalMatcher:
         """The labels of a column's values at each level that is used."""
         hierarchy, name = self.hierarchies[place], self.names[place]
         return [
-            _hierarchies.label(hierarchy, distinct, level, name) for level in self._levels[place]
+            hierarchies.label(hierarchy, distinct, level, name) for level in self._levels[place]
         ]
 
     def _steps_of(self, leaves: list[Codes], labels: list[list[pa.Array]]) -> Codes:

@@ -10,10 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec import hierarchies
 from airflow_mlsec.anonymize._coding import Codes
-from airflow_mlsec.anonymize._normal_forms import letters_folded, without_invisible
-from airflow_mlsec.anonymize._values import canonical_text, without_nan
-from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.recoding._classes import SensitiveColumn
 from airflow_mlsec.anonymize.recoding._criteria import (
     Criteria,
@@ -40,6 +38,7 @@ from airflow_mlsec.anonymize.recoding._criteria_whole import (
 )
 from airflow_mlsec.errors import ColumnType
 from airflow_mlsec.policy import Closeness, Diversity, Policy
+from airflow_mlsec.values import canonical_text, letters_folded, without_invisible, without_nan
 
 
 @dataclass(frozen=True)
@@ -186,10 +185,10 @@ def _parents(name: str, distinct: pa.Array, closeness: Closeness, source: str) -
     longest = 0
     if closeness.hierarchy.kind == "prefix":
         longest = pc.max(pc.utf8_length(canonical_text(distinct, name))).as_py() or 0
-    levels = _hierarchies.fit_hierarchy(closeness.hierarchy, longest, source)
+    levels = hierarchies.fit_hierarchy(closeness.hierarchy, longest, source)
     found, below = [], np.arange(len(distinct))
     for level in range(1, levels.height + 1):
-        labels = _hierarchies.label(levels, distinct, level, name)
+        labels = hierarchies.label(levels, distinct, level, name)
         of_value = labels.dictionary_encode(null_encoding="encode").indices
         codes = of_value.to_numpy(zero_copy_only=False).astype(np.int64)
         above = np.zeros(int(below.max(initial=-1)) + 1, np.int64)

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._coding import Codes, combined, encoded, first_places, renumbered
-from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.anonymize.recoding._classes import Mask
 from airflow_mlsec.anonymize.recoding._mondrian import FIRST_CLASS
 from airflow_mlsec.errors import ColumnType
+from airflow_mlsec.values import canonical_text
 
 Kind = Literal["set", "interval", "fixed"]
 # What a class shows of a set column: places of values. Of an interval column: the lowest and highest

@@ -11,13 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec import hierarchies
 from airflow_mlsec.anonymize._coding import Codes, encoded
-from airflow_mlsec.anonymize._values import canonical_text
-from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.recoding._classes import CodedColumn, Mask, Tuples, added_up
 from airflow_mlsec.anonymize.recoding._criteria import Criteria
 from airflow_mlsec.anonymize.recoding._criteria_whole import holds
-from airflow_mlsec.anonymize.recoding._hierarchies import Levels
 from airflow_mlsec.anonymize.recoding._lattice import MOST_NODES, lattice_nodes, search
 from airflow_mlsec.anonymize.recoding._lattice_large import search_large
 from airflow_mlsec.anonymize.recoding._local import LocalRecoding, Step, recode_locally
@@ -25,11 +23,12 @@ from airflow_mlsec.anonymize.recoding._local_plan import Labels, ReleasedStep
 from airflow_mlsec.anonymize.recoding._loss import CellLoss, loss_figures
 from airflow_mlsec.anonymize.recoding._models import Counted, criteria_of
 from airflow_mlsec.anonymize.recoding._mondrian import partition
-from airflow_mlsec.anonymize.recoding._quantiles import fit_quantiles
 from airflow_mlsec.anonymize.recoding._regions import ordered_column, regions_of
 from airflow_mlsec.anonymize.recoding._released import LOCAL, MULTIDIMENSIONAL, ReleasedClasses
 from airflow_mlsec.errors import GuaranteeNotMet
+from airflow_mlsec.hierarchies import Levels, fit_quantiles
 from airflow_mlsec.policy import Column, Policy
+from airflow_mlsec.values import canonical_text
 
 Progress = Callable[[str], None]
 # Sizes of classes beyond the one that is asked for.
@@ -286,7 +285,7 @@ def _actions(
     return {
         name: {"method": "generalize", "hierarchy": levels[name].to_json(), "level": level}
         for name, level in at.items()
-        if not isinstance(levels[name], _hierarchies.Fixed)
+        if not isinstance(levels[name], hierarchies.Fixed)
     }
 
 
@@ -294,7 +293,7 @@ def _levels(
     column: Column, values: pa.ChunkedArray, weights: npt.NDArray[Any], name: str, policy: Policy
 ) -> Levels:
     if column.hierarchy is None:
-        return _hierarchies.Fixed()
+        return hierarchies.Fixed()
     if column.hierarchy.kind == "automatic":
         plain = values.combine_chunks()
         return fit_quantiles(plain, weights, column.hierarchy.bins, name)
@@ -303,15 +302,15 @@ def _levels(
     if column.hierarchy.kind == "prefix":
         lengths = pc.utf8_length(canonical_text(distinct, name))
         longest = pc.max(lengths).as_py() or 0
-    return _hierarchies.fit_hierarchy(column.hierarchy, longest, policy.source)
+    return hierarchies.fit_hierarchy(column.hierarchy, longest, policy.source)
 
 
 def _coded(name: str, values: pa.ChunkedArray, levels: Levels) -> CodedColumn:
     rows, leaves = encoded(values)
     codes, loss = [], []
-    total = len(levels.leaves) if isinstance(levels, _hierarchies.Table) else len(leaves)
+    total = len(levels.leaves) if isinstance(levels, hierarchies.Table) else len(leaves)
     for level in range(levels.height + 1):
-        labels = _hierarchies.label(levels, leaves, level, name)
+        labels = hierarchies.label(levels, leaves, level, name)
         of_leaf = labels.dictionary_encode(null_encoding="encode").indices
         leaf_codes = of_leaf.to_numpy(zero_copy_only=False).astype(np.int64)
         under = _leaves_under(levels, labels, leaf_codes, level)
@@ -324,7 +323,7 @@ def _coded(name: str, values: pa.ChunkedArray, levels: Levels) -> CodedColumn:
 def _leaves_under(levels: Levels, labels: pa.Array, codes: Any, level: int) -> Any:
     """For each leaf, how many leaves share its label: of the file where one gives them all,
     of the data otherwise."""
-    if isinstance(levels, _hierarchies.Table) and level > 0:
+    if isinstance(levels, hierarchies.Table) and level > 0:
         if level >= levels.height:
             return np.full(len(codes), float(len(levels.leaves)))
         counts = pa.array(levels.labels[level - 1]).value_counts()
@@ -349,7 +348,7 @@ class _LabelsOf:
             node, self._columns, strict=True
         ):
             if level not in known:
-                known[level] = _hierarchies.label(hierarchy, distinct, level, name).to_pylist()
+                known[level] = hierarchies.label(hierarchy, distinct, level, name).to_pylist()
             of_value = known[level]
             labels.append([of_value[code] for code in codes[places].tolist()])
         return tuple(

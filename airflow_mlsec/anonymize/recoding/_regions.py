@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec import hierarchies
 from airflow_mlsec.anonymize._coding import Codes, encoded, first_places, renumbered
-from airflow_mlsec.anonymize._values import canonical_text
-from airflow_mlsec.anonymize.recoding import _hierarchies
 from airflow_mlsec.anonymize.recoding._mondrian import OrderedColumn, Partition
 from airflow_mlsec.anonymize.recoding._mondrian_plan import (
     Cell,
@@ -26,6 +25,7 @@ from airflow_mlsec.policy import (
     IntervalHierarchy,
     Policy,
 )
+from airflow_mlsec.values import canonical_text
 
 _WORD = 62
 
@@ -56,8 +56,8 @@ def ordered_column(name: str, values: pa.ChunkedArray, policy: Policy) -> Ranked
     text = canonical_text(distinct, name).cast(pa.string())
     leaves = len(distinct)
     if hierarchy is not None and hierarchy.kind == "file":
-        levels = _hierarchies.fit_hierarchy(hierarchy, 0, policy.source)
-        assert isinstance(levels, _hierarchies.Table)
+        levels = hierarchies.fit_hierarchy(hierarchy, 0, policy.source)
+        assert isinstance(levels, hierarchies.Table)
         order = pc.array_sort_indices(levels.places(distinct, name))
         leaves = max(leaves, len(levels.leaves))
     else:
@@ -219,7 +219,7 @@ def _interval_cell(
         return (None, None, True), None
     label = _interval_label(column.texts[low], column.texts[highest])
     if len(column.values) > 1 and lowest == 0 and highest == len(column.values) - 1:
-        label = _hierarchies.ANY
+        label = hierarchies.ANY
     elif gaps:
         label = f"{{null, {label}}}"
     return (column.values[low], column.values[highest], gaps), label
@@ -235,5 +235,5 @@ def _set_label(column: RankedColumn, cell: Cell, spelled: list[str]) -> str | No
         only = column.texts[cell[0]]
         return f"{{{spelled[cell[0]]}}}" if only is not None and only[:1] in ("{", "[") else only
     if len(cell) == column.coded.leaves:
-        return _hierarchies.ANY
+        return hierarchies.ANY
     return "{" + ", ".join([spelled[place] for place in cell]) + "}"

@@ -18,10 +18,10 @@ import pyarrow as pa
 from airflow_mlsec.anonymize._aggregate import count_tuples
 from airflow_mlsec.anonymize._coding import combined, encoded, renumbered
 from airflow_mlsec.anonymize._plan import Plan
-from airflow_mlsec.anonymize._values import canonical_text
 from airflow_mlsec.anonymize.recoding._classes import added_up
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import ColumnMissing, UsageError
+from airflow_mlsec.values import canonical_text
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from airflow_mlsec.anonymize._normal_forms import NormalForm
-from airflow_mlsec.anonymize._values import canonical_bytes
 from airflow_mlsec.crypto import (
     Key,
     KeyRing,
@@ -29,6 +27,7 @@ from airflow_mlsec.crypto import (
 )
 from airflow_mlsec.datasets import Artifact, as_artifact
 from airflow_mlsec.errors import DatasetError, DatasetNotFound, SignatureInvalid
+from airflow_mlsec.values import NormalForm, canonical_bytes
 
 FORMAT = "airflow-mlsec/membership/1"
 ENCRYPTION_KEY = "membership-lists"

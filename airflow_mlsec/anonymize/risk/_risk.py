@@ -20,12 +20,12 @@ import pyarrow as pa
 
 from airflow_mlsec.anonymize._aggregate import count_tuples
 from airflow_mlsec.anonymize._coding import Codes, combined, encoded, renumbered
-from airflow_mlsec.anonymize._normal_forms import NormalForm
 from airflow_mlsec.anonymize._persons import folded
 from airflow_mlsec.anonymize._uniqueness import pitman, population_uniques
 from airflow_mlsec.anonymize.recoding._classes import Numbers, added_up
 from airflow_mlsec.errors import UsageError
-from airflow_mlsec.policy import FormatPreserving, Policy, Pseudonymize, Role, Tokenize, Vault
+from airflow_mlsec.policy import Leaves, Policy, Role
+from airflow_mlsec.values import NormalForm
 
 THRESHOLD = 0.2
 # Cannot be a column's name in any format we read.
@@ -189,10 +189,10 @@ def _key_in(policy: Policy, schema: pa.Schema, raw: bool) -> str | None:
     if policy.subject is None or policy.subject.key not in schema.names:
         return None
     key = policy.subject.key
-    kind, transform = schema.field(key).type, policy.columns[key].transform
-    apart = FormatPreserving | Pseudonymize | Tokenize | Vault | None
+    kind, column = schema.field(key).type, policy.columns[key]
     # What is dropped is only in a raw table.
-    told = raw or isinstance(transform, apart) or getattr(transform, "method", "") == "drop"
+    apart = column.transform is None or column.dropped or column.transform.leaves is Leaves.CODE
+    told = raw or apart
     return key if told and not pa.types.is_nested(kind) and not pa.types.is_binary(kind) else None
 
 

@@ -21,8 +21,8 @@ class FormatsHold(DatasetControl):
 
     def answer(self, question: DatasetQuestion) -> Answer:
         schema, columns = question.dataset.schema(), question.policy.columns
-        methods = {n: getattr(c.transform, "method", "") for n, c in columns.items()}
-        kept = {name for name, method in methods.items() if method != "drop"}
+        methods = {name: column.method for name, column in columns.items()}
+        kept = {name for name, column in columns.items() if not column.dropped}
         problems: dict[Reason, None] = {}
         if odd := sorted(kept ^ set(schema.names)):
             problems[WrongColumns(tuple(odd))] = None

@@ -43,7 +43,7 @@ from airflow_mlsec.ledger import (
     verified_statement,
 )
 from airflow_mlsec.lineage.events._origins import write_origins
-from airflow_mlsec.policy import Policy
+from airflow_mlsec.policy import Leaves, Policy, transform_of
 from airflow_mlsec.register import TRUSTED, Register, upsert
 from airflow_mlsec.register import tables as t
 
@@ -56,11 +56,6 @@ RELEASE, ARTIFACT = ReleaseStatement.predicate_type, ArtifactStatement.predicate
 INTENDED, PUBLISHED, WITHDRAWN, SUPERSEDED = "intended", "published", "withdrawn", "superseded"
 LAST_RUN = sa.select(sa.func.max(t.run.c.id))
 _CLOCKS_DIFFER = timedelta(minutes=5)
-
-# After these nothing of the value itself is left, or nothing without the key.
-_REMOVING = ("drop", "redact", "constant")
-# After these whoever has the key knows whose it is.
-_KEYED = ("pseudonymize", "vault", "fpe", "tokenize")
 
 
 def release_statement(
@@ -123,29 +118,33 @@ def release_state(
     texts = {n for n, c in policy.columns.items() if c.free_text and c.role != "identifying"}
     methods_of = {c["name"]: c["action"]["method"] for c in plan["columns"]}
     redacted = {n for n in texts if methods_of.get(n) == "redact_text"}
-    actions = [
-        c["action"]
+    left = [
+        _left(c["action"])
         for c in plan["columns"]
         if (c["role"] == "identifying" or c["name"] in naming) and c["name"] not in redacted
     ]
-    # What keeps some characters of an identifier may still name the person.
-    kept = any(a.get("keep_first") or a.get("keep_last") for a in actions)
-    methods = [action["method"] for action in actions]
     if not checks or not all(check.passed for check in checks):
         return "identified"
-    if not all(method in (*_REMOVING, *_KEYED) for method in methods):
-        return "identified"
-    if kept:
+    if not all(what in (Leaves.NOTHING, Leaves.CODE) for what in left):
         return "identified"
     # A value under a key tells whoever has the key, and whoever sees the same value elsewhere, whose it is.
-    gone = (
-        not redacted
-        and all(m in _REMOVING for m in methods)
-        and not any(m in _KEYED for m in methods_of.values())
-    )
+    coded = any(_coded(c["action"]) for c in plan["columns"])
+    gone = not redacted and not coded and all(what is Leaves.NOTHING for what in left)
     if gone and policy.anonymity is not None and _is_k_anonymous(policy, plan, checks):
         return "anonymous"
     return "pseudonymous"
+
+
+def _left(action: Mapping[str, Any]) -> Leaves:
+    """What is left of a column's values."""
+    method = action["method"]
+    return Leaves.NEAR if method == "keep" else transform_of(method).left(action)
+
+
+def _coded(action: Mapping[str, Any]) -> bool:
+    """Whether values under a key are left, or parts of them."""
+    method = action["method"]
+    return method != "keep" and transform_of(method).leaves is Leaves.CODE
 
 
 def _naming_people(policy: Policy) -> set[str]:

@@ -1,0 +1,41 @@
+"""One-way pseudonyms under a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from airflow_mlsec.policy import DOMAIN, Given, Leaves, Role, Transform
+from airflow_mlsec.transforms._codes import pseudonymize
+
+
+class Pseudonymize(Transform):
+    """A keyed one-way pseudonym; the same value has the same pseudonym within ``domain``."""
+
+    leaves = Leaves.CODE
+    roles = frozenset(Role)
+    keeps_spellings = False
+    key = "pseudonym"
+    of_person = False
+    folds_spellings = True
+
+    method: Literal["pseudonymize"]
+    domain: str = Field(pattern=DOMAIN)
+
+    @classmethod
+    def check_type(cls, kind: pa.DataType, given: Given) -> None:
+        """Whatever has a text."""
+        pseudonymize(pa.array([], kind), given.column, bytes(32))
+
+    @classmethod
+    def apply(cls, values: pa.Array, given: Given) -> pa.Array:
+        """See the class."""
+        return pseudonymize(values, given.column, given.secret)
+
+    @classmethod
+    def says(cls, action: Mapping[str, Any]) -> str:
+        """With which key it is done."""
+        return f"pseudonymize with key {action['key']} version {action['version']}"

@@ -1,0 +1,25 @@
+"""The values of a column, whatever its type: their canonical text, and the form in which spellings of a key are one.
+
+`_canonical` gives each value one text, `_normal_forms` folds spellings of persons' keys, `_between` finds short numbers
+that stand for intervals. May import `policy` and below.
+"""
+
+from airflow_mlsec.values._between import simplest_between
+from airflow_mlsec.values._canonical import (
+    calendar_dates,
+    canonical_bytes,
+    canonical_text,
+    without_nan,
+)
+from airflow_mlsec.values._normal_forms import NormalForm, letters_folded, without_invisible
+
+__all__ = [
+    "NormalForm",
+    "calendar_dates",
+    "canonical_bytes",
+    "canonical_text",
+    "letters_folded",
+    "simplest_between",
+    "without_invisible",
+    "without_nan",
+]

@@ -1,0 +1,19 @@
+"""The mean of a group, of which nothing can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow_mlsec.verify._check import Check
+
+
+class MicroaggregateCheck(Check):
+    """The mean of a group, of which nothing can be seen."""
+
+    method, can_see, persons = "microaggregate", False, "no"
+
+    def produced(self, keys: Mapping[str, Any], text: str, folder: Path) -> str:
+        """See `Check`."""
+        return "false"
