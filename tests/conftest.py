@@ -50,7 +50,7 @@ settings.load_profile("project")
 
 
 # Tests that share what takes long to start, by a part of their path: they run in one worker.
-_GROUPS = {"tests/e2e/": "airflow", "test_spark.py": "spark"}
+_GROUPS = {"tests/e2e/": "airflow", "test_spark.py": "spark", "test_planted.py": "planted"}
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -20,7 +20,7 @@ from tests.conftest import SLOW
 from tests.subjects.histories import History
 
 ROOT = Path(__file__).parents[2]
-HISTORIES = int(os.environ.get("MLSEC_HISTORIES") or (2_000 if SLOW else 24))
+HISTORIES = int(os.environ.get("MLSEC_HISTORIES") or (2_000 if SLOW else 10))
 MENDINGS = yaml.safe_load((Path(__file__).parent / "mendings.yaml").read_text())
 
 

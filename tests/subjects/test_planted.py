@@ -29,7 +29,7 @@ from tests.conftest import SLOW
 from tests.subjects.planted import World
 
 
-@pytest.fixture(scope="module", params=range(6 if SLOW else 2))
+@pytest.fixture(scope="module", params=range(6 if SLOW else 1))
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp(f"planted{request.param}")
     register = Register(f"sqlite:///{folder}/register.db")
