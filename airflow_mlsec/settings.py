@@ -98,14 +98,15 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "shared_folder",
         "Folder, or URI with a connection, of what workers share: lists of the members of releases, and plans. Workers that "
-        "share no folder need a URI here, and `key_ring = register:`.",
+        "share no folder need a URI here, and a `key_ring` that is no folder.",
         "{state_folder}",
         example="s3://aws_default@bucket/mlsec",
     ),
     Option(
         "key_ring",
-        "Folder of the key ring; or `register:`, for workers that share nothing but the register's database: then the root "
-        "key is given by `root_key`, `root_key_file` or `root_key_service`.",
+        "Folder of the key ring; or `register:`, for workers that share nothing but the register's database; or an object "
+        "`s3://conn_id@bucket/…` of S3 or what speaks its protocol. Where it is no folder the root key is given by `root_key`, "
+        "`root_key_file` or `root_key_service`.",
         "{state_folder}/keys",
         example="register:",
     ),
@@ -187,6 +188,8 @@ class Settings:
     shared_folder: str
     key_ring: Path
     ring_in_register: bool
+    # The object that is the key ring, if it is one.
+    ring_object: str | None
     runbook_url: str
     role_mapping: tuple[str, ...] = DEFAULT_ROLE_MAPPING
     data_roots: tuple[str, ...] = ()
@@ -243,15 +246,18 @@ class Settings:
             known[option.name] = value
         place = known["key_ring"].strip()
         in_register = place == "register:"
-        if not in_register and ("://" in place or place.startswith("register")):
-            raise SettingError("[mlsec] key_ring is a folder, or `register:`")
+        in_object = place.partition("://")[0].lower() in ("s3", "s3a") and "://" in place
+        if not (in_register or in_object) and ("://" in place or place.startswith("register")):
+            raise SettingError("[mlsec] key_ring is a folder, `register:` or an object s3://…")
+        elsewhere = in_register or in_object
         return cls(
             policies_folder=_absolute(known["policies_folder"]),
             state_folder=_absolute(known["state_folder"]),
             register_url=known["register_url"],
             shared_folder=_folder_or_uri(known["shared_folder"]),
-            key_ring=_absolute(f"{known['state_folder']}/keys" if in_register else place),
+            key_ring=_absolute(f"{known['state_folder']}/keys" if elsewhere else place),
             ring_in_register=in_register,
+            ring_object=place if in_object else None,
             role_mapping=_role_mapping(known, mapping_set),
             runbook_url=known["runbook_url"],
             data_roots=_parts(known["data_roots"]),

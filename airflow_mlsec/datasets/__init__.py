@@ -31,6 +31,7 @@ from airflow_mlsec.datasets._versions import (
     OldVersion,
     erase_versions,
     keeps_versions,
+    object_of,
     old_versions,
 )
 
@@ -57,6 +58,7 @@ __all__ = [
     "files_below",
     "is_store",
     "keeps_versions",
+    "object_of",
     "old_versions",
     "open_artifact",
     "open_dataset",

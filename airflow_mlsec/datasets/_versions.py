@@ -30,7 +30,7 @@ def old_versions(uri: str, connections: Connections | None = None) -> list[OldVe
 
     :raises DatasetError: if the store cannot be asked, or is of a kind that this version cannot ask.
     """
-    filesystem, bucket, key = _store(uri, connections)
+    filesystem, bucket, key = object_of(uri, connections)
     found: list[OldVersion] = []
     markers: dict[str, str] = {}
     while True:
@@ -56,23 +56,29 @@ def erase_versions(
 
     :raises DatasetError: if the store refuses.
     """
-    filesystem, _, _ = _store(uri, connections)
+    filesystem, _, _ = object_of(uri, connections)
     for version in versions:
         named = {"Bucket": version.bucket, "Key": version.key, "VersionId": version.version}
         _call(filesystem, uri, "delete_object", **named)
     return len(versions)
 
 
-def _store(uri: str, connections: Connections | None) -> tuple[Any, str, str]:
+def object_of(uri: str, connections: Connections | None = None) -> tuple[Any, str, str]:
+    """The filesystem, bucket and key of a URI, for what is asked of S3 itself (``filesystem.call_s3``).
+
+    :raises DatasetError: if it is of another store.
+    """
     parsed = parse_uri(uri)
-    assert isinstance(parsed, FileUri)
+    if not isinstance(parsed, FileUri):
+        raise DatasetError(f"'{uri}' is no object of a store")
     filesystem = (connections or EnvironmentConnections()).filesystem(
         parsed.protocol, parsed.conn_id
     )
     scheme = canonical_store(f"{parsed.protocol}://x").partition("://")[0]
     if scheme != "s3" or not hasattr(filesystem, "call_s3"):
         raise DatasetError(
-            f"whether {scheme}:// keeps old versions cannot be asked by this version"
+            f"'{uri}': only S3 and what speaks its protocol can be asked for versions and conditions by this version, and not "
+            f"{scheme}://"
         )
     # The path is as the store has it: a key may begin with a slash, and have a percent sign.
     bucket, _, key = parsed.path.partition("/")

@@ -18,7 +18,7 @@ from airflow_mlsec.datasets import (
     postgresql_url,
 )
 from airflow_mlsec.errors import RegisterError, SettingError
-from airflow_mlsec.key_ring import open_key_ring, open_register
+from airflow_mlsec.key_ring import open_key_ring, open_register, use_connections
 from airflow_mlsec.policy import Catalog, Policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import OPTIONS, Settings
@@ -148,3 +148,7 @@ class AirflowConnections:
         names = ("login", "password", "host", "port", "schema")
         fields = {name: getattr(connection, name) for name in names}
         return postgresql_url("postgresql+psycopg", {**fields, "extra": connection.extra_dejson})
+
+
+# A key ring in a bucket is reached by Airflow's own connections wherever there is an Airflow.
+use_connections(AirflowConnections())

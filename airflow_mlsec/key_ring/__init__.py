@@ -1,7 +1,7 @@
 """The key ring of this installation, held to the register that knows it.
 
-`_installation` opens the ring that the settings name, `_register_store` keeps one in the register. May import `crypto`,
-`register` and `settings`.
+`_installation` opens the ring that the settings name, `_register_store` keeps one in the register, `_object_store` in an
+object of a bucket. May import `crypto`, `datasets`, `register` and `settings`.
 """
 
 from airflow_mlsec.key_ring._installation import (
@@ -14,10 +14,13 @@ from airflow_mlsec.key_ring._installation import (
     ring_store,
     root_given,
     trusted_keys,
+    use_connections,
 )
+from airflow_mlsec.key_ring._object_store import ObjectStore
 from airflow_mlsec.key_ring._register_store import RegisterStore
 
 __all__ = [
+    "ObjectStore",
     "RegisterStore",
     "bind_ring",
     "existing_key_ring",
@@ -28,4 +31,5 @@ __all__ = [
     "ring_store",
     "root_given",
     "trusted_keys",
+    "use_connections",
 ]

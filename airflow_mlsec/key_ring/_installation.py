@@ -25,15 +25,28 @@ from airflow_mlsec.crypto import (
     parse_root,
     verify_payload,
 )
+from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import AnotherRing, CryptoError, SettingError, SignatureInvalid
+from airflow_mlsec.key_ring._object_store import ObjectStore
 from airflow_mlsec.key_ring._register_store import RegisterStore
 from airflow_mlsec.register import Register, RingRecorder, known_ring
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
 
+# How an object that is the ring is reached: as the process that imports Airflow's adapters is told, else by what the
+# environment says.
+_connections: list[Connections] = []
+
+
+def use_connections(connections: Connections) -> None:
+    """Reach a ring in a bucket by these connections from now on, in this process."""
+    _connections[:] = [connections]
+
 
 def ring_store(settings: Settings, register: Register | None = None) -> RingStore:
-    """Where the settings keep the ring: in a folder, or in the register."""
+    """Where the settings keep the ring: in a folder, in the register, or in an object of a bucket."""
+    if settings.ring_object is not None:
+        return ObjectStore(settings.ring_object, *_connections)
     if settings.ring_in_register:
         return RegisterStore(register or Register.of(settings))
     return FolderStore(settings.key_ring)

@@ -56,6 +56,8 @@ class RegisterTransport(Transport):
             from airflow_mlsec.lineage._ingest import Ingest
             from airflow_mlsec.lineage.writing._quarantine import Quarantine
 
+            if settings.ring_object is not None:
+                _connections()  # Airflow's own, by which a ring in a bucket is reached
             trusted = trusted_keys(settings)
             register = open_register(settings)
             quarantine = Quarantine(register, partial(open_key_ring, settings, register))

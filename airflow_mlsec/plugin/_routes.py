@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
+import airflow_mlsec.hooks.mlsec  # noqa: F401 - a key ring in a bucket is reached by Airflow's connections
 from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.key_ring import open_register
 from airflow_mlsec.plugin._access import granted_user

@@ -1,0 +1,245 @@
+"""A key ring in an object of a bucket: workers that share nothing but a database and an object store have one ring.
+
+The object has the ring, the mark of how far it had grown, and the root key if a key service has wrapped it. Whoever
+changes it says which object they have read (``If-Match``, RFC 9110, section 13.1.1): if it is another one by then nothing
+is changed, and the work is done again. What a versioned bucket kept of the object before is removed, since it may have a
+secret that was destroyed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fsspec.asyn import sync
+
+from airflow_mlsec.crypto import opened_root, wrapped_root
+from airflow_mlsec.datasets import (
+    Connections,
+    EnvironmentConnections,
+    erase_versions,
+    object_of,
+    old_versions,
+)
+from airflow_mlsec.errors import (
+    ChangedMeanwhile,
+    CryptoError,
+    DatasetError,
+    KeyNotFound,
+    SettingError,
+    UsageError,
+)
+
+Result = TypeVar("Result")
+_FORMAT = "airflow-mlsec/ring-object/1"
+_PARTS = ("ring", "newest", "root")
+# For how long a change is tried again while others are faster, in seconds.
+_PATIENCE = 60.0
+# Answers of stores to a condition that does not hold, or that another write is under way.
+_CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+
+
+class _Conflict(Exception):
+    """Somebody else has changed the object since it was read."""
+
+
+class ObjectStore:
+    """The ring in an object: ``s3://bucket/path/ring.json``, or ``s3://conn_id@bucket/…`` by a connection. See
+    `crypto.RingStore`."""
+
+    def __init__(self, uri: str, connections: Connections | None = None) -> None:
+        self._uri, self._connections = uri, connections or EnvironmentConnections()
+        # Within a change: what was read, its ETag, and what is to be written for the first time.
+        self._changing = False
+        self._seen: tuple[dict[str, bytes], str | None] | None = None
+        self._first: dict[str, bytes] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ObjectStore) and other._uri == self._uri
+
+    def __hash__(self) -> int:
+        return hash(self._uri)
+
+    @property
+    def where(self) -> str:
+        return self._uri
+
+    @property
+    def folder(self) -> Path | None:
+        return None
+
+    def exists(self) -> bool:
+        return "ring" in self._parts()
+
+    def change(self, work: Callable[[], Result]) -> Result:
+        if self._changing:
+            return work()
+        until = time.monotonic() + _PATIENCE
+        while True:
+            self._begin(changing=True)
+            try:
+                made = work()
+                if self._first is not None:
+                    self._put(self._first)
+                    self._refuse_without_conditions()
+                return made
+            except _Conflict:
+                if time.monotonic() > until:
+                    raise ChangedMeanwhile(
+                        f"{self._uri} was changed by others again and again; try later"
+                    ) from None
+                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - not a secret
+            finally:
+                self._begin(changing=False)
+
+    def _begin(self, changing: bool) -> None:
+        self._changing, self._seen, self._first = changing, None, None
+
+    def read(self) -> bytes:
+        return self._part("ring")
+
+    def newest(self) -> bytes | None:
+        return self._parts().get("newest")
+
+    def write(self, ring: bytes, newest: bytes) -> None:
+        self._set(ring=ring, newest=newest)
+
+    def has_root(self) -> bool:
+        return "root" in self._parts()
+
+    def root(self) -> bytes:
+        return opened_root(self._part("root"), self._uri)
+
+    def keep_root(self, root: bytes, service: str | None) -> None:
+        if service is None:
+            raise UsageError(
+                "a key ring in a bucket cannot have its root key beside it: whoever reads the bucket would have all keys. Give "
+                "[mlsec] root_key, root_key_file or root_key_service"
+            )
+        self._set(root=wrapped_root(root, service))
+
+    def forget_plain_root(self, root: bytes) -> None:
+        """Nothing to do: a root key is never kept here as it is."""
+
+    def _part(self, name: str) -> bytes:
+        found = self._parts().get(name)
+        if found is None:
+            raise KeyNotFound(f"no key ring in {self._uri}; `mlsec keys init` makes one")
+        return found
+
+    def _parts(self) -> dict[str, bytes]:
+        if self._first is not None:
+            return self._first
+        found = self._get()
+        if self._changing:
+            if self._seen is not None and self._seen[1] != found[1]:
+                raise _Conflict
+            self._seen = found
+        return found[0]
+
+    def _set(self, **parts: bytes) -> None:
+        if not self._changing:
+            raise CryptoError(f"{self._uri} is changed within `change` alone")
+        before = self._parts()
+        made = {**before, **parts}
+        if self._seen is not None and self._seen[1] is None:
+            # A ring that could not be finished leaves nothing.
+            self._first = made
+        else:
+            # Now, before anything else is told of it: what is recorded of a key has to be kept already.
+            self._put(made)
+
+    def _get(self) -> tuple[dict[str, bytes], str | None]:
+        filesystem, bucket, key = self._reached()
+        try:
+            answer = filesystem.call_s3("get_object", Bucket=bucket, Key=key)
+            body = sync(filesystem.loop, answer["Body"].read)
+        except Exception as error:  # of the store's client, which is no dependency
+            if _code(error) in ("NoSuchKey", "404"):
+                return {}, None
+            raise self._refused("read", error) from None
+        try:
+            said = json.loads(body)
+            if said.get("format") != _FORMAT or not set(said) <= {"format", *_PARTS}:
+                raise ValueError
+            return {
+                n: base64.b64decode(said[n], validate=True) for n in _PARTS if n in said
+            }, answer["ETag"]
+        except (ValueError, TypeError, AttributeError, binascii.Error):
+            raise CryptoError(
+                f"{self._uri} is no key ring, or is damaged: restore it from its backup"
+            ) from None
+
+    def _put(self, parts: dict[str, bytes]) -> None:
+        filesystem, bucket, key = self._reached()
+        assert self._seen is not None
+        body, before = _document(parts), self._seen[1]
+        condition = {"IfNoneMatch": "*"} if before is None else {"IfMatch": before}
+        try:
+            answer = filesystem.call_s3(
+                "put_object", Bucket=bucket, Key=key, Body=body, **condition
+            )
+        except Exception as error:
+            if _code(error) in _CONFLICTS:
+                raise _Conflict from None
+            raise self._refused("written", error) from None
+        self._first, self._seen = None, (parts, answer["ETag"])
+        try:
+            erase_versions(self._uri, old_versions(self._uri, self._connections), self._connections)
+        except DatasetError as error:
+            raise CryptoError(
+                f"the key ring was changed, but what the bucket may keep of it before could not be removed: {error}. A key "
+                "that was destroyed may be in it: remove old versions of the object"
+            ) from None
+
+    def _refuse_without_conditions(self) -> None:
+        """A store that takes no notice of conditions would let two who change the ring lose each other's keys.
+
+        :raises SettingError: if this one is such; the new ring is removed again.
+        """
+        filesystem, bucket, key = self._reached()
+        assert self._seen is not None
+        body = _document(self._seen[0])
+        for condition in ({"IfNoneMatch": "*"}, {"IfMatch": f'"{"0" * 32}"'}):
+            try:
+                filesystem.call_s3("put_object", Bucket=bucket, Key=key, Body=body, **condition)
+            except Exception as error:
+                if _code(error) in _CONFLICTS:
+                    continue
+                raise self._refused("written", error) from None
+            filesystem.call_s3("delete_object", Bucket=bucket, Key=key)
+            erase_versions(self._uri, old_versions(self._uri, self._connections), self._connections)
+            raise SettingError(
+                f"[mlsec] key_ring: the store of {self._uri} does not heed conditions of a write (If-Match, If-None-Match), so that "
+                "workers would lose each other's keys: use `register:`, or a store that does"
+            )
+
+    def _reached(self) -> tuple[Any, str, str]:
+        try:
+            return object_of(self._uri, self._connections)
+        except DatasetError as error:
+            raise SettingError(f"[mlsec] key_ring: {error}") from None
+
+    def _refused(self, what: str, error: Exception) -> CryptoError:
+        code = _code(error) or type(error).__name__
+        return CryptoError(f"the key ring {self._uri} cannot be {what} ({code})")
+
+
+def _document(parts: dict[str, bytes]) -> bytes:
+    text = {name: base64.b64encode(parts[name]).decode() for name in _PARTS if name in parts}
+    return json.dumps({"format": _FORMAT, **text}).encode()
+
+
+def _code(error: Exception) -> str:
+    """What a store calls its error; its message may quote more."""
+    for one in (error, error.__cause__):
+        answer = getattr(one, "response", None)
+        if isinstance(answer, dict):
+            return str(answer.get("Error", {}).get("Code", ""))
+    return "NoSuchKey" if isinstance(error, FileNotFoundError) else ""
