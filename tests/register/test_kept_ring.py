@@ -213,9 +213,9 @@ def test_two_workers_that_share_the_database_alone_have_one_ring(
         )
 
 
-@pytest.mark.parametrize("place", ["s3://bucket/ring", "register", "register:x"])
+@pytest.mark.parametrize("place", ["gs://bucket/ring", "register", "register:x"])
 def test_where_no_ring_can_be_kept(tmp_path: Path, place: str) -> None:
-    with pytest.raises(SettingError, match="a folder, or `register:`"):
+    with pytest.raises(SettingError, match="a folder, `register:`"):
         settings(tmp_path, "sqlite:////x", AIRFLOW__MLSEC__KEY_RING=place)
 
 
