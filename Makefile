@@ -13,14 +13,15 @@ EXTRAS := alerts,postgres,polars,demo
 PAGES := airflow_mlsec/plugin/static/main.js
 UI_SOURCES := $(wildcard ui/src/*) ui/package.json ui/package-lock.json ui/tsconfig.json ui/build.mjs
 
-.PHONY: help setup demo demo-ui test test-compat test-slow fuzz bench lint types docs docs-site dist clean lock
+.PHONY: help setup demo demo-ui test test-compat test-newest test-slow fuzz bench lint types docs docs-site dist clean lock
 
 help:
 	@echo "make setup      environment in .venv, Airflow, this package, its pages"
 	@echo "make demo       run the main job on real data in a real Airflow, and leave nothing running"
 	@echo "make demo-ui    the same, and leave Airflow up for a look (Ctrl-C ends it)"
 	@echo "make test       the tests"
-	@echo "make test-compat the tests of the engine with the oldest versions of what it needs"
+	@echo "make test-compat the unit tests with the oldest versions of what it needs"
+	@echo "make test-newest the unit tests with Python 3.13, and how much of the code they run"
 	@echo "make test-slow  more examples for the property tests, more kill -9"
 	@echo "make bench      peers and us in one run (ADULT=folder: with the UCI Adult census)"
 	@echo "make fuzz       damage files, signatures and key rings for ten minutes"
@@ -67,20 +68,46 @@ PYTEST := -m pytest -n $(TEST_WORKERS) --dist loadgroup
 test: setup $(VENV)/.spark
 	@$(BIN)/python $(PYTEST) tests
 
-# The oldest versions that pyproject.toml allows of what this package needs itself.
+# A Python of a version that is here, on PATH or of pyenv.
+python_of = $(shell for p in python$(1) $(HOME)/.pyenv/versions/$(1).*/bin/python; do \
+	$$p -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$(1)')" 2>/dev/null && { echo $$p; break; }; done)
+
+UNIT_TESTS := tests/anonymize tests/crypto tests/datasets tests/ledger tests/lineage tests/merkle_log tests/policy \
+	tests/register tests/transforms
+
+# The oldest versions that pyproject.toml allows of what this package needs itself; with Python 3.12, if it is here.
 COMPAT := .venv-compat
-COMPAT_TESTS := tests/anonymize tests/crypto tests/datasets tests/lineage tests/policy tests/register
+COMPAT_PYTHON ?= $(or $(call python_of,3.12),$(BIN)/python)
 
 $(COMPAT)/.ready: pyproject.toml | $(VENV)/.ready
 	@echo "[setup] environment with the oldest versions"
-	@$(BIN)/uv venv --quiet --clear $(COMPAT) --python $(BIN)/python
+	@$(BIN)/uv venv --quiet --clear $(COMPAT) --python $(COMPAT_PYTHON)
 	@$(BIN)/uv pip install --quiet --python $(COMPAT)/bin/python --resolution lowest-direct -e '.[$(EXTRAS)]'
 	@# What the tests need themselves, beside what is there.
 	@$(BIN)/uv pip install --quiet --python $(COMPAT)/bin/python --group dev
 	@touch $@
 
 test-compat: setup $(COMPAT)/.ready
-	@$(COMPAT)/bin/python $(PYTEST) $(COMPAT_TESTS)
+	@$(COMPAT)/bin/python $(PYTEST) $(UNIT_TESTS)
+
+# The newest Python that Airflow takes, and how much of the code the unit tests run: its own monitoring costs little.
+NEWEST := .venv-newest
+NEWEST_PYTHON ?= $(call python_of,3.13)
+
+$(NEWEST)/.ready: pyproject.toml constraints.txt | $(VENV)/.ready
+	@echo "[setup] environment with $$($(NEWEST_PYTHON) --version)"
+	@$(BIN)/uv venv --quiet --clear $(NEWEST) --python $(NEWEST_PYTHON)
+	@$(BIN)/uv pip install --quiet --python $(NEWEST)/bin/python -c constraints.txt -e '.[$(EXTRAS)]' --group dev
+	@touch $@
+
+ifeq ($(NEWEST_PYTHON),)
+test-newest:
+	@echo "[test-newest] there is no Python 3.13 here: nothing is tested with it"
+else
+test-newest: setup $(NEWEST)/.ready
+	@COVERAGE_CORE=sysmon $(NEWEST)/bin/python $(PYTEST) $(UNIT_TESTS) \
+		--cov=airflow_mlsec --cov-report=term:skip-covered
+endif
 
 # dbt wants other versions of packages than Airflow.
 .venv-dbt/.ready: | $(VENV)/.ready

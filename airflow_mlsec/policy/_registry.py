@@ -19,7 +19,13 @@ TRANSFORMS, CHECKS = "airflow_mlsec.transforms", "airflow_mlsec.checks"
 @lru_cache(maxsize=1)
 def _entries() -> dict[str, metadata.EntryPoint]:
     found: dict[str, metadata.EntryPoint] = {}
-    checked = {entry.name for entry in metadata.entry_points(group=CHECKS)}
+    checked: dict[str, str] = {}
+    for entry in metadata.entry_points(group=CHECKS):
+        if checked.setdefault(entry.name, entry.value) != entry.value:
+            # Else a package could take the place of a check of ours.
+            raise SettingError(
+                f"two checks are called '{entry.name}': {checked[entry.name]} and {entry.value}; uninstall one"
+            )
     for entry in sorted(metadata.entry_points(group=TRANSFORMS), key=lambda e: e.name):
         known = found.setdefault(entry.name, entry)
         if known.value != entry.value:
@@ -48,10 +54,16 @@ def transform_of(method: str) -> type[Transform]:
     """The transform of a name.
 
     :raises KeyError: if none has it.
-    :raises SettingError: if what is installed under it is no transform, has another name, or has no check.
+    :raises SettingError: if what is installed under it is no transform, cannot be imported, has another name, or has no
+        check.
     """
     entry = _entries()[method]
-    loaded = entry.load()
+    try:
+        loaded = entry.load()
+    except Exception as error:
+        raise SettingError(
+            f"transform '{method}' ({entry.value}) cannot be imported ({type(error).__name__}); reinstall the package that has it"
+        ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Transform)):
         raise SettingError(f"entry point {entry.name} of {TRANSFORMS} is no transform")
     if loaded.name() != method:

@@ -58,18 +58,28 @@ def check_of(method: str) -> Check:
 
     :raises SettingError: if none is installed, or what is installed is none.
     """
-    for entry in metadata.entry_points(group=ENTRY_POINTS):
-        if entry.name != method:
-            continue
+    entries = metadata.entry_points(group=ENTRY_POINTS, name=method)
+    named = {entry.value: entry for entry in entries}
+    if not named:
+        raise SettingError(f"no check of the transform '{method}' is installed ({ENTRY_POINTS})")
+    if len(named) > 1:
+        raise SettingError(
+            f"two checks are called '{method}': {' and '.join(sorted(named))}; uninstall one"
+        )
+    [entry] = named.values()
+    try:
         loaded = entry.load()
-        if not (isinstance(loaded, type) and issubclass(loaded, Check)):
-            raise SettingError(f"entry point {entry.name} of {ENTRY_POINTS} is no check")
-        if loaded.method != method:
-            raise SettingError(
-                f"entry point {entry.name} of {ENTRY_POINTS} is the check of '{loaded.method}'"
-            )
-        return loaded()
-    raise SettingError(f"no check of the transform '{method}' is installed ({ENTRY_POINTS})")
+    except Exception as error:
+        raise SettingError(
+            f"check '{method}' ({entry.value}) cannot be imported ({type(error).__name__}); reinstall the package that has it"
+        ) from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Check)):
+        raise SettingError(f"entry point {entry.name} of {ENTRY_POINTS} is no check")
+    if loaded.method != method:
+        raise SettingError(
+            f"entry point {entry.name} of {ENTRY_POINTS} is the check of '{loaded.method}'"
+        )
+    return loaded()
 
 
 def number(text: str) -> str:

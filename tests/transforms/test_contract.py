@@ -305,8 +305,14 @@ except Exception as error:
             {"airflow_mlsec.transforms": {"mask": "their_transforms:MailDomain"}},
             "two transforms are called 'mask'",
         ),
+        ({"airflow_mlsec.checks": {"mask": "their_checks:MailDomainCheck"}}, "two checks are called 'mask'"),
+        (
+            {"airflow_mlsec.transforms": {"mail_domain": "their_transformz:MailDomain"},
+             "airflow_mlsec.checks": {"mail_domain": "their_checks:MailDomainCheck"}},
+            "cannot be imported",
+        ),
     ],
-    ids=["no check", "no transform", "another name", "a name that ours has"],
+    ids=["no check", "no transform", "another name", "a name that ours has", "a check that ours has", "broken"],
 )  # fmt: skip
 def test_what_is_half_installed_is_refused(
     tmp_path: Path, points: dict[str, dict[str, str]], why: str
