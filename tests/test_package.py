@@ -80,7 +80,9 @@ def test_each_package_names_what_it_offers(name: str) -> None:
 def test_every_large_room_has_contracts_inside() -> None:
     """Of more than 5,000 lines nobody knows who may import whom, unless it is written down."""
     contracts = (Path(__file__).parents[1] / "setup.cfg").read_text()
-    containers = set(re.findall(r"^containers =\n    airflow_mlsec\.(\w+)$", contracts, re.MULTILINE))
+    containers = set(
+        re.findall(r"^containers =\n    airflow_mlsec\.(\w+)$", contracts, re.MULTILINE)
+    )
     folder = Path(str(airflow_mlsec.__file__)).parent
     large = {
         room.name

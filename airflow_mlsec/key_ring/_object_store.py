@@ -12,8 +12,10 @@ import base64
 import binascii
 import json
 import random
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,16 +51,22 @@ class _Conflict(Exception):
     """Somebody else has changed the object since it was read."""
 
 
+@dataclass
+class _Change:
+    """A change of the ring that is under way: what was read with its ETag, and what is to be written for the first time."""
+
+    seen: tuple[dict[str, bytes], str | None] | None = None
+    first: dict[str, bytes] | None = None
+
+
 class ObjectStore:
     """The ring in an object: ``s3://bucket/path/ring.json``, or ``s3://conn_id@bucket/…`` by a connection. See
     `crypto.RingStore`."""
 
     def __init__(self, uri: str, connections: Connections | None = None) -> None:
         self._uri, self._connections = uri, connections or EnvironmentConnections()
-        # Within a change: what was read, its ETag, and what is to be written for the first time.
-        self._changing = False
-        self._seen: tuple[dict[str, bytes], str | None] | None = None
-        self._first: dict[str, bytes] | None = None
+        # A change belongs to the thread that makes it: others read what is there.
+        self._mine = threading.local()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectStore) and other._uri == self._uri
@@ -78,16 +86,16 @@ class ObjectStore:
         return "ring" in self._parts()
 
     def change(self, work: Callable[[], Result]) -> Result:
-        if self._changing:
+        if self._change is not None:
             return work()
         until = time.monotonic() + _PATIENCE
         while True:
-            self._begin(changing=True)
+            self._mine.change = mine = _Change()
             try:
                 made = work()
-                if self._first is not None:
-                    self._put(self._first)
-                    self._refuse_without_conditions()
+                if mine.first is not None:
+                    self._put(mine, mine.first)
+                    self._refuse_without_conditions(mine)
                 return made
             except _Conflict:
                 if time.monotonic() > until:
@@ -96,10 +104,12 @@ class ObjectStore:
                     ) from None
                 time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - not a secret
             finally:
-                self._begin(changing=False)
+                self._mine.change = None
 
-    def _begin(self, changing: bool) -> None:
-        self._changing, self._seen, self._first = changing, None, None
+    @property
+    def _change(self) -> _Change | None:
+        found: _Change | None = getattr(self._mine, "change", None)
+        return found
 
     def read(self) -> bytes:
         return self._part("ring")
@@ -134,26 +144,27 @@ class ObjectStore:
         return found
 
     def _parts(self) -> dict[str, bytes]:
-        if self._first is not None:
-            return self._first
+        mine = self._change
+        if mine is not None and mine.first is not None:
+            return mine.first
         found = self._get()
-        if self._changing:
-            if self._seen is not None and self._seen[1] != found[1]:
+        if mine is not None:
+            if mine.seen is not None and mine.seen[1] != found[1]:
                 raise _Conflict
-            self._seen = found
+            mine.seen = found
         return found[0]
 
     def _set(self, **parts: bytes) -> None:
-        if not self._changing:
+        mine = self._change
+        if mine is None:
             raise CryptoError(f"{self._uri} is changed within `change` alone")
-        before = self._parts()
-        made = {**before, **parts}
-        if self._seen is not None and self._seen[1] is None:
+        made = {**self._parts(), **parts}
+        if mine.seen is not None and mine.seen[1] is None:
             # A ring that could not be finished leaves nothing.
-            self._first = made
+            mine.first = made
         else:
             # Now, before anything else is told of it: what is recorded of a key has to be kept already.
-            self._put(made)
+            self._put(mine, made)
 
     def _get(self) -> tuple[dict[str, bytes], str | None]:
         filesystem, bucket, key = self._reached()
@@ -176,10 +187,10 @@ class ObjectStore:
                 f"{self._uri} is no key ring, or is damaged: restore it from its backup"
             ) from None
 
-    def _put(self, parts: dict[str, bytes]) -> None:
+    def _put(self, mine: _Change, parts: dict[str, bytes]) -> None:
         filesystem, bucket, key = self._reached()
-        assert self._seen is not None
-        body, before = _document(parts), self._seen[1]
+        assert mine.seen is not None
+        body, before = _document(parts), mine.seen[1]
         condition = {"IfNoneMatch": "*"} if before is None else {"IfMatch": before}
         try:
             answer = filesystem.call_s3(
@@ -189,7 +200,7 @@ class ObjectStore:
             if _code(error) in _CONFLICTS:
                 raise _Conflict from None
             raise self._refused("written", error) from None
-        self._first, self._seen = None, (parts, answer["ETag"])
+        mine.first, mine.seen = None, (parts, answer["ETag"])
         try:
             erase_versions(self._uri, old_versions(self._uri, self._connections), self._connections)
         except DatasetError as error:
@@ -198,14 +209,14 @@ class ObjectStore:
                 "that was destroyed may be in it: remove old versions of the object"
             ) from None
 
-    def _refuse_without_conditions(self) -> None:
+    def _refuse_without_conditions(self, mine: _Change) -> None:
         """A store that takes no notice of conditions would let two who change the ring lose each other's keys.
 
         :raises SettingError: if this one is such; the new ring is removed again.
         """
         filesystem, bucket, key = self._reached()
-        assert self._seen is not None
-        body = _document(self._seen[0])
+        assert mine.seen is not None
+        body = _document(mine.seen[0])
         for condition in ({"IfNoneMatch": "*"}, {"IfMatch": f'"{"0" * 32}"'}):
             try:
                 filesystem.call_s3("put_object", Bucket=bucket, Key=key, Body=body, **condition)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -140,13 +141,13 @@ def test_a_change_is_made_again_where_others_were_faster(
     ring.ensure("a")
     others, put, times = KeyRing.open(ObjectStore(URI), root=ROOT_KEY), ObjectStore._put, [0]
 
-    def late(self: ObjectStore, parts: dict[str, bytes]) -> None:
+    def late(self: ObjectStore, mine: Any, parts: dict[str, bytes]) -> None:
         times[0] += 1
         if times[0] == 1:
             monkeypatch.setattr(ObjectStore, "_put", put)
             others.rotate("a")
             monkeypatch.setattr(ObjectStore, "_put", late)
-        put(self, parts)
+        put(self, mine, parts)
 
     monkeypatch.setattr(ObjectStore, "_put", late)
     assert ring.rotate("a").version == 3
@@ -156,6 +157,14 @@ def test_a_change_is_made_again_where_others_were_faster(
     times[0] = 0
     with pytest.raises(ChangedMeanwhile):
         ring.rotate("a")
+
+
+def test_threads_that_share_a_ring_lose_no_key(bucket: Any) -> None:
+    ring = KeyRing.create(ObjectStore(URI), root=ROOT_KEY)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda i: ring.ensure(f"k{i}"), range(8)))
+    assert sorted(e.name for e in ring.entries()) == sorted(f"k{i}" for i in range(8))
+    assert [ring.current(f"k{i}") for i in range(8)] == made
 
 
 def test_nothing_is_left_of_a_destroyed_key_in_a_versioned_bucket(bucket: Any) -> None:
