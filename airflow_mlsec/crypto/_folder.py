@@ -344,14 +344,22 @@ def _fed(write: Callable[[BinaryIO], None]) -> Iterator[BinaryIO]:
     failed: list[BaseException] = []
     ended = threading.Event()
 
+    def note(error: BaseException) -> None:
+        # When nobody reads any more, that is no failure of what is read.
+        if not (ended.is_set() and isinstance(error, BrokenPipeError)):
+            failed.append(error)
+
     def run() -> None:
         try:
             with os.fdopen(given, "wb") as pipe:
-                write(pipe)
+                try:
+                    write(pipe)
+                except BaseException as error:
+                    # Before the pipe is closed: whoever reads it to its end would end first, and a source that broke off
+                    # would pass for a pipe that nobody reads.
+                    note(error)
         except BaseException as error:
-            # When nobody reads any more, that is no failure of what is read.
-            if not (ended.is_set() and isinstance(error, BrokenPipeError)):
-                failed.append(error)
+            note(error)
 
     thread = threading.Thread(target=run, daemon=True)
     with os.fdopen(taken, "rb") as source:

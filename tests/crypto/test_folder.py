@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyrage
@@ -166,6 +168,37 @@ def test_a_source_that_breaks_off_is_a_failure(tmp_path: Path, compress: bool) -
         else:
             with compressed(plain) as read:
                 encrypt(read, io.BytesIO(), [KEY.recipient])
+
+
+def test_a_source_that_breaks_off_is_noticed_before_its_end_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long the writer's thread is held up once its pipe is closed."""
+    opened = os.fdopen
+
+    class Held:
+        def __init__(self, file: Any) -> None:
+            self._file = file
+
+        def __enter__(self) -> Any:
+            return self._file.__enter__()
+
+        def __exit__(self, *told: Any) -> Any:
+            ended = self._file.__exit__(*told)
+            time.sleep(0.2)
+            return ended
+
+    def fdopen(number: int, mode: str) -> Any:
+        file = opened(number, mode)
+        return Held(file) if mode == "wb" else file
+
+    def broken() -> io.BytesIO:
+        raise BrokenPipeError(32, "the store hung up")
+
+    monkeypatch.setattr("airflow_mlsec.crypto._folder.os.fdopen", fdopen)
+    entries = [FolderEntry("a", lambda: io.BytesIO(b"a")), FolderEntry("b", broken)]
+    with pytest.raises(DatasetError, match="could not be read"), packed(entries) as plain:
+        plain.read()
 
 
 def test_a_folder_that_cannot_be_read_is_not_passed_over() -> None:
