@@ -42,8 +42,8 @@ def fit_actions(
     only: Collection[str] | None = None,
     repeated: RowsPerPerson | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """What happens to the columns (or ``only`` some) whose transform has to see the data first, such as the
-    groups of microaggregation, of as many persons if some of them are ``repeated``."""
+    """What the actions of the columns (or ``only`` some) have beside the policy's keys whose transform has to see the data
+    first, such as the groups of microaggregation, of as many persons if some of them are ``repeated``."""
     fitted = {
         name: column.transform
         for name, column in policy.columns.items()
@@ -72,7 +72,7 @@ def fit_actions(
             at = pc.index_in(plain, known.column(name).combine_chunks(), skip_nulls=False)
             persons = weighed.take(at).to_numpy(zero_copy_only=False)
         transform, rows = fitted[name], counts.to_numpy(zero_copy_only=False)
-        found[name] = {**transform.model_dump(), **transform.fit(plain, rows, persons, name)}
+        found[name] = transform.fit(plain, rows, persons, name)
     return found
 
 

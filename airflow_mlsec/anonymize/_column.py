@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize._nested import in_lists, is_list
 from airflow_mlsec.crypto import Key
-from airflow_mlsec.errors import ColumnType, PlanError
+from airflow_mlsec.errors import ColumnType, MlsecError, PlanError
 from airflow_mlsec.policy import Given, Leaves, TokenVault, Transform, transform_of
 from airflow_mlsec.values import NormalForm
 
@@ -107,10 +107,27 @@ class PlannedColumn:
             )
         if form := action.get("normalize"):
             array = NormalForm.parse(form).of(array, self.name)
-        keyed = action.get("key") and action.get("version")
-        secret = key_of(action["key"], action["version"]).secret if keyed else b""
+        secret = b""
+        if self._transform.key is not None and not self._transform.takes_vault:
+            if not (action.get("key") and action.get("version")):
+                # A code under no key would be one that everybody can make.
+                raise PlanError(
+                    f"column '{self.name}': the plan has no key for method '{self.method}', which takes one; fit it anew"
+                )
+            secret = key_of(action["key"], action["version"]).secret
         beside = {name: batch.column(name) for name in self.reads}
-        return self._transform.apply(array, Given(self.name, action, beside, secret, vault))
+        given = Given(self.name, action, beside, secret, vault)
+        if self._transform.__module__.startswith("airflow_mlsec."):
+            return self._transform.apply(array, given)
+        try:
+            return self._transform.apply(array, given)
+        except MlsecError:
+            raise
+        except Exception as error:
+            # Its message may quote a value.
+            raise PlanError(
+                f"column '{self.name}': method '{self.method}' failed ({type(error).__name__})"
+            ) from None
 
 
 def arrow_type(text: str) -> pa.DataType:

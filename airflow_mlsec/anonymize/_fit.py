@@ -89,7 +89,8 @@ def fit_plan(
         # Values that are averaged are brought here, whatever the engine.
         here = _repeated(policy, schema, scan, progress) if averaged else None
         each = watch.each
-        actions.update(fit_actions(policy, schema, lambda n: each("scan", scan(n)), None, here))
+        seen = fit_actions(policy, schema, lambda n: each("scan", scan(n)), None, here)
+        actions.update({name: {**actions[name], **more} for name, more in seen.items()})
     achieved: dict[str, Any] = {}
     classes = None
     if k is not None and quasi:
@@ -138,7 +139,7 @@ def fit_plan(
     if classes is not None and (
         groups := _groups_of_released(policy, schema, plan, scan, keys, here)
     ):
-        changed = (replace(c, action=groups.get(c.name, c.action)) for c in plan.columns)
+        changed = (replace(c, action={**c.action, **groups.get(c.name, {})}) for c in plan.columns)
         return replace(plan, columns=tuple(changed))
     return plan
 
@@ -204,7 +205,7 @@ def _groups_of_released(
     found = fit_actions(policy, schema, released, names, repeated)
     planned_action = {column.name: column.action for column in plan.columns}
     for name in set(names) & set(policy.privacy.protected):
-        if found[name] != planned_action[name]:
+        if any(planned_action[name][part] != value for part, value in found[name].items()):
             raise GuaranteeNotMet(
                 f"column '{name}' is microaggregated, protected by a privacy model, and rows are suppressed: its "
                 "groups would have fewer rows than `k`. Generalize or round it instead, or lower what else is asked"

@@ -162,7 +162,8 @@ class Plan:
         arrays: dict[str, pa.Array] = {}
         for column in self.columns:
             if column.kept:
-                by_class = column.action.get("level") in (LOCAL, MULTIDIMENSIONAL)
+                recoded = column.method == "generalize"
+                by_class = recoded and column.action["level"] in (LOCAL, MULTIDIMENSIONAL)
                 arrays[column.name] = (
                     column.values(batch) if by_class else column.transform(batch, key_of, vault)
                 )

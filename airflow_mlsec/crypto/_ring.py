@@ -139,6 +139,12 @@ class KeyRing:
                 if not has_ring:
                     cls(store, root, lambda: datetime.now(UTC))._write([], [])
                 return
+            if has_ring and not rooted and store.folder is None:
+                # There a ring and its root key are written as one: whoever made this one gives its root key.
+                raise CryptoError(
+                    f"the root key of the key ring in {store.where} is not kept there: give it as those do who made the ring "
+                    "([mlsec] root_key, root_key_file)"
+                )
             # An empty ring without a root is what an interrupted creation leaves.
             if not rooted and has_ring and parse_ring(store.read(), store.where).entries:
                 raise CryptoError(

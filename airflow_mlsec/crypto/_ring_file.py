@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hmac
 import json
 import os
 import resource
@@ -357,12 +358,17 @@ def write_root(folder: Path, root: bytes, service: str | None) -> None:
 def wrapped_root(root: bytes, service: str) -> bytes:
     """A root key wrapped by a key service, as it is kept.
 
-    :raises CryptoError: if the service does not take it.
+    :raises CryptoError: if the service does not take it, or does not give it back.
     """
+    key = open_key_service(service)
+    wrapped = wrap(key, root, ROOT_PURPOSE)
+    # Before anything is kept under it: who may wrap and not open would lock the ring for ever.
+    if not hmac.compare_digest(unwrap(key, wrapped, ROOT_PURPOSE), root):
+        raise CryptoError("the key service gave back another root key; nothing was changed")
     document = {
         "format": KMS_FORMAT,
         "service": service,
-        "wrapped": base64.b64encode(wrap(open_key_service(service), root, ROOT_PURPOSE)).decode(),
+        "wrapped": base64.b64encode(wrapped).decode(),
     }
     return f"{json.dumps(document, indent=1)}\n".encode()
 

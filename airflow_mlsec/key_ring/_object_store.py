@@ -12,6 +12,7 @@ import base64
 import binascii
 import json
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from airflow_mlsec.errors import (
     CryptoError,
     DatasetError,
     KeyNotFound,
+    MlsecError,
     SettingError,
     UsageError,
 )
@@ -94,8 +96,11 @@ class ObjectStore:
             try:
                 made = work()
                 if mine.first is not None:
+                    self._refuse_to_replace()
+                    self._refuse_without_conditions(mine.first)
                     self._put(mine, mine.first)
-                    self._refuse_without_conditions(mine)
+                # Also where nothing was written: an earlier change may have been cut off after it was.
+                self._remove_what_was()
                 return made
             except _Conflict:
                 if time.monotonic() > until:
@@ -201,6 +206,9 @@ class ObjectStore:
                 raise _Conflict from None
             raise self._refused("written", error) from None
         mine.first, mine.seen = None, (parts, answer["ETag"])
+
+    def _remove_what_was(self) -> None:
+        """Old versions of the object, which may have a key that was destroyed."""
         try:
             erase_versions(self._uri, old_versions(self._uri, self._connections), self._connections)
         except DatasetError as error:
@@ -209,27 +217,45 @@ class ObjectStore:
                 "that was destroyed may be in it: remove old versions of the object"
             ) from None
 
-    def _refuse_without_conditions(self, mine: _Change) -> None:
-        """A store that takes no notice of conditions would let two who change the ring lose each other's keys.
+    def _refuse_to_replace(self) -> None:
+        """:raises CryptoError: if the bucket has old versions of a ring that was removed: a new one would end them."""
+        try:
+            before = old_versions(self._uri, self._connections)
+        except DatasetError as error:
+            raise CryptoError(f"the key ring cannot be made: {error}") from None
+        if before:
+            raise CryptoError(
+                f"{self._uri} was removed, and the bucket still has {len(before)} versions of it: restore the newest, or remove "
+                "them if no key of theirs is needed any more"
+            )
 
-        :raises SettingError: if this one is such; the new ring is removed again.
+    def _refuse_without_conditions(self, parts: dict[str, bytes]) -> None:
+        """A store that takes no notice of conditions would let two who change the ring lose each other's keys. Tried on
+        an object beside it, before there is a ring.
+
+        :raises SettingError: if this one is such.
         """
         filesystem, bucket, key = self._reached()
-        assert mine.seen is not None
-        body = _document(mine.seen[0])
-        for condition in ({"IfNoneMatch": "*"}, {"IfMatch": f'"{"0" * 32}"'}):
-            try:
-                filesystem.call_s3("put_object", Bucket=bucket, Key=key, Body=body, **condition)
-            except Exception as error:
-                if _code(error) in _CONFLICTS:
-                    continue
-                raise self._refused("written", error) from None
-            filesystem.call_s3("delete_object", Bucket=bucket, Key=key)
-            erase_versions(self._uri, old_versions(self._uri, self._connections), self._connections)
-            raise SettingError(
-                f"[mlsec] key_ring: the store of {self._uri} does not heed conditions of a write (If-Match, If-None-Match), so that "
-                "workers would lose each other's keys: use `register:`, or a store that does"
-            )
+        probe = {"Bucket": bucket, "Key": f"{key}.probe-{secrets.token_hex(8)}"}
+        body = _document(dict.fromkeys(parts, b""))
+        try:
+            filesystem.call_s3("put_object", **probe, Body=body)
+            for condition in ({"IfNoneMatch": "*"}, {"IfMatch": f'"{"0" * 32}"'}):
+                try:
+                    filesystem.call_s3("put_object", **probe, Body=body, **condition)
+                except Exception as error:
+                    if _code(error) in _CONFLICTS:
+                        continue
+                    raise
+                raise SettingError(
+                    f"[mlsec] key_ring: the store of {self._uri} does not heed conditions of a write (If-Match, If-None-Match), so "
+                    "that workers would lose each other's keys: use `register:`, or a store that does"
+                )
+            filesystem.call_s3("delete_object", **probe)
+        except MlsecError:
+            raise
+        except Exception as error:
+            raise self._refused("written", error) from None
 
     def _reached(self) -> tuple[Any, str, str]:
         try:

@@ -32,11 +32,6 @@ def _entries() -> dict[str, metadata.EntryPoint]:
             raise SettingError(
                 f"two transforms are called '{entry.name}': {known.value} and {entry.value}; uninstall one"
             )
-        if entry.name not in checked:
-            raise SettingError(
-                f"transform '{entry.name}' ({entry.value}) has no check: its package needs an entry point of that name in "
-                f"the group {CHECKS}"
-            )
     if not found:
         raise SettingError(
             "no transform is installed: install airflow-mlsec with pip, a copied folder is not enough"
@@ -58,6 +53,11 @@ def transform_of(method: str) -> type[Transform]:
         check.
     """
     entry = _entries()[method]
+    if not metadata.entry_points(group=CHECKS, name=method):
+        raise SettingError(
+            f"transform '{method}' ({entry.value}) has no check: its package needs an entry point of that name in the group "
+            f"{CHECKS}"
+        )
     try:
         loaded = entry.load()
     except Exception as error:

@@ -62,6 +62,9 @@ class Given:
     vault: TokenVault | None = None
 
 
+# What a plan says of a column whatever its transform, and of a level that a recoding chose.
+_OF_PLANS = {"key", "version", "level", "normalize", "normalize_by"}
+_OWN = {"generalize": {"level"}}
 _ANSWERS = ("leaves", "roles", "keeps_spellings", "key", "of_person", "folds_spellings")
 
 
@@ -97,7 +100,8 @@ class Transform(Model, ABC):
         if inspect.isabstract(cls) or "method" not in cls.__annotations__:
             missing = sorted(cls.__abstractmethods__) or ["method"]
         else:
-            missing = [name for name in _ANSWERS if not hasattr(cls, name)]
+            # Its own: what a transform that it was made from leaves says nothing of this one.
+            missing = [name for name in _ANSWERS if name not in vars(cls)]
             missing += (
                 ["domain"] if getattr(cls, "key", None) and "domain" not in cls.model_fields else []
             )
@@ -107,6 +111,14 @@ class Transform(Model, ABC):
             missing += ["fit"] if cls.sees_rows and cls.fit is Transform.fit else []
         if missing:
             raise TypeError(f"transform {cls.__qualname__} does not say: {', '.join(missing)}")
+        if taken := sorted(_OF_PLANS & set(cls.model_fields) - _OWN.get(cls.name(), set())):
+            raise TypeError(
+                f"transform {cls.__qualname__}: {', '.join(taken)} cannot be its keys, plans have them for something else"
+            )
+        if cls.leaves is Leaves.CODE and cls.key is None:
+            raise TypeError(
+                f"transform {cls.__qualname__}: a code takes a key, or everybody can make it"
+            )
         if not re.fullmatch("[a-z][a-z0-9_]{0,63}", cls.name()):
             raise TypeError(
                 f"transform {cls.__qualname__}: `method` is a Literal of one name in small letters"

@@ -115,6 +115,21 @@ def _produced(sample: Sample) -> pa.Array:
     parts = [apply(rows[: n // 2]), apply(rows[n // 2 :]), apply([])]
     demand(pa.concat_arrays(parts).equals(found), "it depends on the batches in which rows come")
     _check_leaves(cls, action, sample, found, demand)
+    check = check_of(cls.name())
+    demand(
+        check.persons != "as declared" or cls.folds_spellings,
+        "its check counts persons by keys in the form that the policy declares, and it does not bring them to it",
+    )
+    texts = pa.types.is_string(sample.values.type)
+    if cls.keeps_spellings and texts:
+        given = Given(
+            "column", action, {name: sample.beside[name] for name in reads}, _SECRET, vault
+        )
+        one, other = (
+            pc.utf8_lower(cls.apply(values, given).cast(pa.string()))
+            for values in (sample.values, pc.utf8_upper(sample.values))
+        )
+        demand(one.equals(other), "it says that spellings stay one, and two become two")
     if cls.key and not cls.takes_vault and cls.leaves is Leaves.CODE:
         other = _action(transform, sample, _OTHER)
         demand(not apply(rows, _OTHER, other).equals(found), "another key gives the same codes")
@@ -122,8 +137,14 @@ def _produced(sample: Sample) -> pa.Array:
     demand(
         not any(len(v) > 3 and v in said for v in raw), "what it says of itself has a value in it"
     )
+    if texts:
+        planned = json.dumps(
+            {name: value for name, value in action.items() if name not in sample.keys},
+            ensure_ascii=False,
+        )
+        demand(not any(len(v) > 3 and v in planned for v in raw), "its plan has a value in it")
     demand(
-        check_of(cls.name()).can_see == bool(sample.never),
+        check.can_see == bool(sample.never),
         "name texts that it cannot produce where its check can see that",
     )
     return found
@@ -156,7 +177,8 @@ def _check_leaves(
         demand(len(set(texts) - {None}) <= 1, "it says that nothing is left, and values differ")
     if left is Leaves.CODE:
         as_they_were = any(
-            r is not None and r in (t or "") for r, t in zip(raw, texts, strict=True)
+            r is not None and r.lower() in (t or "").lower()
+            for r, t in zip(raw, texts, strict=True)
         )
         demand(not as_they_were, "it says that a code is left, and the value is in it")
 

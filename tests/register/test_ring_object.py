@@ -20,6 +20,7 @@ from airflow_mlsec.errors import (
     AnotherRing,
     ChangedMeanwhile,
     CryptoError,
+    DatasetError,
     KeyNotFound,
     SettingError,
     UsageError,
@@ -64,6 +65,12 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def body(bucket: Any) -> bytes:
     return bytes(bucket.get_object(Bucket="keys", Key="mlsec/ring.json")["Body"].read())
+
+
+def of_ring(bucket: Any, kind: str) -> list[Any]:
+    """What a versioned bucket has of the ring's object."""
+    found = bucket.list_object_versions(Bucket="keys").get(kind, ())
+    return [one for one in found if one["Key"] == "mlsec/ring.json"]
 
 
 def test_a_ring_is_made_and_opened_by_others(bucket: Any) -> None:
@@ -175,7 +182,7 @@ def test_nothing_is_left_of_a_destroyed_key_in_a_versioned_bucket(bucket: Any) -
     wrapped = max((v for v in secret.values() if isinstance(v, str)), key=len).encode()
 
     def kept() -> list[bytes]:
-        versions = bucket.list_object_versions(Bucket="keys").get("Versions", ())
+        versions = of_ring(bucket, "Versions")
         return [
             base64.b64decode(json.loads(bucket.get_object(
                 Bucket="keys", Key=v["Key"], VersionId=v["VersionId"])["Body"].read())["ring"])
@@ -277,9 +284,76 @@ def test_a_store_that_heeds_no_conditions_is_refused(
         return call(self, method, **{name: v for name, v in given.items() if name != ignored})
 
     monkeypatch.setattr(s3fs.S3FileSystem, "call_s3", deaf)
-    with pytest.raises(SettingError, match="does not heed conditions"):
+    for _ in range(2):
+        with pytest.raises(SettingError, match="does not heed conditions"):
+            KeyRing.create(ObjectStore(URI), root=ROOT_KEY)
+    assert not ObjectStore(URI).exists()
+
+
+def test_a_store_that_cannot_be_asked_gets_no_ring(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    call = s3fs.S3FileSystem.call_s3
+
+    def busy(self: Any, method: str, **given: Any) -> Any:
+        if "IfNoneMatch" in given:
+            raise OSError(5, "slow down, canary")
+        return call(self, method, **given)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "call_s3", busy)
+    with pytest.raises(CryptoError, match="cannot be written") as told:
         KeyRing.create(ObjectStore(URI), root=ROOT_KEY)
-    assert not bucket.list_objects_v2(Bucket="keys").get("Contents")
+    assert "canary" not in str(told.value)
+    assert not ObjectStore(URI).exists()
+
+
+def test_who_has_no_root_key_leaves_the_ring_of_others_as_it_is(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = KeyRing.create(ObjectStore(URI), root=ROOT_KEY)
+    before = body(bucket)
+    with pytest.raises(CryptoError, match="give it as those do who made the ring"):
+        KeyRing.create(ObjectStore(URI))
+    with services.transit() as server:
+        server.keys["transit/k"] = os.urandom(32)
+        monkeypatch.setenv("VAULT_ADDR", f"http://127.0.0.1:{server.server_address[1]}")
+        monkeypatch.setenv("VAULT_TOKEN", services.TOKEN)
+        with pytest.raises(CryptoError, match="give it as those do who made the ring"):
+            KeyRing.create(ObjectStore(URI), service="vault-transit://transit/k")
+    assert body(bucket) == before
+    assert ring.ensure("a").version == 1
+
+
+def test_what_a_cut_off_change_left_goes_with_the_next(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put_bucket_versioning(Bucket="keys", VersioningConfiguration={"Status": "Enabled"})
+    ring = KeyRing.create(ObjectStore(URI), root=ROOT_KEY)
+    ring.ensure("a")
+
+    def failing(*given: Any) -> int:
+        raise DatasetError("the store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "erase_versions", failing)
+        with pytest.raises(CryptoError, match="could not be removed"):
+            ring.destroy("a", 1)
+    # Nothing is left to be written, and still the old version goes.
+    ring.destroy("a", 1)
+    assert len(of_ring(bucket, "Versions")) == 1
+
+
+def test_a_ring_that_was_removed_is_not_replaced(bucket: Any) -> None:
+    bucket.put_bucket_versioning(Bucket="keys", VersioningConfiguration={"Status": "Enabled"})
+    key = KeyRing.create(ObjectStore(URI), root=ROOT_KEY).ensure("a")
+    bucket.delete_object(Bucket="keys", Key="mlsec/ring.json")
+    with pytest.raises(CryptoError, match="restore the newest"):
+        KeyRing.create(ObjectStore(URI), root=ROOT_KEY)
+    [marker] = of_ring(bucket, "DeleteMarkers")
+    bucket.delete_object(Bucket="keys", Key="mlsec/ring.json", VersionId=marker["VersionId"])
+    assert KeyRing.open(ObjectStore(URI), root=ROOT_KEY).current("a") == key
 
 
 def test_other_stores_are_refused(tmp_path: Path) -> None:

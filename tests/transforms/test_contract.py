@@ -18,8 +18,18 @@ from pydantic import Field
 
 import airflow_mlsec.transforms
 import airflow_mlsec.verify.checks
-from airflow_mlsec.errors import CheckFailed
-from airflow_mlsec.policy import Given, Leaves, Role, Transform, transform_names, transform_of
+from airflow_mlsec.anonymize import PlannedColumn, fit_plan
+from airflow_mlsec.crypto import Key, KeyRing
+from airflow_mlsec.errors import CheckFailed, PlanError
+from airflow_mlsec.policy import (
+    Given,
+    Leaves,
+    Role,
+    Transform,
+    parse_policy,
+    transform_names,
+    transform_of,
+)
 from airflow_mlsec.transforms import contract
 from airflow_mlsec.transforms.contract import Sample, check_contract
 from airflow_mlsec.verify import Check, check_of
@@ -133,9 +143,9 @@ class Broken(Transform):
 
     leaves: ClassVar = Leaves.CODE
     roles = frozenset(Role)
-    keeps_spellings = True
+    keeps_spellings = of_person = False
+    folds_spellings = True
     key = "pseudonym"
-    of_person = folds_spellings = False
 
     method: Literal["pseudonymize"]
     domain: str = Field(default="d")
@@ -191,6 +201,70 @@ def test_what_a_transform_says_it_leaves_is_looked_at(monkeypatch: pytest.Monkey
         check_contract(Sample(sample.keys, MAILS, ["a" * 32]))
     with pytest.raises(CheckFailed, match="name texts"):
         check_contract(Sample(sample.keys, MAILS))
+    monkeypatch.setattr(Broken, "folds_spellings", False)
+    with pytest.raises(CheckFailed, match="counts persons"):
+        check_contract(sample)
+    monkeypatch.setattr(Broken, "folds_spellings", True)
+    monkeypatch.setattr(Broken, "keeps_spellings", True)
+    with pytest.raises(CheckFailed, match="two become two"):
+        check_contract(sample)
+
+
+def test_what_would_be_taken_for_something_else_is_refused() -> None:
+    """Found by an attacker: a recoding's mark for a policy's key, a code that everybody can make, another's answers."""
+    for name in ("level", "key", "version", "normalize", "normalize_by"):
+        said = {**WHOLE, "__annotations__": {**WHOLE["__annotations__"], name: str}, name: "local"}
+        said["key"] = "purpose" if name != "key" else "local"
+        with pytest.raises(TypeError):
+            type("Taken", (Transform,), said)
+    said = {**WHOLE, "__annotations__": dict(WHOLE["__annotations__"]), "key": None}
+    with pytest.raises(TypeError, match="everybody can make it"):
+        type("Keyless", (Transform,), said)
+    with pytest.raises(TypeError, match="leaves"):
+        type(
+            "Heir",
+            (transform_of("redact"),),
+            {"__module__": __name__, "__annotations__": {"method": Literal["heir"]}},
+        )
+
+
+def test_no_code_is_made_without_its_key() -> None:
+    column = PlannedColumn(
+        "c", "string", "identifying", None, {"method": "pseudonymize", "domain": "d"}
+    )
+    batch = pa.record_batch({"c": MAILS})
+    with pytest.raises(PlanError, match="no key"):
+        column.transform(batch, lambda name, version: Key(name, version, "secret", b""), None)
+
+
+def test_what_a_transform_makes_of_all_rows_is_added_to_its_action(
+    monkeypatch: pytest.MonkeyPatch, keys: KeyRing
+) -> None:
+    """Found by an attacker: it took the action's place, and with it the key."""
+    cls = transform_of("microaggregate")
+    monkeypatch.setattr(
+        cls, "action", lambda self, column, source: {**self.model_dump(), "more": 1}
+    )
+    policy = parse_policy(
+        "version: 1\ndataset: d\nowner: o\ncolumns: {n: {role: insensitive, transform: {method: microaggregate, k: 2}}}"
+    )
+    batch = pa.record_batch({"n": NUMBERS})
+    plan = fit_plan(policy, batch.schema, lambda columns: [batch], keys)
+    assert {"more", "means", "borders"} <= set(plan.columns[0].action)
+
+
+def test_an_error_of_another_package_tells_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    cls = transform_of("round")
+    monkeypatch.setattr(cls, "__module__", "theirs")
+
+    def apply(_cls: Any, values: pa.Array, given: Given) -> pa.Array:
+        return values.cast(pa.int64())
+
+    monkeypatch.setattr(cls, "apply", classmethod(apply))
+    column = PlannedColumn("c", "string", "insensitive", None, {"method": "round", "to": 1})
+    with pytest.raises(PlanError, match="failed") as told:
+        column.transform(pa.record_batch({"c": MAILS}), lambda n, v: Key(n, v, "secret", b""), None)
+    assert "anna" not in str(told.value)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: str(s.keys["method"]))

@@ -142,9 +142,12 @@ def _left(action: Mapping[str, Any]) -> Leaves:
 
 
 def _coded(action: Mapping[str, Any]) -> bool:
-    """Whether values under a key are left, or parts of them."""
+    """Whether values under a key are left, by what the transform is or by its settings; or parts of such."""
     method = action["method"]
-    return method != "keep" and transform_of(method).leaves is Leaves.CODE
+    if method == "keep":
+        return False
+    cls = transform_of(method)
+    return Leaves.CODE in (cls.leaves, cls.left(action))
 
 
 def _naming_people(policy: Policy) -> set[str]:
