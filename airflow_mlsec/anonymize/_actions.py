@@ -27,12 +27,11 @@ def action_of(policy: Policy, name: str, keys: KeyRing) -> dict[str, Any]:
     :raises PolicyError: if the policy names a level that does not exist.
     """
     action, transform = _without_key(policy, name), policy.columns[name].transform
-    if transform is None or transform.key is None:
+    named = None if transform is None else transform.key_name(action)
+    if transform is None or named is None:
         return action
-    key = keys.ensure(f"{transform.key}.{action['domain']}")
-    if transform.takes_vault:
-        return {**action, "key": key.name}
-    return {**transform.prepared(action, key.secret), "key": key.name, "version": key.version}
+    key = keys.ensure(named)
+    return transform.keyed(action, key.name, key.version, key.secret)
 
 
 def fit_actions(

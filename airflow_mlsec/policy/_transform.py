@@ -183,6 +183,21 @@ class Transform(Model, ABC):
         del secret
         return action
 
+    @classmethod
+    def key_name(cls, action: Mapping[str, Any]) -> str | None:
+        """The name of the key that it works with, None with none."""
+        return None if cls.key is None else f"{cls.key}.{action['domain']}"
+
+    @classmethod
+    def keyed(
+        cls, action: dict[str, Any], name: str, version: int, secret: bytes
+    ) -> dict[str, Any]:
+        """The action with the key that it is done with, and what is made once with it; which codes a vault gives follows
+        from no version."""
+        if cls.takes_vault:
+            return {**action, "key": name}
+        return {**cls.prepared(action, secret), "key": name, "version": version}
+
     def fit(
         self,
         values: pa.Array,

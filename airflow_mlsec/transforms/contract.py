@@ -156,12 +156,8 @@ def _action(transform: Transform, sample: Sample, secret: bytes) -> dict[str, An
         counted = sample.values.value_counts()
         numbers = counted.field("counts").to_numpy(zero_copy_only=False).astype(np.int64)
         action = {**action, **transform.fit(counted.field("values"), numbers, None, "column")}
-    if transform.key is None:
-        return action
-    name = f"{transform.key}.{action['domain']}"
-    if transform.takes_vault:
-        return {**action, "key": name}
-    return {**transform.prepared(action, secret), "key": name, "version": 1}
+    name = transform.key_name(action)
+    return action if name is None else transform.keyed(action, name, 1, secret)
 
 
 def _check_leaves(
