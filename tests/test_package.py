@@ -94,6 +94,51 @@ def test_every_large_room_has_contracts_inside() -> None:
     assert large <= containers
 
 
+# Schemes of URIs and namespaces, as code that branches on kinds of dataset would name them.
+_OF_A_KIND = re.compile(
+    r"""["'](?:file|sqlite|postgres|postgresql|s3|s3a|gs|duckdb)(?:://)?["']|(?:File|Sql)Dataset"""
+)
+
+
+def test_nobody_asks_of_what_kind_a_dataset_is_but_its_connector() -> None:
+    """A new kind is one folder: outside `datasets` no room that handles data names one."""
+    folder = Path(str(airflow_mlsec.__file__)).parent
+    rooms = (
+        "subjects",
+        "anonymize",
+        "access",
+        "artifacts",
+        "controls",
+        "discovery",
+        "operators",
+        "sensors",
+        "triggers",
+    )
+    named = [
+        f"{path.relative_to(folder)}:{number}: {line.strip()}"
+        for room in (*rooms, "lineage/evidence", "lineage/tracing", "lineage/writing")
+        for path in (folder / room).rglob("*.py")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if _OF_A_KIND.search(line)
+    ]
+    # A hierarchy can be a file, and the register has a dialect; neither is a kind of dataset.
+    other = ("hierarchy", "dialect")
+    assert [line for line in named if not any(word in line for word in other)] == []
+
+
+def test_what_is_within_a_connector_is_its_own() -> None:
+    """Rooms take of `datasets` what it offers, and nothing of what lies within."""
+    folder = Path(str(airflow_mlsec.__file__)).parent
+    inner = re.compile(r"^\s*(?:from|import) airflow_mlsec\.datasets\.(\S+)", re.MULTILINE)
+    taken = {
+        str(path.relative_to(folder)): found
+        for path in folder.rglob("*.py")
+        if path.relative_to(folder).parts[0] != "datasets"
+        and (found := inner.findall(path.read_text()))
+    }
+    assert taken == {}
+
+
 def test_public_names_resolve_late() -> None:
     for name in airflow_mlsec.__all__:
         assert getattr(airflow_mlsec, name) is not None

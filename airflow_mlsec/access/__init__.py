@@ -4,7 +4,7 @@
 reviews in the register. May import `register`, `datasets` and below. Start with `_review`.
 """
 
-from airflow_mlsec.access._grants import Grant, grants_digest, read_grants
+from airflow_mlsec.access._grants import grants_digest, one_spelling, read_grants
 from airflow_mlsec.access._review import (
     Review,
     ReviewItem,
@@ -14,6 +14,7 @@ from airflow_mlsec.access._review import (
     review_status,
     reviews,
 )
+from airflow_mlsec.datasets import Grant
 
 __all__ = [
     "Grant",
@@ -22,6 +23,7 @@ __all__ = [
     "complete_review",
     "decide",
     "grants_digest",
+    "one_spelling",
     "open_review",
     "read_grants",
     "review_status",

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from airflow_mlsec.access._grants import Grant, grants_digest, read_grants
+from airflow_mlsec.access._grants import grants_digest, read_grants
 from airflow_mlsec.actors import Actor
-from airflow_mlsec.datasets import Connections
+from airflow_mlsec.datasets import Connections, Grant
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.ledger import Act, Asset, AssetKind, Reason, Verb, record, require
 from airflow_mlsec.register import Register

@@ -5,7 +5,14 @@ from typing import Literal
 
 import click
 
-from airflow_mlsec.access import Review, complete_review, open_review, read_grants, reviews
+from airflow_mlsec.access import (
+    Review,
+    complete_review,
+    one_spelling,
+    open_review,
+    read_grants,
+    reviews,
+)
 from airflow_mlsec.access import decide as record_decision
 from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show
@@ -41,6 +48,7 @@ def review() -> None:
 @json_option
 def open_(location: str, days: int, as_json: bool) -> None:
     """Open a review of the grants on LOCATION, or show the one that is open."""
+    location = one_spelling(location)
     register, asset = _register(), Asset(AssetKind.LOCATION, location)
     require(register, operating_system_actor(), Verb.REVIEW, asset)
     _show(open_review(register, location, days=days), as_json)
@@ -51,7 +59,7 @@ def open_(location: str, days: int, as_json: bool) -> None:
 @json_option
 def list_(location: str | None, as_json: bool) -> None:
     """List reviews, newest first."""
-    found = reviews(_register(), location)
+    found = reviews(_register(), one_spelling(location) if location else None)
     lines = [
         f"{r.id:>4}  {r.status:10}  due {r.due_at[:10]}  {r.undecided} undecided  {r.location}"
         for r in found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import lru_cache
-from importlib import metadata, resources
+from importlib import resources
 from typing import Any
 
 import yaml
@@ -23,6 +23,7 @@ from airflow_mlsec.controls._control import (
 )
 from airflow_mlsec.controls.reasons import NotStated, Stated
 from airflow_mlsec.errors import SettingError
+from airflow_mlsec.extensions import entries_of, load_entry
 
 ENTRY_POINTS = "airflow_mlsec.controls"
 # In the order in which they are shown.
@@ -88,10 +89,5 @@ def _own() -> list[type[Control[Any]]]:
 
 
 def _others() -> list[type[Control[Any]]]:
-    classes = []
-    for entry in metadata.entry_points(group=ENTRY_POINTS):
-        loaded = entry.load()
-        if not (isinstance(loaded, type) and issubclass(loaded, Control)):
-            raise SettingError(f"entry point {entry.name} of {ENTRY_POINTS} is no control")
-        classes.append(loaded)
-    return classes
+    entries = entries_of(ENTRY_POINTS).values()
+    return [load_entry(entry, Control) for entry in entries]  # type: ignore[type-abstract]

@@ -1,72 +1,127 @@
 """A dataset by URI: scanned as Arrow record batches in bounded memory, replaced atomically.
 
-`_uri` reads URIs and names datasets as OpenLineage does, `_connections` finds what a URI
-refers to, `_file` handles Parquet, CSV and JSON Lines on any filesystem and `_rows` single rows
-of them (`_rows_parquet` of Parquet), `_artifact` files of any format as streams, `_versions` what buckets keep of them, `_sql` tables in SQLite and PostgreSQL (`_sql_values` their types, `_sql_references` who
-refers to rows). May import `errors`, `settings` and `files`. Start with `_dataset`.
+`_dataset` says what every dataset can do and `_connector` what every kind of them is; `_registry` finds them. Each folder of
+`connectors` is one kind; `sql` is what those of databases share. `_connections` finds what a URI refers to. May import
+`errors`, `naming`, `extensions`, `settings` and `files`. Start with `_connector`.
 """
 
-from airflow_mlsec.datasets._artifact import Artifact, as_artifact, open_artifact
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections, postgresql_url
-from airflow_mlsec.datasets._dataset import Dataset, StagedTable, open_dataset, same_place
-from airflow_mlsec.datasets._file import parquet_location
-from airflow_mlsec.datasets._folders import (
-    files_below,
-    partition_values,
-    refuse_tables,
-    visible_files,
-)
-from airflow_mlsec.datasets._rows import SINGLE, Announce, Condition, Found
-from airflow_mlsec.datasets._staging import Staging, staging_beside
-from airflow_mlsec.datasets._uri import (
-    DatasetName,
-    canonical_key,
-    canonical_store,
-    connection_of,
-    dataset_name,
-    file_path,
-    is_store,
-)
-from airflow_mlsec.datasets._versions import (
+from airflow_mlsec.datasets._connector import (
+    Capabilities,
+    Connector,
+    Container,
+    Grant,
+    KeptBy,
     OldVersion,
+    Part,
+    Reading,
+    Versions,
+)
+from airflow_mlsec.datasets._dataset import Dataset, StagedTable
+from airflow_mlsec.datasets._endpoint import (
+    Asked,
+    ConnectionFacts,
+    Endpoint,
+    Local,
+    Start,
+    Unknown,
+    host_of,
+    is_false,
+    is_true,
+    is_unverified,
+    text_of,
+)
+from airflow_mlsec.datasets._found import SINGLE, Announce, Condition, Found, fulfilled
+from airflow_mlsec.datasets._posix_grants import grants_of_path
+from airflow_mlsec.datasets._registry import (
+    all_connectors,
+    connection_of,
+    connector_of,
+    container_of,
+    containers,
+    dataset_name,
+    keeps_writers_apart,
+    local_path,
+    open_dataset,
+    same_place,
+    uri_of,
+)
+from airflow_mlsec.datasets._uri import UriParts, parts_of
+from airflow_mlsec.datasets.connectors.files._artifact import Artifact, as_artifact, open_artifact
+from airflow_mlsec.datasets.connectors.files._file import parquet_location
+from airflow_mlsec.datasets.connectors.files._folders import files_below, visible_files
+from airflow_mlsec.datasets.connectors.files._location import file_path
+from airflow_mlsec.datasets.connectors.files._staging import Staging, staging_beside
+from airflow_mlsec.datasets.connectors.files._versions import (
     erase_versions,
-    keeps_versions,
     object_of,
     old_versions,
 )
+from airflow_mlsec.datasets.connectors.postgresql._transport import (
+    endpoint_of as endpoint_of_postgresql,
+)
+from airflow_mlsec.naming import DatasetName, canonical_key, canonical_store, is_store
 
 __all__ = [
     "SINGLE",
     "Announce",
     "Artifact",
+    "Asked",
+    "Capabilities",
     "Condition",
+    "ConnectionFacts",
     "Connections",
+    "Connector",
+    "Container",
     "Dataset",
     "DatasetName",
+    "Endpoint",
     "EnvironmentConnections",
     "Found",
+    "Grant",
+    "KeptBy",
+    "Local",
     "OldVersion",
+    "Part",
+    "Reading",
     "StagedTable",
     "Staging",
+    "Start",
+    "Unknown",
+    "UriParts",
+    "Versions",
+    "all_connectors",
     "as_artifact",
     "canonical_key",
     "canonical_store",
     "connection_of",
+    "connector_of",
+    "container_of",
+    "containers",
     "dataset_name",
+    "endpoint_of_postgresql",
     "erase_versions",
     "file_path",
     "files_below",
+    "fulfilled",
+    "grants_of_path",
+    "host_of",
+    "is_false",
     "is_store",
-    "keeps_versions",
+    "is_true",
+    "is_unverified",
+    "keeps_writers_apart",
+    "local_path",
     "object_of",
     "old_versions",
     "open_artifact",
     "open_dataset",
     "parquet_location",
-    "partition_values",
+    "parts_of",
     "postgresql_url",
-    "refuse_tables",
     "same_place",
     "staging_beside",
+    "text_of",
+    "uri_of",
     "visible_files",
 ]

@@ -1,23 +1,15 @@
-"""What every kind of dataset can do, and the way from a URI to one."""
+"""What every kind of dataset can do."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import pyarrow as pa
 
-from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
-from airflow_mlsec.datasets._rows import Announce, Condition, Found
-from airflow_mlsec.datasets._uri import (
-    DatasetName,
-    FileUri,
-    PostgresUri,
-    SqliteUri,
-    parse_uri,
-)
+from airflow_mlsec.datasets._found import Announce, Condition, Found
+from airflow_mlsec.naming import DatasetName
 
 BATCH_ROWS = 65_536
 
@@ -136,29 +128,3 @@ class Dataset(Protocol):
         one from then on. On an error, or if the process is killed, the old one stays.
         """
         ...
-
-
-def open_dataset(uri: str, connections: Connections | None = None) -> Dataset:
-    """The dataset that a URI or local path refers to; it need not exist yet.
-
-    :raises UnsupportedDataset: if the URI is not one that this package can read.
-    """
-    from airflow_mlsec.datasets._file import FileDataset
-    from airflow_mlsec.datasets._sql import SqlDataset
-
-    connections = connections or EnvironmentConnections()
-    parsed = parse_uri(uri)
-    if isinstance(parsed, FileUri):
-        return FileDataset.of(parsed, connections)
-    if isinstance(parsed, SqliteUri):
-        return SqlDataset.sqlite(parsed)
-    assert isinstance(parsed, PostgresUri)
-    return SqlDataset.postgres(parsed, connections)
-
-
-def same_place(one: Dataset, other: Dataset) -> bool:
-    """Whether two datasets are one, also where links lead to it by two paths."""
-    names = one.name, other.name
-    if names[0].namespace in ("file", "sqlite") and names[0].namespace == names[1].namespace:
-        return os.path.realpath(names[0].name) == os.path.realpath(names[1].name)
-    return names[0] == names[1]

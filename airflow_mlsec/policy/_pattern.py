@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.naming import SAME_STORES
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
 _GLOB = re.compile(r"\*\*|\*|\?|\[[^\]/]+\]")
@@ -50,7 +51,6 @@ _DATES = {
     "ts_nodash": r"\d{8}T\d{6}",
     "ts_nodash_with_tz": r"\d{8}T\d{6}[^/]*",
 }
-_SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "wasb": "wasbs"}
 
 
 @lru_cache(maxsize=1_024)
@@ -61,7 +61,7 @@ def _compiled(dataset: str) -> re.Pattern[str]:
     elif scheme == "file":
         text = unquote(rest)
     else:
-        scheme = _SCHEMES.get(scheme, scheme)
+        scheme = SAME_STORES.get(scheme, scheme)
         at = rest.split("/", 1)[0].rpartition("@")[0] if scheme in ("s3", "gs") else ""
         text = f"{scheme}://{rest.removeprefix(f'{at}@') if at else rest}"
     head, slashes, tail = text.partition("://") if found and scheme != "file" else ("", "", text)

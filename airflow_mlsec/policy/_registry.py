@@ -11,6 +11,7 @@ from functools import lru_cache
 from importlib import metadata
 
 from airflow_mlsec.errors import SettingError
+from airflow_mlsec.extensions import entries_of, load_entry
 from airflow_mlsec.policy._transform import Transform
 
 TRANSFORMS, CHECKS = "airflow_mlsec.transforms", "airflow_mlsec.checks"
@@ -18,20 +19,9 @@ TRANSFORMS, CHECKS = "airflow_mlsec.transforms", "airflow_mlsec.checks"
 
 @lru_cache(maxsize=1)
 def _entries() -> dict[str, metadata.EntryPoint]:
-    found: dict[str, metadata.EntryPoint] = {}
-    checked: dict[str, str] = {}
-    for entry in metadata.entry_points(group=CHECKS):
-        if checked.setdefault(entry.name, entry.value) != entry.value:
-            # Else a package could take the place of a check of ours.
-            raise SettingError(
-                f"two checks are called '{entry.name}': {checked[entry.name]} and {entry.value}; uninstall one"
-            )
-    for entry in sorted(metadata.entry_points(group=TRANSFORMS), key=lambda e: e.name):
-        known = found.setdefault(entry.name, entry)
-        if known.value != entry.value:
-            raise SettingError(
-                f"two transforms are called '{entry.name}': {known.value} and {entry.value}; uninstall one"
-            )
+    # Else a package could take the place of a check of ours.
+    entries_of(CHECKS)
+    found = entries_of(TRANSFORMS)
     if not found:
         raise SettingError(
             "no transform is installed: install airflow-mlsec with pip, a copied folder is not enough"
@@ -53,19 +43,12 @@ def transform_of(method: str) -> type[Transform]:
         check.
     """
     entry = _entries()[method]
-    if not metadata.entry_points(group=CHECKS, name=method):
+    if method not in entries_of(CHECKS):
         raise SettingError(
             f"transform '{method}' ({entry.value}) has no check: its package needs an entry point of that name in the group "
             f"{CHECKS}"
         )
-    try:
-        loaded = entry.load()
-    except Exception as error:
-        raise SettingError(
-            f"transform '{method}' ({entry.value}) cannot be imported ({type(error).__name__}); reinstall the package that has it"
-        ) from error
-    if not (isinstance(loaded, type) and issubclass(loaded, Transform)):
-        raise SettingError(f"entry point {entry.name} of {TRANSFORMS} is no transform")
+    loaded = load_entry(entry, Transform)  # type: ignore[type-abstract]
     if loaded.name() != method:
         raise SettingError(
             f"entry point {entry.name} of {TRANSFORMS} is a transform of another name, '{loaded.name()}'"

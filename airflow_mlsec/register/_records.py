@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_mlsec.errors import ChangedMeanwhile
+from airflow_mlsec.naming import names_files
 from airflow_mlsec.register import graph
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.register._bulk import insert_rows, lock_graph, rows_of
 
-_FILESYSTEMS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "wasbs", "hdfs", "dbfs"}
 _TABULAR = {"parquet", "pq", "csv", "tsv", "json", "jsonl", "ndjson", "orc", "avro", "gz", "db"}
 
 
@@ -65,9 +65,8 @@ def dataset_id(connection: sa.Connection, namespace: str, name: str, now: str) -
 
 def likely_kind(namespace: str, name: str) -> str:
     """What a dataset is, judged by its name, until somebody says what it is."""
-    in_files = namespace == "file" or namespace.partition("://")[0] in _FILESYSTEMS
     ending = name.rsplit("/", 1)[-1].rpartition(".")[2].lower() if "." in name else ""
-    return "file" if in_files and ending and ending not in _TABULAR else "table"
+    return "file" if names_files(namespace) and ending and ending not in _TABULAR else "table"
 
 
 def set_dataset(

@@ -16,8 +16,6 @@ from airflow_mlsec.processes import has_ended, this_process
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.register._register import Register
 
-# Of these the filesystem, or the database, keeps writers apart.
-_KEPT_APART = ("", "file", "sqlite", "postgresql", "postgres")
 # What runs elsewhere cannot be seen from here.
 _LONGEST = timedelta(days=1)
 _SOON = timedelta(minutes=15)
@@ -27,19 +25,23 @@ _AGAIN = 0.2
 
 @contextlib.contextmanager
 def sole_writer(
-    register: Register, uri: str, everywhere: bool = False, patience: float = 0.0
+    register: Register,
+    uri: str,
+    kept_apart: bool,
+    everywhere: bool = False,
+    patience: float = 0.0,
 ) -> Iterator[None]:
     """Be the only one of ours who rewrites what is at a URI.
 
     Object stores replace whatever is there, and an upload takes a while: of two who read the same object the
     later would undo what the other has done.
 
-    :param everywhere: Also where the filesystem or the database keeps writers apart: for what belongs together
+    :param kept_apart: Whether the filesystem or the database keeps writers apart there.
+    :param everywhere: Also where it does: for what belongs together
         although it is done in several steps.
     :param patience: How many seconds to wait for somebody else.
     :raises ChangedMeanwhile: if somebody else is at it.
     """
-    kept_apart = uri.partition("://")[0] in _KEPT_APART
     if not everywhere and kept_apart:
         yield
         return

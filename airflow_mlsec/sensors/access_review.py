@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlsec.access import review_status
-from airflow_mlsec.datasets import file_path
+from airflow_mlsec.access import one_spelling, review_status
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
 from airflow_mlsec.operators._base import without_values
 from airflow_mlsec.sensors._waiting import WaitingSensor
@@ -101,5 +100,4 @@ class AccessReviewSensor(WaitingSensor):
 
     def _location(self) -> str:
         # One spelling for a local path, so that the reviewer's command finds the same review.
-        plain = "://" not in self.location or self.location.startswith("file://")
-        return str(file_path(self.location)) if plain else self.location
+        return one_spelling(self.location)

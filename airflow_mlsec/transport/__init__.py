@@ -5,6 +5,7 @@ its server, `_check` puts both together, `_record` keeps it. May import `ledger`
 `check_connection`.
 """
 
+from airflow_mlsec.datasets import ConnectionFacts
 from airflow_mlsec.transport._check import (
     FEWEST_DAYS,
     TIMEOUT,
@@ -15,7 +16,6 @@ from airflow_mlsec.transport._check import (
     findings_table,
 )
 from airflow_mlsec.transport._connections import (
-    ConnectionFacts,
     environment_connections,
     exported_connections,
     facts_of_fields,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from airflow_mlsec.datasets import Asked, ConnectionFacts, Endpoint, Local, Unknown
 from airflow_mlsec.errors import UsageError
-from airflow_mlsec.transport._connections import ConnectionFacts
 from airflow_mlsec.transport._handshake import (
     Handshake,
     Plaintext,
@@ -15,7 +15,7 @@ from airflow_mlsec.transport._handshake import (
     days_left,
     shake_hands,
 )
-from airflow_mlsec.transport._required import Asked, Endpoint, Local, Unknown, endpoint_of
+from airflow_mlsec.transport._required import endpoint_of
 
 TIMEOUT = 10.0
 FEWEST_DAYS = 14

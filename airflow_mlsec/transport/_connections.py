@@ -7,29 +7,16 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import yaml
 
+from airflow_mlsec.datasets import ConnectionFacts
 from airflow_mlsec.errors import SettingError, UsageError
 
 _PREFIX = "AIRFLOW_CONN_"
-
-
-@dataclass(frozen=True)
-class ConnectionFacts:
-    """Where a connection leads, and what it says about TLS. Login and password are not kept; ``extra``
-    may hold secrets, and is not shown."""
-
-    conn_id: str
-    conn_type: str
-    host: str | None
-    port: int | None
-    schema: str | None = field(repr=False)
-    extra: Mapping[str, Any] = field(repr=False)
 
 
 def facts_of_uri(conn_id: str, uri: str) -> ConnectionFacts:

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from cryptography import x509
 
+from airflow_mlsec.datasets import Endpoint, Start
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.transport._hello import OLD_SUITES, TLS_1_1, TLS_1_2, WEAK_SUITES, agreed
-from airflow_mlsec.transport._required import Endpoint, Start
 
 _ANY = "ALL:@SECLEVEL=0"
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from airflow_mlsec.errors import SettingError
+from airflow_mlsec.extensions import Extension, entries_of, load_entry
 
 ENTRY_POINTS = "airflow_mlsec.checks"
 
@@ -18,7 +18,7 @@ ENTRY_POINTS = "airflow_mlsec.checks"
 Persons = Literal["no", "as written", "as declared"]
 
 
-class Check(ABC):
+class Check(Extension):
     """Whether a value can be what a transform produces, by the policy alone: an error in the transform must not hide
     here, so it shares no code with it and gets the keys of the policy as plain data.
 
@@ -29,14 +29,6 @@ class Check(ABC):
     # Whether looking at a value says anything: that an invented one is none of the raw ones cannot be seen of it.
     can_see: ClassVar[bool]
     persons: ClassVar[Persons]
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        missing = [name for name in ("method", "can_see", "persons") if not hasattr(cls, name)]
-        if cls.produced is Check.produced:
-            missing.append("produced")
-        if missing:
-            raise TypeError(f"check {cls.__qualname__} does not say: {', '.join(missing)}")
 
     @abstractmethod
     def produced(self, keys: Mapping[str, Any], text: str, folder: Path) -> str:
@@ -58,23 +50,10 @@ def check_of(method: str) -> Check:
 
     :raises SettingError: if none is installed, or what is installed is none.
     """
-    entries = metadata.entry_points(group=ENTRY_POINTS, name=method)
-    named = {entry.value: entry for entry in entries}
-    if not named:
+    entry = entries_of(ENTRY_POINTS).get(method)
+    if entry is None:
         raise SettingError(f"no check of the transform '{method}' is installed ({ENTRY_POINTS})")
-    if len(named) > 1:
-        raise SettingError(
-            f"two checks are called '{method}': {' and '.join(sorted(named))}; uninstall one"
-        )
-    [entry] = named.values()
-    try:
-        loaded = entry.load()
-    except Exception as error:
-        raise SettingError(
-            f"check '{method}' ({entry.value}) cannot be imported ({type(error).__name__}); reinstall the package that has it"
-        ) from error
-    if not (isinstance(loaded, type) and issubclass(loaded, Check)):
-        raise SettingError(f"entry point {entry.name} of {ENTRY_POINTS} is no check")
+    loaded = load_entry(entry, Check)  # type: ignore[type-abstract]
     if loaded.method != method:
         raise SettingError(
             f"entry point {entry.name} of {ENTRY_POINTS} is the check of '{loaded.method}'"

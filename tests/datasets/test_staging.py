@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_mlsec.datasets import open_dataset, staging_beside
-from airflow_mlsec.datasets._file import engine_location
+from airflow_mlsec.datasets.connectors.files._file import engine_location
 from airflow_mlsec.errors import UsageError
 
 

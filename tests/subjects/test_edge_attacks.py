@@ -23,6 +23,7 @@ import pytest
 from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import KeyRing, Passphrase, decrypt
 from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.datasets.connectors.sqlite._inside import SqliteFiles
 from airflow_mlsec.errors import CheckFailed, DatasetError, Refused
 from airflow_mlsec.lineage import ingest_event
 from airflow_mlsec.policy import parse_policy
@@ -46,7 +47,6 @@ from airflow_mlsec.subjects.handling import _erasing as erasing
 from airflow_mlsec.subjects.handling import _export as exporting
 from airflow_mlsec.subjects.handling import _releases as releases
 from airflow_mlsec.subjects.requests._requests import change_person
-from airflow_mlsec.subjects.search._scan import _is_kept_by_sqlite
 from tests import canaries
 from tests.actors import who
 from tests.lineage.events import dataset, event
@@ -638,17 +638,17 @@ def test_views_and_free_pages_beside_a_declared_table(lake: Lake) -> None:
 
 
 def test_a_file_is_a_log_of_sqlite_by_its_content(tmp_path: Path) -> None:
-    database = tmp_path / "a.db"
+    database, is_beside = tmp_path / "a.db", SqliteFiles().is_beside
     with sqlite3.connect(database) as connection:
         connection.execute("pragma journal_mode = wal")
         connection.execute("create table t (x)")
         connection.commit()
-        assert _is_kept_by_sqlite(tmp_path / "a.db-wal")
-        assert _is_kept_by_sqlite(tmp_path / "a.db-shm")
+        assert is_beside(tmp_path / "a.db-wal")
+        assert is_beside(tmp_path / "a.db-shm")
     connection.close()
     for name in ("a.db-wal", "a.db-journal", "a.db-shm"):
         (tmp_path / name).write_text(f"notes of the migration: {HER}")
-        assert not _is_kept_by_sqlite(tmp_path / name)
+        assert not is_beside(tmp_path / name)
 
 
 def test_a_column_that_lineage_left_out_is_looked_at(lake: Lake) -> None:

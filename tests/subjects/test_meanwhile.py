@@ -28,8 +28,9 @@ from airflow_mlsec import files
 from airflow_mlsec.anonymize import RegisterVault, Release, anonymize
 from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import Identity, KeyRing
-from airflow_mlsec.datasets import _file, open_artifact, open_dataset
-from airflow_mlsec.datasets._file import FileDataset
+from airflow_mlsec.datasets import keeps_writers_apart, open_artifact, open_dataset
+from airflow_mlsec.datasets.connectors.files import _file
+from airflow_mlsec.datasets.connectors.files._file import FileDataset
 from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, DatasetError, MlsecError, Refused
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.lineage import (
@@ -967,18 +968,21 @@ def test_closing_is_about_whom_it_has_looked_for(
 
 def test_one_of_ours_at_a_time_rewrites_an_object(sqlite_register: Register) -> None:
     uri = "s3://bucket/people.parquet"
-    with sole_writer(sqlite_register, uri):
+    with sole_writer(sqlite_register, uri, False):
         with (
             pytest.raises(ChangedMeanwhile, match="being rewritten"),
-            sole_writer(sqlite_register, uri),
+            sole_writer(sqlite_register, uri, False),
         ):
             pass
-        with sole_writer(sqlite_register, "s3://bucket/another.parquet"):
+        with sole_writer(sqlite_register, "s3://bucket/another.parquet", False):
             pass
-    with sole_writer(sqlite_register, uri):
+    with sole_writer(sqlite_register, uri, False):
         pass
     # Local files and databases keep writers apart themselves.
-    with sole_writer(sqlite_register, "file:///x"), sole_writer(sqlite_register, "file:///x"):
+    local = "file:///x"
+    assert keeps_writers_apart(local)
+    assert not keeps_writers_apart(uri)
+    with sole_writer(sqlite_register, local, True), sole_writer(sqlite_register, local, True):
         pass
 
 
@@ -989,7 +993,7 @@ def test_a_killed_writer_keeps_nobody_waiting(sqlite_register: Register, left_by
         ended, now = {**this_process(), "host": "another"}, "2026-01-01T00:00:00.000000Z"
     values = {"uri": "s3://b/x", "writer": ended, "began_at": now}
     sqlite_register.write(lambda c: c.execute(sa.insert(t.writing).values(values)))
-    with sole_writer(sqlite_register, "s3://b/x"):
+    with sole_writer(sqlite_register, "s3://b/x", False):
         pass
 
 

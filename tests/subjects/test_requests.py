@@ -727,7 +727,7 @@ def test_a_reader_that_keeps_deleted_rows_alive_fails_the_step(
 
     from airflow_mlsec.errors import DatasetError
 
-    monkeypatch.setattr("airflow_mlsec.datasets._sql._PATIENCE", 1)
+    monkeypatch.setattr("airflow_mlsec.datasets.sql._table._PATIENCE", 1)
     path = tmp_path / "w.db"
     writer = sqlite3.connect(path)
     writer.execute("PRAGMA journal_mode = WAL")

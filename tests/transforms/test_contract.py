@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 import tomllib
 from datetime import date
 from importlib import metadata
@@ -33,6 +29,7 @@ from airflow_mlsec.policy import (
 from airflow_mlsec.transforms import contract
 from airflow_mlsec.transforms.contract import Sample, check_contract
 from airflow_mlsec.verify import Check, check_of
+from tests.another_package import block, installed, run
 
 ROOT = Path(__file__).parents[2]
 MAILS = pa.array(["anna@x.test", "Ben <b@y.test>", None, "anna@x.test", "cleo@z.test"])
@@ -273,35 +270,13 @@ def test_a_check_that_accepts_everything_would_be_noticed(sample: Sample) -> Non
     assert check_of(str(sample.keys["method"])).can_see == bool(sample.never)
 
 
-PAGE = (ROOT / "docs" / "how-to" / "add-a-transform.md").read_text()
+PAGE = "add-a-transform.md"
 
 
-def block(kind: str, number: int = 0) -> str:
-    return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)[number]
-
-
-def installed(folder: Path, points: dict[str, dict[str, str]]) -> dict[str, str]:
-    """A package of others; the environment in which it is installed."""
-    info = folder / "theirs-1.dist-info"
-    info.mkdir(parents=True)
-    (folder / "their_transforms.py").write_text(block("python"))
-    (folder / "their_checks.py").write_text(block("python", 1))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
-    lines = [f"[{g}]\n" + "".join(f"{n} = {v}\n" for n, v in e.items()) for g, e in points.items()]
-    (info / "entry_points.txt").write_text("\n".join(lines))
-    inherited = os.environ.get("PYTHONPATH", "")
-    return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT), inherited]), "PATH": ""}
-
-
-def run(script: str, env: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=env,
-        cwd=folder,
-    )
+def theirs(folder: Path, points: dict[str, dict[str, str]]) -> dict[str, str]:
+    """The package of the page; the environment in which it is installed."""
+    modules = {"their_transforms": block(PAGE, "python"), "their_checks": block(PAGE, "python", 1)}
+    return installed(folder, modules, points)
 
 
 RELEASE = """
@@ -340,9 +315,9 @@ except GuaranteeNotMet as error:
 
 def test_a_transform_from_another_package_is_one_like_ours(tmp_path: Path) -> None:
     """Two files and their entry points, as the page says: planned, applied, checked, in lineage and in the schema."""
-    points = tomllib.loads(block("toml"))["project"]["entry-points"]
-    env = installed(tmp_path / "theirs", points)
-    done = run(block("python", 2) + RELEASE, env, tmp_path)
+    points = tomllib.loads(block(PAGE, "toml"))["project"]["entry-points"]
+    env = theirs(tmp_path / "theirs", points)
+    done = run(block(PAGE, "python", 2) + RELEASE, env, tmp_path)
     assert done.stdout.splitlines() == [
         "['mail.example.org', 'example.com', 'unknown']",
         "[] [\"column 'mail' is what its transform produces\"]",
@@ -368,7 +343,7 @@ except Exception as error:
         (
             {"airflow_mlsec.transforms": {"mail_domain": "their_checks:MailDomainCheck"},
              "airflow_mlsec.checks": {"mail_domain": "their_checks:MailDomainCheck"}},
-            "is no transform",
+            "is no Transform",
         ),
         (
             {"airflow_mlsec.transforms": {"mail_domain": "airflow_mlsec.transforms.mask:Mask"},
@@ -377,9 +352,9 @@ except Exception as error:
         ),
         (
             {"airflow_mlsec.transforms": {"mask": "their_transforms:MailDomain"}},
-            "two transforms are called 'mask'",
+            "are called 'mask'",
         ),
-        ({"airflow_mlsec.checks": {"mask": "their_checks:MailDomainCheck"}}, "two checks are called 'mask'"),
+        ({"airflow_mlsec.checks": {"mask": "their_checks:MailDomainCheck"}}, "are called 'mask'"),
         (
             {"airflow_mlsec.transforms": {"mail_domain": "their_transformz:MailDomain"},
              "airflow_mlsec.checks": {"mail_domain": "their_checks:MailDomainCheck"}},
@@ -391,7 +366,7 @@ except Exception as error:
 def test_what_is_half_installed_is_refused(
     tmp_path: Path, points: dict[str, dict[str, str]], why: str
 ) -> None:
-    env = installed(tmp_path / "theirs", points)
+    env = theirs(tmp_path / "theirs", points)
     done = run(PARSE, env, tmp_path)
     assert done.stdout.startswith("PolicyError policy:4:"), done.stderr
     assert why in done.stdout

@@ -6,10 +6,10 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib import metadata
 
 from airflow_mlsec.crypto.key_services._service import KeyService
 from airflow_mlsec.errors import SettingError, UsageError
+from airflow_mlsec.extensions import entries_of, load_entry
 
 ENTRY_POINTS = "airflow_mlsec.key_services"
 
@@ -55,8 +55,5 @@ def _own() -> Iterator[type[KeyService]]:
 
 
 def _others() -> Iterator[type[KeyService]]:
-    for entry in metadata.entry_points(group=ENTRY_POINTS):
-        loaded = entry.load()
-        if not (isinstance(loaded, type) and issubclass(loaded, KeyService)):
-            raise SettingError(f"entry point {entry.name} of {ENTRY_POINTS} is no key service")
-        yield loaded
+    for entry in entries_of(ENTRY_POINTS).values():
+        yield load_entry(entry, KeyService)  # type: ignore[type-abstract]

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from airflow_mlsec import files
 from airflow_mlsec.actors import Actor, operating_system_actor
 from airflow_mlsec.crypto import digest_stream
-from airflow_mlsec.datasets import Connections, file_path, open_artifact, open_dataset
+from airflow_mlsec.datasets import Connections, local_path, open_artifact, open_dataset
 from airflow_mlsec.errors import DatasetError, MlsecError, UsageError
 from airflow_mlsec.ledger import DEPLOYMENT, Reason, ReleaseStatement, Verb, require
 from airflow_mlsec.lineage import reasons as why
@@ -199,7 +199,7 @@ def _there(row: Any, connections: Connections | None) -> tuple[bool, str | None]
             return False, None
         with artifact.open() as file:
             return True, digest_stream(file)
-    if row.uri.startswith("file://") and not file_path(row.uri).parent.is_dir():
+    if (path := local_path(row.uri)) is not None and not path.parent.is_dir():
         # Another machine may have it: a folder that is not here says nothing of what is in it.
         raise DatasetError("its folder is not there")
     dataset = open_dataset(row.uri, connections)
@@ -208,8 +208,9 @@ def _there(row: Any, connections: Connections | None) -> tuple[bool, str | None]
 
 def _remove_staged(uri: str | None) -> None:
     """Remove what a process that has ended had staged beside a file: rows that nobody knows of."""
-    if uri is not None and uri.startswith("file://") and file_path(uri).parent.is_dir():
-        files.remove_abandoned(file_path(uri))
+    path = None if uri is None else local_path(uri)
+    if path is not None and path.parent.is_dir():
+        files.remove_abandoned(path)
 
 
 def _digest_of(statement: Evidence) -> str | None:

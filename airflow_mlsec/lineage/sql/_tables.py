@@ -16,13 +16,13 @@ import sqlalchemy as sa
 from airflow_mlsec.lineage.events._events import Event, Name
 from airflow_mlsec.lineage.sql._flow import NotFollowed
 from airflow_mlsec.lineage.sql._script import Ambiguous, Known
+from airflow_mlsec.naming import names_tables
 from airflow_mlsec.register import Register, column_documents
 from airflow_mlsec.register import tables as t
 
 Columns = tuple[str, ...]
 # Schemas remembered of events that are not in the register yet.
 _MOST_SCHEMAS = 20_000
-_FILES = ("file", "s3", "gs", "abfs", "abfss", "wasbs", "hdfs", "dbfs", "kafka", "pubsub")
 
 
 class KnownTables:
@@ -59,7 +59,7 @@ class KnownTables:
 
 
 def in_database(name: Name) -> bool:
-    return name[0].partition(":")[0] not in _FILES
+    return names_tables(name[0])
 
 
 def top_columns(names: Iterable[str]) -> Columns:

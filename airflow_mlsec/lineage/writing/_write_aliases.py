@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from airflow_mlsec.lineage.events._events import NOT_FOLLOWED, RENAMED, SAME, Name
 from airflow_mlsec.lineage.writing._batch import Batch, KnownNames
 from airflow_mlsec.lineage.writing._write_parts import PERHAPS, made_whole, related
+from airflow_mlsec.naming import LOCAL
 from airflow_mlsec.register import column_documents, dataset_id, graph, lock_graph
 from airflow_mlsec.register import tables as t
 
@@ -53,7 +54,7 @@ def _links(batch: Batch, new: set[int]) -> set[tuple[int, int, str]]:
     """New local names that lead over a link to another, where the file can be seen from here."""
     ids, found = batch.names.datasets, set()
     for namespace, name in _named(batch):
-        if namespace != "file" or ids[namespace, name] not in new or not name.startswith("/"):
+        if namespace != LOCAL or ids[namespace, name] not in new or not name.startswith("/"):
             continue
         real = os.path.realpath(name)
         if real != name and os.path.exists(real):

@@ -12,24 +12,12 @@ from collections.abc import Collection, Iterable, Iterator
 
 import sqlalchemy as sa
 
+from airflow_mlsec.naming import names_files, names_in_schemas
 from airflow_mlsec.register import rows_of
 from airflow_mlsec.register import tables as t
 
 # Kinds of alias: of a part to its folder, of a folder to its part, of a name to what it may mean.
 PART, WHOLE, PERHAPS = "part", "whole", "perhaps"
-# Namespaces of object stores and filesystems, by their schemes.
-_FOLDERS = ("file", "s3", "gs", "abfss", "wasbs", "hdfs", "dbfs", "oss", "cos")
-_DATABASES = (
-    "postgres",
-    "postgresql",
-    "mysql",
-    "mariadb",
-    "mssql",
-    "redshift",
-    "snowflake",
-    "trino",
-    "oracle",
-)
 # Names with more parts than catalog, schema and table leave nothing out.
 _FULL = 3
 
@@ -42,10 +30,9 @@ def related(connection: sa.Connection, datasets: Iterable[Named]) -> set[Pair]:
     in_folders: dict[str, dict[str, int]] = defaultdict(dict)
     in_databases: dict[str, dict[str, int]] = defaultdict(dict)
     for identifier, namespace, name in datasets:
-        scheme = namespace.partition("://")[0]
-        if scheme in _FOLDERS and name.strip("/"):
+        if names_files(namespace) and name.strip("/"):
             in_folders[namespace][name] = identifier
-        elif scheme in _DATABASES:
+        elif names_in_schemas(namespace):
             in_databases[namespace][name] = identifier
     pairs: set[Pair] = set()
     for namespace, names in in_folders.items():

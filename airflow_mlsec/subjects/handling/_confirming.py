@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.datasets import (
+    Connector,
+    DatasetName,
+    all_connectors,
+    container_of,
+    open_dataset,
+)
 from airflow_mlsec.errors import (
     ColumnMissing,
     UsageError,
@@ -108,8 +113,24 @@ def _confirmed(work: Work, request: Request, person: Person, what: str) -> Reque
 
 
 def _uri_of(name: str) -> str:
-    """The URI of a file, or of a table of a SQLite file, that a scan has found."""
+    """The URI of a file or object, or of a table in a file, that a scan has found."""
     if "://" in name or Path(name).exists():
         return name
-    database, _, table = name.rpartition("/")
-    return f"sqlite://{quote(database)}/{quote(table, safe='')}"
+    for connector in all_connectors():
+        for namespace in connector.namespaces if connector.container is not None else ():
+            # The names of some begin with their namespace.
+            inside = name.removeprefix(f"{namespace}/")
+            uri = connector.uri_of(DatasetName(namespace, inside))
+            if uri is not None and _holds(connector, uri):
+                return uri
+    return name
+
+
+def _holds(connector: Connector, uri: str) -> bool:
+    """Whether the file that a URI of a table names is one of a connector's."""
+    path = connector.local_path(uri)
+    try:
+        with (path or Path()).open("rb") as file:
+            return container_of(file.read(64)) is connector.container
+    except OSError:
+        return False

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.datasets import Announce
+from airflow_mlsec.datasets import Announce, keeps_writers_apart
 from airflow_mlsec.errors import (
     ChangedMeanwhile,
     CheckFailed,
@@ -124,7 +124,7 @@ def rectify(
             still = _still(handler, request, person, place)
             if not _is_right(searcher, place, name, text):
                 tell_of_copies(handler, identifier, place)
-            with sole_writer(handler.register, place.uri or ""):
+            with sole_writer(handler.register, place.uri or "", keeps_writers_apart(place.uri)):
                 rows = sum(
                     _put_right(one, place, name, text, still)
                     for one in _under(handler, searcher, column, earlier)

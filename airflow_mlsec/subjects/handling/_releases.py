@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from airflow_mlsec.anonymize import Finding, tells_persons, verify_release
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.datasets import Dataset, keeps_writers_apart
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.ledger import Check, ReleaseStatement
 from airflow_mlsec.lineage import policy_of, record_removal, releases
@@ -117,7 +117,8 @@ def one_at_a_time(work: Work, place: Place, patience: float = _PATIENCE) -> Iter
     :raises ChangedMeanwhile: if somebody else still is after ``patience`` seconds.
     """
     release = place.stage == "release"
-    with sole_writer(work.register, place.uri or "", release, patience if release else 0):
+    apart, waits = keeps_writers_apart(place.uri), patience if release else 0
+    with sole_writer(work.register, place.uri or "", apart, release, waits):
         yield
 
 

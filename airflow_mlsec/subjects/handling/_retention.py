@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import NormalForm, calendar_dates, canonical_text
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import Condition, Dataset
+from airflow_mlsec.datasets import Condition, Dataset, keeps_writers_apart
 from airflow_mlsec.errors import ChangedMeanwhile, ColumnMissing, ColumnType, UsageError
 from airflow_mlsec.policy import Policy, keep_from
 from airflow_mlsec.register import Register, requests_did_more, sole_writer
@@ -115,7 +115,7 @@ def apply_retention(
         # Before it is: a release that has read the rows is refused.
         identifier = register.write(lambda c: _begin(c, dataset.uri, register.now()))
         # Also where nothing is overdue any more: an earlier one may have been killed before it had emptied the logs.
-        with sole_writer(register, dataset.uri):
+        with sole_writer(register, dataset.uri, keeps_writers_apart(dataset.uri)):
             erased = dataset.delete_in(name, sorted(moments), kept_rows, still)
         register.write(lambda c: _end(c, dataset.uri, identifier, erased))
     return Retained(rows, overdue, kept, erased, undated, oldest)

@@ -17,9 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -299,97 +297,3 @@ def _orc(file: Any) -> Iterator[pa.RecordBatch]:
     found = orc.ORCFile(file)
     for i in range(found.nstripes):
         yield found.read_stripe(i)
-
-
-SQLITE = b"SQLite format 3\0"
-
-
-def sqlite_tables(path: Path) -> list[str]:
-    """The tables of a SQLite file."""
-    with _opened(path) as connection:
-        query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
-        return [str(row[0]) for row in connection.execute(query)]
-
-
-def sqlite_rows(path: Path, table: str) -> Iterator[pa.RecordBatch]:
-    """The rows of a table of a SQLite file; a column's values as text, or as bytes where they are.
-
-    :raises sqlite3.Error: if it cannot be read.
-    """
-    with _opened(path) as connection:
-        quoted = '"' + table.replace('"', '""') + '"'
-        result = connection.execute(f"SELECT * FROM {quoted}")  # noqa: S608
-        names = [column[0] for column in result.description]
-        while rows := result.fetchmany(_ROWS):
-            columns = [_column(list(values)) for values in zip(*rows, strict=True)]
-            yield pa.RecordBatch.from_arrays(columns, names)
-
-
-# What of a table's statement may hold a value.
-_WITH_VALUES = re.compile(r"(?i)\b(?:default|check|generated|as|where)\b")
-
-
-def statements_with_values(path: Path) -> list[str]:
-    """The statements of a SQLite file that may hold values: of views and triggers, with defaults and conditions."""
-    with _opened(path) as connection:
-        query = "SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL"
-        rows = list(connection.execute(query))
-    return [
-        str(sql) for kind, sql in rows if kind in ("view", "trigger") or _WITH_VALUES.search(sql)
-    ]
-
-
-def sqlite_statements(path: Path) -> Iterator[pa.RecordBatch]:
-    """`statements_with_values` as rows."""
-    texts = statements_with_values(path)
-    yield pa.RecordBatch.from_arrays([pa.array(texts, pa.large_string())], ["sql"])
-
-
-def sqlite_free_pages(path: Path) -> Iterator[bytes]:
-    """The pages of a SQLite file that no table uses any more; they keep what was deleted, or dropped
-    (https://www.sqlite.org/fileformat2.html#the_freelist)."""
-    with path.open("rb") as file:
-        head = file.read(100)
-        size = int.from_bytes(head[16:18], "big")
-        size = 65_536 if size == 1 else size
-
-        def page(number: int) -> bytes:
-            file.seek((number - 1) * size)
-            return file.read(size)
-
-        trunk, seen = int.from_bytes(head[32:36], "big"), set()
-        while trunk and trunk not in seen:
-            seen.add(trunk)
-            content = page(trunk)
-            yield content
-            leaves = min(int.from_bytes(content[4:8], "big"), size // 4 - 2)
-            for at in range(leaves):
-                yield page(int.from_bytes(content[8 + 4 * at : 12 + 4 * at], "big"))
-            trunk = int.from_bytes(content[:4], "big")
-
-
-def is_wide_sqlite(path: Path) -> bool:
-    """Whether a SQLite file has its texts in UTF-16."""
-    with path.open("rb") as file:
-        return file.read(60)[56:60] in (b"\0\0\0\2", b"\0\0\0\3")
-
-
-def _column(values: list[Any]) -> pa.Array:
-    if any(isinstance(value, bytes) for value in values):
-        return pa.array(
-            [v if v is None or isinstance(v, bytes) else str(v).encode() for v in values],
-            pa.large_binary(),
-        )
-    return pa.array([None if v is None else str(v) for v in values], pa.large_string())
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    # Not "ro", which cannot roll back what a killed writer left.
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=60)
-    try:
-        connection.execute("PRAGMA query_only = ON")
-        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-        yield connection
-    finally:
-        connection.close()

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
-from urllib.parse import unquote
 
 from airflow_mlsec.datasets import (
     Connections,
-    erase_versions,
+    EnvironmentConnections,
+    KeptBy,
+    connector_of,
     files_below,
-    keeps_versions,
-    old_versions,
     open_dataset,
 )
 from airflow_mlsec.errors import DatasetError
@@ -27,6 +25,11 @@ from airflow_mlsec.subjects.search._places import Place
 # The kind of the findings.
 COPIES = "copies"
 BEYOND_REACH = "backups, logs and replicas"
+_KEPT = {
+    KeptBy.DATABASE: "the write-ahead log, replicas and backups of the database",
+    KeptBy.FILESYSTEM: "snapshots and backups of the filesystem",
+    KeptBy.STORE: "replicas and backups of the bucket",
+}
 
 
 def in_old_versions(
@@ -34,14 +37,17 @@ def in_old_versions(
 ) -> tuple[Finding, int] | None:
     """What a bucket keeps of an erased place, and how many versions were erased just now; None where
     nothing can be kept."""
-    if place.uri is None or not keeps_versions(place.uri):
+    versions = None if place.uri is None else connector_of(place.uri).versions
+    if place.uri is None or versions is None:
         return None
-    name = f"old versions of {place.name}"
+    name, reached = f"old versions of {place.name}", connections or EnvironmentConnections()
     try:
-        found = old_versions(place.uri, connections)
+        found = versions.of(place.uri, reached)
+        if found is None:
+            return None
         if found and erase:
-            gone = erase_versions(place.uri, found, connections)
-            left = old_versions(place.uri, connections)
+            gone = versions.erase(place.uri, found, reached)
+            left = versions.of(place.uri, reached) or []
             status: Status = "found" if left else "erased"
             detail = f"{gone} old versions erased" + (f", {len(left)} are left" if left else "")
             return Finding(name, COPIES, status, len(left) or None, "bucket versions", detail), gone
@@ -58,9 +64,8 @@ def in_old_versions(
 
 def in_hard_links(place: Place) -> Finding | None:
     """Other names of a place's files, which keep what they are when it is replaced; asked before it is."""
-    scheme, _, rest = (place.uri or "").partition("://")
-    path = Path(unquote(rest))
-    if scheme != "file" or not path.exists():
+    path = place.local_files
+    if path is None or not path.exists():
         return None
     # Behind links as well, as they are read.
     every = [str(path)] if path.is_file() else files_below(str(path), place.uri or "")
@@ -93,13 +98,8 @@ def beyond_reach(places: Iterable[Place], tags: int) -> Finding | None:
     members have the person."""
     told: dict[str, None] = {}
     for place in places:
-        scheme = (place.uri or "").partition("://")[0]
-        if scheme in ("postgresql", "postgres"):
-            told["the write-ahead log, replicas and backups of the database"] = None
-        elif scheme in ("file", "sqlite"):
-            told["snapshots and backups of the filesystem"] = None
-        elif scheme:
-            told["replicas and backups of the bucket"] = None
+        if (can := place.capabilities) is not None:
+            told[_KEPT[can.copies]] = None
     if tags:
         told[
             f"the person's tag (a keyed digest) on {tags} lists of members, by which models that were trained with "

@@ -113,14 +113,9 @@ def search_place(searcher: Searcher, place: Place) -> Finding:
             return _finding(place, "none", 0, "none", "it is there, and has no rows")
         reason = f"could not be searched: {error}"
         # In a store of objects what has no objects is not there; elsewhere it was moved, or a disk is not mounted.
-        local = (place.uri or "").partition("://")[0] in (
-            "",
-            "file",
-            "sqlite",
-            "postgresql",
-            "postgres",
-        )
-        return replace(_finding(place, "failed", None, "none", reason), absent=not local)
+        can = place.capabilities
+        proven = can is not None and can.absence_is_proof
+        return replace(_finding(place, "failed", None, "none", reason), absent=proven)
     except MlsecError as error:
         reason = f"could not be searched: {error}"
     except Exception as error:

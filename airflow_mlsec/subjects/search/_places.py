@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import sqlalchemy as sa
 
-from airflow_mlsec.datasets import DatasetName
+from airflow_mlsec.datasets import Capabilities, DatasetName, connector_of, uri_of
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.ledger import ReleaseStatement
 from airflow_mlsec.lineage import (
@@ -116,6 +117,22 @@ class Place:
     parts: tuple[str, ...] = ()
     # The place that it is another name of.
     same_as: int | None = None
+
+    @property
+    def capabilities(self) -> Capabilities | None:
+        """What holds of it where it is; None where that is not known."""
+        return None if self.uri is None else connector_of(self.uri).capabilities(self.uri)
+
+    @property
+    def local_path(self) -> Path | None:
+        """The file or folder that holds it, if it is on this machine's disk."""
+        return None if self.uri is None else connector_of(self.uri).local_path(self.uri)
+
+    @property
+    def local_files(self) -> Path | None:
+        """The file or folder that it is, if it is one on this machine's disk."""
+        can = self.capabilities
+        return self.local_path if can is not None and can.files else None
 
     @property
     def subject(self) -> Mapping[str, Any] | None:
@@ -300,7 +317,7 @@ def _datasets(connection: sa.Connection) -> dict[int, Place]:
             row.id,
             str(DatasetName(row.namespace, row.name)),
             row.kind,
-            row.uri or _uri(row.namespace, row.name),
+            row.uri or uri_of(DatasetName(row.namespace, row.name)),
             "source" if row.id in by_pattern else row.stage,
             by_pattern.get(row.id, row.document),
             row.uri is not None,
@@ -329,10 +346,10 @@ def _other_names(
     """Names by which other places are called: over a link on this machine, and of a table without its database
     or schema, where just one place can be meant."""
     found: dict[int, int] = {}
-    by_path = {known[d].name: d for d in covered if _is_local(known[d])}
+    by_path = {known[d].name: d for d in covered if known[d].local_path is not None}
     for path, dataset in by_path.items():
         real = os.path.realpath(path)
-        if real != path and real in by_path and os.path.exists(real):
+        if real != path and real in by_path and _is_there(known[by_path[real]]):
             found[dataset] = by_path[real]
     a = t.alias.c
     meant: dict[int, set[int]] = {}
@@ -348,17 +365,8 @@ def _other_names(
     return found
 
 
-def _is_local(place: Place) -> bool:
-    return place.uri is not None and place.uri.startswith("file://")
-
-
-def _uri(namespace: str, name: str) -> str | None:
-    """The URI that a dataset's OpenLineage name gives."""
-    if namespace in ("file", "sqlite") and name.startswith("/"):
-        return f"{namespace}://{quote(name)}"
-    if namespace.partition("://")[0] in ("s3", "gs", "abfs", "abfss"):
-        return f"{namespace}/{quote(name)}"
-    return None
+def _is_there(place: Place) -> bool:
+    return place.local_path is not None and place.local_path.exists()
 
 
 def _is_root(place: Place, kind: str) -> bool:

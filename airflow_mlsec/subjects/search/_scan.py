@@ -17,37 +17,35 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import digest_file
 from airflow_mlsec.datasets import (
+    Container,
     DatasetName,
     EnvironmentConnections,
+    Part,
+    connector_of,
+    container_of,
+    containers,
     dataset_name,
+    local_path,
     open_dataset,
+    parts_of,
     visible_files,
 )
 from airflow_mlsec.errors import DatasetError, MlsecError
 from airflow_mlsec.lineage import releases, unbelieved
+from airflow_mlsec.naming import LOCAL
 from airflow_mlsec.register import likely_kind
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects.search._airflow import ERASABLE, AirflowStores, not_looked
-from airflow_mlsec.subjects.search._contents import (
-    SQLITE,
-    Contents,
-    is_wide_sqlite,
-    sqlite_free_pages,
-    sqlite_rows,
-    sqlite_statements,
-    sqlite_tables,
-    statements_with_values,
-)
+from airflow_mlsec.subjects.search._contents import Contents
 from airflow_mlsec.subjects.search._finding import Finding, Status
 from airflow_mlsec.subjects.search._needles import Hit, Needles
 from airflow_mlsec.subjects.search._places import MAYBE_PUBLISHED, Place
@@ -59,10 +57,9 @@ BUDGET = 10 * 1000**3
 ROOT = "scan"
 _THREADS = 4
 _TABULAR = (".csv", ".jsonl", ".ndjson")
-# What SQLite and our own writers keep beside a file.
-_BESIDE = ("-wal", "-shm", "-journal")
 _EVERY = 500
-_CHUNK = 4 << 20
+# By so many bytes a file is recognised.
+_RECOGNISED = 64
 _HEAD = 1 << 16
 _LEFT_OUT = "left out by the byte budget ([mlsec] scan_budget)"
 _NOT_SCANNED = "not looked through, since no scan was wanted"
@@ -234,7 +231,7 @@ class Scanner:
         """What a file or table is, that no lineage names and a scan has found before."""
         there = [root for root in self._searcher.roots if _lies_below(name, root)]
         mine = [p for root in there for p in self._undeclared(root) if self._shown(p.name) == name]
-        if not mine and there and _is_sqlite(Path(name)):
+        if not mine and there and _holds_tables(Path(name)):
             # Since one of its tables is a place, what is beside its tables is looked at piece by piece.
             mine = [p for p in self._pieces_in(Path(name)) if p.name not in self._covered]
             if not mine:
@@ -248,7 +245,7 @@ class Scanner:
             return _said(name, "unknown" if why else "none by scan", why)
         if not there:
             return _said(name, "unknown", ["it lies below no data root of this process"])
-        if _exists(name) or any(not _exists(root.removeprefix("file://")) for root in there):
+        if _exists(name) or not all(_is_here(root) for root in there):
             return _said(name, "unknown", ["it cannot be looked into from here"])
         return _said(name, "none", ["nothing is there any more"])
 
@@ -272,25 +269,18 @@ class Scanner:
             uri = self._searcher.trusted_uri(place)
         except MlsecError as error:
             return [_unread(place.name, str(error))]
-        scheme, _, rest = uri.partition("://")
-        if scheme == "file":
-            return [
-                p
-                for p in self._files(Path(unquote(rest)))
-                if not _is_covered(p.name, {*place.parts})
-            ]
-        if scheme == "sqlite":
-            database, _, table = rest.rpartition("/")
-            path = Path(unquote(database))
-            return [_table(path, unquote(table))] if path.is_file() else []
-        if scheme in ("postgres", "postgresql"):
-            connections = self._searcher.connections
-            return [
-                _Piece(
-                    place.name, 0, lambda n, m: _rows(n, m, open_dataset(uri, connections).scan())
-                )
-            ]
-        return list(self._objects(uri))
+        connector = connector_of(uri)
+        path = connector.local_path(uri)
+        if connector.capabilities(uri).files:
+            found = self._objects(uri) if path is None else self._files(path)
+            return [p for p in found if path is None or not _is_covered(p.name, {*place.parts})]
+        if (container := connector.container) is not None:
+            path, table = container.split(uri)
+            return [_table(container, path, table)] if path.is_file() else []
+        connections = self._searcher.connections
+        return [
+            _Piece(place.name, 0, lambda n, m: _rows(n, m, open_dataset(uri, connections).scan()))
+        ]
 
     def _files(self, path: Path) -> list[_Piece]:
         if path.is_dir():
@@ -311,29 +301,12 @@ class Scanner:
             if not stat.S_ISREG(status.st_mode):
                 return []
             with path.open("rb") as file:
-                head = file.read(len(SQLITE))
-            if head == SQLITE:
-                tables = [_table(path, table) for table in sqlite_tables(path)]
+                container = container_of(file.read(_RECOGNISED))
+            if container is not None:
+                tables = [_table(container, path, table) for table in container.tables(path)]
+                searched = any(piece.name in self._covered for piece in tables)
                 # Beside what its tables show: deleted rows in free pages, views, defaults.
-                size = status.st_size
-                stated = f"{name}/sqlite_schema"
-                if statements_with_values(path):
-                    look = partial(_statements, path=path)
-                    tables.append(_Piece(stated, 0, look))
-                if is_wide_sqlite(path):
-                    why = "free pages of a database in UTF-16"
-                    return (
-                        [*tables, _unread(f"{name}/free pages", why)] if _has_free(path) else tables
-                    )
-                if any(piece.name in self._covered for piece in tables):
-                    free = f"{name}/free pages"
-                    if not _has_free(path):
-                        return tables
-                    return [
-                        *tables,
-                        _Piece(free, 0, lambda n, m: _chunks(n, m, sqlite_free_pages(path))),
-                    ]
-                return [*tables, _Piece(name, size, lambda n, m: _bytes(n, m, path, size))]
+                return [*tables, *(_part(name, p) for p in container.beside(path, searched))]
         except Exception as error:
             return [_unread(name, f"cannot be read ({type(error).__name__})")]
         return [
@@ -345,18 +318,18 @@ class Scanner:
 
     def _objects(self, uri: str) -> Iterator[_Piece]:
         """Objects of a store, those below a name included."""
-        scheme, _, rest = uri.partition("://")
-        account, _, path = rest.rpartition("@") if "@" in rest.split("/", 1)[0] else ("", "", rest)
         connections = self._searcher.connections or EnvironmentConnections()
         try:
-            filesystem = connections.filesystem(scheme, account or None)
-            listed = filesystem.find(unquote(path), detail=True)
+            parts = parts_of(uri)
+            account, _, bucket = parts.authority.rpartition("@")
+            filesystem = connections.filesystem(parts.scheme, account or None)
+            listed = filesystem.find(f"{bucket}{parts.path}", detail=True)
         except Exception as error:
             yield _unread(uri, f"cannot be listed ({type(error).__name__})")
             return
         for key, about in sorted(listed.items()):
             bucket, _, inside = str(key).partition("/")
-            name = str(DatasetName(f"{scheme}://{bucket}", inside or "/"))
+            name = str(DatasetName(f"{parts.scheme}://{bucket}", inside or "/"))
             size = int(about.get("size") or 0)
 
             def look(
@@ -370,9 +343,9 @@ class Scanner:
     def _undeclared(self, root: str) -> Iterator[_Piece]:
         """What lies below a data root and is no place, nor what this package keeps for itself."""
         covered = self._covered
-        scheme, _, rest = root.rpartition("://")
-        if scheme not in ("", "file"):
-            for piece in self._objects(f"{scheme}://{rest}"):
+        at = local_path(root)
+        if at is None:
+            for piece in self._objects(root):
                 own = piece.name in self._own
                 if (
                     piece.name not in covered
@@ -381,14 +354,14 @@ class Scanner:
                 ):
                     yield piece
             return
-        folder = Path(os.path.realpath(unquote(rest) if scheme else rest))
+        folder = Path(os.path.realpath(at))
         if not folder.is_dir():
             yield _unread(root, "the data root is not there")
         for path in _walk(folder):
             real = os.path.realpath(path)
             if real in self._own or _is_covered(real, self._own_folders) or real in covered:
                 continue
-            if _is_kept_by_sqlite(path):
+            if any(container.is_beside(path) for container in containers()):
                 continue
             for piece in self._pieces_in(path):
                 if piece.name not in covered:
@@ -400,9 +373,9 @@ class Scanner:
         found = set()
         for place in self._searcher.places.all:
             found.add(place.name.rstrip("/"))
-            if place.uri is None or not place.uri.startswith("file://"):
+            if (files := place.local_files) is None:
                 continue
-            path = Path(os.path.realpath(unquote(place.uri.removeprefix("file://"))))
+            path = Path(os.path.realpath(files))
             found.add(str(path))
             # Of a folder its search reads the Parquet files that writers do not hide, if it reads any.
             if place.locators and path.is_dir():
@@ -460,7 +433,7 @@ class Scanner:
 
     def _is_below_a_root(self, path: Path) -> bool:
         real = os.path.realpath(path)
-        roots = (os.path.realpath(root.removeprefix("file://")) for root in self._searcher.roots)
+        roots = (os.path.realpath(at) for root in self._searcher.roots if (at := local_path(root)))
         return any(real.startswith(root.rstrip("/") + "/") for root in roots)
 
     # --- what it comes to
@@ -591,11 +564,17 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _lies_below(name: str, root: str) -> bool:
-    scheme, _, rest = root.rpartition("://")
-    if scheme not in ("", "file"):
+    at = local_path(root)
+    if at is None:
         return name.startswith(root.rstrip("/") + "/")
-    folder = os.path.realpath(unquote(rest) if scheme else rest).rstrip("/")
-    return name.startswith((f"{folder}/", f"{root.removeprefix('file://').rstrip('/')}/"))
+    folder = os.path.realpath(at).rstrip("/")
+    return name.startswith((f"{folder}/", f"{at}/"))
+
+
+def _is_here(root: str) -> bool:
+    """Whether a data root is a folder on this machine's disk, and there."""
+    at = local_path(root)
+    return at is not None and at.exists()
 
 
 def _exists(name: str) -> bool:
@@ -603,72 +582,68 @@ def _exists(name: str) -> bool:
     return os.path.exists(name) or os.path.isfile(os.path.dirname(name))
 
 
-# How what SQLite keeps beside a database begins.
-_LOGS = {"-wal": b"\x37\x7f\x06", "-journal": b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"}
-
-
-def _is_kept_by_sqlite(path: Path) -> bool:
-    """Whether a file is a log or an index that SQLite keeps beside a database: by its content, since a name can be
-    anything's."""
-    suffix = next((end for end in _BESIDE if path.name.endswith(end)), None)
-    if suffix is None or not _is_sqlite(path.with_name(path.name.rpartition("-")[0])):
-        return False
-    try:
-        with path.open("rb") as file:
-            head = file.read(1 << 16)
-    except OSError:
-        return False
-    if suffix == "-shm":
-        return len(head) % 32_768 == 0
-    return head.startswith(_LOGS[suffix]) or not head.strip(b"\0")
-
-
-def _statements(needles: Needles, meter: _Meter, path: Path) -> _Outcome:
-    return _rows(needles, meter, sqlite_statements(path))
-
-
-def _has_free(path: Path) -> bool:
-    return next(sqlite_free_pages(path), None) is not None
-
-
-def _chunks(needles: Needles, meter: _Meter, chunks: Iterable[bytes]) -> _Outcome:
-    hits: list[Hit] = []
-    read = 0
-    for chunk in chunks:
-        meter.spend(len(chunk))
-        read += len(chunk)
-        hits += needles.in_chunks([chunk])
-    return _Outcome(_together(hits), [], read)
-
-
-def _is_sqlite(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(SQLITE)) == SQLITE
-    except OSError:
-        return False
-
-
 def _printable(path: Path) -> str:
     """A path whose name need not be UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _table(path: Path, table: str) -> _Piece:
-    name = f"{path}/{table}"
-    return _Piece(name, path.stat().st_size, lambda n, m: _rows(n, m, sqlite_rows(path, table)))
+def _holds_tables(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return container_of(file.read(_RECOGNISED)) is not None
+    except OSError:
+        return False
+
+
+def _table(container: Container, path: Path, table: str) -> _Piece:
+    name = str(dataset_name(container.uri(path, table)))
+    return _Piece(name, path.stat().st_size, lambda n, m: _rows(n, m, container.rows(path, table)))
+
+
+def _part(name: str, part: Part) -> _Piece:
+    """What a file holds beside its tables, or the file as a whole."""
+    called, read = f"{name}/{part.name}" if part.name else name, part.read
+    if read is None:
+        return _unread(called, part.unread)
+    return _Piece(called, part.size, lambda n, m: _stream(n, m, read()))
+
+
+def _stream(needles: Needles, meter: _Meter, stream: Iterator[pa.RecordBatch | bytes]) -> _Outcome:
+    """Rows, or chunks of one text after another, each ended by an empty one."""
+    outcome = _Outcome()
+    hits: list[Hit] = []
+
+    def metered() -> Iterator[pa.RecordBatch | bytes]:
+        for piece in stream:
+            size = piece.nbytes if isinstance(piece, pa.RecordBatch) else len(piece)
+            meter.spend(size)
+            outcome.read += size
+            yield piece
+
+    pieces = metered()
+
+    def text(first: bytes) -> Iterator[bytes]:
+        yield first
+        for piece in pieces:
+            if isinstance(piece, pa.RecordBatch):
+                hits.extend(needles.in_batch(piece, outcome.unread))
+            elif not piece:
+                return
+            else:
+                yield piece
+
+    with _keeping(outcome):
+        for piece in pieces:
+            if isinstance(piece, pa.RecordBatch):
+                hits.extend(needles.in_batch(piece, outcome.unread))
+            elif piece:
+                hits.extend(needles.in_chunks(text(piece)))
+    outcome.hits, outcome.unread = _together(hits), list(dict.fromkeys(outcome.unread))
+    return outcome
 
 
 def _unread(name: str, why: str) -> _Piece:
     return _Piece(name, 0, lambda needles, meter: _Outcome(unread=[why]))
-
-
-def _bytes(needles: Needles, meter: _Meter, path: Path, size: int) -> _Outcome:
-    """A file as bytes, whatever is in it."""
-    meter.spend(size)
-    with path.open("rb") as file:
-        chunks = iter(lambda: file.read(_CHUNK), b"")
-        return _Outcome(_together(needles.in_chunks(chunks)), [], size)
 
 
 def _rows(needles: Needles, meter: _Meter, batches: Iterable[pa.RecordBatch]) -> _Outcome:
@@ -775,7 +750,7 @@ def _said(name: str, status: Status, why: list[str]) -> Finding:
 
 
 def _kind(name: str) -> str:
-    namespace, _, inside = name.rpartition("/") if "://" in name else ("file", "", name)
+    namespace, _, inside = name.rpartition("/") if "://" in name else (LOCAL, "", name)
     return likely_kind(namespace, inside)
 
 

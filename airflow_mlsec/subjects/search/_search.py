@@ -13,7 +13,6 @@ from decimal import Decimal, InvalidOperation
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,9 +34,12 @@ from airflow_mlsec.datasets import (
     Dataset,
     DatasetName,
     Found,
+    connector_of,
     files_below,
+    local_path,
     open_artifact,
     open_dataset,
+    parts_of,
     visible_files,
 )
 from airflow_mlsec.errors import (
@@ -829,9 +831,8 @@ class Searcher:
     def unread(self, place: Place) -> str | None:
         """Why rows of a folder may be theirs that were not looked into: files without the column, or of another
         format, which a scan of the data roots does not come by."""
-        scheme, _, rest = (place.uri or "").partition("://")
-        folder = Path(unquote(rest))
-        if scheme != "file" or not place.locators or not folder.is_dir():
+        folder = place.local_files
+        if folder is None or not place.locators or not folder.is_dir():
             return None
         if lacking := self.rows(place, keep=False).lacking:
             return f"{lacking} files of it have not the column by which rows are looked for: whose theirs are is not known"
@@ -906,8 +907,9 @@ class Searcher:
                 "numbers as long as the person's: whose rows these are cannot be told"
             )
         typed = [v for text in texts if (v := as_type(text, kind, column)) is not None]
-        # A column of SQLite holds values of any type, whatever it is declared as.
-        loose = list(texts) if dataset.uri.startswith("sqlite://") else []
+        # A column may hold values of any type, whatever it is declared as.
+        can = connector_of(dataset.uri).capabilities(dataset.uri)
+        loose = [] if can.typed else list(texts)
         return [*typed, *(text for text in loose if text not in typed)]
 
 
@@ -946,22 +948,22 @@ def _as_written(schema: pa.Schema, column: str, text: str) -> str:
 
 
 def _canonical(uri: str) -> str:
-    return open_dataset(uri).uri if "://" not in uri or uri.startswith("file:") else uri
+    return uri if local_path(uri) is None else open_dataset(uri).uri
 
 
 def is_below(uri: str, root: str) -> bool:
     """Whether a dataset lies below a folder or URI, links and encoded dots followed."""
-    scheme, _, rest = uri.partition("://")
-    path = unquote(rest)
-    root_scheme, _, root_path = root.rpartition("://")
-    if scheme in ("file", "sqlite"):
-        if root_scheme not in ("", "file"):
-            return False
-        real, folder = os.path.realpath(path), os.path.realpath(unquote(root_path))
-        return real.startswith(folder.rstrip("/") + "/")
-    if ".." in path.split("/") or "@" in path.split("/", 1)[0]:
+    path, folder = local_path(uri), local_path(root)
+    if path is not None:
+        real = os.path.realpath(path)
+        # A table lies below the file that holds it.
+        real = real if connector_of(uri).capabilities(uri).files else f"{real}/"
+        return folder is not None and real.startswith(os.path.realpath(folder).rstrip("/") + "/")
+    at, above = parts_of(uri), parts_of(root)
+    if ".." in at.path.split("/") or "@" in at.authority or at.scheme != above.scheme:
         return False
-    return scheme == root_scheme and path.startswith(unquote(root_path).rstrip("/") + "/")
+    inside = f"{above.authority}{above.path}".rstrip("/") + "/"
+    return f"{at.authority}{at.path}".startswith(inside)
 
 
 def _too_long_for(kind: pa.DataType, text: str) -> bool:

@@ -13,8 +13,10 @@ from typing import Any, BinaryIO
 
 from airflow_mlsec import files
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
-from airflow_mlsec.datasets._uri import DatasetName, FileUri, parse_uri
+from airflow_mlsec.datasets._registry import connector_of
+from airflow_mlsec.datasets.connectors.files._location import FileUri, file_uri
 from airflow_mlsec.errors import DatasetError, DatasetNotFound, UnsupportedDataset
+from airflow_mlsec.naming import DatasetName
 
 # Object stores whose files upload in parts and are there when the last one was confirmed.
 _CONFIRMED = {"s3", "s3a", "gs", "gcs"}
@@ -233,9 +235,9 @@ def open_artifact(uri: str, connections: Connections | None = None) -> Artifact:
     :raises UnsupportedDataset: if it names a table.
     :raises SettingError: if there is no such filesystem or connection.
     """
-    location = parse_uri(uri)
-    if not isinstance(location, FileUri):
-        raise UnsupportedDataset(f"'{location}' is a table; artifacts are files")
+    if not connector_of(uri).capabilities(uri).files:
+        raise UnsupportedDataset(f"'{uri}' is a table; artifacts are files")
+    location = file_uri(uri)
     if location.protocol == "file":
         return Artifact(location)
     found = connections or EnvironmentConnections()

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from airflow_mlsec.datasets._rows import Found, Rewrite, TypedCondition, masked
+from airflow_mlsec.datasets._found import Found
+from airflow_mlsec.datasets.connectors.files._rows import Rewrite, TypedCondition, masked
 
 # Each value is looked up in each row group's filter; for more it is quicker to read them.
 _MOST_PROBES = 64

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
-from airflow_mlsec.datasets._uri import FileUri, canonical_store, parse_uri
+from airflow_mlsec.datasets._connector import OldVersion
+from airflow_mlsec.datasets.connectors.files._location import file_uri
 from airflow_mlsec.errors import DatasetError
-
-
-@dataclass(frozen=True)
-class OldVersion:
-    """A version of an object that is not the newest one."""
-
-    bucket: str
-    key: str
-    version: str
-
-
-def keeps_versions(uri: str) -> bool:
-    """Whether a dataset lies in a store that can keep old versions."""
-    parsed = parse_uri(uri)
-    return isinstance(parsed, FileUri) and parsed.protocol not in ("file", "local", "memory")
+from airflow_mlsec.naming import canonical_store
 
 
 def old_versions(uri: str, connections: Connections | None = None) -> list[OldVersion]:
@@ -50,7 +37,7 @@ def old_versions(uri: str, connections: Connections | None = None) -> list[OldVe
 
 
 def erase_versions(
-    uri: str, versions: list[OldVersion], connections: Connections | None = None
+    uri: str, versions: Sequence[OldVersion], connections: Connections | None = None
 ) -> int:
     """Remove old versions for good; how many there were.
 
@@ -68,9 +55,7 @@ def object_of(uri: str, connections: Connections | None = None) -> tuple[Any, st
 
     :raises DatasetError: if it is of another store.
     """
-    parsed = parse_uri(uri)
-    if not isinstance(parsed, FileUri):
-        raise DatasetError(f"'{uri}' is no object of a store")
+    parsed = file_uri(uri)
     filesystem = (connections or EnvironmentConnections()).filesystem(
         parsed.protocol, parsed.conn_id
     )

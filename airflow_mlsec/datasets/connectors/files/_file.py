@@ -17,25 +17,23 @@ import pyarrow.compute as pc
 
 from airflow_mlsec import files
 from airflow_mlsec.datasets._connections import Connections
-from airflow_mlsec.datasets._folders import (
+from airflow_mlsec.datasets._found import Announce, Condition, Found
+from airflow_mlsec.datasets.connectors.files._folders import (
     files_below,
     is_hidden,
     partition_values,
     refuse_tables,
     refuse_tables_among,
 )
-from airflow_mlsec.datasets._formats import FORMATS, Csv, Format, Parquet
-from airflow_mlsec.datasets._rows import (
-    Announce,
-    Condition,
-    Found,
+from airflow_mlsec.datasets.connectors.files._formats import FORMATS, Csv, Format, Parquet
+from airflow_mlsec.datasets.connectors.files._location import FileUri
+from airflow_mlsec.datasets.connectors.files._rows import (
     Rewrite,
     TypedCondition,
     rewrite_csv,
     rewrite_json_lines,
 )
-from airflow_mlsec.datasets._rows_parquet import find_in_parquet, rewrite_parquet
-from airflow_mlsec.datasets._uri import DatasetName, FileUri
+from airflow_mlsec.datasets.connectors.files._rows_parquet import find_in_parquet, rewrite_parquet
 from airflow_mlsec.errors import (
     ChangedMeanwhile,
     ColumnMissing,
@@ -44,6 +42,7 @@ from airflow_mlsec.errors import (
     EmptyDataset,
     UnsupportedDataset,
 )
+from airflow_mlsec.naming import DatasetName
 
 # What Arrow, the codecs and the filesystems raise. Their messages may quote a value.
 ENGINE_ERRORS = (
@@ -314,8 +313,8 @@ class FileDataset:
         schema, meant = self.schema(), []
         for condition in conditions:
             kind = _wanted(schema, [condition.column], self.uri).field(condition.column).type
-            values = as_values(condition.values, kind)
-            if values is not None:
+            values = condition.typed(kind)
+            if len(values):
                 meant.append(TypedCondition(condition.column, values, condition.has))
             elif condition.has:
                 return None
@@ -602,15 +601,6 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_decimal(kind) and kind.precision <= 38 and kind.scale >= 0:
         return pa.decimal128(kind.precision, kind.scale)
     return kind
-
-
-def as_values(values: Sequence[object], kind: pa.DataType) -> pa.Array | None:
-    """Values of a column's type, or None if none of them can stand in such a column."""
-    try:
-        wanted = pa.array(values, kind)
-    except (pa.ArrowException, TypeError, ValueError):
-        return None
-    return wanted if len(wanted) else None
 
 
 def _checked(schema: pa.Schema, uri: str) -> pa.Schema:

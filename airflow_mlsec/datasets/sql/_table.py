@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -24,9 +23,8 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from airflow_mlsec import files
-from airflow_mlsec.datasets._connections import Connections
-from airflow_mlsec.datasets._rows import SINGLE, Announce, Condition, Found
-from airflow_mlsec.datasets._sql_references import (
+from airflow_mlsec.datasets._found import SINGLE, Announce, Condition, Found
+from airflow_mlsec.datasets.sql._references import (
     alone,
     is_view,
     leaves,
@@ -36,7 +34,7 @@ from airflow_mlsec.datasets._sql_references import (
     side_effects,
     warnings_of,
 )
-from airflow_mlsec.datasets._sql_values import (
+from airflow_mlsec.datasets.sql._values import (
     arrow_type,
     in_utc,
     printed_as,
@@ -48,18 +46,12 @@ from airflow_mlsec.datasets._sql_values import (
     sql_value,
     stored_schema,
 )
-from airflow_mlsec.datasets._uri import (
-    DatasetName,
-    PostgresUri,
-    SqliteUri,
-    dataset_name,
-)
 from airflow_mlsec.errors import (
     ColumnMissing,
     DatasetError,
     DatasetNotFound,
-    SettingError,
 )
+from airflow_mlsec.naming import DatasetName
 
 _INSERT_ROWS = 5_000
 _KEYS = 500
@@ -71,37 +63,17 @@ _PATIENCE = 60
 
 @dataclass(frozen=True)
 class SqlDataset:
-    """One table. Connections are opened per use and never shared over a fork."""
+    """One table. Connections are opened per use and never shared over a fork.
+
+    :ivar dialect: ``sqlite`` or ``postgresql``.
+    """
 
     uri: str
     name: DatasetName
     schema_name: str | None
     table_name: str
     url: sa.URL = field(repr=False)
-    dialect: str = "sqlite"
-
-    @classmethod
-    def sqlite(cls, parsed: SqliteUri) -> SqlDataset:
-        url = sa.URL.create("sqlite", database=parsed.database)
-        return cls(str(parsed), parsed.name(), None, parsed.table, url)
-
-    @classmethod
-    def postgres(cls, parsed: PostgresUri, connections: Connections) -> SqlDataset:
-        try:
-            url = sa.make_url(connections.sql_url(parsed.conn_id))
-        except (SQLAlchemyError, ValueError) as error:
-            if isinstance(error, SettingError):
-                raise
-            raise SettingError(f"connection '{parsed.conn_id}' is not a database URL") from None
-        url = url.set(drivername="postgresql+psycopg")
-        if parsed.database:
-            url = url.set(database=parsed.database)
-        if url.host and url.host.startswith("%2F"):  # a socket's folder, as Airflow spells it
-            url = url.set(host=unquote(url.host))
-        socket = url.query.get("host")
-        host = f"{url.host or socket or 'localhost'}:{url.port or 5432}"
-        name = dataset_name(str(parsed), host, url.database)
-        return cls(str(parsed), name, parsed.schema, parsed.table, url, "postgresql")
+    dialect: str
 
     def without(self, paths: Sequence[str]) -> SqlDataset:
         del paths
@@ -123,11 +95,14 @@ class SqlDataset:
         wanted = list(found) if columns is None else list(columns)
         if missing := [name for name in wanted if name not in found]:
             raise ColumnMissing.among(missing, found, f"of '{self.uri}'")
-        schema = pa.schema([pa.field(name, arrow_type(found[name])) for name in wanted])
+        # Rows without any column still count.
+        read = wanted or list(found)[:1]
+        schema = pa.schema([pa.field(name, arrow_type(found[name])) for name in read])
         values = self._values(found)
-        query = sa.select(*(values[name].label(name) for name in wanted))
+        query = sa.select(*(values[name].label(name) for name in read))
         with self._connect() as connection:
-            yield from read_rows(connection, query, schema, batch_rows, self.uri)
+            for batch in read_rows(connection, query, schema, batch_rows, self.uri):
+                yield batch.select(wanted)
 
     def find_in(
         self,

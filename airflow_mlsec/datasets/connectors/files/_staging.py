@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from airflow_mlsec.datasets._dataset import Dataset
-from airflow_mlsec.datasets._file import FileDataset, engine_location, is_parquet
+from airflow_mlsec.datasets.connectors.files._file import FileDataset, engine_location, is_parquet
 from airflow_mlsec.errors import UsageError
 
 _PREFIX = ".mlsec-spark-"

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from airflow_mlsec.errors import DatasetError
 
 if TYPE_CHECKING:
-    from airflow_mlsec.datasets._sql import SqlDataset
+    from airflow_mlsec.datasets.sql._table import SqlDataset
 
 _CASCADES = ("CASCADE", "SET NULL", "SET DEFAULT")
 _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}

@@ -21,55 +21,11 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.datasets._formats import csv_delimiter
+from airflow_mlsec.datasets.connectors.files._formats import csv_delimiter
 
 _RECORDS = 16_384
 # Python's default of 128 KiB would make a long field unreadable, and its row not erasable.
 csv.field_size_limit(2**31 - 1)
-
-
-# Told what a file will be (its SHA-256; None of a table) before it is.
-Announce = Callable[[str | None], None]
-
-# In a field's metadata: its numbers are of single precision, whatever type they are read as.
-SINGLE = b"single"
-
-
-@dataclass
-class Found:
-    """Rows that were found, and what had to be read for it."""
-
-    batches: list[pa.RecordBatch] = field(default_factory=list)
-    rows: int = 0
-    rows_read: int = 0
-    rows_pruned: int = 0
-    # Files that have not all of the columns by which rows are looked for: whose their rows are is not known.
-    lacking: int = 0
-
-    def add(self, other: Found) -> None:
-        """Take in what was found elsewhere."""
-        self.batches += other.batches
-        self.rows += other.rows
-        self.rows_read += other.rows_read
-        self.rows_pruned += other.rows_pruned
-        self.lacking += other.lacking
-
-    def effort(self) -> str:
-        """As people read it."""
-        total = self.rows_read + self.rows_pruned
-        if not self.rows_pruned:
-            return f"{self.rows_read} rows read"
-        return f"{self.rows_read} of {total} rows read, the others ruled out by statistics and bloom filters"
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Rows that have one of ``values`` (of the column's type) in ``column``; with ``has=False``
-    the rows that have none of them."""
-
-    column: str
-    values: Sequence[object] = field(repr=False)
-    has: bool = True
 
 
 @dataclass(frozen=True)
@@ -178,7 +134,7 @@ def matches(values: Any, wanted: pa.Array) -> Any:
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
         plain = pa.string() if pa.types.is_string_view(kind) else pa.binary()
         values, kind = values.cast(plain), plain
-    return pc.is_in(values, wanted.cast(kind))
+    return pc.is_in(values, wanted.cast(kind), skip_nulls=True)
 
 
 def masked(conditions: Sequence[TypedCondition], values: Callable[[str], Any]) -> Any:

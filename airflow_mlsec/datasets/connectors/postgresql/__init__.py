@@ -1,0 +1,138 @@
+"""Tables of PostgreSQL, reached by an Airflow connection: ``postgresql://conn_id/database.schema.table``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from airflow_mlsec.datasets._connections import Connections
+from airflow_mlsec.datasets._connector import (
+    Capabilities,
+    Connector,
+    Grant,
+    KeptBy,
+    Reading,
+)
+from airflow_mlsec.datasets._endpoint import ConnectionFacts, Endpoint
+from airflow_mlsec.datasets._uri import parts_of
+from airflow_mlsec.datasets.connectors.postgresql._again import read_again
+from airflow_mlsec.datasets.connectors.postgresql._transport import endpoint_of
+from airflow_mlsec.errors import SettingError, UnsupportedDataset
+from airflow_mlsec.naming import DatasetName
+
+if TYPE_CHECKING:
+    from airflow_mlsec.datasets.sql import SqlDataset
+
+
+@dataclass(frozen=True)
+class TableUri:
+    """A table behind an Airflow connection; ``database`` may come from there."""
+
+    conn_id: str
+    database: str | None
+    schema: str
+    table: str
+
+    def __str__(self) -> str:
+        parts = [p for p in (self.database, self.schema, self.table) if p]
+        encoded = (quote(part, safe="").replace(".", "%2E") for part in parts)
+        return f"postgresql://{self.conn_id}/{'.'.join(encoded)}"
+
+    def name(self, host: str | None = None, database: str | None = None) -> DatasetName:
+        """The OpenLineage name, by the ``host`` (``host:port``) and ``database`` of the connection; without them the
+        connection's id stands for the host."""
+        parts = (self.database or database, self.schema, self.table)
+        named = ".".join(part for part in parts if part)
+        return DatasetName(f"postgres://{host or self.conn_id}", named)
+
+
+def table_uri(uri: str) -> TableUri:
+    """Read a URI.
+
+    :raises UnsupportedDataset: if it is none of a table.
+    """
+    parts = parts_of(uri)
+    # A dot that is encoded is one of a name.
+    names = [unquote(name) for name in parts.raw.strip("/").split(".")]
+    if (
+        not parts.authority
+        or not 1 <= len(names) <= 3
+        or not all(names)
+        or set("@:") & set(parts.authority)
+    ):
+        raise UnsupportedDataset(
+            "a PostgreSQL table is postgresql://conn_id/database.schema.table, where conn_id is an "
+            "Airflow connection"
+        )
+    padded = [*[None] * (3 - len(names)), *names]
+    return TableUri(parts.authority, padded[0], padded[1] or "public", names[-1])
+
+
+class Postgresql(Connector):
+    """Tables of PostgreSQL."""
+
+    name = "postgresql"
+    schemes = ("postgresql", "postgres")
+    namespaces = ("postgres", "postgresql")
+    container = None
+    versions = None
+    connection_types = ("postgres", "postgresql")
+
+    def capabilities(self, uri: str) -> Capabilities:
+        return Capabilities(
+            local=False,
+            files=False,
+            keeps_writers_apart=True,
+            absence_is_proof=False,
+            typed=True,
+            copies=KeptBy.DATABASE,
+        )
+
+    def open(self, uri: str, connections: Connections) -> SqlDataset:
+        import sqlalchemy as sa
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from airflow_mlsec.datasets.sql import SqlDataset
+
+        parsed = table_uri(uri)
+        try:
+            url = sa.make_url(connections.sql_url(parsed.conn_id))
+        except (SQLAlchemyError, ValueError) as error:
+            if isinstance(error, SettingError):
+                raise
+            raise SettingError(f"connection '{parsed.conn_id}' is not a database URL") from None
+        url = url.set(drivername="postgresql+psycopg")
+        if parsed.database:
+            url = url.set(database=parsed.database)
+        if url.host and url.host.startswith("%2F"):  # a socket's folder, as Airflow spells it
+            url = url.set(host=unquote(url.host))
+        host = f"{url.host or url.query.get('host') or 'localhost'}:{url.port or 5432}"
+        name = parsed.name(host, url.database)
+        return SqlDataset(str(parsed), name, parsed.schema, parsed.table, url, "postgresql")
+
+    def dataset_name(self, uri: str) -> DatasetName:
+        return table_uri(uri).name()
+
+    def uri_of(self, name: DatasetName) -> str | None:
+        # A host and a port are no connection.
+        return None
+
+    def connection_of(self, uri: str) -> str | None:
+        return table_uri(uri).conn_id
+
+    def endpoint(self, connection: ConnectionFacts) -> Endpoint:
+        return endpoint_of(connection)
+
+    def local_path(self, uri: str) -> Path | None:
+        return None
+
+    def grants(self, uri: str, connections: Connections) -> list[Grant]:
+        return sorted(Grant(*row) for row in self.open(uri, connections).privileges())
+
+    def read_again(self, uri: str, connections: Connections, left_out: Sequence[str]) -> Reading:
+        said = table_uri(uri)
+        rows = read_again(said.conn_id, said.database, said.schema, said.table, connections)
+        return Reading(rows, "every column of the table")
