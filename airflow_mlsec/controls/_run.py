@@ -25,7 +25,7 @@ from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.ledger import Asset, AssetKind, Finding, record
 from airflow_mlsec.lineage import relate_dataset
 from airflow_mlsec.policy import Policy
-from airflow_mlsec.register import Register, enrich_columns, record_policy, set_dataset
+from airflow_mlsec.register import Register, enrich_columns, keeps_open, record_policy, set_dataset
 
 Answers = list[tuple[Control[Any], Answer]]
 
@@ -134,6 +134,7 @@ def record_answers(
     )
 
 
+@keeps_open
 def record_results(
     register: Register,
     policy: Policy,

@@ -29,7 +29,7 @@ from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import AnotherRing, CryptoError, SettingError, SignatureInvalid
 from airflow_mlsec.key_ring._object_store import ObjectStore
 from airflow_mlsec.key_ring._register_store import RegisterStore
-from airflow_mlsec.register import Register, RingRecorder, known_ring
+from airflow_mlsec.register import Register, RingRecorder, keeps_open, known_ring
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
 
@@ -154,6 +154,7 @@ def _cached(load: Callable[[], VerificationKeys]) -> Callable[[], VerificationKe
     return trusted
 
 
+@keeps_open
 def bind_ring(register: Register, keys: KeyRing) -> KeyRing:
     """Hold the ring to the register: see `KeyRing.bind`. Done again it changes nothing.
 

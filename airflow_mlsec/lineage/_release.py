@@ -33,6 +33,7 @@ from airflow_mlsec.processes import this_process
 from airflow_mlsec.register import (
     Register,
     enrich_columns,
+    keeps_open,
     record_policy,
     refuse_if_requests_did_more,
     requests_done,
@@ -51,6 +52,7 @@ class Intent:
     run: str | None = None
 
 
+@keeps_open
 def record_release(
     register: Register,
     keys: KeyRing,
@@ -67,6 +69,7 @@ def record_release(
     return intent.envelope
 
 
+@keeps_open
 def begin_release(
     register: Register,
     keys: KeyRing,
@@ -127,6 +130,7 @@ def begin_release(
     return Intent(envelope, register.write(write), result.run)
 
 
+@keeps_open
 def end_release(register: Register, intent: Intent) -> None:
     """The release, or the artifact, of an intent was published: by the task whose run it is, else by who runs this
     process.

@@ -30,7 +30,7 @@ from airflow_mlsec.register._records import (
     upsert,
     write_column_documents,
 )
-from airflow_mlsec.register._register import TRUSTED, Register
+from airflow_mlsec.register._register import TRUSTED, Register, keeps_open
 from airflow_mlsec.register._rings import RingRecorder, known_ring, replace_ring
 from airflow_mlsec.register._sole_writer import sole_writer
 
@@ -49,6 +49,7 @@ __all__ = [
     "erase_text",
     "find_dataset",
     "insert_rows",
+    "keeps_open",
     "key_text",
     "known_ring",
     "likely_kind",

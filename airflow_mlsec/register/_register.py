@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from airflow_mlsec.errors import RegisterError
 from airflow_mlsec.register._journal import (
@@ -28,6 +29,7 @@ from airflow_mlsec.register.tables import VERSION_TABLE
 from airflow_mlsec.settings import Settings
 
 Result = TypeVar("Result")
+Given = ParamSpec("Given")
 
 # The newest revision in migrations/versions; a test holds the two together.
 HEAD = "0014"
@@ -46,6 +48,9 @@ class Register:
         self._now = now or (lambda: datetime.now(UTC))
         self._ready = False
         self._pooled: tuple[int, sa.Engine] | None = None
+        # Of SQLite: how many blocks want connections to stay open (`kept_open`), and the engine that keeps them.
+        self._keeping, self._lock = 0, threading.Lock()
+        self._kept: tuple[int, sa.Engine] | None = None
         self._writing = threading.local()
         # Gives whoever is believed when signed evidence is read (`key_ring`); without it nobody is.
         self.trusted: Callable[[], Any] | None = None
@@ -146,6 +151,29 @@ class Register:
                     connection.exec_driver_sql("ROLLBACK")
         except SQLAlchemyError as error:
             raise RegisterError(self._failed(error)) from None
+
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Within the block connections to SQLite stay open and are used again, by all threads. For what asks hundreds of
+        times: to open a register is to read its whole schema, and who closes the last connection writes its log back.
+
+        Afterwards none is open: whoever copies the file then has all of it.
+        """
+        if self._url.get_backend_name() != "sqlite":
+            yield
+            return
+        with self._lock:
+            self._keeping += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._keeping -= 1
+                kept, last = self._kept, self._keeping == 0
+                if last:
+                    self._kept = None
+            if last and kept is not None:
+                kept[1].dispose(close=kept[0] == os.getpid())
 
     def rows(self, query: sa.Select[Any]) -> list[sa.Row[Any]]:
         """All rows of a query."""
@@ -272,6 +300,8 @@ class Register:
 
     def _engine(self) -> sa.Engine:
         """This process's engine: a connection must never be used on both sides of a fork."""
+        if self._keeping and (kept := self._keeping_engine()) is not None:
+            return kept
         if self._pooled is not None and self._pooled[0] == os.getpid():
             return self._pooled[1]
         if self._pooled is not None:
@@ -289,12 +319,50 @@ class Register:
         self._pooled = os.getpid(), engine
         return engine
 
+    def _keeping_engine(self) -> sa.Engine | None:
+        with self._lock:
+            if not self._keeping:
+                return None  # the block has just ended in another thread
+            if self._kept is not None and self._kept[0] == os.getpid():
+                return self._kept[1]
+            if self._kept is not None:
+                self._kept[1].dispose(close=False)
+            engine = sa.create_engine(
+                self._url, poolclass=QueuePool, pool_size=8, max_overflow=-1, hide_parameters=True
+            )
+            sa.event.listen(engine, "connect", _prepare_sqlite)
+            sa.event.listen(engine, "checkout", self._take_again)
+            sa.event.listen(engine, "begin", _begin_immediate)
+            self._kept = os.getpid(), engine
+            return engine
+
+    def _take_again(self, connection: Any, record: Any, _: Any) -> None:
+        """Use a connection again, if the file that it has open is still the register."""
+        # It came back with the driver's own way of transactions.
+        connection.isolation_level = None
+        now = _file_of(self._url)
+        if record.info.setdefault("file", now) != now:
+            raise sa.exc.DisconnectionError("another file is there")
+
     def _failed(self, error: SQLAlchemyError) -> str:
         where = self._url.render_as_string(hide_password=True)
         original = getattr(error, "orig", None)
         detail = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
         name = type(original or error).__name__
         return f"the register {where} failed ({name}{f', {detail}' if detail else ''})"
+
+
+def keeps_open(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Let what is called with a register, or with something that has one, first keep it open (`Register.kept_open`)."""
+
+    @functools.wraps(function)
+    def run(*given: Given.args, **named: Given.kwargs) -> Result:
+        first: Any = given[0]
+        register = first if isinstance(first, Register) else first.register
+        with register.kept_open():
+            return function(*given, **named)
+
+    return run
 
 
 def _parse(text: str) -> sa.URL:
@@ -309,6 +377,14 @@ def _parse(text: str) -> sa.URL:
     if url.get_backend_name() in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+psycopg")
     raise RegisterError("the register is SQLite or PostgreSQL; see [mlsec] register_url")
+
+
+def _file_of(url: sa.URL) -> tuple[int, int] | None:
+    """Which file is there, whatever it is called; None if none is."""
+    with contextlib.suppress(OSError):
+        status = os.stat(url.database or "")
+        return status.st_dev, status.st_ino
+    return None
 
 
 def _create_private(path: Path) -> None:

@@ -12,7 +12,7 @@ from airflow_mlsec.anonymize import NormalForm
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.ledger import DEPLOYMENT, Act, Reason, Verb, record, require
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, keeps_open
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import reference_version, subject_digest
 
@@ -63,6 +63,7 @@ def place_hold(
     return int(register.write(lambda c: c.execute(made).scalar_one()))
 
 
+@keeps_open
 def hold_person(
     register: Register, keys: KeyRing, kind: str, key: str, reason: str, by: Actor
 ) -> int:

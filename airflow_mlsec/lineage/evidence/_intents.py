@@ -34,7 +34,7 @@ from airflow_mlsec.lineage.evidence._evidence import (
     trusted_by,
 )
 from airflow_mlsec.processes import has_ended, is_seen_from_here
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, keeps_open
 from airflow_mlsec.register import tables as t
 
 # Between being recorded and being published, on a machine that cannot be seen from here.
@@ -53,6 +53,7 @@ class OpenIntent:
     reason: Reason
 
 
+@keeps_open
 def settle_intents(register: Register, connections: Connections | None = None) -> list[OpenIntent]:
     """Look at the target of every open intent and settle those of which looking tells; all of them, with
     what they are now."""

@@ -27,7 +27,7 @@ from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, Wraps, digest_f
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, Refused, UsageError
 from airflow_mlsec.ledger import rules_in_force
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, keeps_open
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects.handling._handler import Handler
 from airflow_mlsec.subjects.handling._work import require_four_eyes
@@ -70,6 +70,7 @@ class Export:
     named: Mapping[str, str] = field(default_factory=dict)
 
 
+@keeps_open
 def export_request(
     handler: Handler,
     identifier: int,

@@ -20,44 +20,55 @@ class Handler(Work):
 
     def locate(self, identifier: int) -> Request:
         """See `_locating.locate`."""
-        return _locating.locate(self, identifier)
+        with self.register.kept_open():
+            return _locating.locate(self, identifier)
 
     def look(self, identifier: int) -> Request:
         """See `_locating.look`."""
-        return _locating.look(self, identifier)
+        with self.register.kept_open():
+            return _locating.look(self, identifier)
 
     def confirm(self, identifier: int, name: str, column: str, reason: str) -> Request:
         """See `_confirming.confirm`."""
-        return _confirming.confirm(self, identifier, name, column, reason)
+        with self.register.kept_open():
+            return _confirming.confirm(self, identifier, name, column, reason)
 
     def prepare(self, identifier: int) -> Request:
         """See `_erasing.prepare`."""
-        return _erasing.prepare(self, identifier)
+        with self.register.kept_open():
+            return _erasing.prepare(self, identifier)
 
     def order(self, request: Request) -> list[Step]:
         """See `_erasing.order`."""
-        return _erasing.order(self, request)
+        with self.register.kept_open():
+            return _erasing.order(self, request)
 
     def erase_place(self, identifier: int, step_id: int) -> Request:
         """See `_erasing.erase_place`."""
-        return _erasing.erase_place(self, identifier, step_id)
+        with self.register.kept_open():
+            return _erasing.erase_place(self, identifier, step_id)
 
     def erase(self, identifier: int) -> Request:
         """See `_erasing.erase`."""
-        return _erasing.erase(self, identifier)
+        with self.register.kept_open():
+            return _erasing.erase(self, identifier)
 
     def notify(self, identifier: int, mail: Mail | None = None) -> Request:
         """See `_recipients.notify`."""
-        return _recipients.notify(self, identifier, mail)
+        with self.register.kept_open():
+            return _recipients.notify(self, identifier, mail)
 
     def verify(self, identifier: int) -> dict[str, str]:
         """See `_looking_again.verify`."""
-        return _looking_again.verify(self, identifier)
+        with self.register.kept_open():
+            return _looking_again.verify(self, identifier)
 
     def close(self, identifier: int) -> tuple[Request, str | None]:
         """See `_closing.close`."""
-        return _closing.close(self, identifier)
+        with self.register.kept_open():
+            return _closing.close(self, identifier)
 
     def changed_uris(self, request: Request) -> list[str]:
         """See `_closing.changed_uris`."""
-        return _closing.changed_uris(self, request)
+        with self.register.kept_open():
+            return _closing.changed_uris(self, request)

@@ -24,7 +24,7 @@ from airflow_mlsec.errors import (
     Refused,
     UsageError,
 )
-from airflow_mlsec.register import sole_writer
+from airflow_mlsec.register import keeps_open, sole_writer
 from airflow_mlsec.subjects._holds import copy_holds
 from airflow_mlsec.subjects._identity import (
     Person,
@@ -61,6 +61,7 @@ from airflow_mlsec.subjects.search._places import Place, Places, copies_of
 from airflow_mlsec.subjects.search._search import RECTIFIED, Searcher
 
 
+@keeps_open
 def rectify(
     handler: Handler, identifier: int, column: str, text: str | None, dataset: str | None = None
 ) -> Request:

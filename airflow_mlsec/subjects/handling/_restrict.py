@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.ledger import Verb, require
+from airflow_mlsec.register import keeps_open
 from airflow_mlsec.subjects._suppression import listed_as, suppress, unsuppress
 from airflow_mlsec.subjects.handling._handler import Handler
 from airflow_mlsec.subjects.handling._recipients import add_recipients
@@ -40,6 +41,7 @@ _STAYS = {
 }
 
 
+@keeps_open
 def restrict(handler: Handler, identifier: int) -> Request:
     """Leave the person out of further processing. Done again it changes nothing.
 

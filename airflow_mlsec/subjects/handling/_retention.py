@@ -16,7 +16,7 @@ from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Condition, Dataset, keeps_writers_apart
 from airflow_mlsec.errors import ChangedMeanwhile, ColumnMissing, ColumnType, UsageError
 from airflow_mlsec.policy import Policy, keep_from
-from airflow_mlsec.register import Register, requests_did_more, sole_writer
+from airflow_mlsec.register import Register, keeps_open, requests_did_more, sole_writer
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._holds import holds_on
 from airflow_mlsec.subjects._identity import live_references, subject_digests_of
@@ -35,6 +35,7 @@ class Retained:
     oldest_kept: date
 
 
+@keeps_open
 def apply_retention(
     register: Register,
     keys: KeyRing,

@@ -51,8 +51,9 @@ class Work:
     old_versions: bool = False
 
     def __post_init__(self) -> None:
-        bind_ring(self.register, self.keys)
-        _ = self.who
+        with self.register.kept_open():
+            bind_ring(self.register, self.keys)
+            _ = self.who
 
     @cached_property
     def who(self) -> str:

@@ -27,7 +27,7 @@ from airflow_mlsec.ledger import (
     require,
 )
 from airflow_mlsec.processes import has_ended
-from airflow_mlsec.register import Register, requests_did_more, upsert
+from airflow_mlsec.register import Register, keeps_open, requests_did_more, upsert
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, Targets, seal, subject_digest, unseal
 from airflow_mlsec.subjects.requests._clocks import Calendar, Deadline, deadlines
@@ -134,6 +134,7 @@ class Request:
         return late and self.closed_at is None
 
 
+@keeps_open
 def open_request(
     register: Register,
     keys: KeyRing,
@@ -331,6 +332,7 @@ def reseal(
     register.write(work)
 
 
+@keeps_open
 def verify_identity(
     register: Register,
     identifier: int,
@@ -497,6 +499,7 @@ def require_ready(request: Request, kinds: tuple[str, ...]) -> None:
         raise CheckFailed(f"request {request.id}: locate the person's data first")
 
 
+@keeps_open
 def approve(
     register: Register,
     identifier: int,
@@ -683,6 +686,7 @@ def not_handed_over(request: Request) -> list[str]:
     return [s.name for s in found if s.name not in told or (s.rows or 0) > told[s.name]]
 
 
+@keeps_open
 def settle(
     register: Register, identifier: int, name: str, status: str, reason: str, by: Actor
 ) -> Request:

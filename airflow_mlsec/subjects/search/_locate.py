@@ -15,7 +15,7 @@ from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import AnotherRing, DatasetNotFound, EmptyDataset, MlsecError
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.lineage import deliver_to, settle_intents
-from airflow_mlsec.register import Register
+from airflow_mlsec.register import Register, keeps_open
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, subject_digest
 from airflow_mlsec.subjects.search._finding import Finding, Status
@@ -70,6 +70,7 @@ def locate(
     return location
 
 
+@keeps_open
 def search_everywhere(
     register: Register,
     keys: KeyRing,
