@@ -8,6 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_mlsec.register import tables as t
+
 _CHUNK = 20_000
 _KEYS = 10_000
 
@@ -15,9 +17,32 @@ _KEYS = 10_000
 _GRAPH_LOCK = 0x6D6C_7365_6367
 
 
+# In a connection's ``info``: that its transaction has counted itself among the changes of the graph.
+COUNTED = "mlsec.graph_change"
+_CHANGES = "graph"
+
+
+def graph_changes(connection: sa.Connection) -> int:
+    """How often the graph, a policy in force or evidence may have changed until now."""
+    c = t.counter.c
+    found = connection.execute(sa.select(c.value).where(c.name == _CHANGES)).scalar_one_or_none()
+    return int(found or 0)
+
+
 def lock_graph(connection: sa.Connection) -> None:
-    """Be the only writer of the graph until the transaction ends: ordinals of columns are given
-    in turn. SQLite has one writer anyway."""
+    """Be the only writer of the graph until the transaction ends, which counts as a change of it: ordinals of columns
+    are given in turn. SQLite has one writer anyway."""
+    _lock(connection)
+    if connection.info.get(COUNTED):
+        return
+    connection.info[COUNTED] = True
+    c = t.counter.c
+    more = sa.update(t.counter).where(c.name == _CHANGES).values(value=c.value + 1)
+    if not connection.execute(more).rowcount:
+        connection.execute(sa.insert(t.counter).values(name=_CHANGES, value=1))
+
+
+def _lock(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_GRAPH_LOCK)))
         # Keys are looked up by the thousand; reading whole tables for that would get slower and

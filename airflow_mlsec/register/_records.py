@@ -52,6 +52,7 @@ def record_policy(
 
 def dataset_id(connection: sa.Connection, namespace: str, name: str, now: str) -> int:
     """The id of a dataset, made known if it was not."""
+    lock_graph(connection)
     found = upsert(
         connection,
         t.dataset,

@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from airflow_mlsec.errors import RegisterError
+from airflow_mlsec.register._bulk import COUNTED, graph_changes
 from airflow_mlsec.register._journal import (
     account_anew,
     append_changes,
@@ -52,6 +53,8 @@ class Register:
         self._keeping, self._lock = 0, threading.Lock()
         self._kept: tuple[int, sa.Engine] | None = None
         self._writing = threading.local()
+        # How often transactions of this object have changed the graph.
+        self._graph_changes = 0
         # Gives whoever is believed when signed evidence is read (`key_ring`); without it nobody is.
         self.trusted: Callable[[], Any] | None = None
         # The settings of the process that has opened it; what they ask for counts beside the rules that it keeps.
@@ -96,11 +99,16 @@ class Register:
         self._migrate_once()
         for attempt in range(_RETRIES):
             try:
-                with self._connect() as connection, connection.begin():
-                    note_strangers(connection, self.now())
-                    self._writing.connection = connection
-                    result = work(connection)
-                    append_changes(connection, self.now())
+                with self._connect() as connection:
+                    connection.info.pop(COUNTED, None)
+                    with connection.begin():
+                        note_strangers(connection, self.now())
+                        self._writing.connection = connection
+                        result = work(connection)
+                        append_changes(connection, self.now())
+                    if connection.info.pop(COUNTED, None):
+                        with self._lock:
+                            self._graph_changes += 1
                     return result
             except OperationalError as error:
                 if attempt + 1 == _RETRIES or not _transient(error):
@@ -151,6 +159,15 @@ class Register:
                     connection.exec_driver_sql("ROLLBACK")
         except SQLAlchemyError as error:
             raise RegisterError(self._failed(error)) from None
+
+    def graph_changes(self) -> tuple[int, int]:
+        """How often the graph, a policy in force or evidence may have changed by others than this object, and how often
+        by it. Of a change by this object that ends just now it may seem to be another's, and never the other way."""
+        while True:
+            own = self._graph_changes
+            found = self.read(graph_changes)
+            if own == self._graph_changes:
+                return found - own, own
 
     @contextlib.contextmanager
     def kept_open(self) -> Iterator[None]:

@@ -44,7 +44,7 @@ from airflow_mlsec.ledger import (
 )
 from airflow_mlsec.lineage.events._origins import write_origins
 from airflow_mlsec.policy import Leaves, Policy, transform_of
-from airflow_mlsec.register import TRUSTED, Register, upsert
+from airflow_mlsec.register import TRUSTED, Register, lock_graph, upsert
 from airflow_mlsec.register import tables as t
 
 EVIDENCE_FACET = "mlsec_evidence"
@@ -214,6 +214,7 @@ def record_evidence(
     if writer is None:
         values |= published(connection, now)
     digest = hashlib.sha256(payload).hexdigest()
+    lock_graph(connection)
     upsert(connection, t.evidence, {"digest": digest}, {}, values)
     if writer is not None:
         # What is published again (an artifact that is there already) may have been settled otherwise before.
@@ -254,6 +255,7 @@ def note_outcome(
 
     :param whatever: Also if something else was said of it before.
     """
+    lock_graph(connection)
     e, d = t.evidence.c, t.dataset.c
     update = sa.update(t.evidence).where(
         which if whatever else sa.and_(which, e.outcome == INTENDED)

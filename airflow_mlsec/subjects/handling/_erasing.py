@@ -137,14 +137,15 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
     if targets is None:
         raise Refused(f"request {identifier}: nothing was worked out to be erased; start over")
     person = person_of(work.register, work.keys, request)
-    places = work.places(person)
+    places = work.places(person, step.dataset_id)
     place = places.by_id(step.dataset_id)
     if not covers(request, step):
         detail = "only other programs' lineage names it: it has to be approved by name (--place)"
         return work.mark(request, step, "found", detail)
     if law := _law(place):
         return work.mark(request, step, "retained", law)
-    if holds := work.holds(request, place.id):
+    digests = work.hold_digests(request, place.id)
+    if holds := work.holds(request, place.id, digests):
         return work.mark(request, step, "retained", holds)
     mine = targets.get(str(place.id))
     if mine is None and place.locators:
@@ -196,7 +197,10 @@ def _erase_rows(
     """Remove the person's rows from a place; what became of it, and why."""
     person = searcher.person
     with one_at_a_time(work, place):
-        removed, broken = _rewrite(work, request, step, searcher, place, mine)
+        try:
+            removed, broken = _rewrite(work, request, step, searcher, place, mine)
+        finally:
+            work.erased_from(place.id)
     work.progress(f"{removed} rows erased in {place.name}")
     free_text = "free text" in step.locator
     # With its last rows a folder may have lost its last file.

@@ -20,55 +20,55 @@ class Handler(Work):
 
     def locate(self, identifier: int) -> Request:
         """See `_locating.locate`."""
-        with self.register.kept_open():
+        with self.doing():
             return _locating.locate(self, identifier)
 
     def look(self, identifier: int) -> Request:
         """See `_locating.look`."""
-        with self.register.kept_open():
+        with self.doing():
             return _locating.look(self, identifier)
 
     def confirm(self, identifier: int, name: str, column: str, reason: str) -> Request:
         """See `_confirming.confirm`."""
-        with self.register.kept_open():
+        with self.doing():
             return _confirming.confirm(self, identifier, name, column, reason)
 
     def prepare(self, identifier: int) -> Request:
         """See `_erasing.prepare`."""
-        with self.register.kept_open():
+        with self.doing():
             return _erasing.prepare(self, identifier)
 
     def order(self, request: Request) -> list[Step]:
         """See `_erasing.order`."""
-        with self.register.kept_open():
+        with self.doing():
             return _erasing.order(self, request)
 
     def erase_place(self, identifier: int, step_id: int) -> Request:
         """See `_erasing.erase_place`."""
-        with self.register.kept_open():
+        with self.doing():
             return _erasing.erase_place(self, identifier, step_id)
 
     def erase(self, identifier: int) -> Request:
         """See `_erasing.erase`."""
-        with self.register.kept_open():
+        with self.doing():
             return _erasing.erase(self, identifier)
 
     def notify(self, identifier: int, mail: Mail | None = None) -> Request:
         """See `_recipients.notify`."""
-        with self.register.kept_open():
+        with self.doing():
             return _recipients.notify(self, identifier, mail)
 
     def verify(self, identifier: int) -> dict[str, str]:
         """See `_looking_again.verify`."""
-        with self.register.kept_open():
+        with self.doing():
             return _looking_again.verify(self, identifier)
 
     def close(self, identifier: int) -> tuple[Request, str | None]:
         """See `_closing.close`."""
-        with self.register.kept_open():
+        with self.doing():
             return _closing.close(self, identifier)
 
     def changed_uris(self, request: Request) -> list[str]:
         """See `_closing.changed_uris`."""
-        with self.register.kept_open():
+        with self.doing():
             return _closing.changed_uris(self, request)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import contextlib
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -36,6 +37,18 @@ DECIDED = ("manual", "rebuilt", "retained", "none")
 
 
 @dataclass(frozen=True)
+class _Known:
+    """Where a person's data can be, and after how many changes of the graph, by others and by us, that was so."""
+
+    person: Person = field(repr=False)
+    others: int
+    own: int
+    places: Places
+    # Places that we have erased from since.
+    erased: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
 class Work:
     """Works on requests: with which register, keys and connections, and in whose name."""
 
@@ -49,6 +62,8 @@ class Work:
     scan: Scan = EVERYTHING
     # Whether old versions of objects go as well, where a bucket keeps them.
     old_versions: bool = False
+    # Where people's data can be, as it was last worked out (`places`); forgotten when something else is begun.
+    _known: list[_Known] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         with self.register.kept_open():
@@ -63,9 +78,33 @@ class Work:
         """
         return require(self.register, self.by, Verb.HANDLE, DEPLOYMENT).who
 
-    def places(self, person: Person) -> Places:
-        """Everywhere that a person's data can be."""
-        return self.register.read(lambda c: places_of(c, person))
+    def places(self, person: Person, dataset: int | None = None) -> Places:
+        """Everywhere that a person's data can be. While the register's graph, policies and evidence stay as they are it
+        is worked out once for all that is done in one go (`doing`).
+
+        :param dataset: What is asked about is this place alone: evidence that this object itself has given others
+            meanwhile (releases that have lost rows) changes nothing about it.
+        """
+        others, own = self.register.graph_changes()
+        for known in self._known:
+            same = (known.person, known.others) == (person, others)
+            if same and (known.own == own or (dataset is not None and dataset not in known.erased)):
+                return known.places
+        found = self.register.read(lambda c: places_of(c, person))
+        self._known[:] = [_Known(person, others, own, found)]
+        return found
+
+    def erased_from(self, dataset: int) -> None:
+        """Rows of a place went: its evidence, if it has any, is another now."""
+        for known in self._known:
+            known.erased.add(dataset)
+
+    @contextlib.contextmanager
+    def doing(self) -> Iterator[None]:
+        """What is done in one go: connections stay open, and what is known from before is forgotten."""
+        self._known.clear()
+        with self.register.kept_open():
+            yield
 
     def searcher(self, person: Person, places: Places, known: Targets | None = None) -> Searcher:
         """What looks the person up; ``known`` is what an erasure has worked out."""
@@ -84,15 +123,15 @@ class Work:
             note(self.register, request.id, self.who, f"{step.name}: {status}")
         return get_request(self.register, request.id)
 
-    def hold_digests(self, request: Request) -> set[str]:
-        """Under which digests legal holds on the person may stand."""
+    def hold_digests(self, request: Request, dataset: int | None = None) -> set[str]:
+        """Under which digests legal holds on the person may stand; asked about one ``dataset``, see `places`."""
         person = person_of(self.register, self.keys, request)
-        searcher = self.searcher(person, self.places(person))
+        searcher = self.searcher(person, self.places(person, dataset))
         return subject_digests(self.keys, person.kind, searcher.all_names(), searcher.forms())
 
     def holds(self, request: Request, dataset: int, digests: Collection[str] | None = None) -> str:
         """The legal holds in force on the person, under any of their keys, in one dataset."""
-        mine = self.hold_digests(request) if digests is None else digests
+        mine = self.hold_digests(request, dataset) if digests is None else digests
         versions = live_references(self.keys)
         found = self.register.read(
             lambda c: holds_on(c, request.subject_kind, mine, versions, dataset)
