@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -124,6 +125,48 @@ def test_nobody_asks_of_what_kind_a_dataset_is_but_its_connector() -> None:
     # A hierarchy can be a file, and the register has a dialect; neither is a kind of dataset.
     other = ("hierarchy", "dialect")
     assert [line for line in named if not any(word in line for word in other)] == []
+
+
+# What people read, wherever it stands; and what would look into it.
+_PROSE = {"detail", "evidence", "what", "verified", "words"}
+_LOOKING = {"startswith", "endswith", "partition", "rpartition", "split", "rsplit", "find", "index", "removeprefix",
+            "removesuffix", "match", "search", "fullmatch"}  # fmt: skip
+# A receipt of version 1 has sentences alone; they decide what of it is printed, and nothing else.
+_OF_RECEIPTS = {"subjects/requests/_receipt.py"}
+
+
+def _looks_into_prose(node: ast.AST) -> bool:
+    """Whether code asks what stands in a sentence: ``x.detail.startswith(…)``, ``"…" in x.detail``, ``re.match(…, x.detail)``."""
+
+    def is_prose(inner: ast.AST) -> bool:
+        return any(isinstance(n, ast.Attribute) and n.attr in _PROSE for n in ast.walk(inner))
+
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        looks = node.func.attr in _LOOKING
+        return looks and any(is_prose(part) for part in (node.func.value, *node.args))
+    if isinstance(node, ast.Compare):
+        texts = [
+            isinstance(x, ast.Constant) and isinstance(x.value, str)
+            for x in (node.left, *node.comparators)
+        ]
+        looks = any(isinstance(op, ast.In | ast.NotIn | ast.Eq | ast.NotEq) for op in node.ops)
+        return looks and any(texts) and any(is_prose(x) for x in (node.left, *node.comparators))
+    return False
+
+
+def test_nothing_branches_on_a_sentence() -> None:
+    """What something depends on is an enumerated word, or a reason with a type; sentences are for people."""
+    folder = Path(str(airflow_mlsec.__file__)).parent
+    found = [
+        f"{path.relative_to(folder)}:{node.lineno}"
+        for path in folder.rglob("*.py")
+        if "migrations" not in path.parts and str(path.relative_to(folder)) not in _OF_RECEIPTS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if _looks_into_prose(node)
+    ]
+    assert found == []
+    seen = 'x.detail.startswith("a"); "a" in step.detail; step.detail == "a"; re.match("a", str(s.detail))'
+    assert sum(map(_looks_into_prose, ast.walk(ast.parse(seen)))) == 4
 
 
 def test_what_is_within_a_connector_is_its_own() -> None:

@@ -34,6 +34,7 @@ from airflow_mlsec.operators._base import (
 )
 from airflow_mlsec.subjects import (
     AirflowStores,
+    Because,
     Handler,
     Request,
     Scan,
@@ -221,7 +222,7 @@ class EraseSubjectOperator(_RequestOperator):
         step = next((s for s in request.steps if s.id == place), None)
         if step is None:
             raise UsageError(f"request {number} has no place number {place}")
-        if step.status == "failed" or step.detail.startswith("waits for"):
+        if step.status == "failed" or step.because is Because.WAITS:
             # Tried again: another place may have to go first, or a database be back.
             raise RetryLater(f"{step.name}: {step.detail}")
         if step.status == "erasing" and not dry_run:

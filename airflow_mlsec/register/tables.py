@@ -394,6 +394,10 @@ request_step = sa.Table(
     sa.Column("after_run", sa.BigInteger),
     # The process that erases from it.
     sa.Column("writer", sa.JSON),
+    # Why it is in its state, where something depends on it: one word of `Because`.
+    sa.Column("because", sa.String(32)),
+    # Whether free text names the person there.
+    sa.Column("free_text", sa.Boolean),
     sa.UniqueConstraint("request_id", "kind", "name"),
 )
 

@@ -22,6 +22,7 @@ from airflow_mlsec.subjects.handling._verify import Rescan, rescan
 from airflow_mlsec.subjects.requests._clocks import Calendar, Deadline, deadlines, kinds_of
 from airflow_mlsec.subjects.requests._receipt import Receipt, describe_receipt, verify_receipt
 from airflow_mlsec.subjects.requests._requests import (
+    Because,
     Request,
     Step,
     approve,
@@ -44,6 +45,7 @@ from airflow_mlsec.subjects.search._scan import Scan
 
 __all__ = [
     "AirflowStores",
+    "Because",
     "Calendar",
     "Deadline",
     "Export",

@@ -229,7 +229,7 @@ def test_a_model_that_was_trained_again_is_rebuilt(shop: Shop) -> None:
     request = handler.locate(number)
     assert statuses(request)["model.onnx"] == ("rebuilt", None)
     [step] = [s for s in request.steps if s.status == "rebuilt"]
-    assert "made anew by run 00000000" in step.detail
+    assert "made anew by run 00000000" in str(step.detail)
     assert handler.close(number)[0].status == "closed"
 
 
@@ -269,7 +269,7 @@ def test_two_people_with_one_address_are_not_taken_for_one(shared: Shop, tmp_pat
     request = get_request(shared.register, number)
     [customers] = [s for s in request.steps if s.name.endswith("/customers")]
     assert customers.status == "unknown"
-    assert "2 people seem to share this key: its rows differ in name" in customers.detail
+    assert "2 people seem to share this key: its rows differ in name" in str(customers.detail)
     before = shared.everything()
     with pytest.raises(Refused, match="2 people seem to share"):
         handler.erase(number)

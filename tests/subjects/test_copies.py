@@ -108,7 +108,8 @@ def people(raw: bytes) -> list[str]:
 
 def steps(handler: Handler, number: int) -> dict[str, tuple[str, int | None, str]]:
     return {
-        s.name: (s.status, s.rows, s.detail) for s in get_request(handler.register, number).steps
+        s.name: (s.status, s.rows, str(s.detail))
+        for s in get_request(handler.register, number).steps
     }
 
 

@@ -396,7 +396,7 @@ def test_where_rows_go_the_guarantee_can_break_and_that_is_said(
     approve(sqlite_register, opened.id, who("dpo"), named=["*"])
     [step] = [s for s in handler.erase(opened.id).steps if s.name.endswith("safe.parquet")]
     assert step.status == "erased"
-    assert "does not hold what its policy promises: k-anonymity with k=2" in step.detail
+    assert "does not hold what its policy promises: k-anonymity with k=2" in str(step.detail)
     newest = sqlite_register.read(lambda c: latest_release(c, safe.name))
     assert newest is not None
     assert newest.columns["zip"].state == "identified"

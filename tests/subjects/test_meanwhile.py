@@ -1075,5 +1075,5 @@ def test_rows_that_stay_by_likeness_are_not_called_erased(lake: Lake) -> None:
     number = lake.erase("p1@x.test")
     steps = {Path(s.name).name: s for s in get_request(lake.register, number).steps}
     assert steps["raw.parquet"].status == "found"
-    assert "1 rows erased; 1 are there by likeness" in steps["raw.parquet"].detail
+    assert "1 rows erased; 1 are there by likeness" in str(steps["raw.parquet"].detail)
     assert lake.tags("raw.parquet") == [1, 2]

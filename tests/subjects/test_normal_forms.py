@@ -111,7 +111,9 @@ def test_a_hold_and_a_restriction_are_the_same_persons_in_every_spelling(lake: L
     place_hold(lake.register, "person", "case 7", who("lawyer"), digest, key_version=1)
     number = lake.erase("Anna@X.test")
     assert lake.tags("raw.parquet") == [1, 7]
-    assert "case 7" in {s.detail.rpartition(": ")[2] for s in lake.handler.locate(number).steps}
+    assert "case 7" in {
+        str(s.detail).rpartition(": ")[2] for s in lake.handler.locate(number).steps
+    }
     restricted = lake.opened("Bob@x.test", "restriction")
     restrict(lake.handler, restricted.id)
     lake.release(policy)

@@ -596,7 +596,7 @@ def test_a_receipt_names_the_hold_that_is_in_force(lake: Lake) -> None:
     release_hold(lake.register, first, who("officer"))
     lake.handler.close(request)
     [step] = [s for s in get_request(lake.register, request).steps if s.name.endswith("raw.parquet")]  # fmt: skip
-    assert (step.status, step.detail) == ("retained", "legal hold 2: case 7")
+    assert (step.status, str(step.detail)) == ("retained", "legal hold 2: case 7")
 
 
 def test_own_rows_that_come_to_kept_mentions_are_erased(lake: Lake) -> None:

@@ -60,7 +60,7 @@ def erased(shop: Shop, contacts: str) -> tuple[Handler, int]:
 
 def told(handler: Handler, number: int, mail: Any = None) -> dict[str, tuple[str, str]]:
     request = handler.notify(number, mail)
-    return {s.name: (s.status, s.detail) for s in request.steps if s.kind == "recipient"}
+    return {s.name: (s.status, str(s.detail)) for s in request.steps if s.kind == "recipient"}
 
 
 @pytest.fixture

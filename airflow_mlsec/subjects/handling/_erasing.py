@@ -20,6 +20,7 @@ from airflow_mlsec.errors import (
     Refused,
     UsageError,
 )
+from airflow_mlsec.ledger import Words
 from airflow_mlsec.processes import this_process
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._suppression import listed_as, suppress
@@ -36,13 +37,13 @@ from airflow_mlsec.subjects.handling._releases import (
 from airflow_mlsec.subjects.handling._targets import seal_targets
 from airflow_mlsec.subjects.handling._work import (
     DECIDED,
-    HELD,
     Work,
     require_erasure,
     settled_by_hand,
 )
 from airflow_mlsec.subjects.requests._requests import (
     ERASING,
+    Because,
     Request,
     Step,
     change,
@@ -61,8 +62,6 @@ from airflow_mlsec.subjects.search._search import (
 )
 
 _TODO = ("found", "erasing", "failed")
-_BY_LAW = "kept by law: "
-_NOT_REMOVED = "and none of them could be removed"
 
 
 def erase(work: Work, identifier: int) -> Request:
@@ -143,16 +142,16 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
         detail = "only other programs' lineage names it: it has to be approved by name (--place)"
         return work.mark(request, step, "found", detail)
     if law := _law(place):
-        return work.mark(request, step, "retained", law)
+        return work.mark(request, step, "retained", law, Because.LAW)
     digests = work.hold_digests(request, place.id)
     if holds := work.holds(request, place.id, digests):
-        return work.mark(request, step, "retained", holds)
+        return work.mark(request, step, "retained", holds, Because.HOLD)
     mine = targets.get(str(place.id))
     if mine is None and place.locators:
         return request  # it could not be searched yet: locate again first
     if waiting := _children(work, request, places, place, ("failed", "unknown")):
         detail = f"waits for {waiting[0]}, whose rows can only be found through this place"
-        return work.mark(request, step, "found", detail)
+        return work.mark(request, step, "found", detail, Because.WAITS)
     if kept := _children(work, request, places, place, ("retained",)):
         detail = f"rows of {kept[0]}, which are kept, refer to it: a person decides"
         return work.mark(request, step, "found", detail)
@@ -172,15 +171,16 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
         return get_request(work.register, identifier)
     searcher = work.searcher(person, places, targets)
     try:
-        status, detail = _erase_rows(work, request, step, searcher, place, mine)
+        status, detail, because = _erase_rows(work, request, step, searcher, place, mine)
     except MlsecError as error:
-        status, detail = "failed", f"could not be erased: {error}"
+        status, detail, because = "failed", f"could not be erased: {error}", None
     except Exception as error:
-        status, detail = "failed", f"could not be erased: unexpected {type(error).__name__}"
+        unexpected = type(error).__name__
+        status, detail, because = "failed", f"could not be erased: unexpected {unexpected}", None
     now = next(s for s in get_request(work.register, identifier).steps if s.id == step.id)
     if now.status != "erasing":
         return get_request(work.register, identifier)  # another process was faster
-    done = work.mark(request, step, status, detail)
+    done = work.mark(request, step, status, detail, because)
     if status == "erased":
         look_at_copies(work, request.id, place)
     return done
@@ -193,7 +193,7 @@ def _erase_rows(
     searcher: Searcher,
     place: Place,
     mine: list[list[Any]],
-) -> tuple[str, str]:
+) -> tuple[str, str, Because | None]:
     """Remove the person's rows from a place; what became of it, and why."""
     person = searcher.person
     with one_at_a_time(work, place):
@@ -202,28 +202,29 @@ def _erase_rows(
         finally:
             work.erased_from(place.id)
     work.progress(f"{removed} rows erased in {place.name}")
-    free_text = "free text" in step.locator
     # With its last rows a folder may have lost its last file.
     there = searcher.open(place).exists() and not searcher.is_empty(place)
     said = place.mentions(person.kind)
     mentioned = searcher.mentioned(place) if there else {}
     if stays := {c: n for c, n in mentioned.items() if said[c] == "keep"}:
-        return "retained", f"{removed} rows erased; {_kept_mentions(stays)}"
+        return "retained", f"{removed} rows erased; {_kept_mentions(stays)}", Because.MENTIONS
     # Trying again does not make it better: it has to be found again, or nowhere, first.
-    again = step.status == "failed" and step.detail.endswith(_NOT_REMOVED)
-    if (step.status == "found" or again) and step.rows and not removed and not free_text:
-        return "failed", f"{step.rows} rows were found, {_NOT_REMOVED}"
-    if free_text:
-        return "found", "rows erased; the person is named in free text, which a person must redact"
+    again = step.status == "failed" and step.because is Because.NOT_REMOVED
+    if (step.status == "found" or again) and step.rows and not removed and not step.free_text:
+        why = f"{step.rows} rows were found, and none of them could be removed"
+        return "failed", why, Because.NOT_REMOVED
+    if step.free_text:
+        why = "rows erased; the person is named in free text, which a person must redact"
+        return "found", why, None
     if there and (more := searcher.perhaps_more(place)):
-        return "unknown", f"{removed} rows erased; more may be there: {', '.join(more)}"
+        return "unknown", f"{removed} rows erased; more may be there: {', '.join(more)}", None
     if there and step.likeness and (alike := searcher.widened().alike(place)):
         todo = "confirm that they are the person's, or deal with them"
-        return "found", f"{removed} rows erased; {alike} are there by likeness: {todo}"
+        return "found", f"{removed} rows erased; {alike} are there by likeness: {todo}", None
     detail = f"rows that are the person's: {step.rows or removed}"
     if broken:
         detail += f"; {broken}"
-    return "erased", detail
+    return "erased", detail, None
 
 
 def _rewrite(
@@ -327,7 +328,7 @@ def _erase_in_airflow(work: Work, request: Request, step: Step) -> Request:
     person = person_of(work.register, work.keys, request)
     known = targets_of(work.register, work.keys, request)
     searcher = work.searcher(person, work.places(person), known).widened()
-    work.mark(request, step, "erasing", step.detail, attempts=step.attempts + 1)
+    work.mark(request, step, "erasing", str(step.detail), attempts=step.attempts + 1)
     try:
         at_most = request.approved["places"].get(step.name) or 0
         shared = any(said.column == ERASABLE for said in person.confirmed)
@@ -397,15 +398,15 @@ def reopen_what_nothing_keeps(work: Work, request: Request) -> None:
         place = places.get(step.dataset_id or 0)
         if place is None or step.status not in looked_at or step.decided_by is not None:
             continue
-        keeps = work.holds(request, place.id, digests)
-        if request.kind in ERASING:
-            keeps = _law(place) or keeps
-        if keeps and (step.status != "retained" or step.detail != keeps):
-            work.mark(request, step, "retained", keeps)
+        keeps, because = work.holds(request, place.id, digests), Because.HOLD
+        if request.kind in ERASING and (law := _law(place)):
+            keeps, because = law, Because.LAW
+        if keeps and (step.status != "retained" or step.detail != Words(keeps)):
+            work.mark(request, step, "retained", keeps, because)
         elif step.status == "retained" and not keeps:
             if mentioned := _only_mentions(searcher, place):
-                if step.detail.startswith((HELD, _BY_LAW)):
-                    work.mark(request, step, "retained", mentioned)
+                if step.because in (Because.HOLD, Because.LAW):
+                    work.mark(request, step, "retained", mentioned, Because.MENTIONS)
                 continue
             reopened = "found" if request.kind in ERASING else "unknown"
             work.mark(request, step, reopened, "nothing keeps it any more")
@@ -414,7 +415,7 @@ def reopen_what_nothing_keeps(work: Work, request: Request) -> None:
 def _law(place: Place) -> str:
     """The duty to keep that a place's policy names."""
     reason = place.policy.get("erasure") if place.policy else None
-    return f"{_BY_LAW}{reason['retain']}" if reason else ""
+    return f"kept by law: {reason['retain']}" if reason else ""
 
 
 def _only_mentions(searcher: Searcher, place: Place) -> str:

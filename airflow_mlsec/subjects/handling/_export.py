@@ -137,7 +137,7 @@ def export_request(
 
 def _why_not_in_it(step: Step) -> str:
     """Why what was found in a place is not in the archive as rows."""
-    if "free text" in step.locator:
+    if step.free_text:
         return "you are named there in a text about somebody or something else"
     if step.kind == AIRFLOW:
         return "records of the system that runs our processing name you"

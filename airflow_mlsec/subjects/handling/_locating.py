@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from airflow_mlsec.ledger import Words
 from airflow_mlsec.subjects._identity import (
     Person,
 )
@@ -77,5 +78,5 @@ def _with_what_was_found(
 def _as_step(found: Finding) -> Step:
     return Step(
         0, found.kind, found.dataset, found.dataset_id, found.status, found.rows, found.locator,
-        found.evidence, 0, "", likeness=found.likeness,
+        Words(found.evidence), 0, "", likeness=found.likeness, free_text=found.free_text,
     )  # fmt: skip

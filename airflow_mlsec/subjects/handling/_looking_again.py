@@ -11,6 +11,7 @@ from airflow_mlsec.subjects.handling._verify import rescan
 from airflow_mlsec.subjects.handling._work import DECIDED, Work
 from airflow_mlsec.subjects.requests._requests import (
     NO_FILES,
+    Because,
     Request,
     Step,
     get_request,
@@ -163,7 +164,7 @@ def _look_again(
         return f"{found.rows} rows have a key that others share; which are left is by word of {step.decided_by}"
     if found.rows:
         detail = f"{found.rows} rows still name the person ({found.how})"
-        work.mark(request, step, "found", detail)
+        work.mark(request, step, "found", detail, Because.STILL_NAMED)
         return f"{found.rows} rows left ({found.how})"
     if any(x.likeness for x in place.locators):
         left = Scanner(searcher.widened(), work.scan, work.progress).beside(place)

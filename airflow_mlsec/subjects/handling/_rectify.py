@@ -47,6 +47,7 @@ from airflow_mlsec.subjects.handling._work import (
 )
 from airflow_mlsec.subjects.requests._requests import (
     CORRECTING,
+    Because,
     Request,
     add_key,
     get_request,
@@ -119,7 +120,7 @@ def rectify(
     for place, step, name in mine:
         place_id = place.id
         if held := handler.holds(request, place_id):
-            handler.mark(request, step, "retained", held)
+            handler.mark(request, step, "retained", held, Because.HOLD)
             continue
         try:
             still = _still(handler, request, person, place)
@@ -133,7 +134,8 @@ def rectify(
         except EmptyDataset:
             rows = 0
         except MlsecError as error:
-            handler.mark(request, step, "failed", f"could not be rectified: {error}")
+            why = f"could not be rectified: {error}"
+            handler.mark(request, step, "failed", why, Because.NOT_RECTIFIED)
             continue
         if rows:
             detail = f"column '{name}' put right in {rows} row{'s' if rows != 1 else ''}"
@@ -148,7 +150,7 @@ def rectify(
         further = steps.get(place_id)
         if further is not None and further.status in ("found", "unknown"):
             detail = f"made from column '{column}': to be made anew by its own DAG"
-            handler.mark(request, further, "unknown", detail)
+            handler.mark(request, further, "unknown", detail, Because.TO_BE_MADE_ANEW)
     if column in person.only and text is not None:
         told = replace(person, only={**person.only, column: text})
         add_key(handler.register, handler.keys, request, told, handler.who)

@@ -19,6 +19,7 @@ from airflow_mlsec.subjects._holds import Hold, holds_on
 from airflow_mlsec.subjects._identity import Person, Targets, live_references, subject_digests
 from airflow_mlsec.subjects.requests._requests import (
     ERASING,
+    Because,
     Request,
     Step,
     get_request,
@@ -30,8 +31,6 @@ from airflow_mlsec.subjects.search._places import Places, places_of
 from airflow_mlsec.subjects.search._scan import EVERYTHING, Scan
 from airflow_mlsec.subjects.search._search import Searcher
 
-# What a detail begins with of a place that a legal hold keeps.
-HELD = "legal hold "
 # By a person's decision, or the law's.
 DECIDED = ("manual", "rebuilt", "retained", "none")
 
@@ -111,14 +110,25 @@ class Work:
         given = (self.register, person, places, self.keys, self.connections, self.roots)
         return Searcher(*given, known or {})
 
-    def mark(self, request: Request, step: Step, status: str, detail: str, **more: Any) -> Request:
+    def mark(
+        self,
+        request: Request,
+        step: Step,
+        status: str,
+        detail: str,
+        because: Because | None = None,
+        **more: Any,
+    ) -> Request:
         """Write what became of a place into the ledger and the history."""
+        values = {
+            "status": status,
+            "detail": detail,
+            "because": because,
+            "decided_by": None,
+            **more,
+        }
         now = self.register.now()
-        self.register.write(
-            lambda c: set_step(
-                c, step.id, now, status=status, detail=detail, decided_by=None, **more
-            )
-        )
+        self.register.write(lambda c: set_step(c, step.id, now, **values))
         if status != "erasing":
             note(self.register, request.id, self.who, f"{step.name}: {status}")
         return get_request(self.register, request.id)
@@ -145,7 +155,7 @@ def settled_by_hand(request: Request) -> set[int | None]:
 
 
 def held(hold: Hold, digests: Collection[str]) -> str:
-    text = f"{HELD}{hold.id}: {hold.reason}"
+    text = f"legal hold {hold.id}: {hold.reason}"
     if hold.subject_digest is None or hold.subject_digest in digests:
         return text
     return f"{text} (whose it is cannot be told: its key version {hold.key_version} is missing)"

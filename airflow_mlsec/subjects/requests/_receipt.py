@@ -62,7 +62,7 @@ def make_receipt(
             status=step.status,
             rows=step.rows,
             locator=shown(step.locator),
-            detail=shown(step.detail),
+            detail=shown(str(step.detail)),
             changed_at=step.changed_at,
             verified=shown(verified[step.name]) if step.name in verified else None,
             decided_by=step.decided_by,

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,7 @@ from airflow_mlsec.ledger import (
     Reason,
     Rules,
     Verb,
+    Words,
     condition,
     require,
 )
@@ -62,6 +64,19 @@ _NUMBERS = 2**63
 _BY_HAND = ("none", "rebuilt", "retained", "manual")
 
 
+class Because(StrEnum):
+    """Why a place is in its state, where what happens next depends on it. Its words for people are `Step.detail`."""
+
+    HOLD = "legal hold"
+    LAW = "duty to keep"
+    MENTIONS = "only mentions"
+    NOT_REMOVED = "not removed"
+    WAITS = "waits"
+    NOT_RECTIFIED = "not rectified"
+    TO_BE_MADE_ANEW = "to be made anew"
+    STILL_NAMED = "still named"
+
+
 @dataclass(frozen=True)
 class Step:
     """What became of the person's data in one place; a row of the coverage ledger."""
@@ -73,7 +88,7 @@ class Step:
     status: str
     rows: int | None
     locator: str
-    detail: str
+    detail: Words
     attempts: int
     changed_at: str
     decided_by: str | None = None
@@ -83,6 +98,9 @@ class Step:
     likeness: bool = False
     # The last run that the register knew when it last changed.
     after_run: int | None = None
+    because: Because | None = None
+    # Whether free text names the person there.
+    free_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,8 +234,9 @@ def _read(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Requ
     of_chosen = sa.select(t.request_step).join(t.request, r.id == s.request_id).where(chosen)
     for x in connection.execute(of_chosen.order_by(s.id)):
         steps[x.request_id].append(
-            Step(x.id, x.kind, x.name, x.dataset_id, x.status, x.rows, x.locator, x.detail, x.attempts, x.changed_at,
-                 x.decided_by, tuple(x.columns or ()), bool(x.likeness), x.after_run)
+            Step(x.id, x.kind, x.name, x.dataset_id, x.status, x.rows, x.locator, Words(x.detail), x.attempts,
+                 x.changed_at, x.decided_by, tuple(x.columns or ()), bool(x.likeness), x.after_run,
+                 Because(x.because) if x.because else None, bool(x.free_text))
         )  # fmt: skip
     return [
         Request(
@@ -460,7 +479,7 @@ def _changes(request: Request, step: Step, finding: Finding) -> bool:
         return False
     if request.kind in RESTRICTING and step.status == "retained" and step.decided_by is None:
         return finding.status == "none"  # nothing stays stored that is not there
-    if step.status == "failed" and step.detail.startswith("could not be rectified"):
+    if step.status == "failed" and step.because is Because.NOT_RECTIFIED:
         return False  # that it can be found does not put it right
     if step.status == "none" and finding.status == "none":
         return False  # since when it has not been there stays known
@@ -470,16 +489,17 @@ def _changes(request: Request, step: Step, finding: Finding) -> bool:
     if step.status in ("retained", "manual", "rectified", "rebuilt"):
         return False
     # What waits to be made anew is settled by lineage, or by a person.
-    if step.detail.startswith("made from column"):
+    if step.because is Because.TO_BE_MADE_ANEW:
         return finding.status == "none"
     if finding.status not in ("none", "none by scan"):
         return True
     # What was erased, or is being, or could not be to its end, is not made "none" by not being found any
     # more: the ledger would forget that it was there, and bytes may be left.
     if step.status == "failed" and step.attempts:
-        return "could be removed" in step.detail
+        return step.because is Because.NOT_REMOVED
     # What a second look found is for a person, or erasure.
-    return step.status not in ("erased", "rebuilt", "erasing") and "still name" not in step.detail
+    left = step.because is Because.STILL_NAMED
+    return step.status not in ("erased", "rebuilt", "erasing") and not left
 
 
 def require_ready(request: Request, kinds: tuple[str, ...]) -> None:
@@ -805,6 +825,8 @@ def write_step(
         "decided_by": None,
         "columns": list(finding.columns),
         "likeness": finding.likeness,
+        "free_text": finding.free_text,
+        "because": None,
         "after_run": connection.execute(_LAST_RUN).scalar_one(),
     }
     key = {"request_id": identifier, "kind": finding.kind, "name": finding.dataset}
@@ -827,7 +849,9 @@ def write_step(
 
 
 def set_step(connection: sa.Connection, step: int, now: str, **values: Any) -> None:
-    """Change one step."""
+    """Change one step. What is said anew of it is said with its own `Because`, or none."""
+    if "detail" in values:
+        values.setdefault("because", None)
     if values.get("status") == "rectified":
         requests_did_more(connection)
     update = sa.update(t.request_step).where(t.request_step.c.id == step)

@@ -27,6 +27,8 @@ class Finding:
     dataset_id: int | None = None
     columns: tuple[str, ...] = ()
     likeness: bool = False
+    # Whether free text names the person.
+    free_text: bool = False
     # Whether it could not be searched since nothing is there.
     absent: bool = False
     # Whether it is unknown only since a scan could not look for more beside what its columns lead to.

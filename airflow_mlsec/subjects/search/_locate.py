@@ -152,7 +152,8 @@ def _search(searcher: Searcher, place: Place) -> Finding:
     if texts:
         where = ", ".join(f"'{column}'" for column in sorted(texts))
         named = f"free text in column {where} ({sum(texts.values())} rows)"
-        return _finding(place, "found", sum(texts.values()), named, "free text names the person")
+        said = _finding(place, "found", sum(texts.values()), named, "free text names the person")
+        return replace(said, free_text=True)
     release = searcher.places.releases.get(place.id)
     subject = release[-1].subject if release else None
     if release and (subject is None or subject.kind != searcher.person.kind):
@@ -218,7 +219,7 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
             f"{evidence}; a view: what it shows goes with the rows of the tables that it shows"
         )
     done = _finding(place, status, rows, locator, evidence, found.effort())
-    return replace(done, likeness=bool(otherwise))
+    return replace(done, likeness=bool(otherwise), free_text=any(texts.values()))
 
 
 def _finding(

@@ -1,0 +1,71 @@
+"""Sentences of earlier versions become words that something can depend on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects import Because, get_request
+
+SAID = {
+    "legal hold 3: case 7": Because.HOLD,
+    "kept by law: tax law": Because.LAW,
+    "rows that mention the person are kept by the policy: 2 in 'referrer'": Because.MENTIONS,
+    "3 rows were found, and none of them could be removed": Because.NOT_REMOVED,
+    "waits for orders, whose rows can only be found through this place": Because.WAITS,
+    "could not be rectified: the database refused": Because.NOT_RECTIFIED,
+    "made from column 'city': to be made anew by its own DAG": Because.TO_BE_MADE_ANEW,
+    "2 rows still name the person (every column of 1 file)": Because.STILL_NAMED,
+    "rows that are the person's: 2": None,
+    "nothing keeps it any more": None,
+}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def before(request: pytest.FixtureRequest, tmp_path: Path) -> Register:
+    """A register of the version before, with a request whose places are in all these states."""
+    if request.param == "sqlite":
+        register = Register(f"sqlite:///{tmp_path}/register.db")
+    else:
+        uri = request.getfixturevalue("postgres_database")
+        register = Register(uri)
+    config = Config()
+    config.set_main_option("script_location", "airflow_mlsec.register:migrations")
+    config.set_main_option("path_separator", "os")
+    with register._connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0014")
+        known = sa.MetaData()
+        known.reflect(connection)
+        made = known.tables["mlsec_request"]
+        values = {
+            c.name: "x"
+            for c in made.columns
+            if not c.nullable and isinstance(c.type, sa.String | sa.Text)
+        }
+        values |= {c.name: 0 for c in made.columns if not c.nullable and c.name not in values}
+        values |= {"id": 1, "kind": "erasure", "requested_at": "2026-01-01T00:00:00.000000Z"}
+        connection.execute(sa.insert(made).values(**values))
+        for number, detail in enumerate(SAID):
+            step = {
+                "request_id": 1, "kind": "table", "name": f"t{number}", "status": "found", "detail": detail, "attempts": 0,
+                "locator": "column 'who'; free text in column 'note' (2 rows)" if number == 1 else "column 'who'",
+                "changed_at": "2026-01-01T00:00:00.000000Z",
+            }  # fmt: skip
+            connection.execute(sa.insert(known.tables["mlsec_request_step"]).values(**step))
+    return register
+
+
+def test_old_sentences_are_words_after_an_upgrade(before: Register) -> None:
+    assert before.upgrade()[0] == "0014"
+    assert before.differences() == []
+    steps = get_request(before, 1).steps
+    assert {str(s.detail): s.because for s in steps} == SAID
+    assert [s.name for s in steps if s.free_text] == ["t1"]
+    assert {row.because for row in before.rows(sa.select(t.request_step.c.because))} >= set(Because)
