@@ -25,9 +25,9 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from airflow_mlsec.anonymize import fit_plan, pseudonymize, verify_release
+from airflow_mlsec.codes import tokenize
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.policy import Policy, parse_policy
-from airflow_mlsec.transforms._codes import tokenize
 from airflow_mlsec.transforms._ff1 import ff1
 from airflow_mlsec.transforms._redact import redact_text
 from benchmarks.__main__ import seconds

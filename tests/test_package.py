@@ -18,6 +18,7 @@ PACKAGES = [
     "access",
     "anonymize",
     "artifacts",
+    "codes",
     "controls",
     "crypto",
     "datasets",
@@ -169,17 +170,19 @@ def test_nothing_branches_on_a_sentence() -> None:
     assert sum(map(_looks_into_prose, ast.walk(ast.parse(seen)))) == 4
 
 
-def test_what_is_within_a_connector_is_its_own() -> None:
-    """Rooms take of `datasets` what it offers, and nothing of what lies within."""
+def test_what_is_within_a_room_is_its_own() -> None:
+    """Rooms take of each other what they offer: no module whose name begins with an underscore, and of `datasets`
+    nothing that lies within."""
     folder = Path(str(airflow_mlsec.__file__)).parent
-    inner = re.compile(r"^\s*(?:from|import) airflow_mlsec\.datasets\.(\S+)", re.MULTILINE)
-    taken = {
-        str(path.relative_to(folder)): found
+    taken = re.compile(r"^\s*(?:from|import) airflow_mlsec\.(\w+)\.(\S+)", re.MULTILINE)
+    found = [
+        f"{path.relative_to(folder)}: {room}.{inner}"
         for path in folder.rglob("*.py")
-        if path.relative_to(folder).parts[0] != "datasets"
-        and (found := inner.findall(path.read_text()))
-    }
-    assert taken == {}
+        for room, inner in taken.findall(path.read_text())
+        if path.relative_to(folder).parts[0].removesuffix(".py") != room
+        and (room == "datasets" or re.search(r"(?:^|\.)_", inner))
+    ]
+    assert found == []
 
 
 def test_public_names_resolve_late() -> None:

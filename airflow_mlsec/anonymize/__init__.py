@@ -30,13 +30,13 @@ from airflow_mlsec.anonymize.risk._risk import (
 )
 from airflow_mlsec.anonymize.risk._risk_report import Comparison, risk_page
 from airflow_mlsec.anonymize.risk._utility import ModelUtility, measure_utility
-from airflow_mlsec.transforms._check_digits import is_valid_number
-from airflow_mlsec.transforms._codes import detokenize, pseudonymize
+from airflow_mlsec.codes import detokenize, pseudonymize
 from airflow_mlsec.values import (
     NormalForm,
     calendar_dates,
     canonical_bytes,
     canonical_text,
+    is_valid_number,
     letters_folded,
     without_invisible,
 )

@@ -29,11 +29,11 @@ from airflow_mlsec.anonymize._coding import one_zero
 from airflow_mlsec.anonymize._counting import transformed
 from airflow_mlsec.anonymize._persons import UP, Several, folded
 from airflow_mlsec.anonymize._plan import Plan
+from airflow_mlsec.codes import cmac_rows
 from airflow_mlsec.crypto import Key, KeyRing
 from airflow_mlsec.datasets import Dataset, Staging, parquet_location
 from airflow_mlsec.errors import DatasetError, KeyNotFound, MlsecError, UsageError
 from airflow_mlsec.policy import Subject
-from airflow_mlsec.transforms._cmac import cmac_rows
 from airflow_mlsec.values import NormalForm, canonical_bytes, canonical_text
 from airflow_mlsec.verify import person_of
 

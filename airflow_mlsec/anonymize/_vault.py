@@ -15,6 +15,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from airflow_mlsec.anonymize._coding import first_places
+from airflow_mlsec.codes import pseudonymize
 from airflow_mlsec.crypto import Key, KeyRing
 from airflow_mlsec.register import (
     Register,
@@ -23,7 +24,6 @@ from airflow_mlsec.register import (
     rows_of,
 )
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.transforms._codes import pseudonymize
 
 
 def vault_key(domain: str) -> str:

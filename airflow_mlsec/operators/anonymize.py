@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_mlsec.anonymize import Plan, RegisterVault, Release, anonymize
 from airflow_mlsec.datasets import Dataset
+from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mlsec import AirflowConnections
 from airflow_mlsec.lineage import (
     EVIDENCE_FACET,
@@ -23,7 +24,6 @@ from airflow_mlsec.operators._base import (
     run_label,
     schema_columns,
     task_key,
-    without_values,
 )
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import requests_done

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.artifacts import Demands, decrypt_artifact, verify_artifact
 from airflow_mlsec.crypto import trusted_signers
-from airflow_mlsec.operators._base import MlsecOperator, without_values
+from airflow_mlsec.hooks.errors import without_values
+from airflow_mlsec.operators._base import MlsecOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_mlsec.controls import check_dataset, check_suite, record_results
 from airflow_mlsec.errors import CheckFailed
+from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     lineage_dataset,
     run_label,
     schema_columns,
-    without_values,
 )
 
 if TYPE_CHECKING:

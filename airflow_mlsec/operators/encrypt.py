@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.artifacts import Encryption, encrypt_artifact
+from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.lineage import EVIDENCE_FACET
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     evidence_facet,
     lineage_dataset,
     run_label,
-    without_values,
 )
 
 if TYPE_CHECKING:

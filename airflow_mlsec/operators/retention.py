@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.actors import airflow_task
+from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.ledger import DEPLOYMENT, Verb, require
-from airflow_mlsec.operators._base import MlsecOperator, run_label, without_values
+from airflow_mlsec.operators._base import MlsecOperator, run_label
 from airflow_mlsec.subjects import apply_retention
 
 if TYPE_CHECKING:

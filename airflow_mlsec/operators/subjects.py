@@ -22,6 +22,7 @@ from airflow_mlsec.crypto import Recipient
 from airflow_mlsec.datasets import dataset_name, file_path
 from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.hooks.airflow_api import CONN_ID, airflow_api, approver
+from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mail import send_mail
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
 from airflow_mlsec.ledger import rules_in_force
@@ -30,7 +31,6 @@ from airflow_mlsec.operators._base import (
     assets_of,
     lineage_dataset,
     run_label,
-    without_values,
 )
 from airflow_mlsec.subjects import (
     AirflowStores,

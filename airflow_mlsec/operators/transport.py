@@ -9,7 +9,8 @@ from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
 
 from airflow_mlsec.errors import CheckFailed
-from airflow_mlsec.operators._base import MlsecOperator, without_values
+from airflow_mlsec.hooks.errors import without_values
+from airflow_mlsec.operators._base import MlsecOperator
 from airflow_mlsec.transport import (
     FEWEST_DAYS,
     TIMEOUT,

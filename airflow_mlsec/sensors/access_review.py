@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.access import one_spelling, review_status
+from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
-from airflow_mlsec.operators._base import without_values
 from airflow_mlsec.sensors._waiting import WaitingSensor
 from airflow_mlsec.triggers.access_review import AccessReviewTrigger, review_in_force
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mlsec import MlsecHook
-from airflow_mlsec.operators._base import without_values
 from airflow_mlsec.sensors._waiting import WaitingSensor
 from airflow_mlsec.triggers.subject_request import SubjectRequestTrigger, request_is
 

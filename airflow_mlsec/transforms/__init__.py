@@ -2,5 +2,5 @@
 
 A file has its class (`policy.Transform`), whose fields are its keys in a policy, and whose `apply` does it; files that
 begin with an underscore are what they work with. Each has an entry point in ``pyproject.toml``, and a check of its name
-in `anonymize.verify.checks`. May import `hierarchies`, `values`, `policy` and below.
+in `verify.checks`. May import `hierarchies`, `codes`, `values`, `policy` and below.
 """

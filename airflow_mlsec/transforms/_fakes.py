@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from airflow_mlsec.codes import cmac_rows
 from airflow_mlsec.errors import PolicyError, UsageError
-from airflow_mlsec.transforms._cmac import cmac_rows
 from airflow_mlsec.values import canonical_bytes
 
 

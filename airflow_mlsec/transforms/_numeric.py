@@ -18,9 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec.codes import cmac_rows
 from airflow_mlsec.errors import ColumnType
-from airflow_mlsec.transforms._cmac import cmac_rows
-from airflow_mlsec.values import canonical_bytes, simplest_between
+from airflow_mlsec.values import canonical_bytes, is_number, simplest_between
 
 Numbers = npt.NDArray[np.float64]
 
@@ -32,13 +32,6 @@ _LONG_AGO = [
     for day in ((1, 1, 1), (1753, 1, 1), (1899, 12, 30), (1899, 12, 31), (1900, 1, 1))
 ]
 _UNIT = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether values of a type are numbers."""
-    return bool(
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    )
 
 
 def shift_dates(

@@ -15,13 +15,13 @@ from functools import lru_cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_mlsec.transforms._check_digits import is_valid_number
 from airflow_mlsec.transforms._text_columns import (
     by_row,
     changed_where,
     matches,
     replaced,
 )
+from airflow_mlsec.values import is_valid_number
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 # Not part of a longer row of numbers, as a phone's may be.

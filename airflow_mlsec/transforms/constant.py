@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from airflow_mlsec.codes import constant
 from airflow_mlsec.policy import Given, Leaves, Role, Transform
-from airflow_mlsec.transforms._codes import constant
 
 
 class Constant(Transform):

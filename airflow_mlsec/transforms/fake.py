@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from airflow_mlsec.codes import pseudonymize
 from airflow_mlsec.policy import DOMAIN, Given, Leaves, Role, Transform
-from airflow_mlsec.transforms._codes import pseudonymize
 from airflow_mlsec.transforms._fakes import choose_fakes, make_fakes
 
 

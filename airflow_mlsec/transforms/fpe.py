@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from airflow_mlsec.codes import mask
 from airflow_mlsec.policy import DOMAIN, Given, Leaves, Role, Transform
-from airflow_mlsec.transforms._codes import mask
 from airflow_mlsec.transforms._fpe import ALPHABETS, encrypt_format, format_of
 
 

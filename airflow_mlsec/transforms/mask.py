@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from airflow_mlsec.codes import mask
 from airflow_mlsec.policy import Given, Leaves, Role, Transform
-from airflow_mlsec.transforms._codes import mask
 
 
 class Mask(Transform):

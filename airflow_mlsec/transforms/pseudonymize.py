@@ -8,8 +8,8 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from airflow_mlsec.codes import pseudonymize
 from airflow_mlsec.policy import DOMAIN, Given, Leaves, Role, Transform
-from airflow_mlsec.transforms._codes import pseudonymize
 
 
 class Pseudonymize(Transform):

@@ -6,8 +6,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from airflow_mlsec.codes import redact
 from airflow_mlsec.policy import Given, Leaves, Role, Transform
-from airflow_mlsec.transforms._codes import redact
 
 
 class Redact(Transform):

@@ -7,8 +7,8 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import Field
 
+from airflow_mlsec.codes import pseudonymize, tokenize
 from airflow_mlsec.policy import DOMAIN, Given, Leaves, Role, Transform
-from airflow_mlsec.transforms._codes import pseudonymize, tokenize
 
 
 class Tokenize(Transform):

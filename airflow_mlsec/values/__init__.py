@@ -1,7 +1,7 @@
 """The values of a column, whatever its type: their canonical text, and the form in which spellings of a key are one.
 
 `_canonical` gives each value one text, `_normal_forms` folds spellings of persons' keys, `_between` finds short numbers
-that stand for intervals. May import `policy` and below.
+that stand for intervals, `_check_digits` knows numbers that check themselves. May import `policy` and below.
 """
 
 from airflow_mlsec.values._between import simplest_between
@@ -9,8 +9,10 @@ from airflow_mlsec.values._canonical import (
     calendar_dates,
     canonical_bytes,
     canonical_text,
+    is_number,
     without_nan,
 )
+from airflow_mlsec.values._check_digits import is_valid_number
 from airflow_mlsec.values._normal_forms import NormalForm, letters_folded, without_invisible
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "calendar_dates",
     "canonical_bytes",
     "canonical_text",
+    "is_number",
+    "is_valid_number",
     "letters_folded",
     "simplest_between",
     "without_invisible",

@@ -104,3 +104,10 @@ def calendar_dates(array: pa.Array) -> pa.Array:
         array = pc.local_timestamp(array) if array.type.tz is not None else array
         array = pc.floor_temporal(array, unit="day")
     return array.cast(pa.date32(), safe=False)
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of a type are numbers."""
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )

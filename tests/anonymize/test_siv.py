@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import detokenize, fit_plan, verify_release
+from airflow_mlsec.codes._siv import siv_decrypt, siv_encrypt
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import DecryptionFailed
 from airflow_mlsec.policy import Policy
-from airflow_mlsec.transforms._siv import siv_decrypt, siv_encrypt
 from tests import canaries
 
 KEY = bytes(range(64))

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_mlsec.codes import cmac_rows
 from airflow_mlsec.errors import ColumnType
 from airflow_mlsec.transforms import _codes as transforms
-from airflow_mlsec.transforms._cmac import cmac_rows
 from airflow_mlsec.values import canonical_bytes, canonical_text
 
 KEY = bytes(range(32))

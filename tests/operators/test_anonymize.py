@@ -13,8 +13,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import ChangedMeanwhile
+from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.lineage import EVIDENCE_FACET, ingest_event
-from airflow_mlsec.operators._base import without_values
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
 from airflow_mlsec.register import tables as t
 from tests import canaries

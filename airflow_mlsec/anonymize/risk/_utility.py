@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_mlsec.errors import ColumnMissing, UsageError
-from airflow_mlsec.transforms._numeric import is_number
+from airflow_mlsec.values import is_number
 
 _FOLDS = 5
 _MOST_CLASSES = 20

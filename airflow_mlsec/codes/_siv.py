@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from airflow_mlsec.transforms._cmac import Bytes, cmac_rows, double, layout
+from airflow_mlsec.codes._cmac import Bytes, cmac_rows, double, layout
 
 _BLOCK = 16
 Places = npt.NDArray[np.int64]

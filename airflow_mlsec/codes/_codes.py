@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec.codes._cmac import cmac_rows, layout
+from airflow_mlsec.codes._siv import siv_decrypt, siv_encrypt, spans
 from airflow_mlsec.errors import DecryptionFailed
-from airflow_mlsec.transforms._cmac import cmac_rows, layout
-from airflow_mlsec.transforms._siv import siv_decrypt, siv_encrypt, spans
 from airflow_mlsec.values import canonical_bytes, canonical_text
 
 PSEUDONYM_PATTERN = "^[0-9a-f]{32}$"
