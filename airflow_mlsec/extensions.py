@@ -56,7 +56,7 @@ def load_entry(entry: metadata.EntryPoint, base: type[T]) -> type[T]:
     """
     try:
         loaded = entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SettingError(
             f"'{entry.name}' of {entry.group} ({entry.value}) cannot be imported ({type(error).__name__}: {error}); mend or "
             "reinstall the package that has it"

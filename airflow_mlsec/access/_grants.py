@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 
 from airflow_mlsec.datasets import Connections, EnvironmentConnections, Grant, connector_of
 
@@ -25,6 +26,13 @@ def one_spelling(location: str) -> str:
     local = connector.capabilities(location)
     path = connector.local_path(location) if local.files else None
     return location if path is None else str(path)
+
+
+def spellings_of(location: str) -> list[str]:
+    """How a location may stand in the register: as it is given, and of a local file or folder as its path and URI."""
+    one = one_spelling(location)
+    path = Path(one)
+    return list(dict.fromkeys([location, one, *([path.as_uri()] if path.is_absolute() else [])]))
 
 
 def grants_digest(grants: Iterable[Grant]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from airflow_mlsec.access._grants import grants_digest, read_grants
+from airflow_mlsec.access._grants import grants_digest, read_grants, spellings_of
 from airflow_mlsec.actors import Actor
 from airflow_mlsec.datasets import Connections, Grant
 from airflow_mlsec.errors import CheckFailed, UsageError
@@ -100,7 +100,9 @@ def open_review(
 
     def work(connection: sa.Connection) -> int:
         r = t.review.c
-        query = sa.select(t.review).where(r.location == location, r.status == "open")
+        query = sa.select(t.review).where(
+            r.location.in_(spellings_of(location)), r.status == "open"
+        )
         for row in connection.execute(query):
             if row.grants_digest == digest:
                 return int(row.id)
@@ -241,7 +243,7 @@ def review_status(
     digest = grants_digest(read_grants(location, connections))
     r = t.review.c
     query = sa.select(r.id, r.completed_at).where(
-        r.location == location, r.status == "complete", r.grants_digest == digest
+        r.location.in_(spellings_of(location)), r.status == "complete", r.grants_digest == digest
     )
     for row in register.rows(query.order_by(r.completed_at.desc()).limit(1)):
         if _read_time(row.completed_at) + max_age >= on:
@@ -253,7 +255,7 @@ def reviews(register: Register, location: str | None = None) -> list[Review]:
     """All reviews, newest first."""
     query = sa.select(t.review.c.id).order_by(t.review.c.id.desc())
     if location is not None:
-        query = query.where(t.review.c.location == location)
+        query = query.where(t.review.c.location.in_(spellings_of(location)))
     return [_load(register, row.id) for row in register.rows(query)]
 
 

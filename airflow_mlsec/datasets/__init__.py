@@ -35,6 +35,7 @@ from airflow_mlsec.datasets._found import SINGLE, Announce, Condition, Found, fu
 from airflow_mlsec.datasets._posix_grants import grants_of_path
 from airflow_mlsec.datasets._registry import (
     all_connectors,
+    capabilities_of,
     connection_of,
     connector_of,
     container_of,
@@ -43,6 +44,7 @@ from airflow_mlsec.datasets._registry import (
     keeps_writers_apart,
     local_path,
     open_dataset,
+    place_of,
     same_place,
     uri_of,
 )
@@ -94,6 +96,7 @@ __all__ = [
     "as_artifact",
     "canonical_key",
     "canonical_store",
+    "capabilities_of",
     "connection_of",
     "connector_of",
     "container_of",
@@ -118,6 +121,7 @@ __all__ = [
     "open_dataset",
     "parquet_location",
     "parts_of",
+    "place_of",
     "postgresql_url",
     "same_place",
     "staging_beside",

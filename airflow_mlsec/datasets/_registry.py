@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pkgutil
@@ -10,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
-from airflow_mlsec.datasets._connector import Connector, Container
+from airflow_mlsec.datasets._connector import Capabilities, Connector, Container
 from airflow_mlsec.datasets._dataset import Dataset
 from airflow_mlsec.datasets._uri import parts_of
-from airflow_mlsec.errors import SettingError, UnsupportedDataset
+from airflow_mlsec.errors import DatasetError, MlsecError, SettingError, UnsupportedDataset
 from airflow_mlsec.extensions import entries_of, load_entry
 from airflow_mlsec.naming import DatasetName
 
@@ -29,11 +30,13 @@ def all_connectors() -> tuple[Connector, ...]:
     """
     entries = entries_of(ENTRY_POINTS).values()
     others = (load_entry(entry, Connector) for entry in entries)  # type: ignore[type-abstract]
-    found = tuple(cls() for cls in [*_own(), *others])
+    found = tuple(_made(cls) for cls in [*_own(), *others])
     taken: dict[tuple[str, str], Connector] = {}
     for connector in found:
-        said = [("name", connector.name), *(("scheme", s) for s in connector.schemes)]
-        said += [("namespace", namespace) for namespace in connector.namespaces]
+        said = [("name", connector.name)]
+        said += [("scheme", text) for text in connector.schemes]
+        said += [("namespace", text) for text in connector.namespaces]
+        said += [("connection type", text) for text in connector.connection_types]
         for what in said:
             other = taken.setdefault(what, connector)
             if other is not connector:
@@ -42,6 +45,37 @@ def all_connectors() -> tuple[Connector, ...]:
                     f"two connectors have the {what[0]} '{what[1]}': {names}; uninstall the package of one"
                 )
     return found
+
+
+def _made(cls: type[Connector]) -> Connector:
+    """:raises SettingError: if it cannot be made, or what it says of itself is no list of words in small letters."""
+    try:
+        connector = cls()
+    except Exception as error:
+        raise SettingError(
+            f"connector {cls.__qualname__} cannot be made ({type(error).__name__})"
+        ) from error
+    for name in ("schemes", "namespaces", "connection_types"):
+        said = getattr(connector, name)
+        words = isinstance(said, tuple | list | set | frozenset)
+        if not words or any(not isinstance(word, str) or word != word.lower() for word in said):
+            raise SettingError(
+                f"connector {cls.__qualname__}: `{name}` is no tuple of words in small letters"
+            )
+    return connector
+
+
+@contextlib.contextmanager
+def _asking(connector: Connector) -> Iterator[None]:
+    """What a connector of another package fails with is said without its message, which may quote anything."""
+    try:
+        yield
+    except MlsecError:
+        raise
+    except Exception as error:
+        raise DatasetError(
+            f"connector '{connector.name}' failed ({type(error).__name__})"
+        ) from None
 
 
 def connector_of(uri: str) -> Connector:
@@ -72,8 +106,35 @@ def uri_of(name: DatasetName) -> str | None:
     scheme = name.namespace.partition("://")[0]
     for connector in all_connectors():
         if scheme in connector.namespaces:
-            return connector.uri_of(name)
+            with _asking(connector):
+                return connector.uri_of(name)
     return None
+
+
+def capabilities_of(uri: str) -> Capabilities:
+    """What holds of a dataset where it is.
+
+    :raises DatasetError: if the URI cannot be read.
+    """
+    connector = connector_of(uri)
+    with _asking(connector):
+        return connector.capabilities(uri)
+
+
+def place_of(uri: str) -> tuple[str, Path, str] | None:
+    """Where a dataset on this machine's disk is, whatever links lead to it: connector, file, and the table in it (empty of
+    a file itself); None of what is elsewhere.
+
+    :raises DatasetError: if the URI cannot be read.
+    """
+    connector = connector_of(uri)
+    with _asking(connector):
+        path, container = connector.local_path(uri), connector.container
+        if path is None:
+            return None
+        # Of a table's name nothing is a path.
+        table = "" if container is None else container.split(uri)[1]
+    return connector.name, Path(os.path.realpath(path)), table
 
 
 def open_dataset(uri: str, connections: Connections | None = None) -> Dataset:
@@ -106,22 +167,23 @@ def connection_of(uri: str) -> str | None:
 
 def local_path(uri: str) -> Path | None:
     """The file or folder that holds a dataset, if it is on this machine's disk."""
-    return connector_of(uri).local_path(uri)
+    connector = connector_of(uri)
+    with _asking(connector):
+        return connector.local_path(uri)
 
 
 def keeps_writers_apart(uri: str | None) -> bool:
     """Whether of two who change a dataset at once the later sees what the earlier did, or is refused; of one that nobody
     opens there are none."""
-    return uri is None or connector_of(uri).capabilities(uri).keeps_writers_apart
+    return uri is None or capabilities_of(uri).keeps_writers_apart
 
 
 def same_place(one: Dataset, other: Dataset) -> bool:
     """Whether two datasets are one, also where links lead to it by two paths."""
     if one.name == other.name:
         return True
-    local = all(connector_of(d.uri).capabilities(d.uri).local for d in (one, other))
-    paths = (os.path.realpath(d.name.name) for d in (one, other))
-    return local and one.name.namespace == other.name.namespace and len(set(paths)) == 1
+    here = place_of(one.uri)
+    return here is not None and here == place_of(other.uri)
 
 
 def _own() -> Iterator[type[Connector]]:

@@ -26,7 +26,7 @@ from airflow_mlsec.errors import (
     MlsecError,
     UnsupportedDataset,
 )
-from airflow_mlsec.naming import names_files
+from airflow_mlsec.naming import DatasetName, names_files
 
 # A value that must be nowhere once it is deleted, and in no message.
 CANARY = "canary.person@mlsec.invalid"
@@ -100,6 +100,9 @@ class _Trial:
             uri is None or connector.dataset_name(uri) == opened.name,
             "the URI that a name gives has another name",
         )
+        elsewhere = DatasetName(f"{scheme}://elsewhere", opened.name.name)
+        uri = connector.uri_of(elsewhere) if self.can.local else None
+        self.demand(uri is None, "what another machine has is taken for what is here")
         path = connector.local_path(self.uri)
         self.demand(
             self.can.local == (path is not None), "it is local, and has no path; or the other way"
@@ -122,18 +125,23 @@ class _Trial:
             self.demand(
                 container.uri(file, table) == opened.uri, "a file and a table have another URI"
             )
-            odd = "a/b.c d%20"
-            self.demand(
-                container.split(container.uri(file, odd)) == (file, odd),
-                "a table whose name has a slash, a dot, a blank or a percent sign is taken for another",
-            )
-        secret = f"{scheme.partition(':')[0] or 'x'}"
+            for odd in ("a/b.c d%20", "/t", "./t", "../t", "t/"):
+                uri = container.uri(file, odd)
+                self.demand(
+                    container.split(uri) == (file, odd),
+                    "a table whose name has a slash, a dot, a blank or a percent sign is taken for another",
+                )
+                named = connector.uri_of(connector.dataset_name(uri))
+                self.demand(
+                    named is None or container.split(named) == (file, odd),
+                    "the name of a table with a slash in it leads to another table",
+                )
         refused = self.refusal(
             lambda: connector.dataset_name(f"{self.scheme()}://user:geheim@host/a/b"),
         )
         self.demand(
             refused is not None and "geheim" not in refused,
-            f"it takes a password in a URI ({secret}), or repeats it",
+            "it takes a password in a URI, or repeats it",
         )
 
     def _transport(self) -> None:

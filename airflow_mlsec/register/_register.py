@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import os
+import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +40,56 @@ HEAD = "0015"
 # Under what a connection knows `Register.trusted`.
 TRUSTED = "mlsec.trusted"
 _RETRIES = 5
+# For how long another writer is waited for, in milliseconds.
+_BUSY = 60_000
 _LOCK_ID = 0x6D6C_7365_63  # "mlsec", for PostgreSQL's advisory lock while migrating
+
+
+# Those of this process, whose locks a child must not inherit while another thread has them.
+_REGISTERS: weakref.WeakSet[Register] = weakref.WeakSet()
+
+
+def _unlock_in_child() -> None:
+    for register in list(_REGISTERS):
+        register._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
+
+
+class _Closing(sqlite3.Connection):
+    """Knows its cursors: one that was not read to its end would show whoever has the connection next what was there then."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
+
+    def cursor(self, *given: Any, **named: Any) -> sqlite3.Cursor:  # type: ignore[override]
+        made: sqlite3.Cursor = super().cursor(*given, **named)
+        self._cursors.add(made)
+        return made
+
+    def end_reading(self) -> None:
+        """Close all cursors."""
+        for cursor in list(self._cursors):
+            cursor.close()
+        self._cursors.clear()
+
+
+def _end_reading(connection: Any, _: Any) -> None:
+    if connection is not None:
+        connection.end_reading()
+
+
+def _write_back(connection: sa.Connection) -> None:
+    """Bring what was written from the log into the file, unless somebody reads it just now."""
+    raw: Any = connection.connection.driver_connection
+    cursor = raw.cursor()
+    cursor.execute("PRAGMA busy_timeout = 0")
+    with contextlib.suppress(sqlite3.Error):
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY}")
+    cursor.close()
 
 
 class Register:
@@ -53,10 +105,9 @@ class Register:
         self._keeping, self._lock = 0, threading.Lock()
         self._kept: tuple[int, sa.Engine] | None = None
         self._writing = threading.local()
-        # How often transactions of this object have changed the graph.
-        self._graph_changes = 0
         # Gives whoever is believed when signed evidence is read (`key_ring`); without it nobody is.
         self.trusted: Callable[[], Any] | None = None
+        _REGISTERS.add(self)
         # The settings of the process that has opened it; what they ask for counts beside the rules that it keeps.
         self.settings: Settings | None = None
 
@@ -106,9 +157,11 @@ class Register:
                         self._writing.connection = connection
                         result = work(connection)
                         append_changes(connection, self.now())
-                    if connection.info.pop(COUNTED, None):
-                        with self._lock:
-                            self._graph_changes += 1
+                    own = getattr(self._writing, "own", None)
+                    if connection.info.pop(COUNTED, None) and own is not None:
+                        own.append(1)
+                    if self._keeping:
+                        _write_back(connection)
                     return result
             except OperationalError as error:
                 if attempt + 1 == _RETRIES or not _transient(error):
@@ -160,21 +213,27 @@ class Register:
         except SQLAlchemyError as error:
             raise RegisterError(self._failed(error)) from None
 
-    def graph_changes(self) -> tuple[int, int]:
-        """How often the graph, a policy in force or evidence may have changed by others than this object, and how often
-        by it. Of a change by this object that ends just now it may seem to be another's, and never the other way."""
-        while True:
-            own = self._graph_changes
-            found = self.read(graph_changes)
-            if own == self._graph_changes:
-                return found - own, own
+    def graph_changes(self) -> int:
+        """How often the graph, a policy in force or evidence may have changed until now."""
+        return self.read(graph_changes)
+
+    @contextlib.contextmanager
+    def counting(self, own: list[int]) -> Iterator[None]:
+        """Within the block ``own`` grows with each change of the graph (`graph_changes`) by this thread."""
+        before = getattr(self._writing, "own", None)
+        self._writing.own = own
+        try:
+            yield
+        finally:
+            self._writing.own = before
 
     @contextlib.contextmanager
     def kept_open(self) -> Iterator[None]:
         """Within the block connections to SQLite stay open and are used again, by all threads. For what asks hundreds of
         times: to open a register is to read its whole schema, and who closes the last connection writes its log back.
 
-        Afterwards none is open: whoever copies the file then has all of it.
+        Afterwards none is open, and what was written stands in the file itself at once: whoever copies it has all of it, and
+        what somebody puts back in its place stays.
         """
         if self._url.get_backend_name() != "sqlite":
             yield
@@ -309,11 +368,18 @@ class Register:
     def _connect(self, autocommit: bool = False) -> Iterator[sa.Connection]:
         if self._url.get_backend_name() == "sqlite":
             _create_private(Path(self._url.database or ""))
-        with self._engine().connect() as connection:
+        engine = self._engine()
+        with engine.connect() as connection:
             if autocommit:
                 connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             connection.info[TRUSTED] = self.trusted
-            yield connection
+            try:
+                yield connection
+            finally:
+                kept = engine.pool is not None and isinstance(engine.pool, QueuePool)
+                if kept and self._url.get_backend_name() == "sqlite" and not self._keeps(engine):
+                    # The block has ended meanwhile in another thread.
+                    connection.invalidate()
 
     def _engine(self) -> sa.Engine:
         """This process's engine: a connection must never be used on both sides of a fork."""
@@ -345,13 +411,23 @@ class Register:
             if self._kept is not None:
                 self._kept[1].dispose(close=False)
             engine = sa.create_engine(
-                self._url, poolclass=QueuePool, pool_size=8, max_overflow=-1, hide_parameters=True
+                self._url,
+                poolclass=QueuePool,
+                pool_size=8,
+                max_overflow=-1,
+                hide_parameters=True,
+                connect_args={"factory": _Closing},
             )
             sa.event.listen(engine, "connect", _prepare_sqlite)
             sa.event.listen(engine, "checkout", self._take_again)
+            sa.event.listen(engine, "checkin", _end_reading)
             sa.event.listen(engine, "begin", _begin_immediate)
             self._kept = os.getpid(), engine
             return engine
+
+    def _keeps(self, engine: sa.Engine) -> bool:
+        with self._lock:
+            return self._kept is not None and self._kept[1] is engine
 
     def _take_again(self, connection: Any, record: Any, _: Any) -> None:
         """Use a connection again, if the file that it has open is still the register."""
@@ -372,9 +448,11 @@ class Register:
 def keeps_open(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """Let what is called with a register, or with something that has one, first keep it open (`Register.kept_open`)."""
 
+    name = next(iter(inspect.signature(function).parameters))
+
     @functools.wraps(function)
     def run(*given: Given.args, **named: Given.kwargs) -> Result:
-        first: Any = given[0]
+        first: Any = given[0] if given else named[name]
         register = first if isinstance(first, Register) else first.register
         with register.kept_open():
             return function(*given, **named)
@@ -418,7 +496,7 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     # Transactions are ours to begin: the driver would begin them too late for DDL.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = 60000")
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY}")
     cursor.execute("PRAGMA journal_mode = WAL")
     # A commit is on the disk when it returns: evidence must survive a power failure.
     cursor.execute("PRAGMA synchronous = FULL")

@@ -10,8 +10,8 @@ from airflow_mlsec.datasets import (
     file_path,
     open_dataset,
     parts_of,
+    uri_of,
 )
-from airflow_mlsec.datasets.connectors.postgresql import TableUri
 from airflow_mlsec.errors import UnsupportedDataset
 
 
@@ -43,14 +43,43 @@ def test_uris_are_read_and_named_as_openlineage_names_them(
 
 
 def test_characters_that_part_a_uri_may_stand_in_names() -> None:
-    """A dot in the name of a table, or a slash, is none between names; nor is a percent sign decoded twice."""
-    dotted = str(TableUri("crm", "sh.op", "public", "a.b%20c"))
-    assert dataset_name(dotted) == DatasetName("postgres://crm", "sh.op.public.a.b%20c")
-    opened = open_dataset(dotted, EnvironmentConnections({"AIRFLOW_CONN_CRM": "postgres://h/x"}))
-    assert (opened.uri, vars(opened)["table_name"]) == (dotted, "a.b%20c")
+    """A slash in the name of a table is none between names, and a percent sign is not decoded twice."""
     slashed = open_dataset("sqlite:///lake/x.db/a%2Fb%2520")
     assert slashed.uri == "sqlite:///lake/x.db/a%2Fb%2520"
     assert (vars(slashed)["table_name"], vars(slashed)["url"].database) == ("a/b%20", "/lake/x.db")
+    known = EnvironmentConnections({"AIRFLOW_CONN_CRM": "postgres://h/x"})
+    opened = open_dataset("postgresql://crm/shop.public.b%2520c", known)
+    assert (opened.uri, vars(opened)["table_name"]) == (
+        "postgresql://crm/shop.public.b%2520c",
+        "b%20c",
+    )
+
+
+def test_a_name_that_two_tables_would_have_is_refused() -> None:
+    """Table ``t.u`` of schema ``s`` and table ``u`` of schema ``s.t`` have one OpenLineage name: one would be in no answer."""
+    for uri in ("postgresql://crm/s.t%2Eu", "postgresql://crm/s%2Et.u"):
+        with pytest.raises(UnsupportedDataset, match="cannot be told from two"):
+            dataset_name(uri)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "uri"),
+    [
+        ("sqlite", "/lake/x.db/t", "sqlite:///lake/x.db/t"),
+        # Of another machine, of several tables that could be called so, and of none.
+        ("sqlite://otherhost", "/lake/x.db/t", None),
+        ("sqlite", "/lake/x.db//t", None),
+        ("sqlite", "/lake/x.db/../t", None),
+        ("sqlite", "/x", None),
+        ("sqlite", "/lake/x.db/", None),
+        ("file", "/lake/a b.csv", "file:///lake/a%20b.csv"),
+        ("file://otherhost", "/lake/a.csv", None),
+        ("s3://lake", "a.csv", "s3://lake/a.csv"),
+        ("postgres://db:5432", "shop.public.t", None),
+    ],
+)
+def test_what_uri_a_name_gives(namespace: str, name: str, uri: str | None) -> None:
+    assert uri_of(DatasetName(namespace, name)) == uri
 
 
 def test_postgresql_is_named_by_its_host_where_that_is_known() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from airflow_mlsec.lineage import settle_intents
 from airflow_mlsec.register import Register, _register
 from airflow_mlsec.register import tables as t
 
@@ -84,8 +85,7 @@ def test_a_register_that_is_put_back_within_a_block_is_the_one_that_is_asked(
     put(sqlite_register, "today")
     with sqlite_register.kept_open():
         assert len(uris(sqlite_register)) == 2
-        for beside in sqlite_register.files()[1:3]:
-            beside.unlink(missing_ok=True)
+        # Alone: what was written since stands in no log that would be read after it.
         os.replace(tmp_path / "yesterday.db", file)
         assert uris(sqlite_register) == ["yesterday"]
         put(sqlite_register, "tomorrow")
@@ -125,3 +125,68 @@ def test_threads_share_the_block(sqlite_register: Register, opened: list[int]) -
     assert len(uris(sqlite_register)) == 60
     assert len(opened) - before <= 7
     assert not any(path.exists() for path in sqlite_register.files()[1:3])
+
+
+def test_a_copy_within_the_block_has_what_was_written(
+    sqlite_register: Register, tmp_path: Path
+) -> None:
+    with sqlite_register.kept_open():
+        put(sqlite_register, "a")
+        uris(sqlite_register)
+        put(sqlite_register, "b")
+        shutil.copy(sqlite_register.files()[0], tmp_path / "copy.db")
+    assert uris(Register(f"sqlite:///{tmp_path}/copy.db")) == ["a", "b"]
+
+
+def test_what_was_not_read_to_its_end_shows_nobody_what_was_there_then(
+    sqlite_register: Register,
+) -> None:
+    other = Register(sqlite_register._url.render_as_string(hide_password=False))
+    for name in ("a", "b", "c"):
+        put(sqlite_register, name)
+    with sqlite_register.kept_open():
+        half = sqlite_register.read(
+            lambda c: c.execution_options(yield_per=1).execute(sa.select(t.writing))
+        )
+        put(other, "d")
+        assert uris(sqlite_register) == ["a", "b", "c", "d"]
+        put(sqlite_register, "e")
+        assert uris(other) == ["a", "b", "c", "d", "e"]
+        del half
+
+
+def test_a_child_is_not_kept_waiting_by_a_thread_of_its_parent(sqlite_register: Register) -> None:
+    uris(sqlite_register)
+    with sqlite_register._lock:
+        child = os.fork()
+        if child == 0:
+            try:
+                with sqlite_register.kept_open():
+                    put(sqlite_register, "child")
+            finally:
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    assert uris(sqlite_register) == ["child"]
+
+
+def test_who_is_at_it_when_the_block_ends_leaves_nothing_open(sqlite_register: Register) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def slow(connection: sa.Connection) -> None:
+        values = {"uri": "slow", "writer": {}, "began_at": "2026"}
+        connection.execute(sa.insert(t.writing).values(values))
+        begun.set()
+        assert over.wait(20)
+
+    with sqlite_register.kept_open():
+        thread = threading.Thread(target=lambda: sqlite_register.write(slow))
+        thread.start()
+        assert begun.wait(20)
+    over.set()
+    thread.join()
+    assert uris(sqlite_register) == ["slow"]
+    assert not any(path.exists() for path in sqlite_register.files()[1:3])
+
+
+def test_the_register_may_be_given_by_its_name(sqlite_register: Register) -> None:
+    assert settle_intents(register=sqlite_register) == []

@@ -198,7 +198,8 @@ def renew_after_erasing(
         return None
     left = _left(work, place.id, newest.issued_at)
     opened = searcher.open(place)
-    broken = renew_evidence(work.register, work.keys, newest, place, opened, left, request.id)
+    with work.own_evidence():
+        broken = renew_evidence(work.register, work.keys, newest, place, opened, left, request.id)
     if _newest(work, place.id) != newest:
         at = t.left.c.evidence_at == newest.issued_at
         _drop(work, sa.and_(t.left.c.dataset_id == place.id, at))

@@ -63,6 +63,8 @@ class Work:
     old_versions: bool = False
     # Where people's data can be, as it was last worked out (`places`); forgotten when something else is begun.
     _known: list[_Known] = field(default_factory=list, init=False, repr=False, compare=False)
+    # One entry for each change of the graph by an erasure of ours (`own_evidence`).
+    _own: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         with self.register.kept_open():
@@ -84,7 +86,7 @@ class Work:
         :param dataset: What is asked about is this place alone: evidence that this object itself has given others
             meanwhile (releases that have lost rows) changes nothing about it.
         """
-        others, own = self.register.graph_changes()
+        others, own = self._changes()
         for known in self._known:
             same = (known.person, known.others) == (person, others)
             if same and (known.own == own or (dataset is not None and dataset not in known.erased)):
@@ -92,6 +94,22 @@ class Work:
         found = self.register.read(lambda c: places_of(c, person))
         self._known[:] = [_Known(person, others, own, found)]
         return found
+
+    def _changes(self) -> tuple[int, int]:
+        """How often the graph was changed by others, and by the evidence of releases that we erased from. One of ours that
+        ends just now may seem to be another's, and never the other way."""
+        while True:
+            own = len(self._own)
+            found = self.register.graph_changes()
+            if own == len(self._own):
+                return found - own, own
+
+    @contextlib.contextmanager
+    def own_evidence(self) -> Iterator[None]:
+        """What this thread writes within the block is new evidence of a release that has lost rows here, and nothing
+        else."""
+        with self.register.counting(self._own):
+            yield
 
     def erased_from(self, dataset: int) -> None:
         """Rows of a place went: its evidence, if it has any, is another now."""

@@ -8,17 +8,23 @@ set; free text. Where there is none, the reason is part of the answer, never sil
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import sqlalchemy as sa
 
-from airflow_mlsec.datasets import Capabilities, DatasetName, connector_of, uri_of
-from airflow_mlsec.errors import UsageError
+from airflow_mlsec.datasets import (
+    Capabilities,
+    DatasetName,
+    capabilities_of,
+    local_path,
+    place_of,
+    uri_of,
+)
+from airflow_mlsec.errors import DatasetError, UsageError
 from airflow_mlsec.ledger import ReleaseStatement
 from airflow_mlsec.lineage import (
     PART,
@@ -39,6 +45,8 @@ from airflow_mlsec.lineage import (
 from airflow_mlsec.register import graph
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Confirmed, Person
+
+Answer = TypeVar("Answer")
 
 Edge = tuple[int, int, int]
 # Outcomes of releases that may have been published, for a while or since.
@@ -121,12 +129,12 @@ class Place:
     @property
     def capabilities(self) -> Capabilities | None:
         """What holds of it where it is; None where that is not known."""
-        return None if self.uri is None else connector_of(self.uri).capabilities(self.uri)
+        return None if self.uri is None else _or_none(capabilities_of, self.uri)
 
     @property
     def local_path(self) -> Path | None:
         """The file or folder that holds it, if it is on this machine's disk."""
-        return None if self.uri is None else connector_of(self.uri).local_path(self.uri)
+        return None if self.uri is None else _or_none(local_path, self.uri)
 
     @property
     def local_files(self) -> Path | None:
@@ -317,7 +325,7 @@ def _datasets(connection: sa.Connection) -> dict[int, Place]:
             row.id,
             str(DatasetName(row.namespace, row.name)),
             row.kind,
-            row.uri or uri_of(DatasetName(row.namespace, row.name)),
+            row.uri or _uri(row.namespace, row.name),
             "source" if row.id in by_pattern else row.stage,
             by_pattern.get(row.id, row.document),
             row.uri is not None,
@@ -346,11 +354,21 @@ def _other_names(
     """Names by which other places are called: over a link on this machine, and of a table without its database
     or schema, where just one place can be meant."""
     found: dict[int, int] = {}
-    by_path = {known[d].name: d for d in covered if known[d].local_path is not None}
-    for path, dataset in by_path.items():
-        real = os.path.realpath(path)
-        if real != path and real in by_path and _is_there(known[by_path[real]]):
-            found[dataset] = by_path[real]
+    # The place itself is the one whose own path has no link in it.
+    direct: dict[Any, int] = {}
+    links: dict[int, Any] = {}
+    for dataset in covered:
+        uri, path = known[dataset].uri, known[dataset].local_path
+        place = None if uri is None else _or_none(place_of, uri)
+        if place is None or path is None:
+            continue
+        if str(path) == str(place[1]):
+            direct[place] = dataset
+        else:
+            links[dataset] = place
+    for dataset, place in links.items():
+        if place in direct and place[1].exists():
+            found[dataset] = direct[place]
     a = t.alias.c
     meant: dict[int, set[int]] = {}
     for name, other in connection.execute(
@@ -365,8 +383,20 @@ def _other_names(
     return found
 
 
-def _is_there(place: Place) -> bool:
-    return place.local_path is not None and place.local_path.exists()
+def _uri(namespace: str, name: str) -> str | None:
+    """The URI that a dataset's OpenLineage name gives."""
+    try:
+        return uri_of(DatasetName(namespace, name))
+    except DatasetError:
+        return None  # of a connector that fails: its place cannot be opened, and says so
+
+
+def _or_none(ask: Callable[[str], Answer], uri: str) -> Answer | None:
+    """What is said of a URI; None of one that cannot be read, which a search of its place says."""
+    try:
+        return ask(uri)
+    except DatasetError:
+        return None
 
 
 def _is_root(place: Place, kind: str) -> bool:

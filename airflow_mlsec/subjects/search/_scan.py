@@ -30,6 +30,7 @@ from airflow_mlsec.datasets import (
     DatasetName,
     EnvironmentConnections,
     Part,
+    capabilities_of,
     connector_of,
     container_of,
     containers,
@@ -231,7 +232,7 @@ class Scanner:
         """What a file or table is, that no lineage names and a scan has found before."""
         there = [root for root in self._searcher.roots if _lies_below(name, root)]
         mine = [p for root in there for p in self._undeclared(root) if self._shown(p.name) == name]
-        if not mine and there and _holds_tables(Path(name)):
+        if not mine and there and _container(Path(name)) is not None:
             # Since one of its tables is a place, what is beside its tables is looked at piece by piece.
             mine = [p for p in self._pieces_in(Path(name)) if p.name not in self._covered]
             if not mine:
@@ -267,11 +268,11 @@ class Scanner:
     def _pieces_of(self, place: Place) -> list[_Piece]:
         try:
             uri = self._searcher.trusted_uri(place)
+            connector, path = connector_of(uri), local_path(uri)
+            files = capabilities_of(uri).files
         except MlsecError as error:
             return [_unread(place.name, str(error))]
-        connector = connector_of(uri)
-        path = connector.local_path(uri)
-        if connector.capabilities(uri).files:
+        if files:
             found = self._objects(uri) if path is None else self._files(path)
             return [p for p in found if path is None or not _is_covered(p.name, {*place.parts})]
         if (container := connector.container) is not None:
@@ -306,7 +307,8 @@ class Scanner:
                 tables = [_table(container, path, table) for table in container.tables(path)]
                 searched = any(piece.name in self._covered for piece in tables)
                 # Beside what its tables show: deleted rows in free pages, views, defaults.
-                return [*tables, *(_part(name, p) for p in container.beside(path, searched))]
+                pieces = [*tables, *(_part(name, p) for p in container.beside(path, searched))]
+                return pieces or [_unread(name, "a file of tables of which nothing is read")]
         except Exception as error:
             return [_unread(name, f"cannot be read ({type(error).__name__})")]
         return [
@@ -361,7 +363,7 @@ class Scanner:
             real = os.path.realpath(path)
             if real in self._own or _is_covered(real, self._own_folders) or real in covered:
                 continue
-            if any(container.is_beside(path) for container in containers()):
+            if _is_kept_beside(path):
                 continue
             for piece in self._pieces_in(path):
                 if piece.name not in covered:
@@ -587,16 +589,32 @@ def _printable(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _holds_tables(path: Path) -> bool:
+def _container(path: Path) -> Container | None:
+    """The kind of file that holds tables; None of others, and of what cannot be opened."""
     try:
         with path.open("rb") as file:
-            return container_of(file.read(_RECOGNISED)) is not None
+            return container_of(file.read(_RECOGNISED))
     except OSError:
-        return False
+        return None
+
+
+def _is_kept_beside(path: Path) -> bool:
+    """Whether a file is a log or an index beside a file of tables, and of the same kind as that."""
+    # What a container of another package fails with keeps no file from being looked at.
+    with contextlib.suppress(Exception):
+        for container in containers():
+            for length in range(len(path.name) - 1, 0, -1) if container.is_beside(path) else ():
+                owner = path.with_name(path.name[:length])
+                if owner.is_file() and _container(owner) is container:
+                    return True
+    return False
 
 
 def _table(container: Container, path: Path, table: str) -> _Piece:
-    name = str(dataset_name(container.uri(path, table)))
+    try:
+        name = str(dataset_name(container.uri(path, table)))
+    except DatasetError:
+        name = f"{path}/{table}"  # which no URI can name, and is looked through all the same
     return _Piece(name, path.stat().st_size, lambda n, m: _rows(n, m, container.rows(path, table)))
 
 

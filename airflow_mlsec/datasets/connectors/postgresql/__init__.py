@@ -37,9 +37,8 @@ class TableUri:
     table: str
 
     def __str__(self) -> str:
-        parts = [p for p in (self.database, self.schema, self.table) if p]
-        encoded = (quote(part, safe="").replace(".", "%2E") for part in parts)
-        return f"postgresql://{self.conn_id}/{'.'.join(encoded)}"
+        parts = [self.database, self.schema, self.table]
+        return f"postgresql://{self.conn_id}/{'.'.join(quote(p, safe='') for p in parts if p)}"
 
     def name(self, host: str | None = None, database: str | None = None) -> DatasetName:
         """The OpenLineage name, by the ``host`` (``host:port``) and ``database`` of the connection; without them the
@@ -55,8 +54,12 @@ def table_uri(uri: str) -> TableUri:
     :raises UnsupportedDataset: if it is none of a table.
     """
     parts = parts_of(uri)
-    # A dot that is encoded is one of a name.
     names = [unquote(name) for name in parts.raw.strip("/").split(".")]
+    if any("." in name for name in names):
+        # Its OpenLineage name would be another table's as well.
+        raise UnsupportedDataset(
+            f"'{uri}': a name with a dot in it cannot be told from two; rename the table, or make a view of another name"
+        )
     if (
         not parts.authority
         or not 1 <= len(names) <= 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from airflow_mlsec.datasets._connections import Connections
 from airflow_mlsec.datasets._connector import (
@@ -58,7 +57,13 @@ class Sqlite(Connector):
         return DatasetName("sqlite", f"{database}/{table}")
 
     def uri_of(self, name: DatasetName) -> str | None:
-        return f"sqlite://{quote(name.name)}" if name.name.startswith("/") else None
+        # Of another machine's files nothing is here.
+        database, _, table = name.name.rpartition("/")
+        if name.namespace != "sqlite" or not database.startswith("/") or not table:
+            return None
+        uri = self.container.uri(Path(database), table)
+        # Of several files and tables that could be called so nobody can tell which.
+        return uri if self.dataset_name(uri) == name else None
 
     def connection_of(self, uri: str) -> str | None:
         return None

@@ -81,7 +81,8 @@ class SqliteFiles(Container):
         free = _has_free_pages(path)
         if _is_wide(path):
             why = "free pages of a database in UTF-16"
-            return [*parts, Part("free pages", 0, unread=why)] if free else parts
+            none = Part("", 0, lambda: iter(()))
+            return [*parts, Part("free pages", 0, unread=why) if free else none]
         if not tables_are_searched:
             return [*parts, Part("", path.stat().st_size, lambda: _bytes_of(path))]
         return [*parts, Part("free pages", 0, lambda: _free_pages(path))] if free else parts
