@@ -48,7 +48,7 @@ from airflow_mlsec.datasets._registry import (
     same_place,
     uri_of,
 )
-from airflow_mlsec.datasets._uri import UriParts, parts_of
+from airflow_mlsec.datasets._uri import UriParts, file_and_table, parts_of
 from airflow_mlsec.datasets.connectors.files._artifact import Artifact, as_artifact, open_artifact
 from airflow_mlsec.datasets.connectors.files._file import parquet_location
 from airflow_mlsec.datasets.connectors.files._folders import files_below, visible_files
@@ -104,6 +104,7 @@ __all__ = [
     "dataset_name",
     "endpoint_of_postgresql",
     "erase_versions",
+    "file_and_table",
     "file_path",
     "files_below",
     "fulfilled",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from airflow_mlsec.errors import UnsupportedDataset
@@ -26,6 +27,20 @@ class UriParts:
     def path(self) -> str:
         """The rest, decoded; it may have ``#`` and ``?`` in it."""
         return unquote(self.raw) if self.scheme else self.raw
+
+
+def file_and_table(name: str) -> tuple[Path, str] | None:
+    """The file and the table of a name such as ``/lake/x.db/t``: where a part of it is a file, what follows is the table,
+    slashes and all; else what stands behind the last slash. None of what is neither."""
+    path, _, table = name.rpartition("/")
+    if not path.startswith("/") or not table:
+        return None
+    at = name.find("/", 1)
+    while at > 0:
+        if Path(name[:at]).is_file():
+            return Path(name[:at]), name[at + 1 :]
+        at = name.find("/", at + 1)
+    return Path(path), table
 
 
 def scheme_of(uri: str) -> str:

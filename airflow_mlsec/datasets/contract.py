@@ -131,11 +131,6 @@ class _Trial:
                     container.split(uri) == (file, odd),
                     "a table whose name has a slash, a dot, a blank or a percent sign is taken for another",
                 )
-                named = connector.uri_of(connector.dataset_name(uri))
-                self.demand(
-                    named is None or container.split(named) == (file, odd),
-                    "the name of a table with a slash in it leads to another table",
-                )
         refused = self.refusal(
             lambda: connector.dataset_name(f"{self.scheme()}://user:geheim@host/a/b"),
         )
@@ -340,6 +335,12 @@ class _Trial:
         with path.open("rb") as file:
             self.demand(
                 container_of(file.read(64)) is container, "its files are not recognised by content"
+            )
+        for odd in ("a/b.c d%20", "/t", "./t", "../t", "t/"):
+            named = self.connector.uri_of(self.connector.dataset_name(container.uri(path, odd)))
+            self.demand(
+                named is None or container.split(named) == (path, odd),
+                "the name of a table with a slash in it leads to another table",
             )
         _, table = container.split(self.open().uri)
         self.demand(table in container.tables(path), "a table of a file is not listed")

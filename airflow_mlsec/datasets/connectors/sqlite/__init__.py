@@ -16,6 +16,7 @@ from airflow_mlsec.datasets._connector import (
 from airflow_mlsec.datasets._dataset import Dataset
 from airflow_mlsec.datasets._endpoint import ConnectionFacts, Endpoint, Local
 from airflow_mlsec.datasets._posix_grants import grants_of_path
+from airflow_mlsec.datasets._uri import file_and_table
 from airflow_mlsec.datasets.connectors.sqlite._again import read_again
 from airflow_mlsec.datasets.connectors.sqlite._inside import SqliteFiles, split
 from airflow_mlsec.naming import DatasetName
@@ -58,10 +59,10 @@ class Sqlite(Connector):
 
     def uri_of(self, name: DatasetName) -> str | None:
         # Of another machine's files nothing is here.
-        database, _, table = name.name.rpartition("/")
-        if name.namespace != "sqlite" or not database.startswith("/") or not table:
+        found = file_and_table(name.name) if name.namespace == "sqlite" else None
+        if found is None:
             return None
-        uri = self.container.uri(Path(database), table)
+        uri = self.container.uri(*found)
         # Of several files and tables that could be called so nobody can tell which.
         return uri if self.dataset_name(uri) == name else None
 
