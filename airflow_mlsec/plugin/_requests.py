@@ -20,7 +20,7 @@ def one_request(register: Register, number: int, time_zone: str) -> dict[str, An
     """A request with its coverage ledger, and what was done by whom."""
     request = get_request(register, number)
     done = [{"at": at, "by": by, "what": what} for at, by, what in history(register, number)]
-    steps = [asdict(step) for step in request.steps]
+    steps = [{**asdict(step), "detail": str(step.detail)} for step in request.steps]
     return {**_summary(request, datetime.now(UTC), time_zone), "steps": steps, "history": done}
 
 
