@@ -244,3 +244,23 @@ def mlsec(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.CompletedProcess(["mlsec", *given], code, *told)
 
     return run
+
+
+@pytest.fixture
+def lake_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of a store that every machine reaches by its client's own settings; its bucket is ``lake``."""
+    import httpx
+
+    from tests.crypto import services
+
+    boto3 = pytest.importorskip("boto3", reason="pip install airflow-mlsec[aws]")
+    with services.aws() as endpoint:
+        httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()
+        for name, value in (
+            ("AWS_ENDPOINT_URL", endpoint), ("AWS_ACCESS_KEY_ID", "key"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_DEFAULT_REGION", "us-east-1"),
+        ):  # fmt: skip
+            monkeypatch.setenv(name, value)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="lake")
+        yield client

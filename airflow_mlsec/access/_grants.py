@@ -8,7 +8,13 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from airflow_mlsec.datasets import Connections, EnvironmentConnections, Grant, connector_of
+from airflow_mlsec.datasets import (
+    Connections,
+    EnvironmentConnections,
+    Grant,
+    connector_of,
+    local_files,
+)
 
 
 def read_grants(location: str, connections: Connections | None = None) -> list[Grant]:
@@ -22,9 +28,7 @@ def read_grants(location: str, connections: Connections | None = None) -> list[G
 
 def one_spelling(location: str) -> str:
     """One spelling of a location, by which its reviews are found: of a local file or folder its path."""
-    connector = connector_of(location)
-    local = connector.capabilities(location)
-    path = connector.local_path(location) if local.files else None
+    path = local_files(location)
     return location if path is None else str(path)
 
 

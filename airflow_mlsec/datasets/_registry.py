@@ -20,6 +20,8 @@ from airflow_mlsec.naming import DatasetName
 
 ENTRY_POINTS = "airflow_mlsec.connectors"
 _ANY_OTHER = "*"
+# By so many bytes a file is recognised.
+_RECOGNISED = 64
 
 
 @lru_cache(maxsize=1)
@@ -91,8 +93,13 @@ def connector_of(uri: str) -> Connector:
     return found
 
 
-def container_of(head: bytes) -> Container | None:
-    """Whose files begin so; None of files that hold no tables."""
+def container_of(path: Path) -> Container | None:
+    """The kind of tables that a local file holds, by its content; None if it holds none.
+
+    :raises OSError: if it cannot be opened.
+    """
+    with path.open("rb") as file:
+        head = file.read(_RECOGNISED)
     return next((c for c in containers() if c.recognises(head)), None)
 
 
@@ -119,6 +126,14 @@ def capabilities_of(uri: str) -> Capabilities:
     connector = connector_of(uri)
     with _asking(connector):
         return connector.capabilities(uri)
+
+
+def local_files(uri: str) -> Path | None:
+    """The file or folder that a dataset is, if it is one on this machine's disk, and no table in it.
+
+    :raises DatasetError: if the URI cannot be read.
+    """
+    return local_path(uri) if capabilities_of(uri).files else None
 
 
 def place_of(uri: str) -> tuple[str, Path, str] | None:

@@ -43,11 +43,6 @@ def file_and_table(name: str) -> tuple[Path, str] | None:
     return Path(path), table
 
 
-def scheme_of(uri: str) -> str:
-    """The scheme of a URI, in lower case; empty of a local path."""
-    return uri.partition("://")[0].lower() if "://" in uri else ""
-
-
 def parts_of(uri: str) -> UriParts:
     """A dataset URI or local path in parts.
 

@@ -376,9 +376,8 @@ class Register:
             try:
                 yield connection
             finally:
-                kept = engine.pool is not None and isinstance(engine.pool, QueuePool)
-                if kept and self._url.get_backend_name() == "sqlite" and not self._keeps(engine):
-                    # The block has ended meanwhile in another thread.
+                if not self._is_in_use(engine):
+                    # The block that kept it has ended meanwhile in another thread.
                     connection.invalidate()
 
     def _engine(self) -> sa.Engine:
@@ -390,9 +389,7 @@ class Register:
         if self._pooled is not None:
             self._pooled[1].dispose(close=False)
         if self._url.get_backend_name() == "sqlite":
-            engine = sa.create_engine(self._url, poolclass=NullPool, hide_parameters=True)
-            sa.event.listen(engine, "connect", _prepare_sqlite)
-            sa.event.listen(engine, "begin", _begin_immediate)
+            engine = _sqlite_engine(self._url, poolclass=NullPool)
         else:
             # Idle connections are few and short-lived: every task may have a register open.
             engine = sa.create_engine(
@@ -410,24 +407,23 @@ class Register:
                 return self._kept[1]
             if self._kept is not None:
                 self._kept[1].dispose(close=False)
-            engine = sa.create_engine(
+            engine = _sqlite_engine(
                 self._url,
                 poolclass=QueuePool,
                 pool_size=8,
                 max_overflow=-1,
-                hide_parameters=True,
                 connect_args={"factory": _Closing},
             )
-            sa.event.listen(engine, "connect", _prepare_sqlite)
             sa.event.listen(engine, "checkout", self._take_again)
             sa.event.listen(engine, "checkin", _end_reading)
-            sa.event.listen(engine, "begin", _begin_immediate)
             self._kept = os.getpid(), engine
             return engine
 
-    def _keeps(self, engine: sa.Engine) -> bool:
+    def _is_in_use(self, engine: sa.Engine) -> bool:
         with self._lock:
-            return self._kept is not None and self._kept[1] is engine
+            return any(
+                known is not None and known[1] is engine for known in (self._pooled, self._kept)
+            )
 
     def _take_again(self, connection: Any, record: Any, _: Any) -> None:
         """Use a connection again, if the file that it has open is still the register."""
@@ -490,6 +486,13 @@ def _create_private(path: Path) -> None:
             raise RegisterError(
                 f"the register {path} cannot be created ({error.strerror})"
             ) from None
+
+
+def _sqlite_engine(url: sa.URL, **pool: Any) -> sa.Engine:
+    engine = sa.create_engine(url, hide_parameters=True, **pool)
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_immediate)
+    return engine
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

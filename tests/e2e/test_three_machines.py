@@ -28,7 +28,6 @@ from cryptography.fernet import Fernet
 from airflow_mlsec.testing import AirflowServer
 from airflow_mlsec.testing._airflow import _PASSWORDS, _group_ended
 from tests.conftest import database
-from tests.crypto import services
 
 boto3 = pytest.importorskip("boto3", reason="pip install airflow-mlsec[aws]")
 pytest.importorskip("s3fs", reason="pip install airflow-mlsec[aws]")
@@ -222,22 +221,8 @@ class Machines:
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with services.aws() as endpoint:
-        httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()
-        for name, value in (
-            ("AWS_ENDPOINT_URL", endpoint), ("AWS_ACCESS_KEY_ID", "key"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_DEFAULT_REGION", "us-east-1"),
-        ):  # fmt: skip
-            monkeypatch.setenv(name, value)
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="lake")
-        yield client
-
-
-@pytest.fixture
-def machines(tmp_path: Path, postgres_uri: str, bucket: Any) -> Iterator[Machines]:
-    del bucket
+def machines(tmp_path: Path, postgres_uri: str, lake_bucket: Any) -> Iterator[Machines]:
+    del lake_bucket
     endpoint = os.environ["AWS_ENDPOINT_URL"]
     with database(postgres_uri) as metadata, database(postgres_uri) as register:
         made = Machines(tmp_path, metadata, register, endpoint)
@@ -249,17 +234,17 @@ def machines(tmp_path: Path, postgres_uri: str, bucket: Any) -> Iterator[Machine
                 made.end(process)
 
 
-def read(bucket: Any, key: str) -> bytes:
-    return bytes(bucket.get_object(Bucket="lake", Key=key)["Body"].read())
+def read(lake_bucket: Any, key: str) -> bytes:
+    return bytes(lake_bucket.get_object(Bucket="lake", Key=key)["Body"].read())
 
 
 def test_three_workers_that_share_no_folder_do_the_main_job(
-    machines: Machines, bucket: Any
+    machines: Machines, lake_bucket: Any
 ) -> None:
     people = [f"p{i}@workers.example" for i in range(8)]
     raw = io.BytesIO()
     pq.write_table(pa.table({"email": people, "zip": ["1"] * 8}), raw)
-    bucket.put_object(Bucket="lake", Key="raw.parquet", Body=raw.getvalue())
+    lake_bucket.put_object(Bucket="lake", Key="raw.parquet", Body=raw.getvalue())
     homes = []
     for name, dag in (("one", "release"), ("two", "model"), ("three", "proof")):
         with machines.worker(name) as home:
@@ -270,10 +255,10 @@ def test_three_workers_that_share_no_folder_do_the_main_job(
             assert machines.airflow.xcom(dag, run, "where") == {"home": str(home)}
             homes.append(home)
     assert not any(home.exists() for home in homes)
-    safe = pq.read_table(io.BytesIO(read(bucket, "safe.parquet")))
+    safe = pq.read_table(io.BytesIO(read(lake_bucket, "safe.parquet")))
     assert safe.num_rows == 8
     assert not set(safe.column("email").to_pylist()) & set(people)
-    assert read(bucket, "model.bin.age").startswith(b"age-encryption.org/v1")
+    assert read(lake_bucket, "model.bin.age").startswith(b"age-encryption.org/v1")
     # A fourth machine, which saw none of it, knows where she is.
     opened = machines.mlsec(
         "desk",

@@ -10,16 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-from tests.crypto import services
 
 boto3 = pytest.importorskip("boto3", reason="pip install airflow-mlsec[aws]")
 pytest.importorskip("s3fs", reason="pip install airflow-mlsec[aws]")
@@ -39,23 +36,9 @@ Worker = Callable[..., Any]
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with services.aws() as endpoint:
-        httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()
-        for name, value in (
-            ("AWS_ENDPOINT_URL", endpoint), ("AWS_ACCESS_KEY_ID", "key"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_DEFAULT_REGION", "us-east-1"),
-        ):  # fmt: skip
-            monkeypatch.setenv(name, value)
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="lake")
-        yield client
-
-
-@pytest.fixture
-def worker(tmp_path: Path, postgres_database: str, bucket: Any) -> Worker:
+def worker(tmp_path: Path, postgres_database: str, lake_bucket: Any) -> Worker:
     """Run `mlsec` on one of the workers; what it left on its disk goes with it."""
-    del bucket
+    del lake_bucket
     root = base64.b64encode(os.urandom(32)).decode()
 
     def run(name: str, *given: str, stdin: str | None = None) -> Any:
@@ -98,12 +81,12 @@ POLICIES = {
     "policy", ["pseudonyms.yaml", pytest.param("dropped.yaml", marks=pytest.mark.slow)]
 )
 def test_a_person_is_found_and_erased_by_workers_that_share_no_folder(
-    worker: Worker, bucket: Any, policy: str
+    worker: Worker, lake_bucket: Any, policy: str
 ) -> None:
     raw = io.BytesIO()
     people = [f"p{i}@workers.example" for i in range(8)]
     pq.write_table(pa.table({"email": people, "zip": ["1"] * 8}), raw)
-    bucket.put_object(Bucket="lake", Key="raw.parquet", Body=raw.getvalue())
+    lake_bucket.put_object(Bucket="lake", Key="raw.parquet", Body=raw.getvalue())
     worker("one", "anonymize", policy, "s3://lake/raw.parquet", "s3://lake/safe.parquet")
 
     def located(on: str, key: str) -> dict[str, str]:
@@ -120,12 +103,12 @@ def test_a_person_is_found_and_erased_by_workers_that_share_no_folder(
     worker("one", "subject", "search", number)
     worker("two", "subject", "approve", number)
     worker("three", "subject", "erase", number)
-    left = pq.read_table(io.BytesIO(bucket.get_object(Bucket="lake", Key="raw.parquet")["Body"].read()))  # fmt: skip
+    left = pq.read_table(io.BytesIO(lake_bucket.get_object(Bucket="lake", Key="raw.parquet")["Body"].read()))  # fmt: skip
     assert HER not in left.column("email").to_pylist()
     if policy == "dropped.yaml":
         # Whose row is hers nothing in the release says: it is made anew.
         worker("one", "anonymize", policy, "s3://lake/raw.parquet", "s3://lake/safe.parquet")
-        made = pq.read_table(io.BytesIO(bucket.get_object(Bucket="lake", Key="safe.parquet")["Body"].read()))  # fmt: skip
+        made = pq.read_table(io.BytesIO(lake_bucket.get_object(Bucket="lake", Key="safe.parquet")["Body"].read()))  # fmt: skip
         assert made.num_rows == 7
         return
     assert located("one", HER)["safe.parquet"] == "none"

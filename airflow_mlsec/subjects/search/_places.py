@@ -20,6 +20,7 @@ from airflow_mlsec.datasets import (
     Capabilities,
     DatasetName,
     capabilities_of,
+    local_files,
     local_path,
     place_of,
     uri_of,
@@ -139,8 +140,7 @@ class Place:
     @property
     def local_files(self) -> Path | None:
         """The file or folder that it is, if it is one on this machine's disk."""
-        can = self.capabilities
-        return self.local_path if can is not None and can.files else None
+        return None if self.uri is None else _or_none(local_files, self.uri)
 
     @property
     def subject(self) -> Mapping[str, Any] | None:

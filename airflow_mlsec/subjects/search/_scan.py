@@ -59,8 +59,6 @@ ROOT = "scan"
 _THREADS = 4
 _TABULAR = (".csv", ".jsonl", ".ndjson")
 _EVERY = 500
-# By so many bytes a file is recognised.
-_RECOGNISED = 64
 _HEAD = 1 << 16
 _LEFT_OUT = "left out by the byte budget ([mlsec] scan_budget)"
 _NOT_SCANNED = "not looked through, since no scan was wanted"
@@ -301,8 +299,7 @@ class Scanner:
                 return [] if path.is_symlink() else [_unread(name, "a folder that cannot be read")]
             if not stat.S_ISREG(status.st_mode):
                 return []
-            with path.open("rb") as file:
-                container = container_of(file.read(_RECOGNISED))
+            container = container_of(path)
             if container is not None:
                 tables = [_table(container, path, table) for table in container.tables(path)]
                 searched = any(piece.name in self._covered for piece in tables)
@@ -592,8 +589,7 @@ def _printable(path: Path) -> str:
 def _container(path: Path) -> Container | None:
     """The kind of file that holds tables; None of others, and of what cannot be opened."""
     try:
-        with path.open("rb") as file:
-            return container_of(file.read(_RECOGNISED))
+        return container_of(path)
     except OSError:
         return None
 

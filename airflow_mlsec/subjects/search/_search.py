@@ -34,7 +34,7 @@ from airflow_mlsec.datasets import (
     Dataset,
     DatasetName,
     Found,
-    connector_of,
+    capabilities_of,
     files_below,
     local_path,
     open_artifact,
@@ -908,8 +908,7 @@ class Searcher:
             )
         typed = [v for text in texts if (v := as_type(text, kind, column)) is not None]
         # A column may hold values of any type, whatever it is declared as.
-        can = connector_of(dataset.uri).capabilities(dataset.uri)
-        loose = [] if can.typed else list(texts)
+        loose = [] if capabilities_of(dataset.uri).typed else list(texts)
         return [*typed, *(text for text in loose if text not in typed)]
 
 
@@ -957,7 +956,7 @@ def is_below(uri: str, root: str) -> bool:
     if path is not None:
         real = os.path.realpath(path)
         # A table lies below the file that holds it.
-        real = real if connector_of(uri).capabilities(uri).files else f"{real}/"
+        real = real if capabilities_of(uri).files else f"{real}/"
         return folder is not None and real.startswith(os.path.realpath(folder).rstrip("/") + "/")
     at, above = parts_of(uri), parts_of(root)
     if ".." in at.path.split("/") or "@" in at.authority or at.scheme != above.scheme:
