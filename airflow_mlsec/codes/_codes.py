@@ -14,7 +14,6 @@ from airflow_mlsec.codes._siv import siv_decrypt, siv_encrypt, spans
 from airflow_mlsec.errors import DecryptionFailed
 from airflow_mlsec.values import canonical_bytes, canonical_text
 
-PSEUDONYM_PATTERN = "^[0-9a-f]{32}$"
 REDACTED = "[redacted]"
 # So many pseudonyms fit into 32-bit offsets.
 _MOST_SHORT = (1 << 31) // 32 - 1

@@ -12,9 +12,8 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mlsec.codes import cmac_rows
+from airflow_mlsec import codes
 from airflow_mlsec.errors import ColumnType
-from airflow_mlsec.transforms import _codes as transforms
 from airflow_mlsec.values import canonical_bytes, canonical_text
 
 KEY = bytes(range(32))
@@ -45,13 +44,13 @@ RFC_MESSAGE = bytes.fromhex(
 )
 def test_cmac_gives_the_examples_of_the_rfc(length: int, tag: str) -> None:
     values = pa.array([RFC_MESSAGE[:length]], pa.large_binary())
-    assert cmac_rows(values, RFC_KEY)[0].tobytes().hex() == tag
+    assert codes.cmac_rows(values, RFC_KEY)[0].tobytes().hex() == tag
 
 
 @given(st.lists(st.none() | st.binary(max_size=100), max_size=60), st.integers(0, 5))
 def test_cmac_of_many_is_the_cmac_of_each(values: list[bytes | None], start: int) -> None:
     array = pa.array(values, pa.large_binary()).slice(min(start, len(values)))
-    tags = cmac_rows(array, KEY)
+    tags = codes.cmac_rows(array, KEY)
     for value, tag in zip(values[min(start, len(values)) :], tags, strict=True):
         if value is not None:
             assert tag.tobytes().hex() == reference(value)
@@ -59,7 +58,7 @@ def test_cmac_of_many_is_the_cmac_of_each(values: list[bytes | None], start: int
 
 def test_cmac_of_very_different_lengths() -> None:
     values = [os.urandom(n) for n in [10_000, 0, 100_000, 16, 1, *([31] * 70_000)]]
-    tags = cmac_rows(pa.array(values, pa.large_binary()), KEY)
+    tags = codes.cmac_rows(pa.array(values, pa.large_binary()), KEY)
     for i in (0, 1, 2, 3, 4, 5, 70_004):
         assert tags[i].tobytes().hex() == reference(values[i])
 
@@ -67,14 +66,14 @@ def test_cmac_of_very_different_lengths() -> None:
 @given(st.lists(st.none() | st.text(max_size=40), max_size=40))
 def test_pseudonyms_are_keyed_deterministic_and_null_for_null(values: list[str | None]) -> None:
     array = pa.array(values, pa.string())
-    tokens = transforms.pseudonymize(array, "c", KEY).to_pylist()
+    tokens = codes.pseudonymize(array, "c", KEY).to_pylist()
     for value, token in zip(values, tokens, strict=True):
         if value is None:
             assert token is None
         else:
             assert token == reference(value.encode())
-            assert re.match(transforms.PSEUDONYM_PATTERN, token)
-    other = transforms.pseudonymize(array, "c", bytes(32)).to_pylist()
+            assert re.match("^[0-9a-f]{32}$", token)
+    other = codes.pseudonymize(array, "c", bytes(32)).to_pylist()
     assert all(a != b for a, b in zip(tokens, other, strict=True) if a is not None)
     assert len({t for t in tokens if t}) == len({v for v in values if v is not None})
 
@@ -127,7 +126,7 @@ def test_one_value_has_one_pseudonym_in_every_type_that_can_hold_it() -> None:
         pa.array([Decimal("42.00")]),
         pa.array([b"42"]),
     ]
-    assert len({transforms.pseudonymize(a, "c", KEY)[0].as_py() for a in arrays}) == 1
+    assert len({codes.pseudonymize(a, "c", KEY)[0].as_py() for a in arrays}) == 1
 
 
 @pytest.mark.parametrize(
@@ -154,7 +153,7 @@ def test_types_without_canonical_text_are_named(kind: pa.DataType) -> None:
     ],
 )
 def test_mask(value: object, first: int, last: int, expected: str | None) -> None:
-    assert transforms.mask(pa.array([value]), "c", first, last, "*").to_pylist() == [expected]
+    assert codes.mask(pa.array([value]), "c", first, last, "*").to_pylist() == [expected]
 
 
 @given(
@@ -163,7 +162,7 @@ def test_mask(value: object, first: int, last: int, expected: str | None) -> Non
 def test_mask_keeps_length_and_shows_no_more_than_asked(
     values: list[str | None], first: int, last: int
 ) -> None:
-    masked = transforms.mask(pa.array(values, pa.string()), "c", first, last, "#").to_pylist()
+    masked = codes.mask(pa.array(values, pa.string()), "c", first, last, "#").to_pylist()
     for value, result in zip(values, masked, strict=True):
         if value is None:
             assert result is None
@@ -179,7 +178,7 @@ def test_mask_keeps_length_and_shows_no_more_than_asked(
 
 def test_redact_and_constant() -> None:
     array = pa.array(["a", None, ""])
-    assert transforms.redact(array).to_pylist() == ["[redacted]", None, "[redacted]"]
-    assert transforms.constant(array, 7).to_pylist() == [7, 7, 7]
-    assert transforms.redact(array.slice(0, 0)).to_pylist() == []
-    assert transforms.constant(array.slice(0, 0), "x").to_pylist() == []
+    assert codes.redact(array).to_pylist() == ["[redacted]", None, "[redacted]"]
+    assert codes.constant(array, 7).to_pylist() == [7, 7, 7]
+    assert codes.redact(array.slice(0, 0)).to_pylist() == []
+    assert codes.constant(array.slice(0, 0), "x").to_pylist() == []
