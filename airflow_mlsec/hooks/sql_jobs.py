@@ -14,24 +14,25 @@ import sqlite3
 from contextlib import closing
 from typing import Any
 
+from airflow_mlsec.lineage import RunningTask
+
 # A table that stands for any table of the database.
 _ANY = "any"
 
 
-def task_connections() -> Any:
-    """The connections of the Airflow in whose task this runs.
+class AirflowTask(RunningTask):
+    """The Airflow task that runs in this process (entry point ``airflow`` of `airflow_mlsec.running_task`)."""
 
-    :raises ImportError: if there is no Airflow here.
-    """
-    from airflow_mlsec.hooks.mlsec import AirflowConnections
+    def connections(self) -> Any:
+        from airflow_mlsec.hooks.mlsec import AirflowConnections
 
-    return AirflowConnections()
+        return AirflowConnections()
+
+    def database_of(self, query: str) -> dict[str, Any] | None:
+        return _database_of(query)
 
 
-def database_of(query: str) -> dict[str, Any] | None:
-    """Namespace and name of a table in the database that the running task asked ``query`` of,
-    and the columns of the ``tables`` there that the query may name; None if that is not known,
-    or not one database."""
+def _database_of(query: str) -> dict[str, Any] | None:
     from airflow.providers.openlineage.sqlparser import SQLParser
     from airflow.sdk.lineage import get_hook_lineage_collector
 

@@ -3,7 +3,7 @@
 `_undelivered` keeps events while the register is away. `events` reads OpenLineage events, `sql` infers columns from a query, `writing` writes events to the register's graph;
 `_ingest` does all three, in batches. `evidence` keeps our signed statements; `_release` and `_artifact` make them.
 `tracing` walks the graph and computes each column's state; `_export` writes OpenLineage again, `_airflow_api` asks
-Airflow, and `transport` is what Airflow loads.
+Airflow, `transport` is what Airflow loads, and `_running_task` asks of the task in which it runs.
 May import `register`, `datasets`, `crypto`, `policy` and below. Start with `_ingest`.
 """
 
@@ -25,6 +25,7 @@ from airflow_mlsec.lineage._release import (
     record_release,
     release_step,
 )
+from airflow_mlsec.lineage._running_task import RunningTask
 from airflow_mlsec.lineage._undelivered import deliver, deliver_to
 from airflow_mlsec.lineage.evidence._evidence import (
     ARTIFACT,
@@ -94,6 +95,7 @@ __all__ = [
     "OpenIntent",
     "PublishedRelease",
     "Quarantine",
+    "RunningTask",
     "State",
     "TaskRun",
     "Trace",

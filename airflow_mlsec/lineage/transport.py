@@ -22,6 +22,7 @@ from openlineage.client.serde import Serde
 from openlineage.client.transport.transport import Config, Transport
 
 from airflow_mlsec.errors import MlsecError
+from airflow_mlsec.lineage._running_task import connections, database_of
 from airflow_mlsec.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class RegisterTransport(Transport):
             from airflow_mlsec.lineage.writing._quarantine import Quarantine
 
             if settings.ring_object is not None:
-                _connections()  # Airflow's own, by which a ring in a bucket is reached
+                connections()  # Airflow's own, by which a ring in a bucket is reached
             trusted = trusted_keys(settings)
             register = open_register(settings)
             quarantine = Quarantine(register, partial(open_key_ring, settings, register))
@@ -68,7 +69,7 @@ class RegisterTransport(Transport):
             from airflow_mlsec.lineage._undelivered import keep_undelivered
 
             try:
-                kept = keep_undelivered(settings, text, _connections)
+                kept = keep_undelivered(settings, text, connections)
             except Exception as worse:
                 log.error("Lineage event lost: %s; %s", _told(error), _told(worse))
                 return
@@ -88,16 +89,6 @@ def _told(error: Exception) -> str:
     return str(error) if isinstance(error, MlsecError) else type(error).__name__
 
 
-def _connections() -> Any:
-    """Airflow's connections, within a task; None elsewhere: then those of the environment."""
-    try:
-        from airflow_mlsec.hooks.sql_jobs import task_connections
-
-        return task_connections()
-    except ImportError:
-        return None
-
-
 def _with_database(text: str) -> str:
     """The event with where its query's tables are, if it names none of them and the running
     task knows."""
@@ -108,8 +99,6 @@ def _with_database(text: str) -> str:
         query = event["job"]["facets"]["sql"]["query"]
         if event.get("inputs") or event.get("outputs"):
             return text
-        from airflow_mlsec.hooks.sql_jobs import database_of
-
         database = database_of(query)
         if database is None:
             return text
