@@ -1,10 +1,11 @@
 """Random histories of a lake and its requests; run by itself it says which of them end in an untruth.
 
-python -m tests.subjects.histories FIRST NUMBER
+python -m tests.subjects.histories FIRST NUMBER [--until-untrue] [--often newcomer]
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import json
@@ -13,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -81,8 +83,10 @@ class Untrue(AssertionError):
 class History:
     """One world, and what happens in it."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, often: Sequence[str] = ()) -> None:
+        """``often`` is what happens as often as all the rest together, in turn with it."""
         self.draw = random.Random(seed)
+        self.happens = [*HAPPENS, *often * (len(HAPPENS) // len(often))] if often else HAPPENS
         self.coded = seed % 3 == 0
         self.folder, self.lake = folder, folder / "lake"
         self.lake.mkdir(parents=True)
@@ -230,7 +234,7 @@ class History:
             self.names(source, target)
 
     def something(self) -> None:
-        happens = self.draw.choice(HAPPENS)
+        happens = self.draw.choice(self.happens)
         self.done.append(happens)
         self.sizes["faults"] += happens in (
             "cut",
@@ -284,6 +288,13 @@ class History:
                 who = draw.choice([who, *sorted(self.erased)])
                 key = f"p{who}@x.test"
                 self.put("raw.parquet", [*rows, (draw.choice([key, key, key.upper()]), who)])
+            case "newcomer":
+                # Who is in no release yet; somebody may ask while the next one is on its way.
+                self.number += 1
+                newest = self.number - 1
+                self.put("raw.parquet", [*self.rows("raw.parquet"), (f"p{newest}@x.test", newest)])
+                if draw.random() < 0.5:
+                    self.release(meanwhile=("announced", newest))
             case "shout":
                 rows = self.rows("raw.parquet")
                 self.put(
@@ -468,14 +479,14 @@ class History:
                 raise Untrue(f"{self.done}: {name} was never approved, and rows of {who} went")
 
 
-def main(first: int, number: int, until_untrue: bool = False) -> int:
+def main(first: int, number: int, until_untrue: bool = False, often: Sequence[str] = ()) -> int:
     """Run histories; the number of those that end in an untruth."""
     sizes: dict[str, list[int]] = {}
     untrue = 0
     for seed in range(first, first + number):
         folder = Path(tempfile.mkdtemp(prefix="history"))
         try:
-            history = History(folder / "world", seed)
+            history = History(folder / "world", seed, often)
             history.run()
             sizes.setdefault("steps", []).append(len(history.done))
             sizes.setdefault("keys", []).append(len(history.keys.entries()))
@@ -497,4 +508,10 @@ def main(first: int, number: int, until_untrue: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(min(1, main(int(sys.argv[1]), int(sys.argv[2]), "--until-untrue" in sys.argv)))
+    given = argparse.ArgumentParser()
+    given.add_argument("first", type=int)
+    given.add_argument("number", type=int)
+    given.add_argument("--until-untrue", action="store_true")
+    given.add_argument("--often", action="append", default=[])
+    said = given.parse_args()
+    sys.exit(min(1, main(said.first, said.number, said.until_untrue, said.often)))
