@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import fsspec
 import pyarrow as pa
 import pytest
@@ -321,6 +322,13 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return installed(folder / "site", {"their_connector": block(PAGE, "python")}, points)
 
 
+opens_a_file_twice = pytest.mark.skipif(
+    int(duckdb.__version__.split(".")[0]) < 2,
+    reason="the connector of the page needs DuckDB 2: before, a process opens a file of it once",
+)
+
+
+@opens_a_file_twice
 def test_a_connector_from_another_package_keeps_to_the_contract(
     theirs: dict[str, str], tmp_path: Path
 ) -> None:
@@ -328,6 +336,7 @@ def test_a_connector_from_another_package_keeps_to_the_contract(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@opens_a_file_twice
 def test_a_person_is_found_and_erased_in_tables_of_another_packages_connector(
     theirs: dict[str, str], tmp_path: Path
 ) -> None:
