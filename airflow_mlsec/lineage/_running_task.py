@@ -38,8 +38,14 @@ def database_of(query: str) -> dict[str, Any] | None:
 
 
 def _tasks() -> Iterator[RunningTask]:
-    for entry in entries_of(ENTRY_POINTS).values():
+    # Telemetry: what somebody's package has wrong keeps no event from being kept.
+    try:
+        entries = entries_of(ENTRY_POINTS).values()
+    except SettingError as error:
+        log.warning("%s", error)
+        return
+    for entry in entries:
         try:
             yield load_entry(entry, RunningTask)()  # type: ignore[type-abstract]
-        except SettingError as error:  # telemetry: nobody's task fails for it
+        except SettingError as error:
             log.debug("%s", error)

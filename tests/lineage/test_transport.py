@@ -21,6 +21,7 @@ from openlineage.client.event_v2 import Job, OutputDataset, Run, RunEvent, RunSt
 from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.lineage._running_task import connections
 from airflow_mlsec.lineage.transport import RegisterConfig, RegisterTransport
 from airflow_mlsec.policy import parse_policy
 from airflow_mlsec.register import Register
@@ -218,3 +219,17 @@ def test_a_shared_folder_that_cannot_be_written_fails_no_task(
     monkeypatch.setenv("AIRFLOW__MLSEC__SHARED_FOLDER", str(tmp_path / "file" / "below"))
     RegisterTransport(RegisterConfig("postgresql://u:x@127.0.0.1:1/d")).emit(EVENT)
     assert len(list((tmp_path / "mlsec" / "undelivered").glob("*/*.ndjson"))) == 1
+
+
+def test_two_packages_that_answer_by_one_name_lose_no_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("theirs", "others"):
+        about = tmp_path / f"{package}-1.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+        (about / "entry_points.txt").write_text(
+            f"[airflow_mlsec.running_task]\nmine = {package}:Task\n"
+        )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert connections() is None
