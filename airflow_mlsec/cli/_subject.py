@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from airflow_mlsec.subjects import (
     Request,
     Scan,
     Step,
+    act_in_words,
     approve,
     change_person,
     covers,
@@ -194,7 +194,7 @@ def locate(
     data = {
         "subject_kind": kind,
         "complete": location.complete,
-        "findings": [asdict(finding) for finding in location.findings],
+        "findings": [finding.as_json() for finding in location.findings],
     }
     show(data, _text(location), as_json)
     if not location.complete:
@@ -254,7 +254,7 @@ def list_(only_open: bool, as_json: bool) -> None:
         f"{'  OVERDUE' if r.is_overdue(now) else ''}"
         for r in found
     ]
-    show([asdict(r) for r in found], "\n".join(lines) or "no requests", as_json)
+    show([r.as_json() for r in found], "\n".join(lines) or "no requests", as_json)
 
 
 @subject.command()
@@ -268,8 +268,11 @@ def status(number: int, as_json: bool) -> None:
     lines += [
         f"  {s.status:12} {s.kind:9} {s.name}: {s.locator}; {s.detail}" for s in request.steps
     ]
-    lines += [f"  {at[:19]}  {by}: {what}" for at, by, what in done]
-    data = {**asdict(request), "history": [list(entry) for entry in done]}
+    lines += [f"  {act.at[:19]}  {act.by}: {act_in_words(act)}" for act in done]
+    data = {
+        **request.as_json(),
+        "history": [[act.at, act.by, str(act_in_words(act))] for act in done],
+    }
     show(data, "\n".join(lines), as_json)
 
 
@@ -318,8 +321,8 @@ def person_(
         {**before.only, **_only(only)},
         before.one_person or one_person,
     )
-    what = f"who it is about was made more exact: {evidence}"
-    _show(change_person(handler.register, handler.keys, request, after, handler.by, what), as_json)
+    given = (handler.register, handler.keys, request, after, handler.by)
+    _show(change_person(*given, evidence), as_json)
 
 
 @subject.command("rectify")
@@ -442,7 +445,7 @@ def erase(number: int, dry_run: bool, as_json: bool) -> None:
         request = get_request(handler.register, number)
         steps = handler.order(request)
         lines = [_planned(request, s) for s in steps]
-        show([asdict(s) for s in steps], "\n".join(lines) or "nothing to erase", as_json)
+        show([s.as_json() for s in steps], "\n".join(lines) or "nothing to erase", as_json)
         return
     request = handler.erase(number)
     _show(request, as_json, why=True)
@@ -481,7 +484,7 @@ def close(
     if receipt is not None:
         files.write_bytes(receipt, f"{json.dumps(request.receipt, indent=1)}\n".encode())
     told = f"salt for the person: {salt}" if salt else "it was closed before"
-    show({**asdict(request), "salt": salt}, f"{_request_line(request)}\n{told}", as_json)
+    show({**request.as_json(), "salt": salt}, f"{_request_line(request)}\n{told}", as_json)
 
 
 @subject.command()
@@ -577,7 +580,7 @@ def _show(request: Request, as_json: bool, why: bool = False) -> None:
         lines.append(f"  {s.status:12} {s.kind:9} {s.name}")
         if s.id in left:
             lines.append(f"{'':25}{s.detail}")
-    show(asdict(request), "\n".join(lines), as_json)
+    show(request.as_json(), "\n".join(lines), as_json)
 
 
 def _request_line(request: Request) -> str:
@@ -592,8 +595,7 @@ def _text(location: Location) -> str:
     for finding in location.findings:
         rows = f", {finding.rows} row{'s' if finding.rows != 1 else ''}" if finding.rows else ""
         lines.append(f"{finding.status:13}{finding.kind:9} {finding.dataset}{rows}")
-        searched = f" ({finding.searched})" if finding.searched else ""
-        lines.append(f"{'':23}by {finding.locator}: {finding.evidence}{searched}")
+        lines.append(f"{'':23}by {finding.locator}: {finding.words}")
     found = sum(finding.status == "found" for finding in location.findings)
     lines.append(f"found in {found} of {len(location.findings)} places")
     if not location.complete:

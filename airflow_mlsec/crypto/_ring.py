@@ -222,18 +222,11 @@ class KeyRing:
             return False
         return fingerprint is None or hmac.compare_digest(found, fingerprint)
 
-    def why_unusable(self, name: str, version: int) -> str:
-        """Why a version that is needed cannot be used, as people read it; never a secret."""
-        state = next(
+    def state_of(self, name: str, version: int) -> KeyState | None:
+        """The state of a version; None if the ring has none such."""
+        return next(
             (e.state for e in self.entries() if e.name == name and e.version == version), None
         )
-        if state is None:
-            return "is not in this key ring"
-        if state is KeyState.DESTROYED:
-            return "is destroyed"
-        if state is KeyState.SCHEDULED:
-            return "is scheduled for destruction (mlsec keys restore)"
-        return "is another key than the one that was used: this key ring is another, or a copy that was rotated apart"
 
     def _held_to_record(self, key: Key) -> Key:
         """The key, if it is the one that is recorded under its name and version; recorded, if none is.

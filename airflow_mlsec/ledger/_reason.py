@@ -82,6 +82,9 @@ class Reason:
             raise TypeError(f"{cls.__name__} and {other.__name__} have one code, {cls.code}")
         _REASONS[cls.code] = cls
 
+    def __str__(self) -> str:
+        return str(self.words())
+
     def words(self, language: Language = "en") -> Words:
         """The reason in words."""
         return Words("".join(self._parts(language)))

@@ -10,9 +10,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from airflow_mlsec.crypto import (
     STATEMENT,
@@ -23,7 +23,8 @@ from airflow_mlsec.crypto import (
     sign_payload,
     verify_payload,
 )
-from airflow_mlsec.errors import SignatureInvalid
+from airflow_mlsec.errors import BrokenLog, SignatureInvalid
+from airflow_mlsec.ledger._reason import read_reason
 
 # Under this name a ring has the keys that sign statements.
 SIGNING_KEY = "signing"
@@ -189,8 +190,21 @@ class NoticeStatement(Predicate):
     recipient: str
 
 
+def _is_reason(document: dict[str, Any]) -> dict[str, Any]:
+    try:
+        read_reason(document)
+    except BrokenLog as error:
+        raise ValueError(str(error)) from None
+    return document
+
+
+# A reason as `Reason.as_json` makes it. One of a later version is kept as it is.
+ReasonDocument = Annotated[dict[str, Any], AfterValidator(_is_reason)]
+
+
 class ReceiptStep(_Model):
-    """What became of one place of a request. ``verified`` is what an independent look has found."""
+    """What became of one place of a request. ``verified`` is what an independent look has found. Both are words;
+    ``found_by``, ``reasons`` and ``found_again`` are the same as codes (`Reason.as_json`), which receipts of version 0.1 have not."""
 
     kind: str
     name: str
@@ -201,6 +215,9 @@ class ReceiptStep(_Model):
     rows: int | None = None
     verified: str | None = None
     decided_by: str | None = None
+    found_by: tuple[ReasonDocument, ...] = ()
+    reasons: tuple[ReasonDocument, ...] = ()
+    found_again: ReasonDocument | None = None
 
 
 class HandedOver(_Model):

@@ -25,7 +25,7 @@ from airflow_mlsec.hooks.airflow_api import CONN_ID, airflow_api, approver
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mail import send_mail
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
-from airflow_mlsec.ledger import rules_in_force
+from airflow_mlsec.ledger import has, rules_in_force
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     assets_of,
@@ -34,13 +34,13 @@ from airflow_mlsec.operators._base import (
 )
 from airflow_mlsec.subjects import (
     AirflowStores,
-    Because,
     Handler,
     Request,
     Scan,
     approve,
     export_request,
     get_request,
+    reasons,
 )
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class EraseSubjectOperator(_RequestOperator):
         step = next((s for s in request.steps if s.id == place), None)
         if step is None:
             raise UsageError(f"request {number} has no place number {place}")
-        if step.status == "failed" or step.because is Because.WAITS:
+        if step.status == "failed" or has(step.reasons, reasons.WaitsFor):
             # Tried again: another place may have to go first, or a database be back.
             raise RetryLater(f"{step.name}: {step.detail}")
         if step.status == "erasing" and not dry_run:
@@ -331,7 +331,7 @@ class VerifyErasureOperator(_RequestOperator):
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, str]:
         handler, number = self._handler(context), self._number()
         if dry_run:
-            return handler.verify(number)
+            return {name: str(why.words()) for name, why in handler.verify(number).items()}
         request, salt = handler.close(number)
         receipt = file_path(self.receipt)
         files.write_bytes(receipt, f"{json.dumps(request.receipt, indent=1)}\n".encode())

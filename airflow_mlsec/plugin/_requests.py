@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow_mlsec.register import Register
-from airflow_mlsec.subjects import Request, get_request, history, list_requests
+from airflow_mlsec.subjects import Request, act_in_words, get_request, history, list_requests
 
 
 def all_requests(register: Register, time_zone: str) -> dict[str, Any]:
@@ -19,8 +18,11 @@ def all_requests(register: Register, time_zone: str) -> dict[str, Any]:
 def one_request(register: Register, number: int, time_zone: str) -> dict[str, Any]:
     """A request with its coverage ledger, and what was done by whom."""
     request = get_request(register, number)
-    done = [{"at": at, "by": by, "what": what} for at, by, what in history(register, number)]
-    steps = [{**asdict(step), "detail": str(step.detail)} for step in request.steps]
+    done = [
+        {"at": act.at, "by": act.by, "what": str(act_in_words(act))}
+        for act in history(register, number)
+    ]
+    steps = [step.as_json() for step in request.steps]
     return {**_summary(request, datetime.now(UTC), time_zone), "steps": steps, "history": done}
 
 

@@ -30,7 +30,7 @@ PROTECTED: Mapping[str, sa.Table] = {
     table.name: table
     for table in (
         t.api_key, t.evidence, t.finding, t.act, t.review, t.review_item, t.request, t.request_step,
-        t.request_entry, t.suppression, t.legal_hold, t.alert, t.ring, t.ring_key, t.rule, t.retention,
+        t.suppression, t.legal_hold, t.alert, t.ring, t.ring_key, t.rule, t.retention,
     )
 }  # fmt: skip
 SALT_BYTES = 16

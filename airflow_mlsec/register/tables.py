@@ -380,8 +380,9 @@ request_step = sa.Table(
     _ref("dataset_id", nullable=True),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("rows", sa.BigInteger),
-    sa.Column("locator", sa.Text, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
+    # By what the person is found there, and why it is in its state: reasons of the ledger, as codes.
+    sa.Column("found_by", sa.JSON, nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("changed_at", sa.String(32), nullable=False),
     # Who settled it by hand.
@@ -394,25 +395,12 @@ request_step = sa.Table(
     sa.Column("after_run", sa.BigInteger),
     # The process that erases from it.
     sa.Column("writer", sa.JSON),
-    # Why it is in its state, where something depends on it: one word of `Because`.
-    sa.Column("because", sa.String(32)),
     # Whether free text names the person there.
     sa.Column("free_text", sa.Boolean),
     sa.UniqueConstraint("request_id", "kind", "name"),
 )
 
 # What was done with a request, by whom, in order.
-request_entry = sa.Table(
-    "mlsec_request_entry",
-    metadata,
-    _id(),
-    _to("mlsec_request", "request_id"),
-    sa.Column("at", sa.String(32), nullable=False),
-    sa.Column("by", sa.Text, nullable=False),
-    sa.Column("what", sa.Text, nullable=False),
-    # Whether it said whose request it is, or which rows are the person's: somebody else approves.
-    sa.Column("acted", sa.Boolean),
-)
 
 # Who must not come back with the next load: pseudonyms under a key of its own. Where others have
 # the same key, ``beside`` is the JSON list of columns whose values are in the pseudonym as well;

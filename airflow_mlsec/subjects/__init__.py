@@ -19,22 +19,23 @@ from airflow_mlsec.subjects.handling._rectify import rectify
 from airflow_mlsec.subjects.handling._restrict import lift, restrict
 from airflow_mlsec.subjects.handling._retention import Retained, apply_retention
 from airflow_mlsec.subjects.handling._verify import Rescan, rescan
+from airflow_mlsec.subjects.requests._approval import approve, covers
+from airflow_mlsec.subjects.requests._changes import note
 from airflow_mlsec.subjects.requests._clocks import Calendar, Deadline, deadlines, kinds_of
 from airflow_mlsec.subjects.requests._receipt import Receipt, describe_receipt, verify_receipt
-from airflow_mlsec.subjects.requests._requests import (
-    Because,
+from airflow_mlsec.subjects.requests._request import (
     Request,
     Step,
-    approve,
-    change_person,
-    covers,
-    extend,
+    act_in_words,
     get_request,
     history,
     list_requests,
-    note,
-    open_request,
     person_of,
+)
+from airflow_mlsec.subjects.requests._requests import (
+    change_person,
+    extend,
+    open_request,
     settle,
     verify_identity,
 )
@@ -45,7 +46,6 @@ from airflow_mlsec.subjects.search._scan import Scan
 
 __all__ = [
     "AirflowStores",
-    "Because",
     "Calendar",
     "Deadline",
     "Export",
@@ -60,6 +60,7 @@ __all__ = [
     "Retained",
     "Scan",
     "Step",
+    "act_in_words",
     "apply_retention",
     "approve",
     "change_person",

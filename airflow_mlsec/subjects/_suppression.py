@@ -36,7 +36,7 @@ from airflow_mlsec.register import Register, insert_rows, lock_graph, requests_d
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, suppression_key, suppression_tokens
 from airflow_mlsec.subjects._spellings import comparable, comparable_text
-from airflow_mlsec.subjects.search._search import Searcher, reference_of
+from airflow_mlsec.subjects.search._search import Searcher, reference_of, unusable_key
 
 _COLUMNS = (
     "subject_kind",
@@ -252,8 +252,8 @@ def _lists(register: Register, keys: KeyRing, kind: str) -> list[_Tokens]:
     for version, fingerprint in {(row.key_version, row.key_fingerprint) for row in rows}:
         if not keys.usable(name, version, fingerprint):
             raise CheckFailed(
-                f"people who were erased cannot be told from others: key {name} version {version} "
-                f"{keys.why_unusable(name, version)}. Nothing was released"
+                f"people who were erased cannot be told from others: {unusable_key(keys, name, version).words()}. Nothing "
+                "was released"
             )
     for row in rows:
         found.setdefault((row.key_version, row.beside), []).append(row.token)

@@ -22,7 +22,8 @@ def test_a_request_is_plain_data_with_its_places_and_their_sentences(
     number = lake.opened(HER).id
     given = json.loads(json.dumps(one_request(sqlite_register, number, "UTC")))
     raw = next(s for s in given["steps"] if s["name"].endswith("raw.parquet"))
-    assert (raw["status"], raw["rows"], raw["because"]) == ("found", 1, None)
+    assert (raw["status"], raw["rows"]) == ("found", 1)
+    assert raw["reasons"] == [{"code": "subject-key"}, {"code": "rows-read", "rows": 2}]
     assert raw["detail"] == "the policy's subject key; 2 rows read"
     assert [
         r["id"] for r in json.loads(json.dumps(all_requests(sqlite_register, "UTC")))["requests"]

@@ -1,4 +1,4 @@
-"""Sentences of earlier versions become words that something can depend on."""
+"""Sentences of earlier versions become codes that something can depend on."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from airflow_mlsec.ledger import Imported, Reason
 from airflow_mlsec.register import Register
-from airflow_mlsec.register import tables as t
-from airflow_mlsec.subjects import Because, get_request
+from airflow_mlsec.subjects import get_request, reasons
 
-SAID = {
-    "legal hold 3: case 7": Because.HOLD,
-    "kept by law: tax law": Because.LAW,
-    "rows that mention the person are kept by the policy: 2 in 'referrer'": Because.MENTIONS,
-    "3 rows were found, and none of them could be removed": Because.NOT_REMOVED,
-    "waits for orders, whose rows can only be found through this place": Because.WAITS,
-    "could not be rectified: the database refused": Because.NOT_RECTIFIED,
-    "made from column 'city': to be made anew by its own DAG": Because.TO_BE_MADE_ANEW,
-    "2 rows still name the person (every column of 1 file)": Because.STILL_NAMED,
-    "rows that are the person's: 2": None,
-    "nothing keeps it any more": None,
+SAID: dict[str, Reason] = {
+    "legal hold 3: case 7": reasons.KeptByHold(3, "case 7"),
+    "kept by law: tax law": reasons.KeptByLaw("tax law"),
+    "rows that mention the person are kept by the policy: 2 in 'referrer'": reasons.MentionsKept(
+        (Imported("2 in 'referrer'"),)
+    ),
+    "3 rows were found, and none of them could be removed": reasons.NothingRemoved(3),
+    "waits for orders, whose rows can only be found through this place": reasons.WaitsFor("orders"),
+    "could not be rectified: the database refused": reasons.CouldNotRectify("the database refused"),
+    "made from column 'city': to be made anew by its own DAG": reasons.ToBeMadeAnew("city"),
+    "2 rows still name the person (every column of 1 file)": reasons.StillNamed(
+        2, "every column of 1 file"
+    ),
+    "rows that are the person's: 2": Imported("rows that are the person's: 2"),
+    "nothing keeps it any more": Imported("nothing keeps it any more"),
 }
 
 
@@ -66,6 +70,6 @@ def test_old_sentences_are_words_after_an_upgrade(before: Register) -> None:
     assert before.upgrade()[0] == "0014"
     assert before.differences() == []
     steps = get_request(before, 1).steps
-    assert {str(s.detail): s.because for s in steps} == SAID
+    assert {str(s.detail): s.reasons for s in steps} == {text: (r,) for text, r in SAID.items()}
     assert [s.name for s in steps if s.free_text] == ["t1"]
-    assert {row.because for row in before.rows(sa.select(t.request_step.c.because))} >= set(Because)
+    assert {str(s.locator) for s in steps if not s.free_text} == {"column 'who'"}

@@ -46,6 +46,7 @@ from airflow_mlsec.subjects import (
 from airflow_mlsec.subjects.handling import _erasing as erasing
 from airflow_mlsec.subjects.handling import _export as exporting
 from airflow_mlsec.subjects.handling import _releases as releases
+from airflow_mlsec.subjects.reasons import ExportAnnounced
 from airflow_mlsec.subjects.requests._requests import change_person
 from tests import canaries
 from tests.actors import who
@@ -377,7 +378,7 @@ def test_a_file_of_a_folder_without_the_key_s_column_is_not_nobody_s(lake: Lake)
     declare(lake, "f", "key: who, normalize: exact")
     found = lake.look(HER)["f"]
     assert found.status == "unknown"
-    assert "1 files of it have not the column" in found.evidence
+    assert "1 files of it have not the column" in str(found.words)
     assert lake.look("bob@x.test")["f"].rows == 1, "what is known stays known"
 
 
@@ -392,7 +393,7 @@ def test_a_folder_with_other_files_is_not_known_whole(lake: Lake, name: str) -> 
     (folder / name).write_text(json.dumps({"who": HER}))
     [found] = locate(lake.register, lake.keys, "person", HER).findings
     assert found.status == "unknown"
-    assert "no Parquet" in found.evidence
+    assert "no Parquet" in str(found.words)
     # Below a data root it is looked into by itself.
     assert lake.look(HER)[name].status == "found"
 
@@ -708,7 +709,7 @@ def test_tags_of_addresses_from_before_a_form_was_declared(lake: Lake) -> None:
     policy = declare(lake, "raw.parquet", "key: who, normalize: email_without_tag")
     found = lake.look("anna.lee@x.test")["safe.parquet"]
     assert found.status == "unknown"
-    assert "release it anew" in found.evidence
+    assert "release it anew" in str(found.words)
     release(lake, policy, "raw.parquet", "safe.parquet")
     assert lake.look("anna.lee@x.test")["safe.parquet"].status == "found"
 
@@ -729,6 +730,6 @@ def test_an_export_that_was_killed_is_in_the_history(
         with pytest.raises(Killed):
             export_request(lake.handler, request.id, target, Passphrase(WORDS))
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
-    assert any(digest in what for _, _, what in history(lake.register, request.id))
+    assert ExportAnnounced(digest) in [act.reasons[0] for act in history(lake.register, request.id)]
     with pytest.raises(CheckFailed, match="nothing was handed over"):
         lake.handler.close(request.id)

@@ -57,7 +57,7 @@ def found(shop: Shop) -> dict[str, tuple[str, str]]:
     located = locate(
         shop.register, shop.keys, PERSON.kind, PERSON.keys[0], roots=(str(shop.folder),)
     )
-    return {Path(f.dataset).name: (f.status, f.evidence) for f in located.findings}
+    return {Path(f.dataset).name: (f.status, str(f.words)) for f in located.findings}
 
 
 def leave(shop: Shop, number: int) -> None:
@@ -304,7 +304,7 @@ def test_yesterday_s_file_put_back_is_not_what_evidence_names(shop: Shop) -> Non
     )
     by_name = {Path(f.dataset).name: f for f in stranger.findings}
     assert by_name["safe.parquet"].status == "unknown"
-    assert "not the one that its evidence names" in by_name["safe.parquet"].evidence
+    assert "not the one that its evidence names" in str(by_name["safe.parquet"].words)
 
 
 # --- who signed

@@ -117,7 +117,7 @@ def test_rotated_keys_still_find_and_of_destroyed_ones_nobody_knows(
     location = here.locate("a@x.org")
     [safe] = [f for f in location.findings if f.dataset.endswith("safe.parquet")]
     assert safe.status == "unknown"
-    assert "key pseudonym.d version 2 is destroyed" in safe.evidence
+    assert "key pseudonym.d version 2 is destroyed" in str(safe.words)
     assert not location.complete
 
 
@@ -128,7 +128,7 @@ def test_without_a_membership_list_a_model_is_unknown_and_says_why(
     location = here.locate("a@x.org")
     [model] = [f for f in location.findings if f.dataset == "/models/m.onnx"]
     assert model.status == "unknown"
-    assert "no membership list" in model.evidence
+    assert "no membership list" in str(model.words)
     assert not location.complete
 
 
@@ -155,7 +155,7 @@ def test_an_unchanged_copy_is_searched_by_value(world: Callable[..., World]) -> 
     )
     found = {Path(f.dataset).name: f for f in here.locate("b@x.org").findings}
     assert (found["copy.parquet"].status, found["copy.parquet"].rows) == ("found", 2)
-    assert "unchanged copy" in found["copy.parquet"].evidence
+    assert "unchanged copy" in str(found["copy.parquet"].words)
 
 
 def test_a_dataset_that_is_gone_has_failed_not_passed(world: Callable[..., World]) -> None:

@@ -63,7 +63,7 @@ from airflow_mlsec.subjects import (
 )
 from airflow_mlsec.subjects._suppression import suppress
 from airflow_mlsec.subjects.handling import _erasing, _export, _locating, _releases
-from airflow_mlsec.subjects.requests import _requests
+from airflow_mlsec.subjects.requests import _approval
 from tests.actors import who
 from tests.lineage.events import dataset, event
 from tests.subjects.lake import Lake, signed_artifact
@@ -180,7 +180,7 @@ def test_what_somebody_settles_meanwhile_is_not_called_clean(lake: Lake) -> None
         assert closed.receipt is not None
         said = verify_receipt(closed.receipt, lake.keys.verification_keys()).said
         [verified] = [s.verified for s in said.steps if s.name.endswith("safe.parquet")]
-        assert verified.startswith("not known: more may be there: ")
+        assert verified.startswith("unknown: more may be there: ")
         assert "a release was going to be published here" in verified
         assert verified.endswith("by word of airflow:dpo")
 
@@ -587,16 +587,16 @@ def test_a_decision_is_of_what_its_maker_has_seen(
     """Bob says who is meant while he approves: he would approve his own request."""
     lake.policy()
     request = lake.opened("p1@x.test")
-    real = _requests._foreign
+    real = _approval._foreign
 
     def slow(register: Register, seen: Any) -> set[str]:
-        monkeypatch.setattr(_requests, "_foreign", real)
+        monkeypatch.setattr(_approval, "_foreign", real)
         person = Person("person", ("p2@x.test",))
         change_person(lake.register, lake.keys, seen, person, who("bob"), "it is p2")
         verify_identity(lake.register, request.id, True, "bob says so", who("bob"))
         return real(register, seen)
 
-    monkeypatch.setattr(_requests, "_foreign", slow)
+    monkeypatch.setattr(_approval, "_foreign", slow)
     with pytest.raises(ChangedMeanwhile, match="changed by somebody else"):
         approve(lake.register, request.id, who("bob"), named=["*"])
     assert get_request(lake.register, request.id).approved_by is None

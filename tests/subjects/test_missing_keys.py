@@ -34,6 +34,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
     without_suppressed,
 )
+from airflow_mlsec.subjects.reasons import Clean
 from tests import canaries
 from tests.actors import who
 from tests.subjects.shop import Shop
@@ -80,7 +81,7 @@ def test_a_missing_version_is_unknown_by_name(
     by_name = {Path(f.dataset).name: f for f in found.findings}
     for name in ("safe.parquet", "joined.parquet"):
         assert by_name[name].status == "unknown"
-        assert f"{PSEUDONYMS} version 1 {reason}" in by_name[name].evidence
+        assert f"{PSEUDONYMS} version 1 {reason}" in str(by_name[name].words)
     assert by_name["customers"].status == "found"
     assert not found.complete
 
@@ -125,7 +126,7 @@ def test_what_was_worked_out_while_the_version_was_there_still_counts(shop: Shop
     assert left["safe.parquet"] == left["joined.parquet"] == "erased"
     assert len(shop.everything()["safe.parquet"]) == 39
     outcome = handler.verify(number)
-    assert outcome[str(shop.folder / "safe.parquet")].startswith("clean")
+    assert isinstance(outcome[str(shop.folder / "safe.parquet")], Clean)
 
 
 def test_a_copy_may_be_of_an_earlier_release(shop: Shop) -> None:
@@ -227,7 +228,7 @@ def test_an_erased_person_does_not_come_back_under_an_adopted_ring(
     found = locate(shop.register, other, PERSON.kind, PERSON.keys[0], roots=(str(shop.folder),))
     by_name = {Path(f.dataset).name: f for f in found.findings}
     assert by_name["joined.parquet"].status == "unknown"
-    assert "not signed by this key ring" in by_name["joined.parquet"].evidence
+    assert "not signed by this key ring" in str(by_name["joined.parquet"].words)
 
 
 def test_a_register_from_before_takes_the_ring_that_signed_its_evidence(

@@ -38,7 +38,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
 )
 from airflow_mlsec.subjects.handling import _erasing, _rectify, _releases
-from airflow_mlsec.subjects.requests._requests import person_of
+from airflow_mlsec.subjects.requests._request import person_of
 from tests.actors import who
 from tests.lineage.events import dataset, lineage
 from tests.subjects.lake import Lake

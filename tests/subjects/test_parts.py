@@ -37,6 +37,7 @@ from airflow_mlsec.subjects import (
     open_request,
     verify_identity,
 )
+from airflow_mlsec.subjects.search._reasons import SubjectKey
 from tests.actors import who
 from tests.lineage.events import dataset, event
 from tests.subjects.lake import signed_artifact
@@ -128,7 +129,7 @@ def test_a_folder_is_as_personal_as_its_parts_and_leads_on(lake: Lake) -> None:
     assert answers["model.onnx"].status == "unknown", "it was trained on the folder"
     assert {answers[day].rows for day in DAYS} == {1}
     assert answers["orders"].status == "none", "every file in it is a place of its own"
-    assert "all 2 parts" in answers["orders"].evidence
+    assert "all 2 parts" in str(answers["orders"].words)
 
 
 def test_the_order_of_events_makes_no_difference(tmp_path: Path, keys: KeyRing) -> None:
@@ -337,7 +338,7 @@ def test_a_policy_of_partitions_declares_those_that_nobody_has_checked(
     lake.copied(DAYS[1], "down.parquet")
     assert lake.state(DAYS[1]) is State.IDENTIFIED
     answers = lake.found()
-    assert answers[DAYS[1]].evidence == "the policy's subject key"
+    assert answers[DAYS[1]].reasons[0] == SubjectKey()
     assert answers["down.parquet"].status == "found"
 
 

@@ -47,6 +47,7 @@ from airflow_mlsec.subjects import (
     verify_receipt,
     without_suppressed,
 )
+from airflow_mlsec.subjects.reasons import RequestExtended, RequestOpened, RowsLeft
 from tests import canaries
 from tests.actors import who
 from tests.conftest import SLOW
@@ -272,8 +273,10 @@ def test_data_that_came_back_opens_the_step_again(shop: Shop) -> None:
     import pyarrow as pa
 
     shop.put("copy.parquet", pa.table({"mail": [r["mail"] for r in before], "age": [1] * 39, "hidden": [f"see {canaries.EMAIL}!"] + [""] * 38}))  # fmt: skip
-    outcome = {name.rsplit("/", 1)[-1]: text for name, text in handler.verify(identifier).items()}
-    assert outcome["copy.parquet"].startswith("1 rows left")
+    outcome = {name.rsplit("/", 1)[-1]: why for name, why in handler.verify(identifier).items()}
+    left = outcome["copy.parquet"]
+    assert isinstance(left, RowsLeft)
+    assert left.rows == 1
     assert statuses(get_request(shop.register, identifier))["copy.parquet"][0] == "found"
     settle(
         shop.register, identifier, "model.onnx", "retained", "trained anew on Monday", who("dpo")
@@ -295,7 +298,7 @@ def test_free_text_is_found_and_left_to_a_person(shop: Shop) -> None:
     request = get_request(shop.register, identifier)
     [orders] = [step for step in request.steps if step.name.endswith("/orders")]
     assert orders.rows == 5
-    assert "free text in column 'note' (2 rows)" in orders.locator
+    assert "free text in column 'note' (2 rows)" in str(orders.locator)
     handler.erase(identifier)
     [orders] = [
         s for s in get_request(shop.register, identifier).steps if s.name.endswith("/orders")
@@ -347,7 +350,9 @@ def test_clocks_extensions_and_lists(shop: Shop) -> None:
         extend(early, request.id, "again", who("dpo"), Calendar())
     delete = opened(handler, "delete", "ccpa")
     assert [r.id for r in list_requests(shop.register, only_open=True)] == [delete.id, request.id]
-    assert [what.split(":")[0] for _, _, what in history(shop.register, request.id)] == ["opened", "extended to 2026-06-02 (GDPR Art. 12(3))"]  # fmt: skip
+    done = [act.reasons[0] for act in history(shop.register, request.id)]
+    assert isinstance(done[0], RequestOpened)
+    assert done[1] == RequestExtended("2026-06-02", "GDPR Art. 12(3)", "many requests")
     with pytest.raises(UsageError, match="there is no request 99"):
         get_request(shop.register, 99)
 

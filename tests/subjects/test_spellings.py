@@ -58,7 +58,7 @@ def test_every_place_is_found_by_every_spelling(shop: Shop, asked: str) -> None:
         assert statuses[name] == "found", name
     if asked != STORED:
         customers = next(f for f in found.findings if f.dataset.endswith("customers"))
-        assert "by likeness: 1 rows" in customers.locator
+        assert "by likeness: 1 rows" in str(customers.locator)
 
 
 def test_a_stranger_is_not_found_by_likeness(shop: Shop) -> None:

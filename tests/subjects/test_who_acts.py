@@ -16,7 +16,7 @@ from airflow_mlsec.actors import key_of, operating_system_actor
 from airflow_mlsec.crypto import Identity, KeyRing, Passphrase
 from airflow_mlsec.errors import CheckFailed, Refused, UsageError
 from airflow_mlsec.hooks.airflow_api import approver
-from airflow_mlsec.ledger import Rules, agree_to_rules, propose_rules, rules_in_force
+from airflow_mlsec.ledger import Rules, agree_to_rules, has, propose_rules, rules_in_force
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import (
     Calendar,
@@ -30,6 +30,7 @@ from airflow_mlsec.subjects import (
     verify_identity,
     verify_receipt,
 )
+from airflow_mlsec.subjects.reasons import ApprovalTooNarrow
 from tests import canaries
 from tests.actors import who
 from tests.lineage.events import dataset, event
@@ -114,7 +115,7 @@ def test_the_environment_of_the_command_line_proves_nothing(
     refused = mlsec("subject", "approve", number, env=loose)
     assert refused.returncode == 3
     assert "four_eyes = none is looser" in refused.stderr
-    by = [actor for _, actor, _ in history(shop.register, int(number))]
+    by = [act.by for act in history(shop.register, int(number))]
     assert all(actor.startswith(f"os:{os.getuid()}@") for actor in by)
     assert any("claims to be 'dpo'" in actor for actor in by)
     warned = mlsec("subject", "locate", "--kind", "customer", "--key", canaries.EMAIL, **given)
@@ -213,7 +214,7 @@ def test_a_place_that_lineage_names_after_the_approval_asks_again(shop: Shop) ->
     with pytest.raises(Refused, match="nobody has approved"):
         handler.erase(number)
     assert len(shop.rows(str(shop.folder / "fraud_audit.csv"))) == 2
-    assert any("does not cover" in what for _, _, what in history(shop.register, number))
+    assert any(has(act.reasons, ApprovalTooNarrow) for act in history(shop.register, number))
     # Approved again, and not that one.
     approve(shop.register, number, who("dpo"), named=["*"][:0])
     handler.erase(number)
@@ -338,7 +339,7 @@ def test_what_is_kept_by_decision_is_still_there_and_the_receipt_says_so(shop: S
     kept = next(s for s in said.steps if s.name.endswith("extract.csv"))
     assert (
         kept.verified
-        == "still there: 1 rows (every column of 1 file), by decision of airflow:auditor"
+        == "still there, by decision of airflow:auditor: 1 rows (every column of 1 file)"
     )
     assert kept.decided_by == "airflow:auditor"
 

@@ -12,9 +12,10 @@ from airflow_mlsec.errors import (
     CheckFailed,
     MlsecError,
 )
-from airflow_mlsec.ledger import rules_in_force
+from airflow_mlsec.ledger import Reason, rules_in_force
 from airflow_mlsec.register import requests_did_more
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._identity import (
     Person,
 )
@@ -24,23 +25,23 @@ from airflow_mlsec.subjects.handling._looking_again import verify
 from airflow_mlsec.subjects.handling._rectified import is_still_right
 from airflow_mlsec.subjects.handling._vaults import empty_vaults, tell_of_vaults
 from airflow_mlsec.subjects.handling._work import Work, require_erasure
+from airflow_mlsec.subjects.requests._changes import change, write_step
 from airflow_mlsec.subjects.requests._receipt import make_receipt
-from airflow_mlsec.subjects.requests._requests import (
+from airflow_mlsec.subjects.requests._request import (
     ANSWERING,
     CORRECTING,
     ERASING,
     RESTRICTING,
     Request,
-    change,
     get_request,
-    not_handed_over,
     person_of,
     require_ready,
     targets_of,
-    write_step,
 )
+from airflow_mlsec.subjects.requests._requests import not_handed_over
 from airflow_mlsec.subjects.search._copies import beyond_reach
 from airflow_mlsec.subjects.search._places import copies_of, places_of
+from airflow_mlsec.subjects.search._reasons import ErrorSays
 from airflow_mlsec.subjects.search._search import (
     RECTIFIED,
 )
@@ -83,7 +84,7 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
         raise CheckFailed(
             f"request {identifier} asks for {request.kind}, and nothing was handed over yet (mlsec subject export)"
         )
-    verified: dict[str, str] = {}
+    verified: dict[str, Reason] = {}
     about = person_of(work.register, work.keys, request)
     announced = work.register.read(_last_announced)
     if request.kind in ERASING and request.approved_by:
@@ -117,7 +118,7 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
         _tell_beyond_reach(work, request, person)
         targets = targets_of(work.register, work.keys, request) or {}
         searcher = work.searcher(person, work.places(person))
-        codes = tell_of_vaults(work.register, request, searcher, targets)
+        codes = tell_of_vaults(work.register, request, searcher, targets, work.who)
         request = get_request(work.register, identifier)
         _require_settled(request)
     now = work.register.now()
@@ -141,8 +142,8 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
 
     # With the receipt written, nobody needs to know any more whom it was about.
     values = {"status": "closed", "closed_at": now, "receipt": receipt, "sealed": None}
-    what = "closed, receipt signed"
-    change(work.register, identifier, work.who, what, values, seen=request, also=still)
+    closed = reasons.RequestClosed()
+    change(work.register, identifier, work.who, closed, values, seen=request, also=still)
     return get_request(work.register, identifier), salt
 
 
@@ -186,16 +187,15 @@ def _look_at_rectified(work: Work, request: Request) -> None:
             empty = searcher.is_empty(place)
             right = empty or is_still_right(searcher, place, column, text, earlier)
         except MlsecError as error:
-            work.mark(request, step, "failed", f"could not be looked at again: {error}")
+            again = reasons.CouldNotLookAgain((ErrorSays(str(error)),))
+            work.mark(request, step, "failed", again)
             continue
         if not right:
-            detail = f"column '{column}' has another value again: put it right again"
             steps[place_id] = replace(step, status="unknown")
-            work.mark(request, step, "unknown", detail)
+            work.mark(request, step, "unknown", reasons.ValueWrongAgain(column))
         elif step.status in ("found", "failed"):
-            detail = f"column '{column}' says what it should"
             steps[place_id] = replace(step, status="rectified")
-            work.mark(request, step, "rectified", detail)
+            work.mark(request, step, "rectified", reasons.ValueRight(column))
 
 
 def _look_at_later_copies(work: Work, request: Request) -> None:
@@ -220,9 +220,10 @@ def _look_at_later_copies(work: Work, request: Request) -> None:
             right[dataset, name] = [dataset, name, text]
             try:
                 fine = searcher.is_empty(place) or is_still_right(searcher, place, name, text)
-                why = f"column '{name}' is a copy of what was put right, and has another value: put it right again"
+                why: Reason = reasons.CopyHasOther(name)
             except MlsecError as error:
-                fine, why = False, f"could not be looked at: {error}"
+                fine = False
+                why = reasons.CouldNotLookAgain((ErrorSays(str(error)),))
             if not fine:
                 work.mark(request, step, "unknown", why)
 
@@ -236,7 +237,7 @@ def _tell_beyond_reach(work: Work, request: Request, person: Person) -> None:
     )
     if told is not None:
         now = work.register.now()
-        work.register.write(lambda c: write_step(c, request.id, told, now))
+        work.register.write(lambda c: write_step(c, request.id, told, work.who, now))
 
 
 def changed_uris(work: Work, request: Request) -> list[str]:

@@ -18,8 +18,10 @@ from airflow_mlsec.errors import (
     ColumnMissing,
     UsageError,
 )
+from airflow_mlsec.ledger import Reason
 from airflow_mlsec.register import dataset_id
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._identity import (
     Confirmed,
     Person,
@@ -27,15 +29,8 @@ from airflow_mlsec.subjects._identity import (
 )
 from airflow_mlsec.subjects.handling._locating import locate
 from airflow_mlsec.subjects.handling._work import Work
-from airflow_mlsec.subjects.requests._requests import (
-    NOT_APPROVED,
-    Request,
-    change,
-    get_request,
-    person_of,
-    set_step,
-    targets_of,
-)
+from airflow_mlsec.subjects.requests._changes import NOT_APPROVED, change, change_step
+from airflow_mlsec.subjects.requests._request import Request, get_request, person_of, targets_of
 from airflow_mlsec.subjects.search._airflow import ERASABLE
 from airflow_mlsec.subjects.search._search import (
     is_below,
@@ -61,7 +56,7 @@ def confirm(work: Work, identifier: int, name: str, column: str, reason: str) ->
     if step.name == ERASABLE:
         # Entries of which a whole value is theirs go, whoever else stands in them.
         sure = replace(person, confirmed=(*person.confirmed, Confirmed(0, ERASABLE, work.who)))
-        return _confirmed(work, request, sure, f"entries of {ERASABLE} may go: {reason}")
+        return _confirmed(work, request, sure, reasons.EntriesConfirmed(ERASABLE, reason))
     dataset = step.dataset_id
     if dataset is None:
         opened = open_dataset(_uri_of(step.name), work.connections)
@@ -90,7 +85,7 @@ def confirm(work: Work, identifier: int, name: str, column: str, reason: str) ->
             "dealt with by hand (mlsec subject settle)"
         )
     number = present.index(column) + 1
-    what = f"confirmed: column {number} of {step.name} is about the person: {reason}"
+    confirmed = reasons.PlaceConfirmed(step.name, number, reason)
     at = dataset
 
     def name_it(connection: sa.Connection) -> None:
@@ -98,17 +93,17 @@ def confirm(work: Work, identifier: int, name: str, column: str, reason: str) ->
         query = sa.select(t.dataset.c.kind).where(t.dataset.c.id == at)
         kind = connection.execute(query).scalar_one()
         now = work.register.now()
-        set_step(connection, step.id, now, dataset_id=at, kind=kind)
+        change_step(connection, step.id, now, dataset_id=at, kind=kind)
 
     work.register.write(name_it)
-    return _confirmed(work, request, sure, what)
+    return _confirmed(work, request, sure, confirmed)
 
 
-def _confirmed(work: Work, request: Request, person: Person, what: str) -> Request:
+def _confirmed(work: Work, request: Request, person: Person, what: Reason) -> Request:
     """Keep what was confirmed, and look again; what is to be done has to be approved anew."""
     targets = targets_of(work.register, work.keys, request)
     values = {"sealed": seal(work.keys, person, targets), "status": "located", **NOT_APPROVED}
-    change(work.register, request.id, work.who, what, values, acted=True)
+    change(work.register, request.id, work.who, what, values)
     return locate(work, request.id)
 
 

@@ -20,9 +20,10 @@ from airflow_mlsec.errors import (
     Refused,
     UsageError,
 )
-from airflow_mlsec.ledger import Words
+from airflow_mlsec.ledger import Reason, has, in_words
 from airflow_mlsec.processes import this_process
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._suppression import listed_as, suppress
 from airflow_mlsec.subjects.handling._recipients import (
     add_recipients,
@@ -41,22 +42,20 @@ from airflow_mlsec.subjects.handling._work import (
     require_erasure,
     settled_by_hand,
 )
-from airflow_mlsec.subjects.requests._requests import (
+from airflow_mlsec.subjects.requests._approval import covers, take_back
+from airflow_mlsec.subjects.requests._changes import change, write_step
+from airflow_mlsec.subjects.requests._request import (
     ERASING,
-    Because,
     Request,
     Step,
-    change,
-    covers,
     get_request,
     person_of,
-    take_back,
     targets_of,
-    write_step,
 )
 from airflow_mlsec.subjects.search._airflow import ERASABLE
 from airflow_mlsec.subjects.search._copies import in_database, in_hard_links, in_old_versions
 from airflow_mlsec.subjects.search._places import Place, Places
+from airflow_mlsec.subjects.search._reasons import IsView
 from airflow_mlsec.subjects.search._search import (
     Searcher,
 )
@@ -92,7 +91,9 @@ def prepare(work: Work, identifier: int) -> Request:
     reopen_what_nothing_keeps(work, request)
     work.register.write(lambda c: add_recipients(c, request, places.all, work.register.now()))
     _suppress(work, identifier, searcher)
-    return change(work.register, identifier, work.who, "erasure begun", {"status": "erasing"})
+    return change(
+        work.register, identifier, work.who, reasons.ErasureBegun(), {"status": "erasing"}
+    )
 
 
 def put_on_list(work: Work, request: Request) -> None:
@@ -139,31 +140,25 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
     places = work.places(person, step.dataset_id)
     place = places.by_id(step.dataset_id)
     if not covers(request, step):
-        detail = "only other programs' lineage names it: it has to be approved by name (--place)"
-        return work.mark(request, step, "found", detail)
+        return work.mark(request, step, "found", reasons.NeedsItsOwnYes())
     if law := _law(place):
-        return work.mark(request, step, "retained", law, Because.LAW)
+        return work.mark(request, step, "retained", *law)
     digests = work.hold_digests(request, place.id)
     if holds := work.holds(request, place.id, digests):
-        return work.mark(request, step, "retained", holds, Because.HOLD)
+        return work.mark(request, step, "retained", *holds)
     mine = targets.get(str(place.id))
     if mine is None and place.locators:
         return request  # it could not be searched yet: locate again first
     if waiting := _children(work, request, places, place, ("failed", "unknown")):
-        detail = f"waits for {waiting[0]}, whose rows can only be found through this place"
-        return work.mark(request, step, "found", detail, Because.WAITS)
+        return work.mark(request, step, "found", reasons.WaitsFor(waiting[0]))
     if kept := _children(work, request, places, place, ("retained",)):
-        detail = f"rows of {kept[0]}, which are kept, refer to it: a person decides"
-        return work.mark(request, step, "found", detail)
+        return work.mark(request, step, "found", reasons.ReferredToByKept(kept[0]))
     if not mine and step.likeness:
-        detail = "found by likeness: confirm that it is the person's (mlsec subject confirm), or deal with it"
-        return work.mark(request, step, "found", detail)
+        return work.mark(request, step, "found", reasons.FoundByLikeness())
     if not mine:
-        how = "by its own DAG, without the person, or release it with the reason"
-        return work.mark(request, step, "found", f"no rows to delete: rebuild or retrain it {how}")
+        return work.mark(request, step, "found", reasons.ToBeRebuilt())
     if _is_view(work.searcher(person, places, targets), place):
-        detail = "a view: what it shows goes with the rows of the tables that it shows"
-        return work.mark(request, step, "found", detail)
+        return work.mark(request, step, "found", IsView())
     _still_approved(work, request, step, place, work.searcher(person, places, targets), mine)
     # Written first: whoever takes this up after a crash knows that it may be half done.
     if not _begin(work, step):
@@ -171,16 +166,15 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
         return get_request(work.register, identifier)
     searcher = work.searcher(person, places, targets)
     try:
-        status, detail, because = _erase_rows(work, request, step, searcher, place, mine)
+        status, why = _erase_rows(work, request, step, searcher, place, mine)
     except MlsecError as error:
-        status, detail, because = "failed", f"could not be erased: {error}", None
+        status, why = "failed", (reasons.CouldNotErase(str(error)),)
     except Exception as error:
-        unexpected = type(error).__name__
-        status, detail, because = "failed", f"could not be erased: unexpected {unexpected}", None
+        status, why = "failed", (reasons.CouldNotErase(f"unexpected {type(error).__name__}"),)
     now = next(s for s in get_request(work.register, identifier).steps if s.id == step.id)
     if now.status != "erasing":
         return get_request(work.register, identifier)  # another process was faster
-    done = work.mark(request, step, status, detail, because)
+    done = work.mark(request, step, status, *why)
     if status == "erased":
         look_at_copies(work, request.id, place)
     return done
@@ -193,7 +187,7 @@ def _erase_rows(
     searcher: Searcher,
     place: Place,
     mine: list[list[Any]],
-) -> tuple[str, str, Because | None]:
+) -> tuple[str, tuple[Reason, ...]]:
     """Remove the person's rows from a place; what became of it, and why."""
     person = searcher.person
     with one_at_a_time(work, place):
@@ -207,24 +201,19 @@ def _erase_rows(
     said = place.mentions(person.kind)
     mentioned = searcher.mentioned(place) if there else {}
     if stays := {c: n for c, n in mentioned.items() if said[c] == "keep"}:
-        return "retained", f"{removed} rows erased; {_kept_mentions(stays)}", Because.MENTIONS
+        return "retained", (reasons.RowsErased(removed), _kept_mentions(stays))
     # Trying again does not make it better: it has to be found again, or nowhere, first.
-    again = step.status == "failed" and step.because is Because.NOT_REMOVED
+    again = step.status == "failed" and has(step.reasons, reasons.NothingRemoved)
     if (step.status == "found" or again) and step.rows and not removed and not step.free_text:
-        why = f"{step.rows} rows were found, and none of them could be removed"
-        return "failed", why, Because.NOT_REMOVED
+        return "failed", (reasons.NothingRemoved(step.rows),)
+    erased = reasons.RowsErased(removed)
     if step.free_text:
-        why = "rows erased; the person is named in free text, which a person must redact"
-        return "found", why, None
+        return "found", (erased, reasons.FreeTextLeft())
     if there and (more := searcher.perhaps_more(place)):
-        return "unknown", f"{removed} rows erased; more may be there: {', '.join(more)}", None
+        return "unknown", (erased, reasons.MoreMayBeThere(tuple(more)))
     if there and step.likeness and (alike := searcher.widened().alike(place)):
-        todo = "confirm that they are the person's, or deal with them"
-        return "found", f"{removed} rows erased; {alike} are there by likeness: {todo}", None
-    detail = f"rows that are the person's: {step.rows or removed}"
-    if broken:
-        detail += f"; {broken}"
-    return "erased", detail, None
+        return "found", (erased, reasons.RowsAlike(alike))
+    return "erased", (reasons.RowsOfPerson(step.rows or removed), *broken)
 
 
 def _rewrite(
@@ -234,13 +223,13 @@ def _rewrite(
     searcher: Searcher,
     place: Place,
     mine: list[list[Any]],
-) -> tuple[int, str | None]:
+) -> tuple[int, list[Reason]]:
     """Remove rows, and give a release its evidence: how many rows, and what does not hold any more."""
     ours = is_ours(work, searcher, place)
     announced = _announced(work, request, step, place, searcher)
     tell_of_copies(work, request.id, place)
     removed = _delete(searcher, place, mine, announced)
-    return removed, renew_after_erasing(work, request, searcher, place) if ours else None
+    return removed, renew_after_erasing(work, request, searcher, place) if ours else []
 
 
 def _is_view(searcher: Searcher, place: Place) -> bool:
@@ -278,7 +267,7 @@ def _announced(
                 f"request {request.id} was changed while {place.name} was being rewritten: not all was erased there"
             )
         if held := work.holds(now, place.id):
-            raise Refused(f"{place.name}: {held}")
+            raise Refused(f"{place.name}: {in_words(held)}")
         if digest is not None and place.stage == "release":
             keep_left(work, request, place, searcher, digest)
 
@@ -293,7 +282,7 @@ def tell_of_copies(work: Work, identifier: int, place: Place) -> None:
     def write(connection: sa.Connection) -> None:
         for finding in told:
             if finding is not None:
-                write_step(connection, identifier, finding, work.register.now())
+                write_step(connection, identifier, finding, work.who, work.register.now())
 
     work.register.write(write)
 
@@ -317,31 +306,29 @@ def look_at_copies(work: Work, identifier: int, place: Place) -> None:
         if decided and (finding.status == "unknown" or (fewer and finding.rows)):
             return
     now = work.register.now()
-    work.register.write(lambda c: write_step(c, identifier, finding, now))
+    work.register.write(lambda c: write_step(c, identifier, finding, work.who, now))
 
 
 def _erase_in_airflow(work: Work, request: Request, step: Step) -> Request:
     """Remove the person from those of Airflow's own stores that its API can delete from."""
     assert request.approved is not None
     if work.scan.airflow is None:
-        return work.mark(request, step, "failed", "Airflow's API cannot be reached from here")
+        return work.mark(request, step, "failed", reasons.NoAirflowHere())
     person = person_of(work.register, work.keys, request)
     known = targets_of(work.register, work.keys, request)
     searcher = work.searcher(person, work.places(person), known).widened()
-    work.mark(request, step, "erasing", str(step.detail), attempts=step.attempts + 1)
+    work.mark(request, step, "erasing", *step.reasons, attempts=step.attempts + 1)
     try:
         at_most = request.approved["places"].get(step.name) or 0
         shared = any(said.column == ERASABLE for said in person.confirmed)
         removed = work.scan.airflow.erase(searcher.needles, at_most, shared)
     except MlsecError as error:
-        return work.mark(request, step, "failed", f"could not be erased: {error}")
+        return work.mark(request, step, "failed", reasons.CouldNotErase(str(error)))
     work.progress(f"{removed} entries erased in {step.name}")
-    detail = f"{removed} entries of XCom and state erased"
+    gone = reasons.EntriesErased(removed)
     if step.likeness:
-        return work.mark(
-            request, step, "found", f"{detail}; what is there by likeness a person looks at"
-        )
-    return work.mark(request, step, "erased", detail)
+        return work.mark(request, step, "found", gone, reasons.EntriesLeft())
+    return work.mark(request, step, "erased", gone)
 
 
 def _still_approved(
@@ -357,9 +344,8 @@ def _still_approved(
     by = request.approved.get("columns", {}).get(step.name, [])
     others = sorted({x.column for x in place.locators} - set(by))
     if others:
-        take_back(
-            work.register, request.id, f"{place.name} by column {', '.join(others)}", work.who
-        )
+        why = reasons.ApprovalOfOtherColumns(place.name, tuple(others))
+        take_back(work.register, request.id, why, work.who)
     try:
         dataset = searcher.open(place)
         meant = searcher.as_targets(place, dataset, dict(targets))
@@ -367,8 +353,8 @@ def _still_approved(
     except MlsecError:
         return  # what cannot be read cannot be erased either, and says so
     if rows > (request.approved["places"].get(step.name) or 0):
-        why = f"{rows} rows in {place.name}"
-        take_back(work.register, request.id, why, work.who)
+        more = reasons.ApprovalOfFewerRows(place.name, rows)
+        take_back(work.register, request.id, more, work.who)
 
 
 def _children(
@@ -398,42 +384,42 @@ def reopen_what_nothing_keeps(work: Work, request: Request) -> None:
         place = places.get(step.dataset_id or 0)
         if place is None or step.status not in looked_at or step.decided_by is not None:
             continue
-        keeps, because = work.holds(request, place.id, digests), Because.HOLD
+        keeps = work.holds(request, place.id, digests)
         if request.kind in ERASING and (law := _law(place)):
-            keeps, because = law, Because.LAW
-        if keeps and (step.status != "retained" or step.detail != Words(keeps)):
-            work.mark(request, step, "retained", keeps, because)
+            keeps = law
+        if keeps and (step.status != "retained" or step.reasons != keeps):
+            work.mark(request, step, "retained", *keeps)
         elif step.status == "retained" and not keeps:
             if mentioned := _only_mentions(searcher, place):
-                if step.because in (Because.HOLD, Because.LAW):
-                    work.mark(request, step, "retained", mentioned, Because.MENTIONS)
+                if has(step.reasons, reasons.KeptByHold, reasons.KeptByLaw):
+                    work.mark(request, step, "retained", mentioned)
                 continue
             reopened = "found" if request.kind in ERASING else "unknown"
-            work.mark(request, step, reopened, "nothing keeps it any more")
+            work.mark(request, step, reopened, reasons.NothingKeepsIt())
 
 
-def _law(place: Place) -> str:
-    """The duty to keep that a place's policy names."""
-    reason = place.policy.get("erasure") if place.policy else None
-    return f"kept by law: {reason['retain']}" if reason else ""
+def _law(place: Place) -> tuple[Reason, ...]:
+    """The duty to keep that a place's policy names, if it names one."""
+    duty = place.policy.get("erasure") if place.policy else None
+    return (reasons.KeptByLaw(duty["retain"]),) if duty else ()
 
 
-def _only_mentions(searcher: Searcher, place: Place) -> str:
-    """That all rows that name the person there only mention the person, and the policy keeps them; nothing, if it is
+def _only_mentions(searcher: Searcher, place: Place) -> Reason | None:
+    """That all rows that name the person there only mention the person, and the policy keeps them; None, if it is
     not so."""
     said = place.mentions(searcher.person.kind)
     try:
         stays = {c: n for c, n in searcher.mentioned(place).items() if said[c] == "keep"}
         if not stays or searcher.rows(place, keep=False, without=stays).rows:
-            return ""
+            return None
     except MlsecError:
-        return ""
+        return None
     return _kept_mentions(stays)
 
 
-def _kept_mentions(rows: Mapping[str, int]) -> str:
-    listed = ", ".join(f"{n} in '{c}'" for c, n in sorted(rows.items()))
-    return f"rows that mention the person are kept by the policy: {listed}"
+def _kept_mentions(rows: Mapping[str, int]) -> Reason:
+    listed = tuple(reasons.MentionsIn(n, c) for c, n in sorted(rows.items()))
+    return reasons.MentionsKept(listed)
 
 
 def _delete(

@@ -28,10 +28,12 @@ from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, Refused, UsageError
 from airflow_mlsec.ledger import rules_in_force
 from airflow_mlsec.register import Register, keeps_open
+from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects.handling._handler import Handler
 from airflow_mlsec.subjects.handling._work import require_four_eyes
-from airflow_mlsec.subjects.requests._requests import (
+from airflow_mlsec.subjects.requests._changes import note, require_unchanged
+from airflow_mlsec.subjects.requests._request import (
     ANSWERING,
     CORRECTING,
     ERASING,
@@ -39,19 +41,16 @@ from airflow_mlsec.subjects.requests._requests import (
     RESTRICTING,
     Step,
     get_request,
-    note,
     person_of,
-    record_export,
     require_ready,
-    require_unchanged,
 )
+from airflow_mlsec.subjects.requests._requests import record_export
 from airflow_mlsec.subjects.search._airflow import AIRFLOW
 from airflow_mlsec.subjects.search._places import Place, places_of
 from airflow_mlsec.subjects.search._search import Indistinguishable, Searcher
 
 _MEMORY = 16 * 2**20
 # Of a process that is killed before it can say more, the history has this.
-_ANNOUNCED = "export is about to be written, sha256"
 REDACTED = "[redacted: another person's data]"
 _E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
@@ -109,10 +108,9 @@ def export_request(
     def announced(sha256: str) -> None:
         # Who it is about was read after to whom it goes; and collecting takes a while.
         require_unchanged(get_request(handler.register, identifier), request)
-        note(handler.register, identifier, handler.who, f"{_ANNOUNCED} {sha256}")
+        note(handler.register, identifier, handler.who, reasons.ExportAnnounced(sha256))
 
-    begun = f"export begun to {len(to)} recipients"
-    note(handler.register, identifier, handler.who, begun)
+    note(handler.register, identifier, handler.who, reasons.ExportBegun(len(to)))
     found = [s for s in request.steps if s.status == "found" and s.kind not in NO_PLACES]
     done = export_person(
         handler.register, handler.keys, person, target, to,
@@ -212,7 +210,9 @@ def export_person(
                     f"{place.name} cannot be read ({type(error).__name__}); nothing was exported"
                 ) from None
             if why := searcher.unread(place):
-                left_out[f"more of {place.name}"] = f"not all of its files could be searched: {why}"
+                left_out[f"more of {place.name}"] = (
+                    f"not all of its files could be searched: {why.words()}"
+                )
             rows = [row for batch in found.batches for row in _plain(batch, place, is_hers)]
             if rows:
                 parts.append(_Part(place, rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_mlsec.ledger import Reason
 from airflow_mlsec.subjects.handling import (
     _closing,
     _confirming,
@@ -12,7 +13,7 @@ from airflow_mlsec.subjects.handling import (
 )
 from airflow_mlsec.subjects.handling._recipients import Mail
 from airflow_mlsec.subjects.handling._work import Work
-from airflow_mlsec.subjects.requests._requests import Request, Step
+from airflow_mlsec.subjects.requests._request import Request, Step
 
 
 class Handler(Work):
@@ -58,7 +59,7 @@ class Handler(Work):
         with self.doing():
             return _recipients.notify(self, identifier, mail)
 
-    def verify(self, identifier: int) -> dict[str, str]:
+    def verify(self, identifier: int) -> dict[str, Reason]:
         """See `_looking_again.verify`."""
         with self.doing():
             return _looking_again.verify(self, identifier)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_mlsec.ledger import Words
 from airflow_mlsec.subjects._identity import (
     Person,
 )
@@ -12,14 +11,8 @@ from airflow_mlsec.subjects.handling._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects.handling._releases import say_what_was_left
 from airflow_mlsec.subjects.handling._targets import worked_out
 from airflow_mlsec.subjects.handling._work import Work
-from airflow_mlsec.subjects.requests._requests import (
-    NO_FILES,
-    Request,
-    Step,
-    get_request,
-    person_of,
-    record_location,
-)
+from airflow_mlsec.subjects.requests._location import record_location
+from airflow_mlsec.subjects.requests._request import NO_FILES, Request, Step, get_request, person_of
 from airflow_mlsec.subjects.search._finding import Finding
 from airflow_mlsec.subjects.search._locate import Location, search_everywhere
 from airflow_mlsec.subjects.search._scan import Scanner
@@ -77,6 +70,6 @@ def _with_what_was_found(
 
 def _as_step(found: Finding) -> Step:
     return Step(
-        0, found.kind, found.dataset, found.dataset_id, found.status, found.rows, found.locator,
-        Words(found.evidence), 0, "", likeness=found.likeness, free_text=found.free_text,
+        0, found.kind, found.dataset, found.dataset_id, found.status, found.rows, found.found_by,
+        found.reasons, 0, "", likeness=found.likeness, free_text=found.free_text,
     )  # fmt: skip

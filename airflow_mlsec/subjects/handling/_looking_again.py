@@ -6,24 +6,25 @@ from airflow_mlsec.errors import (
     MlsecError,
     Refused,
 )
+from airflow_mlsec.ledger import Reason
+from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects.handling._erasing import look_at_copies
 from airflow_mlsec.subjects.handling._verify import rescan
 from airflow_mlsec.subjects.handling._work import DECIDED, Work
-from airflow_mlsec.subjects.requests._requests import (
+from airflow_mlsec.subjects.requests._changes import change_step, note
+from airflow_mlsec.subjects.requests._request import (
     NO_FILES,
-    Because,
     Request,
     Step,
     get_request,
-    note,
     person_of,
-    set_step,
     targets_of,
 )
 from airflow_mlsec.subjects.search._airflow import AIRFLOW
 from airflow_mlsec.subjects.search._finding import Finding
 from airflow_mlsec.subjects.search._locate import search_place
 from airflow_mlsec.subjects.search._places import Place
+from airflow_mlsec.subjects.search._reasons import DatasetMissing, ErrorSays, PlaceDropped
 from airflow_mlsec.subjects.search._scan import Scanner
 from airflow_mlsec.subjects.search._search import (
     Searcher,
@@ -32,7 +33,7 @@ from airflow_mlsec.subjects.search._search import (
 _LOOKED_AT_AGAIN = ("erased", *DECIDED)
 
 
-def verify(work: Work, identifier: int) -> dict[str, str]:
+def verify(work: Work, identifier: int) -> dict[str, Reason]:
     """Look again, with other code, at every place that was erased; by place what was found.
     Where the person still is, the step is open again.
 
@@ -43,7 +44,7 @@ def verify(work: Work, identifier: int) -> dict[str, str]:
     if targets is None:
         raise Refused(f"request {identifier}: nothing was erased yet")
     person = person_of(work.register, work.keys, request)
-    outcome: dict[str, str] = {}
+    outcome: dict[str, Reason] = {}
     searcher = work.searcher(person, work.places(person), targets)
     places = {place.id: place for place in searcher.places.all}
     stores: list[Finding] | None = None
@@ -71,61 +72,69 @@ def verify(work: Work, identifier: int) -> dict[str, str]:
     for place in searcher.places.all:
         if any(s.dataset_id == place.id and s.status == "erased" for s in request.steps):
             look_at_copies(work, identifier, place)
-    note(work.register, identifier, work.who, f"looked again at {len(outcome)} places")
+    note(work.register, identifier, work.who, reasons.LookedAgain(len(outcome)))
     return outcome
 
 
-def _still_in(work: Work, request: Request, step: Step, place: Place, searcher: Searcher) -> str:
+def _still_in(work: Work, request: Request, step: Step, place: Place, searcher: Searcher) -> Reason:
     """What a list of members says of a place that somebody settled and nobody can look into."""
     if step.status == "rebuilt" and step.decided_by is None:
-        return f"rebuilt ({step.detail})"
+        return reasons.RebuiltAnew(step.reasons)
     scanner = Scanner(searcher.widened(), work.scan, work.progress)
     finding = scanner.place(search_place(searcher, place), place)
     if finding.status == "none":
-        return f"clean ({finding.evidence})"
+        return reasons.Clean(finding.reasons)
     if finding.status == "none by scan":
-        return f"none by scan ({finding.evidence})"
+        return reasons.CleanByScan(finding.reasons)
     if finding.status != "found":
-        return f"not looked into: {finding.evidence}"
+        return reasons.NotLookedInto(finding.reasons)
     if step.status == "retained":
-        return f"still there, by decision of {step.decided_by or 'the policy or the law'} ({finding.evidence})"
+        return reasons.StillThere(finding.reasons, _decided(step))
     if step.status == "rebuilt":
-        return f"rebuilt, by word of {step.decided_by}; a list of what it was made from before has the person"
-    detail = f"settled as {step.status} by {step.decided_by}, and the person is still in it: {finding.evidence}"
-    work.mark(request, step, "found", detail)
-    return f"still there ({finding.evidence})"
+        return reasons.RebuiltByWord(str(step.decided_by))
+    yet = reasons.SettledYetThere(step.status, finding.reasons, step.decided_by)
+    work.mark(request, step, "found", yet)
+    return reasons.StillThere(finding.reasons)
 
 
-def _still_in_airflow(work: Work, request: Request, step: Step, stores: list[Finding]) -> str:
+def _decided(step: Step) -> Reason:
+    """By whose decision a place stays as it is."""
+    return reasons.ByPerson(step.decided_by) if step.decided_by else reasons.ByPolicyOrLaw()
+
+
+def _still_in_airflow(work: Work, request: Request, step: Step, stores: list[Finding]) -> Reason:
     """What another look at Airflow's own stores says."""
     finding = next((f for f in stores if f.dataset == step.name), None)
     if finding is None or finding.status == "unknown":
-        why = finding.evidence if finding else "Airflow's API cannot be reached from here"
+        why = finding.reasons if finding else (reasons.NoAirflowHere(),)
         if step.status == "erased":
-            work.mark(request, step, "unknown", f"could not be looked at again: {why}")
-        return f"not looked into: {why}"
+            work.mark(request, step, "unknown", reasons.CouldNotLookAgain(why))
+        return reasons.NotLookedInto(why)
     if finding.status != "found":
-        return f"clean ({finding.evidence})"
+        return reasons.Clean(finding.reasons)
     return _still_found(work, request, step, finding)
 
 
-def _still_below_a_root(work: Work, request: Request, step: Step, searcher: Searcher) -> str:
+def _still_below_a_root(work: Work, request: Request, step: Step, searcher: Searcher) -> Reason:
     """What a scan says of a file that no lineage names, and that somebody has settled."""
     finding = Scanner(searcher.widened(), work.scan, work.progress).file(step.name)
-    if finding.status != "found":
-        return f"{finding.status} ({finding.evidence})"
-    return _still_found(work, request, step, finding)
+    if finding.status == "found":
+        return _still_found(work, request, step, finding)
+    if finding.status == "none":
+        return reasons.Clean(finding.reasons)
+    if finding.status == "none by scan":
+        return reasons.CleanByScan(finding.reasons)
+    return reasons.NotLookedInto(finding.reasons)
 
 
-def _still_found(work: Work, request: Request, step: Step, finding: Finding) -> str:
+def _still_found(work: Work, request: Request, step: Step, finding: Finding) -> Reason:
     """What is to be said of what was settled, and a scan has found again; the step is open again, unless
     somebody keeps it."""
+    by = finding.found_by
     if step.status == "retained":
-        return f"still there, by decision of {step.decided_by} ({finding.locator})"
-    by = f" by {step.decided_by}" if step.decided_by else ""
-    detail = f"settled as {step.status}{by}, and still there by {finding.locator}"
-    work.mark(request, step, "found", detail)
-    return f"still there ({finding.locator})"
+        return reasons.StillThere(by, _decided(step))
+    work.mark(request, step, "found", reasons.SettledYetThere(step.status, by, step.decided_by))
+    return reasons.StillThere(by)
 
 
 def _look_again(
@@ -135,7 +144,7 @@ def _look_again(
     place: Place,
     known: dict[str, set[str]],
     searcher: Searcher,
-) -> str:
+) -> Reason:
     person = searcher.person
     anywhere, own = set(person.keys), {}
     for column, texts in known.items():
@@ -147,49 +156,53 @@ def _look_again(
             anywhere |= texts
     try:
         if place.gone is not None and searcher.is_gone(place):
-            return f"clean (lineage: {place.gone[0]} {place.gone[1][:19]}, and nothing is there any more)"
+            dropped = PlaceDropped(place.gone[0], place.gone[1][:19])
+            return reasons.Clean((dropped,))
         # What may not be opened is not looked at either.
         if not searcher.open(place).exists() and step.decided_by is not None:
-            return f"not looked into: nothing is there; by word of {step.decided_by}"
+            return reasons.NotLookedInto((DatasetMissing(),), step.decided_by)
         others = {place.telling[n]: v for n, v in person.only.items() if n in place.telling}
         exact = searcher.has_exact_keys(place)
         found = rescan(place.uri or "", anywhere, own, work.connections, others, place.parts, exact)
     except MlsecError as error:
-        work.mark(request, step, "failed", f"could not be looked at again: {error}")
-        return f"failed: {error}"
+        failed = reasons.CouldNotLookAgain((ErrorSays(str(error)),))
+        work.mark(request, step, "failed", failed)
+        return reasons.SecondLookFailed(str(error))
+    clean = reasons.Clean((reasons.Looked(found.how),))
     if found.rows and step.status == "retained":
-        return f"still there: {found.rows} rows ({found.how}), by decision of {step.decided_by or 'the policy or the law'}"
+        return reasons.StillThere((reasons.RowsThere(found.rows, found.how),), _decided(step))
     if found.rows and step.status == "manual" and len(others) < len(person.only):
         # Nothing there tells the people who share the key apart, so a person did.
-        return f"{found.rows} rows have a key that others share; which are left is by word of {step.decided_by}"
+        return reasons.SharedRowsLeft(found.rows, str(step.decided_by))
     if found.rows:
-        detail = f"{found.rows} rows still name the person ({found.how})"
-        work.mark(request, step, "found", detail, Because.STILL_NAMED)
-        return f"{found.rows} rows left ({found.how})"
+        work.mark(request, step, "found", reasons.StillNamed(found.rows, found.how))
+        return reasons.RowsLeft(found.rows, found.how)
     if any(x.likeness for x in place.locators):
-        left = Scanner(searcher.widened(), work.scan, work.progress).beside(place)
-        detail = f"likeness is left: {'; '.join(hit.described() for hit in left)}"
-        if left and step.status == "retained":
-            return f"still there: {detail}, by decision of {step.decided_by or 'the policy or the law'}"
-        if left:
-            work.register.write(lambda c: set_step(c, step.id, work.register.now(), likeness=True))
-            work.mark(request, step, "found", detail)
-            return detail
+        hits = Scanner(searcher.widened(), work.scan, work.progress).beside(place)
+        left = reasons.LikenessLeft(tuple(hit.described() for hit in hits))
+        if hits and step.status == "retained":
+            return reasons.StillThere((left,), _decided(step))
+        if hits:
+            now = work.register.now()
+            work.register.write(lambda c: change_step(c, step.id, now, likeness=True))
+            work.mark(request, step, "found", left)
+            return left
     there = searcher.open(place).exists() and not searcher.is_empty(place)
     if not there and not place.intended:
-        return f"clean ({found.how})"
+        return clean
     # What changed may be an older release, under versions of keys that the newest evidence does not name.
     if more := searcher.perhaps_other(place):
-        detail = f"more may be there: {', '.join(more)}"
+        what = reasons.MoreMayBeThere(tuple(more))
         if step.decided_by is None or searcher.missing(place):
-            work.mark(request, step, "unknown", detail)
-            return f"unknown: {detail}"
-        return f"not known: {detail}; by word of {step.decided_by}"
+            work.mark(request, step, "unknown", what)
+            return reasons.NotKnown((what,))
+        return reasons.NotKnown((what,), step.decided_by)
     if alike := searcher.widened().alike(place):
-        detail = f"{alike} rows are there by likeness: another spelling of the key"
+        some = reasons.AlikeLeft(alike)
         if step.decided_by is None:
-            work.mark(request, step, "found", detail)
-            return detail
-        how = "by decision" if step.status == "retained" else "by word"
-        return f"still there: {detail}, {how} of {step.decided_by}"
-    return f"clean ({found.how})"
+            work.mark(request, step, "found", some)
+            return some
+        if step.status == "retained":
+            return reasons.StillThere((some,), _decided(step))
+        return reasons.StillThereByWord((some,), step.decided_by)
+    return clean

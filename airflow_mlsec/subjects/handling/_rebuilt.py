@@ -18,14 +18,9 @@ import sqlalchemy as sa
 from airflow_mlsec.lineage import RELEASE
 from airflow_mlsec.register import Register, likely_kind
 from airflow_mlsec.register import tables as t
-from airflow_mlsec.subjects.requests._requests import (
-    ANSWERING,
-    Request,
-    Step,
-    get_request,
-    note,
-    set_step,
-)
+from airflow_mlsec.subjects import reasons
+from airflow_mlsec.subjects.requests._changes import set_step
+from airflow_mlsec.subjects.requests._request import ANSWERING, Request, Step, get_request
 from airflow_mlsec.subjects.search._places import Place, Places, find_places
 
 # A source in one of these states has nothing of the person as it was. One that is retained has.
@@ -54,23 +49,21 @@ def settle_rebuilt(register: Register, identifier: int, by: str) -> Request:
         return request
     now = register.now()
 
-    def work(connection: sa.Connection) -> list[tuple[str, str]]:
+    def work(connection: sa.Connection) -> None:
         places = find_places(connection, request.subject_kind)
-        return mark_rebuilt(connection, request, places, now)
+        mark_rebuilt(connection, request, places, by, now)
 
-    for name, status in register.write(work):
-        note(register, identifier, by, f"{name}: {status}")
+    register.write(work)
     return get_request(register, identifier)
 
 
 def mark_rebuilt(
-    connection: sa.Connection, request: Request, places: Places, now: str
-) -> list[tuple[str, str]]:
+    connection: sa.Connection, request: Request, places: Places, by: str, now: str
+) -> None:
     """Settle the places that were made anew, and open again those that have been since from what may have the person,
-    or whose sources had: names and states."""
+    or whose sources had."""
     steps = {step.dataset_id: step for step in request.steps}
     rebuilt: dict[int, _Run] = {}
-    names: list[tuple[str, str]] = []
     # What others were made from comes first: it has fewer sources than they.
     for place in sorted(places.all, key=lambda p: len(p.sources)):
         step = steps.get(place.id)
@@ -81,17 +74,14 @@ def mark_rebuilt(
         run = _last_clean(connection, request, place, places, steps, rebuilt)
         if run is None:
             if step.status == "rebuilt":
-                detail = "it was made anew, and since then again, or its sources had the person again, or a release may appear here"
-                set_step(connection, step.id, now, status="unknown", detail=detail)
-                names.append((step.name, "unknown"))
+                again = [reasons.MadeAnewSince()]
+                set_step(connection, request.id, step, by, now, "unknown", again)
                 steps[place.id] = replace(step, status="unknown")
             continue
         rebuilt[place.id] = run
         if step.status != "rebuilt":
-            detail = f"made anew by run {run.uuid}, which began after its sources were dealt with"
-            set_step(connection, step.id, now, status="rebuilt", detail=detail)
-            names.append((step.name, "rebuilt"))
-    return names
+            anew = [reasons.MadeAnew(run.uuid)]
+            set_step(connection, request.id, step, by, now, "rebuilt", anew)
 
 
 def _last_clean(

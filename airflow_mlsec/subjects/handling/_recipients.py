@@ -16,13 +16,15 @@ import sqlalchemy as sa
 
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import CheckFailed, MlsecError
-from airflow_mlsec.ledger import NoticeStatement, PersonTold, sign_statement
+from airflow_mlsec.ledger import NoticeStatement, PersonTold, Reason, as_documents, sign_statement
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.register import upsert
+from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects.handling._work import Work, require_erasure
-from airflow_mlsec.subjects.requests._requests import Request, Step, get_request, person_of
+from airflow_mlsec.subjects.requests._request import Request, Step, get_request, person_of
 from airflow_mlsec.subjects.search._places import Place
+from airflow_mlsec.subjects.search._reasons import Contact, NoContact
 
 Mail = Callable[[str, str, str], None]
 _BY_HAND = "tell them by hand, then settle it as manual"
@@ -50,11 +52,11 @@ def add_recipients(
                 contacts[recipient["name"]] = recipient.get("contact")
     for name, datasets in listed.items():
         contact = contacts[name]
-        detail = f"received {', '.join(datasets)}; to be told"
+        told = reasons.ReceivedData(tuple(datasets), by_hand=contact is None)
         first = {
             "status": "unknown",
-            "locator": contact or "no contact in the policy",
-            "detail": detail if contact else f"{detail}: {_BY_HAND}",
+            "found_by": as_documents([Contact(contact) if contact else NoContact()]),
+            "reasons": as_documents([told]),
             "attempts": 0,
             "changed_at": now,
         }
@@ -62,29 +64,36 @@ def add_recipients(
         upsert(connection, t.request_step, key, {}, first)
 
 
-def tell(request: Request, step: Step, person: Person, keys: KeyRing, mail: Mail | None) -> str:
+def tell(request: Request, step: Step, person: Person, keys: KeyRing, mail: Mail | None) -> Reason:
     """Tell one recipient; how it was done.
 
     :raises ToBeToldByHand: if no program can.
     :raises CheckFailed: if it failed, and may be tried again.
     """
-    scheme = urlsplit(step.locator).scheme.lower()
+    address = _address(step)
+    scheme = urlsplit(address).scheme.lower()
     if scheme in ("https", "http"):
-        return _post(request, step, person, keys)
+        return _post(request, step, address, person, keys)
     if scheme == "mailto":
         if mail is None:
             raise ToBeToldByHand(f"no mail server is known here: {_BY_HAND}")
         subject = f"Request {request.id} for {request.kind}: please act (GDPR Art. 19)"
         try:
-            mail(step.locator.partition(":")[2], subject, _letter(request, step))
+            mail(address.partition(":")[2], subject, _letter(request, step))
         except (MlsecError, OSError) as error:
             raise CheckFailed(f"the mail was not sent ({type(error).__name__})") from None
-        return "mail sent"
+        return reasons.MailSent()
     raise ToBeToldByHand(f"no contact that can be told: {_BY_HAND}")
 
 
-def _post(request: Request, step: Step, person: Person, keys: KeyRing) -> str:
-    parts = urlsplit(step.locator)
+def _address(step: Step) -> str:
+    """Where a recipient is told; empty if the policy does not say."""
+    told = (x for x in step.found_by if isinstance(x, Contact))
+    return next((x.address for x in told), "")
+
+
+def _post(request: Request, step: Step, address: str, person: Person, keys: KeyRing) -> Reason:
+    parts = urlsplit(address)
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         raise CheckFailed("the contact is http: a person's name is sent over https alone")
     said = NoticeStatement(
@@ -97,12 +106,12 @@ def _post(request: Request, step: Step, person: Person, keys: KeyRing) -> str:
     digest = hashlib.sha256(f"{request.id}\0{step.name}".encode()).hexdigest()
     envelope = sign_statement(keys, {f"request/{request.id}": digest}, said)
     try:
-        answer = httpx.post(step.locator, json=envelope, timeout=30, follow_redirects=False)
+        answer = httpx.post(address, json=envelope, timeout=30, follow_redirects=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise CheckFailed(f"the recipient cannot be reached ({type(error).__name__})") from None
     if not answer.is_success:
         raise CheckFailed(f"the recipient answered {answer.status_code}")
-    return f"told over {parts.scheme}, answered {answer.status_code}"
+    return reasons.ToldOver(parts.scheme, answer.status_code)
 
 
 def _letter(request: Request, step: Step) -> str:
@@ -128,9 +137,13 @@ def notify(work: Work, identifier: int, mail: Mail | None = None) -> Request:
         try:
             how = tell(request, step, person, work.keys, mail)
         except ToBeToldByHand as error:
-            work.mark(request, step, "unknown", str(error), attempts=step.attempts + 1)
+            work.mark(
+                request, step, "unknown", reasons.NotTold(str(error)), attempts=step.attempts + 1
+            )
         except CheckFailed as error:
-            work.mark(request, step, "failed", str(error), attempts=step.attempts + 1)
+            work.mark(
+                request, step, "failed", reasons.NotTold(str(error)), attempts=step.attempts + 1
+            )
         else:
             work.mark(request, step, "notified", how, attempts=step.attempts + 1)
     return get_request(work.register, identifier)

@@ -24,7 +24,9 @@ from airflow_mlsec.errors import (
     Refused,
     UsageError,
 )
+from airflow_mlsec.ledger import in_words
 from airflow_mlsec.register import keeps_open, sole_writer
+from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._holds import copy_holds
 from airflow_mlsec.subjects._identity import (
     Person,
@@ -45,19 +47,17 @@ from airflow_mlsec.subjects.handling._work import (
     require_four_eyes,
     settled_by_hand,
 )
-from airflow_mlsec.subjects.requests._requests import (
+from airflow_mlsec.subjects.requests._changes import note, reseal
+from airflow_mlsec.subjects.requests._request import (
     CORRECTING,
-    Because,
     Request,
-    add_key,
     get_request,
     list_requests,
-    note,
     person_of,
     require_ready,
-    reseal,
     targets_of,
 )
+from airflow_mlsec.subjects.requests._requests import add_key
 from airflow_mlsec.subjects.search._places import Place, Places, copies_of
 from airflow_mlsec.subjects.search._search import RECTIFIED, Searcher
 
@@ -86,7 +86,7 @@ def rectify(
     _refuse_referred(places, root, column)
     digests = handler.hold_digests(request)
     if held := handler.holds(request, root.id, digests):
-        raise Refused(f"{root.name}: {held}")
+        raise Refused(f"{root.name}: {in_words(held)}")
     opened = searcher.open(root)
     value = typed_value(root, opened, column, text)
     copies, made = handler.register.read(lambda connection: copies_of(connection, root, column))
@@ -120,7 +120,7 @@ def rectify(
     for place, step, name in mine:
         place_id = place.id
         if held := handler.holds(request, place_id):
-            handler.mark(request, step, "retained", held, Because.HOLD)
+            handler.mark(request, step, "retained", *held)
             continue
         try:
             still = _still(handler, request, person, place)
@@ -134,12 +134,10 @@ def rectify(
         except EmptyDataset:
             rows = 0
         except MlsecError as error:
-            why = f"could not be rectified: {error}"
-            handler.mark(request, step, "failed", why, Because.NOT_RECTIFIED)
+            handler.mark(request, step, "failed", reasons.CouldNotRectify(str(error)))
             continue
         if rows:
-            detail = f"column '{name}' put right in {rows} row{'s' if rows != 1 else ''}"
-            handler.mark(request, step, "rectified", detail)
+            handler.mark(request, step, "rectified", reasons.PutRight(name, rows))
         elif (
             place_id == root.id
             and step.status != "rectified"
@@ -149,12 +147,11 @@ def rectify(
     for place_id in made - done:
         further = steps.get(place_id)
         if further is not None and further.status in ("found", "unknown"):
-            detail = f"made from column '{column}': to be made anew by its own DAG"
-            handler.mark(request, further, "unknown", detail, Because.TO_BE_MADE_ANEW)
+            handler.mark(request, further, "unknown", reasons.ToBeMadeAnew(column))
     if column in person.only and text is not None:
         told = replace(person, only={**person.only, column: text})
         add_key(handler.register, handler.keys, request, told, handler.who)
-    note(handler.register, identifier, handler.who, f"rectified: {root.name}, column '{column}'")
+    note(handler.register, identifier, handler.who, reasons.DataRectified(root.name, column))
     return get_request(handler.register, identifier)
 
 
@@ -254,7 +251,7 @@ def _tell_what_is_open(handler: Handler, request: Request, person: Person, text:
         try:
             about = person_of(handler.register, handler.keys, other)
         except MlsecError:
-            note(handler.register, other.id, handler.who, _UNOPENED)
+            note(handler.register, other.id, handler.who, reasons.SealUnopened())
             continue
         # By any of the keys that either knows: the one that was given first may be the older one.
         alike = not mine.isdisjoint(subject_digests(handler.keys, person.kind, about.keys))
@@ -265,14 +262,7 @@ def _tell_what_is_open(handler: Handler, request: Request, person: Person, text:
             known = replace(about, keys=(*about.keys, text))
             add_key(handler.register, handler.keys, other, known, handler.who)
         else:
-            note(handler.register, other.id, handler.who, _PERHAPS_SAME)
-
-
-_UNOPENED = "a key was put right under another request; whether it is of this person cannot be told: its sealing key is missing"
-_PERHAPS_SAME = (
-    "a key that this request knows was put right under another one; if it is the same person, add the new key (mlsec subject "
-    "person)"
-)
+            note(handler.register, other.id, handler.who, reasons.KeyChangedElsewhere())
 
 
 def _keys_there(handler: Handler, person: Person, new: str) -> set[str]:
@@ -328,7 +318,7 @@ def _still(handler: Handler, request: Request, person: Person, place: Place) -> 
                 f"request {request.id} was changed while {place.name} was being rewritten; nothing was put right there"
             )
         if held := handler.holds(now, place.id):
-            raise Refused(f"{place.name}: {held}")
+            raise Refused(f"{place.name}: {in_words(held)}")
 
     return still
 

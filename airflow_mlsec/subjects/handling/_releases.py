@@ -14,14 +14,16 @@ from airflow_mlsec.anonymize import Finding, tells_persons, verify_release
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Dataset, keeps_writers_apart
 from airflow_mlsec.errors import MlsecError
-from airflow_mlsec.ledger import Check, ReleaseStatement
+from airflow_mlsec.ledger import Check, Reason, ReleaseStatement
 from airflow_mlsec.lineage import policy_of, record_removal, releases
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, sole_writer, upsert
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._identity import Person, Targets, is_sealed_text, sealed_text
 from airflow_mlsec.subjects.handling._work import Work
-from airflow_mlsec.subjects.requests._requests import Request, reseal, targets_of
+from airflow_mlsec.subjects.requests._changes import reseal
+from airflow_mlsec.subjects.requests._request import Request, targets_of
 from airflow_mlsec.subjects.search._places import Place
 from airflow_mlsec.subjects.search._search import EARLIER_LEFT, Searcher
 
@@ -34,20 +36,20 @@ def renew_evidence(
     dataset: Dataset,
     left: Mapping[str, int | None],
     request: int,
-) -> str | None:
+) -> list[Reason]:
     """Check a release from which rows were removed, and keep what was found as its evidence; what does not
-    hold any more, as people read it. Does nothing for what did not change, was released anew since ``before`` (its
+    hold any more. Does nothing for what did not change, was released anew since ``before`` (its
     newest statement), or is a file that is none of those (SHA-256) that were ``left``."""
     stated = before.target.sha256
     digest = dataset.digest()
     if digest is not None and digest not in left:
-        return None
+        return []
     counted = _Counted(dataset.scan())
     findings = _check(register, before, dataset, counted)
     if dataset.digest() != digest:
-        return None  # another erasure goes on with it, and says what it has left
+        return []  # another erasure goes on with it, and says what it has left
     if stated is None and counted.rows == before.numbers.released:
-        return None
+        return []
     checks = tuple(Check(check=f.check, passed=f.passed, detail=f.detail) for f in findings)
     # Whoever gives it its evidence, it was erased from for another's request, perhaps.
     of = request if digest is None else left[digest] or request
@@ -56,18 +58,10 @@ def renew_evidence(
     smallest = int(min(sizes)) if sizes and all(f.passed for f in findings) else None
     left_over = counted.rows, smallest
     record_removal(register, keys, place.id, digest, before, left_over, checks, of)
-    failed = [f"{f.check} ({f.detail})" for f in findings if not f.passed and f.known]
-    unknown = [f"{f.check} ({f.detail})" for f in findings if not f.passed and not f.known]
-    said = (
-        [f"without them the release does not hold what its policy promises: {'; '.join(failed)}"]
-        if failed
-        else []
-    )
-    if unknown:
-        said.append(
-            f"whether it still holds what its policy promises cannot be told: {'; '.join(unknown)}"
-        )
-    return "; ".join(said) or None
+    failed = tuple(f"{f.check} ({f.detail})" for f in findings if not f.passed and f.known)
+    unknown = tuple(f"{f.check} ({f.detail})" for f in findings if not f.passed and not f.known)
+    said: list[Reason] = [reasons.GuaranteeBroken(failed)] if failed else []
+    return [*said, reasons.GuaranteeUnknown(unknown)] if unknown else said
 
 
 def _check(
@@ -190,12 +184,12 @@ def _left(work: Work, dataset: int, evidence_at: str) -> dict[str, int | None]:
 
 def renew_after_erasing(
     work: Work, request: Request, searcher: Searcher, place: Place
-) -> str | None:
+) -> list[Reason]:
     """Give a release that erasures have left its evidence: see `renew_evidence`. Nobody else erases from it meanwhile
     (`one_at_a_time`)."""
     newest = _newest(work, place.id)
     if place.stage != "release" or newest is None:
-        return None
+        return []
     left = _left(work, place.id, newest.issued_at)
     opened = searcher.open(place)
     with work.own_evidence():

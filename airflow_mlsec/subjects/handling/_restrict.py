@@ -7,11 +7,14 @@ open until it is made anew without them. A restriction may be lifted (Art. 18(3)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import sqlalchemy as sa
 
 from airflow_mlsec.errors import UsageError
-from airflow_mlsec.ledger import Verb, require
+from airflow_mlsec.ledger import Reason, Verb, require
 from airflow_mlsec.register import keeps_open
+from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._suppression import listed_as, suppress, unsuppress
 from airflow_mlsec.subjects.handling._handler import Handler
 from airflow_mlsec.subjects.handling._recipients import add_recipients
@@ -19,25 +22,23 @@ from airflow_mlsec.subjects.handling._work import (
     require_four_eyes,
     settled_by_hand,
 )
-from airflow_mlsec.subjects.requests._requests import (
+from airflow_mlsec.subjects.requests._changes import change, note, set_step
+from airflow_mlsec.subjects.requests._request import (
     NEEDS_NO_PROOF,
     RESTRICTING,
     Request,
     asset_of,
-    change,
     get_request,
-    note,
     person_of,
     require_ready,
-    set_step,
 )
 from airflow_mlsec.subjects.search._places import Place
 
-_STAYS = {
-    "restriction": "stays stored and is left out of further processing (GDPR Art. 18(2))",
-    "objection": "left out of further processing (GDPR Art. 21(1))",
-    "opt-out": "left out of what is sold or shared (CCPA 1798.120)",
-    "limit": "left out of other uses (CCPA 1798.121)",
+_STAYS: Mapping[str, Reason] = {
+    "restriction": reasons.StaysRestricted(),
+    "objection": reasons.StaysObjected(),
+    "opt-out": reasons.StaysUnsold(),
+    "limit": reasons.StaysLimited(),
 }
 
 
@@ -68,12 +69,12 @@ def restrict(handler: Handler, identifier: int) -> Request:
         add_recipients(connection, request, places.all, now)
         for step in request.steps:
             if step.status == "found" and step.dataset_id in sources:
-                set_step(connection, step.id, now, status="retained", detail=_STAYS[request.kind])
+                given = (identifier, step, handler.who, now, "retained")
+                set_step(connection, *given, [_STAYS[request.kind]])
 
     handler.register.write(work)
-    return change(
-        handler.register, identifier, handler.who, "processing restricted", {"status": "restricted"}
-    )
+    restricted = reasons.ProcessingRestricted()
+    return change(handler.register, identifier, handler.who, restricted, {"status": "restricted"})
 
 
 def lift(handler: Handler, identifier: int, reason: str) -> int:
@@ -89,7 +90,7 @@ def lift(handler: Handler, identifier: int, reason: str) -> int:
         raise UsageError(f"request {identifier} asks for {request.kind}; there is nothing to lift")
     if not reason.strip():
         raise UsageError("say why it is lifted, and that the person was told (GDPR Art. 18(3))")
-    open_ = request.closed_at is None
+    open_, lifted = request.closed_at is None, reasons.RestrictionLifted(reason)
 
     def work(connection: sa.Connection) -> int:
         if open_:
@@ -97,13 +98,15 @@ def lift(handler: Handler, identifier: int, reason: str) -> int:
             for step in request.steps:
                 # What a person has decided stays.
                 if step.status == "retained" and step.decided_by is None:
-                    set_step(connection, step.id, now, status="manual", detail="restriction lifted")
+                    given = (identifier, step, who, now, "manual")
+                    set_step(connection, *given, [reasons.RestrictionOver()])
         return unsuppress(connection, identifier)
 
     entries = handler.register.write(work)
     if open_:
-        change(handler.register, identifier, who, "lifted", {"status": "lifted"})
-    note(handler.register, identifier, who, f"restriction lifted: {reason}")
+        change(handler.register, identifier, who, lifted, {"status": "lifted"})
+    else:
+        note(handler.register, identifier, who, lifted)
     return entries
 
 

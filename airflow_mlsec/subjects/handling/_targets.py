@@ -13,12 +13,10 @@ from airflow_mlsec.subjects._identity import (
     Targets,
 )
 from airflow_mlsec.subjects.handling._work import Work
-from airflow_mlsec.subjects.requests._requests import (
-    Request,
-    reseal,
-    targets_of,
-)
+from airflow_mlsec.subjects.requests._changes import reseal
+from airflow_mlsec.subjects.requests._request import Request, targets_of
 from airflow_mlsec.subjects.search._places import Places
+from airflow_mlsec.subjects.search._reasons import CouldNotSearch
 from airflow_mlsec.subjects.search._search import (
     RULES,
     WORKED_OUT,
@@ -54,7 +52,7 @@ def seal_targets(work: Work, request: Request, searcher: Searcher) -> None:
         except UsageError as error:
             # Somebody has moved it since it was found: the others go on, what it refers to waits.
             for step in (s for s in request.steps if s.dataset_id == place.id):
-                work.mark(request, step, "failed", f"could not be searched: {error}")
+                work.mark(request, step, "failed", CouldNotSearch(str(error)))
             continue
         listed = {c: list(dict.fromkeys(texts)) for c, texts in columns.items()}
         found[str(place.id)] = [[c, texts] for c, texts in listed.items() if texts]

@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 
 from airflow_mlsec.anonymize import forget, known_codes
+from airflow_mlsec.ledger import Reason
 from airflow_mlsec.register import Register
+from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._identity import Targets
-from airflow_mlsec.subjects.requests._requests import Request, write_step
+from airflow_mlsec.subjects.requests._changes import write_step
+from airflow_mlsec.subjects.requests._request import Request
 from airflow_mlsec.subjects.search._finding import Finding
+from airflow_mlsec.subjects.search._reasons import CodeOfPerson
 from airflow_mlsec.subjects.search._search import Searcher
 
 # States of a place in which their codes are not there any more.
@@ -18,7 +22,7 @@ _GONE = ("erased", "none")
 
 
 def tell_of_vaults(
-    register: Register, request: Request, searcher: Searcher, targets: Targets
+    register: Register, request: Request, searcher: Searcher, targets: Targets, by: str
 ) -> dict[str, list[str]]:
     """Write into the coverage what becomes of the person's codes, and return by domain those that go: the ones that
     an erasure has found, and those of vaults whose codes stand in no place any more. A code that may stand
@@ -50,13 +54,13 @@ def tell_of_vaults(
                 continue
             if domain in kept:
                 outcome = "retained"
-                detail = f"its code may stand in {kept[domain]} still, or be another's too"
+                why: Reason = reasons.CodeMayStand(kept[domain])
             else:
                 gone[domain] = sorted(listed)
                 outcome = "erased"
-                detail = f"{number} entries removed: their codes mean nothing any more"
-            finding = Finding(name, "vault", "found", None, "code of the person", detail)
-            write_step(connection, request.id, finding, now, outcome)
+                why = reasons.CodesRemoved(number)
+            finding = Finding(name, "vault", "found", None, (CodeOfPerson(),), (why,))
+            write_step(connection, request.id, finding, by, now, outcome)
         return gone
 
     return register.write(work)

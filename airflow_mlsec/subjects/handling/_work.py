@@ -13,20 +13,13 @@ from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import Refused
 from airflow_mlsec.key_ring import bind_ring
-from airflow_mlsec.ledger import DEPLOYMENT, Verb, require, rules_in_force
+from airflow_mlsec.ledger import DEPLOYMENT, Reason, Verb, require, rules_in_force
 from airflow_mlsec.register import Register
+from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._holds import Hold, holds_on
 from airflow_mlsec.subjects._identity import Person, Targets, live_references, subject_digests
-from airflow_mlsec.subjects.requests._requests import (
-    ERASING,
-    Because,
-    Request,
-    Step,
-    get_request,
-    note,
-    person_of,
-    set_step,
-)
+from airflow_mlsec.subjects.requests._changes import set_step
+from airflow_mlsec.subjects.requests._request import ERASING, Request, Step, get_request, person_of
 from airflow_mlsec.subjects.search._places import Places, places_of
 from airflow_mlsec.subjects.search._scan import EVERYTHING, Scan
 from airflow_mlsec.subjects.search._search import Searcher
@@ -133,22 +126,14 @@ class Work:
         request: Request,
         step: Step,
         status: str,
-        detail: str,
-        because: Because | None = None,
+        *why: Reason,
         **more: Any,
     ) -> Request:
         """Write what became of a place into the ledger and the history."""
-        values = {
-            "status": status,
-            "detail": detail,
-            "because": because,
-            "decided_by": None,
-            **more,
-        }
+        values = {"decided_by": None, **more}
         now = self.register.now()
-        self.register.write(lambda c: set_step(c, step.id, now, **values))
-        if status != "erasing":
-            note(self.register, request.id, self.who, f"{step.name}: {status}")
+        given = (request.id, step, self.who, now, status)
+        self.register.write(lambda c: set_step(c, *given, why, **values))
         return get_request(self.register, request.id)
 
     def hold_digests(self, request: Request, dataset: int | None = None) -> set[str]:
@@ -157,14 +142,16 @@ class Work:
         searcher = self.searcher(person, self.places(person, dataset))
         return subject_digests(self.keys, person.kind, searcher.all_names(), searcher.forms())
 
-    def holds(self, request: Request, dataset: int, digests: Collection[str] | None = None) -> str:
+    def holds(
+        self, request: Request, dataset: int, digests: Collection[str] | None = None
+    ) -> tuple[Reason, ...]:
         """The legal holds in force on the person, under any of their keys, in one dataset."""
         mine = self.hold_digests(request, dataset) if digests is None else digests
         versions = live_references(self.keys)
         found = self.register.read(
             lambda c: holds_on(c, request.subject_kind, mine, versions, dataset)
         )
-        return "; ".join(held(hold, mine) for hold in found)
+        return tuple(held(hold, mine) for hold in found)
 
 
 def settled_by_hand(request: Request) -> set[int | None]:
@@ -172,11 +159,10 @@ def settled_by_hand(request: Request) -> set[int | None]:
     return {step.dataset_id for step in request.steps if step.decided_by is not None}
 
 
-def held(hold: Hold, digests: Collection[str]) -> str:
-    text = f"legal hold {hold.id}: {hold.reason}"
-    if hold.subject_digest is None or hold.subject_digest in digests:
-        return text
-    return f"{text} (whose it is cannot be told: its key version {hold.key_version} is missing)"
+def held(hold: Hold, digests: Collection[str]) -> Reason:
+    """A hold, as a reason to keep rows."""
+    known = hold.subject_digest is None or hold.subject_digest in digests
+    return reasons.KeptByHold(hold.id, hold.reason, None if known else hold.key_version)
 
 
 def require_four_eyes(register: Register, request: Request) -> None:

@@ -19,13 +19,21 @@ from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, VerificationKeys, veri
 from airflow_mlsec.errors import SignatureInvalid
 from airflow_mlsec.ledger import (
     HandedOver,
+    Reason,
     ReceiptStatement,
     ReceiptStep,
+    as_documents,
+    has,
+    read_reason,
+    read_reasons,
     read_statement,
     sign_statement,
 )
 from airflow_mlsec.subjects._identity import Person
-from airflow_mlsec.subjects.requests._requests import Request, approval_digest
+from airflow_mlsec.subjects.reasons import StillThere, StillThereByWord
+from airflow_mlsec.subjects.requests._approval import approval_digest
+from airflow_mlsec.subjects.requests._request import Request
+from airflow_mlsec.subjects.search._reasons import PassedOver
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Receipt:
 def make_receipt(
     request: Request,
     person: Person,
-    verified: Mapping[str, str],
+    verified: Mapping[str, Reason],
     now: str,
     keys: KeyRing,
     zone: str,
@@ -61,11 +69,14 @@ def make_receipt(
             name=shown(step.name),
             status=step.status,
             rows=step.rows,
-            locator=shown(step.locator),
+            locator=shown(str(step.locator)),
             detail=shown(str(step.detail)),
             changed_at=step.changed_at,
-            verified=shown(verified[step.name]) if step.name in verified else None,
+            verified=_verified(verified.get(step.name), shown),
             decided_by=step.decided_by,
+            found_by=tuple(_struck_out(x, shown) for x in as_documents(step.found_by)),
+            reasons=tuple(_struck_out(x, shown) for x in as_documents(step.reasons)),
+            found_again=_again(verified.get(step.name), shown),
         )
         for step in request.steps
     )
@@ -93,6 +104,27 @@ def make_receipt(
     documents = [step.model_dump(mode="json") for step in steps]
     subject = {f"request/{request.id}": _digest(documents)}
     return sign_statement(keys, subject, said), salt
+
+
+def _verified(found: Reason | None, shown: Callable[[str], str]) -> str | None:
+    return None if found is None else shown(str(found.words()))
+
+
+def _again(found: Reason | None, shown: Callable[[str], str]) -> dict[str, Any] | None:
+    return None if found is None else _struck_out(found.as_json(), shown)
+
+
+def _struck_out(document: dict[str, Any], shown: Callable[[str], str]) -> dict[str, Any]:
+    """A reason with the person's keys struck out of its texts."""
+
+    def without(value: Any) -> Any:
+        if isinstance(value, str):
+            return shown(value)
+        if isinstance(value, list):
+            return [without(part) for part in value]
+        return _struck_out(value, shown) if isinstance(value, dict) else value
+
+    return {name: value if name == "code" else without(value) for name, value in document.items()}
 
 
 def _handed_over(export: Mapping[str, Any], shown: Callable[[str], str]) -> HandedOver:
@@ -147,7 +179,9 @@ def _digest(steps: list[dict[str, Any]]) -> str:
 
 # Of these a receipt says why, and by whom.
 _EXPLAINED = ("retained", "manual", "beyond reach", "found", "unknown")
+# In the words of receipts of version 0.1, which have no codes.
 _QUALIFIED = "was looked for in columns of their name only"
+_STILL_THERE = "still there"
 
 
 def describe_receipt(receipt: Receipt) -> list[str]:
@@ -175,16 +209,28 @@ def describe_receipt(receipt: Receipt) -> list[str]:
         counts[step.status] = counts.get(step.status, 0) + 1
     listed = ", ".join(f"{number} {status}" for status, number in counts.items())
     lines.append(f"{len(said.steps)} places: {listed}")
-    left = sum("still there" in (step.verified or "") for step in said.steps)
+    left = sum(_is_still_there(step) for step in said.steps)
     if left:
         lines.append(f"in {left} of them the person still is, by decision of whom they name")
     for step in said.steps:
         verified = f", {step.verified}" if step.verified else ""
         told = _what_was_handed_over(step.name, said.exports) if step.status == "found" else ""
         lines.append(f"  {step.status:12} {step.kind:9} {step.name}{verified}{told}")
-        if step.status in _EXPLAINED or _QUALIFIED in step.detail:
+        if step.status in _EXPLAINED or _is_qualified(step):
             lines.append(f"{'':25}{step.detail}")
     return lines
+
+
+def _is_still_there(step: ReceiptStep) -> bool:
+    if step.found_again is None:
+        return _STILL_THERE in (step.verified or "")
+    return has([read_reason(step.found_again)], StillThere, StillThereByWord)
+
+
+def _is_qualified(step: ReceiptStep) -> bool:
+    if not step.reasons:
+        return _QUALIFIED in step.detail
+    return has(read_reasons(step.reasons), PassedOver)
 
 
 def _what_was_handed_over(name: str, exports: Sequence[HandedOver]) -> str:

@@ -19,10 +19,12 @@ from functools import partial
 from typing import Any
 
 from airflow_mlsec.errors import MlsecError, UsageError
+from airflow_mlsec.ledger import Reason
 from airflow_mlsec.lineage import AirflowApi
+from airflow_mlsec.subjects.search import _reasons as reasons
 from airflow_mlsec.subjects.search._contents import Contents
 from airflow_mlsec.subjects.search._finding import Finding
-from airflow_mlsec.subjects.search._needles import Hit, Needles, not_distinctive
+from airflow_mlsec.subjects.search._needles import Hit, Needles, are_sure, in_order, not_distinctive
 
 # The kind of the findings, and their names: what can be erased over the API, and what cannot.
 AIRFLOW = "airflow"
@@ -52,7 +54,7 @@ class _Entry:
 class _Kinds:
     """What was found in an entry; ``whole`` if a whole value is the key, a pseudonym of it or its code."""
 
-    names: tuple[str, ...]
+    names: tuple[Reason, ...]
     whole: bool
     # Whether everything in the entry is theirs: nobody else's goes with it.
     alone: bool
@@ -64,7 +66,7 @@ class _Seen:
 
     entries: dict[str, int] = field(default_factory=dict)
     found: list[tuple[_Entry, _Kinds]] = field(default_factory=list)
-    unread: dict[str, int] = field(default_factory=dict)
+    unread: dict[Reason, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class AirflowStores:
         self,
         needles: Callable[[], Needles],
         spend: Callable[[int], None],
-        cannot_say: Callable[[], list[str]],
+        cannot_say: Callable[[], list[Reason]],
         shared: bool = False,
     ) -> list[Finding]:
         """What stands in each store; not to be reached is an answer as well. With ``shared`` entries with other
@@ -87,7 +89,7 @@ class AirflowStores:
             seen = {ERASABLE: _look(_erasable(api), needles(), spend)}
             seen[RECORDS] = _look(_records(api), needles(), spend)
         except MlsecError as error:
-            return not_looked(f"they could not be looked through: {error}")
+            return not_looked(reasons.StoresUnreached(str(error)))
         return [
             _finding(name, found, needles(), cannot_say(), shared) for name, found in seen.items()
         ]
@@ -108,17 +110,18 @@ class AirflowStores:
         return len(theirs)
 
 
-def not_looked(why: str) -> list[Finding]:
+def not_looked(why: Reason) -> list[Finding]:
     """That nobody has looked into the stores."""
-    return [Finding(name, AIRFLOW, "unknown", None, "none", why) for name in (ERASABLE, RECORDS)]
+    names = (ERASABLE, RECORDS)
+    return [Finding(name, AIRFLOW, "unknown", None, (), (why,)) for name in names]
 
 
 def _look(entries: Iterator[_Entry], needles: Needles, spend: Callable[[int], None]) -> _Seen:
     seen = _Seen()
 
-    def one(entry: _Entry) -> tuple[_Entry, _Kinds, list[str]]:
-        names: dict[str, None] = {}
-        unread: list[str] = []
+    def one(entry: _Entry) -> tuple[_Entry, _Kinds, list[Reason]]:
+        names: dict[Reason, None] = {}
+        unread: list[Reason] = []
         whole, alone = False, True
         try:
             value = entry.read()
@@ -128,27 +131,23 @@ def _look(entries: Iterator[_Entry], needles: Needles, spend: Callable[[int], No
                 hits = list(_hits(piece, raw, needles, unread))
                 names.update(dict.fromkeys(kind for hit in hits for kind in hit.kinds))
                 theirs = any(
-                    hit.whole and hit.column is None and needles.are_sure(hit.kinds) for hit in hits
+                    hit.whole and hit.column is None and are_sure(hit.kinds) for hit in hits
                 )
-                whole = (
-                    whole
-                    or theirs
-                    or any(hit.whole and needles.are_sure(hit.kinds) for hit in hits)
-                )
+                whole = whole or theirs or any(hit.whole and are_sure(hit.kinds) for hit in hits)
                 alone = alone and theirs
                 if entry.store == _VARIABLES and _MASKED in piece:
                     # Elsewhere it is what is stored; here the API alone hides it.
-                    unread.append("masked by Airflow")
+                    unread.append(reasons.MaskedByAirflow())
                 elif entry.backend and entry.backend in piece:
                     # As the object storage backend names what it keeps.
-                    unread.append("kept elsewhere by an XCom backend")
+                    unread.append(reasons.KeptByBackend())
             if needles.without(entry.where) != entry.where:
-                names["the key in its name"] = None
+                names[reasons.KeyInName()] = None
         except UsageError as error:
-            unread.append(str(error))
+            unread.append(reasons.ErrorSays(str(error)))
         except (ValueError, TypeError, RecursionError) as error:  # its message may quote a value
-            unread.append(f"cannot be read ({type(error).__name__})")
-        return entry, _Kinds(tuple(sorted(names)), whole, whole and alone), unread
+            unread.append(reasons.CannotRead(type(error).__name__))
+        return entry, _Kinds(in_order(names), whole, whole and alone), unread
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for entry, kinds, unread in pool.map(one, entries):
@@ -160,7 +159,7 @@ def _look(entries: Iterator[_Entry], needles: Needles, spend: Callable[[int], No
     return seen
 
 
-def _hits(text: str, raw: bytes, needles: Needles, unread: list[str]) -> Iterator[Hit]:
+def _hits(text: str, raw: bytes, needles: Needles, unread: list[Reason]) -> Iterator[Hit]:
     known = text in needles.keys and not_distinctive(text) is None
     if known or text.lower() in needles.own_hashes:
         yield Hit(None, 1, (needles.named(text),), True)
@@ -214,36 +213,33 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _finding(
-    name: str, seen: _Seen, needles: Needles, cannot_say: list[str], shared: bool
+    name: str, seen: _Seen, needles: Needles, cannot_say: list[Reason], shared: bool
 ) -> Finding:
-    listed = ", ".join(f"{number} of {store}" for store, number in sorted(seen.entries.items()))
-    looked = (
-        f"looked through, as far as the connection's user may read: {listed or 'nothing is there'}"
-    )
-    unread = [f"{number} entries {why}" for why, number in sorted(seen.unread.items())]
+    listed = sorted(seen.entries.items())
+    entries = tuple(reasons.EntriesOfStore(number, store) for store, number in listed)
+    looked = reasons.StoresLookedThrough(entries)
+    unread = in_order(reasons.EntriesUnread(number, why) for why, number in seen.unread.items())
     if seen.found:
-        named = "; ".join(
-            f"{needles.without(entry.where)} ({' and '.join(kinds.names)})"
+        named = tuple(
+            reasons.Entry(needles.without(entry.where), kinds.names)
             for entry, kinds in seen.found[:_NAMED]
         )
-        more = f"; and {len(seen.found) - _NAMED} more" if len(seen.found) > _NAMED else ""
-        what = (
-            ""
-            if name == ERASABLE
-            else "; Airflow's API cannot delete these: a person does, or waits until they go"
-        )
+        more = len(seen.found) - _NAMED
+        by = reasons.ValueIn(named, more if more > 0 else None)
+        said: list[Reason] = [looked, *unread]
+        if name != ERASABLE:
+            said.append(reasons.ApiCannotDelete())
         alike = sum(not (k.alone or (shared and k.whole)) for _, k in seen.found)
         if alike:
-            what += f"; {alike} by likeness or beside other values: a person looks at them, or says that they may go (mlsec subject confirm)"
+            said.append(reasons.EntriesAlike(alike))
         return Finding(
-            name, AIRFLOW, "found", len(seen.found) - alike, f"value in {named}{more}",
-            f"{'; '.join([looked, *unread])}{what}", likeness=alike > 0,
+            name, AIRFLOW, "found", len(seen.found) - alike, (by,), tuple(said),
+            likeness=alike > 0,
         )  # fmt: skip
-    why = [*unread, *cannot_say]
-    if why:
-        said = f"{looked}; that does not settle it: {'; '.join(why)}"
-        return Finding(name, AIRFLOW, "unknown", None, "scan", said)
-    return Finding(name, AIRFLOW, "none by scan", None, "scan", looked)
+    if why := (*unread, *cannot_say):
+        open_ = (looked, reasons.StoresNotSettled(why))
+        return Finding(name, AIRFLOW, "unknown", None, (reasons.ByScan(),), open_)
+    return Finding(name, AIRFLOW, "none by scan", None, (reasons.ByScan(),), (looked,))
 
 
 def _erasable(api: AirflowApi) -> Iterator[_Entry]:

@@ -22,6 +22,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from airflow_mlsec.ledger import Reason
+from airflow_mlsec.subjects.search import _reasons as reasons
+
 _CHUNK = 4 << 20
 _SAMPLE = 1 << 16
 _ROWS = 65_536
@@ -57,7 +60,7 @@ class Contents:
     be."""
 
     spend: Callable[[int], None]
-    unread: list[str] = field(default_factory=list)
+    unread: list[Reason] = field(default_factory=list)
     # Whether some of it is text of which nobody knows how letters beyond ASCII are written.
     unsure_letters: bool = False
 
@@ -72,17 +75,17 @@ class Contents:
             yield from self._recognised(file, head, depth)
         except _ERRORS as error:
             # Its message may quote a value.
-            self._cannot(f"damaged or of an unknown kind ({type(error).__name__})")
+            self._cannot(reasons.Damaged(type(error).__name__))
         yield b""
 
     def _recognised(self, file: Any, head: bytes, depth: int) -> Iterator[pa.RecordBatch | bytes]:
         if head.startswith(_ENCRYPTED):
-            self._cannot("encrypted")
+            self._cannot(reasons.Encrypted())
             return
         unpacked = _unpacked(head)
         if unpacked is not None or head.startswith(b"PK\x03\x04"):
             if depth >= _DEEPEST:
-                self._cannot("archives within archives")
+                self._cannot(reasons.ArchiveInArchive())
                 return
             # What stands before, between and after what is packed is read by no unpacker.
             yield from self._plain(file)
@@ -102,7 +105,7 @@ class Contents:
             yield b""
             return
         if tables is not None:
-            self._cannot("a table within an archive")
+            self._cannot(reasons.TableInArchive())
         if _is_byte_code(head):
             # Its constants stand there as they are, each after its length.
             yield from _constants(head + file.read())
@@ -126,7 +129,7 @@ class Contents:
                 if member.is_dir():
                     continue
                 if member.flag_bits & 1:
-                    self._cannot("encrypted")
+                    self._cannot(reasons.Encrypted())
                     continue
                 with archive.open(member) as inside:
                     yield from self._any(_Counted(inside, self.spend), depth + 1)
@@ -147,7 +150,7 @@ class Contents:
         marked = _MARKUP.match(chunk) is not None
         while chunk:
             if _MAIL.search(chunk):
-                self._cannot("parts of mails in base64 or quoted-printable")
+                self._cannot(reasons.MailParts())
             # In codings of seven bits other letters stand behind such a mark (ISO 2022).
             self.unsure_letters = self.unsure_letters or _SHIFTED.search(chunk) is not None
             controls = controls or _CONTROL.search(chunk) is not None
@@ -166,9 +169,9 @@ class Contents:
             file.seek(0)
             yield from _without_tags(iter(lambda: file.read(_CHUNK), b""))
         if controls:
-            self._cannot("no text, and of no format that is read")
+            self._cannot(reasons.NoKnownFormat())
 
-    def _cannot(self, why: str) -> None:
+    def _cannot(self, why: Reason) -> None:
         if why not in self.unread:
             self.unread.append(why)
 

@@ -8,7 +8,7 @@ they are gone.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from airflow_mlsec.datasets import (
     Connections,
@@ -19,16 +19,18 @@ from airflow_mlsec.datasets import (
     open_dataset,
 )
 from airflow_mlsec.errors import DatasetError
+from airflow_mlsec.ledger import Reason
+from airflow_mlsec.subjects.search import _reasons as reasons
 from airflow_mlsec.subjects.search._finding import Finding, Status
 from airflow_mlsec.subjects.search._places import Place
 
 # The kind of the findings.
 COPIES = "copies"
 BEYOND_REACH = "backups, logs and replicas"
-_KEPT = {
-    KeptBy.DATABASE: "the write-ahead log, replicas and backups of the database",
-    KeptBy.FILESYSTEM: "snapshots and backups of the filesystem",
-    KeptBy.STORE: "replicas and backups of the bucket",
+_KEPT: Mapping[KeptBy, Reason] = {
+    KeptBy.DATABASE: reasons.DatabaseKeeps(),
+    KeptBy.FILESYSTEM: reasons.FilesystemKeeps(),
+    KeptBy.STORE: reasons.StoreKeeps(),
 }
 
 
@@ -49,17 +51,18 @@ def in_old_versions(
             gone = versions.erase(place.uri, found, reached)
             left = versions.of(place.uri, reached) or []
             status: Status = "found" if left else "erased"
-            detail = f"{gone} old versions erased" + (f", {len(left)} are left" if left else "")
-            return Finding(name, COPIES, status, len(left) or None, "bucket versions", detail), gone
+            rows = len(left) or None
+            erased = reasons.VersionsErased(gone, rows)
+            return _of_versions(name, status, rows, erased), gone
     except DatasetError as error:
-        return Finding(name, COPIES, "unknown", None, "bucket versions", str(error)), 0
+        return _of_versions(name, "unknown", None, reasons.ErrorSays(str(error))), 0
     if not found:
-        return Finding(name, COPIES, "none", 0, "bucket versions", "the bucket keeps none"), 0
-    detail = (
-        "they may have the person's rows: a rule of the bucket or a person deletes them, or this does "
-        "([mlsec] erase_old_versions = true)"
-    )
-    return Finding(name, COPIES, "found", len(found), "bucket versions", detail), 0
+        return _of_versions(name, "none", 0, reasons.NoVersionsKept()), 0
+    return _of_versions(name, "found", len(found), reasons.VersionsKept()), 0
+
+
+def _of_versions(name: str, status: Status, rows: int | None, why: Reason) -> Finding:
+    return Finding(name, COPIES, status, rows, (reasons.BucketVersions(),), (why,))
 
 
 def in_hard_links(place: Place) -> Finding | None:
@@ -72,11 +75,8 @@ def in_hard_links(place: Place) -> Finding | None:
     links = sum(os.stat(p).st_nlink - 1 for p in every)
     if not links:
         return None
-    detail = (
-        f"{links} hard links, which are other names of its files, keep the rows that were erased: find them (find / "
-        "-samefile) and remove them"
-    )
-    return Finding(f"other names of {place.name}", COPIES, "unknown", None, "hard links", detail)
+    name, why = f"other names of {place.name}", (reasons.HardLinks(links),)
+    return Finding(name, COPIES, "unknown", None, (reasons.LinksOfFiles(),), why)
 
 
 def in_database(place: Place, connections: Connections | None) -> Finding | None:
@@ -85,27 +85,20 @@ def in_database(place: Place, connections: Connections | None) -> Finding | None
     effects = dataset.side_effects()
     if not effects:
         return None
-    detail = (
-        f"{', '.join(effects)} of the table may have a copy of the rows that were erased, or have changed others: look there "
-        "(refresh views), and settle it"
-    )
-    name = f"triggers and views of {place.name}"
-    return Finding(name, COPIES, "unknown", None, "triggers and views", detail)
+    name, why = f"triggers and views of {place.name}", (reasons.SideEffects(tuple(effects)),)
+    return Finding(name, COPIES, "unknown", None, (reasons.TableEffects(),), why)
 
 
 def beyond_reach(places: Iterable[Place], tags: int) -> Finding | None:
     """What is known not to be reached, of the places that an erasure changed; ``tags`` is how many lists of
     members have the person."""
-    told: dict[str, None] = {}
+    told: dict[Reason, None] = {}
     for place in places:
         if (can := place.capabilities) is not None:
             told[_KEPT[can.copies]] = None
     if tags:
-        told[
-            f"the person's tag (a keyed digest) on {tags} lists of members, by which models that were trained with "
-            "them are known"
-        ] = None
+        told[reasons.MembersKept(tags)] = None
     if not told:
         return None
-    detail = f"not looked into, and not changed: {'; '.join(told)}"
-    return Finding(BEYOND_REACH, COPIES, "beyond reach", None, "none", detail)
+    why = (reasons.BeyondReach(tuple(told)),)
+    return Finding(BEYOND_REACH, COPIES, "beyond reach", None, (), why)

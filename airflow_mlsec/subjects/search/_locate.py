@@ -11,23 +11,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import Connections
+from airflow_mlsec.datasets import Connections, Found
 from airflow_mlsec.errors import AnotherRing, DatasetNotFound, EmptyDataset, MlsecError
 from airflow_mlsec.key_ring import bind_ring
+from airflow_mlsec.ledger import Reason
 from airflow_mlsec.lineage import deliver_to, settle_intents
 from airflow_mlsec.register import Register, keeps_open
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Person, subject_digest
+from airflow_mlsec.subjects.search import _reasons as reasons
 from airflow_mlsec.subjects.search._finding import Finding, Status
 from airflow_mlsec.subjects.search._places import Place, places_of
 from airflow_mlsec.subjects.search._scan import EVERYTHING, Scan, Scanner
-from airflow_mlsec.subjects.search._search import CHANGED, INTENDED, Indistinguishable, Searcher
+from airflow_mlsec.subjects.search._search import Indistinguishable, Searcher
 
 _THREADS = 4
-_ALIKE = (
-    "rows found by likeness are neither exported, erased nor put right until their spelling is confirmed as a key of "
-    "the person (mlsec subject person --also -)"
-)
 
 
 @dataclass(frozen=True)
@@ -104,25 +102,25 @@ def search_place(searcher: Searcher, place: Place) -> Finding:
     try:
         return _search(searcher, place)
     except Indistinguishable as error:
-        return _finding(place, "unknown", None, "none", str(error))
+        return _finding(place, "unknown", None, (), error.reason)
     except AnotherRing:
         raise  # nothing that this process finds, or does not, means anything
     except DatasetNotFound as error:
         if place.intended:
-            return _finding(place, "unknown", None, "none", INTENDED)
+            return _finding(place, "unknown", None, (), reasons.PublicationOpen())
         if isinstance(error, EmptyDataset) and _is_empty(searcher, place):
-            return _finding(place, "none", 0, "none", "it is there, and has no rows")
-        reason = f"could not be searched: {error}"
+            return _finding(place, "none", 0, (), reasons.NoRows())
+        reason = reasons.CouldNotSearch(str(error))
         # In a store of objects what has no objects is not there; elsewhere it was moved, or a disk is not mounted.
         can = place.capabilities
         proven = can is not None and can.absence_is_proof
-        return replace(_finding(place, "failed", None, "none", reason), absent=proven)
+        return replace(_finding(place, "failed", None, (), reason), absent=proven)
     except MlsecError as error:
-        reason = f"could not be searched: {error}"
+        reason = reasons.CouldNotSearch(str(error))
     except Exception as error:
         # One place that cannot be read must not hide the others; its message may quote a value.
-        reason = f"could not be searched: unexpected {type(error).__name__}"
-    return _finding(place, "failed", None, "none", reason)
+        reason = reasons.CouldNotSearch(f"unexpected {type(error).__name__}")
+    return _finding(place, "failed", None, (), reason)
 
 
 def _is_empty(searcher: Searcher, place: Place) -> bool:
@@ -136,89 +134,84 @@ def _search(searcher: Searcher, place: Place) -> Finding:
     # What an event says was dropped counts only if a look shows that it is gone.
     if searcher.is_gone(place):
         assert place.gone is not None
-        reason = f"lineage: {place.gone[0]} {place.gone[1][:19]}, and nothing is there any more"
-        return _finding(place, "none", 0, "none", reason)
+        dropped = reasons.PlaceDropped(place.gone[0], place.gone[1][:19])
+        return _finding(place, "none", 0, (), dropped)
     if place.same_as is not None:
         name = searcher.places.by_id(place.same_as).name
-        return _finding(
-            place, "same", None, "none", f"another name of {name}, which is looked into"
-        )
+        return _finding(place, "same", None, (), reasons.OtherName(name))
     if searcher.is_all_parts(place):
-        reason = f"a folder; all {len(place.parts)} parts of it are places themselves"
-        return _finding(place, "none", 0, "none", reason)
+        return _finding(place, "none", 0, (), reasons.AllParts(len(place.parts)))
     if place.locators:
         return _by_value(searcher, place)
     texts = {column: hits for column, hits in searcher.text_rows(place).items() if hits}
     if texts:
-        where = ", ".join(f"'{column}'" for column in sorted(texts))
-        named = f"free text in column {where} ({sum(texts.values())} rows)"
-        said = _finding(place, "found", sum(texts.values()), named, "free text names the person")
+        named = tuple(reasons.FreeTextIn(column, hits) for column, hits in sorted(texts.items()))
+        said = _finding(place, "found", sum(texts.values()), named, reasons.FreeTextNames())
         return replace(said, free_text=True)
     release = searcher.places.releases.get(place.id)
     subject = release[-1].subject if release else None
     if release and (subject is None or subject.kind != searcher.person.kind):
-        return _finding(place, "unknown", None, "none", "released under a policy of other subjects")
+        return _finding(place, "unknown", None, (), reasons.OtherSubjects())
     if release and searcher.changed_since_release(place):
-        return _finding(place, "unknown", None, "none", CHANGED)
+        return _finding(place, "unknown", None, (), reasons.ChangedSinceEvidence())
     found = searcher.membership(place)
     if found is not None:
         member, statement = found
         if member and searcher.person.only:
-            raise Indistinguishable(
-                "the membership list has the key, which others share: whose it is cannot be told"
-            )
+            raise Indistinguishable(reasons.ListHasSharedKey())
         source = statement.target.name.rsplit("/", 1)[-1]
         if not member and searcher.alike_in(place):
-            how = "membership list, by likeness: another spelling of the key"
-            return replace(_finding(place, "found", None, how, _ALIKE), likeness=True)
+            how = (reasons.MembershipSpelled(),)
+            return replace(
+                _finding(place, "found", None, how, reasons.SpellingToConfirm()), likeness=True
+            )
         if place.intended and not member:
-            return _finding(place, "unknown", None, "membership list", INTENDED)
-        how = "signed release" if release else "lineage to the release"
-        text = f"{how} {source}, plan {statement.plan[:12]}"
-        return _finding(place, "found" if member else "none", None, "membership list", text)
+            return _finding(
+                place, "unknown", None, (reasons.MembershipList(),), reasons.PublicationOpen()
+            )
+        made = reasons.ReleaseListed if release else reasons.MadeOfRelease
+        listed = made(source, statement.plan[:12])
+        return _finding(
+            place, "found" if member else "none", None, (reasons.MembershipList(),), listed
+        )
     if place.intended:
-        return _finding(place, "unknown", None, "none", INTENDED)
+        return _finding(place, "unknown", None, (), reasons.PublicationOpen())
     if place.anonymous:
-        reason = "anonymous: a verified release whose policy names who claims it"
-        return _finding(place, "none", 0, "none", reason)
+        return _finding(place, "none", 0, (), reasons.AnonymousRelease())
+    why: Reason = reasons.NoMembershipList()
     if release:
-        plan = release[-1].plan[:12]
-        reason = f"signed release, plan {plan}: the key was removed and no membership list was kept"
-        return _finding(place, "unknown", None, "none", reason)
-    reason = "its sources reach here by lineage, and no membership list says who is in it"
-    if place.unexplained:
-        reason = "a run wrote it, and nothing says from what"
-    return _finding(place, "unknown", None, "none", reason)
+        why = reasons.KeyRemoved(release[-1].plan[:12])
+    elif place.unexplained:
+        why = reasons.WrittenUnexplained()
+    return _finding(place, "unknown", None, (), why)
 
 
 def _by_value(searcher: Searcher, place: Place) -> Finding:
-    locator = "; ".join(
+    by: list[Reason] = [
         x.described(searcher.versions(x), searcher.plausible_spellings(x)) for x in place.locators
-    )
-    evidence = "; ".join(dict.fromkeys(x.why for x in place.locators))
+    ]
+    told: list[Reason] = list(dict.fromkeys(x.why for x in place.locators))
     if shared := searcher.shared(place):
-        return _finding(place, "unknown", None, locator, shared)
+        return _finding(place, "unknown", None, tuple(by), shared)
     searcher.refuse_mentions(place)
     found = searcher.rows(place, keep=False)
     rows, texts = found.rows, searcher.text_rows(place)
     for column, hits in texts.items():
         if hits:
             rows += hits
-            locator += f"; free text in column '{column}' ({hits} rows)"
+            by.append(reasons.FreeTextIn(column, hits))
     status: Status = "found" if rows else "none"
     if otherwise := searcher.alike(place):
         # Found, and nothing is done by it until somebody says that it is the person's key as well.
-        locator = f"{locator}; by likeness: {otherwise} rows with another spelling of the key"
-        evidence = f"{evidence}; {_ALIKE}"
+        by.append(reasons.SpelledRows(otherwise))
+        told.append(reasons.SpellingToConfirm())
         status = "found"
     if more := searcher.perhaps_other(place):
-        evidence = "; ".join([evidence, *more])
+        told += more
         status = "found" if rows or otherwise else "unknown"
     if status == "found" and searcher.open(place).is_view():
-        evidence = (
-            f"{evidence}; a view: what it shows goes with the rows of the tables that it shows"
-        )
-    done = _finding(place, status, rows, locator, evidence, found.effort())
+        told.append(reasons.IsView())
+    done = _finding(place, status, rows, tuple(by), *told, _effort(found))
     return replace(done, likeness=bool(otherwise), free_text=any(texts.values()))
 
 
@@ -226,14 +219,17 @@ def _finding(
     place: Place,
     status: Status,
     rows: int | None,
-    locator: str,
-    evidence: str,
-    searched: str | None = None,
+    found_by: tuple[Reason, ...],
+    *why: Reason,
 ) -> Finding:
     columns = tuple(sorted({x.column for x in place.locators}))
-    return Finding(
-        place.name, place.kind, status, rows, locator, evidence, searched, place.id, columns
-    )
+    return Finding(place.name, place.kind, status, rows, found_by, why, place.id, columns)
+
+
+def _effort(found: Found) -> Reason:
+    if not found.rows_pruned:
+        return reasons.RowsRead(found.rows_read)
+    return reasons.RowsRuledOut(found.rows_read, found.rows_read + found.rows_pruned)
 
 
 def _record(
@@ -247,7 +243,7 @@ def _record(
         "requested_at": register.now(),
         "requested_by": by,
         "ledger": [
-            {"dataset": f.dataset, "status": f.status, "rows": f.rows, "locator": f.locator}
+            {"dataset": f.dataset, "status": f.status, "rows": f.rows, "locator": str(f.locator)}
             for f in location.findings
         ],
     }

@@ -28,7 +28,9 @@ import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize import NormalForm, canonical_text
 from airflow_mlsec.errors import UnsupportedDataset
+from airflow_mlsec.ledger import Reason
 from airflow_mlsec.subjects._spellings import alike, fold, folded
+from airflow_mlsec.subjects.search import _reasons as reasons
 
 Mask = npt.NDArray[np.bool_]
 
@@ -42,7 +44,6 @@ _HEXADECIMAL = np.zeros(256, np.int8)
 _HEXADECIMAL[list(b"0123456789abcdefABCDEF")] = 1
 _HASHES = ("md5", "sha1", "sha256", "sha512")
 _NAMES = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha512": "SHA-512"}
-_SPELLED = "another spelling of the key"
 # What ends so before a text is no part of it: escapes of JSON, URLs and mails.
 _ESCAPE = re.compile(rb"(?:\\[nrtbf]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|%[0-9a-f]{2}|=[0-9a-f]{2})\Z")
 _ESCAPED = r"\\[nrtbf]|\\u[0-9a-fA-F]{4}|%[0-9a-fA-F]{2}|=[0-9a-fA-F]{2}"
@@ -58,20 +59,31 @@ class Hit:
 
     column: str | None
     rows: int
-    kinds: tuple[str, ...]
+    kinds: tuple[Reason, ...]
     whole: bool
     # The column's own name, which may be a value.
     name: str | None = field(default=None, repr=False)
 
-    def described(self) -> str:
+    def described(self) -> Reason:
         """As people read it."""
-        what = " and ".join(self.kinds)
         if self.column is None:
-            return f"{what} ({self.rows} times)"
+            return reasons.HitTimes(self.kinds, self.rows)
         if not self.rows:
-            return f"{what} (column {self.column})"
-        where = "" if self.whole else " within longer text"
-        return f"{what}{where} in column '{self.column}' ({self.rows} rows)"
+            return reasons.HitOfColumn(self.kinds, self.column)
+        return reasons.HitInColumn(self.kinds, self.column, self.rows, not self.whole)
+
+
+def in_order(kinds: Iterable[Reason]) -> tuple[Reason, ...]:
+    """What was found, in the order of its words."""
+    return tuple(sorted(kinds, key=lambda kind: str(kind.words())))
+
+
+def are_sure(kinds: Iterable[Reason]) -> bool:
+    """Whether one of what was found is the key itself, or a pseudonym or code of it: nobody else has the same."""
+    return any(isinstance(kind, _SURE) for kind in kinds)
+
+
+_SURE = (reasons.TheKey, reasons.PseudonymOfKey, reasons.CodeOfKey, reasons.WorkedOut)
 
 
 @dataclass(frozen=True)
@@ -81,15 +93,13 @@ class Needles:
     ``hashes`` are written in hexadecimal digits, ``digests`` are the same as bytes.
     """
 
-    texts: Mapping[str, str]
-    hashes: Mapping[str, str]
-    digests: Mapping[bytes, str]
+    texts: Mapping[str, Reason]
+    hashes: Mapping[str, Reason]
+    digests: Mapping[bytes, Reason]
     # Why some of the keys cannot be looked for, without saying them; and some of what foreign keys call them.
-    unscanned: tuple[str, ...]
-    passed_over: tuple[str, ...]
+    unscanned: tuple[Reason, ...]
+    passed_over: tuple[Reason, ...]
     keys: frozenset[str]
-    # What pseudonyms and codes are called: nobody else has the same.
-    keyed: frozenset[str]
     # Texts as they were before they were folded.
     written: tuple[str, ...]
     # Hashes of the keys themselves, and pseudonyms: not of other spellings.
@@ -106,7 +116,7 @@ class Needles:
         keys: Iterable[str],
         others: Iterable[str],
         referred: Iterable[str],
-        pseudonyms: Mapping[str, str],
+        pseudonyms: Mapping[str, Reason],
         forms: Iterable[NormalForm] = (),
         exact: bool = False,
         by_column: Mapping[str, Iterable[str]] = MappingProxyType({}),
@@ -120,20 +130,20 @@ class Needles:
         :param exact: Whether every spelling of a key is another person's, wherever people are named.
         :param by_column: By a column's name, what foreign keys of that name call them.
         """
-        texts: dict[str, str] = {}
+        texts: dict[str, Reason] = {}
         hashes = {text.lower(): what for text, what in pseudonyms.items() if is_hash(text)}
         texts |= {folded(text): what for text, what in pseudonyms.items() if not is_hash(text)}
-        digests: dict[bytes, str] = {}
-        unscanned: dict[str, None] = {}
-        passed_over: dict[str, None] = {}
+        digests: dict[bytes, Reason] = {}
+        unscanned: dict[Reason, None] = {}
+        passed_over: dict[Reason, None] = {}
         own = list(keys)
         spelled = [*own, *others]
         written: dict[str, None] = {}
         own_hashes = set(hashes)
         for text in (*spelled, *referred):
-            what = "the key" if text in own else _SPELLED
+            what: Reason = reasons.TheKey() if text in own else reasons.SpelledOtherwise()
             if text not in spelled:
-                what = "what a foreign key refers to"
+                what = reasons.ReferredTo()
             if reason := not_distinctive(text):
                 if text in own:
                     unscanned[reason] = None
@@ -145,30 +155,28 @@ class Needles:
                     written[form] = None
             if text not in spelled:
                 continue
-            of = "of the key" if text in own else "of another spelling of the key"
             for form in dict.fromkeys((text, text.strip(), text.lower(), text.strip().lower())):
-                so = of if form == text or text not in own else f"{of} in another spelling"
+                spelled_so = form != text and text in own
                 for name in _HASHES:
                     digest = hashlib.new(name, form.encode(), usedforsecurity=False).digest()
-                    hashes.setdefault(digest.hex(), f"the {_NAMES[name]} {so}")
-                    digests.setdefault(digest, f"the {_NAMES[name]} {so}")
+                    said = reasons.HashOfKey(_NAMES[name], text not in own, spelled_so)
+                    hashes.setdefault(digest.hex(), said)
+                    digests.setdefault(digest, said)
                     if text in own and (form == text or not exact):
                         own_hashes.add(digest.hex())
             if number := _uuid(text):
-                digests.setdefault(number.bytes, "the key")
-                digests.setdefault(number.bytes_le, "the key")
-                hashes.setdefault(number.hex, "the key")
-                texts.setdefault(folded(str(number)), "the key")
+                digests.setdefault(number.bytes, reasons.TheKey())
+                digests.setdefault(number.bytes_le, reasons.TheKey())
+                hashes.setdefault(number.hex, reasons.TheKey())
+                texts.setdefault(folded(str(number)), reasons.TheKey())
                 written[str(number)] = None
         told = tuple(unscanned), tuple(passed_over)
-        keyed = frozenset(pseudonyms.values())
         return cls(
             texts,
             hashes,
             digests,
             *told,
             frozenset(own),
-            keyed,
             tuple(written),
             frozenset(own_hashes),
             tuple(forms),
@@ -197,7 +205,7 @@ class Needles:
         text = canonical_text(plain, column).cast(pa.large_string())
         return int(_mask(pc.is_in(text, pa.array(sorted(called), pa.large_string()))).sum())
 
-    def in_batch(self, batch: pa.RecordBatch, unread: list[str] | None = None) -> list[Hit]:
+    def in_batch(self, batch: pa.RecordBatch, unread: list[Reason] | None = None) -> list[Hit]:
         """The columns of a batch that hold a needle, in their values or as their name. Columns of a type that
         cannot be looked into are told in ``unread``.
 
@@ -210,23 +218,23 @@ class Needles:
             looked = _Look(self, name)
             shown = self.shown_column(name, number)
             if self.without(name) != name:
-                found.append(Hit(shown, 0, ("the key as a column's name",), False))
+                found.append(Hit(shown, 0, (reasons.KeyAsColumnName(),), False))
             try:
                 rows = int(looked.rows(column).sum())
             except UnsupportedDataset:
                 if unread is None:
                     raise
-                unread.append(f"column {number} is of a type that is not looked into")
+                unread.append(reasons.ColumnNotLookedInto(number))
                 continue
             if rows:
-                found.append(Hit(shown, rows, tuple(sorted(looked.kinds)), looked.whole, name))
+                found.append(Hit(shown, rows, in_order(looked.kinds), looked.whole, name))
                 continue
             if called := self.called_in(column, name):
-                found.append(Hit(shown, called, ("what a foreign key refers to",), True, name))
+                found.append(Hit(shown, called, (reasons.ReferredTo(),), True, name))
                 continue
             # Values of a dictionary (pandas' categories) stay when no row has them any more.
             if any(looked.rows(values).any() for values in _dictionaries(column)):
-                found.append(Hit(shown, 0, ("the key among the categories",), False))
+                found.append(Hit(shown, 0, (reasons.KeyAmongCategories(),), False))
         return found
 
     def shown_column(self, name: str, number: int) -> str:
@@ -240,7 +248,7 @@ class Needles:
         before = b""
         for chunk in chunks:
             block = before + chunk
-            counts: dict[str, int] = {}
+            counts: dict[Reason, int] = {}
             for start, end in (*self._texts_in(block), *self._hashes_in(block)):
                 if end > len(before):  # otherwise it was counted with the chunk before
                     what = self.named(block[start:end].decode("utf-8", "replace"))
@@ -249,10 +257,6 @@ class Needles:
                 yield Hit(None, times, (what,), False)
             before = block[-_OVERLAP:]
 
-    def are_sure(self, kinds: Iterable[str]) -> bool:
-        """Whether one of what was found is the key itself, or a pseudonym or code of it."""
-        return any(kind == "the key" or kind in self.keyed for kind in kinds)
-
     def without(self, text: str) -> str:
         """A text with what is looked for struck out."""
         raw = text.encode("utf-8", "replace")
@@ -260,7 +264,7 @@ class Needles:
             raw = raw[:start] + b"[key]" + raw[end:]
         return raw.decode("utf-8", "replace")
 
-    def within(self, text: str) -> list[str]:
+    def within(self, text: str) -> list[Reason]:
         """What of a longer text was found, by what it is."""
         raw = text.encode("utf-8", "replace")
         places = (*self._texts_in(raw), *self._hashes_in(raw))
@@ -362,10 +366,11 @@ class Needles:
                         found[written.encode("cp1252").lower()] = None
         return sorted((raw for raw in found if len(raw) >= SHORTEST), key=len, reverse=True)
 
-    def named(self, text: str) -> str:
+    def named(self, text: str) -> Reason:
         """What a text is that was found."""
-        what = self.texts.get(folded(text)) or self.hashes.get(folded(text)) or "the key"
-        return _SPELLED if what == "the key" and text not in self.keys else what
+        what = self.texts.get(folded(text)) or self.hashes.get(folded(text)) or reasons.TheKey()
+        other = isinstance(what, reasons.TheKey) and text not in self.keys
+        return reasons.SpelledOtherwise() if other else what
 
     def parts(self) -> list[str]:
         """Texts that are looked for within longer ones as well."""
@@ -383,7 +388,7 @@ class _Look:
 
     def __init__(self, needles: Needles, column: str) -> None:
         self._needles, self._column = needles, column
-        self.kinds: set[str] = set()
+        self.kinds: set[Reason] = set()
         self.whole = True
         as_written = pa.array(list(needles.written), pa.large_string())
         # Python and Arrow do not agree on the small form of every letter.
@@ -469,7 +474,7 @@ class _Look:
         for i in np.flatnonzero(part)[:_NAMED]:
             self.whole = False
             value = text[int(i)].as_py()
-            self.kinds.update(self._needles.within(value) or ["the key"])
+            self.kinds.update(self._needles.within(value) or [reasons.TheKey()])
 
     def _bytes(self, array: pa.Array) -> Mask:
         found = np.zeros(len(array), bool)
@@ -512,16 +517,16 @@ class _Look:
         return found
 
 
-def not_distinctive(text: str) -> str | None:
+def not_distinctive(text: str) -> Reason | None:
     """Why a text is not looked for in other people's data: too many values are the same by chance."""
     bare = text.strip()
     if len(bare) < SHORTEST:
-        return f"a key of fewer than {SHORTEST} characters"
+        return reasons.TooShort(SHORTEST)
     number = _number(bare)
     if number is not None and len(re.sub(r"\D", "", bare)) < SHORTEST_NUMBER:
-        return f"a number of fewer than {SHORTEST_NUMBER} digits"
+        return reasons.TooFewDigits(SHORTEST_NUMBER)
     if bare.isalpha():
-        return "a single word, which others may have as well"
+        return reasons.SingleWord()
     return None
 
 

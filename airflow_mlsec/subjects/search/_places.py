@@ -26,7 +26,7 @@ from airflow_mlsec.datasets import (
     uri_of,
 )
 from airflow_mlsec.errors import DatasetError, UsageError
-from airflow_mlsec.ledger import ReleaseStatement
+from airflow_mlsec.ledger import Reason, ReleaseStatement
 from airflow_mlsec.lineage import (
     PART,
     PERHAPS,
@@ -46,6 +46,7 @@ from airflow_mlsec.lineage import (
 from airflow_mlsec.register import graph
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects._identity import Confirmed, Person
+from airflow_mlsec.subjects.search import _reasons as reasons
 
 Answer = TypeVar("Answer")
 
@@ -62,7 +63,7 @@ class Locator:
     column: str
     root: int
     key: str | None
-    why: str
+    why: Reason
     # The domain of the token vault that gave the codes, if they are random.
     vault: str | None = None
     # The versions of the key that evidence names, each with its fingerprint if evidence has it: without
@@ -75,20 +76,20 @@ class Locator:
     # In which normal forms releases made pseudonyms of the key, as evidence names them.
     forms: tuple[str, ...] = ()
 
-    def described(self, searched: Sequence[int] = (), spellings: int = 1) -> str:
+    def described(self, searched: Sequence[int] = (), spellings: int = 1) -> Reason:
         """As people read it; ``searched`` are the versions of the key, and ``spellings`` how many spellings of
         the person's keys were searched for."""
         if self.likeness:
-            return f"what the key has become in column '{self.column}'"
+            return reasons.WhatKeyBecame(self.column)
         if self.key is None:
-            return f"raw value in column '{self.column}'"
+            return reasons.RawValue(self.column)
         if self.vault is not None:
-            return f"random code in column '{self.column}' (vault {self.vault})"
-        listed = ", ".join(map(str, searched)) or "none"
-        if not self.normalized and spellings > 1:
-            # The release knows the key as it was spelled, which nobody can read from it.
-            listed = f"{listed}, in {spellings} plausible spellings of the key"
-        return f"pseudonym in column '{self.column}' ({self.key}, versions searched: {listed})"
+            return reasons.CodeInColumn(self.column, self.vault)
+        # The release knows the key as it was spelled, which nobody can read from it.
+        plausible = spellings if not self.normalized and spellings > 1 else None
+        return reasons.PseudonymInColumn(
+            self.column, self.key, tuple(map(str, searched)), plausible
+        )
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ def find_places(
     ways = _Ways(connection, roots, copies, released, perhaps, known)
     locators = ways.locators
     for said in (c for c in confirmed if c.dataset in known):
-        why = f"found by likeness, and confirmed by {said.by}"
+        why = reasons.ConfirmedByPerson(said.by)
         own = Locator(said.column, said.dataset, None, why, likeness=True)
         locators.setdefault(said.dataset, []).append(own)
     keyless = copies.from_any(roots)
@@ -522,7 +523,7 @@ class _Ways:
             if (_source_of(self._connection, statement), name) not in self._raw
         }
         coded = tuple(
-            _locator_of(c, c.column, said, "a signed release") for c, said in mine.items()
+            _locator_of(c, c.column, said, reasons.SignedRelease()) for c, said in mine.items()
         )
         return coded, frozenset(c.vault for c in coded if c.vault in others and c.vault)
 
@@ -561,15 +562,15 @@ def _locators(
         assert root.subject is not None
         column = root.subject["key"]
         references = root.subject.get("references")
-        why = "the policy's subject key"
+        why: Reason = reasons.SubjectKey()
         if references:
-            why = f"the policy's foreign key to {references['dataset']}"
+            why = reasons.ForeignKey(references["dataset"])
         add(root.id, Locator(column, root.id, None, why))
         for mention in root.subject.get("mentions") or ():
-            add(root.id, Locator(mention, root.id, None, "the policy's mention of a person"))
+            add(root.id, Locator(mention, root.id, None, reasons.MentionOfPerson()))
         for name in (column, *(root.subject.get("mentions") or ())):
             raw[root.id, name] = root.id
-            why = "lineage: an unchanged copy of the key"
+            why = reasons.CopyOfKey()
             for place in copies.of(root.id, name):
                 if place != (root.id, name):
                     raw.setdefault(place, root.id)
@@ -581,15 +582,15 @@ def _locators(
         now = [ever[-1], *maybe]
         for code, stated in _codes_of(connection, now, raw).items():
             plan = stated[0].plan[:12]
-            add(dataset, _locator_of(code, code.column, stated, f"signed release, plan {plan}"))
+            add(dataset, _locator_of(code, code.column, stated, reasons.ReleasedUnderPlan(plan)))
         # A copy may be of any release that ever was, with pseudonyms and codes of its own.
         for code, stated in _codes_of(connection, ever, raw).items():
-            why = f"lineage: an unchanged copy of the {'code' if code.vault else 'pseudonym'}"
+            why = reasons.CopyOfCode() if code.vault else reasons.CopyOfPseudonym()
             for copy, column in copies.of(dataset, code.column):
                 if copy != dataset:
                     add(copy, _locator_of(code, column, stated, why))
     # Where nothing names the person themselves, what foreign keys call them does.
-    why = "lineage: an unchanged copy of what a foreign key refers to"
+    why = reasons.CopyOfReference()
     named = set(found)
     for root in roots:
         references = root.subject.get("references") if root.subject else None
@@ -632,7 +633,7 @@ def _codes_of(
     return found
 
 
-def _locator_of(code: _Code, column: str, stated: list[ReleaseStatement], why: str) -> Locator:
+def _locator_of(code: _Code, column: str, stated: list[ReleaseStatement], why: Reason) -> Locator:
     versions = _versions(stated, code.column, code.key)
     formal, forms = _normalized(stated, code.column), _forms_of(stated, code.column)
     return Locator(column, code.root, code.key, why, code.vault, versions, False, formal, forms)

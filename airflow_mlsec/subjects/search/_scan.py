@@ -41,14 +41,16 @@ from airflow_mlsec.datasets import (
     visible_files,
 )
 from airflow_mlsec.errors import DatasetError, MlsecError
+from airflow_mlsec.ledger import Reason
 from airflow_mlsec.lineage import releases, unbelieved
 from airflow_mlsec.naming import LOCAL
 from airflow_mlsec.register import likely_kind
 from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects.search import _reasons as reasons
 from airflow_mlsec.subjects.search._airflow import ERASABLE, AirflowStores, not_looked
 from airflow_mlsec.subjects.search._contents import Contents
 from airflow_mlsec.subjects.search._finding import Finding, Status
-from airflow_mlsec.subjects.search._needles import Hit, Needles
+from airflow_mlsec.subjects.search._needles import Hit, Needles, in_order
 from airflow_mlsec.subjects.search._places import MAYBE_PUBLISHED, Place
 from airflow_mlsec.subjects.search._search import Searcher
 
@@ -59,13 +61,9 @@ ROOT = "scan"
 _THREADS = 4
 _TABULAR = (".csv", ".jsonl", ".ndjson")
 _EVERY = 500
+# How many files are named one by one.
+_NAMED = 3
 _HEAD = 1 << 16
-_LEFT_OUT = "left out by the byte budget ([mlsec] scan_budget)"
-_NOT_SCANNED = "not looked through, since no scan was wanted"
-_ALIKE = (
-    "nothing is done by likeness until a person has confirmed the place (mlsec subject confirm), or dealt with it "
-    "(mlsec subject settle)"
-)
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class _Outcome:
     """What looking through one thing came to."""
 
     hits: list[Hit] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
+    unread: list[Reason] = field(default_factory=list)
     read: int = 0
 
 
@@ -135,13 +133,13 @@ class Scanner:
         return self._searcher.needles
 
     @cached_property
-    def _missing(self) -> list[str]:
+    def _missing(self) -> list[Reason]:
         """Key versions under which the person may stand somewhere, and cannot be looked for."""
-        found: dict[str, None] = {}
+        found: dict[Reason, None] = {}
         for place in self._searcher.places.all:
             found.update(dict.fromkeys(self._searcher.missing(place)))
         if unread := self._searcher.register.read(unbelieved):
-            found[f"{unread} statements about releases are not signed by this key ring"] = None
+            found[reasons.StatementsUnsigned(unread)] = None
         return list(found)
 
     def complete(self, findings: Sequence[Finding]) -> list[Finding]:
@@ -182,12 +180,13 @@ class Scanner:
         if not left:
             if not unread or finding.status == "found":
                 return finding
-            why = "; ".join(dict.fromkeys(unread))
-            said = f"{finding.evidence}; a scan does not settle whether it has other columns of the person's: {why}"
-            return replace(finding, status="unknown", evidence=said, beside=True)
+            open_ = reasons.OtherColumnsOpen(tuple(dict.fromkeys(unread)))
+            return replace(
+                finding, status="unknown", reasons=(*finding.reasons, open_), beside=True
+            )
         return replace(
-            finding, status="found", likeness=True, locator=f"{finding.locator}; likeness: {_described(left)}",
-            evidence=f"{finding.evidence}; {_ALIKE}",
+            finding, status="found", likeness=True, found_by=(*finding.found_by, _described(left)),
+            reasons=(*finding.reasons, reasons.LikenessToConfirm()),
         )  # fmt: skip
 
     def airflow(self) -> list[Finding]:
@@ -196,13 +195,13 @@ class Scanner:
         if stores is None:
             return []
         if self._scan.budget <= 0:
-            return not_looked(_NOT_SCANNED)
+            return not_looked(reasons.NotScanned())
         self._progress("looking through Airflow's own stores")
         try:
             shared = any(said.column == ERASABLE for said in self._searcher.person.confirmed)
             return stores.look(lambda: self._needles, self._meter.spend, self._cannot_say, shared)
         except _Spent:
-            return not_looked(_LEFT_OUT)
+            return not_looked(reasons.LeftOutByBudget())
 
     def place(self, finding: Finding, place: Place) -> Finding:
         """The finding of one place, completed."""
@@ -214,7 +213,7 @@ class Scanner:
         """What a scan finds in a place, beside what was confirmed of it."""
         return self._beside(place)[0]
 
-    def _beside(self, place: Place) -> tuple[list[Hit], list[str]]:
+    def _beside(self, place: Place) -> tuple[list[Hit], list[Reason]]:
         """`beside`, and why some of it could not be read."""
         confirmed = {x.column for x in place.locators if x.likeness}
         pieces = self._pieces_of(place)
@@ -243,10 +242,10 @@ class Scanner:
             why += self._cannot_say()
             return _said(name, "unknown" if why else "none by scan", why)
         if not there:
-            return _said(name, "unknown", ["it lies below no data root of this process"])
+            return _said(name, "unknown", [reasons.BelowNoRoot()])
         if _exists(name) or not all(_is_here(root) for root in there):
-            return _said(name, "unknown", ["it cannot be looked into from here"])
-        return _said(name, "none", ["nothing is there any more"])
+            return _said(name, "unknown", [reasons.NotFromHere()])
+        return _said(name, "none", [reasons.NothingThere()])
 
     # --- what there is to look through
 
@@ -269,7 +268,7 @@ class Scanner:
             connector, path = connector_of(uri), local_path(uri)
             files = capabilities_of(uri).files
         except MlsecError as error:
-            return [_unread(place.name, str(error))]
+            return [_unread(place.name, reasons.ErrorSays(str(error)))]
         if files:
             found = self._objects(uri) if path is None else self._files(path)
             return [p for p in found if path is None or not _is_covered(p.name, {*place.parts})]
@@ -292,11 +291,11 @@ class Scanner:
         try:
             if path.is_symlink() and not self._is_below_a_root(path):
                 gone = not path.exists()
-                return [] if gone else [_unread(name, "a link that leads out of the data roots")]
+                return [] if gone else [_unread(name, reasons.LinkLeadsOut())]
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
                 # A link within the roots leads to what is looked at there.
-                return [] if path.is_symlink() else [_unread(name, "a folder that cannot be read")]
+                return [] if path.is_symlink() else [_unread(name, reasons.FolderUnreadable())]
             if not stat.S_ISREG(status.st_mode):
                 return []
             container = container_of(path)
@@ -305,9 +304,9 @@ class Scanner:
                 searched = any(piece.name in self._covered for piece in tables)
                 # Beside what its tables show: deleted rows in free pages, views, defaults.
                 pieces = [*tables, *(_part(name, p) for p in container.beside(path, searched))]
-                return pieces or [_unread(name, "a file of tables of which nothing is read")]
+                return pieces or [_unread(name, reasons.TablesUnread())]
         except Exception as error:
-            return [_unread(name, f"cannot be read ({type(error).__name__})")]
+            return [_unread(name, reasons.CannotRead(type(error).__name__))]
         return [
             _Piece(
                 name, status.st_size, lambda n, m: _file(n, m, str(path), path.open("rb"), status.st_size),
@@ -324,7 +323,7 @@ class Scanner:
             filesystem = connections.filesystem(parts.scheme, account or None)
             listed = filesystem.find(f"{bucket}{parts.path}", detail=True)
         except Exception as error:
-            yield _unread(uri, f"cannot be listed ({type(error).__name__})")
+            yield _unread(uri, reasons.CannotList(type(error).__name__))
             return
         for key, about in sorted(listed.items()):
             bucket, _, inside = str(key).partition("/")
@@ -355,7 +354,7 @@ class Scanner:
             return
         folder = Path(os.path.realpath(at))
         if not folder.is_dir():
-            yield _unread(root, "the data root is not there")
+            yield _unread(root, reasons.RootMissing())
         for path in _walk(folder):
             real = os.path.realpath(path)
             if real in self._own or _is_covered(real, self._own_folders) or real in covered:
@@ -439,19 +438,19 @@ class Scanner:
 
     def _look(self, pieces: Sequence[_Piece]) -> list[_Outcome]:
         if self._scan.budget <= 0:
-            return [_Outcome(unread=[_NOT_SCANNED]) for _ in pieces]
+            return [_Outcome(unread=[reasons.NotScanned()]) for _ in pieces]
         needles, done, lock = self._needles, [0], threading.Lock()
 
         def look(piece: _Piece) -> _Outcome:
             try:
                 outcome = piece.look(needles, self._meter)
             except _Spent:
-                outcome = _Outcome(unread=[_LEFT_OUT])
+                outcome = _Outcome(unread=[reasons.LeftOutByBudget()])
             except Exception as error:
                 # One that cannot be read must not hide the others; its message may quote a value.
-                outcome = _Outcome(unread=[f"cannot be read ({type(error).__name__})"])
+                outcome = _Outcome(unread=[reasons.CannotRead(type(error).__name__)])
             if self._shown(piece.name) != piece.name:
-                outcome.hits.append(Hit(None, 1, ("the key in its name",), False))
+                outcome.hits.append(Hit(None, 1, (reasons.KeyInName(),), False))
             if outcome.unread and piece.name.startswith("/") and self._was_handed_over(piece.name):
                 outcome = _Outcome(outcome.hits, read=outcome.read)
             with lock:
@@ -467,25 +466,20 @@ class Scanner:
         """The name of a file as it may be shown: without the person's key."""
         return self._needles.without(name)
 
-    def _cannot_say(self) -> list[str]:
+    def _cannot_say(self) -> list[Reason]:
         """Why not to find the person would prove nothing, wherever it was."""
         found = list(self._missing)
         if self._needles.unscanned:
-            listed = " and ".join(self._needles.unscanned)
-            found.append(f"{listed} is not scanned for: it singles nobody out")
+            found.append(reasons.NotScannedFor(self._needles.unscanned))
         return found
 
-    def _passed_over(self) -> str:
-        listed = " and ".join(self._needles.passed_over) if self._scan.budget > 0 else ""
-        return (
-            f"; what foreign keys call them was looked for in columns of their name only ({listed})"
-            if listed
-            else ""
-        )
+    def _passed_over(self) -> list[Reason]:
+        passed = self._needles.passed_over if self._scan.budget > 0 else ()
+        return [reasons.PassedOver(passed)] if passed else []
 
     def _of_place(self, finding: Finding, place: Place, pieces: list[_Piece]) -> Finding:
         if not pieces:
-            return replace(finding, evidence=f"{finding.evidence}; nothing to scan is there")
+            return replace(finding, reasons=(*finding.reasons, reasons.NothingToScan()))
         outcomes = self._look(pieces)
         whole = _Outcome(
             [hit for outcome in outcomes for hit in outcome.hits],
@@ -494,21 +488,19 @@ class Scanner:
         )
         if whole.hits:
             return replace(
-                finding, status="found", locator=f"likeness: {_described(whole.hits)}", likeness=True,
-                evidence=f"{finding.evidence}; {_ALIKE}",
+                finding, status="found", found_by=(_described(whole.hits),), likeness=True,
+                reasons=(*finding.reasons, reasons.LikenessToConfirm()),
             )  # fmt: skip
         why = [*whole.unread, *self._cannot_say()] if self._scan.budget > 0 else whole.unread
         if reason := self._searcher.beyond_scan(place):
             why.append(reason)
         if why:
-            said = "; ".join(why)
-            return replace(
-                finding, evidence=f"{finding.evidence}; a scan does not settle it: {said}"
-            )
-        how = f"{len(pieces)} files or tables, {_size(whole.read)}: every column"
+            open_ = reasons.NotSettledByScan(tuple(why))
+            return replace(finding, reasons=(*finding.reasons, open_))
+        none = reasons.NoneByScan(len(pieces), _size(whole.read))
         return replace(
-            finding, status="none by scan", locator="scan of every column",
-            evidence=f"{finding.evidence}; none by scan ({how}): neither key, pseudonym nor common hash stands there{self._passed_over()}",
+            finding, status="none by scan", found_by=(reasons.ScanOfColumns(),),
+            reasons=(*finding.reasons, none, *self._passed_over()),
         )  # fmt: skip
 
     def _of_root(self, root: str, pieces: list[_Piece]) -> list[Finding]:
@@ -521,31 +513,29 @@ class Scanner:
             # Files whose names differ in nothing but the key are one in the ledger.
             if outcome.hits and all(name != other.dataset for other in found):
                 found.append(_alike(name, outcome))
-        unread: dict[str, list[str]] = {}
+        unread: dict[Reason, list[str]] = {}
         for piece, outcome in zip(pieces, outcomes, strict=True):
             for reason in outcome.unread if not outcome.hits else ():
                 unread.setdefault(reason, []).append(piece.name)
-        why = [f"{len(names)} of them: {said} ({_some(names)})" for said, names in unread.items()]
+        why: list[Reason] = [_of_some(said, names) for said, names in unread.items()]
         why += self._cannot_say() if self._scan.budget > 0 else []
         read = sum(outcome.read for outcome in outcomes if not outcome.hits)
         others = sum(not outcome.hits for outcome in outcomes)
-        locator = f"scan of {others} files and tables that nobody declared, {_size(read)}"
+        digest = None
         if unread:
             # What somebody settles is of these files and no others.
             listed = sorted(
                 (p.name, p.size, p.stamp) for p, o in zip(pieces, outcomes, strict=True) if o.unread
             )
-            locator += f", not read: {hashlib.sha256(repr(listed).encode()).hexdigest()[:12]}"
+            digest = hashlib.sha256(repr(listed).encode()).hexdigest()[:12]
+        by = (reasons.ScanOfUndeclared(others, _size(read), digest),)
         status: Status = "unknown" if why else "none by scan"
-        told = "not declared, and below a data root; every column and byte was looked through"
-        told += self._passed_over()
+        told = [reasons.RootLookedThrough(), *self._passed_over()]
         if why:
-            told = (
-                f"not declared, and below a data root; a scan does not settle it: {'; '.join(why)}"
-            )
+            told = [reasons.RootNotSettled(tuple(why))]
         if found:
-            told += f"; {len(found)} beside these hold something like the person and are named by themselves"
-        return [*found, Finding(root, ROOT, status, None, locator, told)]
+            told.append(reasons.OthersNamed(len(found)))
+        return [*found, Finding(root, ROOT, status, None, by, tuple(told))]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -618,7 +608,7 @@ def _part(name: str, part: Part) -> _Piece:
     """What a file holds beside its tables, or the file as a whole."""
     called, read = f"{name}/{part.name}" if part.name else name, part.read
     if read is None:
-        return _unread(called, part.unread)
+        return _unread(called, reasons.PartUnread(part.unread))
     return _Piece(called, part.size, lambda n, m: _stream(n, m, read()))
 
 
@@ -656,7 +646,7 @@ def _stream(needles: Needles, meter: _Meter, stream: Iterator[pa.RecordBatch | b
     return outcome
 
 
-def _unread(name: str, why: str) -> _Piece:
+def _unread(name: str, why: Reason) -> _Piece:
     return _Piece(name, 0, lambda needles, meter: _Outcome(unread=[why]))
 
 
@@ -678,9 +668,9 @@ def _keeping(outcome: _Outcome) -> Iterator[None]:
     try:
         yield
     except _Spent:
-        outcome.unread.append(_LEFT_OUT)
+        outcome.unread.append(reasons.LeftOutByBudget())
     except Exception as error:  # its message may quote a value
-        outcome.unread.append(f"cannot be read ({type(error).__name__})")
+        outcome.unread.append(reasons.CannotRead(type(error).__name__))
 
 
 def _file(needles: Needles, meter: _Meter, name: str, file: Any, size: int) -> _Outcome:
@@ -711,7 +701,7 @@ def _file(needles: Needles, meter: _Meter, name: str, file: Any, size: int) -> _
                 for hit in needles.in_chunks(chunks()):
                     hits.append(hit)
     if contents.unsure_letters and not all(key.isascii() for key in needles.keys):
-        contents.unread.append("text whose letters beyond ASCII are written in an unknown way")
+        contents.unread.append(reasons.LettersUnknown())
     outcome.hits = _together(hits)
     outcome.unread = list(dict.fromkeys([*outcome.unread, *contents.unread]))
     is_table = name.lower().endswith(_TABULAR) and name.startswith("/")
@@ -745,7 +735,7 @@ def _together(hits: Iterable[Hit]) -> list[Hit]:
         if before is None:
             found[hit.column] = hit
             continue
-        kinds = tuple(sorted({*before.kinds, *hit.kinds}))
+        kinds = in_order({*before.kinds, *hit.kinds})
         found[hit.column] = Hit(
             hit.column, before.rows + hit.rows, kinds, before.whole and hit.whole, before.name
         )
@@ -753,14 +743,14 @@ def _together(hits: Iterable[Hit]) -> list[Hit]:
 
 
 def _alike(name: str, outcome: _Outcome) -> Finding:
-    evidence = f"nobody declared it, and it lies below a data root; {_ALIKE}"
-    locator = f"likeness: {_described(outcome.hits)}"
-    return Finding(name, _kind(name), "found", None, locator, evidence, likeness=True)
+    why = (reasons.Undeclared(), reasons.LikenessToConfirm())
+    by = (_described(outcome.hits),)
+    return Finding(name, _kind(name), "found", None, by, why, likeness=True)
 
 
-def _said(name: str, status: Status, why: list[str]) -> Finding:
-    told = "; ".join(why) or "every column and byte was looked through"
-    return Finding(name, _kind(name), status, None, "scan", told)
+def _said(name: str, status: Status, why: list[Reason]) -> Finding:
+    told = tuple(why) or (reasons.LookedThrough(),)
+    return Finding(name, _kind(name), status, None, (reasons.ByScan(),), told)
 
 
 def _kind(name: str) -> str:
@@ -768,8 +758,8 @@ def _kind(name: str) -> str:
     return likely_kind(namespace, inside)
 
 
-def _described(hits: Iterable[Hit]) -> str:
-    return "; ".join(hit.described() for hit in hits)
+def _described(hits: Iterable[Hit]) -> Reason:
+    return reasons.Likeness(tuple(hit.described() for hit in hits))
 
 
 def _is_covered(name: str, covered: set[str]) -> bool:
@@ -783,9 +773,9 @@ def _is_covered(name: str, covered: set[str]) -> bool:
     return True
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more}"
+def _of_some(why: Reason, names: list[str]) -> Reason:
+    more = len(names) - _NAMED
+    return reasons.OfSome(len(names), why, tuple(names[:_NAMED]), more if more > 0 else None)
 
 
 def _size(number: int) -> str:

@@ -26,7 +26,7 @@ from airflow_mlsec.anonymize import (
     tokens_of,
     vault_versions,
 )
-from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.crypto import KeyRing, KeyState
 from airflow_mlsec.datasets import (
     SINGLE,
     Condition,
@@ -52,20 +52,18 @@ from airflow_mlsec.errors import (
     Refused,
     UsageError,
 )
-from airflow_mlsec.ledger import ReleaseStatement
+from airflow_mlsec.ledger import Reason, ReleaseStatement
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects._spellings import alike, numerals, plausible
+from airflow_mlsec.subjects.search import _reasons as reasons
 from airflow_mlsec.subjects.search._needles import Needles, is_hash
 from airflow_mlsec.subjects.search._places import Locator, Place, Places
 
 _DEEPEST = 10
-_UNTOLD = "so whether others share the key cannot be told: put it right, or say what became of it (mlsec subject settle)"
 # What the names of pseudonyms' keys begin with.
 PSEUDONYMS = "pseudonym."
 # Columns of which the same name says nothing.
-CHANGED = "the file is not the one that its evidence names: it was written, or put back, since"
-INTENDED = "a release was going to be published here, and nobody knows yet whether it was (mlsec db reconcile)"
 _ANY_TABLE_S = (
     "id",
     "key",
@@ -93,6 +91,23 @@ _NO_PLACES = (WORKED_OUT, RULES, RECTIFIED, EARLIER_LEFT)
 
 class Indistinguishable(DatasetError):
     """People who share a key cannot be told apart in a place."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(str(reason.words()))
+        self.reason = reason
+
+
+def unusable_key(keys: KeyRing, name: str, version: int) -> Reason:
+    """Why a version that is needed cannot be used."""
+    state = keys.state_of(name, version)
+    why: Reason = reasons.KeyDiffers()
+    if state is None:
+        why = reasons.KeyAbsent()
+    elif state is KeyState.DESTROYED:
+        why = reasons.KeyDestroyed()
+    elif state is KeyState.SCHEDULED:
+        why = reasons.KeyScheduled()
+    return reasons.KeyVersionUnusable(name, version, why)
 
 
 @dataclass(frozen=True)
@@ -150,24 +165,24 @@ class Searcher:
     def needles(self) -> Needles:
         """What a scan looks for."""
         texts = pa.array([*self.person.keys, *self.others], pa.string())
-        found: dict[str, str] = {}
+        found: dict[str, Reason] = {}
         for name in sorted({e.name for e in self.keys.entries() if e.name.startswith(PSEUDONYMS)}):
             for version in self.keys.live(name):
                 tokens = pseudonymize(texts, "key", version.secret).to_pylist()
-                found |= dict.fromkeys(tokens, f"a pseudonym ({name}, version {version.version})")
+                found |= dict.fromkeys(tokens, reasons.PseudonymOfKey(name, version.version))
         # Of every vault that ever was: a release that was made anew under another has left copies, perhaps.
         for vault in sorted({x.vault for x in self.places.coded if x.vault}):
             codes = self.register.read(
                 partial(tokens_of, keys=self.keys, domain=vault, texts=texts.to_pylist())
             )
-            found |= dict.fromkeys(codes, f"a random code (vault {vault})")
+            found |= dict.fromkeys(codes, reasons.CodeOfKey(vault))
         referred = [value for values in self.referred().values() for value in values]
         told = {*self.person.keys, *self.others, *referred}
         for name, targets in self.known.items():
             for _, listed in targets if name not in _NO_PLACES else ():
                 for text in (text for text in listed if text not in told):
                     if is_hash(text):
-                        found.setdefault(text, "what was worked out to be erased")
+                        found.setdefault(text, reasons.WorkedOut())
                     else:
                         referred.append(text)
         forms = self._known_forms() if self.others else ()
@@ -199,21 +214,20 @@ class Searcher:
                         found.setdefault(name, []).extend(values)
         return found
 
-    def beyond_scan(self, place: Place) -> str | None:
+    def beyond_scan(self, place: Place) -> Reason | None:
         """Why the person may be in a place although no column there holds anything like their key."""
         if place.kind != "table":
-            return "what a model or another artifact has taken up is not to be read from it"
+            return reasons.ModelOpaque()
         if place.intended:
-            return "a release may appear here"
+            return reasons.ReleaseMayAppear()
         for source in (place.id, *sorted(place.sources)):
             statements = self.places.statements(source)
             if not statements:
                 continue
             if source == place.id or not self.places.by_id(source).locators:
-                return "a release took the keys out"
+                return reasons.KeysTakenOut()
         if place.keyless:
-            listed = ", ".join(place.keyless[:5])
-            return f"it has copies of columns of people's rows ({listed}), and no column that says whose"
+            return reasons.KeylessCopies(tuple(place.keyless[:5]))
         return None
 
     def targets(self, place: Place, dataset: Dataset) -> list[Target]:
@@ -456,18 +470,11 @@ class Searcher:
         said = place.mentions(self.person.kind)
         open_ = sorted(c for c in self.mentioned(place) if said[c] is None)
         if open_:
-            owners = place.owners(self.person.kind)
-            ask = (
-                "what happens to a mention (`subject.mentions`)"
-                if owners
-                else "whose row it is (`subject.key`)"
-            )
-            raise Indistinguishable(
-                f"rows name the person in column {', '.join(open_)}, and other people in other columns: a policy of "
-                f"{place.name} has to say {ask}"
-            )
+            owners = bool(place.owners(self.person.kind))
+            said_of = tuple(open_), place.name
+            raise Indistinguishable(reasons.MentionsOpen(*said_of, owners, not owners))
 
-    def shared(self, place: Place) -> str | None:
+    def shared(self, place: Place) -> Reason | None:
         """Why the rows that the person's keys find are of more than one person, if they seem to be.
 
         Of one key, rows that differ in a column that tells people apart are of different people,
@@ -480,7 +487,7 @@ class Searcher:
             copied = any(
                 x.root == place.id for p in self.places.all for x in p.locators if p.id != place.id
             )
-            return f"no rows are there, {_UNTOLD}" if copied else None
+            return reasons.SharingUntold(reasons.RowsMissing()) if copied else None
         dataset = self.open(place)
         present = set(dataset.schema().names)
         columns = [name for name in telling if name in present]
@@ -501,11 +508,7 @@ class Searcher:
             differing = [name for name, values in told.items() if len(values) > 1]
             if differing:
                 people = max(len(told[name]) for name in differing)
-                return (
-                    f"{people} people seem to share this key: its rows differ in {', '.join(differing)}. Say "
-                    "which one it is (--only COLUMN=VALUE), or that they are one (--one-person); a policy "
-                    "whose people differ otherwise says so in `subject.distinguished_by`"
-                )
+                return reasons.SharedKey(people, tuple(differing))
         return None
 
     def require_one_person(self, settled: Collection[int | None] = ()) -> None:
@@ -519,11 +522,11 @@ class Searcher:
                 try:
                     reason = self.shared(place)
                 except DatasetNotFound:
-                    reason = f"nothing is there, {_UNTOLD}"
+                    reason = reasons.SharingUntold(reasons.DatasetMissing())
                 except DatasetError as error:
-                    reason = f"{error}, {_UNTOLD}"
+                    reason = reasons.SharingUntold(reasons.ErrorSays(str(error)))
                 if reason:
-                    raise Refused(f"{place.name}: {reason}")
+                    raise Refused(f"{place.name}: {reason.words()}")
 
     def changed_since_release(self, place: Place) -> bool:
         """Whether the file at a release's place is another one than its newest evidence names: rows may
@@ -564,16 +567,10 @@ class Searcher:
             place.telling[name]: v for name, v in self.person.only.items() if name in place.telling
         }
         if len(known) < len(self.person.only):
-            raise Indistinguishable(
-                f"others share the person's key, and {place.name} has no copy of "
-                f"{', '.join(self.person.only)} to tell them apart by"
-            )
+            raise Indistinguishable(reasons.NothingTellsApart(place.name, tuple(self.person.only)))
         told = {name: self.typed([text], dataset, name) for name, text in known.items()}
         if unfit := [name for name, values in told.items() if not values]:
-            raise Indistinguishable(
-                f"others share the person's key, and column '{unfit[0]}' of {place.name}, which tells them apart, is of "
-                "another type than what was given"
-            )
+            raise Indistinguishable(reasons.TellingOfOtherType(unfit[0], place.name))
         return tuple(Condition(name, values) for name, values in told.items())
 
     def text_rows(self, place: Place) -> dict[str, int]:
@@ -596,10 +593,10 @@ class Searcher:
         """The versions of a pseudonym's key that are searched for; none of a raw value."""
         return [] if locator.key is None else [key.version for key in self.keys.live(locator.key)]
 
-    def missing(self, place: Place) -> list[str]:
-        """What of the key ring is missing to answer for a place, as people read it: versions under which
-        the person may stand there and cannot be looked for. Nothing, if the place was not found by a key."""
-        found: list[str] = []
+    def missing(self, place: Place) -> list[Reason]:
+        """What of the key ring is missing to answer for a place: versions under which the person may stand there
+        and cannot be looked for. Nothing, if the place was not found by a key."""
+        found: list[Reason] = []
         for locator in place.locators:
             if locator.key is None:
                 continue
@@ -611,8 +608,7 @@ class Searcher:
                 if [place.id, locator.key, version] in self.worked_out:
                     continue
                 if not self.keys.usable(locator.key, version, fingerprint):
-                    reason = self.keys.why_unusable(locator.key, version)
-                    found.append(f"key {locator.key} version {version} {reason}")
+                    found.append(unusable_key(self.keys, locator.key, version))
         return list(dict.fromkeys(found))
 
     @property
@@ -757,8 +753,7 @@ class Searcher:
         known = self.typed(found, dataset, column)
         if known and dataset.find_in(column, known, keep=False).rows > mine:
             raise Indistinguishable(
-                f"{place.name} refers to column '{column}' of {parent.name}, and other people's rows there "
-                "have the same values: whose rows these are cannot be told"
+                reasons.ReferenceShared(place.name, column, parent.name, form=False, same=True)
             )
         if form := _form_of(place):
             # Other people whom this form takes for them: as many rows as are theirs, or nobody can tell.
@@ -766,12 +761,11 @@ class Searcher:
             known = self.typed(alike_, dataset, column)
             if known and dataset.find_in(column, known, keep=False).rows > mine:
                 raise Indistinguishable(
-                    f"{place.name} refers to column '{column}' of {parent.name}, where other people's values are the "
-                    "same in the form that its policy declares: whose rows these are cannot be told"
+                    reasons.ReferenceShared(place.name, column, parent.name, form=True, same=False)
                 )
         return self._in_normal_form(place, found)
 
-    def orphans(self, place: Place) -> str | None:
+    def orphans(self, place: Place) -> Reason | None:
         """Why there may be more of the person than a foreign key leads to: rows refer to people who are not in
         the dataset any more that it leads to, and they may have been one of them."""
         for locator in place.locators:
@@ -803,10 +797,7 @@ class Searcher:
                 values = form.of_texts(values.cast(pa.large_string()))
                 rows += len(values) - (pc.sum(pc.is_in(values, known)).as_py() or 0)
             if rows:
-                return (
-                    f"{rows} rows refer to people who are not in {references['dataset']} (any more): whose they are "
-                    "cannot be told"
-                )
+                return reasons.RowsOfPeopleGone(rows, references["dataset"])
         return None
 
     def _all_codes(self, locator: Locator, root: Place, texts: Collection[str]) -> set[str]:
@@ -815,49 +806,41 @@ class Searcher:
                  for text in form.of_texts(pa.array(sorted(texts), pa.large_string())).to_pylist()}  # fmt: skip
         return {*texts, *self._codes(locator, sorted(forms))}
 
-    def perhaps_more(self, place: Place) -> list[str]:
+    def perhaps_more(self, place: Place) -> list[Reason]:
         """Why there may be more of the person in a place than its columns lead to, now or soon."""
-        coming = INTENDED if place.intended else None
+        coming = reasons.PublicationOpen() if place.intended else None
+        whys = (coming, self.unlisted(place), self.unread(place), self.orphans(place))
         # Not to be found under the keys that are left is not to be absent.
-        missing = ", ".join(self.missing(place))
-        whys = (coming, self.unlisted(place), self.unread(place), self.orphans(place), missing)
-        return [why for why in whys if why]
+        return [*(why for why in whys if why), *self.missing(place)]
 
-    def perhaps_other(self, place: Place) -> list[str]:
+    def perhaps_other(self, place: Place) -> list[Reason]:
         """`perhaps_more`, and whether what is there is another release than the one that is known."""
-        changed = [CHANGED] if self.changed_since_release(place) else []
+        changed = [reasons.ChangedSinceEvidence()] if self.changed_since_release(place) else []
         return [*changed, *self.perhaps_more(place)]
 
-    def unread(self, place: Place) -> str | None:
+    def unread(self, place: Place) -> Reason | None:
         """Why rows of a folder may be theirs that were not looked into: files without the column, or of another
         format, which a scan of the data roots does not come by."""
         folder = place.local_files
         if folder is None or not place.locators or not folder.is_dir():
             return None
         if lacking := self.rows(place, keep=False).lacking:
-            return f"{lacking} files of it have not the column by which rows are looked for: whose theirs are is not known"
+            return reasons.FilesWithoutColumn(lacking)
         if any(is_below(f"{place.uri}/x", root) for root in self.roots):
             return None
         read = {str(path) for path in visible_files(folder)}
         every = map(Path, files_below(str(folder), place.uri or ""))
         others = [p for p in every if str(p) not in read and not _is_beside(p)]
-        return (
-            f"{len(others)} files of it are no Parquet, and were not looked into"
-            if others
-            else None
-        )
+        return reasons.FilesOfOtherFormat(len(others)) if others else None
 
-    def unlisted(self, place: Place) -> str | None:
+    def unlisted(self, place: Place) -> Reason | None:
         """Why pseudonyms of the person may stand in a place that nobody can work out: they were made of spellings of
         which there is no end."""
         for locator in place.locators:
             form = _form_of(self.places.by_id(locator.root))
             tagged = form is not None and form.name == "email_without_tag"
             if tagged and locator.key is not None and not locator.normalized:
-                return (
-                    "it was made before the policy took addresses with other tags for one person's, and those cannot be "
-                    "listed: release it anew"
-                )
+                return reasons.TagsUnlisted()
         return None
 
     def referred(self) -> dict[str, list[str]]:
@@ -902,10 +885,7 @@ class Searcher:
         single = SINGLE in (schema.field(column).metadata or {})
         held = pa.float32() if single else kind
         if pa.types.is_floating(held) and any(_too_long_for(held, text) for text in texts):
-            raise Indistinguishable(
-                f"column '{column}' of '{dataset.uri}' is of floating-point numbers ({kind}), which are the same for several "
-                "numbers as long as the person's: whose rows these are cannot be told"
-            )
+            raise Indistinguishable(reasons.NumbersTooLong(column, dataset.uri, str(kind)))
         typed = [v for text in texts if (v := as_type(text, kind, column)) is not None]
         # A column may hold values of any type, whatever it is declared as.
         loose = [] if capabilities_of(dataset.uri).typed else list(texts)

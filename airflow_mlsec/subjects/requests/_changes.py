@@ -1,0 +1,227 @@
+"""Writing to a request: what is changed, what became of its places, and the acts that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec import ledger
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.errors import ChangedMeanwhile, UsageError
+from airflow_mlsec.ledger import (
+    Act,
+    Asset,
+    AssetKind,
+    Outcome,
+    Reason,
+    as_documents,
+    record,
+)
+from airflow_mlsec.register import Register, requests_did_more, upsert
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects import reasons
+from airflow_mlsec.subjects._identity import Person, Targets, seal, unseal
+from airflow_mlsec.subjects.requests._request import (
+    Request,
+    Step,
+    asset_of,
+    get_request,
+    read_request,
+)
+from airflow_mlsec.subjects.search._finding import Finding
+
+
+def reseal(
+    register: Register,
+    keys: KeyRing,
+    identifier: int,
+    changed: Callable[[Person, Targets | None], tuple[Person, Targets | None]],
+) -> None:
+    """Change what is sealed with a request: the person, and what an erasure has worked out. One at a time: places
+    are dealt with side by side."""
+    r = t.request.c
+
+    def work(connection: sa.Connection) -> None:
+        query = sa.select(r.sealed, r.subject_kind).where(r.id == identifier, r.sealed.is_not(None))
+        row = connection.execute(query.with_for_update()).first()
+        if row is None:
+            raise UsageError(f"request {identifier} is closed, and whom it was about is erased")
+        now = seal(keys, *changed(*unseal(keys, row.subject_kind, bytes(row.sealed))))
+        connection.execute(sa.update(t.request).where(r.id == identifier).values(sealed=now))
+
+    register.write(work)
+
+
+NOT_APPROVED: dict[str, Any] = {"approved_by": None, "approved": sa.null(), "four_eyes": None}
+
+
+# --- what the other modules of this package write
+
+
+def change(
+    register: Register,
+    identifier: int,
+    by: str,
+    what: Reason,
+    values: dict[str, Any],
+    seen: Request | None = None,
+    also: Callable[[sa.Connection, Request], Mapping[str, Any] | None] = lambda c, request: None,
+) -> Request:
+    """Change a request that is not closed, and write ``what`` was done as an act.
+
+    :param seen: The request by which it was decided.
+    :param also: Done in the same transaction, with the request as it is; may give further values.
+    :raises ChangedMeanwhile: if somebody else has changed it since it was ``seen``.
+    """
+    r = t.request.c
+
+    def work(connection: sa.Connection) -> None:
+        # One at a time: on PostgreSQL transactions run side by side.
+        connection.execute(sa.select(r.id).where(r.id == identifier).with_for_update())
+        request = require_open(read_request(connection, identifier))
+        if seen is not None:
+            require_unchanged(request, seen)
+        more = also(connection, request) or {}
+        given = {**values, **more, "version": request.version + 1}
+        connection.execute(sa.update(t.request).where(r.id == identifier).values(given))
+        write_act(connection, identifier, register.now(), by, what)
+
+    register.write(work)
+    return get_request(register, identifier)
+
+
+def require_unchanged(request: Request, seen: Request) -> None:
+    """:raises ChangedMeanwhile: if a request is not the one any more that was ``seen``."""
+    if request.version != seen.version:
+        raise ChangedMeanwhile(
+            f"request {request.id} was changed by somebody else meanwhile; look at it again"
+        )
+
+
+def note(register: Register, identifier: int, by: str, what: Reason) -> None:
+    """Write what was done as an act, where nothing of the request itself changes."""
+    register.write(lambda c: write_act(c, identifier, register.now(), by, what))
+
+
+_LAST_RUN = sa.select(sa.func.max(t.run.c.id))
+
+
+def write_step(
+    connection: sa.Connection,
+    identifier: int,
+    finding: Finding,
+    by: str,
+    now: str,
+    status: str = "",
+) -> None:
+    """A finding as a step of the coverage, in its own status or another, and in the ledger."""
+    values = {
+        "status": status or finding.status,
+        "rows": finding.rows,
+        "found_by": as_documents(finding.found_by),
+        "reasons": as_documents(finding.reasons),
+        "changed_at": now,
+        "dataset_id": finding.dataset_id,
+        "decided_by": None,
+        "columns": list(finding.columns),
+        "likeness": finding.likeness,
+        "free_text": finding.free_text,
+        "after_run": connection.execute(_LAST_RUN).scalar_one(),
+    }
+    key = {"request_id": identifier, "kind": finding.kind, "name": finding.dataset}
+    if finding.dataset_id is not None:
+        # What a dataset is taken for may have changed: it is one place all the same.
+        s = t.request_step.c
+        mine = sa.and_(
+            s.request_id == identifier,
+            s.dataset_id == finding.dataset_id,
+            s.name == finding.dataset,
+        )
+        kinds = list(connection.execute(sa.select(s.kind).where(mine)).scalars())
+        # An earlier version made a step of each kind that it was taken for.
+        if finding.kind in kinds:
+            connection.execute(sa.delete(t.request_step).where(mine, s.kind != finding.kind))
+        elif kinds:
+            connection.execute(sa.delete(t.request_step).where(mine, s.kind != kinds[-1]))
+            connection.execute(sa.update(t.request_step).where(mine).values(kind=finding.kind))
+    upsert(connection, t.request_step, key, values, {"attempts": 0})
+    place, answer = (
+        Asset(AssetKind.PLACE, finding.dataset),
+        _ANSWERS.get(status or finding.status, Outcome.UNKNOWN),
+    )
+    told = {
+        "status": status or finding.status,
+        "found_by": as_documents(finding.found_by),
+        "rows": finding.rows,
+    }
+    record(
+        connection,
+        [ledger.Finding(place, LOCATED, answer, finding.reasons, by, now, told, identifier)],
+    )
+
+
+# The question of each place, whether it is free of the person's data, and its answers. All others are unknown.
+LOCATED = "free-of-the-person"
+
+
+_ANSWERS = {
+    "found": Outcome.FAIL,
+    "none": Outcome.PASS,
+    "none by scan": Outcome.PASS,
+    "erased": Outcome.PASS,
+    "same": Outcome.NOT_APPLICABLE,
+}
+
+
+def set_step(
+    connection: sa.Connection,
+    identifier: int,
+    step: Step,
+    by: str,
+    now: str,
+    status: str,
+    why: Sequence[Reason],
+    **values: Any,
+) -> None:
+    """Say what became of one place, and why: in the coverage, and as an act."""
+    if status == "rectified":
+        requests_did_more(connection)
+    change_step(connection, step.id, now, status=status, reasons=as_documents(why), **values)
+    if status != "erasing":
+        place = Asset(AssetKind.PLACE, step.name)
+        record(connection, [Act(place, status, tuple(why), by, now, request=identifier)])
+
+
+def change_step(connection: sa.Connection, step: int, now: str, **values: Any) -> None:
+    """Change what is kept of one place."""
+    update = sa.update(t.request_step).where(t.request_step.c.id == step)
+    after_run = _LAST_RUN.scalar_subquery()
+    connection.execute(update.values(**values, changed_at=now, after_run=after_run))
+
+
+# Whoever did one of these said whose request it is, or which rows are the person's: somebody else approves.
+_SAYS_WHO = (
+    reasons.RequestOpened,
+    reasons.IdentityVerified,
+    reasons.IdentityRefused,
+    reasons.PersonChanged,
+    reasons.PlaceConfirmed,
+    reasons.EntriesConfirmed,
+)
+
+
+def write_act(connection: sa.Connection, identifier: int, at: str, by: str, what: Reason) -> None:
+    verb = what.code.replace("-", " ")
+    evidence = {"says_who": True} if isinstance(what, _SAYS_WHO) else {}
+    asset = asset_of(identifier)
+    record(connection, [Act(asset, verb, (what,), by, at, evidence, identifier)])
+
+
+def require_open(request: Request) -> Request:
+    if request.closed_at is not None:
+        raise UsageError(f"request {request.id} was closed {request.closed_at[:19]}")
+    if request.status == "refused":
+        raise UsageError(f"request {request.id} was refused")
+    return request

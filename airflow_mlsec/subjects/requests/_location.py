@@ -1,0 +1,120 @@
+"""Writing what was found into a request; what somebody has settled stays so."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.ledger import (
+    has,
+)
+from airflow_mlsec.processes import has_ended
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects import reasons
+from airflow_mlsec.subjects.requests._approval import beyond_approval
+from airflow_mlsec.subjects.requests._changes import (
+    NOT_APPROVED,
+    require_open,
+    require_unchanged,
+    write_act,
+    write_step,
+)
+from airflow_mlsec.subjects.requests._request import (
+    RESTRICTING,
+    Request,
+    Step,
+    get_request,
+    read_request,
+)
+from airflow_mlsec.subjects.search._finding import Finding
+from airflow_mlsec.subjects.search._locate import Location
+from airflow_mlsec.subjects.search._scan import ROOT
+
+BY_HAND = ("none", "rebuilt", "retained", "manual")
+
+
+def record_location(
+    register: Register, identifier: int, location: Location, by: str, seen: Request | None = None
+) -> Request:
+    """Write what was found into the ledger. A place that is settled stays so, unless the person
+    was found there again.
+
+    :param seen: The request whose person was looked for.
+    :raises ChangedMeanwhile: if it was changed since: what was found may be another's.
+    """
+    r = t.request.c
+
+    def work(connection: sa.Connection) -> None:
+        connection.execute(sa.select(r.id).where(r.id == identifier).with_for_update())
+        request = require_open(read_request(connection, identifier))
+        if seen is not None:
+            require_unchanged(request, seen)
+        known = {(step.kind, step.name): step for step in request.steps}
+        by_dataset = {(step.dataset_id, step.name): step for step in request.steps}
+        for finding in location.findings:
+            before = known.get((finding.kind, finding.dataset))
+            if before is None and finding.dataset_id is not None:
+                before = by_dataset.get((finding.dataset_id, finding.dataset))
+            if before is None or _changes(request, before, finding):
+                write_step(connection, identifier, finding, by, register.now())
+        found = sum(finding.status == "found" for finding in location.findings)
+        located = reasons.PersonLocated(found, len(location.findings))
+        write_act(connection, identifier, register.now(), by, located)
+        update = sa.update(t.request).where(t.request.c.id == identifier)
+        if request.status == "open":
+            connection.execute(update.values(status="located"))
+        if beyond := beyond_approval(read_request(connection, identifier)):
+            connection.execute(update.values(status="located", **NOT_APPROVED))
+            write_act(
+                connection, identifier, register.now(), by, reasons.ApprovalTooNarrow(tuple(beyond))
+            )
+
+    register.write(work)
+    return get_request(register, identifier)
+
+
+def is_at_work(row: Any, now: str) -> bool:
+    """Whether the process that erases from a place may still live."""
+    if row.writer is not None and has_ended(row.writer):
+        return False
+    return datetime.fromisoformat(row.changed_at) > datetime.fromisoformat(now) - _AT_WORK
+
+
+def _changes(request: Request, step: Step, finding: Finding) -> bool:
+    if step.status == "erasing":
+        return False  # who is at it says what became of it; what was killed is taken up
+    # With its last rows its last object has gone, or the second look has read what a scan had no budget for.
+    if (finding.absent or finding.beside) and step.status == "erased":
+        return False
+    if request.kind in RESTRICTING and step.status == "retained" and step.decided_by is None:
+        return finding.status == "none"  # nothing stays stored that is not there
+    if step.status == "failed" and has(step.reasons, reasons.CouldNotRectify):
+        return False  # that it can be found does not put it right
+    if step.status == "none" and finding.status == "none":
+        return False  # since when it has not been there stays known
+    if finding.kind == ROOT and step.status in BY_HAND:
+        # What somebody decided was of other files than these.
+        return (
+            finding.status == "unknown" and finding.locator != step.locator
+        )  # as words: earlier versions had no codes
+    if step.status in ("retained", "manual", "rectified", "rebuilt"):
+        return False
+    # What waits to be made anew is settled by lineage, or by a person.
+    if has(step.reasons, reasons.ToBeMadeAnew):
+        return finding.status == "none"
+    if finding.status not in ("none", "none by scan"):
+        return True
+    # What was erased, or is being, or could not be to its end, is not made "none" by not being found any
+    # more: the ledger would forget that it was there, and bytes may be left.
+    if step.status == "failed" and step.attempts:
+        return has(step.reasons, reasons.NothingRemoved)
+    # What a second look found is for a person, or erasure.
+    left = has(step.reasons, reasons.StillNamed)
+    return step.status not in ("erased", "rebuilt", "erasing") and not left
+
+
+# How long a place that is being erased from is somebody's, if nobody says that it has ended.
+_AT_WORK = timedelta(hours=1)
