@@ -173,20 +173,21 @@ def test_the_demonstration_s_summary_is_true_and_its_suggestions_work(
 # --- the privacy page and its routes
 
 
-def routes(pipeline: Pipeline) -> list[tuple[str, str]]:
+def routes(request: int) -> list[tuple[str, str]]:
     from airflow_mlsec.plugin._routes import application
 
     found = []
     for route in application().routes:
         for method in sorted(route.methods - {"HEAD"}):  # type: ignore[attr-defined]
-            found.append((method, "/mlsec" + re.sub(r"{[^}]*}", "1", route.path)))  # type: ignore[attr-defined]
+            found.append((method, "/mlsec" + re.sub(r"{[^}]*}", str(request), route.path)))  # type: ignore[attr-defined]
     return found
 
 
 def test_every_route_refuses_anonymous_and_other_roles(pipeline: Pipeline) -> None:
-    walked = routes(pipeline)
     key = ("--kind", "person", "--key", canaries.EMAIL)
-    assert pipeline.mlsec("subject", "open", "access", *key).returncode == 0
+    opened = pipeline.mlsec("subject", "open", "access", *key, "--json")
+    assert opened.returncode == 0
+    walked = routes(json.loads(opened.stdout)["id"])
     assert ("GET", "/mlsec/api/map") in walked
     with pipeline.server.client("viewer") as viewer, pipeline.server.client("admin") as admin:
         for method, path in walked:
