@@ -1,8 +1,8 @@
-"""Who acts, as far as somebody authenticated it. This module is the one place where actors are made.
+"""Who acts, as far as that was authenticated. Actors are created only in this module.
 
-On the command line the operating system knows the user's number, and nothing else is believed:
-`LOGNAME`, `USER` and arguments say whatever the caller wants. In Airflow its own record of who
-answered counts. What somebody merely says of themselves is kept as *claimed*.
+On the command line only the user id is trusted, which the operating system knows: `LOGNAME`, `USER`
+and arguments say whatever the caller wants. In Airflow, its own record of who answered counts. What
+callers merely state about themselves is kept as *claimed*.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: ``authenticated_by`` knows it by ``name``.
+    """Who acts. ``authenticated_by`` knows the actor as ``name``.
 
     As text: ``os:1000@host (anna)``, ``airflow:anna``, ``task:dag/run/task``.
     """
@@ -42,11 +42,11 @@ class Actor:
     # The identifier that the authenticating party has for it.
     name: str
     authenticated_by: str
-    # For whom it acts, where it has a role by delegation.
+    # The user for whom it acts, if it has a role by delegation.
     on_behalf_of: str | None = None
-    # How people call it, by the authenticating party's own record.
+    # Its display name, from the authenticating party's own record.
     called: str | None = None
-    # What the actor calls itself; nobody has checked it.
+    # The name that the actor claims; it is not verified.
     claimed: str | None = None
     # The roles (in lower case) or groups that the authenticating party says it has.
     roles: frozenset[str] = frozenset()
@@ -59,7 +59,7 @@ class Actor:
 
     @property
     def key(self) -> str:
-        """What tells actors apart: neither what they are called nor a claim does."""
+        """What identifies an actor: neither a display name nor a claim does."""
         return key_of(str(self))
 
 
@@ -67,7 +67,8 @@ _ON_BEHALF, _CLAIMING = ", on behalf of ", ", who claims to be "
 
 
 def _unmistakable(name: str) -> str:
-    """A name in which nothing looks like what follows it in an actor's text: users choose their names."""
+    """The name, escaped so that nothing in it looks like what follows a name in an actor's text: users
+    choose their names."""
     if not any(part in name for part in (" (", ", ", "%2")):
         return name
     return name.replace("%", "%25").replace(" (", "%20(").replace(", ", "%2C ")
@@ -76,20 +77,20 @@ def _unmistakable(name: str) -> str:
 def key_of(text: str) -> str:
     """`Actor.key` of an actor's text, as registers keep it."""
     bare = text.partition(_CLAIMING)[0].partition(_ON_BEHALF)[0].partition(" (")[0]
-    # A host is called as it calls itself: a user of one number is one, wherever.
+    # A host chooses its own name: one user id is one user, on whatever host.
     return bare.partition("@")[0] if bare.startswith("os:") else bare
 
 
 def keys_of(text: str) -> frozenset[str]:
-    """Whose eyes an actor's text stands for: the actor's, and those of who has lent the role by which it acted."""
+    """Who counts as having acted (for four eyes): the actor of a text, and whoever lent the role that it used."""
     before = text.partition(_CLAIMING)[0]
     behalf = before.partition(_ON_BEHALF)[2] if _ON_BEHALF in before else ""
     return frozenset({key_of(text), *([key_of(behalf)] if behalf else [])})
 
 
 def operating_system_actor(claimed: str | None = None) -> Actor:
-    """The user that runs this process, by number, on this host. What it is called is what the system's
-    user database says."""
+    """The user that runs this process, by user id, on this host. The display name comes from the
+    system's user database."""
     number, host = os.getuid(), socket.gethostname()
     try:
         called: str | None = pwd.getpwuid(number).pw_name
@@ -110,7 +111,7 @@ def _groups() -> Iterator[str]:
 
 
 def airflow_user(identifier: str, name: str | None = None, roles: Iterable[str] = ()) -> Actor:
-    """A user whom Airflow's authentication manager has signed in, with the roles that it says they have."""
+    """A user that Airflow's auth manager has signed in, with the roles that it says the user has."""
     called = name if name and name != identifier else None
     held = frozenset(role.strip().casefold() for role in roles if role.strip())
     return Actor(ActorKind.AIRFLOW_USER, identifier, "Airflow", None, called, None, held)
@@ -122,10 +123,10 @@ def airflow_task(label: str) -> Actor:
 
 
 def client(name: str) -> Actor:
-    """A program that has shown an API key of this name."""
+    """A program that has presented an API key with this name."""
     return Actor(ActorKind.CLIENT, name, "API key")
 
 
 def witness(name: str) -> Actor:
-    """Who keeps checkpoints of the audit log elsewhere, by the key with which they sign."""
+    """A witness that keeps checkpoints of the audit log elsewhere, known by its signing key."""
     return Actor(ActorKind.WITNESS, name, "signature")

@@ -11,7 +11,7 @@
     │       ├── ColumnMissing (KeyError)
     │       ├── ColumnType (TypeError)
     │       └── UnsupportedDataset
-    ├── CheckFailed (AssertionError)         a check says no                 exit code 1
+    ├── CheckFailed (AssertionError)         a check failed                  exit code 1
     ├── Refused (PermissionError)            refused for safety              exit code 3
     │   ├── UndeclaredColumn
     │   ├── GuaranteeNotMet                  the privacy model does not hold
@@ -25,7 +25,7 @@
     └── RegisterError                        the register cannot be used     exit code 2
 
 Messages carry names and positions (dataset, column, row number, setting), never a
-value of the data: an exception ends in logs, alerts and issue trackers.
+value of the data: an exception ends up in logs, alerts and issue trackers.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from collections.abc import Iterable
 
 
 def printable(text: str) -> str:
-    """A text whose characters that a terminal would act on, or that nothing can encode, are escaped: names
-    of files can hold any."""
+    """The text with characters escaped that a terminal would interpret or that cannot be encoded: file
+    names can contain any."""
     if text.isprintable():
         return text
     return "".join(
@@ -82,7 +82,7 @@ class DatasetNotFound(DatasetError, FileNotFoundError):
 
 
 class EmptyDataset(DatasetNotFound):
-    """A folder without files, or a file without rows, that would say what its columns are."""
+    """A folder without files, or a file without rows: nothing shows what its columns are."""
 
 
 class UnsupportedDataset(DatasetError):
@@ -113,7 +113,7 @@ class ColumnType(DatasetError, TypeError):
 
 
 class CheckFailed(MlsecError, AssertionError):
-    """A compliance check, review or verification says no."""
+    """A compliance check, review or verification failed."""
 
     exit_code = 1
 
@@ -136,7 +136,7 @@ class UndeclaredColumn(Refused):
 
 
 class GuaranteeNotMet(Refused):
-    """The data cannot be, or was not, brought to the guarantee that the policy asks for."""
+    """The data cannot meet, or did not meet, the guarantee that the policy requires."""
 
 
 class UnsafePermissions(Refused):
@@ -161,36 +161,36 @@ class AnotherRing(CryptoError):
     @classmethod
     def than_recorded(cls, known: str, found: str) -> AnotherRing:
         return cls(
-            f"this process has key ring {found[:12]}, and the register knows ring {known[:12]}: pseudonyms and "
+            f"this process has key ring {found[:12]}, but the register knows ring {known[:12]}: pseudonyms and "
             "suppression lists of one mean nothing under the other. Mount the register's ring at [mlsec] key_ring "
-            "(the folder that is there now may have been made by mistake). If the ring is lost for good: "
+            "(the folder that is there now may have been made by mistake). If the ring is permanently lost: "
             "mlsec keys adopt"
         )
 
     @classmethod
     def than_signed(cls, found: str) -> AnotherRing:
         return cls(
-            f"this process has key ring {found[:12]}, and another signed the register's evidence. Mount the register's "
-            "ring at [mlsec] key_ring. If it is lost for good: mlsec keys adopt"
+            f"this process has key ring {found[:12]}, but another ring signed the register's evidence. Mount the "
+            "register's ring at [mlsec] key_ring. If it is permanently lost: mlsec keys adopt"
         )
 
     @classmethod
     def none_here(cls, known: str, folder: str) -> AnotherRing:
         return cls(
-            f"there is no key ring in {folder}, and the register knows ring {known[:12]}. No other is made: mount that "
-            "ring at [mlsec] key_ring, or restore it from its backup. If it is lost for good: mlsec keys adopt"
+            f"there is no key ring in {folder}, but the register knows ring {known[:12]}. No new ring is made: mount that "
+            "ring at [mlsec] key_ring, or restore it from its backup. If it is permanently lost: mlsec keys adopt"
         )
 
     @classmethod
     def of_version(cls, folder: str, name: str, version: int) -> AnotherRing:
         return cls(
-            f"version {version} of key '{name}' in {folder} is another key than the register knows by that name: this "
-            "copy of the ring, or another, was rotated on its own. Replace it with the ring that the register knows"
+            f"version {version} of key '{name}' in {folder} is not the key that the register knows by that name: this "
+            "copy of the ring, or another one, was rotated separately. Replace it with the ring that the register knows"
         )
 
 
 class DecryptionFailed(CryptoError):
-    """The file cannot be decrypted. One wording, so that a caller learns no cause."""
+    """The file cannot be decrypted. One message for every cause, so that callers learn none."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -200,7 +200,7 @@ class DecryptionFailed(CryptoError):
 
 
 class SignatureInvalid(CryptoError):
-    """A signature, or what it speaks of, does not verify."""
+    """A signature, or what it covers, does not verify."""
 
 
 class BrokenLog(SignatureInvalid):
@@ -214,8 +214,8 @@ class RegisterError(MlsecError):
 def _columns(names: Iterable[str]) -> str:
     listed = sorted(names)
     if any("@" in name or (name and not any(c.isalpha() for c in name)) for name in listed):
-        # The first row of a file without a header: they may be somebody's.
-        return f"{len(listed)} columns whose names look like values (has the file a header?)"
+        # Probably the first row of a file without a header: these may be values of a person.
+        return f"{len(listed)} columns whose names look like values (does the file have a header?)"
     shown = ", ".join(f"'{name}'" for name in listed[:12])
     more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
     return f"column{'s' if len(listed) != 1 else ''} {shown or '(none)'}{more}"

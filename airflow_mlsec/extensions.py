@@ -1,4 +1,4 @@
-"""What other packages add to this one: classes that entry points name, each refused if it forgets an answer."""
+"""What other packages add to this one: classes named by entry points. A class that lacks a member is refused."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ T = TypeVar("T")
 
 
 class Extension(ABC):  # noqa: B024 - its subclasses have them
-    """The base of what others may add. Whoever extends a direct subclass answers all that has no default there, methods
-    and attributes, or the class fails when Python reads it."""
+    """Base of what other packages may add. A class that extends a direct subclass must define every method and attribute
+    that has no default there; otherwise its definition fails."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -26,7 +26,7 @@ class Extension(ABC):  # noqa: B024 - its subclasses have them
                 if not hasattr(cls, name):
                     missing[name] = None
             for name, found in vars(base).items():
-                # What ABC itself says only when somebody makes one.
+                # ABC itself reports this only when an instance is created.
                 answer = inspect.getattr_static(cls, name)
                 if all(getattr(x, "__isabstractmethod__", False) for x in (found, answer)):
                     missing[name] = None
@@ -37,7 +37,7 @@ class Extension(ABC):  # noqa: B024 - its subclasses have them
 def entries_of(group: str) -> dict[str, metadata.EntryPoint]:
     """The entry points of a group, by name.
 
-    :raises SettingError: if two packages have one of the same name: else one could take the place of another's.
+    :raises SettingError: if two packages have one of the same name: otherwise one could replace the other.
     """
     found: dict[str, metadata.EntryPoint] = {}
     for entry in sorted(metadata.entry_points(group=group), key=lambda e: e.name):
@@ -52,15 +52,17 @@ def entries_of(group: str) -> dict[str, metadata.EntryPoint]:
 def load_entry(entry: metadata.EntryPoint, base: type[T]) -> type[T]:
     """The class that an entry point names.
 
-    :raises SettingError: if it cannot be imported, or is none of these.
+    :raises SettingError: if it cannot be imported, or is not a subclass of ``base``.
     """
     try:
         loaded = entry.load()
     except (Exception, SystemExit) as error:
         raise SettingError(
-            f"'{entry.name}' of {entry.group} ({entry.value}) cannot be imported ({type(error).__name__}: {error}); mend or "
-            "reinstall the package that has it"
+            f"'{entry.name}' of {entry.group} ({entry.value}) cannot be imported ({type(error).__name__}: {error}); fix or "
+            "reinstall the package that contains it"
         ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
-        raise SettingError(f"'{entry.name}' of {entry.group} ({entry.value}) is no {base.__name__}")
+        raise SettingError(
+            f"'{entry.name}' of {entry.group} ({entry.value}) is not a {base.__name__}"
+        )
     return loaded

@@ -2,7 +2,7 @@
 
 A writer works on ``.NAME.<random>.partial`` in the target's folder, under a lock that
 the kernel drops when the process dies, and renames it over the target when everything
-has been written and synced. A reader sees the old file or the new one, also after
+has been written and synced. A reader sees the old file or the new one, even after
 ``kill -9``; what a killed writer left is removed by the next writer of the same target.
 """
 
@@ -33,8 +33,8 @@ def replacing(
     ``mode`` is the permission of a new file; an existing target keeps its own. The yielded file is readable as well, so
     that a caller can verify what it wrote before it is published; ``.name`` is its path.
 
-    With ``unless_changed_since`` the target must still be the file of that ``stat``: whoever
-    replaces a file by a part of itself must not undo what another writer has done meanwhile.
+    With ``unless_changed_since`` the target must still be the file of that ``stat``: replacing a
+    file by a part of itself must not undo what another writer has done in the meantime.
 
     :raises ChangedMeanwhile: if it is not.
     :raises DatasetError: if the target's folder does not exist, or the target is a
@@ -102,7 +102,7 @@ def _create_locked(target: Path, mode: int) -> BinaryIO:
         )
         os.fchmod(file.fileno(), mode)
         fcntl.flock(file, fcntl.LOCK_EX)
-        # Between creation and lock another writer may have taken it for abandoned.
+        # Between creation and lock, another writer may have removed it as abandoned.
         if partial.exists():
             return file
         file.close()
@@ -110,8 +110,8 @@ def _create_locked(target: Path, mode: int) -> BinaryIO:
 
 @contextlib.contextmanager
 def unnamed() -> Iterator[tuple[BinaryIO, Path]]:
-    """A temporary file that goes with this process, however that ends, and a path by which this process opens it
-    again. It has no name, where the system can do that (Linux): a killed process leaves nothing behind."""
+    """A temporary file that disappears with this process, however the process ends, and a path by which this process can
+    reopen it. It has no name where the system supports that (Linux): a killed process leaves nothing behind."""
     if not Path("/proc/self/fd").is_dir():
         with tempfile.NamedTemporaryFile("w+b") as named:
             yield cast(BinaryIO, named), Path(named.name)
@@ -127,7 +127,7 @@ def remove_abandoned(target: Path) -> int:
     for left in target.parent.glob(f"{_escape(prefix)}*{_SUFFIX}"):
         if len(left.name) != len(prefix) + 16 + len(_SUFFIX):
             continue
-        # Whatever else lies there under such a name (a pipe, a folder, a link) is not ours.
+        # Anything else with such a name (a pipe, a folder, a link) is not ours.
         with contextlib.suppress(OSError):
             descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(descriptor, "rb"):
@@ -140,14 +140,14 @@ def remove_abandoned(target: Path) -> int:
 
 def _prefix(target: Path) -> str:
     name = target.name
-    # A file name has at most 255 bytes, and a prefix and an ending come on top.
+    # A file name has at most 255 bytes, and a prefix and an ending are added.
     if len(name.encode()) > 180:
         name = hashlib.sha256(name.encode()).hexdigest()
     return f".{name}."
 
 
 def write_bytes(target: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace ``target`` by ``content``, whole or not at all."""
+    """Replace ``target`` by ``content``, as a whole or not at all."""
     with replacing(target, mode) as file:
         file.write(content)
 
@@ -178,8 +178,8 @@ def _sync_folder(folder: Path) -> None:
 def copy_rest(
     source: BinaryIO, target: BinaryIO, progress: Callable[[int], None] = lambda done: None
 ) -> None:
-    """Copy what is left of a file to another, by the operating system where it can: it shares the blocks
-    on filesystems that do, and copies within the kernel on others."""
+    """Copy the rest of a file to another, through the operating system where possible: it shares the blocks
+    on filesystems that support this, and copies within the kernel on others."""
     target.flush()
     start, done = source.tell(), 0
     size = os.fstat(source.fileno()).st_size - start
@@ -213,7 +213,7 @@ _COPIED, _COPIED_BY_HAND = 1 << 28, 1 << 20
 def everything_below(folder: Path) -> Iterator[Path]:
     """Files and folders below one, links not followed.
 
-    :raises OSError: if one cannot be read; it is not passed over.
+    :raises OSError: if one cannot be read; it is not skipped.
     """
 
     def fail(error: OSError) -> None:

@@ -1,4 +1,4 @@
-"""Names of datasets, as OpenLineage has them, and what kind of thing a namespace has.
+"""Names of datasets, as in OpenLineage, and what kind of thing a namespace contains.
 
 https://openlineage.io/docs/spec/naming
 """
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 # The namespace of this machine's files.
 LOCAL = "file"
-# Schemes under which clients reach the same stores.
+# Alternative schemes for the same stores.
 SAME_STORES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss", "wasb": "wasbs"}
 _STORES = ("s3", "gs", "abfss", "wasbs")
-# Where names are those of files and folders, and of streams; elsewhere they are those of tables.
+# Namespaces of files and folders, and of streams; all others are namespaces of tables.
 _FILES = (LOCAL, *_STORES, "az", "hdfs", "dbfs", "oss", "cos")
 _STREAMS = ("kafka", "pubsub")
-# Where a table is called catalog.schema.table, of which the first may be left out.
+# Namespaces with tables called catalog.schema.table, whose first parts may be left out.
 _DOTTED = (
     "postgres", "postgresql", "mysql", "mariadb", "mssql", "redshift", "snowflake", "trino", "oracle",
 )  # fmt: skip
@@ -33,7 +33,7 @@ class DatasetName:
 
 
 def canonical_store(namespace: str) -> str:
-    """One spelling of an object store's namespace: ``s3a://conn_id@bucket/`` is ``s3://bucket``."""
+    """The canonical namespace of an object store: ``s3a://conn_id@bucket/`` is ``s3://bucket``."""
     scheme, found, rest = namespace.partition("://")
     scheme = SAME_STORES.get(scheme.lower(), scheme)
     if not found or scheme not in _STORES:
@@ -44,7 +44,7 @@ def canonical_store(namespace: str) -> str:
 
 
 def canonical_key(name: str) -> str:
-    """One spelling of an object's key, or of what lies below one."""
+    """The canonical form of an object's key, or of a prefix of keys."""
     return name.strip("/") or "/"
 
 
@@ -54,16 +54,16 @@ def is_store(namespace: str) -> bool:
 
 
 def names_files(namespace: str) -> bool:
-    """Whether names in a namespace are those of files, and what lies below one is a part of it."""
+    """Whether names in a namespace are those of files, and what is below a name is part of it."""
     scheme = namespace.partition("://")[0].rstrip(":").lower()
     return SAME_STORES.get(scheme, scheme) in _FILES
 
 
 def names_tables(namespace: str) -> bool:
-    """Whether names in a namespace are those of tables; of a namespace that is not known they are."""
+    """Whether names in a namespace are those of tables; True if the namespace is not known."""
     return not names_files(namespace) and namespace.partition(":")[0] not in _STREAMS
 
 
 def names_in_schemas(namespace: str) -> bool:
-    """Whether names in a namespace are ``catalog.schema.table``, of which the first parts may be left out."""
+    """Whether names in a namespace are ``catalog.schema.table``, whose first parts may be left out."""
     return namespace.partition("://")[0] in _DOTTED

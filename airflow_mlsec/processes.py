@@ -1,8 +1,8 @@
-"""Which process began something, and whether it has certainly ended.
+"""Which process started something, and whether it has certainly ended.
 
-Numbers of processes are given again, and mean something on one machine (and in one container)
-only; so the machine's boot, the container's process namespace and the process's start are kept
-beside the number.
+Process ids are reused, and are meaningful only on one machine (and in one container); so the
+machine's boot id, the container's process namespace and the process's start time are kept with the
+process id.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def this_process() -> dict[str, Any]:
-    """What tells this process from every other, as plain data."""
+    """What distinguishes this process from every other, as plain data."""
     return {
         "host": socket.gethostname(),
         "boot": _boot(),
@@ -26,15 +26,15 @@ def this_process() -> dict[str, Any]:
 
 
 def is_seen_from_here(process: Mapping[str, Any]) -> bool:
-    """Whether this process could see whether another one (`this_process`) runs. Another boot may be another
-    machine of the same name, as containers have them."""
+    """Whether this process could see that another one (`this_process`) is running. Another boot id may mean
+    another machine of the same name, as with containers."""
     here = {"host": socket.gethostname(), "boot": _boot(), "namespace": _namespace()}
     return None not in here.values() and all(process.get(n) == v for n, v in here.items())
 
 
 def has_ended(process: Mapping[str, Any]) -> bool:
-    """Whether a process (`this_process`) is certainly gone. What runs, or ran, elsewhere cannot be seen
-    from here and counts as running."""
+    """Whether a process (`this_process`) is certainly gone. A process that runs, or ran, elsewhere cannot be
+    seen from here and counts as running."""
     return is_seen_from_here(process) and _started(int(process["pid"])) != process.get("started")
 
 
@@ -53,8 +53,8 @@ def _namespace() -> str | None:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, in ticks since the boot; None if there is none, or only its exit is left to
-    be collected."""
+    """When a process started, in ticks since the boot; None if there is none, or only its exit status
+    remains to be collected."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

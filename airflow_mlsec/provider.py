@@ -1,5 +1,5 @@
-"""What Airflow's provider discovery learns of this package. Imports neither Airflow nor the
-domain: Airflow calls it while starting."""
+"""What Airflow's provider discovery learns about this package. Imports neither Airflow nor the
+domain: Airflow calls it during startup."""
 
 from __future__ import annotations
 

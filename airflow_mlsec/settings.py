@@ -1,9 +1,9 @@
 """The settings of section ``[mlsec]``, read without importing Airflow.
 
 Order, as in Airflow: environment (``AIRFLOW__MLSEC__REGISTER_URL``), then section
-``[mlsec]`` of ``$AIRFLOW_HOME/airflow.cfg``, then the default. Of sensitive options also what a command
-prints (``…_CMD``, ``…_cmd``) or Airflow's secrets backend has (``…_SECRET``, ``…_secret``), as in
-Airflow. Values are read when asked for, never at import.
+``[mlsec]`` of ``$AIRFLOW_HOME/airflow.cfg``, then the default. Sensitive options can also come from a
+command's output (``…_CMD``, ``…_cmd``) or from Airflow's secrets backend (``…_SECRET``, ``…_secret``),
+as in Airflow. Values are read when asked for, never at import.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Option:
     sensitive: bool = False
 
 
-# Airflow's administrators, and whoever can open the register from a command line or runs a task.
+# Airflow's administrators, and anyone who can open the register from a command line or runs a task.
 DEFAULT_ROLE_MAPPING = ("admin=admin", "os:*=admin", "task:*=operator")
 
 OPTIONS: tuple[Option, ...] = (
@@ -44,37 +44,37 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "state_folder",
-        "Folder for what the package keeps beside the register: key ring, plans, membership lists "
-        "and lineage events that could not be delivered. Made with mode 0700.",
+        "Folder for what the package keeps outside the register: key ring, plans, membership lists "
+        "and lineage events that could not be delivered. Created with mode 0700.",
         "{airflow_home}/mlsec",
     ),
     Option(
         "register_url",
         "SQLAlchemy URL of the register, SQLite or PostgreSQL. The Airflow connection "
-        "`mlsec_register` wins over it inside tasks.",
+        "`mlsec_register` takes precedence over it inside tasks.",
         "sqlite:///{state_folder}/register.db",
         example="postgresql+psycopg://mlsec@db.internal/mlsec",
         sensitive=True,
     ),
     Option(
         "data_roots",
-        "Comma-separated folders and URIs below which a data-subject request may open datasets that "
-        "only other programs' lineage names. Datasets that an operator or `mlsec` worked on need none.",
+        "Comma-separated folders and URIs below which a data-subject request may open datasets that are "
+        "known only from other programs' lineage. Datasets that an operator or `mlsec` worked on need no entry.",
         "",
         example="/lake,s3://lake",
     ),
     Option(
         "scan_budget",
-        "How much a data-subject request reads at most where no key leads: places that cannot be answered for "
-        "otherwise, and files below `data_roots` that nobody declared. In bytes, or with kB, MB, GB, TB; `0`: nothing. "
-        "What is left out stays unknown.",
+        "Maximum amount that a data-subject request reads where no key leads: places that would otherwise stay "
+        "unknown, and undeclared files below `data_roots`. In bytes, or with kB, MB, GB, TB; `0` means nothing. "
+        "What is not read stays unknown.",
         "10 GB",
         example="200 GB",
     ),
     Option(
         "erase_old_versions",
-        "Whether an erasure removes old versions of the objects that it changed, where a bucket keeps them (S3). They hold "
-        "other people's rows as well. Without it they are listed in the request's ledger, and a person decides.",
+        "Whether an erasure removes old versions of the objects that it changed, if a bucket keeps them (S3). They also "
+        "hold other people's rows. If `False`, they are listed in the request's ledger, and a person decides.",
         "False",
     ),
     Option(
@@ -85,8 +85,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "four_eyes",
-        "Which requests another person than who opened and verified them has to approve: `erasure`, `all`, or `none`. "
-        "The register keeps the rule of its first use; a looser one takes two persons (`mlsec rules`).",
+        "Which requests must be approved by a person other than those who opened and verified them: `erasure`, `all`, or "
+        "`none`. The register keeps the rule of its first use; a looser one requires two persons (`mlsec rules`).",
         "erasure",
     ),
     Option(
@@ -97,15 +97,15 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "shared_folder",
-        "Folder, or URI with a connection, of what workers share: lists of the members of releases, and plans. Workers that "
-        "share no folder need a URI here, and a `key_ring` that is no folder.",
+        "Folder, or URI with a connection, for what workers share: lists of the members of releases, and plans. Workers "
+        "that share no folder need a URI here, and a `key_ring` that is not a folder.",
         "{state_folder}",
         example="s3://aws_default@bucket/mlsec",
     ),
     Option(
         "key_ring",
-        "Folder of the key ring; or `register:`, for workers that share nothing but the register's database; or an object "
-        "`s3://conn_id@bucket/…` of S3 or what speaks its protocol. Where it is no folder the root key is given by `root_key`, "
+        "Folder of the key ring; or `register:`, for workers that share only the register's database; or an object "
+        "`s3://conn_id@bucket/…` in S3 or a compatible store. If it is not a folder, the root key is given by `root_key`, "
         "`root_key_file` or `root_key_service`.",
         "{state_folder}/keys",
         example="register:",
@@ -119,8 +119,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "root_key",
-        "Root key of the key ring: base64 of 32 random bytes, in place of the file `root.key`. Not Airflow's Fernet key. "
-        "Best by `root_key_cmd` or `root_key_secret`, or as a mounted file (`root_key_file`).",
+        "Root key of the key ring: base64 of 32 random bytes, instead of the file `root.key`. Not Airflow's Fernet key. "
+        "Best given by `root_key_cmd` or `root_key_secret`, or as a mounted file (`root_key_file`).",
         "",
         sensitive=True,
     ),
@@ -134,44 +134,45 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "sigstore_trust_config",
         "File of Sigstore's client trust configuration: the authorities, logs and services of keyless signatures. "
-        "Without one it is the public instance's, which is fetched.",
+        "Without it, the configuration of the public instance is fetched.",
         "",
         example="/etc/sigstore/trust-config.json",
     ),
     Option(
         "break_glass_recipients",
-        "Comma-separated age recipients to whom everything is encrypted besides, by operators and by "
-        "`mlsec encrypt`, so that it can be opened when the key ring is lost. Keep their identities apart "
-        "from the machine. Hybrid (`age1pq1…`) beside hybrid keys of the ring.",
+        "Comma-separated additional age recipients of everything that operators and `mlsec encrypt` encrypt, "
+        "so that it can be opened when the key ring is lost. Keep their identities apart "
+        "from the machine. Use hybrid ones (`age1pq1…`) with hybrid keys of the ring.",
         "",
         example="age1pq1…",
     ),
     Option(
         "role_mapping",
-        "Who has which role, comma-separated `who=role`. Who: a role of Airflow's (`compliance`), a user of Airflow's "
-        "(`airflow:anna`), of the operating system (`os:1000`, `os:anna`) or a group of it (`group:privacy`), a task "
-        "(`task:dag/*`); a star at the end stands for whatever follows. Roles: `viewer` (opens the pages), "
+        "Who has which role, comma-separated `who=role`. Who: an Airflow role (`compliance`), an Airflow user "
+        "(`airflow:anna`), an operating-system user (`os:1000`, `os:anna`) or group (`group:privacy`), a task "
+        "(`task:dag/*`); a star at the end matches anything that follows. Roles: `viewer` (opens the pages), "
         "`operator` (handles requests), `reviewer` (decides about grants), `approver` (approves requests, decides about "
         "places and legal holds), `auditor`, `admin` (all of it, and rules, roles and keys of programs). Nobody else may "
-        "anything. The register keeps the mapping of its first use; more takes two administrators (`mlsec rules`).",
+        "do anything. The register keeps the mapping of its first use; granting more requires two administrators "
+        "(`mlsec rules`).",
         ",".join(DEFAULT_ROLE_MAPPING),
         example="admin=admin,compliance=approver,compliance=reviewer,airflow:anna=operator,os:1000=admin,task:*=operator",
     ),
     Option(
         "compliance_roles",
-        "Superseded by `role_mapping`, and read for one version more where that is not set: comma-separated Airflow roles "
+        "Superseded by `role_mapping`, and read for one more version if that is not set: comma-separated Airflow roles "
         "whose users are operators, reviewers, approvers and auditors.",
         "",
         example="admin,compliance",
     ),
     Option(
         "compliance_users",
-        "Superseded by `role_mapping`, as `compliance_roles` is: comma-separated names of users.",
+        "Superseded by `role_mapping`, like `compliance_roles`: comma-separated names of users.",
         "",
     ),
     Option(
         "runbook_url",
-        "Link that alerts carry: what on-call does when a privacy task fails.",
+        "Link in alerts: what on-call does when a privacy task fails.",
         "",
         example="https://wiki.internal/privacy-runbook",
     ),
@@ -188,7 +189,7 @@ class Settings:
     shared_folder: str
     key_ring: Path
     ring_in_register: bool
-    # The object that is the key ring, if it is one.
+    # The URI of the object that holds the key ring, if an object does.
     ring_object: str | None
     runbook_url: str
     role_mapping: tuple[str, ...] = DEFAULT_ROLE_MAPPING
@@ -217,7 +218,7 @@ class Settings:
         """Read the settings.
 
         ``environ`` is the environment to read (default: the process's own), ``overrides``
-        wins over everything (command-line options, an Airflow connection).
+        takes precedence over everything (command-line options, an Airflow connection).
 
         :raises SettingError: if ``airflow.cfg`` cannot be parsed.
         """
@@ -239,7 +240,7 @@ class Settings:
                 value = _kept_elsewhere(name, written.get(f"{option.name}_cmd"), written.get(f"{option.name}_secret"))  # fmt: skip
             if option.name == "role_mapping" and value is not None:
                 mapping_set = (
-                    True  # also if it is empty: then nobody has a role, and that is refused
+                    True  # even if it is empty: then nobody has a role, and that is refused
                 )
             elif value is None or (value == "" and option.default):
                 value = _fill(option.default, known)
@@ -276,7 +277,7 @@ class Settings:
         )
 
     def make_state_folder(self) -> Path:
-        """Create the state folder for its owner alone, if it is not there yet."""
+        """Create the state folder, accessible only to its owner, if it does not exist yet."""
         self.state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self.state_folder
 
@@ -288,17 +289,17 @@ def _kept_elsewhere(what: str, command: str | None, secret: str | None) -> str |
     """
     if command:
         try:
-            # As Airflow runs it: whoever writes the settings says what runs.
+            # Run as Airflow runs it: whoever writes the settings decides what runs.
             words = shlex.split(command)
             done = subprocess.run(words, capture_output=True, text=True, check=True)  # noqa: S603
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            # What it printed may be the secret.
+            # Its output may be the secret.
             raise SettingError(f"the command of {what} failed ({type(error).__name__})") from None
         return done.stdout.rstrip("\n")
     if not secret:
         return None
     try:
-        # Where a name is given there is an Airflow; nothing else here needs it.
+        # If a name is given, Airflow is installed; nothing else here needs it.
         conf = importlib.import_module("airflow.configuration").conf
         value = conf._get_config_value_from_secret_backend(secret)
     except Exception as error:
@@ -314,7 +315,7 @@ _UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4
 def parse_size(text: str, what: str) -> int:
     """A number of bytes, as people write it: ``500 MB``.
 
-    :raises SettingError: if it is none; the message names it as ``what``.
+    :raises SettingError: if it is not a size; the message names it as ``what``.
     """
     found = re.fullmatch(r"(\d{1,12})(?:\.(\d{1,3}))?\s*([a-zA-Z]*)", text.strip())
     unit = _UNITS.get(found[3].lower()) if found else None
@@ -358,7 +359,7 @@ def _role_mapping(known: Mapping[str, str], was_set: bool) -> tuple[str, ...]:
 
 
 def mapping_of_compliance(roles: Iterable[str], users: Iterable[str]) -> tuple[str, ...]:
-    """The role mapping that the two options stood for that it takes the place of."""
+    """The role mapping that is equivalent to the two options that it replaces."""
     # A star was the name of one user, and "=" of none.
     named = [user for user in users if not user.endswith("*")]
     who = [

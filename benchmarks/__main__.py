@@ -39,7 +39,7 @@ def main() -> None:
     lines = [
         "# Benchmarks",
         "",
-        "`make bench`, one run; the median of three. Ratio: the peer's time by ours.",
+        "`make bench`, one run; the median of three. Ratio: the peer's time divided by ours.",
         "",
         "| work | peer | peer | ours | ratio |",
         "|---|---|---|---|---|",

@@ -138,9 +138,9 @@ def peer(task: dict[str, Any]) -> dict[str, Any]:
 def adult_rows(adult: Adult) -> Iterator[str]:
     yield "\n## UCI Adult, 30,162 rows\n"
     yield (
-        "From the loaded to the recoded table, median of five after two warm-ups; loss is the NCP of the labels that "
-        "come out. ARX's figures (its finest step where recoding is local) were measured on such a machine on JDK 17 "
-        "with its own sources, not in this run.\n"
+        "Time from the loaded to the recoded table, median of five after two warm-ups; loss is the NCP of the "
+        "released labels. ARX's figures (its finest step for local recoding) were measured on a machine of this "
+        "kind, on JDK 17 with ARX's own sources, not in this run.\n"
     )
     yield "| task | ours ms | ours NCP | ARX ms | ARX NCP | ratio |\n|---|---|---|---|---|---|"
     for task in TASKS:
@@ -370,7 +370,7 @@ def main(arguments: list[str]) -> None:
     lines = [
         "# The anonymization engine",
         "",
-        "`make bench ADULT=folder`; one run. Ratio: the peer's time by ours.",
+        "`make bench ADULT=folder`; one run. Ratio: the peer's time divided by ours.",
     ]
 
     def say(rows: Iterator[str] | Callable[[], Iterator[str]]) -> None:

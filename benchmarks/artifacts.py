@@ -127,8 +127,8 @@ def small(folder: Path) -> Iterator[str]:
     ours = many(lambda: encrypt(io.BytesIO(plain), io.BytesIO(), [recipient]))
     bare = many(primitives)
     yield (
-        f"\n1 KiB in memory: {ours * 1e3:.3f} ms, its primitives alone {bare * 1e3:.3f} ms, "
-        f"{(ours - bare) * 1e3:.3f} ms over them."
+        f"\n1 KiB in memory: {ours * 1e3:.3f} ms; the cryptographic primitives alone take {bare * 1e3:.3f} ms, "
+        f"the overhead is {(ours - bare) * 1e3:.3f} ms."
     )
     del folder
 
@@ -147,7 +147,7 @@ def memory(folder: Path) -> Iterator[str]:
 def main(arguments: list[str]) -> None:
     lines = [
         "# Encrypted files", "",
-        "`make bench`, one run on tmpfs; the best of two or three. By: the other's time by ours.",
+        '`make bench`, one run on tmpfs; the best of two or three. "By": the other\'s time divided by ours.',
     ]  # fmt: skip
     with tempfile.TemporaryDirectory(dir=arguments[0] if arguments else "/dev/shm") as folder:
         for work in (speeds, small, memory):

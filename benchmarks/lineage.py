@@ -193,7 +193,7 @@ def main() -> None:
         "# Benchmarks: lineage",
         "",
         "`make bench`, one run on 2 cores. Events of ten columns; one event makes one dataset and ten column edges. Closure: 200 random",
-        "columns, half up, half down; hub: all that the first table's first column reaches.",
+        "columns, half upstream, half downstream; hub: everything that the first table's first column reaches.",
         "",
         "| column edges | database | events/s | closure median | closure p95 | hub | size |",
         "|---|---|---|---|---|---|---|",
@@ -225,7 +225,10 @@ def main() -> None:
                         f"| {edges:,} | {what} | | {median:.2f} ms | {p95:.2f} ms | | {size:,.0f} MB |"
                     )
                     print(lines[-1], flush=True)
-    lines += ["", f"A ladder of 18 layers, in which paths double with each layer: {steps:.1f} ms."]
+    lines += [
+        "",
+        f"A ladder of 18 layers, in which the number of paths doubles with each layer: {steps:.1f} ms.",
+    ]
     PAGE.write_text("\n".join(lines) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Run the example DAG in a real Airflow, do what a reviewer does, and tell what happened."""
+"""Run the example DAG in a real Airflow, do what a reviewer does, and report what happened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DAG_ID = "train_quit_smoking_model"
 DOWNSTREAM = "call_high_risk_smokers"
 REQUEST = "data_subject_request"
-# As `airflow_mlsec.operators.subjects` has it; importing that would load Airflow here.
+# Same as in `airflow_mlsec.operators.subjects`; importing that would load Airflow here.
 APPROVE_ALL = "Approve, with places that only lineage names"
 
 
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def prepare(folder: Path) -> None:
-    """A fresh folder with the policies, pointed at where this demonstration keeps its data."""
+    """A fresh folder with the policies, pointing to where this demonstration keeps its data."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("policies", "raw", "safe", "models", "release", "requests", "reports", "airflow"):
         (folder / name).mkdir(parents=True)
@@ -161,13 +161,13 @@ def answer_a_request(server: AirflowServer, folder: Path) -> bool:
     verified = ("--evidence", "log-in with second factor", "--recipient", recipient)
     mlsec(server, "subject", "identity", number, *verified)
     run_id = server.trigger(REQUEST, conf={"request": int(number)})
-    say(f"triggered {REQUEST} for request {number}; Airflow does not know whose it is")
+    say(f"triggered {REQUEST} for request {number}; Airflow does not know who it is about")
     waiting = ("deferred", "awaiting_input")
     seen = server.wait(REQUEST, run_id, lambda s: s["approve"] in waiting, progress=say)
     if seen["approve"] in waiting:
         located = mlsec(server, "subject", "status", number)
         say(
-            "the DAG waits for another person than who opened the request: may this person be erased?"
+            "the DAG waits for approval by another person than the opener: may this person be erased?"
         )
         server.approve(REQUEST, run_id, "approve", APPROVE_ALL)
         seen = server.wait(
@@ -251,7 +251,7 @@ def what_changed(request: dict[str, Any]) -> str:
 
 
 def when_rebuilt(server: AirflowServer, number: str, patience: float = 120) -> dict[str, Any]:
-    """The request's state, after the DAG that makes the report has run again of itself."""
+    """The request's state, after the DAG that makes the report has run again automatically."""
     deadline = time.monotonic() + patience
     while True:
         status: dict[str, Any] = json.loads(mlsec(server, "subject", "status", number, "--json"))
@@ -268,7 +268,7 @@ def new_recipient(folder: Path) -> str:
     from airflow_mlsec.crypto import Identity
 
     identity = Identity.generate()
-    path = folder / "requests" / "her-age-key.txt"
+    path = folder / "requests" / "person-age-key.txt"
     path.touch(mode=0o600)
     path.write_text(f"{identity.export()}\n")
     return str(identity.recipient)
@@ -295,7 +295,7 @@ def keep_running(server: AirflowServer) -> None:
 
 
 def locate(server: AirflowServer, person: str) -> str:
-    """Where a person's data is. The key goes in by standard input, where nobody else sees it."""
+    """Where a person's data is. The key is passed on standard input, where nobody else sees it."""
     command = ("subject", "locate", "--kind", "person", "--key", "-")
     return mlsec(server, *command, ok=(0, 1), stdin=person)
 
@@ -303,7 +303,7 @@ def locate(server: AirflowServer, person: str) -> str:
 def mlsec(
     server: AirflowServer, *arguments: str, ok: tuple[int, ...] = (0,), stdin: str | None = None
 ) -> str:
-    """Run the command line as a user of this Airflow would; its output."""
+    """Run the command line as a user of this Airflow would; returns its output."""
     command = [str(Path(sys.executable).with_name("mlsec")), *arguments]
     done = subprocess.run(
         command,

@@ -1,11 +1,11 @@
-"""Downstream of the clinic's tables: who smokes much and has a high blood pressure is called.
+"""Downstream of the clinic's tables: heavy smokers with high blood pressure are called.
 
     raw records ─▶ readings table ─┐
                                    ├─ SQL join ─▶ appointments ─▶ call list (CSV)
     persons table ─────────────────┘
 
-The join is SQL that says nothing of lineage; the extract is a file that only its policy
-explains. A person must be found in all of them, and erased.
+The join is SQL that says nothing about lineage; the extract is a file that only its policy
+describes. A person must be found in all of them and erased from them.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """Answer a data-subject request: find the person, give them the data, and, if they ask for
-erasure and a person approves, erase them everywhere, look again, and sign a receipt.
+erasure and a person approves, erase them everywhere, check again, and sign a receipt.
 
     locate ─┬─▶ export
-            └─▶ approve (a person, in Airflow) ─▶ prepare ─▶ erase (one task a place)
+            └─▶ approve (a person, in Airflow) ─▶ prepare ─▶ erase (one task per place)
                                                                  │
                         rebuild what was made from their data ◀──┘
                               │
                               └─▶ notify ─▶ wait until all is settled ─▶ verify and sign
 
-Open the request first (`mlsec subject open erasure --kind person --key -`), verify who is
-asking (`mlsec subject identity`), then trigger this DAG with the request's number. No task
-carries the person's name: the number is all that Airflow knows.
+Open the request first (`mlsec subject open erasure --kind person --key -`), verify the
+requester's identity (`mlsec subject identity`), then trigger this DAG with the request's number.
+No task carries the person's name: Airflow knows only the number.
 """
 
 from __future__ import annotations
@@ -71,16 +71,16 @@ with DAG(
     )
     # Who answered is read from Airflow's own record, not from what the task returned.
     prepare = PrepareErasureOperator(task_id="prepare", request=REQUEST, approval=approval.task_id)
-    # In the order of `prepare`, one after the other: rows go before the rows that they refer to.
+    # In the order of `prepare`, one by one: rows are erased before the rows that they refer to.
     erase = EraseSubjectOperator.partial(
         task_id="erase", request=REQUEST, max_active_tis_per_dagrun=1
     ).expand(place=prepare.output)
-    # DAGs that are scheduled on what has changed make their outputs anew.
+    # DAGs that are scheduled on the changed datasets rebuild their outputs.
     rebuild = RebuildDownstreamOperator(task_id="rebuild", request=REQUEST)
-    # Over https, or by mail through `smtp_conn_id`; whom neither reaches, a person tells.
+    # Over https, or by mail through `smtp_conn_id`; other recipients must be notified by hand.
     notify = NotifyRecipientsOperator(task_id="notify", request=REQUEST)
-    # What no DAG makes anew (a model that is trained by hand) a person retrains, or releases with a
-    # reason.
+    # A person retrains what no DAG rebuilds (a model that is trained by hand), or releases it with
+    # a reason.
     settled = SubjectRequestSensor(
         task_id="settled",
         request=REQUEST,

@@ -1,9 +1,9 @@
-"""Made anew by Airflow whenever the appointments change: the mean blood pressure by year.
+"""The mean blood pressure by year, rebuilt by Airflow whenever the appointments change.
 
     appointments ─▶ report
 
-Nobody can be erased from a mean. When a person was erased from the appointments,
-`RebuildDownstreamOperator` of the DAG `data_subject_request` tells Airflow so, Airflow runs this
+A person cannot be erased from a mean. When a person was erased from the appointments,
+`RebuildDownstreamOperator` of the DAG `data_subject_request` notifies Airflow, Airflow runs this
 DAG, and the request's ledger says that the report was rebuilt.
 """
 
@@ -30,7 +30,7 @@ with DAG(
 
     @task(inlets=[Asset(APPOINTMENTS)], outlets=[Asset(REPORT)])
     def report() -> int:
-        """One row a year with at least five people."""
+        """One row per year with at least five people."""
         import pyarrow as pa
         import pyarrow.compute as pc
 

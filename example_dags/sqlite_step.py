@@ -1,7 +1,7 @@
-"""An operator of your own that runs SQL: all that lineage needs is that it tells the SQL.
+"""An operator of your own that runs SQL: lineage only needs it to report the SQL.
 
 It sends the query and the tables with their columns; which column goes where is inferred from
-the query (and marked so).
+the query (and marked as inferred).
 """
 
 from __future__ import annotations

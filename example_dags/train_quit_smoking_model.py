@@ -1,11 +1,11 @@
-"""From people's health records to an encrypted, signed model that was trained on none of their
-identities: who of those who smoke dies within the study's follow-up?
+"""From people's health records to an encrypted, signed model that was trained without any of their
+identities: which smokers die within the study's follow-up?
 
     persons table ─┐
                    ├─▶ raw records ─▶ check ─▶ anonymize ─▶ check ─▶ train ─▶ encrypt ─▶ review ─▶ publish
     survey ────────┘
 
-Each step is one operator or task; the privacy of it is in `policies/nhefs.yaml`.
+Each step is one operator or task; its privacy rules are in `policies/nhefs.yaml`.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ with DAG(
 
     @task(inlets=[Asset(RAW)])
     def score_on_raw() -> float:
-        """How well a model does that sees everything; it is not kept."""
+        """The score of a model that sees everything; the model is not kept."""
         return _score(RAW)[1]
 
     @task(inlets=[Asset(SAFE)], outlets=[Asset(MODEL)])
     def train(raw_score: float) -> dict[str, float]:
-        """Train on the anonymized records alone."""
+        """Train only on the anonymized records."""
         import skops.io
 
         model, score = _score(SAFE)
@@ -97,7 +97,7 @@ with DAG(
         task_id="encrypt", source=MODEL, target=ENCRYPTED, kind="model", trained_on=[SAFE]
     )
 
-    # Who can read the release folder? A person looks before anything is put there.
+    # Who can read the release folder? A person reviews this before anything is put there.
     review_access = AccessReviewSensor(
         task_id="review_access",
         location=str(FOLDER / "release"),

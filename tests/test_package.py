@@ -170,6 +170,45 @@ def test_nothing_branches_on_a_sentence() -> None:
     assert sum(map(_looks_into_prose, ast.walk(ast.parse(seen)))) == 4
 
 
+# A part of a sentence: words in a row, or one with blanks around it.
+_SENTENCE = re.compile(r"[a-z]{2,} [a-z]{2,} [a-z]{2,}|^ [a-z]+ | [a-z]+ $")
+# What others say in English, and nothing else says: SQLite has no code for it.
+_OF_OTHERS = {"foreign key mismatch"}
+
+
+def test_nothing_looks_for_parts_of_sentences() -> None:
+    """Wherever a text comes from: no code asks whether it has words in a row, begins or ends with them."""
+    folder = Path(str(airflow_mlsec.__file__)).parent
+
+    def parts(node: ast.AST) -> list[str]:
+        if isinstance(node, ast.Compare):
+            # A text that is compared as a whole is a name: of a state, of a kind.
+            within = all(isinstance(op, ast.In | ast.NotIn) for op in node.ops)
+            asked: list[ast.expr] = [node.left] if within else []
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            asked = node.args if node.func.attr in _LOOKING else []
+        else:
+            return []
+        whole = [x for x in asked if isinstance(x, ast.Constant | ast.JoinedStr)]
+        constants = [x for each in whole for x in ast.walk(each) if isinstance(x, ast.Constant)]
+        return [str(x.value) for x in constants if isinstance(x.value, str)]
+
+    found = [
+        f"{path.relative_to(folder)}:{node.lineno}: {text!r}"
+        for path in folder.rglob("*.py")
+        if "migrations" not in path.parts and str(path.relative_to(folder)) not in _OF_RECEIPTS
+        for node in ast.walk(ast.parse(path.read_text()))
+        for text in parts(node)
+        if _SENTENCE.search(text) and text not in _OF_OTHERS
+    ]
+    assert found == []
+    asked = 'e.startswith("its name is that of"); " values are " in e; kind == "date of birth"'
+    assert (
+        sum(bool(parts(n) and _SENTENCE.search(parts(n)[0])) for n in ast.walk(ast.parse(asked)))
+        == 2
+    )
+
+
 def test_what_is_within_a_room_is_its_own() -> None:
     """Rooms take of each other what they offer: no module whose name begins with an underscore, and of `datasets`
     nothing that lies within."""

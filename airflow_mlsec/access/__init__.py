@@ -1,4 +1,4 @@
-"""Access: who really has access to a location, and the reviews of it.
+"""Access: who actually has access to a location, and the reviews of that access.
 
 `_grants` reads the grants from the system itself, `_review` opens, decides and completes
 reviews in the register. May import `register`, `datasets` and below. Start with `_review`.

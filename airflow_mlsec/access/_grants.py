@@ -1,4 +1,4 @@
-"""Grants as the system itself has them; each kind of dataset reads its own."""
+"""Grants as the storage system itself records them; each kind of dataset reads its own."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def read_grants(location: str, connections: Connections | None = None) -> list[G
 
 
 def one_spelling(location: str) -> str:
-    """One spelling of a location, by which its reviews are found: of a local file or folder its path."""
+    """The canonical form of a location, under which its reviews are found: for a local file or folder its path."""
     path = local_files(location)
     return location if path is None else str(path)
 
 
 def spellings_of(location: str) -> list[str]:
-    """How a location may stand in the register: as it is given, and of a local file or folder as its path and URI."""
+    """How a location may be written in the register: as given, and for a local file or folder as its path and URI."""
     one = one_spelling(location)
     path = Path(one)
     return list(dict.fromkeys([location, one, *([path.as_uri()] if path.is_absolute() else [])]))

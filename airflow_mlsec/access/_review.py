@@ -1,8 +1,8 @@
 """Access reviews: each grant is kept or revoked by a named person, on time.
 
 A review covers the grants as they were when it was opened. It can be completed when every
-grant was decided on and every revoked one is really gone; it counts for as long as the
-grants stay what was reviewed and it is not older than asked for.
+grant was decided on and every revoked one is really gone. It counts as long as the grants stay
+the same as those reviewed and it is not older than the requested maximum age.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ReviewedGrants(
     en="{grants:grant|grants} reviewed, {revoked} of them gone",
     de="{grants:Recht|Rechte} geprüft, {revoked} davon entzogen",
 ):
-    """Every grant was decided on, and what was revoked is gone."""
+    """Every grant was decided on, and the revoked grants are gone."""
 
     grants: int
     revoked: int
@@ -51,7 +51,7 @@ DEFAULT_DAYS_TO_REVIEW = 14
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """One grant under review, and what was decided of it."""
+    """One grant under review, and the decision about it."""
 
     number: int
     grant: Grant
@@ -138,7 +138,7 @@ def decide(
     reviewer: Actor,
     reason: str,
 ) -> Review:
-    """Record what a reviewer decided of some grants (by number), or of all undecided ones.
+    """Record what a reviewer decided about some grants (by number), or about all undecided ones.
 
     :raises UsageError: if the review is not open, a number does not exist, or the reason is empty.
     :raises Refused: if the actor may not decide about grants there.
@@ -295,7 +295,7 @@ def _item(row: Any) -> ReviewItem:
 
 
 def _require_open(connection: sa.Connection, review_id: int) -> None:
-    """Nobody has completed it meanwhile."""
+    """Checks that nobody has completed it in the meantime."""
     query = sa.select(t.review.c.status).where(t.review.c.id == review_id).with_for_update()
     if (status := connection.execute(query).scalar_one()) != "open":
         raise UsageError(f"review {review_id} is {status}; only an open one can be decided")

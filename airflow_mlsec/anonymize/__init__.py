@@ -1,10 +1,10 @@
 """Anonymization: from a policy and a table to a plan, and to a release that was checked.
 
 `_fit` turns a policy and data into a `_plan`: `_counting` counts, `recoding` generalizes until every
-class holds the privacy models. `_plan` is the pure function that is applied anywhere, column by
-column with transforms; `verify` is the independent checker; `risk` measures what is left to
-find; `_release` is the whole way to a published dataset, `_spark` the same on a cluster. May import
-`policy`, `datasets`, `crypto` and below. Start with `_release.anonymize`.
+class satisfies the privacy models. `_plan` is a pure function that can be applied anywhere, column
+by column with transforms; `verify` is the independent checker; `risk` measures the remaining risk;
+`_release` is the whole process up to a published dataset, `_spark` the same on a cluster. May
+import `policy`, `datasets`, `crypto` and below. Start with `_release.anonymize`.
 """
 
 from airflow_mlsec.anonymize._actions import check_types

@@ -1,4 +1,4 @@
-"""From what a policy says of a column to what a plan does with it."""
+"""From what a policy says about a column to what a plan does with it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Scan = Callable[[list[str]], Iterable[pa.RecordBatch]]
 
 
 def action_of(policy: Policy, name: str, keys: KeyRing) -> dict[str, Any]:
-    """What happens to a column, with the key version that it takes; keys of domains that the ring
+    """What happens to a column, with the key version that it uses; keys of domains that the ring
     does not have yet are created.
 
     :raises PolicyError: if the policy names a level that does not exist.
@@ -41,8 +41,8 @@ def fit_actions(
     only: Collection[str] | None = None,
     repeated: RowsPerPerson | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """What the actions of the columns (or ``only`` some) have beside the policy's keys whose transform has to see the data
-    first, such as the groups of microaggregation, of as many persons if some of them are ``repeated``."""
+    """For columns (or ``only`` some) whose transform has to see the data first: what their actions contain in addition to
+    the policy's keys, such as the groups of microaggregation, of as many persons if some are ``repeated``."""
     fitted = {
         name: column.transform
         for name, column in policy.columns.items()
@@ -83,7 +83,7 @@ def check_types(policy: Policy, schema: pa.Schema) -> None:
     """
     for name in policy.columns:
         if name not in schema.names:
-            continue  # `check_columns` speaks of it
+            continue  # `check_columns` reports it
         kind = schema.field(name).type
         column = policy.columns[name]
         counted = column.role is Role.QUASI_IDENTIFYING and not column.dropped
@@ -108,8 +108,8 @@ def _without_key(policy: Policy, name: str) -> dict[str, Any]:
 
 
 def _normal_forms(policy: Policy, name: str, action: dict[str, Any]) -> dict[str, str]:
-    """In which form a column of persons' keys is before its transform, so that spellings of one person get
-    one pseudonym; and a column that tells whose a value is."""
+    """The form of a column of persons' keys before its transform, so that all spellings of one person's key get
+    one pseudonym; and the form of a column that says whose a value is."""
     subject = policy.subject
     if subject is None or subject.normalize in (None, "exact"):
         return {}

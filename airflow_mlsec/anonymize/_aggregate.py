@@ -18,7 +18,7 @@ _COUNT = "\0rows"  # cannot be a column's name in any format we read
 
 
 class TupleCounter:
-    """Adds up record batches that hold the quasi-identifiers."""
+    """Adds up record batches that contain the quasi-identifiers."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema

@@ -1,4 +1,4 @@
-"""Values and tuples as numbers, which numpy groups."""
+"""Values and tuples as numbers, so that numpy can group them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LARGEST_KEY = 1 << 40
 
 
 def encoded(values: pa.Array | pa.ChunkedArray) -> tuple[Codes, pa.Array]:
-    """The number of each value, and the distinct values; a missing one is one too."""
+    """The number of each value, and the distinct values; a missing value counts as a value."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     if pa.types.is_dictionary(values.type):
@@ -36,8 +36,8 @@ def one_zero(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 
 
 def combined(columns: Iterable[tuple[Codes, int]], rows: int) -> tuple[Codes, int]:
-    """A number for each row that is the same where all columns are, and what it is below; columns are
-    given with what their codes are below."""
+    """A number for each row, the same if all columns are the same, and the (exclusive) upper bound of the
+    numbers; each column is given with the upper bound of its codes."""
     key, span = np.zeros(rows, np.int64), 1
     for codes, width in columns:
         if width == 1:
@@ -58,8 +58,8 @@ def renumbered(key: Codes) -> tuple[Codes, int]:
 
 
 def first_places(numbers: Codes, count: int) -> Codes:
-    """Where each number stands first."""
+    """The first position of each number."""
     found = np.zeros(count, np.int64)
-    # Written backwards, so that the first place is what stays.
+    # Written backwards, so that the first position remains.
     found[numbers[::-1]] = np.arange(len(numbers))[::-1]
     return found

@@ -1,4 +1,4 @@
-"""One column of a plan: what happens to it, and doing it to a batch."""
+"""One column of a plan: what happens to it, and applying that to a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_mlsec.errors import ColumnType, MlsecError, PlanError
 from airflow_mlsec.policy import Given, Leaves, TokenVault, Transform, transform_of
 from airflow_mlsec.values import NormalForm
 
-# What a plan says of a column that has no transform.
+# What a plan says about a column that has no transform.
 KEEP = "keep"
 _EXACT = 2.0**53
 _TransformClass = type[Transform]
@@ -49,7 +49,7 @@ class PlannedColumn:
             return transform_of(self.method)
         except KeyError:
             raise PlanError(
-                f"the plan has an unknown method '{self.method}' for column '{self.name}': install the package that has it"
+                f"the plan has an unknown method '{self.method}' for column '{self.name}': install its package"
             ) from None
 
     @property
@@ -62,21 +62,21 @@ class PlannedColumn:
 
     @property
     def takes_vault(self) -> bool:
-        """Whether its values get codes of a vault."""
+        """Whether its values get codes from a vault."""
         return self.method != KEEP and self._transform.takes_vault
 
     def values(self, batch: pa.RecordBatch) -> pa.Array:
         """The column of a batch, in the type that the plan was fitted on.
 
-        :raises ColumnType: if it cannot have it.
+        :raises ColumnType: if it cannot be converted to it.
         """
         array = batch.column(self.name)
         if self.method != KEEP and self._transform.leaves is Leaves.NOTHING:
-            return array  # nothing is left of it, of whatever type it was
+            return array  # nothing is left of it, whatever its type
         wanted = arrow_type(self.type)
         if array.type == wanted:
             return array
-        # Whole numbers that a float does not hold exactly would become others, or each other.
+        # Whole numbers that a float does not represent exactly would change, or become equal.
         rounded = pa.types.is_floating(array.type) and pa.types.is_integer(wanted)
         if rounded and (pc.max(pc.abs(array.cast(pa.float64()))).as_py() or 0) >= _EXACT:
             raise ColumnType.unusable(self.name, array.type, f"{wanted}", "the plan")
@@ -110,9 +110,9 @@ class PlannedColumn:
         secret = b""
         if self._transform.key is not None and not self._transform.takes_vault:
             if not (action.get("key") and action.get("version")):
-                # A code under no key would be one that everybody can make.
+                # Everybody can make a code that needs no key.
                 raise PlanError(
-                    f"column '{self.name}': the plan has no key for method '{self.method}', which takes one; fit it anew"
+                    f"column '{self.name}': the plan has no key for method '{self.method}', which needs one; fit again"
                 )
             secret = key_of(action["key"], action["version"]).secret
         beside = {name: batch.column(name) for name in self.reads}

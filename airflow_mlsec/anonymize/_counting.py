@@ -1,4 +1,4 @@
-"""Counting what a plan is fitted on: rows by quasi-identifiers and protected columns."""
+"""Counting the rows that a plan is fitted to, by quasi-identifiers and protected columns."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Counting(Protocol):
     """Another engine that counts rows."""
 
     def repeated(self, key: str, form: NormalForm | None) -> Several | None:
-        """Whether persons, named in column ``key``, have several rows."""
+        """The persons, identified by column ``key``, that have several rows."""
         ...
 
     def counted(
@@ -41,20 +41,20 @@ class Counting(Protocol):
         keys: KeyRing,
         person: tuple[str, NormalForm | None] | None = None,
     ) -> tuple[pa.Table, npt.NDArray[Any]]:
-        """The distinct combinations of ``wanted`` columns (of type ``schema``), the fixed transforms of a draft
-        plan applied, and the rows of each; those of a ``person`` (column and form of the key) add up to one."""
+        """The distinct combinations of the ``wanted`` columns (of type ``schema``) after the fixed transforms of a
+        draft plan, and the rows of each; with ``person`` (column and form of the key) a person's rows add up to one."""
         ...
 
 
 @dataclass(frozen=True)
 class Population:
-    """The people from whom a table was drawn: their columns, and a scan of some of them."""
+    """The population that a table was sampled from: its columns, and a scan of some of them."""
 
     schema: pa.Schema
     scan: Scan
 
     def repeated(self, policy: Policy) -> RowsPerPerson | None:
-        """Its people who have several rows, if it says whose each is."""
+        """Its people who have several rows, if it says whose each row is."""
         subject = policy.subject
         if subject is None or subject.key not in self.schema.names:
             return None
@@ -63,7 +63,7 @@ class Population:
     def batches(
         self, names: list[str], like: pa.Schema, policy: Policy
     ) -> Iterator[pa.RecordBatch]:
-        """Some columns, in the types that the table has.
+        """Some columns, in the types of the table.
 
         :raises ColumnMissing: if one is not there.
         :raises ColumnType: if one is of another type.
@@ -94,9 +94,9 @@ def count(
     elsewhere: Counting | None = None,
     repeated: Several | None = None,
 ) -> Counted:
-    """The distinct combinations of quasi-identifiers and protected columns, those with a fixed
-    transform as they will be released. ``elsewhere`` counts rows on another engine than this one;
-    ``repeated`` are persons that have several rows, which count once.
+    """The distinct combinations of quasi-identifiers and protected columns; columns with a fixed
+    transform are counted as they will be released. ``elsewhere`` counts rows on another engine;
+    ``repeated`` are persons that have several rows, who count once.
 
     :raises UsageError: if a model needs the population and it is not given.
     """
@@ -179,7 +179,7 @@ def transformed(
 def planned(
     policy: Policy, schema: pa.Schema, name: str, action: Mapping[str, Any]
 ) -> PlannedColumn:
-    """A column of the policy as a plan has it."""
+    """A column of the policy as a plan stores it."""
     column = policy.columns[name]
     return PlannedColumn(
         name, str(schema.field(name).type), column.role.value, column.category, action
@@ -189,9 +189,9 @@ def planned(
 def labelled_population(
     plan: Plan, policy: Policy, schema: pa.Schema, population: Population | None, keys: KeyRing
 ) -> tuple[pa.Table, pa.Array] | None:
-    """Labels that a plan gives to people of the population, and how many have them; None if the policy asks for no population.
+    """Labels that a plan gives to people of the population, and how many have each; None if the policy needs no population.
 
-    :raises UsageError: if it does and there is none.
+    :raises UsageError: if it needs one and there is none.
     """
     if policy.privacy.population is None or plan.classes is None:
         return None

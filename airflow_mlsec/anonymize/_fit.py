@@ -45,8 +45,8 @@ def fit_plan(
 ) -> Plan:
     """Fit ``policy`` to the rows that ``scan(columns)`` yields.
 
-    ``watch`` gets the time of scanning, aggregating and fitting; ``population`` are the people from
-    whom the rows were drawn, for models that ask for them; ``elsewhere`` counts rows on another engine.
+    ``watch`` records the time of scanning, aggregating and fitting; ``population`` is the population
+    that the rows were sampled from, for models that need it; ``elsewhere`` counts rows on another engine.
     Keys of pseudonym domains that the ring does not have yet are created.
 
     :raises UndeclaredColumn: if the data has a column that the policy does not mention.
@@ -86,7 +86,7 @@ def fit_plan(
     transforms = (column.transform for column in policy.columns.values())
     averaged = any(transform is not None and transform.sees_rows for transform in transforms)
     with watch.step("fit"):
-        # Values that are averaged are brought here, whatever the engine.
+        # Values that are averaged are read in this process, whatever the engine.
         here = _repeated(policy, schema, scan, progress) if averaged else None
         each = watch.each
         seen = fit_actions(policy, schema, lambda n: each("scan", scan(n)), None, here)
@@ -104,7 +104,7 @@ def fit_plan(
             )  # fmt: skip
         achieved["rows"] = rows = round(float(counted.weights.sum()))
         if repeated is not None:
-            # What follows counts persons: each once, in parts by its rows.
+            # From here on persons are counted: each once, in equal parts over their rows.
             achieved["persons"] = rows
             achieved["persons_with_several_rows"] = repeated.persons
             achieved["most_rows_of_a_person"] = repeated.most
@@ -145,7 +145,7 @@ def fit_plan(
 
 
 def _subject(policy: Policy) -> dict[str, Any] | None:
-    """The policy's subject as a plan has it; what came later is left out where it says nothing."""
+    """The policy's subject as a plan stores it; keys that were added later are omitted if unset."""
     if policy.subject is None:
         return None
     later = {name for name in ("normalize", "region") if getattr(policy.subject, name) is None}
@@ -179,11 +179,11 @@ def _groups_of_released(
     keys: KeyRing,
     repeated: RowsPerPerson | None,
 ) -> dict[str, dict[str, Any]]:
-    """The groups of microaggregation anew, of the rows that are released: a mean in which suppressed
-    rows had a part could be that of fewer than ``k``.
+    """The groups of microaggregation, computed again for the released rows only: a mean that includes
+    suppressed rows could be the mean of fewer than ``k`` released ones.
 
-    :raises GuaranteeNotMet: of a column that a privacy model protects. The model was reached with the
-        groups as they are.
+    :raises GuaranteeNotMet: if they change for a column that a privacy model protects. The model was
+        reached with the original groups.
     """
     assert plan.classes is not None
     names = [
@@ -208,7 +208,7 @@ def _groups_of_released(
         if any(planned_action[name][part] != value for part, value in found[name].items()):
             raise GuaranteeNotMet(
                 f"column '{name}' is microaggregated, protected by a privacy model, and rows are suppressed: its "
-                "groups would have fewer rows than `k`. Generalize or round it instead, or lower what else is asked"
+                "groups would have fewer rows than `k`. Generalize or round it instead, or lower the other limits"
             )
     return found
 
@@ -227,7 +227,7 @@ def check_columns(policy: Policy, schema: pa.Schema) -> None:
 
 
 def without_dictionaries(schema: pa.Schema) -> pa.Schema:
-    """A schema in which columns of categories have the type of their values."""
+    """A schema in which dictionary-encoded columns have the type of their values."""
     return pa.schema(
         [
             field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field

@@ -32,7 +32,7 @@ def to_arrow(data: Any) -> tuple[pa.Table, Callable[[pa.Table], Any]]:
         except (pa.ArrowException, TypeError, ValueError):
             # The engine's message would quote a cell.
             raise UsageError(
-                "the frame has a column of mixed types; give each column one"
+                "the frame has a column of mixed types; give each column one type"
             ) from None
         return table, lambda table: table.to_pandas()
     if polars is not None and isinstance(data, polars.DataFrame):

@@ -1,9 +1,9 @@
-"""Nested columns by path: ``address.city`` is a field of a struct, ``orders[].card`` one of every struct in
-a list, ``tags[]`` every value of a list.
+"""Nested columns by path: ``address.city`` is a field of a struct, ``orders[].card`` a field of every struct
+in a list, ``tags[]`` every value of a list.
 
-A column whose own name a policy does not have, but paths into it, is taken apart into one column for
-each leaf; a leaf within a list is a list of its values. What comes out is put together again in the
-same way. A struct all of whose fields are missing comes out as missing.
+If a policy has paths into a column, but not the column's own name, the column is split into one column
+for each leaf; a leaf within a list is a list of its values. The output is reassembled in the same way.
+A struct whose fields are all missing is missing in the output.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ LIST = "[]"
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether a type is that of lists."""
+    """Whether a type is a list type."""
     return bool(
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
 
 
 def taken_apart(schema: pa.Schema, names: Iterable[str]) -> tuple[str, ...]:
-    """The nested columns of a schema into which some of the names are paths."""
+    """The nested columns of a schema that some of the names are paths into."""
     declared = set(names)
     apart = tuple(
         field.name
@@ -50,7 +50,7 @@ def flat_schema(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
 
 
 def flattened(batch: pa.RecordBatch, names: Iterable[str]) -> pa.RecordBatch:
-    """A batch whose nested columns are taken apart, where ``names`` are paths into them."""
+    """A batch whose nested columns are split into leaves, if ``names`` has paths into them."""
     declared = set(names)
     apart = taken_apart(batch.schema, declared)
     columns: dict[str, pa.Array] = {}
@@ -59,7 +59,7 @@ def flattened(batch: pa.RecordBatch, names: Iterable[str]) -> pa.RecordBatch:
             leaves = _leaves(name, array, declared)
             if twice := leaves.keys() & (set(batch.schema.names) | columns.keys()):
                 raise PolicyError(
-                    f"'{min(twice)}' is a column and a path into column '{name}'; rename one of them"
+                    f"'{min(twice)}' is both a column and a path into column '{name}'; rename one"
                 )
             columns.update(leaves)
         else:
@@ -68,7 +68,7 @@ def flattened(batch: pa.RecordBatch, names: Iterable[str]) -> pa.RecordBatch:
 
 
 def nested(batch: pa.RecordBatch, apart: Sequence[str]) -> pa.RecordBatch:
-    """The leaves of columns that were taken ``apart`` put together again."""
+    """A batch in which the leaves of the split columns (``apart``) are reassembled."""
     if not apart:
         return batch
     tree: dict[str, Any] = {}
@@ -80,7 +80,7 @@ def nested(batch: pa.RecordBatch, apart: Sequence[str]) -> pa.RecordBatch:
 
 
 def top_columns(schema: pa.Schema, paths: Iterable[str]) -> list[str]:
-    """The columns of a schema that paths lead into."""
+    """The columns of a schema that some paths lead into."""
     found = []
     for path in paths:
         owner = path if path in schema.names else _steps(path)[0]
@@ -91,7 +91,7 @@ def top_columns(schema: pa.Schema, paths: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Flattened:
-    """A dataset that is read with its nested columns taken apart."""
+    """A dataset that is read with its nested columns split into leaves."""
 
     dataset: Dataset
     names: tuple[str, ...]
@@ -114,7 +114,7 @@ class Flattened:
 
 
 def in_lists(array: pa.Array, change: Any) -> pa.Array:
-    """Lists with ``change(values, places)`` in place of their values, ``places`` being the row of each."""
+    """Lists whose values are replaced by ``change(values, places)``; ``places`` are the rows of the values."""
     values, places = pc.list_flatten(array), pc.list_parent_indices(array)
     made = change(values, places)
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
@@ -131,7 +131,7 @@ def _leaves(path: str, array: pa.Array, declared: set[str]) -> Mapping[str, pa.A
     kind, found = array.type, dict[str, pa.Array]()
     if pa.types.is_struct(kind):
         for place, field in enumerate(kind):
-            # `field` takes into account where a struct is missing as a whole.
+            # `struct_field` takes into account that a struct may be missing as a whole.
             _check_name(field.name)
             found.update(_leaves(f"{path}.{field.name}", pc.struct_field(array, place), declared))
         return found
@@ -146,7 +146,7 @@ def _leaves(path: str, array: pa.Array, declared: set[str]) -> Mapping[str, pa.A
 def _check_name(name: str) -> None:
     if "." in name or LIST in name:
         raise PolicyError(
-            f"'{name}' has a '.' or '[]' in its name, so that no path can lead into it or beside it; rename it, or name "
+            f"'{name}' has a '.' or '[]' in its name, so no path can lead into it or next to it; rename it, or name "
             "the whole column in the policy"
         )
 
@@ -171,7 +171,7 @@ def _plant(tree: dict[str, Any], steps: Sequence[str], array: pa.Array) -> None:
 
 
 def _grown(node: Any) -> pa.Array:
-    """What a part of the tree comes to."""
+    """A part of the tree as an array."""
     if not isinstance(node, dict):
         return node
     if list(node) == [LIST]:
@@ -192,7 +192,7 @@ def _any_leaf(node: Any) -> pa.Array:
 
 
 def _unlisted(node: Any) -> Any:
-    """The part of the tree with one list taken off each leaf."""
+    """The part of the tree with one level of lists removed from each leaf."""
     if isinstance(node, dict):
         return {name: _unlisted(child) for name, child in node.items()}
     return pc.list_flatten(node)

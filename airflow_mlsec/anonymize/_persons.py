@@ -3,8 +3,8 @@
 Every row of a person with ``m`` rows weighs ``1/m``. The weights of a class then add up to at most
 the number of different persons in it, so that a class that weighs more than ``k - 1`` has at
 least ``k`` persons; and every person counts once in the distributions that other models compare.
-Persons are told apart by a folded form of their key, so that spellings of one are one; rows
-without a key are taken to be one person's.
+Persons are distinguished by a folded form of their key, so that all spellings of a key are one
+person's; rows without a key are treated as one person's.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from airflow_mlsec.values import (
     without_nan,
 )
 
-# Sums of fractions that are a whole number but for rounding are not below it.
+# Makes sums of fractions that are a whole number except for rounding not fall below it.
 UP = 1 + 1e-9
 
 
 @dataclass(frozen=True)
 class Several:
-    """That there are persons with several rows: how many, and the most rows that one has."""
+    """How many persons have several rows, and the most rows that one person has."""
 
     persons: int
     most: int
@@ -41,7 +41,7 @@ class Several:
 
 @dataclass(frozen=True)
 class RowsPerPerson(Several):
-    """The persons that have several rows, by the folded form of their key, and how many."""
+    """The persons with several rows, by the folded form of their key, and the rows of each."""
 
     keys: pa.Array
     rows: npt.NDArray[np.int64]
@@ -62,7 +62,7 @@ def rows_per_person(
     column: str,
     form: NormalForm | None = None,
 ) -> RowsPerPerson | None:
-    """Which persons have several rows; None if nobody has. ``form`` is the one that the policy declares."""
+    """The persons with several rows; None if there are none. ``form`` is the form that the policy declares."""
     fields = pa.schema([("person", pa.large_string())])
     failed: list[Exception] = []
 
@@ -76,7 +76,7 @@ def rows_per_person(
             raise
 
     with duckdb.connect(":memory:") as connection:
-        # Nothing may be spilled to a file beside the declared target.
+        # Nothing may be spilled to a file other than the declared target.
         connection.execute("SET temp_directory = ''")
         connection.register("given", pa.RecordBatchReader.from_batches(fields, persons()))
         try:
@@ -98,8 +98,8 @@ def rows_per_person(
 
 
 def folded(values: pa.Array, column: str, form: NormalForm | None = None) -> pa.Array:
-    """Keys in the form in which spellings of one are one: the one that is declared, and trimmed, without
-    letter case, composed. What it takes for one may be two; then fewer persons are counted than there are."""
+    """Keys in a form in which all spellings of a key are equal: the declared form, also trimmed, without letter
+    case, composed. It may make the keys of two persons equal; then fewer persons are counted than there are."""
     text = without_invisible(canonical_text(without_nan(values), column).cast(pa.large_string()))
     text = text if form is None else form.of_texts(text)
     composed = letters_folded(pc.utf8_normalize(text, form="NFKC"))

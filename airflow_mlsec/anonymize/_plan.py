@@ -1,7 +1,7 @@
-"""A plan: what fitting a policy to data yields, and the pure function that it is.
+"""A plan: the result of fitting a policy to data, and the pure function that applies it.
 
 A plan is a small JSON document (format ``airflow-mlsec/plan/1``) that names what happens to
-each column, with which key version, and which equivalence classes are released. It holds no
+each column, with which key version, and which equivalence classes are released. It contains no
 key and no raw identifier, and the same plan gives the same bytes for the same rows: in an
 Airflow task, in a notebook, or at inference time on one row.
 """
@@ -85,8 +85,8 @@ class Plan:
         return [column.name for column in self.columns if column.kept]
 
     def input_columns(self) -> list[str]:
-        """Names of the columns that it reads: those of the output, and those that tell whose a date
-        is, or what names a text may have."""
+        """Names of the columns that it reads: those of the output, and those that say whose a date
+        is or which names a text may contain."""
         kept = [column for column in self.columns if column.kept]
         more = [name for column in kept for name in column.reads]
         return list(dict.fromkeys([*(column.name for column in kept), *more]))
@@ -96,7 +96,7 @@ class Plan:
         or a record batch.
 
         Rows whose quasi-identifiers fall in no released class are left out, or refused if the policy
-        says so (``privacy.unseen``). ``vault`` gives random codes, if the plan has a column of them.
+        says so (``privacy.unseen``). ``vault`` gives random codes, if a column of the plan needs them.
 
         :raises GuaranteeNotMet: if such rows are refused, and there are some.
         :raises UsageError: if the plan needs a vault.
@@ -118,15 +118,15 @@ class Plan:
         if self.refuses_unseen and (unseen := batch.num_rows - (pc.sum(released).as_py() or 0)):
             raise GuaranteeNotMet(
                 f"{unseen} of {batch.num_rows} rows have quasi-identifiers that no class of the plan covers, and the "
-                "policy refuses them (privacy.unseen); fit the plan anew"
+                "policy refuses them (privacy.unseen); fit the plan again"
             )
         return nested(result.filter(released), self.nested)
 
     def transform_batch(
         self, batch: pa.RecordBatch, keys: KeyRing, vault: TokenVault | None = None
     ) -> tuple[pa.RecordBatch, pa.BooleanArray]:
-        """Every row transformed, and for each whether it is in a released class; nested columns leaf by
-        leaf."""
+        """Every row transformed, and whether each row is in a released class; nested columns are
+        transformed leaf by leaf."""
         if self.nested:
             batch = flattened(batch, [column.name for column in self.columns])
         self._check_columns(batch.schema.names)
@@ -174,7 +174,7 @@ class Plan:
 
     @cached_property
     def _matcher(self) -> LocalMatcher | RegionMatcher | None:
-        """What finds the class of a row whose cells depend on it."""
+        """Finds the class of a row, if the cells of a row depend on its class."""
         if self.classes is not None and self.classes.regions is not None:
             return RegionMatcher(self.classes.columns, self.classes.regions)
         if self.classes is None or self.classes.steps is None:
@@ -199,7 +199,7 @@ class Plan:
 
     def _check_columns(self, present: list[str]) -> None:
         planned = {column.name for column in self.columns}
-        # A column that is dropped need not be there: at inference nobody sends names.
+        # A column that is dropped may be absent: at inference nobody sends names.
         needed = set(self.input_columns())
         if missing := needed - set(present):
             raise ColumnMissing.among(missing, present, f"of the plan for {self.dataset}")

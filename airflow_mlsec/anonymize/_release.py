@@ -1,4 +1,4 @@
-"""The whole way from a source to a verified, published release."""
+"""The whole process from a source to a verified, published release."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Release:
-    """What was done, in numbers. Holds no value of the data."""
+    """What was done, in numbers. Contains no value of the data."""
 
     plan: Plan
     rows: int
@@ -57,8 +57,8 @@ class Release:
 
     @property
     def smallest(self) -> int | None:
-        """The fewest persons of a class that was released (rows, if the policy names no person), as the checker
-        counted them: what came out, not what a plan was fitted to."""
+        """The fewest persons of a released class (rows, if the policy names no person), as the checker counted
+        them: in the output, not in the data that a plan was fitted to."""
         counted = [int(f.figure) for f in self.findings if f.figure is not None]
         return min(counted) if counted else None
 
@@ -76,7 +76,7 @@ class Release:
         }
 
     def numbers(self) -> Numbers:
-        """What evidence says of the outcome."""
+        """What evidence says about the outcome."""
         return Numbers(
             rows=self.rows,
             released=self.released,
@@ -120,11 +120,11 @@ class Release:
         }
 
     def _achieved(self, *names: str) -> dict[str, Any]:
-        # What a plan that was given has achieved, it has on the data that it was fitted to.
+        # The figures of a given plan are those of the data that it was fitted to.
         return {name: self.plan.achieved.get(name) if self.fitted else None for name in names}
 
 
-# Told of a release, with its schema and digest, before it is published.
+# Called with a release, its schema and its digest, before it is published.
 Announce = Callable[[Release, tuple[pa.Schema, str | None]], None]
 
 
@@ -147,18 +147,19 @@ def anonymize(
 ) -> Release:
     """Anonymize ``source`` into ``target`` as ``policy`` says.
 
-    Without ``plan`` one is fitted, and saved, signed, at ``plan_path`` if given. The output
+    Without ``plan`` one is fitted, signed, and saved at ``plan_path`` if that is given. The output
     is staged, verified by an independent checker, and only then published; the plan and the
     membership list are written before that, so that no release is without them. ``announce`` is
-    called at the last moment before it is published, with what will be (and its schema and digest): if it
-    fails nothing is. ``allow_empty`` allows a release without any row.
-    ``vault`` gives random codes, if the policy asks for them; ``population`` is the dataset that it
-    names, if it names one. With ``engine`` spark rows are counted and transformed by Spark jobs; the
-    plan, the checks and the publication are the same. ``dry_run`` does everything but writing.
+    called immediately before publication, with the release, its schema and its digest; if it fails,
+    nothing is published. ``allow_empty`` allows a release without any row.
+    ``vault`` gives random codes, if the policy asks for them; ``population`` is the dataset that the
+    policy names, if it names one. With ``engine`` spark, rows are counted and transformed by Spark
+    jobs; the plan, the checks and the publication are the same. ``dry_run`` does everything except
+    writing.
 
-    :raises UsageError: if source and target are the same, or the engine cannot do it.
+    :raises UsageError: if source and target are the same, or the engine does not support the task.
     :raises PlanError: if ``plan`` was fitted for another policy.
-    :raises GuaranteeNotMet: if the output does not hold what the policy promises.
+    :raises GuaranteeNotMet: if the output does not keep what the policy promises.
     """
     if same_place(source, target):
         raise UsageError(f"source and target are the same dataset: {source.uri}")
@@ -169,7 +170,7 @@ def anonymize(
     apart = bool(taken_apart(whole, policy.columns))
     rows = Flattened(source, tuple(policy.columns)) if apart else source
     if apart and engine == "spark":
-        raise UsageError("paths into nested columns are followed by the local engine only")
+        raise UsageError("only the local engine supports paths into nested columns")
     people = Population(population.schema(), population.scan) if population else None
     given = plan is not None
     spark = _spark_engine(source, policy) if engine == "spark" else None
@@ -178,7 +179,7 @@ def anonymize(
         plan = fit_plan(policy, whole, scan, keys, progress, watch, people, spark)
     elif plan.policy_digest != policy.digest:
         raise PlanError(
-            f"the plan was fitted for another version of policy {policy.source}; fit it anew"
+            f"the plan was fitted for another version of policy {policy.source}; fit it again"
         )
     if plan.needs_vault() and vault is None and not dry_run:
         raise UsageError("the policy asks for random codes: give the token vault (RegisterVault)")
@@ -225,7 +226,7 @@ def anonymize(
             try:
                 announce(release, (output, staged.digest()))
             except BaseException:
-                # No evidence names it, and who is in it may have been erased.
+                # No evidence names it, and people in it may have been erased.
                 if saved is not None:
                     saved.remove()
                 raise
@@ -233,7 +234,7 @@ def anonymize(
 
 
 class _Run:
-    """Applies the plan while counting, and gathers the members of what is released."""
+    """Applies the plan while counting, and collects the members of the released rows."""
 
     def __init__(
         self,
@@ -250,9 +251,9 @@ class _Run:
         self._keys = keys
         self.read_back = 0
         self._subject_key = policy.subject.key if policy.subject else None
-        # Of each protected column how many rows have which value, suppressed ones too.
+        # For each protected column, how many rows have each value, also suppressed rows.
         self.whole: dict[str, pa.Table] = {}
-        # How many people of the population have which labels.
+        # How many people of the population have each combination of labels.
         self.population: tuple[pa.Table, pa.Array] | None = None
         self._protected = policy.privacy.protected
         self.fitted = True
@@ -267,7 +268,7 @@ class _Run:
         self.released = 0
 
     def batches(self, output: pa.Schema, progress: Progress) -> Iterator[pa.RecordBatch]:
-        """The rows that are released, of the schema ``output``."""
+        """The released rows, with the schema ``output``."""
         del output  # it follows from the plan
         wanted = self._plan.input_columns()
         key = self._subject_key
@@ -290,7 +291,7 @@ class _Run:
             yield nested(result, self._plan.nested)
 
     def verified(self, output: pa.Schema, released: Iterable[pa.RecordBatch]) -> Iterator[Finding]:
-        """What the independent checker finds in the rows that are to be published."""
+        """What the independent checker finds in the rows that will be published."""
         self.read_back = 0
         given = (self.whole, self.population, self.people)
         yield from verify_release(self._policy, output, self._counted_back(released), *given)
@@ -301,22 +302,22 @@ class _Run:
             yield batch
 
     def demand_counted(self) -> None:
-        """Refuse to publish if rows were lost on the way: as many must have been written, and read back, as
-        were released.
+        """Refuse to publish if rows were lost on the way: the number of rows read back from what was written must
+        be the number released.
 
         :raises GuaranteeNotMet: if not.
         """
         if self.read_back != self.released:
             raise GuaranteeNotMet(
                 f"{self.released} rows were released and {self.read_back} were read back from what was written: rows were "
-                "lost or doubled on the way. Nothing was published"
+                "lost or duplicated on the way. Nothing was published"
             )
 
     def demand_seen(self, given: bool, policy: Policy, allow_empty: bool) -> None:
-        """Refuse rows that no class of a plan that was fitted before covers, if the policy does, or if they
-        are more than may be suppressed; and a release without rows.
+        """Refuse rows that no class of a given plan covers, if the policy refuses them or if they are more than
+        may be suppressed. Also refuse a release without rows.
 
-        :raises GuaranteeNotMet: if there are some.
+        :raises GuaranteeNotMet: if it refuses.
         """
         unseen = self.rows - self.released
         limit = policy.privacy.suppression_limit
@@ -325,20 +326,20 @@ class _Run:
             why = f"some persons have many rows. Raise `suppression_limit` to {unseen / self.rows:.4f}, or ask for less"
             if given:
                 lost = "fall in no class of the given plan"
-                why = "the plan was fitted to other data. Fit it anew"
+                why = "the plan was fitted to other data. Fit it again"
             raise GuaranteeNotMet(
                 f"{unseen} of {self.rows} rows {lost}, and suppression_limit {limit:g} allows {allowed}: {why}. Nothing was "
                 "published"
             )
         if self.rows and not self.released and not allow_empty:
             raise GuaranteeNotMet(
-                f"none of {self.rows} rows would be released; an empty release has to be asked for (allow_empty, "
+                f"none of {self.rows} rows would be released; an empty release must be requested (allow_empty, "
                 "--allow-empty). Nothing was published"
             )
         if given and self._plan.refuses_unseen and unseen:
             raise GuaranteeNotMet(
                 f"{unseen} of {self.rows} rows have quasi-identifiers that no class of the plan covers, and the policy "
-                "refuses them (privacy.unseen); fit the plan anew. Nothing was published"
+                "refuses them (privacy.unseen); fit the plan again. Nothing was published"
             )
 
     def release(
@@ -363,12 +364,12 @@ class _Run:
         )
 
     def several_spellings(self) -> int | None:
-        """How many persons have a key that is written in several ways; None if that was not seen."""
+        """How many persons have a key that is written in several ways; None if that is not known."""
         return None if self.people is None else self.people.in_several_spellings()
 
 
 class _SparkRun(_Run):
-    """Lets Spark apply the plan, and hands on what its tasks have written."""
+    """Lets Spark apply the plan, and passes on what its tasks have written."""
 
     def __init__(
         self,
@@ -384,11 +385,11 @@ class _SparkRun(_Run):
         super().__init__(source, plan, keys, policy, vault, watch)
         self._spark, self._target = spark, target
         if self.people is not None:
-            # Its tasks say whose rows are whose, by numbers.
+            # Spark's tasks identify the person of each row by a number.
             self.people = PeopleCounter(self.people.quasi, protected=self._protected)
 
     def several_spellings(self) -> int | None:
-        return None  # its tasks say who somebody is, not how it was written
+        return None  # Spark's tasks identify persons, but not the spellings of their keys
 
     def batches(self, output: pa.Schema, progress: Progress) -> Iterator[pa.RecordBatch]:
         with self._watch.step("apply"):
@@ -418,14 +419,14 @@ class _SparkRun(_Run):
 def _spark_engine(source: Dataset, policy: Policy) -> SparkEngine:
     transforms = (column.transform for column in policy.columns.values())
     if any(transform is not None and transform.takes_vault for transform in transforms):
-        raise UsageError("random codes are given by one process: use the local engine")
+        raise UsageError("random codes must be given by a single process: use the local engine")
     from airflow_mlsec.anonymize._spark import SparkEngine
 
     return SparkEngine(source)
 
 
 def _counted(before: pa.Table | None, values: pa.Array) -> pa.Table:
-    """Rows by value, with those of one more batch."""
+    """Rows by value, including those of one more batch."""
     values = one_zero(values)
     found = pa.table({"value": values, "rows": pa.repeat(pa.scalar(1, pa.int64()), len(values))})
     both = found if before is None else pa.concat_tables([before, found])
@@ -444,6 +445,6 @@ def _demand(findings: tuple[Finding, ...], policy: Policy) -> None:
     failed = [f"{f.check} ({f.detail})" for f in findings if not f.passed]
     if failed:
         raise GuaranteeNotMet(
-            f"the output does not hold what policy {policy.source} promises: {'; '.join(failed)}. "
+            f"the output does not keep what policy {policy.source} promises: {'; '.join(failed)}. "
             "Nothing was published"
         )

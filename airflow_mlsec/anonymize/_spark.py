@@ -54,11 +54,11 @@ class Filtering(Protocol):
         ...
 
     def columns_for(self, columns: Sequence[str]) -> list[str]:
-        """``columns``, and those that tell which rows are left out."""
+        """``columns``, and those that say which rows are left out."""
         ...
 
     def left(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows that are not."""
+        """The rows that are not left out."""
         ...
 
 
@@ -114,7 +114,7 @@ class SparkEngine:
             return self._counted_persons(draft, wanted, read, schema, keys, person)
         frame, left = self._frame(read)
         some = SomeKeys.of(draft, keys)
-        # Names of our own: those of columns may be anything.
+        # Names of our own: column names may be anything.
         names = [f"c{i}" for i in range(len(wanted))]
 
         def count(batches: Batches) -> Batches:
@@ -141,7 +141,7 @@ class SparkEngine:
         keys: KeyRing,
         person: tuple[str, NormalForm | None],
     ) -> tuple[pa.Table, npt.NDArray[Any]]:
-        """`counted`, each row with the share that it has of its person's rows."""
+        """`counted`, each row weighted by its share of its person's rows."""
         from pyspark.sql import Window
         from pyspark.sql.functions import count, lit
 
@@ -196,8 +196,8 @@ class SparkEngine:
         staging: Staging,
         subject: Subject | None = None,
     ) -> AppliedParts:
-        """The released rows as Parquet files in a new folder. With a ``subject`` each row has a number of the
-        person whose it is, which is random for this run and nobody keeps."""
+        """The released rows as Parquet files in a new folder. With a ``subject`` each row has a number of its
+        person, which is random for this run and is not kept."""
         read = plan.input_columns()
         frame, left = self._frame(list(dict.fromkeys([*read, *([subject.key] if subject else [])])))
         some, secret = SomeKeys.of(plan, keys), secrets.token_bytes(32)
@@ -218,7 +218,7 @@ class SparkEngine:
         from pyspark.sql import Observation
         from pyspark.sql.functions import count, lit
 
-        # Counted where rows are made: a part that is lost afterwards is noticed.
+        # Counted where rows are made, so that a part that is lost afterwards is noticed.
         made = Observation()
         try:
             with _own_errors():
@@ -249,7 +249,7 @@ class SparkEngine:
         return int(sum(found.column(0).to_pylist()))
 
     def histogram(self, plan: Plan, name: str, schema: pa.Schema, keys: KeyRing) -> pa.Table:
-        """How many rows have which value of a column, as the plan transforms it: (value, rows)."""
+        """How many rows have each value of a column after the plan's transform: (value, rows)."""
         only = replace(
             plan,
             columns=tuple(c for c in plan.columns if c.name == name),
@@ -265,7 +265,7 @@ class SparkEngine:
         return pa.table({"value": tuples.column(0), "rows": pa.array(counts)})
 
     def people(self, plan: Plan, key: str, keys: KeyRing) -> pa.Array:
-        """The distinct subject keys of the rows that are released."""
+        """The distinct subject keys of the released rows."""
         frame, left = self._frame(list(dict.fromkeys([*plan.input_columns(), key])))
         some = SomeKeys.of(plan, keys)
         kind = pa.string()
@@ -323,7 +323,7 @@ class AppliedParts:
     whose: str | None
 
     def scan(self) -> Iterator[tuple[pa.RecordBatch, pa.Array | None]]:
-        """The rows, in the types that the plan gives, and the numbers of the persons whose they are."""
+        """The rows, in the types that the plan gives, and the numbers of their persons."""
         for opened in self.staging.parts():
             with opened, pq.ParquetFile(opened) as file:
                 for batch in file.iter_batches(batch_size=65_536):
@@ -338,7 +338,7 @@ class AppliedParts:
 
 
 def _numbers(keys: pa.Array, subject: Subject, secret: bytes) -> pa.Array:
-    """A number for each row, the same for all rows of one person as the checker tells persons apart."""
+    """A number for each row, the same for all rows of one person, as the checker distinguishes persons."""
     named = canonical_bytes(person_of(keys, subject), subject.key)
     codes = cmac_rows(pc.fill_null(named, b"\0nobody"), secret)
     return pa.array(np.ascontiguousarray(codes[:, :8]).view(np.int64).reshape(-1))
@@ -346,7 +346,7 @@ def _numbers(keys: pa.Array, subject: Subject, secret: bytes) -> pa.Array:
 
 @dataclass(frozen=True)
 class _Guarded:
-    """A job whose errors quote nothing, and whose batches have just the types that were said."""
+    """A job whose errors quote nothing, and whose batches have exactly the given types."""
 
     run: Callable[[Batches], Batches]
     schema: pa.Schema
@@ -364,7 +364,7 @@ class _Guarded:
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
-    """Turn what Spark raises, which quotes what executors said, into an error of ours."""
+    """Turn exceptions of Spark, which quote messages of executors, into an error of ours."""
     try:
         yield
     except MlsecError:
@@ -378,7 +378,7 @@ def _own_errors() -> Iterator[None]:
 
 
 def _session() -> SparkSession:
-    """The running session, or one as ``spark-defaults.conf`` says."""
+    """The running session, or a new one as ``spark-defaults.conf`` configures it."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
         from pyspark.sql import SparkSession

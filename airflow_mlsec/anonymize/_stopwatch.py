@@ -1,4 +1,4 @@
-"""What each step of a run takes: its own time, without that of the steps within it."""
+"""The time of each step of a run, without the time of the steps within it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """Adds up the time of named steps; those that are given are known from the beginning."""
+    """Adds up the time of named steps; the given ``names`` are listed from the beginning."""
 
     def __init__(self, *names: str) -> None:
         self._spent = dict.fromkeys(names, 0.0)
@@ -22,7 +22,7 @@ class Stopwatch:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time that is spent within counts for ``name``, and no longer for the step around it."""
+        """Time that is spent within counts for ``name``, and not for the step around it."""
         self._book()
         self._running.append(name)
         try:
@@ -32,7 +32,7 @@ class Stopwatch:
             self._running.pop()
 
     def each(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        """The items; making each counts for ``name``."""
+        """The items; the time to produce each counts for ``name``."""
         iterator = iter(items)
         while True:
             with self.step(name):

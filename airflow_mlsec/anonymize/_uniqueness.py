@@ -19,7 +19,7 @@ from airflow_mlsec.errors import UsageError
 
 Numbers = npt.NDArray[np.float64]
 _STEPS = 50
-# α lies between 0 and 1; θ + α is searched between these, by its logarithm.
+# α is between 0 and 1; θ + α is searched within these limits, by its logarithm.
 _EDGE = 1e-6
 _LOGARITHMS = (math.log(1e-6), math.log(1e9))
 _SMALL_SAMPLE = 0.1
@@ -34,7 +34,7 @@ def population_uniques(sizes: Numbers, population: int, estimator: str = "dankar
     rows = float(sizes.sum())
     if population < rows:
         raise UsageError(
-            f"a population of {population} is smaller than the {round(rows)} rows that are of it"
+            f"a population of {population} is smaller than the {round(rows)} rows sampled from it"
         )
     unique = float((sizes == 1).sum())
     if rows == 0 or unique == 0:
@@ -51,11 +51,11 @@ def population_uniques(sizes: Numbers, population: int, estimator: str = "dankar
 
 
 def zayatz(sizes: Numbers, population: int) -> float:
-    """Sample uniques by the chance that one is unique in the population too: classes of the
-    population are taken to be of the sizes of those of the sample."""
+    """Sample uniques times the probability that one is unique in the population too. Classes of the
+    population are assumed to have the sizes of the classes of the sample."""
     rows = float(sizes.sum())
     size, number = np.unique(sizes, return_counts=True)
-    # The chance that just one of a class of each size is drawn (hypergeometric).
+    # The probability that exactly one of a class of each size is drawn (hypergeometric).
     chance = np.array([_drawn_once(float(each), rows, float(population)) for each in size])
     expected = float((chance * number).sum())
     unique = float(number[size == 1].sum())
@@ -78,8 +78,8 @@ def _choose(n: float, k: float) -> float:
 
 
 def pitman(sizes: Numbers, population: int) -> float | None:
-    """By Pitman's sampling formula, its two parameters those that make the sample most likely; None if
-    there is too little to tell them by."""
+    """By Pitman's sampling formula, with maximum-likelihood estimates of its two parameters; None if
+    there is too little data to estimate them."""
     unique, pairs = float((sizes == 1).sum()), float((sizes == 2).sum())
     if unique < 2 or pairs == 0 or len(sizes) >= sizes.sum():
         return None
@@ -91,7 +91,7 @@ def pitman(sizes: Numbers, population: int) -> float | None:
 def _most_likely(sizes: Numbers) -> tuple[float, float]:
     """θ and α of Pitman's formula: for each α the best θ, and of these the best."""
     rows, classes = float(sizes.sum()), len(sizes)
-    # Of how many classes a row of each place within the class there is.
+    # How many classes have more than i rows, for i = 1, 2, …
     number = np.bincount(sizes.astype(np.int64))
     at_least = np.cumsum(number[::-1])[::-1][2:].astype(np.float64)
     place = np.arange(1, len(at_least) + 1)
@@ -117,7 +117,7 @@ def _most_likely(sizes: Numbers) -> tuple[float, float]:
 
 
 def _highest(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function of one peak is highest, by golden section."""
+    """Where a function with one peak is highest, by golden-section search."""
     golden = (math.sqrt(5) - 1) / 2
     inner, outer = high - golden * (high - low), low + golden * (high - low)
     at_inner, at_outer = function(inner), function(outer)

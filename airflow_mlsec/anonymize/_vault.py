@@ -1,9 +1,9 @@
-"""A token vault: random codes that are not derived from what they stand for.
+"""A token vault: random codes that are not derived from the values they stand for.
 
-Pseudonyms follow from the value and a key; HIPAA's re-identification code must not be derived from
-information about the person (45 CFR 164.514(c)). A vault gives each value of a domain a random
-code, once, and keeps which it gave: under a keyed digest, so that the vault alone names
-nobody. Without its entry a code says nothing any more, also not to whoever has the key.
+A pseudonym is derived from the value and a key; HIPAA's re-identification code must not be derived
+from information about the person (45 CFR 164.514(c)). A vault gives each value of a domain a random
+code, once, and records which one it gave under a keyed digest, so that the vault alone identifies
+nobody. Without its entry a code reveals nothing, not even to somebody who has the key.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from airflow_mlsec.register import tables as t
 
 
 def vault_key(domain: str) -> str:
-    """The name of the key under which a domain's vault knows values."""
+    """The name of the key under which a domain's vault records values."""
     return f"vault.{domain}"
 
 
 class RegisterVault:
     """The vault in the register.
 
-    :param done: What requests had done (`requests_done`) before the values were read that get codes; None if
-        nothing of that was read from what people can be erased from.
+    :param done: What requests had done (`requests_done`) before the values that get codes were read; None if none
+        of them was read from a place that people can be erased from.
     """
 
     def __init__(self, register: Register, keys: KeyRing, done: int | None) -> None:
@@ -44,7 +44,7 @@ class RegisterVault:
     def tokens(self, domain: str, column: str, values: pa.Array) -> pa.Array:
         """See `TokenVault`.
 
-        :raises ChangedMeanwhile: if somebody was erased since the values were read, who may be among them.
+        :raises ChangedMeanwhile: if somebody who may be among the values was erased since they were read.
         :raises ColumnType: if the values have no canonical text.
         :raises RegisterError: if the register cannot be written.
         """
@@ -60,7 +60,7 @@ class RegisterVault:
             earlier = self._earlier(domain, column, values.take(first), current)
             codes = [code or secrets.token_hex(16) for code in earlier]
             new = {digests[i]: code for i, code in zip(missing, codes, strict=True)}
-            # Another task may be faster: then its codes count.
+            # Another task may be faster: then its codes are used.
             known |= self._register.write(lambda c: self._add(c, domain, current, new))
         texts = pa.array([known[digest] for digest in digests], pa.string())
         return texts.take(encoded.indices)
@@ -93,7 +93,7 @@ class RegisterVault:
 
 
 class DryVault:
-    """Gives codes that nobody keeps, for a dry run."""
+    """Gives codes that are not stored, for a dry run."""
 
     def tokens(self, domain: str, column: str, values: pa.Array) -> pa.Array:
         """See `TokenVault`."""
@@ -110,7 +110,7 @@ def tokens_of(
 
 
 def vault_versions(connection: sa.Connection, domain: str) -> tuple[tuple[int, str | None], ...]:
-    """The versions of the vault's key under which it knows values."""
+    """The versions of the vault's key under which it records values."""
     query = sa.select(t.token.c.key_version).distinct().where(t.token.c.domain == domain)
     return tuple((version, None) for version in sorted(connection.execute(query).scalars()))
 
@@ -126,7 +126,7 @@ def known_codes(connection: sa.Connection, domain: str, codes: Sequence[str]) ->
 
 
 def forget(connection: sa.Connection, domain: str, codes: Sequence[str]) -> int:
-    """Remove entries from a vault; how many there were. Their codes mean nothing from then on."""
+    """Remove entries from a vault; returns how many. From then on their codes mean nothing."""
     x, removed = t.token.c, 0
     for start in range(0, len(codes), 500):
         part = codes[start : start + 500]

@@ -1,7 +1,7 @@
-"""Encrypted artifacts: made, verified and opened, by an operator or by the command line alike.
+"""Encrypted artifacts: created, verified and decrypted, by operators and by the command line.
 
-`_encrypt` encrypts, signs and records; `_verify` says whether an artifact is what was signed; `_decrypt` opens it. May
-import `lineage`, `ledger` and what those may.
+`_encrypt` encrypts, signs and records; `_verify` checks whether an artifact is what was signed; `_decrypt` decrypts it.
+May import `lineage`, `ledger` and what those may import.
 """
 
 from airflow_mlsec.artifacts._decrypt import decrypt_artifact

@@ -1,4 +1,4 @@
-"""Decrypting an artifact, after its signature was verified."""
+"""Decrypts an artifact after verifying its signature."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def decrypt_artifact(
     verify: bool = True,
     progress: Callable[[str], None] = lambda message: None,
 ) -> int:
-    """Decrypt ``source`` into ``target``, which appears when all of it verified; how many bytes it has. With ``folder``
-    the archive in it is unpacked as a new local folder.
+    """Decrypt ``source`` into ``target``, which appears once all of it is verified; returns its number of bytes. With
+    ``folder`` the archive in it is unpacked as a new local folder.
 
-    :raises SignatureInvalid: if the ring did not sign just this file (unless ``verify`` is false), or it changed while it
-        was read.
+    :raises SignatureInvalid: if the ring did not sign exactly this file (unless ``verify`` is false), or it changed while
+        it was read.
     :raises UsageError: if the target is the source, or a folder is not local.
     """
     digest = verified(source, keys.verification_keys())[0] if verify else None
@@ -43,7 +43,7 @@ def decrypt_artifact(
     with source.open() as sealed, _written(source, target, folder) as write:
         read = Digesting(sealed)
         decrypt(cast(BinaryIO, read), write, identities, decrypted)
-        # What was verified is what was read.
+        # The bytes that were read must be those that were verified.
         if digest is not None and read.sha256 != digest:
             raise SignatureInvalid(f"{source.uri} changed while it was read")
     return size

@@ -1,4 +1,4 @@
-"""Encrypting a file or a folder as an artifact: signed, with where it comes from, and recorded before it appears."""
+"""Encrypts a file or a folder as an artifact: signed together with its provenance, and recorded before it appears."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _COARSE = timedelta(seconds=2)
 
 @dataclass(frozen=True)
 class Encryption:
-    """How an artifact is encrypted: who can decrypt it (``key`` is one of the ring, ``break_glass`` can besides), what it
+    """How an artifact is encrypted: who can decrypt it (``key`` is one of the ring, ``break_glass`` can too), what it
     is, the releases that it was trained on (URIs, or ``{"dataset": …, "evidence": …}``), and whether the archive of a
     folder is compressed."""
 
@@ -72,7 +72,7 @@ class Encrypted:
     envelope: Mapping[str, Any] | None = None
 
     def summary(self) -> dict[str, Any]:
-        """A short account, for programs."""
+        """A short summary, for programs."""
         said: dict[str, Any] = {"target": self.target, "recipients": self.recipients}
         if self.envelope is None:
             return said
@@ -89,17 +89,17 @@ def encrypt_artifact(
     dry_run: bool = False,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Encrypted:
-    """Encrypt ``source`` into ``target`` (age v1), sign what it is and where it comes from beside it, and record that in
-    the register before it appears. If it is there already, of just this source for just these recipients and signed by
-    the ring, nothing is done again. ``run`` is the label of the run; ``dry_run`` checks, and writes nothing.
+    """Encrypt ``source`` into ``target`` (age v1), write a signature of what it is and where it comes from next to it, and
+    record that in the register before it appears. If the target already holds exactly this source for exactly these
+    recipients, signed by the ring, nothing is done. ``run`` is the label of the run; ``dry_run`` checks, writes nothing.
 
     :raises DatasetNotFound: if there is no source.
     :raises UsageError: if the target is the source or within it, or nobody could decrypt it.
-    :raises CheckFailed: if a release that it was trained on is not known, or which one it was cannot be told.
-    :raises ChangedMeanwhile: if somebody was erased, restricted or put right since the source was read.
+    :raises CheckFailed: if a release that it was trained on is not known, or it is unclear which one it was.
+    :raises ChangedMeanwhile: if a person was erased, restricted or rectified since the source was read.
     """
     _check_places(source, target, how.compress)
-    # Before anything is read: who is erased from then on is not in what is published.
+    # Before anything is read: people who are erased from then on are not in what is published.
     done = register.read(requests_done)
     recipients = _recipients(keys, how)
     made_at = source.modified()
@@ -148,13 +148,13 @@ def _recipients(keys: KeyRing, how: Encryption) -> list[Any]:
     if how.key is not None:
         recipients.append(identity_of(ring_key(keys, how.key, recipients)).recipient)
     elif not how.recipients:
-        raise UsageError("nobody but break-glass could decrypt: give `recipients`, or `key`")
+        raise UsageError("only break-glass recipients could decrypt: give `recipients` or `key`")
     return recipients
 
 
 def _is_later(published_at: str, written: datetime | None, only: bool) -> bool:
-    """Whether a release was published after an artifact was written; where nobody can tell when that was, whether
-    another one than the ``only`` may be meant."""
+    """Whether a release was published after an artifact was written. If it is unknown when that was: whether a release
+    other than the ``only`` one may be meant."""
     if written is None:
         return not only
     return datetime.fromisoformat(published_at) > written + _COARSE
@@ -206,14 +206,15 @@ def _opened(source: Artifact) -> Iterator[BinaryIO]:
 def _there_already(
     source: Artifact, target: Artifact, keys: KeyRing, said: ArtifactStatement
 ) -> tuple[dict[str, Any], str, int | None] | None:
-    """The signature and digest of the target and the bytes of its source, if it is of just this source, for just these recipients."""
+    """The signature and digest of the target and the size of its source, if it holds just this source for just these
+    recipients."""
     if not (target.exists() and target.beside(SIGNATURE).exists()):
         return None
     try:
         envelope = parse_signature(target.beside(SIGNATURE).read_bytes(), target.uri)
         with target.open() as sealed:
             digest = digest_stream(sealed)
-        # Whoever verifies it now must find all that would sign it now.
+        # A verifier must find the signatures of all keys that would sign it now.
         for key in keys.signing_keys(SIGNING_KEY):
             trusted = VerificationKeys([public_half(key.kind, key.secret)])
             statement = read_statement(
@@ -224,7 +225,7 @@ def _there_already(
     if dict(statement.subjects) != {target.file_name: digest}:
         return None
     found = statement.predicate
-    # What is found only by reading, and when and by which run it was made, may be as they were.
+    # What only reading shows, and when and by which run it was made, may stay as they were.
     same = {name: getattr(found, name) for name in ("bytes", "issued_at", "run")}
     same["source"] = said.source.model_copy(update={"sha256": found.source.sha256})
     if said.model_copy(update=same) != found:
@@ -238,9 +239,9 @@ def _there_already(
 def _evidence_of(
     register: Register, said: str | Mapping[str, str], written: datetime | None
 ) -> TrainedOn:
-    """What evidence says of a release that an artifact was trained on, which was ``written`` then.
+    """What evidence says about a release that an artifact, ``written`` then, was trained on.
 
-    :raises CheckFailed: if there is no such release, or which one it was cannot be told.
+    :raises CheckFailed: if there is no such release, or it is unclear which one it was.
     """
     uri, wanted = (said, None) if isinstance(said, str) else (said["dataset"], said["evidence"])
     name = dataset_name(uri)
@@ -257,7 +258,7 @@ def _evidence_of(
                 f"`trained_on` names a release of {uri} that the register does not have"
             )
     while wanted is None and written is not None and len(found) > 1:
-        # Rows that requests have removed since make no other release of it.
+        # If requests have removed rows since, it is still the same release.
         later = _is_later(found[-1].published_at, written, only=False)
         if not later or found[-1].predicate.removed_by_request is None:
             break
@@ -266,7 +267,7 @@ def _evidence_of(
     if wanted is None and _is_later(newest.published_at, written, len(found) == 1):
         raise CheckFailed(
             f"`trained_on` names {uri}, which was released at {newest.published_at[:19]}Z, and the artifact was "
-            f"{f'written before, at {written:%Y-%m-%dT%H:%M:%S}Z' if written else 'written nobody can tell when'}: say which "
+            f"{f'written before, at {written:%Y-%m-%dT%H:%M:%S}Z' if written else 'written at an unknown time'}: say which "
             "release it was trained on (`evidence`, as AnonymizeOperator returns it)"
         )
     release = newest.predicate
@@ -276,6 +277,6 @@ def _evidence_of(
         plan=release.plan,
         policy=release.policy,
         run=release.run,
-        # The list of the persons in it, as keyed digests, by the SHA-256 of its file.
+        # The list of the persons in it (keyed digests), identified by the SHA-256 of its file.
         membership=release.membership,
     )

@@ -1,4 +1,4 @@
-"""Whether an artifact is what was signed, by somebody trusted, of data that may be used."""
+"""Whether an artifact is what a trusted signer signed, and made from data that may be used."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from airflow_mlsec.register import Register
 
 @dataclass(frozen=True)
 class Demands:
-    """What is asked of an artifact beside its signature: the releases that it was trained on, all of them and as they
-    are now; the name that it was signed under (a folder may be renamed); a signature that a quantum computer cannot
-    forge."""
+    """What is required of an artifact in addition to its signature: the releases that it was trained on, all of them and
+    in their newest versions; the name that it was signed under (a folder may be renamed); a signature that a quantum
+    computer cannot forge."""
 
     trained_on: Sequence[str] = ()
     signed_as: str | None = None
@@ -51,10 +51,10 @@ def verify_artifact(
     demands: Demands = Demands(),
     progress: Callable[[str], None] = lambda message: None,
 ) -> Verified:
-    """Verify an artifact, or a model's local folder, against the signature beside it.
+    """Verify an artifact, or a model's local folder, against the signature next to it.
 
     :raises DatasetNotFound: if the artifact or its signature is missing.
-    :raises SignatureInvalid: if no trusted key signed just this.
+    :raises SignatureInvalid: if no trusted key signed exactly this.
     :raises CheckFailed: if it was trained on other data, or under another policy or plan than the newest release.
     :raises UsageError: if more is demanded of a model's folder than its signature can say.
     """
@@ -106,10 +106,10 @@ def _verified_model(
 def verified(
     artifact: Artifact, trusted: Trusted, post_quantum: bool = False
 ) -> tuple[str, ArtifactStatement | None]:
-    """The digest of an artifact, and what its signature says of it: nothing, if it was signed as any file is.
+    """The digest of an artifact, and what its signature states about it; None if it was signed as a plain file.
 
     :raises DatasetNotFound: if the artifact or its signature is missing.
-    :raises SignatureInvalid: if no trusted key signed just this file.
+    :raises SignatureInvalid: if no trusted key signed exactly this file.
     """
     signature = artifact.beside(SIGNATURE)
     for wanted in (artifact, signature):

@@ -76,7 +76,7 @@ def list_(location: str | None, as_json: bool) -> None:
 @click.option("--reason", required=True)
 @click.option(
     "--reviewer",
-    help="Who you say you are; kept as claimed beside the system's user, which counts.",
+    help="Who you claim to be; recorded as a claim in addition to the system's user, which counts.",
 )
 @json_option
 def decide(
@@ -97,7 +97,7 @@ def decide(
 @click.argument("review_id", type=int)
 @click.option(
     "--reviewer",
-    help="Who you say you are; kept as claimed beside the system's user, which counts.",
+    help="Who you claim to be; recorded as a claim in addition to the system's user, which counts.",
 )
 @json_option
 def complete(review_id: int, reviewer: str | None, as_json: bool) -> None:

@@ -15,12 +15,12 @@ from airflow_mlsec.cli._main import json_option, show, show_progress
 @click.argument("policy", type=click.Path(path_type=Path))
 @click.argument("source")
 @click.argument("target")
-@click.option("--plan", type=click.Path(path_type=Path), help="Apply this signed plan; fit none.")
+@click.option("--plan", type=click.Path(path_type=Path), help="Apply this signed plan; do not fit.")
 @click.option("--plan-out", type=click.Path(path_type=Path), help="Save the signed plan here.")
 @click.option("--report", type=click.Path(path_type=Path), help="Save the JSON report here.")
 @click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True,
               help="Where rows are counted and transformed.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Do everything but write.")
+@click.option("--dry-run", is_flag=True, help="Do everything except write the output.")
 @click.option("--allow-empty", is_flag=True, help="Publish a release without any row.")
 @json_option
 def anonymize(
@@ -95,5 +95,5 @@ def anonymize(
         f"{sum(f.passed for f in release.findings)} checks passed"
     )
     if out := getattr(raw, "rows_left_out", 0):
-        text += f"; {out} rows of people who were erased, or restrict it, were left out before"
+        text += f"; {out} rows of people who were erased or restricted it were left out before"
     show(release.report(), text, as_json)

@@ -22,11 +22,11 @@ from airflow_mlsec.settings import Settings
 
 @click.group()
 def artifact() -> None:
-    """Encrypt, verify and decrypt artifacts, with where they come from.
+    """Encrypt, verify and decrypt artifacts, together with their provenance.
 
-    SOURCE and TARGET are paths or URIs of any filesystem (`s3://…`). As EncryptArtifactOperator and its siblings do, these
-    commands sign what an artifact is and the releases that it was trained on, and record it in the register before it
-    appears; `mlsec encrypt`, `decrypt`, `sign` and `verify` are for any file.
+    SOURCE and TARGET are paths or URIs of any filesystem (`s3://…`). Like EncryptArtifactOperator and related operators,
+    these commands sign what an artifact is and the releases that it was trained on, and record it in the register before
+    it appears; `mlsec encrypt`, `decrypt`, `sign` and `verify` are for any file.
     """
 
 
@@ -48,7 +48,7 @@ _no_key_option = click.option("--no-key", is_flag=True, help="No key of the ring
 )  # fmt: skip
 @click.option(
     "--trained-on", "releases", multiple=True, metavar="URI[=EVIDENCE]",
-    help="A release that it was trained on; EVIDENCE says which, if there were several.",
+    help="A release that it was trained on; EVIDENCE says which one, if there were several.",
 )  # fmt: skip
 @click.option("--compress", is_flag=True, help="Compress the archive of a folder (Zstandard).")
 @click.option("--dry-run", is_flag=True, help="Check source, recipients and releases; write nothing.")  # fmt: skip
@@ -65,8 +65,8 @@ def encrypt(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Encrypt SOURCE, a file or a folder, into TARGET, and sign it beside as TARGET.sig.json. What is there already, of
-    this source for these recipients, is left as it is."""
+    """Encrypt SOURCE, a file or a folder, into TARGET, and write its signature to TARGET.sig.json. If TARGET already holds
+    this source for these recipients, it is left as it is."""
     settings = Settings.load()
     register = open_register(settings)
     trained_on = [_release(text) for text in releases]
@@ -82,7 +82,7 @@ def encrypt(
 
 
 def _release(text: str) -> str | dict[str, str]:
-    # An evidence's digest is 64 hexadecimal digits; a URI may have an equals sign.
+    # A digest of evidence is 64 hexadecimal digits; a URI may have an equals sign.
     uri, equals, evidence = text.rpartition("=")
     known = equals and len(evidence) == 64 and all(c in "0123456789abcdef" for c in evidence)
     return {"dataset": uri, "evidence": evidence} if known else text
@@ -90,9 +90,9 @@ def _release(text: str) -> str | dict[str, str]:
 
 @artifact.command()
 @click.argument("source")
-@click.option("--trained-on", "releases", multiple=True, metavar="URI", help="A release that it must have been trained on, as it is now.")  # fmt: skip
+@click.option("--trained-on", "releases", multiple=True, metavar="URI", help="A release that it must have been trained on: the newest one.")  # fmt: skip
 @click.option("--public-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM of trusted keys. Default: the key ring.")  # fmt: skip
-@click.option("--certificate-identity", help="Who signed without a key: an e-mail or a URI.")
+@click.option("--certificate-identity", help="Keyless signer: an e-mail address or a URI.")
 @click.option("--certificate-oidc-issuer", help="URL of the OpenID provider that vouches for them.")
 @click.option("--signed-as", help="Name that a model's folder must have been signed under.")
 @click.option("--post-quantum", is_flag=True, help="A trusted ML-DSA key must have signed it.")
@@ -107,7 +107,7 @@ def verify(
     post_quantum: bool,
     as_json: bool,
 ) -> None:
-    """Verify SOURCE against the signature beside it, and what it was trained on."""
+    """Verify SOURCE against the signature next to it, and verify what it was trained on."""
     settings = Settings.load()
     trusted = trusted_signers(
         public_key, certificate_identity, certificate_oidc_issuer, settings.sigstore_trust_config
@@ -130,7 +130,7 @@ def verify(
 @_no_key_option
 @click.option("--service", "services", multiple=True, help="A key service's key: aws-kms://… and the like.")  # fmt: skip
 @click.option("--folder", is_flag=True, help="Unpack the archive in SOURCE as a new folder TARGET.")
-@click.option("--unsigned", is_flag=True, help="Do not ask for the ring's signature: for files of others.")  # fmt: skip
+@click.option("--unsigned", is_flag=True, help="Do not require the ring's signature: for files from others.")  # fmt: skip
 @json_option
 def decrypt(
     source: str,
@@ -142,7 +142,7 @@ def decrypt(
     unsigned: bool,
     as_json: bool,
 ) -> None:
-    """Decrypt SOURCE into TARGET, after its signature was verified."""
+    """Decrypt SOURCE into TARGET after verifying its signature."""
     size = decrypt_artifact(
         open_artifact(source), open_artifact(target), open_key_ring(Settings.load()),
         None if no_key else key, services, folder, not unsigned, show_progress,

@@ -39,7 +39,7 @@ def audit() -> None:
 @audit.command()
 @click.option("--export", type=click.Path(path_type=Path, exists=True, file_okay=False), help="An export, instead of the register.")  # fmt: skip
 @click.option("--proof", type=_FILE, help="A proof of one entry, instead of the register.")
-@click.option("--public-key", type=_FILE, help="Verifier keys (`mlsec audit key`), one a line; without it those of this installation's ring.")  # fmt: skip
+@click.option("--public-key", type=_FILE, help="Verifier keys (`mlsec audit key`), one per line. Default: those of this installation's ring.")  # fmt: skip
 @click.option("--witness", "witnesses", type=_FILE, multiple=True, help="A checkpoint that was kept elsewhere. Give as many as there are.")  # fmt: skip
 @json_option
 def verify(
@@ -49,13 +49,13 @@ def verify(
     witnesses: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Verify that nothing in the audit log was changed, removed, put in another order or dated back, and that it accounts
-    for every row that it protects. Exit code 1 if something is found.
+    """Verify that nothing in the audit log was changed, removed, reordered or backdated, and that it accounts for every
+    row that it protects. Exit code 1 if something is found.
 
     An export and a proof are verified with the public key alone, without register and key ring.
     """
     if (export or proof) and public_key is None:
-        raise UsageError("give the public key by which it is to be verified (--public-key)")
+        raise UsageError("give the public key to verify it with (--public-key)")
     trusted = _verifiers(public_key) if public_key else None
     if proof is not None:
         entry = verify_proof(proof.read_text(), trusted or [])
@@ -79,7 +79,7 @@ def _verifiers(path: Path) -> list[Verifier]:
 
 
 def _show(done: Audit, as_json: bool) -> None:
-    signed = "nothing of it is signed" if done.signed is None else f"the first {done.signed} are signed"  # fmt: skip
+    signed = "none of them signed" if done.signed is None else f"the first {done.signed} are signed"  # fmt: skip
     lines = [*done.findings, f"{done.size} entries of {done.origin}, {signed}; {len(done.findings)} findings"]  # fmt: skip
     found = {
         "origin": done.origin, "size": done.size, "root": done.root, "signed": done.signed, "findings": done.findings,
@@ -92,10 +92,10 @@ def _show(done: Audit, as_json: bool) -> None:
 @audit.command("checkpoint")
 @click.option("--to", "places", multiple=True, help="Where to keep it elsewhere: a file, a folder (ending in /), any filesystem's URI, or https://….")  # fmt: skip
 def checkpoint_(places: tuple[str, ...]) -> None:
-    """Sign the log as it is now, and print that.
+    """Sign the log as it is now, and print this checkpoint.
 
-    Whoever may write the register can put it back to what it was before, log and all; only what was kept elsewhere tells.
-    Keep checkpoints where they cannot write.
+    Anyone who can write the register can restore an earlier state of it, log included; only checkpoints kept elsewhere
+    reveal this. Keep checkpoints where such users cannot write.
     """
     settings = Settings.load()
     register = open_register(settings)
@@ -109,7 +109,7 @@ def checkpoint_(places: tuple[str, ...]) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @json_option
 def export(folder: Path, as_json: bool) -> None:
-    """Write the log, as far as it is signed, below FOLDER, for an auditor who verifies it elsewhere."""
+    """Write the signed part of the log below FOLDER, for an auditor who verifies it elsewhere."""
     size = export_log(open_register(Settings.load()), folder)
     show({"entries": size, "folder": str(folder)}, f"{size} entries in {folder}", as_json)
 
@@ -117,13 +117,13 @@ def export(folder: Path, as_json: bool) -> None:
 @audit.command("prove")
 @click.argument("entry", type=click.IntRange(0))
 def prove_(entry: int) -> None:
-    """Print a proof that ENTRY is in the signed log (`mlsec audit verify --proof`). It shows no other entry."""
+    """Print a proof that ENTRY is in the signed log (`mlsec audit verify --proof`). It reveals no other entry."""
     click.echo(prove(open_register(Settings.load()), entry), nl=False)
 
 
 @audit.command()
 def key() -> None:
-    """Print the public keys by which checkpoints are verified. Give them to auditors some other way than exports."""
+    """Print the public keys for verifying checkpoints. Give them to auditors through another channel than exports."""
     settings = Settings.load()
     register = open_register(settings)
     ring = open_key_ring(settings, register)
@@ -136,7 +136,7 @@ def key() -> None:
 @click.argument("entry", type=click.IntRange(0))
 @click.option("--reason", required=True, help="Why, for example the number of a request.")
 def erase_text(entry: int, reason: str) -> None:
-    """Erase the text of ENTRY, for what it says of somebody. Another entry says that it was, by whom and why."""
+    """Erase the text of ENTRY because of what it says about somebody. Another entry records who erased it, and why."""
     erase_entry(open_register(Settings.load()), entry, operating_system_actor(), reason)
     click.echo(f"the text of entry {entry} is erased; the log still verifies")
 

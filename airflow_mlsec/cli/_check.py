@@ -21,11 +21,11 @@ from airflow_mlsec.settings import Settings
 @click.option(
     "--stage", type=click.Choice(["source", "release"]), default="source", show_default=True
 )
-@click.option("--raw", help="Of a release: the source that it was made from.")
+@click.option("--raw", help="For a release: the source that it was made from.")
 @click.option(
     "--suite",
     type=click.Path(path_type=Path),
-    help="A suite of Great Expectations (JSON) that the dataset has to meet as well; it is read whole for that.",
+    help="A Great Expectations suite (JSON) that the dataset must also meet; this reads the whole dataset.",
 )
 @click.option("--record", is_flag=True, help="Keep the results in the register.")
 @json_option

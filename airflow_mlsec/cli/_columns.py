@@ -13,7 +13,7 @@ _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def columns() -> None:
-    """Encrypt the columns of a Parquet file, each category under a key of its own."""
+    """Encrypt the columns of a Parquet file, each category under its own key."""
 
 
 @columns.command()
@@ -22,9 +22,9 @@ def columns() -> None:
 @click.argument("target", type=_new)
 @json_option
 def encrypt(policy: Path, source: str, target: Path, as_json: bool) -> None:
-    """Write SOURCE (a dataset) as TARGET, encrypted Parquet, by the categories that POLICY gives columns.
+    """Write SOURCE (a dataset) to TARGET as Parquet, encrypted by the column categories in POLICY.
 
-    Whoever has the ring but not one category's key reads the other columns.
+    A user who has the ring but lacks the key of one category can read the other columns.
     """
     from airflow_mlsec.crypto import keys_by_category, write_encrypted
     from airflow_mlsec.datasets import open_dataset
@@ -45,11 +45,11 @@ def encrypt(policy: Path, source: str, target: Path, as_json: bool) -> None:
 @click.argument("source", type=_existing)
 @click.argument("target", type=_new)
 @click.option(
-    "--column", "names", multiple=True, help="Only this; default: all that the keys open."
+    "--column", "names", multiple=True, help="Only this column. Default: all that the keys open."
 )
 @json_option
 def decrypt(source: Path, target: Path, names: tuple[str, ...], as_json: bool) -> None:
-    """Write the columns of SOURCE that the ring's keys open as TARGET, plain Parquet."""
+    """Write the columns of SOURCE that the ring's keys can decrypt to TARGET, as plain Parquet."""
     import pyarrow.parquet as pq
 
     from airflow_mlsec import files

@@ -71,7 +71,7 @@ _service_option = click.option(
     "--key",
     "key_names",
     multiple=True,
-    help="A key of the ring: hybrid, unless beside an age1… recipient.",
+    help="A key of the ring: hybrid, unless combined with an age1… recipient.",
 )
 @click.option("-a", "--armor", is_flag=True, help="Write ASCII.")
 @click.option("--compress", is_flag=True, help="Compress the archive of a folder (Zstandard).")
@@ -89,8 +89,8 @@ def encrypt(
 ) -> None:
     """Encrypt SOURCE into TARGET, an age v1 file, for every recipient given; a folder as a tar archive.
 
-    Recipients and identity files are those of age: one per line, # for comments. Whatever
-    [mlsec] break_glass_recipients names can decrypt it too, unless it is for a passphrase.
+    Recipients and identity files have age's format: one per line, # for comments. The recipients in
+    [mlsec] break_glass_recipients can decrypt it too, unless it is encrypted with a passphrase.
     """
     to = _recipients(recipients, files_, identity_files, key_names)
     if to:
@@ -177,12 +177,12 @@ def decrypt(
 ) -> None:
     """Decrypt SOURCE, an age v1 file, into TARGET.
 
-    TARGET appears only after the last byte verified.
+    TARGET appears only after the last byte has been verified.
     """
     identities = _identities(identity_files, key_names, services, passphrase)
     if folder:
         if part is not None:
-            raise UsageError("a part of a folder cannot be unpacked: give --folder or --range")
+            raise UsageError("a part of a folder cannot be unpacked: use --folder or --range")
         decrypt_folder(source, target, identities, _megabytes)
         return
     if part is None:
@@ -226,8 +226,8 @@ def rewrap(
 ) -> None:
     """Give SOURCE, an age v1 file, other recipients, in place or as TARGET.
 
-    Only the header is written anew; the payload stays as it is. Who kept the file's own key can still
-    read it: to shut somebody out for certain, encrypt anew.
+    Only the header is rewritten; the payload stays as it is. Anyone who kept the file's own key can
+    still read it: to exclude somebody for certain, encrypt the file again.
     """
     to = _recipients(recipients, files_, (), to_keys)
     if not to:
@@ -241,15 +241,15 @@ _anything = click.Path(exists=True, path_type=Path)
 
 @click.command()
 @click.argument("source", type=_anything)
-@click.option("--key", "key_name", help="Default: signing; of a folder signing.model.")
-@click.option("--keyless", is_flag=True, help="Sign with Sigstore: who you are, instead of a key.")
+@click.option("--key", "key_name", help="Default: signing; for a folder signing.model.")
+@click.option("--keyless", is_flag=True, help="Sign with Sigstore: your identity, not a key.")
 @click.option(
     "--identity-token",
     type=_existing,
     help="File with an OpenID token for --keyless. Default: the workload's own, or a browser.",
 )
 @click.option(
-    "-o", "--output", type=_new, help="Default: SOURCE.sig.json; of a folder SOURCE.model.sig."
+    "-o", "--output", type=_new, help="Default: SOURCE.sig.json; for a folder SOURCE.model.sig."
 )
 def sign(
     source: Path,
@@ -258,10 +258,10 @@ def sign(
     identity_token: Path | None,
     output: Path | None,
 ) -> None:
-    """Sign SOURCE: write an in-toto statement in a DSSE envelope beside it.
+    """Sign SOURCE: write an in-toto statement in a DSSE envelope next to it.
 
-    A folder is signed as a model, file by file, as the OpenSSF's `model_signing` verifies it (with
-    `mlsec keys export signing.model`). With --keyless who signed, and when, is in a public log for ever.
+    A folder is signed as a model, file by file, so that the OpenSSF's `model_signing` can verify it (with
+    `mlsec keys export signing.model`). With --keyless, a public log permanently records who signed and when.
     """
     folder = source.is_dir()
     source = source.resolve() if folder else source
@@ -295,10 +295,10 @@ def _signature_of(source: Path, folder: bool) -> Path:
 @click.command()
 @click.argument("source", type=_anything)
 @click.option(
-    "--signature", type=_existing, help="Default: SOURCE.sig.json; of a folder SOURCE.model.sig."
+    "--signature", type=_existing, help="Default: SOURCE.sig.json; for a folder SOURCE.model.sig."
 )
 @click.option("--public-key", type=_existing, help="PEM of trusted keys. Default: the key ring.")
-@click.option("--certificate-identity", help="Who signed without a key: an e-mail or a URI.")
+@click.option("--certificate-identity", help="Keyless signer: an e-mail address or a URI.")
 @click.option("--certificate-oidc-issuer", help="URL of the OpenID provider that vouches for them.")
 @click.option("--signed-as", help="Name that a model's folder must have been signed under.")
 @click.option("--post-quantum", is_flag=True, help="A trusted ML-DSA key must have signed it.")
@@ -333,7 +333,7 @@ def verify(
         statement = verify_statement(document, trusted, digests, post_quantum)
     name = signed_name(statement, signed_as, str(source))
     text = f"{source}: signature valid ({statement['predicateType']})"
-    # Who renames a folder does not have to sign it anew.
+    # Renaming a folder does not require signing it again.
     show(statement, f"{text}, signed as '{name}'" if folder else text, as_json)
 
 

@@ -28,9 +28,9 @@ def upgrade(as_json: bool) -> None:
 @click.option("--published", type=int, help="Number of a release that certainly is there now.")
 @json_option
 def reconcile(withdraw: int | None, published: int | None, as_json: bool) -> None:
-    """Settle releases that were recorded and of which nobody said that they were published, by looking.
+    """Settle releases that were recorded but never confirmed as published, by checking whether they exist.
 
-    Exit code 1 if one stays open: until then its place is "unknown" in every answer.
+    Exit code 1 if one stays open: until it is settled, its place is "unknown" in every answer.
     """
     from dataclasses import asdict
 
@@ -43,7 +43,7 @@ def reconcile(withdraw: int | None, published: int | None, as_json: bool) -> Non
         confirm_intent(register, published, operating_system_actor())
     found = settle_intents(register)
     lines = [
-        f"{i.id:>5}  {i.outcome:10} {i.uri}, begun {i.begun_at[:19]}: {i.reason.words()}"
+        f"{i.id:>5}  {i.outcome:10} {i.uri}, started {i.begun_at[:19]}: {i.reason.words()}"
         for i in found
     ]
     show(
@@ -75,7 +75,7 @@ def verify(as_json: bool) -> None:
 def check(as_json: bool) -> None:
     """Compare the register's schema with this version's; exit code 1 if they differ."""
     differences = open_register(Settings.load()).differences()
-    text = "\n".join(differences) or "the register's schema is this version's"
+    text = "\n".join(differences) or "the register's schema matches this version"
     show({"differences": differences}, text, as_json)
     if differences:
         raise click.exceptions.Exit(CheckFailed.exit_code)

@@ -30,15 +30,15 @@ def keys() -> None:
 
 @keys.command()
 def init() -> None:
-    """Make a key ring with a new root key, or check the one that is there."""
+    """Create a key ring with a new root key, or check the existing one."""
     settings = Settings.load()
     ring = open_key_ring(settings)
     kept = (
-        "Back up root.key apart from ring.json: without it no key opens, and whoever has both has all keys."
+        "Back up root.key apart from ring.json: without it no key opens, and anyone who has both has all keys."
         if ring.folder is not None and (ring.folder / "root.key").exists()
         else "Its root key is the one of [mlsec] root_key or root_key_file; back it up apart from ring.json."
         if root_given(settings) is not None
-        else "Its root key is kept by a key service; back up what names it (root.kms, or the register) with the ring."
+        else "Its root key is kept by a key service; back up its reference (root.kms, or the register) with the ring."
     )
     click.echo(f"key ring in {ring.where}\n{kept}")
 
@@ -46,10 +46,10 @@ def init() -> None:
 @keys.command("move-root")
 @click.argument("service")
 def move_root(service: str) -> None:
-    """Have a key SERVICE keep the root key from now on: aws-kms://…, gcp-kms://…, vault-transit://… or
+    """Move the root key into a key SERVICE: aws-kms://…, gcp-kms://…, vault-transit://… or
     openbao-transit://….
 
-    What was in a file is overwritten. Backups of root.key still open the ring: destroy them.
+    If it was in a file, the file is overwritten. Backups of root.key still open the ring: destroy them.
     """
     ring = _ring(changed=True)
     ring.move_root(service)
@@ -78,7 +78,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def rotate(name: str, as_json: bool) -> None:
-    """Add a version of key NAME; new work uses it, earlier versions still locate."""
+    """Add a version of key NAME; new work uses it, earlier versions can still locate data."""
     _show(_ring(changed=True).rotate(name), as_json)
 
 
@@ -87,7 +87,7 @@ def rotate(name: str, as_json: bool) -> None:
 @click.option("--version", type=int, required=True)
 @json_option
 def disable(name: str, version: int, as_json: bool) -> None:
-    """Make nothing new with one version of key NAME; it still opens and locates."""
+    """Use one version of key NAME for nothing new; it can still decrypt and locate data."""
     _show(_ring(changed=True).disable(name, version), as_json)
 
 
@@ -102,8 +102,8 @@ def disable(name: str, version: int, as_json: bool) -> None:
 def destroy(name: str, version: int, days: int, yes: bool, as_json: bool) -> None:
     """Schedule the destruction of one version of key NAME.
 
-    It opens nothing from now on, so that whoever still needs it speaks up while `mlsec keys restore`
-    can bring it back. When the days are over `mlsec keys destroy-due` erases it for good.
+    It opens nothing from now on, so that anyone who still needs it notices while `mlsec keys restore`
+    can bring it back. After the waiting period `mlsec keys destroy-due` erases it permanently.
     """
     if not yes:
         raise UsageError(
@@ -118,15 +118,15 @@ def destroy(name: str, version: int, days: int, yes: bool, as_json: bool) -> Non
 @click.option("--version", type=int, required=True)
 @json_option
 def restore(name: str, version: int, as_json: bool) -> None:
-    """Call off a scheduled destruction. The version opens and locates again; nothing new is made with
-    it."""
+    """Cancel a scheduled destruction. The version can decrypt and locate data again; nothing new is
+    made with it."""
     _show(_ring(changed=True).restore(name, version), as_json)
 
 
 @keys.command("destroy-due")
 @json_option
 def destroy_due(as_json: bool) -> None:
-    """Destroy every scheduled version whose days are over, for good."""
+    """Permanently destroy every scheduled version whose waiting period is over."""
     gone = _ring(changed=True).destroy_due()
     lines = [f"{e.name} version {e.version}: {e.state} ({e.kind})" for e in gone]
     show([_plain(e) for e in gone], "\n".join(lines) or "nothing is due", as_json)
@@ -135,10 +135,10 @@ def destroy_due(as_json: bool) -> None:
 @keys.command("accept-older")
 @click.option("--yes", is_flag=True, help="Confirm: what was done to the keys since is undone.")
 def accept_older(yes: bool) -> None:
-    """Take ring.json as it is, from a backup say, for the newest there is.
+    """Accept ring.json as it is, for example from a backup, as the newest version.
 
-    An older ring than the one that was here is refused otherwise: keys that were destroyed would come
-    back, and what was encrypted with newer ones would not open. The ring's log keeps that this was done.
+    Otherwise a ring older than the one that was here is refused: keys that were destroyed would come
+    back, and what was encrypted with newer ones would not open. The ring's log records this step.
     """
     if not yes:
         raise UsageError(
@@ -150,12 +150,12 @@ def accept_older(yes: bool) -> None:
 @keys.command()
 @click.option("--reason", required=True, help="Why the register's own ring is not coming back.")
 @click.option(
-    "--yes", is_flag=True, help="Confirm: what only the earlier ring finds is found no more."
+    "--yes", is_flag=True, help="Confirm: what only the earlier ring can find is no longer found."
 )
 def adopt(reason: str, yes: bool) -> None:
-    """Take this machine's key ring for the register's from now on; make one, if there is none.
+    """Make this machine's key ring the register's from now on; create one if there is none.
 
-    For a ring that is lost for good. Pseudonyms and membership lists that were made under the earlier ring
+    For a ring that is permanently lost. Pseudonyms and membership lists that were made under the earlier ring
     stay where they are, and every answer about them is "unknown".
     """
     if not yes:
@@ -174,10 +174,10 @@ def adopt(reason: str, yes: bool) -> None:
 @keys.command("import")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def import_(folder: Path) -> None:
-    """Take the key ring in FOLDER to where [mlsec] key_ring keeps it now, such as the register (`register:`).
+    """Import the key ring in FOLDER into the place that [mlsec] key_ring names, such as the register (`register:`).
 
     The root key goes to the key service of [mlsec] root_key_service, or is the one that root_key or root_key_file give. The
-    ring in FOLDER stays as it is: nobody may go on with it, so move the folder away when all workers use the new place.
+    ring in FOLDER stays as it is but must not be used any more: move the folder away when all workers use the new place.
     """
     settings = Settings.load()
     require(open_register(settings), operating_system_actor(), Verb.GOVERN, DEPLOYMENT)
@@ -190,7 +190,7 @@ def import_(folder: Path) -> None:
 @keys.command()
 @json_option
 def log(as_json: bool) -> None:
-    """Show what was done to the keys, when and as which user; protected by the ring's HMAC."""
+    """Show what was done to the keys, when and by which user; protected by the ring's HMAC."""
     events = _ring().events()
     lines = [f"{e.time}  {e.action:10} {e.name:32} {e.version:>3}  {e.by}" for e in events]
     show([asdict(e) for e in events], "\n".join(lines) or "nothing yet", as_json)
@@ -199,7 +199,7 @@ def log(as_json: bool) -> None:
 @keys.command("export-recipient")
 @click.argument("name")
 def export_recipient(name: str) -> None:
-    """Print the age recipients of key NAME, the current one last: whom others encrypt for."""
+    """Print the age recipients of key NAME, for others to encrypt to; the current one last."""
     from airflow_mlsec.crypto import identity_of
 
     for key in _ring().some_live(name):
@@ -224,7 +224,7 @@ def export(name: str) -> None:
 
 
 def _ring(changed: bool = False) -> KeyRing:
-    """The ring, bound to the register, if there is one; then who is to change it needs a role."""
+    """The ring, bound to the register if there is one; changing it then requires a role."""
     settings = Settings.load()
     register = open_register(settings)
     known = register.exists()
@@ -249,7 +249,7 @@ def _show(entry: KeyEntry, as_json: bool) -> None:
     text = f"{entry.name} version {entry.version}: {entry.state} ({entry.kind})"
     if entry.destroy_after is not None:
         text += (
-            f"; `mlsec keys destroy-due` destroys it after {entry.destroy_after}, until when "
+            f"; `mlsec keys destroy-due` destroys it after {entry.destroy_after}; until then "
             f"`mlsec keys restore {entry.name} --version {entry.version}` brings it back"
         )
     show(_plain(entry), text, as_json)

@@ -33,7 +33,7 @@ from airflow_mlsec.settings import Settings
 
 @click.group()
 def lineage() -> None:
-    """Ingest, trace, question and export lineage."""
+    """Ingest, trace, query and export lineage."""
 
 
 def _ingest() -> tuple[Ingest, Quarantine]:
@@ -66,7 +66,7 @@ def ingest(files: tuple[str, ...], batch: int, as_json: bool) -> None:
     for name in files:
         if name != "-" and not Path(name).exists():
             raise UsageError(f"{name}: no such file or folder")
-    # Events are trees, which are freed without it; it would visit every name that is remembered.
+    # Events are trees and are freed without the collector, which would visit every remembered name.
     gc.disable()
     done, _ = _ingest()
     report = done.write(_raw(files), lambda count: show_progress(f"{count} events"), batch)
@@ -76,8 +76,8 @@ def ingest(files: tuple[str, ...], batch: int, as_json: bool) -> None:
 @lineage.command("deliver")
 @json_option
 def deliver_(as_json: bool) -> None:
-    """Send events that tasks could not send while the register was away, also those of other workers if
-    [mlsec] shared_folder is shared. Every look for a person begins with it."""
+    """Send events that tasks could not send while the register was unavailable, also those of other
+    workers if [mlsec] shared_folder is shared. Every search for a person starts with this."""
     done, _ = _ingest()
     _show_report(deliver(Settings.load(), done), as_json)
 
@@ -93,7 +93,7 @@ def _show_report(report: IngestReport, as_json: bool) -> None:
 @lineage.command()
 @click.option("--retry", is_flag=True, help="Try all held events again.")
 @click.option("--show", "shown", type=int, help="Print one event's content, as it was received.")
-@click.option("--discard", type=int, help="Give one event up; its content is erased.")
+@click.option("--discard", type=int, help="Discard one event; its content is erased.")
 @json_option
 def quarantine(retry: bool, shown: int | None, discard: int | None, as_json: bool) -> None:
     """List events that could not be read, with the reason; show, retry or discard them."""
@@ -140,7 +140,7 @@ def list_(as_json: bool) -> None:
 @click.argument("target", metavar="DATASET[#COLUMN]")
 @click.option("--up", is_flag=True, help="Only where it comes from.")
 @click.option("--down", is_flag=True, help="Only where it goes to.")
-@click.option("--as-of", help="What was known by a date or time (ISO 8601).")
+@click.option("--as-of", help="What was known at a date or time (ISO 8601).")
 @json_option
 def trace(target: str, up: bool, down: bool, as_of: str | None, as_json: bool) -> None:
     """Trace a dataset or column: where it comes from, where it goes to.
@@ -158,9 +158,9 @@ def trace(target: str, up: bool, down: bool, as_of: str | None, as_json: bool) -
 @click.argument("category")
 @json_option
 def holds(category: str, as_json: bool) -> None:
-    """Which datasets hold a category of data (Fideslang), such as user.contact.email.
+    """List the datasets that hold a category of data (Fideslang), such as user.contact.email.
 
-    A category holds those below it: user.contact holds user.contact.email.
+    A category includes those below it: user.contact includes user.contact.email.
     """
     from airflow_mlsec.lineage import holders
 
@@ -178,7 +178,7 @@ def holds(category: str, as_json: bool) -> None:
 @click.argument("target", metavar="DATASET")
 @json_option
 def reaching(target: str, as_json: bool) -> None:
-    """Which personal columns reach a model or dataset."""
+    """List the personal columns that reach a model or dataset."""
     from airflow_mlsec.lineage import columns_reaching
 
     found = columns_reaching(open_register(Settings.load()), target)
@@ -191,7 +191,7 @@ def reaching(target: str, as_json: bool) -> None:
 @click.option("--since", required=True, help="A date or time (ISO 8601).")
 @json_option
 def changes(since: str, as_json: bool) -> None:
-    """What the lineage learned since: datasets, edges, drops, renames."""
+    """List what the lineage has learned since a time: datasets, edges, drops, renames."""
     from airflow_mlsec.lineage import changes_since
 
     found = changes_since(open_register(Settings.load()), since)
@@ -205,7 +205,7 @@ def changes(since: str, as_json: bool) -> None:
 @click.option("--since", help="Only runs that started since (ISO 8601).")
 @json_option
 def dark(airflow_url: str, user: str | None, since: str | None, as_json: bool) -> None:
-    """Which Airflow task runs touched personal data and sent no lineage. Exit code 1 if any did.
+    """List Airflow task runs that touched personal data but sent no lineage. Exit code 1 if any.
 
     Signs in with the bearer token in MLSEC_AIRFLOW_TOKEN, or as --user.
     """
@@ -236,7 +236,7 @@ def dark(airflow_url: str, user: str | None, since: str | None, as_json: bool) -
 @lineage.command()
 @click.argument("target", metavar="FILE|-", default="-")
 def export(target: str) -> None:
-    """Write the whole graph as OpenLineage events, one a line (NDJSON)."""
+    """Write the whole graph as OpenLineage events, one per line (NDJSON)."""
     from airflow_mlsec import files
     from airflow_mlsec.lineage import export_events
 

@@ -20,7 +20,7 @@ _COMMANDS = {
     "anonymize": ("_anonymize:anonymize", "Anonymize a dataset as its policy says."),
     "artifact": (
         "_artifact:artifact",
-        "Encrypt, verify and decrypt artifacts, with where they come from.",
+        "Encrypt, verify and decrypt artifacts, together with their provenance.",
     ),
     "audit": ("_audit:audit", "Verify, sign, export and prove the audit log."),
     "check": ("_check:check", "Check a dataset against the controls."),
@@ -34,7 +34,7 @@ _COMMANDS = {
     "risk": ("_risk:risk", "Measure the re-identification risk of a table."),
     "rewrap": ("_crypt:rewrap", "Give an age file other recipients."),
     "rules": ("_rules:rules", "The rules by which requests are handled."),
-    "secrets": ("_secrets:secrets", "Find secrets that lie in the open."),
+    "secrets": ("_secrets:secrets", "Find secrets that are stored in the open."),
     "sign": ("_crypt:sign", "Sign a file."),
     "subject": ("_subject:subject", "Find a person's data."),
     "transport": ("_transport:transport", "Check that connections are encrypted in transit."),
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Entry point of ``mlsec``."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        # Without standalone mode, click returns the code of an `Exit` instead of leaving with it.
+        # Without standalone mode, click returns the code of an `Exit` instead of exiting with it.
         code = root.main(args=arguments, prog_name="mlsec", standalone_mode=False)
     except click.ClickException as error:
         error.show()
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _no_permission(error: PermissionError) -> str:
-    """What may not be opened, if it is ours to name."""
+    """What may not be opened; names the path only if it is one of ours."""
     from airflow_mlsec.settings import Settings
 
     settings = Settings.load()
@@ -153,6 +153,6 @@ def show(data: Any, text: str, as_json: bool) -> None:
 
 
 def show_progress(message: str) -> None:
-    """Progress for people, where somebody is looking."""
+    """Print progress, if standard error is a terminal."""
     if sys.stderr.isatty():
         click.echo(f"  {printable(message)}", err=True)

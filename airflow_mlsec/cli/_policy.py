@@ -23,7 +23,7 @@ def policy() -> None:
 def validate(files: tuple[Path, ...], as_json: bool) -> None:
     """Validate policy files (folders: every *.yaml below).
 
-    Findings are file:line:column: message. Exit code 2 if any file is not valid.
+    Findings are printed as file:line:column: message. Exit code 2 if any file is not valid.
     """
     results: list[dict[str, Any]] = []
     for path in _files(files):
@@ -66,8 +66,8 @@ def schema() -> None:
 def discover(source: str, out: Path | None, rows: int, combinations: bool, as_json: bool) -> None:
     """Propose a policy for SOURCE (a dataset URI or path), with the evidence for each column.
 
-    Names, forms and check digits, vocabularies and uniqueness are weighed. A person has to read the
-    proposal: it says what is probable.
+    It weighs names, formats, check digits, vocabularies and uniqueness. A person must review the
+    proposal: it states what is probable.
     """
     from airflow_mlsec.datasets import open_dataset
     from airflow_mlsec.discovery import discover as look
@@ -75,12 +75,12 @@ def discover(source: str, out: Path | None, rows: int, combinations: bool, as_js
     found = look(open_dataset(source), rows, combinations, show_progress)
     if out is not None:
         if out.exists():
-            raise UsageError(f"{out} exists; a proposal replaces no policy")
+            raise UsageError(f"{out} exists; a proposal does not replace a policy")
         files.write_bytes(out, found.policy.encode())
     lines = [found.policy] if out is None else [f"{len(found.proposals)} columns proposed in {out}"]
     for single in found.singling_out[:10]:
         lines.append(
-            f"# {', '.join(single.columns)}: {single.rows} rows are alone with these and with no part of them"
+            f"# {', '.join(single.columns)}: {single.rows} rows are unique by these and by no subset of them"
         )
     show(found.to_json(), "\n".join(lines), as_json)
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 @click.option("--plan", type=click.Path(path_type=Path), help="The signed plan of the release.")
 @click.option("--against", help="An earlier release of the same people.")
 @click.option("--attacker", help="A file of people with their quasi-identifiers, to link with.")
-@click.option("--target", help="A column to be predicted; compares models of --raw and TABLE.")
+@click.option("--target", help="A column to predict; compares models of --raw and TABLE.")
 @click.option(
     "--population",
     type=click.IntRange(1),
-    help="People from whom the rows were drawn; estimates how many are unique.",
+    help="Size of the population that the rows were drawn from; estimates how many are unique.",
 )
 @click.option("--threshold", type=click.FloatRange(0, 1), default=0.2, show_default=True,
               help="Risk of a row that counts as high.")  # fmt: skip
@@ -46,8 +46,8 @@ def risk(
 ) -> None:
     """Measure the re-identification risk of TABLE with the quasi-identifiers of POLICY.
 
-    With --plan an attacker is taken to know it, and what it lost is told. With --against exit code 1
-    if the two releases together tell more than the policy allows.
+    With --plan, the attacker is assumed to know the plan, and its information loss is reported. With
+    --against, exit code 1 if the two releases together disclose more than the policy allows.
     """
     import pyarrow as pa
 
@@ -98,7 +98,7 @@ def risk(
                 shared, dataset.scan(), theirs.scan(), theirs.schema(), None, keys
             )
             click.echo(
-                f"attacker, by what both files have beside the quasi-identifiers ({', '.join(shared)}): "
+                f"attacker, by columns of both files other than the quasi-identifiers ({', '.join(shared)}): "
                 f"{by_shared.with_one_candidate} of {by_shared.rows} rows have just one candidate",
                 err=as_json,
             )
@@ -138,7 +138,7 @@ def _lines(found: Risk, beside: Comparison) -> list[str]:
             f"{100 * found.uniqueness.dankar:.4f} % of {found.uniqueness.size} people are unique, as estimated"
         )
     lines += [
-        f"{100 * one.share:.2f} % of rows have a class that tells their {name}"
+        f"{100 * one.share:.2f} % of rows have a class that discloses their {name}"
         for name, one in found.attributes.items()
     ]
     if (before := beside.raw) is not None:
@@ -155,7 +155,7 @@ def _lines(found: Risk, beside: Comparison) -> list[str]:
         lines.append(
             f"attacker: {linkage.with_candidates} of {linkage.rows} rows have candidates, "
             f"{linkage.with_one_candidate} just one; highest chance {linkage.highest:.4f}, "
-            f"{linkage.expected:.1f} named rightly on average"
+            f"{linkage.expected:.1f} identified correctly on average"
         )
     if (both := beside.against) is not None:
         if both.people is None:
@@ -167,13 +167,13 @@ def _lines(found: Risk, beside: Comparison) -> list[str]:
                 f"together: {both.people} people in both, {both.people_in_groups_below} of them in groups smaller "
                 f"than {both.k} (the smallest has {both.smallest_group})"
             )
-        lines += [f"together: {n} people's {name} is told" for name, n in both.disclosed.items()]
+        lines += [f"together: {n} people's {name} disclosed" for name, n in both.disclosed.items()]
         lines += [
             f"together: {both.joined} joined and {both.left} left, {both.joined_in_groups_below} and "
             f"{both.left_in_groups_below} of them among fewer than {both.k} who did so in their class"
         ]
         lines += [
-            f"together: {n} of those have a {name} that is told"
+            f"together: {n} of those have a {name} that is disclosed"
             for name, n in both.told.items()
             if n
         ]

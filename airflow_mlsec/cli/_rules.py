@@ -31,13 +31,13 @@ role_option = click.option("--role", required=True, type=click.Choice([role.valu
 
 @click.group()
 def rules() -> None:
-    """The rules by which decisions are made: who has which role, who approves, in which time zone days end."""
+    """The rules for decisions: who has which role, who approves, in which time zone days end."""
 
 
 @rules.command("show")
 @json_option
 def show_(as_json: bool) -> None:
-    """Show the rules in force, what this process asks for and is not given, and what you may do."""
+    """Show the rules in force, what this process asks for but is refused, and what you may do."""
     register, me = open_register(Settings.load()), operating_system_actor()
     found = rules_in_force(register)
     mine = [verb.value for verb in Verb if not isinstance(may(register, me, verb, DEPLOYMENT), Refusal)]  # fmt: skip
@@ -46,7 +46,7 @@ def show_(as_json: bool) -> None:
         f"four_eyes = {found.rules.four_eyes}",
         f"role_mapping = {','.join(found.rules.role_mapping)}",
         f"time_zone = {found.rules.time_zone}",
-        *(f"not given: {asked}" for asked in found.refused),
+        *(f"refused: {asked}" for asked in found.refused),
         f"{me} may: {', '.join(mine) or 'nothing'}",
         *(f"lent to you: {reason.words()}" for reason in lent),
     ]
@@ -59,7 +59,7 @@ def show_(as_json: bool) -> None:
 
 @rules.command()
 @click.option("--four-eyes", type=click.Choice(FOUR_EYES))
-@click.option("--role", "entries", multiple=True, metavar="WHO=ROLE", help="The whole role mapping, an entry each.")  # fmt: skip
+@click.option("--role", "entries", multiple=True, metavar="WHO=ROLE", help="The whole role mapping, one entry each.")  # fmt: skip
 @click.option("--time-zone")
 @json_option
 def propose(
@@ -110,7 +110,7 @@ def may_(verb: str, as_json: bool) -> None:
 @click.option("--until", required=True, help="When it ends (ISO 8601, with a zone); at most 90 days from now.")  # fmt: skip
 @click.option("--reason", required=True)
 def delegate_(role: str, to: str, until: str, reason: str) -> None:
-    """Lend a role that you have to another user for a time. For four eyes you are one pair."""
+    """Lend a role of yours to another user for a time. For four eyes you two count as one."""
     try:
         end = datetime.fromisoformat(until)
     except ValueError:
@@ -123,6 +123,6 @@ def delegate_(role: str, to: str, until: str, reason: str) -> None:
 @role_option
 @click.option("--from", "holder", required=True, metavar="WHO")
 def take_back(role: str, holder: str) -> None:
-    """Take back a role that you have lent; an administrator any."""
+    """Take back a role that you have lent. An administrator can take back any."""
     end_delegation(open_register(Settings.load()), operating_system_actor(), holder, Role(role))
-    click.echo(f"{holder} has the role {role} by you no more")
+    click.echo(f"{holder} no longer has the role {role} from you")

@@ -15,7 +15,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.group()
 def secrets() -> None:
-    """Find secrets that lie in the open."""
+    """Find secrets that are stored in the open."""
 
 
 @secrets.command()
@@ -33,9 +33,9 @@ def scan(
     environment: bool,
     as_json: bool,
 ) -> None:
-    """Scan DAG FOLDERS, connections' extras and variables for secrets; none is shown.
+    """Scan DAG FOLDERS, connections' extras and variables for secrets. No secret is shown.
 
-    A line of source with `# pragma: allowlist secret` is passed over. Exit code 1 if there are any.
+    A source line with `# pragma: allowlist secret` is skipped. Exit code 1 if any secret is found.
     """  # fmt: skip
     if not (folders or connections or variables or environment):
         raise UsageError(
@@ -52,7 +52,7 @@ def scan(
         found += scan_variables(variables)
     lines = [printable(f"{exposed.place}: {exposed.kind}") for exposed in found]
     lines.append(
-        f"{len(found)} to move into a secrets backend, and to replace wherever they were used"
+        f"{len(found)} to move into a secrets backend and to replace wherever they were used"
         if found
         else "no secrets found"
     )

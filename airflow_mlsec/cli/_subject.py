@@ -65,7 +65,8 @@ from airflow_mlsec.subjects import locate as find
 
 @click.group()
 @click.option(
-    "--by", help="Who you say you are; kept as claimed beside the system's user, which counts."
+    "--by",
+    help="Who you claim to be; recorded as a claim in addition to the system's user, which counts.",
 )
 @click.pass_context
 def subject(context: click.Context, by: str | None) -> None:
@@ -76,7 +77,7 @@ def subject(context: click.Context, by: str | None) -> None:
 def _key(text: str) -> str:
     if text != "-":
         click.echo(
-            "warning: a person's key on a command line is seen by every user of this machine and kept in the shell's "
+            "warning: a person's key on a command line is visible to every user of this machine and kept in the shell's "
             "history; give - and write it to standard input",
             err=True,
         )
@@ -97,7 +98,7 @@ def _only(given: tuple[str, ...]) -> dict[str, str]:
 
 
 def _scan(settings: Settings, no_scan: bool, at_most: str | None) -> Scan:
-    """How far a scan goes, as the settings or the caller say."""
+    """The limits of a scan, from the settings or the caller."""
     budget = settings.scan_budget if at_most is None else parse_size(at_most, "--scan-at-most")
     stores = AirflowStores(AirflowApi.from_environment)
     return Scan(0 if no_scan else budget, (settings.state_folder,), stores)
@@ -118,16 +119,16 @@ def _handler(no_scan: bool = False, at_most: str | None = None) -> Handler:
 
 
 def _claimed() -> str | None:
-    """What the caller says who it is (`mlsec subject --by`); nobody has checked it."""
+    """Who the caller claims to be (`mlsec subject --by`); this is not verified."""
     found = click.get_current_context().find_root().meta.get("mlsec.by")
     return str(found) if found else None
 
 
 def _rules(register: Register) -> Rules:
-    """The rules in force; whoever asks for looser ones is told."""
+    """The rules in force; warns if this process asks for looser ones."""
     found = rules_in_force(register)
     for asked in found.refused:
-        click.echo(f"held to the register's rules: {asked} is looser (mlsec rules)", err=True)
+        click.echo(f"the register's rules apply: {asked} is looser (mlsec rules)", err=True)
     return found.rules
 
 
@@ -142,16 +143,16 @@ key_option = click.option(
 also_option = click.option("--also", multiple=True, help="A key that the person had before.")
 only_option = click.option(
     "--only", multiple=True, metavar="COLUMN=VALUE", help="Which of the people who share the key; "
-    "- as the value reads it from standard input.",
+    "if VALUE is -, it is read from standard input.",
 )  # fmt: skip
 
 
 no_scan_option = click.option(
-    "--no-scan", is_flag=True, help="Do not look through what no key leads to; it stays unknown."
+    "--no-scan", is_flag=True, help="Do not scan places that no key leads to; they stay unknown."
 )
 at_most_option = click.option(
     "--scan-at-most", metavar="SIZE",
-    help="Bytes that a scan reads at most, such as 500 MB; the rest stays unknown. Default is [mlsec] scan_budget.",
+    help="Maximum number of bytes that a scan reads, such as 500 MB; the rest stays unknown. Default: [mlsec] scan_budget.",
 )  # fmt: skip
 
 
@@ -174,7 +175,7 @@ def locate(
 ) -> None:
     """Find one person in every dataset, artifact and model, and below the data roots.
 
-    What no key leads to is scanned: every column and byte. Exit code 1 if some place could not be answered for.
+    Places that no key leads to are scanned: every column and byte. Exit code 1 if a place is unknown or failed.
     """
     value, settings = _key(key), Settings.load()
     register, me = open_register(settings), operating_system_actor(_claimed())
@@ -261,7 +262,7 @@ def list_(only_open: bool, as_json: bool) -> None:
 @click.argument("number", type=int)
 @json_option
 def status(number: int, as_json: bool) -> None:
-    """Show a request: its coverage ledger, and what was done."""
+    """Show a request: its coverage ledger and its history."""
     register = open_register(Settings.load())
     request, done = get_request(register, number), history(register, number)
     lines = [_request_line(request)]
@@ -282,7 +283,7 @@ def status(number: int, as_json: bool) -> None:
 @click.option("--refuse", is_flag=True, help="The requester is not the person.")
 @click.option(
     "-r", "--recipient", "recipients", multiple=True,
-    help="age recipient of the verified person: the data is handed to no other.",
+    help="age recipient of the verified person: the data is handed over to no other recipient.",
 )  # fmt: skip
 @json_option
 def identity(
@@ -299,7 +300,7 @@ def identity(
 @click.argument("number", type=int)
 @also_option
 @only_option
-@click.option("--one-person", is_flag=True, help="Rows of the key that differ are one person's.")
+@click.option("--one-person", is_flag=True, help="Differing rows with this key are one person's.")
 @click.option("--evidence", required=True, help="How this is known.")
 @json_option
 def person_(
@@ -310,7 +311,7 @@ def person_(
     evidence: str,
     as_json: bool,
 ) -> None:
-    """Say more exactly who a request is about, where people share a key or had others."""
+    """Specify more exactly who a request is about, if people share a key or had other keys."""
     handler = _handler()
     also = tuple(_key(text) for text in also)
     request = get_request(handler.register, number)
@@ -330,14 +331,14 @@ def person_(
 @click.option("--column", required=True, help="The column that is wrong.")
 @click.option("--value", help="The right value, or - to read it from standard input.")
 @click.option("--clear", is_flag=True, help="There should be no value.")
-@click.option("--dataset", help="The dataset whose column it is, where several have it.")
+@click.option("--dataset", help="The dataset of the column, if several have it.")
 @json_option
 def rectify_(
     number: int, column: str, value: str | None, clear: bool, dataset: str | None, as_json: bool
 ) -> None:
-    """Put a value right, and every unchanged copy of it. May be run again.
+    """Correct a value and every unchanged copy of it. May be run again.
 
-    Exit code 1 if something made from it has still to be made anew.
+    Exit code 1 if something derived from it must still be rebuilt.
     """
     if (value is None) is not clear:
         raise UsageError("give --value, or --clear")
@@ -352,9 +353,9 @@ def rectify_(
 @click.argument("number", type=int)
 @json_option
 def restrict_(number: int, as_json: bool) -> None:
-    """Leave the person out of further processing; tells recipients. May be run again.
+    """Exclude the person from further processing and notify recipients. May be run again.
 
-    Exit code 1 if something made from their data has still to be made anew.
+    Exit code 1 if something derived from their data must still be rebuilt.
     """
     handler = _handler()
     restrict(handler, number)
@@ -366,7 +367,7 @@ def restrict_(number: int, as_json: bool) -> None:
 
 @subject.command("lift")
 @click.argument("number", type=int)
-@click.option("--reason", required=True, help="Why, and that the person was told before.")
+@click.option("--reason", required=True, help="Why, and that the person was informed beforehand.")
 @json_option
 def lift_(number: int, reason: str, as_json: bool) -> None:
     """End a restriction."""
@@ -376,7 +377,7 @@ def lift_(number: int, reason: str, as_json: bool) -> None:
 
 @subject.command("extend")
 @click.argument("number", type=int)
-@click.option("--reason", required=True, help="Why; the person is told.")
+@click.option("--reason", required=True, help="Why; the person is informed of it.")
 @json_option
 def extend_(number: int, reason: str, as_json: bool) -> None:
     """Use the law's longer period, once."""
@@ -392,9 +393,9 @@ def extend_(number: int, reason: str, as_json: bool) -> None:
 @at_most_option
 @json_option
 def search(number: int, no_scan: bool, scan_at_most: str | None, as_json: bool) -> None:
-    """Find the person of a request everywhere, and write it into the request's ledger.
+    """Find the person of a request everywhere, and record the result in the request's ledger.
 
-    Exit code 1 if some place could not be answered for.
+    Exit code 1 if a place is unknown or failed.
     """
     request = _handler(no_scan, scan_at_most).locate(number)
     _show(request, as_json)
@@ -406,13 +407,13 @@ def search(number: int, no_scan: bool, scan_at_most: str | None, as_json: bool) 
 @click.argument("number", type=int)
 @click.argument("name", metavar="PLACE")
 @click.option(
-    "--column", required=True, help="The column that holds what the person's key has become."
+    "--column", required=True, help="The column that holds the person's key in another form."
 )
 @click.option("--reason", required=True, help="How it is known that these rows are the person's.")
 @json_option
 def confirm(number: int, name: str, column: str, reason: str, as_json: bool) -> None:
-    """Say that what was found by likeness in PLACE is the person's: it is handed over, erased and put right like
-    what was found by key. What is to be done has to be approved again."""
+    """Confirm that what was found by likeness in PLACE is the person's: it is handed over, erased and rectified like
+    what was found by key. What will be done must be approved again."""
     _show(_handler().confirm(number, name, column, reason), as_json)
 
 
@@ -420,12 +421,12 @@ def confirm(number: int, name: str, column: str, reason: str, as_json: bool) -> 
 @click.argument("number", type=int)
 @click.option(
     "--place", "places", multiple=True,
-    help="A place that only other programs' lineage names, by its name: it is not erased without.",
+    help="Name of a place known only from other programs' lineage: without this it is not erased.",
 )  # fmt: skip
 @json_option
 def approve_(number: int, places: tuple[str, ...], as_json: bool) -> None:
-    """Allow what a request asks for, in the places that were found. By default another user than who opened
-    and verified it has to."""
+    """Approve what a request asks for, in the places that were found. By default this must be done by a user
+    other than those who opened and verified it."""
     handler = _handler()
     _rules(handler.register)
     _show(approve(handler.register, number, handler.by, named=places), as_json)
@@ -436,9 +437,9 @@ def approve_(number: int, places: tuple[str, ...], as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be erased, and in which order.")
 @json_option
 def erase(number: int, dry_run: bool, as_json: bool) -> None:
-    """Erase the person of an approved request. May be run again after any interruption.
+    """Erase the data of an approved request's person. May be run again after any interruption.
 
-    Exit code 1 if a place is left that is not settled.
+    Exit code 1 if a place remains that is not settled.
     """
     handler = _handler()
     if dry_run:
@@ -457,7 +458,7 @@ def erase(number: int, dry_run: bool, as_json: bool) -> None:
 @click.argument("number", type=int)
 @click.argument("name", metavar="PLACE")
 @click.argument("outcome", type=click.Choice(["none", "rebuilt", "retained", "manual"]))
-@click.option("--reason", required=True, help="Why; it stands in the receipt.")
+@click.option("--reason", required=True, help="Why; it is stated in the receipt.")
 @json_option
 def settle_(number: int, name: str, outcome: str, reason: str, as_json: bool) -> None:
     """Decide about one place by hand."""
@@ -474,7 +475,7 @@ def settle_(number: int, name: str, outcome: str, reason: str, as_json: bool) ->
 def close(
     number: int, receipt: Path | None, no_scan: bool, scan_at_most: str | None, as_json: bool
 ) -> None:
-    """Look again, and close a request whose every place is settled; prints the person's salt.
+    """Look again, close the request if every place is settled, and print the person's salt.
 
     Exit code 1 if a place is not settled.
     """
@@ -522,7 +523,7 @@ def verify(
 def export(number: int, target: Path, passphrase: str | None, as_json: bool) -> None:
     """Write the data of a request's person and a letter that explains it to TARGET, encrypted to the person:
     to the age recipients that were bound to the request when the identity was verified, or under a passphrase
-    that the person is given by another way."""
+    that the person is given through another channel."""
     secret = None if passphrase is None else Passphrase.chosen(read_passphrase(passphrase))
     done = export_request(_handler(), number, target, secret)
     lines = [f"{rows} rows of {name}" for name, rows in done.rows.items()]
@@ -561,7 +562,7 @@ def _moment(text: str | None) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"'{text}' is no date or time; write 2026-03-01 or 2026-03-01T12:00Z"
+            f"'{text}' is not a date or time; write 2026-03-01 or 2026-03-01T12:00Z"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -570,7 +571,7 @@ def _planned(request: Request, step: Step) -> str:
     rows = f"{step.rows or 'unknown'} rows, by {step.locator}"
     if request.approved is None or covers(request, step):
         return f"{step.name}: {rows}"
-    return f"{step.name}: left alone, since it is not approved by name (mlsec subject approve --place); {rows}"
+    return f"{step.name}: left alone, because it is not approved by name (mlsec subject approve --place); {rows}"
 
 
 def _show(request: Request, as_json: bool, why: bool = False) -> None:
@@ -599,5 +600,5 @@ def _text(location: Location) -> str:
     found = sum(finding.status == "found" for finding in location.findings)
     lines.append(f"found in {found} of {len(location.findings)} places")
     if not location.complete:
-        lines.append("not complete: places marked unknown or failed need a person to look")
+        lines.append("not complete: a person must look at places marked unknown or failed")
     return "\n".join(lines)

@@ -37,7 +37,7 @@ def transport() -> None:
     help="A file that `airflow connections export FILE` wrote. Default: AIRFLOW_CONN_… variables.",
 )
 @click.option("--url", "urls", multiple=True, help="A URL to check as well, such as Airflow's API.")
-@click.option("--ca", help="A file of certificate authorities (PEM) for those that name none.")
+@click.option("--ca", help="A file of certificate authorities (PEM) for connections without one.")
 @click.option(
     "--days",
     type=click.IntRange(0),
@@ -52,7 +52,7 @@ def transport() -> None:
     show_default=True,
     help="Seconds to wait for each answer.",
 )
-@click.option("--no-live", is_flag=True, help="Look at the configuration only; connect to nobody.")
+@click.option("--no-live", is_flag=True, help="Check the configuration only; open no connection.")
 @click.option("--record", is_flag=True, help="Keep the results in the register.")
 @json_option
 def check(
@@ -69,7 +69,7 @@ def check(
     """Check connections (default: all that are known): does each require TLS and verify its server, and
     does the server agree: protocol, suites, chain, name, days to expiry?
 
-    Nothing is logged in to. Exit code 1 if something failed or could not be told.
+    No login takes place. Exit code 1 if something failed or could not be determined.
     """  # fmt: skip
     known = exported_connections(export) if export else environment_connections()
     chosen = _chosen(known, conn_ids) + [facts_of_url(url, url) for url in urls]

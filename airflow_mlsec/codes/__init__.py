@@ -1,7 +1,7 @@
-"""What stands for values: the same code for the same value under a key, masks, and constants.
+"""Replacements for values: keyed codes (the same value gets the same code), masks, and constants.
 
-`_codes` has them column by column, over `_cmac` (AES-CMAC, RFC 4493) and `_siv` (AES-SIV, RFC 5297) of whole columns at once. May
-import `values` and below.
+`_codes` has the column transforms, based on `_cmac` (AES-CMAC, RFC 4493) and `_siv` (AES-SIV, RFC 5297), which process whole
+columns at once. May import `values` and below.
 """
 
 from airflow_mlsec.codes._cmac import cmac_rows

@@ -1,6 +1,6 @@
 """AES-CMAC (RFC 4493, NIST SP 800-38B) of many values at once.
 
-The values of an Arrow array lie end to end in one buffer. Rows of about the same length are
+The values of an Arrow array are contiguous in one buffer. Rows of about the same length are
 laid out as a matrix of 16-byte blocks, and each block column is encrypted with one AES-ECB
 call: the cipher runs at full speed with no Python code per row.
 """
@@ -19,7 +19,7 @@ Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 _WHOLE_BLOCK = np.dtype("V16")
 _BLOCK = 16
-# Working memory of one chunk: the matrix of padded values. A cache's worth is fastest.
+# Working memory of one chunk: the matrix of padded values. Fastest if it fits into the cache.
 _CHUNK_BYTES = 2 * 2**20
 
 
@@ -34,7 +34,7 @@ def cmac_rows(values: pa.Array, key: bytes) -> Bytes:
     if n == 0:
         return tags
     data, starts, lengths = layout(values)
-    # Every place of the data as the beginning of a block, also the last ones.
+    # Every offset of the data is the start of a block, the last ones included.
     padded = np.concatenate([data, np.zeros(_BLOCK, np.uint8)])
     blocks_at = np.ndarray(len(data) + 1, _WHOLE_BLOCK, padded, strides=(1,))
     blocks = np.maximum(1, -(-lengths // _BLOCK))
@@ -55,8 +55,8 @@ def cmac_rows(values: pa.Array, key: bytes) -> Bytes:
 
 @dataclass(frozen=True)
 class _Ends:
-    """What the last block of a value goes through, by how many bytes of it there are (0 to 16): those
-    after them are taken away, and the padding and the subkey come in (RFC 4493, section 2.4)."""
+    """The masks for the last block of a value, by its number of bytes (0 to 16): the bytes after them
+    are cleared, and the padding and the subkey are mixed in (RFC 4493, section 2.4)."""
 
     kept: Words
     mixed: Words
@@ -81,17 +81,17 @@ def _chunk(
     encryptor: object,
     ends: _Ends,
 ) -> Bytes:
-    """Rows sorted by falling number of blocks, so that the active ones are a prefix."""
+    """Rows are sorted by descending number of blocks, so that the active ones are a prefix."""
     n, width = len(starts), int(blocks[0])
     state = np.zeros((n, 2), np.uint64)
     out = bytearray(n * _BLOCK + _BLOCK)
     there = lengths - (blocks - 1) * _BLOCK
     for column in range(width):
         active = n if column == 0 else int(np.searchsorted(-blocks, -column, side="left"))
-        # Beyond the last block, which ends before, nothing is read.
+        # Nothing is read beyond the last block.
         taken = blocks_at[starts[:active] + column * _BLOCK]
         cells = taken.view(np.uint64).reshape(active, 2)
-        # Those whose last block it is are the end of the prefix.
+        # Rows for which this is the last block are at the end of the prefix.
         still = int(np.searchsorted(-blocks[:active], -column - 1, side="left"))
         last = there[still:active]
         cells[still:] &= ends.kept[last]
@@ -105,7 +105,7 @@ def _chunk(
 def layout(
     values: pa.Array,
 ) -> tuple[Bytes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The bytes of a large_binary array, and where each value starts in them and how long it is."""
+    """The bytes of a large_binary array, and the start and length of each value in them."""
     _, offset_buffer, data_buffer = values.buffers()
     offsets = np.frombuffer(offset_buffer, np.int64, len(values) + 1, values.offset * 8)
     lengths = np.diff(offsets)

@@ -1,6 +1,6 @@
 """The column transforms: an Arrow array in, an Arrow array of the same length out.
 
-Nulls stay null everywhere but in `constant`. No transform runs Python code per row.
+Nulls stay null everywhere except in `constant`. No transform runs Python code per row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_mlsec.errors import DecryptionFailed
 from airflow_mlsec.values import canonical_bytes, canonical_text
 
 REDACTED = "[redacted]"
-# So many pseudonyms fit into 32-bit offsets.
+# The number of pseudonyms that fits into 32-bit offsets.
 _MOST_SHORT = (1 << 31) // 32 - 1
 _HEX = np.frombuffer("".join(f"{i:02x}" for i in range(256)).encode(), np.uint8).reshape(256, 2)
 
@@ -31,9 +31,9 @@ def constant(array: pa.Array, value: object) -> pa.Array:
 
 
 def mask(array: pa.Array, column: str, keep_first: int, keep_last: int, character: str) -> pa.Array:
-    """Each character (code point) but the kept ones becomes ``character``.
+    """Each character (code point) except the kept ones becomes ``character``.
 
-    A value no longer than what would be kept is masked whole.
+    A value that is not longer than the part to keep is masked completely.
     """
     text = canonical_text(array, column).cast(pa.string())
     length = pc.utf8_length(text)
@@ -69,14 +69,14 @@ def pseudonymize(array: pa.Array, column: str, key: bytes) -> pa.Array:
 
 def tokenize(array: pa.Array, column: str, key: bytes) -> pa.Array:
     """The AES-SIV (RFC 5297) of each value's canonical text, in hexadecimal: the same value has the
-    same token under one key, and whoever has the key can turn it back (`detokenize`)."""
+    same token under one key, and anyone who has the key can reverse it (`detokenize`)."""
     return _hexadecimal(siv_encrypt(canonical_bytes(array, column), key))
 
 
 def detokenize(tokens: pa.Array, key: bytes) -> pa.Array:
     """The texts behind the tokens of `tokenize`. Nulls stay null.
 
-    :raises DecryptionFailed: if one is no token of this key.
+    :raises DecryptionFailed: if one is not a token of this key.
     """
     try:
         texts = [None if t is None else bytes.fromhex(t) for t in tokens.to_pylist()]

@@ -1,7 +1,7 @@
 """AES-SIV (RFC 5297) of many values at once: reversible tokens, the same for the same value.
 
-A token is the synthetic initialization vector with the ciphertext behind it. The vector is S2V of
-the value alone; the counter mode that hides the value is one AES-ECB call for all rows.
+A token is the synthetic initialization vector followed by the ciphertext. The vector is S2V of
+the value alone; the counter mode that encrypts the value is one AES-ECB call for all rows.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def siv_decrypt(tokens: pa.Array, key: bytes) -> pa.Array:
 
 
 def _mixed(data: Bytes, starts: Places, lengths: Places, key: bytes) -> pa.Array:
-    """What S2V takes the last CMAC of: the value, its last block mixed with CMAC(0), or, if it is
-    shorter than a block, padded and mixed with the double of that (RFC 5297, section 2.4)."""
+    """The input of S2V's last CMAC: the value with its last block mixed with CMAC(0), or, if it is
+    shorter than a block, padded and mixed with the double of CMAC(0) (RFC 5297, section 2.4)."""
     zero = pa.array([bytes(_BLOCK)], pa.large_binary())
     first = cmac_rows(zero, key[: len(key) // 2])[0]
     offsets = _offsets(np.maximum(lengths, _BLOCK))
@@ -74,10 +74,10 @@ def _mixed(data: Bytes, starts: Places, lengths: Places, key: bytes) -> pa.Array
 
 
 def _with_counters(text: Bytes, lengths: Places, vectors: Bytes, key: bytes) -> Bytes:
-    """The text (values end to end) exclusive-or the key stream of each row's vector."""
+    """The text (concatenated values) XORed with the key stream of each row's vector."""
     blocks = -(-lengths // _BLOCK)
     counters = vectors.copy()
-    # Two bits are cleared so that counting carries nowhere.
+    # Two bits are cleared so that the counter never carries.
     counters[:, [8, 12]] &= 0x7F
     each = np.repeat(counters, blocks, axis=0)
     within = np.arange(len(each)) - np.repeat(_offsets(blocks)[:-1], blocks)
@@ -95,7 +95,7 @@ def _offsets(lengths: Places) -> Places:
 
 
 def spans(starts: Places, lengths: Places) -> Places:
-    """The places of all bytes of all rows."""
+    """The positions of all bytes of all rows."""
     offsets = _offsets(lengths)
     found: Places = np.repeat(starts - offsets[:-1], lengths) + np.arange(int(offsets[-1]))
     return found

@@ -1,7 +1,7 @@
-"""Controls: rules with the article that each comes from, asked of any asset, answered with reasons.
+"""Controls: rules, each with the article that it comes from, evaluated for any asset and answered with reasons.
 
-A control is a file: ``<family>/<control>.py`` or ``.yaml``, or an entry point of another package. `_control` says what
-one is, `_registry` finds them all, `_run` asks them and writes findings into the ledger; `expectations` runs suites of
+A control is a file: ``<family>/<control>.py`` or ``.yaml``, or an entry point of another package. `_control` defines
+one, `_registry` finds them all, `_run` evaluates them and writes findings to the ledger; `expectations` runs suites of
 Great Expectations. May import `lineage`, `anonymize`, `transport`, `ledger` and below. Start with `_control.Control`.
 """
 

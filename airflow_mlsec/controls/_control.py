@@ -1,8 +1,8 @@
 """What a control is: a question about an asset, with the rule that asks it, and how it is answered.
 
-A control is one class in a file of its own, or, where the policy only has to state something, one YAML file; from
-outside it is an entry point of the group ``airflow_mlsec.controls``. It has no answer by default: what is forgotten
-fails when the class is made.
+A control is one class in its own file, or, where the policy only has to state something, one YAML file; controls of
+other packages are entry points of the group ``airflow_mlsec.controls``. There is no default answer: a class that lacks
+a part fails when it is defined.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Stage = Literal["source", "release"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a control found: whether its rule holds, and why. What cannot be told is unknown."""
+    """What a control found: whether its rule holds, and why. Unknown if it cannot tell."""
 
     outcome: Outcome
     reasons: tuple[Reason, ...]
@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """What a control is asked about, on which day, and what is known of it."""
+    """What a control is asked about, on which day, and the register that knows about it."""
 
     asset: Asset
     register: Register | None
@@ -63,12 +63,12 @@ Asked = TypeVar("Asked", bound=Question)
 class Control(abc.ABC, Generic[Asked]):
     """Base of all controls.
 
-    :raises TypeError: when a subclass is made that lacks its id, title, source or asset, or its answer.
+    :raises TypeError: when a subclass is defined without an id, title, source, asset or answer.
     """
 
     id: ClassVar[str]
     title: ClassVar[str]
-    # The article, requirement or standard that it comes from.
+    # The article, requirement or standard that the control comes from.
     source: ClassVar[str]
     asset: ClassVar[AssetKind]
 
@@ -84,7 +84,7 @@ class Control(abc.ABC, Generic[Asked]):
 
     @abc.abstractmethod
     def answer(self, question: Asked) -> Answer:
-        """Whether the rule holds, and why. An error is an answer as well: unknown."""
+        """Whether the rule holds, and why. An error counts as the answer unknown."""
 
 
 class DatasetControl(Control[DatasetQuestion], abstract=True):
@@ -110,10 +110,10 @@ def failed(*reasons: Reason) -> Answer:
 
 
 def unknown(*reasons: Reason) -> Answer:
-    """Nobody can tell whether the rule holds."""
+    """It cannot be determined whether the rule holds."""
     return Answer(Outcome.UNKNOWN, reasons)
 
 
 def judged(problems: Sequence[Reason], fine: Reason) -> Answer:
-    """Failed for the problems, or passed."""
+    """Failed because of the problems, or passed if there are none."""
     return failed(*problems) if problems else passed(fine)

@@ -57,7 +57,7 @@ def _of_statement(said: _Statement) -> type[DatasetControl]:
 def controls() -> tuple[Control[Any], ...]:
     """All controls that are installed.
 
-    :raises SettingError: if an entry point is no control, or two controls have one id.
+    :raises SettingError: if an entry point is not a control, or two controls have the same id.
     """
     found: dict[str, Control[Any]] = {}
     for cls in [*_own(), *_others()]:

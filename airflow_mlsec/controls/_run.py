@@ -1,4 +1,4 @@
-"""Asking controls, and recording what they found."""
+"""Evaluates controls and records their findings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ask(
     question: Asked,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Answers:
-    """What each control says. One that cannot be carried out is unknown, with the reason."""
+    """The answer of each control. One that cannot be evaluated is unknown, with the reason."""
     answers: Answers = []
     for control in chosen:
         try:
@@ -86,7 +86,7 @@ def check_dataset(
 
 
 class SuiteMeets(Control[DatasetQuestion], abstract=True):
-    """A suite of Great Expectations, asked like a control; it is called as the suite is."""
+    """A suite of Great Expectations, evaluated like a control and named after the suite."""
 
     asset = AssetKind.DATASET
     source = "a suite of Great Expectations"
@@ -108,7 +108,7 @@ def check_suite(
 ) -> tuple[Control[Any], Answer]:
     """Whether a dataset meets a suite of Great Expectations.
 
-    :raises UsageError: if the file is no suite.
+    :raises UsageError: if the file is not a suite.
     """
     control = SuiteMeets(path, dataset)
     answer = control.answer()
@@ -143,8 +143,8 @@ def record_results(
     results: Iterable[tuple[Control[Any], Answer]],
     run_id: str | None,
 ) -> None:
-    """Keep what controls found, and what the policy declares of the dataset's columns, in the register; ``run_id`` is
-    Airflow's label of the task."""
+    """Record in the register what controls found and what the policy declares about the dataset's columns; ``run_id``
+    is Airflow's label of the task."""
     now = register.now()
     schema = dataset.schema() if dataset.exists() else None
     asset = Asset(AssetKind.DATASET, str(dataset.name))

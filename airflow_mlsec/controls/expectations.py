@@ -1,7 +1,7 @@
-"""Great Expectations for what only it can do: suites that teams have written, and a suite of ours for those who run it.
+"""Great Expectations, for what only it can do: suites that teams have written, and our own suite for teams that use it.
 
-It is loaded when a suite runs, and not before. Results are taken in its BOOLEAN_ONLY form: its other forms quote the
-values that failed.
+It is loaded only when a suite runs. Results are taken in its BOOLEAN_ONLY form: the other forms quote the values that
+failed.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def release_suite(policy: Policy, dataset: Dataset) -> Any:
 
 
 def suite_holds(path: str | Path, dataset: Dataset) -> Answer:
-    """Whether a dataset meets a suite (JSON, as Great Expectations writes it). The dataset is read whole, since
+    """Whether a dataset meets a suite (JSON, as Great Expectations writes it). The whole dataset is read, because
     an expectation may be about all rows together.
 
-    :raises UsageError: if the file is no suite.
+    :raises UsageError: if the file is not a suite.
     """
     gx = _great_expectations()
     try:
@@ -56,7 +56,7 @@ def suite_holds(path: str | Path, dataset: Dataset) -> Answer:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{path}: is no suite of Great Expectations ({type(error).__name__}): expected JSON with `name` and "
+            f"{path}: is not a suite of Great Expectations ({type(error).__name__}): expected JSON with `name` and "
             "`expectations`"
         ) from None
     import pyarrow as pa
@@ -80,13 +80,13 @@ def suite_holds(path: str | Path, dataset: Dataset) -> Answer:
 
 
 def _great_expectations() -> Any:
-    # It would send usage statistics; this product's checks talk to nobody.
+    # By default it sends usage statistics; this product's checks contact nobody.
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     try:
         import great_expectations as gx
     except SystemExit as ended:
-        # PySpark, where it is installed, ends a program that has no file (``python -c``), and with success: a check
-        # that ended so would have passed.
+        # PySpark, if installed, ends a program that has no file (``python -c``) with exit code 0: such a check would
+        # count as passed.
         raise MlsecError(
             "Great Expectations cannot be imported here: PySpark ends a program that has no file of its own. "
             "Run the check from a file (python check.py, mlsec check), or install pyspark[connect]."

@@ -60,7 +60,7 @@ class NoDateColumn(
 
 
 class NoDate(Reason, en="column '{column}' has type {type}; retention counts from a date", de="Spalte „{column}“ hat den Typ {type}; die Aufbewahrung zählt ab einem Datum"):  # fmt: skip
-    """Retention counts from a column that is no date."""
+    """Retention counts from a column that is not a date."""
 
     column: str
     type: str
@@ -71,7 +71,7 @@ class Overdue(
     en="{overdue} of {rows:record is|records are} past {period}, {undated} undated",
     de="{overdue} von {rows:Datensatz|Datensätzen} älter als {period}, {undated} ohne Datum",
 ):
-    """Records are kept too long, or nobody knows how long."""
+    """Records are kept too long, or it is unknown how long they have been kept."""
 
     overdue: int
     rows: int
@@ -91,26 +91,26 @@ class Properties(
     en="{number:property|properties} verified",
     de="{number:Eigenschaft|Eigenschaften} geprüft",
 ):
-    """What the policy promises holds."""
+    """The properties that the policy promises hold."""
 
     number: int
 
 
 class DoesNotHold(Reason, en="{check} ({detail})", de="{check} ({detail})"):
-    """The independent checker refuses a property, in its words."""
+    """The independent checker rejects a property; the words are the checker's."""
 
     check: str
     detail: str
 
 
-class WrongColumns(Reason, en="other columns than the policy releases: {columns}", de="andere Spalten, als die Richtlinie freigibt: {columns}"):  # fmt: skip
-    """A release has other columns than it should."""
+class WrongColumns(Reason, en="columns differ from what the policy releases: {columns}", de="andere Spalten, als die Richtlinie freigibt: {columns}"):  # fmt: skip
+    """A release does not have exactly the columns that it should have."""
 
     columns: tuple[str, ...]
 
 
-class NotPseudonyms(Reason, en="values of column {column} have not the form of pseudonyms", de="Werte der Spalte {column} haben nicht die Form von Pseudonymen"):  # fmt: skip
-    """A pseudonymized column has other values."""
+class NotPseudonyms(Reason, en="values of column {column} do not have the form of pseudonyms", de="Werte der Spalte {column} haben nicht die Form von Pseudonymen"):  # fmt: skip
+    """A pseudonymized column has values that are not pseudonyms."""
 
     column: str
 
@@ -151,7 +151,7 @@ class NotCompared(
     """There is nothing to compare a release with."""
 
 
-class RawValuesIn(Reason, en="identifying values of the source stand in: {columns}", de="identifizierende Werte der Quelle stehen in: {columns}"):  # fmt: skip
+class RawValuesIn(Reason, en="identifying values of the source occur in: {columns}", de="identifizierende Werte der Quelle stehen in: {columns}"):  # fmt: skip
     """A release has values that identify people."""
 
     columns: tuple[str, ...]
@@ -169,23 +169,23 @@ class Compared(
 
 
 class NoRegister(Reason, en="no register was given", de="es wurde kein Register angegeben"):
-    """Nobody can look for evidence."""
+    """Evidence cannot be looked up."""
 
 
 class NoEvidence(Reason, en="the register has no evidence for this dataset", de="das Register hat keinen Nachweis für diesen Datenbestand"):  # fmt: skip
-    """Nobody has signed how it came to be."""
+    """No signed evidence states how the dataset was made."""
 
 
-class OtherPolicy(Reason, en="the latest evidence is of another version of the policy", de="der letzte Nachweis gilt einer anderen Fassung der Richtlinie"):  # fmt: skip
-    """Evidence of another policy."""
+class OtherPolicy(Reason, en="the latest evidence is for another version of the policy", de="der letzte Nachweis gilt einer anderen Fassung der Richtlinie"):  # fmt: skip
+    """The evidence is for another policy."""
 
 
 class OtherFile(
     Reason,
-    en="the file is not the one that the latest evidence names: it changed since",
+    en="the file is not the one that the latest evidence names: it has changed since",
     de="die Datei ist nicht die, die der letzte Nachweis nennt: sie wurde seither geändert",
 ):
-    """Evidence of another file."""
+    """The evidence is for another file."""
 
 
 class ProvenByPlan(Reason, en="plan {plan}", de="Plan {plan}"):
@@ -195,7 +195,7 @@ class ProvenByPlan(Reason, en="plan {plan}", de="Plan {plan}"):
 
 
 class NeverChecked(Reason, en="connection {connection} was never checked: {remedy}", de="Verbindung {connection} wurde nie geprüft: {remedy}"):  # fmt: skip
-    """Nobody has looked at a connection's encryption."""
+    """A connection's encryption was never checked."""
 
     connection: str
     remedy: str
@@ -214,7 +214,7 @@ class SettingsOnly(
     en="connection {connection}: only its settings were checked, not its server: {remedy}",
     de="Verbindung {connection}: nur ihre Einstellungen wurden geprüft, nicht ihr Server: {remedy}",
 ):
-    """Nobody has asked a connection's server."""
+    """A connection's server was not checked."""
 
     connection: str
     remedy: str
@@ -241,6 +241,6 @@ class NoConnection(Reason, en="reached by no connection", de="über keine Verbin
 class NotChecked(
     Reason, en="could not be checked: {error}", de="konnte nicht geprüft werden: {error}"
 ):
-    """The check failed; of an unexpected error only the type is told."""
+    """The check failed; for an unexpected error only the type is reported."""
 
     error: str

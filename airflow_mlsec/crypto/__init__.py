@@ -1,6 +1,6 @@
 """Key ring on disk, age v1 files, signatures over statements and models.
 
-`_ring` keeps named, versioned keys wrapped by a root key, `_ring_file` reads their files, `_ring_store` says what keeps a ring, `key_services` keep
+`_ring` keeps named, versioned keys wrapped by a root key, `_ring_file` reads their files, `_ring_store` says where a ring is kept, `key_services` keep
 the root key elsewhere, one file each, and are recipients too (`_service_stanza`); `_bech32`, `_header`, `_payload` and
 `_age` are the age v1 format (`_armor` as ASCII, `_reader` in parts, `_folder` of whole folders, `_temporary` for as long as a task needs it), `_x25519`, `_hybrid`, `_scrypt` and `_plugin` its recipient types; `_columns` encrypts columns of Parquet; `_signatures` are the kinds of signing keys,
 `_statement` signs and verifies in-toto statements in DSSE envelopes, `_model_signature` whole models, `_keyless` without a key (Sigstore). May import `policy`, `errors`, `settings` and `files`. Start with `_ring.KeyRing`.

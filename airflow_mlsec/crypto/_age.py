@@ -98,8 +98,8 @@ def identity_of(key: Key) -> Identity | HybridIdentity:
 
 
 def ring_key(keys: KeyRing, name: str, others: Sequence[Wraps]) -> Key:
-    """The current version of a ring's key to encrypt to, beside ``others``; a key that the ring does not
-    have yet is made: hybrid, unless the others are not.
+    """The current version of a ring's key to encrypt to, together with ``others``; a key that the ring does
+    not have yet is created: hybrid, unless the others are not.
 
     :raises UsageError: if it is not one to encrypt to.
     """
@@ -153,9 +153,9 @@ def encrypt(
 ) -> None:
     """Encrypt a stream to one or more recipients, in constant memory; with ``armor`` as ASCII.
 
-    :raises UsageError: without recipients; with a passphrase beside another one: who knows the
-        passphrase could otherwise pass a file off as the other's; or with hybrid recipients beside
-        others, which a quantum computer would get around.
+    :raises UsageError: without recipients; with a passphrase alongside another recipient: anyone
+        who knows the passphrase could otherwise pass a file off as the other's; or with hybrid
+        recipients alongside others, through which a quantum computer would open the file.
     """
     file_key, nonce = os.urandom(16), os.urandom(16)
     header = _header(file_key, recipients)
@@ -174,7 +174,7 @@ def decrypt(
 ) -> None:
     """Decrypt a stream, armored or not. Chunks reach ``target`` as they verify: discard it on an error.
 
-    :raises DecryptionFailed: for any cause; they are not told apart.
+    :raises DecryptionFailed: for any cause; causes are not distinguished.
     """
     try:
         stream = opened(source)
@@ -188,9 +188,9 @@ def decrypt(
 
 
 def open_header(source: BinaryIO, identities: Iterable[Unwraps]) -> tuple[bytes, Header]:
-    """The file key and the header of an age file; ``source`` then stands at its payload.
+    """The file key and the header of an age file; ``source`` is then positioned at its payload.
 
-    :raises Malformed: if it is no header.
+    :raises Malformed: if it is not a header.
     :raises DecryptionFailed: if no identity opens it, or it was changed.
     """
     header = read_header(source)
@@ -212,10 +212,10 @@ def _header(file_key: bytes, recipients: Sequence[Wraps]) -> bytes:
     labels = {found for _, found in wrapped if found is not None}
     if len(labels) > 1 and any(_POST_QUANTUM in found for found in labels):
         raise UsageError(
-            "a file for hybrid recipients (age1pq1…) is for no others: a quantum computer would open it by them"
+            "a file for hybrid recipients (age1pq1…) cannot have others: a quantum computer would open it through them"
         )
     if len(labels) > 1:
-        raise UsageError("the plugin of a recipient does not allow the others beside it")
+        raise UsageError("the plugin of a recipient does not allow the others alongside it")
     authenticated = encode_authenticated(stanzas)
     mac = _header_mac(file_key, authenticated)
     header = authenticated + b" " + encode_base64(mac) + b"\n"
@@ -228,8 +228,8 @@ def _header(file_key: bytes, recipients: Sequence[Wraps]) -> bytes:
 
 
 def _wrapped(recipient: Wraps, file_key: bytes) -> tuple[list[Stanza], frozenset[str] | None]:
-    """The stanzas for a recipient, and its labels, which must be those of all (C2SP ``age.md``); None goes with
-    any: what a key service wraps with symmetric keys is as safe as a hybrid recipient."""
+    """The stanzas for a recipient, and its labels, which all recipients must have in common (C2SP ``age.md``); None
+    fits any: what a key service wraps with symmetric keys is as safe as a hybrid recipient."""
     if isinstance(recipient, PluginRecipient):
         return recipient.wrap_labelled(file_key)
     stanza = recipient.wrap(file_key)
@@ -244,10 +244,10 @@ def rewrap_file(
     recipients: Sequence[Wraps],
     progress: Progress = lambda done: None,
 ) -> None:
-    """The same file for other recipients: the header is written anew, the payload is copied as it is, by
-    the operating system where it can (without reading it, on filesystems that share blocks). ``target``
-    may be ``source``. Whoever had the file key still has it: to take access away from somebody who
-    kept it, encrypt anew.
+    """The same file for other recipients: the header is rewritten, the payload is copied as it is, by the
+    operating system where possible (without reading it, on filesystems that share blocks). ``target``
+    may be ``source``. Anyone who had the file key still has it: to take access away from somebody who
+    kept it, encrypt again.
 
     :raises DecryptionFailed: if no identity opens the file; ``target`` is left as it was.
     """
@@ -281,7 +281,7 @@ def decrypt_file(
     identities: Iterable[Unwraps],
     progress: Progress = lambda done: None,
 ) -> None:
-    """Decrypt a file; ``target`` appears after the last byte verified, else not at all.
+    """Decrypt a file; ``target`` appears after the last byte is verified, otherwise not at all.
 
     :raises DecryptionFailed: for any cause; ``target`` is left as it was.
     """
@@ -301,7 +301,7 @@ def _opened(source: Path, target: Path) -> BinaryIO:
 
 
 def _file_key(stanzas: tuple[Stanza, ...], identities: list[Unwraps]) -> bytes:
-    # A passphrase stanza must stand alone (age.md).
+    # A passphrase stanza must be the only one (age.md).
     if len(stanzas) > 1 and any(stanza.type == SCRYPT for stanza in stanzas):
         raise DecryptionFailed
     found: bytes | None = None

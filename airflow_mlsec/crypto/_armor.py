@@ -17,7 +17,7 @@ BEGIN, END = b"-----BEGIN AGE ENCRYPTED FILE-----", b"-----END AGE ENCRYPTED FIL
 _LINE = 64
 _BYTES_OF_LINE = 48
 _WHITE = b" \t\r\n"
-# White space before the armor that is looked through.
+# White space that is skipped before the armor, at most.
 _MOST_WHITE = 1024
 _LINES = 1024
 _BUFFER = 2**16
@@ -32,7 +32,7 @@ class ArmorWriter:
         target.write(BEGIN + b"\n")
 
     def write(self, data: Any) -> int:
-        """Take some more of the file."""
+        """Accept some more of the file."""
         self._left += data
         whole = len(self._left) - len(self._left) % _BYTES_OF_LINE
         # A full last line is ended like any other.
@@ -66,7 +66,7 @@ class ArmorReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Some more of the file.
 
-        :raises Malformed: if the armor is not spelled as it has to be.
+        :raises Malformed: if the armor is not spelled as required.
         """
         view = memoryview(buffer)
         while not self._ready and not self._done:
@@ -122,7 +122,7 @@ class ArmorReader(io.RawIOBase):
 
 
 def opened(source: BinaryIO) -> BinaryIO:
-    """The stream of an age file, out of its armor if it has one. Reads a few bytes ahead."""
+    """The stream of an age file, without its armor if it has one. Reads a few bytes ahead."""
     head = source.read(len(VERSION))
     rest = io.BufferedReader(_Ahead(head, source), _BUFFER)
     if head.startswith(VERSION[:8]) or not head:
@@ -131,7 +131,7 @@ def opened(source: BinaryIO) -> BinaryIO:
 
 
 class _Ahead(io.RawIOBase):
-    """A stream some bytes of which have been read already."""
+    """A stream whose first bytes have already been read."""
 
     def __init__(self, head: bytes, source: BinaryIO) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
 """Column encryption: Parquet Modular Encryption with the key ring as its key management service.
 
 Columns of one Fideslang category share a key, ``column.CATEGORY``; the footer and what is not personal have
-one of their own, so that nothing is in the clear, and nothing can be changed unnoticed. Whoever lacks a category's key still reads the other
-columns. Source: https://github.com/apache/parquet-format/blob/master/Encryption.md; key material is
+one of their own, so that nothing is in the clear, and nothing can be changed unnoticed. A reader without a
+category's key can still read the other columns. Source: https://github.com/apache/parquet-format/blob/master/Encryption.md; key material is
 kept in the file in the form that parquet-java's and Arrow's key tools share (single wrapping), so that other
-readers open it with a client of theirs for the same keys.
+readers can open it with their own client for the same keys.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _NONCE = 12
 
 
 def keys_by_category(policy: Policy, present: Iterable[str]) -> dict[str, list[str]]:
-    """The columns that are encrypted, by the name of their key: those with a category, under it, and
-    identifying, quasi-identifying and sensitive ones without, under their role."""
+    """The columns that are encrypted, by the name of their key: columns with a category under it;
+    identifying, quasi-identifying and sensitive columns without one under their role."""
     found: dict[str, list[str]] = {}
     for name in present:
         column = policy.columns.get(name)
@@ -60,8 +60,8 @@ def write_encrypted(
     columns: Mapping[str, Sequence[str]],
     keys: KeyRing,
 ) -> None:
-    """Write Parquet with some columns encrypted, given the columns by the name of their key; all of the file
-    or nothing. Keys that the ring does not have yet are made.
+    """Write Parquet with some columns encrypted, given the columns by the name of their key; the whole file
+    or nothing. Keys that the ring does not have yet are created.
 
     :raises ColumnMissing: if a column is not there.
     :raises UsageError: if no column is to be encrypted.
@@ -75,7 +75,7 @@ def write_encrypted(
         raise ColumnMissing.among(missing, schema.names, f"of what becomes {target.name}")
     for name in (FOOTER_KEY, *columns):
         keys.ensure(name)
-    # What nobody needs a key of its own for is under the footer's: what is not encrypted could be changed.
+    # Columns that need no key of their own are under the footer's: what is not encrypted could be changed.
     rest = [name for name in schema.names if name not in named]
     config = pe.EncryptionConfiguration(
         footer_key=FOOTER_KEY,
@@ -102,10 +102,10 @@ def write_encrypted(
 
 def read_encrypted(source: Path, keys: KeyRing, columns: Sequence[str] | None = None) -> pa.Table:
     """Columns of an encrypted Parquet file; without ``columns`` those that the ring's keys open, so that
-    what one has no key for does not keep the rest from being read.
+    columns without a key do not prevent the rest from being read.
 
-    :raises DecryptionFailed: if the footer, or a column that was asked for, does not open, or anything that
-        is read was changed. That a key is missing and that a tag is wrong are never confused.
+    :raises DecryptionFailed: if the footer, or a requested column, does not open, or anything that is read
+        was changed. A missing key and a wrong tag are never confused.
     :raises ColumnMissing: if a column is not there.
     """
     missing: list[str] = []
@@ -124,7 +124,7 @@ def read_encrypted(source: Path, keys: KeyRing, columns: Sequence[str] | None = 
     except ColumnMissing:
         raise
     except (pa.ArrowException, MlsecError, OSError, ValueError, KeyError, InvalidTag):
-        # The engine's message may name keys and pages; there is one answer to all causes.
+        # The engine's message may name keys and pages; all causes get the same answer.
         raise DecryptionFailed from None
 
 
@@ -135,7 +135,7 @@ def is_encrypted(path: Path) -> bool:
 
 
 def _readable(file: pq.ParquetFile, present: Sequence[str], missing: list[str]) -> pa.Table:
-    """The columns whose keys are there; ``missing`` is told of every key that is not."""
+    """The columns whose keys are there; every missing key is added to ``missing``."""
     found = {}
     for name in present:
         missing.clear()

@@ -1,4 +1,4 @@
-"""Streams whose digest is taken while they are read or written, so that nothing is read twice."""
+"""Streams whose digest is computed while they are read or written, so nothing is read twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Digesting:
         return self._hash.hexdigest()
 
     def read(self, size: int = -1) -> bytes:
-        """As of the stream."""
+        """Read from the stream."""
         data = self._stream.read(size)
         self._seen(data)
         return data
@@ -37,7 +37,7 @@ class Digesting:
         return count
 
     def write(self, data: Any) -> int:
-        """As of the stream."""
+        """Write to the stream."""
         self._seen(data)
         return self._stream.write(data)
 
@@ -47,7 +47,7 @@ class Digesting:
 
 
 def digest_stream(stream: BinaryIO) -> str:
-    """SHA-256 of a stream from where it stands, hexadecimal."""
+    """SHA-256 of a stream from its current position, hexadecimal."""
     digesting = Digesting(stream)
     buffer = bytearray(_BLOCK)
     while digesting.readinto(buffer):

@@ -36,7 +36,7 @@ _HEADERS = (
 )
 _LARGEST_HEADER = 1 << 20
 _LONGEST_NAME = 255
-# What `tempfile.mkdtemp` puts between.
+# The number of characters that `tempfile.mkdtemp` puts in between.
 _PARTIAL, _RANDOM = ".partial", 8
 
 
@@ -65,7 +65,7 @@ def encrypt_folder(
     if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
         raise DatasetError(f"{target} lies within the folder that is encrypted")
     entries = folder_entries(source)
-    # A file that cannot be read is told when `packed` ends: before the target is published.
+    # A file that cannot be read is reported when `packed` ends: before the target is published.
     with (
         files.replacing(target) as write,
         packed(entries) as plain,
@@ -98,7 +98,7 @@ def _entry(folder: Path, path: Path) -> FolderEntry:
 
 
 def _opened(folder: Path, name: str) -> BinaryIO:
-    """A file below a folder, by no link that was put in the place of any part of its path meanwhile."""
+    """A file below a folder, not through a link that has since replaced any part of its path."""
     above = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         *folders, last = name.split("/")
@@ -111,7 +111,7 @@ def _opened(folder: Path, name: str) -> BinaryIO:
         os.close(above)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise DatasetError(f"{folder / name} is no plain file any more")
+        raise DatasetError(f"{folder / name} is no longer a regular file")
     return os.fdopen(descriptor, "rb")
 
 
@@ -129,7 +129,7 @@ def packed(entries: Iterable[FolderEntry]) -> Iterator[BinaryIO]:
             raise DatasetError(f"'{entry.name}' cannot be the name of a file in a folder")
         if "\0" in entry.name or entry.name in given:
             raise DatasetError(
-                f"there are two files of the name '{entry.name}', or none can have it"
+                f"there are two files named '{entry.name}', or no file can have this name"
             )
         given[entry.name] = entry
     parents = {str(parent) for name in given for parent in PurePosixPath(name).parents} - {"."}
@@ -161,9 +161,9 @@ def decrypt_folder(
     identities: Iterable[Unwraps],
     progress: Progress = lambda done: None,
 ) -> None:
-    """Decrypt into a new folder, which appears when the last byte verified.
+    """Decrypt into a new folder, which appears when the last byte is verified.
 
-    :raises DecryptionFailed: for any cause, also if what was encrypted is no archive of plain files.
+    :raises DecryptionFailed: for any cause, also if what was encrypted is not an archive of regular files.
     :raises DatasetError: if ``target`` exists.
     """
     try:
@@ -177,11 +177,11 @@ def decrypt_folder(
 
 @contextmanager
 def unpacked(target: Path) -> Iterator[BinaryIO]:
-    """A stream to write an archive to, which is the new folder ``target`` when the block ends. What a
+    """A stream to write an archive to, which becomes the new folder ``target`` when the block ends. What a
     killed process left of an earlier attempt is removed.
 
-    :raises DatasetError: if ``target`` exists, or cannot be made.
-    :raises DecryptionFailed: when the block ends, if it was no whole archive of plain files.
+    :raises DatasetError: if ``target`` exists, or cannot be created.
+    :raises DecryptionFailed: when the block ends, if it was not a whole archive of regular files.
     """
     if target.exists() or target.is_symlink():
         raise DatasetError(f"{target} exists; a folder is decrypted to a new one")
@@ -196,7 +196,7 @@ def unpacked(target: Path) -> Iterator[BinaryIO]:
             (below / "files").rename(target)
         except OSError as error:
             raise DatasetError(
-                f"{target} was made by somebody else meanwhile ({error.strerror})"
+                f"{target} was created by somebody else meanwhile ({error.strerror})"
             ) from None
     finally:
         os.close(lock)
@@ -204,19 +204,19 @@ def unpacked(target: Path) -> Iterator[BinaryIO]:
 
 
 def _locked_folder(target: Path) -> tuple[Path, int]:
-    """A new folder beside the target, and a lock of it for as long as this process works on it."""
+    """A new folder next to the target, and a lock on it for as long as this process works on it."""
     while True:
         try:
             made = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_PARTIAL, dir=target.parent)
         except OSError as error:
-            raise DatasetError(f"{target} cannot be made ({error.strerror})") from None
+            raise DatasetError(f"{target} cannot be created ({error.strerror})") from None
         below = Path(made)
         try:
             lock = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
             continue
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Before it was locked another process may have taken it for abandoned.
+        # Before it was locked, another process may have removed it as abandoned.
         if below.exists():
             return below, lock
         os.close(lock)
@@ -265,7 +265,7 @@ def _pack(entries: Sequence[FolderEntry], pipe: BinaryIO) -> None:
 
 
 def _stamp(file: BinaryIO) -> tuple[int, int] | None:
-    """What changes with a local file; None for others."""
+    """What changes whenever a local file does; None for other files."""
     try:
         status = os.fstat(file.fileno())
     except (OSError, AttributeError):
@@ -286,14 +286,14 @@ class _Entry(tarfile.TarInfo):
 
 
 class _Kept:
-    """A stream that keeps the last of what was read."""
+    """A stream that remembers the last part of what was read."""
 
     def __init__(self, stream: Any) -> None:
         self._stream, self.bytes = stream, 0
         self._last: deque[bytes] = deque(maxlen=4)
 
     def read(self, size: int) -> bytes:
-        # Whole, so that the last few are more than the library can have read ahead.
+        # In full, so that the last few reads are more than the library can have read ahead.
         data = b""
         while len(data) < size and (more := self._stream.read(size - len(data))):
             data = data + more if data else more
@@ -319,8 +319,8 @@ def _unpack(pipe: BinaryIO, folder: Path) -> None:
                 raise tarfile.ReadError
             # Refuses paths that lead out of the folder.
             archive.extract(entry, folder, filter="data")
-        # The library takes a damaged header, and the end of the file, for the end of the archive: that is
-        # two blocks of zeros, and nothing else after them.
+        # The library takes a damaged header, and the end of the file, for the end of the archive. The real
+        # end is two blocks of zeros, and nothing else after them.
         end = plain.since(archive.offset)
     rest = len(end)
     while not any(end) and (end := plain.read(_BLOCK)):
@@ -345,7 +345,7 @@ def _fed(write: Callable[[BinaryIO], None]) -> Iterator[BinaryIO]:
     ended = threading.Event()
 
     def note(error: BaseException) -> None:
-        # When nobody reads any more, that is no failure of what is read.
+        # If nobody reads any more, this is not a failure of what is read.
         if not (ended.is_set() and isinstance(error, BrokenPipeError)):
             failed.append(error)
 
@@ -355,8 +355,8 @@ def _fed(write: Callable[[BinaryIO], None]) -> Iterator[BinaryIO]:
                 try:
                     write(pipe)
                 except BaseException as error:
-                    # Before the pipe is closed: whoever reads it to its end would end first, and a source that broke off
-                    # would pass for a pipe that nobody reads.
+                    # Before the pipe is closed: else its reader would finish first, and a source that broke off would
+                    # be taken for a pipe that nobody reads.
                     note(error)
         except BaseException as error:
             note(error)

@@ -15,7 +15,7 @@ from typing import IO, BinaryIO
 
 VERSION = b"age-encryption.org/v1\n"
 _ARGUMENT = re.compile(rb"[\x21-\x7e]+\Z")
-# Enough for ten thousand hybrid recipients; what comes before a key is known has to have a limit.
+# Enough for ten thousand hybrid recipients; what is read before a key is known must have a limit.
 MOST_HEADER_BYTES = 32 * 2**20
 
 
@@ -74,7 +74,7 @@ def encode_authenticated(stanzas: tuple[Stanza, ...]) -> bytes:
 
 
 def read_header(source: BinaryIO) -> Header:
-    """Read a header; ``source`` then stands at the payload.
+    """Read a header; ``source`` is then positioned at the payload.
 
     :raises Malformed: if it is not exactly a valid header.
     """

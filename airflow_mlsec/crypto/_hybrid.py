@@ -1,6 +1,6 @@
 """Hybrid post-quantum recipients (C2SP ``age.md``, section "The MLKEM768-X25519 hybrid post-quantum
-recipient type"): HPKE (RFC 9180) with X-Wing, which holds as long as one of ML-KEM-768 (FIPS 203) and
-X25519 does. The choice for artifacts that have to stay secret for years: who records them today
+recipient type"): HPKE (RFC 9180) with X-Wing, which is secure as long as one of ML-KEM-768 (FIPS 203)
+and X25519 is. Use it for artifacts that must stay secret for years: anyone who records them today
 may have a quantum computer then.
 """
 
@@ -29,7 +29,7 @@ _MLKEM_BYTES, _PUBLIC_BYTES, _ENCAPSULATED_BYTES, _BODY_BYTES = 1184, 1216, 1120
 
 @dataclass(frozen=True)
 class HybridRecipient:
-    """Somebody who will be able to decrypt, ``age1pq1…``: an ML-KEM-768 and an X25519 public key."""
+    """A recipient who will be able to decrypt, ``age1pq1…``: an ML-KEM-768 and an X25519 public key."""
 
     public: bytes
 
@@ -91,7 +91,7 @@ class HybridIdentity:
         return cls(data)
 
     def export(self) -> str:
-        """The identity as text, for break-glass storage. Handle as the secret it is."""
+        """The identity as text, for break-glass storage. Handle it as a secret."""
         return _bech32.encode("age-secret-key-pq-", self.secret).upper()
 
     @property

@@ -1,9 +1,9 @@
-"""Signatures without a key of one's own (Sigstore): a certificate says, for minutes, whom an OpenID provider has
-logged in, and a transparency log keeps that it was used. The verifier names the person or the workload, and their
-provider, instead of a key.
+"""Signatures without a key of one's own (Sigstore): a certificate, valid for minutes, says who has logged in at an
+OpenID provider, and a transparency log records that it was used. The verifier names the person or the workload, and
+their provider, instead of a key.
 
-Sources: https://docs.sigstore.dev and its client specification, as the `sigstore` library has them (extra
-``sigstore``). What is trusted is Sigstore's public instance, or one that ``[mlsec] sigstore_trust_config`` describes.
+Sources: https://docs.sigstore.dev and its client specification, as implemented by the `sigstore` library (extra
+``sigstore``). Sigstore's public instance is trusted, or one that ``[mlsec] sigstore_trust_config`` describes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from airflow_mlsec.errors import CryptoError, SettingError, SignatureInvalid, Us
 
 @dataclass(frozen=True)
 class KeylessSigner:
-    """Whose keyless signatures a verifier trusts.
+    """A signer whose keyless signatures a verifier trusts.
 
     :param identity: As the certificate names it: an e-mail address, or the URI of a workload.
     :param issuer: URL of the OpenID provider that vouches for it.
     :param trust_config: File with the authorities and logs that are trusted (Sigstore's client trust config);
         None for those of the public instance, which are fetched.
-    :raises UsageError: if the identity or the issuer is empty: without an issuer anybody's would do.
+    :raises UsageError: if the identity or the issuer is empty: without an issuer, any issuer would be accepted.
     """
 
     identity: str
@@ -35,17 +35,17 @@ class KeylessSigner:
 
     def __post_init__(self) -> None:
         if not (self.identity.strip() and self.issuer.strip()):
-            raise UsageError("the identity of who signed, or its OpenID issuer, is empty: say both")
+            raise UsageError("the signer's identity, or its OpenID issuer, is empty: give both")
 
     def payload_of(self, document: Any, payload_type: str, post_quantum: bool = False) -> bytes:
-        """What they signed, of a Sigstore bundle with a DSSE envelope.
+        """What they signed, from a Sigstore bundle with a DSSE envelope.
 
-        :raises SignatureInvalid: if they did not sign it, or no trusted log has it.
+        :raises SignatureInvalid: if they did not sign it, or no trusted log contains it.
         :raises UsageError: if a post-quantum signature is asked for; Sigstore has none.
         :raises SettingError: if what is trusted cannot be read or fetched.
         """
         if post_quantum:
-            raise UsageError("keyless signatures are ECDSA's; a post-quantum one needs a key")
+            raise UsageError("keyless signatures use ECDSA; a post-quantum one needs a key")
         _library()
         from sigstore.models import Bundle
         from sigstore.verify import Verifier
@@ -56,11 +56,12 @@ class KeylessSigner:
             bundle = Bundle.from_json(json.dumps(document))
             policy = Identity(identity=self.identity, issuer=self.issuer)
             kind, payload = Verifier(trusted_root=trusted).verify_dsse(bundle, policy)
-        # Whatever the library makes of a bundle that somebody sent, it is not verified then. Its messages
+        # Whatever the library raises for a bundle that somebody sent, the bundle is not verified. The messages
         # name the person who did sign.
         except Exception:
             raise SignatureInvalid(
-                f"this is not signed by {self.identity}, of {self.issuer}, as trusted logs have it"
+                f"this is not signed by {self.identity}, of {self.issuer}, according to "
+                "trusted logs"
             ) from None
         if kind != payload_type:
             raise SignatureInvalid("the envelope is of another payload type than expected")
@@ -70,8 +71,8 @@ class KeylessSigner:
 def sign_keyless(statement: bytes, trust_config: Path | None, token: str | None) -> dict[str, Any]:
     """A Sigstore bundle that signs an in-toto statement.
 
-    :param token: OpenID token; None for that of the workload (GitHub, GitLab, Google Cloud, …), or else of who
-        logs in with a browser.
+    :param token: OpenID token; None for that of the workload (GitHub, GitLab, Google Cloud, …), or else of the
+        person who logs in with a browser.
     :raises CryptoError: if nobody vouches for the signer, or a service refuses.
     :raises SettingError: if the services cannot be read or fetched.
     """
@@ -129,8 +130,8 @@ def _library() -> None:
 def trusted_signers(
     public_key: Path | None, identity: str | None, issuer: str | None, trust_config: Path | None
 ) -> Trusted | None:
-    """Whom a verifier was told to trust: keys of a PEM file, or a keyless signer (`KeylessSigner`); None
-    for neither.
+    """The signers that a verifier is to trust: keys of a PEM file, or a keyless signer (`KeylessSigner`); None
+    if neither is given.
 
     :raises UsageError: for both, or for a signer without the provider that vouches for them.
     """
@@ -142,7 +143,7 @@ def trusted_signers(
         return VerificationKeys.from_pem(public_key)
     if public_key is not None or identity is None or issuer is None:
         raise UsageError(
-            "give a public key, or the identity of who signed without one together with its OpenID issuer: "
-            "another provider could give anybody that name"
+            "give a public key, or the identity of a keyless signer together with its OpenID issuer: "
+            "another provider could give that name to anybody"
         )
     return KeylessSigner(identity, issuer, trust_config)

@@ -1,10 +1,10 @@
-"""Signatures of model folders as the OpenSSF's model signing has them: every file's digest, in a DSSE
-envelope, in a Sigstore bundle. Its own tool verifies them, offline:
+"""Signatures of model folders in the format of the OpenSSF's model signing: every file's digest, in a
+DSSE envelope, in a Sigstore bundle. Its own tool verifies them, offline:
 
     model_signing verify key FOLDER --signature FOLDER.model.sig --public_key key.pem
 
 Source: https://github.com/ossf/model-signing-spec, version 1.0; it signs with ECDSA. Files that
-belong to git are left out by its rules, and by nobody's else.
+belong to git are left out by its rules; no other rules leave out files.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def sign_model(
 ) -> dict[str, Any]:
     """The bundle that signs every file below ``folder``.
 
-    :raises KeyNotFound: if the key is not of ECDSA.
+    :raises KeyNotFound: if the key is not an ECDSA key.
     :raises DatasetNotFound: if there is no such folder.
     :raises DatasetError: if there is a link, a device or the like in it.
     """
@@ -61,7 +61,7 @@ def sign_model(
             "publicKey": {"hint": hashlib.sha256(pem.encode()).hexdigest()},
             "tlogEntries": [],
         },
-        # Their tool knows no key ids of ours.
+        # Their tool does not know our key ids.
         "dsseEnvelope": {**envelope, "signatures": [{**envelope["signatures"][0], "keyid": ""}]},
     }
 
@@ -88,7 +88,7 @@ def model_statement(
                 {"name": name, "algorithm": "sha256", "digest": digest}
                 for name, digest in digests.items()
             ],
-            # Verifiers of version 1.0 pass other fields over.
+            # Verifiers of version 1.0 ignore other fields.
             **({"provenance": dict(provenance)} if provenance else {}),
         },
     }
@@ -101,7 +101,7 @@ def verify_model(
     trusted: Trusted,
     progress: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
-    """The verified statement, if the folder is just what was signed.
+    """The verified statement, if the folder is exactly what was signed.
 
     :raises SignatureInvalid: if nobody trusted signed it, or a file is changed, missing, or was not signed.
     :raises DatasetNotFound: if there is no such folder.
@@ -159,7 +159,7 @@ def _digests(folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
         for path in files.everything_below(folder):
             name = path.relative_to(folder)
             left_out = name.parts[0] in _LEFT_OUT
-            # A folder that is called as git calls its files is none of git's.
+            # A folder with the name of one of git's files is not git's.
             if left_out and len(name.parts) > 1 and name.parts[0] in _FILES_OF_GIT:
                 left_out = False
             if path.is_symlink() or not (path.is_file() or path.is_dir()):

@@ -1,8 +1,8 @@
 """The payload of an age v1 file: 64 KiB chunks of ChaCha20-Poly1305, STREAM construction.
 
 Source: C2SP ``age.md``; Hoang, Reyhanitabar, Rogaway, Vizár, "Online Authenticated-Encryption
-and its Nonce-Reuse Misuse-Resistance" (CRYPTO 2015). Blocks of chunks are read ahead of the one that is worked on,
-and worked on by every core: the cipher holds no lock. Buffers are reused, so memory is flat.
+and its Nonce-Reuse Misuse-Resistance" (CRYPTO 2015). Blocks of chunks are read ahead of the one being processed,
+and are processed by every core: the cipher holds no lock. Buffers are reused, so memory use is constant.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 CHUNK = 64 * 1024
 TAG = 16
 SEALED = CHUNK + TAG
-# Chunks read, worked on and written at a time: 4 MiB, of which there are four buffers.
+# Chunks read, processed and written at a time: 4 MiB; there are four such buffers.
 _BLOCK = 64
 _MOST_THREADS = 4
 
@@ -93,7 +93,7 @@ def unseal(
 
 
 class _Stopped(Exception):
-    """A chunk did not verify; so many bytes before it did."""
+    """A chunk did not verify; ``written`` bytes before it did."""
 
     def __init__(self, written: int) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ def _run(
     begin = bytearray(size_in)
     filled = fill(source, memoryview(begin))
     if filled < size_in:
-        # Most files are small, and buffers take longer to make than those do to work on.
+        # Most files are small, and creating buffers takes longer than processing such files.
         _finish(target, work, memoryview(begin)[:filled], size_out, counted, progress)
         return
     block = bytearray(size_in * _BLOCK)
@@ -138,8 +138,8 @@ def _run(
                 jobs = [(first, memoryview(block)[:filled], memoryview(out), last)]
                 results = [_attempt(work, *jobs[0])]
             else:
-                # Whether this block is the last is not known before more was asked for: all of its
-                # chunks but the last are worked on meanwhile.
+                # It is not known whether this block is the last until more has been requested:
+                # meanwhile all of its chunks but the last are processed.
                 assert pool is not None
                 parts = _parts(first, block, out, size_in, size_out)
                 futures: list[Future[int | _Stopped]] = [
@@ -200,7 +200,7 @@ def _attempt(
 def _parts(
     first: int, block: bytearray, out: bytearray, size_in: int, size_out: int
 ) -> Iterator[tuple[int, memoryview, memoryview]]:
-    """The chunks of a block but its last, dealt out."""
+    """The chunks of a block except its last, divided among the threads."""
     step = -(-(_BLOCK - 1) // _threads())
     for start in range(0, _BLOCK - 1, step):
         end = min(start + step, _BLOCK - 1)
@@ -213,11 +213,11 @@ def _parts(
 
 @contextmanager
 def _pool(large: bool) -> Iterator[ThreadPoolExecutor | None]:
-    """Threads for a file that is worth them."""
+    """Threads, if the file is large enough for them."""
     if not large:
         yield None
         return
-    # One more writes.
+    # One more thread writes.
     with ThreadPoolExecutor(_threads() + 1) as pool:
         yield pool
 

@@ -1,8 +1,8 @@
 """Recipients and identities of age plugins: keys on hardware tokens, phones, in other services.
 
 Source: C2SP ``age-plugin.md`` (https://c2sp.org/age-plugin), state machines ``recipient-v1`` and
-``identity-v1``. The plugin is a program ``age-plugin-NAME`` on ``PATH`` that wraps and unwraps file keys alone, so that
-rewrapping and reading parts of a file work as with any other key. What it asks of a person is declined: tasks have
+``identity-v1``. The plugin is a program ``age-plugin-NAME`` on ``PATH`` that wraps and unwraps only file keys, so that
+rewrapping and reading parts of a file work as with any other key. Its questions to a person are declined: tasks have
 nobody to ask.
 """
 
@@ -23,7 +23,7 @@ from airflow_mlsec.errors import CryptoError, UsageError
 
 RECIPIENT_PREFIX = "age1"
 IDENTITY_PREFIX = "age-plugin-"
-# To answer, a key may have to be touched.
+# A key may have to be touched before it answers.
 _TIMEOUT = 120.0
 _NAME = re.compile(r"[a-z0-9+._-]+\Z")
 
@@ -62,7 +62,7 @@ class PluginRecipient:
         return stanzas[0]
 
     def wrap_labelled(self, file_key: bytes) -> tuple[list[Stanza], frozenset[str]]:
-        """The stanzas that wrap a file key for this recipient, and the labels that recipients beside it
+        """The stanzas that wrap a file key for this recipient, and the labels that the other recipients
         must have too.
 
         :raises UsageError: if the plugin is not installed.
@@ -90,7 +90,7 @@ class PluginRecipient:
 
 @dataclass(frozen=True)
 class PluginIdentity:
-    """An identity ``AGE-PLUGIN-NAME-1…``; what it holds is the plugin's affair, and is never shown."""
+    """An identity ``AGE-PLUGIN-NAME-1…``; only the plugin knows what it holds; it is never shown."""
 
     plugin: str
     text: str = field(repr=False)
@@ -109,7 +109,7 @@ class PluginIdentity:
 
     @property
     def recipient(self) -> PluginRecipient:
-        """Whoever has this identity."""
+        """The recipient who has this identity."""
         return PluginRecipient(self.plugin, self.text, "add-identity")
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
@@ -153,10 +153,10 @@ def _plugin_name(text: str, prefix: str) -> str | None:
 
 @contextmanager
 def _talking(plugin: str, machine: str, asked: Iterable[Stanza]) -> Iterator[Iterator[Stanza]]:
-    """What a plugin answers, until it is done; every error of it is one of ours."""
+    """What a plugin answers, until it is done; each of its errors is raised as one of ours."""
     program = shutil.which(f"age-plugin-{plugin}")
     if program is None:
-        raise UsageError(f"the age plugin age-plugin-{plugin} is not installed (looked on PATH)")
+        raise UsageError(f"the age plugin age-plugin-{plugin} is not installed (not on PATH)")
     name = f"age-plugin-{plugin}"
     process = subprocess.Popen(  # noqa: S603
         [program, f"--age-plugin={machine}"],
@@ -174,7 +174,7 @@ def _talking(plugin: str, machine: str, asked: Iterable[Stanza]) -> Iterator[Ite
         process.stdin.flush()
         yield _answers(name, process.stdout, process.stdin)
     except (Malformed, OSError):
-        raise CryptoError(f"{name} broke off, or does not keep to the protocol of age") from None
+        raise CryptoError(f"{name} broke off, or does not follow the protocol of age") from None
     finally:
         watch.cancel()
         process.kill()

@@ -1,6 +1,6 @@
 """Reading parts of an encrypted artifact without decrypting the rest (C2SP ``age.md``, section "Payload":
-seeking). The last chunk is verified when the file is opened, so that a file that was cut short is
-noticed; each chunk that is read verifies before a byte of it is given out.
+seeking). The last chunk is verified when the file is opened, so that a truncated file is detected;
+each chunk that is read is verified before any of its bytes is returned.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from airflow_mlsec.errors import DatasetNotFound, DecryptionFailed
 
 
 def open_decrypted(path: Path, identities: Iterable[Unwraps]) -> BinaryIO:
-    """An encrypted file as one to read and seek in: Parquet readers and the like read what they need.
+    """An encrypted file, to read and seek in: Parquet readers and similar read only what they need.
 
     :raises DatasetNotFound: if there is no such file.
-    :raises DecryptionFailed: if it cannot be decrypted, for any cause; also from reads. Armored files
-        are not read in parts.
+    :raises DecryptionFailed: if it cannot be decrypted, for any cause; reads raise it too. Armored
+        files are not read in parts.
     """
     try:
         source = path.open("rb")

@@ -1,9 +1,9 @@
 """A key ring in a folder: ``root.key`` (owner only) wraps every key in ``ring.json``.
 
-Each key is 32 bytes: a symmetric secret, an X25519 private key, or what a signing key is made of. It is
+Each key is 32 bytes: a symmetric secret, an X25519 private key, or what a signing key is built from. It is
 wrapped with AES-256-GCM (NIST SP 800-38D) under a key derived from the root with HKDF
 (RFC 5869), bound to its name, version and kind; the whole file carries an HMAC, so that a
-changed state or a removed key is noticed. Public halves stand in the clear: verifying and
+changed state or a removed key is detected. Public halves are in the clear: verifying and
 encrypting need no root key.
 """
 
@@ -77,7 +77,7 @@ class Recorder(Protocol):
         ...
 
     def known(self, ring: str) -> dict[tuple[str, int], str]:
-        """By key name and version, the fingerprints that are recorded of the ring."""
+        """The fingerprints that are recorded for the ring, by key name and version."""
         ...
 
     def record(self, ring: str, name: str, version: int, fingerprint: str) -> str:
@@ -90,7 +90,7 @@ class KeyRing:
     """An opened key ring. All changes are atomic and hold a lock, so processes can share it.
 
     With a `Recorder` (`bind`) every key version that is used must be the one that was recorded: a copy of
-    the ring on another machine, rotated apart, has another "version 2".
+    the ring on another machine that was rotated separately has a different "version 2".
     """
 
     def __init__(self, store: RingStore, root: bytes, now: Callable[[], datetime]) -> None:
@@ -105,7 +105,7 @@ class KeyRing:
 
     @property
     def folder(self) -> Path | None:
-        """The folder that it is kept in, if it is one."""
+        """The folder that it is kept in, if it is kept in one."""
         return self._store.folder
 
     @property
@@ -126,7 +126,7 @@ class KeyRing:
         service: str | None = None,
         root: bytes | None = None,
     ) -> KeyRing:
-        """Make a ring with a new root key, or open the one that is there (idempotent).
+        """Create a ring with a new root key, or open the one that is there (idempotent).
 
         ``place`` is a folder, or another store. ``service`` is the URI of a key service that keeps a new root key
         (`open_key_service`); without it the root key is a file. ``root`` is one that is kept elsewhere.
@@ -140,9 +140,9 @@ class KeyRing:
                     cls(store, root, lambda: datetime.now(UTC))._write([], [])
                 return
             if has_ring and not rooted and store.folder is None:
-                # There a ring and its root key are written as one: whoever made this one gives its root key.
+                # In such a store, ring and root key are written as one: the creator of this ring supplies its root key.
                 raise CryptoError(
-                    f"the root key of the key ring in {store.where} is not kept there: give it as those do who made the ring "
+                    f"the root key of the key ring in {store.where} is not kept there: give it as its creator did "
                     "([mlsec] root_key, root_key_file)"
                 )
             # An empty ring without a root is what an interrupted creation leaves.
@@ -153,7 +153,7 @@ class KeyRing:
             if rooted and not has_ring:
                 raise CryptoError(
                     f"{store.where} has root.key but no ring.json; restore ring.json from its backup. "
-                    "To start anew, move root.key away"
+                    "To start over, move root.key away"
                 )
             if not rooted:
                 made = os.urandom(ROOT_BYTES)
@@ -171,10 +171,10 @@ class KeyRing:
         root: bytes | None = None,
     ) -> KeyRing:
         """Open the ring in a folder or another store, with a ``root`` key that is kept elsewhere, or the one that is kept
-        beside it.
+        next to the ring.
 
         :raises KeyNotFound: if there is no ring.
-        :raises UnsafePermissions: if others than the owner can read or change the root key.
+        :raises UnsafePermissions: if anyone other than the owner can read or change the root key.
         :raises CryptoError: if the key service that keeps the root key does not open it.
         """
         store = store_of(place)
@@ -188,19 +188,19 @@ class KeyRing:
 
     @property
     def identity(self) -> str:
-        """Which ring this is: 32 hexadecimal digits that follow from the root key and do not give it away.
-        Copies of a ring have the same."""
+        """Which ring this is: 32 hexadecimal digits that are derived from the root key and do not reveal it.
+        Copies of a ring have the same identity."""
         return hmac.new(self._derive(b"identity"), FINGERPRINT, "sha256").hexdigest()[:32]
 
     def fingerprint(self, name: str, version: int) -> str:
         """Which secret a key version has: 32 hexadecimal digits of an HMAC under it.
 
-        :raises KeyNotFound: if the version is of no use.
+        :raises KeyNotFound: if the version cannot be used.
         """
         return _fingerprint(self.version(name, version))
 
     def bind(self, recorder: Recorder) -> None:
-        """Be held to what the recorder knows from now on.
+        """From now on, accept only what agrees with the recorder.
 
         :raises AnotherRing: if the recorder knows another ring, or another secret for a version that is
             used.
@@ -211,7 +211,7 @@ class KeyRing:
         self._recorder = recorder
 
     def is_bound_to(self, recorder: Recorder) -> bool:
-        """Whether it is held to this recorder."""
+        """Whether it is bound to this recorder."""
         return self._recorder == recorder
 
     def usable(self, name: str, version: int, fingerprint: str | None = None) -> bool:
@@ -223,15 +223,15 @@ class KeyRing:
         return fingerprint is None or hmac.compare_digest(found, fingerprint)
 
     def state_of(self, name: str, version: int) -> KeyState | None:
-        """The state of a version; None if the ring has none such."""
+        """The state of a version; None if the ring has no such version."""
         return next(
             (e.state for e in self.entries() if e.name == name and e.version == version), None
         )
 
     def _held_to_record(self, key: Key) -> Key:
-        """The key, if it is the one that is recorded under its name and version; recorded, if none is.
+        """The key, if it is the one recorded under its name and version; if none is recorded, it is recorded.
 
-        :raises AnotherRing: if another is.
+        :raises AnotherRing: if another one is recorded.
         """
         if self._recorder is None:
             return key
@@ -247,11 +247,11 @@ class KeyRing:
     def copy_to(
         self, store: RingStore, service: str | None = None, rooted: bool = False
     ) -> KeyRing:
-        """The same ring in another store. Its root key is kept there, wrapped by ``service``, or is given by whoever opens
-        it (``rooted``). This one stays as it is, and from now on is a copy: nobody may go on with it.
+        """The same ring in another store. Its root key is kept there, wrapped by ``service``, or is supplied by those who
+        open it (``rooted``). This one stays as it is, and from now on is a copy: nobody may continue to use it.
 
         :raises UsageError: if there is a ring already.
-        :raises CryptoError: if this one is damaged or not the newest, or the service does not take the root key.
+        :raises CryptoError: if this one is damaged or not the newest, or the service does not accept the root key.
         """
 
         def work() -> None:
@@ -267,9 +267,9 @@ class KeyRing:
         return KeyRing(store, self._root, self._now)
 
     def move_root(self, service: str) -> None:
-        """Have a key service keep the root key from now on; what was in a file is overwritten.
+        """Let a key service keep the root key from now on; what was in a file is overwritten.
 
-        :raises CryptoError: if the service does not take it. Nothing is changed then.
+        :raises CryptoError: if the service does not accept it. Then nothing is changed.
         """
 
         def work() -> None:
@@ -294,8 +294,8 @@ class KeyRing:
         return self._read()[1]
 
     def accept_older(self) -> None:
-        """Take the ring as it is for the newest, although it is older than one that was here, or nothing
-        says whether it is. The ring keeps that this was done.
+        """Accept the ring as the newest, although it is older than one that was here, or nothing says
+        whether it is. The ring records that this was done.
 
         :raises CryptoError: if ``ring.json`` is damaged or was changed by another program.
         """
@@ -320,12 +320,12 @@ class KeyRing:
         return ring
 
     def _read(self) -> tuple[list[KeyEntry], list[KeyEvent]]:
-        # Before the ring, which is written first: it is never older than what was seen.
+        # Read before the ring, which is written first: so the ring is never older than this mark.
         marks, seen = self._newest()
         ring = self._verified()
         grown = extent(ring.entries, len(ring.events))
         accept = "if this ring is the one that is meant: mlsec keys accept-older"
-        # Since events are kept the mark is written with the first ring, which is empty.
+        # Since rings keep events, the mark is written with the first ring, which is empty.
         if seen is None and (ring.keeps_events or not ring.entries):
             raise CryptoError(
                 f"{self._file('ring.newest')} is missing, so nobody can tell whether ring.json is the newest; "
@@ -340,8 +340,8 @@ class KeyRing:
             )
         if any(have < before for have, before in zip(grown, marks, strict=False)):
             raise CryptoError(
-                f"{self._file('ring.json')} is older than what was here before: keys that were destroyed or "
-                f"made since would be undone. Restore the newest, or {accept}"
+                f"{self._file('ring.json')} is older than what was here before: the destruction or creation of "
+                f"keys since then would be undone. Restore the newest, or {accept}"
             )
         return ring.entries, ring.events
 
@@ -372,7 +372,7 @@ class KeyRing:
                 return None
             return self._unwrap(self._add(entries, name, 1, kind))
 
-        # Most of the time it is there, and nobody has to wait.
+        # Most of the time it exists, and nobody has to wait.
         made = None if self.has(name) else self._store.change(work)
         return self.current(name, kind) if made is None else made
 
@@ -393,8 +393,8 @@ class KeyRing:
         return self._set_state(name, version, KeyState.DISABLED)
 
     def schedule(self, name: str, version: int, wait: timedelta) -> KeyEntry:
-        """Take one version out of all use, to be destroyed when ``wait`` is over. Whatever still needs it
-        fails from now on, while it can be restored.
+        """Take one version out of all use, to be destroyed when ``wait`` is over. Anything that still needs
+        it fails from now on, while it can still be restored.
 
         :raises UsageError: if ``wait`` is negative, or it is scheduled or destroyed already.
         """
@@ -405,7 +405,7 @@ class KeyRing:
         return self._set_state(name, version, KeyState.SCHEDULED, self._time(self._now() + wait))
 
     def restore(self, name: str, version: int) -> KeyEntry:
-        """Call off a destruction. The version is of use again, but nothing new is made with it.
+        """Cancel a destruction. The version can be used again, but nothing new is made with it.
 
         :raises UsageError: if it is not scheduled.
         """
@@ -428,12 +428,12 @@ class KeyRing:
         return self._store.change(work)
 
     def destroy(self, name: str, version: int) -> KeyEntry:
-        """Erase one version's secret at once and for good. What only it could open is lost."""
+        """Erase one version's secret at once, permanently. What only it could open is lost."""
         return self._set_state(name, version, KeyState.DESTROYED)
 
     def current(self, name: str, kind: KeyKind | None = None) -> Key:
-        """The newest version. Nothing is made with an earlier one, also where the newest is of no use any more: what
-        it was rotated for would be undone without a word.
+        """The newest version. Nothing is made with an earlier one, even if the newest can no longer be used: the purpose
+        of the rotation would be silently undone.
 
         :raises KeyNotFound: if there is none, the newest is not enabled, or it is of another kind.
         """
@@ -453,7 +453,7 @@ class KeyRing:
     def version(self, name: str, version: int) -> Key:
         """One version, enabled or disabled.
 
-        :raises KeyNotFound: if it never was, or is destroyed or scheduled for it.
+        :raises KeyNotFound: if it never existed, or is destroyed or scheduled for destruction.
         """
         for entry in self.entries():
             if entry.name == name and entry.version == version:
@@ -468,7 +468,7 @@ class KeyRing:
         raise KeyNotFound(f"the ring {self.where} has no version {version} of key '{name}'")
 
     def live(self, name: str) -> list[Key]:
-        """Every version of use, oldest first; empty if there is none."""
+        """Every usable version, oldest first; empty if there is none."""
         return [
             self._unwrap(entry)
             for entry in self.entries()
@@ -486,8 +486,8 @@ class KeyRing:
         return found
 
     def signing_keys(self, name: str) -> list[Key]:
-        """What signs under a name: the key itself, made if the ring has none (Ed25519), and the one beside
-        it whose name ends in ``.post-quantum``, if the ring has that.
+        """The keys that sign under a name: the key itself, created if the ring has none (Ed25519), and the
+        one with the same name followed by ``.post-quantum``, if the ring has that.
 
         :raises KeyNotFound: if the key does not sign.
         """

@@ -41,17 +41,17 @@ class KeyKind(StrEnum):
 
     SECRET = "secret"  # noqa: S105 - a kind, not a password
     ENCRYPTION = "x25519"
-    # X25519 with ML-KEM-768: a quantum computer does not open what is encrypted to it.
+    # X25519 with ML-KEM-768: a quantum computer cannot open what is encrypted to it.
     HYBRID = "hybrid"
     SIGNING = "ed25519"
     ECDSA = "ecdsa-p256"
-    # A quantum computer does not forge it.
+    # A quantum computer cannot forge it.
     ML_DSA = "ml-dsa-65"
 
 
 class KeyState(StrEnum):
     """``disabled`` keys still locate and decrypt, but nothing new is made with them. ``scheduled``
-    ones open nothing any more and are destroyed after a time, until when they can be restored."""
+    ones no longer open anything and are destroyed after a time; until then they can be restored."""
 
     ENABLED = "enabled"
     DISABLED = "disabled"
@@ -64,7 +64,7 @@ USABLE_STATES = (KeyState.ENABLED, KeyState.DISABLED)
 
 @dataclass(frozen=True)
 class KeyEvent:
-    """What was done to a key version, when (UTC) and as which user of the machine."""
+    """What was done to a key version, when (UTC), and by which user of the machine."""
 
     time: str
     action: str
@@ -86,7 +86,7 @@ class RingFile:
 
 @dataclass(frozen=True)
 class KeyEntry:
-    """What the ring says of one key version, without the secret in the clear."""
+    """What the ring says about one key version, without the secret in the clear."""
 
     name: str
     version: int
@@ -128,8 +128,8 @@ def canonical(entries: list[KeyEntry], events: list[KeyEvent]) -> bytes:
 
 
 def extent(entries: list[KeyEntry], events: int) -> list[int]:
-    """What only ever grows in a ring: versions, those that are not enabled any more, those destroyed,
-    and what was done to any."""
+    """Counts that only ever grow in a ring: versions, those that are no longer enabled, those destroyed,
+    and events."""
     states = [entry.state for entry in entries]
     out_of_use = sum(state is not KeyState.ENABLED for state in states)
     return [len(states), out_of_use, states.count(KeyState.DESTROYED), events]
@@ -138,9 +138,9 @@ def extent(entries: list[KeyEntry], events: int) -> list[int]:
 def changed(
     entry: KeyEntry, state: KeyState, destroy_after: str | None, restores: bool
 ) -> KeyEntry:
-    """A key version in another state; what is destroyed stays it.
+    """A key version in another state; what is destroyed stays destroyed.
 
-    :raises UsageError: if the step is none that this state has.
+    :raises UsageError: if this state does not allow the step.
     """
     scheduled, destroyed = (entry.state is s for s in (KeyState.SCHEDULED, KeyState.DESTROYED))
     what = f"version {entry.version} of key '{entry.name}'"
@@ -158,8 +158,8 @@ def changed(
 
 
 def bytes_of(path: Path) -> bytes:
-    """The ring as it is. Who replaces it overwrites what was there with zeros, which no ring has: they are
-    of a file that is not the ring any more."""
+    """The ring as it is. Replacing it overwrites the old file with zeros, which no ring contains: they belong
+    to a file that is no longer the ring."""
     for _ in range(_READS):
         content = path.read_bytes()
         if b"\0" not in content:
@@ -247,12 +247,12 @@ def _refuse_writable_by_others(path: Path) -> None:
 
 
 def has_root(folder: Path) -> bool:
-    """Whether the ring's root key is at hand, in a file or with a key service."""
+    """Whether the ring's root key is available, in a file or with a key service."""
     return (folder / "root.key").exists() or (folder / "root.kms").exists()
 
 
 def root_of(folder: Path) -> bytes:
-    """The root key: of ``root.key``, or as a key service opens it.
+    """The root key: from ``root.key``, or unwrapped by a key service.
 
     :raises KeyNotFound: if there is neither.
     :raises UnsafePermissions: if others can read or change the file.
@@ -291,9 +291,9 @@ def opened_root(content: bytes, where: str) -> bytes:
 
 
 def parse_root(content: bytes, what: str) -> bytes:
-    """A root key out of base64 text or its bytes.
+    """A root key from base64 text or its bytes.
 
-    :raises CryptoError: if it is none; the message names it as ``what``.
+    :raises CryptoError: if it is not one; the message names it as ``what``.
     """
     _leave_no_core()
     if len(content) == ROOT_BYTES:
@@ -305,14 +305,14 @@ def parse_root(content: bytes, what: str) -> bytes:
         root = b""
     if len(root) != ROOT_BYTES or not any(root):
         raise CryptoError(
-            f"{what} is no root key: expected base64 of {ROOT_BYTES} random bytes, such as `openssl rand -base64 {ROOT_BYTES}` prints"
+            f"{what} is not a root key: expected base64 of {ROOT_BYTES} random bytes, such as `openssl rand -base64 {ROOT_BYTES}` prints"
         )
     return root
 
 
 def mounted_root(path: Path) -> bytes:
-    """The root key of a mounted file: a link, a group's or another user's file are right there, as Kubernetes mounts
-    secrets; what counts is who else can read or change it.
+    """The root key of a mounted file: a link, or a file of a group or of another user, is acceptable there, since
+    Kubernetes mounts secrets that way; what counts is who else can read or change it.
 
     :raises KeyNotFound: if there is none.
     :raises UnsafePermissions: if everybody can read it, or others can change it.
@@ -335,7 +335,7 @@ def mounted_root(path: Path) -> bytes:
 
 
 def _is_shut(path: Path) -> bool:
-    """Whether others cannot come by a file, since they may not pass a folder above it."""
+    """Whether others cannot reach a file, because they may not traverse a folder above it."""
     real = path.resolve()
     return any(not folder.stat().st_mode & stat.S_IXOTH for folder in real.parents)
 
@@ -358,13 +358,14 @@ def write_root(folder: Path, root: bytes, service: str | None) -> None:
 def wrapped_root(root: bytes, service: str) -> bytes:
     """A root key wrapped by a key service, as it is kept.
 
-    :raises CryptoError: if the service does not take it, or does not give it back.
+    :raises CryptoError: if the service does not accept it, or does not return it.
     """
     key = open_key_service(service)
     wrapped = wrap(key, root, ROOT_PURPOSE)
-    # Before anything is kept under it: who may wrap and not open would lock the ring for ever.
+    # Before anything is kept under it: an account that may wrap but not open would lock the ring
+    # forever.
     if not hmac.compare_digest(unwrap(key, wrapped, ROOT_PURPOSE), root):
-        raise CryptoError("the key service gave back another root key; nothing was changed")
+        raise CryptoError("the key service returned another root key; nothing was changed")
     document = {
         "format": KMS_FORMAT,
         "service": service,
@@ -374,7 +375,7 @@ def wrapped_root(root: bytes, service: str) -> bytes:
 
 
 def remove_overwritten(path: Path) -> None:
-    """Remove a file, and overwrite what it held."""
+    """Remove a file, and overwrite its content."""
     with overwritten_after(path):
         path.unlink()
 
@@ -400,7 +401,7 @@ def read_root(path: Path) -> bytes:
                 f"run: chmod 600 {path}, and rotate the keys if it was exposed"
             )
         if status.st_uid != os.geteuid():
-            raise UnsafePermissions(f"{path} belongs to another user than the one running")
+            raise UnsafePermissions(f"{path} belongs to a user other than the one running this")
         header, _, rest = file.read(4096).decode("ascii", "replace").partition("\n")
     try:
         root = base64.b64decode(rest.strip(), validate=True)
@@ -413,8 +414,8 @@ def read_root(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def overwritten_after(path: Path) -> Iterator[None]:
-    """Overwrite what was at ``path`` when the block has replaced it: nothing of keys that are destroyed
-    is to stay in the disk's free space. A filesystem that copies on write may still have it."""
+    """Overwrite what was at ``path`` when the block has replaced it: nothing of destroyed keys may stay
+    in the disk's free space. A filesystem that copies on write may still have it."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -423,7 +424,7 @@ def overwritten_after(path: Path) -> Iterator[None]:
     try:
         yield
         status = os.fstat(descriptor)
-        # A name that is left, such as a hard link of a backup, keeps its content.
+        # If another name is left, such as a hard link of a backup, it keeps its content.
         if status.st_nlink == 0:
             os.pwrite(descriptor, bytes(status.st_size), 0)
             os.fsync(descriptor)

@@ -1,7 +1,7 @@
 """Where a key ring is kept: a folder, or anything that keeps two texts and changes both at once.
 
 A ring is a document of wrapped key versions under an HMAC, and a mark of how far it had grown. The root key that opens
-it is a file beside it, is kept by a key service, or is given by whoever opens the ring.
+it is a file next to it, is kept by a key service, or is supplied by those who open the ring.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 
 class RingStore(Protocol):
-    """What a key ring needs of where it is kept."""
+    """What a key ring needs from the place where it is kept."""
 
     @property
     def where(self) -> str:
@@ -45,8 +45,8 @@ class RingStore(Protocol):
         ...
 
     def change(self, work: Callable[[], Result]) -> Result:
-        """Run ``work``, which reads and writes the ring, while nobody else changes it. What it wrote is kept whole, or
-        not at all if it fails."""
+        """Run ``work``, which reads and writes the ring, while nobody else changes it. What it wrote is kept as a
+        whole, or not at all if it fails."""
         ...
 
     def read(self) -> bytes:
@@ -62,7 +62,7 @@ class RingStore(Protocol):
         ...
 
     def write(self, ring: bytes, newest: bytes) -> None:
-        """Keep both; nothing is left of the document that was there. Called within `change`."""
+        """Store both; nothing is left of the previous document. Called within `change`."""
         ...
 
     def has_root(self) -> bool:
@@ -73,19 +73,19 @@ class RingStore(Protocol):
         """The root key that is kept here.
 
         :raises KeyNotFound: if none is.
-        :raises UnsafePermissions: if others than the owner can read it.
+        :raises UnsafePermissions: if anyone other than the owner can read it.
         """
         ...
 
     def keep_root(self, root: bytes, service: str | None) -> None:
         """Keep the root key: as it is, or wrapped by a key service.
 
-        :raises CryptoError: if it may not be kept here as it is, or the service does not take it.
+        :raises CryptoError: if it may not be kept here as it is, or the service does not accept it.
         """
         ...
 
     def forget_plain_root(self, root: bytes) -> None:
-        """Overwrite a root key that is kept as it is, if a key service gives back the same."""
+        """Overwrite a root key that is kept as it is, if a key service returns the same one."""
         ...
 
 
@@ -135,7 +135,7 @@ class FolderStore:
         path = self.path / "ring.json"
         with overwritten_after(path):
             files.write_bytes(path, ring)
-        # After the ring: who is killed in between has a ring that is newer than what was seen.
+        # After the ring: if the process is killed in between, the ring is newer than the mark.
         files.write_bytes(self.path / "ring.newest", newest)
 
     def has_root(self) -> bool:
@@ -148,10 +148,10 @@ class FolderStore:
         write_root(self.path, root, service)
 
     def forget_plain_root(self, root: bytes) -> None:
-        # Before the file goes: what the service gives back opens the ring.
+        # Before the file is removed: what the service returns must open the ring.
         if not hmac.compare_digest(root_of(self.path), root):
             raise CryptoError(
-                f"the key service gave back another root key; {self.path / 'root.key'} stays"
+                f"the key service returned another root key; {self.path / 'root.key'} stays"
             )
         if (self.path / "root.key").exists():
             remove_overwritten(self.path / "root.key")

@@ -1,9 +1,9 @@
 """Keys of key services as recipients of age files: the file key is wrapped by AWS KMS, Google Cloud KMS or
-a transit engine. Other age clients skip the stanza; a break-glass recipient beside it opens the file with
-them.
+a transit engine. Other age clients skip the stanza; they can open the file through a break-glass recipient
+alongside it.
 
 The stanza: type ``airflow-mlsec/key-service``, the first 16 bytes of the SHA-256 of the key's URI in
-hexadecimal, and what the service made of the file key.
+hexadecimal, and the file key as wrapped by the service.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _PURPOSE = b"file"
 class ServiceKey:
     """A key of a key service, by its URI; it both encrypts and decrypts.
 
-    A file does not say which service to ask: whoever decrypts names it, so that nobody else's file
-    sends a request, or a file key, anywhere.
+    A file does not say which service to ask: the one who decrypts names it, so that a file from
+    somebody else cannot send a request, or a file key, anywhere.
     """
 
     uri: str
@@ -55,7 +55,7 @@ class ServiceKey:
     def unwrap(self, stanza: Stanza) -> bytes | None:
         """The file key, or None if the stanza is for another key.
 
-        :raises Malformed: if it is no stanza of this type.
+        :raises Malformed: if it is not a stanza of this type.
         :raises CryptoError: if the service does not open it.
         """
         if stanza.type != TYPE:

@@ -1,7 +1,7 @@
 """Signing keys of three kinds, and the public keys that a verifier trusts.
 
 Ed25519 (RFC 8032), ECDSA over P-256 with SHA-256 and P-384 with SHA-384 (FIPS 186-5), and ML-DSA (FIPS 204),
-which a quantum computer does not forge: beside another, so that both would have to fall.
+which a quantum computer cannot forge: used alongside another, so that both would have to be broken.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PublicKey:
 
     @property
     def raw(self) -> bytes:
-        """Its bytes: as the standards have them; points of curves compressed (SEC 1, section 2.3.3)."""
+        """Its bytes, as the standards define them; curve points compressed (SEC 1, section 2.3.3)."""
         if isinstance(self.key, ec.EllipticCurvePublicKey):
             form = serialization.PublicFormat.CompressedPoint
             return self.key.public_bytes(serialization.Encoding.X962, form)
@@ -74,7 +74,7 @@ class PublicKey:
 def private_key(kind: KeyKind, secret: bytes) -> Any:
     """The private key of a ring's 32 bytes.
 
-    :raises ValueError: if these bytes are none: hardly ever, of ECDSA alone.
+    :raises ValueError: if these bytes are not a private key: very rarely, and only for ECDSA.
     """
     if kind is KeyKind.SIGNING:
         return ed25519.Ed25519PrivateKey.from_private_bytes(secret)
@@ -171,12 +171,12 @@ class VerificationKeys:
 
     @classmethod
     def of_ring(cls, place: Path | RingStore, root: bytes | None = None) -> VerificationKeys:
-        """The signing keys of a ring, those of use; empty if there is no ring.
+        """The usable signing keys of a ring; empty if there is no ring.
 
-        Where the root key is at hand (``root``, or beside the ring), the ring's integrity is verified first. A verifier that
+        If the root key is available (``root``, or next to the ring), the ring's integrity is verified first. A verifier that
         has only ``ring.json`` trusts its file permissions, which are checked.
         """
-        # The ring itself knows its keys' public halves from here.
+        # Imported late: the ring itself gets its keys' public halves from this module.
         from airflow_mlsec.crypto._ring import KeyRing
 
         store = store_of(place)
@@ -190,7 +190,7 @@ class VerificationKeys:
     def of_entries(cls, entries: Iterable[KeyEntry]) -> VerificationKeys:
         """The public signing keys among some entries.
 
-        :raises CryptoError: if one of them is none.
+        :raises CryptoError: if one of them is not a public key.
         """
         found = []
         for entry in entries:
@@ -243,7 +243,7 @@ class VerificationKeys:
 
 
 def _ecdsa(curve: ec.EllipticCurve) -> ec.ECDSA:
-    """With the hash that goes with a curve."""
+    """ECDSA with the hash that belongs to a curve."""
     return ec.ECDSA(hashes.SHA384() if curve.key_size > 256 else hashes.SHA256())
 
 

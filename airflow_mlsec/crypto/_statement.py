@@ -23,18 +23,18 @@ from airflow_mlsec.crypto._signatures import (
 )
 from airflow_mlsec.errors import CheckFailed, KeyNotFound, SignatureInvalid
 
-# Beside what was signed.
+# The suffix of the file next to what was signed.
 SIGNATURE = ".sig.json"
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
-# Their subject's digest is of a folder's digests, not of a file.
+# The digest of their subject covers a folder's digests, not a file.
 _OF_FOLDERS = ("https://model_signing/signature/v1.0",)
 
 
 def make_statement(
     subjects: Mapping[str, str], predicate_type: str, predicate: Mapping[str, Any]
 ) -> bytes:
-    """An in-toto statement: SHA-256 (hexadecimal) by subject name, and what is said of them."""
+    """An in-toto statement: SHA-256 (hexadecimal) by subject name, and what is said about them."""
     statement = {
         "_type": STATEMENT,
         "subject": [{"name": n, "digest": {"sha256": d}} for n, d in sorted(subjects.items())],
@@ -84,8 +84,8 @@ def verify_statement(
     post_quantum: bool = False,
     predicate_type: str | None = None,
 ) -> dict[str, Any]:
-    """The verified statement, if it is about exactly these subjects (SHA-256 by name), and says of them what
-    ``predicate_type`` says, if that is given.
+    """The verified statement, if it is about exactly these subjects (SHA-256 by name), and is of type
+    ``predicate_type``, if that is given.
 
     :raises SignatureInvalid: if the signature fails, or a digest or name differs.
     """
@@ -103,7 +103,7 @@ def verify_statement(
         raise SignatureInvalid(f"what was signed says something else ({kind[:80]})")
     for name, digest in subjects.items():
         if name not in signed:
-            raise SignatureInvalid(f"the signature does not speak of {name}")
+            raise SignatureInvalid(f"the signature does not cover {name}")
         if signed[name] != digest:
             raise SignatureInvalid(f"{name} is not the file that was signed: its digest differs")
     if missing := sorted(set(signed) - set(subjects)):
@@ -112,9 +112,9 @@ def verify_statement(
 
 
 def signed_name(statement: Mapping[str, Any], wanted: str | None, what: str) -> str | None:
-    """The name that a verified statement gives to its one subject; ``what`` is how that is called here.
+    """The name that a verified statement gives to its only subject; ``what`` names the subject in messages.
 
-    :raises CheckFailed: if it is not the one that is wanted; None is any.
+    :raises CheckFailed: if it is not the wanted one; None accepts any.
     """
     name: str | None = statement["subject"][0].get("name")
     if wanted not in (None, name):
@@ -131,7 +131,7 @@ def digest_file(path: Path) -> str:
 def parse_signature(content: bytes, name: str) -> Any:
     """The envelope or bundle in a signature file, not yet verified.
 
-    :raises SignatureInvalid: if it is not JSON; ``name`` is how the file is called.
+    :raises SignatureInvalid: if it is not JSON; ``name`` is the file's name.
     """
     try:
         return json.loads(content)

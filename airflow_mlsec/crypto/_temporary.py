@@ -11,7 +11,7 @@ from types import TracebackType
 
 from airflow_mlsec.crypto._age import Unwraps, decrypt_file
 
-# In memory, where the machine has such a folder.
+# In memory, if the machine has such a folder.
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder below it is private
 _BLOCK = 1 << 20
 
@@ -21,8 +21,8 @@ class DecryptedArtifact:
 
     ``with DecryptedArtifact(path, identities) as model: load(model)``
 
-    Its bytes are overwritten before it is removed. What a file system or disk keeps of old blocks is out of
-    reach: in memory (``/dev/shm``, where there is room) nothing is.
+    Its bytes are overwritten before it is removed. Old blocks that a file system or disk keeps cannot be
+    reached; in memory (``/dev/shm``, if there is room) there are none.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class DecryptedArtifact:
     _folder: Path | None
 
     def __enter__(self) -> Path:
-        """Decrypt; the path of the plain file, named as the encrypted one without ``.age``.
+        """Decrypt; the path of the plain file, named like the encrypted one without ``.age``.
 
         :raises DecryptionFailed: if it cannot be decrypted; nothing is left.
         """

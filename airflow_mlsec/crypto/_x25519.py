@@ -24,7 +24,7 @@ _WRAP_INFO = b"age-encryption.org/v1/X25519"
 
 @dataclass(frozen=True)
 class Recipient:
-    """Somebody who will be able to decrypt: an X25519 public key, ``age1…``."""
+    """A recipient who will be able to decrypt: an X25519 public key, ``age1…``."""
 
     public: bytes
 
@@ -82,7 +82,7 @@ class Identity:
         return cls(data)
 
     def export(self) -> str:
-        """The identity as text, for break-glass storage. Handle as the secret it is."""
+        """The identity as text, for break-glass storage. Handle it as a secret."""
         return _bech32.encode("age-secret-key-", self.secret).upper()
 
     @property

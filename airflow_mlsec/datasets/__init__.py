@@ -1,7 +1,7 @@
 """A dataset by URI: scanned as Arrow record batches in bounded memory, replaced atomically.
 
-`_dataset` says what every dataset can do and `_connector` what every kind of them is; `_registry` finds them. Each folder of
-`connectors` is one kind; `sql` is what those of databases share. `_connections` finds what a URI refers to. May import
+`_dataset` says what every dataset can do and `_connector` what every kind of dataset is; `_registry` finds them. Each folder
+of `connectors` is one kind; `sql` is what the database kinds share. `_connections` finds what a URI refers to. May import
 `errors`, `naming`, `extensions`, `settings` and `files`. Start with `_connector`.
 """
 

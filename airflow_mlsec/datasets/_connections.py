@@ -12,8 +12,8 @@ import fsspec
 
 from airflow_mlsec.errors import SettingError
 
-# Of libpq, section 34.1.2: how the server is reached and asked to prove who it is. Not who logs in and
-# where: the connection says that itself.
+# From libpq, section 34.1.2: how the server is reached and authenticated. Not who logs in and where: the
+# connection itself says that.
 _LIBPQ = (
     "sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslcrldir", "sslsni",
     "sslnegotiation", "sslcertmode", "ssl_min_protocol_version", "ssl_max_protocol_version",
@@ -27,11 +27,11 @@ class Connections(Protocol):
     """Finds databases and filesystems by Airflow connection id."""
 
     def sql_url(self, conn_id: str) -> str:
-        """The database URL of a connection, password included: never to be shown."""
+        """The database URL of a connection, password included: it must never be shown."""
         ...
 
     def filesystem(self, protocol: str, conn_id: str | None) -> Any:
-        """The fsspec filesystem of a protocol, signed in by a connection if one is named."""
+        """The fsspec filesystem of a protocol, authenticated by a connection if one is named."""
         ...
 
 
@@ -104,7 +104,7 @@ def postgresql_url(driver: str, fields: Mapping[str, Any]) -> str:
 
 
 def _libpq_options(extra: Mapping[str, Any]) -> dict[str, str]:
-    """What a connection's extra asks of PostgreSQL's client: TLS before all."""
+    """The options that a connection's extra sets for PostgreSQL's client, above all TLS."""
     given = {name: extra[name] for name in _LIBPQ if extra.get(name) is not None}
     return {name: str(value) for name, value in given.items()}
 

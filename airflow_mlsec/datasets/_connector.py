@@ -1,6 +1,6 @@
-"""What a kind of dataset has to be: one folder of `connectors`, or one class of another package.
+"""The interface of a kind of dataset: one folder of `connectors`, or one class of another package.
 
-Nothing outside asks of what kind a dataset is: it asks its connector.
+Code outside never checks the kind of a dataset: it asks the dataset's connector.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_mlsec.naming import DatasetName
 
 
 class KeptBy(StrEnum):
-    """Who keeps copies of a dataset that nobody reaches from here."""
+    """Who keeps copies of a dataset that cannot be reached from here."""
 
     FILESYSTEM = "filesystem"
     STORE = "store"
@@ -31,15 +31,15 @@ class KeptBy(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What holds of a dataset, wherever it is. None has a default: it would be a promise that nobody made.
+    """The properties of a dataset where it is. None has a default: that would be a promise that nobody made.
 
-    :ivar local: It is on this machine's disk. Links may lead to it by several paths, and what is not here may be on a
+    :ivar local: It is on this machine's disk. Links may lead to it by several paths, and a missing one may be on a
         disk that is not mounted, or on another machine.
-    :ivar files: It is a file, or a folder of files: a name below its own is a part of it, and to change a row is to
-        replace a file as a whole.
-    :ivar keeps_writers_apart: Of two who change it at once the later sees what the earlier did, or is refused.
-    :ivar absence_is_proof: That nothing is there means that it was removed.
-    :ivar typed: Each value is of its column's type.
+    :ivar files: It is a file, or a folder of files: a name below its own is a part of it, and changing a row means
+        replacing a file as a whole.
+    :ivar keeps_writers_apart: If two change it at once, the later one sees what the earlier one did, or is refused.
+    :ivar absence_is_proof: If nothing is there, it was removed.
+    :ivar typed: Each value has its column's type.
     :ivar copies: Who keeps copies that are out of reach.
     """
 
@@ -53,7 +53,7 @@ class Capabilities:
 
 @dataclass(frozen=True, order=True)
 class Grant:
-    """Somebody may do something here, because of ``origin``."""
+    """A permission that somebody has here, because of ``origin``."""
 
     principal: str
     permission: str
@@ -71,10 +71,10 @@ class OldVersion:
 
 @dataclass(frozen=True)
 class Reading:
-    """A dataset as code reads it that shares nothing with what changes it.
+    """A dataset as read by code that shares nothing with the code that changes it.
 
-    :ivar rows: The rows, each with what the place where it lies (a folder's name) says of it.
-    :ivar how: What was looked at, as people read it: ``every column of 3 files``.
+    :ivar rows: The rows, each with what its location (a folder's name) says about it.
+    :ivar how: What was examined, in readable form: ``every column of 3 files``.
     """
 
     rows: Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]] = field(repr=False)
@@ -83,12 +83,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class Part:
-    """Something in a file beside the rows of its tables, or all of the file.
+    """Something in a file other than the rows of its tables, or the whole file.
 
-    :ivar name: How it is called within the file; empty of the file as a whole.
+    :ivar name: Its name within the file; empty for the file as a whole.
     :ivar size: In bytes, as far as known.
-    :ivar read: Its content, as rows or chunks of bytes; None of what cannot be read.
-    :ivar unread: What cannot be read of it, as people read it.
+    :ivar read: Its content, as rows or chunks of bytes; None if it cannot be read.
+    :ivar unread: What cannot be read of it, in readable form.
     """
 
     name: str
@@ -98,16 +98,16 @@ class Part:
 
 
 class Container(Extension):
-    """Local files that hold tables, such as those of SQLite: recognised by content, whatever they are called."""
+    """Local files that hold tables, such as those of SQLite: recognised by content, whatever their names."""
 
     @abstractmethod
     def recognises(self, head: bytes) -> bool:
-        """Whether a file that begins so (64 bytes, or all of it) holds tables."""
+        """Whether a file that begins with ``head`` (64 bytes, or all of it) holds tables."""
 
     @abstractmethod
     def is_beside(self, path: Path) -> bool:
-        """Whether a file is a log or an index that is kept beside such a file; by its content, since a name can be
-        anything's."""
+        """Whether a file is a log or an index that is kept next to such a file; judged by its content, since any
+        file can have such a name."""
 
     @abstractmethod
     def uri(self, path: Path, table: str) -> str:
@@ -123,12 +123,12 @@ class Container(Extension):
 
     @abstractmethod
     def rows(self, path: Path, table: str) -> Iterator[pa.RecordBatch]:
-        """What stands in a table, whatever its columns are declared as."""
+        """The content of a table, whatever its columns are declared as."""
 
     @abstractmethod
     def beside(self, path: Path, tables_are_searched: bool) -> list[Part]:
-        """What a file holds beside its tables: rows that were deleted, views, defaults. If its tables are not searched
-        by themselves it may be the file as a whole."""
+        """What a file holds in addition to its tables: rows that were deleted, views, defaults. If its tables are not
+        searched separately, it may be the file as a whole."""
 
 
 class Versions(Extension):
@@ -136,14 +136,14 @@ class Versions(Extension):
 
     @abstractmethod
     def of(self, uri: str, connections: Connections) -> list[OldVersion] | None:
-        """What is kept of a dataset beside what is there; None where nothing can be kept.
+        """What is kept of a dataset in addition to what is there; None where nothing can be kept.
 
-        :raises DatasetError: if the store cannot be asked.
+        :raises DatasetError: if the store cannot be queried.
         """
 
     @abstractmethod
     def erase(self, uri: str, versions: Sequence[OldVersion], connections: Connections) -> int:
-        """Remove old versions for good; how many there were.
+        """Remove old versions permanently; returns how many there were.
 
         :raises DatasetError: if the store refuses.
         """
@@ -153,10 +153,10 @@ class Connector(Extension):
     """A kind of dataset.
 
     :cvar name: Its name.
-    :cvar schemes: Of its URIs; ``*`` for those that are nobody else's.
+    :cvar schemes: Of its URIs; ``*`` for those that no other connector has.
     :cvar namespaces: The schemes of the OpenLineage namespaces of its datasets.
     :cvar container: The local files that its datasets are tables of; None if they are not.
-    :cvar connection_types: The types of the Airflow connections by which its stores are reached.
+    :cvar connection_types: The types of the Airflow connections that its stores are reached with.
     :cvar versions: What its stores keep of what was replaced; None if they keep nothing.
     """
 
@@ -169,18 +169,18 @@ class Connector(Extension):
 
     @abstractmethod
     def capabilities(self, uri: str) -> Capabilities:
-        """What holds of a dataset."""
+        """The properties of a dataset."""
 
     @abstractmethod
     def open(self, uri: str, connections: Connections) -> Dataset:
         """The dataset of a URI; it need not exist yet.
 
-        :raises UnsupportedDataset: if the URI is none of this kind, or what is there is half known only.
+        :raises UnsupportedDataset: if the URI is not of this kind, or what is there is only partly known.
         """
 
     @abstractmethod
     def dataset_name(self, uri: str) -> DatasetName:
-        """The OpenLineage name of a URI, as far as it can be told without opening a connection."""
+        """The OpenLineage name of a URI, as far as it is known without opening a connection."""
 
     @abstractmethod
     def uri_of(self, name: DatasetName) -> str | None:
@@ -188,17 +188,17 @@ class Connector(Extension):
 
     @abstractmethod
     def connection_of(self, uri: str) -> str | None:
-        """The Airflow connection that a URI is reached by; None if it does not leave the machine.
+        """The Airflow connection used to reach a URI; None if it does not leave the machine.
 
         :raises UnsupportedDataset: if it leaves the machine without naming a connection.
         """
 
     @abstractmethod
     def endpoint(self, connection: ConnectionFacts) -> Endpoint:
-        """The server of a connection of one of its types, and what the connection asks of TLS.
+        """The server of a connection of one of its types, and the TLS protection that it requires.
 
         :raises Local: if it does not leave the machine.
-        :raises Unknown: if it cannot be told.
+        :raises Unknown: if this cannot be determined.
         """
 
     @abstractmethod
@@ -217,6 +217,6 @@ class Connector(Extension):
     def read_again(self, uri: str, connections: Connections, left_out: Sequence[str]) -> Reading:
         """Every column of every row, by code that shares nothing with what finds and changes rows.
 
-        :param left_out: Paths below a folder that are looked at by themselves.
-        :raises DatasetError: if it cannot be read: what was not looked at is not clean.
+        :param left_out: Paths below a folder that are examined separately.
+        :raises DatasetError: if it cannot be read: what was not examined is not clean.
         """

@@ -26,12 +26,12 @@ class StagedTable(Protocol):
         ...
 
     def reserve(self) -> None:
-        """From now on nobody else replaces the dataset before this does, where that can be: rows of a table do not
+        """From now on, where possible, nobody else can replace the dataset before this does: rows of a table do not
         show which of two releases they are. Nothing can be written afterwards."""
         ...
 
     def digest(self) -> str | None:
-        """SHA-256, hexadecimal, of the bytes that will be published; None of rows of a table. Nothing can be
+        """SHA-256, hexadecimal, of the bytes that will be published; None for rows of a table. Nothing can be
         written afterwards."""
         ...
 
@@ -54,7 +54,7 @@ class Dataset(Protocol):
         ...
 
     def without(self, paths: Sequence[str]) -> Dataset:
-        """Of a folder, what is not at or below these paths; anything else as it is."""
+        """For a folder, what is not at or below these paths; anything else is unchanged."""
         ...
 
     def is_view(self) -> bool:
@@ -62,11 +62,11 @@ class Dataset(Protocol):
         ...
 
     def side_effects(self) -> list[str]:
-        """What may keep rows that were deleted, or does something when they are, as people read it."""
+        """What may keep deleted rows, or does something when rows are deleted, in readable form."""
         ...
 
     def digest(self) -> str | None:
-        """SHA-256, hexadecimal, of the bytes of a file; None of what is none, or of nothing."""
+        """SHA-256, hexadecimal, of the bytes of a file; None if it is not a file, or absent."""
         ...
 
     def schema(self) -> pa.Schema:
@@ -89,9 +89,9 @@ class Dataset(Protocol):
         keep: bool = True,
         also: Sequence[Condition] = (),
     ) -> Found:
-        """The rows that have one of ``values`` (of the column's type) in ``column``, and of which
-        every other condition is true, or with ``keep=False`` only how many; and what had to be
-        read to know."""
+        """The rows that have one of ``values`` (of the column's type) in ``column``, and that meet
+        every other condition, or with ``keep=False`` only their number; and what had to be read
+        to find them."""
         ...
 
     def delete_in(
@@ -101,11 +101,11 @@ class Dataset(Protocol):
         also: Sequence[Condition] = (),
         announce: Announce | None = None,
     ) -> int:
-        """Remove the rows that `find_in` finds; how many there were.
+        """Remove the rows that `find_in` finds; returns how many there were.
 
         Other rows are not touched. Each file is replaced as a whole, a table changes in one
-        transaction; done again it removes nothing. ``announce`` is called at the last moment before that,
-        with the SHA-256 of what a file will be (None of a table): if it fails nothing is removed.
+        transaction; repeating it removes nothing. ``announce`` is called at the last moment before that,
+        with the SHA-256 of what a file will be (None for a table): if it fails, nothing is removed.
         """
         ...
 
@@ -117,8 +117,8 @@ class Dataset(Protocol):
         also: Sequence[Condition] = (),
         announce: Announce | None = None,
     ) -> int:
-        """Give the rows that `find_in` finds the values of ``changes`` (of their columns' types);
-        how many there were. As whole as `delete_in`."""
+        """Set the values of ``changes`` (of their columns' types) in the rows that `find_in` finds;
+        returns how many there were. As atomic as `delete_in`."""
         ...
 
     def replacing(self, schema: pa.Schema) -> AbstractContextManager[StagedTable]:

@@ -1,4 +1,4 @@
-"""The server that a connection leads to, and what it asks of TLS there."""
+"""The server that a connection leads to, and the TLS protection that it requires there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ConnectionFacts:
 
 
 class Start(StrEnum):
-    """How TLS begins on a connection."""
+    """How TLS starts on a connection."""
 
     AT_ONCE = "at once"
     SMTP = "STARTTLS"
@@ -31,18 +31,18 @@ class Start(StrEnum):
 
 
 class Asked(Enum):
-    """What is asked of the server, from best to worst."""
+    """What is required of the server, from best to worst."""
 
     VERIFIED = "TLS, and its certificate and name are verified"
     CHAIN_ONLY = "TLS, and its certificate is verified, but not its name"
-    UNVERIFIED = "TLS, but not verified: anybody in between can read along"
-    OPTIONAL = "TLS only if the server offers it: whoever is in between can take that away"
+    UNVERIFIED = "TLS, but not verified: anyone in between can read the traffic"
+    OPTIONAL = "TLS only if the server offers it: anyone in between can remove that offer"
     NEVER = "no TLS"
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A server, how TLS begins there, what the connection asks, and what would ask for more."""
+    """A server, how TLS starts there, what the connection requires, and how to require more."""
 
     host: str
     port: int
@@ -58,11 +58,11 @@ class Local(Exception):
 
 
 class Unknown(Exception):
-    """What a connection asks cannot be told."""
+    """It cannot be determined what a connection requires."""
 
 
 def host_of(connection: ConnectionFacts, default: str | None = None) -> str:
-    """:raises Unknown: if it names none."""
+    """:raises Unknown: if it names no host."""
     host = connection.host or default
     if not host:
         raise Unknown("the connection names no host")
@@ -88,5 +88,5 @@ def text_of(extra: Mapping[str, Any], *names: str) -> str | None:
 
 
 def is_unverified(verify: object) -> bool:
-    """requests and botocore do not verify for any value that is false."""
+    """requests and botocore do not verify if the value is falsy."""
     return not verify or is_false(verify)

@@ -1,4 +1,4 @@
-"""Which rows are looked for, and what was found."""
+"""Which rows are searched for, and what was found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# Told what a file will be (its SHA-256; None of a table) before it is.
+# Called with what a file will be (its SHA-256; None for a table) before it is changed.
 Announce = Callable[[str | None], None]
 
 # In a field's metadata: its numbers are of single precision, whatever type they are read as.
@@ -24,11 +24,11 @@ class Found:
     rows: int = 0
     rows_read: int = 0
     rows_pruned: int = 0
-    # Files that have not all of the columns by which rows are looked for: whose their rows are is not known.
+    # Files that lack some of the columns used in the search: it is not known whose rows they hold.
     lacking: int = 0
 
     def add(self, other: Found) -> None:
-        """Take in what was found elsewhere."""
+        """Add what was found elsewhere."""
         self.batches += other.batches
         self.rows += other.rows
         self.rows_read += other.rows_read
@@ -36,7 +36,7 @@ class Found:
         self.lacking += other.lacking
 
     def effort(self) -> str:
-        """As people read it."""
+        """In readable form."""
         total = self.rows_read + self.rows_pruned
         if not self.rows_pruned:
             return f"{self.rows_read} rows read"
@@ -53,7 +53,7 @@ class Condition:
     has: bool = True
 
     def typed(self, kind: pa.DataType) -> pa.Array:
-        """The values as those of a column's type. What cannot stand there is in no row, and null is none of them."""
+        """The values converted to a column's type. A value that cannot be converted is in no row; null is not included."""
         unfit = (pa.ArrowException, TypeError, ValueError, OverflowError)
         with contextlib.suppress(*unfit):
             return pa.array(self.values, kind).drop_null()
@@ -65,7 +65,7 @@ class Condition:
 
 
 def fulfilled(batch: pa.RecordBatch, conditions: Sequence[Condition]) -> pa.BooleanArray:
-    """Which rows of a batch fulfil every condition; for connectors whose store cannot be asked for them."""
+    """Which rows of a batch fulfil every condition; for connectors whose store cannot be queried for them."""
     mask = pa.array([True] * batch.num_rows, pa.bool_())
     for condition in conditions:
         column = batch.column(condition.column)

@@ -1,5 +1,5 @@
 """Grants of a local file or folder: owner, group and others from the POSIX mode, group members named one by one, and the
-folders that must be passed."""
+folders that must be traversed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_mlsec.errors import DatasetNotFound, UnsupportedDataset
 
 
 def grants_of_path(path: Path) -> list[Grant]:
-    """Grants on a file, or on a folder and what lies in it.
+    """Grants on a file, or on a folder and what is in it.
 
     :raises DatasetNotFound: if nothing is there.
     :raises UnsupportedDataset: if it has an access control list.
@@ -25,7 +25,7 @@ def grants_of_path(path: Path) -> list[Grant]:
         raise DatasetNotFound(f"nothing is at {path}") from None
     if not path.is_dir():
         return sorted(set(found))
-    # Who may pass a folder reads the files in it whose names are known, listed or not.
+    # Anyone who may traverse a folder can read files in it whose names they know, listed or not.
     passing = _classes_that_pass(path.stat().st_mode)
     known = {(grant.principal, word) for grant in found for word in grant.permission.split(", ")}
     for inside in sorted(path.rglob("*")):
@@ -47,7 +47,7 @@ def _classes_that_pass(mode: int) -> set[str]:
         "member": stat.S_IXGRP,
         "others": stat.S_IXOTH,
     }
-    # A file's owner may be anybody; that the folder keeps him out is not relied on.
+    # A file's owner may be anybody; it is not assumed that the folder keeps the owner out.
     return {"owner", *(name for name, bit in bits.items() if mode & bit)}
 
 

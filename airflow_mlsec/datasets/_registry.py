@@ -1,4 +1,4 @@
-"""All connectors, by the schemes of their URIs: each folder of `connectors`, and entry points of others."""
+"""All connectors, by the schemes of their URIs: each folder of `connectors`, and entry points of other packages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_mlsec.naming import DatasetName
 
 ENTRY_POINTS = "airflow_mlsec.connectors"
 _ANY_OTHER = "*"
-# By so many bytes a file is recognised.
+# The number of bytes by which a file is recognised.
 _RECOGNISED = 64
 
 
@@ -28,7 +28,7 @@ _RECOGNISED = 64
 def all_connectors() -> tuple[Connector, ...]:
     """All connectors that are installed.
 
-    :raises SettingError: if one of another package is none, or has the name, a scheme or a namespace of another.
+    :raises SettingError: if one of another package is not a connector, or has the name, a scheme or a namespace of another.
     """
     entries = entries_of(ENTRY_POINTS).values()
     others = (load_entry(entry, Connector) for entry in entries)  # type: ignore[type-abstract]
@@ -50,26 +50,26 @@ def all_connectors() -> tuple[Connector, ...]:
 
 
 def _made(cls: type[Connector]) -> Connector:
-    """:raises SettingError: if it cannot be made, or what it says of itself is no list of words in small letters."""
+    """:raises SettingError: if it cannot be created, or what it declares is not a list of lower-case words."""
     try:
         connector = cls()
     except Exception as error:
         raise SettingError(
-            f"connector {cls.__qualname__} cannot be made ({type(error).__name__})"
+            f"connector {cls.__qualname__} cannot be created ({type(error).__name__})"
         ) from error
     for name in ("schemes", "namespaces", "connection_types"):
         said = getattr(connector, name)
         words = isinstance(said, tuple | list | set | frozenset)
         if not words or any(not isinstance(word, str) or word != word.lower() for word in said):
             raise SettingError(
-                f"connector {cls.__qualname__}: `{name}` is no tuple of words in small letters"
+                f"connector {cls.__qualname__}: `{name}` is not a tuple of lower-case words"
             )
     return connector
 
 
 @contextlib.contextmanager
 def _asking(connector: Connector) -> Iterator[None]:
-    """What a connector of another package fails with is said without its message, which may quote anything."""
+    """Report a failure of another package's connector without its message, which may quote anything."""
     try:
         yield
     except MlsecError:
@@ -83,7 +83,7 @@ def _asking(connector: Connector) -> Iterator[None]:
 def connector_of(uri: str) -> Connector:
     """The connector of a URI or local path.
 
-    :raises UnsupportedDataset: if it is neither, or nobody reads such URIs.
+    :raises UnsupportedDataset: if it is neither, or no connector reads such URIs.
     """
     scheme = parts_of(uri).scheme
     by_scheme = _by_scheme()
@@ -119,7 +119,7 @@ def uri_of(name: DatasetName) -> str | None:
 
 
 def capabilities_of(uri: str) -> Capabilities:
-    """What holds of a dataset where it is.
+    """The properties of a dataset where it is.
 
     :raises DatasetError: if the URI cannot be read.
     """
@@ -129,7 +129,7 @@ def capabilities_of(uri: str) -> Capabilities:
 
 
 def local_files(uri: str) -> Path | None:
-    """The file or folder that a dataset is, if it is one on this machine's disk, and no table in it.
+    """The file or folder that a dataset is, if it is on this machine's disk and not a table in a file.
 
     :raises DatasetError: if the URI cannot be read.
     """
@@ -137,8 +137,8 @@ def local_files(uri: str) -> Path | None:
 
 
 def place_of(uri: str) -> tuple[str, Path, str] | None:
-    """Where a dataset on this machine's disk is, whatever links lead to it: connector, file, and the table in it (empty of
-    a file itself); None of what is elsewhere.
+    """Where a dataset on this machine's disk is, with links resolved: connector, file, and the table in it (empty for
+    a file itself); None if it is elsewhere.
 
     :raises DatasetError: if the URI cannot be read.
     """
@@ -147,7 +147,7 @@ def place_of(uri: str) -> tuple[str, Path, str] | None:
         path, container = connector.local_path(uri), connector.container
         if path is None:
             return None
-        # Of a table's name nothing is a path.
+        # No part of a table's name is a path.
         table = "" if container is None else container.split(uri)[1]
     return connector.name, Path(os.path.realpath(path)), table
 
@@ -167,13 +167,13 @@ def open_dataset(uri: str, connections: Connections | None = None) -> Dataset:
 
 
 def dataset_name(uri: str) -> DatasetName:
-    """The OpenLineage name of a URI, as far as it can be told without opening a connection: of PostgreSQL the
-    connection's id stands for its host."""
+    """The OpenLineage name of a URI, as far as it is known without opening a connection: for PostgreSQL, the
+    connection's id is used in place of its host."""
     return connector_of(uri).dataset_name(uri)
 
 
 def connection_of(uri: str) -> str | None:
-    """The Airflow connection that a URI is reached by; None if it does not leave the machine.
+    """The Airflow connection used to reach a URI; None if it does not leave the machine.
 
     :raises UnsupportedDataset: if it leaves the machine without naming a connection.
     """
@@ -188,13 +188,13 @@ def local_path(uri: str) -> Path | None:
 
 
 def keeps_writers_apart(uri: str | None) -> bool:
-    """Whether of two who change a dataset at once the later sees what the earlier did, or is refused; of one that nobody
-    opens there are none."""
+    """Whether, if two change a dataset at once, the later one sees what the earlier one did, or is refused. Without a URI
+    nobody opens the dataset, so nobody changes it."""
     return uri is None or capabilities_of(uri).keeps_writers_apart
 
 
 def same_place(one: Dataset, other: Dataset) -> bool:
-    """Whether two datasets are one, also where links lead to it by two paths."""
+    """Whether two datasets are the same, even if links lead to it by two paths."""
     if one.name == other.name:
         return True
     here = place_of(one.uri)
@@ -220,7 +220,7 @@ _complete: dict[type, bool] = {}
 
 
 def _missing(cls: type, found: Dataset) -> list[str]:
-    """What a dataset of another package lacks, before it is half used."""
+    """What a dataset of another package lacks, checked before it is used."""
     if _complete.get(cls):
         return []
     wanted = [name for name in vars(Dataset) if not name.startswith("_")]

@@ -13,10 +13,10 @@ from airflow_mlsec.errors import UnsupportedDataset
 class UriParts:
     """A URI in parts.
 
-    :ivar scheme: In lower case; empty of a local path.
-    :ivar authority: Between ``//`` and the next ``/``, as it stands there.
-    :ivar raw: The rest as it stands there: whoever takes it apart at a character that names may have does so before it
-        is decoded, and encodes that character.
+    :ivar scheme: In lower case; empty for a local path.
+    :ivar authority: Between ``//`` and the next ``/``, as written.
+    :ivar raw: The rest as written: code that splits it at a character that names may contain does so before decoding
+        it, and encodes that character.
     """
 
     scheme: str
@@ -25,13 +25,13 @@ class UriParts:
 
     @property
     def path(self) -> str:
-        """The rest, decoded; it may have ``#`` and ``?`` in it."""
+        """The rest, decoded; it may contain ``#`` and ``?``."""
         return unquote(self.raw) if self.scheme else self.raw
 
 
 def file_and_table(name: str) -> tuple[Path, str] | None:
-    """The file and the table of a name such as ``/lake/x.db/t``: where a part of it is a file, what follows is the table,
-    slashes and all; else what stands behind the last slash. None of what is neither."""
+    """The file and the table of a name such as ``/lake/x.db/t``: if a part of it is a file, what follows is the table,
+    including slashes; otherwise the table is what follows the last slash. None if neither applies."""
     path, _, table = name.rpartition("/")
     if not path.startswith("/") or not table:
         return None
@@ -65,5 +65,5 @@ def parts_of(uri: str) -> UriParts:
             f"a {scheme} URI carries a password; name an Airflow connection instead "
             f"({scheme}://conn_id…), which keeps it secret"
         )
-    # '#' and '?' may stand in file and table names.
+    # '#' and '?' may occur in file and table names.
     return UriParts(scheme, parts.netloc, uri.split("://", 1)[1][len(parts.netloc) :])

@@ -1,4 +1,4 @@
-"""What every connector has to do, for tests of connectors: those of this package keep to it, and so do others."""
+"""What every connector must do, for tests of connectors: those of this package and of others follow it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from airflow_mlsec.errors import (
 )
 from airflow_mlsec.naming import DatasetName, names_files
 
-# A value that must be nowhere once it is deleted, and in no message.
+# A value that must not be anywhere once it is deleted, nor in any message.
 CANARY = "canary.person@mlsec.invalid"
 ROWS = pa.table(
     {
@@ -43,10 +43,10 @@ ROWS = pa.table(
 
 @dataclass(frozen=True)
 class ConnectorSample:
-    """Where a connector can be tried: a dataset that is not there yet, in a place that may be written to.
+    """Where a connector can be tried: a dataset that does not exist yet, in a writable place.
 
     :ivar uri: Of the dataset.
-    :ivar connections: By which it is reached.
+    :ivar connections: Through which it is reached.
     """
 
     uri: str
@@ -54,11 +54,11 @@ class ConnectorSample:
 
 
 def check_connector(sample: ConnectorSample) -> None:
-    """Whether a connector does what each has to.
+    """Check that a connector does what every connector must do.
 
-    What it says of itself fits together; what is written reads back, as a whole or not at all, also if the writer is
-    killed; rows are found, removed and put right, and no others; what is removed is gone from every file; the second
-    look sees every column; and no message has a value in it.
+    What it declares is consistent; what is written reads back, as a whole or not at all, even if the writer is
+    killed; rows are found, removed and rectified, and no others; what is removed is gone from every file; the second
+    look sees every column; and no message contains a value.
 
     :raises CheckFailed: with what it does not do.
     """
@@ -88,13 +88,13 @@ class _Trial:
         opened, connector = self.open(), self.connector
         scheme = opened.name.namespace.partition("://")[0]
         other = scheme not in connector.namespaces and "*" not in connector.schemes
-        self.demand(not other, f"namespace '{scheme}' of its names is none that it says it has")
+        self.demand(not other, f"its names have namespace '{scheme}', which it does not declare")
         again = open_dataset(opened.uri, self.connections)
         self.demand(
             (again.uri, again.name) == (opened.uri, opened.name),
             "the URI of a dataset leads to another one",
         )
-        self.demand(same_place(opened, again), "a dataset is not itself")
+        self.demand(same_place(opened, again), "a dataset is not recognised as itself")
         uri = connector.uri_of(opened.name)
         self.demand(
             uri is None or connector.dataset_name(uri) == opened.name,
@@ -102,10 +102,10 @@ class _Trial:
         )
         elsewhere = DatasetName(f"{scheme}://elsewhere", opened.name.name)
         uri = connector.uri_of(elsewhere) if self.can.local else None
-        self.demand(uri is None, "what another machine has is taken for what is here")
+        self.demand(uri is None, "a dataset of another machine is taken for a local one")
         path = connector.local_path(self.uri)
         self.demand(
-            self.can.local == (path is not None), "it is local, and has no path; or the other way"
+            self.can.local == (path is not None), "it is local but has no path, or the reverse"
         )
         self.demand(
             not self.can.local or connector.connection_of(self.uri) is None,
@@ -113,17 +113,17 @@ class _Trial:
         )
         self.demand(
             not self.can.files or names_files(opened.name.namespace) or scheme == "memory",
-            f"its datasets are files, and '{scheme}' is no namespace of files (airflow_mlsec.naming)",
+            f"its datasets are files, but '{scheme}' is not a namespace of files (airflow_mlsec.naming)",
         )
         container = connector.container
         if container is not None:
             self.demand(
-                self.can.local and not self.can.files, "tables in files are local, and no files"
+                self.can.local and not self.can.files, "tables in files are local, and not files"
             )
             file, table = container.split(opened.uri)
-            self.demand(file == path, "its tables lie in another file than `local_path` says")
+            self.demand(file == path, "its tables are in another file than `local_path` says")
             self.demand(
-                container.uri(file, table) == opened.uri, "a file and a table have another URI"
+                container.uri(file, table) == opened.uri, "the URI of a file and a table differs"
             )
             for odd in ("a/b.c d%20", "/t", "./t", "../t", "t/"):
                 uri = container.uri(file, odd)
@@ -136,7 +136,7 @@ class _Trial:
         )
         self.demand(
             refused is not None and "geheim" not in refused,
-            "it takes a password in a URI, or repeats it",
+            "it accepts a password in a URI, or repeats it",
         )
 
     def _transport(self) -> None:
@@ -161,7 +161,7 @@ class _Trial:
         self.demand(opened.digest() is None, "what is not there has a digest")
         self.demand(
             self.refusal(lambda: list(self.read_again())) is not None or not self.can.local,
-            "the second look takes what is not there for clean",
+            "the second look accepts a missing dataset as clean",
         )
 
     # --- writing
@@ -182,12 +182,12 @@ class _Trial:
             read = [row for batch in staged.scan() for row in batch.to_pylist()]
             self.demand(read == ROWS.slice(0, 1).to_pylist(), "what was staged does not read back")
             digest = staged.digest()
-        self.same(ROWS.slice(0, 1), "what was published is something else")
+        self.same(ROWS.slice(0, 1), "what was published differs from what was written")
         self.demand(
             self.open().digest() == digest, "what was published has another digest than was staged"
         )
         self.put(ROWS.select(["number", "who"]))
-        self.same(ROWS.select(["number", "who"]), "columns may not change from one to the next")
+        self.same(ROWS.select(["number", "who"]), "columns cannot change between versions")
         self.put(pa.concat_tables([ROWS] * 3))
         batches = list(self.open().scan(["flag", "who"], batch_rows=4))
         self.demand(
@@ -197,12 +197,12 @@ class _Trial:
         self.demand(sum(b.num_rows for b in batches) == 15, "batches lose rows")
         self.demand(
             sum(b.num_rows for b in self.open().scan([])) == 15,
-            "rows without a column do not count",
+            "rows are not counted if no column is read",
         )
         self.put(ROWS)
 
     def killed(self) -> None:
-        """Of what a killed writer had written nothing is seen, and nothing is left once another has written."""
+        """Nothing that a killed writer wrote is visible, and nothing is left once another has written."""
         path = self.connector.local_path(self.uri)
         if path is None:
             return
@@ -215,7 +215,7 @@ class _Trial:
         )
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
         self.demand(
-            done.returncode == -9, f"the writer that was to be killed did not come so far: {said}"
+            done.returncode == -9, f"the writer that was to be killed did not get that far: {said}"
         )
         self.same(ROWS, "a killed writer has changed the dataset")
         self.demand(_seen(path.parent) == before, "a killed writer left a file that readers see")
@@ -244,17 +244,17 @@ class _Trial:
             )
             self.demand(
                 opened.find_in(column, values, keep=False).rows == rows,
-                "rows are counted otherwise",
+                "the number of rows differs",
             )
         both = opened.find_in("number", [2], also=[Condition("flag", [True])])
-        self.demand(both.rows == 1, "a further condition is not held to")
+        self.demand(both.rows == 1, "a further condition is not applied")
         none = opened.find_in("number", [2], also=[Condition("who", ["ben@x.test"], has=False)])
-        self.demand(none.rows == 1, "a condition that rows must not have is not held to")
+        self.demand(none.rows == 1, "a condition that rows must not meet is not applied")
         self.raises(ColumnMissing, lambda: opened.find_in("whoo", [CANARY]), "a wrong column")
         self.raises(ColumnMissing, lambda: list(opened.scan(["whoo"])), "a wrong column")
 
     def announced(self) -> None:
-        """What fails at the last moment changes nothing."""
+        """A failure at the last moment changes nothing."""
 
         def fail(digest: str | None) -> None:
             raise _Stop
@@ -267,10 +267,10 @@ class _Trial:
         for change in changes:
             try:
                 change()
-                self.demand(False, "what is to be told before rows change is not told")
+                self.demand(False, "a change of rows is not announced before it happens")
             except _Stop:
                 pass
-        self.same(ROWS, "rows were changed although it could not be said")
+        self.same(ROWS, "rows were changed although announcing it failed")
 
     def changed(self) -> None:
         opened, said = self.open(), list[str | None]()
@@ -279,11 +279,11 @@ class _Trial:
             {**row, "share": 7.5, "who": "same"} if row["number"] == 2 else row
             for row in ROWS.to_pylist()
         ]
-        self.demand(rows == 2, "rows that were put right are counted otherwise")
-        # A table may hand out a row that was changed at another place.
+        self.demand(rows == 2, "the number of rectified rows differs")
+        # A table may return a changed row in another position.
         self.demand(
             sorted(map(repr, self.rows())) == sorted(map(repr, wanted)),
-            "rows are put right otherwise",
+            "rows are rectified incorrectly",
         )
         self.demand(
             set(said) <= {None, self.open().digest()}, "it announced another file than it wrote"
@@ -291,10 +291,10 @@ class _Trial:
         self.raises(
             ColumnMissing,
             lambda: opened.update_in("number", [2], {"whoo": CANARY}),
-            "a wrong column that is to be put right",
+            "a wrong column to rectify",
         )
         self.demand(
-            opened.update_in("number", [99], {"who": "x"}) == 0, "rows of nobody are changed"
+            opened.update_in("number", [99], {"who": "x"}) == 0, "rows not meant are changed"
         )
 
     def gone(self) -> None:
@@ -309,10 +309,10 @@ class _Trial:
         )
         left = [r for r in self.rows() if r["who"] != CANARY]
         self.demand(
-            self.open().delete_in("who", [CANARY]) == 1, "rows that went are counted otherwise"
+            self.open().delete_in("who", [CANARY]) == 1, "the number of removed rows differs"
         )
-        self.demand(self.rows() == left, "other rows went with those that were meant")
-        self.demand(self.open().delete_in("who", [CANARY]) == 0, "rows go twice")
+        self.demand(self.rows() == left, "other rows were removed with those that were meant")
+        self.demand(self.open().delete_in("who", [CANARY]) == 0, "rows are removed twice")
         self.demand(
             not any(CANARY in map(str, row.values()) for row, _ in self.read_again()),
             "the second look sees a row that is gone",
@@ -325,7 +325,7 @@ class _Trial:
         path = self.connector.local_path(self.uri)
         if path is not None:
             kept = [p.name for p in _beside(path) if CANARY.encode() in p.read_bytes()]
-            self.demand(not kept, f"what was removed stands in {', '.join(kept)} still")
+            self.demand(not kept, f"what was removed is still in {', '.join(kept)}")
         self.inside(path)
 
     def inside(self, path: Path | None) -> None:
@@ -397,7 +397,7 @@ class _Trial:
         except Exception as error:
             self.demand(False, f"{what}: {type(error).__name__} and not {kind.__name__}")
         else:
-            self.demand(False, f"{what} is taken")
+            self.demand(False, f"{what} is accepted")
 
     def refusal(self, act: Any) -> str | None:
         try:
@@ -434,5 +434,5 @@ def _seen(folder: Path) -> set[str]:
 
 
 def _beside(path: Path) -> Iterable[Path]:
-    """A file, and what lies beside it under a name that begins with its own."""
+    """A file, and files next to it whose names begin with its own."""
     return [p for p in path.parent.iterdir() if p.is_file() and path.name in p.name]

@@ -1,4 +1,4 @@
-"""What values look like: forms with check digits, known vocabularies, and text that people wrote."""
+"""What values look like: formats with check digits, known vocabularies, and free text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DATE = re.compile(
 )
 _PHONE_PLUS = re.compile(r"\+[1-9](?:[ ().-]{0,2}[0-9]){7,14}")
 _NUMBERED_STREET = re.compile(
-    # A word ends at a blank: one way to read each value.
+    # A word ends at a blank, so that there is only one way to match each value.
     r"[0-9]{1,5}[a-z]? [A-Z][\w.'-]+(?: [A-Z][\w.'-]+){0,3} ?(?:,? (?:Apt|Suite|Unit|Apartment)\.? ?[\w-]+)?"
 )
 _FIVE_DIGITS = re.compile(r"[0-9]{5}(?:-[0-9]{4})?")
@@ -185,13 +185,13 @@ _GIVEN_NAMES = _known(
 
 
 def share(values: Sequence[str], test: Callable[[str], Any]) -> float:
-    """Of some values the share for which a test holds."""
+    """The share of values for which a test holds."""
     return sum(bool(test(value)) for value in values) / len(values) if values else 0.0
 
 
 def formats(values: Sequence[str], numbers: bool) -> Iterable[tuple[str, str, float]]:
-    """(kind, what was seen, share) of distinct values, the surest first; ``numbers`` if the column is one
-    of numbers rather than of text."""
+    """(kind, what was seen, share) of distinct values, the most certain first; ``numbers`` if the column
+    holds numbers rather than text."""
     yield "email", "have the form of an e-mail address", share(values, _EMAIL.fullmatch)
     yield "ip address", "are IP addresses", share(values, _is_ip)
     yield "device id", "have the form of a MAC address", share(values, _MAC.fullmatch)
@@ -214,7 +214,7 @@ def formats(values: Sequence[str], numbers: bool) -> Iterable[tuple[str, str, fl
         share(values, _SSN.fullmatch),
     )
     for name in _NATIONAL:
-        # The first few tell nearly always.
+        # The first few values almost always decide.
         if share(values[:12], lambda v, name=name: is_valid_number(name, v)) > 0.8:  # type: ignore[misc]
             found = share(values, lambda v, name=name: is_valid_number(name, v))  # type: ignore[misc]
             yield "national id", f"are national ids ({name}, check digits)", found
@@ -236,7 +236,7 @@ def formats(values: Sequence[str], numbers: bool) -> Iterable[tuple[str, str, fl
 
 
 def vocabulary(values: Sequence[str]) -> tuple[str, float] | None:
-    """The vocabulary that most of the distinct values of a column are from, and their share."""
+    """The vocabulary that contains most of the distinct values of a column, and their share."""
     words = [re.sub(r"[ _]+", "_", value.strip().lower()) for value in values]
     for kind, known in VOCABULARIES.items():
         limit = 8 if kind in ("sex", "blood") else 24
@@ -253,7 +253,7 @@ def vocabulary(values: Sequence[str]) -> tuple[str, float] | None:
 
 
 def is_prose(values: Sequence[str]) -> bool:
-    """Whether values are texts that people wrote: several words, hardly two alike."""
+    """Whether values are free text: several words, almost no two alike."""
     if len(values) < 10:
         return False
     words = [len(_WORD.findall(value)) for value in values]

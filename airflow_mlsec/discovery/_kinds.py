@@ -1,4 +1,4 @@
-"""The kinds of personal data that discovery knows, each with its role and what becomes of it."""
+"""The kinds of personal data that discovery knows, each with its role and proposed treatment."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ KINDS = {
         _quasi("body measure", "user.demographic.profile", kind="interval", widths=[5, 10, 20, 40]),
         _quasi("location", "user.location.imprecise", kind="interval", widths=[0.1, 1, 10]),
         _quasi("date of an event", None, **_DATES),
-        # Of persons, though nothing tells what it is.
+        # About persons, although it is unknown what it is.
         _quasi("characteristic"),
         _sensitive("measurement", None),
         _sensitive("health", "user.health_and_medical"),

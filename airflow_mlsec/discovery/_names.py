@@ -1,4 +1,4 @@
-"""What columns are called, in the languages of most tables we meet (English, German, French, Spanish,
+"""Names of columns, in the languages of most tables that we encounter (English, German, French, Spanish,
 Italian, Portuguese, Dutch)."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-# Words as databases shorten them.
+# Abbreviations that are common in databases.
 _SHORT = {
     "dt": "date", "dte": "date", "cd": "code", "nbr": "number", "nmbr": "number", "gndr": "gender", "gen": "gender",
     "pcd": "postcode", "pstcd": "postcode", "adm": "admission", "admsn": "admission", "disch": "discharge",
@@ -24,12 +24,12 @@ _SHORT = {
     "orig": "origin", "dest": "destination", "prov": "province", "pkt": "punkte", "gebdat": "date of birth", "meds": "medication", "med": "medication", "hosp": "hospital", "dept": "department",
 }  # fmt: skip
 
-# Of each kind, patterns of whole words in a normalized name: lower case, no accents, words separated
+# Patterns of whole words for each kind, in a normalized name: lower case, no accents, words separated
 # by single spaces. The first kind that matches counts.
 _RULES: tuple[tuple[str, str], ...] = (
-    # A digest of an identifier is one.
+    # A digest of an identifier is an identifier.
     ("person id", r"\b(e ?mail|phone|user|customer|client|person|name|msisdn|tel) ?(hash(ed)?|sha ?[0-9]*|md5|digest)\b|\b(hash(ed)?|sha ?[0-9]*|md5) (e ?mail|phone|user|customer|client)\b"),
-    # What looks like personal data by a word in it, and is not.
+    # Names that look like personal data because of one word, but are not.
     ("other", r"(e ?mail|phone|sms|mobile|address|name|card|account|iban|tax|identity|kyc|id)s? (is )?(verified|confirmed|valid|flag|opt ?(in|out)|consent|bounced|status|domain|count|provider|sent|opened|clicked|enabled|blocked|changed|updated at|created at)$"),
     ("other", r"^(is|has|was|can|did|n|num|number of|count|total|avg|mean|min|max|sum|pct|percent) (?!.*(child|kid|depend|house))"),
     ("other", r"\b(file|table|host|server|product|item|article|artikel|produkt|producto|produit|prodotto|produto|brand|marke|model|event|campaign|kampagne|page|app|application|plan|store|shop|filiale|branch|category|kategorie|categorie|categoria|column|field|template|channel|queue|team|group|project|course|class|kurs|fach|subject|metric|sensor|station|pipeline|job run|build|merchant|vendor|supplier|lieferant|fournisseur|warehouse|carrier|segment|feature|label|tag|drug class|test|plant|machine|maschine|role|rule|policy|package|process|service|display|event)s? ?(name|nome|nombre|nom|naam|bezeichnung|title|titel|address|adresse|id|nr|number|code|key|type|version|age|language|country|city|region|zone|description|beschreibung|status|sku|group)s?$"),
@@ -41,7 +41,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     ("other", r"^(order|invoice|reference|tracking|transaction|shipment|batch|lot|receipt|bestell|auftrags?|rechnungs?|commande|facture|pedido|factura|ordine|fattura|fatura|bestelling|payment|booking|request|message|event|job|run|purchase|delivery|parcel|trace|span|correlation) ?(no|nr|number|nummer|id|ref|reference|code|uuid|key|numero)$"),
     ("other", r"\b(nombre|nome|nom|naam|titulo|titre|titolo|tipo|type|typ|soort|estado|stato|statut|etat|pais|paese|pays|descripcion|descricao|descrizione|codigo|codice|marca) (de la |de l |del |della |delle |do |da |de |du |di |d )?(producto|produto|produit|prodotto|articulo|artigo|articolo|article|promocao|promocion|promozione|pedido|commande|ordine|envio|envoi|pago|paiement|pagamento|tarjeta|cartao|carta|carte|origen|origem|origine|tienda|loja|magasin|negozio|categoria|moneda|moeda|archivo|arquivo|fichier|campana|campanha|equipo|proyecto|curso|libro|livre|livro|film|evento|oferta|plan|servicio|servico|vehiculo|abono)s?\b"),
     ("other", r"\b(hash|checksum|md5|sha1|sha256|etag|signature)\b"),
-    # Who somebody is.
+    # Identifying: who somebody is.
     ("password", r"\b(password|passwd|pwd|passwort|kennwort|mot de passe|contrasena|senha|secret|pin|token|api key)\b"),
     ("email", r"\b(e ?mail|mail|courriel|correo|mailadresse|emailadresse|e mail adresse|correo electronico|posta elettronica)s?( addr(ess)?| adresse| id)?\b"),
     ("fax", r"\b(fax|telefax)\b"),
@@ -64,7 +64,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     ("first name", r"\b(first ?name|fname|given ?name|forename|vorname|rufname|prenom|nombre( de pila)?|primer nombre|nome proprio|primeiro nome|voornaam|roepnaam|nome|middle ?(name|initial)|mname)\b"),
     ("last name", r"\b(last ?name|lname|sur ?name|family ?name|nachname|familienname|nom( de famille)?|apellidos?( [12])?|primer apellido|segundo apellido|cognome|sobrenome|achternaam|familienaam|maiden ?name|geburtsname|mothers? (maiden )?name)\b"),
     ("street", r"\b(street|addr(ess)?( ?(line)? ?[0-9])?|strasse|str|anschrift|adresse|rue|direccion|calle|domicilio|indirizzo|via|endereco|rua|logradouro|domicile|wohnadresse|adres|straat|hausnummer|hausnr|house ?(no|number)|numero civico|po box|postfach|(home|billing|shipping|delivery|mailing|residential|pickup|dropoff) addr(ess)?)\b"),
-    # What an outsider may know.
+    # Quasi-identifying: what an outsider may know.
     ("date of birth", r"\b(dob|birth ?(date|day|year|month)|bdate|date of birth|born( on)?|geburts ?(datum|tag|jahr)|geb ?datum|geb|date (de )?naissance|naissance|fecha (de )?nacimiento|nacimiento|fec nac|data (di )?nascita|nascita|data (de )?nascimento|nascimento|geboorte ?(datum|jaar)|yob|year of birth|anno nascita|ano nascimento|birth)\b"),
     ("age", r"^(age|alter|edad|eta|idade|leeftijd|lebensalter)$|\b(patient|customer|client|driver|employee|passenger|insured|respondent|subject) age\b|\bage (at|in years|years|yrs|group|band|range|bracket|bucket)\b|\bage$|\b(altersgruppe|edad|leeftijd|idade|tranche (d )?age|faixa etaria|fascia (di )?eta|grupo (de )?edad|rango (de )?edad|leeftijdsgroep|altersklasse)\b"),
     ("sex", r"\b(sex|sexe|sexo|sesso|gender|geschlecht|genre|genero|genere|geslacht|anrede|salutation|civilite|male|female|fem|woman|women)\b"),
@@ -83,7 +83,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     ("body measure", r"\b(height|weight|koerpergroesse|groesse|gewicht|taille|poids|altura|estatura|peso|eye colou?r|hair colou?r|shoe size)\b"),
     ("precise location", r"\b(gps|geolocation|geo ?point|coordinates|geom|wkt|home location)\b"),
     ("location", r"\b(lat|latitude|lon|lng|long|longitude|breitengrad|laengengrad|latitud|longitud|latitudine|longitudine)\b"),
-    # What nobody would want told.
+    # Sensitive: what nobody would want disclosed.
     ("genetics", r"\b(genom\w*|genotype|dna|snp|allele|brca\w*|apoe)\b"),
     ("health", r"\b(diagnos\w*|icd( ?(9|10|code))*|disease|illness|condition|krankheit\w*|befund|maladie|enfermedad|malattia|doenca|ziekte|symptom\w*|medication|medicatie|medicatio|atc|codice atc|posologia|patologia|esenzione\w*|ricetta|prescri\w*|ferritin\w*|systol\w*|diastol\w*|syst|diast|haertefall\w*|drug|medikament\w*|medikation|medicament\w*|medicina\w*|farmaco|prescription|rezept|treatment|behandlung|therap\w*|traitement|tratamiento|procedure|operation code|cpt( code)?|drg|allerg\w*|blood ?(type|group|pressure|sugar)|blutgruppe|blutdruck|groupe sanguin|grupo sanguineo|gruppo sanguigno|glucose|hba1c|cholesterol|ldl|hdl|creatinine|h(a)?emoglobin|lab (result|value)|test result|result value|laborwert|messwert|ergebnis|hiv|cancer|tumou?r|diabet\w*|asthma|smok\w*|raucher|alcohol\w*|bmi|body mass\w*|disabilit\w*|behinderung|handicap|schwerbehind\w*|pregnan\w*|mental|depress\w*|anxiety|suicid\w*|surg\w*|sbp|dbp|heart ?rate|pulse|bp|vaccin\w*|impf\w*|death|died|mortality|deceased|comorbid\w*|severity|injur\w*|sick ?(days|leave)|krankentage|krankheitstage|triage|outcome|readmi\w*|analyte|hr|spo2|temperature patient|hb|hgb|wbc|rbc|plt|crea|egfr|ggt|gpt|got|tsh|crp|inr|psa|urea|harnstoff|kreatinin|bilirubin|triglycerid\w*|hematocrit|haematocrit|hct|leuko\w*|thrombo\w*|erythro\w*|hamoglobin|haemoglobin|glukose|cholesterin\w*|\w*befund\w*|blutbild|sangre|sangue|sang|abnormal|finding|lab|labor\w*|esito|referto|analyse|analisis|exame|uitslag|score (pain|apgar)|pain|apgar|nyha|gcs|ecog|stage|tnm|biopsy|wellbeing|life satisfaction|lebenszufriedenheit|happiness|loneliness|stress|sleep|phq ?9|gad ?7)\b"),
     ("income", r"\b(steuerklasse|tax (class|bracket)|kirchensteuer\w*|lohn\w*|gehalts\w*|bruttolohn|nettolohn|grundgehalt|pfandung|pfaendung|garnishment|sozialversicherungsbeitrag|zulage|pramie|praemie|overtime pay|base pay|total comp|retribuzione|ral|nomina|irpf|bruto|liquido|vencimento|maandloon|income|salar\w*|wage|earnings|pay( rate| grade)?|gross pay|net pay|compensation|bonus|gehalt|lohn|einkommen|verdienst|brutto\w*|netto\w*|salaire|revenus?|remuneration|salario|sueldo|ingresos|stipendio|reddito|renda|salaris|loon|inkomen|credit ?(score|rating|limit)|(score|punteggio|scoring|pontuacao|puntuacion) (de )?(credito|credit)|segnalazione crif|moroso|inadimplen\w*|impay\w*|\w*betrag|auszahlung\w*|schufa|fico|debt|schulden|balance|saldo|solde|kontostand|net ?worth|wealth|vermoegen|capital|loan( amount)?|kredit\w*|mortgage|default(ed)?|ccj\w*|scholarship|boursier|bolsista|becario|stipend|benefits?|arrears|overdraft|bankrupt\w*|risk score|claim amount|claimed amount|schadenhoehe|payout|pension|deductions?|hourly rate|transaction amount|betrag|importe|montant|importo)\b"),
@@ -93,7 +93,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     ("criminal record", r"\b(fraud\w*|betrug\w*|licence points|penalty points|sanctions?|disciplinary|criminal\w*|convict\w*|offen[cs]e|arrest\w*|felony|vorstrafe\w*|straf\w*|casier|antecedentes|recidivis\w*|crime|violation|prior count|priors count)\b"),
     ("grade", r"\b(grade|grades|gpa|note|noten|punkte|marks?|(exam|test|final|math\w*|reading|writing|performance|appraisal) (score|rating|result|mark|points)|moyenne( generale)?|moy( generale)?|appreciation|media voti|durchschnitts?note|nota|notas|voto|cijfer|calificacion|test score|performance( rating| score| review)?|rating of employee|beurteilung|disciplin\w*|attendance|fehltage)\b"),
     ("union", r"\b(union( member(ship)?)?|gewerkschaft\w*|syndicat|sindicato|sindacato)\b"),
-    # What is left: texts, persons' ids and dates, by their usual names.
+    # The rest: texts, persons' ids and dates, by their usual names.
     ("free text", r"\b(notes?|notizen?|comment(s|aire|aires)?|kommentar\w*|bemerkung\w*|remark\w*|description|beschreibung|message|nachricht|body|feedback|review( text)?|comentarios?|osservazioni|commento|observaciones|opmerking(en)?|narrative|anamnes\w*|free ?text|freitext|transcript|ticket text|reason text|anliegen|complaint)\b"),
     ("full name", r"\b(emergency contact|next of kin|policy ?holder|card ?holder|account ?holder|representant legal|resp(onsable)? legal|legal guardian|tuteur|tutor legal|erziehungsberechtigte[rn]?|ansprechpartner|versicherungsnehmer|contraente|intestatario|titular|titulaire)$|^(name|full ?name|nombre completo|nome completo|nom complet|naam|person|contact|contact ?name|customer|kunde|kundenname|client|cliente|patient|patientenname|employee|mitarbeiter|passenger|rider|driver|student|schueler|doctor|physician|arzt|hausarzt|huisarts|medico( \w+)?|medecin( \w+)?|pax|traveller|teacher|lehrer|author|owner|agent|recipient|sender|payee|beneficiary|card ?holder|account ?holder|guest|player|nominativo)$|\b(full ?name|(customer|client|kunden?|patient|employee|mitarbeiter|contact|person|holder|guest|student|member|applicant|owner|sender|recipient|receiver|beneficiary|counterparty|doctor|physician|agent|rider|driver|passenger|emergency contact|insured|candidate|teacher|parent|guardian|buyer|seller|cardholder|account holder|policy holder|ship to|bill to|display) ?name|name of (the )?(customer|patient|employee|person)|ragione sociale|nome e cognome|nom prenom|nom et prenom|name vorname|vor und nachname)\b"),
     ("person id", r"\b(customer|client|cust|kunden?|cliente|usuario|user|nutzer|person|personal|member|mitglied\w*|employee|emp|mitarbeiter|matricule|matricola|student|schueler|matrikel|alumno|account|subscriber|contact|lead|passenger|rider|driver|applicant|applicante|donor|patient|pax|socio|klant|medewerker|empleado|funcionario|profile|visitor|player|voter|respondent|caller|guest|loyalty|loyalty card|kundenkarte|member card|bonus card|card|uid|voucher holder|prof) ?(id|no|nr|num(ber|mer|ero)?|key|code|uuid|guid|ref|sk)\b|^(uid|user|guid|kundennummer|kundennr|personalnummer|personalnr|matrikelnummer|mitgliedsnummer|matricola|matricule|legajo|(cod|codigo|codice|code|num|numero|nr|n) (de |del |di )?(cliente?|client|socio|utente|usuario|usager|alumno|aluno|paciente|paziente|patient|empleado|funcionario|dipendente|adherent|abonne|lecteur|membre)|num cartao fid\w*|carta fedelta|carte (de )?fidelite|tarjeta (de )?(socio|fidelidad)|einsender\w*|numero (de )?client|num client|codice cliente|codigo cliente|id (cliente|client|utilisateur|usuario|utente|paciente|paziente|kunde|persona|empleado|aluno|alumno|klant))$"),
@@ -102,7 +102,7 @@ _RULES: tuple[tuple[str, str], ...] = (
 
 
 def kind_by_name(name: str) -> str | None:
-    """The kind that a column's name tells, or None."""
+    """The kind that a column's name indicates, or None."""
     words = normalized(name)
     for kind, pattern in _compiled():
         if pattern.search(words):

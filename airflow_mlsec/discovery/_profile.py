@@ -1,4 +1,4 @@
-"""A look at a sample of each column: how many values, how many different ones, what type."""
+"""Profiles a sample of each column: number of values, number of distinct values, type."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _LONGEST = 400
 
 @dataclass(frozen=True)
 class Profile:
-    """A column of a sample. ``values`` are up to 2,000 of its different values, as text, and of a long
-    one its beginning."""
+    """A column of a sample. ``values`` are up to 2,000 of its distinct values, as text; long values are
+    truncated."""
 
     name: str
     type: pa.DataType
@@ -32,7 +32,7 @@ class Profile:
 
     @property
     def uniqueness(self) -> float:
-        """Different values by values: 1 where no two are alike."""
+        """Distinct values divided by values: 1 if no two are alike."""
         return self.distinct / self.present if self.present else 0.0
 
     @property
@@ -70,7 +70,7 @@ def is_bytes(kind: pa.DataType) -> bool:
 
 
 def profile(name: str, column: pa.ChunkedArray) -> Profile:
-    """What there is to see in a column."""
+    """The profile of a column."""
     kind = column.type
     if pa.types.is_nested(kind) or is_bytes(kind):
         return Profile(name, kind, len(column), column.null_count, 0, ())

@@ -1,4 +1,4 @@
-"""From what columns are called and what stands in them to a policy, with the evidence for each."""
+"""Proposes a policy from the names and values of columns, with the evidence for each column."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 import pyarrow as pa
@@ -43,15 +44,15 @@ _FLAGS = {
     "non",
     "si",
 }
-# The share of different values that have to look like it. Those that stand first are sure by
-# themselves: what a column is called cannot talk them away.
+# The share of distinct values that must look like the kind. The first ones (`_SURE`) are certain by
+# themselves: the name of a column cannot overrule them.
 _ENOUGH = {
     "email": 0.6, "bank account": 0.6, "payment card": 0.9, "national id": 0.9, "device id": 0.8,
     "ip address": 0.8, "phone": 0.6, "precise location": 0.9, "street": 0.5, "health": 0.8, "full name": 0.35,
     "first name": 0.35,
 }  # fmt: skip
 _SURE = ("email", "bank account", "payment card", "national id", "device id")
-# Names that things have too: in a table without any person they are not personal.
+# Kinds whose names things have too: in a table without any person they are not personal.
 _AMBIGUOUS = {
     "full name", "first name", "last name", "street", "city", "region", "country", "location", "free text", "person id", "employer", "language",
     "occupation", "date of an event", "phone", "grade", "age", "sex", "health", "income", "date of birth", "postal code",
@@ -71,15 +72,38 @@ _TEXT_KINDS = (
 _VOCABULARY = {"blood": "health", "orientation": "sexual orientation"}
 
 
+class Basis(Enum):
+    """What a piece of evidence rests on."""
+
+    NAME = "name"
+    # The name is that of a thing, a technical field or a flag.
+    THING = "thing"
+    VALUES = "values"
+    # Numbers in the range that people have; other things are in that range too.
+    NUMBERS = "numbers"
+    # Something that text of other kinds has as well: it counts for the column, not for the table.
+    WEAK = "weak"
+    # Against what the name says, or from the rest of the table.
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Why a column is what is proposed: what it rests on, and a sentence for people."""
+
+    basis: Basis
+    text: str
+
+
 @dataclass(frozen=True)
 class Proposal:
-    """What a column probably is, and why. The evidence has names and shares, no value."""
+    """What a column probably is, and why. The evidence contains names and shares, no values."""
 
     column: str
     kind: str
     role: Role
     category: str | None
-    evidence: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
     distinct: int
     uniqueness: float
 
@@ -87,7 +111,7 @@ class Proposal:
         """As plain data."""
         return {
             "column": self.column, "kind": self.kind, "role": self.role.value, "category": self.category,
-            "evidence": list(self.evidence), "distinct": self.distinct,
+            "evidence": [each.text for each in self.evidence], "distinct": self.distinct,
             "uniqueness": round(self.uniqueness, 4),
         }  # fmt: skip
 
@@ -123,7 +147,7 @@ def discover(
     combinations: bool = True,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Discovery:
-    """Look at the first ``rows`` rows and propose a policy. It is a proposal: a person has to read it."""
+    """Look at the first ``rows`` rows and propose a policy. It is a proposal: a person must review it."""
     progress(f"reading up to {rows} rows")
     table = take_sample(dataset, rows)
     profiles = [profile(name, table.column(name)) for name in table.schema.names]
@@ -152,14 +176,18 @@ def _proposal(found: Profile) -> Proposal:
     )
 
 
-def _decide(found: Profile) -> tuple[str, list[str]]:
+def _decide(found: Profile) -> tuple[str, list[Evidence]]:
     named = kind_by_name(found.name)
-    by_name = [f"its name is that of: {named}"] if named not in (None, "other") else []
+    by_name = (
+        [Evidence(Basis.NAME, f"its name is that of: {named}")]
+        if named not in (None, "other")
+        else []
+    )
     if not found.values:
-        return named or "other", [*by_name, "it has no values to look at"]
+        return named or "other", [*by_name, Evidence(Basis.OTHER, "it has no values to look at")]
     if {value.lower() for value in found.values} <= _FLAGS:
         flag = named is not None and KINDS[named].role in (Role.SENSITIVE, Role.QUASI_IDENTIFYING)
-        why = [_THING] if named == "other" else [*by_name, "it is a flag"]
+        why = [_THING] if named == "other" else [*by_name, Evidence(Basis.OTHER, "it is a flag")]
         return (named if flag and named else "other"), why
     seen = _by_values(found)
     if seen and seen[0] in _SURE and not (named and KINDS[named].role is Role.IDENTIFYING):
@@ -169,14 +197,15 @@ def _decide(found: Profile) -> tuple[str, list[str]]:
     if named is not None and (doubt := _doubt(named, found, seen)) is None:
         return named, [*by_name, *([seen[1]] if seen else [])]
     if named is not None and not seen:
-        return "other", [*by_name, doubt or ""]
+        return "other", [*by_name, Evidence(Basis.OTHER, doubt or "")]
     if seen:
         return seen[0], [*by_name, seen[1]]
-    return "other", ["neither its name nor its values are those of personal data"]
+    neither = "neither its name nor its values are those of personal data"
+    return "other", [Evidence(Basis.OTHER, neither)]
 
 
-def _by_values(found: Profile) -> tuple[str, str] | None:
-    """What the values look like, and what was seen."""
+def _by_values(found: Profile) -> tuple[str, Evidence] | None:
+    """The kind that the values look like, and the evidence for it."""
     values = found.values
     if found.is_date or years(values[:50]):
         return _birth_dates(found)
@@ -188,38 +217,43 @@ def _by_values(found: Profile) -> tuple[str, str] | None:
     for kind, what, part in formats(values, numbers):
         many = kind not in ("full name", "first name", "health", "street") or found.distinct >= 8
         if part >= _ENOUGH[kind] and many and not (numbers and found.uniqueness < 0.3):
-            return kind, f"{part:.0%} of its different values {what}"
+            # Products begin with a given name as well.
+            basis = Basis.WEAK if kind == "full name" else Basis.VALUES
+            return kind, Evidence(basis, f"{part:.0%} of its distinct values {what}")
     if known := vocabulary(values) if found.distinct <= 300 and not numbers else None:
-        return _VOCABULARY.get(
-            known[0], known[0]
-        ), f"{known[1]:.0%} of its different values are words for it"
+        text = f"{known[1]:.0%} of its distinct values are words for it"
+        return _VOCABULARY.get(known[0], known[0]), Evidence(Basis.VALUES, text)
     if pa.types.is_string(found.type) and is_five_digits(values):
-        return "postal code", "its values have the form of postal codes of five digits"
+        text = "its values have the form of postal codes of five digits"
+        return "postal code", Evidence(Basis.VALUES, text)
     if not numbers and is_prose(values) and found.uniqueness > 0.2:
-        return "free text", "its values are texts of several words, hardly two alike"
+        text = "its values are texts of several words, almost no two alike"
+        return "free text", Evidence(Basis.VALUES, text)
     return _ages(found) if found.is_number else None
 
 
-def _birth_dates(found: Profile) -> tuple[str, str] | None:
+def _birth_dates(found: Profile) -> tuple[str, Evidence] | None:
     of_dates = sorted(years(found.values))
     if len(of_dates) < 20:
         return None
     low, middle, high = (of_dates[int((len(of_dates) - 1) * q)] for q in (0.05, 0.5, 0.95))
     if low >= 1915 and 1935 <= middle <= 2010 and high - low >= 25 and high <= 2022:
-        return "date of birth", "its dates are spread over the years in which people are born"
+        text = "its dates are spread over the years in which people are born"
+        return "date of birth", Evidence(Basis.VALUES, text)
     return None
 
 
-def _ages(found: Profile) -> tuple[str, str] | None:
+def _ages(found: Profile) -> tuple[str, Evidence] | None:
     if not pa.types.is_integer(found.type):
         return None
     numbers = sorted(int(value) for value in found.values)
     if len(numbers) >= 35 and numbers[0] >= 10 and 65 <= numbers[-1] <= 110:
-        return "age", "its numbers are spread over the ages of grown people"
+        text = "its numbers are spread over the ages of adults"
+        return "age", Evidence(Basis.NUMBERS, text)
     return None
 
 
-def _doubt(kind: str, found: Profile, seen: tuple[str, str] | None) -> str | None:
+def _doubt(kind: str, found: Profile, seen: tuple[str, Evidence] | None) -> str | None:
     """Why a column is not what its name says, or None."""
     values = found.values
     if seen is not None and seen[0] == kind:
@@ -227,7 +261,7 @@ def _doubt(kind: str, found: Profile, seen: tuple[str, str] | None) -> str | Non
     letters = share(values, lambda v: any(c.isalpha() for c in v))
     digits = share(values, lambda v: sum(c.isdigit() for c in v) >= 6)
     if is_hash(values) and KINDS[kind].role is Role.IDENTIFYING:
-        return None  # a digest of an identifier is one
+        return None  # a digest of an identifier is an identifier
     if found.is_date and kind not in ("date of birth", "date of an event", "health"):
         return "but its values are dates"
     if kind == "email" and share(values, lambda v: "@" in v) < 0.3:
@@ -235,7 +269,7 @@ def _doubt(kind: str, found: Profile, seen: tuple[str, str] | None) -> str | Non
     if kind in ("phone", "fax") and digits < 0.5:
         return "but its values have too few digits"
     if kind == "ip address":
-        return "but its values are no IP addresses"
+        return "but its values are not IP addresses"
     if kind in _TEXT_KINDS and kind not in ("occupation", "employer") and letters < 0.5:
         return "but its values are numbers"
     if (
@@ -246,19 +280,19 @@ def _doubt(kind: str, found: Profile, seen: tuple[str, str] | None) -> str | Non
         < 0.8
         and found.distinct > 12
     ):
-        return "but its values are no grades"
+        return "but its values are not grades"
     if kind in ("free text",) and not is_prose(values):
         return "but its values are short"
     if kind in ("full name", "street") and found.distinct < 8 and found.present > 50:
-        return "but it has a few values only"
+        return "but it has only a few values"
     if kind == "date of birth" and not (found.is_date or share(values, _has_year) > 0.8):
-        return "but its values are no dates"
+        return "but its values are not dates"
     if kind == "date of an event" and not (found.is_date or share(values, _has_year) > 0.8):
-        return "but its values are no dates"
+        return "but its values are not dates"
     if kind == "age" and letters < 0.5 and share(values, lambda v: _between(v, 0, 120)) < 0.9:
-        return "but its values are no ages"
+        return "but its values are not ages"
     if kind == "location" and share(values, lambda v: _between(v, -180, 180)) < 0.9:
-        return "but its values are no degrees"
+        return "but its values are not degrees"
     return None
 
 
@@ -278,7 +312,7 @@ def _between(value: str, low: float, high: float) -> bool:
         return False
 
 
-# A table with so many columns that have names of personal data, and such a share, is about people.
+# A table with at least this number and this share of columns with personal names is about people.
 _AT_LEAST, _MOSTLY = 4, 0.4
 _PERSON = re.compile(
     r"\b(patient\w*|customer|kunde\w*|cliente?|client|employee|mitarbeiter\w*|personal(nummer|nr)|subscriber|student|schueler\w*|"
@@ -288,10 +322,12 @@ _PERSON = re.compile(
 
 
 def _with_context(proposals: list[Proposal], profiles: Sequence[Profile]) -> list[Proposal]:
-    """What names alone say is believed in a table of people. There a key of every row is one of theirs,
-    too."""
+    """Names alone count as evidence only in a table about people. In such a table a key that is different
+    in every row is also one of persons."""
     personal = sum(proposal.role is not Role.INSENSITIVE for proposal in proposals)
-    by_values = {p.kind for p in proposals if p.role is not Role.INSENSITIVE and _seen(p)}
+    by_values = {
+        p.kind for p in proposals if p.role is not Role.INSENSITIVE and _rests_on(p, Basis.VALUES)
+    }
     of_people = (
         len(by_values) >= 2
         or (personal >= _AT_LEAST and personal >= _MOSTLY * len(proposals))
@@ -313,7 +349,7 @@ def _with_context(proposals: list[Proposal], profiles: Sequence[Profile]) -> lis
     return made
 
 
-# What only persons have, and what they mostly have: what a column's name says counts, its values as well.
+# Kinds that only persons have, and kinds that mostly persons have: a column's name counts, and so do its values.
 _ONLY_PERSONS = {"age", "sex", "date of birth", "ethnicity", "marital status", "religion", "first name", "last name",
                  "sexual orientation", "national id"}  # fmt: skip
 _MOSTLY_PERSONS = {
@@ -324,45 +360,51 @@ _ENOUGH_POINTS = 2
 
 
 def _points(proposals: Sequence[Proposal]) -> int:
-    """How much the columns together tell that a table is about people, where none tells it alone."""
+    """How strongly all columns together indicate that a table is about people, if no single one does."""
     found: dict[str, int] = {}
     for proposal in proposals:
         weight = 2 * (proposal.kind in _ONLY_PERSONS) + (proposal.kind in _MOSTLY_PERSONS)
         if weight:
-            seen = _seen(proposal) or any(" numbers are " in e for e in proposal.evidence)
-            named = any(e.startswith("its name is that of") for e in proposal.evidence)
-            # Numbers and dates like those of people are those of other things as well.
+            seen = _rests_on(proposal, Basis.VALUES, Basis.NUMBERS)
+            named = _rests_on(proposal, Basis.NAME, Basis.THING)
+            # Numbers and dates that look like those of people also belong to other things.
             points = weight + seen if named else 1
             found[proposal.kind] = max(found.get(proposal.kind, 0), points)
     return sum(found.values())
 
 
-_THING = "its name is that of a thing, a technical field or a flag"
-# A column with more different values is measured, not chosen.
+_THING = Evidence(Basis.THING, "its name is that of a thing, a technical field or a flag")
+# A column with more distinct values is a measurement, not a choice from a list.
 _CHOSEN = 20
 
 
 def _is_of_a_thing(proposal: Proposal, found: Profile) -> bool:
-    # What is nested, or bytes, is dropped anyway.
+    # Nested values and bytes are dropped anyway.
     opaque = pa.types.is_nested(found.type) or is_bytes(found.type)
-    return _THING in proposal.evidence or opaque or not found.values
+    return _rests_on(proposal, Basis.THING) or opaque or not found.values
 
 
 def _doubtful(proposal: Proposal, found: Profile) -> Proposal:
-    """What nothing speaks for in a table of people is theirs all the same: the stricter role, until somebody who
-    knows says otherwise."""
+    """A column without any evidence counts as personal all the same in a table about people: it gets the stricter
+    role until somebody who knows better says otherwise."""
     if found.is_date:
         kind = "date of an event"
     else:
         kind = "characteristic" if found.distinct <= _CHOSEN else "measurement"
-    why = "doubtful: nothing tells what it is, and the table is about people"
+    why = "doubtful: nothing shows what it is, and the table is about people"
     known = KINDS[kind]
-    return replace(proposal, kind=kind, role=known.role, category=known.category, evidence=(why,))
+    return replace(
+        proposal,
+        kind=kind,
+        role=known.role,
+        category=known.category,
+        evidence=(Evidence(Basis.OTHER, why),),
+    )
 
 
 def _as(proposal: Proposal, kind: str, why: str) -> Proposal:
     known = KINDS[kind]
-    evidence = (*(e for e in proposal.evidence if kind == "other"), why)
+    evidence = (*(e for e in proposal.evidence if kind == "other"), Evidence(Basis.OTHER, why))
     return replace(proposal, kind=kind, role=known.role, category=known.category, evidence=evidence)
 
 
@@ -372,20 +414,16 @@ def _is_key(found: Profile) -> bool:
     )
 
 
-def _seen(proposal: Proposal) -> bool:
-    """Whether its values, not its name alone, say what a column is."""
-    return any(
-        " values are " in e or " values have " in e or " dates are " in e
-        for e in proposal.evidence
-        if not e.startswith("but")
-    )
+def _rests_on(proposal: Proposal, *bases: Basis) -> bool:
+    """Whether some of the evidence for a column is of one of these kinds."""
+    return any(each.basis in bases for each in proposal.evidence)
 
 
 def _tells_of_people(proposal: Proposal) -> bool:
     """Whether a column can only be about people: by what its values are, or by an unmistakable name."""
     if proposal.role is Role.INSENSITIVE:
         return False
-    seen = _seen(proposal)
+    seen = _rests_on(proposal, Basis.VALUES)
     sure = (
         "email",
         "phone",
@@ -401,12 +439,12 @@ def _tells_of_people(proposal: Proposal) -> bool:
 
 
 def _policy(dataset: Dataset, proposals: Sequence[Proposal], profiles: dict[str, Profile]) -> str:
-    """The proposed policy as YAML, the evidence beside each column."""
+    """The proposed policy as YAML, with the evidence above each column."""
     lines = [
         "# A proposal, made from names and a sample of values: read every line before you rely on it.",
         "version: 1",
         f"dataset: {json.dumps(dataset.uri, ensure_ascii=False)}",
-        "# Nobody can use it until its owner stands here.",
+        "# Nobody can use it until its owner is named here.",
         f"owner: {NOBODY}",
     ]
     keys = [
@@ -419,7 +457,7 @@ def _policy(dataset: Dataset, proposals: Sequence[Proposal], profiles: dict[str,
         lines.append(f"subject: {{kind: person, key: {json.dumps(keys[0], ensure_ascii=False)}}}")
     lines.append("columns:")
     for proposal in proposals:
-        lines.append(f"  # {proposal.kind}: {'; '.join(proposal.evidence)}")
+        lines.append(f"  # {proposal.kind}: {'; '.join(each.text for each in proposal.evidence)}")
         lines.append(
             f"  {json.dumps(proposal.column, ensure_ascii=False)}: {_column(proposal, profiles[proposal.column])}"
         )

@@ -1,8 +1,8 @@
 """Combinations of columns that single people out: minimal sample uniques.
 
-A row is a minimal sample unique for a combination if nobody else has its values there, while in
-every smaller part of the combination somebody has. Source: Elliot, Manning, Ford, "A
-Computational Algorithm for Handling the Special Uniques Problem" (2002), on which SUDA rests.
+A row is a minimal sample unique for a combination if no other row has its values there, while for
+every smaller part of the combination another row has. Source: Elliot, Manning, Ford, "A
+Computational Algorithm for Handling the Special Uniques Problem" (2002), the basis of SUDA.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class SinglingOut:
-    """A combination of columns, how many rows it alone singles out (no part of it does), and how many
-    it singles out in all."""
+    """A combination of columns, how many rows only it singles out (no subset of it does), and how many
+    rows it singles out in total."""
 
     columns: tuple[str, ...]
     rows: int
@@ -36,8 +36,8 @@ class SinglingOut:
 def minimal_uniques(
     table: pa.Table, columns: Sequence[str], largest: int = LARGEST
 ) -> list[SinglingOut]:
-    """The combinations of at most ``largest`` columns that single rows out, those of most rows first. At
-    most the first 18 columns and 20,000 rows are looked at."""
+    """The combinations of at most ``largest`` columns that single rows out, those of most rows first. Only
+    the first 18 columns and 20,000 rows are examined."""
     names = list(columns)[:_MOST_COLUMNS]
     some = table.slice(0, _MOST_ROWS)
     codes = {name: _codes(some.column(name)) for name in names}
@@ -62,7 +62,7 @@ def minimal_uniques(
 def _joined(
     keys: dict[tuple[str, ...], Codes], codes: Mapping[str, Codes], combination: tuple[str, ...]
 ) -> Codes:
-    """Numbers that are the same where all columns of a combination are."""
+    """Numbers that are equal for rows in which all columns of a combination are equal."""
     import pandas as pd  # type: ignore[import-untyped]
 
     last = codes[combination[-1]]

@@ -1,8 +1,8 @@
-"""Value generalization hierarchies: dates, intervals, prefixes and tables, whose levels say ever less.
+"""Value generalization hierarchies: dates, intervals, prefixes and tables, each level more general than the one below.
 
-`_hierarchies` fits what a policy declares to a column and labels its values at a level, `_quantiles` makes intervals
-from the data. Recoding searches levels, the transform `generalize` has a fixed one. May import `policy`, `values` and
-below. Start with `_hierarchies.fit_hierarchy`.
+`_hierarchies` fits what a policy declares to a column and labels its values at a level; `_quantiles` computes intervals
+from the data. Recoding searches for levels; the transform `generalize` has a fixed one. May import `policy`, `values`
+and below. Start with `_hierarchies.fit_hierarchy`.
 """
 
 from airflow_mlsec.hierarchies._hierarchies import (

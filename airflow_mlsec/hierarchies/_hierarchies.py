@@ -1,7 +1,7 @@
 """Value generalization hierarchies.
 
 Level 0 is the value itself, the last level is ``*`` for everything. Each level is a function
-of the one below it, so a class of a finer level never splits on a coarser one. Null is a
+of the one below it, so a class of a finer level is never split on a coarser one. Null is a
 leaf of its own and stays null below ``*``.
 """
 
@@ -62,7 +62,7 @@ def label(levels: Levels, array: pa.Array, level: int, column: str) -> pa.Array:
     return levels.label(array, level, column).cast(pa.string())
 
 
-# Of a few floating-point operations, relative to their result.
+# The rounding error of a few floating-point operations, relative to their result.
 _ROUNDED = 8 * np.finfo(np.float64).eps
 
 
@@ -94,8 +94,8 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Dates:
-    """Dates and timestamps truncated to a unit. Of a time with a zone it is the date that the clock showed
-    in that zone: born at midnight in Berlin is not born on the day before."""
+    """Dates and timestamps truncated to a unit. For a timestamp with a time zone, the local date in that zone
+    is used: a person born at midnight in Berlin was not born on the day before."""
 
     units: tuple[str, ...]
 
@@ -167,7 +167,7 @@ class Intervals:
         with np.errstate(over="ignore", invalid="ignore"):
             steps = (numbers - self.origin) / self.widths[0]
             nearest = np.round(steps)
-            # A value on an edge, but for the rounding of two operations, belongs to the interval that begins there.
+            # A value on an edge, up to the rounding error of two operations, belongs to the interval that begins there.
             on_edge = np.abs(steps - nearest) <= _ROUNDED * np.maximum(1.0, np.abs(steps))
             finite = np.isfinite(steps)
             finest = np.where(on_edge, nearest, np.floor(steps))
@@ -175,8 +175,8 @@ class Intervals:
             return np.floor(np.where(finite, finest, 0.0) / ratio), finite
 
     def _whole_steps(self, array: pa.Array) -> Any:
-        """How many of the finest widths whole numbers are from the origin, without going through floating-point
-        numbers, which are not exact beyond 2^53; None of other numbers."""
+        """The distance of whole numbers from the origin in finest widths, computed without floating-point numbers,
+        which are not exact beyond 2^53; None for other numbers."""
         if not pa.types.is_integer(array.type):
             return None
         if not float(self.widths[0]).is_integer() or not float(self.origin).is_integer():
@@ -197,7 +197,7 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Prefixes:
-    """Text with ever fewer leading characters kept."""
+    """Text with fewer leading characters kept at each level."""
 
     keep: tuple[int, ...]
 
@@ -229,7 +229,7 @@ class Table:
         return len(self.labels) + 1
 
     def places(self, array: pa.Array, column: str) -> pa.Array:
-        """Where each value stands among the leaves.
+        """The position of each value among the leaves.
 
         :raises GuaranteeNotMet: if a value is not there.
         """
@@ -267,10 +267,10 @@ PolicyHierarchy = (
 
 
 def fit_hierarchy(hierarchy: PolicyHierarchy, longest: int, source: str) -> Levels:
-    """A policy's hierarchy made ready.
+    """A policy's hierarchy, fitted to a column.
 
     ``longest`` is the length of the column's longest text (prefixes without ``keep`` count
-    down from it); ``source`` the policy file, in whose folder hierarchy files lie.
+    down from it); ``source`` is the policy file, whose folder contains the hierarchy files.
     """
     if isinstance(hierarchy, DateHierarchy):
         return Dates(tuple(hierarchy.levels))
@@ -331,7 +331,7 @@ def read_table(path: Path) -> Table:
         if len(row) != len(rows[0]):
             raise PolicyError(f"{path}:{number}: {len(row)} columns where row 1 has {len(rows[0])}")
         if row[0] in seen:
-            raise PolicyError(f"{path}:{number}: this value stands in an earlier row already")
+            raise PolicyError(f"{path}:{number}: this value is already in an earlier row")
         seen.add(row[0])
     levels: list[tuple[str, ...]] = list(zip(*rows, strict=True))
     for level, (fine, coarse) in enumerate(itertools.pairwise(levels), 1):

@@ -1,4 +1,4 @@
-"""Hierarchies of numbers that the data itself suggests: intervals with about as many rows each."""
+"""Hierarchies of numbers computed from the data: intervals with about the same number of rows."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from airflow_mlsec.values import simplest_between
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Intervals between ``edges``; at each level two neighbours become one. The first and the last are open,
-    so that every number has its place. What is not finite becomes null."""
+    """Intervals between ``edges``; each level merges pairs of neighbours. The first and the last are unbounded,
+    so that every number is in one. Values that are not finite become null."""
 
     edges: tuple[float, ...]
 
     @property
     def height(self) -> int:
-        # One more than it takes until two intervals are left.
+        # One level more than it takes until two intervals are left.
         return max(1, len(self.edges).bit_length() + 1)
 
     def label(self, array: pa.Array, level: int, column: str) -> pa.Array:
@@ -48,7 +48,7 @@ class Quantiles:
 
 
 def fit_quantiles(values: pa.Array, rows: npt.NDArray[Any], bins: int, column: str) -> Quantiles:
-    """At most ``bins`` intervals with about as many rows each, given values and the rows of each.
+    """At most ``bins`` intervals with about the same rows each, given values and the rows of each.
 
     :raises ColumnType: if the values are no numbers.
     """
@@ -59,9 +59,9 @@ def fit_quantiles(values: pa.Array, rows: npt.NDArray[Any], bins: int, column: s
         return Quantiles(())
     running: npt.NDArray[np.float64] = np.cumsum(np.bincount(place, rows[good], len(known)))
     wanted = running[-1] * np.arange(1, bins) / bins
-    # An interval begins with the first value that takes the rows before it past its share.
+    # An interval begins at the first value whose running total of rows exceeds the share before it.
     edges = known[np.minimum(np.searchsorted(running, wanted, side="right"), len(known) - 1)]
-    # If most rows have the lowest value, the others are still told from it.
+    # If most rows have the lowest value, the other values are still separated from it.
     places = np.unique(np.maximum(np.searchsorted(known, edges), 1))
     return Quantiles(tuple(simplest_between(known[p - 1], known[p]) for p in places.tolist()))
 

@@ -1,4 +1,4 @@
-"""Airflow's own REST API, as the connection ``mlsec_airflow`` reaches it."""
+"""Airflow's own REST API, reached through the connection ``mlsec_airflow``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONN_ID = "mlsec_airflow"
 
 
 def airflow_api(conn_id: str = CONN_ID) -> AirflowApi:
-    """A client, signed in as the connection says (type HTTP: host, port, login, password; schema http or https).
+    """A client, signed in with the connection (type HTTP: host, port, login, password; schema http or https).
 
     :raises SettingError: if there is no such connection.
     """
@@ -23,7 +23,7 @@ def airflow_api(conn_id: str = CONN_ID) -> AirflowApi:
     except AirflowNotFoundException:
         raise SettingError(
             f"connection '{conn_id}' is missing: host, port, login and password of a user that may read this "
-            "Airflow's task instances; who approved is read from Airflow's own record"
+            "Airflow's task instances; the approving user is read from Airflow's own record"
         ) from None
     scheme = connection.schema or "http"
     port = f":{connection.port}" if connection.port else ""
@@ -34,19 +34,19 @@ def airflow_api(conn_id: str = CONN_ID) -> AirflowApi:
 def approver(
     api: AirflowApi, dag_id: str, run_id: str, task_id: str, options: tuple[str, ...]
 ) -> tuple[Actor, str]:
-    """Who answered a task that asked for approval, with the roles that they have, and with which of ``options``, by
-    Airflow's own record. Whether their approval counts is for the ledger to say.
+    """The user who answered a task that asked for approval, with their roles, and which of ``options`` they chose,
+    according to Airflow's own record. The ledger decides whether their approval counts.
 
     What the task returned (an XCom) and its state prove nothing: both can be set by hand.
 
-    :raises CheckFailed: if nobody answered, or with something else.
+    :raises CheckFailed: if nobody answered, or the answer is none of ``options``.
     """
     found = api.human_response(dag_id, run_id, task_id)
     chosen = list(found.get("chosen_options") or ())
     user = found.get("responded_by_user") or {}
     if not found.get("response_received") or not user.get("id"):
         raise CheckFailed(
-            f"task {task_id}: no person has answered it; a time-out, or a task that was marked, is no approval"
+            f"task {task_id}: no person has answered it; a time-out or a task that was marked is not an approval"
         )
     if len(chosen) != 1 or chosen[0] not in options:
         raise CheckFailed(f"task {task_id}: the answer is not an approval")
@@ -56,7 +56,7 @@ def approver(
 
 
 def _simple_roles(user: str) -> set[str]:
-    """The role of a user of Airflow's simple authentication manager, from its own setting."""
+    """The role of a user of Airflow's simple auth manager, from its own setting."""
     if not conf.get("core", "auth_manager", fallback="").endswith("SimpleAuthManager"):
         return set()
     listed = conf.get("core", "simple_auth_manager_users", fallback="") or ""

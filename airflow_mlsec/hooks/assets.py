@@ -1,4 +1,4 @@
-"""What Airflow asks of us about assets whose URIs no other provider knows."""
+"""Hooks that Airflow calls for assets whose URIs no other provider knows."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 def to_openlineage(asset: Asset, lineage_context: Any) -> Any:
     """The OpenLineage dataset of an asset with a ``sqlite://`` URI, so that a task's inlets and
-    outlets are lineage.
+    outlets appear in lineage.
 
     :raises UnsupportedDataset: if the URI names no table.
     """
     del lineage_context
     from openlineage.client.event_v2 import Dataset
 
-    # Airflow has taken the URI apart and put it together again without the empty host.
+    # Airflow has parsed the URI and reassembled it without the empty host.
     name = dataset_name(re.sub(r"^sqlite:/(?!/)", "sqlite:///", asset.uri))
     return Dataset(namespace=name.namespace, name=name.name)

@@ -1,4 +1,4 @@
-"""Errors as Airflow's own, and none that could quote a value of the data."""
+"""Turns errors into Airflow's own, so that none can quote a value of the data."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from airflow_mlsec.errors import (
 
 @contextlib.contextmanager
 def without_values() -> Iterator[None]:
-    """Errors as Airflow's own, and none that could quote a value of the data.
+    """Turns errors into Airflow's own, so that none can quote a value of the data.
 
-    What trying again cannot mend fails the task at once; the rest is retried. Of an error that
-    is not ours only type and place are shown: messages of database drivers and of Arrow
-    quote the row that they choked on.
+    An error that a retry cannot fix fails the task at once; the others are retried. For an error
+    that is not ours only type and place are shown: messages of database drivers and of Arrow
+    quote the row that caused them.
     """
     try:
         yield
     except ChangedMeanwhile as error:
-        # Of its base classes it is the one that another try mends.
+        # Unlike the other errors of its base classes, a retry can fix this one.
         raise AirflowException(f"{type(error).__name__}: {error}") from None
     except (UsageError, Refused, CheckFailed, CryptoError) as error:
         raise AirflowFailException(f"{type(error).__name__}: {error}") from None

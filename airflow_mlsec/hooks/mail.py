@@ -1,4 +1,4 @@
-"""Mail through an SMTP server that an Airflow connection names."""
+"""Sends mail through the SMTP server of an Airflow connection."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def send_mail(
     """Send one message. The connection has host, port, login, password, and extras
     ``from_email``, ``to_email`` (if ``to`` is not given) and ``disable_tls``.
 
-    :raises SettingError: if no server or nobody to send to is named.
+    :raises SettingError: if no server or no recipient is named.
     :raises OSError: if the server cannot be reached or refuses.
     """
     connection = BaseHook.get_connection(conn_id)
@@ -39,7 +39,7 @@ def send_mail(
         message[name] = value
     message.set_content(body)
     with smtplib.SMTP(connection.host, connection.port or 25, timeout=30) as server:
-        # Encrypted unless the connection says that there is none to be had.
+        # Encrypted unless the connection disables TLS.
         if str(extra.get("disable_tls")).lower() not in ("true", "1", "yes"):
             server.starttls(context=ssl.create_default_context())
         if connection.login and connection.password:

@@ -54,7 +54,7 @@ class MlsecHook(BaseHook):
         return open_register(self.settings())
 
     def key_ring(self) -> KeyRing:
-        """The key ring, held to the register; made on first use, if the register knows of none."""
+        """The key ring, bound to the register; created on first use if the register knows none."""
         settings = self.settings()
         return open_key_ring(settings, open_register(settings))
 
@@ -71,7 +71,7 @@ class MlsecHook(BaseHook):
         return open_artifact(uri, AirflowConnections())
 
     def test_connection(self) -> tuple[bool, str]:
-        """For the Test button: can the register be reached, and is its schema this version's?"""
+        """For the Test button: is the register reachable, does its schema match this version?"""
         try:
             version = self.register().version()
         except RegisterError as error:
@@ -120,7 +120,7 @@ class AirflowConnections:
         try:
             return ObjectStoragePath(f"{protocol}://{conn_id}@/", conn_id=conn_id).fs
         except ValueError:
-            # No provider of Airflow has this scheme: fsspec's own, with what the connection says.
+            # No Airflow provider has this scheme: use fsspec's own, with the connection's options.
             return self._plain_filesystem(protocol, BaseHook.get_connection(conn_id))
 
     @staticmethod
@@ -150,5 +150,5 @@ class AirflowConnections:
         return postgresql_url("postgresql+psycopg", {**fields, "extra": connection.extra_dejson})
 
 
-# A key ring in a bucket is reached by Airflow's own connections wherever there is an Airflow.
+# Wherever Airflow runs, a key ring in a bucket is reached through Airflow's own connections.
 use_connections(AirflowConnections())

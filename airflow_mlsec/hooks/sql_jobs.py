@@ -1,8 +1,8 @@
-"""In which database a query of the running task was asked.
+"""Finds the database in which a query of the running task was executed.
 
-Airflow's OpenLineage provider names the tables of a query only for hooks that can tell it where
-their database is. SQLite's cannot, so its events hold the query and no dataset. While the task
-still runs, Airflow's own collector knows which hook asked the query, and the hook its
+Airflow's OpenLineage provider names the tables of a query only for hooks that report where their
+database is. SQLite's hook does not, so its events hold the query and no dataset. While the task
+still runs, Airflow's own collector knows which hook ran the query, and the hook knows its
 connection.
 """
 
@@ -57,7 +57,7 @@ def _sqlite_file(hook: Any) -> str | None:
 
 
 def _columns(path: str, query: str) -> dict[str, list[str]]:
-    """Columns by table, in order, of the tables whose names stand somewhere in the query."""
+    """Columns by table, in order, of the tables whose names occur somewhere in the query."""
     words = {word.lower() for word in re.findall(r"\w+", query)}
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         listed = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"

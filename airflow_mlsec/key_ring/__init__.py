@@ -1,7 +1,7 @@
-"""The key ring of this installation, held to the register that knows it.
+"""The key ring of this installation, bound to the register that knows it.
 
 `_installation` opens the ring that the settings name, `_register_store` keeps one in the register, `_object_store` in an
-object of a bucket. May import `crypto`, `datasets`, `register` and `settings`.
+object in a bucket. May import `crypto`, `datasets`, `register` and `settings`.
 """
 
 from airflow_mlsec.key_ring._installation import (

@@ -1,8 +1,8 @@
-"""The key ring of this installation, held to the register that knows it.
+"""The key ring of this installation, bound to the register that knows it.
 
-A worker without the ring's folder, or with a copy of the ring that was rotated on its own, would
-find nobody under its own keys and say so. So a ring is bound to the register before it is used
-with it, and none is made where the register knows of one.
+A worker without the ring's folder, or with a copy of the ring that was rotated separately, would
+find nobody under its own keys and report that. Therefore a ring is bound to the register before it
+is used with it, and no ring is created if the register knows of one.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from airflow_mlsec.register import Register, RingRecorder, keeps_open, known_rin
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
 
-# How an object that is the ring is reached: as the process that imports Airflow's adapters is told, else by what the
-# environment says.
+# How a ring in an object is reached: by the connections that Airflow's adapters set when a process imports them,
+# otherwise by the environment.
 _connections: list[Connections] = []
 
 
 def use_connections(connections: Connections) -> None:
-    """Reach a ring in a bucket by these connections from now on, in this process."""
+    """Reach a ring in a bucket through these connections from now on, in this process."""
     _connections[:] = [connections]
 
 
 def ring_store(settings: Settings, register: Register | None = None) -> RingStore:
-    """Where the settings keep the ring: in a folder, in the register, or in an object of a bucket."""
+    """Where the settings keep the ring: in a folder, in the register, or in an object in a bucket."""
     if settings.ring_object is not None:
         return ObjectStore(settings.ring_object, *_connections)
     if settings.ring_in_register:
@@ -53,10 +53,10 @@ def ring_store(settings: Settings, register: Register | None = None) -> RingStor
 
 
 def open_key_ring(settings: Settings, register: Register | None = None) -> KeyRing:
-    """The ring of the settings, made on first use; bound to ``register``, if one is given, or keeps the ring.
+    """The ring of the settings, created on first use; bound to ``register`` if one is given or it keeps the ring.
 
     :raises AnotherRing: if the ring is not the register's, or there is none here and the register knows
-        of one. Of whoever gives no register, the register of the settings is asked before a ring is made.
+        of one. If no register is given, the register of the settings is checked before a ring is made.
     """
     if register is None and settings.ring_in_register:
         register = open_register(settings)
@@ -78,12 +78,12 @@ def make_key_ring(settings: Settings) -> KeyRing:
 
 
 def import_ring(settings: Settings, folder: Path) -> KeyRing:
-    """Take the ring in a folder to where the settings keep it now. Its root key is the one that the settings give, or goes
-    to the key service that they name.
+    """Import the ring in a folder into the place where the settings keep it now. Its root key is the one that the settings
+    give, or goes to the key service that they name.
 
     :raises UsageError: if there is a ring already, or its root key could not be kept there.
-    :raises CryptoError: if the ring is damaged, or has another root key than is given.
-    :raises AnotherRing: if the register knows another.
+    :raises CryptoError: if the ring is damaged, or its root key is not the given one.
+    :raises AnotherRing: if the register knows another ring.
     """
     given, register = root_given(settings), open_register(settings)
     before = KeyRing.open(folder, root=given)
@@ -94,9 +94,9 @@ def import_ring(settings: Settings, folder: Path) -> KeyRing:
 
 
 def root_given(settings: Settings) -> bytes | None:
-    """The root key that the settings give, if they do.
+    """The root key that the settings give, if they give one.
 
-    :raises SettingError: if they give two, or it is Airflow's Fernet key: whoever can read Airflow's connections
+    :raises SettingError: if they give two, or it is Airflow's Fernet key: anyone who can read Airflow's connections
         must not be able to open the ring.
     """
     given = [
@@ -117,12 +117,12 @@ def root_given(settings: Settings) -> bytes | None:
     for fernet in os.environ.get("AIRFLOW__CORE__FERNET_KEY", "").split(","):
         with contextlib.suppress(CryptoError):
             if fernet and hmac.compare_digest(root, parse_root(fernet.encode(), "a Fernet key")):
-                raise SettingError("[mlsec] root_key is Airflow's Fernet key: make one of its own")
+                raise SettingError("[mlsec] root_key is Airflow's Fernet key: make a separate key")
     return root
 
 
 def existing_key_ring(settings: Settings, register: Register | None = None) -> KeyRing:
-    """The ring of the settings, which is there; ``register`` is the one of the settings, if it is at hand.
+    """The existing ring of the settings; ``register`` is the register of the settings, if it is already open.
 
     :raises KeyNotFound: if there is none.
     """
@@ -130,12 +130,12 @@ def existing_key_ring(settings: Settings, register: Register | None = None) -> K
 
 
 def trusted_keys(settings: Settings) -> VerificationKeys:
-    """The keys whose signatures are believed: those of the settings' ring, none if there is none."""
+    """The keys whose signatures are trusted: those of the settings' ring; none if there is no ring."""
     return VerificationKeys.of_ring(ring_store(settings), root_given(settings))
 
 
 def open_register(settings: Settings) -> Register:
-    """The register of the settings; signed evidence in it is believed if this installation's ring signed
+    """The register of the settings; signed evidence in it is trusted if this installation's ring signed
     it. Needs no root key."""
     register = Register.of(settings)
     register.trusted = _cached(lambda: trusted_keys(settings))
@@ -146,7 +146,7 @@ def _cached(load: Callable[[], VerificationKeys]) -> Callable[[], VerificationKe
     found: list[VerificationKeys] = []
 
     def trusted() -> VerificationKeys:
-        # A ring that is made later is asked for again.
+        # An empty result is not kept: the ring may be created later.
         if not found or not len(found[0]):
             found[:] = [load()]
         return found[0]
@@ -156,7 +156,7 @@ def _cached(load: Callable[[], VerificationKeys]) -> Callable[[], VerificationKe
 
 @keeps_open
 def bind_ring(register: Register, keys: KeyRing) -> KeyRing:
-    """Hold the ring to the register: see `KeyRing.bind`. Done again it changes nothing.
+    """Bind the ring to the register: see `KeyRing.bind`. Repeating it changes nothing.
 
     :raises AnotherRing: if the ring is not the register's.
     """
@@ -181,7 +181,7 @@ def _known_if_there(settings: Settings) -> str | None:
 
 
 def _require_own_evidence(register: Register, keys: KeyRing) -> None:
-    """A register from before rings were recorded: whoever signed its newest evidence has its ring."""
+    """For a register from before rings were recorded: its ring is the one that signed its newest evidence."""
     query = sa.select(t.evidence.c.envelope).order_by(t.evidence.c.id.desc()).limit(1)
     for row in register.rows(query):
         try:

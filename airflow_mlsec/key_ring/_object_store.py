@@ -1,9 +1,9 @@
-"""A key ring in an object of a bucket: workers that share nothing but a database and an object store have one ring.
+"""A key ring in an object in a bucket: workers that share only a database and an object store use the same ring.
 
-The object has the ring, the mark of how far it had grown, and the root key if a key service has wrapped it. Whoever
-changes it says which object they have read (``If-Match``, RFC 9110, section 13.1.1): if it is another one by then nothing
-is changed, and the work is done again. What a versioned bucket kept of the object before is removed, since it may have a
-secret that was destroyed.
+The object has the ring, a mark of how far the ring had grown, and the root key if a key service has wrapped it. A change
+states which version of the object it read (``If-Match``, RFC 9110, section 13.1.1): if the object has changed since then,
+nothing is written, and the change is tried again. Older versions that a versioned bucket kept of the object are removed,
+because they may contain a secret that was destroyed.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from airflow_mlsec.errors import (
 Result = TypeVar("Result")
 _FORMAT = "airflow-mlsec/ring-object/1"
 _PARTS = ("ring", "newest", "root")
-# For how long a change is tried again while others are faster, in seconds.
+# How long a change is retried while other writers are faster, in seconds.
 _PATIENCE = 60.0
-# Answers of stores to a condition that does not hold, or that another write is under way.
+# Error codes of stores if a condition does not hold, or another write is in progress.
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 
 
@@ -55,19 +55,19 @@ class _Conflict(Exception):
 
 @dataclass
 class _Change:
-    """A change of the ring that is under way: what was read with its ETag, and what is to be written for the first time."""
+    """A change of the ring in progress: what was read, with its ETag, and what will be written for the first time."""
 
     seen: tuple[dict[str, bytes], str | None] | None = None
     first: dict[str, bytes] | None = None
 
 
 class ObjectStore:
-    """The ring in an object: ``s3://bucket/path/ring.json``, or ``s3://conn_id@bucket/…`` by a connection. See
+    """The ring in an object: ``s3://bucket/path/ring.json``, or ``s3://conn_id@bucket/…`` with a connection. See
     `crypto.RingStore`."""
 
     def __init__(self, uri: str, connections: Connections | None = None) -> None:
         self._uri, self._connections = uri, connections or EnvironmentConnections()
-        # A change belongs to the thread that makes it: others read what is there.
+        # A change belongs to the thread that makes it: other threads read the stored object.
         self._mine = threading.local()
 
     def __eq__(self, other: object) -> bool:
@@ -99,13 +99,13 @@ class ObjectStore:
                     self._refuse_to_replace()
                     self._refuse_without_conditions(mine.first)
                     self._put(mine, mine.first)
-                # Also where nothing was written: an earlier change may have been cut off after it was.
+                # Even if nothing was written: an earlier change may have been interrupted after its write.
                 self._remove_what_was()
                 return made
             except _Conflict:
                 if time.monotonic() > until:
                     raise ChangedMeanwhile(
-                        f"{self._uri} was changed by others again and again; try later"
+                        f"{self._uri} was changed by others repeatedly; try later"
                     ) from None
                 time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - not a secret
             finally:
@@ -134,13 +134,13 @@ class ObjectStore:
     def keep_root(self, root: bytes, service: str | None) -> None:
         if service is None:
             raise UsageError(
-                "a key ring in a bucket cannot have its root key beside it: whoever reads the bucket would have all keys. Give "
+                "a key ring in a bucket cannot hold its own root key: anyone who reads the bucket would have all keys. Give "
                 "[mlsec] root_key, root_key_file or root_key_service"
             )
         self._set(root=wrapped_root(root, service))
 
     def forget_plain_root(self, root: bytes) -> None:
-        """Nothing to do: a root key is never kept here as it is."""
+        """Nothing to do: a root key is never kept here in plain form."""
 
     def _part(self, name: str) -> bytes:
         found = self._parts().get(name)
@@ -162,13 +162,13 @@ class ObjectStore:
     def _set(self, **parts: bytes) -> None:
         mine = self._change
         if mine is None:
-            raise CryptoError(f"{self._uri} is changed within `change` alone")
+            raise CryptoError(f"{self._uri} is changed only within `change`")
         made = {**self._parts(), **parts}
         if mine.seen is not None and mine.seen[1] is None:
-            # A ring that could not be finished leaves nothing.
+            # If creating a ring fails, nothing is left behind.
             mine.first = made
         else:
-            # Now, before anything else is told of it: what is recorded of a key has to be kept already.
+            # Written now: a key must be stored before anything about it is recorded elsewhere.
             self._put(mine, made)
 
     def _get(self) -> tuple[dict[str, bytes], str | None]:
@@ -176,7 +176,7 @@ class ObjectStore:
         try:
             answer = filesystem.call_s3("get_object", Bucket=bucket, Key=key)
             body = sync(filesystem.loop, answer["Body"].read)
-        except Exception as error:  # of the store's client, which is no dependency
+        except Exception as error:  # of the store's client, which is not a dependency
             if _code(error) in ("NoSuchKey", "404"):
                 return {}, None
             raise self._refused("read", error) from None
@@ -189,7 +189,7 @@ class ObjectStore:
             }, answer["ETag"]
         except (ValueError, TypeError, AttributeError, binascii.Error):
             raise CryptoError(
-                f"{self._uri} is no key ring, or is damaged: restore it from its backup"
+                f"{self._uri} is not a key ring, or is damaged: restore it from its backup"
             ) from None
 
     def _put(self, mine: _Change, parts: dict[str, bytes]) -> None:
@@ -208,17 +208,17 @@ class ObjectStore:
         mine.first, mine.seen = None, (parts, answer["ETag"])
 
     def _remove_what_was(self) -> None:
-        """Old versions of the object, which may have a key that was destroyed."""
+        """Remove old versions of the object, which may contain a key that was destroyed."""
         try:
             erase_versions(self._uri, old_versions(self._uri, self._connections), self._connections)
         except DatasetError as error:
             raise CryptoError(
-                f"the key ring was changed, but what the bucket may keep of it before could not be removed: {error}. A key "
-                "that was destroyed may be in it: remove old versions of the object"
+                f"the key ring was changed, but older versions that the bucket may keep could not be removed: {error}. A "
+                "key that was destroyed may be in them: remove old versions of the object"
             ) from None
 
     def _refuse_to_replace(self) -> None:
-        """:raises CryptoError: if the bucket has old versions of a ring that was removed: a new one would end them."""
+        """:raises CryptoError: if the bucket has old versions of a ring that was removed: a new one would erase them."""
         try:
             before = old_versions(self._uri, self._connections)
         except DatasetError as error:
@@ -226,14 +226,14 @@ class ObjectStore:
         if before:
             raise CryptoError(
                 f"{self._uri} was removed, and the bucket still has {len(before)} versions of it: restore the newest, or remove "
-                "them if no key of theirs is needed any more"
+                "them if none of their keys is needed any more"
             )
 
     def _refuse_without_conditions(self, parts: dict[str, bytes]) -> None:
-        """A store that takes no notice of conditions would let two who change the ring lose each other's keys. Tried on
-        an object beside it, before there is a ring.
+        """A store that ignores write conditions would let two writers of the ring lose each other's keys. Tested on a
+        separate object before a ring is created.
 
-        :raises SettingError: if this one is such.
+        :raises SettingError: if this store does so.
         """
         filesystem, bucket, key = self._reached()
         probe = {"Bucket": bucket, "Key": f"{key}.probe-{secrets.token_hex(8)}"}
@@ -248,8 +248,8 @@ class ObjectStore:
                         continue
                     raise
                 raise SettingError(
-                    f"[mlsec] key_ring: the store of {self._uri} does not heed conditions of a write (If-Match, If-None-Match), so "
-                    "that workers would lose each other's keys: use `register:`, or a store that does"
+                    f"[mlsec] key_ring: the store of {self._uri} ignores conditions of a write (If-Match, If-None-Match), so "
+                    "that workers would lose each other's keys: use `register:`, or a store that heeds them"
                 )
             filesystem.call_s3("delete_object", **probe)
         except MlsecError:
@@ -274,7 +274,7 @@ def _document(parts: dict[str, bytes]) -> bytes:
 
 
 def _code(error: Exception) -> str:
-    """What a store calls its error; its message may quote more."""
+    """The error code of the store; its message may quote more."""
     for one in (error, error.__cause__):
         answer = getattr(one, "response", None)
         if isinstance(answer, dict):

@@ -1,8 +1,8 @@
-"""A key ring in the register: workers that share nothing but the database have one ring.
+"""A key ring in the register: workers that share only the database use the same ring.
 
-What changes the ring does so in one transaction, with the fingerprints that are recorded of its keys, while all others
-that would change it wait. A secret that was destroyed is overwritten, and what the database kept of the row before is
-cleaned up; its write-ahead log, replicas and backups are beyond our reach, as for any table.
+A change of the ring and the recorded fingerprints of its keys are one transaction, and all other writers of the ring
+wait. A secret that was destroyed is overwritten, and what the database kept of the old row is cleaned up; the database's
+write-ahead log, replicas and backups are beyond our reach, as for any table.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ class RegisterStore:
     def keep_root(self, root: bytes, service: str | None) -> None:
         if service is None:
             raise UsageError(
-                "a key ring in the register cannot have its root key beside it: whoever reads the database would have all "
+                "a key ring in the register cannot hold its own root key: anyone who reads the database would have all "
                 "keys. Give [mlsec] root_key, root_key_file or root_key_service"
             )
         self._set(root=wrapped_root(root, service))
 
     def forget_plain_root(self, root: bytes) -> None:
-        """Nothing to do: a root key is never kept here as it is."""
+        """Nothing to do: a root key is never kept here in plain form."""
 
     def _value(self, column: str) -> bytes | None:
         query = sa.select(t.kept_ring.c[column])
@@ -95,8 +95,8 @@ class RegisterStore:
 
 
 def _purge(connection: sa.Connection) -> None:
-    """Leave nothing of the row that was replaced: it may have had a secret that is destroyed. Within a transaction it
-    cannot be done; the next change does it."""
+    """Remove all traces of the row that was replaced: it may contain a secret that was destroyed. This cannot be done
+    within a transaction; then the next change does it."""
     if connection.in_transaction() and connection.get_isolation_level() != "AUTOCOMMIT":
         return
     if connection.dialect.name == "postgresql":

@@ -1,11 +1,11 @@
-"""The ledger: what was found, decided and done, in a log that shows whether anything of it was changed.
+"""The ledger: what was found, decided and done, in a tamper-evident log.
 
-`_reason` is why something is so, as a code with typed parameters and its words; `_entries` the two kinds of entry,
-findings and acts, and the only way to write them.
-`_authority` says who may decide what, by the `_rules` in force; `_api_keys` is which programs may send events.
-`_statements` is what we sign, one model for each kind.
-`_log` verifies, signs, exports and proves the audit log, which the register writes, `_keys` says who signs it, and
-`_witness` keeps checkpoints elsewhere. May import `register`, `datasets`,
+`_reason` says why something is so, as a code with typed parameters and its wording; `_entries` has the two kinds of
+entry, findings and acts, and the only way to write them.
+`_authority` says who may decide what under the `_rules` in force; `_api_keys` says which programs may send events.
+`_statements` defines what we sign, one model for each kind.
+`_log` verifies, signs and exports the audit log, which the register writes, and makes proofs of its entries. `_keys`
+says which keys sign it, and `_witness` keeps checkpoints elsewhere. May import `register`, `datasets`,
 `merkle_log`, `crypto`, `policy`, `files` and `errors`.
 """
 

@@ -22,14 +22,14 @@ PREFIX = "mlsec_"
 
 
 def create_api_key(register: Register, name: str, by: Actor) -> str:
-    """A new key of this name, 256 bits; only its SHA-256 is kept.
+    """Create a 256-bit key with this name; only its SHA-256 is kept.
 
     :raises UsageError: if the name is taken or not a valid one.
-    :raises Refused: if the actor may not make keys of programs.
+    :raises Refused: if the actor may not create keys for programs.
     """
     who = require(register, by, Verb.GOVERN, DEPLOYMENT).who
     if not _NAME.fullmatch(name):
-        raise UsageError(f"'{name}' is no name for a key; letters, digits and . _ - are allowed")
+        raise UsageError(f"'{name}' is not a valid key name; letters, digits and . _ - are allowed")
     secret = PREFIX + secrets.token_urlsafe(32)
     values = {
         "name": name,
@@ -56,7 +56,7 @@ def create_api_key(register: Register, name: str, by: Actor) -> str:
 def revoke_api_key(register: Register, name: str, by: Actor) -> None:
     """Refuse the key from now on.
 
-    :raises UsageError: if there is none of this name.
+    :raises UsageError: if there is no key with this name.
     :raises Refused: if the actor may not revoke keys of programs.
     """
     who = require(register, by, Verb.GOVERN, DEPLOYMENT).who

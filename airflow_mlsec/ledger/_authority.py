@@ -1,8 +1,8 @@
-"""Who may decide what: `may` is the only way to a decision.
+"""Who may decide what: every decision goes through `may`.
 
-Nothing is allowed that no role allows, and no role is had that the rules in force do not give (`Rules.role_mapping`).
-A delegation lends a role to somebody for a time. What else has to hold of a decision, such as four eyes, is a
-condition that the package of that decision registers (`condition`).
+Only what a role allows is allowed, and only the rules in force give roles (`Rules.role_mapping`).
+A delegation lends a role to somebody for a time. Other requirements of a decision, such as four eyes, are
+conditions that the package of that decision registers (`condition`).
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class Verb(StrEnum):
 
     # Open the pages.
     SEE = "see"
-    # Open requests, verify whose they are, look, hand over, and carry out what was approved.
+    # Open requests, verify identities, search, hand over, and carry out what was approved.
     HANDLE = "handle"
     # Decide about grants.
     REVIEW = "review"
-    # Allow what a request asks for.
+    # Approve what a request asks for.
     APPROVE = "approve"
-    # Decide what becomes of a place; place and end legal holds.
+    # Decide what is done with a place; place and end legal holds.
     SETTLE = "settle"
-    # Change rules, roles, keys of programs, and the ring that counts.
+    # Change rules, roles, keys of programs, and the ring in use.
     GOVERN = "govern"
 
 
@@ -81,7 +81,7 @@ class NotAPerson(
     en="{actor} is a program: only a person may {verb}",
     de="{actor} ist ein Programm: das darf nur ein Mensch ({verb})",
 ):
-    """A program would decide."""
+    """A program tried to decide."""
 
     actor: str
     verb: str
@@ -89,10 +89,10 @@ class NotAPerson(
 
 class OwnProposal(
     Reason,
-    en="proposal {number} is {actor}'s own: somebody else has to agree",
+    en="proposal {number} was made by {actor}: somebody else has to agree",
     de="Vorschlag {number} stammt von {actor}: jemand anders muss zustimmen",
 ):
-    """Who has proposed rules would agree to them."""
+    """Somebody tried to agree to rules that they proposed themselves."""
 
     number: int
     actor: str
@@ -100,7 +100,7 @@ class OwnProposal(
 
 class Delegated(
     Reason,
-    en="role {role} until {until}, by {by}, who has it by {entries}: {why}",
+    en="role {role} until {until}, by {by}, who has it through {entries}: {why}",
     de="Rolle {role} bis {until}, durch {by}, mit der Rolle aus {entries}: {why}",
 ):
     """A role was lent."""
@@ -109,7 +109,7 @@ class Delegated(
     until: str
     by: str
     why: str
-    # The entries of the role mapping by which the lender had it: it is lent while one of them stands.
+    # The entries of the role mapping that gave the lender the role: the loan ends when none of them remains.
     entries: tuple[str, ...] = ()
 
 
@@ -124,7 +124,7 @@ class DelegationEnded(
 
 @dataclass(frozen=True)
 class Permission:
-    """That an actor may do something, and by which role."""
+    """States that an actor may do something, and by which role."""
 
     actor: Actor
     verb: Verb
@@ -135,19 +135,19 @@ class Permission:
 
     @property
     def who(self) -> str:
-        """The actor, as registers keep it: with who has lent the role by which it may."""
+        """The actor as registers store it, including whoever lent it the role."""
         return str(replace(self.actor, on_behalf_of=self.delegated_by))
 
     @property
     def keys(self) -> frozenset[str]:
-        """Whose eyes look: the actor's, and those of whoever has lent the role."""
+        """Whose eyes count for four eyes: the actor's, and those of whoever lent the role."""
         lent = {self.delegated_by} if self.delegated_by else set()
         return frozenset({self.actor.key, *lent})
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """That an actor may not do something, and why."""
+    """States that an actor may not do something, and why."""
 
     actor: Actor
     verb: Verb
@@ -157,7 +157,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Question:
-    """What a condition is asked: whether something that a role allows may be done."""
+    """What a condition has to answer: whether something that a role allows may be done."""
 
     register: Register
     permission: Permission
@@ -169,8 +169,8 @@ _CONDITIONS: dict[Verb, dict[str, Condition]] = {}
 
 
 def condition(verb: Verb) -> Callable[[Condition], Condition]:
-    """Have something hold of every decision of a kind, beside the role: the condition gives the reason for which
-    it may not be, or None."""
+    """Register a condition for every decision of a kind, in addition to the role. The condition returns the reason
+    why the decision is not allowed, or None."""
 
     def register_it(made: Condition) -> Condition:
         _CONDITIONS.setdefault(verb, {})[f"{made.__module__}.{made.__qualname__}"] = made
@@ -184,7 +184,7 @@ def may(
 ) -> Permission | Refusal:
     """Whether an actor may do something.
 
-    :param asked: The rules that the process's own settings ask for: stricter ones count beside the register's.
+    :param asked: The rules that the process's own settings ask for: stricter ones apply in addition to the register's.
     """
     if verb in _BY_PERSONS and not actor.kind.is_person:
         return Refusal(actor, verb, asset, NotAPerson(str(actor), verb.value))
@@ -203,9 +203,9 @@ def may(
 def require(
     register: Register, actor: Actor, verb: Verb, asset: Asset, asked: Rules | None = None
 ) -> Permission:
-    """`may`, for who cannot go on without.
+    """`may`, for callers that cannot continue without permission.
 
-    :raises Refused: if it may not be; the message says why.
+    :raises Refused: if it is not allowed; the message says why.
     """
     found = may(register, actor, verb, asset, asked)
     if isinstance(found, Refusal):
@@ -230,10 +230,10 @@ def _permission(
 
 
 def delegate(register: Register, by: Actor, to: str, role: Role, until: datetime, why: str) -> None:
-    """Lend a role that is one's own to somebody until a time. Where four eyes are needed, both are one pair.
+    """Lend one's own role to somebody until a time. Where four eyes are needed, both count as one person.
 
-    :param to: Whom, as `Actor.key` says it: ``airflow:anna``, ``os:1000``.
-    :raises Refused: if the role is not one's own: what was lent is not lent on.
+    :param to: The recipient, in the form of `Actor.key`: ``airflow:anna``, ``os:1000``.
+    :raises Refused: if the role is not one's own: a lent role cannot be lent on.
     :raises UsageError: if no reason is given, or it is for longer than `LONGEST_DELEGATION`, or to oneself.
     """
     if role not in rules_in_force(register).roles_of(by) or not by.kind.is_person:
@@ -258,10 +258,10 @@ def delegate(register: Register, by: Actor, to: str, role: Role, until: datetime
 
 
 def end_delegation(register: Register, by: Actor, to: str, role: Role) -> None:
-    """Take a role back that one has lent, or that somebody has, as an administrator.
+    """Take back a role that one has lent; an administrator can take back any lent role.
 
-    :raises UsageError: if it is not lent to them.
-    :raises Refused: if it is no person who would.
+    :raises UsageError: if the role is not lent to them.
+    :raises Refused: if the actor is not a person.
     """
     if not by.kind.is_person:
         raise Refused(str(NotAPerson(str(by), "take back").words()))
@@ -277,7 +277,7 @@ def end_delegation(register: Register, by: Actor, to: str, role: Role) -> None:
 
 
 def delegations(register: Register, key: str) -> list[Delegated]:
-    """The roles that are lent to an actor now."""
+    """The roles that an actor currently has on loan."""
     now = datetime.fromisoformat(register.now())
     found: dict[tuple[str, str], Delegated] = {}
     for act in register.read(lambda c: acts(c, Asset(AssetKind.PERSON, key))):
@@ -293,8 +293,8 @@ def delegations(register: Register, key: str) -> list[Delegated]:
 
 
 def adopt_ring(register: Register, ring: str, by: Actor, reason: str) -> None:
-    """Take another ring for the register's from now on. What was made under the earlier one stays, and
-    is not found under this one.
+    """Make another ring the register's from now on. What was made under the earlier ring stays, but
+    cannot be found under this one.
 
     :raises Refused: if the actor may not.
     """
@@ -303,7 +303,7 @@ def adopt_ring(register: Register, ring: str, by: Actor, reason: str) -> None:
 
 
 def erase_entry(register: Register, number: int, by: Actor, reason: str) -> None:
-    """Erase the text of an entry of the audit log, for what it says of somebody: see `register.erase_text`.
+    """Erase the text of an audit log entry because of what it says about somebody: see `register.erase_text`.
 
     :raises Refused: if the actor may not.
     :raises UsageError: if there is no such entry, or no reason is given.
@@ -315,10 +315,10 @@ def erase_entry(register: Register, number: int, by: Actor, reason: str) -> None
 
 
 def propose_rules(register: Register, rules: Rules, by: Actor) -> int:
-    """Propose other rules; the proposal's number. Nothing changes until somebody else agrees.
+    """Propose other rules; returns the proposal's number. Nothing changes until somebody agrees.
 
     :raises Refused: if the actor may not change rules.
-    :raises SettingError: if these cannot be followed.
+    :raises SettingError: if the proposed rules are not valid.
     """
     who = require(register, by, Verb.GOVERN, DEPLOYMENT).who
     wanted = rules.checked()
@@ -326,10 +326,10 @@ def propose_rules(register: Register, rules: Rules, by: Actor) -> int:
 
 
 def agree_to_rules(register: Register, proposal: int, by: Actor) -> Rules:
-    """Agree to somebody else's proposal: from now on these are the rules.
+    """Agree to somebody else's proposal; it takes effect at once.
 
-    :raises UsageError: if there is no such proposal, it was agreed to, or the rules have changed since.
-    :raises Refused: if it is one's own, or the actor may not change rules.
+    :raises UsageError: if there is no such proposal, it was already agreed to, or the rules have changed since.
+    :raises Refused: if the proposal is one's own, or the actor may not change rules.
     """
     permission = require(register, by, Verb.GOVERN, DEPLOYMENT)
     r = t.rule.c
@@ -339,7 +339,7 @@ def agree_to_rules(register: Register, proposal: int, by: Actor) -> Rules:
         query = sa.select(t.rule).where(r.id == proposal, r.agreed_by.is_(None))
         row = connection.execute(query).one_or_none()
         if row is None:
-            raise UsageError(f"no proposal {proposal} is open")
+            raise UsageError(f"there is no open proposal {proposal}")
         if keys_of(row.set_by) & permission.keys:
             raise Refused(str(OwnProposal(proposal, row.set_by).words()))
         if row.document.get("replaces", rules_digest(connection)) != rules_digest(connection):

@@ -1,7 +1,7 @@
-"""The two kinds of entry: a finding answers a question about an asset, an act is what was decided or done with one.
+"""The two kinds of entry: a finding answers a question about an asset; an act is a decision or action on an asset.
 
-They are the only form in which outcomes are kept. Nothing is ever changed or taken back: what is so now is what
-the last entry says. Each is written in the transaction of what it is about, and the audit log accounts for it.
+They are the only form in which outcomes are kept. Entries are never changed or removed: the last entry gives the
+current state. Each is written in the same transaction as what it is about, and the audit log accounts for it.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Asset:
-    """What an entry is about. A person is one in a role, never a data subject; of a dataset the name is
-    OpenLineage's (``namespace/name``), of a request its number."""
+    """What an entry is about. A person here is somebody with a role, never a data subject. The name of a dataset is
+    OpenLineage's (``namespace/name``); the name of a request is its number."""
 
     kind: AssetKind
     name: str
@@ -66,7 +66,7 @@ class Asset:
 @dataclass(frozen=True)
 class Finding:
     """A question (``control``) about an asset, and its answer. ``evidence`` holds names, counts and digests, never
-    a person's value; ``request`` is the number of the request for which it was asked."""
+    a person's value; ``request`` is the number of the request for which the question was asked."""
 
     asset: Asset
     control: str
@@ -85,7 +85,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Act:
-    """What was decided about an asset, or done with it, by whom, and why."""
+    """A decision about an asset or an action on it, with who took it and why."""
 
     asset: Asset
     verb: str
@@ -102,7 +102,7 @@ class Act:
 
 
 def record(connection: sa.Connection, entries: Iterable[Finding | Act]) -> None:
-    """Write entries, in the caller's transaction: the only way in which outcomes and decisions are kept."""
+    """Write entries in the caller's transaction. This is the only way to record outcomes and decisions."""
     findings: list[dict[str, Any]] = []
     acts: list[dict[str, Any]] = []
     for entry in entries:
@@ -131,7 +131,7 @@ def findings(
     control: str | None = None,
     request: int | None = None,
 ) -> list[Finding]:
-    """Findings in the order in which they were written: of an asset, a control, a request."""
+    """Findings in the order they were written; all, or those of an asset, control or request."""
     f = t.finding.c
     query = _chosen(sa.select(t.finding), f, asset, request)
     query = query if control is None else query.where(f.control == control)
@@ -152,7 +152,7 @@ def acts(
     verb: str | None = None,
     request: int | None = None,
 ) -> list[Act]:
-    """Acts in the order in which they were written: on an asset, of a verb, for a request."""
+    """Acts in the order they were written; all, or those of an asset, verb or request."""
     a = t.act.c
     query = _chosen(sa.select(t.act), a, asset, request)
     query = query if verb is None else query.where(a.verb == verb)

@@ -1,7 +1,7 @@
-"""Who signs checkpoints of the log: the ring's key ``log`` (Ed25519), and ``log.post-quantum`` beside it.
+"""The keys that sign checkpoints of the log: the ring's ``log`` (Ed25519) and, in addition, ``log.post-quantum``.
 
-The ring keeps 32 bytes of each; of those of a post-quantum key ML-DSA-44 is made, which checkpoints are signed with
-(https://c2sp.org/tlog-cosignature), whatever else the ring makes of such keys.
+The ring keeps 32 bytes of each. Those of the post-quantum key are the seed of an ML-DSA-44 key, which signs
+checkpoints (https://c2sp.org/tlog-cosignature), whatever else the ring derives from such keys.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BESIDE = f"{LOG_KEY}.post-quantum"
 
 
 def log_signers(keys: KeyRing) -> list[Any]:
-    """The private keys that sign checkpoints now; the ring's key is made if it has none.
+    """The private keys that sign checkpoints now; the ring's key is created if it does not exist.
 
     :raises KeyNotFound: if a key is of another kind.
     """
@@ -30,7 +30,7 @@ def log_signers(keys: KeyRing) -> list[Any]:
 
 
 def log_verifiers(register: Register, keys: KeyRing) -> list[Verifier]:
-    """The public keys of all versions that ever signed a checkpoint of this register's log, and still verify."""
+    """The public keys of all usable versions of the keys that sign checkpoints of this register's log."""
     [log] = register.rows(sa.select(t.log.c.origin))
     found = [*keys.live(LOG_KEY), *keys.live(_BESIDE)]
     return [Verifier.of(log.origin, _private(key).public_key()) for key in found]
@@ -42,5 +42,5 @@ def _private(key: Key) -> Any:
     if key.kind is KeyKind.ML_DSA:
         return mldsa.MLDSA44PrivateKey.from_seed_bytes(key.secret)
     raise KeyNotFound(
-        f"key '{key.name}' is of kind {key.kind}: checkpoints are signed with {KeyKind.SIGNING}, and {KeyKind.ML_DSA} beside it"
+        f"key '{key.name}' is of kind {key.kind}: checkpoints are signed with {KeyKind.SIGNING}, and with {KeyKind.ML_DSA} too"
     )

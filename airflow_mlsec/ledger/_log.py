@@ -1,7 +1,7 @@
-"""The audit log as an auditor has it: verified, signed, exported and proven.
+"""The audit log from the auditor's side: verifying, signing, exporting and proving.
 
-What it holds is written by the register itself, in the transaction of each change (`register._journal`). Here is what
-whoever does not trust the register does with it: with an export and the public key alone, without a database.
+The register itself writes the log's content, in the transaction of each change (`register._journal`). This module is
+for those who do not trust the register: an export and the public key are enough to verify it, without a database.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _PROOF = "c2sp.org/tlog-proof@v1"
 
 @dataclass
 class Audit:
-    """What verifying a log has found."""
+    """The result of verifying a log."""
 
     origin: str
     size: int
     root: str = ""
-    # The largest of its checkpoints that somebody trusted has signed, and how many entries came after.
+    # The size of the largest checkpoint that a trusted key has signed.
     signed: int | None = None
     findings: list[str] = field(default_factory=list)
 
@@ -57,8 +57,8 @@ def verify_register(
 ) -> Audit:
     """Verify the log of a register, and that it accounts for every protected row.
 
-    :param witnessed: Checkpoints (notes) that were kept elsewhere: without them a register that was put back to
-        what it was yesterday, with its log, is what it was yesterday.
+    :param witnessed: Checkpoints (notes) that were kept elsewhere: without them, a register that was restored to
+        yesterday's state together with its log looks correct.
     :raises BrokenLog: if there is no log.
     """
     return register.snapshot(lambda connection: _verify_register(connection, trusted, witnessed))
@@ -77,7 +77,7 @@ def _verify_register(
     _verify(audit, last.told_of(read_entries(connection)), [*notes, *witnessed], trusted)
     try:
         if merkle_log.root(LogTiles(connection), log.size).hex() != audit.root:
-            audit.findings.append("the tree that is kept is not the one of the entries")
+            audit.findings.append("the stored tree does not match the entries")
     except BrokenLog as error:
         audit.findings.append(str(error))
     audit.findings += last.strangers
@@ -106,7 +106,7 @@ def _verify(
             audit.findings.append(f"a checkpoint: {error}")
             continue
         if checkpoint.origin != audit.origin:
-            audit.findings.append(f"a checkpoint of another log ({checkpoint.origin})")
+            audit.findings.append(f"a checkpoint belongs to another log ({checkpoint.origin})")
         else:
             signed.setdefault(checkpoint.size, []).append(checkpoint)
     tree, erased, missing = merkle_log.Growing(), set[int](), set[int]()
@@ -128,10 +128,10 @@ def _verify(
                 )
             audit.signed = tree.size
     if tree.size != audit.size:
-        audit.findings.append(f"the log says that it has {audit.size} entries, and has {tree.size}")
+        audit.findings.append(f"the log says that it has {audit.size} entries, but has {tree.size}")
     for size in sorted(s for s in signed if s):
         audit.findings.append(
-            f"{size} entries were signed, and {tree.size} are there: it was cut off"
+            f"{size} entries were signed, but only {tree.size} are there: the log was truncated"
         )
     audit.findings += [
         f"entry {n} is erased, and no entry says so" for n in sorted(missing - erased)
@@ -140,7 +140,7 @@ def _verify(
 
 
 def checkpoint(register: Register, keys: Iterable[Any]) -> str:
-    """Sign the log as it is, and keep that; the note.
+    """Sign the current state of the log and store the checkpoint; returns the note.
 
     :param keys: Private keys: Ed25519, and ML-DSA-44.
     """
@@ -162,7 +162,7 @@ def checkpoint(register: Register, keys: Iterable[Any]) -> str:
 
 
 def newest_checkpoint(connection: sa.Connection) -> str | None:
-    """The last checkpoint that was signed."""
+    """The checkpoint (note) of the largest log size that was signed."""
     c = t.log_checkpoint.c
     query = sa.select(c.note).order_by(c.size.desc()).limit(1)
     return connection.execute(query).scalar_one_or_none()
@@ -172,8 +172,8 @@ def newest_checkpoint(connection: sa.Connection) -> str | None:
 
 
 def export_log(register: Register, folder: Path) -> int:
-    """Write the log as far as it is signed below a folder, in the layout of C2SP's tiles, with the texts of its
-    entries beside it; how many entries.
+    """Write the signed part of the log into a folder, in the layout of C2SP's tiles, together with the texts of its
+    entries; returns the number of entries.
 
     :raises UsageError: if nothing is signed yet.
     """
@@ -207,10 +207,11 @@ def export_log(register: Register, folder: Path) -> int:
 
 
 def verify_export(folder: Path, trusted: Sequence[Verifier]) -> Audit:
-    """Verify an export by itself: its entries are those that somebody trusted has signed, and none was erased
+    """Verify an export by itself: its entries are those that a trusted key has signed, and none was erased
     without an entry that says so.
 
-    :raises BrokenLog: if it is no export, or nobody trusted has signed it.
+    :raises BrokenLog: if it is not an export.
+    :raises SignatureInvalid: if no trusted key has signed it.
     """
     try:
         note = (folder / merkle_log.CHECKPOINT).read_text()
@@ -221,7 +222,7 @@ def verify_export(folder: Path, trusted: Sequence[Verifier]) -> Audit:
             path = merkle_log.tile_path(level, index, width)
             merkle_log.hashes_in((folder / path).read_bytes(), width, path)
         if merkle_log.root(_Files(folder, signed.size), signed.size) != signed.root:
-            audit.findings.append("its tiles are not those of the log that was signed")
+            audit.findings.append("its tiles do not match the signed log")
     except FileNotFoundError as error:
         raise BrokenLog(f"{Path(str(error.filename)).name} is missing from the export") from None
     return audit
@@ -236,7 +237,7 @@ def _exported(folder: Path) -> Iterator[LogEntry]:
                 commitment = bytes.fromhex(said["commitment"])
                 yield LogEntry(int(said["number"]), commitment, salt, said["text"])
             except (ValueError, KeyError, TypeError):
-                raise BrokenLog(f"{_ENTRIES} has a line that is no entry") from None
+                raise BrokenLog(f"{_ENTRIES} has a line that is not an entry") from None
 
 
 class _Files:
@@ -265,9 +266,9 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def prove(register: Register, number: int) -> str:
-    """That an entry is in the log that was signed, as https://c2sp.org/tlog-proof has it; the entry itself is in it.
+    """A proof that an entry is in the signed log, in the format of https://c2sp.org/tlog-proof. It contains the entry.
 
-    :raises UsageError: if there is no such entry, or nothing that has it is signed yet.
+    :raises UsageError: if there is no such entry, or no checkpoint that includes it is signed yet.
     """
 
     def work(connection: sa.Connection) -> str:
@@ -275,12 +276,12 @@ def prove(register: Register, number: int) -> str:
         size = int(note.split("\n")[1]) if note is not None else 0
         if note is None or number >= size:
             raise UsageError(
-                f"entry {number} is in nothing that is signed yet: run `mlsec audit checkpoint` first"
+                f"no signed checkpoint includes entry {number} yet: run `mlsec audit checkpoint` first"
             )
         e = t.log_entry.c
         row = connection.execute(sa.select(e.salt, e.text).where(e.number == number)).first()
         if row is None or row.text is None:
-            raise UsageError(f"there is no entry {number}, or it is erased")
+            raise UsageError(f"entry {number} does not exist or is erased")
         path = merkle_log.inclusion_proof(LogTiles(connection), number, size)
         extra = base64.b64encode(bytes(row.salt) + row.text.encode()).decode()
         hashes = "".join(f"{base64.b64encode(h).decode()}\n" for h in path)
@@ -290,10 +291,10 @@ def prove(register: Register, number: int) -> str:
 
 
 def verify_proof(proof: str, trusted: Sequence[Verifier]) -> LogEntry:
-    """The entry of a proof, if it is in a log that somebody trusted has signed.
+    """The entry of a proof, if it is in a log that a trusted key has signed.
 
     :raises BrokenLog: if it is not.
-    :raises SignatureInvalid: if nobody trusted has signed the log.
+    :raises SignatureInvalid: if no trusted key has signed the log.
     """
     head, blank, note = proof.partition("\n\n")
     first, *lines = head.split("\n")
@@ -305,7 +306,7 @@ def verify_proof(proof: str, trusted: Sequence[Verifier]) -> LogEntry:
     except (IndexError, ValueError, binascii.Error):
         first = ""
     if first != _PROOF or not blank or f"index {number}" != lines[1]:
-        raise BrokenLog("this is no proof of an entry of a log")
+        raise BrokenLog("this is not a proof of a log entry")
     signed = merkle_log.open_checkpoint(note, trusted)
     commitment = hashlib.sha256(extra).digest()
     leaf = merkle_log.leaf_hash(commitment)

@@ -1,8 +1,8 @@
 """Reasons: why something is so, or was decided, as a code with typed parameters.
 
-A reason is put into words where people read it (command line, pages, letters) and is never read back:
-code asks ``isinstance(reason, KeptByLaw)``, and `Words` can be shown and nothing else. A new reason is one
-class, with its words in every language; what is forgotten fails when the class is made.
+A reason is put into words only where people read it (command line, pages, letters), and words are never parsed:
+code asks ``isinstance(reason, KeptByLaw)``, and `Words` can only be shown. A new reason is one class with
+its words in every language; if any are missing, defining the class fails.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FORMATTER = string.Formatter()
 
 
 class Words:
-    """Text for people. It can be shown, joined and compared; there is nothing to look into it with."""
+    """Text for people. It can be shown, joined and compared, but not searched or parsed."""
 
     __slots__ = ("_text",)
 
@@ -56,10 +56,10 @@ class Reason:
     """Base of all reasons. A subclass is a frozen dataclass whose fields are text, numbers, truth values, other
     reasons, or tuples of these; its code is its name in kebab case.
 
-    Words are templates: ``{name}``; ``{rows:row|rows}`` counts (one, and more); ``{by: by {}}`` stands only if
-    ``by`` is there. Tuples are listed with commas, reasons with semicolons.
+    Words are templates: ``{name}``; ``{rows:row|rows}`` counts (singular and plural); ``{by: by {}}`` is shown only
+    if ``by`` is set. Tuples are listed with commas, reasons with semicolons.
 
-    :raises TypeError: when a subclass is made whose words are missing in a language, or do not name its fields.
+    :raises TypeError: when a subclass is defined whose words are missing in a language or do not name its fields.
     """
 
     code: ClassVar[str]
@@ -96,7 +96,7 @@ class Reason:
                 yield _shown(getattr(self, name), spec or "", language)
 
     def inner(self) -> Iterator[Reason]:
-        """This reason and all that stand in it."""
+        """This reason and all reasons nested in it."""
         yield self
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
@@ -105,7 +105,7 @@ class Reason:
                     yield from part.inner()
 
     def as_json(self) -> dict[str, Any]:
-        """The reason as registers and statements keep it: its code, and its fields that are not empty."""
+        """The reason as stored in registers and statements: its code and its non-empty fields."""
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
         told = {name: _as_json(value) for name, value in given.items() if value not in (None, ())}
         return {"code": self.code, **told}
@@ -115,14 +115,15 @@ _REASONS: dict[str, type[Reason]] = {}
 
 
 def reasons() -> Mapping[str, type[Reason]]:
-    """All reasons that are known in this process, by code."""
+    """All reasons known in this process, by code."""
     return dict(sorted(_REASONS.items()))
 
 
 def read_reason(document: Any) -> Reason:
-    """A reason out of what `Reason.as_json` made; one that is not known here says so, and hides nothing else.
+    """A reason from the output of `Reason.as_json`. An unknown code becomes `NotKnownHere`, so that other reasons
+    can still be read.
 
-    :raises BrokenLog: if it is no reason, or its fields are not those of its code.
+    :raises BrokenLog: if it is not a reason, or its fields are not those of its code.
     """
     if not isinstance(document, Mapping) or not isinstance(document.get("code"), str):
         raise BrokenLog("what should be a reason has no code")
@@ -153,12 +154,12 @@ def as_documents(given: Iterable[Reason]) -> list[dict[str, Any]]:
 
 
 def in_words(given: Iterable[Reason], language: Language = "en") -> Words:
-    """Reasons in words, one after the other; what several say alike is said once."""
+    """Reasons in words, one after the other, without duplicates."""
     return Words("; ".join(dict.fromkeys(str(reason.words(language)) for reason in given)))
 
 
 def has(given: Iterable[Reason], *kinds: type[Reason]) -> bool:
-    """Whether one of these reasons, or one that stands in them, is of a kind."""
+    """Whether one of these reasons, or one nested in them, is of one of these kinds."""
     return any(isinstance(inner, kinds) for reason in given for inner in reason.inner())
 
 
@@ -223,12 +224,12 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 class Imported(Reason, en="{text}", de="{text}"):
-    """What an earlier version of this package wrote, in its words."""
+    """Text that an earlier version of this package wrote, unchanged."""
 
     text: str
 
 
 class NotKnownHere(Reason, en="reason '{name}', which this version does not know", de="Grund „{name}“, den diese Version nicht kennt"):  # fmt: skip
-    """A reason of a later version, or of a package that is not installed here."""
+    """A reason from a later version, or from a package that is not installed here."""
 
     name: str

@@ -1,8 +1,8 @@
-"""The rules by which decisions are made, as the register keeps them from its first use.
+"""The rules for decisions. The register keeps them from its first use.
 
-Whoever runs a command can set its environment. So a process that asks for looser rules than the
-register's is held to the register's, and told so; stricter ones it may have. Rules are loosened by
-one administrator's proposal and another's agreement, and both are kept.
+Anyone who runs a command can set its environment. So a process that asks for looser rules than
+the register's is held to the register's, and this is reported; stricter rules are accepted.
+Loosening rules takes one administrator's proposal and another's agreement; both are kept.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Rules:
-    """For which requests another person than who opened and verified it has to approve (``four_eyes``), who has
-    which role (``role_mapping``: entries ``who=role``), and in which time zone days end.
+    """Which requests must be approved by somebody other than those who opened and verified them
+    (``four_eyes``), who has which role (``role_mapping``: entries ``who=role``), and in which time zone days end.
 
-    ``who`` is a role of Airflow's (``compliance``), a user of Airflow's (``airflow:anna``), of the operating
-    system (``os:1000``, ``os:anna``) or a group of it (``group:privacy``), or a task (``task:dag/*``); a
-    star at the end stands for whatever follows.
+    ``who`` is an Airflow role (``compliance``), an Airflow user (``airflow:anna``), an operating-system user
+    (``os:1000``, ``os:anna``) or group (``group:privacy``), or a task (``task:dag/*``); a star at the end
+    matches any ending.
     """
 
     four_eyes: str = "erasure"
@@ -57,15 +57,15 @@ class Rules:
     def of(cls, settings: Settings) -> Rules:
         """The rules that a process's settings ask for.
 
-        :raises SettingError: if `[mlsec] four_eyes` is none of its values, or an entry of `role_mapping` names no
-            role.
+        :raises SettingError: if `[mlsec] four_eyes` has an unknown value, or an entry of `role_mapping` does not
+            name a role.
         """
         return cls(settings.four_eyes, settings.role_mapping, settings.time_zone).checked()
 
     def checked(self) -> Rules:
         """These rules, if they can be followed.
 
-        :raises SettingError: if a value is none of its kind, or nobody would be an administrator.
+        :raises SettingError: if a value is not valid, or nobody would be an administrator.
         """
         if self.four_eyes not in FOUR_EYES:
             raise SettingError(f"[mlsec] four_eyes is one of {', '.join(FOUR_EYES)}")
@@ -81,14 +81,14 @@ class Rules:
         return Rules(self.four_eyes, mapping, self.time_zone)
 
     def needs_four_eyes(self, erases: bool) -> bool:
-        """Whether a request has to be approved by somebody else."""
+        """Whether a request must be approved by a second person."""
         return self.four_eyes == "all" or (self.four_eyes == "erasure" and erases)
 
 
 def checked_role_mapping(entries: Iterable[str]) -> tuple[str, ...]:
-    """Entries ``who=role``, in order, each once.
+    """Entries ``who=role``, sorted and without duplicates.
 
-    :raises SettingError: if one has another form, or names no role.
+    :raises SettingError: if an entry has another form or does not name a role.
     """
     found = set()
     for entry in entries:
@@ -99,7 +99,7 @@ def checked_role_mapping(entries: Iterable[str]) -> tuple[str, ...]:
             )
         if "*" in who[:-1] or who == "*":
             raise SettingError(
-                f"[mlsec] role_mapping: '{entry}': a star stands at the end, after what it is of (os:*, airflow:*)"
+                f"[mlsec] role_mapping: '{entry}': a star is only allowed at the end, after a prefix (os:*, airflow:*)"
             )
         named = who if ":" in who else who.casefold()
         found.add(f"{named}={role.lower()}")
@@ -107,7 +107,7 @@ def checked_role_mapping(entries: Iterable[str]) -> tuple[str, ...]:
 
 
 def entries_for(entries: Iterable[str], actor: Actor, role: Role) -> frozenset[str]:
-    """The entries of a mapping by which an actor has a role."""
+    """The entries of a mapping that give an actor a role."""
     return frozenset(
         entry
         for entry in entries
@@ -117,7 +117,7 @@ def entries_for(entries: Iterable[str], actor: Actor, role: Role) -> frozenset[s
 
 
 def mapped_roles(entries: Iterable[str], actor: Actor) -> frozenset[Role]:
-    """The roles that a mapping gives an actor, with those that stand in them: none, unless an entry names it."""
+    """The roles that a mapping gives an actor, with the roles they include: none, unless an entry names the actor."""
     listed = tuple(entries)
     return frozenset(role for role in Role if entries_for(listed, actor, role))
 
@@ -130,8 +130,8 @@ def _means(who: str, actor: Actor) -> bool:
         return own and who.removeprefix("group:") in actor.roles
     if who.endswith("*"):
         return actor.key.startswith(who[:-1])
-    # Where people are known by a number, what they are called is unique, and is no number; elsewhere it may be what
-    # somebody else is known by.
+    # Where people are identified by a number, their name is unique and not a number; elsewhere the name may be
+    # somebody else's identifier.
     numbered = actor.name.partition("@")[0].isdigit()
     named = numbered and bool(actor.called) and not str(actor.called).isdigit()
     return who == actor.key or (named and who == f"{actor.kind.value}:{actor.called}")
@@ -139,31 +139,31 @@ def _means(who: str, actor: Actor) -> bool:
 
 @dataclass(frozen=True)
 class InForce:
-    """The rules that count, what was asked for and is not given, and the role mapping that was asked for."""
+    """The rules in force, what was asked for but not granted, and the role mapping that was asked for."""
 
     rules: Rules
     refused: tuple[str, ...] = ()
     asked: tuple[str, ...] | None = None
 
     def still_stands(self, entries: Iterable[str]) -> bool:
-        """Whether one of some entries stands in the register's mapping, and in the process's own."""
+        """Whether at least one of the entries is both in the register's mapping and in the process's own."""
         kept = set(self.rules.role_mapping)
         return bool(set(entries) & (kept if self.asked is None else kept & set(self.asked)))
 
     def roles_of(self, actor: Actor) -> frozenset[Role]:
-        """The roles that the register's mapping gives an actor, and the process's own as well."""
+        """The roles that both the register's mapping and the process's own give an actor."""
         kept = mapped_roles(self.rules.role_mapping, actor)
         return kept if self.asked is None else kept & mapped_roles(self.asked, actor)
 
 
 def _closed(role: Role) -> frozenset[Role]:
-    """A role with those that stand in it."""
+    """A role with the roles that it includes."""
     return frozenset(Role) if role is Role.ADMIN else frozenset({role, Role.VIEWER})
 
 
 def rules_in_force(register: Register, asked: Rules | None = None) -> InForce:
-    """The rules that count for a process that asks for some: those of the settings with which it has opened the
-    register, unless others are given. Its first use by a process with settings fixes them."""
+    """The rules in force for a process. It asks for the rules in the settings with which it opened the register,
+    unless others are given. The register's first use by a process with settings fixes the register's rules."""
     if asked is None and register.settings is not None:
         asked = Rules.of(register.settings)
     kept = register.read(_kept)
@@ -200,8 +200,8 @@ def _kept(connection: sa.Connection) -> Rules | None:
 def insert_rules(
     connection: sa.Connection, now: str, rules: Rules, by: str, agreed_by: str | None
 ) -> int:
-    """Write rules, proposed or agreed to; their number."""
-    # What it would take the place of: agreed to later, it might bring back what others have changed since.
+    """Write rules, proposed or agreed to; returns their number."""
+    # Which rules a proposal would replace: an agreement given later could undo changes made since.
     document = {**asdict(rules), "replaces": None if agreed_by else rules_digest(connection)}
     values = {"document": document, "set_at": now, "set_by": by, "agreed_by": agreed_by}
     made = connection.execute(sa.insert(t.rule).values(values).returning(t.rule.c.id))
@@ -209,14 +209,14 @@ def insert_rules(
 
 
 def rules_digest(connection: sa.Connection) -> str:
-    """SHA-256 of the rules that are kept; of nothing where none are."""
+    """SHA-256 of the stored rules, or of ``null`` if there are none."""
     kept = _kept(connection)
     text = json.dumps(asdict(kept) if kept else None, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_rules(document: Mapping[str, Any]) -> Rules:
-    """Rules as the register keeps them, also those of before there were roles."""
+    """Rules as the register keeps them, including those from before roles existed."""
     found = json.loads(json.dumps(document))
     mapping = found.get("role_mapping")
     if mapping is None:

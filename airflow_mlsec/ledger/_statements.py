@@ -1,7 +1,7 @@
 """What we sign: predicates of in-toto statements (https://github.com/in-toto/attestation), one model for each.
 
-The version of a predicate stands in its type. A field that a statement does not have is refused, and so is one that
-its model does not have: what is only half understood proves nothing.
+A predicate's type contains its version. A missing field is refused, and so is a field that the model does not have:
+a statement that is only partly understood proves nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Model(BaseModel):
 
 
 class Predicate(_Model):
-    """What a statement says of its subjects."""
+    """What a statement says about its subjects."""
 
     predicate_type: ClassVar[str]
 
@@ -48,7 +48,7 @@ class Place(_Model):
 
 
 class File(Place):
-    """A place, and the SHA-256 of the file there; None of what is no single file."""
+    """A place, and the SHA-256 of the file there; None if it is not a single file."""
 
     sha256: str | None = None
 
@@ -69,8 +69,8 @@ class Check(_Model):
 
 
 class Numbers(_Model):
-    """A release's outcome. ``persons`` were counted by the checker; of ``persons_in_several_spellings`` the key is
-    written in several ways, so that pseudonyms tell more apart than there are."""
+    """A release's outcome. ``persons`` were counted by the checker. The keys of ``persons_in_several_spellings`` are
+    written in several ways, so there are more pseudonyms than persons."""
 
     rows: int
     released: int
@@ -83,7 +83,7 @@ class Numbers(_Model):
 
 
 class PersonKey(_Model):
-    """Which column named persons of which kind, as the policy says."""
+    """The column that identified persons, and their kind, according to the policy."""
 
     kind: str
     key: str
@@ -103,7 +103,7 @@ class ReleasedColumn(_Model):
     domain: str | None = None
     key: str | None = None
     version: int | None = None
-    # Of a hierarchy; of the other recodings their name.
+    # The level of a hierarchy, or the name of another recoding.
     level: int | Literal["local", "multidimensional"] | None = None
     normalize: str | None = None
 
@@ -116,7 +116,7 @@ class Claim(_Model):
 
 
 class ReleaseStatement(Predicate):
-    """That a dataset was made from a source by a plan, and what was found of it."""
+    """States that a dataset was made from a source by a plan, and what was found in it."""
 
     predicate_type = "https://airflow-mlsec.github.io/release/v1"
 
@@ -150,7 +150,7 @@ class TrainedOn(_Model):
 
 
 class ArtifactStatement(Predicate):
-    """That an encrypted artifact holds a source, and what that came from."""
+    """States that an encrypted artifact contains a source, and where that source came from."""
 
     predicate_type = "https://airflow-mlsec.github.io/artifact/v1"
 
@@ -166,13 +166,13 @@ class ArtifactStatement(Predicate):
 
 
 class FileStatement(Predicate):
-    """That a file is the one that was signed; nothing more is said of it."""
+    """States that a file is the one that was signed, and nothing more."""
 
     predicate_type = "https://airflow-mlsec.github.io/file/v1"
 
 
 class PersonTold(_Model):
-    """Whom a notice is about."""
+    """The person a notice is about."""
 
     kind: str
     keys: tuple[str, ...]
@@ -203,8 +203,9 @@ ReasonDocument = Annotated[dict[str, Any], AfterValidator(_is_reason)]
 
 
 class ReceiptStep(_Model):
-    """What became of one place of a request. ``verified`` is what an independent look has found. Both are words;
-    ``found_by``, ``reasons`` and ``found_again`` are the same as codes (`Reason.as_json`), which receipts of version 0.1 have not."""
+    """The outcome for one place of a request. ``verified`` is what the independent check found. ``detail`` and
+    ``verified`` are text; ``found_by``, ``reasons`` and ``found_again`` say the same as codes (`Reason.as_json`), which
+    receipts of version 0.1 do not have."""
 
     kind: str
     name: str
@@ -221,8 +222,8 @@ class ReceiptStep(_Model):
 
 
 class HandedOver(_Model):
-    """A file with a person's data that was handed over: its SHA-256, and by place what was in it (``rows``), what
-    was there and not in it (``named``, with the reason; ``left_out_as_likeness``), and what had been ``found``."""
+    """A file with a person's data that was handed over: its SHA-256 and, by place, what it contained (``rows``), what
+    was left out (``named``, with the reason; ``left_out_as_likeness``), and what had been ``found``."""
 
     sha256: str
     rows: dict[str, int]
@@ -235,7 +236,7 @@ class HandedOver(_Model):
 
 
 class ReceiptStatement(Predicate):
-    """What became of a person's data. The person stands in it as salted hashes of the keys alone."""
+    """What was done with a person's data. The person appears in it only as salted hashes of the keys."""
 
     predicate_type = "https://airflow-mlsec.github.io/request-receipt/v1"
 
@@ -247,7 +248,7 @@ class ReceiptStatement(Predicate):
     identity: str
     closed_at: str
     steps: tuple[ReceiptStep, ...]
-    # The moment after the last day, and that day.
+    # The moment after the last day, and the last day itself.
     due_at: str | None = None
     due_on: str | None = None
     extended: bool = False
@@ -262,7 +263,7 @@ class ReceiptStatement(Predicate):
 
 @dataclass(frozen=True)
 class ReleaseResult:
-    """What a run of a plan has come to: the plan as plain data, numbers, what the independent checker found, the
+    """The result of running a plan: the plan as plain data, numbers, what the independent checker found, the
     run's label, and the list of members."""
 
     plan: Mapping[str, Any]
@@ -278,7 +279,7 @@ P = TypeVar("P", bound=Predicate)
 
 @dataclass(frozen=True)
 class Statement(Generic[P]):
-    """A verified statement: SHA-256 by subject, and what is said of them. ``document`` is what was signed."""
+    """A verified statement: the SHA-256 of each subject, and the predicate. ``document`` is what was signed."""
 
     subjects: Mapping[str, str]
     predicate: P
@@ -294,8 +295,8 @@ def statement_of(subjects: Mapping[str, str], predicate: Predicate) -> bytes:
 def sign_statement(
     keys: KeyRing, subjects: Mapping[str, str], predicate: Predicate, key: str = SIGNING_KEY
 ) -> dict[str, Any]:
-    """A statement in a DSSE envelope, signed by a key of the ring, and by the one beside it that a quantum
-    computer cannot forge, if the ring has that.
+    """A statement in a DSSE envelope, signed by a key of the ring and, if the ring has one, by the post-quantum key
+    that goes with it.
 
     :raises KeyNotFound: if the key does not sign.
     """
@@ -304,9 +305,9 @@ def sign_statement(
 
 
 def predicate_of(document: Mapping[str, Any], kind: type[P]) -> P | None:
-    """What a verified in-toto statement says, if it is of a kind; None if it is of another.
+    """The predicate of a verified in-toto statement, or None if it is of another kind.
 
-    :raises SignatureInvalid: if it does not have just the fields of its kind.
+    :raises SignatureInvalid: if it does not have exactly the fields of its kind.
     """
     if document["predicateType"] != kind.predicate_type:
         return None
@@ -316,13 +317,13 @@ def predicate_of(document: Mapping[str, Any], kind: type[P]) -> P | None:
     except ValidationError as error:
         # Without its values.
         at = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
-        raise SignatureInvalid(f"the statement has another form than ours, at '{at}'") from None
+        raise SignatureInvalid(f"the statement does not match our schema, at '{at}'") from None
 
 
 def read_statement(payload: bytes, *kinds: type[P]) -> Statement[P]:
-    """A statement of one of some kinds, out of what was signed.
+    """A statement of one of the given kinds, read from what was signed.
 
-    :raises SignatureInvalid: if it is of another kind, or does not have just the fields of its kind.
+    :raises SignatureInvalid: if it is of another kind, or does not have exactly the fields of its kind.
     """
     try:
         document = json.loads(payload)
@@ -346,8 +347,8 @@ _verified: dict[bytes, Statement[Any] | None] = {}
 def verified_statement(
     envelope: Any, trusted: Trusted, identities: Any, *kinds: type[P]
 ) -> Statement[P] | None:
-    """A statement that a trusted key signed; None if none did, or it is of another kind or form. What was verified
-    once is remembered by its digest and those of the keys (``identities``)."""
+    """A statement that a trusted key signed; None if no trusted key did, or if it is of another kind or form.
+    Results are cached by the digest of the envelope, the keys (``identities``) and the kinds."""
     text = json.dumps([envelope, identities, [k.predicate_type for k in kinds]], sort_keys=True)
     digest = hashlib.sha256(text.encode()).digest()
     if digest not in _verified:

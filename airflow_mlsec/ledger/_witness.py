@@ -1,4 +1,4 @@
-"""Where checkpoints are kept elsewhere: a file, an object store, or whoever takes them over HTTPS."""
+"""Keeps checkpoints elsewhere: in a file, in an object store, or with a witness over HTTPS."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PATIENCE = 30
 def keep_elsewhere(note: str, where: str, connections: Connections | None = None) -> None:
     """Give a checkpoint to a witness.
 
-    :param where: Path or URI of a file, which is replaced; of a folder (ending in ``/``), in which it is kept under
-        the log's size; or an ``https://`` address, to which it is sent.
-    :raises DatasetError: if it cannot be written, or the other side does not take it.
+    :param where: Path or URI of a file, which is replaced; or of a folder (ending in ``/``), where the checkpoint is
+        named after the log's size; or an ``https://`` address, to which it is sent.
+    :raises DatasetError: if it cannot be written, or the witness does not accept it.
     """
     scheme = where.partition("://")[0]
     if scheme == "http":
         raise UsageError(
-            "a checkpoint is sent over https:// alone: on the way it could be held back"
+            "a checkpoint is sent over https:// only: otherwise it could be held back on the way"
         )
     if scheme == "https":
         _send(note, where)
@@ -40,5 +40,5 @@ def _send(note: str, address: str) -> None:
     except (urllib.error.URLError, OSError, ValueError) as error:
         code = getattr(error, "code", None)
         raise DatasetError(
-            f"the witness did not take the checkpoint ({f'HTTP {code}' if code else type(error).__name__})"
+            f"the witness did not accept the checkpoint ({f'HTTP {code}' if code else type(error).__name__})"
         ) from None

@@ -1,9 +1,9 @@
 """Lineage: OpenLineage in and out, the column graph, and how personal each column is.
 
-`_undelivered` keeps events while the register is away. `events` reads OpenLineage events, `sql` infers columns from a query, `writing` writes events to the register's graph;
+`_undelivered` keeps events while the register is unreachable. `events` reads OpenLineage events, `sql` infers columns from a query, `writing` writes events to the register's graph;
 `_ingest` does all three, in batches. `evidence` keeps our signed statements; `_release` and `_artifact` make them.
-`tracing` walks the graph and computes each column's state; `_export` writes OpenLineage again, `_airflow_api` asks
-Airflow, `transport` is what Airflow loads, and `_running_task` asks of the task in which it runs.
+`tracing` walks the graph and computes each column's state; `_export` writes it back as OpenLineage, `_airflow_api`
+queries Airflow, `transport` is what Airflow loads, and `_running_task` describes the task that this process runs.
 May import `register`, `datasets`, `crypto`, `policy` and below. Start with `_ingest`.
 """
 

@@ -1,4 +1,4 @@
-"""Airflow's REST API: task runs and assets, for the dark list; who approved; its own stores, for requests."""
+"""Airflow's REST API: task runs and assets (for the dark list), approvers, and Airflow's own stores (for requests)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AirflowApi:
 
     @classmethod
     def sign_in(cls, url: str, user: str, password: str) -> AirflowApi:
-        """Sign in with a name and password, where Airflow's authentication backend takes them.
+        """Sign in with a name and password, if Airflow's authentication backend accepts them.
 
         :raises UsageError: if Airflow refuses or cannot be reached.
         """
@@ -47,8 +47,8 @@ class AirflowApi:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> AirflowApi:
-        """Sign in as ``AIRFLOW_CONN_MLSEC_AIRFLOW`` says, a URI or JSON (type HTTP: host, port, login, password;
-        schema http or https).
+        """Sign in with the connection in ``AIRFLOW_CONN_MLSEC_AIRFLOW``, a URI or JSON (type HTTP: host, port, login,
+        password; schema http or https).
 
         :raises UsageError: if it is not set, is neither, or Airflow refuses.
         """
@@ -73,7 +73,7 @@ class AirflowApi:
         return cls.sign_in(url, found.get("login") or "", found.get("password") or "")
 
     def task_runs(self, since: str | None = None) -> list[TaskRun]:
-        """The task instances of all DAG runs that started since (all, if None).
+        """The task instances, in all DAG runs, that started since then (all, if None).
 
         :raises UsageError: if Airflow refuses or cannot be reached.
         """
@@ -108,7 +108,7 @@ class AirflowApi:
     def human_response(
         self, dag_id: str, run_id: str, task_id: str, map_index: int = -1
     ) -> dict[str, Any]:
-        """What Airflow's own record says of a task that asked a person: ``response_received``,
+        """What Airflow's own record says about a task that asked a person: ``response_received``,
         ``chosen_options``, ``responded_by_user`` (``id``, ``name``).
 
         :raises UsageError: if Airflow refuses, cannot be reached, or the task asked nobody.
@@ -120,7 +120,7 @@ class AirflowApi:
         return found
 
     def roles_of(self, user: str) -> set[str]:
-        """The roles of a user where the FAB authentication manager keeps them; none elsewhere."""
+        """The roles of a user if the FAB authentication manager holds them, otherwise none."""
         try:
             found = self._get(f"/auth/fab/v1/users/{quote(user, safe='')}")
         except UsageError:
@@ -130,22 +130,22 @@ class AirflowApi:
     # --- Airflow's own stores
 
     def xcoms(self) -> Iterator[dict[str, Any]]:
-        """What tasks handed to each other, without the values."""
+        """The XComs that tasks passed to each other, without the values."""
         return self._pages(
             "/api/v2/dags/~/dagRuns/~/taskInstances/~/xcomEntries", "xcom_entries", {}
         )
 
     def xcom_value(self, xcom: Mapping[str, Any]) -> Any:
-        """The value of one of `xcoms`, as the database keeps it; None if it has gone since."""
+        """The value of one of `xcoms`, as the database stores it; None if it was removed since."""
         found = self._get(_xcom_path(xcom), {"map_index": xcom["map_index"]}, gone_is_none=True)
         return None if found is None else found["value"]
 
     def delete_xcom(self, xcom: Mapping[str, Any]) -> None:
-        """Remove one of `xcoms`. Done again it changes nothing."""
+        """Remove one of `xcoms`. Repeating this changes nothing."""
         self.delete(_xcom_path(xcom), {"map_index": xcom["map_index"]})
 
     def task_instances(self) -> Iterator[dict[str, Any]]:
-        """All task instances, with the fields that they were rendered with."""
+        """All task instances, with their rendered fields."""
         return self._pages("/api/v2/dags/~/dagRuns/~/taskInstances", "task_instances", {})
 
     def dag_runs(self) -> Iterator[dict[str, Any]]:
@@ -153,7 +153,7 @@ class AirflowApi:
         return self._pages("/api/v2/dags/~/dagRuns", "dag_runs", {})
 
     def variables(self) -> Iterator[dict[str, Any]]:
-        """All variables; Airflow masks the values of those whose names sound secret."""
+        """All variables; Airflow masks values whose names suggest a secret."""
         return self._pages("/api/v2/variables", "variables", {})
 
     def asset_events(self) -> Iterator[dict[str, Any]]:
@@ -161,24 +161,24 @@ class AirflowApi:
         return self._pages("/api/v2/assets/events", "asset_events", {})
 
     def audit_log(self) -> Iterator[dict[str, Any]]:
-        """What was done in Airflow and by whom, with its parameters."""
+        """What was done in Airflow and by which user, with its parameters."""
         return self._pages("/api/v2/eventLogs", "event_logs", {})
 
     def log(self, instance: Mapping[str, Any], attempt: int) -> Any:
-        """The log of one attempt of a task instance; None if there is none (any more)."""
+        """The log of one attempt of a task instance; None if it does not exist (any more)."""
         path = f"{_task_path(instance)}/logs/{attempt}"
         params = {"map_index": instance["map_index"], "full_content": "true"}
         return self._get(path, params, gone_is_none=True)
 
     def states(self) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-        """The state that tasks and assets keep (Airflow 3.3 and later): whose it is, path and parameters by
-        which it is removed, and the entry with ``key`` and ``value``."""
+        """The state that tasks and assets keep (Airflow 3.3 and later): its owner, the path and parameters
+        for removing it, and the entry with ``key`` and ``value``."""
         asked = False
         for instance in self.task_instances():
             path = f"{_task_path(instance)}/state-store"
             params = {"map_index": instance["map_index"]}
             if not asked and self._get(path, params, gone_is_none=True) is None:
-                return  # an earlier Airflow has none
+                return  # an earlier Airflow has no such store
             asked = True
             for entry in self._pages(path, "task_state_store", params):
                 owner = f"{instance['dag_id']}/{instance['dag_run_id']}/{instance['task_id']}"
@@ -189,7 +189,7 @@ class AirflowApi:
                 yield f"asset {asset['uri']}", f"{path}/{quote(entry['key'])}", {}, entry
 
     def delete(self, path: str, params: Mapping[str, Any] | None = None) -> None:
-        """Remove what is at a path. Done again it changes nothing.
+        """Remove what is at a path. Repeating this changes nothing.
 
         :raises UsageError: if Airflow refuses or cannot be reached.
         """
@@ -212,7 +212,7 @@ class AirflowApi:
         except httpx.HTTPError as error:
             raise _failed(str(self._client.base_url), error) from None
         except ValueError:
-            raise UsageError(f"Airflow at {self._client.base_url} answered with no JSON") from None
+            raise UsageError(f"Airflow at {self._client.base_url} did not answer in JSON") from None
 
     def _pages(self, path: str, key: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
         offset = 0

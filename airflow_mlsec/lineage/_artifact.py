@@ -35,14 +35,14 @@ def begin_artifact(
     run: str | None = None,
 ) -> Intent:
     """Record what an artifact is made from, and the signed statement about it (`artifact_statement`), before it
-    is published: whoever is killed between leaves a place that is known and counts as unknown until looking at
-    it settles it. `end_release` says that it was published.
+    is published. If the process is killed in between, the register knows the place, which counts as unknown until
+    an inspection of it settles the outcome. `end_release` records that it was published.
 
     :param kind: What the source is: ``table``, ``model`` or ``artifact``.
-    :param run: The label of the run that makes it, if one does.
-    :param done: What requests had done (`requests_done`) before the source was read.
-    :raises ChangedMeanwhile: if they have done more since: who was erased may be in the artifact.
-    :raises RegisterError: if it cannot be recorded; then nothing must be published.
+    :param run: The label of the run that makes it, if there is one.
+    :param done: The number of changes by requests (`requests_done`) before the source was read.
+    :raises ChangedMeanwhile: if requests made more changes since: an erased person may be in it.
+    :raises RegisterError: if it cannot be recorded; in that case do not publish anything.
     """
     bind_ring(register, keys)
     now, trusted = register.now(), keys.verification_keys()
@@ -52,10 +52,10 @@ def begin_artifact(
     event.inputs.append(of_source)
     event.outputs.append(of_target)
     for name in (of_source, of_target):
-        event.of(name)  # nothing more is said of them: all of the one has reached the other
+        event.of(name)  # no columns are given: all of the source has reached the target
 
     def write(connection: sa.Connection) -> str:
-        # Before the event: it would make a table of a dataset that is not known.
+        # Before the event, which would record an unknown dataset as a table.
         set_dataset(connection, *of_source, now, kind=kind, uri=source.full_uri)
         identifier = set_dataset(connection, *of_target, now, kind="artifact", uri=target.full_uri)
         GraphWriter(register, trusted).apply(connection, [event])

@@ -1,4 +1,4 @@
-"""The register's graph as OpenLineage NDJSON, which any register reads back to the same graph."""
+"""The register's graph as OpenLineage NDJSON, which any register reads back into the same graph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_mlsec.register import Register, column_documents, graph
 from airflow_mlsec.register import tables as t
 
 PRODUCER = "https://airflow-mlsec.github.io"
-# A parent facet needs a job also where nobody has told which.
+# A parent facet needs a job even where it is not known which.
 _UNKNOWN_JOB = {"namespace": "unknown", "name": "unknown"}
 _SPEC = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs"
 _KINDS = {"complete": "COMPLETE", "failed": "FAIL", "aborted": "ABORT", "running": "RUNNING"}
@@ -74,7 +74,7 @@ class _Exporter:
             if r.job_id in self._jobs
         }
 
-    # --- datasets: names, schema, facets, aliases, lifecycle, and edges of no run
+    # --- datasets: names, schema, facets, aliases, lifecycle, and edges without a run
 
     def datasets(self) -> Iterator[dict[str, Any]]:
         aliases: dict[int, list[Any]] = defaultdict(list)
@@ -142,7 +142,7 @@ class _Exporter:
         }
 
     def _edges_of_no_run(self) -> dict[int, list[graph.Edge]]:
-        """By target dataset, edges that came with the first schema of the register."""
+        """Edges that came with the first schema of the register, by target dataset."""
         explained = {
             (source, graph.node(target, ordinal), step)
             for content in self._connection.execute(sa.select(t.flow.c.edges)).scalars()
@@ -264,7 +264,7 @@ class _Exporter:
         return {**self._named(row.dataset_id), "facets": self._facets_of(facets)}
 
     def _edge_facets(self, into: int, edges: Any) -> dict[str, Any]:
-        """``columnLineage`` for all that it can say, ``lineage`` for the rest."""
+        """``columnLineage`` for everything that it can express, ``lineage`` for the rest."""
         old: dict[str, dict[tuple[int, str], list[Any]]] = defaultdict(lambda: defaultdict(list))
         new: dict[str, list[Any]] = defaultdict(list)
         edges = set(edges)
@@ -300,7 +300,7 @@ class _Exporter:
             fields = {target: {"inputs": sources} for target, sources in new.items() if target}
             facets["lineage"] = {"inputs": new.get("", []), "fields": fields}
         if facets or explained:
-            # Both facets count, and whether they say all.
+            # Both facets count; this says whether they are exhaustive.
             facets["mlsec_edges"] = {"explained": explained}
         return facets
 
@@ -326,7 +326,7 @@ class _Exporter:
 
     @staticmethod
     def _facets_of(facets: dict[str, Any]) -> dict[str, Any]:
-        """With what the specification asks of every facet."""
+        """With the fields that the specification requires of every facet."""
         return {
             name: {"_producer": PRODUCER, "_schemaURL": f"{PRODUCER}/facets/{name}", **content}
             for name, content in facets.items()

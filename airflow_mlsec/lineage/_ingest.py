@@ -1,7 +1,7 @@
-"""OpenLineage events into the register's graph, in batches that commit as a whole.
+"""Writing OpenLineage events to the register's graph, in batches that commit as a whole.
 
 An event that is malformed, or that the register refuses, goes to the quarantine with the
-reason and stops no other; it is never half applied.
+reason and does not stop the others; it is never half applied.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class IngestReport:
 def ingest_event(event: Any, register: Register, trusted: VerificationKeys) -> None:
     """Write one event to the register.
 
-    Writing the same event again changes nothing. Evidence of ours counts only if a trusted
-    key signed it; an event with a forged one is kept without it.
+    Writing the same event again changes nothing. Our own evidence counts only if a trusted
+    key signed it; an event with forged evidence is kept without it.
 
     :raises UsageError: if it is not an OpenLineage event.
     :raises RegisterError: if the register cannot be written.
@@ -52,7 +52,7 @@ def ingest_event(event: Any, register: Register, trusted: VerificationKeys) -> N
 
 
 class Ingest:
-    """Writes events in batches and quarantines those that cannot be."""
+    """Writes events in batches and quarantines those that cannot be written."""
 
     def __init__(
         self, register: Register, trusted: VerificationKeys, quarantine: Quarantine
@@ -68,10 +68,10 @@ class Ingest:
         progress: Callable[[int], None] = lambda done: None,
         batch: int = BATCH_EVENTS,
     ) -> IngestReport:
-        """Write events, given as (where it is from, JSON bytes), a batch in a transaction.
-        While the database works on one batch the next is read.
+        """Write events, given as (where it is from, JSON bytes), in one transaction per batch.
+        While the database works on one batch, the next is read.
 
-        :raises RegisterError: if the register cannot be reached. Batches before are kept.
+        :raises RegisterError: if the register cannot be reached. Earlier batches are kept.
         """
         report = IngestReport()
         for read in _ahead(_batches(events, batch, self._known)):
@@ -96,13 +96,13 @@ class Ingest:
         return report
 
     def _write(self, read: Sequence[tuple[str, bytes, Event]], report: IngestReport) -> None:
-        """All in one transaction; if the register refuses it, find those events that it refuses."""
+        """Write all in one transaction; if the register refuses it, find the refused events."""
         if not read:
             return
         try:
             self._writer.write([event for _, _, event in read])
         except Exception as error:
-            # Is it the register that fails? Then nothing is judged, and the caller is told.
+            # If the register itself fails, this raises: no event is judged, and the caller sees it.
             self._register.read(lambda connection: connection.execute(sa.select(1)))
             ours = isinstance(error, MlsecError)
             reason = str(error) if ours else f"cannot be stored ({type(error).__name__})"
@@ -152,7 +152,7 @@ def _document(text: bytes, name: str) -> Iterator[Raw]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        # Not one document: then lines, each of which is judged for itself.
+        # Not one document: then lines, each of which is judged on its own.
         lines = text.splitlines()
         yield from ((f"{name}:{i}", line) for i, line in enumerate(lines, 1) if line.strip())
         return
@@ -174,7 +174,7 @@ def _batches(
         except UsageError as error:
             outcome = str(error)
         except (ValueError, RecursionError):
-            outcome = "not JSON, or JSON past all measure"
+            outcome = "not JSON, or JSON beyond what is read"
         batch.append((source, raw, outcome))
         size += len(raw)
         if len(batch) >= most or size >= _BATCH_BYTES:
@@ -190,13 +190,13 @@ def _read(event: Any, known: KnownTables) -> Event:
     except UsageError:
         raise
     except RecursionError:
-        raise Malformed("malformed OpenLineage event: nested past all measure") from None
+        raise Malformed("malformed OpenLineage event: nested too deeply") from None
     except (TypeError, ValueError, OverflowError, AttributeError, KeyError) as error:
-        # Something of another type than the specification says; the message may quote it.
+        # A value of another type than the specification says; the message may quote it.
         raise Malformed(f"malformed OpenLineage event ({type(error).__name__})") from None
     settled: set[Name] = set()
     if read.sql is not None:
-        # Late: the parser is only needed for events that carry SQL.
+        # Imported late: the parser is only needed for events that carry SQL.
         from airflow_mlsec.lineage.sql._follow import follow_sql
 
         settled = follow_sql(read, known)
@@ -206,7 +206,7 @@ def _read(event: Any, known: KnownTables) -> Event:
 
 
 def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
-    """The same, each read in a thread while the one before is in use."""
+    """The same batches; each is read in a thread while the one before is in use."""
     ready: queue.Queue[Any] = queue.Queue(maxsize=1)
     ended, stop = object(), threading.Event()
 

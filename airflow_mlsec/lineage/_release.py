@@ -1,4 +1,4 @@
-"""Writing down a release: policy, datasets, columns and the signed evidence, in one transaction."""
+"""Recording a release: policy, datasets, columns and the signed evidence, in one transaction."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ from airflow_mlsec.register import tables as t
 
 @dataclass(frozen=True)
 class Intent:
-    """A release that is recorded and is about to be published: its envelope, and how the register knows it."""
+    """A release that is recorded and is about to be published: its envelope, and its digest in the register."""
 
     envelope: dict[str, Any]
     digest: str
-    # The label of the run that makes it, if one does.
+    # The label of the run that makes it, if there is one.
     run: str | None = None
 
 
@@ -61,7 +61,7 @@ def record_release(
     target: Dataset,
     result: ReleaseResult,
 ) -> dict[str, Any]:
-    """Sign how ``target``, which is there, came to be and keep it in the register; returns the DSSE envelope."""
+    """Sign a statement of how the existing ``target`` was made, and record it; returns the DSSE envelope."""
     released = target.schema(), target.digest()
     done = register.read(requests_done)
     intent = begin_release(register, keys, policy, source, target, released, result, done)
@@ -80,12 +80,12 @@ def begin_release(
     result: ReleaseResult,
     done: int,
 ) -> Intent:
-    """`record_release` before anything is published: whoever is killed between leaves a place that is known
-    and counts as unknown. ``released`` are the schema and the digest of what will be published,
-    ``done`` is what requests had done (`requests_done`) before the source was read.
+    """`record_release` before anything is published. If the process is killed in between, the register knows
+    the place, which counts as unknown. ``released`` are the schema and the digest of what will be published,
+    ``done`` is the number of changes by requests (`requests_done`) before the source was read.
 
-    :raises ChangedMeanwhile: if they have done more since: who was erased may be in what would be published.
-    :raises RegisterError: if it cannot be recorded; then nothing must be published.
+    :raises ChangedMeanwhile: if requests made more changes since: an erased person may be in what would be published.
+    :raises RegisterError: if it cannot be recorded; in that case do not publish anything.
     """
     bind_ring(register, keys)
     now = register.now()
@@ -132,10 +132,10 @@ def begin_release(
 
 @keeps_open
 def end_release(register: Register, intent: Intent) -> None:
-    """The release, or the artifact, of an intent was published: by the task whose run it is, else by who runs this
-    process.
+    """Record that the release or artifact of an intent was published: by the task of the intent's run, or else by
+    the user who runs this process.
 
-    :raises ChangedMeanwhile: if it had been settled that it was not: what is there now is to be released anew.
+    :raises ChangedMeanwhile: if it had already been settled as not published: what is there now must be released again.
     """
     e = t.evidence.c
     who = str(airflow_task(intent.run) if intent.run else operating_system_actor())
@@ -151,12 +151,12 @@ def end_release(register: Register, intent: Intent) -> None:
 
     if register.write(work):
         raise ChangedMeanwhile(
-            "this was published after it had been settled that it was not, or after a later release; run it again"
+            "this was published after it had been settled as not published, or after a later release; run it again"
         )
 
 
 def _fingerprints(keys: KeyRing, plan: Mapping[str, Any]) -> dict[str, str]:
-    """By ``name/version``, fingerprints of the key versions that a plan uses."""
+    """Fingerprints of the key versions that a plan uses, by ``name/version``."""
     actions = (column["action"] for column in plan["columns"])
     used = {(a["key"], a["version"]) for a in actions if a.get("key") and a.get("version")}
     return {f"{name}/{version}": keys.fingerprint(name, version) for name, version in sorted(used)}
@@ -170,7 +170,7 @@ def _event(
     described: Mapping[str, Mapping[str, Any]],
     now: str,
 ) -> Event:
-    """The release as a run of its own, so that lineage has it also where Airflow sends none."""
+    """The release as a run of its own, so that lineage has it even where Airflow sends no event."""
     text = f"{source.uri}\0{target.uri}\0{now}"
     run = f"release:{uuid.uuid5(uuid.NAMESPACE_URL, text)}"
     event = Event(("airflow-mlsec", "anonymize"), run, "complete", now)
@@ -201,7 +201,7 @@ def release_step(action: Mapping[str, Any]) -> Transformation:
 
 
 def describe_action(action: Mapping[str, Any]) -> str:
-    """What a plan does to a column, as lineage says it. ``IDENTITY`` is OpenLineage's word."""
+    """What a plan does to a column, as lineage describes it. ``IDENTITY`` is OpenLineage's term."""
     method = str(action["method"])
     if method == "keep":
         return "IDENTITY"
@@ -212,7 +212,7 @@ def describe_action(action: Mapping[str, Any]) -> str:
 
 
 def _masks(method: str) -> bool:
-    """Whether values are not near what they were; of a method that is not installed any more nobody knows."""
+    """Whether values are not close to the original ones; False if the method is no longer installed."""
     try:
         return transform_of(method).leaves is not Leaves.NEAR
     except KeyError:

@@ -1,5 +1,5 @@
-"""Events that the register could not be told: kept in `[mlsec] shared_folder`, and sent by whichever process of this
-installation sees them next."""
+"""Events that could not be written to the register: kept in `[mlsec] shared_folder`, and sent by the next process of
+this installation that sees them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from airflow_mlsec.settings import Settings
 
 log = logging.getLogger(__name__)
 _FOLDER = "undelivered"
-# So many are sent beside an event of one's own: a task must not wait for a backlog.
+# At most this many are sent along with a process's own event: a task must not wait for a backlog.
 FEW = 100
-# As over HTTP: no event is larger.
+# The same limit as over HTTP: no event is larger.
 _LARGEST = 64 * 2**20
 
 
 def keep_undelivered(
     settings: Settings, text: str, connections: Callable[[], Connections | None] = lambda: None
 ) -> str:
-    """Keep an event where other workers find it, or, where that cannot be reached either, in the state folder of this
-    machine; says where.
+    """Keep an event where other workers find it or, if that cannot be reached either, in the state folder of this
+    machine; returns the location.
 
     :raises OSError, DatasetError: if neither can be written.
     """
@@ -60,11 +60,11 @@ def deliver(
     connections: Connections | None = None,
     at_most: int | None = None,
 ) -> IngestReport:
-    """Send kept events of this register, those of this machine's disk first. What another process sends at the same
-    time is sent twice, which changes nothing. An event that is malformed goes to the quarantine; a file that is none of
-    ours, or cannot be read or removed, stays and is told, and stops no other.
+    """Send kept events of this register, those on this machine's disk first. An event that another process sends at
+    the same time is sent twice, which changes nothing. A malformed event goes to the quarantine. A file that is not
+    ours, or that cannot be read or removed, stays, is reported, and does not stop the others.
 
-    :param at_most: So many, and only of this machine's disk: what a task does beside its own event.
+    :param at_most: At most this many, and only from this machine's disk: what a task sends along with its own event.
     :raises RegisterError: if the register cannot be reached; what was not sent stays.
     :raises DatasetError: if a folder cannot be listed.
     """
@@ -93,7 +93,7 @@ def deliver(
 
 
 def _read(kept: Artifact) -> bytes:
-    """A kept event: a plain file of a bounded size, of whoever may write where we do.
+    """A kept event: a regular file of bounded size, written by anyone who may write where we do.
 
     :raises DatasetError: if it is something else.
     """
@@ -103,14 +103,14 @@ def _read(kept: Artifact) -> bytes:
     with os.fdopen(handle, "rb") as file:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST:
-            raise DatasetError("is no plain file, or too large for an event: it is not sent")
+            raise DatasetError("is not a regular file, or too large for an event: it is not sent")
         return file.read()
 
 
 def deliver_to(
     register: Register, keys: KeyRing, connections: Connections | None = None
 ) -> IngestReport:
-    """`deliver`, before somebody is looked for: a place of which nobody was told would be in no answer.
+    """`deliver`, before a data subject is searched for: a place that was not reported would be missing from the answer.
 
     :raises DatasetError: if the shared folder cannot be read.
     """
@@ -125,14 +125,14 @@ def deliver_to(
 
 
 def _folder_of(settings: Settings) -> str:
-    """Events of one register lie apart from those of another that shares the folder."""
+    """Events of one register are kept apart from those of another that shares the folder."""
     url = make_url(settings.register_url).render_as_string(hide_password=True)
     return f"{_FOLDER}/{hashlib.sha256(url.encode()).hexdigest()[:16]}"
 
 
 def _local(settings: Settings, path: Path) -> Artifact:
-    """A file on this machine's disk, whose folder is there."""
-    # First, for its owner alone: what makes a folder within it would make it for everybody to list.
+    """A file on this machine's disk; its folder is created if needed."""
+    # First, for its owner alone: creating a folder in it would otherwise make it listable by all.
     settings.make_state_folder()
     kept = open_artifact(str(path))
     kept.make_folder()
@@ -144,7 +144,7 @@ def _kept(
 ) -> Iterator[Artifact]:
     own, shared = _folder_of(settings), settings.shared_folder
     local = [settings.state_folder, *([] if "://" in shared else [Path(shared)])]
-    # Without a folder of its own: of a version before.
+    # Without a folder per register: from an earlier version.
     for folder in dict.fromkeys([*(at / own for at in local), settings.state_folder / _FOLDER]):
         for name in _listed(folder):
             if name.endswith(".ndjson"):

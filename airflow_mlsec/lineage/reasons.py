@@ -1,4 +1,4 @@
-"""Why a release or an artifact is taken for published, or not. See `ledger.Reason`."""
+"""Why a release or an artifact is considered published, or not. See `ledger.Reason`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from airflow_mlsec.ledger import Reason
 
 
 class SaidByItsProcess(Reason, en="by its own process{run: ({})}", de="durch den eigenen Prozess{run: ({})}"):  # fmt: skip
-    """The process that was to publish it has said that it did."""
+    """The process that was to publish it has reported that it did."""
 
     run: str | None = None
 
 
-class SaidByAPerson(Reason, en="a person has made sure", de="ein Mensch hat sich vergewissert"):
-    """Somebody has looked, and answers for it."""
+class SaidByAPerson(Reason, en="confirmed by a person", de="ein Mensch hat sich vergewissert"):
+    """A person has checked, and takes responsibility for it."""
 
 
 class AnnouncedFileThere(
@@ -23,10 +23,10 @@ class AnnouncedFileThere(
 
 class PublishedTooLate(
     Reason,
-    en="it was published after it had been settled that it was not, or after a later release",
+    en="it was published after it had been settled as not published, or after a later release",
     de="es wurde veröffentlicht, nachdem feststand, dass es das nicht wurde, oder nach einem späteren",
 ):
-    """What is there now is nobody's word any more."""
+    """Nobody vouches any longer for what is there now."""
 
 
 class SignedByNobodyTrusted(
@@ -37,25 +37,25 @@ class SignedByNobodyTrusted(
 
 class TargetUnreadable(
     Reason,
-    en="its target cannot be looked at: {error}",
+    en="its target cannot be inspected: {error}",
     de="das Ziel kann nicht angesehen werden: {error}",
 ):
-    """Looking failed."""
+    """The inspection failed."""
 
     error: str
 
 
 class SameAsAnother(
     Reason,
-    en="another release was the same, and the process may still run",
+    en="another release was identical, and the process may still be running",
     de="ein anderes war gleich, und der Prozess läuft vielleicht noch",
 ):
-    """The same rows by the same plan are the same bytes."""
+    """The same rows processed by the same plan give the same bytes."""
 
 
 class MayStillRun(
     Reason,
-    en="the process that was to publish it may still run, or ran elsewhere",
+    en="the process that was to publish it may still be running, or ran elsewhere",
     de="der Prozess läuft vielleicht noch, oder lief anderswo",
 ):
     """Nobody knows yet."""
@@ -71,11 +71,11 @@ class NothingThere(
 
 class TableTellsNothing(
     Reason,
-    en="its process has ended, and a table does not tell which release it is: release it again",
+    en="its process has ended, and a table does not show which release it is: release it again",
     de="der Prozess ist beendet, und einer Tabelle sieht man nicht an, von welcher Veröffentlichung sie ist: noch einmal "
     "veröffentlichen",
 ):
-    """Rows do not tell whose they are."""
+    """Rows do not show which release they belong to."""
 
 
 class OtherThere(
@@ -83,4 +83,4 @@ class OtherThere(
     en="its process has ended, and another file or table, or none, is there",
     de="der Prozess ist beendet, und eine andere Datei oder Tabelle, oder keine, ist da",
 ):
-    """Whether it was there for a while nobody can tell."""
+    """Nobody can tell whether it was there for a while."""

@@ -4,10 +4,10 @@ Airflow loads it by name, alone or within a composite of several:
 
     AIRFLOW__OPENLINEAGE__TRANSPORT='{"type": "airflow_mlsec.lineage.transport.RegisterTransport"}'
 
-Task events come from forked children that live for one event, so making a transport is
-nearly free, and the register is opened within `emit`. An event that cannot be written is
+Task events come from forked children that live for one event, so creating a transport costs
+almost nothing, and the register is opened within `emit`. An event that cannot be written is
 kept in ``undelivered/`` of `[mlsec] shared_folder`, and sent with the next event, by ``mlsec lineage
-deliver``, or before somebody is looked for: telemetry never fails a task, and is never lost.
+deliver``, or before a data subject is searched for: telemetry never fails a task, and is never lost.
 """
 
 from __future__ import annotations
@@ -58,22 +58,24 @@ class RegisterTransport(Transport):
             from airflow_mlsec.lineage.writing._quarantine import Quarantine
 
             if settings.ring_object is not None:
-                connections()  # Airflow's own, by which a ring in a bucket is reached
+                connections()  # Airflow's own, through which a ring in a bucket is reached
             trusted = trusted_keys(settings)
             register = open_register(settings)
             quarantine = Quarantine(register, partial(open_key_ring, settings, register))
             ingest = Ingest(register, trusted, quarantine)
             report = ingest.write_one(text.encode(), "transport")
         except Exception as error:
-            # Telemetry: a task must not fail for it, and the event must not be lost.
+            # Telemetry: a task must not fail because of it, and the event must not be lost.
             from airflow_mlsec.lineage._undelivered import keep_undelivered
 
             try:
                 kept = keep_undelivered(settings, text, connections)
             except Exception as worse:
-                log.error("Lineage event lost: %s; %s", _told(error), _told(worse))
+                log.error(
+                    "Lineage event lost: %s; %s", _without_values(error), _without_values(worse)
+                )
                 return
-            log.warning("Lineage event kept in %s: %s", kept, _told(error))
+            log.warning("Lineage event kept in %s: %s", kept, _without_values(error))
             return
         for _, reason in report.refused:
             log.warning("Lineage event quarantined: %s", reason)
@@ -82,16 +84,16 @@ class RegisterTransport(Transport):
 
             deliver(settings, ingest, at_most=FEW)
         except Exception as error:
-            log.warning("Lineage events are kept still: %s", _told(error))
+            log.warning("Lineage events are still kept: %s", _without_values(error))
 
 
-def _told(error: Exception) -> str:
+def _without_values(error: Exception) -> str:
     return str(error) if isinstance(error, MlsecError) else type(error).__name__
 
 
 def _with_database(text: str) -> str:
-    """The event with where its query's tables are, if it names none of them and the running
-    task knows."""
+    """The event, with the location of its query's tables added if it names none of them and the
+    running task knows it."""
     if '"sql"' not in text:
         return text
     try:
@@ -106,7 +108,7 @@ def _with_database(text: str) -> str:
         facets["mlsec_database"] = database
         return json.dumps(event)
     except Exception as error:  # no query, no Airflow: the event is as it was
-        log.debug("Where a query was asked is not known: %s", type(error).__name__)
+        log.debug("It is not known where a query ran: %s", type(error).__name__)
         return text
 
 

@@ -1,7 +1,7 @@
-"""A log that shows whether anything in it was changed: the tree over its entries (`_tree`, RFC 9162), its signed
-checkpoints (`_note`), and its layout in files (`_tiles`), both as C2SP specifies them.
+"""A tamper-evident log: the Merkle tree over its entries (`_tree`, RFC 9162), its signed checkpoints (`_note`), and
+its layout in files (`_tiles`), both as C2SP specifies them.
 
-Knows nothing of what is logged, nor where it is kept. May import `errors` only. Start with `_tree.append`.
+Knows nothing about what is logged or where it is stored. May import `errors` only. Start with `_tree.append`.
 """
 
 from airflow_mlsec.merkle_log._note import (

@@ -1,7 +1,7 @@
 """Signed notes and the checkpoints of a log.
 
 Sources: https://c2sp.org/signed-note, https://c2sp.org/tlog-checkpoint, and https://c2sp.org/tlog-cosignature for
-ML-DSA-44, which a quantum computer cannot forge. Any tool of transparency logs reads them.
+ML-DSA-44, which a quantum computer cannot forge. Any tool for transparency logs can read them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TREE_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a log was when it was signed: whose it is, how many entries, and the root over them."""
+    """The state of a log when it was signed: its origin, the number of entries, and their root."""
 
     origin: str
     size: int
@@ -42,12 +42,12 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """:raises BrokenLog: if a text is no checkpoint."""
+        """:raises BrokenLog: if a text is not a checkpoint."""
         lines = text.split("\n")
         try:
             origin, size, root = lines[0], lines[1], base64.b64decode(lines[2], validate=True)
         except (IndexError, binascii.Error):
-            raise BrokenLog("this is no checkpoint of a log") from None
+            raise BrokenLog("this is not a checkpoint of a log") from None
         well_formed = (
             bool(origin)
             and _TREE_SIZE.fullmatch(size)
@@ -56,13 +56,13 @@ class Checkpoint:
             and lines[-1] == ""
         )
         if not well_formed:
-            raise BrokenLog("this is no checkpoint of a log")
+            raise BrokenLog("this is not a checkpoint of a log")
         return cls(origin, int(size), root)
 
 
 @dataclass(frozen=True)
 class Verifier:
-    """A public key by which notes are verified, and its name."""
+    """A public key that verifies notes, and its name."""
 
     name: str
     kind: int
@@ -70,7 +70,7 @@ class Verifier:
 
     @classmethod
     def of(cls, name: str, key: Any) -> Self:
-        """:raises UsageError: if a key is of no kind that signs notes, or the name cannot be one."""
+        """:raises UsageError: if this kind of key does not sign notes, or the name is not valid."""
         kind = next((kind for kind, of_kind in _KINDS.items() if isinstance(key, of_kind)), None)
         if kind is None:
             raise UsageError("checkpoints are signed with Ed25519 or ML-DSA-44")
@@ -84,7 +84,7 @@ class Verifier:
     def parse(cls, text: str) -> Self:
         """A verifier key (``name+id+key``) as https://c2sp.org/signed-note writes it.
 
-        :raises UsageError: if it is none, or its parts do not fit together.
+        :raises UsageError: if it is not a verifier key, or its parts do not match.
         """
         name, _, rest = text.strip().partition("+")
         identifier, _, encoded = rest.partition("+")
@@ -92,9 +92,9 @@ class Verifier:
             raw = base64.b64decode(encoded, validate=True)
             found = cls.of(name, _READS[raw[0]](raw[1:]))
         except (binascii.Error, IndexError, KeyError, ValueError):
-            raise UsageError("this is no verifier key (name+id+key) of a log") from None
+            raise UsageError("this is not a verifier key (name+id+key) of a log") from None
         if found.id.hex() != identifier:
-            raise UsageError("a verifier key whose id is not that of its key")
+            raise UsageError("the id of this verifier key does not match its key")
         return found
 
     @property
@@ -105,7 +105,7 @@ class Verifier:
 
     @property
     def id(self) -> bytes:
-        """The four bytes by which a signature names its key."""
+        """The four bytes with which a signature identifies its key."""
         named = self.name.encode() + b"\n" + bytes([self.kind]) + self.raw
         return hashlib.sha256(named).digest()[:4]
 
@@ -133,9 +133,9 @@ _READS = {
 
 
 def sign_checkpoint(checkpoint: Checkpoint, name: str, keys: Iterable[Any], at: int) -> str:
-    """A checkpoint as a note that private keys have signed; ``at`` is the time in seconds since 1970.
+    """A checkpoint as a note signed by private keys; ``at`` is the time in seconds since 1970.
 
-    :raises UsageError: if a key is of no kind that signs notes.
+    :raises UsageError: if this kind of key does not sign notes.
     """
     lines = []
     for key in keys:
@@ -151,16 +151,16 @@ def sign_checkpoint(checkpoint: Checkpoint, name: str, keys: Iterable[Any], at: 
 def open_checkpoint(
     note: str, trusted: Sequence[Verifier], post_quantum: bool = False
 ) -> Checkpoint:
-    """The checkpoint in a note that somebody trusted has signed; with ``post_quantum`` with ML-DSA-44 as well.
+    """The checkpoint in a note that a trusted key has signed; ``post_quantum`` requires ML-DSA-44 as well.
 
-    :raises SignatureInvalid: if nobody trusted did, or a signature of theirs does not verify.
-    :raises BrokenLog: if it is no checkpoint.
+    :raises SignatureInvalid: if no trusted key signed it, or a signature of a trusted key does not verify.
+    :raises BrokenLog: if it is not a checkpoint.
     """
     text, signatures = _taken_apart(note)
     by_key = {(v.name, v.id): v for v in trusted}
     signed_by = set()
     for name, signature in signatures:
-        # One of an unknown key says nothing; one of a known key that does not verify spoils the note.
+        # A signature of an unknown key is ignored; a bad one of a known key makes the note invalid.
         if verifier := by_key.get((name, signature[:4])):
             verifier.verify(text, signature[4:])
             signed_by.add(verifier.kind)
@@ -172,7 +172,7 @@ def open_checkpoint(
 
 
 def _taken_apart(note: str) -> tuple[str, list[tuple[str, bytes]]]:
-    """The text of a note and its signatures: name, and key's id with signature."""
+    """The text of a note and its signatures: for each a name, and the key id with the signature."""
     text, blank, rest = note.rpartition("\n\n")
     lines = rest.split("\n")
     control = any(c < " " and c != "\n" for c in note)
@@ -183,7 +183,7 @@ def _taken_apart(note: str) -> tuple[str, list[tuple[str, bytes]]]:
         or not 0 < len(lines) <= _MOST_SIGNATURES
         or len(note) > _MOST_BYTES
     ):
-        raise BrokenLog("this is no signed note")  # fmt: skip
+        raise BrokenLog("this is not a signed note")  # fmt: skip
     found = []
     for line in lines:
         name, _, encoded = line.removeprefix(_MARK).partition(" ")
@@ -192,13 +192,13 @@ def _taken_apart(note: str) -> tuple[str, list[tuple[str, bytes]]]:
         except binascii.Error:
             signature = b""
         if not line.startswith(_MARK) or not name or len(signature) < 5:
-            raise BrokenLog("this is no signed note")
+            raise BrokenLog("this is not a signed note")
         found.append((name, signature))
     return f"{text}\n", found
 
 
 def _cosigned(name: str, time: int, checkpoint: Checkpoint) -> bytes:
-    """What ML-DSA-44 signs of a checkpoint."""
+    """The bytes that ML-DSA-44 signs for a checkpoint."""
     names = [text.encode() for text in (name, checkpoint.origin)]
     cosigner, origin = (bytes([len(text)]) + text for text in names)
     return b"".join(

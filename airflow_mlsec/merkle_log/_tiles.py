@@ -12,12 +12,12 @@ CHECKPOINT = "checkpoint"
 
 
 def tile_path(level: int, index: int, width: int = WIDTH) -> str:
-    """Where a tile of ``width`` hashes lies below a log's folder."""
+    """The path of a tile of ``width`` hashes, relative to a log's folder."""
     return f"tile/{level}/{_number(index)}{_partial(width)}"
 
 
 def entries_path(index: int, width: int = WIDTH) -> str:
-    """Where the bundle of a leaf tile's entries lies."""
+    """The path of the bundle with a leaf tile's entries."""
     return f"tile/entries/{_number(index)}{_partial(width)}"
 
 
@@ -33,14 +33,14 @@ def tiles_of(size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def bundle(entries: Sequence[bytes]) -> bytes:
-    """Entries as they stand in a bundle."""
+    """Entries, encoded as a bundle."""
     return b"".join(struct.pack(">H", len(entry)) + entry for entry in entries)
 
 
 def entries_in(content: bytes, name: str) -> list[bytes]:
-    """The entries of a bundle; ``name`` is how its file is called.
+    """The entries of a bundle; ``name`` is the name of its file.
 
-    :raises BrokenLog: if it ends within one.
+    :raises BrokenLog: if it ends within an entry.
     """
     found, start = [], 0
     while start < len(content):
@@ -57,10 +57,10 @@ def entries_in(content: bytes, name: str) -> list[bytes]:
 def hashes_in(content: bytes, width: int, name: str) -> bytes:
     """The hashes of a tile.
 
-    :raises BrokenLog: if it has another number of them.
+    :raises BrokenLog: if it does not have ``width`` of them.
     """
     if len(content) != width * HASH_BYTES:
-        raise BrokenLog(f"{name} has {len(content)} bytes, and should have {width * HASH_BYTES}")
+        raise BrokenLog(f"{name} has {len(content)} bytes, but should have {width * HASH_BYTES}")
     return content
 
 

@@ -1,8 +1,8 @@
 """The Merkle tree of RFC 9162 (section 2.1), kept as tiles of 256 hashes.
 
-A tile at level 0 has the hashes of 256 leaves; each of its full tiles is one hash at level 1, and so on
+A tile at level 0 has the hashes of 256 leaves; each full tile at level 0 becomes one hash at level 1, and so on
 (https://c2sp.org/tlog-tiles). Appending touches the last tile of each level, and a proof reads two tiles of
-each: neither grows with the log but by its logarithm.
+each level: the cost of both grows only with the logarithm of the log's size.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def root(tiles: Tiles, size: int) -> bytes:
 
 
 def inclusion_proof(tiles: Tiles, index: int, size: int) -> list[bytes]:
-    """What shows that a leaf is in the tree of ``size``, from its sibling up (RFC 9162, section 2.1.3.1)."""
+    """The proof that a leaf is in the tree of ``size``, from its sibling up (RFC 9162, section 2.1.3.1)."""
     _require(0 <= index < size, f"there is no entry {index} in a log of {size}")
     nodes, low, high, path = _Nodes(tiles), 0, size, list[bytes]()
     while high - low > 1:
@@ -81,7 +81,7 @@ def inclusion_proof(tiles: Tiles, index: int, size: int) -> list[bytes]:
 
 
 def consistency_proof(tiles: Tiles, old: int, new: int) -> list[bytes]:
-    """What shows that the tree of size ``new`` begins with that of ``old`` (RFC 9162, section 2.1.4.1)."""
+    """The proof that the tree of size ``new`` begins with that of ``old`` (RFC 9162, section 2.1.4.1)."""
     _require(0 < old <= new, f"a log of {new} entries does not begin with one of {old}")
     nodes, low, high, path, whole = _Nodes(tiles), 0, new, list[bytes](), True
     while old != high:
@@ -100,7 +100,7 @@ def consistency_proof(tiles: Tiles, old: int, new: int) -> list[bytes]:
 def verify_inclusion(
     leaf: bytes, index: int, size: int, path: Sequence[bytes], expected: bytes
 ) -> None:
-    """That a leaf (its hash) is number ``index`` of the tree with this root (RFC 9162, section 2.1.3.2).
+    """Verify that a leaf (its hash) is number ``index`` of the tree with this root (RFC 9162, section 2.1.3.2).
 
     :raises BrokenLog: if it is not.
     """
@@ -116,13 +116,13 @@ def verify_inclusion(
             found = node_hash(found, sibling)
         position, last = position >> 1, last >> 1
     _require(last == 0, "the proof is too short")
-    _require(found == expected, f"entry {index} is not the one of the signed log")
+    _require(found == expected, f"entry {index} is not the one in the signed log")
 
 
 def verify_consistency(
     old: int, new: int, path: Sequence[bytes], old_root: bytes, new_root: bytes
 ) -> None:
-    """That the tree of size ``new`` begins with that of ``old`` (RFC 9162, section 2.1.4.2).
+    """Verify that the tree of size ``new`` begins with that of ``old`` (RFC 9162, section 2.1.4.2).
 
     :raises BrokenLog: if it does not.
     """
@@ -152,7 +152,7 @@ def verify_consistency(
 
 
 class Growing:
-    """A tree that grows leaf by leaf, in memory that does not grow with it."""
+    """A tree that grows leaf by leaf and keeps only its perfect subtrees' roots in memory."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -168,7 +168,7 @@ class Growing:
         self.size += 1
 
     def root(self) -> bytes:
-        """The root over the leaves until now."""
+        """The root of the leaves added so far."""
         if not self._parts:
             return EMPTY_ROOT
         *higher, (_, found) = self._parts
@@ -209,7 +209,7 @@ class _Nodes:
 
 
 def _subtree(hashes: bytes) -> bytes:
-    """The root over 2^n hashes that stand one after the other."""
+    """The root of 2^n concatenated hashes."""
     sha256 = hashlib.sha256
     while len(hashes) > HASH_BYTES:
         hashes = b"".join(

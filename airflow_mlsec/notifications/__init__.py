@@ -1,1 +1,1 @@
-"""Notifiers: `privacy_alert` wakes on-call when a privacy task fails."""
+"""Notifiers: `privacy_alert` alerts on-call when a privacy task fails."""

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 class AlertSent(
     Reason,
-    en="on-call was told ({severity}) by {channels}",
+    en="on-call was notified ({severity}) through {channels}",
     de="Bereitschaft benachrichtigt ({severity}), über {channels}",
 ):
-    """Somebody was told that a task failed."""
+    """Somebody was notified that a task failed."""
 
     severity: str
     channels: tuple[str, ...]
@@ -40,29 +40,29 @@ Severity = Literal["low", "medium", "high", "critical"]
 
 @dataclass(frozen=True)
 class Alert:
-    """What on-call is told. Holds names, categories and counts, never a value."""
+    """The message to on-call. Holds names, categories and counts, never a value."""
 
     key: str
     title: str
     body: str
     severity: Severity
-    # The task, in its run.
+    # The task and its run.
     run: str = ""
 
 
 class PrivacyAlertNotifier(BaseNotifier):
-    """Tell on-call that a privacy task failed: what, whose data, how bad, where to look.
+    """Notify on-call that a privacy task failed: what, whose data, how severe, where to look.
 
     Use it as ``on_failure_callback``. One alert is sent per task instance, however often the
-    task is retried. If the register cannot be reached, the alert is sent all the same.
+    task is retried. If the register cannot be reached, the alert is sent anyway.
 
     :param apprise_conn_id: Connection of the apprise provider (extra ``alerts``) to send through.
     :param smtp_conn_id: Connection of an SMTP server to send through: host, port, login, password;
         extras ``from_email``, ``to_email``, ``disable_tls``.
     :param to: E-mail recipients, instead of the connection's ``to_email`` (templated).
     :param policy: Policy of the data at stake; default is that of the failed operator (templated).
-    :param severity: How bad; default follows from the policy: ``critical`` for special categories
-        (GDPR Art. 9), ``high`` for other identified data, ``medium`` where none is known.
+    :param severity: Default follows from the policy: ``critical`` for special categories
+        (GDPR Art. 9), ``high`` for other identified data, ``medium`` if no such data is known.
     :param runbook_url: What to do; default is ``[mlsec] runbook_url`` (templated).
     """
 
@@ -179,7 +179,7 @@ class PrivacyAlertNotifier(BaseNotifier):
 
 
 def _cause(error: object) -> str:
-    """Our own messages hold no values; of any other error only the type is told."""
+    """Our own messages hold no values; for any other error only the type is reported."""
     if error is None:
         return "unknown; see the log"
     text = str(error)
@@ -254,4 +254,4 @@ def _mark_sent(register: Register, alert: Alert, channels: tuple[str, ...]) -> N
 
         register.write(work)
     except MlsecError:
-        return  # the alert is out; a second one is better than none
+        return  # the alert was sent; a second one is better than none

@@ -45,9 +45,9 @@ class MlsecOperator(BaseOperator):
         self._cancelled = True
 
     def _dataset_of(self, given: str | None, policy: Policy, context: Context | None) -> Dataset:
-        """The dataset that a task was given, or the policy's own; its templates are filled as Airflow does.
+        """The dataset that a task was given, or the policy's own; its templates are rendered as Airflow does.
 
-        :raises UsageError: if the policy's is a pattern of many.
+        :raises UsageError: if the policy's dataset is a pattern that matches several.
         """
         uri = given or policy.dataset
         if given is None and is_template(uri) and context is not None:
@@ -61,7 +61,7 @@ class MlsecOperator(BaseOperator):
         self.log.info("%s", printable(message))
 
     def _declare_assets(self, inlets: Sequence[str], outlets: Sequence[str]) -> None:
-        """Let Airflow's asset graph show the path. A templated URI is not known yet."""
+        """Show the path in Airflow's asset graph. A templated URI is not known yet."""
         for uris, existing in ((inlets, self.inlets), (outlets, self.outlets)):
             known = {asset.uri for asset in existing if isinstance(asset, Asset)}
             for uri in uris:
@@ -70,8 +70,8 @@ class MlsecOperator(BaseOperator):
 
 
 def assets_of(uris: Iterable[str]) -> list[Asset]:
-    """Airflow's assets of datasets. A provider may refuse a URI whose path is not as it wants it
-    (PostgreSQL's wants database, schema and table); then there is none."""
+    """Airflow's assets for datasets. A provider may refuse a URI whose path it does not accept
+    (PostgreSQL's requires database, schema and table); such a URI has no asset."""
     found = []
     for uri in uris:
         with contextlib.suppress(ValueError):
@@ -87,7 +87,7 @@ def task_key(context: Context) -> str:
 
 
 def run_label(context: Context) -> str:
-    """How evidence names the run."""
+    """The name of the run in evidence."""
     ti = context["ti"]
     return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
 

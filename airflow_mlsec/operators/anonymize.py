@@ -39,15 +39,15 @@ class AnonymizeOperator(MlsecOperator):
     :param policy: Name of a policy in ``[mlsec] policies_folder`` (templated).
     :param target: URI or path of the output (templated).
     :param source: URI or path of the input; default is the policy's own ``dataset`` (templated).
-    :param plan: Path of a signed plan to apply again; default is to fit one (templated).
+    :param plan: Path of a signed plan to apply again; default is to fit a new one (templated).
     :param plan_path: Where to save the fitted plan, signed; default is a file of this task in
         `[mlsec] shared_folder` (templated).
     :param engine: ``local``, or ``spark``: rows are counted and transformed by Spark jobs (extra ``spark``).
     :param dry_run: Fit, apply and verify, but write nothing.
-    :param allow_empty: Publish a release without any row; without it that fails.
+    :param allow_empty: Publish a release even if it has no rows; without it such a release fails.
 
-    Returns (XCom) a summary in numbers: rows, released, suppressed, k_anonymity, plan digest, and the SHA-256 by
-    which its evidence is known.
+    Returns (XCom) a summary in numbers: rows, released, suppressed, k_anonymity, plan digest, and the SHA-256 that
+    identifies its evidence.
     A column that the policy does not mention makes the task fail before anything is written.
     """
 
@@ -86,7 +86,7 @@ class AnonymizeOperator(MlsecOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with without_values():
             release, intents = self._run(context, self._only_try)
-        # By it an artifact names the release that it was trained on.
+        # An artifact uses this digest to name the release that it was trained on.
         return {**release.summary(), "evidence": intents[-1].digest if intents else None}
 
     def dry_run(self) -> None:
@@ -99,7 +99,7 @@ class AnonymizeOperator(MlsecOperator):
         settings, keys = hook.settings(), hook.key_ring()
         policy = hook.policy(self.policy)
         source, target = self._dataset_of(self.source, policy, context), hook.dataset(self.target)
-        # Whoever was erased stays out, also if the source was loaded with them again.
+        # People who were erased stay out, even if the source was loaded with them again.
         done = hook.register().read(requests_done)
         source = without_suppressed(source, policy, hook.register(), keys, AirflowConnections())
         given = Plan.load(hook.artifact(self.plan), keys.verification_keys()) if self.plan else None
@@ -108,7 +108,7 @@ class AnonymizeOperator(MlsecOperator):
             settings.make_state_folder()
             key, shared = task_key(context), settings.shared_folder
             plan_path = hook.artifact(self.plan_path or f"{shared}/plans/{key}.json")
-            # Never the same again: a list that is replaced cannot say any more who was in it.
+            # Never the same path twice: a list that is overwritten can no longer say who was in it.
             members = hook.artifact(f"{shared}/members/{key}-{uuid.uuid4().hex}.age")
         intents: list[Intent] = []
 

@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 class VerifyArtifactOperator(MlsecOperator):
-    """Gate a release: an artifact is what was signed, by somebody trusted, of data that may be used.
+    """Gate a release: an artifact is what a trusted signer signed, and was made from data that may be used.
 
-    :param artifact: URI or path of the artifact; ``artifact.sig.json`` is its signature. Of a model's local
-        folder ``artifact.model.sig`` is, as `mlsec sign` and `model_signing` write it (templated).
-    :param public_key: PEM file of the keys that are trusted; default are the ring's own (templated).
-    :param certificate_identity: Instead of a key, who must have signed it without one (Sigstore): an e-mail
-        address or a workload's URI (templated).
+    :param artifact: URI or path of the artifact; ``artifact.sig.json`` is its signature. For a model's local
+        folder it is ``artifact.model.sig``, as `mlsec sign` and `model_signing` write it (templated).
+    :param public_key: PEM file of the trusted keys; default are the ring's own (templated).
+    :param certificate_identity: Instead of a key, the identity that must have signed it without a key (Sigstore):
+        an e-mail address or a workload's URI (templated).
     :param certificate_oidc_issuer: URL of the OpenID provider that vouches for them (templated).
-    :param signed_as: Name that a model's folder must have been signed under; default is any, since
-        folders are renamed: another model of the same signer would pass (templated).
+    :param signed_as: Name that a model's folder must have been signed under; default is
+        any, because folders get renamed: another model of the same signer would pass (templated).
     :param post_quantum: Whether a trusted ML-DSA key must have signed it.
-    :param trained_on: URIs of the releases that it must have been trained on, all of them and as they
-        are now: a newer release of one of them fails (templated).
+    :param trained_on: URIs of the releases that it must have been trained on: all of them, and their newest
+        versions. If one of them has a newer release, the check fails (templated).
 
     Returns (XCom) the artifact's digest, who may decrypt it, and the name it was signed under. Fails if a byte was changed, the signer
-    is not trusted, or the data is other than expected.
+    is not trusted, or the data is not what was expected.
     """
 
     template_fields: Sequence[str] = (
@@ -69,7 +69,7 @@ class VerifyArtifactOperator(MlsecOperator):
             return self._verify()
 
     def dry_run(self) -> None:
-        """Airflow's dry run: the same; nothing is written anyway."""
+        """Airflow's dry run: the same as `execute`, which writes nothing."""
         with without_values():
             self._verify()
 
@@ -92,16 +92,16 @@ class VerifyArtifactOperator(MlsecOperator):
 
 
 class DecryptArtifactOperator(MlsecOperator):
-    """Decrypt an artifact with a key of the ring, after its signature was verified.
+    """Decrypt an artifact with a key of the ring, after verifying its signature.
 
-    From and to any filesystem; no other copy of what is decrypted touches a disk.
+    Works from and to any filesystem; no other copy of what is decrypted touches a disk.
 
     :param source: URI or path of the encrypted file (templated).
-    :param target: URI or path of the plain one, which appears when all of it verified (templated).
-    :param key: Key of the ring that opens it; None if only ``services`` do.
+    :param target: URI or path of the plain file; it appears once all of it is verified (templated).
+    :param key: Key of the ring that opens it; None if only ``services`` open it.
     :param services: URIs of key services' keys that may open it, such as ``aws-kms://alias/mlsec``.
     :param folder: Unpack the archive in it as a new local folder ``target``.
-    :param verify: Whether ``source.sig.json`` must be signed by the ring; False for files of others.
+    :param verify: Whether ``source.sig.json`` must be signed by the ring; False for files from others.
 
     Within a task prefer `airflow_mlsec.crypto.DecryptedArtifact`, which leaves nothing on disk.
 

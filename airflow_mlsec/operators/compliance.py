@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 class ComplianceCheckOperator(MlsecOperator):
-    """Evaluate the controls of a stage; a failed or impossible check fails the task.
+    """Evaluate the controls of a stage; a check that fails or cannot be carried out fails the task.
 
     :param policy: Name of a policy in ``[mlsec] policies_folder`` (templated).
     :param stage: ``source`` (raw personal data) or ``release`` (after anonymization).
-    :param dataset: URI or path of what is checked; default is the policy's own ``dataset``, and a
+    :param dataset: URI or path of what is checked; default is the policy's own ``dataset``. A
         release must be named (templated).
-    :param raw: Of a release: the source that it was made from; default is the policy's own
+    :param raw: For a release: the source that it was made from; default is the policy's own
         ``dataset`` (templated).
     :param controls: Ids of the controls to evaluate; default is all of the stage.
-    :param suite: A suite of Great Expectations (JSON) that the dataset has to meet as well; it is read whole for that
+    :param suite: A Great Expectations suite (JSON) that the dataset must also meet; this reads the whole dataset
         (templated).
     :param dry_run: Check and report, but record nothing and never fail.
 

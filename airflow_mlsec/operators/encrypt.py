@@ -24,19 +24,19 @@ class EncryptArtifactOperator(MlsecOperator):
 
     Writes ``target`` and ``target.sig.json``: an in-toto statement, signed with Ed25519, that
     binds the digest of the encrypted file to the digest of the source, the releases that it was
-    trained on, their plans and policies, and the run. From and to any filesystem; what is read is
-    encrypted as it comes, and no copy of it touches a disk. If ``target`` already holds just this
-    source for just these recipients, signed by the ring, nothing is done again.
+    trained on, their plans and policies, and the run. Works from and to any filesystem; data is
+    encrypted as it is read, and no copy of it touches a disk. If ``target`` already holds exactly
+    this source for exactly these recipients, signed by the ring, nothing is done.
 
     :param source: URI or path of the file to encrypt, or of a folder, which becomes a tar archive
         (templated). ``s3://conn_id@bucket/…`` names an Airflow connection.
     :param target: URI or path of the encrypted file (templated).
-    :param recipients: age recipients (``age1…``) who can decrypt besides the key ring and the
-        ``[mlsec] break_glass_recipients`` (templated).
+    :param recipients: age recipients (``age1…``) who can decrypt it, in addition to the key ring
+        and the ``[mlsec] break_glass_recipients`` (templated).
     :param key: Key of the key ring that can decrypt; None for the recipients alone.
     :param kind: What the source is: ``model`` or ``artifact``.
     :param trained_on: URIs of the releases that a model was trained on; each must have signed
-        evidence in the register (templated). If one was released anew after the model was written, say which release it
+        evidence in the register (templated). If one was released again after the model was written, specify which release it
         was: ``{"dataset": uri, "evidence": "{{ ti.xcom_pull('anonymize')['evidence'] }}"}``, as AnonymizeOperator returns it.
     :param compress: Compress the archive of a folder (Zstandard) before it is encrypted.
     :param dry_run: Check everything, but write nothing.

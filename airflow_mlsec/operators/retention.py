@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class RetentionOperator(MlsecOperator):
-    """Erase the rows that a policy keeps no longer; legal holds are respected.
+    """Erase the rows whose retention period under a policy is over; legal holds are respected.
 
-    Only says what it would erase unless ``dry_run=False`` is given.
+    Only reports what it would erase, unless ``dry_run=False`` is given.
 
     :param policy: Name of a policy in ``[mlsec] policies_folder`` (templated).
     :param dataset: URI or path; default is the policy's own ``dataset`` (templated).
-    :param dry_run: Say how many rows are overdue, but erase nothing; the default.
+    :param dry_run: Report how many rows are overdue, but erase nothing; the default.
 
     Returns (XCom) numbers: rows, overdue, held, erased, undated.
     """
@@ -50,7 +50,7 @@ class RetentionOperator(MlsecOperator):
             return self._run(context, self._only_try)
 
     def dry_run(self) -> None:
-        """Airflow's dry run: say how many rows are overdue."""
+        """Airflow's dry run: report how many rows are overdue."""
         with without_values():
             self._run(None, True)
 

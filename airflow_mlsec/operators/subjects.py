@@ -1,7 +1,7 @@
 """Operators of a data-subject request: locate, export, prepare, erase, verify.
 
-They carry the request's number and nothing of the person: who it is about is read, unsealed,
-from the register by the task that needs it.
+They carry the request's number and nothing about the person: the task that needs the person's
+identity reads it from the register and decrypts it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Number = int | str
 
 
 def request_handler(hook: MlsecHook, by: Actor, progress: Any = lambda message: None) -> Handler:
-    """What works on requests within a task."""
+    """The handler that works on requests within a task."""
     settings = hook.settings()
     return Handler(
         hook.register(), hook.key_ring(), by, AirflowConnections(), settings.data_roots, progress,
@@ -74,13 +74,13 @@ class _RequestOperator(MlsecOperator):
             return self._run(context, self._only_try)
 
     def dry_run(self) -> None:
-        """Airflow's dry run: say what would be done."""
+        """Airflow's dry run: report what would be done."""
         with without_values():
             self._run(None, True)
 
     @abstractmethod
     def _run(self, context: Context | None, dry_run: bool) -> Any:
-        """What the operator does; each has its own."""
+        """What the operator does; each operator has its own."""
 
     def _number(self) -> int:
         try:
@@ -96,15 +96,15 @@ class _RequestOperator(MlsecOperator):
 
 
 class LocateSubjectOperator(_RequestOperator):
-    """Find the person of a request in every dataset, artifact and model, and write it into the
-    request's ledger.
+    """Find the person of a request in every dataset, artifact and model, and record the result in
+    the request's ledger.
 
     :param request: Number of the request (templated).
     :param dry_run: Look, but write nothing.
 
-    Returns (XCom) how many places hold the person's data, and how many could not be answered for.
-    A place that could not be read fails the task, so that on-call is told; the others are in the
-    ledger all the same.
+    Returns (XCom) how many places hold the person's data, and how many remain unknown.
+    A place that could not be read fails the task, so that on-call is notified; the others are in
+    the ledger all the same.
     """
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
@@ -122,9 +122,9 @@ class ExportSubjectOperator(_RequestOperator):
 
     :param request: Number of the request (templated).
     :param target: Path of the encrypted archive (templated).
-    :param recipients: Recipients that a caller expects; others than those that are bound are refused. Default
-        is those that are bound; where none is, the task is skipped (templated).
-    :param dry_run: Say whose data would be exported from where, but write nothing.
+    :param recipients: Recipients that a caller expects; recipients that are not bound are refused. Default
+        is those that are bound; if none are bound, the task is skipped (templated).
+    :param dry_run: Report from where the person's data would be exported, but write nothing.
 
     Returns (XCom) rows by place.
     """
@@ -156,19 +156,19 @@ APPROVE_ALL = "Approve, with places that only lineage names"
 
 
 class PrepareErasureOperator(_RequestOperator):
-    """Record who approved, and work out what is to be erased where; nothing is erased yet.
+    """Record who approved, and compute what will be erased where; nothing is erased yet.
 
-    Who approved is read from Airflow's own record of the task that asked (connection ``mlsec_airflow``), and
-    counts if ``[mlsec] role_mapping`` makes that user an approver: what a task returned, or its state, can be set
-    by hand. Legal holds are looked up, and the person is put on the suppression list.
+    The approving user is read from Airflow's own record of the task that asked (connection ``mlsec_airflow``); the
+    approval counts if ``[mlsec] role_mapping`` makes that user an approver. What a task returned, and its state, do not
+    count: both can be set by hand. Legal holds are looked up, and the person is put on the suppression list.
 
     :param request: Number of the request (templated).
     :param approval: Id of the task of this DAG (an ``ApprovalOperator``, or a ``HITLOperator`` with the options
         `APPROVE` and `APPROVE_ALL`) that asked a person (templated).
     :param airflow_conn_id: Connection of Airflow's REST API.
 
-    Returns (XCom) the numbers of the places, children before the tables that they refer to: what
-    `EraseSubjectOperator` is expanded over.
+    Returns (XCom) the numbers of the places, children before the tables that they refer to; expand
+    `EraseSubjectOperator` over them.
     """
 
     template_fields: Sequence[str] = ("request", "approval")
@@ -184,7 +184,7 @@ class PrepareErasureOperator(_RequestOperator):
             return [step.id for step in handler.order(get_request(handler.register, number))]
         if not get_request(handler.register, number).approved_by:
             for asked in rules_in_force(handler.register).refused:
-                self.log.warning("Held to the register's rules: %s is looser", asked)
+                self.log.warning("The register's rules apply: %s is looser", asked)
             ti = context["ti"]
             by, option = approver(
                 airflow_api(self.airflow_conn_id), ti.dag_id, ti.run_id, str(self.approval),
@@ -197,12 +197,12 @@ class PrepareErasureOperator(_RequestOperator):
 
 
 class EraseSubjectOperator(_RequestOperator):
-    """Erase the person of an approved request in one place. Retries are safe.
+    """Erase, in one place, the data of the person of an approved request. Retries are safe.
 
     :param request: Number of the request (templated).
     :param place: Number of the place in the request's ledger; expand over what
         `PrepareErasureOperator` returns (templated).
-    :param dry_run: Say what would be erased, but erase nothing.
+    :param dry_run: Report what would be erased, but erase nothing.
 
     Returns (XCom) the place and what became of it.
     """
@@ -223,10 +223,10 @@ class EraseSubjectOperator(_RequestOperator):
         if step is None:
             raise UsageError(f"request {number} has no place number {place}")
         if step.status == "failed" or has(step.reasons, reasons.WaitsFor):
-            # Tried again: another place may have to go first, or a database be back.
+            # Retried later: another place may have to be erased first, or a database may be down.
             raise RetryLater(f"{step.name}: {step.detail}")
         if step.status == "erasing" and not dry_run:
-            raise RetryLater(f"{step.name}: another process is at it")
+            raise RetryLater(f"{step.name}: another process is erasing it")
         return {"place": step.name, "status": step.status, "rows": step.rows}
 
 
@@ -235,15 +235,15 @@ CHANGED = AssetAlias("mlsec_changed_by_request")
 
 
 class RebuildDownstreamOperator(_RequestOperator):
-    """Let the DAGs that are scheduled on what a request has changed make their outputs anew.
+    """Let the DAGs that are scheduled on datasets changed by a request rebuild their outputs.
 
-    A mean, a model, a copy without a key cannot be erased from. For each dataset from which the
-    person was erased (or in which they were rectified or restricted) Airflow is told of an asset
-    event, and runs the DAGs whose ``schedule`` names ``Asset(<the dataset's URI>)``. When they
-    have, `SubjectRequestSensor` settles their outputs as rebuilt.
+    A person cannot be erased from a mean, a model or a copy without a key. For each dataset from
+    which the person was erased (or in which they were rectified or restricted), an asset event is
+    sent to Airflow, which runs the DAGs whose ``schedule`` names ``Asset(<the dataset's URI>)``.
+    When they have run, `SubjectRequestSensor` settles their outputs as rebuilt.
 
     :param request: Number of the request (templated).
-    :param dry_run: Say which datasets have changed.
+    :param dry_run: Report which datasets have changed.
 
     Returns (XCom) the URIs of the datasets.
     """
@@ -254,8 +254,8 @@ class RebuildDownstreamOperator(_RequestOperator):
         self._changed: list[str] = []
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
-        """That it looked at what changed, and wrote nothing: its outlet only wakes other DAGs, and is no
-        output. Without an input Airflow would take it for one."""
+        """States that it read what changed and wrote nothing: its outlet only triggers other DAGs and is
+        not an output. Without an input Airflow would treat the outlet as an output."""
         from airflow.providers.openlineage.extractors import OperatorLineage
 
         del ti
@@ -278,14 +278,14 @@ class RetryLater(MlsecError):
 
 
 class NotifyRecipientsOperator(_RequestOperator):
-    """Tell those who received the person's data that it was erased (GDPR Art. 19).
+    """Notify those who received the person's data that it was erased (GDPR Art. 19).
 
     :param request: Number of the request (templated).
     :param smtp_conn_id: Connection of the SMTP server for recipients whose contact is ``mailto:``.
-    :param dry_run: Say who would be told.
+    :param dry_run: Report who would be notified.
 
-    Returns (XCom) what became of each recipient. One that could not be told fails the task after
-    the others were told; one whom only a person can tell stays open in the ledger.
+    Returns (XCom) the status of each recipient. If one could not be notified, the task fails after
+    the others were notified; one that must be notified by hand stays open in the ledger.
     """
 
     def __init__(self, *, smtp_conn_id: str | None = None, **kwargs: Any) -> None:
@@ -304,18 +304,18 @@ class NotifyRecipientsOperator(_RequestOperator):
             f"{step.name} ({step.detail})" for step in told.values() if step.status == "failed"
         ]
         if failed and not dry_run:
-            raise RetryLater(f"not told: {'; '.join(failed)}")
+            raise RetryLater(f"not notified: {'; '.join(failed)}")
         return {name: step.status for name, step in told.items()}
 
 
 class VerifyErasureOperator(_RequestOperator):
-    """Look again, with other code, at every place that was erased, and close the request with a
-    signed receipt if every place is settled.
+    """Check every erased place again with different code, and close the request with a signed
+    receipt if every place is settled.
 
     :param request: Number of the request (templated).
     :param receipt: Path of the receipt (templated).
-    :param salt: Path of a file, for its owner alone, with the salt by which the person shows that
-        the receipt is about them (templated); default is beside the receipt.
+    :param salt: Path of a file, readable by its owner only, with the salt that lets the person show
+        that the receipt is about them (templated); default is next to the receipt.
     :param dry_run: Look again, but do not close.
 
     Returns (XCom) what was found at each place.

@@ -33,16 +33,16 @@ _API = "airflow-api"
 class TransportSecurityCheckOperator(MlsecOperator):
     """Check that connections require TLS and verify their servers, and that the servers agree.
 
-    Nothing is logged in to. A connection of which it cannot be told fails the task too. The register
-    keeps what was found; the controls ``source-transport-secured`` and ``release-transport-secured`` of
-    datasets that a connection reaches read it there.
+    No login takes place. A connection for which this cannot be determined also fails the task. The
+    findings are kept in the register, where the controls ``source-transport-secured`` and
+    ``release-transport-secured`` read them for the datasets that a connection reaches.
 
     :param connections: Ids of the connections that the DAGs use (templated).
     :param api: Check the address of Airflow's own API (``[api] base_url``) as well.
-    :param live: Connect to the servers; without it only the configuration is looked at.
+    :param live: Connect to the servers; without it only the configuration is checked.
     :param fewest_days: A certificate that expires sooner fails.
     :param authorities: A file of certificate authorities (PEM) for connections that name none (templated).
-    :param timeout_seconds: To wait for each answer of a server.
+    :param timeout_seconds: How long to wait for each answer of a server.
 
     Returns (XCom) the findings: connection, check, outcome, detail.
     """

@@ -24,7 +24,7 @@ def granted_user(user: GetUserDep) -> Any:
 
 
 def actor_of(user: Any) -> Actor:
-    """The actor that a signed-in user of Airflow's is."""
+    """The actor for a signed-in Airflow user."""
     return airflow_user(str(user.get_id()), user.get_name(), _roles(user))
 
 

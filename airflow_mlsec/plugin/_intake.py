@@ -1,8 +1,8 @@
 """OpenLineage over HTTP: ``POST /api/v1/lineage`` and ``/api/v1/lineage/batch``.
 
 The paths are those of the OpenLineage API (https://openlineage.io/apidocs/openapi), so that any
-client needs only this server's URL and an API key (``mlsec lineage api-key NAME``). What arrives
-at the same time is written in one transaction, and answered when it is on the disk.
+client needs only this server's URL and an API key (``mlsec lineage api-key NAME``). Events that
+arrive at the same time are written in one transaction, and answered when they are on disk.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from airflow_mlsec.lineage import Ingest, Quarantine
 from airflow_mlsec.settings import Settings
 
 LARGEST_BODY = 64 * 2**20
-# How long a key that was found valid is believed, and so how long a revoked one may still pass.
+# How long a valid key is cached, and therefore how long a revoked key may still be accepted.
 _BELIEVED_SECONDS = 10.0
 
 
 class Refusal(Exception):
-    """An HTTP status and what to tell the client."""
+    """An HTTP status and the message for the client."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -57,7 +57,7 @@ class _Ticket:
 
 
 class Intake:
-    """Writes what several threads hand in at once: whoever comes first writes for all that wait."""
+    """Writes what several threads submit at once: the first thread writes for all that wait."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -118,7 +118,7 @@ class Intake:
             for ticket in tickets:
                 ticket.refused = {s: refused[s] for s, _ in ticket.events if s in refused}
         except Exception as error:
-            # Whatever it was: nobody may be told that an event is kept when it is not.
+            # Whatever the error was: no client may be told that an event was kept if it was not.
             ours = error if isinstance(error, MlsecError) else _Unwritten(type(error).__name__)
             for ticket in tickets:
                 ticket.error = ours
@@ -160,7 +160,7 @@ async def post_event(request: Request) -> JSONResponse:
 
 
 async def post_batch(request: Request) -> JSONResponse:
-    """A list of events; each is judged for itself."""
+    """A list of events; each is accepted or refused on its own."""
     client = await run_in_threadpool(intake().who, request.headers.get("authorization"))
     body = await _body(request)
     try:
@@ -184,7 +184,7 @@ async def post_batch(request: Request) -> JSONResponse:
 
 
 def elsewhere() -> JSONResponse:
-    """What Airflow itself answers below ``/api/v1``, which its version 3 does not serve."""
+    """The answer that Airflow itself gives below ``/api/v1``, which version 3 does not serve."""
     detail = "/api/v1 has been removed in Airflow 3; events go to POST /api/v1/lineage"
     return JSONResponse({"error": detail}, 404)
 

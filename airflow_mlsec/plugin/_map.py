@@ -1,4 +1,4 @@
-"""The personal-data map: what the register knows of datasets and columns. No values."""
+"""The personal-data map: what the register knows about datasets and columns. No values."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _read(connection: sa.Connection) -> dict[str, Any]:
 
 
 def _position(column: Any) -> tuple[bool, int]:
-    """Columns that the newest schema has, in its order, before those that it has no more."""
+    """Columns of the newest schema, in its order, before those that it no longer has."""
     return column[2] is None, column[2] or 0
 
 
@@ -112,7 +112,7 @@ def _origins(
 
 
 def _latest_checks(connection: sa.Connection) -> dict[str, dict[str, Any]]:
-    """By dataset's name, how often the controls that were asked last have passed, and which have not."""
+    """By dataset name: how many of the latest evaluated controls passed, and which did not."""
     f = t.finding.c
     of_datasets = f.asset_kind == AssetKind.DATASET.value
     latest = sa.select(f.asset, sa.func.max(f.at).label("at")).where(of_datasets).group_by(f.asset)
@@ -143,5 +143,5 @@ def _guarantee(release: ReleaseStatement | None) -> str | None:
 
 
 def _short(name: str) -> str:
-    """The end of the name that tells `raw/people.parquet` from `safe/people.parquet`."""
+    """The end of the name, which distinguishes `raw/people.parquet` from `safe/people.parquet`."""
     return "/".join(name.rstrip("/").split("/")[-2:])

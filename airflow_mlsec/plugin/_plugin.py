@@ -1,5 +1,5 @@
-"""What Airflow loads. The application is made on first use: this module is imported by every
-Airflow process, and only the API server serves pages."""
+"""What Airflow loads. The application is created on first use: every Airflow process imports this
+module, but only the API server serves pages."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ async def _late_intake(scope: Any, receive: Any, send: Any) -> None:
 
 
 class MlsecPlugin(AirflowPlugin):
-    """The privacy pages, and the intake of lineage events."""
+    """The privacy pages and the intake of lineage events."""
 
     name = "mlsec"
     fastapi_apps: ClassVar[list[Any]] = [
         {"app": _late_app, "url_prefix": "/mlsec", "name": "airflow-mlsec"},
-        # Where OpenLineage clients send events, if they are given this server's URL alone.
+        # Where OpenLineage clients send events if they are given only this server's URL.
         {"app": _late_intake, "url_prefix": "/api/v1", "name": "airflow-mlsec intake"},
     ]
     react_apps: ClassVar[list[Any]] = [

@@ -1,4 +1,4 @@
-"""Data-subject requests, for the compliance team to read. The register does not say whose they are."""
+"""Data-subject requests, for the compliance team to read. The register does not show who they are about."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def all_requests(register: Register, time_zone: str) -> dict[str, Any]:
 
 
 def one_request(register: Register, number: int, time_zone: str) -> dict[str, Any]:
-    """A request with its coverage ledger, and what was done by whom."""
+    """A request with its coverage ledger, and who did what."""
     request = get_request(register, number)
     done = [
         {"at": act.at, "by": act.by, "what": str(act_in_words(act))}

@@ -1,4 +1,4 @@
-"""The HTTP routes. Every one of them asks who is calling; a test walks the router."""
+"""The HTTP routes. Each of them authenticates the caller; a test walks the router."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from airflow_mlsec.settings import Settings
 @lru_cache(maxsize=1)
 def application() -> FastAPI:
     """The application that the plugin mounts at ``/mlsec``."""
-    # The dependency stands on the application: a route added tomorrow is protected as well. No
-    # documentation routes: they would be added beside it.
+    # The dependency is set on the application, so that a route added later is protected as well.
+    # No documentation routes: they would be added outside it.
     app = FastAPI(
         title="airflow-mlsec",
         dependencies=[Depends(granted_user)],

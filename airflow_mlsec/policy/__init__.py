@@ -1,9 +1,11 @@
 """Dataset policies: what each column is, whose it is, and what must happen to it.
 
-One YAML file per dataset. `_schema` holds the models (`_hierarchies` and
-`_privacy` their parts), `_transform` what a transform is and `_registry` which are installed, `_positions` reads YAML and remembers
-where each key stands, `_retention` counts how long records are kept, `_pattern` reads a `dataset` that names many, `_load` turns a file or folder into policies with errors that carry
-file:line:column. May import `errors` and `settings` only. Start with `_schema.Policy`.
+One YAML file per dataset. `_schema` contains the models (`_hierarchies` and `_privacy` parts of
+them), `_transform` the interface of a transform, and `_registry` the installed transforms.
+`_positions` reads YAML with the position of each key, `_retention` computes how long records are
+kept, `_pattern` interprets a `dataset` that covers several, and `_load` turns a file or folder into
+policies, with errors that carry file:line:column. May import `errors` and `settings` only. Start
+with `_schema.Policy`.
 """
 
 from airflow_mlsec.policy._hierarchies import (

@@ -1,4 +1,4 @@
-"""Hierarchies: how a value is generalized, level by level."""
+"""Hierarchies: how a value is generalized level by level."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from airflow_mlsec.policy._model import Model
 
 
 class DateHierarchy(Model):
-    """Dates truncated to ever larger units; labels such as ``1987-05``, ``1987``, ``1980s``."""
+    """Dates truncated to larger units at each level, with labels such as ``1987-05``, ``1987``,
+    ``1980s``."""
 
     spelled_out: ClassVar = frozenset({"levels"})
 
@@ -30,7 +31,8 @@ class DateHierarchy(Model):
 
 
 class IntervalHierarchy(Model):
-    """Numbers in half-open intervals ``[20, 25)`` of ever larger width, counted from ``origin``."""
+    """Numbers in half-open intervals such as ``[20, 25)``, wider at each level and counted from
+    ``origin``."""
 
     spelled_out: ClassVar = frozenset({"origin"})
 
@@ -49,7 +51,7 @@ class IntervalHierarchy(Model):
 
 
 class PrefixHierarchy(Model):
-    """Text that keeps ever fewer leading characters; the others become ``*``."""
+    """Text that keeps fewer leading characters at each level; the others become ``*``."""
 
     spelled_out: ClassVar = frozenset({"keep"})
 
@@ -72,8 +74,8 @@ class FileHierarchy(Model):
 
 
 class AutomaticHierarchy(Model):
-    """Numbers in intervals that have about as many rows each, as the data has them when the plan is
-    fitted: at most ``bins`` of them, then half as many, and so on."""
+    """Numbers in intervals with about the same number of rows each, computed from the data when the
+    plan is fitted: at most ``bins`` intervals, then half as many, and so on."""
 
     spelled_out: ClassVar = frozenset({"bins"})
 

@@ -59,10 +59,10 @@ class Catalog:
     def get(self, name: str) -> Policy:
         """The policy called ``name``, with or without its ``.yaml``.
 
-        :raises PolicyError: if there is none, or ``name`` leads out of the folder.
+        :raises PolicyError: if it does not exist, or ``name`` leads out of the folder.
         """
         if "\0" in name:
-            raise PolicyError("a policy name holds a NUL character")
+            raise PolicyError("a policy name contains a NUL character")
         base = self.folder.resolve()
         wanted = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
         path = (base / wanted).resolve()

@@ -9,17 +9,17 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Model(BaseModel):
-    """Refuses keys that it does not know, and cannot be changed."""
+    """Refuses unknown keys, and cannot be changed."""
 
     # Values are never repeated in errors: a policy may name constants that are personal.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    # Keys whose default the canonical form spells out, because it always has. A key that comes later is not among
-    # them: where it has its default it is left out, so that policies which do not use it keep their digest.
+    # Keys that the canonical form includes even at their default, because it always has. Keys that were added later
+    # are not listed: at their default they are left out, so that policies that do not use them keep their digest.
     spelled_out: ClassVar[frozenset[str]] = frozenset()
 
     def canonical_data(self) -> dict[str, Any]:
-        """The model as JSON data, without the keys that have their default, but for those that are spelled out."""
+        """The model as JSON data, without keys at their default, except those in ``spelled_out``."""
         return _without_defaults(self, self.model_dump(mode="json", by_alias=True))
 
 

@@ -1,4 +1,4 @@
-"""A policy of many datasets of one kind: day partitions (``orders/{{ ds }}``), globs (``orders/*.parquet``)."""
+"""A policy for several datasets of one kind: day partitions (``orders/{{ ds }}``), globs (``orders/*.parquet``)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _GLOB = re.compile(r"\*\*|\*|\?|\[[^\]/]+\]")
 
 
 def is_pattern(dataset: str) -> bool:
-    """Whether a policy's ``dataset`` names more than one: it has a template of Airflow, or a wildcard."""
+    """Whether a policy's ``dataset`` covers several: it contains an Airflow template or a wildcard."""
     return _TEMPLATE.search(dataset) is not None or _GLOB.search(dataset) is not None
 
 
 def is_template(dataset: str) -> bool:
-    """Whether a policy's ``dataset`` has a template of Airflow, which a task's context fills."""
+    """Whether a policy's ``dataset`` contains an Airflow template, which a task's context fills."""
     return _TEMPLATE.search(dataset) is not None
 
 
 def require_one(dataset: str, ask: str) -> str:
-    """The ``dataset`` of a policy, if it names just one.
+    """The ``dataset`` of a policy, if it names exactly one.
 
     :raises UsageError: if it is a pattern; ``ask`` says what to give instead.
     """
@@ -37,13 +37,13 @@ def require_one(dataset: str, ask: str) -> str:
 def matches(dataset: str, name: str) -> bool:
     """Whether a policy's ``dataset`` covers a dataset of this name (a path, or a URI without the connection).
 
-    What a template may become has no ``/`` in it, like what ``*`` and ``?`` stand for; ``**`` is any
-    number of folders, none as well.
+    A template matches text without ``/``, as ``*`` and ``?`` do; ``**`` matches any number of
+    folders, including none.
     """
     return name == dataset or _compiled(dataset).fullmatch(name.rstrip("/")) is not None
 
 
-# What Airflow's most usual templates become.
+# What the most common Airflow templates render to.
 _DATES = {
     "ds": r"\d{4}-\d{2}-\d{2}",
     "ds_nodash": r"\d{8}",
@@ -76,7 +76,7 @@ def _compiled(dataset: str) -> re.Pattern[str]:
 
 
 def _part(word: str) -> str:
-    """One template or wildcard as an expression."""
+    """One template or wildcard as a regular expression."""
     if word.startswith("{{"):
         return _DATES.get(word.strip("{} -"), "[^/]+")
     if word.startswith("{%"):

@@ -1,4 +1,4 @@
-"""YAML with the place of every key, so that an error can point at it."""
+"""YAML with the position of every key, so that an error can point at it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_mlsec.errors import PolicyError
 
 Path = tuple[str | int, ...]
 
-# Far above any real policy; a file of nested aliases would pass it and is refused.
+# Far above any real policy; a file of nested aliases would exceed it and is refused.
 _MOST_NODES = 50_000
 _MOST_BYTES = 2**20
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
@@ -25,7 +25,7 @@ class Document:
     positions: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     def position(self, path: Path) -> tuple[int, int]:
-        """The place of the longest part of ``path`` that the document has."""
+        """The position of the longest prefix of ``path`` that the document has."""
         while path and path not in self.positions:
             path = path[:-1]
         return self.positions.get(path, (1, 1))

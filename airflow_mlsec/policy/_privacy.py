@@ -1,4 +1,4 @@
-"""Privacy models: the guarantee that a release must hold."""
+"""Privacy models: the guarantees that a release must meet."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from airflow_mlsec.policy._model import Model
 
 
 class Diversity(Model):
-    """l-diversity of a sensitive column in every equivalence class: at least ``l`` distinct values;
-    or entropy of at least log(``l``); or recursive, the most frequent value having fewer rows
-    than ``c`` times those of the ``l``-th and rarer ones together.
+    """l-diversity of a sensitive column in every equivalence class. ``distinct``: at least ``l``
+    distinct values. ``entropy``: an entropy of at least log(``l``). ``recursive``: the most
+    frequent value has fewer rows than ``c`` times the rows of the ``l``-th most frequent value and
+    all rarer ones together.
 
-    A missing value is none, and spellings of one value (letter case, white space around it, Unicode form) are one
-    unless ``fold`` is false. Values of one of the ``groups`` count as one: who learns that somebody has one of five
-    cancers has learnt that this person has cancer.
+    A missing value does not count as a value. Spellings of a value (letter case, surrounding white space, Unicode
+    form) count as one value unless ``fold`` is false. The values of one of the ``groups`` count as one value: somebody
+    who learns that a person has one of five cancers has learnt that this person has cancer.
     """
 
     spelled_out: ClassVar = frozenset({"c"})
@@ -33,26 +34,27 @@ class Diversity(Model):
     def _complete(self) -> Diversity:
         listed = [self.as_compared(value) for values in self.groups.values() for value in values]
         if len(set(listed)) < len(listed):
-            raise ValueError("`groups` has one value twice")
+            raise ValueError("`groups` contains one value twice")
         if (self.kind == "recursive") is (self.c is None):
             raise ValueError("recursive l-diversity needs `c`; the other kinds have none")
         if self.kind != "entropy" and self.l != int(self.l):
-            raise ValueError("`l` counts values: a whole number")
+            raise ValueError("`l` counts values, so it must be a whole number")
         return self
 
     def as_compared(self, value: str) -> str:
-        """A value of a group in a form that is the same for all spellings that are compared as one."""
+        """A value of a group in the form that is compared: the same for all spellings that count as one."""
         if not self.fold:
             return value
-        # Of letters with two small forms, or a dot of their own, as well.
+        # This also covers letters with two lowercase forms, and the dotted capital I.
         small = unicodedata.normalize("NFC", value).casefold().replace("i\u0307", "i")
         return small.strip()
 
 
 class Closeness(Model):
-    """Distance of at most ``t`` between a sensitive column in a class and in the whole table: all
-    values equally far from each other; or ordered, numbers and dates as far as their ranks; or
-    hierarchical, as far as their lowest common ancestor is high."""
+    """t-closeness: the distribution of a sensitive column in a class is at most the distance ``t``
+    from its distribution in the whole table. ``equal``: all values are equally far from each other.
+    ``ordered``: numbers and dates are as far apart as their ranks. ``hierarchical``: values are as
+    far apart as their lowest common ancestor is high."""
 
     distance: Literal["equal", "ordered", "hierarchical"]
     t: float = Field(gt=0, le=1)
@@ -66,9 +68,9 @@ class Closeness(Model):
 
 
 class Likeness(Model):
-    """How much more frequent a sensitive value may be in a class than in the whole table: by at most
-    ``beta`` of its share there, and, if ``enhanced``, by no more than the logarithm of that share
-    allows."""
+    """β-likeness: how much more frequent a sensitive value may be in a class than in the whole
+    table. Relative to its share in the whole table, the increase is at most ``beta`` and, if
+    ``enhanced``, also at most the negative natural logarithm of that share."""
 
     spelled_out: ClassVar = frozenset({"enhanced"})
 
@@ -77,8 +79,8 @@ class Likeness(Model):
 
 
 class PopulationUniqueness(Model):
-    """The share of people who are unique in a population of ``size``, as estimated from the classes of
-    the release, is at most ``limit``."""
+    """The share of people who are unique in a population of ``size`` people, estimated from the
+    classes of the release, is at most ``limit``."""
 
     spelled_out: ClassVar = frozenset({"estimator"})
 
@@ -88,8 +90,8 @@ class PopulationUniqueness(Model):
 
 
 class Privacy(Model):
-    """The guarantee that the release must hold. ``population`` is the dataset (a URI) of the people
-    from whom the table was drawn, with its quasi-identifiers."""
+    """The guarantees that the release must meet. ``population`` is the URI of the dataset of the
+    people from which the table was sampled; it has the table's quasi-identifiers."""
 
     spelled_out: ClassVar = frozenset(
         {"k_anonymity", "l_diversity", "t_closeness", "suppression_limit", "recoding"}
@@ -103,7 +105,7 @@ class Privacy(Model):
         default={}
     )
     beta_likeness: dict[str, Likeness] = Field(default={})
-    # The most likely it may be that somebody of the population is in the table.
+    # The highest permitted probability that a person of the population is in the table.
     delta_presence: float | None = Field(default=None, gt=0, le=1)
     average_risk: float | None = Field(default=None, gt=0, le=1)
     sample_uniqueness: float | None = Field(default=None, ge=0, lt=1)
@@ -111,8 +113,8 @@ class Privacy(Model):
     population: str | None = Field(default=None, min_length=1)
     suppression_limit: float = Field(default=0.0, ge=0, le=1)
     recoding: Literal["full-domain", "local", "multidimensional"] = "full-domain"
-    # What a plan does with rows that no released class covers, when it is applied to others than those
-    # that it was fitted on.
+    # What a plan does with rows that no released class covers, when it is applied to rows other than
+    # those it was fitted on.
     unseen: Literal["suppress", "refuse"] = "suppress"
 
     @model_validator(mode="after")
@@ -126,7 +128,7 @@ class Privacy(Model):
 
     @property
     def class_size(self) -> int | None:
-        """The least size of a released class; None if the policy has no privacy model."""
+        """The minimum size of a released class; None if the policy has no privacy model."""
         others = (
             self.k_map, self.delta_presence, self.average_risk, self.sample_uniqueness,
             self.population_uniqueness,

@@ -1,7 +1,7 @@
-"""All transforms, by name: this room has none, and fills its registry from entry points.
+"""All transforms, by name. This package contains none; its registry is filled from entry points.
 
-A transform without a check of its name (group ``airflow_mlsec.checks``) is none: nobody could tell whether a release
-holds what the transform promises.
+A transform without a check of the same name (group ``airflow_mlsec.checks``) is not accepted: nobody could verify that
+a release does what the transform promises.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TRANSFORMS, CHECKS = "airflow_mlsec.transforms", "airflow_mlsec.checks"
 
 @lru_cache(maxsize=1)
 def _entries() -> dict[str, metadata.EntryPoint]:
-    # Else a package could take the place of a check of ours.
+    # Otherwise a package could replace one of our checks.
     entries_of(CHECKS)
     found = entries_of(TRANSFORMS)
     if not found:
@@ -30,17 +30,17 @@ def _entries() -> dict[str, metadata.EntryPoint]:
 
 
 def transform_names() -> tuple[str, ...]:
-    """The names of all transforms that are installed."""
+    """The names of all installed transforms."""
     return tuple(_entries())
 
 
 @lru_cache(maxsize=256)
 def transform_of(method: str) -> type[Transform]:
-    """The transform of a name.
+    """The transform with a given name.
 
-    :raises KeyError: if none has it.
-    :raises SettingError: if what is installed under it is no transform, cannot be imported, has another name, or has no
-        check.
+    :raises KeyError: if there is none.
+    :raises SettingError: if what is installed under this name is not a transform, cannot be imported, has another name,
+        or has no check.
     """
     entry = _entries()[method]
     if method not in entries_of(CHECKS):
@@ -51,11 +51,11 @@ def transform_of(method: str) -> type[Transform]:
     loaded = load_entry(entry, Transform)  # type: ignore[type-abstract]
     if loaded.name() != method:
         raise SettingError(
-            f"entry point {entry.name} of {TRANSFORMS} is a transform of another name, '{loaded.name()}'"
+            f"entry point {entry.name} of {TRANSFORMS} is a transform with another name, '{loaded.name()}'"
         )
     return loaded
 
 
 def transforms() -> Iterator[type[Transform]]:
-    """All transforms that are installed."""
+    """All installed transforms."""
     return (transform_of(name) for name in transform_names())

@@ -7,7 +7,7 @@ from datetime import date
 
 
 def keep_from(on: date, keep: str) -> date:
-    """The oldest date that a retention period (ISO 8601 duration) still keeps on a date."""
+    """The oldest date that a retention period (ISO 8601 duration) covers on the date ``on``."""
     found = re.fullmatch(r"P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?", keep)
     assert found is not None
     years, months, weeks, days = (int(part or 0) for part in found.groups())

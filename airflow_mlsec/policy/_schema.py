@@ -21,7 +21,7 @@ from airflow_mlsec.policy._privacy import Privacy
 from airflow_mlsec.policy._role import Role
 from airflow_mlsec.policy._transform_field import TransformField
 
-# The owner of a policy that was proposed, and that nobody has read.
+# The owner in a proposed policy that nobody has read yet.
 NOBODY = "change-me"
 
 
@@ -34,7 +34,7 @@ class Column(Model):
     category: str | None = None
     transform: TransformField | None = None
     hierarchy: Hierarchy | None = None
-    # Free text in which a person's key may stand.
+    # Free text in which a person's key may occur.
     free_text: bool = False
 
     @property
@@ -44,7 +44,7 @@ class Column(Model):
 
     @property
     def dropped(self) -> bool:
-        """Whether a release does not have the column."""
+        """Whether a release leaves the column out."""
         return self.method == "drop"
 
     @field_validator("category")
@@ -81,39 +81,39 @@ class Column(Model):
 
 
 class Reference(Model):
-    """Where the values of a foreign key stand beside the person's own key: ``column`` of
-    ``dataset`` (its URI), whose policy names the person."""
+    """Where the values of a foreign key are listed together with the person's own key: ``column``
+    of ``dataset`` (its URI). The policy of that dataset names the person."""
 
     dataset: str = Field(min_length=1)
     column: str = Field(min_length=1)
 
 
 class Subject(Model):
-    """Whose data it is: the kind of person, and the column that names the person. With
-    ``references`` the column is a foreign key: orders name the customer by a number that the
-    customers' table knows."""
+    """Whose data it is: the kind of person, and the column that identifies the person. With
+    ``references`` the column is a foreign key: for example, an order contains a customer number
+    that the table of customers resolves."""
 
     kind: str = Field(min_length=1, max_length=64)
     key: str
-    # In which form two spellings of a key are one person's; without one spellings are searched for as well,
-    # and nothing is done by them until somebody confirms that they are the person's.
+    # The form in which two spellings of a key belong to one person. Without it spellings are searched for too,
+    # but they are not acted on until somebody confirms that they belong to the person.
     normalize: (
         Literal["exact", "nfc", "trimmed", "email", "email_without_tag", "number", "phone"] | None
     ) = None
-    # Of national telephone numbers (`normalize: phone`), ISO 3166.
+    # The region of national telephone numbers (`normalize: phone`), ISO 3166.
     region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     references: Reference | None = None
-    # Rows of one key that differ in these columns are of different people; an empty list says that
-    # nobody shares a key. By default the other identifying columns tell.
+    # Rows with one key that differ in these columns belong to different people; an empty list means
+    # that nobody shares a key. By default the other identifying columns are used.
     distinguished_by: list[str] | None = None
-    # Other columns that hold keys of persons of this kind, whose row it is not (who referred a buyer): what
-    # happens to a person's key there when that person is erased.
+    # Other columns with keys of persons of this kind to whom the row does not belong (such as who referred a
+    # buyer), and what happens to a person's key there when that person is erased.
     mentions: dict[str, Literal["erase_value", "keep", "delete_row"]] = Field(default={})
 
 
 class Erasure(Model):
     """Why rows are kept although the person asks for erasure (GDPR Art. 17(3), CCPA
-    1798.105(d)): the legal duty, by its article."""
+    1798.105(d)): the article that imposes the legal duty."""
 
     retain: str = Field(min_length=1)
 
@@ -161,7 +161,7 @@ class Anonymity(Model):
 
 
 def _not_a_boolean(value: object) -> object:
-    # For Python True is 1.
+    # In Python, True equals 1.
     return "true" if value is True else value
 
 
@@ -214,7 +214,7 @@ class Policy(Model):
     @model_validator(mode="after")
     def _refer_to_columns(self) -> Policy:
         if self.subject and self.subject.region and self.subject.normalize != "phone":
-            raise ValueError("`subject.region` is the one of telephone numbers: `normalize: phone`")
+            raise ValueError("`subject.region` is only for telephone numbers: `normalize: phone`")
         if self.subject and self.subject.key not in self.columns:
             raise ValueError("`subject.key` must be one of `columns`")
         foreign = self.subject is not None and self.subject.references is not None
@@ -224,16 +224,18 @@ class Policy(Model):
             and self.columns[self.subject.key].role is not Role.IDENTIFYING
         ):
             raise ValueError(
-                "the column of `subject.key` names the person: its role is identifying"
+                "the column of `subject.key` identifies the person: its role is identifying"
             )
         for name in self.subject.mentions if self.subject else ():
             if name not in self.columns or self.subject is None or name == self.subject.key:
-                raise ValueError(f"`subject.mentions` names '{name}', not another of `columns`")
+                raise ValueError(
+                    f"`subject.mentions` names '{name}': it must be one of the other `columns`"
+                )
         for name in (self.subject and self.subject.distinguished_by) or ():
             if name not in self.columns or foreign:
                 raise ValueError(
-                    f"`subject.distinguished_by` names '{name}': it must be one of `columns` of the dataset "
-                    "that names the person by a key of their own"
+                    f"`subject.distinguished_by` names '{name}': it must be one of `columns`, in the dataset "
+                    "whose key is the person's own (no `references`)"
                 )
         for name, declared in self.columns.items():
             self._check_neighbours(name, declared)
@@ -251,8 +253,8 @@ class Policy(Model):
             told = transform is None or transform.keeps_spellings
             if not told and (diversity.fold or diversity.groups):
                 raise ValueError(
-                    f"`privacy.l_diversity` names '{name}', and after {self.columns[name].method} spellings of a value, and values of a group, "
-                    "cannot be told to be one: leave the column as it is, generalize it, or count every value as another "
+                    f"`privacy.l_diversity` names '{name}': after {self.columns[name].method}, spellings of a value and values of a group "
+                    "cannot be recognized as one. Leave the column as it is, generalize it, or count every value separately "
                     "(`fold: false`, no `groups`)"
                 )
         return self
@@ -270,9 +272,13 @@ class Policy(Model):
             )
         for other in transform.reads(said):
             if other not in self.columns or other == name:
-                raise ValueError(f"column '{name}' refers to '{other}', not another of `columns`")
+                raise ValueError(
+                    f"column '{name}' refers to '{other}', which is not one of the other `columns`"
+                )
             if "[]" in other:
-                raise ValueError(f"column '{name}' refers to '{other}', of which a row has many")
+                raise ValueError(
+                    f"column '{name}' refers to '{other}', which has several values in a row"
+                )
 
     @property
     def source(self) -> str:
@@ -296,7 +302,7 @@ class Policy(Model):
 
 @lru_cache(maxsize=1)
 def _categories() -> frozenset[str]:
-    # Late: it costs 0.3 s, and only a policy with categories needs it.
+    # Imported late: it takes 0.3 s, and only a policy with categories needs it.
     from fideslang.default_taxonomy import DEFAULT_TAXONOMY
 
     return frozenset(category.fides_key for category in DEFAULT_TAXONOMY.data_category or ())

@@ -1,7 +1,7 @@
-"""What a transform is: its keys in a policy, what is left of a value after it, and doing it to a column.
+"""The interface of a transform: its keys in a policy, what it leaves of a value, and how it is applied to a column.
 
-This room has none itself. Each is a class in a file of its own, in `airflow_mlsec.transforms` or in another package, and
-an entry point of the group ``airflow_mlsec.transforms``; `_registry` finds them by name.
+This package contains no transforms. Each is a class in a file of its own, in `airflow_mlsec.transforms` or in another
+package, with an entry point in the group ``airflow_mlsec.transforms``; `_registry` finds them by name.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ DOMAIN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 class Leaves(StrEnum):
     """What is left of a value after a transform."""
 
-    # Of all values the same.
+    # The same for all values.
     NOTHING = "nothing"
-    # What only who has a key or a vault can tell, or who sees the same value elsewhere: pseudonymous (GDPR Art. 4(5)).
+    # A code that can be attributed only by somebody who has a key or a vault, or who sees the same value elsewhere:
+    # pseudonymous (GDPR Art. 4(5)).
     CODE = "code"
-    # Less than the value that may still name a person: some characters, or an invented value that equal ones share.
+    # Less than the value, but it may still identify a person: some characters, or an invented value that equal values
+    # share.
     PART = "part"
-    # A value near what it was.
+    # A value close to the original.
     NEAR = "near"
 
 
@@ -49,48 +51,49 @@ class TokenVault(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """What a transform is given beside the values of its column."""
+    """What a transform is given in addition to the values of its column."""
 
     # The column's name, for messages.
     column: str
-    # What the plan says of the column: the keys of the policy, and what was fitted.
+    # What the plan says about the column: the keys of the policy, and what was fitted.
     action: Mapping[str, Any]
     # The columns of the same rows that the transform reads.
     beside: Mapping[str, pa.Array]
-    # The key of its domain, if it takes one, and the vault, if it takes that.
+    # The key of its domain and the vault, if it uses them.
     secret: bytes = b""
     vault: TokenVault | None = None
 
 
-# What a plan says of a column whatever its transform, and of a level that a recoding chose.
+# Keys that a plan uses for columns of any transform, and for a level that a recoding chose.
 _OF_PLANS = {"key", "version", "level", "normalize", "normalize_by"}
 _OWN = {"generalize": {"level"}}
 _ANSWERS = ("leaves", "roles", "keeps_spellings", "key", "of_person", "folds_spellings")
 
 
 class Transform(Model, ABC):
-    """What happens to a column. The fields of a subclass are its keys in a policy, its docstring describes it there.
+    """What happens to a column. The fields of a subclass are its keys in a policy; its docstring is its description.
 
-    A subclass answers all that has no default here, or fails when Python reads it.
+    A subclass must define everything that has no default here; otherwise its definition fails.
     """
 
     # Its name in policies and plans.
     method: str
 
     leaves: ClassVar[Leaves]
-    # Of which columns it may be the transform.
+    # The roles of the columns that it may be used for.
     roles: ClassVar[frozenset[Role]]
-    # Whether spellings of one value ("HIV", "hiv ") can be told to be one after it.
+    # Whether spellings of one value ("HIV", "hiv ") can still be recognized as one after it.
     keeps_spellings: ClassVar[bool]
-    # With keys of which purpose it works, None with none: key ``PURPOSE.DOMAIN`` of the ring; then ``domain`` is a field.
+    # The purpose of the keys that it uses (key ``PURPOSE.DOMAIN`` of the ring), for which it needs the field ``domain``;
+    # None if it uses no key.
     key: ClassVar[str | None]
-    # Whether it depends on whose value it is: by column ``by`` (a field), without it by the policy's ``subject.key``.
+    # Whether it depends on whose value it is: column ``by`` (a field) says so, by default the policy's ``subject.key``.
     of_person: ClassVar[bool]
-    # Whether keys of persons are brought to the form that the policy declares first. Right where nothing is turned
-    # back: spellings of one person get one code.
+    # Whether persons' keys are first normalized to the form that the policy declares. Correct where codes are never
+    # reversed: the spellings of one person's key get one code.
     folds_spellings: ClassVar[bool]
 
-    # Whether its codes are a vault's (`Given.vault`) and follow from no key.
+    # Whether its codes come from a vault (`Given.vault`) and are not derived from a key.
     takes_vault: ClassVar[bool] = False
     # Whether it has to see all rows when the plan is made (`fit`).
     sees_rows: ClassVar[bool] = False
@@ -100,7 +103,7 @@ class Transform(Model, ABC):
         if inspect.isabstract(cls) or "method" not in cls.__annotations__:
             missing = sorted(cls.__abstractmethods__) or ["method"]
         else:
-            # Its own: what a transform that it was made from leaves says nothing of this one.
+            # Its own: what its base transform leaves says nothing about this one.
             missing = [name for name in _ANSWERS if name not in vars(cls)]
             missing += (
                 ["domain"] if getattr(cls, "key", None) and "domain" not in cls.model_fields else []
@@ -110,18 +113,18 @@ class Transform(Model, ABC):
             )
             missing += ["fit"] if cls.sees_rows and cls.fit is Transform.fit else []
         if missing:
-            raise TypeError(f"transform {cls.__qualname__} does not say: {', '.join(missing)}")
+            raise TypeError(f"transform {cls.__qualname__} does not define: {', '.join(missing)}")
         if taken := sorted(_OF_PLANS & set(cls.model_fields) - _OWN.get(cls.name(), set())):
             raise TypeError(
-                f"transform {cls.__qualname__}: {', '.join(taken)} cannot be its keys, plans have them for something else"
+                f"transform {cls.__qualname__}: {', '.join(taken)} cannot be its keys, plans use them for something else"
             )
         if cls.leaves is Leaves.CODE and cls.key is None:
             raise TypeError(
-                f"transform {cls.__qualname__}: a code takes a key, or everybody can make it"
+                f"transform {cls.__qualname__}: a code needs a key, otherwise everybody can make it"
             )
         if not re.fullmatch("[a-z][a-z0-9_]{0,63}", cls.name()):
             raise TypeError(
-                f"transform {cls.__qualname__}: `method` is a Literal of one name in small letters"
+                f"transform {cls.__qualname__}: `method` must be a Literal of one name in lowercase"
             )
 
     @classmethod
@@ -134,7 +137,7 @@ class Transform(Model, ABC):
     @classmethod
     @abstractmethod
     def check_type(cls, kind: pa.DataType, given: Given) -> None:
-        """Refuse a type of values that it cannot work on, before any row is read.
+        """Refuse a type of values that it cannot transform, before any row is read.
 
         :raises ColumnType: naming ``given.column``.
         """
@@ -142,11 +145,11 @@ class Transform(Model, ABC):
     @classmethod
     @abstractmethod
     def apply(cls, values: pa.Array, given: Given) -> pa.Array:
-        """The values after it, as many and in the same order. No Python per row, and no value in an error."""
+        """The transformed values, as many and in the same order. No Python code per row, and no value in an error."""
 
     @classmethod
     def left(cls, action: Mapping[str, Any]) -> Leaves:
-        """What is left of a value by what a plan says: as ``leaves``, unless some setting leaves more."""
+        """What is left of a value under a plan's settings: as in ``leaves``, unless a setting leaves more."""
         del action
         return cls.leaves
 
@@ -158,7 +161,7 @@ class Transform(Model, ABC):
 
     @classmethod
     def says(cls, action: Mapping[str, Any]) -> str:
-        """What a plan does to a column, as lineage says it. ``IDENTITY`` is OpenLineage's word for nothing."""
+        """What a plan does to a column, as written to lineage. ``IDENTITY`` is OpenLineage's term for no change."""
         return str(action["method"])
 
     def unsuited(self, role: Role) -> str | None:
@@ -167,33 +170,33 @@ class Transform(Model, ABC):
             return None
         if role is Role.IDENTIFYING:
             return f"{self.method} leaves too much of an identifier; use drop, pseudonymize or fpe"
-        return f"{self.method} is for {' and '.join(sorted(self.roles))} columns; nothing is left of a value"
+        return f"{self.method} is for {' and '.join(sorted(self.roles))} columns; it leaves nothing of a value"
 
     def action(self, column: str, source: str) -> dict[str, Any]:
-        """What a plan says of a column; ``source`` is the policy's file, to whose folder other files are relative.
+        """What a plan says about a column. Paths of files are relative to the folder of ``source``, the policy file.
 
-        :raises PolicyError: if the policy asks for what there is not.
+        :raises PolicyError: if the policy asks for something that does not exist.
         """
         del column, source
         return self.model_dump()
 
     @classmethod
     def prepared(cls, action: dict[str, Any], secret: bytes) -> dict[str, Any]:
-        """The action with what is made once with the key."""
+        """The action, with what is computed once from the key."""
         del secret
         return action
 
     @classmethod
     def key_name(cls, action: Mapping[str, Any]) -> str | None:
-        """The name of the key that it works with, None with none."""
+        """The name of the key that it uses, None if it uses none."""
         return None if cls.key is None else f"{cls.key}.{action['domain']}"
 
     @classmethod
     def keyed(
         cls, action: dict[str, Any], name: str, version: int, secret: bytes
     ) -> dict[str, Any]:
-        """The action with the key that it is done with, and what is made once with it; which codes a vault gives follows
-        from no version."""
+        """The action with its key, and with what is computed once from the key. The codes of a vault do not depend on a
+        key version."""
         if cls.takes_vault:
             return {**action, "key": name}
         return {**cls.prepared(action, secret), "key": name, "version": version}
@@ -205,6 +208,6 @@ class Transform(Model, ABC):
         persons: npt.NDArray[np.float64] | None,
         column: str,
     ) -> dict[str, Any]:
-        """What the plan says beside the action, from the column's different values and how many rows each has;
-        ``persons`` are at most how many persons have it, if some have several rows."""
+        """What the plan says in addition to the action, computed from the column's distinct values and the rows of each.
+        ``persons`` are upper bounds of how many persons have each value, if some persons have several rows."""
         raise NotImplementedError

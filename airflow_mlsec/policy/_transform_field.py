@@ -1,4 +1,4 @@
-"""The key ``transform`` of a policy's column: which transform it is tells ``method``."""
+"""The key ``transform`` of a policy's column; its key ``method`` names the transform."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_mlsec.policy._transform import Transform
 
 
 def _parsed(said: Any) -> Any:
-    # Only the transform that is used is imported: some need packages that take long to load.
+    # Only the transform that is used is imported: some need packages that are slow to import.
     if not isinstance(said, Mapping):
         return said
     method = said.get("method")
@@ -36,7 +36,7 @@ TransformField = Annotated[
 
 
 def with_transforms(schema: dict[str, Any]) -> dict[str, Any]:
-    """A policy's JSON schema in which the key ``transform`` is any of those that are installed."""
+    """A policy's JSON schema in which the key ``transform`` is any installed transform."""
     installed = {cls.name(): cls for cls in transforms()}
     pairs: list[tuple[type[BaseModel], Literal["validation"]]]
     pairs = [(cls, "validation") for cls in installed.values()]

@@ -17,21 +17,21 @@ _KEYS = 10_000
 _GRAPH_LOCK = 0x6D6C_7365_6367
 
 
-# In a connection's ``info``: that its transaction has counted itself among the changes of the graph.
+# Set in a connection's ``info`` once its transaction has been counted as a change of the graph.
 COUNTED = "mlsec.graph_change"
 _CHANGES = "graph"
 
 
 def graph_changes(connection: sa.Connection) -> int:
-    """How often the graph, a policy in force or evidence may have changed until now."""
+    """How often the graph, a policy in force or evidence may have changed so far."""
     c = t.counter.c
     found = connection.execute(sa.select(c.value).where(c.name == _CHANGES)).scalar_one_or_none()
     return int(found or 0)
 
 
 def lock_graph(connection: sa.Connection) -> None:
-    """Be the only writer of the graph until the transaction ends, which counts as a change of it: ordinals of columns
-    are given in turn. SQLite has one writer anyway."""
+    """Be the only writer of the graph until the transaction ends, and count the transaction as a change of it.
+    Needed because column ordinals are assigned in sequence. SQLite has one writer anyway."""
     _lock(connection)
     if connection.info.get(COUNTED):
         return
@@ -45,8 +45,8 @@ def lock_graph(connection: sa.Connection) -> None:
 def _lock(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_GRAPH_LOCK)))
-        # Keys are looked up by the thousand; reading whole tables for that would get slower and
-        # slower as they grow.
+        # Thousands of keys are looked up at a time; full table scans for that would get slower and
+        # slower as the tables grow.
         connection.exec_driver_sql("SET LOCAL enable_hashjoin = off")
         connection.exec_driver_sql("SET LOCAL enable_mergejoin = off")
 
@@ -121,7 +121,7 @@ def rows_of(
 
 def array_literals(rows: Sequence[Sequence[Any]]) -> tuple[str, ...]:
     """The columns of some rows, each as one array in PostgreSQL's text form: several times
-    faster than the driver's own, which works value by value."""
+    faster than the driver's own conversion, which works value by value."""
     return tuple(_array_literal(column) for column in zip(*rows, strict=True))
 
 
@@ -163,6 +163,6 @@ def _array(column: sa.Column[Any]) -> str:
 
 
 def lock_table(connection: sa.Connection, table: sa.Table) -> None:
-    """Have a table changed by one transaction at a time until this one ends: on PostgreSQL they run side by side."""
+    """Let only this transaction change the table until it ends: on PostgreSQL, transactions run concurrently."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE")

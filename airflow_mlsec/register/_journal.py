@@ -1,9 +1,9 @@
 """The audit log's entries: every change of a protected row, written in the transaction that changes it.
 
-Triggers note which rows change, whatever changes them; at its end a transaction of `Register.write` makes of each an
-entry: when, which table and key, and the row as it is now (RFC 9162: a leaf is the hash of a salted hash, so that
-an entry's text can be erased while the tree over the log still stands). What was noted and has no entry was
-changed by something else than this package; the log says so for ever.
+Triggers note which rows change, whatever changes them. At its end, a transaction of `Register.write` turns each note
+into an entry: when, which table and key, and the row as it is now (RFC 9162: a leaf is the hash of a salted hash, so
+an entry's text can be erased while the tree over the log stays valid). A noted row without an entry was
+changed by something other than this package; the log records that permanently.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow_mlsec.register import tables as t
 from airflow_mlsec.register._bulk import insert_rows
 from airflow_mlsec.register._log_entries import LastRows, Row, key_text, read_entries
 
-# What nobody may change without the log's saying so.
+# Tables whose every change the log records.
 PROTECTED: Mapping[str, sa.Table] = {
     table.name: table
     for table in (
@@ -36,14 +36,14 @@ PROTECTED: Mapping[str, sa.Table] = {
 SALT_BYTES = 16
 # "mlsec" and "log", for PostgreSQL's advisory lock.
 _LOG_LOCK = 0x6D6C_7365_636C
-# Of a longer value the entry has the digest.
+# For a longer value, the entry has the digest.
 _LONGEST = 512
 _CHUNK = 400
 _IMPORTED = 5_000
 
 
 def begin_log(connection: sa.Connection, now: str) -> None:
-    """Begin the log, if it has not begun, with the rows that are there already: imported, and witnessed by nobody."""
+    """Start the log, unless it exists, with the rows that already exist: marked as imported, not witnessed."""
     if connection.execute(sa.select(t.log.c.origin)).first() is not None:
         return
     lock_log(connection)
@@ -61,8 +61,8 @@ def begin_log(connection: sa.Connection, now: str) -> None:
 
 
 def not_accounted_for(connection: sa.Connection, now: str) -> set[Row]:
-    """Rows that the log does not account for, asked before a migration, with the tables as they are: what somebody
-    has changed must not become right by it."""
+    """Rows that the log does not account for. Called before a migration, on the tables as they are: the migration
+    must not legitimize changes that somebody made outside this package."""
     if not sa.inspect(connection).has_table(t.log.name):
         return set()
     note_strangers(connection, now)
@@ -79,8 +79,8 @@ def not_accounted_for(connection: sa.Connection, now: str) -> set[Row]:
 
 
 def account_anew(connection: sa.Connection, now: str, revision: str, but: Collection[Row]) -> None:
-    """After a migration: entries of what it has changed in protected rows. What the log did not account for before
-    (``but``) stays a finding."""
+    """After a migration: append entries for the protected rows that it changed. Rows that the log did not account
+    for before (``but``) stay findings."""
     connection.execute(sa.delete(t.change).where(_is_mine(connection)))
     last = LastRows()
     for _ in last.told_of(read_entries(connection)):
@@ -124,13 +124,13 @@ def _protected_now(connection: sa.Connection) -> list[str]:
 
 
 def lock_log(connection: sa.Connection) -> None:
-    """Be the only one who appends until the transaction ends. SQLite has one writer anyway."""
+    """Be the only writer to the log until the transaction ends. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOG_LOCK)))
 
 
 def note_strangers(connection: sa.Connection, now: str) -> None:
-    """Say of rows that were changed by something else, before this transaction began, that they were."""
+    """Record which rows something else had changed before this transaction began."""
     noted = _noted(connection, mine=False)
     if noted:
         lock_log(connection)
@@ -140,7 +140,7 @@ def note_strangers(connection: sa.Connection, now: str) -> None:
 
 
 def append_changes(connection: sa.Connection, now: str) -> None:
-    """Append the entries of what this transaction has changed."""
+    """Append entries for what this transaction has changed."""
     noted = _noted(connection, mine=True)
     if not noted:
         return
@@ -156,7 +156,7 @@ def append_changes(connection: sa.Connection, now: str) -> None:
 
 
 def append(connection: sa.Connection, texts: Sequence[str]) -> range:
-    """Append entries; their numbers. The log is locked, and has begun."""
+    """Append entries; returns their numbers. The log must be locked and must exist."""
     if not texts:
         return range(0)
     size = log_size(connection)
@@ -184,10 +184,10 @@ def append(connection: sa.Connection, texts: Sequence[str]) -> range:
 
 
 def erase_text(connection: sa.Connection, number: int, by: str, why: str, now: str) -> None:
-    """Erase the text of an entry, for what it says of somebody; another entry says that it was, by whom and why. The tree
-    stands, and the row that it accounts for, if it is still there, is accounted for anew.
+    """Erase the text of an entry because of what it says about somebody; a new entry records who erased it and why.
+    The tree stays valid. If the row that the entry accounts for still exists, a new entry accounts for it.
 
-    :raises UsageError: if there is no such entry, it is erased, or it says that another is.
+    :raises UsageError: if there is no such entry, it is already erased, or it records the erasure of another.
     """
     lock_log(connection)
     e = t.log_entry.c
@@ -200,7 +200,7 @@ def erase_text(connection: sa.Connection, number: int, by: str, why: str, now: s
     said = {"at": now, "by": by, "erased": number, "v": 1, "why": why}
     texts = [f"{_canonical(said)}\n"]
     table, key = PROTECTED[about["table"]], tuple(about["key"])
-    # Not if it is another than it was: then another entry accounts for it, or none does.
+    # Not if the row has changed since: then another entry accounts for it, or none does.
     texts += [
         entry_text(now, table.name, key, row)
         for key, row in protected_rows(connection, table, [key])
@@ -210,9 +210,9 @@ def erase_text(connection: sa.Connection, number: int, by: str, why: str, now: s
 
 
 def log_size(connection: sa.Connection) -> int:
-    """How many entries the log has.
+    """The number of entries in the log.
 
-    :raises BrokenLog: if there is none.
+    :raises BrokenLog: if there is no log.
     """
     size = connection.execute(sa.select(t.log.c.size)).scalar_one_or_none()
     if size is None:
@@ -236,7 +236,7 @@ class Tiles:
 
 
 def entry_text(now: str, table: str, key: Sequence[Any], row: str | None, **more: Any) -> str:
-    """The text of an entry: what it is about, and on a line of its own the row (nothing, if it is gone)."""
+    """The text of an entry: what it is about and, on a separate line, the row (empty if the row is gone)."""
     about = {"at": now, "key": list(key), "table": table, "v": 1, **more}
     return f"{_canonical(about)}\n{row or ''}"
 
@@ -244,7 +244,7 @@ def entry_text(now: str, table: str, key: Sequence[Any], row: str | None, **more
 def protected_rows(
     connection: sa.Connection, table: sa.Table, keys: Sequence[tuple[Any, ...]] | None = None
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """Keys and rows of a protected table, as entries have them; all of them, or those with some keys."""
+    """Keys and rows of a protected table, in the form used in entries; all rows, or those with the given keys."""
     primary = list(table.primary_key.columns)
     if keys is None:
         parts: Iterable[sa.Select[Any]] = [sa.select(table).order_by(*primary)]
@@ -263,7 +263,7 @@ def protected_rows(
 
 
 def _short(value: Any) -> Any:
-    """A value as an entry has it: what is long, or bytes, as its digest."""
+    """A value in the form used in entries: long values and bytes become their digest."""
     if isinstance(value, str) and len(value) < _LONGEST // 6:
         return value
     if isinstance(value, bytes | memoryview):
@@ -276,14 +276,14 @@ def _short(value: Any) -> Any:
 
 
 def _default(column: sa.Column[Any]) -> Any:
-    """The value that a column has where nobody gave one. It is left out of an entry: a column that is added later
-    changes no row."""
+    """The default value of a column. Entries leave default values out, so that a column added later does not change
+    any row's entry."""
     default = column.server_default
     if not isinstance(default, sa.DefaultClause):
         return None
     if "nextval(" in str(default.arg):
-        return None  # as PostgreSQL counts up
-    # As a database writes it: in quotes, with its type.
+        return None  # PostgreSQL's auto-increment
+    # The form in which a database reports it: in quotes, with its type.
     text = re.sub(r"^'(.*)'(::.*)?$", r"\1", str(default.arg))
     if isinstance(column.type, sa.Boolean):
         return text.lower() in ("true", "1")
@@ -291,11 +291,11 @@ def _default(column: sa.Column[Any]) -> Any:
 
 
 def _noted(connection: sa.Connection, mine: bool) -> list[tuple[str, tuple[Any, ...]]]:
-    """The rows that triggers have noted, in this transaction or before it; they are not noted any more."""
+    """The rows that triggers have noted, in this transaction or before it; their notes are removed."""
     c = t.change.c
     query = sa.select(c.id, c.table_name, c.row_key)
     if connection.dialect.name == "postgresql":
-        # Others may have been changed by something else since this transaction began.
+        # Something else may have changed other rows since this transaction began.
         chosen = _is_mine(connection)
         query = query.where(chosen if mine else sa.not_(chosen))
     rows = connection.execute(query.order_by(c.id)).all()
@@ -310,7 +310,7 @@ def _noted(connection: sa.Connection, mine: bool) -> list[tuple[str, tuple[Any, 
 
 
 def _is_mine(connection: sa.Connection) -> sa.ColumnElement[bool]:
-    """Whether this transaction has changed a row that was noted. On SQLite there is no other."""
+    """Whether this transaction changed a noted row. SQLite has no other transaction meanwhile."""
     if connection.dialect.name != "postgresql":
         return sa.true()
     return t.change.c.in_transaction == sa.func.pg_current_xact_id().cast(sa.Text)
@@ -324,7 +324,7 @@ def _canonical(value: Any) -> str:
 
 
 def triggers(dialect: str) -> list[str]:
-    """The statements that make the triggers, or make them anew."""
+    """The statements that create or recreate the triggers."""
     made = []
     if dialect == "postgresql":
         made.append(_FUNCTION)

@@ -1,4 +1,4 @@
-"""Entries of the audit log as they are kept, and the last that it says of each row."""
+"""Entries of the audit log as they are stored, and what the log last says about each row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True)
 class LogEntry:
-    """An entry of the log; without ``salt`` and ``text`` it is erased."""
+    """An entry of the log; an entry without ``salt`` and ``text`` is erased."""
 
     number: int
     commitment: bytes
@@ -26,7 +26,7 @@ class LogEntry:
 
     @property
     def is_whole(self) -> bool:
-        """Whether its text is the one that the log commits to."""
+        """Whether its text is the one the log commits to."""
         if self.salt is None or self.text is None:
             return False
         return hashlib.sha256(self.salt + self.text.encode()).digest() == self.commitment
@@ -39,12 +39,12 @@ class LogEntry:
 
     @property
     def row(self) -> str:
-        """The row as it was from then on; nothing if it was deleted."""
+        """The row as it was from then on; empty if it was deleted."""
         return (self.text or "").partition("\n")[2]
 
 
 class LastRows:
-    """The last that a log says of each row."""
+    """What a log last says about each row."""
 
     def __init__(self) -> None:
         self.rows: dict[Row, bytes] = {}
@@ -56,7 +56,7 @@ class LastRows:
             if entry.text is not None:
                 about = entry.about
                 if "table" not in about:
-                    yield entry  # that another was erased
+                    yield entry  # it records that another entry was erased
                     continue
                 where = str(about.get("table")), key_text(about.get("key", ()))
                 self.tables.add(where[0])
@@ -72,13 +72,13 @@ class LastRows:
 
 
 def key_text(key: Sequence[Any]) -> str:
-    """A row's key, as findings name it."""
+    """A row's key in the form used in findings."""
     return json.dumps(list(key), ensure_ascii=False)
 
 
 def read_entries(connection: sa.Connection) -> Iterator[LogEntry]:
     """All entries of the log, in order."""
-    # The driver's own rows: there are millions.
+    # Uses the driver's own rows, since there are millions.
     query = "SELECT number, commitment, salt, text FROM mlsec_log_entry ORDER BY number"
     for part in connection.exec_driver_sql(query).partitions(10_000):
         for number, commitment, salt, text in part:

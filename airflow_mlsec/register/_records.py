@@ -1,4 +1,4 @@
-"""Writing and reading what the register knows of policies, datasets, columns and results."""
+"""Writing and reading what the register knows about policies, datasets, columns and results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def upsert(
     values: Mapping[str, Any],
     insert_only: Mapping[str, Any] | None = None,
 ) -> int | None:
-    """Insert a row, or update the one that has this key; returns its ``id`` if it has one."""
+    """Insert a row, or update the row with this key; returns its ``id`` if it has one."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(table).values({**key, **values, **(insert_only or {})})
     if values:
@@ -45,13 +45,13 @@ def upsert(
 def record_policy(
     connection: sa.Connection, digest: str, source: str, document: bytes, now: str
 ) -> None:
-    """Keep a policy's document under its digest, and when it was last the one that was used."""
+    """Store a policy's document under its digest, with the time when it was last used."""
     values = {"source": source, "document": json.loads(document)}
     upsert(connection, t.policy, {"digest": digest}, {"recorded_at": now}, values)
 
 
 def dataset_id(connection: sa.Connection, namespace: str, name: str, now: str) -> int:
-    """The id of a dataset, made known if it was not."""
+    """The id of a dataset, which is created if it is not known yet."""
     lock_graph(connection)
     found = upsert(
         connection,
@@ -65,7 +65,7 @@ def dataset_id(connection: sa.Connection, namespace: str, name: str, now: str) -
 
 
 def likely_kind(namespace: str, name: str) -> str:
-    """What a dataset is, judged by its name, until somebody says what it is."""
+    """The kind of a dataset, guessed from its name, until somebody declares it."""
     ending = name.rsplit("/", 1)[-1].rpartition(".")[2].lower() if "." in name else ""
     return "file" if names_files(namespace) and ending and ending not in _TABULAR else "table"
 
@@ -73,7 +73,7 @@ def likely_kind(namespace: str, name: str) -> str:
 def set_dataset(
     connection: sa.Connection, namespace: str, name: str, now: str, **values: Any
 ) -> int:
-    """Make a dataset known and set what is known of it (kind, uri, policy_digest, stage, rows)."""
+    """Create a dataset if needed, and set its kind, uri, policy_digest, stage or rows."""
     identifier = dataset_id(connection, namespace, name, now)
     known = {key: value for key, value in values.items() if value is not None}
     if known:
@@ -84,7 +84,7 @@ def set_dataset(
 def enrich_columns(
     connection: sa.Connection, dataset: int, columns: Iterable[Mapping[str, Any]]
 ) -> dict[str, int]:
-    """Make columns known (``name`` and any of type, position, role, category); nodes by name."""
+    """Add columns (``name`` and any of type, position, role, category); returns nodes by name."""
     lock_graph(connection)
     known = {
         name: [name, kind, at]
@@ -111,8 +111,8 @@ Column = Sequence[Any]
 def column_documents(
     connection: sa.Connection, datasets: Iterable[int] | None
 ) -> dict[int, list[Column]]:
-    """By dataset its columns as [name, type, position], in the order of their ordinals; of all
-    datasets if None."""
+    """The columns of each dataset as [name, type, position], in the order of their ordinals; for
+    all datasets if None."""
     wanted = None if datasets is None else sorted(set(datasets))
     if wanted is None:
         sql = "SELECT dataset_id, document FROM mlsec_columns"
@@ -142,8 +142,8 @@ def write_column_documents(
 
 
 def find_dataset(connection: sa.Connection, text: str) -> list[sa.Row[Any]]:
-    """Datasets whose URI or full name (``namespace/name``) is ``text``; else those whose name is
-    ``text`` or ends in ``/text``, which may be several."""
+    """Datasets whose URI or full name (``namespace/name``) is ``text``; if there are none, those
+    whose name is ``text`` or ends in ``/text``, which may be several."""
     d = t.dataset.c
     exact = sa.select(t.dataset).where(sa.or_(d.uri == text, d.namespace + "/" + d.name == text))
     if rows := connection.execute(exact).fetchall():
@@ -162,33 +162,33 @@ _REQUESTS = "requests"
 
 
 def requests_done(connection: sa.Connection) -> int:
-    """How often requests, or a retention period, have changed something of people until now: put them on the
-    suppression list, put a value right, erased what is overdue. Whoever is going to publish what they read asks
-    before they read, and again (`refuse_if_requests_did_more`) before they publish."""
+    """How often requests, or a retention period, have so far changed people's data: put people on the suppression
+    list, rectified a value, erased what is overdue. A process that will publish what it reads asks for this number
+    before it reads, and checks it again (`refuse_if_requests_did_more`) before it publishes."""
     c = t.counter.c
     query = sa.select(c.value).where(c.name == _REQUESTS)
     return connection.execute(query).scalar_one_or_none() or 0
 
 
 def requests_did_more(connection: sa.Connection) -> None:
-    """Say that a request, or a retention period, is changing something of people. The graph's lock is held from here
-    on, as by whoever is about to publish."""
+    """Record that a request, or a retention period, is changing people's data. Holds the graph's lock from here on,
+    as a process that is about to publish does."""
     lock_graph(connection)
     number = requests_done(connection) + 1
     upsert(connection, t.counter, {"name": _REQUESTS}, {"value": number})
 
 
 def refuse_if_requests_did_more(connection: sa.Connection, done: int, uri: str) -> None:
-    """That requests have done no more since ``done`` was asked for (`requests_done`), with the graph's lock held:
-    whoever puts somebody on the list takes it as well, so that either the person is on the list here, or the erasure
-    that put them there sees what is recorded here.
+    """Check, with the graph's lock held, that requests have done nothing since ``done`` was read (`requests_done`).
+    Adding somebody to the suppression list takes the same lock. So either the person is already on the list here, or
+    the erasure that adds them sees what is recorded here.
 
     :param uri: What was read since.
-    :raises ChangedMeanwhile: if one has: what was read may have the person as they were.
+    :raises ChangedMeanwhile: if a request has: what was read may still contain the person's earlier data.
     """
     lock_graph(connection)
     if requests_done(connection) != done:
         raise ChangedMeanwhile(
-            f"somebody's data was erased, restricted or put right, or a retention period applied, while {uri} was being read: what was read may have it "
-            "as it was. Nothing was published; run it again"
+            "somebody's data was erased, restricted or rectified, or a retention period was applied, "
+            f"while {uri} was being read: what was read may contain the earlier data. Nothing was published; run it again"
         )

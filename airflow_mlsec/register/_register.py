@@ -37,15 +37,15 @@ Given = ParamSpec("Given")
 
 # The newest revision in migrations/versions; a test holds the two together.
 HEAD = "0016"
-# Under what a connection knows `Register.trusted`.
+# The key in a connection's ``info`` that holds `Register.trusted`.
 TRUSTED = "mlsec.trusted"
 _RETRIES = 5
-# For how long another writer is waited for, in milliseconds.
+# How long to wait for another writer, in milliseconds.
 _BUSY = 60_000
 _LOCK_ID = 0x6D6C_7365_63  # "mlsec", for PostgreSQL's advisory lock while migrating
 
 
-# Those of this process, whose locks a child must not inherit while another thread has them.
+# The registers of this process. A forked child must not inherit a lock that another thread holds.
 _REGISTERS: weakref.WeakSet[Register] = weakref.WeakSet()
 
 
@@ -58,7 +58,7 @@ os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 class _Closing(sqlite3.Connection):
-    """Knows its cursors: one that was not read to its end would show whoever has the connection next what was there then."""
+    """Tracks its cursors: a cursor that was not read to its end would show the connection's next user outdated data."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -82,7 +82,7 @@ def _end_reading(connection: Any, _: Any) -> None:
 
 
 def _write_back(connection: sa.Connection) -> None:
-    """Bring what was written from the log into the file, unless somebody reads it just now."""
+    """Move what was written from the write-ahead log into the file, unless there are readers."""
     raw: Any = connection.connection.driver_connection
     cursor = raw.cursor()
     cursor.execute("PRAGMA busy_timeout = 0")
@@ -101,14 +101,14 @@ class Register:
         self._now = now or (lambda: datetime.now(UTC))
         self._ready = False
         self._pooled: tuple[int, sa.Engine] | None = None
-        # Of SQLite: how many blocks want connections to stay open (`kept_open`), and the engine that keeps them.
+        # For SQLite: how many blocks want connections to stay open (`kept_open`), and the engine that keeps them.
         self._keeping, self._lock = 0, threading.Lock()
         self._kept: tuple[int, sa.Engine] | None = None
         self._writing = threading.local()
-        # Gives whoever is believed when signed evidence is read (`key_ring`); without it nobody is.
+        # Returns the keys trusted to sign evidence (`key_ring`); without it, none is trusted.
         self.trusted: Callable[[], Any] | None = None
         _REGISTERS.add(self)
-        # The settings of the process that has opened it; what they ask for counts beside the rules that it keeps.
+        # The settings of the process that opened it; what they ask for applies in addition to the stored rules.
         self.settings: Settings | None = None
 
     def __repr__(self) -> str:
@@ -124,7 +124,7 @@ class Register:
         return register
 
     def files(self) -> list[Path]:
-        """The files in which it is kept, if it is SQLite."""
+        """The files of the database, if it is SQLite."""
         if self._url.get_backend_name() != "sqlite":
             return []
         endings = ("", "-wal", "-shm", "-journal", ".lock")
@@ -139,8 +139,8 @@ class Register:
         return int(self._now().timestamp())
 
     def write(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Run ``work`` in one transaction, again if the database asks for it; within another `write` of
-        this thread, as a part of that.
+        """Run ``work`` in one transaction and retry if the database asks for it. Inside another `write`
+        of this thread, it runs as part of that transaction.
 
         :raises RegisterError: if the database cannot be reached or refuses.
         """
@@ -186,8 +186,8 @@ class Register:
             raise RegisterError(self._failed(error)) from None
 
     def within(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Run ``work`` on the connection of the `write` that this thread is in, if it is in one: it sees what that has
-        written. Else as `read`.
+        """Run ``work`` on the connection of the `write` that this thread is in, so that it sees what that `write` has
+        written. If there is none, same as `read`.
 
         :raises RegisterError: if the database cannot be reached or refuses.
         """
@@ -195,7 +195,7 @@ class Register:
         return self.read(work) if outer is None else work(outer)
 
     def snapshot(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Run ``work`` on a connection that does not write and sees the register as it was at one moment.
+        """Run ``work`` on a read-only connection that sees the register as it was at one moment.
 
         :raises RegisterError: if the database cannot be reached or refuses.
         """
@@ -214,12 +214,12 @@ class Register:
             raise RegisterError(self._failed(error)) from None
 
     def graph_changes(self) -> int:
-        """How often the graph, a policy in force or evidence may have changed until now."""
+        """How often the graph, a policy in force or evidence may have changed so far."""
         return self.read(graph_changes)
 
     @contextlib.contextmanager
     def counting(self, own: list[int]) -> Iterator[None]:
-        """Within the block ``own`` grows with each change of the graph (`graph_changes`) by this thread."""
+        """Within the block, ``own`` grows with each change of the graph (`graph_changes`) by this thread."""
         before = getattr(self._writing, "own", None)
         self._writing.own = own
         try:
@@ -229,11 +229,11 @@ class Register:
 
     @contextlib.contextmanager
     def kept_open(self) -> Iterator[None]:
-        """Within the block connections to SQLite stay open and are used again, by all threads. For what asks hundreds of
-        times: to open a register is to read its whole schema, and who closes the last connection writes its log back.
+        """Within the block, connections to SQLite stay open and all threads reuse them. Meant for callers with hundreds of
+        queries: opening a register reads its whole schema, and closing the last connection writes back the log.
 
-        Afterwards none is open, and what was written stands in the file itself at once: whoever copies it has all of it, and
-        what somebody puts back in its place stays.
+        Afterwards no connection is open, and everything written is in the file itself: a copy of the file is complete,
+        and a file that somebody restores in its place stays as it is.
         """
         if self._url.get_backend_name() != "sqlite":
             yield
@@ -256,11 +256,11 @@ class Register:
         return self.read(lambda connection: list(connection.execute(query)))
 
     def is_same(self, other: Register) -> bool:
-        """Whether another object is of the same database."""
+        """Whether another object is for the same database."""
         return self is other or self._url == other._url
 
     def exists(self) -> bool:
-        """Whether there is a register at its URL; looking makes none.
+        """Whether there is a register at its URL. The check does not create one.
 
         :raises RegisterError: if the database cannot be reached.
         """
@@ -269,7 +269,7 @@ class Register:
         return self.version() is not None
 
     def version(self) -> str | None:
-        """The schema revision that the database has, or None of an empty one."""
+        """The schema revision of the database, or None if it is empty."""
         try:
             with self._connect(autocommit=True) as connection:
                 if not sa.inspect(connection).has_table(VERSION_TABLE):
@@ -298,7 +298,7 @@ class Register:
         return before, HEAD
 
     def differences(self) -> list[str]:
-        """What of the schema differs from this version's, one line each."""
+        """How the schema differs from this version's, one line for each difference."""
         from alembic.autogenerate import compare_metadata
         from alembic.migration import MigrationContext
 
@@ -323,7 +323,7 @@ class Register:
             self.upgrade()
 
     def _run_migrations(self) -> None:
-        # Late: Alembic costs 0.5 s, and most processes find the schema up to date.
+        # Imported late: Alembic takes 0.5 s, and most processes find the schema up to date.
         from alembic import command
         from alembic.config import Config
         from alembic.util import CommandError
@@ -336,7 +336,7 @@ class Register:
                 config.attributes["connection"] = connection
                 doubtful = not_accounted_for(connection, self.now())
                 command.upgrade(config, "head")
-                # A table that was altered is a new one on SQLite, and has none.
+                # On SQLite, an altered table is a new table and has no triggers.
                 for statement in triggers(connection.dialect.name):
                     connection.exec_driver_sql(statement)
                 begin_log(connection, self.now())
@@ -377,7 +377,7 @@ class Register:
                 yield connection
             finally:
                 if not self._is_in_use(engine):
-                    # The block that kept it has ended meanwhile in another thread.
+                    # The block that kept it open has meanwhile ended in another thread.
                     connection.invalidate()
 
     def _engine(self) -> sa.Engine:
@@ -391,7 +391,7 @@ class Register:
         if self._url.get_backend_name() == "sqlite":
             engine = _sqlite_engine(self._url, poolclass=NullPool)
         else:
-            # Idle connections are few and short-lived: every task may have a register open.
+            # Keep few idle connections, and only briefly: every task may have a register open.
             engine = sa.create_engine(
                 self._url, pool_size=1, max_overflow=15, pool_pre_ping=True, pool_recycle=300,
                 hide_parameters=True,
@@ -426,8 +426,8 @@ class Register:
             )
 
     def _take_again(self, connection: Any, record: Any, _: Any) -> None:
-        """Use a connection again, if the file that it has open is still the register."""
-        # It came back with the driver's own way of transactions.
+        """Reuse a connection if the file that it has open is still the register."""
+        # It was returned to the pool with the driver's own transaction handling.
         connection.isolation_level = None
         now = _file_of(self._url)
         if record.info.setdefault("file", now) != now:
@@ -442,7 +442,8 @@ class Register:
 
 
 def keeps_open(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Let what is called with a register, or with something that has one, first keep it open (`Register.kept_open`)."""
+    """Decorator: keep the register open (`Register.kept_open`) during the call. The function's first argument is a
+    register or an object that has one."""
 
     name = next(iter(inspect.signature(function).parameters))
 
@@ -471,7 +472,7 @@ def _parse(text: str) -> sa.URL:
 
 
 def _file_of(url: sa.URL) -> tuple[int, int] | None:
-    """Which file is there, whatever it is called; None if none is."""
+    """The identity (device and inode) of the file there; None if there is no file."""
     with contextlib.suppress(OSError):
         status = os.stat(url.database or "")
         return status.st_dev, status.st_ino
@@ -496,7 +497,7 @@ def _sqlite_engine(url: sa.URL, **pool: Any) -> sa.Engine:
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
-    # Transactions are ours to begin: the driver would begin them too late for DDL.
+    # We begin transactions ourselves: the driver would begin them too late for DDL.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY}")

@@ -1,7 +1,8 @@
 """Which key ring belongs to the register, and a fingerprint of every key version that was used.
 
-Pseudonyms, suppression lists and membership lists mean something under one ring only: a process
-with another would find nobody, and say so. Holds identities and fingerprints, never key bytes.
+Pseudonyms, suppression lists and membership lists have a meaning under one ring only: with
+another ring, a process would report that it found nobody. Holds identities and fingerprints,
+never key bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from airflow_mlsec.register._register import Register
 
 @dataclass(frozen=True)
 class RingRecorder:
-    """What `KeyRing.bind` is given: the register remembers the ring."""
+    """The argument of `KeyRing.bind`: records the ring in the register."""
 
     register: Register
 
@@ -34,13 +35,13 @@ class RingRecorder:
             raise AnotherRing.than_recorded(known, ring)
 
     def known(self, ring: str) -> dict[tuple[str, int], str]:
-        """By key name and version, the fingerprints that are recorded of the ring."""
+        """The recorded fingerprints of the ring, by key name and version."""
         k = t.ring_key.c
         query = sa.select(k.name, k.version, k.fingerprint).where(k.ring == ring)
         return {(row.name, row.version): row.fingerprint for row in self.register.rows(query)}
 
     def record(self, ring: str, name: str, version: int, fingerprint: str) -> str:
-        """Record a fingerprint; returns the recorded one, which is an earlier one if there was one."""
+        """Record a fingerprint unless one is recorded already; returns the recorded one."""
         k = t.ring_key.c
 
         def work(connection: sa.Connection) -> str:
@@ -56,18 +57,18 @@ class RingRecorder:
 
 
 def known_ring(register: Register) -> str | None:
-    """The identity of the register's ring; None before any was used with it."""
+    """The identity of the register's ring; None before any ring was used with it."""
     return register.read(_newest)
 
 
 def replace_ring(connection: sa.Connection, ring: str, by: str, reason: str, now: str) -> None:
-    """Take another ring for the register's from now on (`ledger.adopt_ring` says who may)."""
+    """Make another ring the register's from now on (`ledger.adopt_ring` says who may)."""
     values = {"ring": ring, "since": now, "by": by, "reason": reason}
     connection.execute(sa.insert(t.ring).values(values))
 
 
 def _first(connection: sa.Connection, ring: str, now: str) -> str:
-    # Of several processes with rings of their own the first is taken, and the others are refused.
+    # If several processes have their own rings, the first is recorded, the others are refused.
     lock_table(connection, t.ring)
     known = _newest(connection)
     if known is None:

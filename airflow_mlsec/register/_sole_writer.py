@@ -16,10 +16,10 @@ from airflow_mlsec.processes import has_ended, this_process
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.register._register import Register
 
-# What runs elsewhere cannot be seen from here.
+# Processes on other machines cannot be seen from here, so a claim expires after this time.
 _LONGEST = timedelta(days=1)
 _SOON = timedelta(minutes=15)
-# How often it is tried again, in seconds.
+# Seconds between attempts.
 _AGAIN = 0.2
 
 
@@ -31,16 +31,16 @@ def sole_writer(
     everywhere: bool = False,
     patience: float = 0.0,
 ) -> Iterator[None]:
-    """Be the only one of ours who rewrites what is at a URI.
+    """Be the only one of our writers that rewrites what is at a URI.
 
-    Object stores replace whatever is there, and an upload takes a while: of two who read the same object the
-    later would undo what the other has done.
+    Object stores replace whatever is there, and an upload takes a while: if two writers read the same object, the
+    later one would undo the other's changes.
 
-    :param kept_apart: Whether the filesystem or the database keeps writers apart there.
-    :param everywhere: Also where it does: for what belongs together
-        although it is done in several steps.
-    :param patience: How many seconds to wait for somebody else.
-    :raises ChangedMeanwhile: if somebody else is at it.
+    :param kept_apart: Whether the filesystem or the database itself keeps concurrent writers apart.
+    :param everywhere: Lock even where the store keeps writers apart: for several steps
+        that belong together.
+    :param patience: How many seconds to wait for another writer.
+    :raises ChangedMeanwhile: if another of our writers is still rewriting it.
     """
     if not everywhere and kept_apart:
         yield
@@ -54,7 +54,7 @@ def sole_writer(
         if row is not None:
             if not _is_over(row, now, kept_apart):
                 raise ChangedMeanwhile(
-                    f"{uri} is being rewritten by somebody else of ours since {row.began_at[:19]}Z; try again"
+                    f"{uri} is being rewritten by another process of ours (since {row.began_at[:19]}Z); try again"
                 )
             connection.execute(sa.delete(t.writing).where(w.uri == uri, w.began_at == row.began_at))
         values = {"uri": uri, "writer": mine, "began_at": now}
@@ -80,7 +80,7 @@ def sole_writer(
 
 
 def _is_over(row: Any, now: str, kept_apart: bool) -> bool:
-    # Where the store keeps single writes apart it is soon tried: what is lost is evidence, not rows.
+    # Where the store keeps single writes apart, the claim expires sooner: only evidence could be lost, not rows.
     longest = _SOON if kept_apart else _LONGEST
     return has_ended(row.writer) or (
         datetime.fromisoformat(row.began_at) + longest < datetime.fromisoformat(now)

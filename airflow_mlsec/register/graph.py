@@ -1,13 +1,13 @@
 """Nodes and edges of the lineage graph as the register stores them.
 
-A node is one integer: ``dataset_id << 20 | ordinal``. Ordinal 0 is what influences every column
-of the dataset (the target of dataset-level edges), the highest ordinal all columns together
-(their source); both have no row anywhere. So a model, which has no columns, depends on
-everything it was trained on, no column is thought to depend on its neighbours, and the ties
-between a dataset and its columns cost neither rows nor joins.
+A node is one integer: ``dataset_id << 20 | ordinal``. Ordinal 0 is the target of dataset-level
+edges, which influence every column of the dataset; the highest ordinal is their source, all
+columns together. Neither has a row in any table. So a model, which has no columns, depends on
+everything it was trained on, no column is assumed to depend on its neighbours, and linking
+a dataset to its columns costs neither rows nor joins.
 
 A *flow* is the set of column edges that one run gave for one output, packed as unsigned
-LEB128 numbers: the target dataset, then per edge in order (source node less the one before,
+LEB128 numbers: the target dataset, then per edge in order (source node minus the previous one,
 target ordinal, transformation id).
 """
 
@@ -30,7 +30,7 @@ def node(dataset: int, ordinal: int) -> int:
     return dataset << SHIFT | ordinal
 
 
-# Stands in a flow whose run has said all: no other input of it reached the dataset.
+# Marks a flow whose run has declared everything: no other input of the run reached the dataset.
 EXPLAINED: Edge = (0, INTO, 0)
 
 

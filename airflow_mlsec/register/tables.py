@@ -1,7 +1,7 @@
 """The tables of the register. A change here needs a migration in ``migrations/versions``.
 
-Every table is prefixed, so that a team may keep the register in a database that it shares.
-Times are UTC, as ISO 8601 text, which sorts and compares alike on both databases.
+Every table is prefixed, so that a team may keep the register in a database shared with others.
+Times are UTC, as ISO 8601 text, which sorts and compares the same way on both databases.
 """
 
 from __future__ import annotations
@@ -56,19 +56,19 @@ dataset = sa.Table(
     sa.Column("kind", sa.String(16), nullable=False, server_default="table"),
     sa.Column("uri", sa.Text),
     sa.Column("policy_digest", sa.String(64), sa.ForeignKey("mlsec_policy.digest")),
-    # What the policy is to this dataset: its declaration, or what a release was made under.
+    # The policy's relation to this dataset: it declares it, or a release was made under it.
     sa.Column("stage", sa.String(16)),
     sa.Column("rows", sa.BigInteger),
     sa.Column("first_seen", sa.String(32), nullable=False),
     sa.Column("last_seen", sa.String(32), nullable=False),
-    # Time and digest of the schema that the columns' types and positions are from.
+    # Time and digest of the schema that the columns' types and positions come from.
     sa.Column("schema_at", sa.String(32)),
     sa.Column("schema_digest", sa.String(16)),
     sa.UniqueConstraint("namespace", "name"),
 )
 
-# The columns of a dataset, in one row: a JSON list of [name, type, position], of which item i
-# has ordinal i + 1 for ever; a row for each would cost four times the room and the time. A
+# The columns of a dataset, in one row: a JSON list of [name, type, position]. Item i permanently
+# has ordinal i + 1. One row per column would cost four times the space and time. A
 # column is node ``dataset_id << 20 | ordinal`` of the graph (see `register.graph`).
 columns = sa.Table(
     "mlsec_columns",
@@ -77,7 +77,7 @@ columns = sa.Table(
     sa.Column("document", sa.Text, nullable=False),
 )
 
-# What a policy declares of a column.
+# What a policy declares about a column.
 declared_column = sa.Table(
     "mlsec_declared_column",
     metadata,
@@ -97,7 +97,7 @@ job = sa.Table(
     sa.UniqueConstraint("namespace", "name"),
 )
 
-# A run, or what was declared without one (job and dataset events): then ``state`` says so.
+# A run, or what was declared without a run (job and dataset events; ``state`` says so).
 run = sa.Table(
     "mlsec_run",
     metadata,
@@ -110,7 +110,7 @@ run = sa.Table(
     sa.Column("parent_uuid", sa.Text),
     sa.Column("nominal_start", sa.String(32)),
     sa.Column("nominal_end", sa.String(32)),
-    # Airflow's own name of the task instance, as a JSON list: DAG, run, task, map index, try.
+    # Airflow's own identifier of the task instance, as a JSON list: DAG, run, task, map index, try.
     sa.Column("task_instance", sa.Text),
 )
 sa.Index(
@@ -120,8 +120,8 @@ sa.Index(
     postgresql_where=run.c.task_instance.is_not(None),
 )
 
-# The column edges that one run gave for one output, packed (see `register.graph`) and kept
-# once however many runs gave the same.
+# The column edges that one run gave for one output, packed (see `register.graph`) and stored
+# only once even if several runs gave the same edges.
 flow = sa.Table(
     "mlsec_flow",
     metadata,
@@ -156,7 +156,7 @@ transformation = sa.Table(
     sa.Column("inferred", sa.Boolean, nullable=False),
 )
 
-# Every edge that anybody ever gave. Source and target are nodes.
+# Every edge that was ever reported. Source and target are nodes.
 edge = sa.Table(
     "mlsec_edge",
     metadata,
@@ -217,7 +217,7 @@ run_dependency = sa.Table(
     _ref("run_id"),
     sa.Column("direction", sa.String(10), nullable=False),
     _ref("job_id"),
-    # The other job's run, or the empty text where only the job is named.
+    # The other job's run, or an empty string if only the job is named.
     sa.Column("run_uuid", sa.Text, nullable=False),
     sa.PrimaryKeyConstraint("run_id", "direction", "job_id", "run_uuid"),
 )
@@ -246,7 +246,7 @@ api_key = sa.Table(
     sa.Column("revoked_at", sa.String(32)),
 )
 
-# A signed statement of ours about a dataset: how a release or an artifact came to be.
+# A statement that we signed about a dataset: how a release or an artifact was made.
 evidence = sa.Table(
     "mlsec_evidence",
     metadata,
@@ -259,19 +259,19 @@ evidence = sa.Table(
     sa.Column("digest", sa.String(64), nullable=False, unique=True),
     sa.Column("issued_at", sa.String(32), nullable=False),
     sa.Column("recorded_at", sa.String(32), nullable=False),
-    # Of a release: intended (recorded before it is published), published, withdrawn (never published),
-    # superseded (another release took its place before anybody knew).
+    # For a release: intended (recorded before it is published), published, withdrawn (never published),
+    # superseded (another release replaced it before it was known whether it was published).
     sa.Column("outcome", sa.String(10), nullable=False, server_default="published"),
-    # Of what was intended: the process that was about to publish.
+    # For an intended release: the process that was about to publish it.
     sa.Column("writer", sa.JSON),
-    # The newest run that the register knew: by it runs are before or after, whatever clocks say.
+    # The newest run that the register knew: it orders runs before or after, whatever clocks say.
     _ref("after_run", nullable=True),
-    # When it was published, or known to be, and the newest run that was known then.
+    # When it was published or found to be published, and the newest run that was known then.
     sa.Column("published_at", sa.String(32)),
     sa.Column("published_after_run", sa.BigInteger),
 )
 
-# What was found of an asset, and what was decided or done with it (`ledger`); nothing of it is ever changed.
+# What was found about an asset, and what was decided about it or done with it (`ledger`). Rows are never changed.
 finding = sa.Table(
     "mlsec_finding",
     metadata,
@@ -284,7 +284,7 @@ finding = sa.Table(
     sa.Column("evidence", sa.JSON, nullable=False),
     sa.Column("by", sa.Text, nullable=False),
     sa.Column("at", sa.String(32), nullable=False),
-    # The request for which it was asked.
+    # The request for which the question was asked.
     _ref("request_id", nullable=True, index=True),
 )
 sa.Index("ix_mlsec_finding_asset", finding.c.asset, finding.c.control, finding.c.asset_kind)
@@ -332,8 +332,8 @@ review_item = sa.Table(
     sa.UniqueConstraint("review_id", "principal", "permission", "origin"),
 )
 
-# A data-subject request. Who it is about stands here as a keyed digest, and sealed (age, to the
-# key ring) as long as the request is open, since its steps need the person's keys.
+# A data-subject request. The person is stored as a keyed digest and, as long as the request is
+# open, also sealed (age, to the key ring), since its steps need the person's keys.
 request = sa.Table(
     "mlsec_request",
     metadata,
@@ -350,26 +350,26 @@ request = sa.Table(
     sa.Column("due_at", sa.String(32)),
     sa.Column("extended", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("verified_by", sa.Text),
-    # Who said more exactly, or otherwise, whom it is about.
+    # Who made the description of the person more exact, or changed it.
     sa.Column("changed_by", sa.Text),
-    # The age recipients to whom the person's data may be handed, since the identity was verified.
+    # The age recipients that may receive the person's data, set when the identity was verified.
     sa.Column("recipients", sa.JSON),
     # What was handed over: digest, recipients, when, rows.
     sa.Column("exports", sa.JSON),
     sa.Column("approved_by", sa.Text),
-    # What was approved: places, rows and how they are found.
+    # What was approved: places, rows and how the rows are found.
     sa.Column("approved", sa.JSON),
-    # Whether somebody else approved than who opened and verified it.
+    # Whether somebody other than those who opened and verified the request approved it.
     sa.Column("four_eyes", sa.Boolean),
     sa.Column("closed_at", sa.String(32)),
     sa.Column("receipt", sa.JSON),
     # What a look-up without a request found, as the first version kept it.
     sa.Column("ledger", sa.JSON),
-    # How often it was changed: whoever decides has seen the last change.
+    # Number of changes: a decision is only accepted from somebody who has seen the last change.
     sa.Column("version", sa.Integer, nullable=False, server_default="0"),
 )
 
-# The coverage ledger: what became of the person's data in each place.
+# The coverage ledger: what was done with the person's data in each place.
 request_step = sa.Table(
     "mlsec_request_step",
     metadata,
@@ -380,32 +380,30 @@ request_step = sa.Table(
     _ref("dataset_id", nullable=True),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("rows", sa.BigInteger),
-    # By what the person is found there, and why it is in its state: reasons of the ledger, as codes.
+    # How the person is found there, and why the place is in its state: reasons of the ledger, as codes.
     sa.Column("found_by", sa.JSON, nullable=False),
     sa.Column("reasons", sa.JSON, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("changed_at", sa.String(32), nullable=False),
     # Who settled it by hand.
     sa.Column("decided_by", sa.Text),
-    # By which columns the person is found there.
+    # The columns in which the person is found there.
     sa.Column("columns", sa.JSON),
-    # Whether some of it was found by likeness alone.
+    # Whether some of it was found only by likeness.
     sa.Column("likeness", sa.Boolean),
-    # The last run that was known when it last changed: what began before was known before, whatever its clock says.
+    # The last run known when this row last changed: runs that began earlier were known by then, whatever clocks say.
     sa.Column("after_run", sa.BigInteger),
-    # The process that erases from it.
+    # The process that is erasing from this place.
     sa.Column("writer", sa.JSON),
     # Whether free text names the person there.
     sa.Column("free_text", sa.Boolean),
     sa.UniqueConstraint("request_id", "kind", "name"),
 )
 
-# What was done with a request, by whom, in order.
-
-# Who must not come back with the next load: pseudonyms under a key of its own. Where others have
-# the same key, ``beside`` is the JSON list of columns whose values are in the pseudonym as well;
-# of a foreign key it is the JSON object of the dataset and column that it refers to. Each request
-# has its own entries: whoever lifts one lifts no other.
+# Persons who must not come back with the next load, as pseudonyms under a separate key. Where
+# several persons share a key value, ``beside`` is the JSON list of further columns whose values
+# are in the pseudonym as well; for a foreign key it is a JSON object with the dataset and column
+# that it refers to. Each request has its own entries: lifting one does not lift any other.
 suppression = sa.Table(
     "mlsec_suppression",
     metadata,
@@ -416,12 +414,12 @@ suppression = sa.Table(
     sa.Column("key_fingerprint", sa.String(32)),
     _ref("request_id"),
     sa.Column("added_at", sa.String(32), nullable=False),
-    # The last statement about a release that was known then: what was announced later was read without them.
+    # The last statement about a release known then: releases announced later were read without the person.
     sa.Column("after_evidence", sa.BigInteger),
     sa.PrimaryKeyConstraint("subject_kind", "beside", "token", "request_id"),
 )
 
-# What retention erased, and from which dataset; how many rows once it has.
+# What retention erased from which dataset; ``erased`` is the number of rows, once it has finished.
 retention = sa.Table(
     "mlsec_retention",
     metadata,
@@ -431,7 +429,7 @@ retention = sa.Table(
     sa.Column("erased", sa.BigInteger),
 )
 
-# How often something was done that others ask for: that requests changed something of people.
+# Counters that other processes check, such as how often requests have changed people's data.
 counter = sa.Table(
     "mlsec_counter",
     metadata,
@@ -439,7 +437,7 @@ counter = sa.Table(
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 
-# Who is rewriting what, where a store does not keep writers apart.
+# Which process is rewriting what, where a store does not keep concurrent writers apart.
 writing = sa.Table(
     "mlsec_writing",
     metadata,
@@ -448,8 +446,8 @@ writing = sa.Table(
     sa.Column("began_at", sa.String(32), nullable=False),
 )
 
-# Files that erasures were going to leave of a release, until evidence says so: with the evidence of what they erased
-# from, and a seal of the key ring, since whoever writes here says whose file it is.
+# Files that an erasure is about to leave as a release, until evidence exists for them: with the evidence of the file
+# that was erased from, and a seal by the key ring, because anyone who can write here could otherwise vouch for a file.
 left = sa.Table(
     "mlsec_left",
     metadata,
@@ -457,12 +455,12 @@ left = sa.Table(
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("evidence_at", sa.String(32), nullable=False),
     sa.Column("seal", sa.String(64), nullable=False),
-    # The request for which it was erased from.
+    # The request for which rows were erased from the file.
     sa.Column("request_id", sa.BigInteger),
     sa.PrimaryKeyConstraint("dataset_id", "sha256", "evidence_at"),
 )
 
-# The token vault: which random code stands for which value, known by a keyed digest.
+# The token vault: which random code stands for which value, identified by a keyed digest.
 token = sa.Table(
     "mlsec_token",
     metadata,
@@ -474,8 +472,8 @@ token = sa.Table(
     sa.PrimaryKeyConstraint("domain", "digest"),
 )
 
-# Data that must not be erased for now: of one person, or of everybody (no digest), in one
-# dataset or in all (no dataset).
+# Data that must not be erased for now: one person's, or everybody's (no digest); in one
+# dataset, or in all (no dataset).
 legal_hold = sa.Table(
     "mlsec_legal_hold",
     metadata,
@@ -499,20 +497,20 @@ alert = sa.Table(
     sa.Column("sent_at", sa.String(32), nullable=False),
 )
 
-# The key rings that were the register's; the newest is.
+# The key rings that the register has had; the newest is the current one.
 ring = sa.Table(
     "mlsec_ring",
     metadata,
     _id(),
     sa.Column("ring", sa.String(32), nullable=False),
     sa.Column("since", sa.String(32), nullable=False),
-    # Of a ring that took another's place.
+    # For a ring that replaced another.
     sa.Column("by", sa.Text),
     sa.Column("reason", sa.Text),
 )
 
-# A key ring that is kept here instead of in a folder: its document of wrapped keys, the mark of how far it had grown, and
-# the root key as a key service has wrapped it. One row.
+# A key ring that is kept here instead of in a folder: its document of wrapped keys, a record of how far it has grown, and
+# the root key as wrapped by a key service. One row.
 kept_ring = sa.Table(
     "mlsec_kept_ring",
     metadata,
@@ -523,7 +521,7 @@ kept_ring = sa.Table(
     sa.Column("changed_at", sa.String(32), nullable=False),
 )
 
-# A fingerprint of every key version that was ever used: copies of a ring that were rotated apart differ.
+# A fingerprint of every key version ever used: copies of a ring that were rotated separately differ.
 ring_key = sa.Table(
     "mlsec_ring_key",
     metadata,
@@ -535,7 +533,7 @@ ring_key = sa.Table(
     sa.PrimaryKeyConstraint("ring", "name", "version"),
 )
 
-# The rules by which requests are handled; the newest that was agreed to counts, others are proposals.
+# The rules for handling requests. The newest agreed rules are in force; rules without agreement are proposals.
 rule = sa.Table(
     "mlsec_rule",
     metadata,
@@ -546,7 +544,7 @@ rule = sa.Table(
     sa.Column("agreed_by", sa.Text),
 )
 
-# The audit log (`register._journal`): one row, which says whose log it is and how many entries it has.
+# The audit log (`register._journal`): one row with the log's origin and its number of entries.
 log = sa.Table(
     "mlsec_log",
     metadata,
@@ -556,7 +554,7 @@ log = sa.Table(
     sa.Column("began_at", sa.String(32), nullable=False),
 )
 
-# Its entries. Without salt and text one is erased, and the tree stands all the same.
+# Its entries. An entry without salt and text is erased; the tree stays valid.
 log_entry = sa.Table(
     "mlsec_log_entry",
     metadata,
@@ -575,7 +573,7 @@ log_tile = sa.Table(
     sa.Column("hashes", sa.LargeBinary, nullable=False),
 )
 
-# What it was when it was signed (C2SP tlog-checkpoint).
+# The state of the log when it was signed (C2SP tlog-checkpoint).
 log_checkpoint = sa.Table(
     "mlsec_log_checkpoint",
     metadata,
@@ -584,7 +582,7 @@ log_checkpoint = sa.Table(
     sa.Column("signed_at", sa.String(32), nullable=False),
 )
 
-# Rows that triggers have noted and that have no entry yet; on PostgreSQL in which transaction.
+# Rows that triggers have noted and that have no entry yet; on PostgreSQL with the transaction.
 change = sa.Table(
     "mlsec_change",
     metadata,

@@ -1,4 +1,4 @@
-"""Secrets that lie in the open: in DAG source, in connections' extras, in variables.
+"""Secrets that are stored in the open: in DAG source, in connections' extras, in variables.
 
 The formats and the entropy are those of `detect-secrets`; no value is ever kept or shown. May import
 `transport`'s connections and below. Start with `scan_folder`.

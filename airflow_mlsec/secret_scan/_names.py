@@ -1,33 +1,33 @@
-"""Which names say that a value is a secret, whatever it looks like; and which values are none."""
+"""Which names mark a value as a secret, whatever it looks like; which values are not secrets."""
 
 from __future__ import annotations
 
 import re
 
-# Words, or ends of compounds, that say it alone.
+# Words, or ends of compounds, that are sufficient on their own.
 _SECRET_WORD = re.compile(
     r".*(password|passwd|passphrase|passcode|credential|secret|token|apikey|pwd|authorization)s?|pass|pw|creds?"
 )
-# Words before `key` that make it one to be kept.
+# Words before `key` that make it a secret key.
 _KEY_KINDS = {
     "access", "account", "api", "auth", "aws", "azure", "cipher", "client", "database", "db", "decryption", "encryption", "fernet",
     "gcp", "hmac", "jwt", "license", "master", "priv", "private", "root", "secret", "service", "shared", "signing", "ssh", "storage",
     "webhook",
 }  # fmt: skip
-# What may follow: which of several it is, or in what form.
+# Words that may follow: which of several secrets it is, or in what form.
 _AFTER = {
     "admin", "b", "backup", "base", "bytes", "data", "default", "dev", "development", "dict", "encoded", "eu", "hash",
     "hex", "json", "live", "main", "new", "old", "plain", "primary", "prod", "production", "qa", "raw", "root",
     "secondary", "stage", "staging", "str", "string", "test", "text", "uat", "us", "val", "value",
 }  # fmt: skip
-# Of language models and of pages.
+# Words before `token` in language models and paging.
 _OF_LANGUAGE = {
     "additional", "bos", "cls", "continuation", "end", "eos", "mask", "max", "min", "next", "num", "pad", "page",
     "sep", "special", "start", "stop", "unk", "word",
 }  # fmt: skip
-# Of data, through a network or a program.
+# Words before `pass` for passes over data, in a network or a program.
 _PASSES = {"backward", "by", "first", "forward", "last", "n", "num", "second", "single", "third"}
-# What stands beside secrets in a mapping of them.
+# Names of other entries in a mapping of secrets.
 _BESIDE = {
     "account", "arn", "backend", "conn", "database", "db", "description", "email", "endpoint", "expires", "expiry",
     "file", "host", "id", "in", "kind", "label", "login", "method", "mode", "name", "namespace", "path", "port",
@@ -36,7 +36,7 @@ _BESIDE = {
 }  # fmt: skip
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _NAME = re.compile(r"[\w.@\[\] -]{1,200}\Z")
-# What is looked up when it is needed, made up, or masked.
+# References that are looked up when needed, placeholders, and masked values.
 _REFERENCE = re.compile(
     r"\{\{((?!\}\}).)*\}\}|\{%.*%\}|\$\{[^}]*\}|\$\(.*|`.*|\$[A-Z_][A-Z0-9_]*|\$[a-z_]+|%\(\w+\)s|%s|\{[\w.]*\}"
     r"|<[A-Za-z _/-]*>|\[[A-Z ]+\]|[*.xX]+|(?i:your)[-_ ][\w -]*|",
@@ -65,8 +65,8 @@ _ALLOWED, _ALLOWED_NEXT = "pragma: allowlist secret", "pragma: allowlist nextlin
 
 
 def is_secret(name: str, value: str | int) -> bool:
-    """Whether a value under this name is a secret by its name. ``name`` may be a path with ``.`` and ``[0]``."""
-    # What stands above a value may be an address or a whole text.
+    """Whether the name marks the value as a secret. ``name`` may be a path with ``.`` and ``[0]``."""
+    # The part of the path above a value may be an address or a whole text.
     end = _NAME.search(name[-_LONGEST_NAME:])
     if end is None:
         return False
@@ -74,12 +74,12 @@ def is_secret(name: str, value: str | int) -> bool:
     if not words or not (_say_secret(words) or _in_a_mapping_of_secrets(end[0])):
         return False
     if isinstance(value, int):
-        # Numbers are passwords, but no tokens: those are counted.
+        # Numbers can be passwords, but not tokens: "tokens" with a number means a count.
         return "pass" in words[-1] and abs(value) > _SMALL
     text = value.strip()
     if len(text) < _SHORTEST or text.startswith(_COMMENT) or is_reference(text):
         return False
-    # Words, and patterns of them, are tokens of a text, and names of keys; passwords can be anything.
+    # Words, and patterns of words, may be tokens of a text or names of keys; passwords can be anything.
     token = any(word.startswith("token") for word in words)
     if token and not re.fullmatch(r"[\w.~+/=:-]+", text):
         return False
@@ -89,7 +89,7 @@ def is_secret(name: str, value: str | int) -> bool:
 
 
 def is_reference(value: str) -> bool:
-    """Whether a value tells where something is or what it is called, and is not the thing itself."""
+    """Whether a value states where something is or what it is called, and is not the thing itself."""
     text = value.strip()
     if _REFERENCE.fullmatch(text) or _PLACE.fullmatch(text) or text.lower() in _WORDS_OF_SETTINGS:
         return True
@@ -99,7 +99,7 @@ def is_reference(value: str) -> bool:
 
 
 def is_allowed(lines: list[str], number: int) -> bool:
-    """Whether a line, of which the first is 1, or the one before says that it holds no secret."""
+    """Whether a line (counted from 1) or the line before it is marked as holding no secret."""
     before = lines[number - 2] if 2 <= number <= len(lines) + 1 else ""
     return _ALLOWED_NEXT in before or (number <= len(lines) and _ALLOWED in lines[number - 1])
 
@@ -109,7 +109,7 @@ def _words_of(name: str) -> list[str]:
 
 
 def _say_secret(words: list[str]) -> bool:
-    """Whether words end with one for a secret, but for what may follow it."""
+    """Whether words end with a word for a secret, ignoring words that may follow it."""
     end = len(words)
     while end and (words[end - 1].isdigit() or words[end - 1] in _AFTER):
         end -= 1
@@ -126,7 +126,7 @@ def _say_secret(words: list[str]) -> bool:
 
 
 def _in_a_mapping_of_secrets(name: str) -> bool:
-    """Whether a name is one of several below a name in the plural: ``passwords.alice``."""
+    """Whether a name is an entry below a plural name for secrets: ``passwords.alice``."""
     above, _, own = name.rpartition(".")
     words = _words_of(above)
     return bool(

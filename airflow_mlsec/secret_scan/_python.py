@@ -1,5 +1,5 @@
-"""The secrets in Python source by the names that they stand under: what is assigned, passed, or in a dictionary.
-Lines alone, as libraries look at, do not tell an argument from a call."""
+"""Finds secrets in Python source by their names: values that are assigned, passed as arguments, or in a dictionary.
+Scanning single lines, as libraries do, cannot distinguish an argument from a call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from airflow_mlsec.secret_scan._names import is_allowed, is_secret
 from airflow_mlsec.secret_scan._text import secrets_in_line
 
-# What is done to a secret on its way.
+# Methods that may be applied to a secret.
 _OF_TEXT = {"encode", "decode", "strip", "format", "replace", "lower", "upper", "join"}
 _WRAPPERS = {
     "SecretStr",
@@ -24,7 +24,7 @@ _WRAPPERS = {
     "b64encode",
     "b64decode",
 }
-# setattr has three.
+# setattr has three arguments.
 _MOST_ARGUMENTS = 3
 _A_NAME = re.compile(r"[\w.-]{1,64}")
 _LOOKED_UP = ("default", "default_var", "fallback")
@@ -32,10 +32,10 @@ _MAPPED = (("key", "value"), ("name", "value"), ("key", "val"))
 
 
 def secrets_in_python(source: str) -> list[int] | None:
-    """The lines, from 1, on which a secret stands; None if Python does not read the source."""
+    """The lines, counted from 1, that contain a secret; None if Python cannot parse the source."""
     try:
         with warnings.catch_warnings():
-            # Of the source's own escapes.
+            # Warnings about escapes in the source.
             warnings.simplefilter("ignore")
             tree = ast.parse(source.removeprefix("\ufeff"))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -53,7 +53,7 @@ def _found(tree: ast.AST, lines: list[str]) -> Iterator[int]:
                 if is_secret(name, text) and not is_allowed(lines, line):
                     yield line
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # Commands and settings within text. Lines of a text that has no line of its own count as its first.
+            # Commands and settings within a text. A line within a text is reported as the text's first line.
             for text in node.value.splitlines():
                 if secrets_in_line(text) and not is_allowed(lines, node.lineno):
                     yield node.lineno
@@ -131,8 +131,8 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _is_a_word(value: ast.expr) -> bool:
-    """Whether an expression is a word or a name: where two texts merely follow each other, one of them does
-    not say what the other is."""
+    """Whether an expression is a word or a name: if two texts merely follow each other, the first is not
+    the name of the second."""
     return (
         isinstance(value, ast.Constant)
         and isinstance(value.value, str)
@@ -141,7 +141,7 @@ def _is_a_word(value: ast.expr) -> bool:
 
 
 def _mapped(given: dict[str, ast.expr]) -> Iterator[tuple[str, ast.expr]]:
-    """What gives a name and its value apart."""
+    """Names and values that are given as separate arguments."""
     for key, value in _MAPPED:
         name = given.get(key)
         if isinstance(name, ast.Constant) and isinstance(name.value, str) and value in given:
@@ -149,7 +149,7 @@ def _mapped(given: dict[str, ast.expr]) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _constants(value: ast.expr | None) -> Iterator[tuple[int, str | int]]:
-    """The texts and numbers that an expression may give, and their lines."""
+    """The texts and numbers that an expression may evaluate to, and their lines."""
     match value:
         case ast.Constant(value=str(text)):
             yield value.lineno, text
@@ -160,7 +160,7 @@ def _constants(value: ast.expr | None) -> Iterator[tuple[int, str | int]]:
         case ast.Constant(value=int(number)):
             yield value.lineno, number
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            # Long sums are texts in many lines: what stands at their ends tells.
+            # Long sums are texts over many lines: only their two ends are checked.
             yield from _constants(right)
             if not isinstance(left, ast.BinOp):
                 yield from _constants(left)

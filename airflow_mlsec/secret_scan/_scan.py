@@ -1,4 +1,4 @@
-"""Looking for secrets with the detectors of `detect-secrets`."""
+"""Finds secrets with the detectors of `detect-secrets`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from airflow_mlsec.secret_scan._text import (
 )
 from airflow_mlsec.transport import ConnectionFacts, plain_yaml
 
-# What a file's name says it is written in; source code that is not named is looked at by its quotes.
+# The language of a file by its name; other source code is scanned by its quoted values.
 _DOCUMENTS = {".yaml", ".yml", ".json"}
 _MARKUP = {".xml"}
 _SETTINGS = {".cfg", ".ini", ".conf", ".env", ".properties", ".toml", ".sh", ".bash", ".zsh", ""}
@@ -38,7 +38,7 @@ _PYTHON = {".py", ".pyi", ".pyw"}
 _TEMPLATES = {".j2", ".jinja", ".jinja2", ".tmpl", ".tpl", ".template", ".example", ".sample", ".dist", ".bak", ".orig"}  # fmt: skip
 _NOT_LOOKED_INTO = {".git", "__pycache__", "node_modules", "site-packages", ".tox", ".nox"}
 _LARGEST, _BEGINNING = 5 << 20, 8 << 10
-# Addresses of the internet are none, and entropy needs quotes to tell words apart.
+# Public IP addresses are not secrets, and entropy needs quotes to delimit words.
 _NO_SECRETS = ("IPPublicDetector",)
 _ENTROPY = ("Base64HighEntropyString", "HexHighEntropyString")
 _BY_NAME, _KEYWORD = "Secret by its name", "Secret Keyword"
@@ -49,7 +49,7 @@ _UNUSUAL = re.compile(r"[A-Za-z0-9+/=_-]{20,}\Z")
 
 @dataclass(frozen=True)
 class Exposed:
-    """A secret in the open: where, and what kind. Not the secret."""
+    """A secret in the open: where it is and what kind it is, but not the secret itself."""
 
     place: str
     kind: str
@@ -59,9 +59,9 @@ def scan_folder(
     folder: Path, progress: Callable[[str], None] = lambda message: None
 ) -> Iterator[Exposed]:
     """The secrets in a folder's text files, by file and line; in notebooks by cell. Links are not followed,
-    and binary files are passed over.
+    and binary files are skipped.
 
-    A line with ``# pragma: allowlist secret`` is passed over.
+    A line with ``# pragma: allowlist secret`` is skipped.
 
     :raises UsageError: if there is no such folder, or `detect-secrets` is not installed.
     """
@@ -91,7 +91,7 @@ def _of_notebook(path: Path, text: str) -> Iterator[Exposed]:
     try:
         cells = list(cells_of_notebook(text))
     except ValueError:
-        yield Exposed(str(path), "no notebook that can be read, so its cells were not scanned")
+        yield Exposed(str(path), "not a readable notebook, so its cells were not scanned")
         for line, kinds in _of_lines(text, ".json"):
             yield Exposed(f"{path}:{line}", _named(kinds))
         return
@@ -103,7 +103,7 @@ def _of_notebook(path: Path, text: str) -> Iterator[Exposed]:
 def _of_file(path: Path, text: str) -> Iterator[tuple[int, set[str]]]:
     """The lines of a file that hold secrets, and their kinds."""
     if max(map(len, text.split("\n"))) > LONGEST_LINE:
-        # The library's patterns would take hours for some.
+        # On some long lines the library's patterns would take hours.
         yield from _of_lines(text, _language(path))
         return
     known = ((found.line_number, found.type) for found in _scanner().scan_file(str(path)))
@@ -111,7 +111,7 @@ def _of_file(path: Path, text: str) -> Iterator[tuple[int, set[str]]]:
 
 
 def _of_lines(text: str, language: str) -> Iterator[tuple[int, set[str]]]:
-    """As `_of_file`, of a part of one."""
+    """Like `_of_file`, for a part of a file."""
     lines = text.split("\n")
     known = (
         (number, kind)
@@ -123,7 +123,7 @@ def _of_lines(text: str, language: str) -> Iterator[tuple[int, set[str]]]:
 
 
 def _kinds_in(line: str) -> set[str]:
-    """What the library finds in a line, with entropy only of what is quoted, as it looks at files."""
+    """What the library finds in a line; entropy is measured only for quoted parts, as in files."""
     return {kind for kind in _known_in(line) if "Entropy" not in kind} | {
         _ENTROPIC
         for part in parts_of(line)
@@ -141,18 +141,18 @@ def _known_in(line: str) -> set[str]:
 def _together(
     text: str, language: str, known: Iterable[tuple[int, str]]
 ) -> Iterator[tuple[int, set[str]]]:
-    """What the library found, and what its name says."""
+    """What the library found, together with what names show."""
     named = _by_name(text, language)
     lines: dict[int, set[str]] = {line: {_BY_NAME} for line in named or ()}
     for line, kind in known:
-        # Where names were understood, the library's look at them by the line is worth less.
+        # If names were understood, the library's own line-by-line check of names is less reliable.
         if kind != _KEYWORD or named is None:
             lines.setdefault(line, set()).add(kind)
     yield from sorted(lines.items())
 
 
 def _by_name(text: str, language: str) -> list[int] | None:
-    """The lines on which a name says that a secret stands; None if names are not understood."""
+    """The lines on which a name marks a secret; None if names are not understood."""
     if language in _PYTHON:
         return secrets_in_python(text)
     if language in _DOCUMENTS:
@@ -165,8 +165,8 @@ def _by_name(text: str, language: str) -> list[int] | None:
 
 
 def scan_connections(connections: Iterable[ConnectionFacts]) -> Iterator[Exposed]:
-    """The secrets in connections' extras: unlike a password, those are shown to whoever may see the
-    connection, unless their name says what they are.
+    """The secrets in connections' extras: unlike a password, extras are shown to anyone who may see
+    the connection, unless their name identifies them as secrets.
 
     :raises UsageError: if `detect-secrets` is not installed.
     """
@@ -177,7 +177,7 @@ def scan_connections(connections: Iterable[ConnectionFacts]) -> Iterator[Exposed
 def scan_variables(path: Path) -> Iterator[Exposed]:
     """The secrets in a file that ``airflow variables export`` wrote (JSON or YAML).
 
-    :raises UsageError: if the file is none, or `detect-secrets` is not installed.
+    :raises UsageError: if it is not such a file, or `detect-secrets` is not installed.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -186,7 +186,7 @@ def scan_variables(path: Path) -> Iterator[Exposed]:
         document = None
     if not isinstance(document, Mapping):
         raise UsageError(
-            f"{path} is no export of variables; make one with: airflow variables export {path}"
+            f"{path} is not an export of variables; make one with: airflow variables export {path}"
         )
     for name, value in document.items():
         if isinstance(value, str):
@@ -242,7 +242,7 @@ def _unusual(value: str) -> bool:
 
 
 def _named(kinds: set[str]) -> str:
-    """The kinds; entropy says least, and is left out where something else says more."""
+    """The kinds; entropy says least and is left out if there is another kind."""
     telling = {kind for kind in kinds if "Entropy" not in kind}
     return ", ".join(sorted(telling or kinds))
 
@@ -263,7 +263,7 @@ def _files(folder: Path, unreadable: list[Path]) -> Iterator[Path]:
 
 
 def _language(path: Path) -> str:
-    """The suffix that tells what a file is written in."""
+    """The suffix that shows what language a file is written in."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     while suffixes and suffixes[-1] in _TEMPLATES:
         suffixes.pop()
@@ -273,16 +273,16 @@ def _language(path: Path) -> str:
 
 
 class _NotScanned(Exception):
-    """Why a file that is no binary one cannot be scanned."""
+    """Why a file that is not binary cannot be scanned."""
 
 
 def _text_of(path: Path) -> str | None:
     """A file's text; None if it is binary."""
     try:
         with path.open("rb") as file:
-            # No source has such a byte, and hardly a binary format has none.
+            # No source file has a null byte, and almost every binary format has one.
             beginning = file.read(_BEGINNING)
-            # UTF-16 is text, but not ours to read.
+            # UTF-16 is text, but this scanner does not read it.
             utf16 = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             if _language(path) not in _PYTHON and not utf16 and b"\0" in beginning:
                 return None
@@ -307,12 +307,12 @@ def _scanner() -> Any:
 
 @contextlib.contextmanager
 def _detectors(without: tuple[str, ...]) -> Iterator[None]:
-    """All detectors of the library but some."""
+    """All detectors of the library except some."""
     _scanner()
     from detect_secrets.settings import default_settings
 
     with default_settings() as settings:
         settings.disable_plugins(*without)
-        # It takes whatever is given to a call for a reference to something.
+        # This filter treats everything that is passed to a call as a reference.
         settings.disable_filters("detect_secrets.filters.heuristic.is_indirect_reference")
         yield

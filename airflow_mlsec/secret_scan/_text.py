@@ -1,4 +1,4 @@
-"""The secrets in commands, settings and documents by the names that they stand under."""
+"""Finds secrets in commands, settings and documents by their names."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import yaml
 
 from airflow_mlsec.secret_scan._names import is_allowed, is_reference, is_secret
 
-# Of a shell: NAME=value, alone or after `export`, `env` and the like. Not `x == y`, nor `--x=`.
+# In a shell: NAME=value, alone or after `export`, `env` and the like. Not `x == y`, nor `--x=`.
 _ASSIGNED = re.compile(
     r"""(?:^|[\s;&|("'])([A-Za-z_]\w*)=("[^"]*"|'[^']*'|[^\s;&|"'=)][^\s;&|"']*)"""
 )
 _OPTION = re.compile(
     r"""(?:^|[\s"'])--([A-Za-z][\w-]*)[= ]("[^"]*"|'[^']*'|[^\s;&|"'-][^\s;&|"']*)"""
 )
-# Of JSON in a text.
+# JSON in a text.
 _MEMBER = re.compile(r"""["']([\w.-]{1,200})\\?["']\s{0,20}:\s{0,20}\\?["']([^"'\\]{1,500})""")
 _CURL = re.compile(r"""\bcurl\b.{0,200}?\s(?:-u|--user)[ =]?["']?[^\s:"']+:([^\s"']+)""")
 _MYSQL = re.compile(r"""\bmysql(?:dump|admin)?\b.{0,200}?\s-p(?!ort\b)([^\s;&|"']+)""")
@@ -27,11 +27,11 @@ _HEADER = re.compile(
     r"""\bAuthorization["']?\s*:\s*["']?(?:Bearer|Basic|Token)\s+([\w.~+/=-]{8,})"""
 )
 _SQL = re.compile(r"""\b(?:PASSWORD|IDENTIFIED\s+BY)\s+'([^']+)'""", re.IGNORECASE)
-# Of settings: name = value, name: value.
+# Settings: name = value, name: value.
 _SETTING = re.compile(r"""\s*(?:[#;]\s*)?(?:export\s+|set\s+)?["']?([\w.-]+)["']?\s*[=:](.*)\Z""")
 _ELEMENT = re.compile(r"<([\w.-]+)>([^<]*)</\1>")
 _PROPERTY = re.compile(r"<name>([^<]*)</name>\s{0,200}<value>([^<]*)</value>")
-# A longer line is looked at in parts, so that no pattern takes its time with it; they overlap.
+# A longer line is scanned in overlapping parts, so that no pattern takes too long.
 LONGEST_LINE, _OVERLAP = 4_000, 400
 _MOST_DEEP = 200
 _MOST_NODES = 200_000
@@ -61,8 +61,8 @@ def _secret_within(line: str) -> bool:
 
 
 def secrets_in_settings(text: str, quoted: bool = False) -> Iterator[int]:
-    """The lines, from 1, on which a setting under a name for secrets has a value. In source code only what
-    is ``quoted`` is a value, and all else is a name."""
+    """The lines, counted from 1, on which a setting with a secret's name has a value. In source code only
+    what is ``quoted`` is a value, and everything else is a name."""
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
         match = _SETTING.fullmatch(line[:LONGEST_LINE])
@@ -78,7 +78,7 @@ def secrets_in_settings(text: str, quoted: bool = False) -> Iterator[int]:
 
 
 def secrets_in_markup(text: str) -> Iterator[int]:
-    """As `secrets_in_settings`, of XML."""
+    """Like `secrets_in_settings`, for XML."""
     lines = text.split("\n")
     for pattern in (_ELEMENT, _PROPERTY):
         for match in pattern.finditer(text):
@@ -88,13 +88,13 @@ def secrets_in_markup(text: str) -> Iterator[int]:
 
 
 def secrets_in_document(text: str) -> Iterator[int]:
-    """As `secrets_in_settings`, of YAML, which JSON is as well: by names above and beside a value."""
+    """Like `secrets_in_settings`, for YAML (which includes JSON): by names above and next to a value."""
     lines = text.split("\n")
     try:
         _refuse_depth(text)
         documents = list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
     except (yaml.YAMLError, RecursionError, ValueError):
-        # A template, say.
+        # For example a template.
         yield from secrets_in_settings(text)
         return
     for name, node in (found for document in documents for found in _scalars(document)):
@@ -120,7 +120,7 @@ def _refuse_depth(text: str) -> None:
 
 
 def _scalars(document: Any) -> Iterator[tuple[str, Any]]:
-    """The scalars of a document with their paths. What is referred to is looked at once."""
+    """The scalars of a document with their paths. Nodes with several references are read once."""
     seen: set[int] = set()
     waiting = [("", document)]
     while waiting and len(seen) < _MOST_NODES:
@@ -155,7 +155,7 @@ def cells_of_notebook(text: str) -> Iterator[tuple[int, str, bool]]:
     """The cells of a Jupyter notebook and what they printed: their numbers from 1, the text, and whether it
     is code.
 
-    :raises ValueError: if it is no notebook.
+    :raises ValueError: if it is not a notebook.
     """
     try:
         for number, cell in enumerate(json.loads(text)["cells"], 1):

@@ -1,2 +1,2 @@
-"""Sensors: `access_review` waits for people who decide who may have access, `subject_request` for
-a data-subject request to come so far."""
+"""Sensors: `access_review` waits until people have decided who may have access, `subject_request`
+until a data-subject request has reached a given state."""

@@ -1,4 +1,4 @@
-"""Waiting for something that the register says: by poking, rescheduling or in the triggerer."""
+"""Waiting for a state in the register: by poking, by rescheduling or in the triggerer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class WaitingSensor(BaseSensorOperator):
-    """Base of the sensors. Poke, reschedule and deferrable mode give the same answer, since all ask
-    `_answer`."""
+    """Base of the sensors. Poke, reschedule and deferrable mode give the same answer, because all
+    of them call `_answer`."""
 
     operator_extra_links = (PersonalDataMapLink(),)
 
@@ -37,15 +37,15 @@ class WaitingSensor(BaseSensorOperator):
 
     @abstractmethod
     def _answer(self) -> int | None:
-        """What is returned (XCom) when the waiting is over; None before."""
+        """What is returned (XCom) when the wait is over; None until then."""
 
     @abstractmethod
     def _waiting_trigger(self) -> BaseTrigger:
-        """What waits in the triggerer."""
+        """The trigger that waits in the triggerer."""
 
     @abstractmethod
     def _no_more(self) -> str:
-        """What it means if the trigger has fired and it is not so any more."""
+        """The error message if the trigger has fired but the condition no longer holds."""
 
     def execute(self, context: Context) -> Any:
         deferrable = self.deferrable
@@ -63,7 +63,7 @@ class WaitingSensor(BaseSensorOperator):
         return None
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> int:
-        """Resumed by the trigger. The register is asked again: only it is believed."""
+        """Resumed by the trigger. The register is queried again: only its answer counts."""
         del context
         if "error" in event:
             raise AirflowException(event["error"])

@@ -20,15 +20,15 @@ class AccessReviewSensor(WaitingSensor):
     """Wait until the access to a location has been reviewed.
 
     Passes when a completed review is in force: not older than ``max_age``, and the grants on
-    the location are still those that were reviewed. Otherwise a review is opened, which a
-    reviewer decides and completes with ``mlsec access review``. Poke, reschedule and
+    the location are still those that were reviewed. Otherwise a review is opened; a reviewer
+    decides on its grants and completes it with ``mlsec access review``. Poke, reschedule and
     deferrable mode give the same answer.
 
     :param location: Path or dataset URI whose grants are reviewed (templated).
     :param max_age: How long a completed review counts.
     :param days_to_review: Days until an opened review is due.
     :param deferrable: Wait in the triggerer; default is ``[operators] default_deferrable``.
-    :param dry_run: Report whether a review is in force; open none and wait for none.
+    :param dry_run: Report whether a review is in force; do not open one or wait for one.
 
     Returns (XCom) the id of the review.
     """
@@ -62,7 +62,7 @@ class AccessReviewSensor(WaitingSensor):
         return super().execute(context)
 
     def dry_run(self) -> None:
-        """Airflow's dry run: say whether a review is in force."""
+        """Airflow's dry run: report whether a review is in force."""
         with without_values():
             register = MlsecHook(self.mlsec_conn_id).register()
             now = datetime.now(UTC)
@@ -99,5 +99,5 @@ class AccessReviewSensor(WaitingSensor):
         )
 
     def _location(self) -> str:
-        # One spelling for a local path, so that the reviewer's command finds the same review.
+        # A canonical form for a local path, so that the reviewer's command finds the same review.
         return one_spelling(self.location)

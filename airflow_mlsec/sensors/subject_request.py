@@ -13,12 +13,12 @@ from airflow_mlsec.triggers.subject_request import SubjectRequestTrigger, reques
 
 
 class SubjectRequestSensor(WaitingSensor):
-    """Wait until a data-subject request has come so far. Poke, reschedule and deferrable mode give
-    the same answer.
+    """Wait until a data-subject request has reached a state. Poke, reschedule and deferrable mode
+    give the same answer.
 
     :param request: Number of the request (templated).
-    :param until: ``verified`` (the requester's identity), ``settled`` (every place, models that
-        are retrained included) or ``closed``.
+    :param until: ``verified`` (the requester's identity), ``settled`` (every place, including
+        retrained models) or ``closed``.
     :param deferrable: Wait in the triggerer; default is ``[operators] default_deferrable``.
 
     Returns (XCom) the number of the request.

@@ -1,8 +1,8 @@
-"""Data subjects: where a person's data is, handing it over, erasing it, and proving that.
+"""Data subjects: finding a person's data, handing it over, erasing it, and proving that.
 
-`search` says where a person's data can be and looks there; `requests` keeps requests: their clocks, rules, coverage
-and receipts; `handling` does what a request asks for. `_identity` says who is meant, `_spellings` in which other ways a
-key is written, `_holds` what must stay, `_suppression` who must not come back.
+`search` knows where a person's data can be and looks there; `requests` keeps requests: their deadlines, rules,
+coverage and receipts; `handling` does what a request asks for. `_identity` identifies the person, `_spellings` other
+spellings of a key, `_holds` what must be kept, `_suppression` who must not come back.
 May import `lineage`, `anonymize`, `ledger`, `register`, `datasets`, `crypto`. Start with `handling._handler.Handler`.
 """
 

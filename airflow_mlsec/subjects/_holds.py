@@ -28,7 +28,7 @@ class Hold:
     reason: str
     placed_by: str
     placed_at: str
-    # The version of the key under which the digest was made; None of a hold from before it was kept.
+    # The version of the key that made the digest; None for a hold from before this was stored.
     key_version: int | None = None
 
 
@@ -42,7 +42,7 @@ def place_hold(
     key_version: int | None = None,
     placed_at: str | None = None,
 ) -> int:
-    """Place a hold; its number. ``key_version`` is the one of the person's digest (`reference_version`).
+    """Place a hold; returns its number. ``key_version`` is the one of the person's digest (`reference_version`).
 
     :raises UsageError: if no reason is given.
     :raises Refused: if the actor may not decide about holds.
@@ -67,8 +67,8 @@ def place_hold(
 def hold_person(
     register: Register, keys: KeyRing, kind: str, key: str, reason: str, by: Actor
 ) -> int:
-    """Place a hold on one person's data, however their key is spelled; its number. It stands under their digest in
-    every normal form that a policy declares for people of this kind.
+    """Place a hold on one person's data in every spelling of their key; returns its number. The hold is stored under
+    the person's digest in every normal form that a policy declares for people of this kind.
 
     :raises UsageError: if no reason is given.
     """
@@ -84,7 +84,7 @@ def hold_person(
 
 
 def declared_forms(register: Register, kind: str) -> list[NormalForm]:
-    """The normal forms that policies in force declare for keys of people of a kind."""
+    """The normal forms that the policies in force declare for keys of people of this kind."""
     query = (
         sa.select(t.policy.c.document)
         .join(t.dataset, t.dataset.c.policy_digest == t.policy.c.digest)
@@ -108,9 +108,9 @@ class HoldEnded(
 
 
 def release_hold(register: Register, identifier: int, by: Actor) -> None:
-    """End a hold, under every digest under which it was placed or copied.
+    """End a hold, under every digest it was placed under or copied to.
 
-    :raises UsageError: if there is none of this number in force.
+    :raises UsageError: if no hold with this number is in force.
     :raises Refused: if the actor may not decide about holds.
     """
     who = require(register, by, Verb.SETTLE, DEPLOYMENT).who
@@ -124,7 +124,7 @@ def release_hold(register: Register, identifier: int, by: Actor) -> None:
         same = (
             h.subject_kind == row.subject_kind, h.reason == row.reason, h.placed_by == row.placed_by,
             h.dataset_id.is_not_distinct_from(row.dataset_id), h.released_at.is_(None),
-            # To the microsecond: those of one hold have one moment.
+            # To the microsecond: all rows of one hold have the same time.
             h.placed_at == row.placed_at,
         )  # fmt: skip
         ended = sa.update(t.legal_hold).where(*same)
@@ -145,8 +145,8 @@ def holds_on(
     versions: Collection[int],
     dataset_id: int | None,
 ) -> list[Hold]:
-    """Holds in force on a person's data in a dataset, and those of which that cannot be told: whose key
-    version is not among the ``versions`` under which the person's ``digests`` were made."""
+    """Holds in force on a person's data in a dataset, and holds that may be the person's: those whose key
+    version is not among the ``versions`` that made the person's ``digests``."""
     h = t.legal_hold.c
     query = sa.select(t.legal_hold).where(
         h.released_at.is_(None),
@@ -176,7 +176,7 @@ def holds_on(
 def copy_holds(
     connection: sa.Connection, kind: str, old: Collection[str], new: str, key_version: int
 ) -> None:
-    """Let the holds in force on a person under some digests hold under another as well."""
+    """Copy the holds in force on a person from some digests to another digest."""
     h = t.legal_hold.c
     query = sa.select(t.legal_hold).where(
         h.released_at.is_(None), h.subject_kind == kind, h.subject_digest.in_(list(old))

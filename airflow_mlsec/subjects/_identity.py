@@ -1,5 +1,5 @@
-"""Who a request is about, and naming a person without saying who it is: keyed digests,
-suppression tokens, sealed keys."""
+"""The person a request is about, and ways to reference a person without revealing who it is: keyed
+digests, suppression tokens, sealed keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SEALING = "artifact"
 
 @dataclass(frozen=True)
 class Confirmed:
-    """That a column of a dataset holds what a person's key has become, by whose word."""
+    """A column of a dataset that holds a value derived from a person's key, and who says so."""
 
     dataset: int
     column: str
@@ -34,11 +34,11 @@ class Confirmed:
 
 @dataclass(frozen=True)
 class Person:
-    """Who a request is about: the kind, and every key that the person has or had.
+    """The person a request is about: the kind, and every key that the person has or had.
 
     Where people share a key, ``only`` (texts by column of the dataset that names them) says which
-    of them it is, and ``one_person`` that somebody has found them to be one. ``confirmed`` are places
-    that were found by likeness, and of which somebody has said that the rows are theirs.
+    of them is meant, and ``one_person`` says that somebody found them to be one person. ``confirmed``
+    are places found by likeness whose rows somebody has confirmed to be the person's.
     """
 
     kind: str
@@ -58,22 +58,22 @@ class Person:
             raise UsageError("the person's key is not text: it holds half a character")
 
 
-# By dataset's id (as text): the texts that name the person, by column. Under `_search.WORKED_OUT`: the
-# key versions under which pseudonyms were worked out, as (dataset, key, version).
+# By dataset id (as text): the texts that name the person, by column. Under `_search.WORKED_OUT`: the
+# key versions under which pseudonyms were computed, as (dataset, key, version).
 Targets = dict[str, list[list[Any]]]
 
 
 def subject_digest(keys: KeyRing, kind: str, key: str) -> str:
-    """A keyed digest (HMAC-SHA-256) by which the register knows a person, under the newest key: the same
-    however the key is spelled."""
+    """A keyed digest (HMAC-SHA-256) by which the register knows a person, under the newest key. All spellings
+    of the person's key have the same digest."""
     return _digest_under(keys.ensure(_REFERENCE), kind, comparable_text(key))
 
 
 def subject_digests(
     keys: KeyRing, kind: str, texts: Iterable[str], forms: Sequence[NormalForm] = ()
 ) -> set[str]:
-    """The digests of a person with some keys under every version of the key that is of use: what was
-    written before a rotation is the same person's."""
+    """The digests of a person with some keys, under every usable version of the digest key: entries
+    written before a rotation belong to the same person."""
     keys.ensure(_REFERENCE)
     found = subject_digests_of(keys, kind, texts, forms)
     return {one for digests in found.values() for one in digests}
@@ -82,8 +82,8 @@ def subject_digests(
 def subject_digests_of(
     keys: KeyRing, kind: str, texts: Iterable[str], forms: Sequence[NormalForm] = ()
 ) -> dict[str, set[str]]:
-    """By key, the digests of many people under every version of use: of the key as it is compared, in each of
-    some normal forms, and as it was spelled, which were made once."""
+    """By key, the digests of many people under every usable version: of the key in the form used for comparison,
+    in each of some normal forms, and as it was spelled (as earlier versions did)."""
     live = keys.live(_REFERENCE)
     listed = list(texts)
     given = pa.array(listed, pa.large_string())
@@ -96,23 +96,23 @@ def subject_digests_of(
 
 
 def sealed_text(keys: KeyRing, what: str, text: str) -> str:
-    """A keyed digest of a text that is no person's, by which it is known again that this key ring wrote it."""
+    """A keyed digest of a text that is not about a person; it proves later that this key ring wrote the text."""
     return _digest_under(keys.ensure(_REFERENCE), f"\0{what}", text)
 
 
 def is_sealed_text(keys: KeyRing, what: str, text: str, seal: str) -> bool:
-    """Whether `sealed_text` gave this digest, under any version of the key that is of use."""
+    """Whether `sealed_text` gave this digest, under any usable version of the key."""
     mine = (_digest_under(key, f"\0{what}", text) for key in keys.live(_REFERENCE))
     return any(hmac.compare_digest(one, seal) for one in mine)
 
 
 def live_references(keys: KeyRing) -> list[int]:
-    """The versions of use of the key under which people have their digests."""
+    """The usable versions of the key that makes people's digests."""
     return [key.version for key in keys.live(_REFERENCE)]
 
 
 def reference_version(keys: KeyRing) -> int:
-    """The version of the key under which `subject_digest` works."""
+    """The version of the key that `subject_digest` uses."""
     return keys.ensure(_REFERENCE).version
 
 
@@ -133,7 +133,7 @@ def suppression_tokens(key: Key, values: pa.Array, column: str) -> pa.Array:
 
 
 def seal(keys: KeyRing, person: Person, targets: Targets | None = None) -> bytes:
-    """Who the person is, with what was worked out to be erased, encrypted (age) to the key ring's
+    """The person's identity and the computed erasure targets, encrypted (age) to the key ring's
     own recipient."""
     identity = identity_of(ring_key(keys, _SEALING, []))
     sealed = io.BytesIO()
@@ -150,7 +150,7 @@ def seal(keys: KeyRing, person: Person, targets: Targets | None = None) -> bytes
 
 
 def unseal(keys: KeyRing, kind: str, sealed: bytes) -> tuple[Person, Targets | None]:
-    """What `seal` sealed.
+    """The content of what `seal` sealed.
 
     :raises DecryptionFailed: if no live key of the ring opens it.
     """

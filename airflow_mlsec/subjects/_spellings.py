@@ -1,8 +1,8 @@
-"""A key that is written otherwise: letter case, blanks, Unicode form, ways to write a telephone number.
+"""Other spellings of a key: letter case, blanks, Unicode form, ways to write a telephone number.
 
-Searching widens, acting does not: rows that are found by likeness are reported, and neither
-exported, erased nor put right until a person has confirmed the spelling as one of the person's
-keys. Leading zeros and what follows a ``+`` in an address are never taken for nothing.
+Searching covers other spellings; acting does not: rows found by likeness are reported, but neither
+exported, erased nor rectified until somebody has confirmed the spelling as one of the person's
+keys. Leading zeros, and what follows a ``+`` in an address, are never ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NO_DIGITS = r"[^0-9]"
 
 
 def alike(values: pa.Array, column: str, keys: Iterable[str]) -> list[str]:
-    """The distinct texts of a column that are one of the keys, written otherwise."""
+    """The distinct texts of a column that are another spelling of one of the keys."""
     keys = list(keys)
     text = canonical_text(values, column).cast(pa.large_string()).unique().drop_null()
     wanted = fold(pa.array(keys, pa.large_string())).unique()
@@ -38,7 +38,7 @@ def alike(values: pa.Array, column: str, keys: Iterable[str]) -> list[str]:
 
 
 def plausible(keys: Iterable[str]) -> list[str]:
-    """Other spellings that a key may have where only its pseudonym is left to look for."""
+    """Other plausible spellings of a key, for places where only pseudonyms can be searched."""
     keys = list(keys)
     found: dict[str, None] = {}
     for key in keys:
@@ -65,8 +65,8 @@ def plausible(keys: Iterable[str]) -> list[str]:
 
 
 def numerals(keys: Iterable[str], copied: bool) -> list[str]:
-    """Other ways in which programs write a key that is a whole number: as a fraction of nothing, and, where it was
-    ``copied`` and its column may be of numbers now, without leading zeros."""
+    """Other ways in which programs write a key that is a whole number: with a zero fraction and, where it was
+    ``copied`` so that its column may now be numeric, without leading zeros."""
     found: dict[str, None] = {}
     for key in keys:
         if re.fullmatch(r"-?[0-9]{1,400}(\.0+)?", key.strip()):
@@ -77,25 +77,25 @@ def numerals(keys: Iterable[str], copied: bool) -> list[str]:
 
 
 def folded(key: str) -> str:
-    """A key as it is compared: composed, in small letters, without blanks around it."""
+    """A key in its form for comparison: composed, in lower case, no surrounding blanks."""
     return str(fold(pa.array([key], pa.large_string()))[0].as_py())
 
 
 def fold(text: pa.Array) -> pa.Array:
-    """Texts as they are compared: as they are seen, without letter case and blanks around them."""
+    """Texts in their form for comparison: as displayed, no letter case, no surrounding blanks."""
     seen = pc.utf8_normalize(without_invisible(text), form="NFKC")
     return pc.utf8_trim_whitespace(letters_folded(seen))
 
 
 def comparable(values: pa.Array, column: str) -> pa.Array:
-    """The form in which all spellings that `alike` takes for one key are one text."""
+    """The form in which all spellings that `alike` treats as one key are the same text."""
     text = canonical_text(values, column).cast(pa.large_string())
     lower = fold(text)
     international = pc.fill_null(pc.match_substring_regex(lower, _INTERNATIONAL), False)
     if not pc.any(international).as_py():
         return lower
     digits = pc.replace_substring_regex(lower, _NO_DIGITS, "")
-    # With its sign: what is written without one is no international number.
+    # With a plus sign: a number written without one is not an international number.
     number = pc.replace_substring_regex(digits, "^(00)?", "+")
     return pc.if_else(international, number, lower)
 
@@ -106,7 +106,7 @@ def comparable_text(key: str) -> str:
 
 
 def _phone(key: str) -> str | None:
-    """The digits of an international telephone number, without what stands before them."""
+    """The digits of an international telephone number, without its prefix (``+`` or ``00``)."""
     bare = key.strip()
     if not _PHONE.match(bare):
         return None

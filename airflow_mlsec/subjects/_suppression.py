@@ -1,7 +1,7 @@
-"""The suppression list: whoever was erased does not come back with the next load.
+"""The suppression list: people who were erased do not come back with the next load.
 
-It holds pseudonyms under a key of its own (``suppression.KIND``), so that a list of people who
-wanted to be forgotten names none of them, and whole columns are compared at the speed of
+It holds pseudonyms under a separate key (``suppression.KIND``), so that the list does not name any
+of the people who wanted to be forgotten, and whole columns are compared at the speed of
 pseudonymization.
 """
 
@@ -51,9 +51,9 @@ _COLUMNS = (
 
 
 def listed_as(searcher: Searcher) -> dict[str, list[str]]:
-    """Under which texts a person is on the list, by what stands beside them: every key, as typed, as the
-    datasets that name them write it, in their normal forms, and in one that is the same for all spellings;
-    and what foreign keys know them by."""
+    """The texts under which a person is on the list, by the columns that go with them: every key as typed, as
+    written in the datasets that name the person, in its normal forms, and in one form that is the same for all
+    spellings; and the values by which foreign keys know the person."""
     columns = sorted(searcher.person.only)
     beside = json.dumps(columns) if columns else ""
     forms = searcher.forms()
@@ -65,7 +65,7 @@ def listed_as(searcher: Searcher) -> dict[str, list[str]]:
 
 
 def _in_all_forms(listed: Iterable[tuple[str, ...]], forms: Iterable[NormalForm]) -> list[str]:
-    """Keys (with what stands beside them) as texts, in every form in which `_List.gone` looks for them."""
+    """Keys (with the values that go with them) as texts, in every form in which `_List.gone` looks for them."""
     found: dict[str, None] = {}
     for key, *told in listed:
         same = [comparable_text(text) for text in told]
@@ -77,7 +77,7 @@ def _in_all_forms(listed: Iterable[tuple[str, ...]], forms: Iterable[NormalForm]
 
 
 def _in_form(form: NormalForm | None) -> str:
-    """What stands before a text in a form, so that it is no other text as it is: no key has a NUL."""
+    """The prefix of a text in a normal form. It cannot clash with a plain text: no key has a NUL."""
     return f"\0{form or ''}"
 
 
@@ -89,9 +89,8 @@ def suppress(
     request: int,
     now: str,
 ) -> None:
-    """Put a person on the list (under the texts of `listed_as`) for a request; again changes
-    nothing."""
-    # As whoever is about to publish: what is announced later was read without them.
+    """Put a person on the list (under the texts of `listed_as`) for a request. Idempotent."""
+    # Takes the lock that publishing takes: releases announced later were read without the person.
     lock_graph(connection)
     mine = sa.select(sa.func.count()).where(t.suppression.c.request_id == request)
     before = connection.execute(mine).scalar_one()
@@ -116,7 +115,7 @@ def suppress_as_well(
     forms: Sequence[NormalForm],
     now: str,
 ) -> None:
-    """Put another key of a person on the list, wherever one of those that they have is."""
+    """Put another key of a person on the list, wherever one of the person's existing keys is."""
     requests_did_more(connection)
     key, s = suppression_key(keys, person.kind), t.suppression.c
     columns = sorted(person.only)
@@ -142,12 +141,12 @@ def suppress_as_well(
 
 
 def _last_statement(connection: sa.Connection) -> int:
-    """The last statement about a release that is known."""
+    """The last known statement about a release."""
     return connection.execute(sa.select(sa.func.max(t.evidence.c.id))).scalar_one() or 0
 
 
 def unsuppress(connection: sa.Connection, request: int) -> int:
-    """Take whom a request has put on the list off it; how many entries there were."""
+    """Remove the entries that a request put on the list; returns how many there were."""
     mine = t.suppression.c.request_id == request
     return connection.execute(sa.delete(t.suppression).where(mine)).rowcount
 
@@ -159,11 +158,11 @@ def without_suppressed(
     keys: KeyRing,
     connections: Connections | None = None,
 ) -> Dataset:
-    """The dataset without the rows of people on the list, also where a foreign key names them;
-    itself, if its rows are nobody's, or nobody is on the list.
+    """The dataset without the rows of people on the list, also where a foreign key names them.
+    Returns the dataset itself if its rows are not about people, or nobody is on the list.
 
-    :raises CheckFailed: if nothing says whom a foreign key names; when scanned, if people who share
-        a key cannot be told apart there.
+    :raises CheckFailed: if nothing says which people a foreign key names; when scanned, if people
+        who share a key cannot be told apart there.
     """
     bind_ring(register, keys)
     subject = policy.subject
@@ -181,15 +180,15 @@ def without_suppressed(
 
 
 def refuse_if_more_is_left_out(source: Dataset) -> None:
-    """That tables which say whose a source's rows are (`without_suppressed`) say the same as before it was read;
-    asked before what was made of it is published.
+    """Check that the tables which say whose rows a source has (`without_suppressed`) still say the same as before
+    it was read. Called before anything made from the source is published.
 
-    :raises ChangedMeanwhile: if somebody on the list has come back there since.
+    :raises ChangedMeanwhile: if somebody on the list has since come back in one of them.
     """
     if isinstance(source, _Filtered) and source.has_more():
         raise ChangedMeanwhile(
-            f"somebody who was erased, or restricts it, was loaded again into a table that '{source.uri}' refers to while "
-            "it was being read: their rows may have been read. Nothing was published; run it again"
+            f"a person who was erased or restricted was loaded again into a table that '{source.uri}' refers to, while "
+            "it was being read: the person's rows may have been read. Nothing was published; run it again"
         )
 
 
@@ -199,11 +198,11 @@ _DEEPEST = 10
 
 @dataclass(frozen=True)
 class _List:
-    """What stands in ``columns`` of rows that are left out: as pseudonyms under ``key`` of the
-    person's key and what tells people apart, or, without one, as it is.
+    """The values in ``columns`` of rows that are left out: the person's key and the values that tell people
+    apart, as pseudonyms under ``key``, or in plain form if there is no ``key``.
 
-    Whoever was erased does not come back in another spelling: rows whose key is a listed one but for its
-    spelling are left out as well, unless ``form`` says that every spelling is another person's.
+    An erased person does not come back in another spelling: rows with another spelling of a listed key
+    are left out as well, unless ``form`` says that every spelling is another person's.
     """
 
     columns: tuple[str, ...]
@@ -238,8 +237,8 @@ def _joined(texts: list[pa.Array]) -> pa.Array:
     return pc.binary_join_element_wise(*texts, _BETWEEN) if len(texts) > 1 else texts[0]
 
 
-# A list without its first column, which is called otherwise in every dataset; and the reference,
-# if it is of values that foreign keys refer to.
+# A list without its first column, whose name differs in every dataset; and the reference,
+# if the list is of values that foreign keys refer to.
 _Tokens = tuple[Key, tuple[str, ...], pa.Array, str | None]
 
 
@@ -277,8 +276,8 @@ def _of_dataset(
     form: NormalForm | None,
     depth: int,
 ) -> list[_List]:
-    """The lists of a dataset whose rows name people in column ``key``: by a key of their own, or by
-    what ``reference`` (dataset, column) knows them by."""
+    """The lists for a dataset whose rows name people in column ``key``: by the people's own key, or
+    by a value of the column that ``reference`` (dataset, column) points to."""
     if reference is None:
         return [
             _List((key, *beside), secret, tokens, form)
@@ -296,8 +295,8 @@ def _of_dataset(
     subject = next((row.document["subject"] for row in register.rows(query)), None)
     if subject is None:
         raise CheckFailed(
-            f"rows refer to '{dataset.uri}', of which the register has no policy: whether they are "
-            "somebody's who was erased cannot be told; check that dataset (ComplianceCheckOperator) first"
+            f"rows refer to '{dataset.uri}', for which the register has no policy: whether they belong "
+            "to an erased person is unknown; check that dataset (ComplianceCheckOperator) first"
         )
     further = subject.get("references")
     parent = (further["dataset"], further["column"]) if further else None
@@ -310,13 +309,13 @@ def _of_dataset(
         for batch in _Filtered(dataset, of_parent).scan_left_out(column):
             found += canonical_text(batch.column(column), column).drop_null().to_pylist()
     except EmptyDataset:
-        # It names nobody, and whose the rows are that refer to it cannot be told.
+        # It names nobody, so it is unknown whose rows refer to it.
         if lists:
             raise CheckFailed(
-                f"rows refer to '{dataset.uri}', which has no rows: whether they are somebody's who was erased or restricted "
-                "cannot be told; release them when it is filled again"
+                f"rows refer to '{dataset.uri}', which has no rows: whether they belong to an erased or restricted person "
+                "is unknown; release them when it is filled again"
             ) from None
-    # Rows of the parent that are gone, and those that are there.
+    # Rows of the parent that are gone (listed), and those that are still there (left).
     known = reference_of(dataset.uri, column)
     listed = [_List((key,), secret, tokens, form) for secret, _, tokens, of in lists if of == known]
     forms = [form] if form is not None else []
@@ -336,7 +335,7 @@ class _Filtered:
         self._dataset = dataset
         self._lists = lists
         self._again = again
-        # How many rows the last scan of all has left out.
+        # How many rows the last full scan has left out.
         self.rows_left_out = 0
 
     @property
@@ -354,7 +353,7 @@ class _Filtered:
         return _Filtered(self._dataset.without(paths), self._lists, self._again)
 
     def has_more(self) -> bool:
-        """Whether more rows would be left out by what tables say now that this one refers to."""
+        """Whether the tables that this one refers to would now cause more rows to be left out."""
         if self._again is None:
             return False
         known = {text for one in self._lists if one.key is None for text in one.tokens.to_pylist()}
@@ -385,15 +384,15 @@ class _Filtered:
 
     @property
     def inner(self) -> Dataset:
-        """The dataset with everybody."""
+        """The dataset including all people."""
         return self._dataset
 
     def columns_for(self, columns: Sequence[str]) -> list[str]:
-        """``columns``, and those that tell whose rows are left out."""
+        """``columns``, and the columns needed to find the rows that are left out."""
         return self._wanted(columns) or []
 
     def left(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows that are not left out of a batch that has `columns_for`."""
+        """The rows of a batch (with `columns_for`) that are not left out."""
         return batch.filter(pc.invert(self._gone(batch)))
 
     def scan_left_out(self, column: str) -> Iterator[pa.RecordBatch]:
@@ -406,7 +405,7 @@ class _Filtered:
         for one in self._lists:
             if missing := [name for name in one.columns[1:] if name not in present]:
                 raise CheckFailed(
-                    f"'{self.uri}' has no column {', '.join(missing)}: somebody who was erased, or whose data "
+                    f"'{self.uri}' has no column {', '.join(missing)}: a person who was erased, or whose data "
                     "must not be processed, shares a key with others and cannot be told apart without it"
                 )
         if columns is None:

@@ -1,4 +1,4 @@
-"""What was done with a request, what became of each place, and why. See `ledger.Reason`."""
+"""What was done with a request, the outcome for each place, and why. See `ledger.Reason`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class RequestOpened(
     en="opened: {law} {kind}, due {due} ({article})",
     de="eröffnet: {law} {kind}, fällig am {due} ({article})",
 ):
-    """Its clock runs."""
+    """The deadline runs from now on."""
 
     law: str
     kind: str
@@ -23,7 +23,7 @@ class RequestExtended(
     en="extended to {due} ({article}): {reason}",
     de="verlängert bis {due} ({article}): {reason}",
 ):
-    """The law's longer period is used."""
+    """The law's extended period is used."""
 
     due: str
     article: str
@@ -50,31 +50,31 @@ class IdentityRefused(
 
 class PersonChanged(
     Reason,
-    en="who it is about was made more exact: {evidence}",
+    en="the description of the person was made more exact: {evidence}",
     de="genauer angegeben, um wen es geht: {evidence}",
 ):
-    """What was found and approved before was of somebody else."""
+    """What was found and approved before belonged to somebody else."""
 
     evidence: str
 
 
 class KeyAdded(Reason, en="another key of the person", de="ein weiterer Schlüssel der Person"):
-    """The person is looked for by it as well."""
+    """The person is also searched for by this key."""
 
 
 class KeyChangedElsewhere(
     Reason,
-    en="a key that this request knows was put right under another one; if it is the same person, add the new key "
+    en="a key of this request was rectified under another request; if it is the same person, add the new key "
     "(mlsec subject person)",
     de="ein Schlüssel, den dieser Antrag kennt, wurde unter einem anderen berichtigt; ist es dieselbe Person, so ist der neue "
     "hinzuzufügen (mlsec subject person)",
 ):
-    """It cannot be told whether both requests are about one person."""
+    """It is unknown whether both requests are about the same person."""
 
 
 class SealUnopened(
     Reason,
-    en="a key was put right under another request; whether it is of this person cannot be told: its sealing key is missing",
+    en="a key was rectified under another request; it is unknown whether it is this person's: its sealing key is missing",
     de="ein Schlüssel wurde unter einem anderen Antrag berichtigt; ob er dieser Person gehört, ist nicht zu sagen: der Schlüssel "
     "ihrer Versiegelung fehlt",
 ):
@@ -86,7 +86,7 @@ class PersonLocated(
     en="located: found in {found} of {places} places",
     de="gesucht: an {found} von {places} Orten gefunden",
 ):
-    """Somebody has looked where the person's data is."""
+    """The person's data was located."""
 
     found: int
     places: int
@@ -98,7 +98,7 @@ class ApprovalGiven(
     de="genehmigt: {places} Orte, Prüfsumme {digest}{excluded:; nicht die, die nur die Herkunftsdaten anderer Programme nennen: "
     "{}}",
 ):
-    """What the request asks for may be done in its places as they are."""
+    """What the request asks for may be done in its places in their current state."""
 
     places: int
     digest: str
@@ -117,10 +117,10 @@ class ApprovalTooNarrow(
 
 class ApprovalOfOtherColumns(
     Reason,
-    en="the approval does not cover {place} by column {columns}; approve again",
+    en="the approval does not cover rows of {place} found by column {columns}; approve again",
     de="die Genehmigung umfasst {place} nicht nach Spalte {columns}; erneut zu genehmigen",
 ):
-    """Rows would be found otherwise than was approved."""
+    """Rows would be found in another way than was approved."""
 
     place: str
     columns: tuple[str, ...]
@@ -131,7 +131,7 @@ class ApprovalOfFewerRows(
     en="the approval does not cover {rows:row|rows} of {place}; approve again",
     de="die Genehmigung umfasst {rows:Zeile|Zeilen} von {place} nicht; erneut zu genehmigen",
 ):
-    """More rows are there than were approved."""
+    """There are more rows than were approved."""
 
     place: str
     rows: int
@@ -142,7 +142,7 @@ class PlaceConfirmed(
     en="confirmed: column {column} of {place} is about the person: {reason}",
     de="bestätigt: Spalte {column} von {place} betrifft die Person: {reason}",
 ):
-    """What was found by likeness is the person's. A column's name could be a value, so it is given by its number."""
+    """What was found by likeness is the person's. A column name could be a value, so its number is given instead."""
 
     place: str
     column: int
@@ -151,22 +151,22 @@ class PlaceConfirmed(
 
 class EntriesConfirmed(
     Reason,
-    en="entries of {place} may go: {reason}",
+    en="entries of {place} may be erased: {reason}",
     de="Einträge von {place} dürfen gelöscht werden: {reason}",
 ):
-    """Whole entries are erased, whoever else stands in them."""
+    """Whole entries are erased, even if they name other people too."""
 
     place: str
     reason: str
 
 
 class ErasureBegun(Reason, en="erasure begun", de="Löschung begonnen"):
-    """What is to be erased was worked out."""
+    """Everything that will be erased has been computed."""
 
 
 class ExportBegun(
     Reason,
-    en="export begun to {recipients:recipient|recipients}",
+    en="export started to {recipients:recipient|recipients}",
     de="Ausgabe begonnen an {recipients:Empfänger|Empfänger}",
 ):
     """The person's data is being collected."""
@@ -179,7 +179,7 @@ class ExportAnnounced(
     en="export is about to be written, sha256 {sha256}",
     de="Ausgabe wird geschrieben, sha256 {sha256}",
 ):
-    """An archive of this digest may exist, whatever becomes of the process that writes it."""
+    """An archive with this digest may exist, whatever happens to the process that writes it."""
 
     sha256: str
 
@@ -201,14 +201,14 @@ class DataRectified(
     en="rectified: {place}, column '{column}'",
     de="berichtigt: {place}, Spalte „{column}“",
 ):
-    """A value was put right, where it came in and below."""
+    """A value was rectified, at its source and downstream."""
 
     place: str
     column: str
 
 
 class ProcessingRestricted(Reason, en="processing restricted", de="Verarbeitung eingeschränkt"):
-    """No release has the person in it."""
+    """No release contains the person."""
 
 
 class RestrictionLifted(
@@ -216,7 +216,7 @@ class RestrictionLifted(
     en="restriction lifted: {reason}",
     de="Einschränkung aufgehoben: {reason}",
 ):
-    """Releases may have the person in them again."""
+    """Releases may contain the person again."""
 
     reason: str
 
@@ -226,7 +226,7 @@ class LookedAgain(
     en="looked again at {places:place|places}",
     de="an {places:Ort|Orten} noch einmal nachgesehen",
 ):
-    """Every place was searched once more, to see that nothing is left."""
+    """Every place was searched again to check that nothing is left."""
 
     places: int
 
@@ -235,11 +235,11 @@ class RequestClosed(Reason, en="closed, receipt signed", de="abgeschlossen, Quit
     """Its purpose was met, and every place is settled."""
 
 
-# --- what became of the person's data in one place
+# --- the outcome for the person's data in one place
 
 
 class SettledByHand(Reason, en="{reason} ({by})", de="{reason} ({by})"):
-    """A person has decided, and says why."""
+    """A person has decided and given a reason."""
 
     reason: str
     by: str
@@ -247,16 +247,16 @@ class SettledByHand(Reason, en="{reason} ({by})", de="{reason} ({by})"):
 
 class AboutAnother(
     Reason,
-    en="who it is about was said otherwise: look again{before: (before that: {})}",
+    en="the person was specified differently: locate again{before: (before that: {})}",
     de="es wurde anders angegeben, um wen es geht: es ist neu zu suchen{before: (vorher: {})}",
 ):
-    """What was found before was of somebody else."""
+    """What was found before belonged to somebody else."""
 
     before: Reason | None = None
 
 
 class WasBefore(Reason, en="{status}, {rows} rows found", de="{status}, {rows} Zeilen gefunden"):
-    """What a place was found to be before."""
+    """The earlier state of a place."""
 
     status: str
     rows: int
@@ -267,7 +267,7 @@ class NeedsItsOwnYes(
     en="only other programs' lineage names it: it has to be approved by name (--place)",
     de="nur die Herkunftsdaten anderer Programme nennen es: es ist eigens zu genehmigen (--place)",
 ):
-    """Approving the rest is not approving it."""
+    """Approving the other places does not approve this one."""
 
 
 class KeptByLaw(Reason, en="kept by law: {duty}", de="kraft Gesetzes aufbewahrt: {duty}"):
@@ -278,7 +278,7 @@ class KeptByLaw(Reason, en="kept by law: {duty}", de="kraft Gesetzes aufbewahrt:
 
 class KeptByHold(
     Reason,
-    en="legal hold {number}: {reason}{version: (whose it is cannot be told: its key version {} is missing)}",
+    en="legal hold {number}: {reason}{version: (it is unknown whose hold it is: its key version {} is missing)}",
     de="Aufbewahrungspflicht {number}: {reason}{version: (wessen sie ist, ist nicht zu sagen: ihre Schlüsselversion {} fehlt)}",
 ):
     """A legal hold is in force."""
@@ -320,7 +320,7 @@ class ReferredToByKept(
     en="rows of {place}, which are kept, refer to it: a person decides",
     de="Zeilen von {place}, die aufbewahrt werden, verweisen darauf: ein Mensch entscheidet",
 ):
-    """Erasing it would leave rows that refer to nothing."""
+    """Erasing the row would leave other rows that refer to nothing."""
 
     place: str
 
@@ -330,7 +330,7 @@ class FoundByLikeness(
     en="found by likeness: confirm that it is the person's (mlsec subject confirm), or deal with it",
     de="durch Ähnlichkeit gefunden: zu bestätigen, dass es die Person betrifft (mlsec subject confirm), oder zu erledigen",
 ):
-    """Searching widens, acting does not."""
+    """Searching covers similar values; acting does not."""
 
 
 class ToBeRebuilt(
@@ -339,13 +339,13 @@ class ToBeRebuilt(
     de="keine Zeilen zu löschen: durch den eigenen DAG ohne die Person neu zu erstellen oder zu trainieren, oder mit Grund "
     "freizugeben",
 ):
-    """What was made with the person's data is made anew."""
+    """What was made with the person's data is rebuilt."""
 
 
 class CouldNotErase(
     Reason, en="could not be erased: {error}", de="konnte nicht gelöscht werden: {error}"
 ):
-    """Erasing failed, and may be tried again."""
+    """Erasing failed and may be retried."""
 
     error: str
 
@@ -355,13 +355,13 @@ class NothingRemoved(
     en="{rows} rows were found, and none of them could be removed",
     de="{rows} Zeilen wurden gefunden, und keine davon ließ sich entfernen",
 ):
-    """Trying again does not make it better."""
+    """Retrying does not help."""
 
     rows: int
 
 
 class RowsErased(Reason, en="{rows} rows erased", de="{rows} Zeilen gelöscht"):
-    """How many rows went."""
+    """How many rows were erased."""
 
     rows: int
 
@@ -381,7 +381,7 @@ class FreeTextLeft(
 
 
 class MoreMayBeThere(Reason, en="more may be there: {why}", de="es kann mehr da sein: {why}"):
-    """What its columns lead to is not all."""
+    """Following its columns may not find everything."""
 
     why: tuple[Reason, ...]
 
@@ -398,17 +398,17 @@ class RowsAlike(
 
 class GuaranteeBroken(
     Reason,
-    en="without them the release does not hold what its policy promises: {checks}",
+    en="without the erased rows, the release breaks the guarantees of its policy: {checks}",
     de="ohne sie hält die Freigabe nicht, was ihre Richtlinie verspricht: {checks}",
 ):
-    """Who is gone has made a class smaller."""
+    """Erasing people has made an equivalence class smaller."""
 
     checks: tuple[str, ...]
 
 
 class GuaranteeUnknown(
     Reason,
-    en="whether it still holds what its policy promises cannot be told: {checks}",
+    en="it is unknown whether the release still keeps the guarantees of its policy: {checks}",
     de="ob sie noch hält, was ihre Richtlinie verspricht, ist nicht zu sagen: {checks}",
 ):
     """A check could not be made."""
@@ -429,29 +429,29 @@ class EntriesErased(
     en="{entries} entries of XCom and state erased",
     de="{entries} Einträge von XCom und Zustand gelöscht",
 ):
-    """What could be removed over Airflow's API."""
+    """What could be removed through Airflow's API."""
 
     entries: int
 
 
 class EntriesLeft(
     Reason,
-    en="what is there by likeness a person looks at",
+    en="a person must look at what was found by likeness",
     de="was durch Ähnlichkeit da ist, sieht ein Mensch an",
 ):
-    """Entries that may be other people's too."""
+    """Entries that may also concern other people."""
 
 
 class NothingKeepsIt(Reason, en="nothing keeps it any more", de="nichts bewahrt es mehr"):
-    """A hold ended, or a policy changed."""
+    """A hold has ended, or a policy has changed."""
 
 
 class CodeMayStand(
     Reason,
-    en="its code may stand in {place} still, or be another's too",
+    en="its code may still be in {place}, or may also be another person's",
     de="sein Code kann noch in {place} stehen oder auch der einer anderen Person sein",
 ):
-    """A token vault's entry is needed, or shared."""
+    """A token vault's entry is still needed, or is shared."""
 
     place: str
 
@@ -461,38 +461,38 @@ class CodesRemoved(
     en="{entries} entries removed: their codes mean nothing any more",
     de="{entries} Einträge entfernt: ihre Codes bedeuten nichts mehr",
 ):
-    """Nobody can tell whose a code was."""
+    """Nobody can find out any more whose a code was."""
 
     entries: int
 
 
 class ReceivedData(
     Reason,
-    en="received {datasets}; to be told{by_hand:: tell them by hand, then settle it as manual}",
+    en="received {datasets}; must be told{by_hand:: tell them by hand, then settle it as manual}",
     de="hat {datasets} erhalten; zu benachrichtigen{by_hand:: von Hand, danach als manuell zu klären}",
 ):
-    """A recipient is told what the person asked for (GDPR Art. 19)."""
+    """A recipient is notified of what the person asked for (GDPR Art. 19)."""
 
     datasets: tuple[str, ...]
     by_hand: bool = False
 
 
 class NotTold(Reason, en="{error}", de="{error}"):
-    """A recipient could not be told."""
+    """A recipient could not be notified."""
 
     error: str
 
 
 class MailSent(Reason, en="mail sent", de="E-Mail gesendet"):
-    """A recipient was told by mail."""
+    """A recipient was notified by mail."""
 
 
 class ToldOver(
     Reason,
-    en="told over {scheme}, answered {status}",
+    en="notified over {scheme}, answered {status}",
     de="benachrichtigt über {scheme}, Antwort {status}",
 ):
-    """A recipient was told by a signed statement."""
+    """A recipient was notified with a signed statement."""
 
     scheme: str
     status: int
@@ -503,18 +503,18 @@ class MadeAnew(
     en="made anew by run {run}, which began after its sources were dealt with",
     de="neu erstellt durch Lauf {run}, der begann, als seine Quellen erledigt waren",
 ):
-    """It was made without the person."""
+    """It was rebuilt without the person."""
 
     run: str
 
 
 class MadeAnewSince(
     Reason,
-    en="it was made anew, and since then again, or its sources had the person again, or a release may appear here",
+    en="it was rebuilt, but then rebuilt again, or its sources had the person again, or a release may appear here",
     de="es wurde neu erstellt und seither wieder, oder seine Quellen hatten die Person wieder, oder hier kann eine Freigabe "
     "erscheinen",
 ):
-    """What it is made of now is not known to be without the person."""
+    """It is not known whether its current content was made without the person."""
 
 
 class StaysRestricted(
@@ -546,19 +546,19 @@ class StaysLimited(
     en="left out of other uses (CCPA 1798.121)",
     de="wird nicht anderweitig verwendet (CCPA 1798.121)",
 ):
-    """The person has limited the use."""
+    """The person has limited the use of the data."""
 
 
 class RestrictionOver(Reason, en="restriction lifted", de="Einschränkung aufgehoben"):
-    """Releases may have the person in them again."""
+    """Releases may contain the person again."""
 
 
 class PutRight(
     Reason,
-    en="column '{column}' put right in {rows:row|rows}",
+    en="column '{column}' rectified in {rows:row|rows}",
     de="Spalte „{column}“ in {rows:Zeile|Zeilen} berichtigt",
 ):
-    """A value says what it should."""
+    """The value is now correct."""
 
     column: str
     rows: int
@@ -567,7 +567,7 @@ class PutRight(
 class CouldNotRectify(
     Reason, en="could not be rectified: {error}", de="konnte nicht berichtigt werden: {error}"
 ):
-    """Putting right failed."""
+    """Rectification failed."""
 
     error: str
 
@@ -577,34 +577,34 @@ class ToBeMadeAnew(
     en="made from column '{column}': to be made anew by its own DAG",
     de="aus Spalte „{column}“ gemacht: durch den eigenen DAG neu zu erstellen",
 ):
-    """It holds what was made from the wrong value."""
+    """It contains data made from the wrong value."""
 
     column: str
 
 
 class ValueWrongAgain(
     Reason,
-    en="column '{column}' has another value again: put it right again",
+    en="column '{column}' has another value again: rectify it again",
     de="Spalte „{column}“ hat wieder einen anderen Wert: erneut zu berichtigen",
 ):
-    """It was loaded again as it was."""
+    """The old value was loaded again."""
 
     column: str
 
 
 class CopyHasOther(
     Reason,
-    en="column '{column}' is a copy of what was put right, and has another value: put it right again",
+    en="column '{column}' is a copy of a rectified column and has another value: rectify it again",
     de="Spalte „{column}“ ist eine Kopie dessen, was berichtigt wurde, und hat einen anderen Wert: erneut zu berichtigen",
 ):
-    """A copy of which nobody knew then."""
+    """A copy that was not known at that time."""
 
     column: str
 
 
 class ValueRight(
     Reason,
-    en="column '{column}' says what it should",
+    en="column '{column}' has the right value",
     de="Spalte „{column}“ sagt, was sie soll",
 ):
     """A second look found the right value."""
@@ -626,7 +626,7 @@ class ByPerson(Reason, en="{who}", de="{who}"):
 
 
 class Clean(Reason, en="clean ({how})", de="frei davon ({how})"):
-    """The person is not there."""
+    """The person was not found there."""
 
     how: tuple[Reason, ...]
 
@@ -638,14 +638,14 @@ class CleanByScan(Reason, en="none by scan ({how})", de="keine beim Durchsuchen 
 
 
 class Looked(Reason, en="{how}", de="{how}"):
-    """How a second look was taken, as a connector says."""
+    """How the second look was done, according to the connector."""
 
     how: str
 
 
 class NotLookedInto(
     Reason,
-    en="not looked into: {why}{by:; by word of {}}",
+    en="not looked into: {why}{by:; settled by {}}",
     de="nicht durchsucht: {why}{by:; nach Angabe von {}}",
 ):
     """Nobody looked again."""
@@ -675,7 +675,7 @@ class StillThere(
     en="still there{decided_by:, by decision of {}}: {what}",
     de="noch da{decided_by:, nach Entscheidung von {}}: {what}",
 ):
-    """A second look found the person; ``decided_by`` if somebody has decided that it stays."""
+    """A second look found the person; ``decided_by`` is set if somebody decided to keep it."""
 
     what: tuple[Reason, ...]
     decided_by: Reason | None = None
@@ -683,10 +683,10 @@ class StillThere(
 
 class StillThereByWord(
     Reason,
-    en="still there, by word of {by}: {what}",
+    en="still there, settled by {by}: {what}",
     de="noch da, nach Angabe von {by}: {what}",
 ):
-    """A second look found something like the person, and somebody has said that it is dealt with."""
+    """A second look found something like the person, and somebody has said that it was dealt with."""
 
     what: tuple[Reason, ...]
     by: str
@@ -719,10 +719,10 @@ class RowsLeft(Reason, en="{rows} rows left ({how})", de="{rows} Zeilen übrig (
 
 class SharedRowsLeft(
     Reason,
-    en="{rows} rows have a key that others share; which are left is by word of {by}",
+    en="{rows} rows have a key that others share; which of them remain was decided by {by}",
     de="{rows} Zeilen haben einen Schlüssel, den andere teilen; welche übrig sind, steht nach Angabe von {by} fest",
 ):
-    """Nothing there tells the people who share the key apart, so a person did."""
+    """Nothing there distinguishes the people who share the key, so a person decided."""
 
     rows: int
     by: str
@@ -746,27 +746,27 @@ class AlikeLeft(
 
 class NotKnown(
     Reason,
-    en="unknown: {what}{by:; by word of {}}",
+    en="unknown: {what}{by:; settled by {}}",
     de="nicht bekannt: {what}{by:; nach Angabe von {}}",
 ):
-    """A second look does not settle it."""
+    """A second look could not settle it."""
 
     what: tuple[Reason, ...]
     by: str | None = None
 
 
 class RebuiltAnew(Reason, en="rebuilt ({how})", de="neu erstellt ({how})"):
-    """Lineage says that it was made without the person."""
+    """According to lineage, it was made without the person."""
 
     how: tuple[Reason, ...]
 
 
 class RebuiltByWord(
     Reason,
-    en="rebuilt, by word of {by}; a list of what it was made from before has the person",
+    en="rebuilt, according to {by}; a list of what it was made from before has the person",
     de="neu erstellt, nach Angabe von {by}; eine Liste dessen, woraus es vorher gemacht war, enthält die Person",
 ):
-    """A person says that it was made without the person."""
+    """Somebody says that it was made without the person."""
 
     by: str
 
@@ -776,8 +776,63 @@ class SettledYetThere(
     en="settled as {status}{by: by {}}, and the person is still in it: {what}",
     de="geklärt als {status}{by: durch {}}, und die Person ist noch darin: {what}",
 ):
-    """What a person has decided is not so."""
+    """What somebody has decided turned out not to be true."""
 
     status: str
     what: tuple[Reason, ...]
     by: str | None = None
+
+
+# --- why data of the person is not in the archive that was handed over; the letter says it to the person
+
+
+class NamedInText(
+    Reason,
+    en="you are named there in a text about somebody or something else",
+    de="Sie werden dort in einem Text über jemand oder etwas anderes genannt",
+):
+    """The row is not the person's, only a text in it names the person."""
+
+
+class NamedInRecords(
+    Reason,
+    en="records of the system that runs our processing name you",
+    de="Aufzeichnungen des Systems, das unsere Verarbeitung ausführt, nennen Sie",
+):
+    """Airflow's own stores contain the person's data."""
+
+
+class RowsNotDetermined(
+    Reason,
+    en="it was made with your data, but it cannot be determined which of its rows are yours",
+    de="es wurde mit Ihren Daten erstellt, aber es lässt sich nicht feststellen, welche Zeilen Ihre sind",
+):
+    """The person was in what the table was made from, and nothing identifies the rows."""
+
+
+class NoRowsToCopy(
+    Reason,
+    en="a {kind} that was made with your data; it has no rows that could be copied",
+    de="wurde mit Ihren Daten erstellt ({kind}) und hat keine Zeilen, die kopiert werden könnten",
+):
+    """A model or an artifact."""
+
+    kind: str
+
+
+class PseudonymShared(
+    Reason,
+    en="it has your data under a pseudonym that others have too, and which rows are yours is unknown",
+    de="es enthält Ihre Daten unter einem Pseudonym, das auch andere haben; welche Zeilen Ihre sind, ist nicht bekannt",
+):
+    """Several people have the same pseudonym."""
+
+
+class FilesNotSearched(
+    Reason,
+    en="not all of its files could be searched: {why}",
+    de="nicht alle Dateien davon konnten durchsucht werden: {why}",
+):
+    """The archive may be incomplete."""
+
+    why: Reason

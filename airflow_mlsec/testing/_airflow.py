@@ -1,4 +1,4 @@
-"""A real Airflow in a process group of its own."""
+"""A real Airflow in its own process group."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class AirflowServer:
 
     @contextlib.contextmanager
     def running(self, progress: Callable[[str], None] = lambda m: None) -> Iterator[AirflowServer]:
-        """Started within the block, and nothing left running after it."""
+        """Runs Airflow within the block; nothing is left running after it."""
         try:
             self.start(progress=progress)
             yield self
@@ -114,8 +114,8 @@ class AirflowServer:
     def trigger(
         self, dag_id: str, timeout: float = 120, conf: Mapping[str, Any] | None = None
     ) -> str:
-        """Unpause and trigger a DAG through the REST API, as soon as it was parsed; the run's id.
-        ``conf`` are the run's parameters."""
+        """Unpause and trigger a DAG through the REST API, as soon as it was parsed; returns the
+        run's id. ``conf`` has the run's parameters."""
         deadline = time.monotonic() + timeout
         with self.client() as client:
             while client.get(f"/api/v2/dags/{dag_id}").status_code != 200:
@@ -149,7 +149,7 @@ class AirflowServer:
         seen: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
         """Wait until the states of a run satisfy ``until`` or the run has ended. ``progress``
-        is told of each task's change, but not of those already ``seen``.
+        is called for each task's change, except for those already ``seen``.
 
         :raises UsageError: if neither happens in time.
         """
@@ -184,10 +184,10 @@ class AirflowServer:
     ) -> None:
         """Answer a task that waits for a person, as a user does in Airflow's page.
 
-        Whoever answers faster than the scheduler notes that the task waits makes it take the task for
-        failed. So the answer comes after some seconds, and later with each attempt.
+        If the answer comes before the scheduler has noted that the task waits, the scheduler treats the
+        task as failed. So the answer is sent after some seconds, and later with each attempt.
 
-        :raises UsageError: if the task does not go on.
+        :raises UsageError: if the task does not continue.
         """
         instance = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         body = {"chosen_options": [option], "params_input": {}}
@@ -232,7 +232,7 @@ _WORTH_TELLING = ("running", "success", "failed", "deferred", "up_for_retry", "u
 
 def _settings(server: AirflowServer, dags_folder: Path) -> dict[str, str]:
     return {
-        # `airflow standalone` starts its parts by name.
+        # `airflow standalone` starts its components by name.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "AIRFLOW_HOME": str(server.home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
@@ -240,7 +240,7 @@ def _settings(server: AirflowServer, dags_folder: Path) -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{server.url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{u}:{r}" for u, r in _USERS.items()),
-        # Tasks ask Airflow itself who approved.
+        # Tasks query Airflow itself for who approved.
         "AIRFLOW_CONN_MLSEC_AIRFLOW": json.dumps(
             {
                 "conn_type": "http",
@@ -264,7 +264,7 @@ def _settings(server: AirflowServer, dags_folder: Path) -> dict[str, str]:
             [{"scope": {}, "controls": {"include_source_code": False}}]
         ),
         "AIRFLOW__MLSEC__STATE_FOLDER": str(server.home / "mlsec"),
-        # One of Airflow's dependencies would ask the system for proxies on every request.
+        # One of Airflow's dependencies would query the system for proxies on every request.
         "no_proxy": "*",
     }
 
@@ -274,7 +274,7 @@ _USERS = {"admin": "admin", "viewer": "viewer", "user": "user"}
 
 
 def _passwords(home: Path) -> dict[str, str]:
-    """The passwords of Airflow's users: those that it has, or new ones."""
+    """The passwords of Airflow's users: the existing ones, or new ones."""
     try:
         known = dict(json.loads((home / _PASSWORDS).read_text()))
     except FileNotFoundError:
@@ -300,7 +300,7 @@ def _group_ended(group: int, patience: float) -> bool:
 
 
 def _is_alive(process: Any, group: int) -> bool:
-    # A process that has ended stays in its group until its parent has asked for its status.
+    # A process that has ended stays in its group until its parent has collected its status.
     try:
         return process.info["status"] != "zombie" and os.getpgid(process.pid) == group
     except ProcessLookupError:

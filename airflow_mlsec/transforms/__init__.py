@@ -1,6 +1,6 @@
-"""What can be done to a column: one file is one transform.
+"""The transforms of columns: one file per transform.
 
-A file has its class (`policy.Transform`), whose fields are its keys in a policy, and whose `apply` does it; files that
-begin with an underscore are what they work with. Each has an entry point in ``pyproject.toml``, and a check of its name
-in `verify.checks`. May import `hierarchies`, `codes`, `values`, `policy` and below.
+A file contains a class (`policy.Transform`), whose fields are its keys in a policy and whose `apply` does the work;
+files that begin with an underscore contain shared code. Each transform has an entry point in ``pyproject.toml``, and a
+check of the same name in `verify.checks`. May import `hierarchies`, `codes`, `values`, `policy` and below.
 """

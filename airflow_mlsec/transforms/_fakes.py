@@ -1,5 +1,5 @@
-"""Invented values. A pool of fakes is made once, when a plan is fitted, and stands in the plan; which
-of them a value gets follows from the value and a key."""
+"""Invented values. A pool of fakes is made once, when a plan is fitted, and is stored in the plan; the
+value and a key determine which of them a value gets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_mlsec.values import canonical_bytes
 
 
 def make_fakes(kind: str, locale: str, pool: int, key: bytes) -> tuple[str, ...]:
-    """As many different fakes as there are, at most ``pool``, always the same under one key.
+    """At most ``pool`` distinct fakes, as many as can be found; always the same under one key.
 
     :raises UsageError: if Faker is not installed.
     :raises PolicyError: if Faker does not have the locale, or the kind in it.

@@ -131,7 +131,7 @@ def _reduced(taken: Bytes, modulus: int, fits: bool) -> Any:
             word = np.ascontiguousarray(taken[:, start : start + 4]).view(">u4").ravel()
             found = (found << 32) + word.astype(object)
         return found % modulus
-    # As many bytes at a time as leave room for what is carried.
+    # As many bytes at a time as leave room for the carry.
     width = 4 if modulus <= 1 << 32 else 2 if modulus <= 1 << 48 else 1
     words = np.ascontiguousarray(taken).view(f">u{width}").astype(np.uint64)
     m, shift = np.uint64(modulus), np.uint64(8 * width)

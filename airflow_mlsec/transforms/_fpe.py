@@ -1,10 +1,10 @@
 """Format-preserving encryption of text: card numbers stay card numbers, but nobody's.
 
-Characters of the alphabet are encrypted with FF1, all others (spaces, dashes) stay where they are,
-and so do the first and last characters that are kept; these are the tweak, so that the same
-digits within two cards come out differently. With ``luhn`` the result passes the Luhn check
-(ISO/IEC 7812-1) as the value did: what comes out is encrypted again until it does, which is
-still one to one (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002).
+Characters of the alphabet are encrypted with FF1. All others (spaces, dashes) stay where they are,
+and so do the first and last characters that are kept. The kept characters are the tweak, so that
+equal digits in two card numbers are encrypted differently. With ``luhn`` the result passes the Luhn
+check (ISO/IEC 7812-1) as the value did: it is encrypted again until it does, which is still one to
+one (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MOST_WALKS = 2_000
 
 @dataclass(frozen=True)
 class Format:
-    """What is encrypted of a value: characters of ``alphabet`` but for the first and last ones."""
+    """The encrypted part of a value: the characters of ``alphabet`` that are not kept."""
 
     alphabet: str = ALPHABETS["digits"]
     keep_first: int = 0
@@ -117,7 +117,7 @@ def _encrypt(
 
 
 class _Walk:
-    """Encrypts rows of one length, again and again where the Luhn check has to pass."""
+    """Encrypts rows of one length, repeatedly where the Luhn check has to pass."""
 
     def __init__(
         self, numerals: Any, places: Any, counted: Any, tweaks: Any, key: bytes, how: Format, decrypt: bool
@@ -165,7 +165,7 @@ def _check_lengths(lengths: Any, valid: Any, offset: int, column: str, how: Form
         raise GuaranteeNotMet(
             f"column '{column}': {int(short.sum())} values leave fewer than {how.shortest} characters of "
             f"their alphabet to encrypt (the first is row {offset + int(np.argmax(short)) + 1} of its "
-            "batch): a smaller domain could be tried out (NIST SP 800-38G). Keep fewer characters, or use "
+            "batch): a smaller domain could be searched exhaustively (NIST SP 800-38G). Keep fewer characters, or use "
             "pseudonymize or vault"
         )
 
@@ -175,6 +175,6 @@ def _check_luhn(numerals: Any, counted: Any, valid: Any, offset: int, column: st
     if wrong.any():
         raise GuaranteeNotMet(
             f"column '{column}': {int(wrong.sum())} values fail the Luhn check (the first is row "
-            f"{offset + int(np.argmax(wrong)) + 1} of its batch), which could not be undone; correct them, or "
+            f"{offset + int(np.argmax(wrong)) + 1} of its batch), so decryption could not restore them; correct them, or "
             "leave `luhn` out"
         )

@@ -1,9 +1,9 @@
 """Numbers and dates that stay numbers and dates: noise, shifted dates, rounding, top and bottom coding,
 microaggregation. Nulls stay null.
 
-What is random here follows from a key, the person and the value (AES-CMAC as a pseudorandom
-function), so that a run that is repeated gives the same again, and noise cannot be averaged away
-over releases.
+Random numbers are derived from a key, the person and the value (AES-CMAC as a pseudorandom
+function), so that a repeated run gives the same result, and noise cannot be averaged away over
+releases.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from airflow_mlsec.values import canonical_bytes, is_number, simplest_between
 
 Numbers = npt.NDArray[np.float64]
 
-# Dates that stand for none: the year 9000 and later, and the first days that SQL, SQL Server, spreadsheets and
-# Delphi have, as days since 1970. Any other date of long ago is somebody's.
+# Dates that stand for "no date": the year 9000 and later, and the earliest dates of SQL, SQL Server, spreadsheets and
+# Delphi, as days since 1970. Any other old date is somebody's.
 _NEVER, _MOST = 9_000, 2**63 - 1
 _LONG_AGO = [
     (date(*day) - date(1970, 1, 1)).days
@@ -37,8 +37,8 @@ _UNIT = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_0
 def shift_dates(
     array: pa.Array, column: str, people: pa.Array, by: str, days: int, key: bytes
 ) -> pa.Array:
-    """Each date moved by as many days, at most ``days`` and never none, as its person's shift says.
-    A date of nobody becomes null: there is nothing to keep it apart from.
+    """Each date moved by its person's shift: 1 to ``days`` days, forward or back. A date of nobody
+    becomes null: there are no other dates that it must keep its distance from.
 
     :raises ColumnType: if the values are no dates or timestamps.
     """
@@ -56,7 +56,7 @@ def shift_dates(
         plain, width, unit = array.cast(pa.int64()), pa.int64(), _UNIT["ms"]
     else:
         plain, width, unit = array.cast(pa.int64()), pa.int64(), _UNIT[kind.unit]
-    # What stands for "never" is the same for everybody; moved, it would tell by how much all else is.
+    # A date that stands for "never" is the same for everybody; moving it would reveal the shift of the other dates.
     local = array
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         local = pc.local_timestamp(array)
@@ -79,14 +79,14 @@ def add_noise(
     key: bytes,
 ) -> pa.Array:
     """Numbers with noise of the ``distribution`` and ``scale`` that ``action`` names, kept between its
-    ``minimum`` and ``maximum``; ``people`` tells whose each value is.
+    ``minimum`` and ``maximum``; ``people`` says whose each value is.
 
     :raises ColumnType: if the values are no numbers.
     """
     kind = array.type
     numbers = _numbers(array, column, "noise")
-    # Of one column, scale and distribution alone: two noises of one value that differ by a factor only
-    # would give it away.
+    # Specific to one column, scale and distribution: two noises of one value that differ only by a
+    # factor would reveal the value.
     how = f"{column}\0{action['distribution']}\0{action['scale']!r}".encode()
     parts = [canonical_bytes(people, by), canonical_bytes(array, column)]
     seed = pc.binary_join_element_wise(
@@ -111,7 +111,7 @@ def add_noise(
     low = -np.inf if action["minimum"] is None else action["minimum"]
     high = np.inf if action["maximum"] is None else action["maximum"]
     if pa.types.is_integer(kind):
-        # Whole numbers within the limits, not rounded out of them.
+        # Whole numbers stay within the limits: rounding must not move them outside.
         return _like(np.clip(np.round(numbers + noise), np.ceil(low), np.floor(high)), array, True)
     return _like(np.clip(numbers + noise, low, high), array, False)
 
@@ -135,7 +135,7 @@ def top_bottom(array: pa.Array, column: str, bottom: float | None, top: float | 
 
 
 def _fits(array: pa.Array) -> bool:
-    """Whether values are whole numbers that can be reckoned with as they are."""
+    """Whether values are whole numbers that can be computed with as they are."""
     if not pa.types.is_integer(array.type):
         return False
     return not pa.types.is_uint64(array.type) or (pc.max(array).as_py() or 0) < 2**63
@@ -150,19 +150,19 @@ def round_to(array: pa.Array, column: str, to: float) -> pa.Array:
     if _fits(array) and to == int(to):
         plain = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
         steps, left = np.divmod(plain, int(to))
-        # Halfway, to the even one, as floats are rounded.
+        # Halfway cases go to the even multiple, as for floats.
         up = (2 * left > int(to)) | ((2 * left == int(to)) & (steps % 2 == 1))
         return _masked(pa.array((steps + up) * int(to)), array)
     with np.errstate(over="ignore", invalid="ignore"):
         steps = np.round(numbers / to)
-        # A step that is one by a whole number is exact; by 0.01 it is not.
+        # Dividing by a whole number (100) is exact; multiplying by 0.01 is not.
         found = steps / (1 / to) if to < 1 and abs(1 / to - round(1 / to)) < 1e-9 else steps * to
     return _like(found, array, False)
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Groups of neighbouring values: the lowest value of each (but the first), and its mean."""
+    """Groups of neighbouring values: the lower border of each (except the first), and its mean."""
 
     borders: tuple[float, ...]
     means: tuple[float, ...]
@@ -178,9 +178,9 @@ def fit_groups(
     """The groups of at least ``k`` rows whose values are nearest to their means: the shortest path
     through the sorted values (Hansen and Mukherjee, "A Polynomial Algorithm for Optimal
     Univariate Microaggregation", IEEE TKDE 2003). Rows of one value stay together. With fewer
-    than ``k`` rows in all there is no group: their mean would tell too much.
+    than ``k`` rows in total there is no group: their mean would reveal too much.
 
-    :param persons: At most how many persons have each value, if some have several rows: then ``k`` counts them.
+    :param persons: Upper bounds of how many persons have each value, if some have several rows; ``k`` then counts them.
 
     :raises ColumnType: if the values are no numbers.
     """
@@ -193,7 +193,7 @@ def fit_groups(
     sizes = rows if persons is None else np.bincount(place, persons[good], len(known))
     if sizes.sum() < k:
         return Groups((), ())
-    # Sums from the mean, so that squares of large values do not lose it.
+    # Sums of deviations from the mean, so that squares of large values do not lose precision.
     centre = float((known * rows).sum() / rows.sum())
     away = known - centre
     totals = [
@@ -214,12 +214,12 @@ def fit_groups(
 def _shortest(
     rows: list[float], sums: list[float], squares: list[float], sizes: list[float], k: int
 ) -> list[int]:
-    """Where the groups of least squared distance end, given running totals; ``sizes`` are what must reach ``k``."""
+    """The ends of the groups with the least squared distance, given running totals; ``sizes`` must reach ``k``."""
     number = len(rows) - 1
     best, before = [0.0] + [float("inf")] * number, [0] * (number + 1)
     low = last = 0
     for end in range(1, number + 1):
-        # A group with room for two is never better than the two.
+        # A group that can be split into two is never better than the two.
         while sizes[end] - sizes[last + 1] >= k:
             last += 1
         while sizes[last] - sizes[low] >= k:
@@ -270,7 +270,7 @@ def _numbers(array: pa.Array, column: str, purpose: str) -> Numbers:
 
 
 def _like(found: Numbers, array: pa.Array, whole: bool) -> pa.Array:
-    """Numbers as whole ones, or as double precision; null where ``array`` is."""
+    """Numbers as integers or in double precision; null where ``array`` is null."""
     if whole:
         limits = np.iinfo(np.int64)
         clipped = np.clip(np.round(found), float(limits.min), float(2**63 - 1024))
@@ -287,6 +287,6 @@ def _masked(made: pa.Array, array: pa.Array) -> pa.Array:
 
 
 def _drawn(seeds: pa.Array, key: bytes) -> npt.NDArray[np.uint64]:
-    """Two random numbers of 64 bits for each seed."""
+    """Two pseudorandom 64-bit numbers for each seed."""
     tags = np.ascontiguousarray(cmac_rows(seeds, key))
     return tags.view("<u8").reshape(len(tags), 2)

@@ -1,4 +1,4 @@
-"""Whose a value is."""
+"""The person that a value belongs to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_mlsec.values import NormalForm
 
 
 def whose(given: Given) -> pa.Array:
-    """The persons of the rows, by the column that the action names, in the form that the policy declares."""
+    """The persons of the rows, from the column that the action names, in the form that the policy declares."""
     by = given.action["by"]
     form = given.action.get("normalize_by")
     return NormalForm.parse(form).of(given.beside[by], by) if form else given.beside[by]

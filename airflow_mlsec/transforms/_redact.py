@@ -1,8 +1,8 @@
-"""Free text without what names people in it: e-mail addresses, phone and card numbers, IBANs, national
-ids, IP addresses and names, each replaced by what it was.
+"""Free text without what identifies people: e-mail addresses, phone and card numbers, IBANs, national
+ids, IP addresses and names, each replaced by its kind.
 
-A whole column is first asked, by Arrow's compiled expressions, which rows can hold anything at all;
-only those are read closer.
+Arrow's compiled expressions first find the rows of a column that can contain anything at all; only
+those are examined further.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _EMAIL = (
     r"[^\s@<>()\[\]{},;:\"'|\x00][^\s@<>()\[\]{},;:\"|\x00]*"
     r"@[\p{L}\p{N}_](?:[\p{L}\p{N}._-]*[\p{L}\p{N}])?\.(?:xn--[\p{L}\p{N}-]+|\p{L}{2,})"
 )
-# What is written as a blank, a hyphen or nothing, but is another character.
+# Characters that look like a space, a hyphen, another ASCII character or nothing, but are not.
 _PLAIN = {
     **dict.fromkeys([0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " "),
     **dict.fromkeys([*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63, 0xFF0D], "-"),
@@ -48,11 +48,11 @@ def redact_text(
     people: Sequence[tuple[str, pa.Array]] = (),
     named_entities: bool = False,
 ) -> pa.Array:
-    """The texts with what names somebody replaced. Nulls stay null.
+    """The texts with what identifies somebody replaced. Nulls stay null.
 
-    ``entities`` are of name, email, phone, card, iban, national_id, ip_address; ``people`` are columns
-    of the same rows whose words are names; ``region`` is the country of phone numbers without a
-    country code.
+    ``entities`` are some of name, email, phone, card, iban, national_id, ip_address; ``people`` are
+    columns of the same rows whose words are names; ``region`` is the country of phone numbers without
+    a country code.
 
     :raises ColumnType: if the values have no text.
     :raises UsageError: if named entities are asked for and Presidio is not installed.
@@ -77,7 +77,7 @@ def redact_text(
 
 
 def _plain(text: pa.Array) -> pa.Array:
-    """The texts with digits, blanks and hyphens of any script as those of ASCII."""
+    """The texts with digits, spaces and hyphens of any script converted to ASCII."""
 
     def change(value: str) -> str:
         plain = value.translate(_PLAIN)
@@ -88,7 +88,7 @@ def _plain(text: pa.Array) -> pa.Array:
 
 @lru_cache(maxsize=1)
 def _recognizer() -> Callable[[str], str]:
-    """Replaces what Presidio's language model takes for people and places."""
+    """Replaces what Presidio's language model recognizes as people and places."""
     try:
         from presidio_analyzer import AnalyzerEngine
     except ImportError:

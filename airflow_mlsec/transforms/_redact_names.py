@@ -1,4 +1,4 @@
-"""Free text without names: those that stand in other columns of the same rows, and those after a form of
+"""Free text without names: names from other columns of the same row, and names after a form of
 address."""
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _ADDRESSED = (
     r"\p{Lu}[\p{L}'’-]*\.?(?:[ \t]+(?:(?:von|van|de|der|den|di|da|del|la|le)[ \t]+)*\p{Lu}[\p{L}'’-]*)*"
 )
 _SHORTEST_NAME = 2
-# Scripts that are written without blanks between words.
+# Scripts that are written without spaces between words.
 _UNSPACED = re.compile(
     r"[\u0E00-\u0EFF\u1000-\u109F\u1780-\u17FF\u3040-\u30FF\u3400-\u9FFF\uAC00-\uD7AF\uF900-\uFAFF]"
 )
 _APOSTROPHES = "'\u2019\u02bc\u02b9`\u00b4\u2018"
-# What one name is written with in different texts; after lower case was made of capitals.
+# Characters that different texts use for the same name; applied after conversion to lower case.
 _FOLDED = {
     **dict.fromkeys(_APOSTROPHES[1:], "'"), "\u00df": "ss", "i\u0307": "i", "\u03c2": "\u03c3",
 }  # fmt: skip
@@ -47,11 +47,11 @@ def without_addressed(text: pa.Array) -> pa.Array:
 
 
 def without_names(text: pa.Array, names: pa.Array) -> pa.Array:
-    """Each text without the words of the name beside it."""
+    """Each text without the words of the name in the same row."""
     lower = pc.utf8_lower(pc.utf8_normalize(text, form="NFC"))
     for written, plain in _FOLDED.items():
         lower = pc.replace_substring(lower, written, plain)
-    # Most columns of names have few different ones.
+    # Most columns of names have few distinct names.
     known = names.cast(pa.large_string()).dictionary_encode()
     words = [_words(name) for name in known.dictionary.to_pylist()]
     of_row = known.indices.fill_null(-1).to_numpy(zero_copy_only=False).tolist()
@@ -77,7 +77,7 @@ def without_names(text: pa.Array, names: pa.Array) -> pa.Array:
 
 
 def _words(name: str) -> list[str]:
-    """What of a name may stand in a text, in lower case: its words, and the parts of double names."""
+    """The parts of a name that a text may contain, in lower case: words, and parts of double names."""
     plain = unicodedata.normalize("NFC", name).lower()
     for written, folded in _FOLDED.items():
         plain = plain.replace(written, folded)

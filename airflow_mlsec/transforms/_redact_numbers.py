@@ -1,8 +1,8 @@
-"""Free text without the numbers that name people: of phones, cards and accounts, national ids, and
-addresses of the internet.
+"""Free text without the numbers that identify people: phone, card and account numbers, national
+ids, and IP addresses.
 
-Numbers count if their check digits do (`python-stdnum`) or if a phone could have them
-(`phonenumbers`): what is not one stays readable.
+Numbers are replaced if their check digits are valid (`python-stdnum`) or if a phone could have them
+(`phonenumbers`); other numbers stay readable.
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ from airflow_mlsec.transforms._text_columns import (
 from airflow_mlsec.values import is_valid_number
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
-# Not part of a longer row of numbers, as a phone's may be.
+# Not part of a longer sequence of numbers, such as a phone number.
 _IPV4 = re.compile(rf"(?<![\w])(?<![0-9]\.)(?:{_BYTE}\.){{3}}{_BYTE}(?!\w|\.[0-9])")
 _MAY_BE_IPV6 = r"[0-9a-fA-F]{0,4}:[0-9a-fA-F]{0,4}:[0-9a-fA-F:]+"
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
-# Numbers whose form alone says what they are, replaced without a closer look: with a country code;
-# as North American phones are written; as US social security numbers are.
+# Numbers that their form alone identifies, replaced without further checks: with a country code; in
+# the form of North American phone numbers; in the form of US social security numbers.
 _INTERNATIONAL = r"\+[1-9][0-9]{0,2}(?:[ .-]?\(0\))?(?:[ ./-]{0,3}\(?[0-9]\)?){6,13}"
 _NORTH_AMERICAN = r"(?:\b1[ .-])?(?:\([2-9][0-9]{2}\) ?|\b[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}(?:\b|[xX][0-9]{1,6}\b)"
 _SSN = r"(\b|[A-Za-z_])(?:00[1-9]|0[1-9][0-9]|[1-578][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])[ -](?:0[1-9]|[1-9][0-9])[ -](?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)(\b|[A-Za-z_])"
 _NORTH_AMERICA = ("US", "CA")
-# What could be another number of somebody.
+# What could be another number that identifies somebody.
 _MAY_BE_IPV4 = r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
 _MAY_BE_DASHED = r"[0-9]{3}\)?[ .-]?[0-9]{2,3}[ .-][0-9]{4}"
 _MAY_BE_NUMBER = r"[0-9](?:[ ()./-]{0,3}[0-9]){6,}"
 _MAY_BE_IBAN = r"[A-Za-z]{2} ?[0-9]{2}[ .-]?[A-Za-z0-9]{4}"
 _MAY_BE_CODE = r"\b(?:[A-Z0-9]{8,18}|[0-9]{6}[-+][0-9]{3}[0-9A-Z])\b"
 _MAY_BE_CARD = r"(?:[0-9]{4}[\s,._/|-]{0,2}){3}[0-9]"
-# In groups of four, whatever stands between and around them; found at every digit that begins some.
+# In groups of four, whatever is between and around them; looked for at every start of a number.
 _CARD = re.compile(
     r"(?<![0-9])(?<![0-9][.])(?=((?:[0-9]{4}[\s,._/|-]{0,2}){3}[0-9]{1,7}(?:[\s,._/|-]{0,2}[0-9]{3})?)(?![0-9]))"
 )
-# The word may stand before it without a blank.
+# The word IBAN may precede it without a space.
 _IBAN_BEGINS = re.compile(
     r"(?:\b|(?<=IBAN)|(?<=iban))[A-Za-z]{2} ?[0-9]{2}(?=[ .-]?[A-Za-z0-9]{4})"
 )
 _IBAN_GOES_ON = re.compile(r"(?:[ .-]?[A-Za-z0-9]){11,33}")
-# Digits with what stands between them; a phone's extension may follow. The fraction of a number does
-# not begin one.
+# Digits with separators between them; a phone extension may follow. The fraction of a decimal number
+# does not start one.
 _NUMBER = re.compile(
     r"(?<![\w+])(?<![0-9][.,])\(?[0-9](?:[ ()./-]{0,3}[0-9]){6,}(?:(?!\w)|(?=[xX][0-9]))"
 )
 _WORD_ENDS = re.compile(r"( *[-./]? +| *[/] *)")
 _MOST_WORDS = 10
-# Letters and digits; Finnish ones have a hyphen or a plus before their last four characters.
+# Letters and digits; Finnish ids have a hyphen or a plus before their last four characters.
 _CODE = re.compile(
     r"\b(?:(?=[A-Z0-9]*[0-9])(?=[A-Z0-9]*[A-Z])[A-Z0-9]{8,18}|[0-9]{6}[-+][0-9]{3}[0-9A-Z])\b"
 )
-# A date that stands by itself. The year has four digits, so that it is no part of a phone number.
+# A date on its own. The year has four digits, so that it is not part of a phone number.
 _DATE = re.compile(
     r"(?<![0-9])(?<![0-9][.-])("
     r"(?:1[89]|20|21)[0-9]{2}[./-](?:0?[1-9]|1[0-2])[./-](?:0?[1-9]|[12][0-9]|3[01])"
@@ -69,7 +69,7 @@ _DATE = re.compile(
     r"[./-](?:1[89]|20|21)[0-9]{2}"
     r")(?![0-9]|[.-][0-9])"
 )
-# Values measured in a row: blood pressures, temperatures, coordinates.
+# A sequence of measured values: blood pressures, temperatures, coordinates.
 _MEASURED = re.compile(
     r"-?(?!0[0-9])[0-9]{1,3}(?:\.[0-9]{1,6}|/[0-9]{2,3})(?: +-?(?!0[0-9])[0-9]{1,3}(?:\.[0-9]{1,6}|/[0-9]{2,3}))+"
 )
@@ -80,8 +80,8 @@ _MOMENT = re.compile(
 _DECIMAL = re.compile(r"[0-9]+[.][0-9]+")
 _CARD_DIGITS = range(13, 20)
 _FEWEST_DIGITS = 7
-# Ids of digits alone, by how many there are, and of letters and digits; each has check digits, or a
-# form of its own.
+# National ids: of digits only, by number of digits, and of letters and digits; each has check
+# digits, or a form of its own.
 _NATIONAL = {
     9: ("nl.bsn", "ca.sin", "pt.nif"),
     10: ("gb.nhs", "se.personnummer", "cz.rc", "bg.egn", "dk.cpr"),
@@ -100,12 +100,12 @@ _NATIONAL_CODES = (
     "in_.pan",
     "ie.pps",
 )
-# Of the United Kingdom; RE2 has no look-ahead, so prefixes that are never given out match too.
+# UK National Insurance numbers; RE2 has no look-ahead: prefixes that are never issued match too.
 _NINO = r"(^|[^\w])(?i)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]\b"
 
 
 def without_numbers(text: pa.Array, entities: set[str], region: str) -> pa.Array:
-    """What is written with digits: first what its form alone tells, then what has to be checked."""
+    """Texts without numbers: first those known by their form, then those that need a check."""
     if "ip_address" in entities:
         text = _checked(text, _MAY_BE_IPV4, _IPV4, lambda found: "[IP_ADDRESS]")
         text = _checked(text, _MAY_BE_IPV6, _IPV6, _ipv6)
@@ -196,8 +196,8 @@ def _without_cards(text: str) -> str:
 
 
 def _numbers_in(run: str, entities: set[str], region: str) -> str:
-    """A run of digits and separators with the numbers in it replaced. A date is part of none, and
-    values measured in a row are none."""
+    """A run of digits and separators with the identifying numbers in it replaced. A date is never
+    part of one, and a sequence of measured values is not one."""
     parts = _DATE.split(run)
     for place in range(0, len(parts), 2):
         bare = parts[place].strip(" ./-")
@@ -208,7 +208,7 @@ def _numbers_in(run: str, entities: set[str], region: str) -> str:
 
 
 def _longest_numbers(run: str, entities: set[str], region: str) -> str:
-    """A run with all of it replaced, or the longest parts between blanks and slashes that are a number."""
+    """A run with all of it replaced, or the longest parts between separators that identify somebody."""
     words = _WORD_ENDS.split(run)
     made: list[str] = []
     start = 0
@@ -229,7 +229,7 @@ def _longest_numbers(run: str, entities: set[str], region: str) -> str:
 
 
 def _kind(found: str, entities: set[str], region: str) -> str | None:
-    """What a number is; None if it is nobody's."""
+    """The kind of a number; None if it identifies nobody."""
     digits = re.sub(r"[^0-9]", "", found)
     if len(digits) < _FEWEST_DIGITS or _DECIMAL.fullmatch(found):
         return None

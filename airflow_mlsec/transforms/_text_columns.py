@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 def changed_where(
     text: pa.Array, rows: pa.Array, change: Callable[[pa.Array], pa.Array]
 ) -> pa.Array:
-    """The texts, those of some rows changed."""
+    """The texts, with those in some rows changed."""
     rows = rows.fill_null(False)
     number = pc.sum(rows).as_py() or 0
     if number == 0:

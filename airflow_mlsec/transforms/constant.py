@@ -1,4 +1,4 @@
-"""Values that all become one that the policy names."""
+"""All values replaced by one value from the policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every transform has to do, for tests of transforms: those of this package keep to it, and so do others."""
+"""The contract of every transform, for tests of transforms: those of this package, and those of others."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SECRET, _OTHER = bytes(range(32)), bytes(range(1, 33))
 
 @dataclass(frozen=True)
 class Sample:
-    """A transform as a policy has it, and values that it takes.
+    """A transform as a policy declares it, and values that it accepts.
 
     :ivar keys: The keys of the policy: ``{"method": "round", "to": 5}``.
     :ivar values: Values of a column; some null, some twice.
-    :ivar never: Texts that the transform cannot produce, which its check must refuse; none if nothing can be seen of
-        a value (`verify.Check.can_see`).
+    :ivar never: Texts that the transform cannot produce, which its check must refuse; empty if a value alone does not
+        show what produced it (`verify.Check.can_see`).
     :ivar beside: The columns of the same rows that it reads.
-    :ivar source: The policy's file, where it names others.
+    :ivar source: The policy's file, if it refers to other files.
     """
 
     keys: Mapping[str, Any]
@@ -42,20 +42,20 @@ class Sample:
 
 
 def check_contract(*samples: Sample) -> None:
-    """Whether transforms do what each has to.
+    """Check that transforms meet their contract.
 
-    They keep the number of rows; give the same for the same, whatever the order and the batches; say what is left of a
-    value as it is; and their checks, in a process in which the transforms cannot be imported, accept what they produce
-    and refuse what they never do.
+    They keep the number of rows; give the same result for the same value, in any order and in any batches; say correctly
+    what is left of a value; and their checks, in a process in which the transforms cannot be imported, accept what the
+    transforms produce and refuse what they never produce.
 
-    :raises CheckFailed: with what one does not do.
+    :raises CheckFailed: saying what a transform does not do.
     """
     made = [(sample, _produced(sample)) for sample in samples]
     _check_checks(made)
 
 
 class _Vault:
-    """Codes that are kept as long as a test."""
+    """Codes that are kept for the duration of a test."""
 
     def __init__(self) -> None:
         self._codes: dict[object, str] = {}
@@ -81,12 +81,12 @@ def _produced(sample: Sample) -> pa.Array:
 
     action = _action(transform, sample, _SECRET)
     demand(
-        json.loads(json.dumps(action)) == action, "its action is not JSON: a plan would not have it"
+        json.loads(json.dumps(action)) == action, "its action is not JSON, so a plan cannot have it"
     )
     reads = cls.reads(action)
     demand(
         set(reads) <= set(sample.beside),
-        f"it reads {', '.join(reads)}, which the sample does not have beside it",
+        f"it reads {', '.join(reads)}, which the sample does not have in `beside`",
     )
     vault, n = _Vault(), len(sample.values)
 
@@ -99,14 +99,14 @@ def _produced(sample: Sample) -> pa.Array:
             "column", said, beside, secret if cls.key else b"", vault if cls.takes_vault else None
         )
         found = cls.apply(sample.values.take(at), given)
-        demand(isinstance(found, pa.Array), "it gives no Arrow array")
+        demand(isinstance(found, pa.Array), "it returns no Arrow array")
         demand(len(found) == len(at), f"{len(at)} rows became {len(found)}")
         return found
 
     cls.check_type(sample.values.type, Given("column", action, {}))
     rows = list(range(n))
     found = apply(rows)
-    demand(apply(rows).equals(found), "it gives something else the second time")
+    demand(apply(rows).equals(found), "it returns something else the second time")
     backwards = rows[::-1]
     demand(
         apply(backwards).equals(found.take(pa.array(backwards))),
@@ -118,7 +118,7 @@ def _produced(sample: Sample) -> pa.Array:
     check = check_of(cls.name())
     demand(
         check.persons != "as declared" or cls.folds_spellings,
-        "its check counts persons by keys in the form that the policy declares, and it does not bring them to it",
+        "its check counts persons by keys in the form that the policy declares, but it does not normalize them",
     )
     texts = pa.types.is_string(sample.values.type)
     if cls.keeps_spellings and texts:
@@ -129,23 +129,23 @@ def _produced(sample: Sample) -> pa.Array:
             pc.utf8_lower(cls.apply(values, given).cast(pa.string()))
             for values in (sample.values, pc.utf8_upper(sample.values))
         )
-        demand(one.equals(other), "it says that spellings stay one, and two become two")
+        demand(one.equals(other), "it says that spellings stay one value, but two become two")
     if cls.key and not cls.takes_vault and cls.leaves is Leaves.CODE:
         other = _action(transform, sample, _OTHER)
         demand(not apply(rows, _OTHER, other).equals(found), "another key gives the same codes")
     said, raw = cls.says(action), {str(v) for v in sample.values.to_pylist() if v is not None}
     demand(
-        not any(len(v) > 3 and v in said for v in raw), "what it says of itself has a value in it"
+        not any(len(v) > 3 and v in said for v in raw), "what it says about itself contains a value"
     )
     if texts:
         planned = json.dumps(
             {name: value for name, value in action.items() if name not in sample.keys},
             ensure_ascii=False,
         )
-        demand(not any(len(v) > 3 and v in planned for v in raw), "its plan has a value in it")
+        demand(not any(len(v) > 3 and v in planned for v in raw), "its plan contains a value")
     demand(
         check.can_see == bool(sample.never),
-        "name texts that it cannot produce where its check can see that",
+        "name texts that it cannot produce if its check can see that, and none otherwise",
     )
     return found
 
@@ -167,19 +167,19 @@ def _check_leaves(
     raw = [None if v is None else str(v) for v in sample.values.to_pylist()]
     demand(
         left is not Leaves.NEAR or cls.leaves is Leaves.NEAR,
-        "settings leave more than the class says it masks",
+        "settings leave more of a value than the class declares",
     )
     if left is Leaves.NOTHING:
-        demand(len(set(texts) - {None}) <= 1, "it says that nothing is left, and values differ")
+        demand(len(set(texts) - {None}) <= 1, "it says that nothing is left, but values differ")
     if left is Leaves.CODE:
         as_they_were = any(
             r is not None and r.lower() in (t or "").lower()
             for r, t in zip(raw, texts, strict=True)
         )
-        demand(not as_they_were, "it says that a code is left, and the value is in it")
+        demand(not as_they_were, "it says that a code is left, but the value is in it")
 
 
-# Runs where the transforms cannot be imported.
+# Runs in a process in which the transforms cannot be imported.
 _CHECKING = """
 import base64, json, sys
 from importlib.abc import MetaPathFinder
@@ -189,7 +189,7 @@ given = json.load(sys.stdin)
 class Absent(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if any(name == one or name.startswith(one + ".") for one in given["absent"]):
-            raise ImportError(f"{name} is not to be imported by a check")
+            raise ImportError(f"{name} must not be imported by a check")
 
 sys.meta_path.insert(0, Absent())
 import duckdb

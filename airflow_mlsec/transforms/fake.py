@@ -14,10 +14,10 @@ from airflow_mlsec.transforms._fakes import choose_fakes, make_fakes
 
 class Fake(Transform):
     """An invented value of the same kind (package Faker); the same value has the same fake within
-    ``domain``. There are ``pool`` fakes, so different values can have the same one."""
+    ``domain``. There are at most ``pool`` fakes, so different values can have the same one."""
 
     spelled_out: ClassVar = frozenset({"domain", "locale", "pool"})
-    # Who sees the same value elsewhere knows whose it is.
+    # Somebody who sees the same value elsewhere knows whose it is.
     leaves = Leaves.PART
     roles = frozenset(Role)
     keeps_spellings = False
@@ -47,7 +47,7 @@ class Fake(Transform):
 
     @classmethod
     def check_type(cls, kind: pa.DataType, given: Given) -> None:
-        """Whatever has a text."""
+        """Any type that has a canonical text."""
         pseudonymize(pa.array([], kind), given.column, bytes(32))
 
     @classmethod

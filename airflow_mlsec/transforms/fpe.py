@@ -14,9 +14,10 @@ from airflow_mlsec.transforms._fpe import ALPHABETS, encrypt_format, format_of
 
 
 class FormatPreserving(Transform):
-    """Format-preserving encryption (NIST SP 800-38G, FF1): the characters of ``alphabet`` but for the
-    first and last ones that are kept become others of it; the rest stays. ``luhn`` keeps the
-    check digit of a card number right. Reversible with the key of ``domain``."""
+    """Format-preserving encryption (NIST SP 800-38G, FF1): characters of ``alphabet`` are replaced by
+    characters of ``alphabet``, except the first ``keep_first`` and the last ``keep_last`` of them; all
+    other characters stay. With ``luhn`` the check digit of a card number stays valid. Reversible with
+    the key of ``domain``."""
 
     spelled_out: ClassVar = frozenset({"domain", "keep_first", "keep_last", "alphabet", "luhn"})
     leaves = Leaves.CODE
@@ -40,19 +41,19 @@ class FormatPreserving(Transform):
     @model_validator(mode="after")
     def _sound(self) -> FormatPreserving:
         if len(set(self.alphabet)) != len(self.alphabet) and self.alphabet not in ALPHABETS:
-            raise ValueError("`alphabet` has a character twice")
+            raise ValueError("`alphabet` contains a character twice")
         if self.luhn and self.alphabet != "digits":
-            raise ValueError("the Luhn check is of digits")
+            raise ValueError("`luhn` needs the alphabet `digits`: a Luhn check is of digits")
         return self
 
     @classmethod
     def left(cls, action: Mapping[str, Any]) -> Leaves:
-        """Characters that are kept may name the person."""
+        """Characters that are kept may identify the person."""
         return Leaves.PART if action["keep_first"] or action["keep_last"] else Leaves.CODE
 
     @classmethod
     def check_type(cls, kind: pa.DataType, given: Given) -> None:
-        """Whatever has a text."""
+        """Any type that has a canonical text."""
         mask(pa.array([], kind), given.column, 0, 0, "*")
 
     @classmethod

@@ -31,12 +31,12 @@ class Generalize(Transform):
     def _known(self) -> Generalize:
         if self.hierarchy.kind == "automatic":
             raise ValueError(
-                "an automatic hierarchy is made when a privacy model is fitted; a fixed level needs intervals"
+                "an automatic hierarchy is computed when a privacy model is fitted; a fixed level needs intervals"
             )
         return self
 
     def unsuited(self, role: Role) -> str | None:
-        """A prefix may be all of a short identifier, and one of a fixed level has to say how long it is."""
+        """A prefix can be the whole of a short identifier, and at a fixed level its length must be given."""
         if self.hierarchy.kind == "prefix":
             if role is Role.IDENTIFYING:
                 return "a prefix can leave a short identifier whole; use mask, pseudonymize or drop"
@@ -59,7 +59,7 @@ class Generalize(Transform):
 
     @classmethod
     def check_type(cls, kind: pa.DataType, given: Given) -> None:
-        """What the hierarchy is of."""
+        """The types that the hierarchy accepts."""
         levels = hierarchies.from_json(given.action["hierarchy"])
         hierarchies.label(levels, pa.array([], kind), 1, given.column)
 
@@ -73,7 +73,7 @@ class Generalize(Transform):
 
     @classmethod
     def says(cls, action: Mapping[str, Any]) -> str:
-        """To which level of what."""
+        """The level, and the kind of hierarchy."""
         if action["level"] == 0:
             return "IDENTITY"
         if "hierarchy" not in action:

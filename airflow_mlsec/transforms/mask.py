@@ -1,4 +1,4 @@
-"""Texts of which some characters are left."""
+"""Texts of which only some characters are kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from airflow_mlsec.policy import Given, Leaves, Role, Transform
 
 
 class Mask(Transform):
-    """Characters become ``character``, but for the first and last ones that are kept."""
+    """All characters become ``character``, except the first ``keep_first`` and the last
+    ``keep_last`` ones."""
 
     spelled_out: ClassVar = frozenset({"keep_first", "keep_last", "character"})
     leaves = Leaves.PART
@@ -28,7 +29,7 @@ class Mask(Transform):
 
     @classmethod
     def check_type(cls, kind: pa.DataType, given: Given) -> None:
-        """Whatever has a text."""
+        """Any type that has a canonical text."""
         mask(pa.array([], kind), given.column, 0, 0, "*")
 
     @classmethod

@@ -13,10 +13,11 @@ from airflow_mlsec.transforms._people import whose
 
 
 class Noise(Transform):
-    """Numbers with random noise of mean 0 added: ``scale`` is the standard deviation of a normal
-    distribution, the b of a Laplace distribution, or the farthest a uniform one goes. The same
-    value of the same person (column ``by``; default: the policy's ``subject.key``) gets the same noise
-    in this column, so that it cannot be averaged away over releases. Whole numbers stay whole."""
+    """Numbers with random noise of mean 0 added. ``scale`` is the standard deviation of the normal
+    distribution, the parameter b of the Laplace distribution, or the largest deviation of the uniform
+    distribution. The same value of the same person (column ``by``; default: the policy's
+    ``subject.key``) gets the same noise in this column, so that the noise cannot be averaged away over
+    releases. Whole numbers stay whole."""
 
     spelled_out: ClassVar = frozenset({"distribution", "minimum", "maximum", "domain", "by"})
     leaves = Leaves.NEAR

@@ -27,7 +27,7 @@ class Pseudonymize(Transform):
 
     @classmethod
     def check_type(cls, kind: pa.DataType, given: Given) -> None:
-        """Whatever has a text."""
+        """Any type that has a canonical text."""
         pseudonymize(pa.array([], kind), given.column, bytes(32))
 
     @classmethod
@@ -37,5 +37,5 @@ class Pseudonymize(Transform):
 
     @classmethod
     def says(cls, action: Mapping[str, Any]) -> str:
-        """With which key it is done."""
+        """The key that is used."""
         return f"pseudonymize with key {action['key']} version {action['version']}"

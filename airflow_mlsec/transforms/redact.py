@@ -1,4 +1,4 @@
-"""Values that all become one word."""
+"""All values replaced by one word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Free text without what names people."""
+"""Free text without what identifies people."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Entity = Literal["name", "email", "phone", "card", "iban", "national_id", "ip_ad
 
 
 class RedactText(Transform):
-    """Free text in which what names somebody becomes ``[EMAIL]``, ``[PHONE]``, ``[CARD]``, ``[IBAN]``,
-    ``[NATIONAL_ID]``, ``[IP_ADDRESS]`` or ``[NAME]``. Numbers are recognized by their form and check
-    digits; phone numbers without a country code are those of ``region``. Names are those in the
-    columns ``names`` of the same row, and those after a form of address; with
-    ``named_entities`` (extra ``presidio``) also those that a language model finds."""
+    """Free text in which what identifies somebody becomes ``[EMAIL]``, ``[PHONE]``, ``[CARD]``,
+    ``[IBAN]``, ``[NATIONAL_ID]``, ``[IP_ADDRESS]`` or ``[NAME]``. Numbers are recognized by their form
+    and check digits; phone numbers without a country code are read as those of ``region``. Names are
+    recognized if they are in the columns ``names`` of the same row or follow a form of address, and
+    with ``named_entities`` (extra ``presidio``) also if a language model finds them."""
 
     spelled_out: ClassVar = frozenset({"entities", "region", "names", "named_entities"})
     leaves = Leaves.NEAR
@@ -44,7 +44,7 @@ class RedactText(Transform):
 
     @classmethod
     def check_type(cls, kind: pa.DataType, given: Given) -> None:
-        """Whatever has a text."""
+        """Any type that has a canonical text."""
         redact_text(pa.array([], kind), given.column, ["email"], "US")
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Dates moved by as much as their person's shift says."""
+"""Dates moved by their person's shift."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from airflow_mlsec.transforms._people import whose
 
 
 class ShiftDate(Transform):
-    """Dates moved by 1 to ``days`` days, before or after, the same for all dates of one person, so
-    that the time between them stays. Whose date it is tells column ``by`` (default: the
-    policy's ``subject.key``)."""
+    """Dates moved by 1 to ``days`` days, forward or back, the same for all dates of one person, so
+    that the time between them stays the same. Column ``by`` (default: the policy's
+    ``subject.key``) says whose date it is."""
 
     spelled_out: ClassVar = frozenset({"days", "domain", "by"})
     leaves = Leaves.NEAR

@@ -13,7 +13,7 @@ from airflow_mlsec.policy import DOMAIN, Given, Leaves, Role, Transform
 
 class Tokenize(Transform):
     """A reversible token (AES-SIV, RFC 5297); the same value has the same token within ``domain``,
-    and whoever has the domain's key can turn it back."""
+    and whoever has the domain's key can reverse it."""
 
     leaves = Leaves.CODE
     roles = frozenset(Role)
@@ -27,7 +27,7 @@ class Tokenize(Transform):
 
     @classmethod
     def check_type(cls, kind: pa.DataType, given: Given) -> None:
-        """Whatever has a text."""
+        """Any type that has a canonical text."""
         pseudonymize(pa.array([], kind), given.column, bytes(32))
 
     @classmethod

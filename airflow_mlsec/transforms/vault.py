@@ -1,4 +1,4 @@
-"""Random codes that a vault gives."""
+"""Random codes from a vault."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from airflow_mlsec.policy import DOMAIN, Given, Leaves, Role, Transform
 
 class Vault(Transform):
     """A random code that is not derived from the value (45 CFR 164.514(c)); the same value has the
-    same code within ``domain``. Which code it is stands in the register's token vault."""
+    same code within ``domain``. The register's token vault records which code it is."""
 
     leaves = Leaves.CODE
     roles = frozenset({Role.IDENTIFYING})
     keeps_spellings = False
-    # The vault knows values by their pseudonyms under it.
+    # The vault identifies values by their pseudonyms under this key.
     key = "vault"
     takes_vault = True
     of_person = False
@@ -31,7 +31,7 @@ class Vault(Transform):
 
     @classmethod
     def check_type(cls, kind: pa.DataType, given: Given) -> None:
-        """Whatever has a text."""
+        """Any type that has a canonical text."""
         pseudonymize(pa.array([], kind), given.column, bytes(32))
 
     @classmethod
@@ -48,5 +48,5 @@ class Vault(Transform):
 
     @classmethod
     def says(cls, action: Mapping[str, Any]) -> str:
-        """Of which vault its codes are."""
+        """The vault that its codes come from."""
         return f"random code of vault {action['domain']}"

@@ -1,7 +1,7 @@
 """Encryption in transit: what connections require, and what their servers do.
 
-`_connections` reads Airflow's connections, `_required` tells what each asks of TLS, `_handshake` tries
-its server, `_check` puts both together, `_record` keeps it. May import `ledger` and below. Start with
+`_connections` reads Airflow's connections, `_required` determines the TLS that each requires, `_handshake`
+tests its server, `_check` combines both, `_record` keeps it. May import `ledger` and below. Start with
 `check_connection`.
 """
 

@@ -1,4 +1,4 @@
-"""Whether a connection requires TLS and verifies its server, and whether the server keeps up."""
+"""Whether a connection requires TLS and verifies its server, and whether the server complies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OLDEST = ("TLSv1.2", "TLSv1.3")
 
 
 class Outcome(StrEnum):
-    """What cannot be told has not passed."""
+    """A check that cannot be decided has not passed."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -33,7 +33,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. Nothing in it is a secret."""
+    """One thing that was checked. It contains no secret."""
 
     connection: str
     check: str
@@ -72,7 +72,7 @@ def check_connection(
     fewest_days: int = FEWEST_DAYS,
     authorities: str | None = None,
 ) -> list[Finding]:
-    """What a connection asks of TLS and, if ``live``, what its server does.
+    """What TLS a connection requires and, if ``live``, what its server does.
 
     :param timeout: Seconds to wait for each answer of the server.
     :param fewest_days: A certificate that expires sooner fails.
@@ -131,11 +131,11 @@ def _judged(
     new_enough = handshake.protocol in _OLDEST and handshake.older is None
     protocol = handshake.protocol
     if handshake.older is not None:
-        protocol += f", but {handshake.older} as well; TLS 1.2 is the oldest that is safe"
+        protocol += f", but also {handshake.older}; TLS 1.2 is the oldest that is safe"
     days = days_left(handshake)
     expiry = f"{days} days left" if days >= 0 else f"expired {-days} days ago"
     return [
-        ("encrypted", True, f"{_where(endpoint)} begins TLS ({endpoint.start.value})"),
+        ("encrypted", True, f"{_where(endpoint)} starts TLS ({endpoint.start.value})"),
         ("protocol", new_enough, protocol),
         ("suites", handshake.weak_suite is None, handshake.weak_suite or handshake.suite),
         ("chain", handshake.chain_problem is None, handshake.chain_problem or "verified"),
@@ -143,6 +143,6 @@ def _judged(
         (
             "expiry",
             days >= fewest_days,
-            expiry if days >= fewest_days else f"{expiry}; at least {fewest_days} are wanted",
+            expiry if days >= fewest_days else f"{expiry}; at least {fewest_days} are required",
         ),
     ]

@@ -1,4 +1,4 @@
-"""Airflow's connections, without what logs in: from the environment, or from a file that
+"""Airflow's connections, without credentials: from the environment, or from a file that
 ``airflow connections export`` wrote."""
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _PREFIX = "AIRFLOW_CONN_"
 
 
 def facts_of_uri(conn_id: str, uri: str) -> ConnectionFacts:
-    """A connection as Airflow reads it from a URI: ``http://https://host`` has a host with a scheme of its
-    own, and values of the query are JSON where they can be.
+    """A connection as Airflow reads it from a URI: ``http://https://host`` has a host with its own scheme,
+    and values of the query are parsed as JSON where possible.
 
-    :raises SettingError: if it is none. The URI is not quoted: it may hold a password.
+    :raises SettingError: if it is not a URI. The URI is not quoted: it may hold a password.
     """
     scheme, _, rest = uri.partition("://")
     within = rest.split("?", 1)[0]
@@ -59,9 +59,9 @@ def facts_of_uri(conn_id: str, uri: str) -> ConnectionFacts:
 
 
 def facts_of_url(name: str, url: str) -> ConnectionFacts:
-    """An address of HTTP, such as of an API.
+    """An HTTP address, such as that of an API.
 
-    :raises SettingError: if it is none.
+    :raises SettingError: if it is not an HTTP address.
     """
     try:
         parts = urlsplit(url)
@@ -82,9 +82,9 @@ def _value_of(text: str) -> Any:
 
 
 def facts_of_fields(conn_id: str, fields: Mapping[str, Any]) -> ConnectionFacts:
-    """A connection from its fields, as Airflow's JSON has them.
+    """A connection from its fields, as in Airflow's JSON.
 
-    :raises SettingError: if they are not those of a connection.
+    :raises SettingError: if they are not the fields of a connection.
     """
     try:
         port = int(fields["port"]) if fields.get("port") not in (None, "") else None
@@ -113,7 +113,7 @@ def environment_connections(environ: Mapping[str, str] | None = None) -> list[Co
 def exported_connections(path: Path) -> list[ConnectionFacts]:
     """The connections of a file from ``airflow connections export``: JSON, YAML, or ``ID=URI`` lines.
 
-    :raises UsageError: if the file cannot be read or is none of them.
+    :raises UsageError: if the file cannot be read or has none of these formats.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -132,7 +132,7 @@ def exported_connections(path: Path) -> list[ConnectionFacts]:
         document = None
     if not isinstance(document, Mapping):
         raise UsageError(
-            f"{path} is no export of connections; make one with: airflow connections export {path}"
+            f"{path} is not an export of connections; make one with: airflow connections export {path}"
         )
     return [
         facts_of_fields(str(conn_id), said)
@@ -143,7 +143,7 @@ def exported_connections(path: Path) -> list[ConnectionFacts]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Of YAML without aliases: an export has none, and they could make it endless."""
+    """Loads YAML without aliases: an export has none, and aliases could make it endless."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -152,9 +152,9 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def plain_yaml(text: str) -> Any:
-    """What YAML without aliases says.
+    """The content of YAML without aliases.
 
-    :raises yaml.YAMLError: if it is none.
+    :raises yaml.YAMLError: if it is not YAML without aliases.
     """
     return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader
 

@@ -1,6 +1,6 @@
-"""What a server does when TLS is begun: its protocols, its suites, its certificate.
+"""What a server does when TLS is started: its protocols, its suites, its certificate.
 
-Nothing is logged in to and nothing is sent but what begins TLS. Sources: RFC 8446 and RFC 5246
+There is no login, and nothing is sent except what starts TLS. Sources: RFC 8446 and RFC 5246
 (TLS), RFC 3207 (SMTP), PostgreSQL's frontend protocol (section 54.2.11), MySQL's connection
 phase.
 """
@@ -27,21 +27,21 @@ from airflow_mlsec.errors import UsageError
 from airflow_mlsec.transport._hello import OLD_SUITES, TLS_1_1, TLS_1_2, WEAK_SUITES, agreed
 
 _ANY = "ALL:@SECLEVEL=0"
-# X509_V_FLAG_NO_CHECK_TIME of OpenSSL.
+# OpenSSL's X509_V_FLAG_NO_CHECK_TIME.
 _NO_CHECK_TIME = 0x200000
 _POSTGRESQL_SSL_REQUEST = struct.pack(">ii", 8, 80877103)
 _MYSQL_SSL, _MYSQL_PROTOCOL_41, _MYSQL_SECURE = 0x800, 0x200, 0x8000
 _MYSQL_LARGEST = 1 << 24
 _LONGEST_GREETING = 4_096
-# Of an SMTP reply: RFC 5321, section 4.5.3.1.5, and more lines than any server has extensions.
+# Limits of SMTP replies: RFC 5321, section 4.5.3.1.5, and more lines than a server has extensions.
 _LONGEST_LINE, _MOST_LINES = 1_000, 200
-# A probe takes so many times what a single answer may.
+# A probe may take this many times as long as a single answer.
 _PATIENCE = 3
-_TAKEN = "the server offers no TLS, or somebody in between took it away"
+_TAKEN = "the server offers no TLS, or somebody in between removed the offer"
 
 
 class Unreachable(Exception):
-    """Nobody answers there."""
+    """No server answers there."""
 
 
 class Plaintext(Exception):
@@ -50,11 +50,11 @@ class Plaintext(Exception):
 
 @dataclass(frozen=True)
 class Handshake:
-    """What was found. ``protocol`` is the newest that both have."""
+    """What was found. ``protocol`` is the newest that both sides support."""
 
     protocol: str
     suite: str
-    # Older than 1.2, but the server agrees to it.
+    # A protocol older than 1.2 that the server accepts.
     older: str | None
     weak_suite: str | None
     chain_problem: str | None
@@ -64,10 +64,10 @@ class Handshake:
 
 
 def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
-    """Begin TLS with a server, as a client that verifies it and then as one that takes what it gets.
+    """Start TLS with a server, first as a client that verifies it, then as one that accepts anything.
 
-    :raises Unreachable: if nobody answers there.
-    :raises Plaintext: if the server does not begin TLS.
+    :raises Unreachable: if no server answers there.
+    :raises Plaintext: if the server does not start TLS.
     :raises UsageError: if the connection's file of authorities cannot be read.
     """
     chain: str | None = None
@@ -77,14 +77,14 @@ def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
     try:
         protocol, suite, certificate = _begun(endpoint, timeout, _verifying(endpoint))
     except ssl.SSLCertVerificationError:
-        # OpenSSL tells of the first problem alone, and of some before it has verified a signature: all
+        # OpenSSL reports only the first problem, and some before it has verified a signature: everything
         # is verified again without the name, and then without the time.
         wrong_name = _chain_problem(endpoint, timeout, timed=True) is None
         if not wrong_name:
             chain = _chain_problem(endpoint, timeout, timed=False)
             ill_timed = chain is None
     except ssl.SSLError:
-        chain = "not verified, since TLS 1.2 cannot be begun"
+        chain = "not verified, because TLS 1.2 cannot be started"
     older = _agreed(endpoint, timeout, TLS_1_1, OLD_SUITES)
     if certificate is None:
         for lowest in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1):
@@ -95,7 +95,7 @@ def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
     if certificate is None:
         raise Plaintext("what answers there does not speak TLS")
     if not certificate:
-        raise Plaintext("the server shows no certificate: anybody could be it")
+        raise Plaintext("the server presents no certificate: anybody could pose as it")
     weak = _agreed(endpoint, timeout, TLS_1_2, WEAK_SUITES)
     try:
         parsed = x509.load_der_x509_certificate(certificate)
@@ -123,7 +123,7 @@ def days_left(handshake: Handshake, now: datetime | None = None) -> int:
 
 
 def _chain_problem(endpoint: Endpoint, timeout: float, *, timed: bool) -> str | None:
-    """Why a client that verifies the chain of signatures, whoever it is for, does not go on."""
+    """Why a client that verifies the chain of signatures, but not the name, refuses it."""
     context = _verifying(endpoint)
     context.check_hostname = False
     if not timed:
@@ -133,7 +133,7 @@ def _chain_problem(endpoint: Endpoint, timeout: float, *, timed: bool) -> str | 
     except ssl.SSLCertVerificationError as error:
         return error.verify_message or "not verified"
     except (ssl.SSLError, Unreachable, Plaintext):
-        return "not verified: the server did not answer twice alike"
+        return "not verified: the server did not answer the same way twice"
     return None
 
 
@@ -151,12 +151,12 @@ def _verifying(endpoint: Endpoint) -> ssl.SSLContext:
 
 
 def _careless(suites: str, lowest: ssl.TLSVersion, highest: ssl.TLSVersion) -> ssl.SSLContext:
-    """A context that takes whatever certificate it gets: to look at it, never to send anything."""
+    """A context that accepts any certificate: only to inspect it, never to send anything."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with warnings.catch_warnings():
-        # The old versions are what is being looked for.
+        # The check is for the old versions.
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version, context.maximum_version = lowest, highest
     context.set_ciphers(suites)
@@ -166,12 +166,12 @@ def _careless(suites: str, lowest: ssl.TLSVersion, highest: ssl.TLSVersion) -> s
 def _agreed(
     endpoint: Endpoint, timeout: float, newest: int, suites: Iterable[int]
 ) -> tuple[str, int] | None:
-    """Protocol and suite, if the server agrees to any of these."""
+    """Protocol and suite, if the server accepts any of these."""
     try:
         with _ready(endpoint, timeout) as plain:
             return agreed(plain, endpoint.host, newest, suites)
     except (OSError, Plaintext, ValueError, OverflowError):
-        # Some servers hang up instead of saying no.
+        # Some servers close the connection instead of refusing.
         return None
 
 
@@ -193,7 +193,7 @@ def _is_for(certificate: x509.Certificate, host: str) -> bool:
 
 
 def _begun(endpoint: Endpoint, timeout: float, context: ssl.SSLContext) -> tuple[str, str, bytes]:
-    """Protocol, suite and certificate of a connection on which TLS was begun."""
+    """Protocol, suite and certificate of a connection on which TLS was started."""
     try:
         with (
             _ready(endpoint, timeout) as plain,
@@ -207,17 +207,17 @@ def _begun(endpoint: Endpoint, timeout: float, context: ssl.SSLContext) -> tuple
     except OSError as error:
         raise Unreachable(f"no connection ({error.strerror or type(error).__name__})") from None
     except (ValueError, OverflowError):
-        raise Unreachable("its host or port is none of the internet's") from None
+        raise Unreachable("its host or port is not valid on the internet") from None
 
 
 @contextlib.contextmanager
 def _ready(endpoint: Endpoint, timeout: float) -> Iterator[socket.socket]:
-    """A connection on which TLS begins with the next byte. It is cut after a few times ``timeout``: a server
-    that sends a byte now and then would keep us for ever."""
+    """A connection on which TLS starts with the next byte. It is closed after a few times ``timeout``: a
+    server that sends a byte now and then would otherwise block us forever."""
     with socket.create_connection((endpoint.host, endpoint.port), timeout) as plain:
         with contextlib.suppress(OSError):
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A copy, since TLS takes the first one over.
+        # A copy, because TLS takes over the original socket.
         watched = plain.dup()
         cut = threading.Timer(_PATIENCE * timeout, _shut, [watched])
         cut.daemon = True
@@ -245,7 +245,7 @@ def _shut(connection: socket.socket) -> None:
 
 def _begin_smtp(plain: socket.socket) -> None:
     """Read the greeting, and ask for TLS if it is offered."""
-    # Unbuffered: what follows the answer to STARTTLS is TLS's.
+    # Unbuffered: what follows the answer to STARTTLS belongs to TLS.
     with plain.makefile("rb", buffering=0) as answers:
         if _smtp_reply(answers)[0] != b"220":
             raise Plaintext("the server's answers are not those of SMTP")
@@ -295,6 +295,6 @@ def _exactly(plain: socket.socket, number: int) -> bytes:
     while len(found) < number:
         more = plain.recv(number - len(found))
         if not more:
-            raise Plaintext("the server hung up before TLS began")
+            raise Plaintext("the server closed the connection before TLS started")
         found += more
     return found

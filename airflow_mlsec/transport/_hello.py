@@ -1,5 +1,5 @@
-"""Which protocol and suite a server agrees to, asked with a ClientHello of our own: the machine's OpenSSL has
-lost most of what no server should agree to any more, and would never ask for it.
+"""Which protocol and suite a server accepts, tested with our own ClientHello: the machine's OpenSSL no longer
+supports most of what no server should accept any more, and would never offer it.
 
 Sources: RFC 5246, section 7.4.1 (the messages), RFC 8996 (TLS 1.0 and 1.1), RFC 7465, RFC 9155 and RFC 9325,
 section 4 (what is weak), and IANA's registry of suites.
@@ -80,7 +80,7 @@ WEAK_SUITES = {
     0xC018: "ECDH_anon_WITH_AES_128_CBC_SHA",
     0xC019: "ECDH_anon_WITH_AES_256_CBC_SHA",
 }
-# What clients of before TLS 1.2 asked for (AES and Camellia with SHA-1), and the weak ones.
+# Suites that clients offered before TLS 1.2 (AES and Camellia with SHA-1), and the weak ones.
 OLD_SUITES = (
     0xC00A, 0xC009, 0xC014, 0xC013, 0x0039, 0x0038, 0x0033, 0x0032, 0x0035, 0x002F, 0x0088, 0x0087, 0x0045,
     0x0044, 0x0084, 0x0041, 0xC005, 0xC004, 0xC00F, 0xC00E, *WEAK_SUITES,
@@ -98,7 +98,7 @@ def agreed(
     plain: socket.socket, host: str, newest: int, suites: Iterable[int]
 ) -> tuple[str, int] | None:
     """The protocol and the suite (its number) with which a server answers on a new connection; None if it
-    agrees to none of them.
+    accepts none of them.
 
     :raises OSError: if the connection fails.
     """
@@ -149,7 +149,7 @@ def _vector(data: bytes, bytes_of_length: int) -> bytes:
 
 
 def _first_message(plain: socket.socket) -> bytes:
-    """As much of the first handshake message as says what was chosen; empty if there is none."""
+    """The part of the first handshake message that says what was chosen; empty if there is none."""
     message = b""
     while len(message) < 4 or len(message) < min(4 + int.from_bytes(message[1:4], "big"), 128):
         head = _exactly(plain, 5)

@@ -1,4 +1,4 @@
-"""What checks found, in the register: the controls of a dataset ask for it there."""
+"""Records the findings of checks in the register, where the controls of a dataset read them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from airflow_mlsec.ledger import Asset, AssetKind
 from airflow_mlsec.register import Register
 from airflow_mlsec.transport._check import LOCAL, Finding, Outcome
 
-# The control that these findings answer, of a connection.
+# The control of a connection that these findings answer.
 ENCRYPTED_IN_TRANSIT = "encrypted-in-transit"
 
 
 class TransportChecked(ledger.Reason, en="{check}: {outcome} ({detail})", de="{check}: {outcome} ({detail})"):  # fmt: skip
-    """One thing that was looked at of a connection."""
+    """One thing that was checked about a connection."""
 
     check: str
     outcome: str
@@ -26,7 +26,7 @@ class TransportChecked(ledger.Reason, en="{check}: {outcome} ({detail})", de="{c
 def record_findings(
     register: Register, findings: Iterable[Finding], live: bool, by: str = "program"
 ) -> None:
-    """Keep the findings by connection; ``live`` says whether servers were asked, where there are any."""
+    """Record the findings by connection; ``live`` says whether servers, if there are any, were tested."""
     by_connection: dict[str, list[Finding]] = {}
     for finding in findings:
         by_connection.setdefault(finding.connection, []).append(finding)

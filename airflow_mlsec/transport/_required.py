@@ -1,4 +1,4 @@
-"""What a connection asks of TLS, as its provider's hook reads it."""
+"""The TLS that a connection requires, as its provider's hook reads it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from airflow_mlsec.transport._connections import facts_of_uri
 
 
 def endpoint_of(connection: ConnectionFacts) -> Endpoint:
-    """The server of a connection and what is asked of it.
+    """The server of a connection and what is required of it.
 
     :raises Local: if it has no server on the network.
     :raises Unknown: if its type is not known, or it names no server.
@@ -41,11 +41,11 @@ def endpoint_of(connection: ConnectionFacts) -> Endpoint:
     try:
         return rule(connection)
     except ValueError:
-        raise Unknown("its host or endpoint is no address that can be read") from None
+        raise Unknown("its host or endpoint is not a readable address") from None
 
 
 def _register(connection: ConnectionFacts) -> Endpoint:
-    """Our own: a PostgreSQL database, or the URL in extra ``register_url``."""
+    """Our own connection type: a PostgreSQL database, or the URL in extra ``register_url``."""
     url = text_of(connection.extra, "register_url")
     if url is None:
         return endpoint_of_postgresql(connection)
@@ -65,7 +65,7 @@ def _mysql(connection: ConnectionFacts) -> Endpoint:
         "DISABLED": Asked.NEVER, "PREFERRED": Asked.OPTIONAL, "REQUIRED": Asked.UNVERIFIED,
         "VERIFY_CA": Asked.CHAIN_ONLY, "VERIFY_IDENTITY": Asked.VERIFIED,
     }  # fmt: skip
-    # The provider's two clients read other names of the same settings.
+    # The provider's two clients read the same settings under different names.
     if extra.get("client") == "mysql-connector-python":
         if extra.get("ssl_disabled"):
             asked = Asked.NEVER
@@ -90,7 +90,7 @@ def _mysql(connection: ConnectionFacts) -> Endpoint:
 
 
 def _http(connection: ConnectionFacts) -> Endpoint:
-    """Of the HTTP provider: ``schema`` or a host that is a URL; ``verify`` as of requests."""
+    """HTTP provider: ``schema`` or a host that is a URL; ``verify`` as in requests."""
     host, scheme, port = host_of(connection), connection.schema, connection.port
     if "://" in host:
         parts = urlsplit(host)
@@ -108,9 +108,9 @@ def _http(connection: ConnectionFacts) -> Endpoint:
 
 
 def _smtp(connection: ConnectionFacts) -> Endpoint:
-    """Of the SMTP provider: TLS at once unless ``disable_ssl``, then STARTTLS unless ``disable_tls``."""
+    """SMTP provider: TLS at once unless ``disable_ssl``, then STARTTLS unless ``disable_tls``."""
     extra = connection.extra
-    # The provider takes any value for true, "false" as well.
+    # The provider treats any value as true, even "false".
     at_once, later = not extra.get("disable_ssl"), not extra.get("disable_tls")
     asked = Asked.VERIFIED if at_once or later else Asked.NEVER
     if extra.get("ssl_context") == "none" and asked is Asked.VERIFIED:
@@ -123,7 +123,7 @@ def _smtp(connection: ConnectionFacts) -> Endpoint:
 
 
 def _redis(connection: ConnectionFacts) -> Endpoint:
-    """Of the Redis provider: ``ssl``, ``ssl_cert_reqs`` (default ``required``), ``ssl_check_hostname``."""
+    """Redis provider: ``ssl``, ``ssl_cert_reqs`` (default ``required``), ``ssl_check_hostname``."""
     extra = connection.extra
     asked = Asked.NEVER
     if is_true(extra.get("ssl")):
@@ -140,7 +140,7 @@ def _redis(connection: ConnectionFacts) -> Endpoint:
 
 
 def _imap(connection: ConnectionFacts) -> Endpoint:
-    """Of the IMAP provider: ``use_ssl`` (default true) and ``ssl_context``."""
+    """IMAP provider: ``use_ssl`` (default true) and ``ssl_context``."""
     extra = connection.extra
     asked = Asked.NEVER if is_unverified(extra.get("use_ssl", True)) else Asked.VERIFIED
     if extra.get("ssl_context") == "none" and asked is Asked.VERIFIED:
@@ -156,13 +156,13 @@ def _always(host: str) -> Callable[[ConnectionFacts], Endpoint]:
 
     def rule(connection: ConnectionFacts) -> Endpoint:
         if "base_url" in connection.extra or connection.host:
-            raise Unknown("it names another server than the service's own; check it by hand")
+            raise Unknown("it names a server other than the service's own; check it by hand")
         return Endpoint(host, 443, Start.AT_ONCE, Asked.VERIFIED, "")
 
     return rule
 
 
-# A host of these may be the path of a socket.
+# For these types the host may be the path of a socket.
 _SOCKETS = ("mlsec", "mysql", "mariadb", "redis")
 _RULES: dict[str, Callable[[ConnectionFacts], Endpoint]] = {
     "mlsec": _register,

@@ -1,1 +1,1 @@
-"""Triggers: what deferred sensors wait on, in the triggerer."""
+"""Triggers: what deferred sensors wait for, in the triggerer."""

@@ -18,7 +18,7 @@ from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
 def review_in_force(
     hook: MlsecHook, location: str, max_age: timedelta, days_to_review: int
 ) -> int | None:
-    """The id of the review in force, or None after making sure that one is open."""
+    """The id of the review in force, or None after making sure that an open review exists."""
     register, connections = hook.register(), AirflowConnections()
     review = review_status(register, location, max_age, datetime.now(UTC), connections)
     if review is None:

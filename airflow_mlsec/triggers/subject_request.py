@@ -15,8 +15,8 @@ from airflow_mlsec.subjects import get_request, settle_rebuilt
 
 
 def request_is(hook: MlsecHook, number: int, until: str) -> bool:
-    """Whether a request has come so far: its identity verified, every place settled, or closed.
-    What was made anew meanwhile counts as settled."""
+    """Whether a request has reached a state: its identity verified, every place settled, or closed.
+    Outputs that were rebuilt in the meantime count as settled."""
     if until == "settled":
         request = settle_rebuilt(hook.register(), number, "airflow")
         return bool(request.steps) and not request.open_steps()
@@ -27,7 +27,7 @@ def request_is(hook: MlsecHook, number: int, until: str) -> bool:
 
 
 class SubjectRequestTrigger(BaseTrigger):
-    """Fires when a request has come so far. Carries the request's number and no secret."""
+    """Fires when a request has reached a state. Carries the request's number and no secret."""
 
     def __init__(self, request: int, until: str, poke_interval: float, mlsec_conn_id: str) -> None:
         super().__init__()

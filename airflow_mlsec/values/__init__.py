@@ -1,7 +1,7 @@
-"""The values of a column, whatever its type: their canonical text, and the form in which spellings of a key are one.
+"""The values of a column of any type: their canonical text, and the normal form in which spellings of a key are equal.
 
 `_canonical` gives each value one text, `_normal_forms` folds spellings of persons' keys, `_between` finds short numbers
-that stand for intervals, `_check_digits` knows numbers that check themselves. May import `policy` and below.
+between two values, `_check_digits` validates numbers with check digits. May import `policy` and below.
 """
 
 from airflow_mlsec.values._between import simplest_between

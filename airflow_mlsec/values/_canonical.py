@@ -41,7 +41,7 @@ def canonical_bytes(array: pa.Array, column: str) -> pa.Array:
 
 
 def without_nan(array: pa.Array) -> pa.Array:
-    """An array in which what is no number is no value."""
+    """An array in which NaN is null."""
     if not pa.types.is_floating(array.type):
         return array
     return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
@@ -99,7 +99,7 @@ def _without_trailing_zeros(text: pa.Array) -> pa.Array:
 
 
 def calendar_dates(array: pa.Array) -> pa.Array:
-    """Dates of dates and timestamps; of a time with a zone the date that the clock showed in that zone."""
+    """The dates of dates and timestamps; for a timestamp with a time zone, the local date in that zone."""
     if pa.types.is_timestamp(array.type):
         array = pc.local_timestamp(array) if array.type.tz is not None else array
         array = pc.floor_temporal(array, unit="day")

@@ -10,7 +10,7 @@ from typing import Any
 
 @lru_cache(maxsize=65_536)
 def is_valid_number(kind: str, value: str) -> bool:
-    """Whether ``value`` is a number of a ``kind``, named as a module of stdnum is: ``iban``, ``us.ssn``."""
+    """Whether ``value`` is a valid number of a ``kind``, named like a stdnum module: ``iban``, ``us.ssn``."""
     return bool(_validator(kind)(value))
 
 

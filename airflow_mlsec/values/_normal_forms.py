@@ -1,17 +1,18 @@
-"""The forms in which the spellings of one person's key are one text.
+"""Normal forms, in which all spellings of one person's key are one text.
 
-A policy declares one in ``subject.normalize``; pseudonyms, searching, the suppression list, lists of
-members and the counting of persons then use the same. What a form does not name stays apart: leading
-zeros and what follows a ``+`` in an address are two people's, unless the policy says otherwise.
+A policy declares one in ``subject.normalize``; pseudonyms, searches, the suppression list, membership
+lists and the counting of persons then all use it. Differences that a form does not name are kept: keys
+that differ in leading zeros, or in what follows a ``+`` in an address, belong to two people unless the
+policy says otherwise.
 
-| form | two texts are one |
+| form | two texts are equal |
 |---|---|
 | ``exact`` | never: ``aB3`` and ``AB3`` are two people |
 | ``nfc`` | if they are composed of the same characters (Unicode NFC) |
-| ``trimmed`` | as well if only white space before or after them differs |
-| ``email`` | as well in another letter case |
-| ``email_without_tag`` | as well with another ``+tag`` before the ``@`` |
-| ``number`` | as ``trimmed``, and with another number of leading zeros |
+| ``trimmed`` | also if only white space before or after them differs |
+| ``email`` | also if their letter case differs |
+| ``email_without_tag`` | also if the ``+tag`` before the ``@`` differs |
+| ``number`` | as ``trimmed``, and also if the number of leading zeros differs |
 | ``phone`` | if they are one telephone number (E.164); national ones are those of ``region`` |
 """
 
@@ -32,7 +33,7 @@ from airflow_mlsec.values._canonical import canonical_text
 
 _INTERNATIONAL = r"^(?:tel:)?(?:\+|00)[\s(/.-]*[1-9][0-9\s()/.-]{5,}$"
 _DASHES, _DASHES_TOO = r"\p{Pd}", "[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]"
-# Digits of a number of E.164.
+# The most digits of an E.164 number.
 _LONGEST = 15
 
 
@@ -45,18 +46,18 @@ class NormalForm:
 
     @classmethod
     def declared(cls, subject: Mapping[str, Any] | None) -> NormalForm | None:
-        """The one that a policy's ``subject`` (as plain data) declares."""
+        """The form that a policy's ``subject`` (as plain data) declares."""
         name = subject.get("normalize") if subject else None
         return None if name is None or subject is None else cls(name, subject.get("region"))
 
     @classmethod
     def of_policy(cls, policy: Policy) -> NormalForm | None:
-        """The one that a policy declares."""
+        """The form that a policy declares."""
         return cls.declared(policy.subject.model_dump()) if policy.subject else None
 
     @classmethod
     def parse(cls, text: str) -> NormalForm:
-        """The one that a plan or a statement writes as ``str`` of it."""
+        """The form from its ``str``, as plans and statements contain it."""
         name, _, region = text.partition("/")
         return cls(name, region or None)
 
@@ -65,7 +66,7 @@ class NormalForm:
 
     def of(self, array: pa.Array, column: str) -> pa.Array:
         """The values of a column in this form, as text; nulls stay null. Bytes, which have no spelling, stay
-        what they are.
+        unchanged.
 
         :raises ColumnType: if the column's type has no canonical text.
         """
@@ -86,7 +87,7 @@ class NormalForm:
         text = pc.utf8_trim_whitespace(text)
         match self.name:
             case "email" | "email_without_tag":
-                # Small letters of some capitals are two characters, which are composed again.
+                # The lowercase of some capitals is two characters, which are composed again.
                 text = _composed(letters_folded(text))
                 if self.name == "email_without_tag":
                     text = pc.replace_substring_regex(text, r"^([^+@]+)\+[^@]*@", r"\1@")
@@ -101,7 +102,7 @@ class NormalForm:
         return str(self.of_texts(pa.array([text], pa.large_string()))[0].as_py())
 
     def national(self, text: str) -> str | None:
-        """The digits of a telephone number in this form without its country's code, if it is one of the region."""
+        """The digits of a telephone number in this form without its country code, if it is one of the region."""
         import phonenumbers
 
         try:
@@ -113,12 +114,12 @@ class NormalForm:
         return str(number.national_number)
 
     def _phones(self, text: pa.Array) -> pa.Array:
-        """Telephone numbers as E.164; what is none stays as it is. International numbers are told by their
-        digits; the few others by Google's rules of each region, once for each text."""
+        """Telephone numbers as E.164; other texts stay as they are. International numbers are recognized by
+        their digits, the few others by Google's rules for each region, once for each text."""
         plain = pc.replace_substring_regex(pc.utf8_normalize(text, form="NFKC"), _DASHES, "-")
         international = pc.match_substring_regex(plain, _INTERNATIONAL)
         digits = pc.replace_substring_regex(plain, "[^0-9]", "")
-        # 00 before the country's code is a way to write +.
+        # 00 before the country code is a way to write +.
         by_zeros = pc.match_substring_regex(plain, "^(?:tel:)?00")
         digits = pc.if_else(by_zeros, pc.replace_substring_regex(digits, "^00", ""), digits)
         size = pc.utf8_length(digits)
@@ -138,20 +139,20 @@ class NormalForm:
         return pc.replace_with_mask(text, rest, made)
 
 
-# What stands in a text and is not seen: marks of direction and breaking, joiners, fillers of Hangul, NUL.
+# Invisible characters of a text: direction and break marks, joiners, Hangul fillers, NUL.
 _INVISIBLE = r"[\p{Cf}\x{115f}\x{1160}\x{3164}\x{ffa0}\x00]"
 
 
 def without_invisible(text: pa.Array) -> pa.Array:
-    """Texts without characters that nobody sees."""
+    """Texts without invisible characters."""
     if pc.all(pc.string_is_ascii(text)).as_py() is not False:
         return pc.replace_substring(text, "\0", "")
     return pc.replace_substring_regex(text, _INVISIBLE, "")
 
 
 def letters_folded(text: pa.Array) -> pa.Array:
-    """Texts in small letters that are the same in whatever case they were written: those that have two small
-    forms, or none of their own, as one."""
+    """Texts in lowercase, the same for any letter case in which they were written: letters with two lowercase
+    forms, or with none of their own, become one."""
     text = pc.utf8_lower(text)
     if pc.all(pc.string_is_ascii(text)).as_py() is not False:
         return text
@@ -168,7 +169,7 @@ def _composed(text: pa.Array) -> pa.Array:
 
 @lru_cache(maxsize=1)
 def _with_trunk_zero() -> str:
-    """International numbers with a zero after the country's code: it belongs to some, and to others not."""
+    """International numbers with a zero after the country code: it is part of some numbers, and of others not."""
     import phonenumbers
 
     codes = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE, key=str, reverse=True)
@@ -179,7 +180,7 @@ def _e164(text: str, region: str | None) -> str:
     import phonenumbers
 
     plain = re.sub(_DASHES_TOO, "-", unicodedata.normalize("NFKC", text))
-    # A zero in brackets is for the rules of its country, like one without.
+    # A zero in brackets is handled by the rules of its country, like one without brackets.
     plain = re.sub(r"^(tel:)?00", "+", plain).removeprefix("tel:")
     if not re.fullmatch(r"\+?[0-9\s()/.-]{3,}", plain):
         return text
@@ -190,5 +191,5 @@ def _e164(text: str, region: str | None) -> str:
     if not phonenumbers.is_possible_number(number):
         return text
     found = str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
-    # Of several zeros one goes at a time.
+    # Of several zeros, one is removed at a time.
     return found if found == plain else _e164(found, region)

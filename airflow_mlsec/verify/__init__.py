@@ -1,9 +1,9 @@
-"""The independent checker of releases: does a table hold what its policy promises?
+"""The independent checker of releases: does a table keep what its policy promises?
 
-Written from the definitions, over SQL, and shares no code with what makes releases: it imports `policy`, `errors`,
-DuckDB and Arrow, and nothing else. `_verify` looks at a table, `_check` says what a check of a transform is, and in
-`checks` one file is one; `_people` counts persons, `_models`, `_sizes` and `_uniques` the privacy models. Start with
-`_verify.verify_release`.
+It is written from the definitions, in SQL, and shares no code with what makes releases: it imports `policy`, `errors`,
+DuckDB and Arrow, and nothing else. `_verify` checks a table; `_check` defines what a check of a transform is, and each
+file in `checks` contains one; `_people` counts persons; `_models`, `_sizes` and `_uniques` check the privacy models.
+Start with `_verify.verify_release`.
 """
 
 from airflow_mlsec.verify._check import Check, check_of, number, quoted, within

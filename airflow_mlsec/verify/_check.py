@@ -13,34 +13,34 @@ from airflow_mlsec.extensions import Extension, entries_of, load_entry
 
 ENTRY_POINTS = "airflow_mlsec.checks"
 
-# Whether persons can be counted by what a transform makes of their keys: not, since two may have the same; by keys as
-# they are written, so that each spelling counts as one person; or by keys in the form that the policy declares.
+# Whether persons can be counted by what a transform makes of their keys: "no", because two persons may get the same;
+# "as written", so that each spelling counts as one person; "as declared", in the form that the policy declares.
 Persons = Literal["no", "as written", "as declared"]
 
 
 class Check(Extension):
-    """Whether a value can be what a transform produces, by the policy alone: an error in the transform must not hide
-    here, so it shares no code with it and gets the keys of the policy as plain data.
+    """Whether a transform can have produced a value, judged by the policy alone. An error in the transform must not hide
+    here, so a check shares no code with the transform and gets the keys of the policy as plain data.
 
-    A subclass answers all that has no default, or fails when Python reads it.
+    A subclass must define everything that has no default; otherwise its definition fails.
     """
 
     method: ClassVar[str]
-    # Whether looking at a value says anything: that an invented one is none of the raw ones cannot be seen of it.
+    # Whether a value alone shows anything: an invented value does not show that it is not one of the raw values.
     can_see: ClassVar[bool]
     persons: ClassVar[Persons]
 
     @abstractmethod
     def produced(self, keys: Mapping[str, Any], text: str, folder: Path) -> str:
-        """SQL (DuckDB's) that holds of what the transform can produce.
+        """SQL (DuckDB's) that is true for what the transform can produce.
 
         :param keys: The keys of the transform in the policy, with their defaults.
         :param text: SQL for a value's text.
-        :param folder: The policy's folder, to which files that it names are relative.
+        :param folder: The policy's folder; files that the policy names are relative to it.
         """
 
     def explained(self, many: str) -> str:
-        """What is wrong, of so ``many`` rows or values."""
+        """What is wrong with ``many`` rows or values, such as ``3 rows``."""
         return f"{many} are not what method {self.method} produces"
 
 
@@ -48,7 +48,7 @@ class Check(Extension):
 def check_of(method: str) -> Check:
     """The check of a transform.
 
-    :raises SettingError: if none is installed, or what is installed is none.
+    :raises SettingError: if none is installed, or what is installed is not a check.
     """
     entry = entries_of(ENTRY_POINTS).get(method)
     if entry is None:
@@ -72,7 +72,7 @@ def quoted(text: str) -> str:
 
 
 def within(text: str, low: float | None, high: float | None) -> str:
-    """SQL that holds of numbers between limits, and of no number."""
+    """SQL that is true for numbers between limits, and for NaN."""
     value = number(text)
     limits = [f"{value} >= {low!r}" if low is not None else "", f"{value} <= {high!r}" if high is not None else ""]  # fmt: skip
     return f"isnan({value}) OR ({' AND '.join(limit for limit in limits if limit) or 'true'})"

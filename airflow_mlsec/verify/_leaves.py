@@ -1,8 +1,8 @@
 """The independent checker's part for nested columns: which leaves a table has, and their values.
 
-Written from what a policy's paths mean, not from how a release is made: ``address.city`` is a field of a
-struct, ``orders[].card`` one of every struct of a list. The values of leaves within lists are looked at one
-by one; in which row they stand does not matter here.
+Written from the definition of a policy's paths, not from how a release is made: ``address.city`` is a field
+of a struct, ``orders[].card`` a field of every struct in a list. The values of leaves within lists are
+checked one by one; the row that they belong to does not matter here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Leaf:
-    """A column, or what a path leads to: the column, and the way from it (the number of a field, or None for
+    """A column, or what a path leads to: the column, and the steps from it (the number of a field, or None for
     the values of a list)."""
 
     path: str
@@ -30,14 +30,14 @@ class Leaf:
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether a type is one of lists."""
+    """Whether a type is a list type."""
     return bool(
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
 
 
 def leaves_of(schema: pa.Schema, declared: Collection[str]) -> list[Leaf]:
-    """Every leaf of a schema; what the policy declares as a whole is one."""
+    """Every leaf of a schema; a column that the policy declares as a whole is one leaf."""
     return [
         leaf
         for field in schema
@@ -53,7 +53,7 @@ def seen_as(leaves: list[Leaf]) -> pa.Schema:
 
 
 def take(batch: pa.RecordBatch, leaves: list[Leaf]) -> pa.RecordBatch:
-    """The leaves of a batch. All values of a leaf within lists stand in the first row."""
+    """The leaves of a batch. All values of a leaf within lists are in the first row."""
     arrays = []
     for leaf in leaves:
         array = batch.column(leaf.column)

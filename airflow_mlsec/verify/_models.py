@@ -1,7 +1,7 @@
 """The independent checker's part for models of sensitive columns: from the definitions, in SQL.
 
 ``cells`` is a table (class, one column for each protected column, size). In distributions missing values
-count as a value of their own; for diversity they are none.
+count as a value of their own; for diversity they do not count as a value.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def check_models(
     alias: Mapping[str, str],
     whole: Mapping[str, pa.Table] | None,
 ) -> Iterator[Checked]:
-    """Every model of the policy. ``whole`` are (value, rows) of each protected column before rows
-    were suppressed; without it a class is compared with the released rows, which is what their reader
-    sees."""
+    """Every model of the policy. ``whole`` contains (value, rows) of each protected column before rows
+    were suppressed; without it a class is compared with the released rows, which is what a reader of
+    the release sees."""
     for name, diversity in policy.privacy.l_diversity.items():
         yield _diversity(connection, name, alias[name], diversity)
     for name, closeness in policy.privacy.t_closeness.items():
@@ -79,13 +79,13 @@ def _histogram(connection: duckdb.DuckDBPyConnection, column: str) -> None:
 
 
 def _diverse_values(connection: duckdb.DuckDBPyConnection, column: str, said: Diversity) -> None:
-    """The histogram for diversity: a missing value is none, and spellings of one, or values of one group, are one,
-    since whoever knows the class learns no less from them."""
+    """The histogram for diversity. A missing value does not count; spellings of a value, and values of a group, count
+    as one value, since somebody who knows the class learns no less from them."""
 
     [(kind,)] = connection.execute(f"SELECT any_value(typeof({column})) FROM cells").fetchall()  # noqa: S608
     value = column
     if kind in ("DOUBLE", "FLOAT"):
-        # What is no number is no value.
+        # NaN counts as missing.
         value = f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END"
     text = f"CAST({value} AS VARCHAR)"
     distinct = connection.sql(
@@ -170,7 +170,7 @@ def _closeness(
     holds = farthest is None or farthest <= said.t + _ROUNDING
     detail = f"farthest class is {farthest or 0:.4f} from the {'whole table' if whole else 'released rows'}"
     if whole:
-        # What its reader will measure, who does not know what was suppressed.
+        # What a reader will measure, who does not know what was suppressed.
         _overall(connection, name, column, None)
         seen = _farthest(connection, said, name, policy.source)
         detail += f", {seen or 0:.4f} from the released rows"
@@ -212,7 +212,7 @@ def _beta_likeness(
     )
 
 
-# Shares of the whole lie between low and high, where rows of it are not known.
+# Shares of the whole table are between low and high, where some of its rows are not known.
 _DELTA = """
     WITH q AS (SELECT value, rows / (SELECT sum(rows) FROM overall) * (1 - $1) AS low,
                       rows / (SELECT sum(rows) FROM overall) * (1 - $1) + $1 AS high FROM overall),
@@ -256,9 +256,9 @@ _ORDERED = """
 def _hierarchical(
     connection: duckdb.DuckDBPyConnection, said: Closeness, name: str, source: str
 ) -> float | None:
-    """The distance on a tree is what has to cross each edge, from every node to the one above."""
+    """The distance on a tree: the mass that must cross each edge, from every node to its parent."""
     assert said.hierarchy is not None
-    # Values go by number: what Python makes of them need not be equal to itself, or be there at all.
+    # Values are identified by number: as Python objects they may be unequal to themselves, or not exist at all.
     connection.execute(
         "CREATE OR REPLACE TABLE numbered AS SELECT row_number() OVER () - 1 AS place, value, rows FROM overall"
     )
@@ -275,7 +275,7 @@ def _hierarchical(
         "SELECT h.class, n.place, h.rows FROM histogram h LEFT JOIN numbered n ON h.value IS NOT DISTINCT FROM n.value"
     ).fetchall():
         if place is None:
-            return 1.0  # a value that nobody has
+            return 1.0  # a value that the whole table does not have
         classes.setdefault(number, {})[place] = rows
     farthest = None
     for found in classes.values():

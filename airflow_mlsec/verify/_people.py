@@ -1,9 +1,9 @@
-"""The independent checker's part for persons: how many different ones does each class have?
+"""The independent checker's part for persons: how many different persons does each class have?
 
 Rows are counted elsewhere; here pairs of a class and a person are kept and counted. A person is a 64-bit hash: two
-whose hashes are the same would count as one, which errs on the safe side. Two classes that are taken for one would
-hide a small one, and whoever supplies data could choose values whose quick hashes are the same; so a class is half of
-a SHA-256 (FIPS 180-4).
+persons with the same hash would count as one, which errs on the safe side. Two classes that are taken for one would
+hide a small one, and whoever supplies data could choose values with the same fast hash; so a class is identified by
+half of a SHA-256 (FIPS 180-4).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _NOBODY = "without a key"
 
 class PeopleCounter:
     """Counts the persons of each class. ``quasi`` are the columns that make up a class; ``subject`` says how
-    persons are named, where the keys are the raw ones; ``protected`` are columns that models of the policy are
-    about, whose values are then weighed by persons."""
+    persons are identified, if the keys are raw; ``protected`` are the columns that models of the policy protect,
+    whose values are then weighted by persons."""
 
     def __init__(
         self, quasi: Sequence[str], subject: Subject | None = None, protected: Sequence[str] = ()
@@ -43,8 +43,8 @@ class PeopleCounter:
         self.rows = 0
 
     def add(self, batch: pa.RecordBatch, keys: pa.Array, released: pa.Array | None = None) -> None:
-        """Add rows, and whose each is; those that are not ``released`` count for how many rows a person has, and
-        for how often values are in the whole table."""
+        """Add rows, and the key of each row's person. Rows that are not ``released`` count for the number of rows of
+        a person, and for the frequency of values in the whole table."""
         if not batch.num_rows:
             return
         try:
@@ -52,7 +52,7 @@ class PeopleCounter:
         except duckdb.Error as error:
             # The engine's message may quote a value.
             raise GuaranteeNotMet(
-                f"whose the released rows are could not be counted ({type(error).__name__}), so it counts as failed"
+                f"the persons of the released rows could not be counted ({type(error).__name__}), so it counts as failed"
             ) from None
 
     def _add(self, batch: pa.RecordBatch, keys: pa.Array, released: pa.Array | None) -> None:
@@ -100,8 +100,8 @@ class PeopleCounter:
         return (None if least is None else int(least)), int(persons)
 
     def in_several_spellings(self) -> int:
-        """How many persons have a key that is written in several ways: what is made from the keys as they are
-        written tells more persons apart than there are."""
+        """How many persons have a key that is written in several ways: codes that are made from the keys as written
+        distinguish more persons than there are."""
         spelled = "SELECT person FROM everyone GROUP BY person HAVING count(DISTINCT key) > 1"
         query = f"SELECT count(*) FROM ({spelled})"  # noqa: S608
         return int(self._connection.execute(query).fetchall()[0][0])
@@ -113,7 +113,7 @@ class PeopleCounter:
 
     def weighed(self, alias: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
         """A connection with the tables ``cells`` (class, each protected column under its ``alias``, size) and
-        ``classes`` (class, size, persons), every person counted once: their rows have equal parts."""
+        ``classes`` (class, size, persons). Every person counts once, in equal parts over their rows."""
         run = self._connection.execute
         run(
             "CREATE OR REPLACE TABLE weights AS SELECT person, 1.0::DOUBLE / sum(rows) AS part FROM everyone GROUP BY person"
@@ -132,7 +132,7 @@ class PeopleCounter:
         return self._connection
 
     def whole(self) -> dict[str, pa.Table]:
-        """(value, rows) of each protected column in all rows, suppressed ones too, persons counted once."""
+        """(value, rows) of each protected column in all rows, also suppressed ones; each person counts once."""
         return {
             name: self._connection.sql(
                 f"SELECT t.value, sum(t.rows * w.part) AS rows FROM whole_v{i} t "  # noqa: S608
@@ -144,7 +144,7 @@ class PeopleCounter:
     def _into(self, table: str, query: str) -> None:
         self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} AS {query} LIMIT 0")
         if table == "cells_seen":
-            # Once, where the same is seen in another batch.
+            # Only once, if the same is in another batch.
             query = f"{query} EXCEPT SELECT * FROM {table}"  # noqa: S608
         self._connection.execute(f"INSERT INTO {table} {query}")
 
@@ -153,11 +153,11 @@ class PeopleCounter:
 
 
 def _class(names: list[str]) -> str:
-    """SQL for what tells a class from all others: a hash of its labels, each with its length before it."""
+    """SQL for what distinguishes a class from all others: a hash of its labels, each preceded by its length."""
     if not names:
         return "0::UHUGEINT"
     labels = [f"coalesce(length({n}::VARCHAR) || ':' || {n}::VARCHAR, '-')" for n in names]
-    # In halves: DuckDB before 1.5 reads no hexadecimal number of 128 bits.
+    # In halves: DuckDB before 1.5 cannot read a hexadecimal number of 128 bits.
     digest = f"sha256(concat({', '.join(labels)}))"
     upper, lower = (f"('0x' || {digest}[{at}:{at + 15}])::UBIGINT::UHUGEINT" for at in (1, 17))
     return f"({upper} * {2**64}::UHUGEINT + {lower})"
@@ -171,16 +171,16 @@ def _written(keys: pa.Array) -> pa.Array:
 
 
 def person_of(keys: pa.Array, subject: Subject | None) -> pa.Array:
-    """Whose each row is: the same for all spellings of one person's key, null for nobody's."""
+    """The person of each row: the same for all spellings of one person's key, null for nobody."""
     found = _normal(keys)
     return found if subject is None else _declared(found, subject)
 
 
 def _normal(keys: pa.Array) -> pa.Array:
-    """The checker's own normal form: spellings of one key, and keys that are blank, are one person's."""
+    """The checker's own normal form: all spellings of a key are one person's, and so are all blank keys."""
     if pa.types.is_floating(keys.type):
         keys = pc.add(keys, pa.scalar(0.0, keys.type))  # -0.0 is 0.0
-        # What is no number names nobody.
+        # NaN identifies nobody.
         keys = pc.if_else(pc.is_nan(keys), pa.scalar(None, keys.type), keys)
     if not pa.types.is_string(keys.type) and not pa.types.is_large_string(keys.type):
         return keys.cast(pa.string()) if not pa.types.is_binary(keys.type) else keys
@@ -188,7 +188,7 @@ def _normal(keys: pa.Array) -> pa.Array:
 
 
 def _declared(keys: pa.Array, subject: Subject) -> pa.Array:
-    """Keys that the policy declares to be one person's made one, by the checker's own reading of it."""
+    """Keys that the policy declares to be one person's, made equal by the checker's own reading of the policy."""
     if pa.types.is_binary(keys.type):
         return keys
     match subject.normalize:
@@ -215,14 +215,14 @@ def _without_tag(key: str | None) -> str | None:
 
 
 def _dialled(key: str, region: str | None) -> str:
-    """The digits that reach a telephone from abroad; what is no number stays."""
+    """The digits that reach a telephone from abroad; a text that is not a number stays."""
     key = re.sub("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]", "-", key)
     if re.search(r"[^0-9+\s()/.:tel-]", key):
         return key
     text = key.strip().removeprefix("tel:")
     text = f"+{text[2:]}" if text.startswith("00") else text
     digits = re.sub("[^0-9]", "", text)
-    # No zero after the country's code, which has up to three digits: there is nothing to be told.
+    # No zero after the country code, which has up to three digits: there is nothing to decide.
     if text.startswith("+") and "0" not in digits[1:4]:
         return f"+{digits}"
     try:

@@ -1,6 +1,6 @@
 """The independent checker's part for models of class sizes, in the release and in the population.
 
-``classes`` is a table (class, size), ``cells`` one with the labels of each class besides.
+``classes`` is a table (class, size); ``cells`` also has the labels of each class.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_mlsec.verify._models import Checked
 from airflow_mlsec.verify._uniques import unique_in_population
 
 _ROUNDING = 1e-9
-# Two searches for the most likely parameters need not end in the same digits.
+# Two maximum-likelihood searches need not agree in all digits.
 _ESTIMATED = 1e-6
 
 
@@ -26,8 +26,8 @@ def check_sizes(
     columns: Mapping[str, str],
     population: tuple[pa.Table, pa.Array] | None,
 ) -> Iterator[Checked]:
-    """The models of the release as a whole, whose classes are those of ``by_person``, and those of the
-    population. ``columns`` are the quasi-identifiers, and what they are called in ``cells``."""
+    """The models of the release as a whole, for the classes of ``by_person``, and the models of the
+    population. ``columns`` are the quasi-identifiers, with their names in ``cells``."""
     privacy = policy.privacy
     if privacy.average_risk is not None:
         query = "SELECT count(*) / sum(size) FROM classes"
@@ -93,5 +93,5 @@ def _against_population(
         yield Checked(
             names[-1],
             inside and not strangers,
-            f"highest chance {highest or 0:.4f}; classes of nobody: {strangers}",
+            f"highest chance {highest or 0:.4f}; classes without people: {strangers}",
         )

@@ -1,7 +1,7 @@
-"""The independent checker's part for hierarchies: which node of each level a value lies under.
+"""The independent checker's part for hierarchies: the node of each level that a value belongs to.
 
-What nodes are called does not matter, only which values share one. Written from what the kinds of
-hierarchy mean (`docs/reference/policy.md`), value by value.
+The names of nodes do not matter, only which values share one. Written from the definitions of the
+kinds of hierarchy (`docs/reference/policy.md`), value by value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NOTHING = "nothing"
 
 
 def nodes_of(hierarchy: Hierarchy, values: pa.Array, source: str) -> list[tuple[Hashable, ...]]:
-    """For each value its nodes, from the value itself up to below the root.
+    """The nodes of each value, from the value itself up to the level below the root.
 
     :raises GuaranteeNotMet: if a value is not in the hierarchy.
     """
@@ -54,7 +54,7 @@ def nodes_of(hierarchy: Hierarchy, values: pa.Array, source: str) -> list[tuple[
 def _plain(values: pa.Array) -> list[Any]:
     kind = values.type
     if pa.types.is_timestamp(kind):
-        # As the clock showed it in the column's own zone; finer than a day does not matter above a value.
+        # Local time in the column's own zone; above the value itself nothing finer than a day matters.
         values = values.cast(pa.timestamp("us", kind.tz), safe=False)
     found: list[Any] = values.to_pylist()
     return found
@@ -97,7 +97,7 @@ def _of_file(path: Path, values: Sequence[Any]) -> list[tuple[Hashable, ...]]:
     delimiter = ";" if lines and lines[0].count(";") >= lines[0].count(",") else ","
     rows = {row[0]: row for row in csv.reader(lines, delimiter=delimiter) if row}
     found: list[tuple[Hashable, ...]] = []
-    # The root is the same for all, and no level of its own.
+    # The root is the same for all values, and does not count as a level.
     rooted = bool(rows) and {row[-1] for row in rows.values()} == {"*"}
     height = (len(next(iter(rows.values()))) if rows else 1) - rooted
     for value in values:

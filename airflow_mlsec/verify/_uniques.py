@@ -1,4 +1,4 @@
-"""The independent checker's part for population uniqueness: the same estimators, written again.
+"""The independent checker's part for population uniqueness: the same estimators, rewritten.
 
 Zayatz, "Estimation of the Percent of Unique Population Elements on a Microdata File Using the Sample" (US
 Census Bureau 1991); Pitman's sampling formula as in Hoshino, "Applying Pitman's Sampling Formula to
@@ -14,7 +14,7 @@ from math import exp, lgamma, log
 
 import numpy as np
 
-# Alpha is looked for on a grid, laid anew over the neighbourhood of the best point; theta by thirds.
+# Alpha is searched on a grid that is refined around the best point, theta by ternary search.
 _ROUNDS, _POINTS, _THIRDS = 9, 24, 90
 _EDGE = 1e-6
 _FEW = 0.1
@@ -76,7 +76,7 @@ def _by_pitman(counts: Counter[int], population: int) -> float | None:
         return rising - lgamma(theta + rows) + lgamma(theta + 1) + inner
 
     def best(alpha: float) -> tuple[float, float]:
-        """The highest likelihood for this alpha, and the logarithm of theta + alpha that has it."""
+        """The highest likelihood for this alpha, and the logarithm of theta + alpha at it."""
         inner, low, high = within(alpha), log(1e-6), log(1e9)
         for _ in range(_THIRDS):
             third = (high - low) / 3

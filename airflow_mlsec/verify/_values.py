@@ -1,6 +1,6 @@
-"""What a transform can produce, as SQL: the checker's own words for it, from the policy alone.
+"""What a transform can produce, as SQL: written by the checker itself, from the policy alone.
 
-That a fake value is not a raw one cannot be seen by looking at it; neither can the mean of a group.
+A fake value does not show that it is not a raw one; neither does the mean of a group.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_mlsec.verify._check import check_of
 
 
 def exact(kind: pa.DataType) -> pa.DataType:
-    """The type in which SQL tells all values of a type apart: its times have no nanoseconds."""
+    """The type in which SQL distinguishes all values of a type: its times have no nanoseconds."""
     if pa.types.is_duration(kind) or pa.types.is_time64(kind):
         return pa.int64()
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
@@ -23,13 +23,13 @@ def exact(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-# Characters that nobody sees: of format, fillers of Hangul, NUL.
+# Invisible characters: format characters, Hangul fillers, NUL.
 _UNSEEN = r"[\p{Cf}\x{115f}\x{1160}\x{3164}\x{ffa0}\x00]"
 
 
 def as_seen(text: pa.Array) -> pa.Array:
-    """Texts in the checker's own form in which spellings are one: as they are seen, in small letters, without
-    white space around them; what is nothing else is null."""
+    """Texts in the checker's own normal form, in which spellings are equal: visible characters, in lowercase,
+    without surrounding white space; a text of which nothing remains is null."""
     small = pc.utf8_lower(pc.utf8_normalize(text, form="NFKC"))
     for written, same in (("\u00df", "ss"), ("\u03c2", "\u03c3"), ("i\u0307", "i")):
         small = pc.replace_substring(small, written, same)
@@ -38,7 +38,7 @@ def as_seen(text: pa.Array) -> pa.Array:
 
 
 def can_be_checked(policy: Policy, name: str) -> bool:
-    """Whether it can be seen of values that they are what the column's transform produces."""
+    """Whether values alone can show that they are what the column's transform produces."""
     column = policy.columns[name]
     if column.role is Role.IDENTIFYING:
         return True
@@ -46,12 +46,12 @@ def can_be_checked(policy: Policy, name: str) -> bool:
 
 
 def allowed(policy: Policy, name: str, column: str) -> str:
-    """SQL that holds for what the transform of column ``name`` can produce; ``column`` is its name in
+    """SQL that is true for what the transform of column ``name`` can produce; ``column`` is its name in
     SQL."""
     text = f"CAST({column} AS VARCHAR)"
     produced = f"coalesce({_produced(policy, name, text)}, false)"
     if policy.columns[name].role is Role.QUASI_IDENTIFYING:
-        # A set of one value, as which one is written that could be mistaken for a set or an interval.
+        # A one-element set: a value that could be mistaken for a set or an interval is written as one.
         bare = f"regexp_extract({text}, '(?s)^[{{](.*)[}}]$', 1)"
         quoted = f"try(json_extract_string({bare}, '$'))"
         for within in (bare, quoted):
@@ -65,6 +65,6 @@ def _produced(policy: Policy, name: str, text: str) -> str:
     transform = policy.columns[name].transform
     if transform is None:
         return "false"
-    # The keys alone, so that no check leans on the code that made the values.
+    # The keys alone, so that no check depends on the code that made the values.
     keys = transform.model_dump()
     return check_of(transform.method).produced(keys, text, Path(policy.source).resolve().parent)

@@ -1,8 +1,8 @@
-"""The independent checker: does a table hold what its policy promises?
+"""The independent checker: does a table keep what its policy promises?
 
-Written from the definitions, over SQL, and shares no code with the fitter: an error there
-must not hide here. It runs on the staged output before it is published, and again whenever
-somebody asks (`ComplianceCheckOperator`, `mlsec check`).
+It is written from the definitions, in SQL, and shares no code with the fitter: an error there
+must not hide here. It runs on the staged output before it is published, and again on request
+(`ComplianceCheckOperator`, `mlsec check`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from airflow_mlsec.verify._values import allowed, can_be_checked, exact
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked. ``detail`` holds names and counts, never a value; ``figure`` is the size
-    of the smallest class, of what checks that. What could not be ``known`` has not passed."""
+    """One thing that was checked. ``detail`` contains names and counts, never a value; ``figure`` is the size
+    of the smallest class, for checks of it. A result that is not ``known`` has not passed."""
 
     check: str
     passed: bool
@@ -37,9 +37,9 @@ class Finding:
     known: bool = True
 
 
-# Whose the released rows are: counted while they were made, or how many persons the smallest class has, as signed
-# evidence of the very same file says, or that every row is another person's, as evidence of a file says of which some
-# rows are left.
+# Whose the released rows are: counted while they were made; or the number of persons in the smallest class, from signed
+# evidence of the very same file; or that every row belongs to a different person, from evidence of a file of which only
+# some rows remain.
 People = PeopleCounter | int | Literal["one row each"]
 
 
@@ -54,11 +54,11 @@ def verify_release(
 ) -> list[Finding]:
     """Check rows of a release against their policy: columns, identifiers, privacy models.
 
-    ``whole`` are (value, rows) of each protected column before rows were suppressed, if known; it
-    is looked at after the batches were read. ``population`` are labels of quasi-identifiers and how
-    many people of the population have them; models of it fail without. ``people`` tells whose rows they
-    are; without it a pseudonym of the policy's subject must, or persons are not counted and that fails. It does
-    not if it is not ``carried`` there, since some persons have several.
+    ``whole`` contains (value, rows) of each protected column before rows were suppressed, if known; it
+    is read after the batches. ``population`` contains labels of quasi-identifiers and how many people of
+    the population have them; without it, models of the population fail. ``people`` says whose rows they are.
+    Without it, a pseudonym of the policy's subject must say so; otherwise persons are not counted and that check
+    fails. The pseudonym is not used if ``carried`` is false, because some persons have several.
     """
     leaves = leaves_of(schema, policy.columns)
     flat = seen_as(leaves)
@@ -68,9 +68,9 @@ def verify_release(
 
 
 def tells_persons(policy: Policy, several_spellings: int | None) -> bool:
-    """Whether what a release carries of persons' keys tells them apart, no more and no less: the keys themselves, or
-    what was made from them in the form that the policy declares; or made from keys that each person has one spelling
-    of: ``several_spellings`` is of how many persons there are several, None if nobody has counted."""
+    """Whether what a release contains of persons' keys distinguishes persons exactly: the keys themselves; or what was
+    made from keys in the form that the policy declares; or what was made from keys of which each person has only one
+    spelling. ``several_spellings`` is the number of persons with several spellings, None if nobody has counted."""
     subject = policy.subject
     if subject is None:
         return False
@@ -119,7 +119,7 @@ def _rows(
     quasi = [n for n in policy.with_role(Role.QUASI_IDENTIFYING) if n in schema.names]
     protected = [n for n in policy.privacy.protected if n in schema.names]
     needed = list(dict.fromkeys([*looked_at, *quasi, *protected]))
-    # Own names: those of SQL are blind to case, and a column's may be anything.
+    # Names of our own: SQL names ignore case, and the name of a column may be anything.
     alias = {name: f"c{i}" for i, name in enumerate(needed)}
     key = policy.subject.key if policy.subject is not None else ""
     if own is not None:
@@ -137,12 +137,12 @@ def _rows(
     if not needed:
         rows = feed.drain()
         yield from (values.finding() for values in lists.values())
-        # Without columns that could tell people apart, all are one class.
+        # Without columns that could distinguish people, all are one class.
         yield from _k_anonymity(policy, told, rows or None, min(rows, 1))
         return
     connection = duckdb.connect(":memory:")
     try:
-        # Nothing may be spilled to a file beside the declared target.
+        # Nothing may be spilled to a file other than the declared target.
         connection.execute("SET temp_directory = ''")
         connection.register("incoming", pa.RecordBatchReader.from_batches(fields, iter(feed)))
         failing = "".join(
@@ -173,10 +173,10 @@ def _rows(
         yield from _k_anonymity(policy, told, smallest, number)
         by_person = connection
         if isinstance(told, PeopleCounter) and told.repeats():
-            # A person with several rows weighs one, in the models as well.
+            # A person with several rows counts once, in the models too.
             by_person = told.weighed(alias)
             whole = told.whole() if whole else None
-        # A protected column that is not there fails as a released column that is missing.
+        # If a protected column is not there, the check for missing released columns fails.
         if protected and set(protected) == set(policy.privacy.protected):
             for checked in check_models(by_person, policy, alias, whole):
                 yield Finding(checked.model, checked.holds, checked.detail)
@@ -215,7 +215,7 @@ def _k_anonymity(
 
 
 def _own_people(policy: Policy, schema: pa.Schema) -> PeopleCounter | None:
-    """What counts persons by what a release carries of their key, if that tells them apart."""
+    """A counter of persons by what a release contains of their key, if that distinguishes them."""
     if policy.subject is None or policy.privacy.class_size is None:
         return None
     key = policy.subject.key
@@ -225,7 +225,7 @@ def _own_people(policy: Policy, schema: pa.Schema) -> PeopleCounter | None:
     apart = column.transform is None or check_of(column.method).persons != "no"
     quasi = [n for n in policy.with_role(Role.QUASI_IDENTIFYING) if n in schema.names]
     there = [n for n in policy.privacy.protected if n in schema.names]
-    # Keys as they are may be spelled as the policy says.
+    # Raw keys may have spellings that the policy declares to be one.
     subject = policy.subject if policy.columns[key].transform is None else None
     return PeopleCounter(quasi, subject, there) if apart else None
 
@@ -234,20 +234,23 @@ def _in_persons(k: int, people: People | None, smallest: int | None) -> Finding:
     name = f"k-anonymity with k={k}, counted in persons"
     if isinstance(people, str):
         return Finding(
-            name, smallest is None or smallest >= k, "every row is another person's", smallest
+            name,
+            smallest is None or smallest >= k,
+            "every row belongs to a different person",
+            smallest,
         )
     if isinstance(people, int):
-        detail = f"fewest persons of a class, as evidence of this file says: {people}"
+        detail = f"fewest persons of a class, according to the evidence of this file: {people}"
         return Finding(name, smallest is None or people >= k, detail, people)
     if people is None:
         return Finding(
-            name, False, "unknown: nothing in the release tells whose rows are whose, since it has no key of theirs, or "
-            "one that may be written in several ways (declare subject.normalize); it holds only for the file that its "
-            "evidence names", known=False,
+            name, False, "unknown: nothing in the release says whose rows are whose, since it has no key of persons, or "
+            "one that may be written in several ways (declare subject.normalize); the guarantee holds only for the file "
+            "that its evidence names", known=False,
         )  # fmt: skip
     fewest, persons = people.fewest()
     if persons == people.rows:
-        detail = "every row is another person's"
+        detail = "every row belongs to a different person"
     else:
         detail = f"fewest persons of a class: {fewest or 0}; {persons} in {people.rows} rows"
     return Finding(name, fewest is None or fewest >= k, detail, fewest)
@@ -267,7 +270,7 @@ def _said(policy: Policy, name: str, bad: int, of: str) -> str:
 
 
 class _Values:
-    """Looks at the values of lists, which stand in no row of their own."""
+    """Checks the values of lists, which have no row of their own."""
 
     def __init__(self, policy: Policy, name: str) -> None:
         self._connection = duckdb.connect(":memory:")
@@ -278,7 +281,7 @@ class _Values:
         self._policy, self._name = policy, name
 
     def add(self, array: pa.Array) -> None:
-        """Look at the lists of some rows."""
+        """Check the lists of some rows."""
         while is_list(array.type):
             array = pc.list_flatten(array)
         self._connection.register("given", pa.table({"value": array}))
@@ -293,7 +296,7 @@ class _Values:
 
 
 class _Feed:
-    """The batches under their own names; remembers what went wrong while reading them."""
+    """The batches with columns renamed; remembers what went wrong while reading them."""
 
     def __init__(
         self,
@@ -319,7 +322,7 @@ class _Feed:
             raise
 
     def drain(self) -> int:
-        """Read all batches for what reading them does: the caller counts. Says how many rows there are."""
+        """Read all batches for the side effects (the caller counts); returns the number of rows."""
         rows = 0
         for batch in self._batches:
             rows += batch.num_rows

@@ -424,7 +424,7 @@ def test_paths_that_could_mean_two_columns_are_refused(
 
 
 def test_names_for_free_text_are_one_a_row(make_policy: Callable[..., Policy]) -> None:
-    with pytest.raises(PolicyError, match="of which a row has many"):
+    with pytest.raises(PolicyError, match="which has several values in a row"):
         make_policy(
             "l[].n: {role: identifying, transform: {method: drop}}\n"
             "l[].t: {role: sensitive, transform: {method: redact_text, names: ['l[].n']}}"
@@ -436,7 +436,7 @@ def test_a_file_without_a_header_does_not_put_people_into_errors(
 ) -> None:
     (tmp_path / "raw.csv").write_text("anna@x.org,219-09-9999,Anna Real\nb@x.org,219-09-9998,B\n")
     policy = make_policy("id: {role: insensitive}")
-    with pytest.raises(UndeclaredColumn, match="has the file a header") as caught:
+    with pytest.raises(UndeclaredColumn, match="does the file have a header") as caught:
         anonymize(
             policy,
             open_dataset(str(tmp_path / "raw.csv")),

@@ -61,7 +61,7 @@ def rows(listed: list[tuple[Any, ...]], names: tuple[str, ...] = ("who", "zip", 
 
 
 def state(said: Policy, done: Release) -> str:
-    return release_state(said, json.loads(done.plan.to_json()) if isinstance(done.plan.to_json(), str) else done.plan.to_json(), done.checks())  # fmt: skip
+    return release_state(said, json.loads(done.plan.to_json()) if isinstance(done.plan.to_json(), str) else done.plan.to_json(), done.checks(), done.released)  # fmt: skip
 
 
 # --- what is called anonymous

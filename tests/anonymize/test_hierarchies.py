@@ -126,7 +126,7 @@ def test_a_hierarchy_file(tmp_path: Path) -> None:
     ("content", "says"),
     [
         ("a;x;*\nb;y\n", r"edu\.csv:2: 2 columns where row 1 has 3"),
-        ("a;x;*\na;y;*\n", r"edu\.csv:2: this value stands in an earlier row"),
+        ("a;x;*\na;y;*\n", r"edu\.csv:2: this value is already in an earlier row"),
         ("a;x;p\nb;x;q\n", r"edu\.csv:2: column 2's label has another parent"),
         ("a\nb\n", r"edu\.csv:1: a hierarchy row"),
         ("", r"edu\.csv:1: a hierarchy row"),

@@ -235,7 +235,7 @@ def test_an_empty_release_has_to_be_asked_for(
     anonymize(made, first, safe, keys, plan_path=tmp_path / "plan.json")
     plan = Plan.load(tmp_path / "plan.json", keys.verification_keys())
     other = write(tmp_path, "other.parquet", one_each("2"))
-    with pytest.raises(GuaranteeNotMet, match="has to be asked for"):
+    with pytest.raises(GuaranteeNotMet, match="must be requested"):
         anonymize(made, other, safe, keys, plan=plan)
     assert anonymize(made, other, safe, keys, plan=plan, allow_empty=True).released == 0
 

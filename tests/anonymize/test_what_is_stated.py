@@ -214,12 +214,14 @@ def test_what_was_counted_in_rows_is_not_anonymous(
     )  # fmt: skip
     policy = make_policy(columns, anonymity=claimed, privacy={"k_anonymity": 5})
     done = released(policy, keys, tmp_path, table)
-    assert release_state(policy, done.plan.to_json(), done.checks()) == "pseudonymous"
+    assert (
+        release_state(policy, done.plan.to_json(), done.checks(), done.released) == "pseudonymous"
+    )
     subject = {"kind": "person", "key": "email"}
     policy = make_policy(columns, anonymity=claimed, privacy={"k_anonymity": 5}, subject=subject)
     alone = table.set_column(0, "email", pa.array([f"q{i}@x.test" for i in range(10)]))
     done = released(policy, keys, tmp_path, alone)
-    assert release_state(policy, done.plan.to_json(), done.checks()) == "anonymous"
+    assert release_state(policy, done.plan.to_json(), done.checks(), done.released) == "anonymous"
 
 
 # --- a report is of its own data

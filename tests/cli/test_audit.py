@@ -64,7 +64,7 @@ def test_what_was_changed_by_hand_fails_the_check(mlsec: Run, installation: Path
 
 
 def test_a_witness_takes_checkpoints_over_https_alone(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="over https:// alone"):
+    with pytest.raises(UsageError, match="over https:// only"):
         keep_elsewhere("x\n1\n", "http://localhost/")
 
     class Plain(http.server.BaseHTTPRequestHandler):
@@ -73,5 +73,5 @@ def test_a_witness_takes_checkpoints_over_https_alone(tmp_path: Path) -> None:
 
     with http.server.HTTPServer(("127.0.0.1", 0), Plain) as server:
         threading.Thread(target=server.handle_request).start()
-        with pytest.raises(DatasetError, match="did not take the checkpoint"):
+        with pytest.raises(DatasetError, match="did not accept the checkpoint"):
             keep_elsewhere("x\n1\n", f"https://127.0.0.1:{server.server_port}/")

@@ -55,7 +55,7 @@ def test_what_is_no_suite_is_refused(
 ) -> None:
     (tmp_path / "people.json").write_text(content)
     dataset = open_dataset(write(f"{tmp_path}/x.parquet", pa.table({"age": [1]})))
-    with pytest.raises(UsageError, match=r"people\.json: is no suite"):
+    with pytest.raises(UsageError, match=r"people\.json: is not a suite"):
         suite_holds(tmp_path / "people.json", dataset)
     with pytest.raises(UsageError, match="cannot be read"):
         suite_holds(tmp_path / "none.json", dataset)

@@ -142,7 +142,7 @@ class _Broken(KeyService, abstract=True):
 def test_the_contract_notices_what_does_not_keep_it() -> None:
     check_contract(_Broken())
     broken: dict[str, tuple[Callable[..., bytes], Callable[..., bytes]]] = {
-        "stands in the result": (lambda self, plain: plain, lambda self, sealed: sealed),
+        "is in the result as plaintext": (lambda self, plain: plain, lambda self, sealed: sealed),
         "cut off": (
             lambda self, plain: bytes(x ^ 1 for x in plain),
             lambda self, sealed: bytes(x ^ 1 for x in sealed),
@@ -268,8 +268,8 @@ def test_a_root_key_moves_to_a_service(tmp_path: Path, transit: services.Transit
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("aws-kms://", "is no key service"),
-        ("ftp://x", "'ftp' is no key service"),
+        ("aws-kms://", "is not a key service"),
+        ("ftp://x", "'ftp' is not a key service"),
         ("aws-kms://k?color=red", "has no option 'color'"),
         ("gcp-kms://k", "projects/P/locations/L"),
         ("vault-transit://k", "vault-transit://mount/key"),

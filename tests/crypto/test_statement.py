@@ -89,9 +89,9 @@ def test_arbitrary_json_is_refused(envelope: object) -> None:
     ("subjects", "says"),
     [
         ({"model.skops": "b" * 64}, "digest differs"),
-        ({"other": "a" * 64}, "does not speak of other"),
+        ({"other": "a" * 64}, "does not cover other"),
         ({}, "also covers model.skops"),
-        ({**DIGESTS, "more": "c" * 64}, "does not speak of more"),
+        ({**DIGESTS, "more": "c" * 64}, "does not cover more"),
     ],
 )
 def test_a_statement_about_something_else_is_refused(

@@ -114,12 +114,12 @@ def _quoting(real: Any) -> Any:
         ("find_in", _matches_null, "rows are not found"),
         ("find_in", _without_condition, "further condition"),
         ("find_in", _quoting, "has a value in it"),
-        ("delete_in", _deletes_all, "other rows went"),
-        ("delete_in", _deaf, "is not told"),
-        ("update_in", _deaf, "is not told"),
+        ("delete_in", _deletes_all, "other rows were removed"),
+        ("delete_in", _deaf, "is not announced"),
+        ("update_in", _deaf, "is not announced"),
         ("scan", _half, "does not read back"),
         ("exists", lambda real: lambda self: True, "is there already"),
-        ("_purge", lambda real: lambda self, connection, transaction: None, "stands in"),
+        ("_purge", lambda real: lambda self, connection, transaction: None, "is still in"),
     ],
 )
 def test_a_dataset_that_does_something_else_is_noticed(
@@ -159,12 +159,12 @@ def _without_secure_delete(real: Any) -> Any:
 @pytest.mark.parametrize(
     ("owner", "name", "answer", "why"),
     [
-        (Sqlite, "local_path", lambda self, uri: None, "it is local, and has no path"),
-        (Sqlite, "namespaces", ("other",), "none that it says it has"),
+        (Sqlite, "local_path", lambda self, uri: None, "it is local but has no path"),
+        (Sqlite, "namespaces", ("other",), "which it does not declare"),
         (Sqlite, "uri_of", lambda self, name: "sqlite:///else.db/t", "another name"),
         (Sqlite, "connection_of", lambda self, uri: "conn", "needs no connection"),
         (Sqlite, "grants", lambda self, uri, connections: [], "nobody can read it"),
-        (Sqlite, "read_again", lambda self, uri, connections, left_out: _Nothing, "for clean"),
+        (Sqlite, "read_again", lambda self, uri, connections, left_out: _Nothing, "as clean"),
         (SqliteFiles, "recognises", lambda self, head: False, "not recognised by content"),
         (SqliteFiles, "tables", lambda self, path: [], "is not listed"),
         (SqliteFiles, "rows", lambda self, path, table: iter(()), "sees other rows"),
@@ -371,7 +371,7 @@ except Exception as error:
         (("    versions = None\n", ""), {}, "does not say: versions"),
         (("def grants(", "def grant("), {}, "does not say: grants"),
         (("def is_beside(", "def beside_it("), {}, "does not say: is_beside"),
-        (("", ""), {"duckdb": "their_connector:DuckDbTable"}, "is no Connector"),
+        (("", ""), {"duckdb": "their_connector:DuckDbTable"}, "is not a Connector"),
         (("", ""), {"duckdb": "their_connectors:DuckDb"}, "cannot be imported"),
     ],
 )

@@ -109,7 +109,7 @@ def test_values_tell_where_names_do_not(
     if kind == "doubtful":
         # In a table of people nothing is insensitive because nothing tells what it is.
         assert proposal.role.value in ("quasi-identifying", "sensitive")
-        assert proposal.evidence[0].startswith("doubtful")
+        assert proposal.evidence[0].text.startswith("doubtful")
     else:
         assert proposal.kind == kind, proposal.evidence
 
@@ -241,4 +241,4 @@ def test_numbers_like_ages_alone_make_no_people(tmp_path: Path, write: Callable[
         "waiting": [40 + i % 60 for i in range(ROWS)],
     }
     found = found_in(tmp_path, write, waits)
-    assert [p.column for p in found.proposals if p.evidence[0].startswith("doubtful")] == []
+    assert [p.column for p in found.proposals if p.evidence[0].text.startswith("doubtful")] == []

@@ -81,7 +81,7 @@ def test_what_airflow_keeps_of_a_person_is_found_erased_and_named(pipeline: Pipe
     # which somebody else stands as well.
     assert xcom.rows in (1, 2), xcom
     assert "of XCom" in str(xcom.words)
-    assert "2 by likeness or beside other values" in str(xcom.words)
+    assert "2 by likeness or together with other values" in str(xcom.words)
     assert records.status == "found"
     for where in (
         "rendered fields of leaky",

@@ -156,7 +156,7 @@ def test_the_settings_with_which_a_register_is_opened_are_asked_for(tmp_path: Pa
     ("entry", "told"),
     [
         ("boss", "is not who=role"), ("=admin", "is not who=role"), ("boss=king", "roles are viewer"),
-        ("*=admin", "a star stands at the end"), ("os:*7=admin", "a star stands at the end"),
+        ("*=admin", "a star is only allowed at"), ("os:*7=admin", "a star is only allowed at"),
     ],
 )  # fmt: skip
 def test_entries_of_another_form_are_refused(tmp_path: Path, entry: str, told: str) -> None:

@@ -115,7 +115,7 @@ def test_a_field_of_another_type_is_named(kind: type[Predicate], at: tuple[Any, 
     for name in at:
         value = value[name]
     for wrong in ([["x"]], "x" if not isinstance(value, str) else 7):
-        with pytest.raises(SignatureInvalid, match="another form than ours, at ") as caught:
+        with pytest.raises(SignatureInvalid, match="does not match our schema, at ") as caught:
             read(kind, changed(EXAMPLES[kind], at, wrong))
         assert f"'{at[0]}" in str(caught.value)
 

@@ -153,7 +153,7 @@ def test_as_of_knows_what_was_known(register: Register) -> None:
     ingest(register, event("w", [dataset("/a")], [dataset("/d")], time="2026-03-03T12:00:00Z"))
     for day, expected in (("2026-02-28", set()), ("2026-03-01", {"/b"}), ("2026-03-02T12:00:00+00:00", {"/b", "/c"}), ("2026-03-09", {"/b", "/c", "/d"})):  # fmt: skip
         assert {n.dataset for n in trace(register, "/a#x", "down", day).nodes} == expected
-    with pytest.raises(UsageError, match="no date"):
+    with pytest.raises(UsageError, match="not a date"):
         trace(register, "/a", "down", "yesterday")
     node = trace(register, "/a#x", "down", "2026-03-01").nodes[0]
     assert (node.job, node.at, node.step) == ("/b", "2026-03-01T12:00:00.000000Z", "/a#x")

@@ -122,7 +122,7 @@ def test_one_alert_per_task_instance_however_often_it_is_retried(
     assert len(mailbox.mails) == 2
     told = clinic.hook.register().read(lambda c: acts(c, verb="alerted"))
     assert [str(act.asset) for act in told] == ["task:dag/run-1/task/-1", "task:dag/run-2/task/-1"]
-    assert [str(act.words) for act in told] == ["on-call was told (critical) by smtp"] * 2
+    assert [str(act.words) for act in told] == ["on-call was notified (critical) through smtp"] * 2
 
 
 def test_the_message_of_an_error_that_is_not_ours_is_withheld(

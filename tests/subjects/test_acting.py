@@ -134,7 +134,7 @@ def test_what_cannot_be_rectified_is_said(shop: Shop) -> None:
     handler.locate(request.id)
     with pytest.raises(UsageError, match="not one of column 'age'.*int"):
         rectify(handler, request.id, "age", "very old")
-    with pytest.raises(UsageError, match="0 datasets fit"):
+    with pytest.raises(UsageError, match="0 datasets match"):
         rectify(handler, request.id, "shoe_size", "48")
     with pytest.raises(CheckFailed, match="nothing was rectified"):
         handler.close(request.id)

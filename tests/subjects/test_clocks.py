@@ -85,7 +85,7 @@ def test_ccpa_days_and_business_days() -> None:
         ("gdpr", "delete", "2026-03-01", False, "no request of kind 'delete'"),
         ("gdpr", "erasure", "2018-05-24", False, "on 2018-05-24"),
         ("lgpd", "erasure", "2026-03-01", False, "laws are gdpr and ccpa"),
-        ("ccpa", "opt-out", "2026-03-01", True, "knows no extension"),
+        ("ccpa", "opt-out", "2026-03-01", True, "allows no extension"),
         ("ccpa", "limit", "2023-03-01", False, "no request"),
     ],
 )

@@ -378,7 +378,7 @@ def test_a_file_of_a_folder_without_the_key_s_column_is_not_nobody_s(lake: Lake)
     declare(lake, "f", "key: who, normalize: exact")
     found = lake.look(HER)["f"]
     assert found.status == "unknown"
-    assert "1 files of it have not the column" in str(found.words)
+    assert "1 of its files do not have the column" in str(found.words)
     assert lake.look("bob@x.test")["f"].rows == 1, "what is known stays known"
 
 
@@ -393,7 +393,7 @@ def test_a_folder_with_other_files_is_not_known_whole(lake: Lake, name: str) -> 
     (folder / name).write_text(json.dumps({"who": HER}))
     [found] = locate(lake.register, lake.keys, "person", HER).findings
     assert found.status == "unknown"
-    assert "no Parquet" in str(found.words)
+    assert "not Parquet" in str(found.words)
     # Below a data root it is looked into by itself.
     assert lake.look(HER)[name].status == "found"
 
@@ -541,7 +541,7 @@ def test_what_cannot_be_copied_is_named_with_the_reason(shop: Shop, tmp_path: Pa
     done = export_request(handler, number, tmp_path / "e.age", Passphrase(WORDS))
     assert any(name.endswith("model.onnx") for name in done.named)
     letter = archive(tmp_path / "e.age")["letter.html"]
-    assert "What else we have of you" in letter
+    assert "Other data that we have about you" in letter
     assert "that was made with your data" in letter
     assert "nobody outside" not in letter
     assert "GDPR Art. 15" in letter
@@ -709,7 +709,7 @@ def test_tags_of_addresses_from_before_a_form_was_declared(lake: Lake) -> None:
     policy = declare(lake, "raw.parquet", "key: who, normalize: email_without_tag")
     found = lake.look("anna.lee@x.test")["safe.parquet"]
     assert found.status == "unknown"
-    assert "release it anew" in str(found.words)
+    assert "release it again" in str(found.words)
     release(lake, policy, "raw.parquet", "safe.parquet")
     assert lake.look("anna.lee@x.test")["safe.parquet"].status == "found"
 

@@ -126,7 +126,7 @@ def test_a_release_that_may_still_come_is_unknown(shop: Shop) -> None:
     assert found(shop)["second.parquet"][0] == "none"
     [act] = shop.register.read(lambda c: acts(c, verb="withdrawn"))
     assert (act.asset.name, act.by) == (f"file/{shop.folder / 'second.parquet'}", "airflow:officer")
-    assert str(act.words) == "a person has made sure"
+    assert str(act.words) == "confirmed by a person"
 
 
 def test_what_a_process_that_is_gone_did_not_publish_is_withdrawn(shop: Shop) -> None:
@@ -324,7 +324,7 @@ def test_what_stands_beside_the_signature_is_not_believed(shop: Shop) -> None:
     shop.register.write(lambda c: c.execute(update.values(statement=forged)))
     assert shop.register.read(lambda c: latest_release(c, name)) == before
     assert verify_evidence(shop.register) == (
-        1, [(row.id, "what stands beside the signature is not what was signed")],
+        1, [(row.id, "what is stored with the signature is not what was signed")],
     )  # fmt: skip
     import base64
 
@@ -396,7 +396,7 @@ def test_where_rows_go_the_guarantee_can_break_and_that_is_said(
     approve(sqlite_register, opened.id, who("dpo"), named=["*"])
     [step] = [s for s in handler.erase(opened.id).steps if s.name.endswith("safe.parquet")]
     assert step.status == "erased"
-    assert "does not hold what its policy promises: k-anonymity with k=2" in str(step.detail)
+    assert "breaks the guarantees of its policy: k-anonymity with k=2" in str(step.detail)
     newest = sqlite_register.read(lambda c: latest_release(c, safe.name))
     assert newest is not None
     assert newest.columns["zip"].state == "identified"

@@ -182,7 +182,7 @@ def test_what_somebody_settles_meanwhile_is_not_called_clean(lake: Lake) -> None
         [verified] = [s.verified for s in said.steps if s.name.endswith("safe.parquet")]
         assert verified.startswith("unknown: more may be there: ")
         assert "a release was going to be published here" in verified
-        assert verified.endswith("by word of airflow:dpo")
+        assert verified.endswith("settled by airflow:dpo")
 
     release(lake, policy, when_announced=erased)
 

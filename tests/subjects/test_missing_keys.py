@@ -186,7 +186,7 @@ def test_no_ring_is_made_where_the_register_knows_of_one(shop: Shop, tmp_path: P
     }
     settings = Settings.load(environment)
     for register in (Register.of(settings), None):
-        with pytest.raises(AnotherRing, match="No other is made"):
+        with pytest.raises(AnotherRing, match="No new ring is made"):
             open_key_ring(settings, register)
     assert not settings.key_ring.exists()
 
@@ -236,7 +236,7 @@ def test_a_register_from_before_takes_the_ring_that_signed_its_evidence(
 ) -> None:
     for table in (t.ring, t.ring_key):
         shop.register.write(lambda c, table=table: c.execute(sa.delete(table)))
-    with pytest.raises(AnotherRing, match="another signed the register's evidence"):
+    with pytest.raises(AnotherRing, match="another ring signed the register's evidence"):
         bind_ring(shop.register, KeyRing.create(tmp_path / "other"))
     bind_ring(shop.register, KeyRing.open(shop.keys.folder))
 
@@ -270,5 +270,5 @@ def test_a_hold_of_which_nobody_can_tell_whose_it_is_keeps_everything(shop: Shop
     handler.locate(number)
     approve(shop.register, number, who("dpo"), named=["*"])
     details = {str(s.detail) for s in handler.erase(number).steps if s.status == "retained"}
-    assert any("whose it is cannot be told" in detail for detail in details)
+    assert any("it is unknown whose hold it is" in detail for detail in details)
     assert len(shop.everything()["customers"]) == 40

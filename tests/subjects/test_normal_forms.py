@@ -151,7 +151,7 @@ def test_an_export_says_what_may_be_hers_and_is_not_in_it(lake: Lake) -> None:
     assert done.likeness == {raw: 1, stray: None}
     files = archive(lake.folder.parent / "e.age")
     assert [json.loads(text)["tag"] for n, text in files.items() if n.endswith(".jsonl")] == [7]
-    assert "may be yours as well" in files["letter.html"]
+    assert "What may also be yours" in files["letter.html"]
     assert "raw.parquet: 1 rows" in files["letter.html"]
     [kept] = lake.handler.locate(request.id).exports
     assert kept["left_out_as_likeness"] == done.likeness
@@ -163,7 +163,7 @@ def test_declared_spellings_are_exported(lake: Lake) -> None:
     request = lake.opened("Anna@x.test", "access")
     done = export_request(lake.handler, request.id, lake.folder.parent / "e.age", Passphrase("correct horse"))  # fmt: skip
     assert (list(done.rows.values()), done.likeness) == ([2], {})
-    assert "may be yours" not in archive(lake.folder.parent / "e.age")["letter.html"]
+    assert "may also be yours" not in archive(lake.folder.parent / "e.age")["letter.html"]
 
 
 def test_a_foreign_key_is_matched_in_its_form(lake: Lake) -> None:

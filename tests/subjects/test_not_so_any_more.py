@@ -627,7 +627,7 @@ def test_a_correction_waits_for_what_a_hold_kept_and_keeps_no_more(lake: Lake) -
     hold = place_hold(lake.register, "person", "case 7", who("counsel"), dataset_id=copy)
     rectify(lake.handler, request, "tag", "222")
     release_hold(lake.register, hold, who("officer"))
-    with pytest.raises(CheckFailed, match="put it right again"):
+    with pytest.raises(CheckFailed, match="rectify it again"):
         lake.handler.close(request)
     rectify(lake.handler, request, "tag", "222")
     assert closed(lake, request)["copy.parquet"][0] == "rectified"

@@ -703,7 +703,7 @@ def test_a_copy_that_comes_later_is_put_right_as_well(lake: Lake, when: str) -> 
     if when == "after":
         copied(lake, "raw.parquet", "late.parquet")
         (lake.folder / "late.parquet").write_bytes(before)
-        with pytest.raises(CheckFailed, match="a copy of what was put right"):
+        with pytest.raises(CheckFailed, match="a copy of a rectified column"):
             lake.handler.close(number)
         rectify(lake.handler, number, "tag", "222")
     assert closed(lake, number)["late.parquet"][0] == "rectified"

@@ -74,7 +74,7 @@ def test_a_recipient_is_told_over_http_with_a_signed_statement(shop: Shop, recip
     handler, number = erased(shop, f'{{name: Callers, contact: "{address}"}}')
     assert told(handler, number)["Callers"] == ("failed", "the recipient answered 500")
     recipient.status = 204
-    assert told(handler, number)["Callers"] == ("notified", "told over http, answered 204")
+    assert told(handler, number)["Callers"] == ("notified", "notified over http, answered 204")
     sent = len(recipient.got)
     told(handler, number)
     assert len(recipient.got) == sent, "told once"
@@ -108,6 +108,6 @@ def test_a_name_is_not_sent_in_the_clear_and_no_contact_is_for_a_person(shop: Sh
     answer = told(handler, number)
     assert answer["A"] == (
         "failed",
-        "the contact is http: a person's name is sent over https alone",
+        "the contact is http: a person's name is sent over https only",
     )
     assert answer["B"][0] == "unknown"

@@ -509,7 +509,7 @@ def test_the_whole_way_on_the_command_line(
     # There is no Airflow here: nobody can look into its stores, and that is said.
     assert "unknown      airflow   airflow/xcom" in run("search", number, code=1)
     assert "3 rows, by raw value in column 'customer_id'" in run("erase", number, "--dry-run")
-    assert "held to the register's rules" not in run("approve", number, "--place", "*")
+    assert "the register's rules apply" not in run("approve", number, "--place", "*")
     run("erase", number, code=1)
     run("close", number, code=1)
     run("settle", number, "model.onnx", "retained", "--reason", "retrained on 1 April")

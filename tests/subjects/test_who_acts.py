@@ -138,7 +138,7 @@ def test_rules_are_loosened_by_two(sqlite_register: Register) -> None:
         agree_to_rules(sqlite_register, number, who("os:1@h (someone else)"))
     agree_to_rules(sqlite_register, number, who("os:2@h"))
     assert rules_in_force(sqlite_register, asked).rules == asked
-    with pytest.raises(UsageError, match="no proposal"):
+    with pytest.raises(UsageError, match="no open proposal"):
         agree_to_rules(sqlite_register, number, who("os:3@h"))
 
 

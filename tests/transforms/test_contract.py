@@ -343,7 +343,7 @@ except Exception as error:
         (
             {"airflow_mlsec.transforms": {"mail_domain": "their_checks:MailDomainCheck"},
              "airflow_mlsec.checks": {"mail_domain": "their_checks:MailDomainCheck"}},
-            "is no Transform",
+            "is not a Transform",
         ),
         (
             {"airflow_mlsec.transforms": {"mail_domain": "airflow_mlsec.transforms.mask:Mask"},

@@ -122,7 +122,7 @@ def test_old_protocols(authority: Authority, good: Path) -> None:
     with serving(servers.old_context_of(good, ssl.TLSVersion.TLSv1)) as port:
         found = failed(f"http://https://localhost:{port}", authority)
     assert "TLSv1, but TLSv1 as well" in found["protocol"]
-    assert "TLS 1.2 cannot be begun" in found["chain"]
+    assert "TLS 1.2 cannot be started" in found["chain"]
     with serving(servers.old_context_of(good, ssl.TLSVersion.TLSv1_2)) as port:
         found = failed(f"http://https://localhost:{port}", authority)
     assert found["protocol"].startswith("TLSv1.2, but TLSv1.1 as well")
@@ -235,7 +235,7 @@ def test_what_is_taken_away_is_noticed(
     with serving(servers.context_of(good), preface) as port:
         found = failed(uri.format(port), authority)
     assert set(found) == {"encrypted"}
-    assert "took it away" in found["encrypted"]
+    assert "removed the offer" in found["encrypted"]
 
 
 @pytest.mark.parametrize(

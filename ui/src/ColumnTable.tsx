@@ -12,7 +12,7 @@ export function ColumnTable({ dataset }: { dataset: Dataset }) {
       </Text>
       {dataset.columns.length === 0 ? (
         <Text>
-          It has no columns. What is known of it follows from {dataset.sources.map((s) => s.short).join(", ") || "nothing yet"}.
+          It has no columns. What is known about it follows from {dataset.sources.map((s) => s.short).join(", ") || "nothing yet"}.
         </Text>
       ) : (
         <Table.ScrollArea borderWidth="1px" borderRadius="md">

@@ -6,14 +6,14 @@ const PALETTE: Record<string, string> = {
   failed: "red", unknown: "red", erasing: "orange", found: "orange", retained: "purple", manual: "purple",
 };
 
-/** What became of the person's data in each place, and what was done by whom. */
+/** What became of the person's data in each place, and who did what. */
 export function Ledger({ request }: { request: RequestDetail }) {
   const { Badge, Box, Heading, Stack, Table, Text } = Chakra;
   return (
     <Stack gap={3}>
       <Heading size="md">Request {request.id}: coverage ledger</Heading>
       {request.steps.length === 0 ? (
-        <Text>Nobody has looked yet where the person's data is.</Text>
+        <Text>Nobody has searched for the person's data yet.</Text>
       ) : (
         <Table.ScrollArea borderWidth="1px" borderRadius="md">
           <Table.Root size="sm" aria-label="Coverage ledger">

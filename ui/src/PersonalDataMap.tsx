@@ -13,7 +13,7 @@ export function PersonalDataMap() {
   const [filter, setFilter] = React.useState(parameters.get("filter") ?? "");
   const [wanted, setWanted] = React.useState(parameters.get("dataset"));
 
-  // The address follows, so that it can be shared; telling the router would load the page anew.
+  // The address is updated, so that it can be shared; doing so through the router would reload the page.
   React.useEffect(() => {
     const address = new URL(location.href);
     for (const [name, value] of [["filter", filter], ["dataset", wanted ?? ""]] as const) {
@@ -61,7 +61,7 @@ export function PersonalDataMap() {
           />
         </Flex>
         {loaded.datasets.length === 0 ? (
-          <Text>The register knows no dataset yet. Run a DAG that uses ComplianceCheckOperator or AnonymizeOperator.</Text>
+          <Text>The register does not know any dataset yet. Run a DAG that uses ComplianceCheckOperator or AnonymizeOperator.</Text>
         ) : (
           <DatasetTable
             datasets={shown}
@@ -82,7 +82,7 @@ function matches(dataset: Dataset, filter: string): boolean {
   return texts.some((text) => text.toLowerCase().includes(wanted));
 }
 
-// Our operators link by URI or path, people by number.
+// Our operators link to datasets by URI or path, people by number.
 function findSelected(datasets: Dataset[], wanted: string | null): Dataset | undefined {
   if (wanted === null) {
     return undefined;

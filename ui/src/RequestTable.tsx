@@ -57,7 +57,7 @@ export function RequestTable({ requests, selected, onSelect }: Props) {
 function places(request: RequestSummary): string {
   const total = Object.values(request.places).reduce((sum, count) => sum + count, 0);
   if (total === 0) {
-    return "nobody has looked yet";
+    return "not searched yet";
   }
   return request.open_places > 0 ? `${request.open_places} of ${total} not settled` : `all ${total} settled`;
 }

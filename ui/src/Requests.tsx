@@ -45,7 +45,7 @@ export function Requests() {
           <Text color="fg.muted">{summary(requests)}</Text>
         </Box>
         {requests.length === 0 ? (
-          <Text>No request was opened yet. `mlsec subject open` opens one.</Text>
+          <Text>No request has been opened yet. `mlsec subject open` opens one.</Text>
         ) : (
           <RequestTable requests={requests} selected={wanted} onSelect={setWanted} />
         )}
@@ -66,5 +66,5 @@ function failed(aborting: AbortController, setError: (error: Error) => void) {
 function summary(requests: RequestSummary[]): string {
   const open = requests.filter((request) => request.closed_at === null);
   const overdue = open.filter((request) => request.overdue).length;
-  return `${open.length} open, ${overdue} overdue, ${requests.length - open.length} closed. Whom they are about is not shown.`;
+  return `${open.length} open, ${overdue} overdue, ${requests.length - open.length} closed. It is not shown who they are about.`;
 }

@@ -31,7 +31,7 @@ export type Dataset = {
 
 export class Refused extends Error {}
 
-// The shapes of /mlsec/api/requests. They do not say whom a request is about.
+// The shapes of /mlsec/api/requests. They do not say who a request is about.
 export type RequestSummary = {
   id: number;
   law: string;

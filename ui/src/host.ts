@@ -17,11 +17,11 @@ const host = globalThis as unknown as Host;
 export const React = host.React;
 export const Router = host.ReactRouterDOM;
 
-/** A component of Airflow's Chakra by name; loud if a later Airflow drops it. */
+/** Components of Airflow's Chakra by name; fails with an error if a later Airflow drops one. */
 function chakra<Names extends string>(...names: Names[]): Record<Names, Compound> {
   const missing = names.filter((name) => host.ChakraUI[name] === undefined);
   if (missing.length > 0) {
-    throw new Error(`Airflow's page gives no Chakra component ${missing.join(", ")}`);
+    throw new Error(`Airflow's page does not provide the Chakra component ${missing.join(", ")}`);
   }
   return host.ChakraUI as Record<Names, Compound>;
 }

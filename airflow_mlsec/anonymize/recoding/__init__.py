@@ -1,1 +1,1 @@
-"""Generalizing quasi-identifiers until every class holds the privacy models."""
+"""Generalizing quasi-identifiers until every class satisfies the privacy models."""

@@ -26,13 +26,13 @@ Node = Sequence[int]
 _DENSE_PER_TUPLE = 4
 _DENSE_AT_LEAST = 1 << 12
 _MOST_BYTES = 1 << 26
-# Cells of a histogram that is held at once.
+# Cells of a histogram that is held in memory at once.
 _MOST_CELLS = 1 << 25
 
 
 def whole_persons(weight: float) -> int:
-    """A weight of persons, of whom some count in parts, as a number of which nobody is left out: rounded up, but
-    for what adding parts up makes of it."""
+    """A weight of persons, some of them counted in fractions, as a whole number that leaves nobody out: rounded
+    up, except for the rounding error of adding fractions."""
     return math.ceil(weight * (1 - 2e-9) - 1e-9)
 
 
@@ -110,12 +110,12 @@ class Classes:
 
 @dataclass(frozen=True)
 class Tuples:
-    """Distinct tuples, the rows of each, and the sensitive values beside them."""
+    """Distinct tuples, the rows of each, and their sensitive values."""
 
     columns: Sequence[CodedColumn]
     weights: Numbers
     sensitive: Sequence[SensitiveColumn] = ()
-    # What some columns at some levels come to, by their place and levels.
+    # Keys and `kept` of some columns at some levels, by their place and levels.
     _parts: dict[tuple[int, Node], tuple[Codes, Numbers]] = field(default_factory=dict, repr=False)
 
     def group(self, node: Node, compact: bool) -> Classes:
@@ -130,8 +130,8 @@ class Tuples:
         return Classes(key, added_up(key, self.weights, number))
 
     def kept(self, node: Node) -> Numbers:
-        """What each tuple's cells still tell under ``node``: rows by (1 - loss), all columns
-        together."""
+        """The information that each tuple's cells keep under ``node``: rows times (1 - loss),
+        summed over all columns."""
         found: Numbers = self._sum(node, 1)
         return found
 
@@ -141,7 +141,7 @@ class Tuples:
         return first[which] + second[which]
 
     def _part(self, start: int, levels: Node) -> tuple[Codes, Numbers]:
-        """Keys and `kept` of some columns; nodes share them, so they are worked out once."""
+        """Keys and `kept` of some columns; nodes share them, so they are computed once."""
         found = self._parts.get((start, levels))
         if found is None:
             key, kept = np.zeros(len(self.weights), np.int64), np.zeros(len(self.weights))
@@ -157,7 +157,7 @@ class Tuples:
 
     @cached_property
     def _strides(self) -> list[int] | None:
-        """By what each column's codes are multiplied, so that sums of them differ where tuples do;
+        """The factor of each column's codes, chosen so that sums of codes differ if tuples differ;
         None if they would overflow."""
         widest = [
             max(width for width, codes in zip(c.widths, c.codes, strict=True) if codes is not _NONE)
@@ -174,8 +174,8 @@ class Tuples:
         return [column.widths[level] for column, level in zip(self.columns, node, strict=True)]
 
     def merged(self, node: Node, classes: Classes) -> Tuples:
-        """The classes (numbered without gaps) of ``node`` as tuples: what it takes to look at
-        coarser nodes. Finer levels are not there any more."""
+        """The classes (numbered without gaps) of ``node`` as tuples: all that is needed to examine
+        coarser nodes. Finer levels are no longer available."""
         first = first_places(classes.of_tuple, len(classes.sizes))
         columns = [
             CodedColumn(
@@ -191,7 +191,7 @@ class Tuples:
 
 
 def added_up(keys: Codes, weights: Numbers, number: int) -> Numbers:
-    """The weights by key."""
+    """The sum of the weights by key."""
     return np.bincount(keys, weights, number).astype(np.float64, copy=False)
 
 

@@ -1,11 +1,11 @@
 """Privacy models, as conditions on one equivalence class.
 
-Each tells of every class which share of its rows must be suppressed: 0 where it holds; where it
-does not, the least share that is lost at this node *and at every finer one*. Joining a class
-that holds a monotone model with any other leaves it held, so where such a model fails all is
-lost at finer nodes too. The others are convex: two classes that hold one hold it together.
-If a class misses the threshold by so much, then however it is split, parts that hold the
-model can only make up for so many rows that do not.
+Each gives, for every class, the share of its rows that must be suppressed: 0 if the class
+satisfies it; otherwise the least share that is lost at this node *and at every finer one*. A class
+that satisfies a monotone model still does when it is merged with any other class, so where such a
+model fails, all rows are lost at finer nodes too. The other models are convex: if two classes
+satisfy one, so does their union. However a class that misses the threshold is split, the parts that
+satisfy the model can compensate only for a limited number of rows that do not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from airflow_mlsec.anonymize.recoding._classes import (
 )
 from airflow_mlsec.anonymize.recoding._criteria_whole import WholeCriterion, smallest_class
 
-# A class whose distance is the threshold but for rounding holds it.
+# A class whose distance equals the threshold, except for rounding, satisfies it.
 ROUNDING = 1e-9
 
 
@@ -41,12 +41,12 @@ class Criterion(Protocol):
         ...
 
     def lost(self, rows: Numbers) -> Numbers:
-        """Of each class, given how many rows have which value (classes by values): 0 where the
-        model holds, else the least share (but more than 0) that is lost."""
+        """For each class, given how many rows have each value (classes by values): 0 if the model
+        is satisfied, otherwise the least share (more than 0) that is lost."""
         ...
 
     def worst(self, rows: Numbers) -> float:
-        """The figure of the worst of some classes that hold the model."""
+        """The figure of the worst of some classes that satisfy the model."""
         ...
 
     def worse(self, one: float, other: float) -> float:
@@ -193,8 +193,8 @@ class OrderedCloseness(_Closeness):
 
 @dataclass(frozen=True)
 class HierarchicalCloseness(_Closeness):
-    """Two values are as far apart as the height of their lowest common ancestor by that of the
-    hierarchy (section 4.2)."""
+    """The distance of two values is the height of their lowest common ancestor divided by that of
+    the hierarchy (section 4.2)."""
 
     def distance(self, shares: Numbers) -> Numbers:
         extra = shares - self.column.overall
@@ -212,11 +212,11 @@ class HierarchicalCloseness(_Closeness):
 
 @dataclass(frozen=True)
 class Criteria:
-    """What every released class must hold: at least ``k`` rows, and each of the models."""
+    """What every released class must satisfy: at least ``k`` rows, and each of the models."""
 
     k: int
     models: tuple[Criterion, ...] = ()
-    # Of all released classes together.
+    # For all released classes together.
     whole: tuple[WholeCriterion, ...] = ()
 
     @cached_property
@@ -230,14 +230,14 @@ class Criteria:
         return found
 
     def lost(self, classes: Classes, sensitive: Sequence[SensitiveColumn]) -> Numbers:
-        """Of each class the least share that is lost; ``sensitive`` are `columns` of the tuples
+        """For each class the least share that is lost; ``sensitive`` are `columns` of the tuples
         that were grouped."""
         found = self.small(classes)
         for column, counted in zip(self.columns, sensitive, strict=True):
             for start, end, rows in classes.histogram_chunks(counted):
                 for model in self.models:
                     if model.column is column:
-                        # Classes that are lost, or do not exist, need not be looked at.
+                        # Classes that are lost, or do not exist, need not be examined.
                         left = np.flatnonzero(found[start:end] < 1)
                         more = model.lost(rows[left])
                         found[start + left] = np.maximum(found[start + left], more)
@@ -252,9 +252,9 @@ class Criteria:
         return np.maximum(lost, (classes.sizes < least).astype(np.float64))
 
     def measured(self, of_tuple: Codes, released: Mask, weights: Numbers) -> dict[str, float]:
-        """What the released classes hold: of each model the figure of the worst class."""
+        """What the released classes achieve: for each model the figure of the worst class."""
         number = int(of_tuple.max(initial=-1)) + 1
-        # What is not released is a class of its own, without rows.
+        # Tuples that are not released are a class of their own, without rows.
         of_tuple = np.where(released, of_tuple, number)
         rows = added_up(of_tuple, np.where(released, weights, 0.0), number + 1)
         classes = Classes(of_tuple, rows)
@@ -276,7 +276,7 @@ class Criteria:
         return ", ".join([*of_classes, *map(str, self.models), *map(str, self.whole)])
 
 
-# A class that fails, by how little whatsoever, loses something.
+# A class that fails, by however little, loses something.
 AT_LEAST = 1e-6
 
 

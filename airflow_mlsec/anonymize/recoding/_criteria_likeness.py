@@ -40,9 +40,9 @@ class DeltaDisclosure:
 
 @dataclass(frozen=True)
 class BetaLikeness:
-    """No value's share is more than β of it above that in the table; enhanced: nor more than the
-    negative logarithm of the latter (Cao, Karras, "Publishing Microdata with a Robust Privacy
-    Guarantee", PVLDB 2012, definitions 2 and 3)."""
+    """The relative increase of a value's share over its share in the table is at most β; enhanced:
+    also at most the negative logarithm of its share in the table (Cao, Karras, "Publishing
+    Microdata with a Robust Privacy Guarantee", PVLDB 2012, definitions 2 and 3)."""
 
     column: SensitiveColumn
     beta: float

@@ -1,5 +1,5 @@
-"""Privacy models that look at the population from which the table was drawn. Its rows are tuples of no
-weight beside those of the table; how many there are is counted as a column is."""
+"""Privacy models of the population that the table was sampled from. Its rows are tuples without weight,
+in addition to those of the table; their number is counted like the values of a column."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class KMap:
 
 @dataclass(frozen=True)
 class DeltaPresence:
-    """Whoever of the population has the labels of a class is in the table with a probability of at most
-    ``maximum`` (Nergiz, Atzori, Clifton, "Hiding the Presence of Individuals from Shared Databases",
-    SIGMOD 2007, with δ from 0: that somebody is *not* in the table is not hidden)."""
+    """A person of the population who has the labels of a class is in the table with a probability of at
+    most ``maximum`` (Nergiz, Atzori, Clifton, "Hiding the Presence of Individuals from Shared Databases",
+    SIGMOD 2007, with δ from 0: it is not hidden that somebody is *not* in the table)."""
 
     column: SensitiveColumn
     maximum: float
@@ -56,7 +56,7 @@ class DeltaPresence:
 
     @staticmethod
     def _chance(rows: Numbers) -> Numbers:
-        # Rows that the population does not have are not of it: no chance would be small enough.
+        # Rows that the population does not have are not from it: no probability is low enough.
         with np.errstate(divide="ignore", invalid="ignore"):
             found: Numbers = np.where(
                 rows[:, POPULATION] > 0, rows[:, TABLE] / rows[:, POPULATION], np.inf

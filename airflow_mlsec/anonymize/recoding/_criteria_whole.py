@@ -1,4 +1,4 @@
-"""Privacy models of a release as a whole: of the sizes of all its classes."""
+"""Privacy models of a release as a whole, based on the sizes of all its classes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _ROUNDING = 1e-12
 
 
 class WholeCriterion(Protocol):
-    """A figure of a release's classes, and its limit. Of classes that are all large enough (at least
-    `enough` rows) it holds in any case."""
+    """A figure of a release's classes, and its limit. If all classes are large enough (at least `enough`
+    rows), the limit is met in any case."""
 
     @property
     def limit(self) -> float:
-        """The most that the figure may be."""
+        """The highest value that the figure may have."""
         ...
 
     @property
     def enough(self) -> int:
-        """The size of classes from which on it holds whatever there is."""
+        """The class size from which on the limit is always met."""
         ...
 
     def figure(self, sizes: Numbers) -> float:
@@ -38,8 +38,8 @@ class WholeCriterion(Protocol):
 
 @dataclass(frozen=True)
 class AverageRisk:
-    """The chance to find somebody, on average over all rows: classes by rows (El Emam, "Guide to the
-    De-Identification of Personal Health Information", 2013)."""
+    """The probability of finding somebody, averaged over all rows: classes divided by rows (El Emam, "Guide
+    to the De-Identification of Personal Health Information", 2013)."""
 
     limit: float
 

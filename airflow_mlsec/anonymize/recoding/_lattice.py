@@ -1,17 +1,17 @@
-"""Global (full-domain) recoding: the least loss over the lattice, exactly.
+"""Global (full-domain) recoding: the exact minimum of the loss over the lattice.
 
-A node gives each quasi-identifier one level. Rows in equivalence classes that do not hold the
+A node gives each quasi-identifier one level. Rows in equivalence classes that do not satisfy the
 privacy models are suppressed, up to a limit. Sources: Samarati, "Protecting Respondents'
 Identities in Microdata Release" (IEEE TKDE 2001); LeFevre, DeWitt, Ramakrishnan, "Incognito"
 (SIGMOD 2005). The loss is the Normalized Certainty Penalty (Xu et al., KDD 2006): the mean over
 cells of (leaves under the label - 1) / (leaves - 1), a suppressed cell counting 1.
 
-What one node costs bounds many others. A class that does not hold a model loses at least some
-share of its rows at every finer node too (see `_criteria`), where their cells were finer: so
-suppression adds at a finer node at least what that share adds here, and a node that loses too
-much rules all finer ones out. Nodes are tried from the middle of those that can still be the
-best, and the search ends when none can. Classes of one node are the tuples of coarser ones, so
-that each is worked out from the fewest tuples that will do.
+The cost of one node bounds that of many others. A class that does not satisfy a model loses at
+least some share of its rows at every finer node too (see `_criteria`), where their cells were
+finer. Therefore suppression adds at a finer node at least what that share adds here, and a node
+that loses too much rules out all finer ones. Nodes are tried from the middle of those that can
+still be the best, and the search ends when none can. The classes of one node are the tuples of
+coarser ones, so that each node is computed from the fewest tuples that suffice.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from airflow_mlsec.anonymize.recoding._classes import (
 from airflow_mlsec.anonymize.recoding._criteria import Criteria
 from airflow_mlsec.errors import GuaranteeNotMet
 
-# Of the nodes that can still be the best, by rising loss, the one to try next.
+# The node to try next: its position among the nodes that can still be the best, by increasing loss.
 _NEXT = 0.65
-# Up to so many nodes are searched exactly.
+# Up to this many nodes are searched exactly.
 MOST_NODES = 1 << 18
 _ROUNDING = 1e-12
 _TIE = 1e-10
-# Nodes whose classes are kept as tuples for coarser ones, if there are much fewer of them.
+# Nodes whose classes are kept as tuples for coarser ones, if there are far fewer of them.
 _MOST_BASES = 32
 _MUCH_FEWER = 0.6
 _FEW_TUPLES = 512
@@ -57,14 +57,14 @@ class Recoding:
     suppressed_rows: int
     loss: float
     nodes_evaluated: int
-    # What no node falls below, if it is not known that this one is the best.
+    # A lower bound of the loss of all nodes, if this node is not known to be the best.
     bound: float | None = None
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """A node that was tried: rows, and added loss, of what is suppressed; and of what is at least
-    suppressed at every finer node."""
+    """A node that was tried: the rows and the added loss of what is suppressed, and of the least
+    that is suppressed at every finer node."""
 
     rows: int
     added: float
@@ -85,7 +85,7 @@ class Evaluator:
         ]
         self._bases: list[tuple[npt.NDArray[np.int8], Tuples]] = []
         if criteria.models:
-            # Tuples that differ in a sensitive value alone are one.
+            # Tuples that differ only in a sensitive value are one.
             bottom = np.zeros(len(tuples.columns), np.int8)
             self._bases.append(
                 (bottom, tuples.merged(bottom.tolist(), tuples.group(bottom.tolist(), True)))
@@ -102,7 +102,7 @@ class Evaluator:
         lost, rows = small, _dot(small, classes.sizes)
         if rows <= self._allowed and self._criteria.models:
             lost = self._criteria.lost(classes, base.sensitive)
-        # What the whole takes is no loss that finer nodes have too.
+        # What is suppressed for the limits of the whole is not necessarily lost at finer nodes too.
         settled = self._criteria.too_small(classes, lost)
         gone = settled if settled is small else (settled > 0).astype(np.float64)
         rows, added = _dot(gone, classes.sizes), self._added(base, levels, gone, classes)
@@ -119,7 +119,7 @@ class Evaluator:
         return classes, lost[classes.of_tuple] == 0
 
     def _base(self, node: npt.NDArray[np.int8]) -> Tuples:
-        """The fewest tuples from which a node can be worked out."""
+        """The fewest tuples from which a node can be computed."""
         found = self._tuples
         for finer, tuples in self._bases:
             if len(tuples.weights) < len(found.weights) and bool((finer <= node).all()):
@@ -129,12 +129,12 @@ class Evaluator:
     def _added(
         self, base: Tuples, levels: Sequence[int], share: Numbers, classes: Classes
     ) -> float:
-        """What it adds to the loss to suppress a share of each class."""
+        """The loss that is added by suppressing a share of each class."""
         return _dot(share[classes.of_tuple], base.kept(levels)) / self._cells
 
 
 def _dot(one: Numbers, other: Numbers) -> float:
-    """Not by BLAS, which would wake other threads for so little."""
+    """The dot product, without BLAS, which would start other threads for so little work."""
     return float(np.einsum("i,i->", one, other))
 
 
@@ -148,7 +148,7 @@ def search(
 ) -> Recoding:
     """The node of least loss whose suppressed rows stay within the limit. A good node that is ``known``
     rules out from the beginning what cannot be better. After ``trials`` nodes, if given, the search
-    ends with the best so far, and says what none of those left can fall below.
+    ends with the best so far, and a lower bound of the loss of those left.
 
     :raises GuaranteeNotMet: if no node stays within the limit.
     """
@@ -156,7 +156,7 @@ def search(
     allowed = int(suppression_limit * total + 1e-9)
     evaluate = Evaluator(tuples, criteria, allowed)
     nodes, bound = _lattice(evaluate.bounds)
-    # At least what suppression adds to each node.
+    # A lower bound of what suppression adds to each node.
     added = np.zeros(len(bound))
     best: tuple[float, tuple[int, ...], _Outcome] | None = None
     least, tried = total, 0
@@ -209,12 +209,12 @@ def _finer(nodes: npt.NDArray[np.int8], node: npt.NDArray[np.int8]) -> Mask:
 
 
 def _lattice(bounds: list[Numbers]) -> tuple[npt.NDArray[np.int8], Numbers]:
-    """All nodes (columns by nodes), and the loss of each without suppression, which rises."""
+    """All nodes (columns by nodes) by increasing loss without suppression, and that loss."""
     shape = [len(levels) for levels in bounds]
     nodes = np.indices(shape, dtype=np.int8).reshape(len(shape), -1)
     loss = np.zeros(nodes.shape[1])
     for levels, at in zip(bounds, nodes, strict=True):
-        # Of nodes that lose the same the finer one is better.
+        # Of nodes with the same loss the finer one is better.
         loss += levels[at] + _TIE * at
     order = np.argsort(loss, kind="stable")
     return np.ascontiguousarray(nodes[:, order]), loss[order]

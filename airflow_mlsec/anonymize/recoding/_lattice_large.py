@@ -1,10 +1,11 @@
-"""Global recoding when the lattice is too large to be searched exactly: a good node, and how far from the
-best it can be.
+"""Global recoding when the lattice is too large to be searched exactly: a good node, and how far it can be
+from the best.
 
-The least loss of the whole is at least that of its parts: columns are dealt into groups whose own
-lattices are small; what a group alone has to lose, by the exact search, it loses in the whole too,
-where at least as much is suppressed. From the groups' best nodes a feasible one is reached by
-raising levels, and made better by lowering and exchanging them while that helps.
+The least loss of the whole is at least that of its parts. Columns are divided into groups whose
+own lattices are small; the loss that the exact search finds unavoidable for a group alone is
+unavoidable in the whole too, where at least as much is suppressed. From the groups' best nodes a
+feasible node is reached by raising levels, and improved by lowering and exchanging levels while
+that helps.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Node = npt.NDArray[np.int64]
 _GROUP_NODES = 1 << 16
 _LISTED_NODES = 1 << 20
 _MOST_TRIALS = 2_000
-# Within looser limits these are tried as well, so that a looser limit is no worse than they are.
+# These stricter limits are tried as well, so that a looser limit gives no worse result.
 _STRICTER = (0.5, 0.2)
 
 
@@ -36,8 +37,8 @@ def search_large(
     suppression_limit: float,
     progress: Callable[[int], None] = lambda nodes: None,
 ) -> _lattice.Recoding:
-    """A node of little loss whose suppressed rows stay within the limit; its `bound` is what no node
-    falls below.
+    """A node of little loss whose suppressed rows stay within the limit; its `bound` is a lower bound of
+    the loss of all nodes.
 
     :raises GuaranteeNotMet: if not even the coarsest node stays within the limit.
     """
@@ -53,7 +54,7 @@ def search_large(
     found = _best_of_limits(tuples, criteria, suppression_limit, progress, start, bound)
     if _lattice.lattice_nodes(tuples.columns) > _LISTED_NODES:
         return found
-    # The nodes can be listed, if not all be tried: some more trials rule many out.
+    # The nodes can be listed, even if not all can be tried: some more trials rule many out.
     more = _lattice.search(
         tuples, criteria, suppression_limit, progress, found.levels, _MOST_TRIALS
     )
@@ -68,8 +69,8 @@ def _best_of_limits(
     start: Node,
     bound: float,
 ) -> _lattice.Recoding:
-    """The best that climbing finds within the limit, and within some stricter ones: where much may be
-    suppressed, fine nodes lose everything and so do their neighbours, and no step leads away from them."""
+    """The best node that hill climbing finds within the limit, or within some stricter ones: where much may be
+    suppressed, fine nodes lose everything, and so do their neighbours, so that no step leads away from them."""
     best: _lattice.Recoding | None = None
     for limit in [suppression_limit, *(x for x in _STRICTER if x < suppression_limit)]:
         climb = _Climb(tuples, criteria, limit, progress)
@@ -104,7 +105,8 @@ class _Climb:
         self._known: dict[tuple[int, ...], tuple[int, float]] = {}
 
     def feasible(self, node: Node) -> Node:
-        """The node, raised where it saves the most rows for what it loses until few enough are left."""
+        """The node, raised where that saves the most suppressed rows for the added loss, until few enough
+        rows are suppressed."""
         while self._rows(node) > self._allowed:
             raised = [
                 self._moved(node, i, 1) for i in np.flatnonzero(node < self._heights).tolist()
@@ -121,7 +123,7 @@ class _Climb:
         return node
 
     def improved(self, node: Node) -> Node:
-        """The best node that steps from here reach, each for the better."""
+        """The best node that steps from here reach, if each step must be an improvement."""
         while len(self._known) < _MOST_TRIALS:
             better = min(self._near(node), key=self._loss, default=node)
             if self._loss(better) >= self._loss(node) - 1e-12:
@@ -144,8 +146,8 @@ class _Climb:
         )
 
     def _near(self, node: Node) -> Iterator[Node]:
-        """One level lower or higher in one column, and both in two, that are not ruled out by their loss
-        without suppression."""
+        """The nodes one level lower or higher in one column, or both in two columns, that are not ruled out by
+        their loss without suppression."""
         best = self._loss(node)
         columns = range(len(node))
         single = [(i, step) for i in columns for step in (-1, 1)]
@@ -186,8 +188,8 @@ class _Climb:
 
 
 def _groups(columns: Sequence[CodedColumn]) -> Iterator[list[int]]:
-    """Columns dealt into groups of small lattices; those that tell the most together, since what they
-    have to lose together is the best bound."""
+    """Columns divided into groups with small lattices. Those with the most values are grouped together,
+    since the loss that they cannot avoid together is the best bound."""
     left = sorted(range(len(columns)), key=lambda i: -columns[i].widths[0])
     while left:
         group, nodes = [left.pop(0)], 0

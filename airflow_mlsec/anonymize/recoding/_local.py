@@ -1,11 +1,11 @@
-"""Local recoding over hierarchies: each class is generalized as little as it needs.
+"""Local recoding over hierarchies: each class is generalized only as far as it needs.
 
-Classes are released band by band of their own loss, the cheapest first. Within a band the nodes
-of the lattice are visited by rising mean loss; whatever classes of the tuples that are left hold
-the privacy models at a node are released there, and the others wait for coarser nodes. For each
-band the mean loss of those that are left is worked out anew: rare values are often cheap where
-common ones are dear. A tuple belongs to the first step that released its labels, so that the
-list of steps is a function of the row alone, also of rows never seen.
+Classes are released in bands of their own loss, the cheapest first. Within a band the nodes of the
+lattice are visited by increasing mean loss. At each node, the classes of the remaining tuples that
+satisfy the privacy models are released; the others wait for coarser nodes. For each band the mean
+loss of the remaining tuples is computed again: rare values are often cheap where common ones are
+expensive. A tuple belongs to the first step that released its labels, so that the list of steps is
+a function of the row alone, also for rows never seen.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from airflow_mlsec.anonymize.recoding._mondrian import OrderedColumn, partition
 from airflow_mlsec.anonymize.recoding._remainder import Left, Node, Range, chosen_sensitive
 from airflow_mlsec.errors import GuaranteeNotMet
 
-# Of more nodes than this the coarser ones are visited in samples; of still more only those that the
-# table itself suggests are listed.
+# If there are more nodes than this, only a sample of the coarser ones is visited; if there are
+# still more, only those that the table itself suggests are listed.
 _MOST_NODES = 5_000
 _MOST_LISTED = 1 << 21
-# Up to which mean loss of a cell classes are released together: more bands lose a little less, and
-# take longer.
+# The upper limits of the bands, as mean loss of a cell: more bands lose a little less, and take
+# longer.
 _BANDS = np.linspace(0.1, 1, 12) ** 3
 
 
@@ -66,7 +66,7 @@ def recode_locally(
     suppression_limit: float,
     progress: Callable[[int], None] = lambda nodes: None,
 ) -> LocalRecoding:
-    """Release every tuple as fine as the privacy models let it.
+    """Release every tuple as fine as the privacy models allow.
 
     :raises GuaranteeNotMet: if more rows are left than the limit allows.
     """
@@ -98,12 +98,12 @@ class _Peel:
         self._visited = 0
 
     def rows_left(self) -> float:
-        """Rows that no class has."""
+        """Rows that are in no class."""
         return float(self._tuples.weights[self._left].sum())
 
     def take_back(self) -> None:
-        """Put the last class together with what is left, and release both where they have the
-        same labels, if the models hold there."""
+        """Merge the last class with the remaining tuples, and release both at the node where they
+        have the same labels, if the models are satisfied there."""
         _, last = self.released.pop()
         places = np.concatenate([self._left, last])
         node = tuple(
@@ -122,11 +122,11 @@ class _Peel:
             self._left = np.zeros(0, np.int64)
 
     def run(self) -> None:
-        """Release what the nodes have, band by band of loss, until all is released."""
+        """Release the classes of the nodes, band by band of loss, until all is released."""
         left = Left(self._tuples)
         nodes = _nodes(self._tuples, self._criteria)
         edges = _BANDS * len(self._tuples.columns)
-        # A cell never loses more than 1, but for rounding.
+        # A cell never loses more than 1, except for rounding.
         for low, high in itertools.pairwise([-1.0, *edges[:-1], np.inf]):
             band = Range(np.float32(low), np.float32(high))
             queue, at = _in_band(nodes, left, band), 0
@@ -180,7 +180,7 @@ def _restricted(tuples: Tuples, places: Codes) -> Tuples:
 
 
 def _nodes(tuples: Tuples, criteria: Criteria) -> npt.NDArray[np.int8]:
-    """The nodes to visit (columns by nodes): all, or of a lattice that is too large those that cover
+    """The nodes to visit (columns by nodes): all, or, if the lattice is too large, those that cover
     the parts into which the tuples can be cut."""
     shape = [column.height + 1 for column in tuples.columns]
     if prod(shape) > _MOST_LISTED:
@@ -189,13 +189,13 @@ def _nodes(tuples: Tuples, criteria: Criteria) -> npt.NDArray[np.int8]:
 
 
 def _covering(tuples: Tuples, criteria: Criteria) -> npt.NDArray[np.int8]:
-    """The finest node that covers each part of multidimensional partitions into parts of ever more
-    rows; neighbouring values are those that lie together in the hierarchies."""
+    """The finest node that covers each part of multidimensional partitions, whose parts are made
+    larger step by step; values that are together in the hierarchies are neighbours."""
     ordered = [_in_order(column) for column in tuples.columns]
     found = [np.array([[column.height for column in tuples.columns]], np.int8)]
     k, rows = criteria.k, float(tuples.weights.sum())
     while k <= rows / 2:
-        # Models are looked at when nodes are visited; here size alone tells where rows lie together.
+        # Models are checked when nodes are visited; here only size decides which rows belong together.
         parts = partition(ordered, Tuples((), tuples.weights), Criteria(k), 1.0)
         found.append(_common_levels(tuples, parts.classes))
         k *= 2
@@ -215,7 +215,7 @@ def _in_order(column: CodedColumn) -> OrderedColumn:
 
 
 def _common_levels(tuples: Tuples, classes: Codes) -> npt.NDArray[np.int8]:
-    """Of each class the lowest level of each column at which all have one label."""
+    """For each class the lowest level of each column at which all its tuples have one label."""
     number = int(classes.max(initial=-1)) + 1
     kept = np.flatnonzero(classes >= 0)
     of_tuple = classes[kept]
@@ -231,15 +231,15 @@ def _common_levels(tuples: Tuples, classes: Codes) -> npt.NDArray[np.int8]:
 
 
 def _in_band(nodes: npt.NDArray[np.int8], left: Left, band: Range) -> list[Node]:
-    """The nodes where something that is left may lose as much as the band says, by the mean
+    """The nodes at which remaining tuples may have a loss within the band, by increasing mean
     loss."""
     least, mean, most = np.zeros((3, nodes.shape[1]))
     for (lowest, middle, highest), at in zip(left.losses(), nodes, strict=True):
         least += lowest[at]
-        # Of nodes that lose the same the finer one comes first.
+        # Of nodes with the same loss the finer one comes first.
         mean += middle[at] + 1e-10 * at
         most += highest[at]
-    # The band is told by numbers of half the precision.
+    # The limits of the band are numbers of half the precision.
     slack = 1e-5 * len(nodes)
     there = np.flatnonzero((least <= band.high + slack) & (most > band.low - slack))
     order = there[np.argsort(mean[there], kind="stable")]

@@ -1,4 +1,4 @@
-"""Applying a local recoding: the first step of a plan that released a row's labels is the row's."""
+"""Applying a local recoding: a row belongs to the first step of a plan that released its labels."""
 
 from __future__ import annotations
 
@@ -71,19 +71,19 @@ class LocalMatcher:
 
     @cached_property
     def _columns(self) -> list[pa.Array]:
-        """Of each column the labels of all classes, step by step."""
+        """For each column the labels of all classes, step by step."""
         rows = [row for step in self.steps for row in step.labels]
         columns = zip(*rows, strict=True) if rows else [()] * len(self.names)
         return [pa.array(column, pa.string()) for column in columns]
 
     @cached_property
     def _known(self) -> list[pa.Array]:
-        """Of each column every label that some step has released."""
+        """For each column every label that some step has released."""
         return [column.unique() for column in self._columns]
 
     @cached_property
     def _released(self) -> list[Codes]:
-        """Of each step the keys of its classes, in order."""
+        """For each step the keys of its classes, in order."""
         ends = np.cumsum([len(step.labels) for step in self.steps])[:-1]
         codes = [
             _places(column, known) for column, known in zip(self._columns, self._known, strict=True)
@@ -95,13 +95,13 @@ class LocalMatcher:
 
     @cached_property
     def _strides(self) -> list[int]:
-        """By what the places of labels are multiplied, so that sums of them differ where labels do."""
+        """The factor of the places of labels, chosen so that sums of places differ if labels differ."""
         widths = [len(known) + 1 for known in self._known]
         return [prod(widths[place + 1 :]) for place in range(len(widths))]
 
     @cached_property
     def _key_type(self) -> type[Any]:
-        """Whole numbers of any size where those of the processor are too small for the keys."""
+        """Integers of any size if 64-bit integers are too small for the keys."""
         return np.int64 if prod(len(known) + 1 for known in self._known) < 1 << 62 else object
 
     def _labels(self, place: int, distinct: pa.Array) -> list[pa.Array]:
@@ -148,7 +148,7 @@ class LocalMatcher:
 
 
 def _places(labels: pa.Array, known: pa.Array) -> Codes:
-    """Where labels stand among those that are known; one past them for others."""
+    """The positions of labels among the known labels; one past the last for unknown labels."""
     places = pc.fill_null(pc.index_in(labels, known), len(known))
     found: Codes = places.to_numpy(zero_copy_only=False).astype(np.int64)
     return found

@@ -1,4 +1,4 @@
-"""What a recoding costs: by column, by class, and against the distribution of the table.
+"""What a recoding costs: by column, by class, and compared with the distribution of the table.
 
 Sources: Xu et al., "Utility-Based Anonymization Using Local Recoding" (KDD 2006) for the Normalized
 Certainty Penalty; Bayardo, Agrawal (ICDE 2005) for discernibility; LeFevre et al. (ICDE 2006) for
@@ -20,7 +20,7 @@ from airflow_mlsec.anonymize.recoding._classes import Mask, Numbers, added_up
 
 @dataclass(frozen=True)
 class CellLoss:
-    """Of one column the loss of each tuple's cell, from 0 to 1, and how many leaves there are."""
+    """For one column, the loss of each tuple's cell, from 0 to 1, and the number of leaves."""
 
     of_tuple: Numbers
     leaves: int
@@ -36,8 +36,8 @@ def loss_figures(
     cells: Mapping[str, CellLoss], classes: Codes, released: Mask, weights: Numbers
 ) -> dict[str, Any]:
     """Discernibility, average class size, loss by column (a suppressed cell counts 1), and the
-    Kullback-Leibler divergence, in nats, of the released rows from what the release says of them
-    if all values of a cell are taken to be equally frequent."""
+    Kullback-Leibler divergence, in nats, of the released rows from what the release says about them
+    if all values of a cell are assumed to be equally frequent."""
     kept = weights[released]
     sizes = added_up(classes[released], kept, 0)
     rows, total = float(kept.sum()), max(1.0, float(weights.sum()))
@@ -47,7 +47,7 @@ def loss_figures(
         for name, cell in cells.items()
     }
     found: dict[str, Any] = {
-        # A suppressed row counts as alike to all rows.
+        # A suppressed row counts as indistinguishable from all rows.
         "discernibility": round(float((sizes**2).sum()) + suppressed * total),
         "average_class_size": round(rows / max(1, int((sizes > 0).sum())), 6),
         "loss_by_column": by_column,

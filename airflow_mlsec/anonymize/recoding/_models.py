@@ -44,8 +44,8 @@ from airflow_mlsec.values import canonical_text, letters_folded, without_invisib
 @dataclass(frozen=True)
 class Counted:
     """The distinct combinations of quasi-identifiers and protected columns, the rows of each, and, if
-    a model asks for the population, the people of each: they stand in rows of their own, which
-    have no weight and no protected values."""
+    a model needs the population, the people of each: they are in rows of their own, which have no
+    weight and no protected values."""
 
     tuples: pa.Table
     weights: npt.NDArray[np.int64]
@@ -53,9 +53,9 @@ class Counted:
 
 
 def criteria_of(policy: Policy, counted: Counted) -> Criteria:
-    """What every class must hold, and the release as a whole.
+    """What every class, and the release as a whole, must satisfy.
 
-    :raises ColumnType: if a column's values have no order that its distance needs.
+    :raises ColumnType: if a column's values do not have the order that its distance needs.
     """
     privacy, models = policy.privacy, []
     for name in privacy.protected:
@@ -101,8 +101,8 @@ def _people(counted: Counted, population: npt.NDArray[np.int64]) -> SensitiveCol
 
 
 def _diverse(column: SensitiveColumn, counted: Counted, said: Diversity) -> SensitiveColumn:
-    """The column for diversity: a missing value is none, and spellings of one value, and values of one group, are
-    one. The column itself, where that is no difference."""
+    """The column for diversity: a missing value does not count; spellings of a value, and values of a group, count
+    as one value. Returns the column itself if that makes no difference."""
     values = counted.tuples.column(column.name).take(pa.array(column.tuples))
     text = canonical_text(without_nan(values.combine_chunks()), column.name)
     if isinstance(text, pa.ChunkedArray):
@@ -110,7 +110,7 @@ def _diverse(column: SensitiveColumn, counted: Counted, said: Diversity) -> Sens
     spelled = _compared(text.cast(pa.large_string()), said)
     for number, values_of_it in enumerate(said.groups.values()):
         listed = _compared(pa.array(values_of_it, pa.large_string()), said)
-        # No value begins so.
+        # No value begins like this.
         group = pa.scalar(f"\0{number}", pa.large_string())
         spelled = pc.if_else(pc.is_in(spelled, listed), group, spelled)
     there = spelled.is_valid().to_numpy(zero_copy_only=False).astype(bool)
@@ -125,7 +125,7 @@ def _diverse(column: SensitiveColumn, counted: Counted, said: Diversity) -> Sens
 
 
 def _compared(text: pa.Array, said: Diversity) -> pa.Array:
-    """Texts in the form in which they are compared; blanks are no value."""
+    """Texts in the form in which they are compared; blank texts become null."""
     if not said.fold:
         return text
     folded = letters_folded(pc.utf8_normalize(without_invisible(text), form="NFKC"))
@@ -180,7 +180,7 @@ def _sensitive(
 
 
 def _parents(name: str, distinct: pa.Array, closeness: Closeness, source: str) -> tuple[Codes, ...]:
-    """Level by level, the node above each value, and then above each of these."""
+    """Level by level, the parent of each value, and then the parent of each of these nodes."""
     assert closeness.hierarchy is not None
     longest = 0
     if closeness.hierarchy.kind == "prefix":

@@ -1,11 +1,11 @@
-"""Multidimensional recoding: the table is cut in two, again and again, while both sides hold.
+"""Multidimensional recoding: the table is repeatedly cut in two while both sides hold the models.
 
 Source: LeFevre, DeWitt, Ramakrishnan, "Mondrian Multidimensional k-Anonymity" (ICDE 2006), strict
-partitioning. A cut separates the lower values of one column from the higher ones; of all cuts
-whose sides hold the privacy models the one is made that takes the most from the loss of its
-own column (the Normalized Certainty Penalty), which no cut ever raises. All parts of one depth are
-cut at once, so that no Python code runs per part. The cuts are a tree: where a row belongs
-follows from the row alone.
+partitioning. A cut separates the lower values of one column from the higher ones. Of all cuts whose
+sides satisfy the privacy models, the one is made that reduces the loss of its own column (the
+Normalized Certainty Penalty) the most; no cut ever increases it. All parts of one depth are cut at
+once, so that no Python code runs per part. The cuts are a tree: the class of a row follows from the
+row alone.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from airflow_mlsec.anonymize.recoding._criteria import Criteria
 from airflow_mlsec.errors import GuaranteeNotMet
 
 _DENSE = 1 << 22
-# Cells of the histograms, cuts by sensitive values, that are looked at together.
+# Cells of the histograms (cuts times sensitive values) that are examined together.
 _MOST_CELLS = 1 << 25
 _NOBODY = -1
-# Class 0 where a number of a cut could stand; class c is this less c.
+# Class 0, where the number of a cut is also possible; class c is this minus c.
 FIRST_CLASS = -2
 
 
@@ -55,8 +55,8 @@ class OrderedColumn:
 @dataclass(frozen=True)
 class Cuts:
     """A tree. Cut ``i`` sends values up to ``at[i]`` of column ``column[i]`` to ``below[i]``, others
-    to ``above[i]``: the number of a cut, or ``-2 - c`` for class ``c``. ``roots`` is where the rows
-    of each combination of fixed columns begin (-1: they are suppressed)."""
+    to ``above[i]``: the number of a cut, or ``-2 - c`` for class ``c``. ``roots`` are the first
+    nodes of each combination of fixed columns (-1: its rows are suppressed)."""
 
     roots: Codes
     column: Codes
@@ -67,7 +67,7 @@ class Cuts:
 
 @dataclass(frozen=True)
 class Partition:
-    """The class of each tuple (-1: suppressed), the root of each, how to get there, and the cost."""
+    """The class of each tuple (-1: suppressed), the root of each, the cuts, and the cost."""
 
     classes: Codes
     root_of_tuple: Codes
@@ -91,10 +91,10 @@ def partition(
     suppression_limit: float,
     progress: Callable[[int], None] = lambda classes: None,
 ) -> Partition:
-    """Cut the tuples into classes as small as the privacy models let them be.
+    """Cut the tuples into classes as small as the privacy models allow.
 
     :raises GuaranteeNotMet: if the whole, or the rows that share the values of fixed columns, do
-        not hold the models, and are more than may be suppressed.
+        not satisfy the models, and are more than may be suppressed.
     """
     fixed = [(column.codes, column.width) for column in columns if column.fixed]
     roots, number = renumbered(combined(fixed, len(tuples.weights))[0])
@@ -149,7 +149,7 @@ class _Cutting:
     def run(self, roots: Codes, lost: Mask, progress: Callable[[int], None]) -> tuple[Codes, Cuts]:
         """The class of each tuple, and the tree."""
         classes = np.full(len(roots), _NOBODY, np.int64)
-        # Slots are where a node's number, or its class, is written: the roots, then both sides of
+        # A node's number, or its class, is written to a slot: the roots first, then both sides of
         # each cut.
         slots = [np.full(len(lost), _NOBODY, np.int64)]
         made: list[tuple[Codes, Codes]] = []
@@ -194,7 +194,7 @@ class _Cutting:
         return _Part(places, new[node] * 2 + above, 2 * int((column >= 0).sum()))
 
     def _best(self, part: _Part) -> tuple[Codes, Codes]:
-        """Of each node the column to cut (-1: none can be), and the code that is the last below."""
+        """For each node the column to cut (-1: none can be), and the last code below the cut."""
         weights = self._tuples.weights[part.places]
         rows = added_up(part.node, weights, part.nodes)
         sensitive = self._sensitive(part)
@@ -248,7 +248,7 @@ class _Cutting:
         return found
 
     def _holding(self, cells: _Cells, enough: Mask, sensitive: Sequence[SensitiveColumn]) -> Mask:
-        """Of the cuts after each cell that leave enough rows, those both of whose sides hold."""
+        """Of the cuts after each cell that leave enough rows, those whose sides hold the models."""
         widest = max(column.count for column in sensitive)
         candidates = np.flatnonzero(enough)
         if len(candidates) * widest > _MOST_CELLS:
@@ -283,7 +283,7 @@ def _cells(part: _Part, column: OrderedColumn, weights: Numbers) -> _Cells:
     key = part.node * column.width + column.codes[part.places]
     span = part.nodes * column.width
     if span <= _DENSE:
-        # Not by their rows: people of the population have none.
+        # Not by number of rows: people of the population have none.
         seen = np.zeros(span, bool)
         seen[key] = True
         present = np.flatnonzero(seen)
@@ -300,10 +300,10 @@ def _cells(part: _Part, column: OrderedColumn, weights: Numbers) -> _Cells:
 
 
 def _gain(column: OrderedColumn, cells: _Cells, below: Numbers, above: Numbers) -> Numbers:
-    """What the column's loss falls by with a cut after each cell, in rows."""
+    """By how much a cut after each cell reduces the column's loss, in rows."""
     first, last = cells.start[cells.node], cells.end[cells.node] - 1
     if column.interval:
-        # How far apart values are is counted in the values there are.
+        # The distance of values is counted in values that occur.
         place, following = cells.code, np.append(cells.code[1:], 0)
     else:
         place = np.arange(len(cells.node))

@@ -1,5 +1,5 @@
 """Applying a multidimensional recoding: the cuts lead each row to its class, which then has to
-cover it; a row with a value that its class has not is suppressed."""
+cover it; a row with a value that its class does not have is suppressed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from airflow_mlsec.errors import ColumnType
 from airflow_mlsec.values import canonical_text
 
 Kind = Literal["set", "interval", "fixed"]
-# What a class shows of a set column: places of values. Of an interval column: the lowest and highest
+# What a class shows for a set column: places of values. For an interval column: the lowest and highest
 # value (None if there is none), and whether values are missing.
 Cell = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class RegionColumn:
-    """A quasi-identifier: of a set or fixed column the values in their order, and the distinct
-    cells that classes have of it, with their labels."""
+    """A quasi-identifier: for a set or fixed column the values in their order; and the distinct
+    cells that classes have in it, with their labels."""
 
     name: str
     kind: Kind
@@ -49,11 +49,11 @@ class RegionColumn:
 
 @dataclass(frozen=True)
 class Regions:
-    """The columns, where the rows of each combination of fixed values begin, the cuts (column, at,
-    below, above; see `_mondrian.Cuts`), and of each class the cell of each column.
+    """The columns, the first node of each combination of fixed values, the cuts (column, at, below,
+    above; see `_mondrian.Cuts`), and the cell of each column in each class.
 
-    ``at`` is, of a set column, the place of the last value below; of an interval column, the first
-    number above."""
+    ``at`` is, for a set column, the place of the last value below; for an interval column, the
+    first number above."""
 
     columns: tuple[RegionColumn, ...]
     roots: tuple[tuple[tuple[int, ...], int], ...]
@@ -120,7 +120,7 @@ class RegionMatcher:
         return made, released
 
     def _classes(self, columns: Sequence[_Placed], number: int) -> Codes:
-        """Where the cuts lead each tuple; negative where nothing begins."""
+        """The class that the cuts lead each tuple to; negative if it has no first node."""
         node = self._begin(columns, number)
         column_of, below, above = self._cuts
         while len(going := np.flatnonzero(node >= 0)):
@@ -134,13 +134,13 @@ class RegionMatcher:
         return FIRST_CLASS - node
 
     def _begin(self, columns: Sequence[_Placed], number: int) -> Codes:
-        """Where the rows of each tuple's fixed values begin; -1 if they have been suppressed."""
+        """The first node for each tuple's fixed values; -1 if their rows have been suppressed."""
         fixed = [i for i, column in enumerate(self.regions.columns) if column.kind == "fixed"]
         targets = np.array([node for _, node in self.regions.roots], np.int64)
         if not len(targets) or not fixed:
             return np.full(number, targets[0] if len(targets) else -1)
         known = np.array([values for values, _ in self.regions.roots], np.int64)
-        # A value that is not known is one more of them.
+        # An unknown value counts as one more value.
         both = [
             np.concatenate([known[:, i], columns[place].code]) % columns[place].width
             for i, place in enumerate(fixed)
@@ -154,7 +154,7 @@ class RegionMatcher:
         return found
 
     def _covered(self, columns: Sequence[_Placed], found: Codes) -> Codes:
-        """The class of each tuple; -1 where it has not all of its values."""
+        """The class of each tuple; -1 if the class does not have all of the tuple's values."""
         covered = found >= 0
         for place, placed in enumerate(columns):
             here = np.flatnonzero(covered)
@@ -178,7 +178,7 @@ class RegionMatcher:
 
     @cached_property
     def _at(self) -> list[npt.NDArray[Any]]:
-        """Column by column where each cut is; 0 where it is of another column."""
+        """Column by column the position of each cut; 0 if the cut is in another column."""
         return [
             np.array([at if column == place else 0 for column, at, _, _ in self.regions.cuts])
             for place in range(len(self.names))
@@ -187,7 +187,7 @@ class RegionMatcher:
 
 @dataclass(frozen=True)
 class _Placed:
-    """The values of a column in its regions: of each tuple the place, or the number."""
+    """The values of a column in its regions: the place, or the number, of each tuple."""
 
     column: RegionColumn
     code: Codes
@@ -210,7 +210,7 @@ class _Placed:
         return len(self.column.values) + 1
 
     def above(self, at: npt.NDArray[Any], tuples: Codes) -> Mask:
-        """Which of some tuples lie above a cut each."""
+        """Which tuples are above their cut."""
         if self.column.kind == "interval":
             found: Mask = ~self.missing[tuples] & (self.number[tuples] >= at)
         else:
@@ -218,7 +218,7 @@ class _Placed:
         return found
 
     def within(self, cell: Codes, tuples: Codes) -> Mask:
-        """Which of some tuples a cell each has the value of."""
+        """Which tuples have a value that their cell contains."""
         if not len(cell):
             return np.zeros(0, bool)
         if self.column.kind == "interval":
@@ -239,8 +239,8 @@ class _Placed:
 
 
 def numbers(values: pa.Array, column: str) -> tuple[npt.NDArray[Any], Mask]:
-    """Numbers, dates and times as numbers in their order, and which are missing; what is not finite
-    counts as missing.
+    """Numbers, dates and times as numbers in their order, and which are missing; numbers that are
+    not finite count as missing.
 
     :raises ColumnType: if the values have no such order.
     """
@@ -266,7 +266,7 @@ def numbers(values: pa.Array, column: str) -> tuple[npt.NDArray[Any], Mask]:
 
 
 def quoted(value: str | None) -> str:
-    """A value as it stands in a set: a missing one is ``null``, and one that could be misread is
+    """A value as written in a set: a missing one is ``null``, and one that could be misread is
     quoted as in JSON."""
     if value is None:
         return "null"

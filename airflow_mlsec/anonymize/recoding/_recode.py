@@ -31,7 +31,7 @@ from airflow_mlsec.policy import Column, Policy
 from airflow_mlsec.values import canonical_text
 
 Progress = Callable[[str], None]
-# Sizes of classes beyond the one that is asked for.
+# Class sizes to try beyond the required one.
 _SIZES = (*range(3, 13), 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1_000)
 _MOST_COMBINATIONS, _MUCH_MORE = 50_000, 1.25
 
@@ -52,7 +52,7 @@ Found = TypeVar("Found", bound=_Classified)
 
 @dataclass(frozen=True)
 class Recoded:
-    """What is released, what happens to the columns that are generalized, and what it comes to."""
+    """What is released, what happens to the generalized columns, and the resulting figures."""
 
     classes: ReleasedClasses
     actions: Mapping[str, dict[str, Any]]
@@ -65,7 +65,7 @@ def recode(
     counted: Counted,
     progress: Progress,
 ) -> Recoded:
-    """Generalize the quasi-identifiers until every released class holds the policy's models.
+    """Generalize the quasi-identifiers until every released class satisfies the policy's models.
 
     :raises GuaranteeNotMet: if they cannot be reached within the suppression limit.
     """
@@ -171,9 +171,9 @@ def _local(
 def _no_worse_than_of_more(
     criteria: Criteria, weights: npt.NDArray[Any], run: Callable[[Criteria], Found]
 ) -> Found:
-    """A recoding into classes of ``k`` rows, or of more where that loses less: both are greedy, and what a small
-    class takes at once may be missing to the last ones. Of tables with many combinations, where that is no
-    matter, none of more is looked at."""
+    """A recoding into classes of ``k`` rows, or of more if that loses less: both are greedy, and rows that a small
+    class takes early may be missing for the last classes. For tables with many combinations, where this does not
+    matter, larger classes are not tried."""
     best: Found | None = None
     failed: GuaranteeNotMet | None = None
     more = max(0, _MOST_COMBINATIONS // max(1, len(weights)))
@@ -197,8 +197,8 @@ def _no_worse_than_of_more(
 def _no_worse_than_whole(
     tuples: Tuples, criteria: Criteria, limit: float, progress: Callable[[int], None]
 ) -> LocalRecoding:
-    """The local recoding, or one level for all of each column where that loses less: what is released
-    class by class, the cheapest first, can leave dear rows to the end."""
+    """The local recoding, or one level for the whole of each column if that loses less: releasing class
+    by class, the cheapest first, can leave expensive rows to the end."""
     find = search if lattice_nodes(tuples.columns) <= MOST_NODES else search_large
     try:
         found: LocalRecoding | None = recode_locally(tuples, criteria, limit, progress)
@@ -267,8 +267,8 @@ def _multidimensional(
 def _as_whole(
     criteria: Criteria, weights: npt.NDArray[Any], recode_with: Callable[[Criteria], Found]
 ) -> Found:
-    """A recoding whose classes are within the limits of the whole: classes are made larger until they
-    are, which they are when all have `enough` rows."""
+    """A recoding whose classes are within the limits of the release as a whole: classes are made larger
+    until they are, at the latest when all have `enough` rows."""
     k = criteria.k
     while True:
         found = recode_with(replace(criteria, k=k))
@@ -321,8 +321,8 @@ def _coded(name: str, values: pa.ChunkedArray, levels: Levels) -> CodedColumn:
 
 
 def _leaves_under(levels: Levels, labels: pa.Array, codes: Any, level: int) -> Any:
-    """For each leaf, how many leaves share its label: of the file where one gives them all,
-    of the data otherwise."""
+    """For each leaf, how many leaves share its label: leaves of the file if a file lists them all,
+    otherwise of the data."""
     if isinstance(levels, hierarchies.Table) and level > 0:
         if level >= levels.height:
             return np.full(len(codes), float(len(levels.leaves)))
@@ -333,7 +333,7 @@ def _leaves_under(levels: Levels, labels: pa.Array, codes: Any, level: int) -> A
 
 
 class _LabelsOf:
-    """The labels of tuples at a node; each column's values are labelled once a level."""
+    """The labels of tuples at a node; each column's values are labelled once per level."""
 
     def __init__(self, quasi: list[str], tuples: pa.Table, levels: dict[str, Levels]) -> None:
         self._columns = [
@@ -342,7 +342,7 @@ class _LabelsOf:
         ]
 
     def __call__(self, node: tuple[int, ...], places: Codes) -> Labels:
-        """In order."""
+        """The labels in order."""
         labels = []
         for level, (name, hierarchy, codes, distinct, known) in zip(
             node, self._columns, strict=True

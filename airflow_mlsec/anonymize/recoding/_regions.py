@@ -43,8 +43,8 @@ class RankedColumn:
 def ordered_column(name: str, values: pa.ChunkedArray, policy: Policy) -> RankedColumn:
     """A column with its values in their order.
 
-    Numbers and dates whose hierarchy says so become intervals. Other values become sets; their
-    order is that of the hierarchy's file, in which neighbours belong together, else of the text.
+    Numbers and dates whose hierarchy says so become intervals. Other values become sets; they have
+    the order of the hierarchy's file, in which neighbours belong together, or else of the text.
 
     :raises ColumnType: if values have no order that an interval needs.
     :raises GuaranteeNotMet: if a value is not in its hierarchy's file.
@@ -74,7 +74,7 @@ def _interval(name: str, codes: Codes, distinct: pa.Array) -> RankedColumn:
     number, missing = numbers(distinct, name)
     known = np.unique(number[~missing])
     gaps = int(missing.any())
-    # Missing values lie below all others.
+    # Missing values are below all others.
     rank = np.where(missing, 0, np.searchsorted(known, number) + gaps)
     first = first_places(rank, len(known) + gaps)
     text = canonical_text(distinct, name).cast(pa.string()).take(pa.array(first)).to_pylist()
@@ -86,8 +86,8 @@ def _interval(name: str, codes: Codes, distinct: pa.Array) -> RankedColumn:
 
 
 def regions_of(columns: list[RankedColumn], found: Partition) -> Regions:
-    """What a plan needs to lead rows to the classes of a partition. Values that no released row has are
-    not in it."""
+    """What a plan needs to lead rows to the classes of a partition. It does not contain values that no
+    released row has."""
     kept = np.flatnonzero(found.released)
     known = [np.unique(column.coded.codes[kept]) for column in columns]
     classes = found.classes[kept]
@@ -113,7 +113,7 @@ def regions_of(columns: list[RankedColumn], found: Partition) -> Regions:
 
 
 def _without_unknown(region: RegionColumn, known: Codes) -> RegionColumn:
-    """A column with the values of released rows alone."""
+    """A column with the values of released rows only."""
     if region.kind == "interval":
         return region
     place = {code: at for at, code in enumerate(known.tolist())}
@@ -125,8 +125,8 @@ def _without_unknown(region: RegionColumn, known: Codes) -> RegionColumn:
 
 
 def _cut(column: RankedColumn, known: Codes, code: int) -> Any:
-    """Where a cut is among the values of released rows: the place of the last one below it, of an
-    interval column a number between that and the next."""
+    """The position of a cut among the values of released rows: the place of the last value below
+    it; for an interval column, a number above that value and at most the next one."""
     place = int(np.searchsorted(known, code, side="right"))
     if not column.coded.interval:
         return place - 1
@@ -141,7 +141,7 @@ def _cut(column: RankedColumn, known: Codes, code: int) -> Any:
 def _roots(
     columns: list[RankedColumn], found: Partition, known: list[Codes]
 ) -> tuple[tuple[tuple[int, ...], int], ...]:
-    """Where the rows of each combination of fixed values begin."""
+    """The first node of each combination of fixed values."""
     number = len(found.cuts.roots)
     first = first_places(found.root_of_tuple, number)
     fixed = []
@@ -170,7 +170,7 @@ def _region(
     start = np.flatnonzero(np.diff(of_class, prepend=-1))
     end = np.append(start[1:], len(pairs))
     if coded.interval:
-        # The lowest value may be a missing one; then the one above it is needed too.
+        # The lowest value may be a missing one; then the next one is needed too.
         above = np.minimum(start + 1, end - 1)
         key, count = renumbered(code[start] * coded.width + code[above])
         cell_of_class, count = renumbered(key * coded.width + code[end - 1])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from airflow_mlsec.anonymize.recoding._local_plan import ReleasedStep
 from airflow_mlsec.anonymize.recoding._mondrian_plan import Regions
 
-# The level of a column whose cells have the levels of their class, or show its region.
+# The level of a column whose cells have the levels, or show the region, of their class.
 LOCAL = "local"
 MULTIDIMENSIONAL = "multidimensional"
 
@@ -19,7 +19,7 @@ class ReleasedClasses:
     k: int
     columns: tuple[str, ...]
     labels: tuple[tuple[str | None, ...], ...]
-    # Of a local recoding, in their order; then there are no other labels.
+    # For a local recoding, in order; there are then no ``labels``.
     steps: tuple[ReleasedStep, ...] | None = None
-    # Of a multidimensional recoding; then there is nothing else.
+    # For a multidimensional recoding; there are then neither ``labels`` nor ``steps``.
     regions: Regions | None = None

@@ -1,8 +1,8 @@
-"""The tuples that no class has yet, and which of them would make a class at a node.
+"""The tuples that are in no class yet, and which of them would form a class at a node.
 
-A node is looked at for the classes whose loss lies in a given range only. Most looks find nothing,
-so many nodes are looked at together: keys are thrown into buckets, and no class has more rows
-than its bucket.
+A node is examined only for classes whose loss is in a given range. Most examinations find nothing,
+so many nodes are examined together: keys are hashed into buckets, and no class has more rows than
+its bucket.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from airflow_mlsec.anonymize.recoding._classes import (
 )
 from airflow_mlsec.anonymize.recoding._criteria import Criteria
 
-# Tuples by nodes that are looked at together; more fall out of the processor's cache.
+# Tuples times nodes that are examined together; more do not fit into the processor's cache.
 _CELLS = 1 << 15
 _MOST_NODES = 64
-# Tuples are moved together when so much of the rows is left of those that are held.
+# Tuples are compacted when less than this share of the rows that are held is left.
 _COMPACT = 0.7
-# Spread the keys of either half of the columns over buckets (odd numbers, the golden ratio one).
+# Factors that spread the keys of each half of the columns over buckets (odd numbers, the golden
+# ratio one).
 _SPREAD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 _HASH_BITS = 32
 # Above this many candidates a hash table is faster than sorting.
 _SORTED = 4096
-# Bytes that the halves of nodes may take, and a half by tuple.
+# Bytes that the halves of nodes may use, and bytes per tuple of one half.
 _MOST_BYTES = 1 << 27
 _HALF_BYTES = 8 + 4 + 4
 
@@ -45,7 +46,7 @@ Node = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Leaves:
-    """A column, its tuples as numbers of distinct values; labels and loss by level and value."""
+    """A column: its tuples as numbers of distinct values; labels and loss by level and value."""
 
     of_tuple: Codes
     labels: npt.NDArray[np.int64]
@@ -70,7 +71,7 @@ class Leaves:
 
 @dataclass(frozen=True)
 class _Half:
-    """What one half of a node's levels comes to, tuple by tuple."""
+    """The key and the loss of each tuple for one half of a node's levels."""
 
     key: Codes
     span: int
@@ -83,7 +84,7 @@ class _Half:
 
 @dataclass(frozen=True)
 class Range:
-    """Losses of a tuple's cells together: above ``low``, up to ``high``."""
+    """A range of the total loss of a tuple's cells: above ``low``, up to ``high``."""
 
     low: np.float32
     high: np.float32
@@ -94,13 +95,13 @@ class Range:
 
 
 class Left:
-    """Tuples that wait. `release` takes away those that make a class."""
+    """Tuples that are not released yet. `release` removes those that form a class."""
 
     def __init__(self, tuples: Tuples) -> None:
         self.columns = [Leaves.of(column) for column in tuples.columns]
         self.places: Codes = np.arange(len(tuples.weights))
-        # Nothing is left of a tuple that was released. Others may have no rows from the start: the
-        # population of k-map has them.
+        # A tuple that was released has no rows left. Others may have no rows from the start: those
+        # of the population of k-map.
         self.weights = tuples.weights.copy()
         self._waits = np.ones(len(tuples.weights), bool)
         self.rows = float(self.weights.sum())
@@ -116,7 +117,7 @@ class Left:
         return found
 
     def losses(self) -> list[tuple[Numbers, Numbers, Numbers]]:
-        """Of each column's levels the least, the mean and the greatest loss of what is left."""
+        """The least, the mean and the greatest loss of what is left, by level of each column."""
         found = []
         for column in self.columns:
             rows = added_up(column.of_tuple, self.weights, column.loss.shape[1])
@@ -126,7 +127,7 @@ class Left:
         return found
 
     def batch(self) -> int:
-        """How many nodes to look at together."""
+        """How many nodes to examine together."""
         return max(1, min(_MOST_NODES, _CELLS // max(1, len(self.weights))))
 
     def promising(self, nodes: Sequence[Node], losses: Range, k: int) -> list[Node]:
@@ -147,7 +148,7 @@ class Left:
         return [nodes[place] for place in np.flatnonzero(most >= k).tolist()]
 
     def release(self, node: Node, losses: Range, criteria: Criteria) -> list[Codes]:
-        """The tuples of each class of the node that holds the models, as places in the table."""
+        """The tuples of each class of the node that satisfies the models, as table positions."""
         if self.rows < self._held_rows * _COMPACT:
             self._compact()
         first, second = self._both(node)
@@ -156,7 +157,7 @@ class Left:
         hashed = (first.hashed + second.hashed) >> np.uint32(_HASH_BITS - bits)
         buckets = hashed.astype(np.int64)
         rows = added_up(buckets, self.weights * there, 0)
-        # Only what shares its bucket with enough rows can be in a class of enough rows.
+        # Only tuples whose bucket has enough rows can be in a class with enough rows.
         some = np.flatnonzero((rows[buckets] >= criteria.k) & there)
         if not len(some):
             return []
@@ -183,7 +184,7 @@ class Left:
     def _holding(
         self, some: Codes, of_tuple: Codes, sizes: Numbers, large: Mask, criteria: Criteria
     ) -> Mask:
-        """Which classes hold every model."""
+        """Which classes satisfy every model."""
         kept = large[of_tuple]
         number = np.cumsum(large) - 1
         classes = Classes(number[of_tuple[kept]], sizes[large])
@@ -202,7 +203,7 @@ class Left:
         return self._half(0, node[:at]), self._half(at, node[at:])
 
     def _half(self, start: int, levels: Node) -> _Half:
-        """Nodes share them, so they are worked out once."""
+        """Nodes share halves, so each is computed once."""
         found = self._halves.get((start, levels))
         if found is None:
             columns = self.columns[start : start + len(levels)]
@@ -236,7 +237,7 @@ class Left:
 
 
 def chosen_sensitive(column: SensitiveColumn, places: Codes, number: int) -> SensitiveColumn:
-    """What stands beside some of ``number`` tuples, which are numbered anew in the given order."""
+    """The sensitive values of some of ``number`` tuples, which are renumbered in this order."""
     new = np.full(number, -1, np.int64)
     new[places] = np.arange(len(places))
     found = new[column.tuples]

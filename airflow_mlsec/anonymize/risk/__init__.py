@@ -1,1 +1,1 @@
-"""How likely somebody is found in a table, and what it is still good for."""
+"""How likely somebody is to be found in a table, and how useful the table still is."""

@@ -1,9 +1,9 @@
-"""A linkage attack on a release: whom an attacker finds who has a file of his own.
+"""A linkage attack on a release: which people are found by an attacker who has another file.
 
-The attacker knows the quasi-identifiers of some people, and the plan (Kerckhoffs: it is no secret).
-Each of his rows is labelled as the plan labels; the rows of the release with the same labels are
-the candidates. Source: El Emam, "Guide to the De-Identification of Personal Health Information"
-(2013), chapter 16.
+The attacker knows the quasi-identifiers of some people, and the plan (Kerckhoffs: it is not
+secret). Each row of the attacker's file is labelled as the plan would label it; the rows of the
+release with the same labels are the candidates. Source: El Emam, "Guide to the De-Identification of
+Personal Health Information" (2013), chapter 16.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from airflow_mlsec.values import canonical_text
 
 @dataclass(frozen=True)
 class Linkage:
-    """What an attacker's file comes to: his rows, those with candidates, those with just one, the
-    highest chance of naming the right row, and how many of his rows he names rightly on average."""
+    """The result for an attacker's file: its rows, those with candidates, those with exactly one,
+    the highest probability of a correct match, and the average number of correctly matched rows."""
 
     rows: int
     with_candidates: int
@@ -48,11 +48,11 @@ def measure_linkage(
     plan: Plan | None,
     keys: KeyRing,
 ) -> Linkage:
-    """Link an attacker's rows to those of a release. ``schema`` is that of his file. Without ``plan``
-    values are compared as they are.
+    """Link an attacker's rows to those of a release. ``schema`` is that of the attacker's file. Without
+    ``plan`` values are compared as they are.
 
     :raises UsageError: if the attacker has none of the quasi-identifiers.
-    :raises ColumnMissing: if he lacks some that the plan reads.
+    :raises ColumnMissing: if the file lacks some that the plan reads.
     """
     known = [name for name in quasi if name in schema.names]
     if not known:

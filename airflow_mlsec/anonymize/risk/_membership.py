@@ -1,4 +1,4 @@
-"""Membership lists: whose rows a release holds, without saying who they are.
+"""Membership lists: whose rows a release contains, without saying who they are.
 
 Format ``airflow-mlsec/membership/1``: a line of JSON (format, subject kind, key name and
 version, count), then the sorted 16-byte HMAC-SHA-256 (RFC 2104, truncated) of each subject's
@@ -31,13 +31,13 @@ from airflow_mlsec.values import NormalForm, canonical_bytes
 
 FORMAT = "airflow-mlsec/membership/1"
 ENCRYPTION_KEY = "membership-lists"
-# What lists were encrypted to first.
+# The key that the first lists were encrypted to.
 _FORMER_KEY = "artifact"
 _SIZE = 16
 
 
 class MembershipCollector:
-    """Gathers the subjects of the rows that are released."""
+    """Collects the data subjects of the released rows."""
 
     def __init__(
         self, kind: str, column: str, keys: KeyRing, form: NormalForm | None = None
@@ -50,7 +50,7 @@ class MembershipCollector:
         self._tags: set[bytes] = set()
 
     def add(self, values: pa.Array) -> None:
-        """Add the subject keys of some released rows; nulls name nobody."""
+        """Add the subject keys of some released rows; nulls identify nobody."""
         values = values if self._form is None else self._form.of(values, self._column)
         for value in canonical_bytes(values, self._column).to_pylist():
             if value is not None:
@@ -81,10 +81,10 @@ def is_member(
 ) -> bool:
     """Whether the subject with this key is on the list at ``place``.
 
-    ``sha256`` is the file's digest, as the signed evidence of the release has it: anybody can
-    encrypt to the ring, so only the very list that was signed is believed.
+    ``sha256`` is the file's digest from the signed evidence of the release: anybody can encrypt to
+    the ring, so only the very list that was signed is trusted.
 
-    :raises SignatureInvalid: if the file is another one.
+    :raises SignatureInvalid: if the file is a different one.
     :raises DecryptionFailed: if no live key of the ring opens it.
     :raises DatasetError: if it is not there, or not a membership list of this kind of subject.
     """
@@ -112,7 +112,7 @@ def is_member(
 
 
 class _Tags:
-    """The list as a sequence, without cutting it up."""
+    """The list as a sequence, without splitting it."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

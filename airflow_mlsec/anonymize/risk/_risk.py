@@ -35,8 +35,8 @@ _BINS = (1, 2, 5, 10, 20, 50, 100, 1_000)
 
 @dataclass(frozen=True)
 class AttributeDisclosure:
-    """How much a class tells about a sensitive column: rows in classes where all have one value,
-    and the fewest values of a class."""
+    """How much a class reveals about a sensitive column: the rows in classes in which all rows have
+    one value, and the fewest values of a class."""
 
     rows: int
     share: float
@@ -46,7 +46,7 @@ class AttributeDisclosure:
 @dataclass(frozen=True)
 class Uniqueness:
     """The share of a population of ``size`` people who would be alone in their class, as estimated by
-    each method; None where the sample tells too little."""
+    each method; None if the sample contains too little information."""
 
     size: int
     pitman: float | None
@@ -56,11 +56,11 @@ class Uniqueness:
 
 @dataclass(frozen=True)
 class Risk:
-    """What an attacker can expect who knows the quasi-identifiers of somebody.
+    """What an attacker who knows somebody's quasi-identifiers can expect.
 
     The prosecutor knows that the person is in the table; the journalist does not, and without a
-    population table the table is taken for the population, which is the safe side; the marketer
-    wants as many as possible. Risks are probabilities.
+    population table the table is taken as the population, which is the safe side; the marketer
+    wants to find as many people as possible. Risks are probabilities.
     """
 
     rows: int
@@ -77,8 +77,8 @@ class Risk:
     class_sizes: dict[str, int]
     attributes: dict[str, AttributeDisclosure]
     uniqueness: Uniqueness | None = None
-    # How many persons there are, if the table tells whose rows are whose: then sizes of classes are of persons,
-    # otherwise of rows.
+    # The number of persons, if the table says whose rows are whose: then the sizes of classes are in persons,
+    # otherwise in rows.
     persons: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -88,15 +88,15 @@ class Risk:
 
 @dataclass(frozen=True)
 class Against:
-    """What two releases of the same people tell together: people in both, the fewest of them whom
-    both releases together cannot tell apart, and for each sensitive column how many have one
-    value left that both allow.
+    """What two releases of the same people reveal together: the people in both, the smallest group
+    of them that both releases together do not distinguish, and for each sensitive column the number
+    of people with only one value left that both allow.
 
-    Who joined or left stands among the others who did so in the same class: ``joined`` and ``left`` are such
-    people, ``…_in_groups_below`` those with fewer than ``k`` of them, and ``told`` how many have one sensitive
-    value in common with all of these. Where releases carry no pseudonym ``people`` is None, changes are
-    differences of class counts, and ``not_comparable`` are rows of classes that only one release has: of them
-    nothing is known.
+    A person who joined or left is in a group with the others who did so in the same class: ``joined`` and
+    ``left`` count these people, ``…_in_groups_below`` those in groups of fewer than ``k``, and ``told`` those
+    whose whole group has one sensitive value in common. If releases contain no pseudonym, ``people`` is None,
+    changes are differences of class counts, and ``not_comparable`` counts the rows of classes that only one
+    release has: nothing is known about them.
     """
 
     people: int | None
@@ -112,7 +112,7 @@ class Against:
     not_comparable: int
 
     def holds(self) -> bool:
-        """Whether together they tell no more than each of them."""
+        """Whether together they reveal no more than each alone."""
         below = self.people_in_groups_below, self.joined_in_groups_below, self.left_in_groups_below
         told = (*self.disclosed.values(), *self.told.values())
         return not any((*below, *told, self.not_comparable))
@@ -130,11 +130,11 @@ def measure_risk(
     population: int | None = None,
     raw: bool = False,
 ) -> Risk:
-    """The risk of a table with the policy's quasi-identifiers, released or ``raw``. With the size of the
-    ``population`` from which its rows were drawn the share of unique people is estimated.
+    """The risk of a table with the policy's quasi-identifiers, released or ``raw``. If the size of the
+    ``population`` that its rows were sampled from is given, the share of unique people is estimated.
 
-    Persons are counted, not rows, where the table has the key of the policy's subject, as it is or as what tells
-    people apart (a pseudonym, a token).
+    Persons are counted, not rows, if the table has the key of the policy's subject, either raw or as a code that
+    distinguishes people (a pseudonym, a token).
 
     :raises UsageError: if none of the quasi-identifiers is in the table, or the population is smaller
         than the table.
@@ -185,12 +185,12 @@ def measure_risk(
 
 
 def _key_in(policy: Policy, schema: pa.Schema, raw: bool) -> str | None:
-    """The column that tells whose rows are whose, if one does."""
+    """The column that says whose rows are whose, if there is one."""
     if policy.subject is None or policy.subject.key not in schema.names:
         return None
     key = policy.subject.key
     kind, column = schema.field(key).type, policy.columns[key]
-    # What is dropped is only in a raw table.
+    # A dropped column is only in a raw table.
     apart = column.transform is None or column.dropped or column.transform.leaves is Leaves.CODE
     told = raw or apart
     return key if told and not pa.types.is_nested(kind) and not pa.types.is_binary(kind) else None
@@ -223,8 +223,8 @@ def _uniqueness(sizes: Numbers, population: int) -> Uniqueness:
 def measure_against(
     policy: Policy, release: pa.Table, previous: pa.Table, k: int | None = None
 ) -> Against:
-    """What two releases tell together. People are known again by the policy's subject key, pseudonymized
-    alike; where a release has none, classes are compared by how many rows they have (differencing).
+    """What two releases reveal together. People are matched by the policy's subject key, pseudonymized in
+    the same way; if a release has none, classes are compared by their number of rows (differencing).
 
     :raises UsageError: if a release has none of the quasi-identifiers.
     """
@@ -260,7 +260,7 @@ def _tell(
     after: Mapping[str, frozenset[Any]],
     members: Sequence[str],
 ) -> bool:
-    """Whether the values of people who are in the same classes of both releases leave just one, in either
+    """Whether people who are in the same classes of both releases have only one possible value, in either
     release or in what both allow."""
     one = frozenset().union(*(before[m] for m in members))
     other = frozenset().union(*(after[m] for m in members))
@@ -268,8 +268,8 @@ def _tell(
 
 
 def _others(release: _Release, known: _Release, k: int) -> tuple[int, int, dict[str, int]]:
-    """People of a release who are not in the other one: how many, how many of them in groups below k of
-    the same classes, and by sensitive column how many have one value in common with all of their group."""
+    """People of a release who are not in the other one: how many; how many of them are in groups below k of
+    the same classes; and, by sensitive column, how many have one value in common with their whole group."""
     groups: dict[frozenset[int], list[str]] = {}
     for person in release.people.keys() - known.people.keys():
         groups.setdefault(release.people[person], []).append(person)
@@ -286,11 +286,11 @@ def _others(release: _Release, known: _Release, k: int) -> tuple[int, int, dict[
 
 
 def _by_counts(policy: Policy, release: pa.Table, previous: pa.Table, k: int) -> Against:
-    """Who joined or left between two releases that know nobody again, as differences of their classes."""
+    """Who joined or left between two releases whose people cannot be matched, as differences of classes."""
     quasi = [n for n in _quasi(policy, release.schema) if n in _quasi(policy, previous.schema)]
     if set(quasi) != set(_quasi(policy, release.schema)) | set(_quasi(policy, previous.schema)):
         raise UsageError(
-            "the releases have other quasi-identifiers, so that their classes cannot be compared"
+            "the releases have different quasi-identifiers, so their classes cannot be compared"
         )
     sensitive = [
         n
@@ -306,7 +306,7 @@ def _by_counts(policy: Policy, release: pa.Table, previous: pa.Table, k: int) ->
         if after is None or before is None:
             numbers["not_comparable"] += (after or before or [Counter()])[0].total()
             continue
-        # What more there is of some values came, what less there is of some left: in some classes as many as came.
+        # More rows of a value mean that people joined, fewer that people left; in some classes as many as joined.
         came, went = after[0].total() - before[0].total(), 0
         came, went = max(came, 0), max(-came, 0)
         for place in range(1, len(sensitive) + 1):
@@ -346,7 +346,7 @@ def _texts(table: pa.Table, name: str) -> list[str | None]:
 
 
 class _Release:
-    """Of a release who is in which classes, and with which sensitive values: of a person with several rows all."""
+    """The classes and the sensitive values of each person in a release; for a person with several rows, all of them."""
 
     def __init__(self, policy: Policy, table: pa.Table, key: str) -> None:
         quasi = _quasi(policy, table.schema)

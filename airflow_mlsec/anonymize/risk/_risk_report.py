@@ -1,4 +1,4 @@
-"""Risk and utility as a page for people: figures and bars. It loads nothing, and has no value of the data."""
+"""Risk and utility as an HTML page: figures and bars. It loads nothing, and contains no value of the data."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _NAMES, _LONGEST = 280, 440
 
 @dataclass(frozen=True)
 class Comparison:
-    """What else is known of a release: the raw table's risk, that together with an earlier release, an
-    attack with a file, the score of a model, and what the plan says it lost."""
+    """What else is known about a release: the risk of the raw table, the risk together with an earlier
+    release, an attack with a file, the score of a model, and the loss according to the plan."""
 
     raw: Risk | None = None
     against: Against | None = None
@@ -44,8 +44,8 @@ def risk_page(title: str, risk: Risk, beside: Comparison | None = None) -> str:
         f"<h1>{html.escape(title)}</h1>",
         *_figures(shown),
         "<h2>Classes by size</h2>",
-        "<p>How many equivalence classes have how many persons (rows, where a table does not tell whose they are). Small "
-        "classes are what singles people out.</p>",
+        "<p>How many equivalence classes have how many persons (rows, if a table does not say whose they are). Small "
+        "classes single people out.</p>",
         _bars([(name, r.class_sizes) for name, r in shown], "Classes by size"),
         *_lost(beside.achieved),
         *_scored(beside.utility),
@@ -91,7 +91,7 @@ def _figures(shown: Sequence[tuple[str, Risk]]) -> Iterator[str]:
 def _lost(achieved: Mapping[str, Any] | None) -> Iterator[str]:
     if not achieved or "loss_by_column" not in achieved:
         return
-    yield "<h2>Loss by column</h2><p>0 %: every value is as it was; 100 %: nothing is left of it.</p>"
+    yield "<h2>Loss by column</h2><p>0 %: every value is unchanged; 100 %: nothing is left of it.</p>"
     lost = sorted(achieved["loss_by_column"].items(), key=lambda each: -each[1])
     yield _bars([("lost", dict(lost))], "Loss by column", _percent, 1.0)
     rows = [("Loss (NCP)", [_percent(float(achieved["ncp"]))])]
@@ -120,11 +120,11 @@ def _linked(linkage: Linkage | None) -> Iterator[str]:
     yield _table(
         ["", ""],
         [
-            ("His rows", [f"{linkage.rows:,}"]),
+            ("Rows of the file", [f"{linkage.rows:,}"]),
             ("With candidates", [f"{linkage.with_candidates:,}"]),
-            ("With just one candidate", [f"{linkage.with_one_candidate:,}"]),
-            ("Highest chance to be right", [_percent(linkage.highest)]),
-            ("Named rightly, on average", [f"{linkage.expected:,.1f}"]),
+            ("With exactly one candidate", [f"{linkage.with_one_candidate:,}"]),
+            ("Highest chance of a correct match", [_percent(linkage.highest)]),
+            ("Correct matches, on average", [f"{linkage.expected:,.1f}"]),
         ],
     )
 
@@ -134,7 +134,7 @@ def _together(against: Against | None) -> Iterator[str]:
         return
     yield "<h2>Together with the previous release</h2>"
     told = [
-        (f"People whose {n} both releases tell", [f"{c:,}"]) for n, c in against.disclosed.items()
+        (f"People whose {n} both together reveal", [f"{c:,}"]) for n, c in against.disclosed.items()
     ]
     yield _table(
         ["", ""],
@@ -143,7 +143,7 @@ def _together(against: Against | None) -> Iterator[str]:
                 "People in both",
                 ["unknown: no pseudonym" if against.people is None else f"{against.people:,}"],
             ),
-            ("Smallest group that both cannot tell apart", [f"{against.smallest_group:,}"]),
+            ("Smallest group that both do not distinguish", [f"{against.smallest_group:,}"]),
             (f"People in groups smaller than {against.k}", [f"{against.people_in_groups_below:,}"]),
             *told,
             ("People who joined", [f"{against.joined:,}"]),
@@ -156,7 +156,7 @@ def _together(against: Against | None) -> Iterator[str]:
                 f"Of them, among fewer than {against.k} in their class",
                 [f"{against.left_in_groups_below:,}"],
             ),
-            *((f"Of them, whose {n} is told", [f"{c:,}"]) for n, c in against.told.items()),
+            *((f"Of them, whose {n} is revealed", [f"{c:,}"]) for n, c in against.told.items()),
             ("Rows of classes that only one release has", [f"{against.not_comparable:,}"]),
         ],
     )

@@ -1,4 +1,4 @@
-"""What a model loses: its cross-validated score on the raw table beside that on the release.
+"""What a model loses: its cross-validated score on the raw table compared with that on the release.
 
 The same model, folds and columns on both sides; scikit-learn comes with the extra ``utility``.
 """
@@ -61,20 +61,20 @@ def measure_utility(
     ]
     raw, released = (t.filter(t.column(target).is_valid()) for t in (raw, released))
     if not names or min(raw.num_rows, released.num_rows) < 2 * _FOLDS:
-        raise UsageError("a model needs at least one column beside the target, and ten rows")
+        raise UsageError("a model needs at least one column besides the target, and ten rows")
     kind = raw.schema.field(target).type
     classes = raw.column(target).unique()
     if is_number(kind) and len(classes) > _MOST_CLASSES:
         metric, baseline = "r2", DummyRegressor()
         if not is_number(released.schema.field(target).type):
             raise UsageError(
-                f"the target '{target}' is a number in the raw table only; give a target that both have alike"
+                f"the target '{target}' is a number in the raw table only; give a target that is alike in both"
             )
     else:
         both = set(map(str, classes.to_pylist()))
         if not len(set(map(str, released.column(target).unique().to_pylist())) & both) >= 2:
             raise UsageError(
-                f"the target '{target}' has not two values that both tables have; give another target"
+                f"the target '{target}' does not have two values that are in both tables; give another"
             )
         metric = "roc_auc" if len(classes) == 2 else "balanced_accuracy"
         baseline = DummyClassifier(strategy="prior")

@@ -6,7 +6,7 @@ from airflow_mlsec.policy import Role
 
 
 class CategoriesStated(DatasetControl):
-    """Every column that says something of people has a category."""
+    """Every column that says something about people has a category."""
 
     id = "categories-stated"
     title = "Every identifying, quasi-identifying and sensitive column has a category"

@@ -6,7 +6,7 @@ from airflow_mlsec.ledger import Reason
 
 
 class ColumnsDeclared(DatasetControl):
-    """Nothing is there that nobody has declared, and nothing declared is missing."""
+    """No column is undeclared, and no declared column is missing."""
 
     id = "columns-declared"
     title = "The dataset has exactly the columns that the policy declares"

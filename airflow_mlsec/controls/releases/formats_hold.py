@@ -12,7 +12,7 @@ _PSEUDONYM = r"^[0-9a-f]{32}$"
 
 
 class FormatsHold(DatasetControl):
-    """What the policy makes of each column has the form that it should have."""
+    """Each column has the format that the policy's transform should give it."""
 
     id = "formats-hold"
     title = "Pseudonyms have their form and no text column looks like an e-mail address"

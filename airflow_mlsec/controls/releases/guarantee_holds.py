@@ -28,8 +28,8 @@ class GuaranteeHolds(DatasetControl):
 
 
 def _whole(question: DatasetQuestion) -> dict[str, pa.Table] | None:
-    """How often each value of the protected columns is in the source, where a release shows them as they
-    are; None if that cannot be told."""
+    """How often each value of the protected columns occurs in the source, where a release shows them
+    unchanged; None if that cannot be determined."""
     names = question.policy.privacy.protected
     plain = all(question.policy.columns[name].transform is None for name in names)
     if (
@@ -52,7 +52,7 @@ def _whole(question: DatasetQuestion) -> dict[str, pa.Table] | None:
 
 def _people(question: DatasetQuestion) -> tuple[int | None, bool]:
     """How many persons the smallest class has, if the evidence of this very file says that persons were
-    counted: the release itself may not tell whose rows are whose. And whether what it carries of their keys does."""
+    counted: the release itself may not show whose rows are whose. And whether the form of the keys in it does."""
     policy = question.policy
     if policy.subject is None or question.register is None:
         return None, tells_persons(policy, None)

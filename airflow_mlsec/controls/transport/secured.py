@@ -23,7 +23,7 @@ from airflow_mlsec.datasets import connection_of
 from airflow_mlsec.ledger import Asset, AssetKind, Outcome, latest_finding
 from airflow_mlsec.transport import ENCRYPTED_IN_TRANSIT
 
-# Certificates are checked to last two weeks more; a month-old look says little.
+# A check requires that certificates are valid for two more weeks; a month-old check says little.
 _WITHIN = timedelta(days=30)
 _REMEDY = "run TransportSecurityCheckOperator or `mlsec transport check --record`"
 
@@ -49,7 +49,7 @@ class _Secured(DatasetControl, abstract=True):
 
 
 class SourceSecured(_Secured):
-    """Of raw data."""
+    """For raw data."""
 
     id = "source-transport-secured"
     title = "The connection that reaches the dataset passed a check of its encryption in transit within 30 days"
@@ -57,7 +57,7 @@ class SourceSecured(_Secured):
 
 
 class ReleaseSecured(_Secured):
-    """Of a release: it is as safe as what brought its source."""
+    """For a release: it is only as safe as the connection that delivered its source."""
 
     id = "release-transport-secured"
     title = (

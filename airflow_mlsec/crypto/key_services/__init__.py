@@ -1,6 +1,6 @@
-"""Key services that keep a key and work with it for us. One file is one service; the key never leaves it.
+"""Key services that keep a key and use it for us. One file is one service; the key never leaves it.
 
-`_service` is what a service has to be, and what we wrap with it; `_registry` finds them. May import `errors`.
+`_service` is what every service must do, and what we wrap with it; `_registry` finds them. May import `errors`.
 """
 
 from airflow_mlsec.crypto.key_services._registry import key_services, open_key_service

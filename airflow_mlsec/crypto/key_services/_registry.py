@@ -18,7 +18,7 @@ ENTRY_POINTS = "airflow_mlsec.key_services"
 def key_services() -> dict[str, type[KeyService]]:
     """All key services that are installed, by scheme.
 
-    :raises SettingError: if an entry point is no key service, or two have one scheme.
+    :raises SettingError: if an entry point is not a key service, or two have the same scheme.
     """
     found: dict[str, type[KeyService]] = {}
     for cls in [*_own(), *_others()]:
@@ -31,14 +31,14 @@ def key_services() -> dict[str, type[KeyService]]:
 def open_key_service(uri: str) -> KeyService:
     """The key that a URI names.
 
-    :raises UsageError: if it is no such URI, or its client is not installed.
+    :raises UsageError: if it is not such a URI, or its client is not installed.
     :raises SettingError: if nothing says how to sign in.
     """
     scheme, separator, rest = uri.partition("://")
     made = key_services().get(scheme)
     if made is None or not separator or not rest:
         listed = ", ".join(f"{kind}://…" for kind in key_services())
-        raise UsageError(f"'{scheme[:40]}' is no key service: give {listed}")
+        raise UsageError(f"'{scheme[:40]}' is not a key service: give {listed}")
     return made.open(rest)
 
 

@@ -1,7 +1,7 @@
-"""What a key service is: a key that never leaves it, and what it does with it for us.
+"""What a key service is: a key that never leaves it, and what the service does with it for us.
 
-A service is one class in a file of this folder, or of another package, by an entry point of the group
-``airflow_mlsec.key_services``. It has no permissive default: what is forgotten fails when the class is made.
+A service is one class in a file of this folder, or of another package, through an entry point of the group
+``airflow_mlsec.key_services``. It has no permissive default: anything forgotten fails when the class is defined.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from urllib.parse import urlsplit
 
 from airflow_mlsec.errors import CheckFailed, CryptoError, KeyNotFound
 
-# Bytes of a digest that say what is wrapped, and what for.
+# Bytes of a digest that say what is wrapped, and for which purpose.
 _PURPOSE = 16
 _SCHEME = re.compile(r"[a-z][a-z0-9.+-]*")
 
 
 class KeyService(abc.ABC):
-    """A key of a key service. What is asked of the service is on its own record.
+    """A key of a key service. The service keeps its own record of requests.
 
-    :raises TypeError: when a subclass is made that lacks its scheme, product or address, or does not open, encrypt or
+    :raises TypeError: when a subclass is defined that lacks its scheme, product or address, or does not open, encrypt or
         decrypt.
     """
 
-    # Before :// in the URI of a key, how the service is called, and how such a URI looks.
+    # What comes before :// in the URI of a key, the service's name, and the form of such a URI.
     scheme: ClassVar[str]
     product: ClassVar[str]
     address: ClassVar[str]
@@ -39,9 +39,9 @@ class KeyService(abc.ABC):
             return
         for name in ("scheme", "product", "address"):
             if not getattr(cls, name, None):
-                raise TypeError(f"key service {cls.__name__} does not say its {name}")
+                raise TypeError(f"key service {cls.__name__} does not define its {name}")
         if not _SCHEME.fullmatch(cls.scheme) or not cls.address.startswith(f"{cls.scheme}://"):
-            raise TypeError(f"key service {cls.__name__}: its address begins with its scheme")
+            raise TypeError(f"key service {cls.__name__}: its address must begin with its scheme")
         for name in ("open", "encrypt", "decrypt"):
             if inspect.getattr_static(cls, name) is vars(KeyService)[name]:
                 raise TypeError(f"key service {cls.__name__} does not {name}")
@@ -49,18 +49,18 @@ class KeyService(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def open(cls, rest: str) -> Self:
-        """The key that a URI names; ``rest`` is what stands after ``://``.
+        """The key that a URI names; ``rest`` is what follows ``://``.
 
-        :raises UsageError: if it names none, or the service's client is not installed.
-        :raises SettingError: if nothing says how to sign in, or others could read along.
+        :raises UsageError: if it names no key, or the service's client is not installed.
+        :raises SettingError: if nothing says how to sign in, or others could read the traffic.
         """
 
     @abc.abstractmethod
     def encrypt(self, plain: bytes) -> bytes:
         """Encrypt 1 byte to 4 KiB under the key, authenticated.
 
-        :raises CryptoError: if the service does not do it. Of its error the code alone is told: its message may quote
-            what was sent.
+        :raises CryptoError: if the service does not do it. Only the code of its error is reported: its message may
+            quote what was sent.
         """
 
     @abc.abstractmethod
@@ -72,7 +72,7 @@ class KeyService(abc.ABC):
 
 
 def wrap(service: KeyService, secret: bytes, purpose: bytes) -> bytes:
-    """A secret under a service's key, bound to its purpose: it is nothing else's secret."""
+    """A secret under a service's key, bound to its purpose: it is not valid for any other."""
     return service.encrypt(_bound(purpose) + secret)
 
 
@@ -92,7 +92,7 @@ def _bound(purpose: bytes) -> bytes:
 
 
 def check_contract(service: KeyService) -> None:
-    """Whether a key does what every key of a key service has to: for tests of services.
+    """Check that a key does what every key of a key service must do: for tests of services.
 
     :raises CheckFailed: with what it does not do.
     """
@@ -102,7 +102,7 @@ def check_contract(service: KeyService) -> None:
         if service.decrypt(sealed) != plain:
             raise CheckFailed(f"{size} bytes do not come back as they were")
         if size > 1 and plain in sealed:
-            raise CheckFailed("what was encrypted stands in the result as it was")
+            raise CheckFailed("what was encrypted is in the result as plaintext")
     secret = secrets.token_bytes(32)
     sealed = wrap(service, secret, b"one")
     for changed, why in (
@@ -116,7 +116,7 @@ def check_contract(service: KeyService) -> None:
             opened = unwrap(service, changed, b"one")
         except CryptoError:
             continue
-        # A service may take what says the same otherwise.
+        # A service may accept another spelling of the same content.
         if opened != secret or len(changed) < len(sealed) // 2:
             raise CheckFailed(why)
     try:
@@ -132,14 +132,14 @@ def _with_another_byte(sealed: bytes) -> bytes:
 
 
 def refused(product: str, code: str, absent: bool) -> CryptoError:
-    """Of a service's error the code alone: its message may quote what was sent."""
+    """Only the code of a service's error: its message may quote what was sent."""
     if absent:
         return KeyNotFound(f"{product} has no such key ({code})")
     return CryptoError(f"{product} did not do it ({code})")
 
 
 def is_private(address: str) -> bool:
-    """Whether nobody reads along: https, or this machine."""
+    """Whether nobody else can read the traffic: https, or this machine."""
     try:
         parts = urlsplit(address)
         return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")

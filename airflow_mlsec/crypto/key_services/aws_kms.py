@@ -37,7 +37,7 @@ class AwsKms(KeyService):
         endpoint = options.get("endpoint")
         if endpoint is not None and not is_private(endpoint):
             raise SettingError(
-                "the endpoint of aws-kms is not https: keys would be readable on the way"
+                "the endpoint of aws-kms is not https: keys would be readable in transit"
             )
         try:
             self._client = boto3.client(

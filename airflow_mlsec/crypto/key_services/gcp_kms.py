@@ -10,8 +10,8 @@ from airflow_mlsec.errors import CryptoError, SettingError, UsageError
 
 
 class GoogleKms(KeyService):
-    """Google Cloud KMS, by its official client and the application's default credentials, with its checksums against
-    damage on the way."""
+    """Google Cloud KMS, with its official client and the application's default credentials, and with its checksums
+    against damage in transit."""
 
     scheme, product = "gcp-kms", "Google Cloud KMS"
     address = "gcp-kms://projects/P/locations/L/keyRings/R/cryptoKeys/K"
@@ -48,7 +48,7 @@ class GoogleKms(KeyService):
         answer = self._call(self._client.encrypt, request)
         sealed: bytes = answer.ciphertext
         if not answer.verified_plaintext_crc32c or answer.ciphertext_crc32c != _crc32c(sealed):
-            raise CryptoError("what went to or came from Google Cloud KMS was damaged on the way")
+            raise CryptoError("what went to or came from Google Cloud KMS was damaged in transit")
         return sealed
 
     def decrypt(self, sealed: bytes) -> bytes:
@@ -56,7 +56,7 @@ class GoogleKms(KeyService):
         answer = self._call(self._client.decrypt, request)
         plain: bytes = answer.plaintext
         if answer.plaintext_crc32c != _crc32c(plain):
-            raise CryptoError("what came from Google Cloud KMS was damaged on the way")
+            raise CryptoError("what came from Google Cloud KMS was damaged in transit")
         return plain
 
     def _call(self, call: Callable[..., Any], request: dict[str, Any]) -> Any:

@@ -37,7 +37,7 @@ class _Transit(KeyService, abstract=True):
             )
         if not is_private(address):
             raise SettingError(
-                f"{prefix}_ADDR is not https: the token and keys would be readable on the way"
+                f"{prefix}_ADDR is not https: the token and keys would be readable in transit"
             )
         self._mount, self._key = mount, key
         self._failures = (hvac.exceptions.VaultError, requests.RequestException)
@@ -45,7 +45,7 @@ class _Transit(KeyService, abstract=True):
         self._client = hvac.Client(
             url=address, token=token, verify=authorities or True,
             namespace=os.environ.get(f"{prefix}_NAMESPACE"), timeout=30,
-            # Elsewhere the token and the key would go along.
+            # A redirect would send the token and the key elsewhere.
             allow_redirects=False,
         )  # fmt: skip
 
@@ -56,7 +56,7 @@ class _Transit(KeyService, abstract=True):
         try:
             return str(answer["data"]["ciphertext"]).encode()
         except (TypeError, KeyError):
-            raise CryptoError(f"{self.product}'s answer is none of its transit engine") from None
+            raise CryptoError(f"{self.product}'s answer is not from its transit engine") from None
 
     def decrypt(self, sealed: bytes) -> bytes:
         answer = self._call(
@@ -65,7 +65,7 @@ class _Transit(KeyService, abstract=True):
         try:
             return base64.b64decode(answer["data"]["plaintext"], validate=True)
         except (ValueError, TypeError, KeyError):
-            raise CryptoError(f"{self.product}'s answer is none of its transit engine") from None
+            raise CryptoError(f"{self.product}'s answer is not from its transit engine") from None
 
     def _call(self, call: Callable[..., Any], **arguments: Any) -> Any:
         try:

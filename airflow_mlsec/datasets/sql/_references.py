@@ -1,4 +1,4 @@
-"""What else changes when rows of a table go, or are changed: rows that refer to them, and what triggers do."""
+"""What else changes when rows of a table are deleted or changed: rows that refer to them, and what triggers do."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ def refuse_cascades(
     condition: sa.ColumnElement[bool],
     changed: Collection[str] = (),
 ) -> None:
-    """Other rows must not go, or change, with these: they may have to be kept, or be other people's. Asked of rows that
-    go, or whose columns are ``changed``. SQLite has collations and spellings of its own for that: see `alone`.
+    """Other rows must not be deleted or changed with these: they may have to be kept, or belong to other people. Checked
+    for rows that are deleted, or whose columns are ``changed``. SQLite has collations and spellings of its own for this:
+    see `alone`.
 
-    :raises DatasetError: if some would.
+    :raises DatasetError: if some would be.
     """
     if dataset.dialect == "sqlite":
         return
@@ -61,7 +62,7 @@ def refuse_cascades(
         query = query.where(sa.exists(sa.select(sa.literal(1)).select_from(target).where(joined, condition)))  # fmt: skip
         same = (key.schema, key.table) == (dataset.schema_name, dataset.table_name)
         if same and not changed and own["constrained_columns"]:
-            # Rows that go themselves need nobody's leave.
+            # Rows that are deleted themselves do not matter.
             mine = [child.c[c] == target.c[c] for c in own["constrained_columns"]]
             meant = sa.select(sa.literal(1)).select_from(target).where(*mine, condition)
             query = query.where(sa.not_(sa.exists(meant)))
@@ -80,10 +81,10 @@ def alone(
     target: sa.TableClause,
     condition: sa.ColumnElement[bool],
 ) -> int:
-    """Change rows, within a transaction; how many. In SQLite rows of other tables that change with them by a foreign key
-    are noticed afterwards: it counts them, by whatever collation and spelling they refer.
+    """Change rows, within a transaction; returns how many. In SQLite, rows of other tables that change with them through a
+    foreign key are detected afterwards: it counts them, by whatever collation and spelling they refer.
 
-    :raises DatasetError: if there were some; then the transaction has to be rolled back.
+    :raises DatasetError: if there were any; then the transaction must be rolled back.
     """
     if dataset.dialect != "sqlite":
         return connection.execute(change).rowcount
@@ -92,7 +93,7 @@ def alone(
     meant = sa.select(sa.func.count()).select_from(target).where(condition)
     expected = connection.execute(meant).scalar_one()
     rows = connection.execute(change).rowcount
-    # Rows that were meant, and went with others that were.
+    # Less the rows that were meant, and were deleted along with others that were meant.
     others = raw.total_changes - before - max(rows, expected)
     if others and (tables := _cascading(dataset, connection)):
         raise DatasetError(
@@ -103,7 +104,7 @@ def alone(
 
 
 def refers_to_no_key(error: sa.exc.OperationalError) -> bool:
-    """Whether SQLite refuses a change since a foreign key refers to columns that have no unique index."""
+    """Whether SQLite refuses a change because a foreign key refers to columns without a unique index."""
     return "foreign key mismatch" in str(error.orig)
 
 
@@ -121,7 +122,7 @@ def _cascading(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
 
 
 def is_view(dataset: SqlDataset, connection: sa.Connection) -> bool:
-    """Whether it is no table of this database."""
+    """Whether it is not a table of this database."""
     if dataset.dialect == "sqlite":
         query = sa.text(
             "SELECT 1 FROM sqlite_master WHERE lower(name) = lower(:name) AND type = 'view'"
@@ -134,9 +135,9 @@ def is_view(dataset: SqlDataset, connection: sa.Connection) -> bool:
 
 
 def refuse_views(dataset: SqlDataset, connection: sa.Connection) -> None:
-    """Rows are changed in tables: of what a view shows nobody can tell from here what is left elsewhere.
+    """Rows are changed in tables: for a view, it cannot be determined from here what is left elsewhere.
 
-    :raises DatasetError: if it is none.
+    :raises DatasetError: if it is not a table.
     """
     if is_view(dataset, connection):
         raise DatasetError(
@@ -146,12 +147,12 @@ def refuse_views(dataset: SqlDataset, connection: sa.Connection) -> None:
 
 
 def side_effects(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
-    """What may have copies of rows that are deleted from a table or changed, or does something when they are: triggers,
-    rules, and materialized views over it, over views of it, and over what it is a partition of."""
+    """What may have copies of rows that are deleted from a table or changed, or does something when that happens:
+    triggers, rules, and materialized views over it, over views of it, and over what it is a partition of."""
     if dataset.dialect == "sqlite":
         query = sa.text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(:name)")  # fmt: skip
         rows = connection.execute(query, {"name": dataset.table_name}).all()
-        # An insert's trigger does nothing by our changes; of what is said otherwise nobody can be sure.
+        # Our changes do not fire a trigger on INSERT; for any other wording, nobody can be sure.
         only_inserts = re.compile(r"\b(BEFORE|AFTER)?\s*INSERT\s+ON\b", re.IGNORECASE)
         found = [f"trigger '{n}'" for n, sql in rows if not only_inserts.search(str(sql))]
         virtual = sa.text("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%'")  # fmt: skip
@@ -163,10 +164,10 @@ def side_effects(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
     name = {"name": _quoted(dataset, connection)}
     found = []
     for kind, text in (
-        # Of row or statement, on DELETE (8) or UPDATE (16).
+        # For each row or statement, on DELETE (8) or UPDATE (16).
         ("trigger", "SELECT DISTINCT tgname FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM whole) AND NOT "
          "tgisinternal AND tgenabled <> 'D' AND (tgtype & 24) <> 0 ORDER BY 1"),
-        # What a table does instead of, or beside, DELETE (4) or UPDATE (2).
+        # What a table does instead of, or in addition to, DELETE (4) or UPDATE (2).
         ("rule", "SELECT DISTINCT rulename FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM whole) "
          "AND ev_type IN ('2', '4') AND ev_enabled <> 'D' ORDER BY 1"),
         ("materialized view", "SELECT DISTINCT c.relname FROM shown JOIN pg_class c ON c.oid = shown.oid "
@@ -178,7 +179,7 @@ def side_effects(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
 
 
 def leaves(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
-    """The tables of PostgreSQL in which rows of a table are: itself, its partitions, and those that inherit."""
+    """The PostgreSQL tables that hold rows of a table: itself, its partitions, and those that inherit."""
     query = sa.text(
         f"{_TREE} SELECT c.oid::regclass::text FROM pg_class c WHERE c.oid IN (SELECT oid FROM tree) AND c.relkind = 'r'"  # noqa: S608
     )
@@ -212,7 +213,7 @@ _ABOVE = (
     ", above AS (SELECT to_regclass(:name)::oid AS oid UNION "
     "SELECT i.inhparent FROM pg_inherits i JOIN above ON i.inhrelid = above.oid)"
 )
-# Both, and the views that show something of them, however many lie between.
+# Both, and the views that show something of them, however many views are in between.
 _SHOWN = (
     ", whole AS (SELECT oid FROM tree UNION SELECT oid FROM above), shown AS (SELECT oid FROM whole UNION "
     "SELECT r.ev_class FROM pg_rewrite r JOIN pg_depend d ON d.objid = r.oid AND d.classid = 'pg_rewrite'::regclass "
@@ -226,7 +227,7 @@ def _quoted(dataset: SqlDataset, connection: sa.Connection) -> str:
 
 
 def _referring(dataset: SqlDataset, connection: sa.Connection) -> Iterator[_Reference]:
-    """Foreign keys of PostgreSQL to a table, from whatever schema; to its partitions, and to what it is a partition of."""
+    """Foreign keys of PostgreSQL to a table, from any schema; to its partitions, and to what it is a partition of."""
     query = sa.text(
         f"{_TREE}{_ABOVE} SELECT n.nspname, c.relname, con.confdeltype::text, con.confupdtype::text, "  # noqa: S608
         "ARRAY(SELECT a.attname::text FROM unnest(con.conkey) WITH ORDINALITY k(num, at) "

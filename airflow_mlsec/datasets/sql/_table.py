@@ -1,9 +1,9 @@
 """Tables in SQLite and PostgreSQL.
 
 A replacement is staged in a temporary table of the writer's own connection, which the
-database drops when the connection ends however it ends, and swapped in within one
-transaction. Where the columns stay the same the table is kept (``DELETE`` and ``INSERT …
-SELECT``), with its grants, indexes and views; where they change it is created anew.
+database drops when the connection ends, however it ends, and swapped in within one
+transaction. If the columns stay the same, the table is kept (``DELETE`` and ``INSERT …
+SELECT``), with its grants, indexes and views; if they change, it is created again.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ _INSERT_ROWS = 5_000
 _KEYS = 500
 
 
-# For how long another writer or reader of a SQLite file is waited for, in seconds.
+# How long to wait for another writer or reader of a SQLite file, in seconds.
 _PATIENCE = 60
 
 
 @dataclass(frozen=True)
 class SqlDataset:
-    """One table. Connections are opened per use and never shared over a fork.
+    """One table. Connections are opened per use and never shared across a fork.
 
     :ivar dialect: ``sqlite`` or ``postgresql``.
     """
@@ -175,10 +175,10 @@ class SqlDataset:
         step: Callable[[sa.Connection, sa.ColumnElement[bool]], int],
         announce: Announce | None,
     ) -> int:
-        """Change the rows of all parts, and leave nothing of what they were."""
+        """Change the rows of all parts, and leave no trace of their earlier content."""
         with self._connect(write=True) as connection:
             if self.dialect == "sqlite":
-                # Deleted rows are overwritten, not only unlinked; and parents keep their children.
+                # Deleted rows are overwritten, not only unlinked; and foreign keys are enforced.
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
                 connection.exec_driver_sql("PRAGMA foreign_keys = ON")
             try:
@@ -186,12 +186,12 @@ class SqlDataset:
             except OperationalError as error:
                 if not refers_to_no_key(error):
                     raise
-                # A foreign key to columns without a unique index: nothing goes along with rows, and nothing could go
-                # while foreign keys are enforced.
+                # A foreign key to columns without a unique index: nothing is deleted along with rows, and nothing could
+                # be deleted while foreign keys are enforced.
                 connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
                 done = self._try(connection, parts, step, announce)
             rows, transaction = done
-            # Also if nothing changed: an earlier try may have ended before it came to this.
+            # Even if nothing changed: an earlier try may have ended before reaching this.
             self._purge(connection, transaction)
         return rows
 
@@ -202,12 +202,12 @@ class SqlDataset:
         step: Callable[[sa.Connection, sa.ColumnElement[bool]], int],
         announce: Announce | None,
     ) -> tuple[int, str | None]:
-        """Change the rows of all parts in one transaction: how many, and PostgreSQL's name of it."""
+        """Change the rows of all parts in one transaction; returns how many, and its id in PostgreSQL."""
         transaction = None
         connection.exec_driver_sql("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
         try:
             if self.dialect == "sqlite" and announce is not None:
-                # Nobody else writes from here on, and what is changed may lock out whoever reads.
+                # Nobody else writes from here on, and what is changed may lock out readers.
                 announce(None)
             rows = sum(step(connection, part) for part in parts)
             if self.dialect == "postgresql":
@@ -229,7 +229,7 @@ class SqlDataset:
         table: Mapping[str, Any],
         target: sa.TableClause,
     ) -> list[sa.ColumnElement[bool]]:
-        """Conditions, of each of which every other one is true as well."""
+        """Conditions, each of which also requires every other one."""
         others: list[sa.ColumnElement[bool]] = []
         for condition in also:
             parts = self._matching(condition.column, condition.values, table, target)
@@ -250,8 +250,8 @@ class SqlDataset:
         table: Mapping[str, Any],
         target: sa.TableClause,
     ) -> list[sa.ColumnElement[bool]]:
-        """Conditions that together are true of the rows with one of the values. A column of SQLite
-        holds values of any type, so that texts are compared with what it prints as well."""
+        """Conditions that together are true for the rows with one of the values. A column of SQLite
+        holds values of any type, so texts are also compared with what a value prints as."""
         if column not in table:
             raise ColumnMissing.among([column], table, f"of '{self.uri}'")
         if isinstance(table[column], sa.Uuid):
@@ -273,7 +273,7 @@ class SqlDataset:
         return parts
 
     def _purge(self, connection: sa.Connection, transaction: str | None) -> None:
-        """Leave nothing in the database's files of rows that were deleted until a transaction of PostgreSQL.
+        """Clear the database's files of rows that were deleted up to a transaction of PostgreSQL.
 
         :raises DatasetError: if a reader keeps earlier rows alive.
         """
@@ -291,12 +291,12 @@ class SqlDataset:
                         "emptied of them; end it and try again"
                     )
         else:
-            # Asked before: whoever ends after it has kept the rows from being removed.
+            # Queried first: a transaction that ends after it has kept the rows from being removed.
             kept_by = self._earlier_readers(connection, transaction)
             dead = sa.text("SELECT pg_stat_get_dead_tuples(CAST(:table AS regclass))")
             # Rows are in its partitions, and in what inherits from it.
             for table in leaves(self, connection):
-                # Keys of few dead rows would stay in indexes, and frequent values in the planner's statistics.
+                # Else keys of few dead rows would stay in indexes, and frequent values in the planner's statistics.
                 with warnings_of(connection) as said:
                     connection.exec_driver_sql(f"VACUUM (INDEX_CLEANUP ON) {table}")
                 if said:
@@ -306,11 +306,11 @@ class SqlDataset:
                     )
                 if kept_by and connection.execute(dead, {"table": table}).scalar_one():
                     raise DatasetError(f"'{self.uri}': rows are deleted, but {kept_by}")
-                # Not at once: it would count rows that a reader keeps as gone.
+                # Not earlier: it would count rows that a reader keeps alive as gone.
                 connection.exec_driver_sql(f"ANALYZE {table}")
 
     def _earlier_readers(self, connection: sa.Connection, transaction: str | None) -> str | None:
-        """What may still see rows that were deleted until a transaction, and what to do about it."""
+        """What may still see rows that were deleted up to a transaction, and what to do about it."""
         query = sa.text(
             "SELECT count(*) FILTER (WHERE age(backend_xmin) >= age(CAST(:transaction AS xid))), "
             "count(*) FILTER (WHERE query = '<insufficient privilege>') "
@@ -323,7 +323,7 @@ class SqlDataset:
             return "a transaction that began before keeps them in the table's file; end it and try again"
         if hidden:
             return (
-                "whether a transaction of another role keeps them in the table's file cannot be seen; grant "
+                "it cannot be seen whether a transaction of another role keeps them in the table's file; grant "
                 "pg_read_all_stats, or try again"
             )
         return None
@@ -333,7 +333,7 @@ class SqlDataset:
             return is_view(self, connection)
 
     def side_effects(self) -> list[str]:
-        """What may keep rows that were deleted, or does something when they are: triggers, materialized views."""
+        """What may keep deleted rows, or does something when rows are deleted: triggers, materialized views."""
         with self._connect() as connection:
             return side_effects(self, connection)
 
@@ -386,7 +386,7 @@ class SqlDataset:
 
     @contextlib.contextmanager
     def held(self, connection: sa.Connection) -> Iterator[None]:
-        """Be the only one who replaces the table. Who reads it is not kept waiting, nor who writes elsewhere in the
+        """Be the only one that replaces the table. Readers do not have to wait, nor do writers elsewhere in the
         database: the register may be there."""
         if self.dialect == "sqlite":
             database = Path(self.url.database or "")
@@ -397,8 +397,8 @@ class SqlDataset:
             return
         target = self._table(pa.schema([]))
         named = connection.dialect.identifier_preparer.format_table(target)
-        # Without it each of two would remove the rows that it sees, and add its own to the other's. Of two that make
-        # a new table the database refuses one.
+        # Without it, each of two writers would remove the rows that it sees, and add its own to the other's. If two
+        # create a new table, the database refuses one.
         connection.exec_driver_sql("BEGIN")
         if self.exists():
             connection.exec_driver_sql(f"LOCK TABLE {named} IN EXCLUSIVE MODE")
@@ -451,7 +451,7 @@ class SqlDataset:
                 if self.dialect == "sqlite" and not write:
                     connection.exec_driver_sql("PRAGMA query_only = ON")
                 if self.dialect == "postgresql":
-                    # Rows that a policy hides from this role would be in no answer: the database refuses instead.
+                    # Rows that a policy hides from this role would be missing: the database refuses instead.
                     connection.exec_driver_sql("SET row_security = off")
                 yield connection
         except SQLAlchemyError as error:
@@ -461,7 +461,7 @@ class SqlDataset:
 
 
 def _field(name: str, kind: Any) -> pa.Field:
-    """A column; of single precision it says so, whatever type its values are read as."""
+    """A column; single precision is marked, whatever type its values are read as."""
     single = {SINGLE: b"1"} if isinstance(kind, sa.REAL) else None
     return pa.field(name, arrow_type(kind), metadata=single)
 
@@ -502,7 +502,7 @@ class StagedRows:
             self._connection.exec_driver_sql("COMMIT")
         except (ValueError, TypeError, OverflowError) as error:
             raise DatasetError(
-                f"'{self._dataset.uri}': a value is out of the range that the database's type has "
+                f"'{self._dataset.uri}': a value is out of the range of the database's type "
                 f"({type(error).__name__})"
             ) from None
 

@@ -31,7 +31,7 @@ def sql_value(column: sa.ColumnElement[Any], kind: Any) -> sa.ColumnElement[Any]
         # A text in JSON without its quotation marks.
         return column.op("#>>", return_type=sa.Text())(sa.literal_column("'{}'::text[]"))
     if isinstance(kind, sa.REAL):
-        # As it is printed, and read, not the nearest number of double precision.
+        # As it is printed and read, not the nearest number in double precision.
         return sa.cast(sa.cast(column, sa.Text), sa.Double)
     if arrow_type(kind) == pa.string() and not isinstance(kind, sa.String):
         # UUIDs, addresses, JSON, columns without a type: as the database prints them.
@@ -42,8 +42,8 @@ def sql_value(column: sa.ColumnElement[Any], kind: Any) -> sa.ColumnElement[Any]
 def printed_as(column: str, texts: list[str]) -> sa.ColumnElement[bool]:
     """Whether a value of a SQLite column, of whatever type it is, prints as one of the texts.
 
-    Comparing what ``CAST`` prints would read the whole table; what could print so is found by an
-    index first.
+    Comparing what ``CAST`` prints would read the whole table; values that could print this way are
+    found through an index first.
     """
     # Without a type SQLAlchemy leaves the values as they are.
     raw: sa.ColumnElement[Any] = sa.column(column)
@@ -100,7 +100,7 @@ def _array(values: list[Any], field: pa.Field, done: int, uri: str) -> pa.Array:
     if pa.types.is_floating(field.type) and any(_inexact(value) for value in values):
         raise DatasetError(
             f"'{uri}', column '{field.name}': NUMERIC without precision holds numbers that no float "
-            "can; declare it NUMERIC(precision, scale)"
+            "can hold; declare it NUMERIC(precision, scale)"
         )
     try:
         if pa.types.is_string(field.type):
@@ -175,7 +175,7 @@ def stored_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def in_utc(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Times with a zone in UTC: SQLite keeps the clock's reading and forgets the zone."""
+    """Times with a zone, converted to UTC: SQLite keeps the clock time and drops the zone."""
     arrays = [
         a.cast(pa.timestamp(a.type.unit, "UTC"))
         if pa.types.is_timestamp(a.type) and a.type.tz

@@ -1,4 +1,4 @@
-"""What an OpenLineage event says, as plain data: an `Event`, and `DatasetSaid` of each dataset.
+"""What an OpenLineage event says, as plain data: an `Event`, and a `DatasetSaid` for each dataset.
 
 `_read_event` makes them from JSON, `_write` puts them into the graph.
 """
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from airflow_mlsec.errors import UsageError
 
-# The column edges' ends that are no columns (see `airflow_mlsec.register.graph`).
+# The ends of column edges that are not columns (see `airflow_mlsec.register.graph`).
 INTO, OUT_OF = "", "*"
 
 
@@ -23,7 +23,7 @@ Name = tuple[str, str]
 
 
 class Transformation(NamedTuple):
-    """How an input reaches an output. ``kind`` is what the graph makes of it: direct, indirect,
+    """How an input reaches an output. ``kind`` is how the graph classifies it: direct, indirect,
     assumed, renamed or same."""
 
     kind: str
@@ -39,7 +39,7 @@ class Transformation(NamedTuple):
         return hashlib.blake2b(json.dumps(list(self)).encode(), digest_size=16).digest()
 
     def described(self) -> str | None:
-        """As people read it."""
+        """In readable form."""
         text = self.description or self.subtype or self.type
         if self.kind in ("assumed", "renamed", "same"):
             text = _SPELLED[self.kind]
@@ -52,7 +52,7 @@ _SPELLED = {
     "same": "another name of the same dataset",
 }
 ASSUMED = Transformation("assumed", None, None, None, None, False)
-# The same where something was said, and is not believed or could not be followed: it stays.
+# The same where lineage was given but is not believed or could not be followed: this edge stays.
 NOT_FOLLOWED = Transformation("assumed", None, "NOT_FOLLOWED", None, None, False)
 RENAMED = Transformation("renamed", None, None, None, None, False)
 SAME = Transformation("same", None, None, None, None, False)
@@ -75,14 +75,14 @@ class DatasetSaid:
     """What an event says of one dataset."""
 
     columns: tuple[tuple[str, str | None], ...] | None = None
-    # Columns that it had, says an export of ours.
+    # Columns that it had, according to an export of ours.
     former: list[str] = field(default_factory=list)
     edges: list[ColumnEdge] = field(default_factory=list)
-    # Edges of a `lineage` facet, which says all that there is to say; None if there was none.
+    # Edges of a `lineage` facet, which is exhaustive; None if there was no such facet.
     explicit: list[ColumnEdge] | None = None
-    # Whether a `lineage` facet says that the event's own job is a source: all that it read is, then.
+    # Whether a `lineage` facet names the event's own job as a source: then all that it read is a source.
     from_own_job: bool = False
-    # What an export of ours says of that; None if it is none.
+    # What an export of ours says about `complete`; None if this is not such an export.
     exported: bool | None = None
     # Whether nothing else reached the dataset.
     complete: bool = False
@@ -130,11 +130,11 @@ class Event:
     job_facets: dict[str, Any] = field(default_factory=dict)
     run_facets: dict[str, Any] = field(default_factory=dict)
     sql: tuple[str, str | None] | None = None
-    # Where the query's tables are, if something says so: namespace, and the name of one there.
+    # Where the query's tables are, if that is given: namespace, and the name of one table there.
     database: Name | None = None
     # The columns of tables there, in order, by the table's name in lower case.
     tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    # Whether the session that the query ran in may have gone on after it.
+    # Whether the session in which the query ran may have continued after it.
     goes_on: bool = False
 
     def of(self, name: Name) -> DatasetSaid:
@@ -146,7 +146,7 @@ class Event:
 
 
 class Malformed(UsageError):
-    """An event that is not as the specification says."""
+    """An event that does not follow the specification."""
 
     @classmethod
     def at(cls, place: str, expected: str) -> Malformed:

@@ -1,4 +1,4 @@
-"""Which facets the register keeps beside the graph, and what of them.
+"""Which facets the register keeps in addition to the graph, and which parts of them.
 
 Each is reduced to names, counts and marks: minima, maxima, quantiles, samples, documentation
 and error messages can quote the data, so they are never kept.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _LONGEST = 500
-# What stands between quotes, looks like an address, or is a longer number may be somebody's data.
+# Text between quotes, text that looks like an address, or a longer number may be somebody's data.
 _LITERAL = re.compile(
     r"""'(?:[^'\\]|\\.|'')*'?|"(?:[^"\\]|\\.)*"?|\$\$.*?\$\$|[^\s'"]+@[^\s'"]+|\b\d[\d.,:/+-]{3,}\b""",
     re.DOTALL,
@@ -19,7 +19,7 @@ _LITERAL = re.compile(
 
 
 def without_literals(text: str) -> str:
-    """The text with everything blanked that can quote the data."""
+    """The text, with everything blanked out that can quote the data."""
     return _LITERAL.sub("'…'", text)
 
 

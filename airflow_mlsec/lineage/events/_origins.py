@@ -1,4 +1,4 @@
-"""What signed evidence says that an artifact came from: lineage, where no event says it."""
+"""What an artifact was made from, according to signed evidence: lineage where no event says it."""
 
 from __future__ import annotations
 

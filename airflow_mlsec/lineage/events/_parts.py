@@ -1,4 +1,4 @@
-"""The parts that events are read with: names, texts, times, each checked."""
+"""Readers for the parts of events: names, texts, times, each checked."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def kept_facets(
         if reduce is None:
             continue
         if name == "tags" and isinstance(facet, list):
-            facet = {"tags": facet}  # as the specification's own examples have it
+            facet = {"tags": facet}  # as in the specification's own examples
         if isinstance(facet, dict):
             if facet.get("_deleted"):
                 found[name] = {}
@@ -138,7 +138,7 @@ def checked(text: str, place: str, longest: int = LONGEST_NAME) -> str:
 def column_name(text: Any) -> str:
     if not isinstance(text, str):
         raise Malformed.at("a column's name", "text")
-    # The specification does not forbid a name of no characters.
+    # The specification does not forbid an empty name.
     return checked(text, "a column's name") if text else NAMELESS
 
 

@@ -36,7 +36,7 @@ from airflow_mlsec.lineage.events._parts import (
     text_of,
 )
 
-# Each is one more copy of every column.
+# Each adds one more copy of every column.
 _MOST_SYMLINKS = 50
 _CHANGES = ("ALTER", "CREATE", "DROP", "OVERWRITE", "RENAME", "TRUNCATE")
 
@@ -127,7 +127,7 @@ def _column_lineage(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
                 continue
             if not isinstance(sources, list):
                 raise Malformed.at("facets.columnLineage.fields.*.inputFields", "a list")
-            # Up to version 1.1 of the facet the transformation stood on the output field.
+            # Up to version 1.1 of the facet, the transformation was given on the output field.
             old = lineage.get("transformationType"), lineage.get("transformationDescription")
             target = column_name(target)
             edges = said.edges
@@ -259,7 +259,7 @@ _READERS: dict[str, Callable[[DatasetSaid, Mapping[str, Any]], None]] = {
 
 
 def settle_explicit(made: Event) -> None:
-    """Where a `lineage` facet speaks of a dataset, it has said all: it takes precedence over
+    """If a `lineage` facet describes a dataset, it is exhaustive: it takes precedence over
     ``columnLineage``, and nothing else is assumed to have reached the dataset
     (https://openlineage.io/docs/spec/facets/job-facets/lineage)."""
     for said in made.said.values():
@@ -282,7 +282,7 @@ def _explicit(said: DatasetSaid, facet: Mapping[str, Any]) -> None:
     for target, entry in mapping(fields, "lineage.fields").items():
         if entry is None:
             continue
-        # A column that nothing flowed into (a generated number) is one all the same.
+        # A column that nothing flowed into (a generated number) is still a column.
         said.former.append(column_name(target))
         for source in objects(mapping(entry, "lineage.fields"), "inputs", "lineage.fields"):
             _explicit_edge(said, source, column_name(target))
@@ -305,7 +305,7 @@ def _explicit_edge(said: DatasetSaid, source: Mapping[str, Any], target: str) ->
 
 
 def _type(item: Mapping[str, Any], place: str) -> str:
-    """DATASET or JOB; the specification's abbreviated examples leave the first out."""
+    """DATASET or JOB; the specification's abbreviated examples leave out DATASET."""
     kind = item.get("type")
     kind = "DATASET" if kind is None else kind
     if not isinstance(kind, str) or kind.upper() not in ("DATASET", "JOB"):
@@ -334,7 +334,7 @@ def read_lineage_entries(made: Event, facet: Any, place: str) -> None:
 
 
 def _name_source_jobs(made: Event, said: DatasetSaid, target: Name) -> None:
-    """The jobs that a dataset is said to come from wrote it."""
+    """Record the jobs that a dataset is said to come from as runs that wrote it."""
     for job, run in said.jobs:
         if _is_own(made, job, run):
             said.from_own_job = True

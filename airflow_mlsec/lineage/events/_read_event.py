@@ -2,7 +2,7 @@
 
 All three kinds of event, of every version of the specification, become one `Event`: what ran
 or was declared, which datasets it touched, and what is said of each. Facets that the graph
-does not need are passed over; one that it needs and that is not as the specification says
+does not need are ignored; one that it needs but that does not follow the specification
 makes the whole event malformed, so that no event is ever half applied. A field that is null
 counts as absent.
 """
@@ -103,7 +103,7 @@ def _run_event(event: Mapping[str, Any], run: Mapping[str, Any], time: str) -> E
     if facets is None:
         return made
     facets = mapping(facets, "run.facets")
-    # `parentRun` is what the facet was called first.
+    # `parentRun` is the facet's original name.
     if (parent := facets.get("parent") or facets.get("parentRun")) is not None:
         parent = mapping(parent, "run.facets.parent")
         of_run = mapping(parent.get("run") or {}, "run.facets.parent.run")
@@ -121,7 +121,7 @@ def _run_event(event: Mapping[str, Any], run: Mapping[str, Any], time: str) -> E
     if (airflow := facets.get("airflow")) is not None:
         made.task_instance = _task_instance(airflow)
     if (database := facets.get("mlsec_database")) is not None:
-        # Of our own transport, for clients that leave out where a query's tables are.
+        # From our own transport, for clients that leave out where a query's tables are.
         database = mapping(database, "run.facets.mlsec_database")
         made.database = dataset_name(database, "run.facets.mlsec_database")
         listed = mapping(database.get("tables") or {}, "run.facets.mlsec_database.tables")
@@ -146,7 +146,7 @@ def _read_job(made: Event, job: Mapping[str, Any]) -> None:
         needed = mapping(declared["jobDependencies"], "job.facets.mlsec_declaration")
         made.dependencies = list(_dependencies(needed))
     kind = facets.get("jobType")
-    # Airflow sends an event for each query of a task's hook: later ones see the tables of this.
+    # Airflow sends an event for each query of a task's hook: later ones see this one's tables.
     made.goes_on = isinstance(kind, dict) and kind.get("jobType") == "QUERY"
     sql = facets.get("sql")
     if isinstance(sql, dict) and not sql.get("_deleted") and isinstance(sql.get("query"), str):
@@ -158,10 +158,10 @@ _DECLARATION = re.compile(r"declared:[0-9a-f-]{36}")
 
 
 def _declared(event: Mapping[str, Any]) -> str:
-    """A name for what was declared outside of a run, the same for the same event."""
+    """A name for what was declared outside a run; the same event always gets the same name."""
     for part in ("job", "dataset"):
         with contextlib.suppress(KeyError, TypeError, AttributeError):
-            # What was exported has the name that it had.
+            # An exported declaration keeps its name.
             given = event[part]["facets"]["mlsec_declaration"]["id"]
             if isinstance(given, str) and _DECLARATION.fullmatch(given):
                 return given
@@ -181,8 +181,8 @@ def _dependencies(facet: Mapping[str, Any]) -> Iterator[tuple[str, Name, str]]:
 
 
 def _task_instance(facet: Any) -> str | None:
-    """Airflow's own name of the task instance; the facet belongs to the provider, so what is not
-    as expected is passed over."""
+    """Airflow's own name of the task instance; the facet belongs to the provider, so anything
+    unexpected is ignored."""
     try:
         instance = facet["taskInstance"]
         named = [

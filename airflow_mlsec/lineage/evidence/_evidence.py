@@ -1,7 +1,7 @@
 """Our evidence: signed statements of how a release or an artifact came to be.
 
-A statement travels as the dataset facet ``mlsec_evidence`` of OpenLineage events, and stands
-beside an artifact as its ``.sig.json``. Only a statement that a trusted key signed is
+A statement travels as the dataset facet ``mlsec_evidence`` of OpenLineage events, and is stored
+next to an artifact as its ``.sig.json``. Only a statement that a trusted key signed is
 believed, and only about the dataset that it names.
 """
 
@@ -50,11 +50,11 @@ from airflow_mlsec.register import tables as t
 EVIDENCE_FACET = "mlsec_evidence"
 RELEASE, ARTIFACT = ReleaseStatement.predicate_type, ArtifactStatement.predicate_type
 
-# How far the clocks of machines that work together may be apart.
-# What is known of a release or an artifact: it was going to be published; it was; it was not; it perhaps was, for
-# a while, and something later is there.
+# What is known of a release or an artifact: it was going to be published; it was; it was not; it may have been, for
+# a while, and something later is there now.
 INTENDED, PUBLISHED, WITHDRAWN, SUPERSEDED = "intended", "published", "withdrawn", "superseded"
 LAST_RUN = sa.select(sa.func.max(t.run.c.id))
+# How far apart the clocks of machines that work together may be.
 _CLOCKS_DIFFER = timedelta(minutes=5)
 
 
@@ -78,10 +78,10 @@ def release_statement(
     anonymity (GDPR Art. 4(5), Recital 26).
 
     ``ring`` is the key ring's identity, and ``fingerprints`` are those of the key versions that were
-    used, by ``name/version``: whoever looks a person up needs these and no others. ``target_digest`` is
-    the SHA-256 of the file that was released, so that it says nothing about another one.
+    used, by ``name/version``: looking up a person needs these and no others. ``target_digest`` is
+    the SHA-256 of the released file, so that the statement says nothing about any other file.
     """
-    state = release_state(policy, result.plan, result.checks)
+    state = release_state(policy, result.plan, result.checks, result.numbers.released)
     columns = {
         column["name"]: ReleasedColumn(state=state, role=column["role"], **_how(column["action"]))
         for column in result.plan["columns"]
@@ -101,7 +101,7 @@ def release_statement(
         membership=result.membership,
         ring=ring,
         keys=dict(fingerprints),
-        # Signed, so that an earlier statement that is shown again stays the earlier one.
+        # Signed, so that an earlier statement that is presented again is still the earlier one.
         issued_at=issued_at,
         anonymity=None
         if claim is None
@@ -110,11 +110,11 @@ def release_statement(
 
 
 def release_state(
-    policy: Policy, plan: Mapping[str, Any], checks: Sequence[Check]
+    policy: Policy, plan: Mapping[str, Any], checks: Sequence[Check], released: int
 ) -> Literal["identified", "pseudonymous", "anonymous"]:
-    """What a verified release is: identified, pseudonymous or anonymous."""
+    """What a verified release of ``released`` rows is: identified, pseudonymous or anonymous."""
     naming = _naming_people(policy)
-    # Of a text without what names people in it something may be left, but not a column that names them.
+    # Something may be left of a text from which names of people were removed, but not of a column that names people.
     texts = {n for n, c in policy.columns.items() if c.free_text and c.role != "identifying"}
     methods_of = {c["name"]: c["action"]["method"] for c in plan["columns"]}
     redacted = {n for n in texts if methods_of.get(n) == "redact_text"}
@@ -127,10 +127,10 @@ def release_state(
         return "identified"
     if not all(what in (Leaves.NOTHING, Leaves.CODE) for what in left):
         return "identified"
-    # A value under a key tells whoever has the key, and whoever sees the same value elsewhere, whose it is.
+    # A keyed value reveals whose it is to anyone who has the key, and to anyone who sees the same value elsewhere.
     coded = any(_coded(c["action"]) for c in plan["columns"])
     gone = not redacted and not coded and all(what is Leaves.NOTHING for what in left)
-    if gone and policy.anonymity is not None and _is_k_anonymous(policy, plan, checks):
+    if gone and policy.anonymity is not None and _is_k_anonymous(policy, plan, checks, released):
         return "anonymous"
     return "pseudonymous"
 
@@ -142,7 +142,7 @@ def _left(action: Mapping[str, Any]) -> Leaves:
 
 
 def _coded(action: Mapping[str, Any]) -> bool:
-    """Whether values under a key are left, by what the transform is or by its settings; or parts of such."""
+    """Whether keyed values, or parts of them, are left, because of the transform itself or its settings."""
     method = action["method"]
     if method == "keep":
         return False
@@ -157,16 +157,17 @@ def _naming_people(policy: Policy) -> set[str]:
     return texts if subject is None else {subject.key, *subject.mentions, *texts}
 
 
-def _is_k_anonymous(policy: Policy, plan: Mapping[str, Any], checks: Sequence[Check]) -> bool:
-    """Whether the policy asks for k-anonymity, and it was counted, in persons, in a release that has rows: rows may
-    all be one person's."""
+def _is_k_anonymous(
+    policy: Policy, plan: Mapping[str, Any], checks: Sequence[Check], released: int
+) -> bool:
+    """Whether the policy requires k-anonymity, and it was counted, in persons, in a release that has rows: all rows
+    may belong to one person."""
     k = policy.privacy.k_anonymity
     if k is None or k < 2 or plan["classes"] is None:
         return False
-    details = {c.check: c.detail for c in checks}
-    rows = details.get(f"k-anonymity with k={k}")
-    in_persons = f"k-anonymity with k={k}, counted in persons" in details
-    return in_persons and rows not in (None, "no rows")
+    counted = {check.check for check in checks}
+    wanted = {f"k-anonymity with k={k}", f"k-anonymity with k={k}, counted in persons"}
+    return wanted <= counted and released > 0
 
 
 def record_evidence(
@@ -178,13 +179,13 @@ def record_evidence(
     now: str,
     writer: Mapping[str, Any] | None = None,
 ) -> str:
-    """Verify a statement and keep it with the dataset that it speaks of; returns its digest. With
-    ``writer`` (`this_process`) it is of a release that this process is about to publish.
+    """Verify a statement and store it with the dataset that it is about; returns its digest. With
+    ``writer`` (`this_process`) it is about a release that this process is about to publish.
 
     ``run`` is the run whose event carries it, and Airflow's name of the task instance: it is the
-    statement's own run if that is what was signed, and else proves nothing.
+    statement's own run if that is what was signed; otherwise it proves nothing.
 
-    :raises SignatureInvalid: if no trusted key signed it, it speaks of another dataset, or is dated in the
+    :raises SignatureInvalid: if no trusted key signed it, it is about another dataset, or is dated in the
         future.
     """
     payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
@@ -194,7 +195,7 @@ def record_evidence(
     query = sa.select(t.dataset.c.namespace, t.dataset.c.name).where(t.dataset.c.id == dataset)
     row = connection.execute(query).one()
     if target != (row.namespace, row.name):
-        raise SignatureInvalid("the statement speaks of another dataset")
+        raise SignatureInvalid("the statement is about another dataset")
     if issued_at > moved(now, _CLOCKS_DIFFER):
         raise SignatureInvalid(
             "the statement is dated in the future: a clock was ahead, or it is forged"
@@ -217,7 +218,7 @@ def record_evidence(
     lock_graph(connection)
     upsert(connection, t.evidence, {"digest": digest}, {}, values)
     if writer is not None:
-        # What is published again (an artifact that is there already) may have been settled otherwise before.
+        # What is published again (an artifact that already exists) may have been settled differently before.
         e = t.evidence.c
         again = sa.update(t.evidence).where(
             e.digest == digest, e.outcome.in_((WITHDRAWN, SUPERSEDED))
@@ -233,12 +234,12 @@ def record_evidence(
 
 
 def published(connection: sa.Connection, now: str) -> dict[str, Any]:
-    """What evidence says of a release or an artifact that is published now."""
+    """The values that evidence gets for a release or an artifact that is published now."""
     last = connection.execute(LAST_RUN).scalar_one()
     return {"outcome": PUBLISHED, "writer": None, "published_at": now, "published_after_run": last}
 
 
-# What was done with what had been announced, as the ledger says it.
+# What was done with an announced release or artifact, in the ledger's terms.
 _DONE = {PUBLISHED: "released", WITHDRAWN: "withdrawn", SUPERSEDED: "superseded"}
 
 
@@ -251,9 +252,9 @@ def note_outcome(
     now: str,
     whatever: bool = False,
 ) -> int:
-    """Write what became of a release or an artifact that was announced, into the evidence and as an act; of how many.
+    """Record the outcome of announced releases or artifacts, in the evidence and as an act; returns how many.
 
-    :param whatever: Also if something else was said of it before.
+    :param whatever: Also if another outcome was recorded before.
     """
     lock_graph(connection)
     e, d = t.evidence.c, t.dataset.c
@@ -266,7 +267,7 @@ def note_outcome(
     done = connection.execute(update.values(**values).returning(*returned)).all()
     for row in done:
         if row.id in known:
-            continue  # it was said before
+            continue  # already recorded
         query = sa.select(d.namespace, d.name).where(d.id == row.dataset_id)
         namespace, name = connection.execute(query).one()
         kind = AssetKind.ARTIFACT if row.predicate_type == ARTIFACT else AssetKind.DATASET
@@ -284,7 +285,7 @@ def _origins(predicate: ArtifactStatement) -> list[tuple[str, str]]:
 
 
 def moved(moment: str, by: timedelta) -> str:
-    """A time as the register writes it, so much later."""
+    """A time in the register's format, moved by a duration."""
     later = datetime.fromisoformat(moment) + by
     return later.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -300,17 +301,17 @@ def _is_own(task_instance: str | None, signed: object) -> bool:
 def releases(
     connection: sa.Connection, outcomes: Collection[str] = (PUBLISHED,)
 ) -> dict[int, list[ReleaseStatement]]:
-    """By dataset id: what each statement about a release of it says, in the order of recording; of
-    releases that were published, unless other ``outcomes`` are asked for.
+    """By dataset id: what each statement about a release of it says, in recording order; only for
+    releases that were published, unless other ``outcomes`` are requested.
 
-    Signatures are verified: what somebody wrote into the register by hand says nothing.
+    Signatures are verified: what somebody wrote into the register by hand does not count.
     """
     e = t.evidence.c
     query = sa.select(e.dataset_id, e.envelope).where(
         e.predicate_type == RELEASE, e.outcome.in_(list(outcomes))
     )
     found: dict[int, list[ReleaseStatement]] = {}
-    # In the order in which the register learnt of them: clocks differ, and may be ahead.
+    # In the order in which the register received them: clocks differ, and may be ahead.
     trusted = trusted_by(connection)
     for row in connection.execute(query.order_by(e.id)):
         statement = verified_release(row.envelope, trusted)
@@ -320,7 +321,7 @@ def releases(
 
 
 def unbelieved(connection: sa.Connection) -> int:
-    """How many statements about releases carry no signature that is believed: what they name is not known."""
+    """How many statements about releases carry no trusted signature: what they name is not known."""
     e = t.evidence.c
     trusted = trusted_by(connection)
     query = sa.select(e.envelope).where(e.predicate_type == RELEASE, e.outcome != WITHDRAWN)
@@ -329,7 +330,7 @@ def unbelieved(connection: sa.Connection) -> int:
 
 
 def trusted_by(connection: sa.Connection) -> VerificationKeys:
-    """The keys whose signatures a register's connection believes."""
+    """The keys whose signatures a register's connection trusts."""
     load = connection.info.get(TRUSTED)
     keys: VerificationKeys = load() if load is not None else VerificationKeys([])
     return keys
@@ -343,12 +344,12 @@ Evidence = Statement[ReleaseStatement | ArtifactStatement]
 
 
 def believed(envelope: Any, trusted: VerificationKeys) -> Evidence | None:
-    """What a trusted key signed of a release or an artifact; None if none did."""
+    """What a trusted key signed about a release or an artifact; None if none did."""
     return verified_statement(envelope, trusted, trusted.ids(), *_KINDS)
 
 
 def verified_release(envelope: Any, trusted: VerificationKeys) -> ReleaseStatement | None:
-    """What a trusted key signed of a release; None if none did."""
+    """What a trusted key signed about a release; None if none did."""
     statement = believed(envelope, trusted)
     said = None if statement is None else statement.predicate
     return said if isinstance(said, ReleaseStatement) else None
@@ -366,11 +367,11 @@ def verify_evidence(register: Register) -> tuple[int, list[tuple[int, str]]]:
             if statement is None:
                 broken.append((row.id, "no trusted key signed it"))
             elif row.statement != statement.document:
-                broken.append((row.id, "what stands beside the signature is not what was signed"))
+                broken.append((row.id, "what is stored with the signature is not what was signed"))
             elif row.predicate_type != statement.predicate.predicate_type:
-                broken.append((row.id, "it is kept as another kind of statement than was signed"))
+                broken.append((row.id, "it is stored as another kind of statement than was signed"))
             elif row.issued_at != statement.predicate.issued_at:
-                broken.append((row.id, "it is kept under another time than was signed"))
+                broken.append((row.id, "it is stored with a different time than was signed"))
         return total, broken
 
     return register.read(work)
@@ -391,7 +392,7 @@ def latest_release(connection: sa.Connection, name: DatasetName) -> ReleaseState
 
 @dataclass(frozen=True)
 class PublishedRelease:
-    """A release as its evidence says, when it was published, and the SHA-256 by which its evidence is known."""
+    """A release as described by its evidence, when it was published, and the SHA-256 that identifies its evidence."""
 
     evidence: str
     published_at: str

@@ -1,8 +1,8 @@
-"""Releases and encrypted artifacts that were recorded and of which nobody has said that they were published.
+"""Releases and encrypted artifacts that were recorded, but not reported as published.
 
-The process was killed, or the register refused, between the two. Looking at the target settles
-it: the file is the one that was announced, or it is not and whoever was to publish it is gone.
-What neither is stays open, and the place unknown.
+The process was killed, or the register refused, between the two steps. Inspecting the target
+settles it: the file is the one that was announced, or it is not and the process that was to
+publish it has ended. In any other case the intent stays open, and the place unknown.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from airflow_mlsec.processes import has_ended, is_seen_from_here
 from airflow_mlsec.register import Register, keeps_open
 from airflow_mlsec.register import tables as t
 
-# Between being recorded and being published, on a machine that cannot be seen from here.
+# Longest time from recording to publishing, on a machine that cannot be observed from here.
 _LONGEST, _AFTER_ANOTHER_TRY = timedelta(days=1), timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class OpenIntent:
-    """A release of which nobody knows whether it was published, and what looking said of it."""
+    """A release that may or may not have been published, and the result of inspecting it."""
 
     id: int
     dataset_id: int
@@ -55,20 +55,20 @@ class OpenIntent:
 
 @keeps_open
 def settle_intents(register: Register, connections: Connections | None = None) -> list[OpenIntent]:
-    """Look at the target of every open intent and settle those of which looking tells; all of them, with
-    what they are now."""
+    """Inspect the target of every open intent and settle those where that gives an answer; returns all of
+    them, with their outcomes now."""
     return [_settle(register, row, connections) for row in register.rows(_open())]
 
 
 def intended(connection: sa.Connection) -> set[int]:
-    """Datasets to which a release was going to be published, of which nobody knows whether it was."""
+    """Datasets to which a release was going to be published, and it is not known whether it was."""
     e = t.evidence.c
     query = sa.select(e.dataset_id).where(e.outcome == INTENDED)
     return set(connection.execute(query).scalars())
 
 
 def never_published(connection: sa.Connection) -> dict[int, tuple[str, str]]:
-    """Datasets of which every release, or artifact, was withdrawn: ("withdrawn", when the last one was recorded)."""
+    """Datasets whose every release or artifact was withdrawn: ("withdrawn", when the last one was recorded)."""
     e = t.evidence.c
     query = sa.select(e.dataset_id, e.outcome, e.recorded_at)
     found: dict[int, tuple[str, str]] = {}
@@ -82,7 +82,7 @@ def never_published(connection: sa.Connection) -> dict[int, tuple[str, str]]:
 
 
 def withdraw_intent(register: Register, identifier: int, by: Actor) -> None:
-    """A person has made sure that a release was not, and will not be, published.
+    """Record that a person has verified that a release was not, and will not be, published.
 
     :raises Refused: if the actor may not decide about places.
     :raises UsageError: if no release of this number is open.
@@ -92,7 +92,7 @@ def withdraw_intent(register: Register, identifier: int, by: Actor) -> None:
 
 
 def confirm_intent(register: Register, identifier: int, by: Actor) -> None:
-    """A person has made sure that a release was published, and is there.
+    """Record that a person has verified that a release was published, and is there.
 
     :raises Refused: if the actor may not decide about places.
     :raises UsageError: if no release of this number is open.
@@ -140,7 +140,7 @@ def _look(register: Register, row: Any, connections: Connections | None) -> tupl
     if announced is not None and found == announced:
         others = () if over else _statements(register, row, e.id != row.id, e.outcome != WITHDRAWN)
         if announced in map(_digest_of, others):
-            # The same rows by the same plan are the same bytes: they may be another release's.
+            # The same rows and the same plan give the same bytes: they may be another release's.
             return INTENDED, why.SameAsAnother()
         return PUBLISHED, why.AnnouncedFileThere()
     if not over:
@@ -149,14 +149,14 @@ def _look(register: Register, row: Any, connections: Connections | None) -> tupl
     if not there and not _is_any(register, row, e.id != row.id, e.outcome != WITHDRAWN):
         return WITHDRAWN, why.NothingThere()
     if announced is None and there and not _is_any(register, row, *later):
-        # Rows of a table do not tell whose they are.
+        # Rows of a table do not show which release they belong to.
         return INTENDED, why.TableTellsNothing()
-    # Whether it was there for a while in between nobody can tell, also not by what was there before being there.
+    # Nobody can tell whether it was there for a while in between, even if what was there before is there now.
     return SUPERSEDED, why.OtherThere()
 
 
 def _is_any(register: Register, row: Any, *which: sa.ColumnElement[bool]) -> bool:
-    """Whether something else was said of the same dataset."""
+    """Whether there is evidence of the same kind about the same dataset that meets ``which``."""
     e = t.evidence.c
     alike = e.dataset_id == row.dataset_id, e.predicate_type == row.predicate_type
     return bool(register.rows(sa.select(e.id).where(*alike, *which).limit(1)))
@@ -181,9 +181,9 @@ def _is_over(
     statement: Evidence,
     later: Sequence[sa.ColumnElement[bool]],
 ) -> bool:
-    """Whether the process that was to publish it has ended. What runs on this machine is looked at. Elsewhere
-    another try of the same task says so, since Airflow tries again what has ended; not at once, since it takes for
-    dead what does not answer; and so does a day."""
+    """Whether the process that was to publish it has ended. A process on this machine is checked directly. For one
+    elsewhere, another try of the same task shows it, since Airflow retries what has ended; but not at once, since
+    Airflow assumes that a process that does not answer is dead. The passing of a day shows it as well."""
     if row.writer and is_seen_from_here(row.writer):
         return has_ended(row.writer)
     run = statement.predicate.run
@@ -193,7 +193,7 @@ def _is_over(
 
 
 def _there(row: Any, connections: Connections | None) -> tuple[bool, str | None]:
-    """Whether there is something where a release or an artifact was going to be, and its digest, if it is a file."""
+    """Whether anything exists where a release or an artifact was going to be, and its digest, if it is a file."""
     if row.predicate_type == ARTIFACT:
         artifact = open_artifact(row.uri, connections)
         if not artifact.exists():
@@ -201,14 +201,14 @@ def _there(row: Any, connections: Connections | None) -> tuple[bool, str | None]
         with artifact.open() as file:
             return True, digest_stream(file)
     if (path := local_path(row.uri)) is not None and not path.parent.is_dir():
-        # Another machine may have it: a folder that is not here says nothing of what is in it.
-        raise DatasetError("its folder is not there")
+        # Another machine may have it: a folder missing here says nothing about what is in it.
+        raise DatasetError("its folder does not exist here")
     dataset = open_dataset(row.uri, connections)
     return dataset.exists(), dataset.digest()
 
 
 def _remove_staged(uri: str | None) -> None:
-    """Remove what a process that has ended had staged beside a file: rows that nobody knows of."""
+    """Remove what an ended process left staged next to a file: rows that nobody knows of."""
     path = None if uri is None else local_path(uri)
     if path is not None and path.parent.is_dir():
         files.remove_abandoned(path)
@@ -223,7 +223,7 @@ def _digest_of(statement: Evidence) -> str | None:
 
 
 def _removes_rows(statement: Evidence) -> bool:
-    """Whether it is of a release that has lost rows to a request: no new release."""
+    """Whether it is about a release that lost rows to a request, which is not a new release."""
     said = statement.predicate
     return isinstance(said, ReleaseStatement) and said.removed_by_request is not None
 
@@ -236,7 +236,7 @@ def _settled_by_hand(register: Register, identifier: int, outcome: str, who: str
 
 
 def _mark(register: Register, identifier: int, outcome: str, reason: Reason, who: str) -> int:
-    """Write an outcome, if none is known yet; of how many."""
+    """Record an outcome, if none is known yet; returns for how many."""
     mine = t.evidence.c.id == identifier
     now = register.now()
     return register.write(lambda c: note_outcome(c, mine, outcome, reason, who, now))

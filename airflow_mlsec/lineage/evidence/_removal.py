@@ -1,9 +1,9 @@
-"""Rows that a request removed from a release: the release goes on, under evidence of its own.
+"""Rows that a request removed from a release: the release continues, under evidence of its own.
 
-The earlier evidence speaks of a file that is no more. The new statement is the earlier one with
-what changed: how many rows are left, what an independent check of them found, and the digest of
-the file. Where people go, a class can become too small; then the statement says that the
-guarantee does not hold any more, and the release is what that makes it.
+The earlier evidence is about a file that no longer exists. The new statement is the earlier one
+with what changed: how many rows are left, what an independent check of them found, and the digest
+of the file. When people are removed, a class can become too small; then the statement says that
+the guarantee no longer holds, and the state of the release follows from that.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def record_removal(
     checks: tuple[Check, ...],
     request: int,
 ) -> bool:
-    """Sign and keep that a release (``before`` is its newest statement) has lost rows to a request, and what
+    """Sign and record that a release (``before`` is its newest statement) lost rows to a request, and what
     an independent check of the rest found: how many rows are ``left``, and the size of the smallest class, None if
-    that is not known; ``digest`` is the SHA-256 of its file. False, and nothing, if another was recorded since: what is there may be
-    that."""
+    that is not known; ``digest`` is the SHA-256 of its file. Returns False and records nothing if another statement
+    was recorded since: what is there may be that other release."""
     now = register.now()
     rows_left, smallest = left
     numbers = before.numbers
@@ -63,7 +63,7 @@ def record_removal(
     envelope = sign_statement(keys, {"plan": before.plan}, before.model_copy(update=changed))
 
     def work(connection: sa.Connection) -> bool:
-        lock_graph(connection)  # as a release does that is about to be published
+        lock_graph(connection)  # as a release does before it is published
         if not _is_newest(connection, dataset_id, before):
             return False
         record_evidence(connection, dataset_id, envelope, keys.verification_keys(), None, now)
@@ -99,6 +99,6 @@ def policy_of(register: Register, digest: str) -> dict[str, Any] | None:
 def _columns(before: ReleaseStatement, holds: bool) -> dict[str, ReleasedColumn]:
     if holds:
         return before.columns
-    # An unproven release is not more than what it was made from.
+    # An unproven release counts as what it was made from.
     as_before = {"state": "identified"}
     return {n: column.model_copy(update=as_before) for n, column in before.columns.items()}

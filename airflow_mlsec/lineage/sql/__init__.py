@@ -1,1 +1,1 @@
-"""Column lineage out of SQL: queries, statements, scripts."""
+"""Column lineage from SQL: queries, statements, scripts."""

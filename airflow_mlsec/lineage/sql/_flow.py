@@ -2,8 +2,8 @@
 
 A query is evaluated from the inside out, as a database would, on names instead of rows: each
 table, common table expression and sub-query becomes a `Relation`, a list of columns with what
-flows into each. What a statement does with its query is in `_sql_script`. Whatever is not
-understood raises `NotFollowed`, so that nothing half known looks explained.
+flows into each. What a statement does with its query is in `_script`. Anything that is not
+understood raises `NotFollowed`, so that partial knowledge never looks like an explanation.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-# How a column reaches another; of several ways the greatest counts.
+# How a column reaches another; if there are several ways, the greatest counts.
 IDENTITY, TRANSFORMATION, AGGREGATION = 0, 1, 2
 MOST_COLUMNS = 10_000
 _MOST_SOURCES = 200_000
 
 # A column of a table, or with None the table as a whole. A table is whatever the caller of
-# `Query` takes for one.
+# `Query` uses as one.
 Atom = tuple[Any, str | None]
 Flow = dict[Atom, int]
 
@@ -30,8 +30,8 @@ class NotFollowed(Exception):
 
 @dataclass(slots=True)
 class Column:
-    """A column of a relation. Its name is None where the database makes one up; ``rest`` stands
-    for all columns of a table whose columns are not known."""
+    """A column of a relation. Its name is None if the database generates one; ``rest`` represents
+    all columns of a table whose columns are not known."""
 
     name: str | None
     flow: Flow
@@ -44,7 +44,7 @@ class Relation:
 
     columns: list[Column]
     rows: set[tuple[Any, str | None, str]] = field(default_factory=set)
-    # Of a value that is taken apart (`unnest`): what reaches any column that it may have.
+    # For an unnested value (`unnest`): what reaches any column that it may have.
     any_column: Flow | None = None
 
     def find(self, name: str) -> Flow | None:
@@ -60,7 +60,7 @@ class Relation:
         return found
 
     def _alike(self, name: str) -> Flow | None:
-        """As databases that fold names otherwise than their clients say they do."""
+        """Case-insensitive, for databases that fold names differently from their clients."""
         folded = name.lower()
         fitting = [c for c in self.columns if c.name and c.name.lower() == folded and not c.rest]
         return dict(fitting[0].flow) if len(fitting) == 1 else None
@@ -103,7 +103,7 @@ class Scope:
     sources: dict[str, Relation] = field(default_factory=dict)
     # Columns that several sources share, by USING or NATURAL.
     shared: dict[str, Flow] = field(default_factory=dict)
-    # Names that the list of this SELECT gives, which some databases let be used beside it.
+    # Names that the list of this SELECT gives, which some databases also accept within it.
     given: dict[str, Flow] = field(default_factory=dict)
     bound: set[str] = field(default_factory=set)
     # What the named windows of this SELECT depend on.
@@ -113,12 +113,12 @@ class Scope:
     def add(self, name: str, relation: Relation) -> None:
         self.rows |= relation.rows
         if (earlier := self.sources.get(name)) is not None:
-            # Twice the same name: tables of two schemas. Either may be meant.
+            # The same name twice: tables of two schemas. Either may be meant.
             relation = Relation([*earlier.columns, *relation.columns], set(), relation.any_column)
         self.sources[name] = relation
 
     def column(self, name: str) -> Flow:
-        """What a column without a table means."""
+        """What a column name without a table refers to."""
         scope: Scope | None = self
         while scope is not None:
             found = scope._own(name)
@@ -149,7 +149,7 @@ class Scope:
         return None
 
     def qualified(self, path: list[str]) -> Flow:
-        """What ``table.column`` means, or ``column.field`` of a structure."""
+        """What ``table.column`` refers to, or ``column.field`` of a structure."""
         scope: Scope | None = self
         while scope is not None:
             for at in range(len(path) - 1):
@@ -188,7 +188,7 @@ _PSEUDO = {
     "localtime", "localtimestamp", "sysdate", "systimestamp", "value", "default",
 }  # fmt: skip
 _PSEUDO_TABLES = {"new", "old"}
-# Functions in FROM that make rows of their arguments, and read nothing else.
+# Functions in FROM that produce rows from their arguments, and read nothing else.
 _MAKERS = {
     "generate_series", "json_each", "jsonb_each", "json_each_text", "jsonb_each_text", "json_tree",
     "json_array_elements", "jsonb_array_elements", "json_array_elements_text",
@@ -201,7 +201,7 @@ _MAKERS = {
 
 class Query:
     """Evaluates queries. ``table`` gives the relation of a table that a FROM names; ``variables`` are those of the
-    session, by name; ``elsewhere`` is told of what reads data that the query does not name."""
+    session, by name; ``elsewhere`` is called for what reads data that the query does not name."""
 
     def __init__(
         self,
@@ -219,7 +219,7 @@ class Query:
     ) -> Relation:
         """What a query gives. ``named`` are the common table expressions that it can see.
 
-        :raises NotFollowed: if it cannot be told.
+        :raises NotFollowed: if that cannot be determined.
         """
         from sqlglot import exp
 
@@ -266,7 +266,7 @@ class Query:
         return known
 
     def _recursive(self, one: Any, named: Mapping[str, Relation], outer: Scope | None) -> Relation:
-        """The least fixed point: what the first part gives, and what comes of it."""
+        """The least fixed point: what the first part gives, and what follows from it."""
         from sqlglot import exp
 
         inside = self.with_named(one.this, named, outer)
@@ -325,7 +325,7 @@ class Query:
     def _limited(
         self, node: Any, found: Relation, named: Mapping[str, Relation], outer: Scope | None
     ) -> Relation:
-        """The same behind ORDER BY … LIMIT: what is sorted by decides which rows there are."""
+        """The same after ORDER BY … LIMIT: the sort keys decide which rows there are."""
         order, scope = node.args.get("order"), Scope(outer, {"": found})
         cut = node.args.get("limit") or node.args.get("offset")
         if not cut:
@@ -338,7 +338,7 @@ class Query:
     def _how_many(
         self, node: Any, scope: Scope, named: Mapping[str, Relation]
     ) -> set[tuple[Any, str | None, str]]:
-        """What LIMIT and OFFSET depend on, where they are no numbers."""
+        """What LIMIT and OFFSET depend on, where they are not numbers."""
         from sqlglot import exp
 
         rows: set[tuple[Any, str | None, str]] = set()
@@ -418,7 +418,7 @@ class Query:
     def _chosen(
         self, node: Any, scope: Scope, named: Mapping[str, Relation]
     ) -> set[tuple[Any, str | None, str]]:
-        """By what a row is chosen whose columns stand beside max() or min(), as SQLite lets them
+        """What decides which row supplies the bare columns next to max() or min(), as in SQLite
         (https://www.sqlite.org/lang_select.html#bareagg)."""
         from sqlglot import exp
 
@@ -482,7 +482,7 @@ class Query:
     def _starred(
         self, star: Any, columns: list[Column], scope: Scope, named: Mapping[str, Relation]
     ) -> Iterator[Column]:
-        """``*``, less what it leaves out, with what it puts in place."""
+        """``*``, without the columns that it excludes, and with those that it replaces."""
         left_out = {c.name for c in argument(star, "except") or ()}
         replaced = {a.alias: a.this for a in star.args.get("replace") or ()}
         other_names = {a.this.name: a.alias for a in star.args.get("rename") or ()}
@@ -500,7 +500,7 @@ class Query:
     # --- FROM
 
     def join(self, join: Any, named: Mapping[str, Relation], scope: Scope) -> None:
-        """Add what is joined to a scope, and what it is joined by to what decides the rows."""
+        """Add what is joined to a scope, and add the join condition to what decides the rows."""
         before = dict(scope.sources)
         self.source(join.this, named, scope)
         new = {n: r for n, r in scope.sources.items() if n not in before or before[n] is not r}
@@ -527,7 +527,7 @@ class Query:
                     del scope.sources[name]
 
     def source(self, node: Any, named: Mapping[str, Relation], scope: Scope) -> None:
-        """Add what one part of a FROM is to a scope."""
+        """Add one part of a FROM to a scope."""
         from sqlglot import exp
 
         if node.args.get("pivots"):
@@ -576,7 +576,7 @@ class Query:
                 self.join(join, named, scope)
 
     def _maker(self, node: Any, scope: Scope, named: Mapping[str, Relation], name: str) -> Relation:
-        """Rows that a function in FROM makes of its arguments."""
+        """Rows that a function in FROM produces from its arguments."""
         from sqlglot import exp
 
         if _called(node) not in _MAKERS and not isinstance(
@@ -588,7 +588,7 @@ class Query:
         for part in node.iter_expressions():
             if not isinstance(part, exp.TableAlias):
                 merge(flow, self.flow(part, _view(scope), named), TRANSFORMATION)
-        # What is taken apart decides how many rows there are.
+        # The unnested value decides how many rows there are.
         return Relation([Column(name or None, flow)], influences(flow, "FILTER"), flow)
 
     # --- expressions
@@ -615,7 +615,7 @@ class Query:
         if isinstance(node, exp.Dot):
             return self._dot(node, scope, named)
         if isinstance(node, exp.Anonymous) and str(node.this).upper() == "VALUES":
-            # MySQL's name for the row that was offered.
+            # MySQL's name for the row that was to be inserted.
             return scope.qualified(["excluded", node.expressions[0].name])
         if isinstance(node, (exp.Parameter, exp.SessionParameter)):
             return self._variable(node, node.name)
@@ -633,7 +633,7 @@ class Query:
         return found
 
     def _variable(self, node: Any, name: str) -> Flow:
-        """What a variable of the session has been set to; what the caller binds by number is no table's."""
+        """What a session variable was set to; a parameter that the caller binds by number comes from no table."""
         if name.isdigit():
             return {}
         if name.lower() not in self._variables and self._keeps_variables:
@@ -670,7 +670,7 @@ class Query:
             if not isinstance(node, exp.Query):
                 return self.flow(node, scope, named)
             relation = self.relation(node, named, scope)
-            # Whether there are rows, not what stands in them.
+            # EXISTS depends on which rows there are; their columns are included to be on the safe side.
             merge(found, {(table, column): TRANSFORMATION for table, column, _ in relation.rows})
             merge(found, relation.all(), TRANSFORMATION)
             return found
@@ -693,7 +693,7 @@ class Query:
         return scope.qualified(path)
 
 
-# How functions begin that work on their arguments alone, in the databases that are followed.
+# Prefixes of functions that depend only on their arguments, in the databases that are followed.
 _PURE = (
     "json_", "jsonb_", "array_", "regexp_", "string_", "date_", "datetime_", "time_", "timestamp_", "try_", "safe_",
     "parse_", "format_date", "format_time", "bit_", "approx_", "percentile_", "quantile", "st_", "hll_", "object_", "map_",
@@ -706,7 +706,7 @@ _PURE_TOO = frozenset((
     "cardinality", "similarity", "word_similarity", "unaccent", "soundex", "digest", "hmac", "crypt", "get_json_object", "md5",
     "isnull", "datename", "datefromparts", "eomonth", "newid", "hash", "concat_ws", "format", "substring_index", "left", "right",
 ))  # fmt: skip
-# They read what their texts name, or what was kept before.
+# These read what their text arguments name, or what was stored before.
 _READING = (
     "query",
     "query_table",
@@ -728,7 +728,7 @@ def _is_pure(name: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _scalar_functions() -> frozenset[str]:
-    """The names of functions that DuckDB has, which has most of PostgreSQL's and many of others'."""
+    """The names of DuckDB's functions: most of PostgreSQL's and many of other databases'."""
     import duckdb
 
     query = "SELECT function_name FROM duckdb_functions() WHERE function_type IN ('scalar', 'aggregate', 'macro')"
@@ -747,7 +747,7 @@ def _view(scope: Scope) -> Scope:
 
 
 def _every(scope: Scope) -> Iterator[Column]:
-    """All columns of a scope as ``*`` gives them: those shared once, and first."""
+    """All columns of a scope as ``*`` gives them: shared ones only once, and first."""
     for name, flow in scope.shared.items():
         yield Column(name, dict(flow))
     for relation in scope.sources.values():
@@ -795,6 +795,6 @@ def alias_columns(node: Any) -> list[str]:
 
 
 def argument(node: Any, name: str) -> Any:
-    """An argument that is a word of Python too, which sqlglot calls ``with_`` since version 28."""
+    """An argument whose name is a Python keyword: since version 28, sqlglot calls it ``with_``."""
     found = node.args.get(f"{name}_")
     return found if found is not None else node.args.get(name)

@@ -1,9 +1,9 @@
 """Lineage of an event that carries the query that ran.
 
-The query is followed first, statement by statement (`_sql_script`): it says what happened,
-where a client's own column lineage may name a query's alias for a table, or give one facet for
-every output of a script. What is followed is marked as inferred. What cannot be followed is
-assumed: all of what the event and the query name reaches all of what it writes.
+The query is followed first, statement by statement (`_script`): it says what happened, whereas
+a client's own column lineage may take a query's alias for a table, or give the same facet for
+every output of a script. What is followed is marked as inferred. Where it cannot be followed,
+everything that the event and the query name is assumed to reach everything that it writes.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _SUBTYPES = {IDENTITY: "IDENTITY", AGGREGATION: "AGGREGATION"}
 
 
 def follow_sql(event: Event, known: KnownTables) -> set[Name]:
-    """Put the edges that an event's SQL gives in place of those that it says, and add the
-    tables that it leaves out; returns the outputs of which it says how they came to be. An
-    event whose `lineage` facet says all is left as it is."""
+    """Replace the edges that an event states with those that its SQL gives, and add the tables
+    that it leaves out; returns the outputs whose origin the SQL explains. An event with an
+    exhaustive `lineage` facet is left as it is."""
     if event.sql is None:
         return set()
     said = [event.said[name] for name in event.outputs if name in event.said]
@@ -171,7 +171,7 @@ def _write_table(event: Event, script: Script, written: Written) -> None:
     said.edges = []
     if len(edges) > _MOST_EDGES:
         exact, edges = False, []
-    # A start knows less than the end of the same run, and what is assumed then is taken back.
+    # A start event knows less than the end of the same run: its assumptions are taken back later.
     if exact or event.state in FINAL:
         said.edges = edges
         if not exact:
@@ -223,7 +223,7 @@ def _edges(script: Script, written: Written) -> list[ColumnEdge]:
 
 
 def _is_itself(edge: ColumnEdge, target: Name) -> bool:
-    """Whether a table's rows are said to depend on its own, or a column on itself."""
+    """Whether a table's rows are said to depend on themselves, or a column on itself."""
     if edge.source != target:
         return False
     whole = edge.target_field == INTO and edge.transformation.kind == "indirect"
@@ -233,7 +233,7 @@ def _is_itself(edge: ColumnEdge, target: Name) -> bool:
 def _forget_aliases(
     event: Event, script: Script, tables: Tables, aliases: set[str], written: set[Name]
 ) -> None:
-    """What a client took for a table and is a name within the query is no dataset."""
+    """Drop names within the query that a client took for tables: they are not datasets."""
     gone = {
         name[1].lower()
         for name, table in script.tables.items()
@@ -273,7 +273,7 @@ _QUOTED = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.S)
 
 
 def _named_in(query: str) -> tuple[list[list[str]], set[str]]:
-    """The tables that a query which cannot be parsed seems to name, and its own names."""
+    """The tables that an unparsable query seems to name, and the names that it defines itself."""
     text = _QUOTED.sub(" ", query[: 10 * _LONGEST])
     own = {found.strip('"`[]').lower() for found in _COMMON.findall(text)}
     named = []

@@ -1,7 +1,7 @@
 """What a SQL script does to tables, statement by statement.
 
-Tables that the script makes for itself, and drops or renames, are seen through: what it reads
-is tables that were there before, what it writes are tables that are there after it.
+Tables that the script creates for itself, and drops or renames, are traced through: the script
+reads tables that existed before it, and writes tables that exist after it.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Ambiguous(NotFollowed):
     """A name that several datasets have."""
 
     def __init__(self, candidates: list[Known]) -> None:
-        super().__init__("several datasets are called so")
+        super().__init__("several datasets have this name")
         self.candidates = candidates
 
 
 def candidates(find: Callable[[Any], Known], what: Any) -> list[Known]:
-    """All that a table may be, as ``find`` says."""
+    """All datasets that a table may be, according to ``find``."""
     try:
         return [find(what)]
     except Ambiguous as error:
@@ -75,13 +75,13 @@ class Written:
     former: Name | None = None
     # Pairs of columns that were renamed.
     renames: list[tuple[str, str]] = field(default_factory=list)
-    # Columns that the database works out of others.
+    # Columns that the database computes from others.
     computed: dict[str, list[str]] = field(default_factory=dict)
     made_here: bool = False
     touched: bool = True
 
     def give(self, column: str | None, flow: Flow) -> None:
-        """Add what reaches a column; None if it is not known which."""
+        """Add what reaches a column; None if it is not known which column."""
         if column is None or self.columns is None:
             merge(self.into, flow)
             return
@@ -104,19 +104,19 @@ class Script:
         goes_on: bool = False,
         keeps_variables: bool = True,
     ) -> None:
-        # ``keeps_variables``: one that the script has not set may have been set before; else the caller binds it.
+        # ``keeps_variables``: a variable that the script did not set may have been set before; else the caller binds it.
         self._find = find
         # Whether temporary tables outlive the script, for others of the same session.
         self._goes_on = goes_on
         # What the session's variables were set to.
         self._variables: dict[str, Flow] = {}
-        # Texts that a function was given that reads data by them.
+        # Text arguments of functions that read data named by them.
         self.texts: list[str] = []
         self._query = Query(self._read, self._variables, self._reads_elsewhere, keeps_variables)
-        # What is called so now; a table that was dropped is None.
+        # Tables by their current name; a table that was dropped is None.
         self.tables: dict[Name, Written | None] = {}
         self.read: dict[Name, None] = {}
-        # In which schemas a name without one is looked for as well, since a statement said so.
+        # Schemas in which a name without a schema is also searched, because a statement set them.
         self.path: tuple[str, ...] = ()
         # Whether something was done that cannot be followed to the tables it was done to.
         self.unclear = False
@@ -187,7 +187,7 @@ class Script:
             yield from candidates(self.known, table)
 
     def _reads_elsewhere(self, node: Any) -> None:
-        """Something reads data that the statement does not name: a function of the users' own, a variable that was set
+        """Something reads data that the statement does not name: a user-defined function, a variable that was set
         before."""
         from sqlglot import exp
 
@@ -220,7 +220,7 @@ class Script:
         from sqlglot import exp
 
         if isinstance(statement, exp.Use) or _moves_names(statement):
-            # Names mean others from here on, and what the event says is called as it would be without.
+            # From here on names mean other tables, but the event names tables as if this had not been set.
             self.unclear = True
             self.path = (*self.path, *_schemas_named(statement))
         elif isinstance(statement, exp.Create):
@@ -251,7 +251,7 @@ class Script:
             self._command(statement)
 
     def answer(self, query: Any, output: Known) -> None:
-        """A query by itself, whose result is what a job wrote: as dbt's models are."""
+        """A query on its own whose result is what a job wrote, as with dbt's models."""
         written = self.tables[output.name] = Written(output.name, None, made_here=True)
         self._fill_or_assume(written, query, None, output.columns, query)
 
@@ -318,7 +318,7 @@ class Script:
             if isinstance(given.this, exp.Parameter):
                 self.unclear = True
                 self._variables.pop(given.this.name.lower(), None)
-        # A function of the users' own may write; so may a common table expression.
+        # A user-defined function may write; so may a common table expression.
         if statement.find(exp.Anonymous, exp.Insert, exp.Update, exp.Delete, exp.Merge):
             self.unclear = True
         for known in self.named(statement):
@@ -331,7 +331,7 @@ class Script:
 
         word = str(statement.this).upper() if isinstance(statement, exp.Command) else ""
         if word == "REPLACE":
-            # Of MySQL and SQLite; the parser takes only the other spelling.
+            # From MySQL and SQLite; the parser accepts only the other spelling.
             text = getattr(statement.expression, "this", statement.expression)
             self.run(sqlglot.parse_one(f"INSERT OR REPLACE {text}", read="sqlite"))
             return
@@ -369,7 +369,7 @@ class Script:
                 written.computed |= _computed(statement.this)
 
     def _partition(self, target: Any, parent: Any) -> None:
-        """``CREATE TABLE … PARTITION OF parent``: what is written to the parent stands in it."""
+        """``CREATE TABLE … PARTITION OF parent``: what is written to the parent is stored in it."""
         for known in candidates(self.known, parent):
             whole = self.tables.get(known.name)
             if whole is None:
@@ -430,7 +430,7 @@ class Script:
         self.tables[known.name] = written
 
     def _find_new(self, parts: list[str]) -> Known:
-        """The dataset of a table that is made: without a schema, in the first one where the script looks."""
+        """The dataset of a new table: without a schema, it is in the first schema that the script searches."""
         known = candidates(lambda at: self._find(at, self.path), parts)
         if self.path and len(parts) == 1:
             known += candidates(lambda at: self._find(at, ()), [self.path[0], *parts])
@@ -462,8 +462,8 @@ class Script:
         given: list[str] | None,
         known: tuple[str, ...] | None,
     ) -> None:
-        """A new table of what a query gives. Its columns are called as the statement says, or
-        as the table is known to be, or as the query calls them."""
+        """Fill a new table with the result of a query. Its column names come from the statement,
+        or from what is known of the table, or from the query."""
         written.rows |= found.rows
         if found.rests():
             self._fill_by_name(written, found, given, known)
@@ -486,7 +486,7 @@ class Script:
         given: list[str] | None,
         known: tuple[str, ...] | None,
     ) -> None:
-        """``SELECT *`` of a table whose columns are not known gives what it makes the same names."""
+        """``SELECT *`` from a table whose columns are not known gives the new table the same names."""
         if given is not None or len(found.rests()) != 1:
             raise NotFollowed("* of tables whose columns are not known")
         [rest] = found.rests()
@@ -690,7 +690,7 @@ class Script:
                 name = self.known(table).name
             except NotFollowed:
                 continue
-            # What others took from it is seen through.
+            # What other tables took from it is traced to its own sources.
             self.tables[name] = None
 
     def _alter(self, statement: Any) -> None:
@@ -758,8 +758,8 @@ class Script:
         return found
 
     def seen_through(self, flow: Flow) -> tuple[Flow, set[Row]]:
-        """The flow with tables that are gone replaced by what they came from; and what decided
-        which rows those had."""
+        """The flow, with tables that no longer exist replaced by what they came from; and what
+        decided which rows those tables had."""
         return _expand(flow, set(map(id, self.outcome())), frozenset())
 
 
@@ -812,7 +812,7 @@ def _inserted(
 
 
 def _computed(node: Any) -> dict[str, list[str]]:
-    """By column that the database works out of others, these."""
+    """By column that the database computes from others, those others."""
     from sqlglot import exp
 
     found = {}
@@ -827,7 +827,7 @@ def _computed(node: Any) -> dict[str, list[str]]:
 
 
 def _agree(known: tuple[str, ...], names: list[str | None]) -> bool:
-    """Whether columns that are known may be those that a query gives, in this order."""
+    """Whether the known columns may be the ones that a query gives, in this order."""
     pairs = zip(known, names, strict=False)
     return len(known) == len(names) and all(n is None or n.lower() == k.lower() for k, n in pairs)
 
@@ -854,14 +854,14 @@ def _not_itself(written: Written, column: str, flow: Flow) -> None:
     flow.pop((written, column), None)
 
 
-# Settings of a session by which a name without schema, or without database, means another table.
+# Session settings that change which table a name without schema, or without database, means.
 _NAMING = re.compile(
     r"search_path|schema|catalog|dataset_id|project_id|database|default_namespace", re.IGNORECASE,
 )  # fmt: skip
 
 
 def _moves_names(statement: Any) -> bool:
-    """Whether a statement sets by which tables names are meant from here on."""
+    """Whether a statement changes which tables names refer to from here on."""
     from sqlglot import exp
 
     if isinstance(statement, exp.Command):

@@ -1,9 +1,9 @@
 """Which datasets the tables of a SQL query are.
 
 A query says ``customers``; its event names ``postgres://host:5432`` and
-``shop.public.customers``, or leaves the table out. Names agree from the right. A table that the
-event does not name is looked up among those that the register knows in the same database, and
-if it is none of them it lies beside the others of the event.
+``shop.public.customers``, or leaves the table out. Names are matched from the right. A table
+that the event does not name is looked up among those that the register knows in the same
+database; if it is not among them, it is taken to be in the same place as the event's others.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class KnownTables:
         return self._register.read(lambda connection: _columns(connection, name))
 
     def called(self, namespace: str | None, parts: list[str]) -> list[Name]:
-        """The tables whose names end so, in one namespace or in all databases."""
+        """The tables whose names end in ``parts``, in one namespace or in all databases."""
         found = {n for n in self._seen if namespace in (None, n[0]) and agrees(n, parts)}
         if self._register is not None:
             found |= set(self._register.read(lambda c: _called(c, namespace, parts)))
@@ -109,9 +109,9 @@ class Tables:
         return self._known.columns(name)
 
     def find(self, parts: list[str], path: Sequence[str] = ()) -> Known:
-        """The dataset of a table; ``path`` are schemas where it may be as well if its name has none.
+        """The dataset of a table; if its name has no schema, it may also be in one of those in ``path``.
 
-        :raises Ambiguous: if several datasets are called so.
+        :raises Ambiguous: if several datasets have this name.
         :raises NotFollowed: if nothing says in which database it is.
         """
         fitting = [name for name in self._near if agrees(name, parts)]
@@ -125,12 +125,12 @@ class Tables:
         if not fitting:
             raise NotFollowed("a table of a database that is not known")
         if len(fitting) > 1 or (self._base is None and fitting[0] not in self._near):
-            # Of a database that nothing names, even the only one that is called so is a guess.
+            # If nothing names the database, even the only table with this name is a guess.
             raise Ambiguous([Known(name, self.columns(name)) for name in fitting])
         return Known(fitting[0], self.columns(fitting[0]))
 
     def _along(self, path: Sequence[str], table: str, fitting: list[Name]) -> list[Name]:
-        """What a table may be where a script has said in which schemas it is looked for."""
+        """What a table may be if a script has set the schemas in which it is searched."""
         found: dict[Name, None] = {}
         for schema in dict.fromkeys(path):
             named = [schema, table]

@@ -1,1 +1,1 @@
-"""Questions to the graph: where data comes from and goes, states of columns, runs that sent nothing."""
+"""Queries on the graph: where data comes from and goes to, states of columns, runs that sent nothing."""

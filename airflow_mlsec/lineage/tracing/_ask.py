@@ -28,7 +28,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Change:
-    """Something that the lineage learned. ``what`` is dataset, column edge, or the lifecycle
+    """Something new in the lineage. ``what`` is dataset, column edge, or the lifecycle
     change's own name."""
 
     at: str
@@ -39,7 +39,7 @@ class Change:
 
 def holders(register: Register, category: str) -> list[Holder]:
     """Columns that hold a Fideslang category, or one below it (``user.contact`` holds
-    ``user.contact.email``). What flowed on without being made anonymous holds it still."""
+    ``user.contact.email``). Data that flowed on without being anonymized still holds it."""
     return register.read(lambda connection: _holders(connection, category))
 
 
@@ -59,7 +59,7 @@ def _holders(connection: sa.Connection, category: str) -> list[Holder]:
     }
     if not declared:
         return []
-    # What only influences (filters, joins, order) does not hand the category on.
+    # What only has an influence (filters, joins, order) does not pass the category on.
     direct = set(
         connection.execute(
             sa.select(t.transformation.c.id).where(t.transformation.c.kind != "indirect")
@@ -108,7 +108,7 @@ def changes_since(register: Register, since: str) -> list[Change]:
     """Datasets and column edges that were first seen since, and what was dropped, renamed,
     truncated or overwritten since; oldest first.
 
-    :raises UsageError: if ``since`` is no date or time.
+    :raises UsageError: if ``since`` is not a date or time.
     """
     start = moment(since) if "T" in since else moment(f"{since}T00:00:00+00:00")
     return register.read(lambda connection: _changes(connection, start))

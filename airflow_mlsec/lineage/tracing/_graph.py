@@ -1,8 +1,8 @@
 """Walking the graph: one recursive query that visits every node once.
 
-From a column the way leads along its own edges and along those of its dataset as a whole; from
-a dataset as a whole along those of all its columns. These ties are arithmetic on the node's
-number (see `airflow_mlsec.register.graph`), so that they cost no rows.
+From a column, the walk follows its own edges and those of its dataset as a whole; from a dataset
+as a whole, it follows those of all its columns. These links are computed from the node's number
+(see `airflow_mlsec.register.graph`), so they need no rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GraphEdge = tuple[int, int, int]
 
 _M = graph.OUT_OF
 # From node r.id to the edges that leave it, for each database and direction. PostgreSQL would
-# not use an index twice for an OR, and SQLite knows no LATERAL.
+# not use an index twice for an OR, and SQLite has no LATERAL.
 _ON_SQLITE = {
     "down": f"(e.source_id BETWEEN r.id AND CASE WHEN r.id & {_M} = 0 THEN r.id | {_M} ELSE r.id END "
     f"OR e.source_id = (r.id | {_M}))",
@@ -101,8 +101,8 @@ class Walk:
 
 
 def walk(edges: Sequence[GraphEdge], starts: Iterable[int], direction: Direction) -> Walk:
-    """Breadth first over edges in memory. The ties between a dataset and its columns are no
-    steps of their own."""
+    """Breadth first over edges in memory. The links between a dataset and its columns do not
+    count as steps."""
     here, there = (0, 1) if direction == "down" else (1, 0)
     whole, inside = (
         (graph.OUT_OF, graph.INTO) if direction == "down" else (graph.INTO, graph.OUT_OF)

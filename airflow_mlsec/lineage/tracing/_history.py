@@ -24,7 +24,7 @@ class Observation:
 
 
 def moment(text: str) -> str:
-    """A date or time as the register writes it; a date is its last moment.
+    """A date or time as the register writes it; a date means its last moment.
 
     :raises UsageError: if it is neither.
     """
@@ -34,7 +34,7 @@ def moment(text: str) -> str:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"'{text}' is no date or time; write 2026-03-01 or 2026-03-01T12:00Z"
+            f"'{text}' is not a date or time; write 2026-03-01 or 2026-03-01T12:00Z"
         ) from None
     if "T" not in text and " " not in text:
         time = time.replace(hour=23, minute=59, second=59, microsecond=999_999)
@@ -140,7 +140,7 @@ def _widen(
 def edges_known_by(
     connection: sa.Connection, edges: Iterable[GraphEdge], until: str
 ) -> list[GraphEdge]:
-    """Those edges that some run had given by then. Names of one dataset were so always."""
+    """The edges that some run had given by then. Names of one dataset count for all times."""
     edges = list(edges)
     targets = {edge[1] >> graph.SHIFT for edge in edges}
     history = History(connection, targets, until)
@@ -162,7 +162,7 @@ def edges_known_by(
 def gone_since(
     connection: sa.Connection, datasets: Iterable[int], until: str | None = None
 ) -> dict[int, tuple[str, str]]:
-    """Datasets that were dropped or renamed away and not written since: (change, when)."""
+    """Datasets that were dropped or renamed away, and not written since: (change, when)."""
     rows = rows_of(
         connection,
         t.lifecycle,

@@ -35,7 +35,7 @@ class TaskRun:
 
     @property
     def key(self) -> str:
-        """As the register keeps it with the run."""
+        """In the form that the register stores with the run."""
         named = [self.dag_id, self.run_id, self.task_id, self.map_index, self.try_number]
         return json.dumps(named)
 
@@ -64,7 +64,7 @@ def dark_list(
 ) -> DarkList:
     """Which of the runs are dark.
 
-    ``assets`` are the datasets that Airflow itself says a task reads or writes.
+    ``assets`` are the datasets that a task reads or writes according to Airflow itself.
     """
     runs = list(runs)
     return register.read(lambda connection: _dark_list(connection, runs, assets))

@@ -1,9 +1,9 @@
 """How personal each column is.
 
-A column becomes *identified* because a policy declares its dataset to be about persons; the
-state travels along every edge that anybody ever gave, also of what was dropped since; our
-verified evidence, and nothing else, lowers it on the way from the source to the target that
-the evidence names.
+A column becomes *identified* because a policy declares its dataset to be about persons. The
+state propagates along every edge that was ever given, including those of datasets that were
+dropped since. Only our verified evidence lowers it, on the way from the source to the target
+that the evidence names.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from airflow_mlsec.policy import is_pattern, matches
 from airflow_mlsec.register import column_documents, graph, rows_of
 from airflow_mlsec.register import tables as t
 
-# How long a run may take of which no end is told, and how far a clock may be off that takes local time for UTC.
+# How long a run with no reported end may take, and how far off a clock may be that reports local time as UTC.
 _MAY_RUN, _CLOCKS_OFF = timedelta(days=1), timedelta(hours=15)
 
 
 class State(IntEnum):
-    """From nothing personal, over anonymous and pseudonymous, to identified. Unknown is what a
-    run wrote of which nothing says what it read: more than anonymous, since anything may be in it."""
+    """From nothing personal, through anonymous and pseudonymous, to identified. Unknown is what a
+    run wrote if nothing says what it read: above anonymous, since anything may be in it."""
 
     NONE = 0
     ANONYMOUS = 1
@@ -46,9 +46,9 @@ def column_states(
     connection: sa.Connection, nodes: Iterable[int] | None = None
 ) -> dict[int, State]:
     """The states of columns and of datasets as a whole, by node: the least fixed point over the
-    graph. What nothing personal reaches is not in it.
+    graph. Nodes that nothing personal reaches are left out.
 
-    With ``nodes`` only what can reach these is looked at, and the states are right for these.
+    With ``nodes``, only what can reach these is examined, and the states are correct for these.
     """
     if nodes is None:
         edges = all_edges(connection)
@@ -101,7 +101,7 @@ def _spread(
             reached = state if ceiling is None else min(state, ceiling.get(target, state))
             raise_to(target, reached)
             if ceiling is not None and target & graph.OUT_OF == graph.INTO:
-                # Evidence speaks of the columns that it names; what else is there came past it.
+                # Evidence covers the columns that it names; data in other columns bypassed it.
                 for node in names.get(target >> graph.SHIFT, {}).values():
                     if node not in ceiling:
                         raise_to(node, state)
@@ -128,10 +128,10 @@ def columns_of(
 
 
 def declared_by_pattern(connection: sa.Connection) -> dict[int, dict[str, Any]]:
-    """By dataset that no operator has checked yet, the policy whose ``dataset`` is a pattern that covers it:
-    the day partitions of a table are declared by one."""
+    """For each dataset that no operator has checked yet: the policy whose ``dataset`` is a pattern that covers
+    it. The day partitions of a table are declared by such a policy."""
     p = t.policy.c
-    # Of each pattern the policy that was recorded last: an earlier one is not in force any more.
+    # For each pattern, the policy that was recorded last: earlier ones are no longer in force.
     by_pattern = {
         document["dataset"]: document
         for document in connection.execute(
@@ -147,7 +147,7 @@ def declared_by_pattern(connection: sa.Connection) -> dict[int, dict[str, Any]]:
     found = {}
     for identifier, namespace, name in connection.execute(query):
         named = str(DatasetName(namespace, name))
-        # Of two policies that cover it, the one that says it more exactly.
+        # If several policies cover it, the most specific one.
         fitting = [p for p in patterns if matches(p["dataset"], named)]
         if fitting:
             found[identifier] = max(fitting, key=lambda p: len(p["dataset"]))
@@ -170,8 +170,8 @@ def _declared(connection: sa.Connection, datasets: set[int] | None) -> set[int]:
 
 
 def unexplained(connection: sa.Connection, datasets: Iterable[int] | None = None) -> set[int]:
-    """Datasets that a run wrote without any word of what it read, and without evidence of ours:
-    a query that names no table and cannot be followed, a task that has nothing but outlets."""
+    """Datasets that a run wrote without saying what it read, and without evidence of ours: a
+    query that names no table and cannot be followed, a task that has only outlets."""
     touched, read = t.run_dataset, t.run_dataset.alias()
     query = (
         sa.select(touched.c.dataset_id, touched.c.flow_id)
@@ -194,7 +194,7 @@ def unexplained(connection: sa.Connection, datasets: Iterable[int] | None = None
 def _ceilings(
     connection: sa.Connection, names: dict[int, dict[str, int]]
 ) -> dict[tuple[int, int], dict[int, State]]:
-    """By source and target dataset: the most that our latest evidence lets through, for the
+    """By source and target dataset: the highest state our latest evidence lets through, for the
     columns that it names and for the target as a whole."""
     releases = latest_releases(connection)
     if not releases:
@@ -221,7 +221,7 @@ def _ceilings(
         ceiling = {columns[name]: state for name, state in states.items() if name in columns}
         whole = max(states.values(), default=State.IDENTIFIED)
         for name, node in columns.items():
-            # The structure around fields that it names.
+            # A structure that contains fields that it names.
             inside = [s for n, s in states.items() if n.startswith((f"{name}.", f"{name}[]"))]
             if node not in ceiling and inside:
                 ceiling[node] = max(inside)
@@ -233,9 +233,9 @@ def _ceilings(
 def _overwritten(connection: sa.Connection) -> set[int]:
     """Datasets that another run has written since their latest evidence was recorded.
 
-    What the register learnt of before the evidence came before it, whatever its clock said; unless it was
-    not over then. What it learnt of later may be an old event that comes late: that is believed if it is
-    older than the evidence by more than clocks differ, those included that take local time for UTC.
+    A run that the register learnt of before the evidence came before it, whatever its clock said, unless the
+    run was not over then. A run learnt of later may come from an old event that arrived late: this is believed if
+    it is older than the evidence by more than clocks differ, including clocks that report local time as UTC.
     """
     e, r, touched = t.evidence.c, t.run.c, t.run_dataset.c
     latest: dict[int, tuple[str, str | None, int | None]] = {}
@@ -252,7 +252,7 @@ def _overwritten(connection: sa.Connection) -> set[int]:
             r.ended_at,
         )
         .join(t.run, r.id == touched.run_id)
-        # One that failed, or still runs, may have written as well.
+        # A run that failed, or is still running, may have written as well.
         .where(touched.direction == "output", r.state != "declared")
         .where(touched.dataset_id.in_(list(latest)))
     )
@@ -262,10 +262,10 @@ def _overwritten(connection: sa.Connection) -> set[int]:
         began = started_at or ended_at
         if run == own or began is None:
             continue
-        # A run of which nobody has told the end may be writing still, for a day.
+        # A run with no reported end may still be writing, for up to a day.
         over = ended_at or moved(began, _MAY_RUN)
         if after is None:
-            # From before the order was kept, clocks are all there is.
+            # Evidence from before the order was stored: only clocks are available.
             if over > issued_at:
                 found.add(dataset)
         elif number > after:

@@ -22,8 +22,8 @@ from airflow_mlsec.register import tables as t
 class TraceNode:
     """A column (or, with an empty ``column``, a whole dataset) that was reached.
 
-    ``via`` says how, ``step`` from which column (``dataset#column``) the last step came, ``run``,
-    ``job`` and ``at`` which run gave it last, ``gone`` that the dataset was dropped or renamed.
+    ``via`` says how, ``step`` the column (``dataset#column``) the last step came from, ``run``,
+    ``job`` and ``at`` the run that gave it last, ``gone`` that the dataset was dropped or renamed.
     """
 
     dataset_id: int
@@ -54,7 +54,7 @@ def trace(register: Register, target: str, direction: Direction, as_of: str | No
     """Where ``DATASET`` or ``DATASET#COLUMN`` goes to (down) or comes from (up).
 
     ``as_of`` is a date or time: what was known by then. The states are today's: what turned out
-    to be personal was so then.
+    to be personal already was then.
 
     :raises UsageError: if the register does not know the dataset or column, or several match.
     """
@@ -78,7 +78,7 @@ def _trace(
 def start_nodes(
     connection: sa.Connection, dataset: int, column: str | None, direction: Direction
 ) -> list[int]:
-    """The nodes that a walk from a column, or from all of a dataset, starts at. The dataset's
+    """The nodes where a walk from a column, or from a whole dataset, starts. The dataset's
     other names are the same dataset."""
     if column is None:
         inside = graph.INTO if direction == "down" else graph.OUT_OF
@@ -98,7 +98,7 @@ def describe(
     edges: list[GraphEdge],
     until: str | None = None,
 ) -> list[TraceNode]:
-    """The reached nodes as people read them."""
+    """The reached nodes in readable form."""
     inside = graph.INTO if direction == "down" else graph.OUT_OF
     datasets = {n >> graph.SHIFT for n in reached.distance}
     rows = rows_of(
@@ -122,7 +122,7 @@ def describe(
         )
         for n in starts
     }
-    # Equally far, a column's own edge says more than one into its dataset as a whole.
+    # At equal distance, a column's own edge says more than one into its dataset as a whole.
     nearest = sorted(
         reached.distance.items(),
         key=lambda item: (item[1], item[0] & graph.OUT_OF in (graph.INTO, graph.OUT_OF)),
@@ -202,7 +202,7 @@ def _label(
 
 
 def _aliases(connection: sa.Connection, datasets: set[int]) -> dict[int, int]:
-    """For each dataset that has several names, the one that stands for all: the first known."""
+    """For each dataset that has several names, the one that represents all: the first known."""
     pairs = [
         (row[0], row[1])
         for key in ("dataset_id", "other_id")
@@ -242,9 +242,9 @@ def transformations(
 
 
 def find_start(connection: sa.Connection, target: str) -> tuple[Any, str | None]:
-    """The dataset and column that are meant; names may hold a '#' themselves.
+    """The dataset and column that are meant; names may contain a '#' themselves.
 
-    :raises UsageError: if nothing, or more than one thing, is meant.
+    :raises UsageError: if nothing matches, or more than one thing does.
     """
     whole = find_dataset(connection, target)
     meant: list[tuple[Any, str | None]] = [(dataset, None) for dataset in whole]

@@ -71,7 +71,7 @@ class Batch:
     # --- names
 
     def newest_schemas(self) -> dict[Name, _Schema]:
-        """Of each dataset the newest schema; of two of the same time that of the greater digest."""
+        """The newest schema of each dataset; at equal times, the one with the greater digest."""
         found: dict[Name, _Schema] = {}
         for event in self.events:
             for name, said in event.said.items():
@@ -82,7 +82,7 @@ class Batch:
         return found
 
     def write_datasets(self, schemas: dict[Name, _Schema]) -> set[int]:
-        """Ids of all datasets that the events name, and when they were seen; returns the new ones."""
+        """Store all datasets that the events name, and when they were seen; returns the new ids."""
         seen: dict[Name, tuple[str, str]] = {}
 
         def see(name: Name, time: str) -> None:
@@ -139,8 +139,8 @@ class Batch:
         self.update(sql.format(least=least, greatest=greatest), "id", rows)
 
     def write_columns(self, schemas: dict[Name, _Schema], new: set[int]) -> None:
-        """Every column that a schema or an edge names has an ordinal, and the type and position of
-        the newest schema."""
+        """Give every column that a schema or an edge names an ordinal, and the type and position
+        that it has in the newest schema."""
         wanted: dict[int, dict[str, None]] = defaultdict(dict)
         ids, known = self.names.datasets, self.names.schemas
         for event in self.events:
@@ -150,7 +150,7 @@ class Batch:
                 of_dataset.update((column, None) for column in said.former)
                 if said.columns is not None:
                     digest = _schema_digest(said.columns)
-                    # Of a schema that was written before every column has its ordinal.
+                    # In a schema that was written before, every column has its ordinal already.
                     if identifier in new or known.get(identifier, ("", ""))[1] != digest:
                         of_dataset.update((column, None) for column, _ in said.columns)
                 for edge in said.edges:
@@ -167,10 +167,10 @@ class Batch:
         self.names.schemas.update({d: schema[:2] for d, schema in newer.items()})
 
     def _newer(self, schemas: Mapping[int, _Schema]) -> dict[int, _Schema]:
-        """Those schemas that are newer than the one known."""
+        """The schemas that are newer than the known ones."""
         known = self.names.schemas
         newer = {d: s for d, s in schemas.items() if d not in known or s[:2] > known[d]}
-        # Others write as well: what is remembered may be out of date.
+        # Other processes write as well: what is remembered may be out of date.
         for d, at, digest in self.rows(t.dataset, "id schema_at schema_digest", "id", newer):
             known[d] = at or "", digest or ""
             if known[d] >= newer[d][:2]:
@@ -183,8 +183,8 @@ class Batch:
         new: Collection[int] = (),
         described: Mapping[int, _Schema] = MappingProxyType({}),
     ) -> None:
-        """Give the columns that have none an ordinal, and those of a newer schema its types and
-        positions. ``new`` are datasets that nobody else can know yet."""
+        """Give an ordinal to columns that have none, and give those of a newer schema its types
+        and positions. ``new`` are datasets that nobody else can know yet."""
         known, schemas = self.names.columns, self.names.schemas
         todo = {
             d: names
@@ -194,7 +194,7 @@ class Batch:
         for d, schema in described.items():
             if d in new or schemas.get(d, ("", ""))[1] != schema[1]:
                 todo.setdefault(d, ())
-        # Another writer may have given ordinals since; under the lock the table is the truth.
+        # Another writer may have given ordinals since; under the lock the table is authoritative.
         documents = column_documents(self.connection, [d for d in todo if d not in new])
         changed = {}
         for d, names in todo.items():
@@ -210,8 +210,8 @@ class Batch:
             if d in described:
                 said = _positions(described[d][2])
                 for column in columns:
-                    # What the newest schema does not have has no type: an older one that came
-                    # later could not have given it one.
+                    # A column that is not in the newest schema has no type: an older schema
+                    # that came later could not have given it one.
                     column[1:] = said.get(column[0], (None, None))
             known[d] = ordinals
             if len(columns) > before or d in described:
@@ -264,7 +264,7 @@ class Batch:
 
 
 def _positions(columns: Columns) -> dict[str, tuple[str | None, int]]:
-    """Type and position of each column; of a name that stands twice the last."""
+    """Type and position of each column; if a name occurs twice, those of the last."""
     return {name: (kind, position) for position, (name, kind) in enumerate(columns)}
 
 

@@ -1,10 +1,10 @@
 """Whether a client's column lineage is believed.
 
-A facet that leaves out a column, or names one that is not there, was made by something that did
-not follow what ran. It is believed where every column that it names is one of the output's
-schema and every source a column of an input; the columns of the output that it says nothing of
-are assumed to come from all that was read. Of any other facet nothing is kept but its sources,
-all of whose columns are assumed to have reached all of the output.
+A facet that leaves out a column, or names one that does not exist, was made by something that
+did not follow what ran. It is believed if every column that it names is in the output's schema
+and every source is a column of an input; the output's columns that it does not mention are
+assumed to come from everything that was read. Of any other facet only the sources are kept, and
+all their columns are assumed to have reached all of the output.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from airflow_mlsec.lineage.events._events import INTO, NOT_FOLLOWED, OUT_OF, Col
 
 
 def settle_column_lineage(event: Event, settled: set[Name]) -> None:
-    """Hold the column lineage of outputs to the schemas of the event, except of those that are
-    ``settled`` because something better says it."""
+    """Check the column lineage of outputs against the schemas of the event, except for outputs
+    that are ``settled`` because there is a better source for it."""
     if event.job is None:
         return
     read = set(event.inputs) | set(event.outputs) if event.sql is not None else None
@@ -48,7 +48,7 @@ def _stands(
     """Whether an edge leads from a column of an input to one of the output."""
     if columns and edge.target_field != INTO and edge.target_field not in columns:
         return False
-    # Where there is a query, what is no input may be a name within it.
+    # If there is a query, a source that is not an input may be a name within it.
     if read is not None and edge.source not in read:
         return False
     known = schemas.get(edge.source)
@@ -60,7 +60,7 @@ def _assume_uncovered(event: Event, name: Name) -> None:
     covered = {edge.target_field for edge in said.edges if edge.transformation.kind != "indirect"}
     if INTO in covered:
         return
-    # A field of a structure speaks for what it is in.
+    # A field of a structure also covers the structure that contains it.
     for field in list(covered):
         covered.update(field[:at] for at, character in enumerate(field) if character == ".")
     for column, _ in said.columns or ():

@@ -1,4 +1,4 @@
-"""Events that could not be read or written are kept, with the reason, until somebody looks.
+"""Events that could not be read or written are kept, with the reason, until somebody reviews them.
 
 Another program's malformed event may quote anything, so it is encrypted (age) to the key
 ring's own recipient before it is stored.
@@ -34,13 +34,13 @@ class HeldEvent:
 
 
 class Quarantine:
-    """The quarantine of a register. The key ring is made when the first event needs it."""
+    """The quarantine of a register. The key ring is created when the first event needs it."""
 
     def __init__(self, register: Register, ring: Callable[[], KeyRing]) -> None:
         self._register, self._ring = register, ring
 
     def hold(self, payload: bytes, source: str, reason: str) -> None:
-        """Keep an event. The same one is kept once, with the last reason."""
+        """Keep an event. The same event is kept only once, with the last reason."""
         keys = self._ring()
         identity = identity_of(ring_key(keys, _KEY, []))
         sealed = io.BytesIO()

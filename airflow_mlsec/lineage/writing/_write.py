@@ -1,9 +1,9 @@
 """Writing events to the graph, many in one transaction.
 
 What is stored is a function of the *set* of events: each table's row is a minimum, a maximum or
-a union over what the events say, so that the same events in any order, or twice, give the
-same graph. The one thing that shrinks, the edges that are assumed where a run gave no column
-lineage, is derived anew from all that is known of the run.
+a union over what the events say, so that the same events, in any order or twice, give the
+same graph. Only the edges that are assumed where a run gave no column lineage can shrink; they
+are derived again from all that is known of the run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from airflow_mlsec.lineage.writing._write_runs import (
 )
 from airflow_mlsec.register import Register, lock_graph
 
-# Names kept in memory between batches; past that the memory starts anew.
+# Names kept in memory between batches; beyond that number, the memory is cleared.
 _MOST_NAMES = 1_000_000
 
 
@@ -57,7 +57,7 @@ class GraphWriter:
     def apply(self, connection: sa.Connection, events: Sequence[Event]) -> None:
         """Write the events within the caller's transaction."""
         if self._dirty or len(self._names) > _MOST_NAMES:
-            # An attempt before this one was rolled back, and the ids that it gave with it.
+            # A previous attempt was rolled back, and with it the ids that it gave.
             self._names = KnownNames()
         self._dirty = True
         lock_graph(connection)

@@ -15,12 +15,12 @@ from airflow_mlsec.naming import LOCAL
 from airflow_mlsec.register import column_documents, dataset_id, graph, lock_graph
 from airflow_mlsec.register import tables as t
 
-# What is said of the one holds for the other as well.
+# What is said of one also holds for the other.
 _BOTH_WAYS = ("symlink", PERHAPS)
 
 
 def write_aliases(batch: Batch, new: set[int]) -> None:
-    """``new`` are the datasets that nobody knew before."""
+    """``new`` are the datasets that were not known before."""
     ids = batch.names.datasets
     pairs = related(batch.connection, ((ids[n], *n) for n in _named(batch) if ids[n] in new))
     outputs = {ids[name] for event in batch.events for name in event.outputs}
@@ -39,7 +39,7 @@ def write_aliases(batch: Batch, new: set[int]) -> None:
 
 
 def relate_dataset(connection: sa.Connection, dataset: int, now: str) -> None:
-    """Tell how a dataset that somebody declared relates to others: a folder to what lies below it."""
+    """Record how a declared dataset relates to others: a folder to what is below it."""
     lock_graph(connection)
     d = t.dataset.c
     row = connection.execute(sa.select(d.id, d.namespace, d.name).where(d.id == dataset)).one()
@@ -51,7 +51,7 @@ def relate_dataset(connection: sa.Connection, dataset: int, now: str) -> None:
 
 
 def _links(batch: Batch, new: set[int]) -> set[tuple[int, int, str]]:
-    """New local names that lead over a link to another, where the file can be seen from here."""
+    """New local names that link to another name, if the file is visible from here."""
     ids, found = batch.names.datasets, set()
     for namespace, name in _named(batch):
         if namespace != LOCAL or ids[namespace, name] not in new or not name.startswith("/"):
@@ -90,7 +90,7 @@ def _touched(batch: Batch) -> set[int]:
 
 
 def mirror(batch: Batch, todo: set[int]) -> None:
-    """A dataset has every column of its other names, of those that it had before, and of its parts; until
+    """Give a dataset every column of its other names, of its earlier names, and of its parts; repeat until
     nothing is added."""
     while todo:
         near = [

@@ -1,4 +1,4 @@
-"""What is kept beside the graph: lifecycle changes, facets, dependencies of runs, evidence."""
+"""What is kept besides the graph: lifecycle changes, facets, dependencies of runs, evidence."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def write_lifecycle(batch: Batch) -> None:
     for event in batch.events:
         for name, said in event.said.items():
             if said.previous and said.previous != name:
-                # What ended is the earlier name, whatever the same event says of the later one; without it nothing
-                # is known to have.
+                # It is the earlier name that ended, whatever the same event says of the later one; without an
+                # earlier name, nothing is known to have ended.
                 rows.add((ids[said.previous], "RENAME", event.time))
             if said.change not in (None, "ALTER", "RENAME"):
                 rows.add((ids[name], str(said.change), event.time))

@@ -2,7 +2,7 @@
 
 What is written into a file below a folder is in the folder; what is written into the folder as a whole, or
 declared of it, is in every file below. Names of SQL tables that leave out the database or the schema may
-mean any table that ends so: that is assumed, in both directions, and nothing is ever done by it.
+mean any table whose name ends so: this is assumed, in both directions, and nothing is ever done because of it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from airflow_mlsec.naming import names_files, names_in_schemas
 from airflow_mlsec.register import rows_of
 from airflow_mlsec.register import tables as t
 
-# Kinds of alias: of a part to its folder, of a folder to its part, of a name to what it may mean.
+# Kinds of alias: from a part to its folder, a folder to its part, a name to what it may mean.
 PART, WHOLE, PERHAPS = "part", "whole", "perhaps"
-# Names with more parts than catalog, schema and table leave nothing out.
+# Names with this many parts (catalog, schema and table) or more leave nothing out.
 _FULL = 3
 
 Pair = tuple[int, int, str]
@@ -43,7 +43,7 @@ def related(connection: sa.Connection, datasets: Iterable[Named]) -> set[Pair]:
 
 
 def made_whole(connection: sa.Connection, folders: Collection[int]) -> set[Pair]:
-    """Of datasets that were written or declared as a whole, that their parts have all of it."""
+    """For datasets that were written or declared as a whole: their parts have all of it."""
     a = t.alias.c
     query = sa.select(a.dataset_id, a.other_id).where(a.kind == PART)
     if not connection.execute(query.limit(1)).first():
@@ -82,7 +82,7 @@ def _parts(connection: sa.Connection, namespace: str, names: dict[str, int]) -> 
 def _wholes(
     connection: sa.Connection, folders: set[int], pairs: Collection[Pair]
 ) -> Iterator[Pair]:
-    """Of folders that were written as a whole, or of which a policy says what is in them."""
+    """The same for folders that were written as a whole, or whose content a policy declares."""
     if not folders:
         return
     written = rows_of(

@@ -22,13 +22,13 @@ from airflow_mlsec.lineage.writing._batch import Batch
 from airflow_mlsec.register import graph
 from airflow_mlsec.register import tables as t
 
-# Of two states of one run that events give, the later one here counts.
+# If events give two states for one run, the one that is later in this list counts.
 _RANK = {DECLARED: 0, "running": 1, "complete": 2, "aborted": 3, "failed": 4}
 
 
 @dataclass(slots=True)
 class Run:
-    """All that the events of a batch say of one run, and what was known before."""
+    """Everything that the events of a batch say about one run, and what was known before."""
 
     uuid: str
     job: Name | None
@@ -70,7 +70,7 @@ def gather_runs(batch: Batch) -> dict[str, Run]:
             run.outputs.add(ids[name])
         for name, said in event.said.items():
             if said.edges or said.complete:
-                # How an input came to be is no work of this run.
+                # How an input was made is not the work of this run.
                 identifier = ids[name]
                 (
                     run.inputs
@@ -133,7 +133,7 @@ def write_runs(batch: Batch, runs: dict[str, Run]) -> None:
         if run.id == 0 or run in changed
     ]
     updated = ", ".join(f"{name} = excluded.{name}" for name in columns.split()[2:])
-    # A run that another job's event only named gets its own job when that speaks.
+    # A run that another job's event only named gets its own job when that job sends an event.
     updated += ", job_id = coalesce(mlsec_run.job_id, excluded.job_id)"
     batch.insert(t.run, columns, rows, f"(uuid) DO UPDATE SET {updated}")
     new = [run.uuid for run in runs.values() if run.id == 0]
@@ -215,9 +215,9 @@ def _store_flows(batch: Batch, new: dict[bytes, bytes]) -> None:
 
 
 def write_assumed(batch: Batch, runs: dict[str, Run]) -> None:
-    """Where nothing says how an input of a run reached an output, assume that all of it did: also
-    of a run that failed, since it may have written before it did, and of one that has not ended,
-    since a stream never does."""
+    """Where nothing says how an input of a run reached an output, assume that all of it did. This
+    includes a run that failed, since it may have written before it failed, and a run that has not
+    ended, since a stream never ends."""
     wanted: set[tuple[int, int, int]] = set()
     for run in runs.values():
         for target in run.outputs:
@@ -271,7 +271,7 @@ def _gather(runs: dict[str, Run], event: Event) -> Run:
     run = runs.get(event.run)
     if run is None:
         run = runs[event.run] = Run(event.run, event.job, event.state)
-    # A run that another job's event only named gets its own job's name when that speaks.
+    # A run that another job's event only named gets its job's name when that job sends one.
     if run.state == DECLARED or run.job is None or (event.job and event.job < run.job):
         run.job = event.job or run.job
     run.state = max(run.state, event.state, key=_RANK.__getitem__)

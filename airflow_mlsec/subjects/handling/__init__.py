@@ -1,1 +1,1 @@
-"""What is done for a request: erasing, rectifying, restricting, handing over, looking again, closing."""
+"""Actions for a request: erasing, rectifying, restricting, handing over, looking again, closing."""

@@ -1,4 +1,4 @@
-"""Closing a request: everything looked at again, then the signed receipt."""
+"""Closing a request: everything is checked again, then the receipt is signed."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ from airflow_mlsec.subjects.search._search import (
     RECTIFIED,
 )
 
-# How often it is looked again, where something was changed meanwhile.
+# How often closing is attempted if something is changed meanwhile.
 _ATTEMPTS = 3
-# Of a rectification, that something was done about it.
+# Statuses that show that something was done for a rectification.
 _ACTED = ("rectified", "manual")
 
 
 def close(work: Work, identifier: int) -> tuple[Request, str | None]:
-    """Close a request whose every place is settled; the request with its signed receipt, and
-    the salt for the person (None, if it was closed before).
+    """Close a request whose places are all settled; returns the request with its signed receipt,
+    and the salt for the person (None if it was closed before).
 
     :raises CheckFailed: if a place is unknown, failed or not settled.
-    :raises ChangedMeanwhile: if places or releases are changed by others again and again while it looks.
+    :raises ChangedMeanwhile: if others keep changing places or releases during every attempt.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
@@ -88,9 +88,9 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
     about = person_of(work.register, work.keys, request)
     announced = work.register.read(_last_announced)
     if request.kind in ERASING and request.approved_by:
-        # First: a release that comes while places are looked at is refused, or seen.
+        # First: a release that appears while places are checked is refused or noticed.
         put_on_list(work, request)
-    # Places may have come, or been filled again, since anybody looked.
+    # Places may have been added, or filled again, since the last look.
     request = locate(work, identifier)
     if request.kind in ERASING and request.approved_by:
         prepare(work, identifier)
@@ -102,14 +102,14 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
     request = get_request(work.register, identifier)
     if request.kind in ANSWERING and (missing := not_handed_over(request)):
         raise CheckFailed(
-            f"request {identifier} stays open: what was found since in {', '.join(missing[:5])} is in no export and in no "
+            f"request {identifier} stays open: what was found since then in {', '.join(missing[:5])} is in no export and no "
             "letter: export again (mlsec subject export)"
         )
     _require_settled(request)
     person = person_of(work.register, work.keys, request)
     if person != about:
         raise ChangedMeanwhile(
-            f"request {identifier}: who it is about was changed while it was being closed"
+            f"request {identifier}: the person was changed while the request was being closed"
         )
     if request.kind in ERASING and not request.approved_by:
         require_erasure(work, request)
@@ -123,7 +123,7 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
         _require_settled(request)
     now = work.register.now()
     zone = rules_in_force(work.register).rules.time_zone
-    # Somebody's key may stand in a file's name.
+    # A file name may contain the person's key.
     shown = work.searcher(person, work.places(person)).widened().needles.without
     receipt, salt = make_receipt(request, person, verified, now, work.keys, zone, shown)
 
@@ -132,7 +132,7 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
             raise _Overtaken(f"request {identifier}: places were changed while it was being closed")
         if request.kind in ANSWERING:
             return
-        # What has read before now, and is announced after, is refused; what was announced since the look is not in it.
+        # A release that read before now and is announced later is refused; one announced since the look was not checked.
         requests_did_more(connection)
         if _announced_to(connection, announced, person):
             raise _Overtaken(
@@ -140,7 +140,7 @@ def _close(work: Work, identifier: int) -> tuple[Request, str | None]:
             )
         empty_vaults(connection, codes)
 
-    # With the receipt written, nobody needs to know any more whom it was about.
+    # Once the receipt is written, nobody needs to know any more who the person was.
     values = {"status": "closed", "closed_at": now, "receipt": receipt, "sealed": None}
     closed = reasons.RequestClosed()
     change(work.register, identifier, work.who, closed, values, seen=request, also=still)
@@ -157,7 +157,7 @@ def _require_settled(request: Request) -> None:
 
 
 def _announced_to(connection: sa.Connection, after: int, person: Person) -> bool:
-    """Whether somebody has announced since then what they publish to a place of this person's."""
+    """Whether a release to one of this person's places has been announced since then."""
     e = t.evidence.c
     query = sa.select(e.dataset_id).where(e.id > after).distinct()
     targets = set(connection.execute(query).scalars())
@@ -165,18 +165,18 @@ def _announced_to(connection: sa.Connection, after: int, person: Person) -> bool
 
 
 def _last_announced(connection: sa.Connection) -> int:
-    """The last release or artifact that somebody was going to publish, or has."""
+    """The last release or artifact that was announced or published."""
     return connection.execute(sa.select(sa.func.max(t.evidence.c.id))).scalar_one() or 0
 
 
 def _look_at_rectified(work: Work, request: Request) -> None:
-    """Whether what was put right still is: it may have been loaded again as it was."""
+    """Check whether rectified values are still right: the old values may have been loaded again."""
     person = person_of(work.register, work.keys, request)
     known = targets_of(work.register, work.keys, request) or {}
     searcher = work.searcher(person, work.places(person), known)
     steps = {step.dataset_id: step for step in request.steps}
     places = {place.id: place for place in searcher.places.all}
-    # Whatever looking has made of their steps since.
+    # Checked whatever status locating has given their steps since.
     for place_id, column, text, *more in known.get(RECTIFIED, []):
         step, place, earlier = steps.get(place_id), places.get(place_id), more[0] if more else ()
         if step is None or place is None or step.decided_by is not None:
@@ -199,7 +199,7 @@ def _look_at_rectified(work: Work, request: Request) -> None:
 
 
 def _look_at_later_copies(work: Work, request: Request) -> None:
-    """Unchanged copies of what was put right, of which nobody knew then: somebody puts them right as well."""
+    """Find unchanged copies of rectified columns that were not known then: they must be rectified as well."""
     person = person_of(work.register, work.keys, request)
     known = targets_of(work.register, work.keys, request) or {}
     searcher = work.searcher(person, work.places(person), known)
@@ -241,8 +241,8 @@ def _tell_beyond_reach(work: Work, request: Request, person: Person) -> None:
 
 
 def changed_uris(work: Work, request: Request) -> list[str]:
-    """Datasets from which the person was erased, or put right, or in which they are restricted:
-    what was made from them has to be made anew."""
+    """Datasets in which the person was erased, rectified or restricted: what was made from
+    them has to be rebuilt."""
     changed = {s.dataset_id for s in request.steps if s.status in ("erased", "rectified")}
     if request.status == "restricted":
         changed |= {s.dataset_id for s in request.steps if s.status == "retained"}

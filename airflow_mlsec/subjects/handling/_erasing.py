@@ -1,9 +1,9 @@
-"""Erasing one person, place by place, so that it can be taken up again after a crash anywhere.
+"""Erasing one person, place by place, so that it can be resumed after a crash at any point.
 
 Order: legal holds, suppression list, then every place, children before the tables that they
-refer to. What is to go where is worked out before anything goes, and kept sealed with the
-request, since a foreign key cannot be followed any more when the parent is gone. Each place is
-erased whole or not at all and is idempotent; the ledger says what was being done.
+refer to. Everything that will be erased is computed before anything is deleted, and kept sealed
+with the request, since a foreign key can no longer be followed when the parent is gone. Each place
+is erased completely or not at all, and erasing is idempotent; the ledger says what was being done.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ _TODO = ("found", "erasing", "failed")
 def erase(work: Work, identifier: int) -> Request:
     """Erase the person wherever the ledger says that they were found.
 
-    A place that cannot be erased has failed, and keeps the request open; the others are.
+    A place that cannot be erased is marked failed and keeps the request open; the others are
+    erased.
 
     :raises Refused: if the request is not one of erasure, or not approved.
     """
@@ -77,7 +78,7 @@ def erase(work: Work, identifier: int) -> Request:
 
 
 def prepare(work: Work, identifier: int) -> Request:
-    """What comes before anything goes: targets, legal holds, suppression list.
+    """Prepare an erasure before anything is deleted: targets, legal holds, suppression list.
 
     :raises Refused: if the request is not one of erasure, or not approved.
     """
@@ -97,7 +98,7 @@ def prepare(work: Work, identifier: int) -> Request:
 
 
 def put_on_list(work: Work, request: Request) -> None:
-    """Put the person on the suppression list by what is known now."""
+    """Put the person on the suppression list, using what is known now."""
     person = person_of(work.register, work.keys, request)
     known = targets_of(work.register, work.keys, request)
     searcher = work.searcher(person, work.places(person), known)
@@ -111,7 +112,7 @@ def _suppress(work: Work, identifier: int, searcher: Searcher) -> None:
 
 
 def order(work: Work, request: Request) -> list[Step]:
-    """Places that are to be erased, children before their parents."""
+    """Places to erase, children before their parents."""
     places = work.places(person_of(work.register, work.keys, request))
     order = {place.id: i for i, place in enumerate(places.all)}
     todo = [s for s in request.steps if s.status in _TODO and s.dataset_id in order]
@@ -120,7 +121,7 @@ def order(work: Work, request: Request) -> list[Step]:
 
 
 def erase_place(work: Work, identifier: int, step_id: int) -> Request:
-    """Erase the person in one place. Done again it changes nothing.
+    """Erase the person in one place. Idempotent.
 
     :raises Refused: if the request is not one of erasure, or not approved.
     """
@@ -135,7 +136,7 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
         return _erase_in_airflow(work, request, step)
     targets = targets_of(work.register, work.keys, request)
     if targets is None:
-        raise Refused(f"request {identifier}: nothing was worked out to be erased; start over")
+        raise Refused(f"request {identifier}: no erasure targets were computed; start over")
     person = person_of(work.register, work.keys, request)
     places = work.places(person, step.dataset_id)
     place = places.by_id(step.dataset_id)
@@ -160,7 +161,7 @@ def erase_place(work: Work, identifier: int, step_id: int) -> Request:
     if _is_view(work.searcher(person, places, targets), place):
         return work.mark(request, step, "found", IsView())
     _still_approved(work, request, step, place, work.searcher(person, places, targets), mine)
-    # Written first: whoever takes this up after a crash knows that it may be half done.
+    # Written first: a process that resumes this after a crash knows that it may be half done.
     if not _begin(work, step):
         work.progress(f"{place.name} is being erased from by another process")
         return get_request(work.register, identifier)
@@ -188,7 +189,7 @@ def _erase_rows(
     place: Place,
     mine: list[list[Any]],
 ) -> tuple[str, tuple[Reason, ...]]:
-    """Remove the person's rows from a place; what became of it, and why."""
+    """Remove the person's rows from a place; returns the place's new status and why."""
     person = searcher.person
     with one_at_a_time(work, place):
         try:
@@ -196,13 +197,13 @@ def _erase_rows(
         finally:
             work.erased_from(place.id)
     work.progress(f"{removed} rows erased in {place.name}")
-    # With its last rows a folder may have lost its last file.
+    # A folder may have lost its last file together with its last rows.
     there = searcher.open(place).exists() and not searcher.is_empty(place)
     said = place.mentions(person.kind)
     mentioned = searcher.mentioned(place) if there else {}
     if stays := {c: n for c, n in mentioned.items() if said[c] == "keep"}:
         return "retained", (reasons.RowsErased(removed), _kept_mentions(stays))
-    # Trying again does not make it better: it has to be found again, or nowhere, first.
+    # Retrying does not help: it must first be located again, or found nowhere.
     again = step.status == "failed" and has(step.reasons, reasons.NothingRemoved)
     if (step.status == "found" or again) and step.rows and not removed and not step.free_text:
         return "failed", (reasons.NothingRemoved(step.rows),)
@@ -224,7 +225,7 @@ def _rewrite(
     place: Place,
     mine: list[list[Any]],
 ) -> tuple[int, list[Reason]]:
-    """Remove rows, and give a release its evidence: how many rows, and what does not hold any more."""
+    """Remove rows and renew a release's evidence; returns the number of rows, and the broken guarantees."""
     ours = is_ours(work, searcher, place)
     announced = _announced(work, request, step, place, searcher)
     tell_of_copies(work, request.id, place)
@@ -240,7 +241,7 @@ def _is_view(searcher: Searcher, place: Place) -> bool:
 
 
 def _begin(work: Work, step: Step) -> bool:
-    """Take a step up; whether nobody else has since it was read."""
+    """Claim a step; False if somebody else has claimed it since it was read."""
     s = t.request_step.c
     mine = sa.update(t.request_step).where(
         s.id == step.id, s.status == step.status, s.attempts == step.attempts
@@ -253,8 +254,8 @@ def _begin(work: Work, step: Step) -> bool:
 def _announced(
     work: Work, request: Request, step: Step, place: Place, searcher: Searcher
 ) -> Announce:
-    """What is asked and kept at the last moment before rows go: rewriting takes a while, in which a hold may have been
-    placed, or the identity refused, or somebody has decided otherwise about the place."""
+    """The check at the last moment before rows are deleted: while data is being rewritten, somebody may have placed a
+    hold, refused the identity, or decided differently about the place. Also records the file that will be left."""
     person = searcher.person
 
     def still(digest: str | None) -> None:
@@ -264,7 +265,7 @@ def _announced(
         same = person_of(work.register, work.keys, now) == person
         if not taken_up or not same or not covers(now, step):
             raise ChangedMeanwhile(
-                f"request {request.id} was changed while {place.name} was being rewritten: not all was erased there"
+                f"request {request.id} was changed while {place.name} was being rewritten: the erasure is incomplete"
             )
         if held := work.holds(now, place.id):
             raise Refused(f"{place.name}: {in_words(held)}")
@@ -275,8 +276,8 @@ def _announced(
 
 
 def tell_of_copies(work: Work, identifier: int, place: Place) -> None:
-    """Write down, before rows of a place are changed, what keeps them as they are or acts on it: afterwards nobody may
-    come to it, or see it any more."""
+    """Record, before rows of a place are changed, what keeps old copies of them or reacts to the change: afterwards it
+    may no longer be reachable or visible."""
     told = [in_hard_links(place), in_database(place, work.connections)]
 
     def write(connection: sa.Connection) -> None:
@@ -288,8 +289,8 @@ def tell_of_copies(work: Work, identifier: int, place: Place) -> None:
 
 
 def look_at_copies(work: Work, identifier: int, place: Place) -> None:
-    """Write into the ledger what a bucket keeps of a place; what somebody settled stays so while no more
-    is there."""
+    """Write into the ledger which old versions of a place a bucket keeps. What somebody has settled stays settled, as
+    long as there are no more of them."""
     told = in_old_versions(place, work.connections, work.old_versions)
     if told is None:
         return
@@ -310,7 +311,7 @@ def look_at_copies(work: Work, identifier: int, place: Place) -> None:
 
 
 def _erase_in_airflow(work: Work, request: Request, step: Step) -> Request:
-    """Remove the person from those of Airflow's own stores that its API can delete from."""
+    """Remove the person from those of Airflow's own stores in which its API can delete."""
     assert request.approved is not None
     if work.scan.airflow is None:
         return work.mark(request, step, "failed", reasons.NoAirflowHere())
@@ -339,7 +340,7 @@ def _still_approved(
     searcher: Searcher,
     targets: list[list[Any]],
 ) -> None:
-    """:raises Refused: if rows are found by other columns, or more are there, than were approved."""
+    """:raises Refused: if rows are found by other columns, or there are more rows, than was approved."""
     assert request.approved is not None
     by = request.approved.get("columns", {}).get(step.name, [])
     others = sorted({x.column for x in place.locators} - set(by))
@@ -351,7 +352,7 @@ def _still_approved(
         meant = searcher.as_targets(place, dataset, dict(targets))
         rows = sum(dataset.find_in(x.column, x.values, False, x.also).rows for x in meant)
     except MlsecError:
-        return  # what cannot be read cannot be erased either, and says so
+        return  # what cannot be read cannot be erased either, and erasing reports that
     if rows > (request.approved["places"].get(step.name) or 0):
         more = reasons.ApprovalOfFewerRows(place.name, rows)
         take_back(work.register, request.id, more, work.who)
@@ -372,8 +373,8 @@ def _children(
 
 
 def reopen_what_nothing_keeps(work: Work, request: Request) -> None:
-    """Mark places that a duty to keep or a legal hold keeps, and open again those that one kept and nothing keeps any
-    more. What a person has decided stays."""
+    """Mark places that a legal duty to keep or a legal hold keeps, and reopen those that were kept by one and that
+    nothing keeps any more. What a person has decided stays."""
     digests = work.hold_digests(request)
     person = person_of(work.register, work.keys, request)
     known = targets_of(work.register, work.keys, request)
@@ -399,14 +400,14 @@ def reopen_what_nothing_keeps(work: Work, request: Request) -> None:
 
 
 def _law(place: Place) -> tuple[Reason, ...]:
-    """The duty to keep that a place's policy names, if it names one."""
+    """The legal duty to keep that a place's policy names, if any."""
     duty = place.policy.get("erasure") if place.policy else None
     return (reasons.KeptByLaw(duty["retain"]),) if duty else ()
 
 
 def _only_mentions(searcher: Searcher, place: Place) -> Reason | None:
-    """That all rows that name the person there only mention the person, and the policy keeps them; None, if it is
-    not so."""
+    """The reason to keep the rows there, if all rows that name the person only mention the person and the policy keeps
+    them; otherwise None."""
     said = place.mentions(searcher.person.kind)
     try:
         stays = {c: n for c, n in searcher.mentioned(place).items() if said[c] == "keep"}

@@ -1,4 +1,4 @@
-"""What a person is given: their data, machine-readable, and a letter that says what it means.
+"""Exporting a person's data, machine-readable, with a letter that explains it.
 
 GDPR Art. 15 and 20, CCPA 1798.110 and 1798.130. A ZIP archive with one JSON Lines and one CSV
 file per dataset and ``letter.html``, encrypted with age to the person's own recipient or a passphrase before
@@ -26,7 +26,7 @@ from airflow_mlsec import files
 from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, Wraps, digest_file, encrypt
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, Refused, UsageError
-from airflow_mlsec.ledger import rules_in_force
+from airflow_mlsec.ledger import Reason, rules_in_force
 from airflow_mlsec.register import Register, keeps_open
 from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._identity import Person
@@ -50,23 +50,22 @@ from airflow_mlsec.subjects.search._places import Place, places_of
 from airflow_mlsec.subjects.search._search import Indistinguishable, Searcher
 
 _MEMORY = 16 * 2**20
-# Of a process that is killed before it can say more, the history has this.
 REDACTED = "[redacted: another person's data]"
 _E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
 
 @dataclass(frozen=True)
 class Export:
-    """What was exported: rows by place."""
+    """The result of an export: rows by place."""
 
     rows: Mapping[str, int]
     bytes: int
     sha256: str = ""
-    # Rows by place that are perhaps theirs, by another spelling or a likeness that nobody has confirmed: they
-    # are not in it.
+    # Rows by place that may be the person's, found by another spelling or by likeness, and that nobody has
+    # confirmed: they are not in the export.
     likeness: Mapping[str, int | None] = field(default_factory=dict)
-    # Places that have data of theirs that is not in it, each with the reason, which the letter gives.
-    named: Mapping[str, str] = field(default_factory=dict)
+    # Places with data of the person that is not in the export, each with the reason, which the letter gives.
+    named: Mapping[str, Reason] = field(default_factory=dict)
 
 
 @keeps_open
@@ -77,10 +76,10 @@ def export_request(
     passphrase: Passphrase | None = None,
     asked: Sequence[str] = (),
 ) -> Export:
-    """Hand the data of a request's person over: to the age recipients that were bound to the request when the
-    identity was verified, or under a passphrase. What was handed over is kept with the request.
+    """Hand over the data of a request's person, to the age recipients that were bound to the request when the
+    identity was verified, or under a passphrase. What was handed over is recorded with the request.
 
-    :param asked: Recipients that a caller names; they must be among those that are bound.
+    :param asked: Recipients that the caller names; they must be among those that are bound.
     :raises Refused: if the identity is not verified, somebody else has to approve first, or another
         recipient is asked for.
     :raises UsageError: if no recipient is bound and no passphrase is given.
@@ -98,7 +97,7 @@ def export_request(
         )
     if passphrase is not None and request.recipients:
         raise Refused(
-            f"request {identifier}: recipients are bound to it, and a passphrase is none of them; nothing was exported"
+            f"request {identifier}: recipients are bound to it, so a passphrase cannot be used; nothing was exported"
         )
     to: list[Wraps] = [] if passphrase else [Recipient.parse(x) for x in request.recipients]
     if passphrase is not None:
@@ -106,7 +105,7 @@ def export_request(
     person = person_of(handler.register, handler.keys, request)
 
     def announced(sha256: str) -> None:
-        # Who it is about was read after to whom it goes; and collecting takes a while.
+        # The person was read after the recipients, and collecting the data takes a while.
         require_unchanged(get_request(handler.register, identifier), request)
         note(handler.register, identifier, handler.who, reasons.ExportAnnounced(sha256))
 
@@ -124,7 +123,7 @@ def export_request(
         "recipients": ["a passphrase"] if passphrase else list(request.recipients),
         "rows": dict(done.rows),
         "left_out_as_likeness": dict(done.likeness),
-        "named": dict(done.named),
+        "named": {name: str(reason) for name, reason in done.named.items()},
         "found": {step.name: step.rows for step in found},
         "at": handler.register.now(),
         "by": handler.who,
@@ -133,15 +132,13 @@ def export_request(
     return done
 
 
-def _why_not_in_it(step: Step) -> str:
-    """Why what was found in a place is not in the archive as rows."""
+def _why_not_in_it(step: Step) -> Reason:
+    """Why data found in a place is not in the archive as rows."""
     if step.free_text:
-        return "you are named there in a text about somebody or something else"
+        return reasons.NamedInText()
     if step.kind == AIRFLOW:
-        return "records of the system that runs our processing name you"
-    if step.kind == "table":
-        return "it was made with your data, and no row of it can be told to be yours"
-    return f"a {step.kind} that was made with your data; it has no rows that could be copied"
+        return reasons.NamedInRecords()
+    return reasons.RowsNotDetermined() if step.kind == "table" else reasons.NoRowsToCopy(step.kind)
 
 
 @dataclass(frozen=True)
@@ -160,18 +157,18 @@ def export_person(
     roots: tuple[str, ...] = (),
     connections: Connections | None = None,
     likeness: Mapping[str, int | None] = MappingProxyType({}),
-    named: Mapping[str, str] = MappingProxyType({}),
+    named: Mapping[str, Reason] = MappingProxyType({}),
     law: str = "gdpr",
     announce: Callable[[str], None] = lambda sha256: None,
 ) -> Export:
-    """Write the person's data to ``target``, encrypted to ``recipients``. Rows that were found by likeness
-    (``likeness`` by place, and other spellings of the key) are not in it, and the letter says so; it also gives
-    the places that hold data of theirs and no rows that could be in it (``named``, each with the reason). ``announce``
-    is told the SHA-256 of the file before it appears.
+    """Write the person's data to ``target``, encrypted to ``recipients``. Rows found by likeness
+    (``likeness`` by place, and other spellings of the key) are not included, and the letter says so. It also lists
+    the places that hold data of the person but no rows to include (``named``, each with the reason). ``announce``
+    is called with the SHA-256 of the file before the file appears.
 
     :raises UsageError: if nobody could open it.
     :raises Refused: if others seem to share the person's key.
-    :raises CheckFailed: if a place cannot be read: an incomplete answer is none.
+    :raises CheckFailed: if a place cannot be read: an incomplete answer is not an answer.
     """
     if not recipients:
         raise UsageError("give at least one recipient that can open the export")
@@ -198,10 +195,8 @@ def export_person(
                     unsure[place.name] = otherwise
             except Indistinguishable as error:
                 if place.stage == "release":
-                    # Pseudonyms that several people have: whose the rows are cannot be told from them.
-                    left_out[place.name] = (
-                        "it has your data under a pseudonym that others have as well, and which rows are yours cannot be told"
-                    )
+                    # Several people have these pseudonyms, so they do not show whose rows these are.
+                    left_out[place.name] = reasons.PseudonymShared()
                     continue
                 raise CheckFailed(f"{error}; nothing was exported") from None
             except Exception as error:
@@ -210,14 +205,12 @@ def export_person(
                     f"{place.name} cannot be read ({type(error).__name__}); nothing was exported"
                 ) from None
             if why := searcher.unread(place):
-                left_out[f"more of {place.name}"] = (
-                    f"not all of its files could be searched: {why.words()}"
-                )
+                left_out[f"more of {place.name}"] = reasons.FilesNotSearched(why)
             rows = [row for batch in found.batches for row in _plain(batch, place, is_hers)]
             if rows:
                 parts.append(_Part(place, rows))
-                # What else names them there is in a text.
-                if "in a text" not in left_out.get(place.name, ""):
+                # Anything else that names the person there is in a text.
+                if not isinstance(left_out.get(place.name), reasons.NamedInText):
                     left_out.pop(place.name, None)
                 unsure = {n: r for n, r in unsure.items() if n != place.name or otherwise}
     with tempfile.SpooledTemporaryFile(max_size=_MEMORY) as plain:
@@ -260,7 +253,7 @@ def _write_archive(target: BinaryIO, letter: str, parts: list[_Part]) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """A spreadsheet must not take a person's text for a formula."""
+    """A cell value escaped so that a spreadsheet does not run a person's text as a formula."""
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{value}"
     return value
@@ -283,7 +276,7 @@ def _letter(
     person: Person,
     parts: list[_Part],
     unsure: Mapping[str, int | None],
-    left_out: Mapping[str, str],
+    left_out: Mapping[str, Reason],
     law: str,
 ) -> str:
     """What, why, how long, with whom, from where, and which rights: GDPR Art. 15(1)."""
@@ -299,7 +292,7 @@ def _letter(
             "Who receives it": ", ".join(r["name"] for r in policy.get("recipients") or ()) or None,
             "Where it comes from": _origin(part.place),
             "Countries outside the EU that it goes to": None,
-            "Decisions that are made by it automatically": None,
+            "Automated decisions made with it": None,
         }  # fmt: skip
         listed = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value or _NOT_STATED))}</td></tr>"
@@ -331,42 +324,42 @@ def _letter(
         for name, rows in sorted(unsure.items())
     )
     named = "".join(
-        f"<li>{html.escape(name)}: {html.escape(reason)}</li>"
+        f"<li>{html.escape(name)}: {html.escape(str(reason))}</li>"
         for name, reason in sorted(left_out.items())
     )
     if named:
         sections.append(
-            "<h2>What else we have of you</h2><p>These hold data of yours as well. It is not in this archive, for the "
-            f"reason beside each.</p><ul>{named}</ul>"
+            "<h2>Other data that we have about you</h2><p>These places also hold data about you. It is not in this "
+            f"archive, for the reason given with each.</p><ul>{named}</ul>"
         )
     if perhaps:
         sections.append(
-            "<h2>What may be yours as well</h2><p>In these places something is like a key of yours, for example in "
+            "<h2>What may also be yours</h2><p>In these places something is similar to a key of yours, for example in "
             "another spelling. Nobody has confirmed that it is yours, so it is not in this archive. If you use or used "
             f"other spellings, tell us which.</p><ul>{perhaps}</ul>"
         )
-    empty = "<p>We have found no data about you by what you gave us to look for.</p>"
+    empty = "<p>We found no data about you using what you gave us to search for.</p>"
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Your data</title><style>"
         "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a202c}"
         "table{border-collapse:collapse;margin:.5rem 0;display:block;overflow-x:auto}"
         "th,td{border:1px solid #cbd5e0;padding:.25rem .5rem;text-align:left}"
         ".kind td{color:#718096;font-size:.8rem}</style>"
-        f"<h1>Your data</h1><p>This is what we have found about you, by {_counted(len(person.keys))} (an address, a number).</p>"
+        f"<h1>Your data</h1><p>This is what we found about you, using {_counted(len(person.keys))} (an address, a number).</p>"
         f"{''.join(sections) or empty}<h2>Your rights</h2><p>{html.escape(_RIGHTS[law])}</p></html>"
     )
 
 
 def _counted(keys: int) -> str:
     return (
-        "what you gave us to look for"
+        "what you gave us to search for"
         if keys == 1
-        else f"the {keys} things you gave us to look for"
+        else f"the {keys} things you gave us to search for"
     )
 
 
 def _origin(place: Place) -> str | None:
-    """Where a place's data comes from, as far as lineage says it."""
+    """Where a place's data comes from, as far as lineage says."""
     if place.stage == "release":
         return "made from the data about you, under a pseudonym in place of your name or number"
     return "made from other data about you" if place.parents else None

@@ -1,4 +1,4 @@
-"""What can be done with a request, in one place."""
+"""All actions for a request, in one class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_mlsec.subjects.requests._request import Request, Step
 
 
 class Handler(Work):
-    """Works on requests: with which register, keys and connections, and in whose name."""
+    """Works on requests, with a register, keys and connections, on behalf of an actor."""
 
     def locate(self, identifier: int) -> Request:
         """See `_locating.locate`."""

@@ -30,7 +30,7 @@ def locate(work: Work, identifier: int) -> Request:
         work.roots,
         work.connections,
         work.progress,
-        # With a parent gone, nothing but what was worked out before leads to its children.
+        # If a parent is gone, only what was computed before leads to its children.
         worked_out(work, request, work.places(person)),
         work.scan,
     )
@@ -40,7 +40,7 @@ def locate(work: Work, identifier: int) -> Request:
 
 
 def look(work: Work, identifier: int) -> Request:
-    """What `locate` would find, with nothing written."""
+    """What `locate` would find, without writing anything."""
     request = get_request(work.register, identifier)
     person = person_of(work.register, work.keys, request)
     location = search_everywhere(
@@ -54,7 +54,7 @@ def look(work: Work, identifier: int) -> Request:
 def _with_what_was_found(
     work: Work, request: Request, person: Person, location: Location
 ) -> Location:
-    """With what became of files that an earlier scan has found and this one has not."""
+    """Adds the current state of files that an earlier scan found and this one did not."""
     told = {finding.dataset for finding in location.findings}
     gone = [
         step

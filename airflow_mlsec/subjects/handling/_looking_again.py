@@ -1,4 +1,4 @@
-"""Looking again, with other code, at what was erased or settled."""
+"""A second look, with independent code, at what was erased or settled."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _LOOKED_AT_AGAIN = ("erased", *DECIDED)
 
 
 def verify(work: Work, identifier: int) -> dict[str, Reason]:
-    """Look again, with other code, at every place that was erased; by place what was found.
-    Where the person still is, the step is open again.
+    """Look again, with independent code, at every place that was erased; returns what was found by
+    place. Where the person still is, the step is reopened.
 
     :raises Refused: if nothing was erased.
     """
@@ -77,7 +77,7 @@ def verify(work: Work, identifier: int) -> dict[str, Reason]:
 
 
 def _still_in(work: Work, request: Request, step: Step, place: Place, searcher: Searcher) -> Reason:
-    """What a list of members says of a place that somebody settled and nobody can look into."""
+    """What a membership list says about a settled place that nobody can look into."""
     if step.status == "rebuilt" and step.decided_by is None:
         return reasons.RebuiltAnew(step.reasons)
     scanner = Scanner(searcher.widened(), work.scan, work.progress)
@@ -98,12 +98,12 @@ def _still_in(work: Work, request: Request, step: Step, place: Place, searcher: 
 
 
 def _decided(step: Step) -> Reason:
-    """By whose decision a place stays as it is."""
+    """Who decided that a place stays as it is."""
     return reasons.ByPerson(step.decided_by) if step.decided_by else reasons.ByPolicyOrLaw()
 
 
 def _still_in_airflow(work: Work, request: Request, step: Step, stores: list[Finding]) -> Reason:
-    """What another look at Airflow's own stores says."""
+    """The result of another look at Airflow's own stores."""
     finding = next((f for f in stores if f.dataset == step.name), None)
     if finding is None or finding.status == "unknown":
         why = finding.reasons if finding else (reasons.NoAirflowHere(),)
@@ -116,7 +116,7 @@ def _still_in_airflow(work: Work, request: Request, step: Step, stores: list[Fin
 
 
 def _still_below_a_root(work: Work, request: Request, step: Step, searcher: Searcher) -> Reason:
-    """What a scan says of a file that no lineage names, and that somebody has settled."""
+    """What a scan says about a file that no lineage names and that somebody has settled."""
     finding = Scanner(searcher.widened(), work.scan, work.progress).file(step.name)
     if finding.status == "found":
         return _still_found(work, request, step, finding)
@@ -128,8 +128,8 @@ def _still_below_a_root(work: Work, request: Request, step: Step, searcher: Sear
 
 
 def _still_found(work: Work, request: Request, step: Step, finding: Finding) -> Reason:
-    """What is to be said of what was settled, and a scan has found again; the step is open again, unless
-    somebody keeps it."""
+    """The reason for what was settled but a scan has found again. The step is reopened, unless somebody
+    keeps the data."""
     by = finding.found_by
     if step.status == "retained":
         return reasons.StillThere(by, _decided(step))
@@ -148,7 +148,7 @@ def _look_again(
     person = searcher.person
     anywhere, own = set(person.keys), {}
     for column, texts in known.items():
-        # Keys and pseudonyms may turn up anywhere; a foreign key is one in its own column only.
+        # Keys and pseudonyms may be anywhere; a foreign key means something only in its column.
         foreign = any(x.column == column and x.key is None for x in place.locators)
         if foreign and not texts <= anywhere:
             own[column] = texts
@@ -158,7 +158,7 @@ def _look_again(
         if place.gone is not None and searcher.is_gone(place):
             dropped = PlaceDropped(place.gone[0], place.gone[1][:19])
             return reasons.Clean((dropped,))
-        # What may not be opened is not looked at either.
+        # Opening it first: a place that must not be opened is not looked at either.
         if not searcher.open(place).exists() and step.decided_by is not None:
             return reasons.NotLookedInto((DatasetMissing(),), step.decided_by)
         others = {place.telling[n]: v for n, v in person.only.items() if n in place.telling}
@@ -172,7 +172,7 @@ def _look_again(
     if found.rows and step.status == "retained":
         return reasons.StillThere((reasons.RowsThere(found.rows, found.how),), _decided(step))
     if found.rows and step.status == "manual" and len(others) < len(person.only):
-        # Nothing there tells the people who share the key apart, so a person did.
+        # Nothing there distinguishes the people who share the key, so a person decided.
         return reasons.SharedRowsLeft(found.rows, str(step.decided_by))
     if found.rows:
         work.mark(request, step, "found", reasons.StillNamed(found.rows, found.how))
@@ -190,7 +190,7 @@ def _look_again(
     there = searcher.open(place).exists() and not searcher.is_empty(place)
     if not there and not place.intended:
         return clean
-    # What changed may be an older release, under versions of keys that the newest evidence does not name.
+    # A changed file may be an older release, under key versions that the newest evidence does not name.
     if more := searcher.perhaps_other(place):
         what = reasons.MoreMayBeThere(tuple(more))
         if step.decided_by is None or searcher.missing(place):

@@ -1,7 +1,7 @@
-"""Places that were made anew, by their own DAGs, after their sources had been dealt with.
+"""Places that were rebuilt by their own DAGs after their sources had been dealt with.
 
-A model, an average, a copy without a key cannot be erased from: it has to be made again. That
-it was is read from lineage: a run began after the last of its sources was done with, completed,
+Nothing can be erased from a model, an average or a copy without a key: it has to be rebuilt.
+Lineage shows whether it was: a run began after the last of its sources was dealt with, completed,
 and replaced it as a whole.
 """
 
@@ -23,13 +23,13 @@ from airflow_mlsec.subjects.requests._changes import set_step
 from airflow_mlsec.subjects.requests._request import ANSWERING, Request, Step, get_request
 from airflow_mlsec.subjects.search._places import Place, Places, find_places
 
-# A source in one of these states has nothing of the person as it was. One that is retained has.
+# A source in one of these states no longer has the person's old data; a retained one has.
 _DEALT_WITH = ("erased", "rectified", "none")
-# Files that programs add to; others are written as a whole.
+# Files that programs append to; others are written as a whole.
 _GROWING = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".log", ".avro", ".db", ".sqlite", ".zip")
 
 
-# How long a run whose end nobody has told may have been at work.
+# How long a run whose end was not reported may have been running.
 _LONGEST = timedelta(days=1)
 
 
@@ -41,7 +41,7 @@ class _Run:
 
 
 def settle_rebuilt(register: Register, identifier: int, by: str) -> Request:
-    """Settle the places of a request that were made anew; the request."""
+    """Settle the places of a request that were rebuilt; returns the request."""
     request = get_request(register, identifier)
     waiting = [s for s in request.open_steps() if s.status in ("found", "unknown") and s.dataset_id]
     waiting += [s for s in request.steps if s.status == "rebuilt" and s.decided_by is None]
@@ -60,11 +60,11 @@ def settle_rebuilt(register: Register, identifier: int, by: str) -> Request:
 def mark_rebuilt(
     connection: sa.Connection, request: Request, places: Places, by: str, now: str
 ) -> None:
-    """Settle the places that were made anew, and open again those that have been since from what may have the person,
-    or whose sources had."""
+    """Settle the places that were rebuilt. Reopen those that were since then rebuilt again from data that may have the
+    person, or whose sources had the person again."""
     steps = {step.dataset_id: step for step in request.steps}
     rebuilt: dict[int, _Run] = {}
-    # What others were made from comes first: it has fewer sources than they.
+    # Places that others were made from come first: they have fewer sources.
     for place in sorted(places.all, key=lambda p: len(p.sources)):
         step = steps.get(place.id)
         if step is None or step.status not in ("found", "unknown", "none by scan", "rebuilt"):
@@ -92,7 +92,7 @@ def _last_clean(
     steps: Mapping[int | None, Step],
     rebuilt: Mapping[int, _Run],
 ) -> _Run | None:
-    """The run that has made a place anew, if none has written it since from what may have the person."""
+    """The run that rebuilt a place, if no run has since written it from data that may have the person."""
     parents = [i for i in place.parents if i in steps]
     # A release that was announced before may still appear.
     if place.locators or place.intended or not parents:
@@ -109,7 +109,7 @@ def _last_clean(
     if not all(map(is_clean, parents)):
         return None
     moments = [_clean_since(connection, request, steps[i], places, rebuilt.get(i)) for i in parents]
-    # By the clocks, and by the order in which the register learnt of them: clocks are ahead, and may be set.
+    # By clock, and by the order in which the register learnt of them: clocks may be ahead or be set.
     since, after = max(m[0] for m in moments), max(m[1] for m in moments)
     clean = {i for i in steps if i and is_clean(i)}
     return _made_anew(connection, place, since, after, clean)
@@ -118,13 +118,13 @@ def _last_clean(
 def _clean_since(
     connection: sa.Connection, request: Request, step: Step, places: Places, run: _Run | None
 ) -> tuple[str, int]:
-    """Since when a source has nothing of the person any more, and the last run that was known then."""
+    """Since when a source has no data of the person any more, and the last run that was known then."""
     if run is not None:
         return run.ended, run.id
     released = places.releases.get(step.dataset_id or 0)
     if step.status == "none" and released:
         e, s = t.evidence.c, t.suppression.c
-        # Announced it is not there yet, and what reads it then reads the release from before.
+        # An announced release is not there yet: a run that reads then reads the earlier release.
         query = sa.select(e.id, e.issued_at, e.published_at, e.published_after_run).where(
             e.dataset_id == step.dataset_id, e.predicate_type == RELEASE, e.outcome == "published"
         )
@@ -137,8 +137,8 @@ def _clean_since(
 
 
 def _first_without(releases: Sequence[Any], listed: int | None, none_since: str) -> Any:
-    """The first release without the person, after which all are: the one that was there when a look found nothing and
-    the person was listed, or the first that was announced after that; the newest, where nobody knows when that was."""
+    """The first release since which all are without the person: the one that was there when a look found nothing and
+    the person was listed, or else the first that was announced after that. The newest, if that time is not known."""
     if listed is None:
         return releases[-1] if releases else None
     before = [row for row in releases if row.id <= listed]
@@ -153,10 +153,11 @@ def _first_without(releases: Sequence[Any], listed: int | None, none_since: str)
 def _made_anew(
     connection: sa.Connection, place: Place, since: str, after: int, clean: Collection[int]
 ) -> _Run | None:
-    """The first run after ``since``, and after that of number ``after`` was known, that made all of a place from its sources, and from nothing that may have
-    the person still: not from itself as it was, from a place that is not ``clean``, or from a model or another
-    artifact of which nobody has said anything (a checkpoint); and after which, or beside which, no other may have
-    written the place that did not. What is made anew once more, as it was, changes nothing."""
+    """The first run that rebuilt the place without the person. It began after ``since`` and became known after the run
+    numbered ``after``. It made the whole place from its sources, and from nothing that may still have the person: not
+    from its own old content, a place that is not ``clean``, or a model or other artifact that nobody has described (a
+    checkpoint). No other run that does not meet this may have written the place later or at the same time. Rebuilding
+    it again in the same way changes nothing."""
     r, d = t.run.c, t.run_dataset.c
     given = t.run_dataset.alias()
     read = sa.select(given.c.run_id).where(
@@ -170,7 +171,7 @@ def _made_anew(
     )
     writers = connection.execute(query).all()
     writers = [*writers, *_not_ended(connection, place, {w.id for w in writers})]
-    # What our own operators state has no beginning: it is a moment.
+    # What our own operators record has no start time, only one moment.
     later = [w for w in writers if w.id > after and (w.started_at or w.ended_at or "") > since]
     clean_writers = {w.id for w in later if _reads_clean(connection, w.id, place, clean)}
     whole = place.kind != "table" or _is_whole_file(place)
@@ -189,7 +190,7 @@ def _made_anew(
 
 
 def _not_ended(connection: sa.Connection, place: Place, known: Collection[int]) -> list[Any]:
-    """Runs of jobs that have written a place before, of which nobody has told an end, nor what they write."""
+    """Runs, of jobs that have written a place before, whose end and outputs were not reported."""
     r, d = t.run.c, t.run_dataset.c
     jobs = (
         sa.select(r.job_id)
@@ -204,8 +205,8 @@ def _not_ended(connection: sa.Connection, place: Place, known: Collection[int]) 
 
 
 def _may_be_later(writer: Any, run: Any) -> bool:
-    """Whether one run may have written after another began. Of a run whose end nobody has told it is known for a
-    day."""
+    """Whether one run may have written after another began. A run whose end was not reported is assumed to run for at
+    most a day."""
     if writer.ended_at is not None:
         return bool(writer.ended_at >= run.started_at or writer.id > run.id)
     began = datetime.fromisoformat(writer.started_at or run.started_at)
@@ -221,7 +222,7 @@ def _reads_clean(connection: sa.Connection, run: int, place: Place, clean: Colle
     )
     read = connection.execute(query).all()
     if not read:
-        return False  # nobody says from what
+        return False  # its inputs are not known
     for row in read:
         if row.id == place.id:
             return False
@@ -236,14 +237,14 @@ def _reads_clean(connection: sa.Connection, run: int, place: Place, clean: Colle
 
 
 def _is_whole_file(place: Place) -> bool:
-    """Whether it is one file on this machine, of a kind that is written as a whole. What has a file's
-    name elsewhere may be a folder that grows."""
+    """Whether it is a single file on this machine, of a kind that is written as a whole. Elsewhere,
+    a place with a file's name may be a folder that grows."""
     path = Path(place.name)
     return path.suffix.lower() not in ("", *_GROWING) and path.is_file()
 
 
 def _replaced(connection: sa.Connection, place: Place, start: str, end: str) -> bool:
-    """Whether a table was replaced between two moments, and not only written to."""
+    """Whether a table was replaced, not only written to, between two moments."""
     life, e = t.lifecycle.c, t.evidence.c
     changes = sa.select(life.at).where(
         life.dataset_id == place.id,

@@ -1,8 +1,8 @@
-"""Telling those who received the data (GDPR Art. 19, CCPA 1798.105(c)).
+"""Notifying those who received the data (GDPR Art. 19, CCPA 1798.105(c)).
 
 A recipient's ``contact`` in the policy is an ``https:`` address, which gets a signed statement
 that names the person (it must, for the recipient to act), or a ``mailto:`` address, which gets
-the request's number and nothing of the person, since mail is read by many.
+only the request's number and nothing about the person, since many people may read mail.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BY_HAND = "tell them by hand, then settle it as manual"
 
 
 class ToBeToldByHand(CheckFailed):
-    """No contact that a program can use: a person tells the recipient and settles the step."""
+    """No contact that a program can use: a person has to tell the recipient and settle the step."""
 
 
 def add_recipients(
@@ -65,10 +65,10 @@ def add_recipients(
 
 
 def tell(request: Request, step: Step, person: Person, keys: KeyRing, mail: Mail | None) -> Reason:
-    """Tell one recipient; how it was done.
+    """Notify one recipient; returns how it was done.
 
-    :raises ToBeToldByHand: if no program can.
-    :raises CheckFailed: if it failed, and may be tried again.
+    :raises ToBeToldByHand: if a program cannot do it.
+    :raises CheckFailed: if it failed and may be retried.
     """
     address = _address(step)
     scheme = urlsplit(address).scheme.lower()
@@ -83,11 +83,11 @@ def tell(request: Request, step: Step, person: Person, keys: KeyRing, mail: Mail
         except (MlsecError, OSError) as error:
             raise CheckFailed(f"the mail was not sent ({type(error).__name__})") from None
         return reasons.MailSent()
-    raise ToBeToldByHand(f"no contact that can be told: {_BY_HAND}")
+    raise ToBeToldByHand(f"the policy gives no usable contact: {_BY_HAND}")
 
 
 def _address(step: Step) -> str:
-    """Where a recipient is told; empty if the policy does not say."""
+    """The address for notifying a recipient; empty if the policy has none."""
     told = (x for x in step.found_by if isinstance(x, Contact))
     return next((x.address for x in told), "")
 
@@ -95,7 +95,7 @@ def _address(step: Step) -> str:
 def _post(request: Request, step: Step, address: str, person: Person, keys: KeyRing) -> Reason:
     parts = urlsplit(address)
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise CheckFailed("the contact is http: a person's name is sent over https alone")
+        raise CheckFailed("the contact is http: a person's name is sent over https only")
     said = NoticeStatement(
         request=request.id,
         law=request.law,
@@ -117,15 +117,15 @@ def _post(request: Request, step: Step, address: str, person: Person, keys: KeyR
 def _letter(request: Request, step: Step) -> str:
     return (
         f"To {step.name},\n\nwe disclosed personal data to you, and the person has asked us for "
-        f"{request.kind}. Under GDPR Art. 19 we tell you so; please do the same with what you have."
+        f"{request.kind}. We tell you under GDPR Art. 19; please do the same with what you have."
         f"\n\nReference: request {request.id}. "
-        "For whom it is, answer over the agreed secure channel with this reference; this mail names nobody "
-        "on purpose.\n"
+        "To learn who the person is, answer over the agreed secure channel with this reference; this mail "
+        "names nobody on purpose.\n"
     )
 
 
 def notify(work: Work, identifier: int, mail: Mail | None = None) -> Request:
-    """Tell the recipients who were not told yet; ``mail`` sends to (address, subject, text)."""
+    """Notify the recipients not notified yet; ``mail`` sends to (address, subject, text)."""
     request = get_request(work.register, identifier)
     if request.status != "restricted":
         require_erasure(work, request)

@@ -1,4 +1,4 @@
-"""Looking again at what was put right: no other value stands there."""
+"""Checking again what was rectified: no other value may be there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_mlsec.subjects.search._search import RECTIFIED, Searcher, as_type
 def typed_value(place: Place, dataset: Dataset, column: str, text: str | None) -> Any:
     """A text as a value of a column's type.
 
-    :raises UsageError: if it is none.
+    :raises UsageError: if it is not a value of that type.
     """
     if text is None:
         return None
@@ -37,7 +37,7 @@ def has_others(
 ) -> bool:
     """Whether rows of the person have another value."""
     if value in (None, ""):
-        # Of CSV an empty text is none.
+        # In CSV, an empty text is no value.
         found = dataset.find_in(*given, True, also)
         columns = [b.column(column).drop_null() for b in found.batches]
         return any(
@@ -54,8 +54,8 @@ def with_rectified(
     text: str | None,
     earlier: Sequence[str] = (),
 ) -> tuple[Person, Targets]:
-    """What is sealed with a request, with what is put right in columns of places; ``earlier`` is what a column said
-    before that tells apart people who share a key."""
+    """The sealed content of a request, plus the values rectified in columns of places; ``earlier`` has the previous
+    values of a column that tells apart people who share a key."""
     # Earlier versions kept no earlier values.
     listed = [[*entry, []][:4] for entry in (known or {}).get(RECTIFIED, [])]
     now = [list(at) for at in places]
@@ -73,8 +73,8 @@ def is_still_right(
     text: str | None,
     earlier: Sequence[str] = (),
 ) -> bool:
-    """Whether the person's rows have the value that they were given; ``earlier`` are the values by which they were told
-    apart from those of people who share the key.
+    """Whether the person's rows have the rectified value; ``earlier`` are the previous values that told these rows apart
+    from those of other people with the same key.
 
     :raises DatasetError: if it cannot be read.
     """
@@ -83,7 +83,7 @@ def is_still_right(
     naming = [x for x in place.locators if x.column == column and x.key is None]
     if naming and text is not None:
         called = searcher.earlier_names(place, naming, text)
-        # Of people who share a key the others go on being called so.
+        # Where people share a key, the other people keep it.
         meant = searcher.as_targets(place, dataset, {column: called})
         return not any(dataset.find_in(x.column, x.values, False, x.also).rows for x in meant)
     for name in (name for name, at in place.telling.items() if at == column):

@@ -1,8 +1,8 @@
-"""Rectification: a value of the person's is put right where it stands (GDPR Art. 16, CCPA
-1798.106), in the dataset that names it and in every unchanged copy of the column.
+"""Rectification: a value of the person is corrected (GDPR Art. 16, CCPA 1798.106), in the dataset
+that has the column and in every unchanged copy of the column.
 
-What was made from it otherwise (a pseudonym, an average, a model) is open until its own DAG has
-made it anew.
+Anything else made from it (a pseudonym, an average, a model) is open until its own DAG has
+rebuilt it.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ from airflow_mlsec.subjects.search._search import RECTIFIED, Searcher
 def rectify(
     handler: Handler, identifier: int, column: str, text: str | None, dataset: str | None = None
 ) -> Request:
-    """Give the person's rows the value ``text`` (None: no value) in ``column``, and in every
-    unchanged copy of it. Done again it changes nothing.
+    """Set the person's rows to the value ``text`` (None: no value) in ``column``, and in every
+    unchanged copy of it. Idempotent.
 
-    :param dataset: URI or name of the dataset whose column it is, where several have it.
+    :param dataset: URI or name of the dataset that has the column, if several have it.
     :raises Refused: if the request asks for something else, the identity is not verified, or
         others seem to share the person's key.
-    :raises CheckFailed: if nobody has looked where their data is.
-    :raises UsageError: if no dataset has the column, or the value is none of its type.
+    :raises CheckFailed: if the person's data was not located yet.
+    :raises UsageError: if no dataset has the column, or the value is not of its type.
     """
     request = get_request(handler.register, identifier)
     require_ready(request, CORRECTING)
@@ -97,21 +97,21 @@ def rectify(
         p.id for p in places.all if p.locators and p.stage != "release"
     }
     if theirs - {step.dataset_id for step in request.steps}:
-        # Copies that lineage has told of since somebody looked.
+        # Copies that lineage has reported since the last look.
         request = handler.locate(identifier)
         places = handler.places(person)
         searcher = handler.searcher(person, places)
     steps = {step.dataset_id: step for step in request.steps}
-    # The root goes last: rows that refer to it are found through what stands there.
+    # The root goes last: rows that refer to it are found through its old values.
     mine = [
         (places.by_id(place_id), steps[place_id], name)
         for place_id, name in sorted(copies, key=lambda copy: copy[0] == root.id)
         if place_id in steps and places.by_id(place_id).locators
-        if places.by_id(place_id).stage != "release"  # made anew, under its plan
+        if places.by_id(place_id).stage != "release"  # rebuilt under its plan
     ]
     done = {place.id for place, _, _ in mine}
     earlier = _earlier(handler, request, person, root.id, column)
-    # All of them, before anything is written: each is looked at again on closing, also after a kill.
+    # All of them, before anything is written: closing checks each of them again, even after a kill.
     at = [(place.id, name) for place, _, name in mine]
     reseal(
         handler.register, handler.keys, request.id,
@@ -143,7 +143,7 @@ def rectify(
             and step.status != "rectified"
             and not _is_right(searcher, place, name, text)
         ):
-            raise CheckFailed(f"{root.name} has no row of the person: nothing was put right there")
+            raise CheckFailed(f"{root.name} has no row of the person: nothing was rectified there")
     for place_id in made - done:
         further = steps.get(place_id)
         if further is not None and further.status in ("found", "unknown"):
@@ -158,7 +158,7 @@ def rectify(
 def _earlier(
     handler: Handler, request: Request, person: Person, root: int, column: str
 ) -> list[str]:
-    """What a column that tells apart people who share a key has said of this person, as far as it is known."""
+    """The known earlier values of this person in a column that tells apart people who share a key."""
     if column not in person.only:
         return []
     known = targets_of(handler.register, handler.keys, request) or {}
@@ -169,8 +169,8 @@ def _earlier(
 def _under(
     handler: Handler, searcher: Searcher, column: str, earlier: Sequence[str]
 ) -> Iterator[Searcher]:
-    """The searcher, as the person was told apart by each earlier value: what was put right may have been loaded again
-    as it was."""
+    """The searcher for the person as identified by each earlier value: rectified rows may have been loaded again with
+    the old value."""
     if not earlier:
         yield searcher
     for value in earlier:
@@ -179,7 +179,7 @@ def _under(
 
 
 def _is_right(searcher: Searcher, place: Place, column: str, text: str | None) -> bool:
-    """Whether a place's rows of the person say so already."""
+    """Whether the person's rows in a place already have the value."""
     try:
         return bool(searcher.rows(place, keep=False).rows) and is_still_right(
             searcher, place, column, text
@@ -189,8 +189,8 @@ def _is_right(searcher: Searcher, place: Place, column: str, text: str | None) -
 
 
 def _refuse_referred(places: Places, root: Place, column: str) -> None:
-    """A number that other tables refer to is no fact about the person; changing it would leave their
-    rows there with nobody, or with somebody else."""
+    """Refuse to change a value that other tables refer to. It is not a fact about the person, and changing it would
+    leave the rows in those tables without a person or with another person."""
     for place in places.all:
         references = place.subject.get("references") if place.subject else None
         if references and references["dataset"] == root.uri and references["column"] == column:
@@ -208,10 +208,10 @@ def _with_key(
     value: Any,
     text: str,
 ) -> Person:
-    """The person with the new key, known before anything is written. Whoever restricts processing
-    or has a legal hold does so under every key.
+    """The person with the new key, which is recorded before anything is written. Restrictions and
+    legal holds apply under every key.
 
-    :raises Refused: if it is somebody else's already.
+    :raises Refused: if the key is already somebody else's.
     """
     person = searcher.person
     if text in person.keys:
@@ -220,7 +220,7 @@ def _with_key(
     taken = searcher.open(root).find_in(column, [value], keep=False).rows
     if taken or searcher.others_named(root, column, text):
         raise Refused(
-            f"{root.name} has rows of this key already, or of another spelling of it: it would make two people one"
+            f"{root.name} already has rows with this key or another spelling of it: it would make two people one"
         )
     more = replace(person, keys=(*person.keys, text))
 
@@ -242,7 +242,7 @@ def _with_key(
 
 
 def _tell_what_is_open(handler: Handler, request: Request, person: Person, text: str) -> None:
-    """Keep a new key with everything else that is open about the person: it would look for the key that they had."""
+    """Add a new key to all other open requests about the person: they would search only for the old key."""
     mine = subject_digests(handler.keys, person.kind, person.keys)
     there = _keys_there(handler, person, text)
     for other in list_requests(handler.register, only_open=True):
@@ -253,11 +253,11 @@ def _tell_what_is_open(handler: Handler, request: Request, person: Person, text:
         except MlsecError:
             note(handler.register, other.id, handler.who, reasons.SealUnopened())
             continue
-        # By any of the keys that either knows: the one that was given first may be the older one.
+        # Compared by any key that either request knows: the first key given may be the older one.
         alike = not mine.isdisjoint(subject_digests(handler.keys, person.kind, about.keys))
         if not alike or text in about.keys:
             continue
-        # Keys are given to others in time, and shared: it is the same person if both are named by the same keys.
+        # Keys can be reassigned or shared: it is the same person only if both are named by the same keys.
         if about.only == person.only and _keys_there(handler, about, text) == there:
             known = replace(about, keys=(*about.keys, text))
             add_key(handler.register, handler.keys, other, known, handler.who)
@@ -266,7 +266,7 @@ def _tell_what_is_open(handler: Handler, request: Request, person: Person, text:
 
 
 def _keys_there(handler: Handler, person: Person, new: str) -> set[str]:
-    """Which of a person's keys name anybody in datasets of this kind, but for one that is new."""
+    """The person's keys, except the new one, that name anybody in datasets of this kind."""
     searcher = handler.searcher(person, handler.places(person))
     found: set[str] = set()
     for place in searcher.places.all:
@@ -301,13 +301,13 @@ def _root(places: Places, column: str, dataset: str | None) -> Place:
     if len(fitting) != 1:
         names = ", ".join(place.name for place in having) or "none"
         raise UsageError(
-            f"{len(fitting)} datasets fit; those with a column '{column}' are: {names}. Say which (--dataset)"
+            f"{len(fitting)} datasets match; those with a column '{column}' are: {names}. Say which (--dataset)"
         )
     return fitting[0]
 
 
 def _still(handler: Handler, request: Request, person: Person, place: Place) -> Announce:
-    """Asked at the last moment before a value is put right: rewriting takes a while."""
+    """The check at the last moment before a value is rectified: rewriting takes a while."""
 
     def still(digest: str | None) -> None:
         del digest
@@ -315,7 +315,7 @@ def _still(handler: Handler, request: Request, person: Person, place: Place) -> 
         require_ready(now, CORRECTING)
         if person_of(handler.register, handler.keys, now) != person:
             raise ChangedMeanwhile(
-                f"request {request.id} was changed while {place.name} was being rewritten; nothing was put right there"
+                f"request {request.id} was changed while {place.name} was being rewritten; nothing was rectified there"
             )
         if held := handler.holds(now, place.id):
             raise Refused(f"{place.name}: {in_words(held)}")

@@ -1,4 +1,4 @@
-"""Releases from which rows were erased: checked again, and given their evidence, also after a kill."""
+"""Releases from which rows were erased: checked again and given new evidence, also after a killed erasure."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def renew_evidence(
     left: Mapping[str, int | None],
     request: int,
 ) -> list[Reason]:
-    """Check a release from which rows were removed, and keep what was found as its evidence; what does not
-    hold any more. Does nothing for what did not change, was released anew since ``before`` (its
-    newest statement), or is a file that is none of those (SHA-256) that were ``left``."""
+    """Check a release from which rows were removed, and store the result as its evidence; returns the guarantees
+    that no longer hold. Does nothing if it did not change, was released again since ``before`` (its newest
+    statement), or is not one of the files (SHA-256) that were ``left``."""
     stated = before.target.sha256
     digest = dataset.digest()
     if digest is not None and digest not in left:
@@ -47,13 +47,13 @@ def renew_evidence(
     counted = _Counted(dataset.scan())
     findings = _check(register, before, dataset, counted)
     if dataset.digest() != digest:
-        return []  # another erasure goes on with it, and says what it has left
+        return []  # another erasure continues with it and records what it has left
     if stated is None and counted.rows == before.numbers.released:
         return []
     checks = tuple(Check(check=f.check, passed=f.passed, detail=f.detail) for f in findings)
-    # Whoever gives it its evidence, it was erased from for another's request, perhaps.
+    # The rows may have been erased for another request than the one that now gives the evidence.
     of = request if digest is None else left[digest] or request
-    # Who is gone may have made a class smaller; what was not counted now is not known any more.
+    # Erased people may have made a class smaller; what was not counted now is no longer known.
     sizes = [f.figure for f in findings if f.figure is not None]
     smallest = int(min(sizes)) if sizes and all(f.passed for f in findings) else None
     left_over = counted.rows, smallest
@@ -72,7 +72,7 @@ def _check(
         if document is None:
             raise ValueError
         policy = Policy.model_validate(document)
-        # Who is erased leaves; nobody gets more rows by that.
+        # Erasing removes people; it gives nobody more rows.
         people: Literal["one row each"] | None = None
         numbers = before.numbers
         if numbers.persons and numbers.persons == numbers.released:
@@ -87,7 +87,7 @@ def _check(
 
 
 class _Counted:
-    """Batches that are counted as they are read."""
+    """Batches whose rows are counted as they are read."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches
@@ -100,15 +100,15 @@ class _Counted:
 
 
 _WHAT = "file left of a release"
-# How long an erasure waits for another that is at the same release, in seconds.
+# How long an erasure waits for another one that rewrites the same release, in seconds.
 _PATIENCE = 300.0
 
 
 @contextlib.contextmanager
 def one_at_a_time(work: Work, place: Place, patience: float = _PATIENCE) -> Iterator[None]:
-    """Be the only one who rewrites a place, and, where it is a release, gives it its evidence.
+    """Be the only one that rewrites a place and, if it is a release, gives it its evidence.
 
-    :raises ChangedMeanwhile: if somebody else still is after ``patience`` seconds.
+    :raises ChangedMeanwhile: if another process still does so after ``patience`` seconds.
     """
     release = place.stage == "release"
     apart, waits = keeps_writers_apart(place.uri), patience if release else 0
@@ -117,8 +117,8 @@ def one_at_a_time(work: Work, place: Place, patience: float = _PATIENCE) -> Iter
 
 
 def keep_left(work: Work, request: Request, place: Place, searcher: Searcher, digest: str) -> None:
-    """Keep which file an erasure is about to leave of a release, if what it erased from is that release, or what
-    another erasure has left of it: until evidence says so, nothing else tells it from a stranger's."""
+    """Record the file that an erasure is about to leave as a release, if it erased from that release or from what
+    another erasure has left of it. Until there is evidence, nothing else distinguishes it from a foreign file."""
     newest = _newest(work, place.id)
     if newest is None:
         return
@@ -129,7 +129,7 @@ def keep_left(work: Work, request: Request, place: Place, searcher: Searcher, di
 
 
 def _take_over(work: Work, request: Request, known: Targets | None) -> None:
-    """Keep in the register what an earlier version has sealed with a request: which files it has left."""
+    """Move to the register what an earlier version sealed with a request: the files it has left."""
     if not known or not known.get(EARLIER_LEFT):
         return
     for dataset, digest, *at in known[EARLIER_LEFT]:
@@ -158,14 +158,14 @@ def _drop(work: Work, which: sa.ColumnElement[bool]) -> None:
 
 
 def _newest(work: Work, dataset: int) -> ReleaseStatement | None:
-    """What the newest evidence of a dataset says as a release."""
+    """The newest evidence of a dataset as a release."""
     found = work.register.read(releases).get(dataset)
     return found[-1] if found else None
 
 
 def _left(work: Work, dataset: int, evidence_at: str) -> dict[str, int | None]:
-    """The digests of the files that erasures have left of the release whose evidence was issued at this moment, with
-    the request of each."""
+    """The digests of the files that erasures have left of the release whose evidence was issued at this time, with the
+    request of each."""
     x = t.left.c
     query = sa.select(x.sha256, x.seal, x.request_id).where(
         x.dataset_id == dataset, x.evidence_at == evidence_at
@@ -185,8 +185,8 @@ def _left(work: Work, dataset: int, evidence_at: str) -> dict[str, int | None]:
 def renew_after_erasing(
     work: Work, request: Request, searcher: Searcher, place: Place
 ) -> list[Reason]:
-    """Give a release that erasures have left its evidence: see `renew_evidence`. Nobody else erases from it meanwhile
-    (`one_at_a_time`)."""
+    """Give evidence to a release that erasures have left: see `renew_evidence`. No other process erases from it
+    meanwhile (`one_at_a_time`)."""
     newest = _newest(work, place.id)
     if place.stage != "release" or newest is None:
         return []
@@ -201,7 +201,7 @@ def renew_after_erasing(
 
 
 def say_what_was_left(work: Work, request: Request, person: Person) -> None:
-    """Give files of releases the evidence that an erasure which was killed has not given them."""
+    """Give files of releases the evidence that a killed erasure did not give them."""
     known = targets_of(work.register, work.keys, request)
     _take_over(work, request, known)
     query = sa.select(t.left.c.dataset_id, t.left.c.evidence_at)
@@ -214,20 +214,20 @@ def say_what_was_left(work: Work, request: Request, person: Person) -> None:
         if place.id not in waiting:
             continue
         newest = _newest(work, place.id)
-        # Of releases that were made anew, or have their evidence, nothing is left over.
+        # Releases that were rebuilt, or have their evidence, need no record any more.
         over = t.left.c.dataset_id == place.id
         if newest is not None:
             over = sa.and_(over, t.left.c.evidence_at != newest.issued_at)
         _drop(work, over)
-        # What cannot be read is told by looking; who is at it gives it its evidence.
+        # Locating reports what cannot be read; a process still rewriting it gives the evidence.
         with contextlib.suppress(MlsecError), one_at_a_time(work, place, patience=0):
             if searcher.changed_since_release(place):
                 renew_after_erasing(work, request, searcher, place)
 
 
 def is_ours(work: Work, searcher: Searcher, place: Place) -> bool:
-    """Whether a release's file is the one of its evidence, or one that an erasure has left that has not given it its
-    evidence yet. Another gets no new evidence by being erased from. True of what is no release, or no single file."""
+    """Whether a release's file matches its evidence, or was left by an erasure that has not given it its evidence yet.
+    Any other file gets no new evidence by being erased from. True for what is not a release, or not a single file."""
     newest = _newest(work, place.id)
     stated = newest.target.sha256 if newest else None
     if newest is None or stated is None:

@@ -1,8 +1,8 @@
-"""Restriction, objection, opt-out and limitation: the data stays, and is processed no further.
+"""Restriction, objection, opt-out and limitation: the data stays but is not processed further.
 
-GDPR Art. 18 and 21, CCPA 1798.120 and 1798.121. The person goes on the list of people whom
-releases leave out, recipients are told (Art. 19), and what was made from their data before is
-open until it is made anew without them. A restriction may be lifted (Art. 18(3)).
+GDPR Art. 18 and 21, CCPA 1798.120 and 1798.121. The person goes on the list of people that
+releases leave out, recipients are told (Art. 19), and what was made from the person's data before
+is open until it is rebuilt without the person. A restriction may be lifted (Art. 18(3)).
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ _STAYS: Mapping[str, Reason] = {
 
 @keeps_open
 def restrict(handler: Handler, identifier: int) -> Request:
-    """Leave the person out of further processing. Done again it changes nothing.
+    """Leave the person out of further processing. Idempotent.
 
-    Their own rows are kept and settled as retained; what releases made of them stays open, to be
-    made anew without them.
+    The person's own rows are kept and settled as retained; what releases made from them stays open
+    until it is rebuilt without the person.
 
-    :raises Refused: if the request asks for something else, or the identity is not verified (an
-        opt-out or limitation needs none: 11 CCR § 7060(b)), or others seem to share their key.
-    :raises CheckFailed: if nobody has looked where their data is.
+    :raises Refused: if the request asks for something else, or the identity is not verified (not
+        needed for an opt-out or limitation: 11 CCR § 7060(b)), or others seem to share the key.
+    :raises CheckFailed: if the person's data was not located yet.
     """
     request = get_request(handler.register, identifier)
     require_ready(request, RESTRICTING)
-    if request.kind not in NEEDS_NO_PROOF:  # who need not show who they are is not kept waiting
+    if request.kind not in NEEDS_NO_PROOF:  # requests that need no proof are not kept waiting
         require_four_eyes(handler.register, request)
     person = person_of(handler.register, handler.keys, request)
     places = handler.places(person)
@@ -78,11 +78,11 @@ def restrict(handler: Handler, identifier: int) -> Request:
 
 
 def lift(handler: Handler, identifier: int, reason: str) -> int:
-    """End a restriction: releases may have the person in them again. How many entries of the list
-    it had.
+    """End a restriction: releases may contain the person again. Returns how many entries of the
+    list were removed.
 
-    :raises UsageError: if the request is none of restriction, or no reason is given: the person
-        is told before (GDPR Art. 18(3)).
+    :raises UsageError: if the request is not one of restriction, or no reason is given. The person
+        must be told before (GDPR Art. 18(3)).
     """
     request = get_request(handler.register, identifier)
     who = require(handler.register, handler.by, Verb.SETTLE, asset_of(identifier)).who
@@ -111,5 +111,5 @@ def lift(handler: Handler, identifier: int, reason: str) -> int:
 
 
 def _is_own(place: Place) -> bool:
-    """Whether it holds rows as they came, not what a release or a model made of them."""
+    """Whether it holds original rows, not what a release or a model made from them."""
     return bool(place.locators) and place.stage != "release"

@@ -1,4 +1,4 @@
-"""Erasing what a policy keeps no longer (GDPR Art. 5(1)(e)), with legal holds respected."""
+"""Erasing rows whose retention period has ended (GDPR Art. 5(1)(e)), except under legal holds."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from airflow_mlsec.subjects._identity import live_references, subject_digests_of
 
 @dataclass(frozen=True)
 class Retained:
-    """What became of a dataset's rows: ``overdue`` are past their time, of which ``held`` are kept
-    by legal holds and ``erased`` are gone; ``undated`` rows have no date to count from."""
+    """The outcome for a dataset's rows. ``overdue`` rows are past their period: ``held`` of them
+    are kept by legal holds, ``erased`` are gone. ``undated`` rows have no date to count from."""
 
     rows: int
     overdue: int
@@ -47,7 +47,7 @@ def apply_retention(
     progress: Callable[[str], None] = lambda message: None,
 ) -> Retained:
     """Erase the rows whose date plus the policy's period lies before ``on``; with ``dry_run``
-    (the default) only say how many there are.
+    (the default) only count them.
 
     :raises UsageError: if the policy states no retention, or keeps rows by a legal duty.
     :raises ColumnMissing: if the dataset does not have the date that the period counts from.
@@ -94,7 +94,7 @@ def apply_retention(
         )
 
         def still(digest: str | None) -> None:
-            # Reading and rewriting take a while, in which holds are placed, and rows come.
+            # Reading and rewriting take a while; meanwhile holds may be placed and rows added.
             del digest
             if not _has_holds(register, policy):
                 return
@@ -109,13 +109,13 @@ def apply_retention(
             }
             if _held(register, keys, policy, dataset, now) != (False, held & now):
                 raise ChangedMeanwhile(
-                    f"'{dataset.uri}': a legal hold was placed, or rows came that one keeps, while it was being rewritten: "
-                    "not all was erased"
+                    f"'{dataset.uri}': a legal hold was placed, or rows under a hold were added, while it was being "
+                    "rewritten: not everything was erased"
                 )
 
-        # Before it is: a release that has read the rows is refused.
+        # Recorded before erasing: a release that has read the rows is refused.
         identifier = register.write(lambda c: _begin(c, dataset.uri, register.now()))
-        # Also where nothing is overdue any more: an earlier one may have been killed before it had emptied the logs.
+        # Done even if nothing is overdue any more: an earlier run may have been killed before it emptied the logs.
         with sole_writer(register, dataset.uri, keeps_writers_apart(dataset.uri)):
             erased = dataset.delete_in(name, sorted(moments), kept_rows, still)
         register.write(lambda c: _end(c, dataset.uri, identifier, erased))
@@ -123,7 +123,7 @@ def apply_retention(
 
 
 def _overdue_people(batch: pa.RecordBatch, name: str, key: str, oldest: date) -> Iterator[str]:
-    """Whose rows of a batch are past their time."""
+    """The people whose rows in a batch are past their retention period."""
     late = pc.fill_null(pc.less(calendar_dates(batch.column(name)), pa.scalar(oldest)), False)
     texts = canonical_text(batch.filter(late).column(key), key).drop_null()
     yield from texts.to_pylist()
@@ -151,8 +151,8 @@ def _begin(connection: sa.Connection, uri: str, now: str) -> int:
 
 
 def _end(connection: sa.Connection, uri: str, identifier: int, erased: int) -> None:
-    """Of those that were killed before it did the rest."""
-    # What was read before the rows had gone is not published any more.
+    """Record the end, also of earlier runs that were killed: this one did their rest."""
+    # What was read before the rows were erased is not published any more.
     requests_did_more(connection)
     r = t.retention.c
     earlier = sa.update(t.retention).where(r.dataset == uri, r.id < identifier, r.erased.is_(None))
@@ -163,7 +163,7 @@ def _end(connection: sa.Connection, uri: str, identifier: int, erased: int) -> N
 def _held(
     register: Register, keys: KeyRing, policy: Policy, dataset: Dataset, people: set[str]
 ) -> tuple[bool, set[str]]:
-    """Whether a hold keeps everybody's rows, and which of the people one keeps."""
+    """Whether a hold keeps everybody's rows, and which of the people have a hold."""
     if policy.subject is None:
         return False, set()
     kind = policy.subject.kind
@@ -172,7 +172,7 @@ def _held(
         d = t.dataset.c
         where = (d.namespace == dataset.name.namespace, d.name == dataset.name.name)
         identifier = connection.execute(sa.select(d.id).where(*where)).scalar_one_or_none()
-        # Holds on everybody, and those of which nobody can tell any more whose they are.
+        # Holds on everybody, and holds whose person can no longer be determined.
         everybody = bool(holds_on(connection, kind, (), live_references(keys), identifier))
         h = t.legal_hold.c
         query = sa.select(h.subject_digest).where(

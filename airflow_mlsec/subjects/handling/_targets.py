@@ -1,4 +1,4 @@
-"""What an erasure works out before anything goes, and keeps sealed with the request."""
+"""What an erasure computes before anything is deleted, and keeps sealed with the request."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from airflow_mlsec.subjects.search._search import (
 
 
 def seal_targets(work: Work, request: Request, searcher: Searcher) -> None:
-    """Work out, and keep, by which texts the person is named in which column of each place.
-    What was worked out before stays, since its parents may be gone by now; what was found
+    """Compute and store which texts name the person in which column of each place.
+    What was computed before stays, since its parents may be gone by now; what was found
     since is added."""
     found = worked_out(work, request, searcher.places)
     failed = {step.dataset_id for step in request.steps if step.status == "failed"}
@@ -50,7 +50,7 @@ def seal_targets(work: Work, request: Request, searcher: Searcher) -> None:
         except Indistinguishable:
             pass
         except UsageError as error:
-            # Somebody has moved it since it was found: the others go on, what it refers to waits.
+            # It was moved since it was found: other places continue; what it refers to waits.
             for step in (s for s in request.steps if s.dataset_id == place.id):
                 work.mark(request, step, "failed", CouldNotSearch(str(error)))
             continue
@@ -62,10 +62,10 @@ def seal_targets(work: Work, request: Request, searcher: Searcher) -> None:
 
 
 def worked_out(work: Work, request: Request, places: Places) -> Targets:
-    """What an erasure has worked out before, under the policies of today.
+    """What an erasure has computed before, if the policies are still the same.
 
-    :raises Refused: if policies have changed since, and something is erased already: what is theirs by the one rule
-        and not by the other nobody can tell any more.
+    :raises Refused: if policies have changed since and something is already erased: nobody can determine any more
+        which rows are the person's under one policy and not under the other.
     """
     found = targets_of(work.register, work.keys, request) or {}
     now = dict(rules_of(places))
@@ -75,14 +75,14 @@ def worked_out(work: Work, request: Request, places: Places) -> Targets:
     if any(step.status in ("erased", "erasing") for step in request.steps):
         names = ", ".join(places.by_id(place).name for place in changed[:3])
         raise Refused(
-            f"request {request.id}: the policy of {names} says otherwise now whose rows are whose, and some are erased "
-            "by what it said before; say anew who the request is about (mlsec subject person), which starts over"
+            f"request {request.id}: the policy of {names} now assigns rows to people differently, and some are erased "
+            "under the earlier policy; specify the person again (mlsec subject person), which starts over"
         )
     return {}
 
 
 def rules_of(places: Places) -> list[tuple[int, str]]:
-    """By place that has a policy, the digest of what it says of whose rows they are."""
+    """For each place with a policy, the digest of what it says about whose rows they are."""
     found = []
     for place in places.all:
         if place.subject is not None:

@@ -1,4 +1,4 @@
-"""Removing a person from the token vaults: last of all, since places are searched by their codes."""
+"""Removing a person from the token vaults. It comes last, since places are searched by the person's codes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from airflow_mlsec.subjects.search._finding import Finding
 from airflow_mlsec.subjects.search._reasons import CodeOfPerson
 from airflow_mlsec.subjects.search._search import Searcher
 
-# States of a place in which their codes are not there any more.
+# Statuses of a place in which the person's codes are no longer there.
 _GONE = ("erased", "none")
 
 
 def tell_of_vaults(
     register: Register, request: Request, searcher: Searcher, targets: Targets, by: str
 ) -> dict[str, list[str]]:
-    """Write into the coverage what becomes of the person's codes, and return by domain those that go: the ones that
-    an erasure has found, and those of vaults whose codes stand in no place any more. A code that may stand
-    somewhere still, or be another person's as well, is kept."""
+    """Write the outcome for the person's codes into the coverage, and return by domain the codes to remove: those that
+    an erasure has found, and those of vaults whose codes are no longer in any place. A code that may still be
+    somewhere, or may also be another person's, is kept."""
     person, places = searcher.person, searcher.places
     status = {step.dataset_id: step.status for step in request.steps}
     codes = {domain: set(listed) for domain, listed in searcher.codes().items()}

@@ -1,9 +1,9 @@
-"""Looking again after an erasure, with other code, in *every* column.
+"""The second look after an erasure, with independent code, in *every* column.
 
-Shares nothing with what erased: each connector reads again by other code (Parquet with DuckDB, text
-files line by line, databases through their own drivers). A text counts as found in any letter case and Unicode form, with no
-letter or digit directly before or after it; a short one, such as a number, only as the whole
-value, compared as a number as well.
+Shares nothing with the erasing code: each connector reads again with other code (Parquet with DuckDB, text
+files line by line, databases through their own drivers). A text counts as found in any letter case and Unicode form,
+with no letter or digit directly before or after it. A short text, such as a number, counts only as the whole
+value, and is also compared as a number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_mlsec.datasets import Connections, EnvironmentConnections, connector_of
 
-# Shorter texts, such as "7", stand in many values by chance: they must be the whole value.
+# Shorter texts, such as "7", occur in many values by chance: they must be the whole value.
 _SHORTEST_PART = 6
 _SHORTEST_NUMBER = 9
 
@@ -45,7 +45,7 @@ class _Needles:
         self._in_column = {c: _Matcher(texts, False, exact) for c, texts in in_column.items()}
 
     def in_row(self, row: Mapping[str, Any]) -> bool:
-        """Whether any value of a row, nested ones included, holds one."""
+        """Whether any value of a row, including nested values, contains one."""
         for column, mine in self._only.items():
             texts = list(_texts(row.get(column)))
             if texts and not any(mine.holds(text) for text in texts):
@@ -90,12 +90,12 @@ def rescan(
     left_out: Iterable[str] = (),
     exact: bool = False,
 ) -> Rescan:
-    """How many rows of a dataset still hold one of the texts: of ``anywhere`` in any column, of
-    ``in_column`` in that one. Rows that have another value than ``only`` says in one of its
-    columns are another person's. ``left_out`` are paths below a folder that are looked at by themselves.
-    Spellings of a text are the same unless texts are ``exact``.
+    """How many rows of a dataset still contain one of the texts: those of ``anywhere`` in any column,
+    those of ``in_column`` only in that column. Rows with another value than ``only`` in one of its
+    columns are another person's. ``left_out`` are paths below a folder that are checked separately.
+    All spellings of a text count, unless ``exact`` is set.
 
-    :raises DatasetError: if it cannot be read. What was not looked at is not clean.
+    :raises DatasetError: if it cannot be read. What was not read is not clean.
     """
     needles = _Needles(anywhere, in_column or {}, only or {}, exact)
     found = connector_of(uri).read_again(
@@ -108,7 +108,7 @@ def rescan(
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text that a value prints as; of nested values every leaf."""
+    """Every text that a value is printed as; for nested values, every leaf."""
     if value is None:
         return
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What all that is done for a request needs: register, keys, connections, and in whose name."""
+"""What every action for a request needs: register, keys, connections and the actor."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from airflow_mlsec.subjects.search._places import Places, places_of
 from airflow_mlsec.subjects.search._scan import EVERYTHING, Scan
 from airflow_mlsec.subjects.search._search import Searcher
 
-# By a person's decision, or the law's.
+# Statuses that a person or the law has decided.
 DECIDED = ("manual", "rebuilt", "retained", "none")
 
 
 @dataclass(frozen=True)
 class _Known:
-    """Where a person's data can be, and after how many changes of the graph, by others and by us, that was so."""
+    """Where a person's data can be, computed after so many changes of the graph by ``others`` and by us (``own``)."""
 
     person: Person = field(repr=False)
     others: int
     own: int
     places: Places
-    # Places that we have erased from since.
+    # Places that we have erased from since then.
     erased: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
 class Work:
-    """Works on requests: with which register, keys and connections, and in whose name."""
+    """Works on requests, with a register, keys and connections, on behalf of an actor."""
 
     register: Register
     keys: KeyRing
@@ -50,13 +50,13 @@ class Work:
     connections: Connections | None = None
     roots: tuple[str, ...] = ()
     progress: Callable[[str], None] = field(default=lambda message: None)
-    # How far places are looked through to which no key leads.
+    # How far places that no key leads to are scanned.
     scan: Scan = EVERYTHING
-    # Whether old versions of objects go as well, where a bucket keeps them.
+    # Whether old versions of objects are erased as well, where a bucket keeps them.
     old_versions: bool = False
-    # Where people's data can be, as it was last worked out (`places`); forgotten when something else is begun.
+    # Where people's data can be, as last computed (`places`); cleared when another action starts.
     _known: list[_Known] = field(default_factory=list, init=False, repr=False, compare=False)
-    # One entry for each change of the graph by an erasure of ours (`own_evidence`).
+    # One entry for each change of the graph by one of our erasures (`own_evidence`).
     _own: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -66,18 +66,18 @@ class Work:
 
     @cached_property
     def who(self) -> str:
-        """In whose name, as registers keep it.
+        """The actor, as registers store it.
 
         :raises Refused: if the actor may not handle requests.
         """
         return require(self.register, self.by, Verb.HANDLE, DEPLOYMENT).who
 
     def places(self, person: Person, dataset: int | None = None) -> Places:
-        """Everywhere that a person's data can be. While the register's graph, policies and evidence stay as they are it
-        is worked out once for all that is done in one go (`doing`).
+        """Everywhere that a person's data can be. It is computed once per action (`doing`), as long as the register's
+        graph, policies and evidence do not change.
 
-        :param dataset: What is asked about is this place alone: evidence that this object itself has given others
-            meanwhile (releases that have lost rows) changes nothing about it.
+        :param dataset: Only this place is asked about: it is not affected by evidence that this object itself has
+            meanwhile given to other places (releases that have lost rows).
         """
         others, own = self._changes()
         for known in self._known:
@@ -89,8 +89,8 @@ class Work:
         return found
 
     def _changes(self) -> tuple[int, int]:
-        """How often the graph was changed by others, and by the evidence of releases that we erased from. One of ours that
-        ends just now may seem to be another's, and never the other way."""
+        """How often the graph was changed by others, and by the evidence of releases that we erased from. A change of ours
+        that ends at this moment may be counted as another's, but never the other way round."""
         while True:
             own = len(self._own)
             found = self.register.graph_changes()
@@ -99,25 +99,24 @@ class Work:
 
     @contextlib.contextmanager
     def own_evidence(self) -> Iterator[None]:
-        """What this thread writes within the block is new evidence of a release that has lost rows here, and nothing
-        else."""
+        """Within the block, this thread writes only new evidence of a release that has lost rows here."""
         with self.register.counting(self._own):
             yield
 
     def erased_from(self, dataset: int) -> None:
-        """Rows of a place went: its evidence, if it has any, is another now."""
+        """Rows of a place were erased: its evidence, if it has any, has changed."""
         for known in self._known:
             known.erased.add(dataset)
 
     @contextlib.contextmanager
     def doing(self) -> Iterator[None]:
-        """What is done in one go: connections stay open, and what is known from before is forgotten."""
+        """One action: connections stay open, and what was computed before is forgotten."""
         self._known.clear()
         with self.register.kept_open():
             yield
 
     def searcher(self, person: Person, places: Places, known: Targets | None = None) -> Searcher:
-        """What looks the person up; ``known`` is what an erasure has worked out."""
+        """A searcher for the person; ``known`` is what an erasure has computed."""
         given = (self.register, person, places, self.keys, self.connections, self.roots)
         return Searcher(*given, known or {})
 
@@ -129,7 +128,7 @@ class Work:
         *why: Reason,
         **more: Any,
     ) -> Request:
-        """Write what became of a place into the ledger and the history."""
+        """Write the outcome for a place into the ledger and the history."""
         values = {"decided_by": None, **more}
         now = self.register.now()
         given = (request.id, step, self.who, now, status)
@@ -137,7 +136,7 @@ class Work:
         return get_request(self.register, request.id)
 
     def hold_digests(self, request: Request, dataset: int | None = None) -> set[str]:
-        """Under which digests legal holds on the person may stand; asked about one ``dataset``, see `places`."""
+        """The digests under which legal holds on the person may be stored; for one ``dataset``, see `places`."""
         person = person_of(self.register, self.keys, request)
         searcher = self.searcher(person, self.places(person, dataset))
         return subject_digests(self.keys, person.kind, searcher.all_names(), searcher.forms())
@@ -145,7 +144,7 @@ class Work:
     def holds(
         self, request: Request, dataset: int, digests: Collection[str] | None = None
     ) -> tuple[Reason, ...]:
-        """The legal holds in force on the person, under any of their keys, in one dataset."""
+        """The legal holds in force on the person in one dataset, under any of the keys."""
         mine = self.hold_digests(request, dataset) if digests is None else digests
         versions = live_references(self.keys)
         found = self.register.read(
@@ -155,7 +154,7 @@ class Work:
 
 
 def settled_by_hand(request: Request) -> set[int | None]:
-    """The places of which a person has said what became of them."""
+    """The places that a person has settled."""
     return {step.dataset_id for step in request.steps if step.decided_by is not None}
 
 
@@ -166,8 +165,8 @@ def held(hold: Hold, digests: Collection[str]) -> Reason:
 
 
 def require_four_eyes(register: Register, request: Request) -> None:
-    """:raises Refused: if the rules that are in force now ask for another person than who acted, and none has
-    approved: they may have become stricter since."""
+    """:raises Refused: if the rules in force now require approval by somebody other than those who acted, and there is
+    none. The rules may have become stricter since."""
     rules = rules_in_force(register).rules
     if rules.needs_four_eyes(request.kind in ERASING) and not (
         request.approved_by and request.four_eyes
@@ -178,7 +177,7 @@ def require_four_eyes(register: Register, request: Request) -> None:
 
 
 def require_erasure(work: Work, request: Request) -> None:
-    """:raises Refused: if a request asks for no erasure, or nobody who may has approved it."""
+    """:raises Refused: if a request does not ask for erasure, or is not validly approved."""
     if request.kind not in ERASING:
         raise Refused(f"request {request.id} asks for {request.kind}, not for erasure")
     if request.closed_at is not None:

@@ -1,4 +1,4 @@
-"""Approval: which places and rows somebody has allowed to be changed, and who may allow it."""
+"""Approval: which places and rows somebody has approved for change, and who may approve."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def approve(
     rules: Rules | None = None,
     named: Collection[str] = (),
 ) -> Request:
-    """A person allows what a request asks for, in the places of its ledger as they are now: with other
-    places, more rows, or rows that are found otherwise, it has to be allowed again.
+    """A person approves what a request asks for, in the places of its ledger as they are now. If there are other
+    places, more rows, or rows found in another way, it has to be approved again.
 
-    :param named: Places that only other programs' lineage names and that are allowed as well (by name, or
-        ``"*"`` for all): none of them is by allowing the rest.
-    :param rules: The rules that the caller asks for, if others than those of its settings.
-    :raises Refused: if the identity is not verified, nobody has looked where the data is, the actor may not approve,
-        or somebody else has to (`Rules.four_eyes`).
+    :param named: Places that only other programs' lineage names and that are approved as well (by name, or
+        ``"*"`` for all): approving the other places does not approve them.
+    :param rules: The rules that the caller asks for, if they differ from those of its settings.
+    :raises Refused: if the identity is not verified, the data was not located, the actor may not approve,
+        or somebody else has to approve (`Rules.four_eyes`).
     """
     request = require_open(get_request(register, identifier))
     if request.identity != "verified":
@@ -78,7 +78,7 @@ def approve(
     }
     digest = approval_digest(approved)[:16]
     given = reasons.ApprovalGiven(len(approved["places"]), digest, tuple(sorted(excluded)))
-    # Who has acted was asked after it was read: whoever acts changes it.
+    # Who has acted was checked after the request was read: anybody who acts changes the request.
     return change(register, identifier, who, given, values, seen=request)
 
 
@@ -89,7 +89,7 @@ class FourEyes(
     de="Antrag {request} wurde von {actor} eröffnet, geprüft oder geändert: jemand anders muss ihn genehmigen "
     "([mlsec] four_eyes = {rule})",
 ):
-    """Who has acted for a request would approve it."""
+    """Somebody who has acted for a request tried to approve it."""
 
     request: int
     actor: str
@@ -98,7 +98,8 @@ class FourEyes(
 
 @condition(Verb.APPROVE)
 def four_eyes(question: Question) -> Reason | None:
-    """Whoever opened a request, verified whose it is, or said which rows are the person's, does not approve it."""
+    """Anyone who opened a request, verified its requester's identity, or said which rows are the person's, may not
+    approve it."""
     asset, rules = question.permission.asset, question.rules
     if asset.kind is not AssetKind.REQUEST:
         return None
@@ -111,15 +112,15 @@ def four_eyes(question: Question) -> Reason | None:
 
 
 def _acted(register: Register, request: Request) -> set[str]:
-    """Who opened a request, verified whose it is, or said which rows are the person's; also those whom a later one
-    has taken the place of."""
+    """Everyone who opened a request, verified its requester's identity, or said which rows are the person's, even if
+    somebody else did so again later."""
     acted = [request.opened_by, request.verified_by, request.changed_by]
     acted += [act.by for act in history(register, request.id) if act.evidence.get("says_who")]
     return {key for who in acted if who for key in keys_of(who)}
 
 
 def _named_place(request: Request, name: str) -> str:
-    """The place of a request that is called so, or whose name ends so."""
+    """The place of a request that has this name, or whose name ends with it."""
     fitting = [s.name for s in request.steps if s.name == name]
     fitting = fitting or [s.name for s in request.steps if s.name.endswith(f"/{name}")]
     if len(set(fitting)) != 1:
@@ -134,8 +135,8 @@ def approval_digest(approved: Mapping[str, Any]) -> str:
 
 
 def beyond_approval(request: Request) -> list[str]:
-    """Places that were found since a request was approved, or with more rows; the approval does not cover
-    them."""
+    """Places that the approval does not cover: those found, or found with more rows, since the request was
+    approved."""
     if request.approved is None:
         return []
     places = request.approved["places"]
@@ -151,12 +152,12 @@ def beyond_approval(request: Request) -> list[str]:
 
 
 def covers(request: Request, step: Step) -> bool:
-    """Whether the approval is of this place."""
+    """Whether the approval covers this place."""
     return request.approved is not None and step.name in request.approved["places"]
 
 
 def take_back(register: Register, identifier: int, why: Reason, by: str) -> None:
-    """An approval does not cover what is there: it has to be given again.
+    """Revoke an approval that does not cover what is there; it has to be given again.
 
     :raises Refused: always.
     """
@@ -165,7 +166,7 @@ def take_back(register: Register, identifier: int, why: Reason, by: str) -> None
 
 
 def _foreign(register: Register, request: Request) -> set[str]:
-    """Places of a request of which no operator of ours has said where they are."""
+    """Places of a request whose location (URI) none of our operators has recorded."""
     identifiers = [step.dataset_id for step in request.steps if step.dataset_id is not None]
     d = t.dataset.c
     query = sa.select(d.id).where(d.id.in_(identifiers), d.uri.is_(None))

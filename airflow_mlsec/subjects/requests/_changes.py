@@ -1,4 +1,4 @@
-"""Writing to a request: what is changed, what became of its places, and the acts that say so."""
+"""Writing to a request: changes, the outcome for its places, and the acts that record them."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def reseal(
     identifier: int,
     changed: Callable[[Person, Targets | None], tuple[Person, Targets | None]],
 ) -> None:
-    """Change what is sealed with a request: the person, and what an erasure has worked out. One at a time: places
-    are dealt with side by side."""
+    """Change what is sealed with a request: the person and the computed erasure targets. Changes run one at a time,
+    because places are handled concurrently."""
     r = t.request.c
 
     def work(connection: sa.Connection) -> None:
         query = sa.select(r.sealed, r.subject_kind).where(r.id == identifier, r.sealed.is_not(None))
         row = connection.execute(query.with_for_update()).first()
         if row is None:
-            raise UsageError(f"request {identifier} is closed, and whom it was about is erased")
+            raise UsageError(f"request {identifier} is closed, and the person's identity is erased")
         now = seal(keys, *changed(*unseal(keys, row.subject_kind, bytes(row.sealed))))
         connection.execute(sa.update(t.request).where(r.id == identifier).values(sealed=now))
 
@@ -69,16 +69,16 @@ def change(
     seen: Request | None = None,
     also: Callable[[sa.Connection, Request], Mapping[str, Any] | None] = lambda c, request: None,
 ) -> Request:
-    """Change a request that is not closed, and write ``what`` was done as an act.
+    """Change a request that is not closed, and record ``what`` was done as an act.
 
-    :param seen: The request by which it was decided.
-    :param also: Done in the same transaction, with the request as it is; may give further values.
-    :raises ChangedMeanwhile: if somebody else has changed it since it was ``seen``.
+    :param seen: The request on which the decision was based.
+    :param also: Called in the same transaction with the current request; may return further values.
+    :raises ChangedMeanwhile: if somebody else has changed the request since it was ``seen``.
     """
     r = t.request.c
 
     def work(connection: sa.Connection) -> None:
-        # One at a time: on PostgreSQL transactions run side by side.
+        # One at a time: on PostgreSQL, transactions run concurrently.
         connection.execute(sa.select(r.id).where(r.id == identifier).with_for_update())
         request = require_open(read_request(connection, identifier))
         if seen is not None:
@@ -93,7 +93,7 @@ def change(
 
 
 def require_unchanged(request: Request, seen: Request) -> None:
-    """:raises ChangedMeanwhile: if a request is not the one any more that was ``seen``."""
+    """:raises ChangedMeanwhile: if a request was changed since it was ``seen``."""
     if request.version != seen.version:
         raise ChangedMeanwhile(
             f"request {request.id} was changed by somebody else meanwhile; look at it again"
@@ -101,7 +101,7 @@ def require_unchanged(request: Request, seen: Request) -> None:
 
 
 def note(register: Register, identifier: int, by: str, what: Reason) -> None:
-    """Write what was done as an act, where nothing of the request itself changes."""
+    """Record what was done as an act, without changing the request itself."""
     register.write(lambda c: write_act(c, identifier, register.now(), by, what))
 
 
@@ -116,7 +116,7 @@ def write_step(
     now: str,
     status: str = "",
 ) -> None:
-    """A finding as a step of the coverage, in its own status or another, and in the ledger."""
+    """Write a finding to the coverage, with its own status or another, and to the ledger."""
     values = {
         "status": status or finding.status,
         "rows": finding.rows,
@@ -132,7 +132,7 @@ def write_step(
     }
     key = {"request_id": identifier, "kind": finding.kind, "name": finding.dataset}
     if finding.dataset_id is not None:
-        # What a dataset is taken for may have changed: it is one place all the same.
+        # The kind assigned to a dataset may have changed; it is still the same place.
         s = t.request_step.c
         mine = sa.and_(
             s.request_id == identifier,
@@ -140,7 +140,7 @@ def write_step(
             s.name == finding.dataset,
         )
         kinds = list(connection.execute(sa.select(s.kind).where(mine)).scalars())
-        # An earlier version made a step of each kind that it was taken for.
+        # An earlier version made a separate step for each kind.
         if finding.kind in kinds:
             connection.execute(sa.delete(t.request_step).where(mine, s.kind != finding.kind))
         elif kinds:
@@ -162,7 +162,7 @@ def write_step(
     )
 
 
-# The question of each place, whether it is free of the person's data, and its answers. All others are unknown.
+# The question for each place: is it free of the person's data? Statuses not listed here answer unknown.
 LOCATED = "free-of-the-person"
 
 
@@ -185,7 +185,7 @@ def set_step(
     why: Sequence[Reason],
     **values: Any,
 ) -> None:
-    """Say what became of one place, and why: in the coverage, and as an act."""
+    """Record the outcome for one place and why: in the coverage, and as an act."""
     if status == "rectified":
         requests_did_more(connection)
     change_step(connection, step.id, now, status=status, reasons=as_documents(why), **values)
@@ -195,13 +195,13 @@ def set_step(
 
 
 def change_step(connection: sa.Connection, step: int, now: str, **values: Any) -> None:
-    """Change what is kept of one place."""
+    """Change what is stored about one place."""
     update = sa.update(t.request_step).where(t.request_step.c.id == step)
     after_run = _LAST_RUN.scalar_subquery()
     connection.execute(update.values(**values, changed_at=now, after_run=after_run))
 
 
-# Whoever did one of these said whose request it is, or which rows are the person's: somebody else approves.
+# Anyone who did one of these said whose request it is, or which rows are the person's: somebody else must approve.
 _SAYS_WHO = (
     reasons.RequestOpened,
     reasons.IdentityVerified,

@@ -1,4 +1,4 @@
-"""Deadlines of data-subject requests, from rules that are data (`clocks.yaml`).
+"""Deadlines of data-subject requests, from rules stored as data (`clocks.yaml`).
 
 Three ways to count:
 
@@ -6,7 +6,7 @@ Three ways to count:
   not count; a period in months ends with the last hour of the day of the same date, or of the
   month's last day if there is none; if that is a Saturday, Sunday or public holiday, with the
   last hour of the next working day; and it has at least two working days.
-* ``calendar-days``: the day of receipt does not count (Cal. Civ. Code § 10), every other does.
+* ``calendar-days``: the day of receipt does not count (Cal. Civ. Code § 10), every other day does.
   A deadline on a holiday is not moved, which is the safe side.
 * ``business-days``: neither Saturdays, Sundays nor public holidays count, nor does the day of
   receipt.
@@ -63,7 +63,7 @@ class Calendar:
     holidays: str = ""
 
     def day_of(self, moment: datetime) -> date:
-        """The day that it was there."""
+        """The local date at a moment."""
         return moment.astimezone(self._zone()).date()
 
     def end_of(self, day: date) -> datetime:
@@ -79,7 +79,7 @@ class Calendar:
         try:
             return ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError):
-            raise SettingError(f"[mlsec] time_zone '{self.zone}' is no IANA time zone") from None
+            raise SettingError(f"[mlsec] time_zone '{self.zone}': no such IANA time zone") from None
 
     def _holidays(self) -> Container[date]:
         return _public_holidays(self.holidays)
@@ -89,7 +89,7 @@ class Calendar:
 def _public_holidays(name: str) -> Container[date]:
     if not name:
         return frozenset()
-    # Late: it has the calendars of the whole world.
+    # Imported late: it has the calendars of the whole world.
     import holidays
 
     country, _, part = name.partition("-")
@@ -97,7 +97,7 @@ def _public_holidays(name: str) -> Container[date]:
         found: Container[date] = holidays.country_holidays(country, subdiv=part or None)
     except NotImplementedError:
         raise SettingError(
-            f"[mlsec] holidays '{name}' is no country (DE) or country and part (US-CA)"
+            f"[mlsec] holidays '{name}' is not a country (DE) or a country and part (US-CA)"
         ) from None
     return found
 
@@ -110,7 +110,7 @@ def rules() -> tuple[Rule, ...]:
 
 
 def kinds_of(law: str) -> list[str]:
-    """The kinds of request that a law knows."""
+    """The kinds of request that a law has."""
     return [
         kind
         for rule in rules()
@@ -122,9 +122,9 @@ def kinds_of(law: str) -> list[str]:
 def deadlines(
     law: str, kind: str, received: datetime, where: Calendar, extended: bool = False
 ) -> list[Deadline]:
-    """What is due when, earliest first. With ``extended`` the answer's period is the longer one.
+    """What is due when, earliest first. With ``extended``, the answer's period is the longer one.
 
-    :raises UsageError: if the law knows no such request, or had no rule on that day.
+    :raises UsageError: if the law has no such request, or had no rule on that day.
     """
     day = where.day_of(received)
     found = []
@@ -135,19 +135,19 @@ def deadlines(
         period = dict(rule.period)
         if extended and rule.step == "respond":
             if rule.extension is None:
-                raise UsageError(f"{rule.article} knows no extension of a request of kind '{kind}'")
+                raise UsageError(f"{rule.article} allows no extension of requests of kind '{kind}'")
             for unit in period:
                 period[unit] += rule.extension[unit]
         due = last_day(day, period, rule.counting, where)
         found.append(Deadline(rule.step, due, where.end_of(due), rule.article))
     if not any(deadline.step == "respond" for deadline in found):
         known = ", ".join(kinds_of(law)) or "none: laws are gdpr and ccpa"
-        raise UsageError(f"{law} knows no request of kind '{kind}' on {day}; it knows {known}")
+        raise UsageError(f"{law} has no request of kind '{kind}' on {day}; it has {known}")
     return sorted(found, key=lambda deadline: deadline.at)
 
 
 def last_day(day: date, period: dict[str, int], counting: str, where: Calendar) -> date:
-    """The last day of a period that an event on ``day`` sets going."""
+    """The last day of a period that starts with an event on ``day``."""
     [(unit, amount)] = period.items()
     if counting == "business-days":
         return _working_days_after(day, amount, where)

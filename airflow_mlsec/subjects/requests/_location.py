@@ -1,4 +1,4 @@
-"""Writing what was found into a request; what somebody has settled stays so."""
+"""Writing what was found into a request; what somebody has settled stays settled."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ BY_HAND = ("none", "rebuilt", "retained", "manual")
 def record_location(
     register: Register, identifier: int, location: Location, by: str, seen: Request | None = None
 ) -> Request:
-    """Write what was found into the ledger. A place that is settled stays so, unless the person
+    """Write what was found into the ledger. A settled place stays settled, unless the person
     was found there again.
 
-    :param seen: The request whose person was looked for.
-    :raises ChangedMeanwhile: if it was changed since: what was found may be another's.
+    :param seen: The request whose person was searched for.
+    :raises ChangedMeanwhile: if it was changed since: what was found may be another person's.
     """
     r = t.request.c
 
@@ -77,7 +77,7 @@ def record_location(
 
 
 def is_at_work(row: Any, now: str) -> bool:
-    """Whether the process that erases from a place may still live."""
+    """Whether the process that erases from a place may still be running."""
     if row.writer is not None and has_ended(row.writer):
         return False
     return datetime.fromisoformat(row.changed_at) > datetime.fromisoformat(now) - _AT_WORK
@@ -85,36 +85,36 @@ def is_at_work(row: Any, now: str) -> bool:
 
 def _changes(request: Request, step: Step, finding: Finding) -> bool:
     if step.status == "erasing":
-        return False  # who is at it says what became of it; what was killed is taken up
-    # With its last rows its last object has gone, or the second look has read what a scan had no budget for.
+        return False  # the process that erases records the outcome; a killed erasure is resumed
+    # Its last object was deleted with its last rows, or the second look has read what a scan had no budget for.
     if (finding.absent or finding.beside) and step.status == "erased":
         return False
     if request.kind in RESTRICTING and step.status == "retained" and step.decided_by is None:
-        return finding.status == "none"  # nothing stays stored that is not there
+        return finding.status == "none"  # what is not there cannot stay stored
     if step.status == "failed" and has(step.reasons, reasons.CouldNotRectify):
-        return False  # that it can be found does not put it right
+        return False  # being found does not rectify it
     if step.status == "none" and finding.status == "none":
-        return False  # since when it has not been there stays known
+        return False  # keeps the time since which it has not been there
     if finding.kind == ROOT and step.status in BY_HAND:
-        # What somebody decided was of other files than these.
+        # Somebody's decision was about other files than these.
         return (
             finding.status == "unknown" and finding.locator != step.locator
         )  # as words: earlier versions had no codes
     if step.status in ("retained", "manual", "rectified", "rebuilt"):
         return False
-    # What waits to be made anew is settled by lineage, or by a person.
+    # What waits to be rebuilt is settled by lineage or by a person.
     if has(step.reasons, reasons.ToBeMadeAnew):
         return finding.status == "none"
     if finding.status not in ("none", "none by scan"):
         return True
-    # What was erased, or is being, or could not be to its end, is not made "none" by not being found any
-    # more: the ledger would forget that it was there, and bytes may be left.
+    # What was erased, is being erased, or could not be erased completely does not become "none" because it
+    # is no longer found: the ledger would forget that it was there, and bytes may be left.
     if step.status == "failed" and step.attempts:
         return has(step.reasons, reasons.NothingRemoved)
-    # What a second look found is for a person, or erasure.
+    # What a second look found is settled by a person or by erasing.
     left = has(step.reasons, reasons.StillNamed)
     return step.status not in ("erased", "rebuilt", "erasing") and not left
 
 
-# How long a place that is being erased from is somebody's, if nobody says that it has ended.
+# How long an erasure is assumed to be running, if nothing says that it has ended.
 _AT_WORK = timedelta(hours=1)

@@ -1,7 +1,7 @@
-"""The receipt: a signed statement of what became of a person's data, place by place.
+"""The receipt: a signed statement of what was done with a person's data, place by place.
 
-An in-toto statement in a DSSE envelope, which anybody with the public key verifies. The person
-stands in it only as a salted hash; whoever has the salt, and only they, can show that the
+An in-toto statement in a DSSE envelope, which anybody with the public key can verify. The person
+appears in it only as a salted hash; only somebody who has the salt can show that the
 receipt is about them.
 """
 
@@ -38,13 +38,13 @@ from airflow_mlsec.subjects.search._reasons import PassedOver
 
 @dataclass(frozen=True)
 class Receipt:
-    """A verified receipt: which request it is of, and what it says."""
+    """A verified receipt: the request it belongs to, and its content."""
 
     request: str
     said: ReceiptStatement
 
     def as_json(self) -> dict[str, Any]:
-        """The receipt as programs read it."""
+        """The receipt as JSON for programs."""
         return {"request": self.request, **self.said.model_dump(mode="json")}
 
 
@@ -57,10 +57,10 @@ def make_receipt(
     zone: str,
     shown: Callable[[str], str] = str,
 ) -> tuple[dict[str, Any], str]:
-    """The signed receipt, and the salt that goes to the person alone.
+    """The signed receipt, and the salt that goes only to the person.
 
-    ``verified`` says by place what an independent look after the erasure found; ``zone`` is that in which the
-    last day is counted; ``shown`` strikes the person's keys out of a text.
+    ``verified`` says by place what an independent look after the erasure found; ``zone`` is the time zone in
+    which the last day is counted; ``shown`` redacts the person's keys in a text.
     """
     salt = secrets.token_hex(16)
     steps = tuple(
@@ -115,7 +115,7 @@ def _again(found: Reason | None, shown: Callable[[str], str]) -> dict[str, Any] 
 
 
 def _struck_out(document: dict[str, Any], shown: Callable[[str], str]) -> dict[str, Any]:
-    """A reason with the person's keys struck out of its texts."""
+    """A reason with the person's keys redacted in its texts."""
 
     def without(value: Any) -> Any:
         if isinstance(value, str):
@@ -136,7 +136,7 @@ def _handed_over(export: Mapping[str, Any], shown: Callable[[str], str]) -> Hand
             continue
         places: dict[str, Any] = {}
         for place, said in value.items():
-            # Places whose names differ in nothing but the key.
+            # Several places may have names that differ only in the key.
             before = places.get(shown(place))
             both = isinstance(before, int) and isinstance(said, int)
             places[shown(place)] = before + said if both else said
@@ -147,24 +147,24 @@ def _handed_over(export: Mapping[str, Any], shown: Callable[[str], str]) -> Hand
 def verify_receipt(
     envelope: Any, trusted: VerificationKeys, key: str | None = None, salt: str | None = None
 ) -> Receipt:
-    """What a receipt says, if a trusted key signed it. With the person's ``key`` and ``salt`` also
-    that it is about this person.
+    """The content of a receipt, if a trusted key signed it. With the person's ``key`` and ``salt``,
+    also verifies that it is about this person.
 
-    :raises SignatureInvalid: if the signature fails, it is no receipt, or about somebody else.
+    :raises SignatureInvalid: if the signature fails, or it is not a receipt, or not the person's.
     """
     payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
     try:
         statement = read_statement(payload, ReceiptStatement)
         [(name, digest)] = statement.subjects.items()
     except (SignatureInvalid, ValueError):
-        raise SignatureInvalid("the signed statement is no receipt of a request") from None
+        raise SignatureInvalid("the signed statement is not a receipt of a request") from None
     if digest != _digest(statement.document["predicate"]["steps"]):
-        raise SignatureInvalid("the receipt's steps are not those that its subject names")
+        raise SignatureInvalid("the receipt's steps do not match the digest in its subject")
     said = statement.predicate
     if key is not None:
         mine = _salted(salt or "", said.subject_kind, key)
         if not any(hmac.compare_digest(mine, other) for other in said.subject_sha256):
-            raise SignatureInvalid("the receipt is not about the person of this key and salt")
+            raise SignatureInvalid("the receipt is not about the person with this key and salt")
     return Receipt(name, said)
 
 
@@ -177,15 +177,15 @@ def _digest(steps: list[dict[str, Any]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# Of these a receipt says why, and by whom.
+# For these statuses a receipt gives the reason and who decided.
 _EXPLAINED = ("retained", "manual", "beyond reach", "found", "unknown")
-# In the words of receipts of version 0.1, which have no codes.
+# The wording of receipts of version 0.1, which have no codes.
 _QUALIFIED = "was looked for in columns of their name only"
 _STILL_THERE = "still there"
 
 
 def describe_receipt(receipt: Receipt) -> list[str]:
-    """What a verified receipt says, line by line, as people read it."""
+    """The content of a verified receipt as lines of text for people."""
     said = receipt.said
     closed = f"closed {said.closed_at[:19]} UTC"
     lines = [

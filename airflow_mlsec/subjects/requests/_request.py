@@ -1,4 +1,4 @@
-"""A data-subject request as the register keeps it: its places, and what was done. It does not say who the person is."""
+"""A data-subject request as the register keeps it: its places and its history. It does not reveal the person."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from airflow_mlsec.subjects.search._copies import COPIES
 from airflow_mlsec.subjects.search._finding import by_what
 from airflow_mlsec.subjects.search._scan import ROOT
 
-# What a step may be when its request is closed.
+# The statuses that a step may have when its request is closed.
 SETTLED = (
     "none",
     "none by scan",
@@ -64,13 +64,13 @@ NEEDS_NO_PROOF = ("opt-out", "limit")
 ANSWERING = ("access", "portability", "know")
 
 
-# What a database's integer holds.
+# The limit of a database integer.
 _NUMBERS = 2**63
 
 
 @dataclass(frozen=True)
 class Step:
-    """What became of the person's data in one place; a row of the coverage ledger."""
+    """The outcome for the person's data in one place; a row of the coverage ledger."""
 
     id: int
     kind: str
@@ -83,9 +83,9 @@ class Step:
     attempts: int
     changed_at: str
     decided_by: str | None = None
-    # The columns by which the person is found there.
+    # The columns in which the person is found there.
     columns: tuple[str, ...] = ()
-    # Whether some of it was found by likeness alone, and nobody has confirmed it.
+    # Whether some of it was found only by likeness, and nobody has confirmed it.
     likeness: bool = False
     # The last run that the register knew when it last changed.
     after_run: int | None = None
@@ -93,7 +93,7 @@ class Step:
     free_text: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """The step as programs read it: the reasons as codes, and in words as ``detail``."""
+        """The step as JSON for programs: the reasons as codes, and in words as ``detail``."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         told: dict[str, Any] = {"detail": str(self.detail), "reasons": as_documents(self.reasons)}
         told |= {"locator": str(self.locator), "found_by": as_documents(self.found_by)}
@@ -101,18 +101,18 @@ class Step:
 
     @property
     def locator(self) -> Words:
-        """By what the person is found there, for people."""
+        """How the person is found there, in words."""
         return by_what(self.found_by)
 
     @property
     def detail(self) -> Words:
-        """Why it is in its state, for people."""
+        """Why it is in its state, in words."""
         return in_words(self.reasons)
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as the register keeps it; it does not say who the person is."""
+    """A request as the register keeps it; it does not reveal who the person is."""
 
     id: int
     law: str
@@ -136,30 +136,30 @@ class Request:
     approved: Mapping[str, Any] | None = None
     four_eyes: bool | None = None
     changed_by: str | None = None
-    # How often it was changed.
+    # The number of changes to it.
     version: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """The request as programs read it."""
+        """The request as JSON for programs."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**plain, "steps": [step.as_json() for step in self.steps]}
 
     def open_steps(self) -> list[Step]:
         """Steps that keep the request open."""
-        # Where nothing is to be changed it is enough to know what is there.
+        # Where nothing has to be changed, it is enough to know what is there.
         left_as_it_is = self.kind in (*ANSWERING, *CORRECTING)
         fine = (*SETTLED, "found") if left_as_it_is else SETTLED
         return [step for step in self.steps if step.status not in fine]
 
     def last_day(self, time_zone: str) -> date | None:
-        """The last day on which it can be answered in time; ``due_at`` is when that has ended."""
+        """The last day on which it can be answered in time; ``due_at`` is the end of that day."""
         if self.due_at is None:
             return None
         due = datetime.fromisoformat(self.due_at) - timedelta(microseconds=1)
         return due.astimezone(ZoneInfo(time_zone)).date()
 
     def is_overdue(self, now: datetime) -> bool:
-        """Whether the answer's deadline has passed and it is not closed."""
+        """Whether the deadline has passed and the request is not closed."""
         late = self.due_at is not None and datetime.fromisoformat(self.due_at) <= now
         return late and self.closed_at is None
 
@@ -167,7 +167,7 @@ class Request:
 def get_request(register: Register, identifier: int) -> Request:
     """A request with its ledger.
 
-    :raises UsageError: if there is none of this number.
+    :raises UsageError: if there is no request with this number.
     """
     return register.read(lambda connection: read_request(connection, identifier))
 
@@ -175,7 +175,7 @@ def get_request(register: Register, identifier: int) -> Request:
 def read_request(connection: sa.Connection, identifier: int) -> Request:
     """`get_request` within a transaction."""
     if not 0 < identifier < _NUMBERS:
-        raise UsageError("there is no request of this number; `mlsec subject list` shows all")
+        raise UsageError("there is no request with this number; `mlsec subject list` shows all")
     found = _read(connection, t.request.c.id == identifier)
     if not found:
         raise UsageError(f"there is no request {identifier}; `mlsec subject list` shows all")
@@ -213,15 +213,15 @@ def _read(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Requ
 
 
 def person_of(register: Register, keys: KeyRing, request: Request) -> Person:
-    """Who a request is about.
+    """The person a request is about.
 
-    :raises UsageError: if it was closed: then nobody needs to know any more.
+    :raises UsageError: if the request is closed: then nobody needs to know any more.
     """
     return _unsealed(register, keys, request)[0]
 
 
 def targets_of(register: Register, keys: KeyRing, request: Request) -> Targets | None:
-    """What an erasure has worked out to erase; None before it has, and after the request closed."""
+    """The computed erasure targets; None before they are computed and after the request closed."""
     return None if request.closed_at else _unsealed(register, keys, request)[1]
 
 
@@ -229,15 +229,15 @@ def _unsealed(register: Register, keys: KeyRing, request: Request) -> tuple[Pers
     query = sa.select(t.request.c.sealed).where(t.request.c.id == request.id)
     [row] = register.rows(query)
     if row.sealed is None:
-        raise UsageError(f"request {request.id} is closed, and whom it was about is erased")
-    # An erasure seals what it is to erase beside the keys.
+        raise UsageError(f"request {request.id} is closed, and the person's identity is erased")
+    # An erasure seals its targets together with the keys.
     return unseal(keys, request.subject_kind, bytes(row.sealed))
 
 
 def require_ready(request: Request, kinds: tuple[str, ...]) -> None:
-    """:raises Refused: if the request asks for something else, is over, or the requester's identity
-    is not verified where it must be.
-    :raises CheckFailed: if nobody has looked where the person's data is.
+    """:raises Refused: if the request asks for something else or is closed, or the requester's
+    identity is not verified where it must be.
+    :raises CheckFailed: if the person's data was not located yet.
     """
     if request.kind not in kinds:
         raise Refused(f"request {request.id} asks for {request.kind}, not for {' or '.join(kinds)}")
@@ -252,11 +252,11 @@ def require_ready(request: Request, kinds: tuple[str, ...]) -> None:
 
 
 def asset_of(identifier: int) -> Asset:
-    """A request, as the ledger names it."""
+    """A request as an asset of the ledger."""
     return Asset(AssetKind.REQUEST, str(identifier))
 
 
-# Steps that are about no file or table.
+# Kinds of steps that are not about a file or table.
 NO_PLACES = ("recipient", "vault", ROOT, COPIES)
 
 

@@ -1,5 +1,5 @@
-"""Data-subject requests: opened with a clock, identity verified, extended, places settled, exports kept. Everything that is
-done with one is written down, with who did it."""
+"""Data-subject requests: opened with a deadline, identity verified, extended, places settled, exports recorded. Every
+action is recorded together with who did it."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def open_request(
     calendar: Calendar,
     received: datetime | None = None,
 ) -> Request:
-    """Open a request; its clock runs from ``received`` (default: now).
+    """Open a request; its deadline is counted from ``received`` (default: now).
 
-    :raises UsageError: if the law knows no such request.
+    :raises UsageError: if the law has no such request.
     :raises Refused: if the actor may not handle requests.
     """
     who = require(register, by, Verb.HANDLE, _ALL).who
@@ -87,17 +87,17 @@ def open_request(
 def change_person(
     register: Register, keys: KeyRing, request: Request, person: Person, by: Actor, evidence: str
 ) -> Request:
-    """Say more exactly who a request is about. What was worked out, found and approved before was of
-    somebody else: it starts over with locating. ``evidence`` says how it is known, without personal data.
+    """Say more exactly who a request is about. What was computed, found and approved before belonged to
+    somebody else, so the request starts over with locating. ``evidence`` says how it is known, without personal data.
 
     :raises Refused: if the actor may not handle requests, or something is being erased.
     """
     who = require(register, by, Verb.HANDLE, asset_of(request.id)).who
     values: dict[str, Any] = {"sealed": seal(keys, person), "status": "open", **NOT_APPROVED}
-    # Whose identity was verified was perhaps somebody else's, and so was who is on the list.
+    # The identity that was verified may be somebody else's; so may the suppression entries.
     values |= {"identity": "unverified", "verified_by": None, "recipients": None}
     values["changed_by"] = who
-    # So was what was handed over.
+    # So may the data that was handed over.
     values["exports"] = sa.null()
     digest = subject_digest(keys, person.kind, person.keys[0])
     values["subject_digest"] = digest
@@ -108,8 +108,8 @@ def change_person(
         rows = connection.execute(query.where(s.request_id == now.id, s.status == "erasing")).all()
         if at_work := [row.name for row in rows if is_at_work(row, register.now())]:
             raise Refused(
-                f"request {now.id}: {at_work[0]} is being erased from; say who it is about when that has ended "
-                "(mlsec subject erase takes up what was killed)"
+                f"request {now.id}: {at_work[0]} is being erased from; change the person when that has ended "
+                "(mlsec subject erase resumes an erasure that was killed)"
             )
         mine = t.suppression.c.request_id == now.id
         connection.execute(sa.delete(t.suppression).where(mine))
@@ -117,7 +117,7 @@ def change_person(
             if step.kind == "recipient":
                 continue
             if step.kind in NO_PLACES:
-                continue  # looking does not come by it
+                continue  # locating does not visit it
             before = None
             if step.status in ("erased", "rectified"):
                 before = reasons.WasBefore(step.status, step.rows or 0)
@@ -132,7 +132,7 @@ def change_person(
 def add_key(
     register: Register, keys: KeyRing, request: Request, person: Person, by: str
 ) -> Request:
-    """Keep another key of the same person with a request."""
+    """Add another key of the same person to a request."""
     reseal(register, keys, request.id, lambda known, targets: (person, targets))
     return change(register, request.id, by, reasons.KeyAdded(), {})
 
@@ -146,13 +146,13 @@ def verify_identity(
     by: Actor,
     recipients: Sequence[str] = (),
 ) -> Request:
-    """Record whether the requester is the person (GDPR Art. 12(6), 11 CCR § 7060), and by what.
+    """Record whether the requester is the person (GDPR Art. 12(6), 11 CCR § 7060), and how it was verified.
 
     ``evidence`` says how it was verified, for example "log-in with second factor"; it should
-    hold no personal data. ``recipients`` are the age recipients to which the verified person wants the
-    data; it is handed to no others.
+    hold no personal data. ``recipients`` are the age recipients that the verified person chose for the
+    data; it is handed over to no others.
 
-    :raises Refused: if the actor may not handle requests, or other recipients are bound to it.
+    :raises Refused: if the actor may not handle requests, or other recipients are bound to the request.
     """
     who = require(register, by, Verb.HANDLE, asset_of(identifier)).who
     if not evidence.strip():
@@ -162,8 +162,8 @@ def verify_identity(
     bound, wanted = seen.recipients, list(dict.fromkeys(recipients))
     if bound and wanted and sorted(bound) != sorted(wanted):
         raise Refused(
-            f"request {identifier}: other recipients are bound to it; for others say anew who it is about (mlsec subject "
-            "person), which starts over"
+            f"request {identifier}: other recipients are bound to it; to change them, specify the person again (mlsec "
+            "subject person), which starts over"
         )
     values: dict[str, Any] = {"identity": state, "verified_by": who, **NOT_APPROVED}
     values["recipients"] = wanted or list(bound)
@@ -182,10 +182,10 @@ def verify_identity(
 def extend(
     register: Register, identifier: int, reason: str, by: Actor, calendar: Calendar
 ) -> Request:
-    """Use the law's longer period, once, for a reason that the person is told.
+    """Use the law's longer period, once, and give the person the reason.
 
     :raises Refused: if the actor may not handle requests.
-    :raises UsageError: if it was extended before or is overdue, or no reason is given.
+    :raises UsageError: if the request was extended before or is overdue, or no reason is given.
     """
     who = require(register, by, Verb.HANDLE, asset_of(identifier)).who
     request = get_request(register, identifier)
@@ -204,14 +204,14 @@ def extend(
     return change(register, identifier, who, extended, values)
 
 
-# Of requests, before there is one.
+# The asset of all requests, used before a request exists.
 _ALL = Asset(AssetKind.DEPLOYMENT, "requests")
 
 
 def record_export(
     register: Register, identifier: int, export: Mapping[str, Any], by: str
 ) -> Request:
-    """Keep that the person's data was handed over: ``sha256``, ``recipients``, ``rows`` and ``at``."""
+    """Record that the person's data was handed over: ``sha256``, ``recipients``, ``rows`` and ``at``."""
 
     def more(connection: sa.Connection, request: Request) -> Mapping[str, Any]:
         del connection
@@ -223,7 +223,7 @@ def record_export(
 
 
 def not_handed_over(request: Request) -> list[str]:
-    """Places in which the person was found, and of which no export has the rows and no letter the reason."""
+    """Places in which the person was found, but whose rows are in no export and which no letter explains."""
     told: dict[str, int] = {}
     for export in request.exports:
         for name, rows in {**export.get("found", {}), **export["rows"]}.items():
@@ -238,11 +238,11 @@ def not_handed_over(request: Request) -> list[str]:
 def settle(
     register: Register, identifier: int, name: str, status: str, reason: str, by: Actor
 ) -> Request:
-    """A person decides about one place: ``none``, ``rebuilt``, ``retained`` (with the legal reason)
-    or ``manual`` (done by hand).
+    """Settle one place by a person's decision: ``none``, ``rebuilt``, ``retained`` (with the legal
+    reason) or ``manual`` (done by hand).
 
     :raises UsageError: if the request has no such place, or no reason is given.
-    :raises Refused: if the actor may not decide about places, or it is being erased from.
+    :raises Refused: if the actor may not decide about places, or the place is being erased from.
     """
     who = require(register, by, Verb.SETTLE, asset_of(identifier)).who
     if status not in BY_HAND:
@@ -264,8 +264,8 @@ def settle(
         now = connection.execute(query.with_for_update()).one()
         if now.status == "erasing" and is_at_work(now, register.now()):
             raise Refused(
-                f"{step.name} is being erased from: what becomes of it can be decided when that has ended (what was killed is "
-                "taken up by mlsec subject erase)"
+                f"{step.name} is being erased from: decide about it when that has ended (mlsec subject erase resumes an "
+                "erasure that was killed)"
             )
         why = reasons.SettledByHand(reason, str(by))
         given = (identifier, step, who, register.now())

@@ -1,1 +1,1 @@
-"""Where a person's data can be, and looking for it there: by keys, by lists of members, by likeness."""
+"""Where a person's data can be, and searching for it there: by key, by membership list, by likeness."""

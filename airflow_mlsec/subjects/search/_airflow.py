@@ -1,8 +1,8 @@
-"""Airflow's own stores: what tasks handed to each other, what they were rendered with, what they logged.
+"""Airflow's own stores: XCom between tasks, rendered fields, logs and the like.
 
-They are reached over Airflow's REST API, as far as the connection's user may read, and looked through like
+They are read through Airflow's REST API, as far as the connection's user may read, and scanned like
 other places that no key leads to. XCom and the state of tasks and assets are erased there; what the API
-cannot delete (rendered fields, logs, parameters of runs, variables) is named.
+cannot delete (rendered fields, logs, parameters of runs, variables) is reported.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from airflow_mlsec.subjects.search._contents import Contents
 from airflow_mlsec.subjects.search._finding import Finding
 from airflow_mlsec.subjects.search._needles import Hit, Needles, are_sure, in_order, not_distinctive
 
-# The kind of the findings, and their names: what can be erased over the API, and what cannot.
+# The kind of the findings, and their names: what can be erased through the API, and what cannot.
 AIRFLOW = "airflow"
 ERASABLE, RECORDS = "airflow/xcom", "airflow/records"
 _THREADS = 8
-# How many entries are named one by one.
+# How many entries are named individually.
 _NAMED = 5
-# A shorter text is no table that was written as text.
+# A shorter text cannot be a table written as text.
 _SHORTEST_TABLE = 64
 _MASKED = "***"
 _VARIABLES = "variables"
@@ -46,7 +46,7 @@ class _Entry:
     where: str
     read: Callable[[], Any] = field(repr=False)
     delete: Callable[[], None] | None = field(default=None, repr=False)
-    # What stands in the value if a backend keeps it elsewhere.
+    # The text that the value contains if a backend keeps it elsewhere.
     backend: str = ""
 
 
@@ -56,13 +56,13 @@ class _Kinds:
 
     names: tuple[Reason, ...]
     whole: bool
-    # Whether everything in the entry is theirs: nobody else's goes with it.
+    # Whether everything in the entry is the person's: erasing it removes nobody else's data.
     alone: bool
 
 
 @dataclass
 class _Seen:
-    """What looking through some entries came to."""
+    """The result of scanning some entries."""
 
     entries: dict[str, int] = field(default_factory=dict)
     found: list[tuple[_Entry, _Kinds]] = field(default_factory=list)
@@ -71,7 +71,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class AirflowStores:
-    """Looks through Airflow's own stores. ``sign_in`` gives a client of its API."""
+    """Scans Airflow's own stores. ``sign_in`` returns a client of its API."""
 
     sign_in: Callable[[], AirflowApi]
 
@@ -82,8 +82,8 @@ class AirflowStores:
         cannot_say: Callable[[], list[Reason]],
         shared: bool = False,
     ) -> list[Finding]:
-        """What stands in each store; not to be reached is an answer as well. With ``shared`` entries with other
-        people's values beside theirs are no likeness: somebody has confirmed that they may go."""
+        """What is in each store; an unreachable store is also a finding. With ``shared``, entries that also hold other
+        people's values do not count as likeness: somebody has confirmed that they may be erased."""
         try:
             api = self.sign_in()
             seen = {ERASABLE: _look(_erasable(api), needles(), spend)}
@@ -95,15 +95,15 @@ class AirflowStores:
         ]
 
     def erase(self, needles: Needles, at_most: int, shared: bool = False) -> int:
-        """Remove what of the person can be removed over the API; how many entries there were. With ``shared``
-        entries go as well in which other people's values stand beside theirs.
+        """Remove the person's entries that can be removed through the API; returns how many there were. With
+        ``shared``, entries that also hold other people's values are removed as well.
 
-        :raises UsageError: if Airflow refuses, cannot be reached, or more would go than ``at_most``.
+        :raises UsageError: if Airflow refuses, cannot be reached, or more than ``at_most`` would be removed.
         """
         seen = _look(_erasable(self.sign_in()), needles, lambda size: None)
         theirs = [e for e, kinds in seen.found if kinds.alone or (shared and kinds.whole)]
         if len(theirs) > at_most:
-            raise UsageError(f"{len(theirs)} entries are there, and {at_most} were approved")
+            raise UsageError(f"{len(theirs)} entries are there, but only {at_most} were approved")
         for entry in theirs:
             assert entry.delete is not None
             entry.delete()
@@ -111,7 +111,7 @@ class AirflowStores:
 
 
 def not_looked(why: Reason) -> list[Finding]:
-    """That nobody has looked into the stores."""
+    """Findings for stores that were not searched."""
     names = (ERASABLE, RECORDS)
     return [Finding(name, AIRFLOW, "unknown", None, (), (why,)) for name in names]
 
@@ -136,10 +136,10 @@ def _look(entries: Iterator[_Entry], needles: Needles, spend: Callable[[int], No
                 whole = whole or theirs or any(hit.whole and are_sure(hit.kinds) for hit in hits)
                 alone = alone and theirs
                 if entry.store == _VARIABLES and _MASKED in piece:
-                    # Elsewhere it is what is stored; here the API alone hides it.
+                    # Elsewhere the mask is what is stored; here only the API hides the value.
                     unread.append(reasons.MaskedByAirflow())
                 elif entry.backend and entry.backend in piece:
-                    # As the object storage backend names what it keeps.
+                    # The path under which the object storage backend keeps a value.
                     unread.append(reasons.KeptByBackend())
             if needles.without(entry.where) != entry.where:
                 names[reasons.KeyInName()] = None
@@ -167,7 +167,7 @@ def _hits(text: str, raw: bytes, needles: Needles, unread: list[Reason]) -> Iter
     yield from needles.in_chunks([raw])
     table = _table(raw)
     if table is not None:
-        # A DataFrame is handed on as Parquet, written as text.
+        # A DataFrame is passed between tasks as Parquet, encoded as text.
         contents = Contents(lambda size: None)
         for piece in contents.of(io.BytesIO(table), len(table)):
             yield from (
@@ -177,7 +177,7 @@ def _hits(text: str, raw: bytes, needles: Needles, unread: list[Reason]) -> Iter
 
 
 def _table(raw: bytes) -> bytes | None:
-    """The Parquet file that a text is, in hexadecimal digits or base 64."""
+    """The Parquet file that a text encodes, in hexadecimal digits or Base64."""
     if len(raw) < _SHORTEST_TABLE:
         return None
     try:
@@ -191,7 +191,7 @@ def _table(raw: bytes) -> bytes | None:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a value, and in values that are written as JSON within it."""
+    """Every text in a value, including in JSON encoded within it."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _texts(name)

@@ -1,7 +1,7 @@
-"""What is in a file, whatever it is called: rows of tables, or bytes of text.
+"""The content of a file, whatever its name: rows of tables, or bytes of text.
 
-A file is recognised by its content. What is packed is unpacked; what cannot be read (encrypted, of an
-unknown format, damaged) is said, since not to be found there means nothing.
+A file is recognised by its content. Compressed content is unpacked; content that cannot be read (encrypted, of an
+unknown format, damaged) is reported, since finding nothing there proves nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ROWS = 65_536
 _HEAD = 64
 # Archives within archives.
 _DEEPEST = 3
-# In `marshal`: short ASCII text, and other text and bytes, with or without the mark of what is referred to again.
+# In `marshal`: short ASCII text, and other text and bytes, with or without the flag for later references.
 _SHORT_TEXT = re.compile(rb"(?=[zZ\xfa\xda](.))", re.DOTALL)
 _LONG_TEXT = re.compile(rb"(?=[aAuts\xe1\xc1\xf5\xf4\xf3](..[\x00-\x0f]\x00))", re.DOTALL)
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -39,12 +39,12 @@ _ENCRYPTED = (
     b"age-encryption.org/", b"-----BEGIN AGE", b"-----BEGIN PGP", b"-----BEGIN CMS", b"-----BEGIN PKCS7",
     b"-----BEGIN ENCRYPTED", b"PARE", b"Salted__", b"U2FsdGVkX1", b"$ANSIBLE_VAULT", b"gAAAAA",
 )  # fmt: skip
-# XML and HTML, in which tags may stand within a word; and how mails say that text is not as it is.
+# XML and HTML, in which tags may split a word; and the mail header for encoded text.
 _MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[?!a-zA-Z]")
 _SHIFTED = re.compile(rb"\x1b[$(]|[\x0e\x0f]")
 _TAG = re.compile(rb"<[^<>]*>")
 _MAIL = re.compile(rb"(?im)^content-transfer-encoding:\s*(?:base64|quoted-printable)")
-# Of text that is not UTF-8: with less of it in ASCII the letters themselves are written otherwise.
+# For text that is not UTF-8: with a smaller share of ASCII, even the letters are encoded.
 _PLAIN = 0.5
 _PRINTED = re.compile(rb"[\x20-\x7e\s]")
 
@@ -56,16 +56,16 @@ _ERRORS = (
 
 @dataclass
 class Contents:
-    """What is in a file, piece by piece. When it was read to its end, ``unread`` says what of it could not
-    be."""
+    """The content of a file, piece by piece. After reading to the end, ``unread`` says what could not be
+    read."""
 
     spend: Callable[[int], None]
     unread: list[Reason] = field(default_factory=list)
-    # Whether some of it is text of which nobody knows how letters beyond ASCII are written.
+    # Whether some of it is text in which the encoding of letters beyond ASCII is not known.
     unsure_letters: bool = False
 
     def of(self, file: BinaryIO, size: int) -> Iterator[pa.RecordBatch | bytes]:
-        """Rows, or chunks of bytes of one text after another (an empty one ends it)."""
+        """Rows, or chunks of bytes of one text after another (an empty chunk ends a text)."""
         self.spend(size)
         yield from self._any(file, 0)
 
@@ -87,7 +87,7 @@ class Contents:
             if depth >= _DEEPEST:
                 self._cannot(reasons.ArchiveInArchive())
                 return
-            # What stands before, between and after what is packed is read by no unpacker.
+            # Unpackers do not read bytes before, between and after the packed content.
             yield from self._plain(file)
             file.seek(0)
             if unpacked is None:
@@ -107,13 +107,13 @@ class Contents:
         if tables is not None:
             self._cannot(reasons.TableInArchive())
         if _is_byte_code(head):
-            # Its constants stand there as they are, each after its length.
+            # Its constants are stored unchanged, each after its length.
             yield from _constants(head + file.read())
             return
         yield from self._bytes(file, head)
 
     def _plain(self, file: Any) -> Iterator[bytes]:
-        """All bytes of a packed file as they are."""
+        """All bytes of a packed file, unchanged."""
         file.seek(0)
         while chunk := file.read(_CHUNK):
             yield chunk
@@ -135,7 +135,7 @@ class Contents:
                     yield from self._any(_Counted(inside, self.spend), depth + 1)
 
     def _bytes(self, file: Any, head: bytes) -> Iterator[bytes]:
-        """Bytes as they are; that they are no text is said, since what is not plain there is not seen."""
+        """Bytes, unchanged. Bytes that are not text are reported, since encoded content is not seen."""
         decoder, utf8, controls = codecs.getincrementaldecoder("utf-8")(), True, False
         chunk = head + file.read(_CHUNK)
         if coding := _wide(chunk):
@@ -143,7 +143,7 @@ class Contents:
             while chunk:
                 yield wide.decode(chunk).encode("utf-8", "replace")
                 chunk = file.read(_CHUNK)
-            # Programs append in another coding than the file was begun in.
+            # A program may append in another encoding than the start of the file.
             yield b""
             yield from self._plain(file)
             return
@@ -151,7 +151,7 @@ class Contents:
         while chunk:
             if _MAIL.search(chunk):
                 self._cannot(reasons.MailParts())
-            # In codings of seven bits other letters stand behind such a mark (ISO 2022).
+            # In seven-bit encodings, other letters follow such an escape sequence (ISO 2022).
             self.unsure_letters = self.unsure_letters or _SHIFTED.search(chunk) is not None
             controls = controls or _CONTROL.search(chunk) is not None
             if utf8:
@@ -177,13 +177,13 @@ class Contents:
 
 
 def _is_byte_code(head: bytes) -> bool:
-    """Whether a file is a compiled Python module (PEP 3147): the version's number, and a line's end."""
+    """Whether a file is a compiled Python module (PEP 3147): a version number and a line end."""
     number, flags = int.from_bytes(head[:2], "little"), int.from_bytes(head[4:8], "little")
     return head[2:4] == b"\r\n" and 3000 <= number < 4000 and flags <= 3 and len(head) >= 16
 
 
 def _constants(code: bytes) -> Iterator[bytes]:
-    """The texts in a compiled module, as Python's `marshal` writes them, and perhaps some that are none."""
+    """The texts in a compiled module, as Python's `marshal` writes them, and possibly some false matches."""
     for match in _SHORT_TEXT.finditer(code):
         yield code[match.end(1) : match.end(1) + match[1][0]] + b"\n"
     for match in _LONG_TEXT.finditer(code):
@@ -191,12 +191,12 @@ def _constants(code: bytes) -> Iterator[bytes]:
 
 
 def _without_tags(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Markup without its tags: of spreadsheets and documents a word may be in several runs."""
+    """Markup without its tags: in spreadsheets and documents, tags may split a word."""
     left = b""
     for chunk in chunks:
         text = left + chunk
         at = text.rfind(b"<")
-        # A tag that goes on in the next chunk; what is longer than any tag is none.
+        # A tag may continue in the next chunk; anything longer than a possible tag is not one.
         cut = at if at >= 0 and b">" not in text[at:] and len(text) - at < _SAMPLE else len(text)
         yield _TAG.sub(b"", text[:cut])
         left = text[cut:]
@@ -204,7 +204,7 @@ def _without_tags(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _wide(head: bytes) -> str | None:
-    """The coding of text with more than a byte a letter, by its mark."""
+    """The encoding of text with more than one byte per letter, from its byte order mark."""
     for mark, coding in (
         (codecs.BOM_UTF32_LE, "utf-32-le"),
         (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -217,7 +217,7 @@ def _wide(head: bytes) -> str | None:
 
 
 class _Counted:
-    """A stream that is told of what was unpacked: a small archive may hold more than there is time for."""
+    """A stream that counts what was unpacked: a small archive may hold more than the budget allows."""
 
     def __init__(self, file: Any, spend: Callable[[int], None]) -> None:
         self._file, self._spend = file, spend
@@ -256,8 +256,8 @@ def _tables(head: bytes) -> Callable[[Any], Iterator[pa.RecordBatch]] | None:
 
 
 def _notes(head: bytes, file: Any) -> Iterator[bytes]:
-    """What a table's file says beside its rows: notes of the file and of columns, names of fields within
-    structures."""
+    """What a table's file contains in addition to its rows: metadata of the file and of columns, names of nested
+    fields."""
     if head.startswith(b"PAR1"):
         said, schema = pq.read_metadata(file).metadata or {}, pq.read_schema(file)
         yield from (

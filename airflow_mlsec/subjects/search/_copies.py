@@ -1,8 +1,8 @@
-"""Copies that an erasure does not reach by itself: told in the ledger and in the receipt.
+"""Copies that an erasure does not reach by itself: reported in the ledger and in the receipt.
 
 Old versions in a bucket are listed, and erased where the settings allow it. Logs, replicas and backups of
-databases and filesystems, and the tags on lists of members, are named: nobody can say from here that
-they are gone.
+databases and filesystems, and the tags on membership lists, are only named: it cannot be determined from here
+whether they are gone.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _KEPT: Mapping[KeptBy, Reason] = {
 def in_old_versions(
     place: Place, connections: Connections | None, erase: bool
 ) -> tuple[Finding, int] | None:
-    """What a bucket keeps of an erased place, and how many versions were erased just now; None where
-    nothing can be kept."""
+    """The old versions that a bucket keeps of an erased place, and how many were erased just now; None where
+    no old versions can be kept."""
     versions = None if place.uri is None else connector_of(place.uri).versions
     if place.uri is None or versions is None:
         return None
@@ -66,11 +66,12 @@ def _of_versions(name: str, status: Status, rows: int | None, why: Reason) -> Fi
 
 
 def in_hard_links(place: Place) -> Finding | None:
-    """Other names of a place's files, which keep what they are when it is replaced; asked before it is."""
+    """Other names (hard links) of a place's files, which keep the old content when the place is replaced. Called
+    before it is replaced."""
     path = place.local_files
     if path is None or not path.exists():
         return None
-    # Behind links as well, as they are read.
+    # Symbolic links are followed, as they are when reading.
     every = [str(path)] if path.is_file() else files_below(str(path), place.uri or "")
     links = sum(os.stat(p).st_nlink - 1 for p in every)
     if not links:
@@ -80,7 +81,7 @@ def in_hard_links(place: Place) -> Finding | None:
 
 
 def in_database(place: Place, connections: Connections | None) -> Finding | None:
-    """What acts on rows of a table when they are deleted, or keeps a copy of what it shows."""
+    """Triggers that act when rows of a table are deleted, and views that keep a copy of rows."""
     dataset = open_dataset(place.uri or "", connections)
     effects = dataset.side_effects()
     if not effects:
@@ -90,8 +91,8 @@ def in_database(place: Place, connections: Connections | None) -> Finding | None
 
 
 def beyond_reach(places: Iterable[Place], tags: int) -> Finding | None:
-    """What is known not to be reached, of the places that an erasure changed; ``tags`` is how many lists of
-    members have the person."""
+    """Copies known to be out of reach, for the places that an erasure changed; ``tags`` is how many membership
+    lists have the person."""
     told: dict[Reason, None] = {}
     for place in places:
         if (can := place.capabilities) is not None:

@@ -1,4 +1,4 @@
-"""Finding one person everywhere: through raw values, foreign keys, pseudonyms and lists."""
+"""Finding one person everywhere: by raw values, foreign keys, pseudonyms and membership lists."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _THREADS = 4
 
 @dataclass(frozen=True)
 class Location:
-    """Everywhere that one person's data is, or may be."""
+    """All places where one person's data is or may be."""
 
     subject_kind: str
     findings: tuple[Finding, ...]
 
     @property
     def complete(self) -> bool:
-        """Whether every place could be answered for."""
+        """Whether there is a definite answer for every place."""
         return all(finding.status not in ("unknown", "failed") for finding in self.findings)
 
 
@@ -56,9 +56,9 @@ def locate(
     scan: Scan = EVERYTHING,
 ) -> Location:
     """Find the person of subject ``kind`` with this ``key`` (an e-mail address, a customer
-    number) in every dataset, artifact and model; ``also`` are keys that the person had before,
-    and ``only`` tells them apart from others who have the same. What no key leads to is looked through as
-    far as ``scan`` says. The look-up is recorded, under a keyed digest.
+    number) in every dataset, artifact and model; ``also`` are earlier keys of the person,
+    and ``only`` distinguishes the person from others with the same key. What no key leads to is scanned as
+    far as ``scan`` says. The look-up is recorded under a keyed digest.
 
     :raises UsageError: if no dataset of the register is about this kind of subject.
     """
@@ -79,12 +79,12 @@ def search_everywhere(
     known: Mapping[str, Sequence[Sequence[Any]]] = MappingProxyType({}),
     scan: Scan = EVERYTHING,
 ) -> Location:
-    """`locate` without a record: several places at once."""
+    """`locate` without recording the look-up; searches several places concurrently."""
     bind_ring(register, keys)
     settle_intents(register, connections)
     sent = deliver_to(register, keys, connections)
     if sent.accepted or sent.refused:
-        progress(f"{sent.accepted} lineage events were kept undelivered, and are read now")
+        progress(f"{sent.accepted} undelivered lineage events were kept and are read now")
     places = register.read(lambda connection: places_of(connection, person))
     searcher = Searcher(register, person, places, keys, connections, roots, known).widened()
 
@@ -98,20 +98,21 @@ def search_everywhere(
 
 
 def search_place(searcher: Searcher, place: Place) -> Finding:
-    """What one place holds of the person; an error is an answer as well."""
+    """What one place holds about the person; an error is also reported as a finding."""
     try:
         return _search(searcher, place)
     except Indistinguishable as error:
         return _finding(place, "unknown", None, (), error.reason)
     except AnotherRing:
-        raise  # nothing that this process finds, or does not, means anything
+        raise  # no result of this process, positive or negative, would mean anything
     except DatasetNotFound as error:
         if place.intended:
             return _finding(place, "unknown", None, (), reasons.PublicationOpen())
         if isinstance(error, EmptyDataset) and _is_empty(searcher, place):
             return _finding(place, "none", 0, (), reasons.NoRows())
         reason = reasons.CouldNotSearch(str(error))
-        # In a store of objects what has no objects is not there; elsewhere it was moved, or a disk is not mounted.
+        # In an object store, a place without objects does not exist; elsewhere it may have been moved, or a disk
+        # is not mounted.
         can = place.capabilities
         proven = can is not None and can.absence_is_proof
         return replace(_finding(place, "failed", None, (), reason), absent=proven)
@@ -131,7 +132,7 @@ def _is_empty(searcher: Searcher, place: Place) -> bool:
 
 
 def _search(searcher: Searcher, place: Place) -> Finding:
-    # What an event says was dropped counts only if a look shows that it is gone.
+    # A drop that an event reports counts only if a check shows that the place is gone.
     if searcher.is_gone(place):
         assert place.gone is not None
         dropped = reasons.PlaceDropped(place.gone[0], place.gone[1][:19])
@@ -202,7 +203,7 @@ def _by_value(searcher: Searcher, place: Place) -> Finding:
             by.append(reasons.FreeTextIn(column, hits))
     status: Status = "found" if rows else "none"
     if otherwise := searcher.alike(place):
-        # Found, and nothing is done by it until somebody says that it is the person's key as well.
+        # Found, but nothing is done with it until somebody says that it is also the person's key.
         by.append(reasons.SpelledRows(otherwise))
         told.append(reasons.SpellingToConfirm())
         status = "found"

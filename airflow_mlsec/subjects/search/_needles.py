@@ -1,8 +1,8 @@
-"""What a scan looks for, in values and in bytes.
+"""What a scan searches for, in values and in bytes.
 
-A person's keys in every plausible spelling, what foreign keys know them by, their pseudonyms under every
-version of every key, their random codes, and the common hashes of their keys that need no key. Finding one
-of them is a likeness and no proof: a person confirms it before anything is done by it.
+A person's keys in every plausible spelling, the values by which foreign keys know the person, the person's
+pseudonyms under every version of every key, random codes, and the common unkeyed hashes of the keys. A match is
+a likeness, not a proof: a person confirms it before anything is done with it.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ from airflow_mlsec.subjects.search import _reasons as reasons
 
 Mask = npt.NDArray[np.bool_]
 
-# A shorter text stands in many values by chance; one of these lengths only as the whole value.
+# A shorter text occurs in many values by chance; between these lengths, only whole values count.
 SHORTEST, SHORTEST_PART = 4, 6
-# A number with fewer digits is an amount, a year, somebody else's number.
+# A number with fewer digits may be an amount, a year or somebody else's number.
 SHORTEST_NUMBER = 7
-# No hash or pseudonym that is written in hexadecimal digits is shorter.
+# Hashes and pseudonyms in hexadecimal digits are never shorter.
 SHORTEST_HASH = 32
 _HEXADECIMAL = np.zeros(256, np.int8)
 _HEXADECIMAL[list(b"0123456789abcdefABCDEF")] = 1
 _HASHES = ("md5", "sha1", "sha256", "sha512")
 _NAMES = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha512": "SHA-512"}
-# What ends so before a text is no part of it: escapes of JSON, URLs and mails.
+# Escapes of JSON, URLs and mails directly before a text, which are not part of it.
 _ESCAPE = re.compile(rb"(?:\\[nrtbf]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|%[0-9a-f]{2}|=[0-9a-f]{2})\Z")
 _ESCAPED = r"\\[nrtbf]|\\u[0-9a-fA-F]{4}|%[0-9a-fA-F]{2}|=[0-9a-fA-F]{2}"
 _ESCAPED_DIGITS = 4
-# How many values are looked at one by one to say what they are; the others are counted.
+# How many values are classified individually; further ones are only counted.
 _NAMED = 1_000
 
 
 @dataclass(frozen=True)
 class Hit:
-    """Rows of one column (or places in bytes, where ``column`` is None) in which something like the
-    person stands; ``whole`` if it is the whole value and not a part of a longer text."""
+    """Rows of one column (or positions in bytes, if ``column`` is None) with something like the
+    person; ``whole`` if it is the whole value and not a part of a longer text."""
 
     column: str | None
     rows: int
@@ -65,7 +65,7 @@ class Hit:
     name: str | None = field(default=None, repr=False)
 
     def described(self) -> Reason:
-        """As people read it."""
+        """The hit as a reason that people can read."""
         if self.column is None:
             return reasons.HitTimes(self.kinds, self.rows)
         if not self.rows:
@@ -74,12 +74,12 @@ class Hit:
 
 
 def in_order(kinds: Iterable[Reason]) -> tuple[Reason, ...]:
-    """What was found, in the order of its words."""
+    """What was found, sorted by its words."""
     return tuple(sorted(kinds, key=lambda kind: str(kind.words())))
 
 
 def are_sure(kinds: Iterable[Reason]) -> bool:
-    """Whether one of what was found is the key itself, or a pseudonym or code of it: nobody else has the same."""
+    """Whether any of these is the key itself, or a pseudonym or code of it: nobody else has the same."""
     return any(isinstance(kind, _SURE) for kind in kinds)
 
 
@@ -88,26 +88,26 @@ _SURE = (reasons.TheKey, reasons.PseudonymOfKey, reasons.CodeOfKey, reasons.Work
 
 @dataclass(frozen=True)
 class Needles:
-    """Texts to look for, each with what it is.
+    """Texts to search for, each with its kind.
 
-    ``hashes`` are written in hexadecimal digits, ``digests`` are the same as bytes.
+    ``hashes`` are in hexadecimal digits, ``digests`` are the same as bytes.
     """
 
     texts: Mapping[str, Reason]
     hashes: Mapping[str, Reason]
     digests: Mapping[bytes, Reason]
-    # Why some of the keys cannot be looked for, without saying them; and some of what foreign keys call them.
+    # Why some of the keys, and some values of foreign keys, cannot be searched for, without naming them.
     unscanned: tuple[Reason, ...]
     passed_over: tuple[Reason, ...]
     keys: frozenset[str]
-    # Texts as they were before they were folded.
+    # The texts before folding.
     written: tuple[str, ...]
-    # Hashes of the keys themselves, and pseudonyms: not of other spellings.
+    # Hashes and pseudonyms of the keys themselves, not of other spellings.
     own_hashes: frozenset[str]
-    # In which forms spellings of a key are one.
+    # The normal forms in which spellings of a key are the same.
     forms: tuple[NormalForm, ...] = ()
-    # By the name of a column (in small letters) that foreign keys have, what they call them there: too short to be
-    # looked for anywhere else.
+    # By foreign-key column name (in lower case), the values by which the person is known there: too short to be
+    # searched for anywhere else.
     by_column: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
@@ -121,14 +121,14 @@ class Needles:
         exact: bool = False,
         by_column: Mapping[str, Iterable[str]] = MappingProxyType({}),
     ) -> Needles:
-        """What to look for of a person with these keys.
+        """What to search for, for a person with these keys.
 
         :param others: Other spellings of the keys.
-        :param referred: Values by which foreign keys know them.
-        :param pseudonyms: Pseudonyms and codes, each with what it is.
-        :param forms: Normal forms in which spellings of the keys are one.
-        :param exact: Whether every spelling of a key is another person's, wherever people are named.
-        :param by_column: By a column's name, what foreign keys of that name call them.
+        :param referred: Values by which foreign keys know the person.
+        :param pseudonyms: Pseudonyms and codes, each with its kind.
+        :param forms: Normal forms in which spellings of the keys are the same.
+        :param exact: Whether every other spelling of a key is another person's, wherever people are named.
+        :param by_column: By column name, the values by which foreign keys of that name know the person.
         """
         texts: dict[str, Reason] = {}
         hashes = {text.lower(): what for text, what in pseudonyms.items() if is_hash(text)}
@@ -188,7 +188,7 @@ class Needles:
 
     def values_in(self, array: pa.Array, column: str) -> list[str]:
         """The distinct values of a column, as text, that are a key as it was given, a hash of it or a pseudonym.
-        Other spellings may be other people's, and have to be confirmed as keys."""
+        Other spellings may be other people's; they have to be confirmed as keys."""
         text = canonical_text(array, column).cast(pa.large_string()).unique().drop_null()
         mask = _Look(self, column).whole_values(text)
         found: list[str] = text.filter(pa.array(mask)).to_pylist()
@@ -197,7 +197,7 @@ class Needles:
         return [*mine, *(v for v in text.to_pylist() if v in called and v not in mine)]
 
     def called_in(self, array: pa.Array, column: str) -> int:
-        """In how many rows of a column that has a foreign key's name they are called as foreign keys call them."""
+        """How many rows of a column with a foreign key's name have a value by which foreign keys know the person."""
         called = self.by_column.get(column.casefold())
         plain = _plain(array)
         if not called or pa.types.is_nested(plain.type) or _is_bytes(plain.type):
@@ -206,10 +206,10 @@ class Needles:
         return int(_mask(pc.is_in(text, pa.array(sorted(called), pa.large_string()))).sum())
 
     def in_batch(self, batch: pa.RecordBatch, unread: list[Reason] | None = None) -> list[Hit]:
-        """The columns of a batch that hold a needle, in their values or as their name. Columns of a type that
-        cannot be looked into are told in ``unread``.
+        """The columns of a batch that hold a needle, in their values or as their name. Columns whose type
+        cannot be searched are reported in ``unread``.
 
-        :raises UnsupportedDataset: if there is such a column, and nobody wants to be told.
+        :raises UnsupportedDataset: if there is such a column and ``unread`` is not given.
         """
         found = []
         for number, (name, column) in enumerate(
@@ -232,14 +232,14 @@ class Needles:
             if called := self.called_in(column, name):
                 found.append(Hit(shown, called, (reasons.ReferredTo(),), True, name))
                 continue
-            # Values of a dictionary (pandas' categories) stay when no row has them any more.
+            # Values of a dictionary (pandas' categories) remain when no row has them any more.
             if any(looked.rows(values).any() for values in _dictionaries(column)):
                 found.append(Hit(shown, 0, (reasons.KeyAmongCategories(),), False))
         return found
 
     def shown_column(self, name: str, number: int) -> str:
-        """A column's name as it may be shown: what looks like a value (a CSV without a header has values there)
-        by its number."""
+        """A column's name in a form that may be shown: a name that looks like a value (a CSV without a header has
+        values there) is replaced by its number."""
         plain = re.fullmatch(r"[^\W\d][\w.\[\]-]{0,62}", name) is not None
         return name if plain and self.without(name) == name else f"#{number}"
 
@@ -250,7 +250,7 @@ class Needles:
             block = before + chunk
             counts: dict[Reason, int] = {}
             for start, end in (*self._texts_in(block), *self._hashes_in(block)):
-                if end > len(before):  # otherwise it was counted with the chunk before
+                if end > len(before):  # otherwise it was counted with the previous chunk
                     what = self.named(block[start:end].decode("utf-8", "replace"))
                     counts[what] = counts.get(what, 0) + 1
             for what, times in counts.items():
@@ -258,21 +258,21 @@ class Needles:
             before = block[-_OVERLAP:]
 
     def without(self, text: str) -> str:
-        """A text with what is looked for struck out."""
+        """A text with all needles redacted."""
         raw = text.encode("utf-8", "replace")
         for start, end in sorted((*self._texts_in(raw), *self._hashes_in(raw)), reverse=True):
             raw = raw[:start] + b"[key]" + raw[end:]
         return raw.decode("utf-8", "replace")
 
     def within(self, text: str) -> list[Reason]:
-        """What of a longer text was found, by what it is."""
+        """The kinds of the needles in a longer text."""
         raw = text.encode("utf-8", "replace")
         places = (*self._texts_in(raw), *self._hashes_in(raw))
         return [self.named(raw[start:end].decode("utf-8", "replace")) for start, end in places]
 
     def _texts_in(self, block: bytes) -> Iterator[tuple[int, int]]:
-        """Where texts stand, in any letter case, with no letter or digit directly before or after, but for
-        what is part of an escape."""
+        """The positions of texts, in any letter case, with no letter or digit directly before or after, unless
+        it is part of an escape."""
         lower = block.lower()
         taken: set[int] = set()
         for raw in self._written:
@@ -298,7 +298,7 @@ class Needles:
                     yield match.start(), match.end()
 
     def _hashes_in(self, block: bytes) -> Iterator[tuple[int, int]]:
-        """Where hashes stand: runs of hexadecimal digits, looked up all at once. An escape before one makes
+        """The positions of hashes: runs of hexadecimal digits, looked up all at once. An escape before a hash makes
         the run longer."""
         if not self.hashes or len(block) < SHORTEST_HASH:
             return
@@ -321,12 +321,12 @@ class Needles:
                     yield int(start), int(start) + length
 
     def has_hash(self, text: str) -> bool:
-        """Whether a hash stands in a longer text."""
+        """Whether a longer text contains a hash."""
         return any(True for _ in self._hashes_in(text.encode("utf-8", "replace")))
 
     @cached_property
     def patterns(self) -> list[str]:
-        """Expressions of all spellings of the keys in forms that have too many to list them."""
+        """Regular expressions for the spellings of keys in forms with too many to list."""
         found = [*self.phones]
         for form in self.forms:
             for key in sorted(self.keys):
@@ -337,7 +337,7 @@ class Needles:
 
     @cached_property
     def phones(self) -> list[str]:
-        """Expressions of international telephone numbers, however they are grouped."""
+        """Regular expressions for international telephone numbers, in any grouping."""
         found = []
         for text in _phones(self):
             digits = re.sub(r"\D", "", text)
@@ -354,8 +354,8 @@ class Needles:
 
     @cached_property
     def _written(self) -> list[bytes]:
-        """Texts as programs write them: composed and decomposed, in UTF-8 and in eight bits. The longest
-        come first."""
+        """Texts as programs write them: composed and decomposed, in UTF-8 and in an eight-bit encoding. The
+        longest come first."""
         found: dict[bytes, None] = {}
         for text in dict.fromkeys((*self.texts, *self.written)):
             for form in _forms(text):
@@ -367,31 +367,31 @@ class Needles:
         return sorted((raw for raw in found if len(raw) >= SHORTEST), key=len, reverse=True)
 
     def named(self, text: str) -> Reason:
-        """What a text is that was found."""
+        """The kind of a text that was found."""
         what = self.texts.get(folded(text)) or self.hashes.get(folded(text)) or reasons.TheKey()
         other = isinstance(what, reasons.TheKey) and text not in self.keys
         return reasons.SpelledOtherwise() if other else what
 
     def parts(self) -> list[str]:
-        """Texts that are looked for within longer ones as well."""
+        """Texts that are also searched for within longer texts."""
         return sorted(
             (t for t in self.texts if len(t) >= SHORTEST_PART), key=lambda t: (-len(t), t)
         )
 
 
-# No needle is longer; it may stand across two chunks.
+# No needle is longer. A needle may span two chunks.
 _OVERLAP = 4096
 
 
 class _Look:
-    """One look into a column: which rows, and what was found."""
+    """One search of a column: which rows match, and what was found."""
 
     def __init__(self, needles: Needles, column: str) -> None:
         self._needles, self._column = needles, column
         self.kinds: set[Reason] = set()
         self.whole = True
         as_written = pa.array(list(needles.written), pa.large_string())
-        # Python and Arrow do not agree on the small form of every letter.
+        # Python and Arrow do not agree on the lower case of every letter.
         small = _folded(as_written).to_pylist() if len(as_written) else []
         wanted = {*needles.texts, *needles.hashes, *small}
         self._wanted, self._as_written = pa.array(sorted(wanted), pa.large_string()), as_written
@@ -405,7 +405,7 @@ class _Look:
         self._pattern = rf"(?i)(?:{before})(?:{listed})(?:$|[^\pL\pN])" if listed else None
 
     def rows(self, array: pa.Array) -> Mask:
-        """Which rows of an array hold a needle, nested values included."""
+        """Which rows of an array hold a needle, including in nested values."""
         array = _plain(array)
         kind = array.type
         if pa.types.is_null(kind) or len(array) == 0:
@@ -431,7 +431,7 @@ class _Look:
             return found
         if pa.types.is_nested(kind):
             raise UnsupportedDataset(
-                f"column '{self._column}' is of type {kind}, which is not looked into"
+                f"column '{self._column}' is of type {kind}, which is not searched"
             )
         if _is_bytes(kind):
             return self._bytes(array)
@@ -442,7 +442,7 @@ class _Look:
         return np.zeros(len(array), bool)
 
     def whole_values(self, text: pa.Array) -> Mask:
-        """Which of some texts are a needle as a whole."""
+        """Which of the texts are a needle as a whole."""
         whole = _mask(pc.is_in(_folded(text), self._wanted)) | _mask(
             pc.is_in(text, self._as_written)
         )
@@ -484,7 +484,7 @@ class _Look:
         for i in np.flatnonzero(same)[:_NAMED]:
             self.kinds.add(self._needles.digests[raw[int(i)].as_py()])
         if same.any():
-            self.whole = False  # nothing is done by the bytes of a digest
+            self.whole = False  # nothing is done because of the bytes of a digest
         found |= same
         for i, value in enumerate(raw.to_pylist()):
             for hit in self._needles.in_chunks([value]) if value else ():
@@ -518,7 +518,7 @@ class _Look:
 
 
 def not_distinctive(text: str) -> Reason | None:
-    """Why a text is not looked for in other people's data: too many values are the same by chance."""
+    """Why a text is not searched for in other people's data: too many values are the same by chance."""
     bare = text.strip()
     if len(bare) < SHORTEST:
         return reasons.TooShort(SHORTEST)
@@ -531,7 +531,7 @@ def not_distinctive(text: str) -> Reason | None:
 
 
 def _spellings_in(form: NormalForm, text: str) -> list[str]:
-    """Expressions of the spellings of a text that is in a normal form."""
+    """Regular expressions for the spellings of a text that is in a normal form."""
     if form.name == "number" and text.isdigit():
         return [f"0*{text}"]
     local, at, domain = text.rpartition("@")
@@ -545,7 +545,7 @@ def _spellings_in(form: NormalForm, text: str) -> list[str]:
 
 
 def _phones(needles: Needles) -> list[str]:
-    """Those of the needles that are international telephone numbers."""
+    """The needles that are international telephone numbers."""
     return [t for t in needles.texts if re.match(r"(\+|00)[\d\s()/.-]{6,}\Z", t)]
 
 
@@ -590,7 +590,7 @@ def _plain(array: pa.Array) -> pa.Array:
 
 
 def _dictionaries(array: pa.Array) -> Iterator[pa.Array]:
-    """The dictionaries of an array, those of nested values included."""
+    """The dictionaries of an array, including those of nested values."""
     if isinstance(array, pa.ChunkedArray):
         for chunk in array.chunks:
             yield from _dictionaries(chunk)
@@ -639,7 +639,7 @@ def _mask(array: Any) -> Mask:
 
 
 def is_hash(text: str) -> bool:
-    """Whether a text is written as pseudonyms and hashes are, in hexadecimal digits."""
+    """Whether a text has the form of pseudonyms and hashes, hexadecimal digits."""
     return len(text) >= SHORTEST_HASH and re.fullmatch("[0-9A-Fa-f]+", text) is not None
 
 

@@ -1,9 +1,9 @@
 """Where a person's data can be, and how to find it there.
 
-Everything that the lineage reaches from the datasets whose policy is about this kind of person
-is a place. For each, *locators* follow from policy and evidence: columns that hold the
-person's key, or a foreign key to it, or a pseudonym of either; lists of who was in a training
-set; free text. Where there is none, the reason is part of the answer, never silence.
+Everything that lineage reaches from the datasets whose policy is about this kind of person
+is a place. For each place, *locators* follow from policy and evidence: columns that hold the
+person's key, or a foreign key to it, or a pseudonym of either; membership lists of training
+sets; free text. If there is no locator, the answer always gives the reason.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ MAYBE_PUBLISHED = ("intended", "superseded")
 
 @dataclass(frozen=True)
 class Locator:
-    """A column that holds the values by which dataset ``root`` names the person: as they are, or
-    as pseudonyms under ``key``, or as random codes of ``vault``, which knows values under it."""
+    """A column that holds the values by which dataset ``root`` names the person: unchanged, as
+    pseudonyms under ``key``, or as random codes of ``vault``, which finds values under ``key``."""
 
     column: str
     root: int
@@ -66,26 +66,26 @@ class Locator:
     why: Reason
     # The domain of the token vault that gave the codes, if they are random.
     vault: str | None = None
-    # The versions of the key that evidence names, each with its fingerprint if evidence has it: without
-    # one of them the person may be there and not be found.
+    # The versions of the key that evidence names, each with its fingerprint if evidence has it: if one of
+    # them is missing, the person may be there without being found.
     versions: tuple[tuple[int, str | None], ...] = ()
-    # Whether it was found by likeness, and a person has confirmed it: anything that the key may have become.
+    # Whether it was found by likeness and confirmed by a person: it may hold anything the key may have become.
     likeness: bool = False
-    # Whether the key was in its declared normal form when the pseudonym was made of it, in every release.
+    # Whether every release made its pseudonyms from keys in their declared normal form.
     normalized: bool = False
-    # In which normal forms releases made pseudonyms of the key, as evidence names them.
+    # The normal forms from which releases made pseudonyms of the key, according to evidence.
     forms: tuple[str, ...] = ()
 
     def described(self, searched: Sequence[int] = (), spellings: int = 1) -> Reason:
-        """As people read it; ``searched`` are the versions of the key, and ``spellings`` how many spellings of
-        the person's keys were searched for."""
+        """The locator as a reason that people can read; ``searched`` are the versions of the key, and ``spellings`` is
+        how many spellings of the person's keys were searched for."""
         if self.likeness:
             return reasons.WhatKeyBecame(self.column)
         if self.key is None:
             return reasons.RawValue(self.column)
         if self.vault is not None:
             return reasons.CodeInColumn(self.column, self.vault)
-        # The release knows the key as it was spelled, which nobody can read from it.
+        # The release made its pseudonym from one spelling of the key, which cannot be read from it.
         plausible = spellings if not self.normalized and spellings > 1 else None
         return reasons.PseudonymInColumn(
             self.column, self.key, tuple(map(str, searched)), plausible
@@ -102,40 +102,40 @@ class Place:
     uri: str | None
     stage: str | None
     policy: Mapping[str, Any] | None
-    # Whether our own operators said where it is, not only an event.
+    # Whether our own operators recorded where it is, not only an event.
     trusted: bool = True
     locators: tuple[Locator, ...] = ()
     free_text: tuple[str, ...] = ()
-    # What was dropped or renamed away: (change, when).
+    # If it was dropped or renamed away: (change, when).
     gone: tuple[str, str] | None = None
     anonymous: bool = False
-    # Datasets that it was made from, near or far.
+    # Datasets that it was made from, directly or indirectly.
     sources: frozenset[int] = frozenset()
     # Datasets that it was made from directly.
     parents: frozenset[int] = frozenset()
-    # Whether some way from a person's own rows leads here past every list of members.
+    # Whether a path from a person's own rows leads here without passing a membership list.
     unlisted: bool = False
-    # Where the columns by which people who share a key are told apart stand here.
+    # The columns here that distinguish people who share a key, by their name in the root.
     telling: Mapping[str, str] = field(default_factory=dict)
-    # Whether a release was going to be published here, and nobody knows whether it was.
+    # Whether a release was about to be published here, and it is not known whether it was.
     intended: bool = False
     # Unchanged copies of columns of people's rows, where no column says whose rows they are.
     keyless: tuple[str, ...] = ()
-    # Whether a run wrote it, and nothing says from what.
+    # Whether a run wrote it and its inputs are not known.
     unexplained: bool = False
-    # Of a folder, the paths below it that are places of their own: they are looked into there.
+    # For a folder, the paths below it that are separate places: they are searched there.
     parts: tuple[str, ...] = ()
-    # The place that it is another name of.
+    # The place of which this is another name.
     same_as: int | None = None
 
     @property
     def capabilities(self) -> Capabilities | None:
-        """What holds of it where it is; None where that is not known."""
+        """The capabilities of the store it is in; None if they are not known."""
         return None if self.uri is None else _or_none(capabilities_of, self.uri)
 
     @property
     def local_path(self) -> Path | None:
-        """The file or folder that holds it, if it is on this machine's disk."""
+        """The file or folder that contains it, if it is on this machine's disk."""
         return None if self.uri is None else _or_none(local_path, self.uri)
 
     @property
@@ -149,20 +149,20 @@ class Place:
         return self.policy["subject"] if self.policy else None
 
     def names_people(self, kind: str) -> bool:
-        """Whether its rows name people of this kind by a key of their own."""
+        """Whether its rows name people of this kind by the people's own key."""
         subject = self.subject
         return self.stage == "source" and bool(
             subject and subject["kind"] == kind and not subject.get("references")
         )
 
     def owners(self, kind: str) -> set[str]:
-        """The columns whose person's row it is, as the policy says; none if it says nothing."""
+        """The columns whose person owns the row, according to the policy; may be empty."""
         subject = self.subject
         return {subject["key"]} if subject and subject["kind"] == kind else set()
 
     def mentions(self, kind: str) -> dict[str, str | None]:
-        """Columns that hold keys of persons whose row it is not, and what the policy says happens there when
-        one is erased: None if nothing says so, or whose row it is."""
+        """Columns with keys of persons who do not own the row, and what the policy says happens there when such a
+        person is erased: None if the policy does not say that, or does not say whose row it is."""
         columns = {locator.column for locator in self.locators}
         owners = self.owners(kind)
         if self.subject is not None and self.subject["kind"] != kind:
@@ -196,11 +196,11 @@ class Places:
     kind: str
     all: tuple[Place, ...]
     releases: Mapping[int, list[ReleaseStatement]] = field(default_factory=dict)
-    # By dataset, the lists of members of releases that may have been published for a while.
+    # By dataset, the releases that may have been published for a while.
     perhaps: Mapping[int, list[ReleaseStatement]] = field(default_factory=dict)
-    # By which token vaults releases name, or ever named, these people: each a locator of the column.
+    # Columns in which releases name, or ever named, these people by codes of a token vault.
     coded: tuple[Locator, ...] = ()
-    # Vaults that releases about others use as well: a code in them may be another's.
+    # Vaults that releases about other people use as well: a code in them may be another person's.
     shared_vaults: frozenset[str] = frozenset()
 
     def statements(self, dataset: int) -> list[ReleaseStatement]:
@@ -218,10 +218,10 @@ def find_places(
     telling: Collection[str] = (),
     confirmed: Collection[Confirmed] = (),
 ) -> Places:
-    """All places of a kind of person; ``telling`` are columns by which people who share a key are
-    told apart, ``confirmed`` what somebody has confirmed of places that were found by likeness.
+    """All places of a kind of person; ``telling`` are columns that distinguish people who share a
+    key, ``confirmed`` what somebody has confirmed about places found by likeness.
 
-    What a run wrote and nobody explained may be from anything, and is a place of every kind.
+    Output of a run with unknown inputs may come from anything, so it is a place for every kind.
 
     :raises UsageError: if no dataset of the register is about this kind, or none has such a column.
     """
@@ -254,7 +254,7 @@ def find_places(
     parts = _parts(connection, known, covered)
     same = _other_names(connection, known, covered)
     for other, place in same.items():
-        # What is known of a name is known of the place.
+        # What is known about a name applies to the place.
         mine = locators.setdefault(place, [])
         mine += [x for x in locators.pop(other, []) if x not in mine]
         covered.add(place)
@@ -293,7 +293,7 @@ def find_places(
 def places_of(connection: sa.Connection, person: Person) -> Places:
     """All places in which a person's data can be.
 
-    :raises UsageError: as `find_places`.
+    :raises UsageError: see `find_places`.
     """
     return find_places(connection, person.kind, person.only, person.confirmed)
 
@@ -301,8 +301,8 @@ def places_of(connection: sa.Connection, person: Person) -> Places:
 def copies_of(
     connection: sa.Connection, place: Place, column: str
 ) -> tuple[list[tuple[int, str]], set[int]]:
-    """Unchanged copies of a place's column as (dataset, column), the column itself included, and
-    every dataset that something from it has reached."""
+    """Unchanged copies of a place's column as (dataset, column), including the column itself, and
+    every dataset that data from it has reached."""
     known = {
         name: graph.node(dataset, ordinal)
         for dataset, name, ordinal in columns_of(connection, {place.id})
@@ -338,7 +338,7 @@ def _datasets(connection: sa.Connection) -> dict[int, Place]:
 def _parts(
     connection: sa.Connection, known: Mapping[int, Place], covered: Collection[int]
 ) -> dict[int, tuple[str, ...]]:
-    """By folder, the paths below it that are places themselves."""
+    """For each folder, the paths below it that are places themselves."""
     a = t.alias.c
     found: dict[int, list[str]] = {}
     query = sa.select(a.dataset_id, a.other_id).where(a.kind == PART)
@@ -352,10 +352,10 @@ def _parts(
 def _other_names(
     connection: sa.Connection, known: Mapping[int, Place], covered: Collection[int]
 ) -> dict[int, int]:
-    """Names by which other places are called: over a link on this machine, and of a table without its database
-    or schema, where just one place can be meant."""
+    """Places that are other names of places: through a link on this machine, or a table named without its database
+    or schema where only one place can be meant."""
     found: dict[int, int] = {}
-    # The place itself is the one whose own path has no link in it.
+    # The real place is the one whose path contains no link.
     direct: dict[Any, int] = {}
     links: dict[int, Any] = {}
     for dataset in covered:
@@ -389,11 +389,11 @@ def _uri(namespace: str, name: str) -> str | None:
     try:
         return uri_of(DatasetName(namespace, name))
     except DatasetError:
-        return None  # of a connector that fails: its place cannot be opened, and says so
+        return None  # the connector fails: searching the place reports that it cannot be opened
 
 
 def _or_none(ask: Callable[[str], Answer], uri: str) -> Answer | None:
-    """What is said of a URI; None of one that cannot be read, which a search of its place says."""
+    """The answer for a URI; None if it cannot be read, which a search of its place reports."""
     try:
         return ask(uri)
     except DatasetError:
@@ -405,7 +405,7 @@ def _is_root(place: Place, kind: str) -> bool:
 
 
 class _Copies:
-    """Unchanged copies of columns, as lineage tells."""
+    """Unchanged copies of columns, according to lineage."""
 
     def __init__(self, connection: sa.Connection, edges: list[Edge], covered: set[int]) -> None:
         self._nodes = {
@@ -417,7 +417,7 @@ class _Copies:
         self._same = [edge for edge in edges if _is_identity(steps[edge[2]])]
 
     def of(self, dataset: int, column: str) -> list[tuple[int, str]]:
-        """(dataset, column) of every copy, the column itself included; none if it is not known."""
+        """(dataset, column) of every copy, including the column itself; empty if unknown."""
         start = self._nodes.get((dataset, column))
         if start is None:
             return []
@@ -425,7 +425,7 @@ class _Copies:
         return [self._names[node] for node in reached if node in self._names]
 
     def from_any(self, roots: Collection[Place]) -> dict[int, set[str]]:
-        """By dataset, the unchanged copies of any column of some datasets."""
+        """By dataset, the unchanged copies of any column of the given datasets."""
         ids = {root.id for root in roots}
         starts = [node for (dataset, _), node in self._nodes.items() if dataset in ids]
         found: dict[int, set[str]] = {}
@@ -437,7 +437,7 @@ class _Copies:
 
 
 def _free_texts(roots: list[Place], copies: _Copies) -> dict[int, set[str]]:
-    """Columns of free text, by dataset: those that a policy says are, and unchanged copies."""
+    """Columns of free text, by dataset: those that a policy declares, and unchanged copies."""
     found: dict[int, set[str]] = {}
     for root in roots:
         assert root.policy is not None
@@ -452,7 +452,7 @@ def _free_texts(roots: list[Place], copies: _Copies) -> dict[int, set[str]]:
 def _telling(
     roots: list[Place], copies: _Copies, columns: Collection[str]
 ) -> dict[int, dict[str, str]]:
-    """By dataset, where unchanged copies of the roots' columns stand."""
+    """By dataset, the columns with unchanged copies of the roots' columns."""
     found: dict[int, dict[str, str]] = {}
     for column in columns:
         having = [root for root in roots if root.policy and column in root.policy["columns"]]
@@ -471,8 +471,8 @@ def _telling(
 def _past_every_list(
     edges: list[Edge], roots: set[int], released: Mapping[int, list[ReleaseStatement]]
 ) -> set[int]:
-    """Datasets that a way leads to from a person's own rows without passing a release that kept a
-    list of its members: such a list cannot say who is in them."""
+    """Datasets that can be reached from a person's own rows without passing a release that kept a
+    membership list: such a list cannot say who is in them."""
     listed = {d for d, found in released.items() if found[-1].membership}
     following: dict[int, set[int]] = {}
     for source, target, _ in edges:
@@ -504,8 +504,8 @@ class _Ways:
         self.locators = _locators(*given)
 
     def vaults(self) -> tuple[tuple[Locator, ...], frozenset[str]]:
-        """The vaults that have codes of these people, by every statement that was ever made, and those of them that
-        have codes of others as well."""
+        """The vaults with codes of these people, according to every statement ever made, and those of them that
+        also have codes of other people."""
         every = [
             statement
             for outcomes in (("published",), MAYBE_PUBLISHED)
@@ -578,18 +578,18 @@ def _locators(
     for dataset in dict.fromkeys((*released, *perhaps)):
         maybe = perhaps.get(dataset, ())
         ever = [*maybe, *released.get(dataset, ())]
-        # What may have been published since counts as well as what is known to be there.
+        # Releases that may have been published since count too, not only the known one.
         now = [ever[-1], *maybe]
         for code, stated in _codes_of(connection, now, raw).items():
             plan = stated[0].plan[:12]
             add(dataset, _locator_of(code, code.column, stated, reasons.ReleasedUnderPlan(plan)))
-        # A copy may be of any release that ever was, with pseudonyms and codes of its own.
+        # A copy may be of any earlier release, with its own pseudonyms and codes.
         for code, stated in _codes_of(connection, ever, raw).items():
             why = reasons.CopyOfCode() if code.vault else reasons.CopyOfPseudonym()
             for copy, column in copies.of(dataset, code.column):
                 if copy != dataset:
                     add(copy, _locator_of(code, column, stated, why))
-    # Where nothing names the person themselves, what foreign keys call them does.
+    # Where nothing names the person directly, the values that foreign keys refer to do.
     why = reasons.CopyOfReference()
     named = set(found)
     for root in roots:
@@ -605,7 +605,7 @@ def _locators(
 
 @dataclass(frozen=True)
 class _Code:
-    """In which way a release names the people of a column that has keys of persons, or mentions some."""
+    """How a release names the people in a column that has keys or mentions of persons."""
 
     column: str
     root: int
@@ -642,7 +642,7 @@ def _locator_of(code: _Code, column: str, stated: list[ReleaseStatement], why: R
 def _versions(
     statements: list[ReleaseStatement], column: str, key: str
 ) -> tuple[tuple[int, str | None], ...]:
-    """The versions of a key with which releases made a column's pseudonyms, with their fingerprints."""
+    """The key versions with which releases made a column's pseudonyms, with their fingerprints."""
     found: dict[tuple[int, str | None], None] = {}
     for statement in statements:
         how = statement.columns.get(column)
@@ -652,13 +652,13 @@ def _versions(
 
 
 def _forms_of(statements: list[ReleaseStatement], column: str) -> tuple[str, ...]:
-    """The normal forms in which releases made pseudonyms of a column."""
+    """The normal forms from which releases made a column's pseudonyms."""
     said = (how.normalize for x in statements if (how := x.columns.get(column)) is not None)
     return tuple(dict.fromkeys(form for form in said if form))
 
 
 def _normalized(statements: list[ReleaseStatement], column: str) -> bool:
-    """Whether every release made its pseudonyms of keys in a normal form."""
+    """Whether every release made its pseudonyms from keys in a normal form."""
     said = (x.columns.get(column) for x in statements)
     return all(how is not None and how.normalize is not None for how in said)
 
@@ -686,7 +686,7 @@ def _parents(edges: list[Edge]) -> dict[int, set[int]]:
 
 
 def _sources(before: dict[int, set[int]]) -> dict[int, set[int]]:
-    """By dataset, the datasets that it comes from, near or far."""
+    """By dataset, the datasets that it comes from, directly or indirectly."""
     found = {}
     for dataset in before:
         above: set[int] = set()
@@ -700,7 +700,7 @@ def _sources(before: dict[int, set[int]]) -> dict[int, set[int]]:
 
 
 def _parents_first(places: list[Place]) -> dict[int, int]:
-    """How many foreign keys lead from a place to the person: tables that others refer to first."""
+    """How many foreign keys lead from a place to the person; sorts referenced tables first."""
     by_uri = {place.uri: place for place in places if place.uri}
     depth: dict[int, int] = {}
     for place in places:

@@ -1,10 +1,10 @@
-"""How it is known whether a person is in a place, and why it is not. See `ledger.Reason`."""
+"""How it is known whether a person is in a place, or why it is not known. See `ledger.Reason`."""
 
 from __future__ import annotations
 
 from airflow_mlsec.ledger import Reason
 
-# --- what of a person stands somewhere
+# --- what was found of a person
 
 
 class TheKey(Reason, en="the key", de="der Schlüssel"):
@@ -14,13 +14,13 @@ class TheKey(Reason, en="the key", de="der Schlüssel"):
 class SpelledOtherwise(
     Reason, en="another spelling of the key", de="eine andere Schreibweise des Schlüssels"
 ):
-    """A key in a spelling that nobody gave."""
+    """A key in a spelling that was not given."""
 
 
 class ReferredTo(
     Reason, en="what a foreign key refers to", de="worauf ein Fremdschlüssel verweist"
 ):
-    """What the person is called in another table."""
+    """The value by which another table knows the person."""
 
 
 class HashOfKey(
@@ -28,7 +28,7 @@ class HashOfKey(
     en="the {name} of {other:another spelling of }the key{spelled: in another spelling}",
     de="{name} {other:einer anderen Schreibweise }des Schlüssels{spelled: in anderer Schreibweise}",
 ):
-    """A hash that needs no key to be made."""
+    """An unkeyed hash."""
 
     name: str
     other: bool = False
@@ -47,42 +47,40 @@ class PseudonymOfKey(
 
 
 class CodeOfKey(Reason, en="a random code (vault {vault})", de="ein Zufallscode (Tresor {vault})"):
-    """What a token vault calls the person."""
+    """The code that a token vault gave for the person's key."""
 
     vault: str
 
 
-class WorkedOut(
-    Reason, en="what was worked out to be erased", de="was als zu löschen ermittelt wurde"
-):
-    """What an erasure knew the person by when it began."""
+class WorkedOut(Reason, en="a computed erasure target", de="was als zu löschen ermittelt wurde"):
+    """A value by which an erasure knew the person when it began."""
 
 
 class KeyInName(Reason, en="the key in its name", de="der Schlüssel im Namen"):
-    """A file or an entry is called so."""
+    """The name of a file or an entry contains the key."""
 
 
 class KeyAsColumnName(
     Reason, en="the key as a column's name", de="der Schlüssel als Name einer Spalte"
 ):
-    """A column is called so."""
+    """The name of a column is the key."""
 
 
 class KeyAmongCategories(
     Reason, en="the key among the categories", de="der Schlüssel unter den Kategorien"
 ):
-    """Values of a dictionary stay when no row has them any more."""
+    """Values of a dictionary remain when no row has them any more."""
 
 
 class HitTimes(Reason, en="{kinds} ({times} times)", de="{kinds} ({times}-mal)"):
-    """Something of the person stands in text."""
+    """Something of the person was found in text."""
 
     kinds: tuple[Reason, ...]
     times: int
 
 
 class HitOfColumn(Reason, en="{kinds} (column {column})", de="{kinds} (Spalte {column})"):
-    """Something of the person is in a column's name or type."""
+    """Something of the person was found in a column's name or type."""
 
     kinds: tuple[Reason, ...]
     column: str
@@ -93,7 +91,7 @@ class HitInColumn(
     en="{kinds}{within: within longer text} in column '{column}' ({rows} rows)",
     de="{kinds}{within: innerhalb längeren Textes} in Spalte „{column}“ ({rows} Zeilen)",
 ):
-    """Something of the person stands in rows."""
+    """Something of the person was found in rows."""
 
     kinds: tuple[Reason, ...]
     column: str
@@ -101,11 +99,11 @@ class HitInColumn(
     within: bool = False
 
 
-# --- by what the person is found in a place
+# --- how the person is found in a place
 
 
 class RawValue(Reason, en="raw value in column '{column}'", de="Rohwert in Spalte „{column}“"):
-    """The column has the key as it is."""
+    """The column has the key unchanged."""
 
     column: str
 
@@ -138,7 +136,7 @@ class CodeInColumn(
 
 class WhatKeyBecame(
     Reason,
-    en="what the key has become in column '{column}'",
+    en="a value derived from the key in column '{column}'",
     de="was aus dem Schlüssel wurde in Spalte „{column}“",
 ):
     """A person has confirmed that the column is about the person."""
@@ -168,7 +166,7 @@ class SpelledRows(
 
 
 class Likeness(Reason, en="likeness: {hits}", de="Ähnlichkeit: {hits}"):
-    """What a scan has found."""
+    """What a scan found."""
 
     hits: tuple[Reason, ...]
 
@@ -198,8 +196,8 @@ class ScanOfUndeclared(
     en="scan of {files} files and tables that nobody declared, {size}{unread:, not read: {}}",
     de="Durchsuchen von {files} Dateien und Tabellen, die niemand deklariert hat, {size}{unread:, nicht gelesen: {}}",
 ):
-    """What lies below a data root. ``unread`` is a digest of what could not be read: what somebody settles is of these
-    files and no others."""
+    """What is below a data root. ``unread`` is a digest of what could not be read: a person's decision applies only to
+    exactly these files."""
 
     files: int
     size: str
@@ -218,7 +216,7 @@ class ValueIn(
 
 
 class Entry(Reason, en="{where} ({kinds})", de="{where} ({kinds})", code="entry-of-store"):
-    """One entry, and what stands in it."""
+    """One entry and what it contains."""
 
     where: str
     kinds: tuple[Reason, ...]
@@ -241,16 +239,16 @@ class CodeOfPerson(Reason, en="code of the person", de="Code der Person"):
 
 
 class Contact(Reason, en="{address}", de="{address}"):
-    """Where a recipient is told."""
+    """The address for notifying a recipient."""
 
     address: str
 
 
 class NoContact(Reason, en="no contact in the policy", de="keine Kontaktadresse in der Richtlinie"):
-    """A person tells the recipient."""
+    """Somebody has to notify the recipient by hand."""
 
 
-# --- by what a column is known to name the person
+# --- how it is known that a column names the person
 
 
 class SubjectKey(
@@ -264,7 +262,7 @@ class ForeignKey(
     en="the policy's foreign key to {dataset}",
     de="der Fremdschlüssel auf {dataset} laut Richtlinie",
 ):
-    """The policy says to what rows refer."""
+    """The policy says what rows refer to."""
 
     dataset: str
 
@@ -274,13 +272,13 @@ class MentionOfPerson(
     en="the policy's mention of a person",
     de="die Erwähnung einer Person laut Richtlinie",
 ):
-    """The policy says that a column names people whose row it is not."""
+    """The policy says that a column names people who do not own the row."""
 
 
 class ReleasedUnderPlan(
     Reason, en="signed release, plan {plan}", de="signierte Freigabe, Plan {plan}"
 ):
-    """Signed evidence says what stands there."""
+    """Signed evidence says what is there."""
 
     plan: str
 
@@ -314,11 +312,11 @@ class CopyOfReference(
     en="lineage: an unchanged copy of what a foreign key refers to",
     de="Herkunft: eine unveränderte Kopie dessen, worauf ein Fremdschlüssel verweist",
 ):
-    """The column was copied from one to which another table refers."""
+    """The column was copied from one that another table refers to."""
 
 
 class SignedRelease(Reason, en="a signed release", de="eine signierte Freigabe"):
-    """Signed evidence says what stands there."""
+    """Signed evidence says what is there."""
 
 
 class ConfirmedByPerson(
@@ -345,7 +343,7 @@ class RowsRuledOut(
     en="{rows} of {total} rows read, the others ruled out by statistics and bloom filters",
     de="{rows} von {total} Zeilen gelesen, die anderen durch Statistiken und Bloomfilter ausgeschlossen",
 ):
-    """What had to be read, and what had not."""
+    """The rows that had to be read, and the rows that did not."""
 
     rows: int
     total: int
@@ -357,7 +355,7 @@ class FreeTextNames(Reason, en="free text names the person", de="Freitext nennt 
 
 class IsView(
     Reason,
-    en="a view: what it shows goes with the rows of the tables that it shows",
+    en="a view: its content is erased together with the rows of its tables",
     de="eine Sicht: was sie zeigt, verschwindet mit den Zeilen der Tabellen, die sie zeigt",
 ):
     """It has no rows of its own."""
@@ -365,7 +363,7 @@ class IsView(
 
 class SpellingToConfirm(
     Reason,
-    en="rows found by likeness are neither exported, erased nor put right until their spelling is confirmed as a key of "
+    en="rows found by likeness are neither exported, erased nor rectified until their spelling is confirmed as a key of "
     "the person (mlsec subject person --also -)",
     de="durch Ähnlichkeit gefundene Zeilen werden weder ausgegeben noch gelöscht noch berichtigt, bis ihre Schreibweise als "
     "Schlüssel der Person bestätigt ist (mlsec subject person --also -)",
@@ -375,7 +373,7 @@ class SpellingToConfirm(
 
 class LikenessToConfirm(
     Reason,
-    en="nothing is done by likeness until a person has confirmed the place (mlsec subject confirm), or dealt with it "
+    en="nothing is done with a likeness until a person confirms the place (mlsec subject confirm), or deals with it "
     "(mlsec subject settle)",
     de="durch Ähnlichkeit geschieht nichts, bis jemand den Ort bestätigt (mlsec subject confirm) oder erledigt hat (mlsec "
     "subject settle)",
@@ -393,11 +391,11 @@ class Undeclared(
 
 
 class NoRows(Reason, en="it is there, and has no rows", de="es ist da und hat keine Zeilen"):
-    """Nobody stands there."""
+    """Nobody is in it."""
 
 
 class NothingThere(Reason, en="nothing is there any more", de="es ist nichts mehr da"):
-    """It was there, and is not."""
+    """It was there before."""
 
 
 class PlaceDropped(
@@ -405,7 +403,7 @@ class PlaceDropped(
     en="lineage: {event} {at}, and nothing is there any more",
     de="Herkunft: {event} {at}, und es ist nichts mehr da",
 ):
-    """What lineage says was dropped is not there."""
+    """A place that was dropped according to lineage is indeed not there."""
 
     event: str
     at: str
@@ -416,7 +414,7 @@ class OtherName(
     en="another name of {place}, which is looked into",
     de="ein anderer Name von {place}, wo gesucht wird",
 ):
-    """It is answered for by the other name."""
+    """The place of that name gives the answer."""
 
     place: str
 
@@ -426,7 +424,7 @@ class AllParts(
     en="a folder; all {parts} parts of it are places themselves",
     de="ein Ordner; alle {parts} Teile davon sind selbst Orte",
 ):
-    """It is answered for by its parts."""
+    """Its parts give the answers."""
 
     parts: int
 
@@ -436,7 +434,7 @@ class AnonymousRelease(
     en="anonymous: a verified release whose policy names who claims it",
     de="anonym: eine geprüfte Freigabe, deren Richtlinie nennt, wer das behauptet",
 ):
-    """It is about nobody any more, by a named person's word."""
+    """A named person claims that it is no longer about anybody."""
 
 
 class ReleaseListed(
@@ -464,11 +462,11 @@ class MadeOfRelease(
 class NoneByScan(
     Reason,
     en="none by scan ({files:file or table|files or tables}, {size}: every column): neither key, pseudonym nor common hash "
-    "stands there",
+    "is there",
     de="keine beim Durchsuchen ({files:Datei oder Tabelle|Dateien oder Tabellen}, {size}: jede Spalte): weder Schlüssel noch "
     "Pseudonym noch übliche Prüfsumme steht dort",
 ):
-    """Everything was looked through. Less than none: a row without any key is not seen."""
+    """Everything was scanned. Less than "none": a row without any key is not seen."""
 
     files: int
     size: str
@@ -479,7 +477,7 @@ class LookedThrough(
     en="every column and byte was looked through",
     de="jede Spalte und jedes Byte wurde durchsucht",
 ):
-    """A scan read it whole."""
+    """A scan read it completely."""
 
 
 class RootLookedThrough(
@@ -487,25 +485,25 @@ class RootLookedThrough(
     en="not declared, and below a data root; every column and byte was looked through",
     de="nicht deklariert und unter einem Datenordner; jede Spalte und jedes Byte wurde durchsucht",
 ):
-    """A scan read all that nobody declared."""
+    """A scan read everything that was not declared."""
 
 
 class OthersNamed(
     Reason,
-    en="{found} beside these hold something like the person and are named by themselves",
+    en="{found} more hold something like the person and are listed separately",
     de="{found} außer diesen enthalten etwas, das der Person ähnelt, und sind einzeln genannt",
 ):
-    """Findings of their own."""
+    """Separate findings."""
 
     found: int
 
 
 class PassedOver(
     Reason,
-    en="what foreign keys call them was looked for in columns of their name only ({what})",
+    en="values of foreign keys were searched for only in columns of the same name ({what})",
     de="wie Fremdschlüssel sie nennen, wurde nur in Spalten ihres Namens gesucht ({what})",
 ):
-    """It is too short, or too common, to be looked for everywhere."""
+    """They are too short or too common to be searched for everywhere."""
 
     what: tuple[Reason, ...]
 
@@ -518,7 +516,7 @@ class CouldNotSearch(
     en="could not be searched: {error}",
     de="konnte nicht durchsucht werden: {error}",
 ):
-    """An error is an answer as well."""
+    """An error is also reported as a finding."""
 
     error: str
 
@@ -528,15 +526,15 @@ class OtherSubjects(
     en="released under a policy of other subjects",
     de="freigegeben nach einer Richtlinie über andere Personen",
 ):
-    """Its membership list is about others."""
+    """Its membership list is about other people."""
 
 
 class ChangedSinceEvidence(
     Reason,
-    en="the file is not the one that its evidence names: it was written, or put back, since",
+    en="the file is not the one that its evidence names: it was written or restored since then",
     de="die Datei ist nicht die, die ihr Nachweis nennt: sie wurde seither geschrieben oder zurückgespielt",
 ):
-    """No evidence says what stands in it."""
+    """No evidence says what is in it."""
 
 
 class PublicationOpen(
@@ -559,7 +557,7 @@ class KeyRemoved(
 
 class NoMembershipList(
     Reason,
-    en="its sources reach here by lineage, and no membership list says who is in it",
+    en="lineage leads here from people's data, and no membership list says who is in it",
     de="seine Quellen reichen der Herkunft nach hierher, und keine Mitgliederliste sagt, wer darin ist",
 ):
     """Nothing says who is in it."""
@@ -567,7 +565,7 @@ class NoMembershipList(
 
 class WrittenUnexplained(
     Reason,
-    en="a run wrote it, and nothing says from what",
+    en="a run wrote it, and its inputs are not known",
     de="ein Lauf hat es geschrieben, und nichts sagt, woraus",
 ):
     """Lineage does not say what may be in it."""
@@ -576,12 +574,12 @@ class WrittenUnexplained(
 class SharedKey(
     Reason,
     en="{people} people seem to share this key: its rows differ in {columns}. Say which one it is (--only COLUMN=VALUE), or "
-    "that they are one (--one-person); a policy whose people differ otherwise says so in `subject.distinguished_by`",
+    "that they are one (--one-person); if other columns tell people apart, list them in `subject.distinguished_by`",
     de="{people} Personen scheinen diesen Schlüssel zu teilen: seine Zeilen unterscheiden sich in {columns}. Es ist zu sagen, "
     "welche gemeint ist (--only SPALTE=WERT) oder dass es eine ist (--one-person); eine Richtlinie, deren Personen sich anders "
     "unterscheiden, sagt das in `subject.distinguished_by`",
 ):
-    """What is one person's must not be handed to another."""
+    """One person's data must not be handed over to another."""
 
     people: int
     columns: tuple[str, ...]
@@ -589,11 +587,11 @@ class SharedKey(
 
 class SharingUntold(
     Reason,
-    en="{why}, so whether others share the key cannot be told: put it right, or say what became of it (mlsec subject settle)",
+    en="{why}, so it is unknown whether others share the key: correct that, or settle the place (mlsec subject settle)",
     de="{why}, also ist nicht zu sagen, ob andere den Schlüssel teilen: es ist in Ordnung zu bringen, oder es ist zu sagen, was "
     "daraus wurde (mlsec subject settle)",
 ):
-    """A dataset that tells people apart cannot be looked into."""
+    """A dataset that tells people apart cannot be searched."""
 
     why: Reason
 
@@ -629,7 +627,7 @@ class MentionsOpen(
 
 class ListHasSharedKey(
     Reason,
-    en="the membership list has the key, which others share: whose it is cannot be told",
+    en="the membership list has the key, which others share: it is unknown whose it is",
     de="die Mitgliederliste enthält den Schlüssel, den andere teilen: wessen er ist, ist nicht zu sagen",
 ):
     """A list of keys does not tell people apart."""
@@ -638,7 +636,7 @@ class ListHasSharedKey(
 class ReferenceShared(
     Reason,
     en="{place} refers to column '{column}' of {parent}, {form:where other people's values are the same in the form that its "
-    "policy declares}{same:and other people's rows there have the same values}: whose rows these are cannot be told",
+    "policy declares}{same:and other people's rows there have the same values}: it is unknown whose rows these are",
     de="{place} verweist auf Spalte „{column}“ von {parent}, {form:wo die Werte anderer in der Form, die seine Richtlinie angibt, "
     "dieselben sind}{same:und Zeilen anderer haben dort dieselben Werte}: wessen Zeilen das sind, ist nicht zu sagen",
 ):
@@ -653,7 +651,7 @@ class ReferenceShared(
 
 class NothingTellsApart(
     Reason,
-    en="others share the person's key, and {place} has no copy of {columns} to tell them apart by",
+    en="others share the person's key, and {place} has no copy of {columns} to tell them apart",
     de="andere teilen den Schlüssel der Person, und {place} enthält {columns} nicht, woran sie zu unterscheiden wären",
 ):
     """The columns that tell people apart are not there."""
@@ -664,12 +662,12 @@ class NothingTellsApart(
 
 class TellingOfOtherType(
     Reason,
-    en="others share the person's key, and column '{column}' of {place}, which tells them apart, is of another type than what "
-    "was given",
+    en="others share the person's key, and column '{column}' of {place}, which tells them apart, has another type than the "
+    "given value",
     de="andere teilen den Schlüssel der Person, und Spalte „{column}“ von {place}, an der sie zu unterscheiden sind, hat einen "
     "anderen Typ als die Angabe",
 ):
-    """What was given cannot stand there."""
+    """The given value cannot occur there."""
 
     column: str
     place: str
@@ -677,8 +675,8 @@ class TellingOfOtherType(
 
 class NumbersTooLong(
     Reason,
-    en="column '{column}' of '{dataset}' is of floating-point numbers ({type}), which are the same for several numbers as long as "
-    "the person's: whose rows these are cannot be told",
+    en="column '{column}' of '{dataset}' has floating-point numbers ({type}), which cannot distinguish numbers as long as "
+    "the person's: it is unknown whose rows these are",
     de="Spalte „{column}“ von „{dataset}“ enthält Gleitkommazahlen ({type}), die für mehrere so lange Zahlen wie die der Person "
     "dieselben sind: wessen Zeilen das sind, ist nicht zu sagen",
 ):
@@ -691,7 +689,7 @@ class NumbersTooLong(
 
 class RowsOfPeopleGone(
     Reason,
-    en="{rows} rows refer to people who are not in {dataset} (any more): whose they are cannot be told",
+    en="{rows} rows refer to people who are not in {dataset} (any more): it is unknown whose rows they are",
     de="{rows} Zeilen verweisen auf Personen, die nicht (mehr) in {dataset} sind: wessen sie sind, ist nicht zu sagen",
 ):
     """They may have been the person's."""
@@ -702,7 +700,7 @@ class RowsOfPeopleGone(
 
 class FilesWithoutColumn(
     Reason,
-    en="{files} files of it have not the column by which rows are looked for: whose theirs are is not known",
+    en="{files} of its files do not have the column used for searching: it is unknown whose rows they have",
     de="{files} Dateien davon haben die Spalte nicht, nach der Zeilen gesucht werden: wessen ihre sind, ist nicht bekannt",
 ):
     """Part of a folder has no key."""
@@ -712,7 +710,7 @@ class FilesWithoutColumn(
 
 class FilesOfOtherFormat(
     Reason,
-    en="{files} files of it are no Parquet, and were not looked into",
+    en="{files} of its files are not Parquet and were not searched",
     de="{files} Dateien davon sind kein Parquet und wurden nicht durchsucht",
 ):
     """Part of a folder is of another format."""
@@ -722,12 +720,12 @@ class FilesOfOtherFormat(
 
 class TagsUnlisted(
     Reason,
-    en="it was made before the policy took addresses with other tags for one person's, and those cannot be listed: release it "
-    "anew",
+    en="it was made before the policy treated addresses with other tags as one person's, and those cannot be listed: "
+    "release it again",
     de="es wurde erstellt, bevor die Richtlinie Adressen mit anderen Zusätzen als die einer Person nahm, und die lassen sich nicht "
     "aufzählen: es ist neu freizugeben",
 ):
-    """Pseudonyms were made of spellings of which there is no end."""
+    """Pseudonyms were made from an unlimited set of spellings."""
 
 
 class KeyVersionUnusable(
@@ -735,7 +733,7 @@ class KeyVersionUnusable(
     en="key {key} version {version} {why}",
     de="Schlüssel {key} Version {version} {why}",
 ):
-    """The person may stand there under it, and cannot be looked for."""
+    """The person may be there under this key version but cannot be searched for."""
 
     key: str
     version: int
@@ -760,7 +758,7 @@ class KeyScheduled(
 
 class KeyDiffers(
     Reason,
-    en="is another key than the one that was used: this key ring is another, or a copy that was rotated apart",
+    en="is not the key that was used: this key ring is another one, or a copy that was rotated separately",
     de="ist ein anderer Schlüssel als der verwendete: dieser Schlüsselbund ist ein anderer oder eine Kopie, die getrennt "
     "weitergeführt wurde",
 ):
@@ -772,14 +770,14 @@ class StatementsUnsigned(
     en="{number} statements about releases are not signed by this key ring",
     de="{number} Aussagen über Freigaben sind nicht mit diesem Schlüsselbund signiert",
 ):
-    """What they say is not believed, and may be so."""
+    """What they say is not trusted, but may be true."""
 
     number: int
 
 
 class NotScannedFor(
     Reason,
-    en="{what} is not scanned for: it singles nobody out",
+    en="{what} is not scanned for: it does not identify anybody",
     de="{what} wird nicht gesucht: das trifft auf zu viele zu",
 ):
     """Too many values are the same by chance."""
@@ -820,7 +818,7 @@ class NotSettledByScan(
     en="a scan does not settle it: {why}",
     de="ein Durchsuchen klärt es nicht: {why}",
 ):
-    """Not to find the person proves nothing there."""
+    """Not finding the person there proves nothing."""
 
     why: tuple[Reason, ...]
 
@@ -830,7 +828,7 @@ class RootNotSettled(
     en="not declared, and below a data root; a scan does not settle it: {why}",
     de="nicht deklariert und unter einem Datenordner; ein Durchsuchen klärt es nicht: {why}",
 ):
-    """Some of what nobody declared could not be looked through."""
+    """Some of what nobody declared could not be scanned."""
 
     why: tuple[Reason, ...]
 
@@ -840,7 +838,7 @@ class OtherColumnsOpen(
     en="a scan does not settle whether it has other columns of the person's: {why}",
     de="ein Durchsuchen klärt nicht, ob es weitere Spalten der Person hat: {why}",
 ):
-    """Some of it could not be looked through."""
+    """Some of it could not be scanned."""
 
     why: tuple[Reason, ...]
 
@@ -854,7 +852,7 @@ class OfSome(
     en="{files} of them: {why} ({named}{more: and {} more})",
     de="{files} davon: {why} ({named}{more: und {} weitere})",
 ):
-    """What could not be looked through, by why."""
+    """What could not be scanned, grouped by reason."""
 
     files: int
     why: Reason
@@ -889,12 +887,12 @@ class LinkLeadsOut(
 class FolderUnreadable(
     Reason, en="a folder that cannot be read", de="ein Ordner, der nicht gelesen werden kann"
 ):
-    """What lies in it is not known."""
+    """Its content is not known."""
 
 
 class TablesUnread(
     Reason,
-    en="a file of tables of which nothing is read",
+    en="a file of tables, none of which is read",
     de="eine Datei mit Tabellen, von der nichts gelesen wird",
 ):
     """Its connector reads none of it."""
@@ -920,10 +918,10 @@ class RootMissing(Reason, en="the data root is not there", de="der Datenordner i
 
 class BelowNoRoot(
     Reason,
-    en="it lies below no data root of this process",
+    en="it is not below a data root of this process",
     de="es liegt unter keinem Datenordner dieses Prozesses",
 ):
-    """Another process may look into it."""
+    """Another process may be able to search it."""
 
 
 class NotFromHere(
@@ -936,10 +934,10 @@ class NotFromHere(
 
 class ModelOpaque(
     Reason,
-    en="what a model or another artifact has taken up is not to be read from it",
+    en="what a model or another artifact has learned or stored cannot be read from it",
     de="was ein Modell oder ein anderes Artefakt aufgenommen hat, ist ihm nicht abzulesen",
 ):
-    """It may have the person in weights."""
+    """It may contain the person in its weights."""
 
 
 class ReleaseMayAppear(
@@ -950,7 +948,7 @@ class ReleaseMayAppear(
 
 class KeysTakenOut(
     Reason,
-    en="a release took the keys out",
+    en="a release removed the keys",
     de="eine Freigabe hat die Schlüssel entfernt",
 ):
     """Rows of the person have no key there."""
@@ -958,7 +956,7 @@ class KeysTakenOut(
 
 class KeylessCopies(
     Reason,
-    en="it has copies of columns of people's rows ({columns}), and no column that says whose",
+    en="it has copies of columns of people's rows ({columns}), but no column names the people",
     de="es enthält Kopien von Spalten aus Zeilen über Personen ({columns}) und keine Spalte, die sagt, wessen",
 ):
     """Rows of the person have no key there."""
@@ -966,7 +964,7 @@ class KeylessCopies(
     columns: tuple[str, ...]
 
 
-# --- what of a file could not be read
+# --- parts of a file that could not be read
 
 
 class Damaged(
@@ -996,37 +994,37 @@ class MailParts(
     en="parts of mails in base64 or quoted-printable",
     de="Teile von E-Mails in Base64 oder Quoted-Printable",
 ):
-    """They are written otherwise."""
+    """They are encoded."""
 
 
 class NoKnownFormat(
     Reason,
-    en="no text, and of no format that is read",
+    en="not text, and not in a format that is read",
     de="kein Text und in keinem Format, das gelesen wird",
 ):
-    """A value may be written otherwise there."""
+    """A value may be encoded there."""
 
 
 class LettersUnknown(
     Reason,
-    en="text whose letters beyond ASCII are written in an unknown way",
+    en="text whose letters beyond ASCII have an unknown encoding",
     de="Text, dessen Buchstaben außerhalb von ASCII auf unbekannte Weise geschrieben sind",
 ):
-    """A key with such letters may stand there otherwise."""
+    """A key with such letters may be written differently there."""
 
 
 class ColumnNotLookedInto(
     Reason,
-    en="column {number} is of a type that is not looked into",
+    en="column {number} has a type that is not searched",
     de="Spalte {number} hat einen Typ, der nicht durchsucht wird",
 ):
-    """Its name may be a value."""
+    """The column is given by number, since its name may be a value."""
 
     number: int
 
 
 class PartUnread(Reason, en="{what}", de="{what}"):
-    """What a connector says that it does not read of a file."""
+    """A part of a file that its connector does not read."""
 
     what: str
 
@@ -1039,7 +1037,7 @@ class StoresLookedThrough(
     en="looked through, as far as the connection's user may read: {entries:nothing is there}",
     de="durchsucht, soweit der Benutzer der Verbindung lesen darf: {entries:es ist nichts da}",
 ):
-    """How many entries of which store."""
+    """How many entries of each store were scanned."""
 
     entries: tuple[Reason, ...]
 
@@ -1052,7 +1050,7 @@ class EntriesOfStore(Reason, en="{number} of {store}", de="{number} von {store}"
 
 
 class EntriesUnread(Reason, en="{number} entries {why}", de="{number} Einträge {why}"):
-    """Entries that could not be looked through."""
+    """Entries that could not be scanned."""
 
     number: int
     why: Reason
@@ -1072,7 +1070,7 @@ class KeptByBackend(
 
 class ApiCannotDelete(
     Reason,
-    en="Airflow's API cannot delete these: a person does, or waits until they go",
+    en="Airflow's API cannot delete these: a person deletes them, or waits until they expire",
     de="Airflows API kann diese nicht löschen: jemand löscht sie oder wartet, bis sie verfallen",
 ):
     """What is erased by hand."""
@@ -1080,17 +1078,18 @@ class ApiCannotDelete(
 
 class EntriesAlike(
     Reason,
-    en="{entries} by likeness or beside other values: a person looks at them, or says that they may go (mlsec subject confirm)",
+    en="{entries} by likeness or together with other values: a person looks at them, or confirms that they may be erased "
+    "(mlsec subject confirm)",
     de="{entries} durch Ähnlichkeit oder neben anderen Werten: jemand sieht sie an oder sagt, dass sie gelöscht werden dürfen "
     "(mlsec subject confirm)",
 ):
-    """They may be other people's too."""
+    """They may also concern other people."""
 
     entries: int
 
 
 class StoresNotSettled(Reason, en="that does not settle it: {why}", de="das klärt es nicht: {why}"):
-    """Not to find the person proves nothing there."""
+    """Not finding the person there proves nothing."""
 
     why: tuple[Reason, ...]
 
@@ -1121,7 +1120,7 @@ class VersionsErased(
 
 class VersionsKept(
     Reason,
-    en="they may have the person's rows: a rule of the bucket or a person deletes them, or this does ([mlsec] "
+    en="they may have the person's rows: a rule of the bucket or a person deletes them, or this package does ([mlsec] "
     "erase_old_versions = true)",
     de="sie können Zeilen der Person enthalten: eine Regel des Buckets oder jemand löscht sie, oder dieses Programm ([mlsec] "
     "erase_old_versions = true)",
@@ -1140,7 +1139,7 @@ class HardLinks(
     de="{links} harte Verweise, also andere Namen seiner Dateien, behalten die gelöschten Zeilen: sie sind zu finden (find / "
     "-samefile) und zu entfernen",
 ):
-    """Files that were replaced live on under other names."""
+    """Replaced files still exist under other names."""
 
     links: int
 
@@ -1152,7 +1151,7 @@ class SideEffects(
     de="{effects} der Tabelle können eine Kopie der gelöschten Zeilen enthalten oder andere geändert haben: dort ist nachzusehen "
     "(Sichten sind zu erneuern) und der Ort zu klären",
 ):
-    """What a database does when rows go."""
+    """What a database does when rows are deleted."""
 
     effects: tuple[str, ...]
 
@@ -1162,7 +1161,7 @@ class BeyondReach(
     en="not looked into, and not changed: {kept}",
     de="nicht durchsucht und nicht geändert: {kept}",
 ):
-    """Nobody can say from here that they are gone."""
+    """It cannot be determined from here whether they are gone."""
 
     kept: tuple[Reason, ...]
 
@@ -1197,6 +1196,6 @@ class MembersKept(
     de="das Kennzeichen der Person (eine Prüfsumme mit Schlüssel) auf {lists} Mitgliederlisten, an denen Modelle zu erkennen sind, "
     "die mit ihr trainiert wurden",
 ):
-    """By which it is known which models have the person."""
+    """The tags show which models were trained with the person."""
 
     lists: int

@@ -1,9 +1,9 @@
-"""Looking through every column and every byte, where nothing says how to find a person.
+"""Scanning every column and every byte, where nothing says how to find a person.
 
-Places that no key leads to, and files below the data roots that nobody declared, are looked through for
-what a person's key may have become (`_needles`). What was looked through whole and holds none of it is
-*none by scan*: that is less than *none*, since a row without any key is not seen. What holds some of it is
-*found by likeness*, by which nothing is done until a person has confirmed the place. What could not be
+Places that no key leads to, and undeclared files below the data roots, are scanned for anything that a
+person's key may have become (`_needles`). A place that was scanned completely without a match is
+*none by scan*: this is less than *none*, since a row without any key is not seen. A place with a match is
+*found by likeness*; nothing is done with it until a person has confirmed it. What could not be
 read, or was left out, stays *unknown*.
 """
 
@@ -54,22 +54,22 @@ from airflow_mlsec.subjects.search._needles import Hit, Needles, in_order
 from airflow_mlsec.subjects.search._places import MAYBE_PUBLISHED, Place
 from airflow_mlsec.subjects.search._search import Searcher
 
-# What is looked through of one request where nobody says otherwise, in bytes.
+# The default byte budget of the scan for one request.
 BUDGET = 10 * 1000**3
 # The kind of the finding about a data root as a whole.
 ROOT = "scan"
 _THREADS = 4
 _TABULAR = (".csv", ".jsonl", ".ndjson")
 _EVERY = 500
-# How many files are named one by one.
+# How many files are named individually.
 _NAMED = 3
 _HEAD = 1 << 16
 
 
 @dataclass(frozen=True)
 class Scan:
-    """How far a scan goes: bytes that are read at most (0: no scan), folders that hold no data but what
-    this package keeps for itself, and whether Airflow's own stores are places."""
+    """How far a scan goes: the maximum number of bytes read (0: no scan), folders that hold only data
+    of this package itself, and whether Airflow's own stores are places."""
 
     budget: int = BUDGET
     left_out: tuple[Path, ...] = ()
@@ -77,7 +77,7 @@ class Scan:
     airflow: AirflowStores | None = None
 
 
-# As far as goes without being asked.
+# The default scan.
 EVERYTHING = Scan()
 
 
@@ -98,7 +98,7 @@ class _Meter:
 
 @dataclass
 class _Outcome:
-    """What looking through one thing came to."""
+    """The result of scanning one piece."""
 
     hits: list[Hit] = field(default_factory=list)
     unread: list[Reason] = field(default_factory=list)
@@ -107,7 +107,7 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A file or a table to look through."""
+    """A file or a table to scan."""
 
     name: str
     size: int
@@ -117,7 +117,7 @@ class _Piece:
 
 
 class Scanner:
-    """Looks through what is left. Made for one person."""
+    """Scans what other searches have left open. Made for one person."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class Scanner:
 
     @cached_property
     def _missing(self) -> list[Reason]:
-        """Key versions under which the person may stand somewhere, and cannot be looked for."""
+        """Key versions that may hide the person somewhere and that cannot be searched for."""
         found: dict[Reason, None] = {}
         for place in self._searcher.places.all:
             found.update(dict.fromkeys(self._searcher.missing(place)))
@@ -143,7 +143,7 @@ class Scanner:
         return list(found)
 
     def complete(self, findings: Sequence[Finding]) -> list[Finding]:
-        """Findings with those that a scan changes, and with what it found where nobody looked."""
+        """The findings, updated by the scan, plus what it found where nothing else looked."""
         places = {place.id: place for place in self._searcher.places.all}
         todo = {
             i: (places[finding.dataset_id], self._pieces_of(places[finding.dataset_id]))
@@ -169,11 +169,11 @@ class Scanner:
         return [*found, *self.airflow()]
 
     def _is_told_by_others(self, place: Place) -> bool:
-        """Whether nothing but other programs' lineage says which of its columns are theirs: it may leave one out."""
+        """Whether only other programs' lineage says which of its columns are the person's: it may leave one out."""
         return place.policy is None and bool(place.locators)
 
     def _with_likeness(self, finding: Finding, place: Place) -> Finding:
-        """The finding of a place that somebody has confirmed, with what else a scan finds in it."""
+        """The finding for a place with known columns, plus what else a scan finds in it."""
         if finding.status not in ("found", "none"):
             return finding
         left, unread = self._beside(place)
@@ -190,7 +190,7 @@ class Scanner:
         )  # fmt: skip
 
     def airflow(self) -> list[Finding]:
-        """What stands in Airflow's own stores."""
+        """What is in Airflow's own stores."""
         stores = self._scan.airflow
         if stores is None:
             return []
@@ -204,13 +204,13 @@ class Scanner:
             return not_looked(reasons.LeftOutByBudget())
 
     def place(self, finding: Finding, place: Place) -> Finding:
-        """The finding of one place, completed."""
+        """The finding for one place, completed by a scan."""
         if finding.status != "unknown" or place.locators:
             return finding
         return self._of_place(finding, place, self._pieces_of(place))
 
     def beside(self, place: Place) -> list[Hit]:
-        """What a scan finds in a place, beside what was confirmed of it."""
+        """What a scan finds in a place in addition to what was confirmed there."""
         return self._beside(place)[0]
 
     def _beside(self, place: Place) -> tuple[list[Hit], list[Reason]]:
@@ -218,7 +218,7 @@ class Scanner:
         confirmed = {x.column for x in place.locators if x.likeness}
         pieces = self._pieces_of(place)
         if not confirmed:
-            # What else lies in a folder is looked at by itself.
+            # Other files in the folder are scanned separately.
             pieces = [p for p in pieces if p.name in self._covered]
         outcomes = self._look(pieces)
         hits = [hit for outcome in outcomes for hit in outcome.hits]
@@ -226,11 +226,11 @@ class Scanner:
         return left, [why for outcome in outcomes for why in outcome.unread]
 
     def file(self, name: str) -> Finding:
-        """What a file or table is, that no lineage names and a scan has found before."""
+        """The finding for a file or table that no lineage names and that an earlier scan found."""
         there = [root for root in self._searcher.roots if _lies_below(name, root)]
         mine = [p for root in there for p in self._undeclared(root) if self._shown(p.name) == name]
         if not mine and there and _container(Path(name)) is not None:
-            # Since one of its tables is a place, what is beside its tables is looked at piece by piece.
+            # One of its tables is a place, so the rest of the file is scanned piece by piece.
             mine = [p for p in self._pieces_in(Path(name)) if p.name not in self._covered]
             if not mine:
                 return _said(name, "none by scan", [])
@@ -247,7 +247,7 @@ class Scanner:
             return _said(name, "unknown", [reasons.NotFromHere()])
         return _said(name, "none", [reasons.NothingThere()])
 
-    # --- what there is to look through
+    # --- what there is to scan
 
     def _announce(self, pieces: list[list[_Piece]], below: Mapping[str, list[_Piece]]) -> None:
         everything = [piece for listed in (*pieces, *below.values()) for piece in listed]
@@ -286,7 +286,7 @@ class Scanner:
         return self._pieces_in(path) if path.exists() else []
 
     def _pieces_in(self, path: Path) -> list[_Piece]:
-        """One of a file, but of a database one of each table."""
+        """One piece per file; for a database file, one per table and per other part of the file."""
         name = _printable(path)
         try:
             if path.is_symlink() and not self._is_below_a_root(path):
@@ -294,7 +294,7 @@ class Scanner:
                 return [] if gone else [_unread(name, reasons.LinkLeadsOut())]
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
-                # A link within the roots leads to what is looked at there.
+                # The target of a link within the roots is scanned there.
                 return [] if path.is_symlink() else [_unread(name, reasons.FolderUnreadable())]
             if not stat.S_ISREG(status.st_mode):
                 return []
@@ -302,7 +302,7 @@ class Scanner:
             if container is not None:
                 tables = [_table(container, path, table) for table in container.tables(path)]
                 searched = any(piece.name in self._covered for piece in tables)
-                # Beside what its tables show: deleted rows in free pages, views, defaults.
+                # In addition to its tables: deleted rows in free pages, views, defaults.
                 pieces = [*tables, *(_part(name, p) for p in container.beside(path, searched))]
                 return pieces or [_unread(name, reasons.TablesUnread())]
         except Exception as error:
@@ -315,7 +315,7 @@ class Scanner:
         ]  # fmt: skip
 
     def _objects(self, uri: str) -> Iterator[_Piece]:
-        """Objects of a store, those below a name included."""
+        """Objects of a store, including those below a name."""
         connections = self._searcher.connections or EnvironmentConnections()
         try:
             parts = parts_of(uri)
@@ -339,7 +339,7 @@ class Scanner:
             yield _Piece(name, size, look, str(written))
 
     def _undeclared(self, root: str) -> Iterator[_Piece]:
-        """What lies below a data root and is no place, nor what this package keeps for itself."""
+        """What is below a data root and is neither a place nor a file of this package itself."""
         covered = self._covered
         at = local_path(root)
         if at is None:
@@ -367,7 +367,7 @@ class Scanner:
 
     @cached_property
     def _covered(self) -> set[str]:
-        """Names of every file, table and object that is a place, or that the search of a place reads."""
+        """Names of all files, tables and objects that are places, or that the search of a place reads."""
         found = set()
         for place in self._searcher.places.all:
             found.add(place.name.rstrip("/"))
@@ -375,9 +375,9 @@ class Scanner:
                 continue
             path = Path(os.path.realpath(files))
             found.add(str(path))
-            # Of a folder its search reads the Parquet files that writers do not hide, if it reads any.
+            # In a folder, the search reads the Parquet files that are not hidden by writers.
             if place.locators and path.is_dir():
-                # What cannot be listed is told of its place.
+                # A folder that cannot be listed is reported by its place.
                 with contextlib.suppress(DatasetError):
                     read = {str(file) for file in visible_files(path)}
                     found |= read | {os.path.realpath(file) for file in read}
@@ -410,7 +410,7 @@ class Scanner:
                 for statement in statements
                 if statement.membership
             }
-            # Those in object stores are called as their scan calls them.
+            # Lists in object stores get the names that their scan uses.
             return {
                 str(dataset_name(path)) if "://" in path else os.path.realpath(path)
                 for path in kept
@@ -419,7 +419,7 @@ class Scanner:
         return {path for path in found | searcher.register.read(lists) if not os.path.isdir(path)}
 
     def _was_handed_over(self, name: str) -> bool:
-        """Whether a file is the answer to a request, encrypted to whom it was for."""
+        """Whether a file is the answer to a request, encrypted to its recipient."""
         path = Path(name)
         return path.is_file() and path.suffix == ".age" and digest_file(path) in self._handed_over
 
@@ -434,7 +434,7 @@ class Scanner:
         roots = (os.path.realpath(at) for root in self._searcher.roots if (at := local_path(root)))
         return any(real.startswith(root.rstrip("/") + "/") for root in roots)
 
-    # --- what it comes to
+    # --- results
 
     def _look(self, pieces: Sequence[_Piece]) -> list[_Outcome]:
         if self._scan.budget <= 0:
@@ -447,7 +447,7 @@ class Scanner:
             except _Spent:
                 outcome = _Outcome(unread=[reasons.LeftOutByBudget()])
             except Exception as error:
-                # One that cannot be read must not hide the others; its message may quote a value.
+                # A piece that fails must not hide the others; its message may quote a value.
                 outcome = _Outcome(unread=[reasons.CannotRead(type(error).__name__)])
             if self._shown(piece.name) != piece.name:
                 outcome.hits.append(Hit(None, 1, (reasons.KeyInName(),), False))
@@ -463,11 +463,11 @@ class Scanner:
             return list(pool.map(look, pieces))
 
     def _shown(self, name: str) -> str:
-        """The name of a file as it may be shown: without the person's key."""
+        """The name of a file in a form that may be shown: without the person's key."""
         return self._needles.without(name)
 
     def _cannot_say(self) -> list[Reason]:
-        """Why not to find the person would prove nothing, wherever it was."""
+        """Why not finding the person would prove nothing, in any place."""
         found = list(self._missing)
         if self._needles.unscanned:
             found.append(reasons.NotScannedFor(self._needles.unscanned))
@@ -510,7 +510,7 @@ class Scanner:
         found: list[Finding] = []
         for piece, outcome in zip(pieces, outcomes, strict=True):
             name = self._shown(piece.name)
-            # Files whose names differ in nothing but the key are one in the ledger.
+            # Files whose names differ only in the key are one entry in the ledger.
             if outcome.hits and all(name != other.dataset for other in found):
                 found.append(_alike(name, outcome))
         unread: dict[Reason, list[str]] = {}
@@ -523,7 +523,7 @@ class Scanner:
         others = sum(not outcome.hits for outcome in outcomes)
         digest = None
         if unread:
-            # What somebody settles is of these files and no others.
+            # A person's decision applies only to exactly these files.
             listed = sorted(
                 (p.name, p.size, p.stamp) for p, o in zip(pieces, outcomes, strict=True) if o.unread
             )
@@ -539,8 +539,8 @@ class Scanner:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, hidden ones included, in the order of their names; folders that cannot be read
-    as themselves; links to folders are not followed."""
+    """Every file below a folder, including hidden files, in the order of their names. Unreadable folders and links to
+    folders are returned themselves; such links are not followed."""
     unread: list[str] = []
     for at, folders, names in os.walk(folder, onerror=lambda error: unread.append(error.filename)):
         folders.sort()
@@ -561,23 +561,23 @@ def _lies_below(name: str, root: str) -> bool:
 
 
 def _is_here(root: str) -> bool:
-    """Whether a data root is a folder on this machine's disk, and there."""
+    """Whether a data root is a folder on this machine's disk and exists."""
     at = local_path(root)
     return at is not None and at.exists()
 
 
 def _exists(name: str) -> bool:
-    """Whether a local file is there, or the database of a table."""
+    """Whether a local file, or the database file of a table, exists."""
     return os.path.exists(name) or os.path.isfile(os.path.dirname(name))
 
 
 def _printable(path: Path) -> str:
-    """A path whose name need not be UTF-8."""
+    """A path as text, even if its name is not UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _container(path: Path) -> Container | None:
-    """The kind of file that holds tables; None of others, and of what cannot be opened."""
+    """The kind of a file that holds tables; None for other or unreadable files."""
     try:
         return container_of(path)
     except OSError:
@@ -585,8 +585,8 @@ def _container(path: Path) -> Container | None:
 
 
 def _is_kept_beside(path: Path) -> bool:
-    """Whether a file is a log or an index beside a file of tables, and of the same kind as that."""
-    # What a container of another package fails with keeps no file from being looked at.
+    """Whether a file is a log or an index that belongs to a file of tables next to it."""
+    # An error in another package's container must not prevent a file from being scanned.
     with contextlib.suppress(Exception):
         for container in containers():
             for length in range(len(path.name) - 1, 0, -1) if container.is_beside(path) else ():
@@ -600,12 +600,12 @@ def _table(container: Container, path: Path, table: str) -> _Piece:
     try:
         name = str(dataset_name(container.uri(path, table)))
     except DatasetError:
-        name = f"{path}/{table}"  # which no URI can name, and is looked through all the same
+        name = f"{path}/{table}"  # no URI can name it, but it is scanned all the same
     return _Piece(name, path.stat().st_size, lambda n, m: _rows(n, m, container.rows(path, table)))
 
 
 def _part(name: str, part: Part) -> _Piece:
-    """What a file holds beside its tables, or the file as a whole."""
+    """What a file holds in addition to its tables, or the file as a whole."""
     called, read = f"{name}/{part.name}" if part.name else name, part.read
     if read is None:
         return _unread(called, reasons.PartUnread(part.unread))
@@ -613,7 +613,7 @@ def _part(name: str, part: Part) -> _Piece:
 
 
 def _stream(needles: Needles, meter: _Meter, stream: Iterator[pa.RecordBatch | bytes]) -> _Outcome:
-    """Rows, or chunks of one text after another, each ended by an empty one."""
+    """Scan rows, or chunks of one text after another, each text ended by an empty chunk."""
     outcome = _Outcome()
     hits: list[Hit] = []
 
@@ -664,7 +664,7 @@ def _rows(needles: Needles, meter: _Meter, batches: Iterable[pa.RecordBatch]) ->
 
 @contextlib.contextmanager
 def _keeping(outcome: _Outcome) -> Iterator[None]:
-    """What was found before something could not be read stays found."""
+    """Keep what was found before something could not be read."""
     try:
         yield
     except _Spent:
@@ -711,14 +711,14 @@ def _file(needles: Needles, meter: _Meter, name: str, file: Any, size: int) -> _
 
 
 def _has_named_column(needles: Needles, path: str) -> bool:
-    """Whether a text file seems to have a column of a foreign key's name."""
+    """Whether a text file seems to have a column with a foreign key's name."""
     with Path(path).open("rb") as file:
         head = file.read(_HEAD).decode("utf-8", "replace").casefold()
     return any(name in head for name in needles.by_column)
 
 
 def _by_column(needles: Needles, path: str) -> list[Hit]:
-    """In which columns of a text file what was found stands; nothing, if it cannot be read as a table."""
+    """The columns of a text file with matches; empty if it cannot be read as a table."""
     hits: list[Hit] = []
     try:
         for batch in open_dataset(path).scan():

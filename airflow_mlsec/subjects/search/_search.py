@@ -61,9 +61,9 @@ from airflow_mlsec.subjects.search._needles import Needles, is_hash
 from airflow_mlsec.subjects.search._places import Locator, Place, Places
 
 _DEEPEST = 10
-# What the names of pseudonyms' keys begin with.
+# The prefix of the names of pseudonym keys.
 PSEUDONYMS = "pseudonym."
-# Columns of which the same name says nothing.
+# Column names that are too common to mean anything.
 _ANY_TABLE_S = (
     "id",
     "key",
@@ -78,13 +78,13 @@ _ANY_TABLE_S = (
     "ref",
     "pk",
 )
-# Beside the texts by place, in what an erasure has worked out.
+# Further entries of the computed erasure targets, in addition to the texts by place.
 WORKED_OUT = "key versions"
-# And the rules by which the texts were worked out: by place the digest of its policy's subject.
+# The rules under which the texts were computed: by place, the digest of its policy's subject.
 RULES = "rules"
-# What was put right: place, column and the value.
+# What was rectified: place, column and the value.
 RECTIFIED = "rectified"
-# As an earlier version kept what is in the register now (`mlsec_left`).
+# Where an earlier version kept what is in the register now (`mlsec_left`).
 EARLIER_LEFT = "left"
 _NO_PLACES = (WORKED_OUT, RULES, RECTIFIED, EARLIER_LEFT)
 
@@ -112,8 +112,8 @@ def unusable_key(keys: KeyRing, name: str, version: int) -> Reason:
 
 @dataclass(frozen=True)
 class Target:
-    """Rows of a place that are the person's: with one of the values in the column, and, where
-    others share the person's key, the other conditions."""
+    """Rows of a place that are the person's: those with one of the values in the column that also
+    meet the other conditions, which are set where others share the person's key."""
 
     column: str
     values: list[object] = field(repr=False)
@@ -122,7 +122,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Searcher:
-    """Looks one person up. ``roots`` are the locations that lineage from others may name."""
+    """Searches for one person. ``roots`` are the locations that others' lineage may name."""
 
     register: Register
     person: Person
@@ -130,11 +130,11 @@ class Searcher:
     keys: KeyRing
     connections: Connections | None = None
     roots: tuple[str, ...] = ()
-    # Texts by column that an erasure has worked out for each place, when parents were still there.
+    # Texts by column that an erasure has computed for each place while parents were still there.
     known: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict, repr=False)
-    # Other spellings of the person's keys; they widen searching, and nothing is done by them.
+    # Other spellings of the person's keys; they are used for searching only, never for acting.
     others: tuple[str, ...] = field(default=(), repr=False)
-    # What roots name the person by in other spellings of the declared form, by root and texts.
+    # Cache: the values by which roots name the person, with all spellings of the declared form.
     _formed: dict[tuple[int, tuple[str, ...]], list[str]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -163,14 +163,14 @@ class Searcher:
 
     @cached_property
     def needles(self) -> Needles:
-        """What a scan looks for."""
+        """What a scan searches for."""
         texts = pa.array([*self.person.keys, *self.others], pa.string())
         found: dict[str, Reason] = {}
         for name in sorted({e.name for e in self.keys.entries() if e.name.startswith(PSEUDONYMS)}):
             for version in self.keys.live(name):
                 tokens = pseudonymize(texts, "key", version.secret).to_pylist()
                 found |= dict.fromkeys(tokens, reasons.PseudonymOfKey(name, version.version))
-        # Of every vault that ever was: a release that was made anew under another has left copies, perhaps.
+        # For every vault ever used: a release that was rebuilt under another vault may have left copies.
         for vault in sorted({x.vault for x in self.places.coded if x.vault}):
             codes = self.register.read(
                 partial(tokens_of, keys=self.keys, domain=vault, texts=texts.to_pylist())
@@ -192,16 +192,16 @@ class Searcher:
         return Needles.of(self.person.keys, self.others, referred, found, forms, exact, by_column)
 
     def codes(self) -> dict[str, list[str]]:
-        """By domain of a token vault, the codes by which releases named the person, or ever did."""
+        """By domain of a token vault, the codes by which releases name or ever named the person."""
         found: dict[str, list[str]] = {}
         for locator in self.places.coded:
-            with contextlib.suppress(DatasetError):  # without the root there is nobody to name
+            with contextlib.suppress(DatasetError):  # without the root, nobody can be named
                 found.setdefault(str(locator.vault), []).extend(self.texts(locator))
         return {domain: list(dict.fromkeys(codes)) for domain, codes in found.items()}
 
     def _called_by_column(self) -> dict[str, list[str]]:
-        """By the name of a column that refers to people, or is referred to, what the person is called there; names
-        that any table has are left out."""
+        """By the name of a column that refers to people or is referred to, the values of the person there; common
+        column names are left out."""
         found: dict[str, list[str]] = {}
         for place in self.places.all:
             references = place.subject.get("references") if place.subject else None
@@ -215,7 +215,7 @@ class Searcher:
         return found
 
     def beyond_scan(self, place: Place) -> Reason | None:
-        """Why the person may be in a place although no column there holds anything like their key."""
+        """Why the person may be in a place although no column there holds anything like the key."""
         if place.kind != "table":
             return reasons.ModelOpaque()
         if place.intended:
@@ -244,20 +244,20 @@ class Searcher:
         return self.as_targets(place, dataset, texts)
 
     def texts_at(self, place: Place, locator: Locator) -> list[str]:
-        """The texts that stand in a locator's column for this person, in all spellings of the declared form that
-        the column has."""
+        """The texts for this person in a locator's column, in all spellings of the declared form that the column
+        has."""
         if self._own_rule(place, locator):
             return []
         texts = self.texts(locator)
         if locator.key is not None or locator.likeness or not texts:
             return texts
-        # A copy, or a mention, may write the key in other ways than the root.
+        # A copy or a mention may spell the key differently from the root.
         root = self.places.by_id(locator.root)
         form = _form_of(root)
         return [*texts, *self._of_form(place, locator.column, form, texts)] if form else texts
 
     def earlier_names(self, place: Place, locators: Sequence[Locator], now: str) -> list[str]:
-        """What a place may call the person still, in columns that were put right to say ``now``."""
+        """Earlier texts for the person that may remain in columns that were set to ``now``."""
         earlier = [key for key in self.person.keys if key != now]
         found: dict[str, None] = {}
         for locator in locators:
@@ -269,8 +269,8 @@ class Searcher:
         return list(found)
 
     def _own_rule(self, place: Place, locator: Locator) -> bool:
-        """Whether a place's own policy says what spellings of its column are one, whatever the policy of a dataset
-        says that it is a copy of."""
+        """Whether the place's own policy decides which spellings in its column are the same, regardless of the policy
+        of the dataset that it is a copy of."""
         return (
             locator.root != place.id
             and locator.key is None
@@ -283,7 +283,7 @@ class Searcher:
     def as_targets(
         self, place: Place, dataset: Dataset, texts: Mapping[str, Sequence[str]]
     ) -> list[Target]:
-        """Texts by column as `Target` of a place."""
+        """Texts by column, converted to a place's `Target` objects."""
         found = []
         for column, listed in texts.items():
             values = self.typed(list(dict.fromkeys(listed)), dataset, column)
@@ -292,7 +292,7 @@ class Searcher:
         return found
 
     def rows(self, place: Place, keep: bool = True, without: Collection[str] = ()) -> Found:
-        """The person's rows in a place, but for those that the columns of ``without`` find."""
+        """The person's rows in a place, except those found by the columns in ``without``."""
         dataset, found = self.open(place), Found()
         for target in self.targets(place, dataset):
             if target.column not in without:
@@ -300,13 +300,13 @@ class Searcher:
         return found
 
     def widened(self) -> Searcher:
-        """See `_widened`, which looks through all places that name people, and so is worked out once."""
+        """See `_widened`. It reads all places that name people, and is therefore computed only once."""
         return self._widened
 
     @cached_property
     def _widened(self) -> Searcher:
-        """With the other spellings of the person's keys: those that stand where people are named, and those
-        that are plausible; none if every spelling is another person's."""
+        """A searcher that also has other spellings of the person's keys: those found where people are named, and
+        plausible ones. It has no others if every other spelling is another person's."""
         found: dict[str, None] = {}
         inexact = False
         for place in self.places.all:
@@ -319,13 +319,13 @@ class Searcher:
                 keys = self.person.keys
                 found.update(dict.fromkeys(self._spelled(place, place.subject["key"], keys)))
         others = (*found, *plausible(self.person.keys)) if inexact else ()
-        # What releases made pseudonyms of, and other datasets take for the same.
+        # Forms from which releases made pseudonyms, and that other datasets treat as the same key.
         formal = [f.of_text(key) for f in self._known_forms() for key in self.person.keys]
         told = dict.fromkeys((*others, *formal))
         return replace(self, others=tuple(t for t in told if t and t not in self.person.keys))
 
     def _known_forms(self) -> list[NormalForm]:
-        """The normal forms of policies, and those that evidence of releases names."""
+        """The normal forms of policies, and those named in evidence of releases."""
         said = (
             how.normalize
             for listed in (self.places.releases, self.places.perhaps)
@@ -337,7 +337,7 @@ class Searcher:
         return list(dict.fromkeys((*self.forms(), *map(NormalForm.parse, said))))
 
     def has_exact_keys(self, place: Place) -> bool:
-        """Whether every spelling of a key is another person's in all that a place has of people."""
+        """Whether other spellings of a key are other people's, for all locators of a place."""
         roots = [self.places.by_id(locator.root) for locator in place.locators]
         return bool(roots) and all(_is_exact(root) for root in roots)
 
@@ -351,7 +351,7 @@ class Searcher:
         return bool(values) and self.open(place).find_in(column, values, keep=False).rows > 0
 
     def all_names(self) -> list[str]:
-        """The person's keys, and all that datasets which name them take for them."""
+        """The person's keys, and all texts that datasets naming the person treat as these keys."""
         found = dict.fromkeys(self.person.keys)
         for place in self.places.all:
             if place.names_people(self.person.kind):
@@ -364,7 +364,7 @@ class Searcher:
         return list(dict.fromkeys(form for form in found if form))
 
     def alike(self, place: Place) -> int:
-        """How many rows name the person in another spelling than the keys that were given."""
+        """How many rows name the person in a spelling other than the given keys."""
         dataset, rows = self.open(place), 0
         exact = dict.fromkeys(text for loc in place.locators for text in self.texts(loc))
         for locator in place.locators:
@@ -385,7 +385,7 @@ class Searcher:
                     *numerals(mine, locator.root != place.id),
                 ]
             else:
-                # Of keys that are exact today only what a release has taken for one yesterday.
+                # For keys that are exact now: only what an earlier release treated as the same.
                 others = () if _is_exact(root) else self._others_of(root)
                 texts = self._codes(locator, [*others, *formal])
             new = [text for text in texts if text not in exact]
@@ -395,27 +395,27 @@ class Searcher:
         return rows
 
     def plausible_spellings(self, locator: Locator) -> int:
-        """In how many spellings a person is looked for where a release knows their key as it was spelled."""
+        """How many spellings are searched for where a release made its pseudonym from one spelling of the key."""
         root = self.places.by_id(locator.root)
         if not self.others or locator.likeness or _is_exact(root):
             return 1
         return len({*self._values_of(root.id, 0), *self._others_of(root)})
 
     def _others_of(self, root: Place) -> Sequence[str]:
-        """Other spellings of what a root names the person by."""
+        """Other spellings of the values by which a root names the person."""
         if root.names_people(self.person.kind):
             return self.others
         return plausible(self._values_of(root.id, 0))
 
     def _spelled(self, place: Place, column: str, texts: Sequence[str]) -> list[str]:
-        """Some texts as a column writes them otherwise."""
+        """Other spellings of some texts in a column."""
         found: dict[str, None] = {}
         for batch in self.open(place).scan([column]) if texts else ():
             found.update(dict.fromkeys(alike(batch.column(0), column, texts)))
         return list(found)
 
     def same_keys(self, place: Place, column: str, texts: Sequence[str]) -> list[str]:
-        """Some texts with all that a column has of the same normal form, if the place's policy declares one."""
+        """Some texts, plus all texts of a column with the same normal form, if the place's policy declares one."""
         form = _form_of(place)
         if form is None or not texts:
             return list(texts)
@@ -434,8 +434,8 @@ class Searcher:
         return [text for text in found if text not in texts]
 
     def _in_normal_form(self, root: Place, texts: list[str]) -> list[str]:
-        """What a root names the person by, with all that its policy declares to be the same: as it is in the
-        normal form, as the root writes it, and as it is plausible to have been written when a release was
+        """The values by which a root names the person, plus all texts that its policy declares to be the same: the
+        normal form, the spellings in the root, and plausible spellings at the time when a release was
         made."""
         form = _form_of(root)
         if form is None or not texts or root.subject is None:
@@ -447,13 +447,13 @@ class Searcher:
         found = dict.fromkeys((*texts, *sorted(wanted)))
         found.update(dict.fromkeys(t for t in plausible(texts) if form.of_text(t) in wanted))
         with contextlib.suppress(MlsecError, OSError):
-            # A root that cannot be read is told as a place of its own.
+            # A root that cannot be read is reported as a place of its own.
             found.update(dict.fromkeys(self._of_form(root, root.subject["key"], form, texts)))
         self._formed[known] = list(found)
         return self._formed[known]
 
     def mentioned(self, place: Place) -> dict[str, int]:
-        """How many rows name the person in each column that is not known to say whose row it is."""
+        """How many rows name the person, for each column that does not say whose row it is."""
         columns, dataset = place.mentions(self.person.kind), None
         counts: dict[str, int] = {}
         if columns:
@@ -465,8 +465,8 @@ class Searcher:
         return {column: rows for column, rows in counts.items() if rows}
 
     def refuse_mentions(self, place: Place) -> None:
-        """:raises Indistinguishable: if rows name the person in a column of which the policy does not say whose
-        row it is, or what happens to a mention."""
+        """:raises Indistinguishable: if rows name the person in a column for which the policy does not say whose row
+        it is, or does not say what happens to a mention."""
         said = place.mentions(self.person.kind)
         open_ = sorted(c for c in self.mentioned(place) if said[c] is None)
         if open_:
@@ -475,10 +475,10 @@ class Searcher:
             raise Indistinguishable(reasons.MentionsOpen(*said_of, owners, not owners))
 
     def shared(self, place: Place) -> Reason | None:
-        """Why the rows that the person's keys find are of more than one person, if they seem to be.
+        """Why the rows that the person's keys find seem to be several people's, if they do.
 
-        Of one key, rows that differ in a column that tells people apart are of different people,
-        until somebody says that they are one.
+        Rows with the same key that differ in a column that tells people apart belong to different
+        people, until somebody says that they are one person.
         """
         telling = place.distinguished_by()
         if self.person.one_person or not place.names_people(self.person.kind) or not telling:
@@ -512,9 +512,9 @@ class Searcher:
         return None
 
     def require_one_person(self, settled: Collection[int | None] = ()) -> None:
-        """:raises Refused: if the keys may name more than one person: what is one's must be neither
-        handed to the other nor erased for them. Of datasets that tell people apart, and are not there or cannot be
-        read, nobody can tell, unless a person has ``settled`` them."""
+        """:raises Refused: if the keys may name more than one person: one person's data must be neither
+        handed to another nor erased for another. If a dataset that tells people apart is missing or cannot be read,
+        this is unknown and also refused, unless a person has ``settled`` the dataset."""
         for place in self.places.all:
             if place.names_people(self.person.kind) and not self.is_gone(place):
                 if place.id in settled:
@@ -529,22 +529,22 @@ class Searcher:
                     raise Refused(f"{place.name}: {reason.words()}")
 
     def changed_since_release(self, place: Place) -> bool:
-        """Whether the file at a release's place is another one than its newest evidence names: rows may
-        stand in it of which no evidence says anything."""
+        """Whether the file at a release's place is not the one that its newest evidence names: it may
+        have rows that no evidence covers."""
         released = self.places.releases.get(place.id)
         stated = released[-1].target.sha256 if released else None
         return stated is not None and self.open(place).digest() != stated
 
     def is_all_parts(self, place: Place) -> bool:
-        """Whether a folder has nothing that is not a place of its own."""
+        """Whether everything in a folder is a separate place."""
         return bool(place.parts) and not self.open(place).schema().names
 
     def is_gone(self, place: Place) -> bool:
-        """Whether lineage says that a place was dropped, and a look confirms it."""
+        """Whether lineage says that a place was dropped and a check confirms it."""
         return place.gone is not None and not self.open(place).exists()
 
     def is_empty(self, place: Place) -> bool:
-        """Whether a place is there without any rows, and so without columns.
+        """Whether a place exists without any rows, and therefore without columns.
 
         :raises DatasetNotFound: if nothing is there: somebody may have moved it, or a disk is not mounted.
         """
@@ -555,7 +555,7 @@ class Searcher:
         return False
 
     def _narrowed(self, place: Place, dataset: Dataset, column: str) -> tuple[Condition, ...]:
-        """What must be true of rows beside the key's being in ``column``."""
+        """The conditions that rows must meet in addition to having the key in ``column``."""
         by_key = any(
             locator.column == column
             and (locator.likeness or self.places.by_id(locator.root).names_people(self.person.kind))
@@ -574,7 +574,7 @@ class Searcher:
         return tuple(Condition(name, values) for name, values in told.items())
 
     def text_rows(self, place: Place) -> dict[str, int]:
-        """How many rows of each free-text column name one of the person's keys; a person judges."""
+        """How many rows of each free-text column name one of the person's keys; a human decides."""
         if not place.free_text:
             return {}
         formal = [f.of_text(key) for f in self._known_forms() for key in self.person.keys]
@@ -590,12 +590,12 @@ class Searcher:
         return counts
 
     def versions(self, locator: Locator) -> list[int]:
-        """The versions of a pseudonym's key that are searched for; none of a raw value."""
+        """The versions of a pseudonym's key that are searched for; empty for a raw value."""
         return [] if locator.key is None else [key.version for key in self.keys.live(locator.key)]
 
     def missing(self, place: Place) -> list[Reason]:
-        """What of the key ring is missing to answer for a place: versions under which the person may stand there
-        and cannot be looked for. Nothing, if the place was not found by a key."""
+        """What the key ring lacks to answer for a place: key versions under which the person may be recorded there but
+        cannot be searched for. Empty if the place was not found by a key."""
         found: list[Reason] = []
         for locator in place.locators:
             if locator.key is None:
@@ -613,22 +613,22 @@ class Searcher:
 
     @property
     def worked_out(self) -> Sequence[Sequence[Any]]:
-        """Key versions (place, name, version) under which an erasure has worked out the person's pseudonyms:
-        they are known even if the version is gone by now."""
+        """Key versions (place, name, version) under which an erasure has computed the person's pseudonyms:
+        the pseudonyms are known even if the version no longer exists."""
         return self.known.get(WORKED_OUT, ())
 
     def membership(self, place: Place) -> tuple[bool, ReleaseStatement] | None:
         """Whether the person is on a membership list of the releases that a place was made from (or
-        is), and the release that says so; None if not all of them kept one.
+        is), and the release that says so; None if not all of them kept a list.
 
-        A model does not forget whom a later release has left out, so every list counts.
+        A model does not forget a person whom a later release left out, so every list counts.
         """
         own = self.places.statements(place.id)
         if place.unlisted and not own:
             return None
         above = [self.places.statements(i) for i in sorted(place.sources)]
         sources = [own] if own else [statements for statements in above if statements]
-        # Of two lists of one path the later one is there, and what the earlier one said is lost.
+        # If two lists have the same path, the later one is there and the earlier one is lost.
         lists: dict[str, ReleaseStatement] = {}
         lost = False
         for statement in (x for source in sources for x in source):
@@ -646,9 +646,9 @@ class Searcher:
         return None if lost else (False, newest_first[0])
 
     def alike_in(self, place: Place) -> bool:
-        """Whether a list of members of a place, or of what it was made from, has another spelling of the
+        """Whether a membership list of a place, or of what it was made from, has another spelling of the
         person's keys."""
-        # A retry replaces its own list; the later statement is the one that speaks of the file.
+        # A retry replaces its own list; the later statement describes the file.
         lists = {
             statement.membership.path: statement
             for source in (place.id, *sorted(place.sources))
@@ -658,8 +658,8 @@ class Searcher:
         return any(self._is_member(statement, self.others) for statement in lists.values())
 
     def tags(self, datasets: Collection[int | None]) -> int:
-        """How many lists of members of releases to some datasets have the person; those that cannot be read
-        count as well."""
+        """How many membership lists of releases to some datasets have the person; lists that cannot be read
+        are counted too."""
         found = 0
         lists = {
             statement.membership.path: statement
@@ -676,7 +676,7 @@ class Searcher:
         return found
 
     def _keys_at(self, statement: ReleaseStatement) -> Sequence[str]:
-        """What the source of a release names the person by."""
+        """The values by which the source of a release names the person."""
         source = str(DatasetName(statement.source.namespace, statement.source.name))
         root = next((p for p in self.places.all if p.name == source), None)
         if root is None or not root.names_people(self.person.kind):
@@ -692,7 +692,7 @@ class Searcher:
         return any(is_member(*given, key, self.keys) for key in keys)
 
     def texts(self, locator: Locator) -> list[str]:
-        """The texts that stand in a locator's column for this person."""
+        """The texts for this person in a locator's column."""
         if locator.likeness:
             return self.likenesses(self.places.by_id(locator.root), locator.column)
         values = self._values_of(locator.root, 0)
@@ -713,14 +713,14 @@ class Searcher:
         ]
 
     def likenesses(self, place: Place, column: str) -> list[str]:
-        """The values of a column that are anything that the person's key may have become."""
+        """The values of a column that match anything the person's key may have become."""
         found: dict[str, None] = {}
         for batch in self.open(place).scan([column]):
             found.update(dict.fromkeys(self.needles.values_in(batch.column(0), column)))
         return list(found)
 
     def _values_of(self, root: int, depth: int) -> list[str]:
-        """By which values a root names the person: the keys, or what a foreign key refers to."""
+        """The values by which a root names the person: the keys, or a foreign key's values."""
         place = self.places.by_id(root)
         references = place.subject.get("references") if place.subject else None
         if not references:
@@ -732,7 +732,7 @@ class Searcher:
         )
         if parent is None or parent.stage != "source" or not parent.subject:
             raise DatasetError(
-                f"{place.name} refers to {references['dataset']}, of which the register has no policy "
+                f"{place.name} refers to {references['dataset']}, for which the register has no policy "
                 f"about subjects of kind '{self.person.kind}'"
             )
         if self.is_empty(parent):
@@ -756,7 +756,7 @@ class Searcher:
                 reasons.ReferenceShared(place.name, column, parent.name, form=False, same=True)
             )
         if form := _form_of(place):
-            # Other people whom this form takes for them: as many rows as are theirs, or nobody can tell.
+            # This form may also match other people: if more rows match than are the person's, it is ambiguous.
             alike_ = [*found, *self._of_form(parent, column, form, found)] if found else []
             known = self.typed(alike_, dataset, column)
             if known and dataset.find_in(column, known, keep=False).rows > mine:
@@ -766,19 +766,19 @@ class Searcher:
         return self._in_normal_form(place, found)
 
     def orphans(self, place: Place) -> Reason | None:
-        """Why there may be more of the person than a foreign key leads to: rows refer to people who are not in
-        the dataset any more that it leads to, and they may have been one of them."""
+        """Why there may be more data of the person than a foreign key leads to: rows refer to people who are no
+        longer in the referenced dataset, and the person may have been one of them."""
         for locator in place.locators:
             root = self.places.by_id(locator.root)
             references = root.subject.get("references") if root.subject else None
             if not references or locator.likeness:
                 continue
             if locator.key is not None and self._values_of(locator.root, 0):
-                continue  # the codes of what they are called are known
+                continue  # the codes for the person's values are known
             form = _form_of(root) or NormalForm("exact")
             uri = _canonical(references["dataset"])
             parent = next((p for p in self.places.all if p.uri == uri), None)
-            # What an erasure has worked out is theirs, wherever the parent is by now.
+            # What an erasure has computed is the person's, even if the parent is gone by now.
             worked_out = self.known.get(str(place.id), ())
             there = {
                 text for column, mine in worked_out if column == locator.column for text in mine
@@ -788,7 +788,7 @@ class Searcher:
                     listed = canonical_text(batch.column(0), references["column"])
                     there.update(listed.drop_null().unique().to_pylist())
             if locator.key is not None:
-                # A release has codes of numbers: those of people who are there are known, and whose others are is not.
+                # A release has codes of the values: those of existing people are known; whose the others are is not.
                 form, there = NormalForm("exact"), self._all_codes(locator, root, there)
             known = form.of_texts(pa.array(sorted(there), pa.large_string()))
             rows = 0
@@ -801,26 +801,26 @@ class Searcher:
         return None
 
     def _all_codes(self, locator: Locator, root: Place, texts: Collection[str]) -> set[str]:
-        """The codes of many values, as releases may have made them; and those that an erasure has worked out."""
+        """The codes of many values, as releases may have made them, plus those that an erasure has computed."""
         forms = {text for form in (NormalForm("exact"), _form_of(root)) if form is not None
                  for text in form.of_texts(pa.array(sorted(texts), pa.large_string())).to_pylist()}  # fmt: skip
         return {*texts, *self._codes(locator, sorted(forms))}
 
     def perhaps_more(self, place: Place) -> list[Reason]:
-        """Why there may be more of the person in a place than its columns lead to, now or soon."""
+        """Why a place may have more data of the person than its columns lead to, now or soon."""
         coming = reasons.PublicationOpen() if place.intended else None
         whys = (coming, self.unlisted(place), self.unread(place), self.orphans(place))
-        # Not to be found under the keys that are left is not to be absent.
+        # Not being found under the remaining keys does not prove absence.
         return [*(why for why in whys if why), *self.missing(place)]
 
     def perhaps_other(self, place: Place) -> list[Reason]:
-        """`perhaps_more`, and whether what is there is another release than the one that is known."""
+        """`perhaps_more`, and whether the file there is not the known release."""
         changed = [reasons.ChangedSinceEvidence()] if self.changed_since_release(place) else []
         return [*changed, *self.perhaps_more(place)]
 
     def unread(self, place: Place) -> Reason | None:
-        """Why rows of a folder may be theirs that were not looked into: files without the column, or of another
-        format, which a scan of the data roots does not come by."""
+        """Why a folder may have rows of the person that were not searched: files without the column, or files of
+        another format that no scan of the data roots reaches."""
         folder = place.local_files
         if folder is None or not place.locators or not folder.is_dir():
             return None
@@ -834,8 +834,8 @@ class Searcher:
         return reasons.FilesOfOtherFormat(len(others)) if others else None
 
     def unlisted(self, place: Place) -> Reason | None:
-        """Why pseudonyms of the person may stand in a place that nobody can work out: they were made of spellings of
-        which there is no end."""
+        """Why a place may have pseudonyms of the person that cannot be computed: they were made from an unlimited set
+        of spellings."""
         for locator in place.locators:
             form = _form_of(self.places.by_id(locator.root))
             tagged = form is not None and form.name == "email_without_tag"
@@ -844,7 +844,7 @@ class Searcher:
         return None
 
     def referred(self) -> dict[str, list[str]]:
-        """By `reference_of` a dataset and column, the values that foreign keys know the person by."""
+        """By `reference_of` a dataset and column, the values by which foreign keys know the person."""
         found: dict[str, list[str]] = {}
         for place in self.places.all:
             references = place.subject.get("references") if place.subject else None
@@ -856,8 +856,8 @@ class Searcher:
         return found
 
     def spellings(self, columns: Sequence[str]) -> list[tuple[str, ...]]:
-        """The person's keys, with their values of some columns, as they were typed and as each dataset
-        that names people writes them."""
+        """The person's keys, with the person's values of some columns, as typed and as written in each dataset
+        that names people."""
         told = [self.person.only[column] for column in columns]
         found = {(key, *told): None for key in self.person.keys}
         for place in self.places.all:
@@ -872,7 +872,7 @@ class Searcher:
         return list(found)
 
     def typed(self, texts: Sequence[str], dataset: Dataset, column: str) -> list[object]:
-        """Texts as values of a column's type, those that can stand there.
+        """Texts as values of a column's type; texts that cannot be such a value are left out.
 
         :raises ColumnMissing: if the dataset has no such column.
         """
@@ -887,19 +887,19 @@ class Searcher:
         if pa.types.is_floating(held) and any(_too_long_for(held, text) for text in texts):
             raise Indistinguishable(reasons.NumbersTooLong(column, dataset.uri, str(kind)))
         typed = [v for text in texts if (v := as_type(text, kind, column)) is not None]
-        # A column may hold values of any type, whatever it is declared as.
+        # In some databases, a column may hold values of any type, regardless of its declaration.
         loose = [] if capabilities_of(dataset.uri).typed else list(texts)
         return [*typed, *(text for text in loose if text not in typed)]
 
 
 def _form_of(place: Place) -> NormalForm | None:
-    """The form in which spellings of a key are one there, as the place's policy declares."""
+    """The normal form in which spellings of a key are the same, as the place's policy declares."""
     form = NormalForm.declared(place.subject)
     return None if form is None or form.name == "exact" else form
 
 
 def _is_beside(path: Path) -> bool:
-    """Whether a file of a folder is known to have no rows: what writers keep beside their data, and notes."""
+    """Whether a file in a folder is known to have no rows: writers' auxiliary files, and notes."""
     name = path.name.lower()
     return name.startswith((".", "_", "readme", "license")) or name.endswith(
         (".md", ".crc", ".sha256", ".sig.json")
@@ -907,12 +907,12 @@ def _is_beside(path: Path) -> bool:
 
 
 def _is_exact(place: Place) -> bool:
-    """Whether every spelling of a key is another person's there."""
+    """Whether every other spelling of a key is another person's there."""
     return bool(place.subject and place.subject.get("normalize") == "exact")
 
 
 def reference_of(uri: str, column: str) -> str:
-    """How the suppression list names what a foreign key refers to."""
+    """The suppression list's name for what a foreign key refers to."""
     return json.dumps({"dataset": uri, "column": column}, sort_keys=True)
 
 
@@ -931,11 +931,11 @@ def _canonical(uri: str) -> str:
 
 
 def is_below(uri: str, root: str) -> bool:
-    """Whether a dataset lies below a folder or URI, links and encoded dots followed."""
+    """Whether a dataset is below a folder or URI, after resolving links and encoded dots."""
     path, folder = local_path(uri), local_path(root)
     if path is not None:
         real = os.path.realpath(path)
-        # A table lies below the file that holds it.
+        # A table is below the file that holds it.
         real = real if capabilities_of(uri).files else f"{real}/"
         return folder is not None and real.startswith(os.path.realpath(folder).rstrip("/") + "/")
     at, above = parts_of(uri), parts_of(root)
@@ -946,7 +946,7 @@ def is_below(uri: str, root: str) -> bool:
 
 
 def _too_long_for(kind: pa.DataType, text: str) -> bool:
-    """Whether a whole number is one of several that a floating-point type cannot tell apart."""
+    """Whether a whole number is one of several that a floating-point type cannot distinguish."""
     bits = {16: 11, 32: 24}.get(kind.bit_width, 53)
     return re.fullmatch(r"-?[0-9]{1,400}", text) is not None and abs(int(text)) >= 2**bits
 
@@ -959,10 +959,10 @@ def _number_of(text: str) -> Decimal | None:
 
 
 def as_type(text: str, kind: pa.DataType, column: str) -> object | None:
-    """The text as a value of a column's type, if it is how that value is written."""
+    """The text as a value of a column's type, if that value is written this way."""
     try:
         if pa.types.is_time(kind):
-            # Arrow reads no times from texts.
+            # Arrow cannot parse times from text.
             typed = pa.array([time.fromisoformat(text)], pa.time64("us")).cast(kind)
         else:
             typed = pa.array([text], pa.string()).cast(kind)

@@ -1,4 +1,4 @@
-"""What each transform can produce, in the checker's own words. One file is the check of one transform.
+"""What each transform can produce, as defined by the checker itself. Each file contains the check of one transform.
 
-A check knows the keys of a policy and SQL, and nothing of the code that makes a release. May import `verify._check`.
+A check uses the keys of a policy and SQL, and none of the code that makes a release. May import `verify._check`.
 """

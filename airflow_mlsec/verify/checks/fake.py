@@ -1,4 +1,4 @@
-"""An invented value, which may look like any."""
+"""An invented value, which may look like any other value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_mlsec.verify._check import Check
 
 
 class FakeCheck(Check):
-    """An invented value, which may look like any."""
+    """An invented value, which may look like any other value."""
 
     method, can_see, persons = "fake", False, "no"
 

@@ -26,11 +26,11 @@ class FormatPreservingCheck(Check):
 
     def produced(self, keys: Mapping[str, Any], text: str, folder: Path) -> str:
         """See `Check`."""
-        # Marks and blanks tell nobody; what else is not of the alphabet (letters, also in circles) was left.
+        # Marks and blanks identify nobody; anything else outside the alphabet (letters, also circled ones) was left.
         alphabet = quoted(_ALPHABETS.get(keys["alphabet"], keys["alphabet"]))
         others = f"translate({text}, {alphabet}, '')"
         return f"NOT regexp_matches({others}, '[^\\p{{P}}\\p{{Z}}\\s+$<=>^`|~]')"
 
     def explained(self, many: str) -> str:
-        """With what to do."""
+        """Also says what to do."""
         return f"{many} keep letters or digits that are not of the alphabet of method fpe: name an alphabet that has them"

@@ -1,4 +1,4 @@
-"""The masking character, but for the places that are kept."""
+"""The masking character, except in the places that are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_mlsec.verify._check import Check, quoted
 
 
 class MaskCheck(Check):
-    """The masking character, but for the places that are kept."""
+    """The masking character, except in the places that are kept."""
 
     method, can_see, persons = "mask", True, "no"
 

@@ -1,4 +1,4 @@
-"""The mean of a group, of which nothing can be seen."""
+"""The mean of a group; a value alone does not show that it is one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_mlsec.verify._check import Check
 
 
 class MicroaggregateCheck(Check):
-    """The mean of a group, of which nothing can be seen."""
+    """The mean of a group; a value alone does not show that it is one."""
 
     method, can_see, persons = "microaggregate", False, "no"
 

@@ -1,4 +1,4 @@
-"""Another date, of which nothing can be seen."""
+"""Another date; a value alone does not show that it is another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_mlsec.verify._check import Check
 
 
 class ShiftDateCheck(Check):
-    """Another date, of which nothing can be seen."""
+    """Another date; a value alone does not show that it is another."""
 
     method, can_see, persons = "shift_date", False, "no"
 

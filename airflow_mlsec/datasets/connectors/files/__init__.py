@@ -4,7 +4,7 @@
 
 `_location` reads URIs, `_file` reads, replaces and changes what is there, `_formats` each format, `_rows` single rows (`_rows_parquet` of
 Parquet), `_folders` says what belongs to a folder, `_artifact` has files of any format as streams, `_versions` what buckets keep of them,
-`_staging` where other engines write, `_again` looks at what was changed by code of its own.
+`_staging` where other engines write, `_again` checks what was changed, with code of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from airflow_mlsec.naming import SAME_STORES, DatasetName
 
 # Filesystems that are on the machine.
 _HERE = ("file", "local", "memory")
-# Stores whose names of datasets are their URIs as well.
+# Stores where the names of datasets are also their URIs.
 _NAMED_BY_URI = ("s3", "gs", "abfss")
 
 
@@ -93,7 +93,7 @@ class Files(Connector):
             return None
         if location.conn_id is None:
             raise UnsupportedDataset(
-                f"'{location}' is elsewhere, but names no connection whose settings could be looked at; "
+                f"'{location}' is elsewhere, but names no connection whose settings could be checked; "
                 "write scheme://conn_id@…"
             )
         return location.conn_id

@@ -1,4 +1,4 @@
-"""Files as other code reads them, to look again at what was changed: Parquet with DuckDB, text line by line."""
+"""Files read by separate code, to check again what was changed: Parquet with DuckDB, text line by line."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _objects(location: FileUri, connections: Connections, left_out: Iterable[str
     filesystem = connections.filesystem(location.protocol, location.conn_id)
     path = location.path
     refuse_tables(path, filesystem, str(location))
-    # An object and others below its name may both be there. A path's own spelling is an object's name: two slashes
+    # An object and others below its name may both exist. A path's exact spelling is an object's name: two slashes
     # are not one.
     above = path.rstrip("/").rpartition("/")[0]
     try:
@@ -75,15 +75,15 @@ def _objects(location: FileUri, connections: Connections, left_out: Iterable[str
 
 
 def _rows(path: Path, name: str) -> _Rows:
-    """The rows of a file; ``name`` is how it is called."""
+    """The rows of a file; ``name`` is its name."""
     try:
-        # What the names of folders say is said of every row.
+        # What the names of folders say applies to every row.
         said = partition_values(name)
         for row in _reader(Path(name))(path):
             yield row, said
     except (ValueError, OSError, csv.Error) as error:
         # Its message may quote a value.
-        raise DatasetError(f"{name} cannot be looked at again ({type(error).__name__})") from None
+        raise DatasetError(f"{name} cannot be read again ({type(error).__name__})") from None
 
 
 def _without(paths: list[Path], left_out: Iterable[str]) -> list[Path]:
@@ -92,7 +92,7 @@ def _without(paths: list[Path], left_out: Iterable[str]) -> list[Path]:
 
 
 def _pieces(path: Path) -> list[Path]:
-    """The data files below a folder, behind links as well; or a file.
+    """The data files below a folder, including those behind links; or a file.
 
     :raises DatasetError: if nothing is there, or a folder cannot be listed: then it is not known to be clean.
     """
@@ -130,7 +130,7 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     escaped = re.sub(r"([*?\[\]])", r"[\1]", str(path)).replace("'", "''")
     try:
         with duckdb.connect() as connection:
-            # Of folders' names `partition_values` tells.
+            # `partition_values` reads the names of folders.
             read = f"read_parquet('{escaped}', hive_partitioning=false)"
             result: Any = connection.execute(f"SELECT * FROM {read}")  # noqa: S608
             names = [column[0] for column in result.description]
@@ -142,8 +142,8 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _beside_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    """What a Parquet file holds beside its rows: notes of the file and of its columns, and values of
-    dictionaries (pandas' categories) that no row has any more."""
+    """What a Parquet file holds in addition to its rows: metadata of the file and of its columns, and
+    values of dictionaries (pandas' categories) that no row has any more."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -170,7 +170,7 @@ def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
         names = next(csv.reader([header], delimiter=delimiter), [])
         file.seek(0)
         for row in csv.reader(file, delimiter=delimiter):
-            # Fields past the header's are looked at as well.
+            # Fields beyond the header's are checked as well.
             yield {names[i] if i < len(names) else f"#{i}": value for i, value in enumerate(row)}
 
 

@@ -18,7 +18,7 @@ from airflow_mlsec.datasets.connectors.files._location import FileUri, file_uri
 from airflow_mlsec.errors import DatasetError, DatasetNotFound, UnsupportedDataset
 from airflow_mlsec.naming import DatasetName
 
-# Object stores whose files upload in parts and are there when the last one was confirmed.
+# Object stores where files are uploaded in parts and exist once the last part is confirmed.
 _CONFIRMED = {"s3", "s3a", "gs", "gcs"}
 
 
@@ -41,12 +41,12 @@ class Artifact:
 
     @property
     def uri(self) -> str:
-        """How it is called: a local path, or a URI."""
+        """Its local path, or its URI."""
         return self.location.path if self.filesystem is None else str(self.location)
 
     @property
     def full_uri(self) -> str:
-        """Its URI, of local files too."""
+        """Its URI, also for local files."""
         path = Path(self.location.path)
         return path.as_uri() if self.filesystem is None else str(self.location)
 
@@ -60,7 +60,7 @@ class Artifact:
         return replace(self, location=replace(self.location, path=f"{self.location.path}{suffix}"))
 
     def make_folder(self) -> None:
-        """Make the folder that it is to lie in, for its owner alone, if it is on the local disk and not there yet."""
+        """Create the folder for it, for the owner alone, if it is on the local disk and does not exist yet."""
         if self.local is not None:
             self.local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -72,7 +72,7 @@ class Artifact:
             return bool(self.filesystem.isfile(self.location.path))
 
     def modified(self) -> datetime | None:
-        """When it was last written; of a folder when its newest file was; None where nobody can tell."""
+        """When it was last written; for a folder, when its newest file was; None where this is not known."""
         if self.filesystem is None:
             path = Path(self.location.path)
             inside = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
@@ -80,7 +80,7 @@ class Artifact:
             return datetime.fromtimestamp(max(times), UTC) if times else None
         try:
             found: datetime = self.filesystem.modified(self.location.path)
-        except Exception:  # of its own kind in each client; folders of object stores have no time
+        except Exception:  # each client has its own kind; folders of object stores have no time
             return None
         return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
@@ -99,13 +99,13 @@ class Artifact:
         folder = self.location.path.rstrip("/")
         with self._clear_errors():
             root = self.filesystem._strip_protocol(folder)
-            # As it is now, and not as it was when this process looked before.
+            # As it is now, not as it was when this process listed it before.
             self.filesystem.invalidate_cache()
             found: dict[str, dict[str, Any]] = self.filesystem.find(folder, detail=True)
         entries = []
         for path, information in sorted(found.items()):
             name = path.removeprefix(root).removeprefix("/")
-            # An object store's empty object that stands for a folder.
+            # An object store's empty object that represents a folder.
             if (not name or name.endswith("/")) and not information.get("size"):
                 continue
             if information.get("type", "file") != "file" or information.get("islink"):
@@ -134,8 +134,8 @@ class Artifact:
 
     @contextlib.contextmanager
     def replacing(self) -> Iterator[BinaryIO]:
-        """A stream whose content is the file's when the block ends without an error; else the file is left
-        as it was.
+        """A stream whose content becomes the file's when the block ends without an error; otherwise the file
+        is left as it was.
 
         :raises DatasetError: if it cannot be written.
         """
@@ -162,7 +162,7 @@ class Artifact:
         except BaseException:
             with contextlib.suppress(Exception):
                 file.discard()
-            # Else it would be uploaded when it is forgotten.
+            # Otherwise it would be uploaded when it is garbage-collected.
             file.closed = True
             raise
 
@@ -211,8 +211,8 @@ class Artifact:
 
     @contextlib.contextmanager
     def _clear_errors(self) -> Iterator[None]:
-        """A filesystem's errors as ours. Clients have errors of their own kinds, whose messages hold
-        addresses and more."""
+        """Convert a filesystem's errors to ours. Clients have error types of their own, whose messages
+        contain addresses and more."""
         try:
             yield
         except Exception as error:
@@ -225,7 +225,7 @@ class Artifact:
 
 
 def as_artifact(place: Artifact | Path) -> Artifact:
-    """An artifact, also of a local path."""
+    """An artifact, also for a local path."""
     return place if isinstance(place, Artifact) else open_artifact(str(place))
 
 
@@ -242,6 +242,6 @@ def open_artifact(uri: str, connections: Connections | None = None) -> Artifact:
         return Artifact(location)
     found = connections or EnvironmentConnections()
     filesystem = found.filesystem(location.protocol, location.conn_id)
-    # Sizes that it remembers from before would cut off what has grown since.
+    # Sizes that it cached before would cut off a file that has grown since.
     filesystem.invalidate_cache()
     return Artifact(location, filesystem)

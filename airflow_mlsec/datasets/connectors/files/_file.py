@@ -56,11 +56,11 @@ ENGINE_ERRORS = (
     csv.Error,
 )
 
-# On these an object appears when its upload completes; on others it is moved into place.
 _ATTEMPTS = 5
 _DIGESTED = 1 << 20
-# What stores say of when an object was last read.
+# The names under which stores report when an object was last read.
 _READ_TIMES = ("time", "atime", "last_access_time", "last_accessed")
+# On these an object appears when its upload completes; on others it is moved into place.
 _APPEARS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
 
 
@@ -71,7 +71,7 @@ class FileDataset:
     location: FileUri
     format: Format
     filesystem: Any  # fsspec filesystem, or None for the local disk
-    # Paths below a folder that are datasets of their own, and no part of this one here.
+    # Paths below a folder that are datasets of their own, and not part of this one here.
     left_out: tuple[str, ...] = ()
 
     @classmethod
@@ -88,7 +88,7 @@ class FileDataset:
                 if local and location.path.endswith((".db", ".sqlite", ".sqlite3")):
                     hint = f"; a table of a SQLite file is sqlite://{Path(location.path).absolute()}/TABLE"
                 raise UnsupportedDataset(
-                    f"'{location}' ends in none of .parquet, .csv, .jsonl and is no folder{hint}"
+                    f"'{location}' does not end in .parquet, .csv, .jsonl and is not a folder{hint}"
                 )
             kind = "parquet"
         return cls(location, FORMATS[kind], filesystem)
@@ -130,7 +130,7 @@ class FileDataset:
         return bool(self.filesystem.isdir(self.location.path))
 
     def _refuse_both(self) -> None:
-        """A store may have an object, and others below its name: of such a folder the object would never be read."""
+        """A store may have an object and others below its name: read as a folder, the object would never be read."""
         path = self.location.path.rstrip("/")
         above = path.rpartition("/")[0]
         for entry in self.filesystem.ls(above, detail=True) if above else ():
@@ -141,16 +141,16 @@ class FileDataset:
                 )
 
     def schema(self) -> pa.Schema:
-        """The columns of the files, and those that stand in the names of their folders."""
+        """The columns of the files, and those that are in the names of their folders."""
         return self._with_folders(self._file_schema())
 
     def _with_folders(self, inside: pa.Schema) -> pa.Schema:
-        """:raises DatasetError: if a column stands in the files as well: which of the two is right nobody can
-        tell, and whoever acts on the one hits the other's rows."""
+        """:raises DatasetError: if a column is in the files as well: nobody can tell which of the two is
+        right, and acting on one would affect the other's rows."""
         for name in self._partitions():
             if name in inside.names:
                 raise DatasetError(
-                    f"'{self.uri}': column '{name}' stands in the files and in the names of their folders; leave it in one"
+                    f"'{self.uri}': column '{name}' is in the files and in the names of their folders; leave it in only one"
                 )
             inside = inside.append(pa.field(name, pa.string()))
         return inside
@@ -166,7 +166,7 @@ class FileDataset:
         return guarded(self.uri, pa.unify_schemas, found) if len(found) > 1 else found[0]
 
     def _partitions(self) -> list[str]:
-        """Columns that stand in the names of folders."""
+        """Columns that are in the names of folders."""
         names = (name for piece in self._pieces() for name in partition_values(piece))
         return list(dict.fromkeys(names))
 
@@ -250,11 +250,11 @@ class FileDataset:
         rows = 0
         if in_names := sorted(set(changes or ()) & set(self._partitions())):
             raise UnsupportedDataset(
-                f"'{self.uri}': column '{in_names[0]}' stands in the names of folders, which cannot be put right: write "
+                f"'{self.uri}': column '{in_names[0]}' is in the names of folders, which cannot be rectified: write "
                 "the rows to another partition"
             )
         if changes is not None and isinstance(self.format, Parquet):
-            # Before the first file is written: every one that holds such a row has the columns.
+            # Before the first file is written: each that holds such a row must have the columns.
             for piece in self._pieces():
                 with self._open(piece) as file:
                     found = guarded(self.uri, self.format.schema, file)
@@ -271,7 +271,7 @@ class FileDataset:
                 continue
             if not left and changes is not None:
                 raise UnsupportedDataset(
-                    f"'{self.uri}': whose rows they are stands in the names of folders alone; they cannot be put right here"
+                    f"'{self.uri}': only the names of folders say whose rows they are; they cannot be rectified here"
                 )
             if not left:
                 # All of the file's rows are meant, and its folder's name says whose they are.
@@ -344,9 +344,9 @@ class FileDataset:
         rewrite: Rewrite,
         announce: Announce | None = None,
     ) -> int:
-        """Replace one file by itself with its rows rewritten, whole or not at all; ``announce`` is told the SHA-256
-        of what it will be."""
-        # Before it is opened: what is read is that, or a later one.
+        """Replace one file by itself with its rows rewritten, as a whole or not at all; ``announce`` is called with
+        the SHA-256 of what it will be."""
+        # Before it is opened: what is read is this version, or a later one.
         there = self._version_of(piece) if self.filesystem is not None else None
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(self._open(piece))
@@ -375,8 +375,8 @@ class FileDataset:
         return rows
 
     def _version_of(self, piece: str) -> str:
-        """What tells the object that is there from every other: its name, size, time and, where the store has
-        one, its checksum.
+        """What distinguishes the object that is there from every other: its name, size, time and, if the store
+        has one, its checksum.
 
         :raises ChangedMeanwhile: if it is gone.
         """
@@ -389,7 +389,7 @@ class FileDataset:
             ) from None
         except Exception as error:  # of its own kind in each client
             raise DatasetError(f"'{self.uri}' cannot be reached ({type(error).__name__})") from None
-        # When it was last read is no change ("time" of SFTP).
+        # The time of the last read is not a change ("time" of SFTP).
         return str(sorted((k, str(v)) for k, v in said.items() if k not in _READ_TIMES))
 
     @contextlib.contextmanager
@@ -419,7 +419,7 @@ class FileDataset:
         if self.location.protocol in _APPEARS_WHOLE:
             self.filesystem.put_file(local, final)
         else:
-            # Of two writers each has a name of its own; what killed ones have left goes.
+            # Each of two writers has a name of its own; what killed writers left is removed.
             with contextlib.suppress(Exception):
                 for left in self.filesystem.glob(f"{_escaped(final)}.*.partial"):
                     self.filesystem.rm(left)
@@ -454,14 +454,14 @@ class FileDataset:
             if not self._is_left_out(p) and p.lower().endswith((".csv", ".jsonl", ".ndjson"))
         ]:
             raise UnsupportedDataset(
-                f"folder '{self.uri}' has Parquet and {len(others)} files of another format; a folder is one of Parquet files"
+                f"folder '{self.uri}' has Parquet and {len(others)} files of another format; a folder has only Parquet files"
             )
         pieces = sorted(p for p in shown if is_parquet(p) and not self._is_left_out(p))
         for piece in pieces if self.filesystem is None else ():
             if Path(piece).is_symlink():
                 refuse_tables(piece, None, self.uri)
         if not pieces and self.left_out:
-            return []  # all that is there is looked into elsewhere
+            return []  # everything that is there is examined elsewhere
         if not pieces:
             error = EmptyDataset if self.filesystem is None and not below else DatasetNotFound
             raise error(f"folder '{self.uri}' has no .parquet file")
@@ -506,7 +506,7 @@ class StagedFile:
             self._writer = None
 
     def reserve(self) -> None:
-        """Which of two files is there their digests tell."""
+        """Not needed: the digests of two files show which of them is there."""
 
     def digest(self) -> str | None:
         self.seal()
@@ -526,14 +526,14 @@ class StagedFile:
 
 
 def _escaped(path: str) -> str:
-    """A path whose characters mean themselves in a pattern."""
+    """A path, escaped so that its characters are literal in a pattern."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in path)
 
 
 def parquet_location(dataset: object) -> str:
     """Where other engines find a Parquet file or folder.
 
-    :raises UnsupportedDataset: if the dataset is none.
+    :raises UnsupportedDataset: if the dataset is not one.
     """
     if not isinstance(dataset, FileDataset) or not isinstance(dataset.format, Parquet):
         raise UnsupportedDataset("the Spark engine reads Parquet files and folders only")
@@ -548,7 +548,7 @@ def parquet_location(dataset: object) -> str:
 
 
 def engine_location(protocol: str, path: str) -> str:
-    """How Hadoop's file systems call a path of an object store."""
+    """The name that Hadoop's file systems use for a path of an object store."""
     return f"{'s3a' if protocol == 's3' else protocol}://{path}"
 
 
@@ -570,13 +570,13 @@ def unreadable(uri: str, error: Exception) -> DatasetError:
     if isinstance(error, DatasetError):
         return error
     return DatasetError(
-        f"'{uri}' cannot be read or written as its ending says: damaged, of another format, or a "
+        f"'{uri}' cannot be read or written as its suffix says: damaged, of another format, or a "
         f"value does not fit its column's type ({type(error).__name__})"
     )
 
 
 def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Encoded and rare column types as the plain ones that every step works on."""
+    """Convert encoded and rare column types to the plain ones that every step works on."""
     wanted = plain_schema(batch.schema)
     if batch.schema.equals(wanted):
         return batch
@@ -621,7 +621,7 @@ def _wanted(schema: pa.Schema, columns: Sequence[str] | None, uri: str) -> pa.Sc
 
 
 def _with_partitions(batch: pa.RecordBatch, piece: str, wanted: pa.Schema | None) -> pa.RecordBatch:
-    """A batch of a file with the columns that stand in the names of its folders; those of ``wanted``, or all."""
+    """A batch of a file with the columns that are in the names of its folders; those of ``wanted``, or all."""
     values = partition_values(piece)
     names = [*batch.schema.names, *(n for n in values if n not in batch.schema.names)]
     if wanted is not None:
@@ -640,8 +640,8 @@ def _with_partitions(batch: pa.RecordBatch, piece: str, wanted: pa.Schema | None
 
 
 def _left_of(conditions: Sequence[TypedCondition], piece: str) -> list[TypedCondition] | None:
-    """The conditions that are about what stands in a file, where those about its folders' names are true;
-    None where one is not."""
+    """The conditions on what is in a file, if those on its folders' names are true; None if one of those
+    is not."""
     values = partition_values(piece)
     left = []
     for condition in conditions:

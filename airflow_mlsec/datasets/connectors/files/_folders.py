@@ -1,8 +1,8 @@
-"""What a folder of files is, by what lies in it and how its folders are called.
+"""What a folder of files is, according to its content and the names of its folders.
 
-Tables of Delta Lake, Iceberg and Hudi are not the Parquet files that lie in them: deleted rows
-stand there still, and whoever rewrites a file breaks the table. They are recognised by their
-logs and refused. Folders called ``name=value`` (Hive's partitions) hold a column in their names.
+Tables of Delta Lake, Iceberg and Hudi are more than the Parquet files in them: these files still
+contain deleted rows, and rewriting a file breaks the table. They are recognised by their logs and
+refused. Folders called ``name=value`` (Hive's partitions) hold a column in their names.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from airflow_mlsec.errors import DatasetError, UnsupportedDataset
 
 # Hive's name for a missing value.
 _NULL = "__HIVE_DEFAULT_PARTITION__"
-# What lies in the folder of a table, and whose it is.
+# What is in the folder of a table, and the format that it belongs to.
 _LOGS = (("_delta_log", "Delta Lake"), (".hoodie", "Hudi"))
 
 
 def refuse_tables(path: str, filesystem: Any, uri: str) -> None:
-    """:raises UnsupportedDataset: if a path is a table of Delta Lake, Iceberg or Hudi, or lies in one, or one
-    lies in it."""
-    # Where links lead to counts, not what they are called.
+    """:raises UnsupportedDataset: if a path is a table of Delta Lake, Iceberg or Hudi, or is in one, or one
+    is in it."""
+    # The target of a link counts, not its name.
     whole = (os.path.realpath(path) if filesystem is None else path).rstrip("/")
     above = [whole]
     while (parent := posixpath.dirname(above[-1])) not in ("", "/", above[-1]):
@@ -50,14 +50,14 @@ def refuse_tables_among(names: list[str], uri: str) -> None:
 
 
 def is_hidden(relative: str) -> bool:
-    """Whether writers hide a file, by its name or that of a folder in which it lies (``_temporary``)."""
+    """Whether writers hide a file, by its name or that of a folder that it is in (``_temporary``)."""
     return any(
         part.startswith((".", "_")) and "=" not in part for part in relative.split("/") if part
     )
 
 
 def partition_values(path: str) -> dict[str, str | None]:
-    """The columns that stand in the names of the folders of a path, with their values."""
+    """The columns that are in the names of the folders of a path, with their values."""
     found: dict[str, str | None] = {}
     for part in path.split("/")[:-1]:
         name, equals, value = part.partition("=")
@@ -83,8 +83,8 @@ def _has_iceberg(folder: str, filesystem: Any) -> bool:
 
 def _refused(uri: str, kind: str) -> UnsupportedDataset:
     return UnsupportedDataset(
-        f"'{uri}' is, or lies in, a table of {kind}, which this version does not read: rows that were deleted stand in "
-        "its files still, and to rewrite one breaks the table. Export it to plain Parquet first"
+        f"'{uri}' is, or is in, a table of {kind}, which this version does not read: rows that were deleted are still in "
+        "its files, and rewriting one breaks the table. Export it to plain Parquet first"
     )
 
 
@@ -104,8 +104,8 @@ def visible_files(folder: Path) -> list[Path]:
 def files_below(folder: str, uri: str) -> list[str]:
     """All files below a folder, links to folders followed, as readers of partitions do.
 
-    :raises DatasetError: if a folder cannot be listed, or a link leads back to a folder above it, or nowhere: what it
-        led to may be on a disk that is not mounted.
+    :raises DatasetError: if a folder cannot be listed, or a link leads back to a folder above it, or nowhere: its
+        target may be on a disk that is not mounted.
     """
 
     def unlisted(error: OSError) -> None:

@@ -56,10 +56,10 @@ class Parquet:
         found = source.schema_arrow.names
         missing = [name for name in schema.names if name not in found]
         if missing:
-            # By its number: of a table that was turned, names of columns are values.
+            # By its number: in a pivoted table, the names of columns are values.
             number = schema.names.index(missing[0]) + 1
             raise DatasetError(
-                f"a file of the dataset lacks column number {number} of all that its files have"
+                f"a file of the dataset lacks column number {number} of those that its files have"
             )
         wanted = pa.schema([schema.field(name) for name in columns])
         for batch in source.iter_batches(batch_size=batch_rows, columns=list(columns)):
@@ -87,8 +87,8 @@ class Csv:
 
     _PATTERNS: tuple[tuple[pa.DataType, str], ...] = (
         (pa.int64(), r"^-?[1-9][0-9]{0,17}$|^0$"),
-        # As programs print numbers, or all with the same number of decimals: then two texts are
-        # two numbers. A column with both 1.1 and 1.10 stays text.
+        # As programs print numbers, or all with the same number of decimals: then two texts
+        # that differ are two numbers. A column with both 1.1 and 1.10 stays text.
         (pa.float64(), r"^-?(0|[1-9][0-9]{0,14})(\.(0|[0-9]{0,16}[1-9]))?(e[-+][0-9]{2,3})?$"),
         *((pa.float64(), rf"^-?(0|[1-9][0-9]{{0,14}})\.[0-9]{{{n}}}$") for n in range(1, 7)),
         (pa.bool_(), r"^(true|false)$"),
@@ -212,8 +212,8 @@ def _is_rounded(kind: pa.DataType) -> bool:
 
 
 def _refuse_rounded(file: BinaryIO, schema: pa.Schema) -> None:
-    """:raises DatasetError: if a whole number would be read as another one: its column has fractions, or numbers
-    beyond 64 bits, beside it."""
+    """:raises DatasetError: if a whole number would be read as another one, because its column also has
+    fractions, or numbers beyond 64 bits."""
     kinds = {field.name: field.type for field in schema if _is_rounded(field.type)}
     file.seek(0)
     for lines in _blocks(file):
@@ -225,18 +225,18 @@ def _refuse_rounded(file: BinaryIO, schema: pa.Schema) -> None:
                 if _loses(row.get(name), kind):
                     number = schema.get_field_index(name) + 1
                     raise DatasetError(
-                        f"column {number} of the JSON Lines file has whole numbers of 16 digits or more beside fractions or "
-                        "longer numbers, and could not tell them apart: write long numbers as text"
+                        f"column {number} of the JSON Lines file has whole numbers of 16 digits or more as well as "
+                        "fractions or longer numbers, which could not be told apart: write long numbers as text"
                     )
 
 
 def _as_written(text: str) -> Decimal | float:
-    """A number with a point as it is; what has an exponent is a floating-point number to whoever wrote it."""
+    """A number with a decimal point as it is; a number with an exponent was meant as floating-point."""
     return float(text) if "e" in text.lower() else Decimal(text)
 
 
 def _loses(value: Any, kind: pa.DataType) -> bool:
-    """Whether a value of JSON has a whole number that is another one as a floating-point number."""
+    """Whether a JSON value has a whole number that changes as a floating-point number."""
     if isinstance(value, Decimal):
         whole = value == value.to_integral_value()
         return pa.types.is_floating(kind) and whole and Decimal(float(value)) != value
@@ -279,7 +279,7 @@ def _fits(column: pa.Array, kind: pa.DataType, pattern: str) -> bool:
 
 
 def _dates(file: BinaryIO, columns: list[str]) -> set[str]:
-    """Those of the columns, which the parser takes for timestamps, that hold dates alone."""
+    """Of the columns that the parser takes for timestamps, those that hold only dates."""
     dates = set(columns)
     if not dates:
         return dates
@@ -300,7 +300,7 @@ def _dates(file: BinaryIO, columns: list[str]) -> set[str]:
 
 
 def _json_kind(field: pa.Field, dates: set[str]) -> pa.DataType:
-    if pa.types.is_null(field.type):  # null on every line: it has no type, and text holds it
+    if pa.types.is_null(field.type):  # null on every line: it has no type, so it is read as text
         return pa.string()
     return pa.date32() if field.name in dates else field.type
 
@@ -326,7 +326,7 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def csv_delimiter(file: BinaryIO) -> str:
-    """Comma, semicolon or tab: whichever the header line has most of."""
+    """Comma, semicolon or tab: whichever occurs most in the header line."""
     header = file.readline()
     file.seek(0)
     return max(",;\t", key=lambda mark: header.count(mark.encode()))

@@ -47,7 +47,7 @@ class FileUri:
 def file_uri(uri: str) -> FileUri:
     """Read the URI or local path of a file, a folder or an object.
 
-    :raises UnsupportedDataset: if it is none.
+    :raises UnsupportedDataset: if it is not one.
     """
     parts = parts_of(uri)
     if not parts.scheme:

@@ -1,7 +1,7 @@
 """Finding, changing and removing single rows in files, touching nothing else.
 
-A file is written anew only if it holds a row that is meant. Of CSV and JSON Lines the other
-records keep their very bytes; `_rows_parquet` has Parquet.
+A file is rewritten only if it holds a row that is meant. In CSV and JSON Lines, the other
+records keep their exact bytes; Parquet is in `_rows_parquet`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class TypedCondition:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """What happens to the rows of which every condition is true: they go, or, with ``changes``,
-    have these values in these columns from then on."""
+    """What happens to the rows that meet every condition: they are removed or, with ``changes``,
+    get these values in these columns."""
 
     conditions: Sequence[TypedCondition]
     changes: Mapping[str, object] | None = field(default=None, repr=False)
@@ -51,7 +51,7 @@ class Rewrite:
 
 
 def rewrite_csv(source: BinaryIO, target: BinaryIO, schema: pa.Schema, rewrite: Rewrite) -> int:
-    """Write CSV anew."""
+    """Rewrite CSV."""
     delimiter = csv_delimiter(source)
     records = _csv_records(source, delimiter)
     target.write(next(records))
@@ -80,7 +80,7 @@ def rewrite_csv(source: BinaryIO, target: BinaryIO, schema: pa.Schema, rewrite: 
 def rewrite_json_lines(
     source: BinaryIO, target: BinaryIO, schema: pa.Schema, rewrite: Rewrite
 ) -> int:
-    """Write JSON Lines anew."""
+    """Rewrite JSON Lines."""
 
     def row(line: bytes) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(line, parse_float=_Written) if line.strip() else {}
@@ -104,7 +104,7 @@ def rewrite_json_lines(
 
 
 class _Written(float):
-    """A number, and how it is written: with more digits than it has, perhaps."""
+    """A number, and how it is written: possibly with more digits than it has as a float."""
 
     def __new__(cls, text: str) -> _Written:
         made = super().__new__(cls, text)
@@ -114,7 +114,7 @@ class _Written(float):
     text: str
 
 
-# Before the text of a number that is to be written as it was; nobody can have written it.
+# Precedes the text of a number that is to be written as it was; it cannot occur in the data.
 _MARK = secrets.token_hex(16)
 
 
@@ -127,7 +127,7 @@ def _marked(value: Any) -> Any:
 
 
 def matches(values: Any, wanted: pa.Array) -> Any:
-    """Which values are among the wanted ones; null is none of them."""
+    """Which values are among the wanted ones; null never is."""
     kind = values.type
     if pa.types.is_dictionary(kind):
         values, kind = values.cast(kind.value_type), kind.value_type
@@ -138,7 +138,7 @@ def matches(values: Any, wanted: pa.Array) -> Any:
 
 
 def masked(conditions: Sequence[TypedCondition], values: Callable[[str], Any]) -> Any:
-    """Which rows have every condition true, given the values of a column."""
+    """Which rows meet every condition, given the values of a column."""
     mask: Any = None
     for condition in conditions:
         one = matches(values(condition.column), condition.values)
@@ -169,8 +169,8 @@ def _rewrite(
 
 
 def _csv_records(file: BinaryIO, delimiter: str) -> Iterator[bytes]:
-    """Records as they stand in the file: a line break within quotes ends none. A quote within a field that does not
-    begin with one is a character like others."""
+    """Records as they are in the file: a line break within quotes does not end a record. A quote within a field that
+    does not begin with a quote is an ordinary character."""
     other = b"[^%b\\r\\n]" % re.escape(delimiter.encode())
     first = b'[^"%b\\r\\n]' % re.escape(delimiter.encode())
     field = b'(?:"(?:[^"]|"")*+"%b*+|%b%b*+)?' % (other, first, other)

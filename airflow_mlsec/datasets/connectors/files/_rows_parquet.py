@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from airflow_mlsec.datasets._found import Found
 from airflow_mlsec.datasets.connectors.files._rows import Rewrite, TypedCondition, masked
 
-# Each value is looked up in each row group's filter; for more it is quicker to read them.
+# Each value is looked up in each row group's filter; for more values it is faster to read them.
 _MOST_PROBES = 64
 
 
@@ -26,8 +26,8 @@ def find_in_parquet(
     keep: bool,
     plain: Callable[[pa.RecordBatch], pa.RecordBatch],
 ) -> Found:
-    """Rows of a Parquet file of which every condition is true; with ``keep`` the rows themselves,
-    else their number. ``path`` is where it lies on the local disk, if it does."""
+    """Rows of a Parquet file that meet every condition; with ``keep`` the rows themselves,
+    otherwise their number. ``path`` is the file's path if it is on the local disk."""
     source, found = pq.ParquetFile(file, pre_buffer=False), Found()
     names = list(dict.fromkeys(c.column for c in conditions))
     if not names:  # all of its rows are meant
@@ -37,7 +37,7 @@ def find_in_parquet(
             found.batches = [plain(batch) for batch in whole.to_batches()]
         return found
     if any(name not in source.schema_arrow.names for name in names):
-        # Another file of the folder has it; whoever is in this one stands there under another name, or none.
+        # Another file of the folder has it; people in this file are listed under another column, or none.
         found.lacking = 1
         return found
     wanted = [c for c in conditions if c.has]
@@ -67,8 +67,8 @@ def find_in_parquet(
 
 
 def rewrite_parquet(source_file: BinaryIO, target: BinaryIO, rewrite: Rewrite) -> int:
-    """Write a Parquet file anew, row group by row group, with the schema, metadata, compression and
-    bloom filters that it had; how many rows were meant."""
+    """Rewrite a Parquet file, row group by row group, with the schema, metadata, compression and
+    bloom filters that it had; returns how many rows were meant."""
     source = pq.ParquetFile(source_file, pre_buffer=False)
     schema, meant = _writable(source.schema_arrow), 0
 
@@ -100,8 +100,8 @@ def rewrite_parquet(source_file: BinaryIO, target: BinaryIO, rewrite: Rewrite) -
 
 
 def _writable(schema: pa.Schema) -> pa.Schema:
-    """The schema that a file is written with: dictionaries within structures as plain values, since theirs
-    cannot be rid of values that no row has any more."""
+    """The schema that a file is written with: dictionaries within structures become plain values, since
+    values that no row has any more cannot be removed from them."""
     for place, field in enumerate(schema):
         if pa.types.is_nested(field.type):
             schema = schema.set(place, field.with_type(_without_dictionaries(field.type)))
@@ -129,9 +129,9 @@ def _without_dictionaries(kind: pa.DataType) -> pa.DataType:
 def _left_values(
     source: Any, rewritten: Callable[[int], tuple[pa.Table, int]], coded: list[str]
 ) -> dict[str, pa.Array]:
-    """Of dictionary columns (pandas' categories) the values that rows have, in the order in which the file's
-    dictionaries have them: all row groups get the same, since readers put them together, and a row that is
-    deleted leaves none."""
+    """The values that rows have in dictionary columns (pandas' categories), in the order of the file's
+    dictionaries: all row groups get the same dictionary, since readers combine them, and a deleted row
+    leaves no value in it."""
     order: dict[str, list[pa.Array]] = {name: [] for name in coded}
     used: dict[str, list[pa.Array]] = {name: [] for name in coded}
     for group in range(source.num_row_groups):
@@ -143,7 +143,7 @@ def _left_values(
     found = {}
     for name in coded:
         values = pa.concat_arrays(used[name])
-        # What was put in the place of another value comes last.
+        # A value that replaced another one comes last.
         every = pa.concat_arrays([*order[name], values]).unique().drop_null()
         found[name] = every.filter(pc.is_in(every, values))
     return found
@@ -157,7 +157,7 @@ def _coded(column: pa.ChunkedArray, values: pa.Array, kind: pa.DataType) -> pa.C
 
 
 def _without_views(table: pa.Table) -> pa.Table:
-    """With texts as Arrow's other functions take them."""
+    """With texts in the form that Arrow's other functions accept."""
     for place, field in enumerate(table.schema):
         if pa.types.is_string_view(field.type) or pa.types.is_binary_view(field.type):
             plain = pa.large_string() if pa.types.is_string_view(field.type) else pa.large_binary()
@@ -191,7 +191,7 @@ def _ruled_out(source: Any, group: int, column: str, wanted: pa.Array) -> bool:
     if chunk.path_in_schema != column or statistics is None:
         return False
     if not statistics.has_min_max:
-        # Nothing but nulls has neither.
+        # A row group with only nulls has neither.
         return bool(statistics.has_null_count and statistics.null_count == metadata.num_rows)
     try:
         low, high = (pa.scalar(v).cast(wanted.type) for v in (statistics.min, statistics.max))
@@ -202,8 +202,8 @@ def _ruled_out(source: Any, group: int, column: str, wanted: pa.Array) -> bool:
 
 
 def _leaf(schema: pa.Schema, column: str) -> int | None:
-    """The place of a plain column among the file's leaves; None if it is nested. A name with a dot
-    is one too, beside a structure whose field has the same path."""
+    """The position of a plain column among the file's leaves; None if it is nested. A name with a
+    dot is a plain column too, even next to a structure whose field has the same path."""
     leaf = 0
     for field in schema:
         if field.name == column:
@@ -221,7 +221,7 @@ def _leaves(kind: pa.DataType) -> int:
 def _left_by_bloom_filters(
     path: str, source: Any, groups: list[int], condition: TypedCondition
 ) -> list[int]:
-    """Those of the row groups whose bloom filters do not say that none of the values is in them
+    """The row groups whose bloom filters do not rule out all of the values
     (https://parquet.apache.org/docs/file-format/bloomfilter/)."""
     kind = condition.values.type
     known = pa.types.is_signed_integer(kind) or pa.types.is_string(kind)
@@ -248,7 +248,7 @@ def _left_by_bloom_filters(
 
 
 def _bloom_filters(source: Any) -> dict[str, dict[str, int]] | None:
-    """How a file with the same filters is written."""
+    """The options that write a file with the same filters."""
     rows = [source.metadata.row_group(group).num_rows for group in range(source.num_row_groups)]
     return {name: {"ndv": max(rows)} for name in _filtered_columns(source)} or None
 

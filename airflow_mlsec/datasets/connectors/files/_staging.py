@@ -1,5 +1,5 @@
-"""Where other engines' tasks write what is to become a dataset: on the store where it will be, which all of
-them reach, and never on the disk of one of them."""
+"""Where other engines' tasks write what will become a dataset: on the store where it will be, which all of
+them can reach, and never on the disk of one of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PREFIX = ".mlsec-spark-"
 class Staging:
     """A folder for one run."""
 
-    # How engines call it, and how the filesystem does.
+    # Its name for engines, and its name for the filesystem.
     for_engines: str
     path: str
     filesystem: Any = None  # fsspec filesystem, or None for the local disk
@@ -34,7 +34,7 @@ class Staging:
             for part in sorted(Path(self.path).rglob("*.parquet")):
                 yield part.open("rb")
             return
-        # What another program wrote may not be listed yet by what was listed before.
+        # An earlier listing in the cache may not include what another program wrote.
         self.filesystem.invalidate_cache(self.path)
         for found in sorted(p for p in self.filesystem.find(self.path) if is_parquet(p)):
             yield self.filesystem.open(found, "rb")
@@ -49,10 +49,10 @@ class Staging:
 
 
 def staging_beside(target: Dataset, tasks_are_here: bool) -> Staging:
-    """A new folder beside a target, hidden from whoever reads the folder that it is in.
+    """A new folder next to a target, hidden from readers of the folder that it is in.
 
     :param tasks_are_here: Whether the engine's tasks run on this machine.
-    :raises UsageError: if the target is no file, and tasks on other machines have no store to write to.
+    :raises UsageError: if the target is not a file, and tasks on other machines have no store to write to.
     """
     name = f"{_PREFIX}{secrets.token_hex(8)}"
     if isinstance(target, FileDataset):

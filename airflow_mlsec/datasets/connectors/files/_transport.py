@@ -1,4 +1,4 @@
-"""What a connection to an object store asks of TLS."""
+"""The TLS protection that a connection to an object store requires."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GOOGLE = ("google_cloud_platform",)
 
 
 def endpoint_of(connection: ConnectionFacts) -> Endpoint:
-    """:raises Local: of a folder."""
+    """:raises Local: for a folder."""
     if connection.conn_type in LOCAL:
         raise Local
     if connection.conn_type in GOOGLE:
@@ -38,14 +38,14 @@ def endpoint_of(connection: ConnectionFacts) -> Endpoint:
 
 
 def _amazon(connection: ConnectionFacts) -> Endpoint:
-    """Of the Amazon provider: AWS itself unless an ``endpoint_url``, of all services or of one, names another
+    """For the Amazon provider: AWS itself unless an ``endpoint_url``, of all services or of one, names another
     store."""
     extra = connection.extra
     urls = [*_endpoints(extra)] or [text_of(extra, "host") or "https://s3.amazonaws.com"]
     parts = [urlsplit(url) for url in urls]
     if not all(part.hostname for part in parts):
         raise Unknown("extra `endpoint_url` is not a URL")
-    # The worst of them tells.
+    # The worst of them counts.
     worst = min(parts, key=lambda part: part.scheme == "https")
     secure = worst.scheme == "https"
     verify = extra.get("verify", True)
@@ -70,6 +70,6 @@ def _endpoints(extra: object) -> Iterator[str]:
         for value in extra:
             yield from _endpoints(value)
     elif isinstance(extra, str) and extra.lstrip().startswith("{"):
-        # Of a URI's query, where Airflow reads JSON.
+        # From a URI's query, where Airflow reads JSON.
         with contextlib.suppress(ValueError):
             yield from _endpoints(json.loads(extra))

@@ -15,7 +15,7 @@ from airflow_mlsec.naming import canonical_store
 def old_versions(uri: str, connections: Connections | None = None) -> list[OldVersion]:
     """The old versions of an object, or of everything below a folder; none in a bucket without versions.
 
-    :raises DatasetError: if the store cannot be asked, or is of a kind that this version cannot ask.
+    :raises DatasetError: if the store cannot be queried, or is of a kind that this version cannot query.
     """
     filesystem, bucket, key = object_of(uri, connections)
     found: list[OldVersion] = []
@@ -39,7 +39,7 @@ def old_versions(uri: str, connections: Connections | None = None) -> list[OldVe
 def erase_versions(
     uri: str, versions: Sequence[OldVersion], connections: Connections | None = None
 ) -> int:
-    """Remove old versions for good; how many there were.
+    """Remove old versions permanently; returns how many there were.
 
     :raises DatasetError: if the store refuses.
     """
@@ -51,9 +51,9 @@ def erase_versions(
 
 
 def object_of(uri: str, connections: Connections | None = None) -> tuple[Any, str, str]:
-    """The filesystem, bucket and key of a URI, for what is asked of S3 itself (``filesystem.call_s3``).
+    """The filesystem, bucket and key of a URI, for requests to S3 itself (``filesystem.call_s3``).
 
-    :raises DatasetError: if it is of another store.
+    :raises DatasetError: if it belongs to another store.
     """
     parsed = file_uri(uri)
     filesystem = (connections or EnvironmentConnections()).filesystem(
@@ -62,7 +62,7 @@ def object_of(uri: str, connections: Connections | None = None) -> tuple[Any, st
     scheme = canonical_store(f"{parsed.protocol}://x").partition("://")[0]
     if scheme != "s3" or not hasattr(filesystem, "call_s3"):
         raise DatasetError(
-            f"'{uri}': only S3 and what speaks its protocol can be asked for versions and conditions by this version, and not "
+            f"'{uri}': this version can ask only S3, and stores that speak its protocol, for versions and conditions, not "
             f"{scheme}://"
         )
     # The path is as the store has it: a key may begin with a slash, and have a percent sign.
@@ -73,7 +73,7 @@ def object_of(uri: str, connections: Connections | None = None) -> tuple[Any, st
 def _call(filesystem: Any, uri: str, method: str, **given: Any) -> Any:
     try:
         return filesystem.call_s3(method, **given)
-    except Exception as error:  # of the store's client, which is no dependency
+    except Exception as error:  # from the store's client, which is not a dependency
         raise DatasetError(
-            f"'{uri}': the store does not answer for old versions ({type(error).__name__})"
+            f"'{uri}': the store cannot be asked for old versions ({type(error).__name__})"
         ) from None

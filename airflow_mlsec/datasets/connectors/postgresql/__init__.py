@@ -1,4 +1,4 @@
-"""Tables of PostgreSQL, reached by an Airflow connection: ``postgresql://conn_id/database.schema.table``."""
+"""Tables of PostgreSQL, reached with an Airflow connection: ``postgresql://conn_id/database.schema.table``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TableUri:
-    """A table behind an Airflow connection; ``database`` may come from there."""
+    """A table behind an Airflow connection; ``database`` may come from the connection."""
 
     conn_id: str
     database: str | None
@@ -41,8 +41,8 @@ class TableUri:
         return f"postgresql://{self.conn_id}/{'.'.join(quote(p, safe='') for p in parts if p)}"
 
     def name(self, host: str | None = None, database: str | None = None) -> DatasetName:
-        """The OpenLineage name, by the ``host`` (``host:port``) and ``database`` of the connection; without them the
-        connection's id stands for the host."""
+        """The OpenLineage name, with the ``host`` (``host:port``) and ``database`` of the connection; without them, the
+        connection's id is used in place of the host."""
         parts = (self.database or database, self.schema, self.table)
         named = ".".join(part for part in parts if part)
         return DatasetName(f"postgres://{host or self.conn_id}", named)
@@ -51,14 +51,14 @@ class TableUri:
 def table_uri(uri: str) -> TableUri:
     """Read a URI.
 
-    :raises UnsupportedDataset: if it is none of a table.
+    :raises UnsupportedDataset: if it is not the URI of a table.
     """
     parts = parts_of(uri)
     names = [unquote(name) for name in parts.raw.strip("/").split(".")]
     if any("." in name for name in names):
         # Its OpenLineage name would be another table's as well.
         raise UnsupportedDataset(
-            f"'{uri}': a name with a dot in it cannot be told from two; rename the table, or make a view of another name"
+            f"'{uri}': a name with a dot in it cannot be told from two names; rename the table, or make a view"
         )
     if (
         not parts.authority
@@ -120,7 +120,7 @@ class Postgresql(Connector):
         return table_uri(uri).name()
 
     def uri_of(self, name: DatasetName) -> str | None:
-        # A host and a port are no connection.
+        # A host and a port are not a connection.
         return None
 
     def connection_of(self, uri: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A table of PostgreSQL through its own driver, to look again at what was changed."""
+"""A table of PostgreSQL, read through its own driver to check again what was changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_again(
     options = {"dbname": database} if database else {}
     try:
         with psycopg.connect(url, **options) as connection:  # type: ignore[arg-type]
-            # Rows that a policy hides from this role have not been looked at: the database refuses instead.
+            # Rows that a policy hides from this role would not be checked: the database refuses instead.
             connection.execute("SET row_security = off")
             columns = [
                 row[0]
@@ -37,7 +37,7 @@ def read_again(
                 for row in cursor:
                     yield dict(zip(columns, row, strict=True)), {}
     except psycopg.Error as error:
-        raise DatasetError(f"{table} cannot be looked at again ({type(error).__name__})") from None
+        raise DatasetError(f"{table} cannot be read again ({type(error).__name__})") from None
 
 
 def _name(text: str) -> str:

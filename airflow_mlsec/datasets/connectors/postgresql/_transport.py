@@ -1,4 +1,4 @@
-"""What a connection to PostgreSQL asks of TLS."""
+"""The TLS protection that a connection to PostgreSQL requires."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def endpoint_of(connection: ConnectionFacts) -> Endpoint:
     authorities = text_of(connection.extra, "sslrootcert")
     asked = {
         "disable": Asked.NEVER, "allow": Asked.OPTIONAL, "prefer": Asked.OPTIONAL,
-        # With authorities at hand it verifies as verify-ca does.
+        # If certificate authorities are given, it verifies as verify-ca does.
         "require": Asked.CHAIN_ONLY if authorities else Asked.UNVERIFIED,
         "verify-ca": Asked.CHAIN_ONLY, "verify-full": Asked.VERIFIED,
     }.get(mode)  # fmt: skip

@@ -58,12 +58,12 @@ class Sqlite(Connector):
         return DatasetName("sqlite", f"{database}/{table}")
 
     def uri_of(self, name: DatasetName) -> str | None:
-        # Of another machine's files nothing is here.
+        # Files of another machine are not here.
         found = file_and_table(name.name) if name.namespace == "sqlite" else None
         if found is None:
             return None
         uri = self.container.uri(*found)
-        # Of several files and tables that could be called so nobody can tell which.
+        # If several files and tables could have this name, nobody can tell which is meant.
         return uri if self.dataset_name(uri) == name else None
 
     def connection_of(self, uri: str) -> str | None:

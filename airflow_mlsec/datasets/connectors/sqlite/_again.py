@@ -1,4 +1,4 @@
-"""A table of SQLite through its own driver, to look again at what was changed."""
+"""A table of SQLite, read through its own driver to check again what was changed."""
 
 from __future__ import annotations
 
@@ -29,6 +29,4 @@ def read_again(database: str, table: str) -> Iterator[tuple[Mapping[str, Any], M
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise DatasetError(
-            f"{database} cannot be looked at again ({type(error).__name__})"
-        ) from None
+        raise DatasetError(f"{database} cannot be read again ({type(error).__name__})") from None

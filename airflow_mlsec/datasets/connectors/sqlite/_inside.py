@@ -22,7 +22,7 @@ _ROWS = 65_536
 _CHUNK = 4 << 20
 
 _MAGIC = b"SQLite format 3\0"
-# How what it keeps beside a database begins.
+# How the files that SQLite keeps next to a database begin.
 _LOGS = {
     "-wal": (b"\x37\x7f\x06",),
     "-journal": (b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7",),
@@ -62,7 +62,7 @@ class SqliteFiles(Container):
             return [str(row[0]) for row in connection.execute(query)]
 
     def rows(self, path: Path, table: str) -> Iterator[pa.RecordBatch]:
-        """A column's values as text, or as bytes where they are.
+        """A column's values as text, or as bytes where they are bytes.
 
         :raises sqlite3.Error: if it cannot be read.
         """
@@ -91,10 +91,10 @@ class SqliteFiles(Container):
 def split(uri: str) -> tuple[str, str]:
     """The database and the table of a URI.
 
-    :raises UnsupportedDataset: if it is none of a table.
+    :raises UnsupportedDataset: if it is not the URI of a table.
     """
     parts = parts_of(uri)
-    # A slash that is encoded is one of the table's name.
+    # An encoded slash is part of the table's name.
     database, _, table = parts.raw.rpartition("/")
     if parts.authority or not table or database in ("", "/"):
         raise UnsupportedDataset(f"'{uri}': a SQLite table is sqlite:///path/file.db/table")
@@ -122,7 +122,7 @@ def _as_rows(statements: list[str]) -> Iterator[pa.RecordBatch]:
     yield pa.RecordBatch.from_arrays([pa.array(statements, pa.large_string())], ["sql"])
 
 
-# What of a table's statement may hold a value.
+# The parts of a table's statement that may hold a value.
 _WITH_VALUES = re.compile(r"(?i)\b(?:default|check|generated|as|where)\b")
 
 
@@ -162,7 +162,7 @@ def _free_pages(path: Path) -> Iterator[bytes]:
 
 
 def _is_wide(path: Path) -> bool:
-    """Whether a SQLite file has its texts in UTF-16."""
+    """Whether a SQLite file stores its texts in UTF-16."""
     with path.open("rb") as file:
         return file.read(60)[56:60] in (b"\0\0\0\2", b"\0\0\0\3")
 
