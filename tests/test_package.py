@@ -55,20 +55,72 @@ def test_provider_info_imports_no_airflow() -> None:
     assert not loaded & {"airflow", "pandas", "pyarrow", "sqlalchemy"}
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        *(f"airflow_mlsec.{name}" for name in PACKAGES),
-        "airflow_mlsec.cli._anonymize",
-        "airflow_mlsec.cli._subject",
-        "airflow_mlsec.cli._access",
-        "airflow_mlsec.cli._check",
-        "airflow_mlsec.cli._lineage",
-        "airflow_mlsec.lineage.transport",
-    ],
-)
-def test_domain_and_command_line_never_import_airflow(module: str) -> None:
-    assert "airflow" not in modules_after(f"import {module}")
+# What has no need of Airflow: the command line, and all that it stands on.
+WITHOUT_AIRFLOW = [
+    *(f"airflow_mlsec.{name}" for name in PACKAGES),
+    "airflow_mlsec.cli._anonymize",
+    "airflow_mlsec.cli._subject",
+    "airflow_mlsec.cli._access",
+    "airflow_mlsec.cli._check",
+    "airflow_mlsec.cli._lineage",
+    "airflow_mlsec.lineage.transport",
+    "airflow_mlsec.notifications._alert",
+]
+
+
+def test_domain_and_command_line_never_import_airflow() -> None:
+    """In one process: whichever brings Airflow in is the first after which it is there."""
+    bring = f"""import importlib, sys
+for name in {WITHOUT_AIRFLOW}:
+    importlib.import_module(name)
+    assert 'airflow' not in sys.modules, name + ' imports Airflow'"""
+    done = subprocess.run(
+        [sys.executable, "-c", bring], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+
+
+HEAVY = {
+    "pandas",
+    "pyarrow",
+    "numpy",
+    "duckdb",
+    "polars",
+    "great_expectations",
+    "pyspark",
+    "sqlglot",
+    "fsspec",
+}
+
+
+def test_a_dag_that_uses_us_imports_nothing_heavy() -> None:
+    """Every DAG file is parsed again and again, by a process that does none of the work."""
+    adapters = [
+        f"airflow_mlsec.{room}.{info.name}"
+        for room in ("hooks", "operators", "sensors", "triggers", "notifications")
+        for info in pkgutil.iter_modules([f"{airflow_mlsec.__path__[0]}/{room}"])
+        if not info.name.startswith("_") and info.name != "sql_jobs"
+    ]
+    assert len(adapters) > 12
+    examples = sorted(Path("example_dags").glob("*.py"))
+    code = f"""import importlib, runpy, sys
+import airflow.models, airflow.sdk
+from airflow.sdk import DAG, BaseHook, BaseNotifier, BaseOperator, BaseSensorOperator, task
+from airflow.triggers.base import BaseTrigger
+import airflow.providers.standard.operators.hitl
+before = set(sys.modules)
+for name in {adapters}:
+    importlib.import_module(name)
+sys.path.insert(0, 'example_dags')
+ours = {{name for name in sys.modules if name.startswith('airflow_mlsec')}}
+for path in {[str(path) for path in examples]}:
+    runpy.run_path(path)
+heavy = {HEAVY} & {{name.partition('.')[0] for name in set(sys.modules) - before}}
+assert not heavy, heavy
+domain = ours & {{f'airflow_mlsec.{{room}}' for room in {[*PACKAGES]}}}
+assert not domain, domain"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1500:]
 
 
 @pytest.mark.parametrize("name", PACKAGES)

@@ -5,7 +5,8 @@ of `connectors` is one kind; `sql` is what the database kinds share. `_connectio
 `errors`, `naming`, `extensions`, `settings` and `files`. Start with `_connector`.
 """
 
-from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections, postgresql_url
+from airflow_mlsec.connections import Connections
+from airflow_mlsec.datasets._connections import EnvironmentConnections, postgresql_url
 from airflow_mlsec.datasets._connector import (
     Capabilities,
     Connector,

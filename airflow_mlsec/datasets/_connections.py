@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import fsspec
@@ -21,18 +21,6 @@ _LIBPQ = (
     "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
     "target_session_attrs", "application_name", "options",
 )  # fmt: skip
-
-
-class Connections(Protocol):
-    """Finds databases and filesystems by Airflow connection id."""
-
-    def sql_url(self, conn_id: str) -> str:
-        """The database URL of a connection, password included: it must never be shown."""
-        ...
-
-    def filesystem(self, protocol: str, conn_id: str | None) -> Any:
-        """The fsspec filesystem of a protocol, authenticated by a connection if one is named."""
-        ...
 
 
 class EnvironmentConnections:

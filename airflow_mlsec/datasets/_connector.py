@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from airflow_mlsec.datasets._connections import Connections
+from airflow_mlsec.connections import Connections
 from airflow_mlsec.datasets._dataset import Dataset
 from airflow_mlsec.datasets._endpoint import ConnectionFacts, Endpoint
 from airflow_mlsec.extensions import Extension

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
+from airflow_mlsec.connections import Connections
+from airflow_mlsec.datasets._connections import EnvironmentConnections
 from airflow_mlsec.datasets._connector import Capabilities, Connector, Container
 from airflow_mlsec.datasets._dataset import Dataset
 from airflow_mlsec.datasets._uri import parts_of

@@ -13,7 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
+from airflow_mlsec.connections import Connections
+from airflow_mlsec.datasets._connections import EnvironmentConnections
 from airflow_mlsec.datasets._connector import Connector
 from airflow_mlsec.datasets._dataset import Dataset
 from airflow_mlsec.datasets._endpoint import ConnectionFacts, Endpoint, Local, Unknown

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_mlsec.actors import Actor, airflow_user
 from airflow_mlsec.errors import CheckFailed, SettingError
-from airflow_mlsec.lineage import AirflowApi
+
+if TYPE_CHECKING:
+    from airflow_mlsec.lineage import AirflowApi
 
 CONN_ID = "mlsec_airflow"
 
@@ -18,6 +22,8 @@ def airflow_api(conn_id: str = CONN_ID) -> AirflowApi:
 
     :raises SettingError: if there is no such connection.
     """
+    from airflow_mlsec.lineage import AirflowApi
+
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:

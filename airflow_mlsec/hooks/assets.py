@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlsec.datasets import dataset_name
-
 if TYPE_CHECKING:
     from airflow.sdk import Asset
 
@@ -19,6 +17,8 @@ def to_openlineage(asset: Asset, lineage_context: Any) -> Any:
     """
     del lineage_context
     from openlineage.client.event_v2 import Dataset
+
+    from airflow_mlsec.datasets import dataset_name
 
     # Airflow has parsed the URI and reassembled it without the empty host.
     name = dataset_name(re.sub(r"^sqlite:/(?!/)", "sqlite:///", asset.uri))

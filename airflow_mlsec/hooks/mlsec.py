@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.datasets import (
-    Artifact,
-    Dataset,
-    EnvironmentConnections,
-    open_artifact,
-    open_dataset,
-    postgresql_url,
-)
+from airflow_mlsec.connections import use_connections
 from airflow_mlsec.errors import RegisterError, SettingError
-from airflow_mlsec.key_ring import open_key_ring, open_register, use_connections
-from airflow_mlsec.policy import Catalog, Policy
-from airflow_mlsec.register import Register
 from airflow_mlsec.settings import OPTIONS, Settings
+
+if TYPE_CHECKING:
+    from airflow_mlsec.crypto import KeyRing
+    from airflow_mlsec.datasets import Artifact, Dataset
+    from airflow_mlsec.policy import Policy
+    from airflow_mlsec.register import Register
 
 
 class MlsecHook(BaseHook):
@@ -51,23 +46,33 @@ class MlsecHook(BaseHook):
 
     def register(self) -> Register:
         """The register; its schema is brought up to date on first use."""
+        from airflow_mlsec.key_ring import open_register
+
         return open_register(self.settings())
 
     def key_ring(self) -> KeyRing:
         """The key ring, bound to the register; created on first use if the register knows none."""
+        from airflow_mlsec.key_ring import open_key_ring, open_register
+
         settings = self.settings()
         return open_key_ring(settings, open_register(settings))
 
     def policy(self, name: str) -> Policy:
         """A policy of ``[mlsec] policies_folder``."""
+        from airflow_mlsec.policy import Catalog
+
         return Catalog(self.settings().policies_folder).get(name)
 
     def dataset(self, uri: str) -> Dataset:
         """A dataset, opened with Airflow's connections."""
+        from airflow_mlsec.datasets import open_dataset
+
         return open_dataset(uri, AirflowConnections())
 
     def artifact(self, uri: str) -> Artifact:
         """A file of any format, reached with Airflow's connections."""
+        from airflow_mlsec.datasets import open_artifact
+
         return open_artifact(uri, AirflowConnections())
 
     def test_connection(self) -> tuple[bool, str]:
@@ -114,6 +119,8 @@ class AirflowConnections:
     def filesystem(self, protocol: str, conn_id: str | None) -> Any:
         """See `airflow_mlsec.datasets.Connections`."""
         if conn_id is None:
+            from airflow_mlsec.datasets import EnvironmentConnections
+
             return EnvironmentConnections().filesystem(protocol, None)
         from airflow.sdk import ObjectStoragePath
 
@@ -145,6 +152,8 @@ class AirflowConnections:
     @staticmethod
     def url_of(connection: Any) -> str:
         """The SQLAlchemy URL of a PostgreSQL connection, password and TLS settings included."""
+        from airflow_mlsec.datasets import postgresql_url
+
         names = ("login", "password", "host", "port", "schema")
         fields = {name: getattr(connection, name) for name in names}
         return postgresql_url("postgresql+psycopg", {**fields, "extra": connection.extra_dejson})

@@ -14,7 +14,6 @@ from airflow_mlsec.key_ring._installation import (
     ring_store,
     root_given,
     trusted_keys,
-    use_connections,
 )
 from airflow_mlsec.key_ring._object_store import ObjectStore
 from airflow_mlsec.key_ring._register_store import RegisterStore
@@ -31,5 +30,4 @@ __all__ = [
     "ring_store",
     "root_given",
     "trusted_keys",
-    "use_connections",
 ]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from airflow_mlsec.connections import connections_in_use
 from airflow_mlsec.crypto import (
     STATEMENT_TYPE,
     FolderStore,
@@ -25,7 +26,6 @@ from airflow_mlsec.crypto import (
     parse_root,
     verify_payload,
 )
-from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import AnotherRing, CryptoError, SettingError, SignatureInvalid
 from airflow_mlsec.key_ring._object_store import ObjectStore
 from airflow_mlsec.key_ring._register_store import RegisterStore
@@ -33,20 +33,11 @@ from airflow_mlsec.register import Register, RingRecorder, keeps_open, known_rin
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
 
-# How a ring in an object is reached: by the connections that Airflow's adapters set when a process imports them,
-# otherwise by the environment.
-_connections: list[Connections] = []
-
-
-def use_connections(connections: Connections) -> None:
-    """Reach a ring in a bucket through these connections from now on, in this process."""
-    _connections[:] = [connections]
-
 
 def ring_store(settings: Settings, register: Register | None = None) -> RingStore:
     """Where the settings keep the ring: in a folder, in the register, or in an object in a bucket."""
     if settings.ring_object is not None:
-        return ObjectStore(settings.ring_object, *_connections)
+        return ObjectStore(settings.ring_object, connections_in_use())
     if settings.ring_in_register:
         return RegisterStore(register or Register.of(settings))
     return FolderStore(settings.key_ring)

@@ -4,50 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
 from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowException
 
-from airflow_mlsec.actors import airflow_task
 from airflow_mlsec.errors import MlsecError, SettingError
 from airflow_mlsec.hooks.mail import send_mail
 from airflow_mlsec.hooks.mlsec import MlsecHook
-from airflow_mlsec.ledger import Act, Asset, AssetKind, Reason, record
-from airflow_mlsec.policy import Policy, Role
-from airflow_mlsec.register import Register, upsert
-from airflow_mlsec.register import tables as t
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-
-class AlertSent(
-    Reason,
-    en="on-call was notified ({severity}) through {channels}",
-    de="Bereitschaft benachrichtigt ({severity}), über {channels}",
-):
-    """Somebody was notified that a task failed."""
-
-    severity: str
-    channels: tuple[str, ...]
-
-
-Severity = Literal["low", "medium", "high", "critical"]
-
-
-@dataclass(frozen=True)
-class Alert:
-    """The message to on-call. Holds names, categories and counts, never a value."""
-
-    key: str
-    title: str
-    body: str
-    severity: Severity
-    # The task and its run.
-    run: str = ""
+    from airflow_mlsec.notifications._alert import Alert, Severity
+    from airflow_mlsec.policy import Policy
+    from airflow_mlsec.register import Register
 
 
 class PrivacyAlertNotifier(BaseNotifier):
@@ -93,10 +64,12 @@ class PrivacyAlertNotifier(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """Send the alert through every channel, unless it was sent before."""
+        from airflow_mlsec.notifications._alert import mark_sent, was_sent
+
         hook = MlsecHook(self.mlsec_conn_id)
         register = self._register(hook)
         alert = self._alert(context, hook, register)
-        if register is not None and _was_sent(register, alert.key):
+        if register is not None and was_sent(register, alert.key):
             self.log.info("Alert was sent already: %s", alert.title)
             return
         failed, sent = [], []
@@ -112,7 +85,7 @@ class PrivacyAlertNotifier(BaseNotifier):
             except Exception as error:  # the other channel must still be tried
                 failed.append(f"{name} ({type(error).__name__})")
         if sent and register is not None:
-            _mark_sent(register, alert, tuple(sent))
+            mark_sent(register, alert, tuple(sent))
         if failed:
             raise AirflowException(f"privacy alert not sent through {', '.join(failed)}")
         self.log.info("Alert sent: %s", alert.title)
@@ -127,10 +100,12 @@ class PrivacyAlertNotifier(BaseNotifier):
         return register
 
     def _alert(self, context: Context, hook: MlsecHook, register: Register | None) -> Alert:
+        from airflow_mlsec.notifications._alert import Alert, categories, severity_of, subjects
+
         ti = context["ti"]
         task: Any = context.get("task")
         policy = self._policy(task, hook)
-        severity = self.severity or _severity(policy)
+        severity = self.severity or severity_of(policy)
         title = f"[{severity}] {ti.dag_id}.{ti.task_id} failed"
         lines = [
             f"Task:       {ti.dag_id}.{ti.task_id}",
@@ -142,8 +117,8 @@ class PrivacyAlertNotifier(BaseNotifier):
         if policy is not None:
             lines += [
                 f"Dataset:    {policy.dataset} (owner {policy.owner})",
-                f"Categories: {', '.join(_categories(policy)) or 'none stated'}",
-                f"Subjects:   {_subjects(policy, register)}",
+                f"Categories: {', '.join(categories(policy)) or 'none stated'}",
+                f"Subjects:   {subjects(policy, register)}",
             ]
         lines.append(f"Log:        {getattr(ti, 'log_url', None) or 'see the Airflow UI'}")
         runbook = self.runbook_url or hook.settings().runbook_url
@@ -191,67 +166,3 @@ def _cause(error: object) -> str:
 
 def _subclasses(cls: type[MlsecError]) -> set[type[MlsecError]]:
     return {cls}.union(*(_subclasses(sub) for sub in cls.__subclasses__()))
-
-
-def _severity(policy: Policy | None) -> Severity:
-    if policy is None:
-        return "medium"
-    # GDPR Art. 9(1): health, genetic and biometric data, beliefs, orientation; Art. 10: offences.
-    special = (
-        "user.health_and_medical",
-        "user.biometric",
-        "user.demographic.race_ethnicity",
-        "user.demographic.religious_belief",
-        "user.demographic.political_opinion",
-        "user.demographic.sexual_orientation",
-        "user.criminal_history",
-    )
-    if any(category.startswith(special) for category in _categories(policy)):
-        return "critical"
-    return "high" if policy.with_role(Role.IDENTIFYING) else "medium"
-
-
-def _categories(policy: Policy) -> list[str]:
-    return sorted({c.category for c in policy.columns.values() if c.category})
-
-
-def _subjects(policy: Policy, register: Register | None) -> str:
-    if register is None:
-        return "unknown (the register cannot be reached)"
-    query = sa.select(t.dataset.c.rows).join(
-        t.policy, t.dataset.c.policy_digest == t.policy.c.digest
-    )
-    query = query.where(t.dataset.c.policy_digest == policy.digest, t.dataset.c.stage == "source")
-    try:
-        counts = [row.rows for row in register.rows(query) if row.rows is not None]
-    except MlsecError:
-        return "unknown (the register cannot be reached)"
-    return f"up to {max(counts)}" if counts else "unknown (never anonymized before)"
-
-
-def _was_sent(register: Register, key: str) -> bool:
-    try:
-        return bool(register.rows(sa.select(t.alert.c.id).where(t.alert.c.key == key)))
-    except MlsecError:
-        return False
-
-
-def _mark_sent(register: Register, alert: Alert, channels: tuple[str, ...]) -> None:
-    values = {"title": alert.title, "sent_at": register.now()}
-    try:
-        why = AlertSent(alert.severity, channels)
-        entry = Act(
-            Asset(AssetKind.TASK, alert.run),
-            "alerted",
-            (why,),
-            str(airflow_task(alert.run)),
-            values["sent_at"],
-        )
-
-        def work(connection: sa.Connection) -> None:
-            upsert(connection, t.alert, {"key": alert.key}, {}, values)
-            record(connection, [entry])
-
-        register.write(work)
-    except MlsecError:
-        return  # the alert was sent; a second one is better than none

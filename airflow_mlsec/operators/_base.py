@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
 
-from airflow_mlsec.datasets import Dataset, DatasetName
 from airflow_mlsec.errors import (
     MlsecError,
     printable,
 )
 from airflow_mlsec.hooks.mlsec import MlsecHook
 from airflow_mlsec.operators.links import PersonalDataMapLink
-from airflow_mlsec.policy import Policy, is_template, require_one
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_mlsec.datasets import Dataset, DatasetName
+    from airflow_mlsec.policy import Policy
 
 
 class Cancelled(MlsecError):
@@ -49,6 +50,8 @@ class MlsecOperator(BaseOperator):
 
         :raises UsageError: if the policy's dataset is a pattern that matches several.
         """
+        from airflow_mlsec.policy import is_template, require_one
+
         uri = given or policy.dataset
         if given is None and is_template(uri) and context is not None:
             uri = str(self.render_template(uri, context))

@@ -6,17 +6,8 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_mlsec.anonymize import Plan, RegisterVault, Release, anonymize
-from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mlsec import AirflowConnections
-from airflow_mlsec.lineage import (
-    EVIDENCE_FACET,
-    Intent,
-    begin_release,
-    end_release,
-    release_step,
-)
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     evidence_facet,
@@ -25,12 +16,14 @@ from airflow_mlsec.operators._base import (
     schema_columns,
     task_key,
 )
-from airflow_mlsec.policy import Policy
-from airflow_mlsec.register import requests_done
-from airflow_mlsec.subjects import refuse_if_more_is_left_out, without_suppressed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_mlsec.anonymize import Release
+    from airflow_mlsec.datasets import Dataset
+    from airflow_mlsec.lineage import Intent
+    from airflow_mlsec.policy import Policy
 
 
 class AnonymizeOperator(MlsecOperator):
@@ -95,6 +88,11 @@ class AnonymizeOperator(MlsecOperator):
             self._run(None, True)
 
     def _run(self, context: Context | None, dry_run: bool) -> tuple[Release, list[Intent]]:
+        from airflow_mlsec.anonymize import Plan, RegisterVault, anonymize
+        from airflow_mlsec.lineage import end_release
+        from airflow_mlsec.register import requests_done
+        from airflow_mlsec.subjects import without_suppressed
+
         hook = self.hook
         settings, keys = hook.settings(), hook.key_ring()
         policy = hook.policy(self.policy)
@@ -147,6 +145,9 @@ class AnonymizeOperator(MlsecOperator):
         done: int,
     ) -> Intent:
         """Record the release before it is published."""
+        from airflow_mlsec.lineage import begin_release
+        from airflow_mlsec.subjects import refuse_if_more_is_left_out
+
         refuse_if_more_is_left_out(source)
         intent = begin_release(
             self.hook.register(),
@@ -170,6 +171,8 @@ class AnonymizeOperator(MlsecOperator):
         """Column lineage with our signed evidence."""
         from airflow.providers.openlineage.extractors import OperatorLineage
         from openlineage.client.facet_v2 import column_lineage_dataset as cl
+
+        from airflow_mlsec.lineage import EVIDENCE_FACET, release_step
 
         del ti
         if self._lineage is None:

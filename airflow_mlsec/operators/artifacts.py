@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlsec.artifacts import Demands, decrypt_artifact, verify_artifact
-from airflow_mlsec.crypto import trusted_signers
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.operators._base import MlsecOperator
 
@@ -74,6 +72,9 @@ class VerifyArtifactOperator(MlsecOperator):
             self._verify()
 
     def _verify(self) -> dict[str, Any]:
+        from airflow_mlsec.artifacts import Demands, verify_artifact
+        from airflow_mlsec.crypto import trusted_signers
+
         hook = self.hook
         trusted = (
             trusted_signers(
@@ -136,6 +137,8 @@ class DecryptArtifactOperator(MlsecOperator):
         return self.target
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_mlsec.artifacts import decrypt_artifact
+
         with without_values():
             hook = self.hook
             source, target = hook.artifact(self.source), hook.artifact(self.target)

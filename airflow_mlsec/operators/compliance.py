@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_mlsec.controls import check_dataset, check_suite, record_results
 from airflow_mlsec.errors import CheckFailed
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.operators._base import (
@@ -80,6 +79,8 @@ class ComplianceCheckOperator(MlsecOperator):
             self._run(None, True)
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
+        from airflow_mlsec.controls import check_dataset, check_suite, record_results
+
         hook = self.hook
         policy = hook.policy(self.policy)
         dataset = self._dataset_of(self.dataset, policy, context)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlsec.artifacts import Encryption, encrypt_artifact
 from airflow_mlsec.hooks.errors import without_values
-from airflow_mlsec.lineage import EVIDENCE_FACET
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     evidence_facet,
@@ -87,6 +85,8 @@ class EncryptArtifactOperator(MlsecOperator):
             self._run(None, True)
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
+        from airflow_mlsec.artifacts import Encryption, encrypt_artifact
+
         hook = self.hook
         source, target = hook.artifact(self.source), hook.artifact(self.target)
         how = Encryption(
@@ -118,6 +118,8 @@ class EncryptArtifactOperator(MlsecOperator):
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """Source and target, with our signed evidence."""
         from airflow.providers.openlineage.extractors import OperatorLineage
+
+        from airflow_mlsec.lineage import EVIDENCE_FACET
 
         del ti
         if self._lineage is None:

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.actors import airflow_task
 from airflow_mlsec.hooks.errors import without_values
-from airflow_mlsec.ledger import DEPLOYMENT, Verb, require
 from airflow_mlsec.operators._base import MlsecOperator, run_label
-from airflow_mlsec.subjects import apply_retention
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -55,6 +53,9 @@ class RetentionOperator(MlsecOperator):
             self._run(None, True)
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
+        from airflow_mlsec.ledger import DEPLOYMENT, Verb, require
+        from airflow_mlsec.subjects import apply_retention
+
         hook = self.hook
         policy = hook.policy(self.policy)
         dataset = self._dataset_of(self.dataset, policy, context)

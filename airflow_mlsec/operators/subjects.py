@@ -18,39 +18,30 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlsec import files
 from airflow_mlsec.actors import Actor, airflow_task
-from airflow_mlsec.crypto import Recipient
-from airflow_mlsec.datasets import dataset_name, file_path
 from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.hooks.airflow_api import CONN_ID, airflow_api, approver
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mail import send_mail
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
-from airflow_mlsec.ledger import has, rules_in_force
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     assets_of,
     lineage_dataset,
     run_label,
 )
-from airflow_mlsec.subjects import (
-    AirflowStores,
-    Handler,
-    Request,
-    Scan,
-    approve,
-    export_request,
-    get_request,
-    reasons,
-)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_mlsec.subjects import Handler, Request
 
 Number = int | str
 
 
 def request_handler(hook: MlsecHook, by: Actor, progress: Any = lambda message: None) -> Handler:
     """The handler that works on requests within a task."""
+    from airflow_mlsec.subjects import AirflowStores, Handler, Scan
+
     settings = hook.settings()
     return Handler(
         hook.register(), hook.key_ring(), by, AirflowConnections(), settings.data_roots, progress,
@@ -137,6 +128,10 @@ class ExportSubjectOperator(_RequestOperator):
         self.recipients = recipients
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, int]:
+        from airflow_mlsec.crypto import Recipient
+        from airflow_mlsec.datasets import file_path
+        from airflow_mlsec.subjects import export_request, get_request
+
         handler = self._handler(context)
         request = get_request(handler.register, self._number())
         listed = [self.recipients] if isinstance(self.recipients, str) else self.recipients
@@ -179,6 +174,9 @@ class PrepareErasureOperator(_RequestOperator):
         self.airflow_conn_id = airflow_conn_id
 
     def _run(self, context: Context | None, dry_run: bool) -> list[int]:
+        from airflow_mlsec.ledger import rules_in_force
+        from airflow_mlsec.subjects import approve, get_request
+
         handler, number = self._handler(context), self._number()
         if dry_run or context is None:
             return [step.id for step in handler.order(get_request(handler.register, number))]
@@ -214,6 +212,9 @@ class EraseSubjectOperator(_RequestOperator):
         self.place = place
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
+        from airflow_mlsec.ledger import has
+        from airflow_mlsec.subjects import get_request, reasons
+
         handler, number, place = self._handler(context), self._number(), int(self.place)
         if dry_run:
             request = get_request(handler.register, number)
@@ -258,11 +259,15 @@ class RebuildDownstreamOperator(_RequestOperator):
         not an output. Without an input Airflow would treat the outlet as an output."""
         from airflow.providers.openlineage.extractors import OperatorLineage
 
+        from airflow_mlsec.datasets import dataset_name
+
         del ti
         names = [dataset_name(uri) for uri in self._changed]
         return OperatorLineage(inputs=[lineage_dataset(n, [], {}, output=False) for n in names])
 
     def _run(self, context: Context | None, dry_run: bool) -> list[str]:
+        from airflow_mlsec.subjects import get_request
+
         handler = self._handler(context)
         uris = handler.changed_uris(get_request(handler.register, self._number()))
         self._changed = uris
@@ -293,6 +298,8 @@ class NotifyRecipientsOperator(_RequestOperator):
         self.smtp_conn_id = smtp_conn_id
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, str]:
+        from airflow_mlsec.subjects import get_request
+
         handler, number, conn_id = self._handler(context), self._number(), self.smtp_conn_id
         if dry_run:
             request = get_request(handler.register, number)
@@ -329,6 +336,8 @@ class VerifyErasureOperator(_RequestOperator):
         self.salt = salt
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, str]:
+        from airflow_mlsec.datasets import file_path
+
         handler, number = self._handler(context), self._number()
         if dry_run:
             return {name: str(why.words()) for name, why in handler.verify(number).items()}

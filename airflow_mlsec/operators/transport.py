@@ -11,21 +11,11 @@ from airflow.sdk.configuration import conf
 from airflow_mlsec.errors import CheckFailed
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.operators._base import MlsecOperator
-from airflow_mlsec.transport import (
-    FEWEST_DAYS,
-    TIMEOUT,
-    ConnectionFacts,
-    Finding,
-    Outcome,
-    check_connections,
-    facts_of_fields,
-    facts_of_url,
-    findings_table,
-    record_findings,
-)
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
+
+    from airflow_mlsec.transport import ConnectionFacts, Finding
 
 _API = "airflow-api"
 
@@ -40,9 +30,9 @@ class TransportSecurityCheckOperator(MlsecOperator):
     :param connections: Ids of the connections that the DAGs use (templated).
     :param api: Check the address of Airflow's own API (``[api] base_url``) as well.
     :param live: Connect to the servers; without it only the configuration is checked.
-    :param fewest_days: A certificate that expires sooner fails.
+    :param fewest_days: A certificate that expires sooner fails; default is 14 days.
     :param authorities: A file of certificate authorities (PEM) for connections that name none (templated).
-    :param timeout_seconds: How long to wait for each answer of a server.
+    :param timeout_seconds: How long to wait for each answer of a server; default is 10 seconds.
 
     Returns (XCom) the findings: connection, check, outcome, detail.
     """
@@ -56,9 +46,9 @@ class TransportSecurityCheckOperator(MlsecOperator):
         connections: Sequence[str],
         api: bool = True,
         live: bool = True,
-        fewest_days: int = FEWEST_DAYS,
+        fewest_days: int | None = None,
         authorities: str | None = None,
-        timeout_seconds: float = TIMEOUT,
+        timeout_seconds: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -70,6 +60,8 @@ class TransportSecurityCheckOperator(MlsecOperator):
         self.timeout_seconds = timeout_seconds
 
     def execute(self, context: Context) -> list[dict[str, str]]:
+        from airflow_mlsec.transport import Outcome, findings_table, record_findings
+
         with without_values():
             findings = self._findings()
             self.log.info("\n%s", findings_table(findings))
@@ -95,24 +87,30 @@ class TransportSecurityCheckOperator(MlsecOperator):
 
     def dry_run(self) -> None:
         """Airflow's dry run: report, and never fail."""
+        from airflow_mlsec.transport import findings_table
+
         with without_values():
             self.log.info("\n%s", findings_table(self._findings()))
 
     def _findings(self) -> list[Finding]:
+        from airflow_mlsec.transport import FEWEST_DAYS, TIMEOUT, check_connections, facts_of_url
+
         chosen = [_facts(BaseHook.get_connection(conn_id)) for conn_id in self.connections]
         if self.api:
             chosen.append(facts_of_url(_API, conf.get("api", "base_url", fallback="http://")))
         return check_connections(
             chosen,
             live=self.live,
-            timeout=self.timeout_seconds,
-            fewest_days=self.fewest_days,
+            timeout=TIMEOUT if self.timeout_seconds is None else self.timeout_seconds,
+            fewest_days=FEWEST_DAYS if self.fewest_days is None else self.fewest_days,
             authorities=self.authorities,
             progress=self._progress,
         )
 
 
 def _facts(connection: Connection) -> ConnectionFacts:
+    from airflow_mlsec.transport import facts_of_fields
+
     return facts_of_fields(
         str(connection.conn_id),
         {

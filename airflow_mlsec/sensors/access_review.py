@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlsec.access import one_spelling, review_status
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
 from airflow_mlsec.sensors._waiting import WaitingSensor
@@ -63,6 +62,8 @@ class AccessReviewSensor(WaitingSensor):
 
     def dry_run(self) -> None:
         """Airflow's dry run: report whether a review is in force."""
+        from airflow_mlsec.access import review_status
+
         with without_values():
             register = MlsecHook(self.mlsec_conn_id).register()
             now = datetime.now(UTC)
@@ -99,5 +100,7 @@ class AccessReviewSensor(WaitingSensor):
         )
 
     def _location(self) -> str:
+        from airflow_mlsec.access import one_spelling
+
         # A canonical form for a local path, so that the reviewer's command finds the same review.
         return one_spelling(self.location)

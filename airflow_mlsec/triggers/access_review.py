@@ -10,7 +10,6 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_mlsec.access import open_review, review_status
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
 
@@ -19,6 +18,8 @@ def review_in_force(
     hook: MlsecHook, location: str, max_age: timedelta, days_to_review: int
 ) -> int | None:
     """The id of the review in force, or None after making sure that an open review exists."""
+    from airflow_mlsec.access import open_review, review_status
+
     register, connections = hook.register(), AirflowConnections()
     review = review_status(register, location, max_age, datetime.now(UTC), connections)
     if review is None:

@@ -11,12 +11,13 @@ from asgiref.sync import sync_to_async
 
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.hooks.mlsec import MlsecHook
-from airflow_mlsec.subjects import get_request, settle_rebuilt
 
 
 def request_is(hook: MlsecHook, number: int, until: str) -> bool:
     """Whether a request has reached a state: its identity verified, every place settled, or closed.
     Outputs that were rebuilt in the meantime count as settled."""
+    from airflow_mlsec.subjects import get_request, settle_rebuilt
+
     if until == "settled":
         request = settle_rebuilt(hook.register(), number, "airflow")
         return bool(request.steps) and not request.open_steps()

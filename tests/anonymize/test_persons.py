@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import Plan, anonymize, fit_plan, verify_release
@@ -22,6 +22,7 @@ from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.hierarchies import Dates
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.verify._people import PeopleCounter
+from tests.conftest import SLOW
 
 RECODINGS = ("full-domain", "local", "multidimensional")
 COLUMNS = """
@@ -66,6 +67,7 @@ def visits(seed: int, persons: int = 40) -> pa.Table:
 
 @pytest.mark.parametrize("recoding", RECODINGS)
 @pytest.mark.parametrize("method", ["pseudonymize, domain: d", "drop"])
+@settings(max_examples=300 if SLOW else 15)
 @given(seed=st.integers(0, 10**6))
 def test_every_class_has_k_persons(
     tmp_path_factory: pytest.TempPathFactory, recoding: str, method: str, seed: int

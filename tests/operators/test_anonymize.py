@@ -112,7 +112,7 @@ def test_an_unexpected_error_shows_its_place_and_not_its_message(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(f"row of {canaries.EMAIL}")
 
-    monkeypatch.setattr("airflow_mlsec.operators.anonymize.anonymize", broken)
+    monkeypatch.setattr("airflow_mlsec.anonymize.anonymize", broken)
     with pytest.raises(AirflowException) as error:
         operator(clinic).execute(context())
     assert not isinstance(error.value, AirflowFailException), "it may be retried"

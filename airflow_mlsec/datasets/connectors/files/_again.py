@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_mlsec import files
-from airflow_mlsec.datasets._connections import Connections
+from airflow_mlsec.connections import Connections
 from airflow_mlsec.datasets._connector import Reading
 from airflow_mlsec.datasets.connectors.files._folders import partition_values, refuse_tables
 from airflow_mlsec.datasets.connectors.files._location import FileUri

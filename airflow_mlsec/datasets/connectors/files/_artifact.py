@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from airflow_mlsec import files
-from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
+from airflow_mlsec.connections import Connections
+from airflow_mlsec.datasets._connections import EnvironmentConnections
 from airflow_mlsec.datasets._registry import connector_of
 from airflow_mlsec.datasets.connectors.files._location import FileUri, file_uri
 from airflow_mlsec.errors import DatasetError, DatasetNotFound, UnsupportedDataset

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec import files
-from airflow_mlsec.datasets._connections import Connections
+from airflow_mlsec.connections import Connections
 from airflow_mlsec.datasets._found import Announce, Condition, Found
 from airflow_mlsec.datasets.connectors.files._folders import (
     files_below,

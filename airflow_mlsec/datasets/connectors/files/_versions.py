@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_mlsec.datasets._connections import Connections, EnvironmentConnections
+from airflow_mlsec.connections import Connections
+from airflow_mlsec.datasets._connections import EnvironmentConnections
 from airflow_mlsec.datasets._connector import OldVersion
 from airflow_mlsec.datasets.connectors.files._location import file_uri
 from airflow_mlsec.errors import DatasetError

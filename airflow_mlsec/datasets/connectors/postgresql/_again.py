@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from airflow_mlsec.datasets._connections import Connections
+from airflow_mlsec.connections import Connections
 from airflow_mlsec.errors import DatasetError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from airflow_mlsec.datasets._connections import Connections
+from airflow_mlsec.connections import Connections
 from airflow_mlsec.datasets._connector import (
     Capabilities,
     Connector,
