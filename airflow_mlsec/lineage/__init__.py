@@ -27,6 +27,7 @@ from airflow_mlsec.lineage._release import (
 )
 from airflow_mlsec.lineage._running_task import RunningTask
 from airflow_mlsec.lineage._undelivered import deliver, deliver_to
+from airflow_mlsec.lineage.events._limits import Limits
 from airflow_mlsec.lineage.evidence._evidence import (
     ARTIFACT,
     EVIDENCE_FACET,
@@ -92,6 +93,7 @@ __all__ = [
     "Ingest",
     "IngestReport",
     "Intent",
+    "Limits",
     "OpenIntent",
     "PublishedRelease",
     "Quarantine",

@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.lineage.events._events import Event, Malformed, Name
+from airflow_mlsec.lineage.events._limits import Limits
 from airflow_mlsec.lineage.events._read_event import read_event
 from airflow_mlsec.lineage.sql._tables import KnownTables
 from airflow_mlsec.lineage.writing._believed import settle_column_lineage
@@ -28,7 +30,10 @@ from airflow_mlsec.register import Register
 
 BATCH_EVENTS = 1_000
 _BATCH_BYTES = 32 * 2**20
+# Where an event is from, and its text.
 Raw = tuple[str, bytes]
+# The same with the document in it, if somebody has read it already.
+Received = Raw | tuple[str, bytes, Any]
 
 
 @dataclass
@@ -52,11 +57,16 @@ def ingest_event(event: Any, register: Register, trusted: VerificationKeys) -> N
 
 
 class Ingest:
-    """Writes events in batches and quarantines those that cannot be written."""
+    """Writes events in batches and quarantines those that cannot be written, or that contain more than ``limits``."""
 
     def __init__(
-        self, register: Register, trusted: VerificationKeys, quarantine: Quarantine
+        self,
+        register: Register,
+        trusted: VerificationKeys,
+        quarantine: Quarantine,
+        limits: Limits | None = None,
     ) -> None:
+        self._limits = limits
         self._register = register
         self._writer = GraphWriter(register, trusted)
         self._quarantine = quarantine
@@ -64,7 +74,7 @@ class Ingest:
 
     def write(
         self,
-        events: Iterable[Raw],
+        events: Iterable[Received],
         progress: Callable[[int], None] = lambda done: None,
         batch: int = BATCH_EVENTS,
     ) -> IngestReport:
@@ -74,28 +84,32 @@ class Ingest:
         :raises RegisterError: if the register cannot be reached. Earlier batches are kept.
         """
         report = IngestReport()
-        for read in _ahead(_batches(events, batch, self._known)):
-            good = []
-            for source, raw, outcome in read:
-                if isinstance(outcome, Event):
-                    good.append((source, raw, outcome))
-                else:
-                    self._hold(report, source, raw, outcome)
-            self._write(good, report)
+        for read in _ahead(_batches(events, batch, self._known, self._limits)):
+            self._write_batch(read, report)
             progress(report.accepted + len(report.refused))
         return report
 
     def write_one(self, raw: bytes, source: str) -> IngestReport:
         """Write one event, without a thread."""
         report = IngestReport()
-        [(_, _, outcome)] = next(_batches([(source, raw)], 1, self._known))
-        if isinstance(outcome, Event):
-            self._write([(source, raw, outcome)], report)
-        else:
-            self._hold(report, source, raw, outcome)
+        self._write_batch(next(_batches([(source, raw)], 1, self._known, self._limits)), report)
         return report
 
-    def _write(self, read: Sequence[tuple[str, bytes, Event]], report: IngestReport) -> None:
+    def _write_batch(
+        self, read: Sequence[tuple[str, bytes, Event | str]], report: IngestReport
+    ) -> None:
+        refused = [(raw, source, why) for source, raw, why in read if isinstance(why, str)]
+        good = [(source, raw, event) for source, raw, event in read if isinstance(event, Event)]
+        self._write(good, report, refused)
+        self._quarantine.hold(refused)
+        report.refused += [(source, reason) for _, source, reason in refused]
+
+    def _write(
+        self,
+        read: Sequence[tuple[str, bytes, Event]],
+        report: IngestReport,
+        refused: list[tuple[bytes, str, str]],
+    ) -> None:
         """Write all in one transaction; if the register refuses it, find the refused events."""
         if not read:
             return
@@ -108,17 +122,13 @@ class Ingest:
             reason = str(error) if ours else f"cannot be stored ({type(error).__name__})"
             if len(read) > 1:
                 half = len(read) // 2
-                self._write(read[:half], report)
-                self._write(read[half:], report)
+                self._write(read[:half], report, refused)
+                self._write(read[half:], report, refused)
             else:
                 source, raw, _ = read[0]
-                self._hold(report, source, raw, reason)
+                refused.append((raw, source, reason))
             return
         report.accepted += len(read)
-
-    def _hold(self, report: IngestReport, source: str, raw: bytes, reason: str) -> None:
-        self._quarantine.hold(raw, source, reason)
-        report.refused.append((source, reason))
 
 
 def events_of(path: Path) -> Iterator[Raw]:
@@ -164,13 +174,13 @@ def _document(text: bytes, name: str) -> Iterator[Raw]:
 
 
 def _batches(
-    events: Iterable[Raw], most: int, known: KnownTables
+    events: Iterable[Received], most: int, known: KnownTables, limits: Limits | None
 ) -> Iterator[list[tuple[str, bytes, Event | str]]]:
     batch: list[tuple[str, bytes, Event | str]] = []
     size = 0
-    for source, raw in events:
+    for source, raw, *read in events:
         try:
-            outcome: Event | str = _read(json.loads(raw), known)
+            outcome: Event | str = _read(read[0] if read else json.loads(raw), known, limits)
         except UsageError as error:
             outcome = str(error)
         except (ValueError, RecursionError):
@@ -184,9 +194,13 @@ def _batches(
         yield batch
 
 
-def _read(event: Any, known: KnownTables) -> Event:
+def _read(event: Any, known: KnownTables, limits: Limits | None = None) -> Event:
     try:
+        if limits is not None:
+            limits.check_depth(event)
         read = read_event(event)
+        if limits is not None:
+            limits.check(read, datetime.now(UTC))
     except UsageError:
         raise
     except RecursionError:

@@ -7,11 +7,16 @@ arrive at the same time are written in one transaction, and answered when they a
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import json
 import threading
 import time
 import zlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
@@ -24,10 +29,19 @@ import airflow_mlsec.hooks.mlsec  # noqa: F401 - a key ring in a bucket is reach
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
 from airflow_mlsec.ledger import api_key_name
-from airflow_mlsec.lineage import Ingest, Quarantine
+from airflow_mlsec.lineage import Ingest, Limits, Quarantine
 from airflow_mlsec.settings import Settings
 
+# Bytes of a body, as sent and unpacked.
 LARGEST_BODY = 64 * 2**20
+MOST_EVENTS = 1_000
+# Values, objects and lists in a body: reading them is one step, during which nothing else of the process runs.
+MOST_VALUES = 2_000_000
+# What is in work or waiting at the same time: requests, those of one client, and bytes of all bodies.
+MOST_REQUESTS, MOST_OF_A_CLIENT, MOST_BYTES = 256, 128, 192 * 2**20
+# Seconds that a body may take to arrive.
+LONGEST_UPLOAD = 60
+_STEP = 2**20
 # How long a valid key is cached, and therefore how long a revoked key may still be accepted.
 _BELIEVED_SECONDS = 10.0
 
@@ -35,10 +49,11 @@ _BELIEVED_SECONDS = 10.0
 class Refusal(Exception):
     """An HTTP status and the message for the client."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, retry_after: int | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.retry_after = retry_after
 
 
 class _Unwritten(MlsecError):
@@ -48,25 +63,67 @@ class _Unwritten(MlsecError):
         super().__init__(f"the events were not written (unexpected {kind}); send them again")
 
 
+# The text of an event, and its document if it was read.
+Submission = tuple[bytes] | tuple[bytes, Any]
+
+
 @dataclass
 class _Ticket:
-    events: list[tuple[str, bytes]]
-    refused: dict[str, str] = field(default_factory=dict)
-    error: MlsecError | None = None
-    done: bool = False
+    client: str
+    events: list[Submission]
+    answer: Future[dict[int, str]] = field(default_factory=Future)
 
 
 class Intake:
-    """Writes what several threads submit at once: the first thread writes for all that wait."""
+    """Reads and writes what clients send, in threads of its own: those of the api-server stay free. One thread
+    writes, and takes all that is waiting; what its transaction cannot take together, it takes one by one."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._register = open_register(settings)
         self._ingest: Ingest | None = None
+        self._reading = ThreadPoolExecutor(2, thread_name_prefix="mlsec-intake")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="mlsec-intake-writer")
+        self._guard = threading.Lock()
         self._waiting: list[_Ticket] = []
-        self._guard, self._writing = threading.Lock(), threading.Lock()
+        self._in_work: Counter[str] = Counter()
+        self._bytes = 0
         self._numbers = itertools.count(1)
         self._believed: dict[str, tuple[str, float]] = {}
+
+    @contextlib.contextmanager
+    def place(self, client: str) -> Iterator[None]:
+        """A place for one request.
+
+        :raises Refusal: 503, if all are taken, or too many by this client. (429 would be the more exact
+            answer, but OpenLineage's clients do not send again after it.)
+        """
+        with self._guard:
+            full = self._in_work.total() >= MOST_REQUESTS
+            if full or (client and self._in_work[client] >= MOST_OF_A_CLIENT):
+                raise _full()
+            self._in_work[client] += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._in_work[client] -= 1
+                if not self._in_work[client]:
+                    del self._in_work[client]
+
+    def take(self, more: int) -> None:
+        """Count ``more`` bytes of bodies, or fewer if negative.
+
+        :raises Refusal: 503, if there is no room for them.
+        """
+        with self._guard:
+            if more > 0 and self._bytes + more > MOST_BYTES:
+                raise _full()
+            self._bytes += more
+
+    async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Run something in a thread that reads."""
+        return await asyncio.wrap_future(self._reading.submit(work, *arguments))
 
     def who(self, authorization: str | None) -> str:
         """The name of the API key in an ``Authorization`` header.
@@ -88,43 +145,65 @@ class Intake:
         self._believed[secret] = found, time.monotonic() + _BELIEVED_SECONDS
         return found
 
-    def write(self, client: str, events: list[bytes]) -> dict[int, str]:
+    async def write(self, client: str, events: list[Submission]) -> dict[int, str]:
         """Write events; by index, why one is in quarantine.
 
         :raises MlsecError: if the register cannot be written.
         """
-        labels = [f"http {client} #{next(self._numbers)}" for _ in events]
-        ticket = _Ticket(list(zip(labels, events, strict=True)))
+        ticket = _Ticket(client, events)
         with self._guard:
             self._waiting.append(ticket)
-        with self._writing:
-            if not ticket.done:
-                with self._guard:
-                    tickets, self._waiting = self._waiting, []
-                self._write(tickets)
-        if ticket.error is not None:
-            raise ticket.error
-        return {i: ticket.refused[s] for i, s in enumerate(labels) if s in ticket.refused}
+        self._writing.submit(self._write_waiting)
+        return await asyncio.wrap_future(ticket.answer)
 
-    def _write(self, tickets: list[_Ticket]) -> None:
+    def _write_waiting(self) -> None:
+        with self._guard:
+            waiting, self._waiting = self._waiting, []
+        # Nobody waits for one that was cancelled; from here on none can be.
+        tickets = [ticket for ticket in waiting if ticket.answer.set_running_or_notify_cancel()]
+        if not tickets:
+            return  # an earlier turn took them
+        labels = [
+            [f"http {ticket.client} #{next(self._numbers)}" for _ in ticket.events]
+            for ticket in tickets
+        ]
         try:
-            if self._ingest is None:
-                trusted = trusted_keys(self._settings)
-                ring = partial(open_key_ring, self._settings, self._register)
-                quarantine = Quarantine(self._register, ring)
-                self._ingest = Ingest(self._register, trusted, quarantine)
-            report = self._ingest.write([event for t in tickets for event in t.events])
-            refused = dict(report.refused)
-            for ticket in tickets:
-                ticket.refused = {s: refused[s] for s, _ in ticket.events if s in refused}
-        except Exception as error:
+            refused = self._write(tickets, labels)
+        except BaseException as error:
             # Whatever the error was: no client may be told that an event was kept if it was not.
             ours = error if isinstance(error, MlsecError) else _Unwritten(type(error).__name__)
             for ticket in tickets:
-                ticket.error = ours
-        finally:
-            for ticket in tickets:
-                ticket.done = True
+                ticket.answer.set_exception(ours)
+            return
+        for ticket, own in zip(tickets, labels, strict=True):
+            ticket.answer.set_result({i: refused[s] for i, s in enumerate(own) if s in refused})
+
+    def _write(self, tickets: list[_Ticket], labels: list[list[str]]) -> dict[str, str]:
+        if self._ingest is None:
+            trusted = trusted_keys(self._settings)
+            ring = partial(open_key_ring, self._settings, self._register)
+            quarantine = Quarantine(self._register, ring)
+            self._ingest = Ingest(self._register, trusted, quarantine, Limits())
+        received = [
+            (label, *event)
+            for ticket, own in zip(tickets, labels, strict=True)
+            for label, event in zip(own, ticket.events, strict=True)
+        ]
+        return dict(self._ingest.write(received).refused)
+
+
+class _Room:
+    """The bytes that one request has taken."""
+
+    def __init__(self, here: Intake) -> None:
+        self._here, self._taken = here, 0
+
+    def take(self, more: int) -> None:
+        self._here.take(more)
+        self._taken += more
+
+    def give_back(self) -> None:
+        self._here.take(-self._taken)
 
 
 def application() -> FastAPI:
@@ -151,9 +230,8 @@ def intake() -> Intake:
 
 async def post_event(request: Request) -> JSONResponse:
     """One event."""
-    client = await run_in_threadpool(intake().who, request.headers.get("authorization"))
-    body = await _body(request)
-    refused = await run_in_threadpool(intake().write, client, [body])
+    async with _accepted(request) as (client, body):
+        refused = await intake().write(client, [await intake().run(_one_event, body)])
     if refused:
         return JSONResponse({"detail": refused[0], "quarantined": True}, 422)
     return JSONResponse({}, 200)
@@ -161,26 +239,140 @@ async def post_event(request: Request) -> JSONResponse:
 
 async def post_batch(request: Request) -> JSONResponse:
     """A list of events; each is accepted or refused on its own."""
-    client = await run_in_threadpool(intake().who, request.headers.get("authorization"))
-    body = await _body(request)
-    try:
-        events = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Refusal(400, "the body is not JSON") from None
-    if not isinstance(events, list):
-        raise Refusal(400, "the body of a batch is a list of events")
-    raw = [json.dumps(event).encode() for event in events]
-    refused = await run_in_threadpool(intake().write, client, raw)
+    async with _accepted(request) as (client, body):
+        events = await intake().run(_events_of_batch, body)
+        refused = await intake().write(client, events)
     failed = [{"index": i, "reason": r, "retriable": False} for i, r in sorted(refused.items())]
     summary = {
-        "received": len(raw),
-        "successful": len(raw) - len(failed),
+        "received": len(events),
+        "successful": len(events) - len(failed),
         "failed": len(failed),
         "retriable": 0,
         "non_retriable": len(failed),
     }
-    status = "success" if not failed else "partial_success" if len(failed) < len(raw) else "failure"
+    status = (
+        "success" if not failed else "partial_success" if len(failed) < len(events) else "failure"
+    )
     return JSONResponse({"status": status, "summary": summary, "failed_events": failed}, 200)
+
+
+@contextlib.asynccontextmanager
+async def _accepted(request: Request) -> AsyncIterator[tuple[str, bytes]]:
+    """The client of a request and its body, while the request has a place."""
+    here = await run_in_threadpool(intake)
+    with here.place(""):  # of nobody yet
+        client = await here.run(here.who, request.headers.get("authorization"))
+    with here.place(client):
+        packed = request.headers.get("content-encoding", "identity").lower()
+        if packed not in ("identity", "gzip"):
+            raise Refusal(415, "Content-Encoding is gzip or nothing")
+        room = _Room(here)
+        try:
+            body = await _body(request, room)
+            if packed == "gzip":
+                body = await here.run(_unpacked, body, room)
+            yield client, body
+        finally:
+            room.give_back()
+
+
+async def _body(request: Request, room: _Room) -> bytes:
+    """The body as it was sent, of bounded size."""
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(LONGEST_UPLOAD):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > LARGEST_BODY:
+                    raise _too_large()
+                room.take(len(chunk))
+                parts.append(chunk)
+    except TimeoutError:
+        raise Refusal(408, f"the body did not arrive within {LONGEST_UPLOAD} seconds") from None
+    return b"".join(parts)
+
+
+def _unpacked(body: bytes, room: _Room) -> bytes:
+    unpack, parts, size = zlib.decompressobj(wbits=31), [], 0
+    try:
+        while not unpack.eof and (part := unpack.decompress(body, _STEP)):
+            room.take(len(part))
+            parts.append(part)
+            body, size = unpack.unconsumed_tail, size + len(part)
+            if size > LARGEST_BODY:
+                raise _too_large()
+    except zlib.error:
+        raise Refusal(400, "the body is not gzip") from None
+    if not unpack.eof or unpack.unused_data:
+        raise Refusal(400, "the gzip body is cut off, or has more than one part")
+    return b"".join(parts)
+
+
+def _full() -> Refusal:
+    return Refusal(503, "too much is in work at the moment; send it again", retry_after=1)
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, f"a body has at most {LARGEST_BODY} bytes, unpacked")
+
+
+def _text(body: bytes) -> str:
+    """:raises Refusal: if it is not UTF-8, or reading it would take too long."""
+    # What stands within a text counts as well; nothing real comes near.
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:
+        raise Refusal(413, f"a body has at most {MOST_VALUES} values; send fewer events at once")
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Refusal(400, "the body is not UTF-8") from None
+
+
+def _one_event(body: bytes) -> Submission:
+    """An event, and its document if it is JSON; what is not is for the quarantine."""
+    text = _text(body)
+    try:
+        return body, json.loads(text)
+    except (ValueError, RecursionError):
+        return (body,)
+
+
+def _events_of_batch(body: bytes) -> list[Submission]:
+    """The events of a list. Each is read by itself, so that other threads have their turn in between."""
+    text = _text(body)
+    found: list[Submission] = []
+    at = _after_blanks(text, 0)
+    if text[at : at + 1] != "[":
+        raise Refusal(400, "the body of a batch is a list of events")
+    try:
+        at = _after_blanks(text, at + 1)
+        while text[at : at + 1] != "]":
+            if len(found) == MOST_EVENTS:
+                raise Refusal(413, f"a batch has at most {MOST_EVENTS} events")
+            document, end = _DECODER.raw_decode(text, at)
+            found.append((text[at:end].encode(), document))
+            at = _after_blanks(text, end)
+            if text[at : at + 1] == ",":
+                at = _after_blanks(text, at + 1)
+                if text[at : at + 1] == "]":
+                    raise ValueError
+            elif text[at : at + 1] != "]":
+                raise ValueError
+    except (ValueError, RecursionError):
+        raise Refusal(400, "the body is not JSON") from None
+    if _after_blanks(text, at + 1) != len(text):
+        raise Refusal(400, "the body is not JSON")
+    return found
+
+
+def _after_blanks(text: str, at: int) -> int:
+    """Where the next token begins."""
+    while text[at : at + 1] in _BLANKS:
+        at += 1
+    return at
+
+
+_DECODER = json.JSONDecoder()
+_BLANKS = (" ", "\t", "\r", "\n")
 
 
 def elsewhere() -> JSONResponse:
@@ -189,31 +381,12 @@ def elsewhere() -> JSONResponse:
     return JSONResponse({"error": detail}, 404)
 
 
-async def _body(request: Request) -> bytes:
-    """The body, unpacked, of bounded size."""
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding not in ("identity", "gzip"):
-        raise Refusal(415, "Content-Encoding is gzip or nothing")
-    unpack: Any = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
-    parts, size = [], 0
-    async for chunk in request.stream():
-        try:
-            part = chunk if unpack is None else unpack.decompress(chunk, LARGEST_BODY + 1 - size)
-        except zlib.error:
-            raise Refusal(400, "the body is not gzip") from None
-        size += len(part)
-        if size > LARGEST_BODY:
-            raise Refusal(413, f"a body has at most {LARGEST_BODY} bytes, unpacked")
-        parts.append(part)
-    if unpack is not None and (not unpack.eof or unpack.unused_data):
-        raise Refusal(400, "the gzip body is cut off, or has more than one part")
-    return b"".join(parts)
-
-
 def _refused(request: Request, error: Exception) -> JSONResponse:
     del request
     assert isinstance(error, Refusal)
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     return JSONResponse({"detail": error.detail}, error.status, headers)
 
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from airflow_mlsec.plugin import _intake
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from tests.actors import who
+from tests.conftest import SLOW
 from tests.lineage.events import dataset, event
 
 
@@ -174,3 +178,195 @@ def test_the_openlineage_client_needs_only_the_url_and_a_key(here: Any) -> None:
         server.should_exit = True
         thread.join()
     assert len(register.rows(sa.select(t.dataset))) == 2
+
+
+# --- what one client may ask of the process that serves all
+
+
+def posted(here: Any, body: bytes, path: str = "/lineage/batch", **more: str) -> Any:
+    client, register = here
+    return client.post(path, content=body, headers={**headers(register), **more})
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[]", 200),
+        (b" [ ] ", 200),
+        (b"\xef\xbb\xbf[]", 200),
+        (b"", 400),
+        (b"nothing", 400),
+        (b"[1,]", 400),
+        (b"[1 2]", 400),
+        (b"[1] 2", 400),
+        (b"[1", 400),
+        (b"[" * 100_000, 400),
+        (b'["\xff"]', 400),
+        (b"[" + b"1," * 1_000 + b"1]", 413),
+        (b"[" + b"[]," * 1_000_001 + b"1]", 413),
+    ],
+)
+def test_a_body_is_a_list_of_at_most_a_thousand_events(here: Any, body: bytes, status: int) -> None:
+    assert posted(here, body).status_code == status
+
+
+def test_events_of_a_batch_are_kept_as_they_were_written(here: Any) -> None:
+    _, register = here
+    odd = '{"x": "ä\\u00e4 , ] }",   "y":[1 , 2]}'
+    answer = posted(here, f" [ {json.dumps(EVENT)} ,\n{odd}, 5 ] ".encode())
+    assert [f["index"] for f in answer.json()["failed_events"]] == [1, 2]
+    digests = {row.digest for row in register.rows(sa.select(t.quarantine.c.digest))}
+    assert digests == {hashlib.sha256(text.encode()).hexdigest() for text in (odd, "5")}
+
+
+def test_what_a_batch_has_in_quarantine_is_one_transaction(
+    here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, register = here
+    key = headers(register)
+    writes: list[int] = []
+    ours = Register.write
+    monkeypatch.setattr(Register, "write", lambda *a, **m: (writes.append(1), ours(*a, **m))[1])
+    answer = here[0].post("/lineage/batch", content=json.dumps([*range(900)]), headers=key)
+    assert answer.json()["summary"]["failed"] == 900
+    assert len(writes) <= 3  # the ring's key, and the events
+    assert len(register.rows(sa.select(t.quarantine.c.id))) == 900
+
+
+def wide(columns: int) -> dict[str, Any]:
+    return event("j", [], [dataset("/wide", [f"c{i}" for i in range(columns)])])
+
+
+def many_edges(columns: int) -> dict[str, Any]:
+    names = [f"c{i}" for i in range(columns)]
+    fields = {n: {"inputFields": [{"namespace": "file", "name": "/a", "field": m} for m in names]} for n in names}  # fmt: skip
+    return event("j", [dataset("/a", [])], [dataset("/b", [], columnLineage={"fields": fields})])
+
+
+def unlisted(columns: int) -> dict[str, Any]:
+    source = [{"namespace": "file", "name": "/a", "field": "x"}]
+    fields = {f"c{i}": {"inputFields": source} for i in range(columns)}
+    return event("j", [dataset("/a", [])], [dataset("/b", [], columnLineage={"fields": fields})])
+
+
+def nested(depth: int) -> dict[str, Any]:
+    inner: Any = 1
+    for _ in range(depth):
+        inner = [inner]
+    return {**EVENT, "producer": inner}
+
+
+def dated(minutes: int) -> dict[str, Any]:
+    time = datetime.now(UTC) + timedelta(minutes=minutes)
+    return {**EVENT, "eventTime": time.isoformat()}
+
+
+@pytest.mark.parametrize(
+    ("fits", "too_much", "why"),
+    [
+        (wide(10_000), wide(10_001), "10001 columns"),
+        (many_edges(300), many_edges(320), "102400 edges"),
+        (unlisted(10_000), unlisted(10_001), "10001 columns"),
+        (nested(60), nested(64), "nested more than 64 deep"),
+        (dated(3), dated(7), "in the future"),
+    ],
+    ids=["columns", "edges", "columns of edges", "depth", "time"],
+)
+def test_an_event_contains_what_real_ones_do(
+    here: Any, fits: dict[str, Any], too_much: dict[str, Any], why: str
+) -> None:
+    client, register = here
+    key = headers(register)
+    assert client.post("/lineage", json=fits, headers=key).status_code == 200
+    before = len(register.rows(sa.select(t.dataset.c.id)))
+    answer = client.post("/lineage", json=too_much, headers=key)
+    assert answer.status_code == 422
+    assert why in answer.json()["detail"]
+    assert len(register.rows(sa.select(t.dataset.c.id))) == before
+
+
+def test_a_full_intake_says_when_to_come_again(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, register = here
+    key = headers(register)
+    monkeypatch.setattr(_intake, "MOST_OF_A_CLIENT", 2)
+    monkeypatch.setattr(_intake, "MOST_REQUESTS", 3)
+    intake = _intake.intake()
+    with intake.place("spark"), intake.place("spark"):
+        answer = client.post("/lineage", json=EVENT, headers=key)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        with intake.place("dbt"):
+            assert (
+                client.post("/lineage", json=EVENT, headers=headers(register, "dbt")).status_code
+                == 503
+            )
+    monkeypatch.setattr(_intake, "MOST_BYTES", 10)
+    assert client.post("/lineage", json=EVENT, headers=key).status_code == 503
+    monkeypatch.setattr(_intake, "MOST_BYTES", 3_000)
+    packed = gzip.compress(json.dumps({**EVENT, "producer": "x" * 10_000}).encode())
+    more = {**key, "Content-Encoding": "gzip"}
+    assert client.post("/lineage", content=packed, headers=more).status_code == 503
+    assert client.post("/lineage", json=EVENT, headers=key).status_code == 200
+
+
+def attacks() -> dict[str, bytes]:
+    return {
+        "900 numbers": json.dumps([*range(900)]).encode(),
+        "30 MB of lists": b"[" + b"[]," * 10_000_000 + b"1]",
+        "as many lists as are read": b"[[" + b"[]," * 999_000 + b"1]]",
+        "depth": b"[" * 30_000_000,
+        "a million columns": json.dumps([wide(1_048_574)]).encode(),
+        "as many columns as are kept": json.dumps([wide(10_000) for _ in range(20)]).encode(),
+        "a hundred thousand edges": json.dumps([many_edges(310)]).encode(),
+        "long SQL": json.dumps(
+            [{**EVENT, "job": {"namespace": "n", "name": "j", "facets": {"sql": {"query": "SELECT " + "a+" * 49_000 + "a FROM t"}}}}]
+        ).encode(),
+        "a bomb": gzip.compress(b" " * 500_000_000),
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(attacks()) if SLOW else ["slow"])
+def test_others_are_served_beside_an_attack(here: Any, name: str) -> None:
+    """A real server, eight attackers at once, and how long a health check takes meanwhile."""
+    import httpx
+    import uvicorn
+    from fastapi import FastAPI
+
+    _, register = here
+    key = headers(register)
+    body = attacks()[name]
+    more = {"Content-Encoding": "gzip"} if name == "a bomb" else {}
+    app = FastAPI()
+    app.mount("/api/v1", _intake.application())
+    app.add_api_route("/health", lambda: {"status": "healthy"})
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        pass
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    answers: list[int] = []
+
+    def attack() -> None:
+        answer = httpx.post(
+            f"{url}/api/v1/lineage/batch", content=body, headers={**key, **more}, timeout=600
+        )
+        answers.append(answer.status_code)
+
+    attackers = [threading.Thread(target=attack) for _ in range(8)]
+    slowest = 0.0
+    try:
+        for attacker in attackers:
+            attacker.start()
+        while any(attacker.is_alive() for attacker in attackers):
+            began = time.monotonic()
+            assert httpx.get(f"{url}/health", timeout=60).status_code == 200
+            slowest = max(slowest, time.monotonic() - began)
+            time.sleep(0.05)
+    finally:
+        for attacker in attackers:
+            attacker.join()
+        server.should_exit = True
+        thread.join()
+    print(f"{name}: slowest health check {slowest:.2f} s, answers {sorted(answers)}")
+    assert set(answers) <= {200, 400, 413, 503}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -39,17 +39,27 @@ class Quarantine:
     def __init__(self, register: Register, ring: Callable[[], KeyRing]) -> None:
         self._register, self._ring = register, ring
 
-    def hold(self, payload: bytes, source: str, reason: str) -> None:
-        """Keep an event. The same event is kept only once, with the last reason."""
-        keys = self._ring()
-        identity = identity_of(ring_key(keys, _KEY, []))
-        sealed = io.BytesIO()
-        encrypt(io.BytesIO(payload), sealed, [identity.recipient])
-        values = {"reason": reason[:1_000], "received_at": self._register.now()}
-        # What was discarded, or applied, is not held again: its content is gone.
-        first = {"source": source[:500], "payload": sealed.getvalue(), "status": HELD}
-        digest = {"digest": hashlib.sha256(payload).hexdigest()}
-        self._register.write(lambda c: upsert(c, t.quarantine, digest, values, first))
+    def hold(self, events: Sequence[tuple[bytes, str, str]]) -> None:
+        """Keep events, given as (content, source, reason), in one transaction. The same event is kept only once,
+        with the last reason."""
+        if not events:
+            return
+        recipient = identity_of(ring_key(self._ring(), _KEY, [])).recipient
+        now = self._register.now()
+        rows = []
+        for payload, source, reason in events:
+            sealed = io.BytesIO()
+            encrypt(io.BytesIO(payload), sealed, [recipient])
+            values = {"reason": reason[:1_000], "received_at": now}
+            # What was discarded, or applied, is not held again: its content is gone.
+            first = {"source": source[:500], "payload": sealed.getvalue(), "status": HELD}
+            rows.append(({"digest": hashlib.sha256(payload).hexdigest()}, values, first))
+
+        def work(connection: sa.Connection) -> None:
+            for digest, values, first in rows:
+                upsert(connection, t.quarantine, digest, values, first)
+
+        self._register.write(work)
 
     def held(self, status: str | None = HELD) -> list[HeldEvent]:
         """Events in quarantine, oldest first; of every status if None."""

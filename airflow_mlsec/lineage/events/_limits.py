@@ -1,0 +1,62 @@
+"""How much one event of another program may contain.
+
+An event takes the register's write lock while it is written, and readers and writers of events are shared by all clients: one
+event that is a thousand times as large as any real one must not keep everybody else waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_mlsec.lineage.events._events import Event, Malformed
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that an event may contain: columns of all its datasets, edges between columns, objects and lists within each
+    other; and how far its time may be in the future."""
+
+    columns: int = 10_000
+    edges: int = 100_000
+    depth: int = 64
+    ahead: timedelta = timedelta(minutes=5)
+
+    def check_depth(self, document: Any) -> None:
+        """:raises Malformed: if objects and lists are nested too deeply."""
+        level, depth = [document], 0
+        while level := [part for whole in level for part in _parts(whole)]:
+            depth += 1
+            if depth > self.depth:
+                raise Malformed(f"refused: objects nested more than {self.depth} deep")
+
+    def check(self, event: Event, now: datetime) -> None:
+        """:raises Malformed: if the event contains too much, or is dated in the future."""
+        columns = sum(len(said.columns or ()) + len(said.former) for said in event.said.values())
+        if columns > self.columns:
+            raise Malformed(f"refused: {columns} columns; an event may have {self.columns}")
+        edges = sum(len(said.edges) + len(said.explicit or ()) for said in event.said.values())
+        if edges > self.edges:
+            raise Malformed(f"refused: {edges} edges of columns; an event may have {self.edges}")
+        # Edges may name columns that no schema lists.
+        named = {
+            (dataset, edge.target_field)
+            for dataset, said in event.said.items()
+            for edge in (*said.edges, *(said.explicit or ()))
+        }
+        if len(named) > self.columns:
+            raise Malformed(f"refused: {len(named)} columns; an event may have {self.columns}")
+        if datetime.fromisoformat(event.time) > now + self.ahead:
+            minutes = int(self.ahead.total_seconds() // 60)
+            raise Malformed(
+                f"refused: dated more than {minutes} minutes in the future; set the sender's clock, "
+                "then apply it from the quarantine (mlsec lineage quarantine --retry)"
+            )
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        return iter(value.values())
+    return iter(value) if isinstance(value, list) else iter(())
