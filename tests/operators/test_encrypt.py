@@ -245,38 +245,51 @@ def test_from_and_to_another_filesystem(clinic: Clinic, context: Context, model:
     import fsspec
 
     memory = fsspec.filesystem("memory")
-    memory.pipe("/lake/model.skops", model.read_bytes())
+    memory.pipe("/vault-of-encrypt/model.skops", model.read_bytes())
     task = EncryptArtifactOperator(
-        task_id="e", source="memory://lake/model.skops", target="memory://lake/model.age"
+        task_id="e",
+        source="memory://vault-of-encrypt/model.skops",
+        target="memory://vault-of-encrypt/model.age",
     )
     done = task.execute(context())
-    assert (done["target"], done["unchanged"]) == ("memory://lake/model.age", False)
+    assert (done["target"], done["unchanged"]) == ("memory://vault-of-encrypt/model.age", False)
     assert task.execute(context())["unchanged"] is True
-    names = {name.rsplit("/", 1)[-1] for name in memory.ls("/lake", detail=False)}
+    names = {name.rsplit("/", 1)[-1] for name in memory.ls("/vault-of-encrypt", detail=False)}
     assert names == {"model.skops", "model.age", "model.age.sig.json"}
-    VerifyArtifactOperator(task_id="v", artifact="memory://lake/model.age").execute(context())
+    VerifyArtifactOperator(task_id="v", artifact="memory://vault-of-encrypt/model.age").execute(
+        context()
+    )
     back = DecryptArtifactOperator(
-        task_id="d", source="memory://lake/model.age", target="memory://lake/back"
+        task_id="d",
+        source="memory://vault-of-encrypt/model.age",
+        target="memory://vault-of-encrypt/back",
     )
     assert back.execute(context())["bytes"] == 70_000
-    assert memory.cat("/lake/back") == model.read_bytes()
+    assert memory.cat("/vault-of-encrypt/back") == model.read_bytes()
     # Nothing of what does not verify appears.
-    memory.pipe("/lake/model.age", last_byte_changed(memory.cat("/lake/model.age")))
+    memory.pipe(
+        "/vault-of-encrypt/model.age", last_byte_changed(memory.cat("/vault-of-encrypt/model.age"))
+    )
     with pytest.raises(AirflowFailException, match="digest differs"):
         back.execute(context())
-    memory.pipe("/lake/back", b"as it was")
+    memory.pipe("/vault-of-encrypt/back", b"as it was")
     careless = DecryptArtifactOperator(
-        task_id="d", source="memory://lake/model.age", target="memory://lake/back", verify=False
+        task_id="d",
+        source="memory://vault-of-encrypt/model.age",
+        target="memory://vault-of-encrypt/back",
+        verify=False,
     )
     with pytest.raises(AirflowFailException, match="DecryptionFailed"):
         careless.execute(context())
-    assert memory.cat("/lake/back") == b"as it was"
-    assert not [n for n in memory.ls("/lake", detail=False) if n.endswith(".partial")]
-    with pytest.raises(AirflowException, match="no file at memory://lake/none"):
+    assert memory.cat("/vault-of-encrypt/back") == b"as it was"
+    assert not [n for n in memory.ls("/vault-of-encrypt", detail=False) if n.endswith(".partial")]
+    with pytest.raises(AirflowException, match="no file at memory://vault-of-encrypt/none"):
         EncryptArtifactOperator(
-            task_id="e", source="memory://lake/none", target="memory://lake/x"
+            task_id="e",
+            source="memory://vault-of-encrypt/none",
+            target="memory://vault-of-encrypt/x",
         ).execute(context())
-    memory.rm("/lake", recursive=True)
+    memory.rm("/vault-of-encrypt", recursive=True)
 
 
 def test_break_glass_opens_everything(

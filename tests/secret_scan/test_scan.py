@@ -210,7 +210,7 @@ def test_what_cannot_be_scanned_is_said(tmp_path: Path) -> None:
     (tmp_path / "n.ipynb").write_text(json.dumps(broken))
     (tmp_path / "w.env").write_bytes("DB_PASSWORD=x".encode("utf-16"))
     kinds = {e.place.rpartition("/")[2]: e.kind for e in scan_folder(tmp_path)}
-    assert "no notebook" in kinds["n.ipynb"]
+    assert "not a readable notebook" in kinds["n.ipynb"]
     assert "AWS" in kinds["n.ipynb:1"]
     assert "not readable as text" in kinds["w.env"]
     shown = {"cell_type": "code", "source": "x", "outputs": [{"text": ["\n", f"{AWS}\n"]}]}

@@ -134,7 +134,7 @@ def test_rules_are_loosened_by_two(sqlite_register: Register) -> None:
     assert len(held.refused) == 4
     number = propose_rules(sqlite_register, asked, who("os:1@h"))
     assert rules_in_force(sqlite_register, asked).rules.four_eyes == "all"
-    with pytest.raises(Refused, match="own"):
+    with pytest.raises(Refused, match="somebody else has to agree"):
         agree_to_rules(sqlite_register, number, who("os:1@h (someone else)"))
     agree_to_rules(sqlite_register, number, who("os:2@h"))
     assert rules_in_force(sqlite_register, asked).rules == asked

@@ -348,7 +348,7 @@ except Exception as error:
         (
             {"airflow_mlsec.transforms": {"mail_domain": "airflow_mlsec.transforms.mask:Mask"},
              "airflow_mlsec.checks": {"mail_domain": "their_checks:MailDomainCheck"}},
-            "of another name, 'mask'",
+            "with another name, 'mask'",
         ),
         (
             {"airflow_mlsec.transforms": {"mask": "their_transforms:MailDomain"}},
