@@ -252,10 +252,32 @@ def export(target: str) -> None:
 
 @lineage.command("api-key")
 @click.argument("name")
+@click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    help="A namespace of jobs or datasets that its events may be about; a star at the end stands for whatever "
+    "follows. May be repeated; default is any namespace.",
+)
+@click.option(
+    "--days", type=click.IntRange(1), default=365, show_default=True, help="When it expires."
+)
+@click.option(
+    "--events-per-hour",
+    type=click.IntRange(1),
+    help="Most events in an hour; default is any number.",
+)
 @click.option("--revoke", is_flag=True, help="Refuse the key from now on.")
 @json_option
-def api_key(name: str, revoke: bool, as_json: bool) -> None:
-    """Make an API key with which a client may send events over HTTP; it is shown once."""
+def api_key(
+    name: str,
+    namespaces: tuple[str, ...],
+    days: int,
+    events_per_hour: int | None,
+    revoke: bool,
+    as_json: bool,
+) -> None:
+    """Create an API key with which a client may send events over HTTP; it is shown once."""
     from airflow_mlsec.ledger import create_api_key, revoke_api_key
 
     register, by = open_register(Settings.load()), operating_system_actor()
@@ -263,7 +285,7 @@ def api_key(name: str, revoke: bool, as_json: bool) -> None:
         revoke_api_key(register, name, by)
         show({"name": name, "revoked": True}, f"{name}: revoked", as_json)
         return
-    secret = create_api_key(register, name, by)
+    secret = create_api_key(register, name, by, namespaces, days, events_per_hour)
     show({"name": name, "key": secret}, secret, as_json)
 
 

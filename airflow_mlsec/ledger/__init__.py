@@ -9,7 +9,13 @@ says which keys sign it, and `_witness` keeps checkpoints elsewhere. May import 
 `merkle_log`, `crypto`, `policy`, `files` and `errors`.
 """
 
-from airflow_mlsec.ledger._api_keys import api_key_name, create_api_key, revoke_api_key
+from airflow_mlsec.ledger._api_keys import (
+    ApiKey,
+    api_key_of,
+    count_events,
+    create_api_key,
+    revoke_api_key,
+)
 from airflow_mlsec.ledger._authority import (
     DEPLOYMENT,
     Delegated,
@@ -110,6 +116,7 @@ __all__ = [
     "LOG_KEY",
     "SIGNING_KEY",
     "Act",
+    "ApiKey",
     "ArtifactStatement",
     "Asset",
     "AssetKind",
@@ -152,11 +159,12 @@ __all__ = [
     "acts",
     "adopt_ring",
     "agree_to_rules",
-    "api_key_name",
+    "api_key_of",
     "as_documents",
     "checked_role_mapping",
     "checkpoint",
     "condition",
+    "count_events",
     "create_api_key",
     "delegate",
     "delegations",

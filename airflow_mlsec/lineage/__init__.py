@@ -13,6 +13,7 @@ from airflow_mlsec.lineage._export import export_events
 from airflow_mlsec.lineage._ingest import (
     Ingest,
     IngestReport,
+    Received,
     events_of,
     ingest_event,
     lines_of,
@@ -97,6 +98,7 @@ __all__ = [
     "OpenIntent",
     "PublishedRelease",
     "Quarantine",
+    "Received",
     "RunningTask",
     "State",
     "TaskRun",

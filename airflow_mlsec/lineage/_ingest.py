@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.lineage.events._events import Event, Malformed, Name
-from airflow_mlsec.lineage.events._limits import Limits
+from airflow_mlsec.lineage.events._limits import Limits, check_scope
 from airflow_mlsec.lineage.events._read_event import read_event
 from airflow_mlsec.lineage.sql._tables import KnownTables
 from airflow_mlsec.lineage.writing._believed import settle_column_lineage
@@ -32,8 +32,18 @@ BATCH_EVENTS = 1_000
 _BATCH_BYTES = 32 * 2**20
 # Where an event is from, and its text.
 Raw = tuple[str, bytes]
-# The same with the document in it, if somebody has read it already.
-Received = Raw | tuple[str, bytes, Any]
+
+
+@dataclass(frozen=True)
+class Received:
+    """An event that a client sent over HTTP: the client, what it may send events about (None: anything), where the
+    event is from, its text, and the document in it, if it is one."""
+
+    client: str
+    namespaces: Sequence[str] | None
+    source: str
+    raw: bytes
+    document: Any = None
 
 
 @dataclass
@@ -74,7 +84,7 @@ class Ingest:
 
     def write(
         self,
-        events: Iterable[Received],
+        events: Iterable[Raw | Received],
         progress: Callable[[int], None] = lambda done: None,
         batch: int = BATCH_EVENTS,
     ) -> IngestReport:
@@ -174,13 +184,20 @@ def _document(text: bytes, name: str) -> Iterator[Raw]:
 
 
 def _batches(
-    events: Iterable[Received], most: int, known: KnownTables, limits: Limits | None
+    events: Iterable[Raw | Received], most: int, known: KnownTables, limits: Limits | None
 ) -> Iterator[list[tuple[str, bytes, Event | str]]]:
     batch: list[tuple[str, bytes, Event | str]] = []
     size = 0
-    for source, raw, *read in events:
+    for item in events:
+        source, raw = (item.source, item.raw) if isinstance(item, Received) else item
         try:
-            outcome: Event | str = _read(read[0] if read else json.loads(raw), known, limits)
+            if isinstance(item, Received) and item.document is not None:
+                document = item.document
+            else:
+                document = json.loads(raw)
+            outcome: Event | str = _read(
+                document, known, limits, item if isinstance(item, Received) else None
+            )
         except UsageError as error:
             outcome = str(error)
         except (ValueError, RecursionError):
@@ -194,7 +211,9 @@ def _batches(
         yield batch
 
 
-def _read(event: Any, known: KnownTables, limits: Limits | None = None) -> Event:
+def _read(
+    event: Any, known: KnownTables, limits: Limits | None = None, by: Received | None = None
+) -> Event:
     try:
         if limits is not None:
             limits.check_depth(event)
@@ -215,6 +234,11 @@ def _read(event: Any, known: KnownTables, limits: Limits | None = None) -> Event
 
         settled = follow_sql(read, known)
     settle_column_lineage(read, settled)
+    if by is not None:
+        read.client = by.client
+        if by.namespaces is not None:
+            # After its SQL was followed: that names datasets, too.
+            check_scope(read, by.namespaces)
     known.see(read)
     return read
 

@@ -28,8 +28,8 @@ from fastapi.responses import JSONResponse
 import airflow_mlsec.hooks.mlsec  # noqa: F401 - a key ring in a bucket is reached by Airflow's connections
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
-from airflow_mlsec.ledger import api_key_name
-from airflow_mlsec.lineage import Ingest, Limits, Quarantine
+from airflow_mlsec.ledger import ApiKey, api_key_of, count_events
+from airflow_mlsec.lineage import Ingest, Limits, Quarantine, Received
 from airflow_mlsec.settings import Settings
 
 # Bytes of a body, as sent and unpacked.
@@ -69,7 +69,7 @@ Submission = tuple[bytes] | tuple[bytes, Any]
 
 @dataclass
 class _Ticket:
-    client: str
+    key: ApiKey
     events: list[Submission]
     answer: Future[dict[int, str]] = field(default_factory=Future)
 
@@ -89,7 +89,7 @@ class Intake:
         self._in_work: Counter[str] = Counter()
         self._bytes = 0
         self._numbers = itertools.count(1)
-        self._believed: dict[str, tuple[str, float]] = {}
+        self._believed: dict[str, tuple[ApiKey, float]] = {}
 
     @contextlib.contextmanager
     def place(self, client: str) -> Iterator[None]:
@@ -125,32 +125,42 @@ class Intake:
         """Run something in a thread that reads."""
         return await asyncio.wrap_future(self._reading.submit(work, *arguments))
 
-    def who(self, authorization: str | None) -> str:
-        """The name of the API key in an ``Authorization`` header.
+    def who(self, authorization: str | None) -> ApiKey:
+        """The API key in an ``Authorization`` header.
 
-        :raises Refusal: 401, if there is none, or it is unknown or revoked.
+        :raises Refusal: 401, if there is none, or it is unknown, revoked or expired.
         """
         scheme, _, secret = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secret:
             raise Refusal(401, "an API key is needed: Authorization: Bearer mlsec_…")
-        name, until = self._believed.get(secret, ("", 0.0))
-        if time.monotonic() < until:
-            return name
+        key, until = self._believed.get(secret, (None, 0.0))
+        if key is not None and time.monotonic() < until:
+            return key
         self._believed.pop(secret, None)
-        found = api_key_name(self._register, secret.strip())
+        found = api_key_of(self._register, secret.strip())
         if found is None:
-            raise Refusal(401, "the API key is unknown or was revoked")
+            raise Refusal(401, "the API key is unknown, was revoked, or has expired")
         if len(self._believed) > 1_000:
             self._believed.clear()
         self._believed[secret] = found, time.monotonic() + _BELIEVED_SECONDS
         return found
 
-    async def write(self, client: str, events: list[Submission]) -> dict[int, str]:
+    def count(self, key: ApiKey, events: int) -> None:
+        """:raises Refusal: 429, if these events exceed what the key may send in an hour."""
+        if not count_events(self._register, key, events):
+            seconds = 3600 - self._register.seconds() % 3600
+            raise Refusal(
+                429, f"the API key is for {key.events_per_hour} events an hour", retry_after=seconds
+            )
+
+    async def write(self, key: ApiKey, events: list[Submission]) -> dict[int, str]:
         """Write events; by index, why one is in quarantine.
 
         :raises MlsecError: if the register cannot be written.
         """
-        ticket = _Ticket(client, events)
+        if key.events_per_hour is not None:
+            await self.run(self.count, key, len(events))
+        ticket = _Ticket(key, events)
         with self._guard:
             self._waiting.append(ticket)
         self._writing.submit(self._write_waiting)
@@ -164,7 +174,7 @@ class Intake:
         if not tickets:
             return  # an earlier turn took them
         labels = [
-            [f"http {ticket.client} #{next(self._numbers)}" for _ in ticket.events]
+            [f"http {ticket.key.name} #{next(self._numbers)}" for _ in ticket.events]
             for ticket in tickets
         ]
         try:
@@ -185,7 +195,7 @@ class Intake:
             quarantine = Quarantine(self._register, ring)
             self._ingest = Ingest(self._register, trusted, quarantine, Limits())
         received = [
-            (label, *event)
+            Received(ticket.key.name, ticket.key.namespaces, label, *event)
             for ticket, own in zip(tickets, labels, strict=True)
             for label, event in zip(own, ticket.events, strict=True)
         ]
@@ -230,8 +240,8 @@ def intake() -> Intake:
 
 async def post_event(request: Request) -> JSONResponse:
     """One event."""
-    async with _accepted(request) as (client, body):
-        refused = await intake().write(client, [await intake().run(_one_event, body)])
+    async with _accepted(request) as (key, body):
+        refused = await intake().write(key, [await intake().run(_one_event, body)])
     if refused:
         return JSONResponse({"detail": refused[0], "quarantined": True}, 422)
     return JSONResponse({}, 200)
@@ -239,9 +249,9 @@ async def post_event(request: Request) -> JSONResponse:
 
 async def post_batch(request: Request) -> JSONResponse:
     """A list of events; each is accepted or refused on its own."""
-    async with _accepted(request) as (client, body):
+    async with _accepted(request) as (key, body):
         events = await intake().run(_events_of_batch, body)
-        refused = await intake().write(client, events)
+        refused = await intake().write(key, events)
     failed = [{"index": i, "reason": r, "retriable": False} for i, r in sorted(refused.items())]
     summary = {
         "received": len(events),
@@ -257,12 +267,12 @@ async def post_batch(request: Request) -> JSONResponse:
 
 
 @contextlib.asynccontextmanager
-async def _accepted(request: Request) -> AsyncIterator[tuple[str, bytes]]:
-    """The client of a request and its body, while the request has a place."""
+async def _accepted(request: Request) -> AsyncIterator[tuple[ApiKey, bytes]]:
+    """The key of a request and its body, while the request has a place."""
     here = await run_in_threadpool(intake)
     with here.place(""):  # of nobody yet
-        client = await here.run(here.who, request.headers.get("authorization"))
-    with here.place(client):
+        key = await here.run(here.who, request.headers.get("authorization"))
+    with here.place(key.name):
         packed = request.headers.get("content-encoding", "identity").lower()
         if packed not in ("identity", "gzip"):
             raise Refusal(415, "Content-Encoding is gzip or nothing")
@@ -271,7 +281,7 @@ async def _accepted(request: Request) -> AsyncIterator[tuple[str, bytes]]:
             body = await _body(request, room)
             if packed == "gzip":
                 body = await here.run(_unpacked, body, room)
-            yield client, body
+            yield key, body
         finally:
             room.give_back()
 

@@ -222,6 +222,17 @@ run_dependency = sa.Table(
     sa.PrimaryKeyConstraint("run_id", "direction", "job_id", "run_uuid"),
 )
 
+# Which clients reported a run over HTTP.
+run_client = sa.Table(
+    "mlsec_run_client",
+    metadata,
+    _ref("run_id"),
+    sa.Column("client", sa.Text, nullable=False, index=True),
+    sa.Column("first_at", sa.String(32), nullable=False),
+    sa.Column("last_at", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "client"),
+)
+
 # Events that could not be read or written, encrypted to the key ring, with the reason.
 quarantine = sa.Table(
     "mlsec_quarantine",
@@ -244,6 +255,20 @@ api_key = sa.Table(
     sa.Column("created_at", sa.String(32), nullable=False),
     sa.Column("created_by", sa.Text),
     sa.Column("revoked_at", sa.String(32)),
+    # What its events may be about: namespaces of jobs and datasets, with a star at the end for those that begin so;
+    # None for any.
+    sa.Column("namespaces", sa.JSON(none_as_null=True)),
+    sa.Column("expires_at", sa.String(32)),
+    sa.Column("events_per_hour", sa.BigInteger),
+)
+
+# How many events a client sent in which hour (UTC).
+client_hour = sa.Table(
+    "mlsec_client_hour",
+    metadata,
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("hour", sa.String(13), primary_key=True),
+    sa.Column("events", sa.BigInteger, nullable=False),
 )
 
 # A statement that we signed about a dataset: how a release or an artifact was made.

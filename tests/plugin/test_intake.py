@@ -33,8 +33,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Test
     _intake.intake.cache_clear()
 
 
-def headers(register: Register, name: str = "spark") -> dict[str, str]:
-    return {"Authorization": f"Bearer {create_api_key(register, name, who('officer'))}"}
+def headers(register: Register, name: str = "spark", **limits: Any) -> dict[str, str]:
+    secret = create_api_key(register, name, who("officer"), **limits)
+    return {"Authorization": f"Bearer {secret}"}
 
 
 EVENT = event("j", [dataset("/a", ["x"])], [dataset("/b", ["x"])])
@@ -306,6 +307,58 @@ def test_a_full_intake_says_when_to_come_again(here: Any, monkeypatch: pytest.Mo
     more = {**key, "Content-Encoding": "gzip"}
     assert client.post("/lineage", content=packed, headers=more).status_code == 503
     assert client.post("/lineage", json=EVENT, headers=key).status_code == 200
+
+
+def test_a_key_is_for_its_namespaces(here: Any) -> None:
+    client, register = here
+    inside = {"namespaces": ["test", "file", "s3://lake*"]}
+    key = headers(register, "inside", **inside)
+    assert client.post("/lineage", json=EVENT, headers=key).status_code == 200
+    below = event("j", [], [dataset("k", ["x"], namespace="s3://lake-2")])
+    assert client.post("/lineage", json=below, headers=key).status_code == 200
+    source = {"namespace": "s3://vault", "name": "k", "field": "x"}
+    reaching = [
+        {**EVENT, "job": {"namespace": "other", "name": "j"}},
+        event("j", [dataset("k", ["x"], namespace="s3://vault")], []),
+        event("j", [], [dataset("/b", ["x"], columnLineage={"fields": {"x": {"inputFields": [source]}}})]),
+        event("j", [], [dataset("/b", ["x"], symlinks={"identifiers": [{**source, "type": "TABLE"}]})]),
+    ]  # fmt: skip
+    for item in reaching:
+        answer = client.post("/lineage", json=item, headers=key)
+        assert answer.status_code == 422
+        assert "is not for namespace" in answer.json()["detail"]
+    namespaces = {row.namespace for row in register.rows(sa.select(t.dataset.c.namespace))}
+    assert namespaces == {"file", "s3://lake-2"}
+
+
+def test_a_key_expires_and_has_a_quota(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, register = here
+    key = headers(register, "few", events_per_hour=3, days=2)
+    three = json.dumps([EVENT] * 3)
+    answer = client.post("/lineage/batch", content=json.dumps([EVENT] * 4), headers=key)
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= 3600
+    assert client.post("/lineage/batch", content=three, headers=key).status_code == 200
+    assert client.post("/lineage", json=EVENT, headers=key).status_code == 429
+    later = datetime.now(UTC) + timedelta(hours=1)
+    monkeypatch.setattr(_intake.intake()._register, "_now", lambda: later)
+    assert client.post("/lineage", json=EVENT, headers=key).status_code == 200
+    monkeypatch.setattr(_intake, "_BELIEVED_SECONDS", 0.0)
+    _intake.intake()._believed.clear()
+    monkeypatch.setattr(_intake.intake()._register, "_now", lambda: later + timedelta(days=2))
+    assert client.post("/lineage", json=EVENT, headers=key).status_code == 401
+
+
+def test_who_reported_a_run_is_kept(here: Any) -> None:
+    client, register = here
+    for name in ("spark", "dbt"):
+        assert (
+            client.post("/lineage", json=EVENT, headers=headers(register, name)).status_code == 200
+        )
+    rows = register.rows(sa.select(t.run.c.uuid, t.run_client.c.client).join_from(t.run_client, t.run, t.run.c.id == t.run_client.c.run_id))  # fmt: skip
+    assert {(row.uuid, row.client) for row in rows} == {
+        (EVENT["run"]["runId"], name) for name in ("spark", "dbt")
+    }
 
 
 def attacks() -> dict[str, bytes]:

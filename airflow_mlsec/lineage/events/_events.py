@@ -136,6 +136,8 @@ class Event:
     tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
     # Whether the session in which the query ran may have continued after it.
     goes_on: bool = False
+    # The client that sent it over HTTP.
+    client: str | None = None
 
     def of(self, name: Name) -> DatasetSaid:
         """What is said of a dataset; made on first use."""

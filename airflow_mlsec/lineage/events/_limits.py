@@ -6,7 +6,7 @@ event that is a thousand times as large as any real one must not keep everybody 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -54,6 +54,34 @@ class Limits:
                 f"refused: dated more than {minutes} minutes in the future; set the sender's clock, "
                 "then apply it from the quarantine (mlsec lineage quarantine --retry)"
             )
+
+
+def check_scope(event: Event, namespaces: Sequence[str]) -> None:
+    """:raises Malformed: if the event is about a job or a dataset of another namespace than these; one that ends with
+    a star stands for all that begin so.
+    """
+    jobs = [
+        event.job,
+        *(other.job for other in event.others),
+        *(j for _, j, _ in event.dependencies),
+    ]
+    datasets = {*event.said, *event.inputs, *event.outputs}
+    for said in event.said.values():
+        datasets.update(edge.source for edge in (*said.edges, *(said.explicit or ())))
+        datasets.update(said.symlinks)
+        datasets.update([said.previous] if said.previous else [])
+        jobs += [job for job, _ in said.jobs]
+    for other in event.others:
+        datasets.update((*other.inputs, *other.outputs))
+        jobs += [job for job, _ in other.sources]
+    named = {name[0] for name in (*jobs, *datasets) if name is not None}
+    for namespace in sorted(named):
+        if not any(_covers(allowed, namespace) for allowed in namespaces):
+            raise Malformed(f"refused: the API key is not for namespace '{namespace[:200]}'")
+
+
+def _covers(allowed: str, namespace: str) -> bool:
+    return namespace.startswith(allowed[:-1]) if allowed.endswith("*") else namespace == allowed
 
 
 def _parts(value: Any) -> Iterator[Any]:

@@ -25,6 +25,7 @@ from airflow_mlsec.lineage.writing._write_beside import (
 from airflow_mlsec.lineage.writing._write_runs import (
     gather_runs,
     write_assumed,
+    write_clients,
     write_flows,
     write_runs,
 )
@@ -67,6 +68,7 @@ class GraphWriter:
         batch.write_columns(schemas, new)
         runs = gather_runs(batch)
         write_runs(batch, runs)
+        write_clients(batch, runs)
         write_flows(batch, runs)
         write_assumed(batch, runs)
         write_aliases(batch, new)

@@ -47,6 +47,8 @@ class Run:
     id: int = 0
     # Whether the register knew it before this batch.
     existed: bool = False
+    # The clients that reported it over HTTP.
+    clients: set[str] = field(default_factory=set)
 
 
 def gather_runs(batch: Batch) -> dict[str, Run]:
@@ -64,6 +66,8 @@ def gather_runs(batch: Batch) -> dict[str, Run]:
         ):
             continue  # only a dataset is described
         run = _gather(runs, event)
+        if event.client is not None:
+            run.clients.add(event.client)
         for name in event.inputs:
             run.inputs.add(ids[name])
         for name in event.outputs:
@@ -87,6 +91,8 @@ def gather_runs(batch: Batch) -> dict[str, Run]:
         for named in event.others:
             other = runs.setdefault(named.run, Run(named.run, named.job, DECLARED))
             other.started_at = _least(other.started_at, event.time)
+            if event.client is not None:
+                other.clients.add(event.client)
             other.inputs.update(ids[name] for name in named.inputs)
             other.outputs.update(ids[name] for name in named.outputs)
     return runs
@@ -139,6 +145,21 @@ def write_runs(batch: Batch, runs: dict[str, Run]) -> None:
     new = [run.uuid for run in runs.values() if run.id == 0]
     for uuid, identifier in batch.rows(t.run, "uuid id", "uuid", new):
         runs[uuid].id = identifier
+
+
+def write_clients(batch: Batch, runs: dict[str, Run]) -> None:
+    """Which clients reported which runs, and when."""
+    rows = [
+        (run.id, client, batch.now, batch.now)
+        for run in runs.values()
+        for client in sorted(run.clients)
+    ]
+    batch.insert(
+        t.run_client,
+        "run_id client first_at last_at",
+        rows,
+        "(run_id, client) DO UPDATE SET last_at = excluded.last_at",
+    )
 
 
 def write_flows(batch: Batch, runs: dict[str, Run]) -> None:
