@@ -42,6 +42,8 @@ MOST_REQUESTS, MOST_OF_A_CLIENT, MOST_BYTES = 256, 128, 192 * 2**20
 # Seconds that a body may take to arrive.
 LONGEST_UPLOAD = 60
 _STEP = 2**20
+# Bytes that a value takes at least once it is read.
+_VALUE = 64
 # How long a valid key is cached, and therefore how long a revoked key may still be accepted.
 _BELIEVED_SECONDS = 10.0
 
@@ -240,8 +242,8 @@ def intake() -> Intake:
 
 async def post_event(request: Request) -> JSONResponse:
     """One event."""
-    async with _accepted(request) as (key, body):
-        refused = await intake().write(key, [await intake().run(_one_event, body)])
+    async with _accepted(request) as (key, body, room):
+        refused = await intake().write(key, [await intake().run(_one_event, body, room)])
     if refused:
         return JSONResponse({"detail": refused[0], "quarantined": True}, 422)
     return JSONResponse({}, 200)
@@ -249,8 +251,8 @@ async def post_event(request: Request) -> JSONResponse:
 
 async def post_batch(request: Request) -> JSONResponse:
     """A list of events; each is accepted or refused on its own."""
-    async with _accepted(request) as (key, body):
-        events = await intake().run(_events_of_batch, body)
+    async with _accepted(request) as (key, body, room):
+        events = await intake().run(_events_of_batch, body, room)
         refused = await intake().write(key, events)
     failed = [{"index": i, "reason": r, "retriable": False} for i, r in sorted(refused.items())]
     summary = {
@@ -267,8 +269,8 @@ async def post_batch(request: Request) -> JSONResponse:
 
 
 @contextlib.asynccontextmanager
-async def _accepted(request: Request) -> AsyncIterator[tuple[ApiKey, bytes]]:
-    """The key of a request and its body, while the request has a place."""
+async def _accepted(request: Request) -> AsyncIterator[tuple[ApiKey, bytes, _Room]]:
+    """The key of a request, its body and its room, while the request has a place."""
     here = await run_in_threadpool(intake)
     with here.place(""):  # of nobody yet
         key = await here.run(here.who, request.headers.get("authorization"))
@@ -281,7 +283,7 @@ async def _accepted(request: Request) -> AsyncIterator[tuple[ApiKey, bytes]]:
             body = await _body(request, room)
             if packed == "gzip":
                 body = await here.run(_unpacked, body, room)
-            yield key, body
+            yield key, body, room
         finally:
             room.give_back()
 
@@ -326,29 +328,31 @@ def _too_large() -> Refusal:
     return Refusal(413, f"a body has at most {LARGEST_BODY} bytes, unpacked")
 
 
-def _text(body: bytes) -> str:
-    """:raises Refusal: if it is not UTF-8, or reading it would take too long."""
+def _text(body: bytes, room: _Room) -> str:
+    """:raises Refusal: if it is not UTF-8, or reading it would take too long, or too much memory just now."""
     # What stands within a text counts as well; nothing real comes near.
-    if body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:
+    values = body.count(b",") + body.count(b"[") + body.count(b"{")
+    if values > MOST_VALUES:
         raise Refusal(413, f"a body has at most {MOST_VALUES} values; send fewer events at once")
+    room.take(_VALUE * values)
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Refusal(400, "the body is not UTF-8") from None
 
 
-def _one_event(body: bytes) -> Submission:
+def _one_event(body: bytes, room: _Room) -> Submission:
     """An event, and its document if it is JSON; what is not is for the quarantine."""
-    text = _text(body)
+    text = _text(body, room)
     try:
         return body, json.loads(text)
     except (ValueError, RecursionError):
         return (body,)
 
 
-def _events_of_batch(body: bytes) -> list[Submission]:
+def _events_of_batch(body: bytes, room: _Room) -> list[Submission]:
     """The events of a list. Each is read by itself, so that other threads have their turn in between."""
-    text = _text(body)
+    text = _text(body, room)
     found: list[Submission] = []
     at = _after_blanks(text, 0)
     if text[at : at + 1] != "[":
