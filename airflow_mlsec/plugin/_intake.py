@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import threading
@@ -345,7 +346,8 @@ def _one_event(body: bytes, room: _Room) -> Submission:
     """An event, and its document if it is JSON; what is not is for the quarantine."""
     text = _text(body, room)
     try:
-        return body, json.loads(text)
+        with _no_collection():
+            return body, json.loads(text)
     except (ValueError, RecursionError):
         return (body,)
 
@@ -362,7 +364,8 @@ def _events_of_batch(body: bytes, room: _Room) -> list[Submission]:
         while text[at : at + 1] != "]":
             if len(found) == MOST_EVENTS:
                 raise Refusal(413, f"a batch has at most {MOST_EVENTS} events")
-            document, end = _DECODER.raw_decode(text, at)
+            with _no_collection():
+                document, end = _DECODER.raw_decode(text, at)
             found.append((text[at:end].encode(), document))
             at = _after_blanks(text, end)
             if text[at : at + 1] == ",":
@@ -376,6 +379,28 @@ def _events_of_batch(body: bytes, room: _Room) -> list[Submission]:
     if _after_blanks(text, at + 1) != len(text):
         raise Refusal(400, "the body is not JSON")
     return found
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python from looking for garbage while JSON is read: a million new lists are no garbage, and looking through
+    all objects again and again as they come takes fifteen times as long as reading them, with every thread waiting."""
+    with _COLLECTION:
+        _READERS.append(gc.isenabled())
+        gc.disable()
+    try:
+        yield
+    finally:
+        with _COLLECTION:
+            enabled = _READERS[0]
+            _READERS.pop()
+            if enabled and not _READERS:
+                gc.enable()
+
+
+_COLLECTION = threading.Lock()
+# For each thread that is reading, the first one first: whether collection was on before.
+_READERS: list[bool] = []
 
 
 def _after_blanks(text: str, at: int) -> int:
