@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
 from airflow_mlsec.ledger import DEPLOYMENT, Verb, require
 from airflow_mlsec.lineage import (
+    HeldEvent,
     Ingest,
     IngestReport,
     Quarantine,
+    Received,
     State,
     Trace,
     TraceNode,
@@ -108,10 +111,9 @@ def quarantine(retry: bool, shown: int | None, discard: int | None, as_json: boo
     if retry:
         report = IngestReport()
         for event in held.held():
-            one = done.write_one(held.content(event.id), event.source)
-            report.accepted += one.accepted
-            report.refused += one.refused
-            if one.accepted:
+            accepted = report.accepted
+            done.write_received(_received(event, held.content(event.id)), report)
+            if report.accepted > accepted:
                 held.settle(event.id, "applied")
         _show_report(report, as_json)
         return
@@ -120,6 +122,21 @@ def quarantine(retry: bool, shown: int | None, discard: int | None, as_json: boo
         f"{event.id:5}  {event.received_at[:19]}  {event.source}: {event.reason}" for event in found
     ]
     show([asdict(event) for event in found], "\n".join(lines) or "nothing in quarantine", as_json)
+
+
+def _received(event: HeldEvent, content: bytes) -> tuple[str, bytes] | Received:
+    """An event of the quarantine as it was received: what its client may send about holds for it still."""
+    from airflow_mlsec.ledger import api_key_named
+
+    if event.client is None:
+        return event.source, content
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        document = None
+    key = api_key_named(open_register(Settings.load()), event.client)
+    namespaces = key.namespaces if key is not None else ()
+    return Received(event.client, namespaces, event.source, content, document)
 
 
 @lineage.command("list")

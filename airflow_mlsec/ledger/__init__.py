@@ -11,6 +11,7 @@ says which keys sign it, and `_witness` keeps checkpoints elsewhere. May import 
 
 from airflow_mlsec.ledger._api_keys import (
     ApiKey,
+    api_key_named,
     api_key_of,
     count_events,
     create_api_key,
@@ -159,6 +160,7 @@ __all__ = [
     "acts",
     "adopt_ring",
     "agree_to_rules",
+    "api_key_named",
     "api_key_of",
     "as_documents",
     "checked_role_mapping",

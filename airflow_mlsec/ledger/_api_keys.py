@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -112,9 +113,20 @@ def api_key_of(register: Register, secret: str) -> ApiKey | None:
     for row in register.rows(query):
         live = row.expires_at is None or register.now() < row.expires_at
         if live and hmac.compare_digest(row.digest, digest):
-            namespaces = None if row.namespaces is None else tuple(row.namespaces)
-            return ApiKey(row.name, namespaces, row.expires_at, row.events_per_hour)
+            return _key(row)
     return None
+
+
+def api_key_named(register: Register, name: str) -> ApiKey | None:
+    """The key with this name, also if it was revoked or has expired; None if there was none."""
+    for row in register.rows(sa.select(t.api_key).where(t.api_key.c.name == name)):
+        return _key(row)
+    return None
+
+
+def _key(row: Any) -> ApiKey:
+    namespaces = None if row.namespaces is None else tuple(row.namespaces)
+    return ApiKey(row.name, namespaces, row.expires_at, row.events_per_hour)
 
 
 def count_events(register: Register, key: ApiKey, events: int) -> bool:

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 import sqlalchemy as sa
 
 from airflow_mlsec.crypto import VerificationKeys
-from airflow_mlsec.errors import MlsecError, UsageError
+from airflow_mlsec.errors import MlsecError, RegisterError, UsageError
 from airflow_mlsec.lineage.events._events import Event, Malformed, Name
-from airflow_mlsec.lineage.events._limits import Limits, check_scope
+from airflow_mlsec.lineage.events._limits import Limits, check_scope, check_written, keep_apart
 from airflow_mlsec.lineage.events._read_event import read_event
 from airflow_mlsec.lineage.sql._tables import KnownTables
 from airflow_mlsec.lineage.writing._believed import settle_column_lineage
@@ -44,6 +44,11 @@ class Received:
     source: str
     raw: bytes
     document: Any = None
+
+
+# Events, each with where it is from, its text, its client, and why it is refused if it is.
+_Batch = list[tuple[str, bytes, str | None, Event | str]]
+_NOT_READ = "not JSON, or JSON beyond what is read"
 
 
 @dataclass
@@ -94,7 +99,7 @@ class Ingest:
         :raises RegisterError: if the register cannot be reached. Earlier batches are kept.
         """
         report = IngestReport()
-        for read in _ahead(_batches(events, batch, self._known, self._limits)):
+        for read in _ahead(self._batches(events, batch)):
             self._write_batch(read, report)
             progress(report.accepted + len(report.refused))
         return report
@@ -102,43 +107,83 @@ class Ingest:
     def write_one(self, raw: bytes, source: str) -> IngestReport:
         """Write one event, without a thread."""
         report = IngestReport()
-        self._write_batch(next(_batches([(source, raw)], 1, self._known, self._limits)), report)
+        self.write_received((source, raw), report)
         return report
 
-    def _write_batch(
-        self, read: Sequence[tuple[str, bytes, Event | str]], report: IngestReport
-    ) -> None:
-        refused = [(raw, source, why) for source, raw, why in read if isinstance(why, str)]
-        good = [(source, raw, event) for source, raw, event in read if isinstance(event, Event)]
+    def write_received(self, event: Raw | Received, report: IngestReport) -> None:
+        """Write one event, without a thread; what became of it is added to ``report``."""
+        self._write_batch(next(self._batches([event], 1)), report)
+
+    def _write_batch(self, read: _Batch, report: IngestReport) -> None:
+        refused = [
+            (raw, source, why, client) for source, raw, client, why in read if isinstance(why, str)
+        ]
+        good = [
+            (source, raw, client, event)
+            for source, raw, client, event in read
+            if isinstance(event, Event)
+        ]
         self._write(good, report, refused)
         self._quarantine.hold(refused)
-        report.refused += [(source, reason) for _, source, reason in refused]
+        report.refused += [(source, reason) for _, source, reason, _ in refused]
 
     def _write(
         self,
-        read: Sequence[tuple[str, bytes, Event]],
+        read: Sequence[tuple[str, bytes, str | None, Event]],
         report: IngestReport,
-        refused: list[tuple[bytes, str, str]],
+        refused: list[tuple[bytes, str, str, str | None]],
     ) -> None:
         """Write all in one transaction; if the register refuses it, find the refused events."""
         if not read:
             return
         try:
-            self._writer.write([event for _, _, event in read])
+            self._writer.write([event for _, _, _, event in read])
         except Exception as error:
-            # If the register itself fails, this raises: no event is judged, and the caller sees it.
-            self._register.read(lambda connection: connection.execute(sa.select(1)))
-            ours = isinstance(error, MlsecError)
-            reason = str(error) if ours else f"cannot be stored ({type(error).__name__})"
+            reason = self._reason(error)
             if len(read) > 1:
                 half = len(read) // 2
                 self._write(read[:half], report, refused)
                 self._write(read[half:], report, refused)
             else:
-                source, raw, _ = read[0]
-                refused.append((raw, source, reason))
+                source, raw, client, _ = read[0]
+                refused.append((raw, source, reason, client))
             return
         report.accepted += len(read)
+
+    def _reason(self, error: Exception) -> str:
+        """Why an event is refused, whatever it was that failed.
+
+        :raises RegisterError: if the register itself fails: then no event is judged, and the caller sees it.
+        """
+        self._register.read(lambda connection: connection.execute(sa.select(1)))
+        # An error of the register quotes the register's address, which is not for clients.
+        ours = isinstance(error, MlsecError) and not isinstance(error, RegisterError)
+        return str(error) if ours else f"cannot be stored ({type(error).__name__})"
+
+    def _batches(self, events: Iterable[Raw | Received], most: int) -> Iterator[_Batch]:
+        batch: _Batch = []
+        size = 0
+        for item in events:
+            by = item if isinstance(item, Received) else None
+            source, raw = (by.source, by.raw) if by is not None else item  # type: ignore[misc]
+            outcome: Event | str
+            try:
+                document = json.loads(raw) if by is None else by.document
+                outcome = _NOT_READ if document is None else _read(document, self._known, self._limits, by)  # fmt: skip
+            except UsageError as error:
+                outcome = str(error)
+            except (ValueError, RecursionError):
+                outcome = _NOT_READ
+            except Exception as error:
+                # What one event brings about is that event's fault alone.
+                outcome = self._reason(error)
+            batch.append((source, raw, by.client if by is not None else None, outcome))
+            size += len(raw)
+            if len(batch) >= most or size >= _BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
 
 def events_of(path: Path) -> Iterator[Raw]:
@@ -183,34 +228,6 @@ def _document(text: bytes, name: str) -> Iterator[Raw]:
         yield name, text
 
 
-def _batches(
-    events: Iterable[Raw | Received], most: int, known: KnownTables, limits: Limits | None
-) -> Iterator[list[tuple[str, bytes, Event | str]]]:
-    batch: list[tuple[str, bytes, Event | str]] = []
-    size = 0
-    for item in events:
-        source, raw = (item.source, item.raw) if isinstance(item, Received) else item
-        try:
-            if isinstance(item, Received) and item.document is not None:
-                document = item.document
-            else:
-                document = json.loads(raw)
-            outcome: Event | str = _read(
-                document, known, limits, item if isinstance(item, Received) else None
-            )
-        except UsageError as error:
-            outcome = str(error)
-        except (ValueError, RecursionError):
-            outcome = "not JSON, or JSON beyond what is read"
-        batch.append((source, raw, outcome))
-        size += len(raw)
-        if len(batch) >= most or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
 def _read(
     event: Any, known: KnownTables, limits: Limits | None = None, by: Received | None = None
 ) -> Event:
@@ -220,6 +237,11 @@ def _read(
         read = read_event(event)
         if limits is not None:
             limits.check(read, datetime.now(UTC))
+        if by is not None:
+            read.client = by.client
+            if by.namespaces is not None:
+                check_scope(read, by.namespaces)
+                keep_apart(read, by.client)
     except UsageError:
         raise
     except RecursionError:
@@ -234,11 +256,10 @@ def _read(
 
         settled = follow_sql(read, known)
     settle_column_lineage(read, settled)
-    if by is not None:
-        read.client = by.client
-        if by.namespaces is not None:
-            # After its SQL was followed: that names datasets, too.
-            check_scope(read, by.namespaces)
+    if limits is not None:
+        limits.check(read, datetime.now(UTC))  # with what the SQL adds
+    if by is not None and by.namespaces is not None:
+        check_written(read, by.namespaces)
     known.see(read)
     return read
 

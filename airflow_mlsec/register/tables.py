@@ -244,6 +244,8 @@ quarantine = sa.Table(
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.Column("status", sa.String(10), nullable=False),
     sa.Column("received_at", sa.String(32), nullable=False),
+    # The client that sent it over HTTP.
+    sa.Column("client", sa.Text),
 )
 
 # Who may send events over HTTP. Only a digest of the key is kept.

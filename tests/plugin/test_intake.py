@@ -5,7 +5,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
+from airflow_mlsec.errors import RegisterError
 from airflow_mlsec.ledger import create_api_key, revoke_api_key
+from airflow_mlsec.lineage import trace
 from airflow_mlsec.plugin import _intake
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
@@ -204,7 +206,7 @@ def posted(here: Any, body: bytes, path: str = "/lineage/batch", **more: str) ->
         (b"[" * 100_000, 400),
         (b'["\xff"]', 400),
         (b"[" + b"1," * 1_000 + b"1]", 413),
-        (b"[" + b"[]," * 1_000_001 + b"1]", 413),
+        (b"[" + b"[]," * 500_001 + b"1]", 413),
     ],
 )
 def test_a_body_is_a_list_of_at_most_a_thousand_events(here: Any, body: bytes, status: int) -> None:
@@ -302,7 +304,7 @@ def test_a_full_intake_says_when_to_come_again(here: Any, monkeypatch: pytest.Mo
             )
     monkeypatch.setattr(_intake, "MOST_BYTES", 10)
     assert client.post("/lineage", json=EVENT, headers=key).status_code == 503
-    monkeypatch.setattr(_intake, "MOST_BYTES", 3_000)
+    monkeypatch.setattr(_intake, "MOST_BYTES", 13_000)
     packed = gzip.compress(json.dumps({**EVENT, "producer": "x" * 10_000}).encode())
     more = {**key, "Content-Encoding": "gzip"}
     assert client.post("/lineage", content=packed, headers=more).status_code == 503
@@ -349,6 +351,52 @@ def test_a_key_expires_and_has_a_quota(here: Any, monkeypatch: pytest.MonkeyPatc
     assert client.post("/lineage", json=EVENT, headers=key).status_code == 401
 
 
+def test_a_scoped_client_changes_nobody_else_s_run(here: Any) -> None:
+    client, register = here
+    assert client.post("/lineage", json=EVENT, headers=headers(register)).status_code == 200
+    before = register.rows(sa.select(t.run).where(t.run.c.uuid == EVENT["run"]["runId"]))
+    evil = headers(register, "evil", namespaces=["evil"])
+    own = {"job": {"namespace": "evil", "name": "j"}, "inputs": [dataset("src", ["x"], namespace="evil")], "outputs": [dataset("sink", ["x"], namespace="evil")]}  # fmt: skip
+    facets = {"parent": {"run": {"runId": "x"}, "job": {"namespace": "evil", "name": "p"}},
+              "airflow": {"taskInstance": {"try_number": 1}, "dag": {"dag_id": "d"}, "dagRun": {"run_id": "r"}, "task": {"task_id": "t"}}}  # fmt: skip
+    stolen = {**EVENT, **own, "eventType": "FAIL", "run": {**EVENT["run"], "facets": facets}}
+    assert client.post("/lineage", json=stolen, headers=evil).status_code == 200
+    assert register.rows(sa.select(t.run).where(t.run.c.uuid == EVENT["run"]["runId"])) == before
+    edges = trace(register, "/b#x", "up").nodes
+    assert {node.dataset for node in edges} == {"/a"}
+    assert not register.rows(sa.select(t.run.c.id).where(t.run.c.task_instance.is_not(None)))
+
+
+def test_what_a_scope_refused_is_not_applied_by_trying_again(
+    here: Any, mlsec: Callable[..., Any], tmp_path: Path
+) -> None:
+    client, register = here
+    evil = headers(register, "evil", namespaces=["evil"])
+    assert client.post("/lineage", json=EVENT, headers=evil).status_code == 422
+    assert client.post("/lineage", json=dated(7), headers=headers(register)).status_code == 422
+    env = {"AIRFLOW__MLSEC__STATE_FOLDER": str(tmp_path / "state")}
+    done = mlsec("lineage", "quarantine", "--retry", env=env)
+    assert "1 events kept, 1 in quarantine" in done.stdout
+    [held] = register.rows(sa.select(t.quarantine).where(t.quarantine.c.status == "held"))
+    assert held.client == "evil"
+
+
+def test_one_event_that_cannot_be_looked_up_is_that_event_s_fault(
+    here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlsec.lineage.sql._tables import KnownTables
+
+    def fail(*_: object) -> None:
+        raise RegisterError("postgresql://mlsec@db.internal/mlsec: a value was refused")
+
+    client, register = here
+    key = headers(register)
+    monkeypatch.setattr(KnownTables, "see", fail)
+    answer = client.post("/lineage", json=EVENT, headers=key)
+    assert answer.status_code == 422
+    assert "db.internal" not in answer.text
+
+
 def test_who_reported_a_run_is_kept(here: Any) -> None:
     client, register = here
     for name in ("spark", "dbt"):
@@ -365,8 +413,10 @@ def attacks() -> dict[str, bytes]:
     return {
         "900 numbers": json.dumps([*range(900)]).encode(),
         "30 MB of lists": b"[" + b"[]," * 10_000_000 + b"1]",
-        "as many lists as are read": b"[[" + b"[]," * 999_000 + b"1]]",
+        "as many lists as are read": b"[[" + b"[]," * 499_000 + b"1]]",
         "depth": b"[" * 30_000_000,
+        "many keys": ("[{" + ",".join(f'"{i}":1' for i in range(990_000)) + "}]").encode(),
+        "long numbers": b"[" + b",".join([b"1" * 4_299] * 900) + b"]",
         "a million columns": json.dumps([wide(1_048_574)]).encode(),
         "as many columns as are kept": json.dumps([wide(10_000) for _ in range(20)]).encode(),
         "a hundred thousand edges": json.dumps([many_edges(310)]).encode(),

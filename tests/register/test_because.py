@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,11 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from airflow_mlsec.ledger import Imported, Reason
+from airflow_mlsec.ledger import Imported, Reason, read_reasons
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import get_request, reasons
 
-SAID: dict[str, Reason] = {
+SAID: dict[str, Reason | tuple[Reason, ...]] = {
     "legal hold 3: case 7": reasons.KeptByHold(3, "case 7"),
     "kept by law: tax law": reasons.KeptByLaw("tax law"),
     "rows that mention the person are kept by the policy: 2 in 'referrer'": reasons.MentionsKept(
@@ -25,6 +26,10 @@ SAID: dict[str, Reason] = {
     "made from column 'city': to be made anew by its own DAG": reasons.ToBeMadeAnew("city"),
     "2 rows still name the person (every column of 1 file)": reasons.StillNamed(
         2, "every column of 1 file"
+    ),
+    "0 rows erased; 7 rows were found, and none of them could be removed": (
+        Imported("0 rows erased"),
+        reasons.NothingRemoved(7),
     ),
     "rows that are the person's: 2": Imported("rows that are the person's: 2"),
     "nothing keeps it any more": Imported("nothing keeps it any more"),
@@ -70,6 +75,21 @@ def test_old_sentences_are_words_after_an_upgrade(before: Register) -> None:
     assert before.upgrade()[0] == "0014"
     assert before.differences() == []
     steps = get_request(before, 1).steps
-    assert {str(s.detail): s.reasons for s in steps} == {text: (r,) for text, r in SAID.items()}
+    wanted = {text: r if isinstance(r, tuple) else (r,) for text, r in SAID.items()}
+    assert {str(s.detail): s.reasons for s in steps} == wanted
     assert [s.name for s in steps if s.free_text] == ["t1"]
     assert {str(s.locator) for s in steps if not s.free_text} == {"column 'who'"}
+
+
+@pytest.mark.parametrize(
+    ("detail", "because", "codes"),
+    [
+        ("3 rows erased; rows that mention the person are kept by the policy: 2 in 'note'", "only mentions",
+         (Imported("3 rows erased"), reasons.MentionsKept((Imported("2 in 'note'"),)))),
+        ("somebody's own words", "only mentions", (reasons.MentionsKept((Imported("somebody's own words"),)),)),
+        ("somebody's own words", "not removed", (reasons.NothingRemoved(0), Imported("somebody's own words"))),
+    ],
+)  # fmt: skip
+def test_no_words_are_lost(detail: str, because: str, codes: tuple[Reason, ...]) -> None:
+    migration = import_module("airflow_mlsec.register.migrations.versions.0016_reasons_of_requests")
+    assert read_reasons(migration._codes_of(detail, because)) == codes

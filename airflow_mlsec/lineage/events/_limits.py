@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_mlsec.lineage.events._events import Event, Malformed
+from airflow_mlsec.lineage.events._parts import canonical_namespace
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,37 @@ def check_scope(event: Event, namespaces: Sequence[str]) -> None:
     for other in event.others:
         datasets.update((*other.inputs, *other.outputs))
         jobs += [job for job, _ in other.sources]
-    named = {name[0] for name in (*jobs, *datasets) if name is not None}
+    _check({name[0] for name in (*jobs, *datasets) if name is not None}, namespaces)
+
+
+def check_written(event: Event, namespaces: Sequence[str]) -> None:
+    """The same for what the event's SQL writes. What it reads may be elsewhere: that can only make the client's own
+    datasets more personal.
+
+    :raises Malformed: if it writes a dataset of another namespace.
+    """
+    written = {name for name, said in event.said.items() if said.edges or said.explicit}
+    _check({name[0] for name in (*event.outputs, *written)}, namespaces)
+
+
+def keep_apart(event: Event, client: str) -> None:
+    """Make the runs of a client that is limited to some namespaces runs of its own: identifiers of runs can be guessed, and
+    whatever is said of a run counts for all that the run wrote. So is what it says of Airflow's tasks not kept."""
+    event.run = f"{client}/{event.run}"
+    event.others = [other._replace(run=f"{client}/{other.run}") for other in event.others]
+    event.task_instance = None
+
+
+def _check(named: set[str], namespaces: Sequence[str]) -> None:
     for namespace in sorted(named):
         if not any(_covers(allowed, namespace) for allowed in namespaces):
             raise Malformed(f"refused: the API key is not for namespace '{namespace[:200]}'")
 
 
 def _covers(allowed: str, namespace: str) -> bool:
-    return namespace.startswith(allowed[:-1]) if allowed.endswith("*") else namespace == allowed
+    if allowed.endswith("*"):
+        return namespace.startswith((allowed[:-1], canonical_namespace(allowed[:-1])))
+    return namespace in (allowed, canonical_namespace(allowed))
 
 
 def _parts(value: Any) -> Iterator[Any]:

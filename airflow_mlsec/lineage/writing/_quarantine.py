@@ -31,6 +31,7 @@ class HeldEvent:
     reason: str
     status: str
     received_at: str
+    client: str | None = None
 
 
 class Quarantine:
@@ -39,20 +40,25 @@ class Quarantine:
     def __init__(self, register: Register, ring: Callable[[], KeyRing]) -> None:
         self._register, self._ring = register, ring
 
-    def hold(self, events: Sequence[tuple[bytes, str, str]]) -> None:
-        """Keep events, given as (content, source, reason), in one transaction. The same event is kept only once,
-        with the last reason."""
+    def hold(self, events: Sequence[tuple[bytes, str, str, str | None]]) -> None:
+        """Keep events, given as (content, source, reason, client), in one transaction. The same event is kept only
+        once, with the last reason."""
         if not events:
             return
         recipient = identity_of(ring_key(self._ring(), _KEY, [])).recipient
         now = self._register.now()
         rows = []
-        for payload, source, reason in events:
+        for payload, source, reason, client in events:
             sealed = io.BytesIO()
             encrypt(io.BytesIO(payload), sealed, [recipient])
             values = {"reason": reason[:1_000], "received_at": now}
             # What was discarded, or applied, is not held again: its content is gone.
-            first = {"source": source[:500], "payload": sealed.getvalue(), "status": HELD}
+            first = {
+                "source": source[:500],
+                "payload": sealed.getvalue(),
+                "status": HELD,
+                "client": client,
+            }
             rows.append(({"digest": hashlib.sha256(payload).hexdigest()}, values, first))
 
         def work(connection: sa.Connection) -> None:
@@ -64,9 +70,13 @@ class Quarantine:
     def held(self, status: str | None = HELD) -> list[HeldEvent]:
         """Events in quarantine, oldest first; of every status if None."""
         q = t.quarantine.c
-        query = sa.select(q.id, q.source, q.reason, q.status, q.received_at).order_by(q.id)
+        query = sa.select(q.id, q.source, q.reason, q.status, q.received_at, q.client).order_by(
+            q.id
+        )
         rows = self._register.rows(query if status is None else query.where(q.status == status))
-        return [HeldEvent(r.id, r.source, r.reason, r.status, r.received_at) for r in rows]
+        return [
+            HeldEvent(r.id, r.source, r.reason, r.status, r.received_at, r.client) for r in rows
+        ]
 
     def content(self, identifier: int) -> bytes:
         """The event as it was received.

@@ -19,6 +19,7 @@ from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, VerificationKeys, veri
 from airflow_mlsec.errors import SignatureInvalid
 from airflow_mlsec.ledger import (
     HandedOver,
+    Imported,
     Reason,
     ReceiptStatement,
     ReceiptStep,
@@ -228,9 +229,11 @@ def _is_still_there(step: ReceiptStep) -> bool:
 
 
 def _is_qualified(step: ReceiptStep) -> bool:
-    if not step.reasons:
-        return _QUALIFIED in step.detail
-    return has(read_reasons(step.reasons), PassedOver)
+    reasons = read_reasons(step.reasons)
+    # Sentences of before, in receipts and of places that nobody has searched since.
+    if not reasons or has(reasons, Imported):
+        return has(reasons, PassedOver) or _QUALIFIED in step.detail
+    return has(reasons, PassedOver)
 
 
 def _what_was_handed_over(name: str, exports: Sequence[HandedOver]) -> str:

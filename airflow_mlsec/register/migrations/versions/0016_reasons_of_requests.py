@@ -125,19 +125,28 @@ def _in_parts(connection: sa.Connection, table: sa.TableClause) -> Any:
 
 def _codes_of(detail: str, because: str | None) -> list[dict[str, Any]]:
     if because == "only mentions":
-        text = detail.partition(_MENTIONS)[2] or detail
-        return [{"code": "mentions-kept", "mentions": [_imported(text)]}]
+        before, _, text = detail.partition(_MENTIONS)
+        kept = {"code": "mentions-kept", "mentions": [_imported(text or detail)]}
+        return [*_before(before if text else ""), kept]
     if because is None or because not in _READ:
         return [_imported(detail)]
     code, pattern, fallback = _READ[because]
-    found = re.fullmatch(pattern, detail, re.DOTALL)
+    # Another sentence may stand before it ("3 rows erased; …").
+    found = re.search(f"{pattern}\\Z", detail, re.DOTALL)
     if found is None:
         numbers = {"kept-by-hold": {"number": 0}, "nothing-removed": {"rows": 0}, "still-named": {"rows": 0}}  # fmt: skip
         said = {fallback: detail} if fallback else {}
-        return [{"code": code, **numbers.get(code, {}), **said}]
+        # Words that no version wrote are kept as they are, too, where the code has no place for them.
+        return [{"code": code, **numbers.get(code, {}), **said}, *([] if fallback else [_imported(detail)])]  # fmt: skip
     numbers_in = ("number", "rows")
     fields = {n: int(v) if n in numbers_in else v for n, v in found.groupdict().items()}
-    return [{"code": code, **fields}]
+    return [*_before(detail[: found.start()]), {"code": code, **fields}]
+
+
+def _before(text: str) -> list[dict[str, Any]]:
+    """A sentence that stood before the one that a code takes the place of."""
+    text = text.strip().removesuffix(";").strip()
+    return [_imported(text)] if text else []
 
 
 def _imported(text: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ def upgrade() -> None:
         table.add_column(sa.Column("namespaces", sa.JSON))
         table.add_column(sa.Column("expires_at", sa.String(32)))
         table.add_column(sa.Column("events_per_hour", sa.BigInteger))
+    with op.batch_alter_table("mlsec_quarantine") as table:
+        table.add_column(sa.Column("client", sa.Text))
     op.create_table(
         "mlsec_client_hour",
         sa.Column("client", sa.Text, nullable=False),
