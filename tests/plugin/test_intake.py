@@ -271,7 +271,7 @@ def dated(minutes: int) -> dict[str, Any]:
         (many_edges(300), many_edges(320), "102400 edges"),
         (unlisted(10_000), unlisted(10_001), "10001 columns"),
         (nested(60), nested(64), "nested more than 64 deep"),
-        (dated(3), dated(7), "in the future"),
+        (dated(3), dated(24 * 60), "in the future"),
     ],
     ids=["columns", "edges", "columns of edges", "depth", "time"],
 )
@@ -373,7 +373,9 @@ def test_what_a_scope_refused_is_not_applied_by_trying_again(
     client, register = here
     evil = headers(register, "evil", namespaces=["evil"])
     assert client.post("/lineage", json=EVENT, headers=evil).status_code == 422
-    assert client.post("/lineage", json=dated(7), headers=headers(register)).status_code == 422
+    assert (
+        client.post("/lineage", json=dated(24 * 60), headers=headers(register)).status_code == 422
+    )
     env = {"AIRFLOW__MLSEC__STATE_FOLDER": str(tmp_path / "state")}
     done = mlsec("lineage", "quarantine", "--retry", env=env)
     assert "1 events kept, 1 in quarantine" in done.stdout
