@@ -75,21 +75,33 @@ def change(
     :param also: Called in the same transaction with the current request; may return further values.
     :raises ChangedMeanwhile: if somebody else has changed the request since it was ``seen``.
     """
-    r = t.request.c
 
     def work(connection: sa.Connection) -> None:
-        # One at a time: on PostgreSQL, transactions run concurrently.
-        connection.execute(sa.select(r.id).where(r.id == identifier).with_for_update())
-        request = require_open(read_request(connection, identifier))
-        if seen is not None:
-            require_unchanged(request, seen)
+        request = lock_request(connection, identifier, seen)
         more = also(connection, request) or {}
         given = {**values, **more, "version": request.version + 1}
-        connection.execute(sa.update(t.request).where(r.id == identifier).values(given))
+        update = sa.update(t.request).where(t.request.c.id == identifier)
+        connection.execute(update.values(given))
         write_act(connection, identifier, register.now(), by, what)
 
     register.write(work)
     return get_request(register, identifier)
+
+
+def lock_request(
+    connection: sa.Connection, identifier: int, seen: Request | None = None
+) -> Request:
+    """A request that is not closed, for this transaction alone until it ends: on PostgreSQL, transactions run
+    concurrently.
+
+    :raises ChangedMeanwhile: if somebody else has changed the request since it was ``seen``.
+    """
+    r = t.request.c
+    connection.execute(sa.select(r.id).where(r.id == identifier).with_for_update())
+    request = require_open(read_request(connection, identifier))
+    if seen is not None:
+        require_unchanged(request, seen)
+    return request
 
 
 def require_unchanged(request: Request, seen: Request) -> None:

@@ -7,9 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.ledger import (
-    has,
-)
+from airflow_mlsec.ledger import has
 from airflow_mlsec.processes import has_ended
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
@@ -17,8 +15,7 @@ from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects.requests._approval import beyond_approval
 from airflow_mlsec.subjects.requests._changes import (
     NOT_APPROVED,
-    require_open,
-    require_unchanged,
+    lock_request,
     write_act,
     write_step,
 )
@@ -45,13 +42,9 @@ def record_location(
     :param seen: The request whose person was searched for.
     :raises ChangedMeanwhile: if it was changed since: what was found may be another person's.
     """
-    r = t.request.c
 
     def work(connection: sa.Connection) -> None:
-        connection.execute(sa.select(r.id).where(r.id == identifier).with_for_update())
-        request = require_open(read_request(connection, identifier))
-        if seen is not None:
-            require_unchanged(request, seen)
+        request = lock_request(connection, identifier, seen)
         known = {(step.kind, step.name): step for step in request.steps}
         by_dataset = {(step.dataset_id, step.name): step for step in request.steps}
         for finding in location.findings:
