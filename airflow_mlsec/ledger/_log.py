@@ -26,9 +26,10 @@ from airflow_mlsec.register import (
     LogEntry,
     LogTiles,
     Register,
-    key_text,
     protected_rows,
     read_entries,
+    row_name,
+    text_digest,
 )
 from airflow_mlsec.register import tables as t
 
@@ -73,31 +74,28 @@ def _verify_register(
     audit = Audit(log.origin, log.size)
     c = t.log_checkpoint.c
     notes = [row.note for row in connection.execute(sa.select(c.note).order_by(c.size))]
-    last = LastRows()
-    _verify(audit, last.told_of(read_entries(connection)), [*notes, *witnessed], trusted)
+    last = _verify(audit, read_entries(connection), [*notes, *witnessed], trusted)
     try:
         if merkle_log.root(LogTiles(connection), log.size).hex() != audit.root:
             audit.findings.append("the stored tree does not match the entries")
     except BrokenLog as error:
         audit.findings.append(str(error))
-    audit.findings += last.strangers
     for table in PROTECTED.values():
-        for key, row in protected_rows(connection, table):
-            known = last.rows.pop((table.name, key_text(key)), None)
+        for key, text in protected_rows(connection, table):
+            row = row_name(table.name, key)
+            known = last.rows.pop(row, None)
             if known is None:
-                audit.findings.append(f"{table.name} {list(key)}: no entry accounts for this row")
-            elif known != hashlib.sha256(row.encode()).digest():
-                audit.findings.append(f"{table.name} {list(key)}: is not what its last entry says")
-    audit.findings += [
-        f"{table} {key}: is gone, and no entry says so" for (table, key) in sorted(last.rows)
-    ]
+                audit.findings.append(f"{row}: no entry accounts for this row")
+            elif known != text_digest(text):
+                audit.findings.append(f"{row}: is not what its last entry says")
+    audit.findings += [f"{row}: is gone, and no entry says so" for row in sorted(last.rows)]
     return audit
 
 
 def _verify(
     audit: Audit, entries: Iterable[LogEntry], notes: Sequence[str], trusted: Sequence[Verifier]
-) -> None:
-    """Verify entries against themselves and against checkpoints of the log."""
+) -> LastRows:
+    """Verify entries against themselves and against checkpoints of the log; returns what they say about rows."""
     signed: dict[int, list[Checkpoint]] = {}
     for note in notes:
         try:
@@ -109,7 +107,7 @@ def _verify(
             audit.findings.append(f"a checkpoint belongs to another log ({checkpoint.origin})")
         else:
             signed.setdefault(checkpoint.size, []).append(checkpoint)
-    tree, erased, missing = merkle_log.Growing(), set[int](), set[int]()
+    tree, last, missing = merkle_log.Growing(), LastRows(), set[int]()
     for entry in entries:
         if entry.number != tree.size:
             audit.findings.append(f"entry {tree.size} is missing")
@@ -118,10 +116,10 @@ def _verify(
             missing.add(entry.number)
         elif not entry.is_whole:
             audit.findings.append(f"entry {entry.number} was changed")
-        elif (number := entry.about.get("erased")) is not None:
-            erased.add(int(number))
+        else:
+            last.read(entry)
         tree.add(merkle_log.leaf_hash(entry.commitment))
-        for checkpoint in signed.pop(tree.size, ()):
+        for checkpoint in signed.pop(tree.size, ()) if signed else ():
             if checkpoint.root != tree.root():
                 audit.findings.append(
                     f"the first {tree.size} entries are not those that were signed"
@@ -134,9 +132,11 @@ def _verify(
             f"{size} entries were signed, but only {tree.size} are there: the log was truncated"
         )
     audit.findings += [
-        f"entry {n} is erased, and no entry says so" for n in sorted(missing - erased)
+        f"entry {n} is erased, and no entry says so" for n in sorted(missing - last.erased)
     ]
+    audit.findings += last.strangers
     audit.root = tree.root().hex()
+    return last
 
 
 def checkpoint(register: Register, keys: Iterable[Any]) -> str:

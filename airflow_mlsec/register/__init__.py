@@ -15,7 +15,13 @@ from airflow_mlsec.register._bulk import (
 )
 from airflow_mlsec.register._journal import PROTECTED, erase_text, protected_rows
 from airflow_mlsec.register._journal import Tiles as LogTiles
-from airflow_mlsec.register._log_entries import LastRows, LogEntry, key_text, read_entries
+from airflow_mlsec.register._log_entries import (
+    LastRows,
+    LogEntry,
+    read_entries,
+    row_name,
+    text_digest,
+)
 from airflow_mlsec.register._records import (
     column_documents,
     dataset_id,
@@ -50,7 +56,6 @@ __all__ = [
     "find_dataset",
     "insert_rows",
     "keeps_open",
-    "key_text",
     "known_ring",
     "likely_kind",
     "lock_graph",
@@ -62,9 +67,11 @@ __all__ = [
     "replace_ring",
     "requests_did_more",
     "requests_done",
+    "row_name",
     "rows_of",
     "set_dataset",
     "sole_writer",
+    "text_digest",
     "upsert",
     "write_column_documents",
 ]

@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import json
 import os
-import re
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -23,7 +22,8 @@ from airflow_mlsec import merkle_log
 from airflow_mlsec.errors import BrokenLog, UsageError
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.register._bulk import insert_rows
-from airflow_mlsec.register._log_entries import LastRows, Row, key_text, read_entries
+from airflow_mlsec.register._log_entries import LastRows, Row, read_entries, row_name, text_digest
+from airflow_mlsec.register._row_text import canonical, readable, row_text
 
 # Tables whose every change the log records.
 PROTECTED: Mapping[str, sa.Table] = {
@@ -36,8 +36,6 @@ PROTECTED: Mapping[str, sa.Table] = {
 SALT_BYTES = 16
 # "mlsec" and "log", for PostgreSQL's advisory lock.
 _LOG_LOCK = 0x6D6C_7365_636C
-# For a longer value, the entry has the digest.
-_LONGEST = 512
 _CHUNK = 400
 _IMPORTED = 5_000
 
@@ -66,14 +64,12 @@ def not_accounted_for(connection: sa.Connection, now: str) -> set[Row]:
     if not sa.inspect(connection).has_table(t.log.name):
         return set()
     note_strangers(connection, now)
-    last, found = LastRows(), set[Row]()
-    for _ in last.told_of(read_entries(connection)):
-        pass
+    last, found = LastRows.of(read_entries(connection)), set[Row]()
     for name in _protected_now(connection):
         table = sa.Table(name, sa.MetaData(), autoload_with=connection)
         for key, text in protected_rows(connection, table):
-            row = name, key_text(key)
-            if last.rows.pop(row, None) != hashlib.sha256(text.encode()).digest():
+            row = row_name(name, key)
+            if last.rows.pop(row, None) != text_digest(text):
                 found.add(row)
     return found | set(last.rows)
 
@@ -82,25 +78,24 @@ def account_anew(connection: sa.Connection, now: str, revision: str, but: Collec
     """After a migration: append entries for the protected rows that it changed. Rows that the log did not account
     for before (``but``) stay findings."""
     connection.execute(sa.delete(t.change).where(_is_mine(connection)))
-    last = LastRows()
-    for _ in last.told_of(read_entries(connection)):
-        pass
+    last = LastRows.of(read_entries(connection))
     begun = bool(last.tables)
 
     def changed() -> Iterator[str]:
         for name, table in PROTECTED.items():
             for key, text in protected_rows(connection, table):
-                row = name, key_text(key)
+                row = row_name(name, key)
                 known = last.rows.pop(row, None)
-                if known != hashlib.sha256(text.encode()).digest():
+                if known != text_digest(text):
                     if row in but:
                         yield entry_text(now, name, key, None, stranger=True)
                     more: dict[str, Any] = {"upgraded": revision}
                     if begun and name not in last.tables:
                         more["imported"] = True
                     yield entry_text(now, name, key, text, **more)
-        for name, key_ in sorted(last.rows):
-            if (name, key_) in but:
+        for row in sorted(last.rows):
+            name, _, key_ = row.partition(" ")
+            if row in but:
                 yield entry_text(now, name, json.loads(key_), None, stranger=True)
             yield entry_text(now, name, json.loads(key_), None, upgraded=revision)
 
@@ -198,7 +193,7 @@ def erase_text(connection: sa.Connection, number: int, by: str, why: str, now: s
     gone = sa.update(t.log_entry).where(e.number == number)
     connection.execute(gone.values(salt=None, text=None))
     said = {"at": now, "by": by, "erased": number, "v": 1, "why": why}
-    texts = [f"{_canonical(said)}\n"]
+    texts = [f"{canonical(said)}\n"]
     table, key = PROTECTED[about["table"]], tuple(about["key"])
     # Not if the row has changed since: then another entry accounts for it, or none does.
     texts += [
@@ -238,7 +233,7 @@ class Tiles:
 def entry_text(now: str, table: str, key: Sequence[Any], row: str | None, **more: Any) -> str:
     """The text of an entry: what it is about and, on a separate line, the row (empty if the row is gone)."""
     about = {"at": now, "key": list(key), "table": table, "v": 1, **more}
-    return f"{_canonical(about)}\n{row or ''}"
+    return f"{canonical(about)}\n{row or ''}"
 
 
 def protected_rows(
@@ -246,48 +241,19 @@ def protected_rows(
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
     """Keys and rows of a protected table, in the form used in entries; all rows, or those with the given keys."""
     primary = list(table.primary_key.columns)
+    query = readable(table)
     if keys is None:
-        parts: Iterable[sa.Select[Any]] = [sa.select(table).order_by(*primary)]
+        parts: Iterable[sa.Select[Any]] = [query.order_by(*primary)]
     else:
         parts = (
-            sa.select(table).where(sa.tuple_(*primary).in_(keys[start : start + _CHUNK]))
+            query.where(sa.tuple_(*primary).in_(keys[start : start + _CHUNK]))
             for start in range(0, len(keys), _CHUNK)
         )
-    columns = [(c.name, _default(c)) for c in table.columns]
+    text = row_text(table)
     keyed = [list(table.columns).index(c) for c in primary]
-    for query in parts:
-        for row in connection.execute(query).yield_per(1_000):
-            given = zip(columns, row, strict=True)
-            shown = {n: _short(v) for (n, d), v in given if v is not None and v != d}
-            yield tuple(row[place] for place in keyed), _canonical(shown)
-
-
-def _short(value: Any) -> Any:
-    """A value in the form used in entries: long values and bytes become their digest."""
-    if isinstance(value, str) and len(value) < _LONGEST // 6:
-        return value
-    if isinstance(value, bytes | memoryview):
-        return {"sha256": hashlib.sha256(bytes(value)).hexdigest()}
-    if isinstance(value, str | list | dict):
-        text = _canonical(value)
-        if len(text) > _LONGEST:
-            return {"sha256": hashlib.sha256(text.encode()).hexdigest()}
-    return value
-
-
-def _default(column: sa.Column[Any]) -> Any:
-    """The default value of a column. Entries leave default values out, so that a column added later does not change
-    any row's entry."""
-    default = column.server_default
-    if not isinstance(default, sa.DefaultClause):
-        return None
-    if "nextval(" in str(default.arg):
-        return None  # PostgreSQL's auto-increment
-    # The form in which a database reports it: in quotes, with its type.
-    text = re.sub(r"^'(.*)'(::.*)?$", r"\1", str(default.arg))
-    if isinstance(column.type, sa.Boolean):
-        return text.lower() in ("true", "1")
-    return int(text) if isinstance(column.type, sa.Integer) else text
+    for part in parts:
+        for row in connection.execute(part).yield_per(5_000):
+            yield tuple([row[place] for place in keyed]), text(row)
 
 
 def _noted(connection: sa.Connection, mine: bool) -> list[tuple[str, tuple[Any, ...]]]:
@@ -314,13 +280,6 @@ def _is_mine(connection: sa.Connection) -> sa.ColumnElement[bool]:
     if connection.dialect.name != "postgresql":
         return sa.true()
     return t.change.c.in_transaction == sa.func.pg_current_xact_id().cast(sa.Text)
-
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _canonical(value: Any) -> str:
-    return _ENCODER.encode(value)
 
 
 def triggers(dialect: str) -> list[str]:

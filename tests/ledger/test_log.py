@@ -116,6 +116,12 @@ def test_what_is_changed_by_hand_is_found(log: Register, statement: str, said: s
     assert said in found(log)
 
 
+def test_a_row_that_is_not_json_any_more_is_found(small_log: Register) -> None:
+    """SQLite takes it; before, verifying ended with an exception about JSON."""
+    by_hand(small_log, "UPDATE mlsec_rule SET document = '{'")
+    assert found(small_log) == "mlsec_rule [1]: is not what its last entry says"
+
+
 def test_texts_that_are_swapped_and_entries_that_are_put_in_another_order_are_found(
     log: Register,
 ) -> None:
@@ -249,6 +255,26 @@ def test_an_export_that_was_changed_is_found(
     export_log(small_log, tmp_path / "log")
     change(tmp_path / "log")
     assert said in "; ".join(verify_export(tmp_path / "log", verifiers(small_log)).findings)
+
+
+def test_an_export_says_what_something_else_has_changed(log: Register, tmp_path: Path) -> None:
+    """The log records it permanently: an auditor without the register reads it too."""
+    with log._connect() as connection, connection.begin():
+        connection.exec_driver_sql("UPDATE mlsec_rule SET set_by = 'mallory'")
+    grow(log, 1, "c")
+    checkpoint(log, [KEY])
+    export_log(log, tmp_path / "log")
+    [said] = verify_export(tmp_path / "log", verifiers(log)).findings
+    assert said.startswith("mlsec_rule [1]: changed by something else than this package before")
+
+
+def test_a_text_of_an_export_that_no_database_could_store_is_a_change(
+    small_log: Register, tmp_path: Path
+) -> None:
+    export_log(small_log, tmp_path / "log")
+    lines(lambda x: [line.replace("anna", "\\ud800") for line in x])(tmp_path / "log")
+    audit = verify_export(tmp_path / "log", verifiers(small_log))
+    assert "entry 30 was changed" in audit.findings
 
 
 def test_what_is_no_export_is_refused(small_log: Register, tmp_path: Path) -> None:
