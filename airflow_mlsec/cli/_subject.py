@@ -24,7 +24,15 @@ from airflow_mlsec.key_ring import (
     open_register,
     trusted_keys,
 )
-from airflow_mlsec.ledger import DEPLOYMENT, Rules, Verb, require, rules_in_force
+from airflow_mlsec.ledger import (
+    DEPLOYMENT,
+    LANGUAGES,
+    Language,
+    Rules,
+    Verb,
+    require,
+    rules_in_force,
+)
 from airflow_mlsec.lineage import AirflowApi
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings, parse_size
@@ -260,19 +268,21 @@ def list_(only_open: bool, as_json: bool) -> None:
 
 @subject.command()
 @click.argument("number", type=int)
+@click.option(
+    "--language", type=click.Choice(LANGUAGES), default="en", show_default=True,
+    help="The language of the reasons, for a person who asks how it stands.",
+)  # fmt: skip
 @json_option
-def status(number: int, as_json: bool) -> None:
+def status(number: int, language: Language, as_json: bool) -> None:
     """Show a request: its coverage ledger and its history."""
     register = open_register(Settings.load())
     request, done = get_request(register, number), history(register, number)
     lines = [_request_line(request)]
-    lines += [
-        f"  {s.status:12} {s.kind:9} {s.name}: {s.locator}; {s.detail}" for s in request.steps
-    ]
-    lines += [f"  {act.at[:19]}  {act.by}: {act_in_words(act)}" for act in done]
+    lines += [f"  {s.status:12} {s.kind:9} {s.name}: {s.words(language)}" for s in request.steps]
+    lines += [f"  {act.at[:19]}  {act.by}: {act_in_words(act, language)}" for act in done]
     data = {
         **request.as_json(),
-        "history": [[act.at, act.by, str(act_in_words(act))] for act in done],
+        "history": [[act.at, act.by, str(act_in_words(act, language))] for act in done],
     }
     show(data, "\n".join(lines), as_json)
 

@@ -518,6 +518,10 @@ def test_the_whole_way_on_the_command_line(
     receipt = tmp_path / "receipt.json"
     salt = json.loads(run("close", number, "--receipt", str(receipt), "--json"))["salt"]
     assert "closed, receipt signed" in run("status", number)
+    german = run("status", number, "--language", "de")
+    assert "erased: Zeilen der Person: 3" in german
+    assert "abgeschlossen, Quittung signiert" in german
+    assert "closed, receipt signed" not in german
     assert "closed" in run("list")
     # On another machine, with the public key alone.
     signer = tmp_path / "signer.pem"

@@ -109,6 +109,10 @@ class Step:
         """Why it is in its state, in words."""
         return in_words(self.reasons)
 
+    def words(self, language: Language) -> Words:
+        """How the person is found there, and why it is in its state."""
+        return Words(f"{by_what(self.found_by, language)}; {in_words(self.reasons, language)}")
+
 
 @dataclass(frozen=True)
 class Request:
