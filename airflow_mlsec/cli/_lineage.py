@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show, show_progress
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
-from airflow_mlsec.ledger import DEPLOYMENT, Verb, require
+from airflow_mlsec.ledger import DEPLOYMENT, Verb, api_key_named, require
 from airflow_mlsec.lineage import (
     HeldEvent,
     Ingest,
@@ -27,6 +28,7 @@ from airflow_mlsec.lineage import (
     TraceNode,
     deliver,
     events_of,
+    forget_client,
     lines_of,
 )
 from airflow_mlsec.lineage import trace as walk
@@ -126,8 +128,6 @@ def quarantine(retry: bool, shown: int | None, discard: int | None, as_json: boo
 
 def _received(event: HeldEvent, content: bytes) -> tuple[str, bytes] | Received:
     """An event of the quarantine as it was received: what its client may send about holds for it still."""
-    from airflow_mlsec.ledger import api_key_named
-
     if event.client is None:
         return event.source, content
     try:
@@ -137,6 +137,48 @@ def _received(event: HeldEvent, content: bytes) -> tuple[str, bytes] | Received:
     key = api_key_named(open_register(Settings.load()), event.client)
     namespaces = key.namespaces if key is not None else ()
     return Received(event.client, namespaces, event.source, content, document)
+
+
+@lineage.command()
+@click.option("--client", required=True, help="The name of the API key with which it was sent.")
+@click.option("--since", help="Only what was received from this date or time on (ISO 8601, UTC).")
+@click.option("--dry-run", is_flag=True, help="Count what would be forgotten, and change nothing.")
+@json_option
+def forget(client: str, since: str | None, dry_run: bool, as_json: bool) -> None:
+    """Take back the lineage that only one client has sent over HTTP.
+
+    The graph becomes what it would be without it, except that names of datasets and columns stay
+    listed. Runs that somebody else reported too stay, and are counted. The key is not revoked.
+    """
+    register = open_register(Settings.load())
+    moment = None if since is None else _utc(since)
+    found = forget_client(register, client, operating_system_actor(), moment, dry_run)
+    would = "would be " if dry_run else ""
+    lines = [
+        f"{would}forgotten: {found.runs} runs, {found.edges} edges, {found.names} names of datasets, "
+        f"{found.changes} changes of datasets, {found.facets} facets"
+    ]
+    if found.runs_left:
+        lines.append(f"{found.runs_left} runs stay: somebody else reported them too, or the client did before")  # fmt: skip
+    if not dry_run:
+        lines.append(
+            f"this does not end the API key: `mlsec lineage api-key {client} --revoke` does"
+        )
+    show(asdict(found), "\n".join(lines), as_json)
+
+
+def _utc(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"--since is a date or time such as 2026-03-01T12:00, not '{text}'"
+        ) from None
+    return (
+        (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        .astimezone(UTC)
+        .strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    )
 
 
 @lineage.command("list")

@@ -76,6 +76,7 @@ from airflow_mlsec.lineage.tracing._trace import (
     trace,
     transformations,
 )
+from airflow_mlsec.lineage.writing._forget import Forgotten, forget_client
 from airflow_mlsec.lineage.writing._quarantine import HeldEvent, Quarantine
 from airflow_mlsec.lineage.writing._write_aliases import relate_dataset
 from airflow_mlsec.lineage.writing._write_parts import PART, PERHAPS
@@ -89,6 +90,7 @@ __all__ = [
     "AirflowApi",
     "Change",
     "DarkList",
+    "Forgotten",
     "HeldEvent",
     "Holder",
     "Ingest",
@@ -122,6 +124,7 @@ __all__ = [
     "events_of",
     "export_events",
     "find_start",
+    "forget_client",
     "gone_since",
     "holders",
     "ingest_event",

@@ -84,3 +84,16 @@ class OtherThere(
     de="der Prozess ist beendet, und eine andere Datei oder Tabelle, oder keine, ist da",
 ):
     """Nobody can tell whether it was there for a while."""
+
+
+class ClientForgotten(
+    Reason,
+    en="what only the client '{client}' sent{since: since {}} is forgotten: {runs:run|runs}, {edges:edge|edges}",
+    de="was nur der Client „{client}“{since: seit {}} geschickt hat, ist vergessen: {runs:Lauf|Läufe}, {edges:Kante|Kanten}",
+):
+    """Its lineage was false, or is no longer believed."""
+
+    client: str
+    runs: int
+    edges: int
+    since: str | None = None

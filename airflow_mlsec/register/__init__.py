@@ -8,6 +8,8 @@ the nodes of the lineage graph, `_bulk` moves many rows at once. May import
 
 from airflow_mlsec.register._bulk import (
     array_literals,
+    count_removal,
+    graph_removals,
     insert_rows,
     lock_graph,
     lock_table,
@@ -50,10 +52,12 @@ __all__ = [
     "RingRecorder",
     "array_literals",
     "column_documents",
+    "count_removal",
     "dataset_id",
     "enrich_columns",
     "erase_text",
     "find_dataset",
+    "graph_removals",
     "insert_rows",
     "keeps_open",
     "known_ring",

@@ -20,13 +20,36 @@ _GRAPH_LOCK = 0x6D6C_7365_6367
 # Set in a connection's ``info`` once its transaction has been counted as a change of the graph.
 COUNTED = "mlsec.graph_change"
 _CHANGES = "graph"
+# Transactions that removed what the ids that writers remember stand for.
+_REMOVALS = "graph removals"
 
 
 def graph_changes(connection: sa.Connection) -> int:
     """How often the graph, a policy in force or evidence may have changed so far."""
+    return _counted(connection, _CHANGES)
+
+
+def graph_removals(connection: sa.Connection) -> int:
+    """How often ids of the graph have been removed. A writer that remembers ids forgets them when this grows."""
+    return _counted(connection, _REMOVALS)
+
+
+def count_removal(connection: sa.Connection) -> None:
+    """Count a transaction that removes ids from the graph. The graph must be locked."""
+    _count(connection, _REMOVALS)
+
+
+def _counted(connection: sa.Connection, name: str) -> int:
     c = t.counter.c
-    found = connection.execute(sa.select(c.value).where(c.name == _CHANGES)).scalar_one_or_none()
+    found = connection.execute(sa.select(c.value).where(c.name == name)).scalar_one_or_none()
     return int(found or 0)
+
+
+def _count(connection: sa.Connection, name: str) -> None:
+    c = t.counter.c
+    more = sa.update(t.counter).where(c.name == name).values(value=c.value + 1)
+    if not connection.execute(more).rowcount:
+        connection.execute(sa.insert(t.counter).values(name=name, value=1))
 
 
 def lock_graph(connection: sa.Connection) -> None:
@@ -36,10 +59,7 @@ def lock_graph(connection: sa.Connection) -> None:
     if connection.info.get(COUNTED):
         return
     connection.info[COUNTED] = True
-    c = t.counter.c
-    more = sa.update(t.counter).where(c.name == _CHANGES).values(value=c.value + 1)
-    if not connection.execute(more).rowcount:
-        connection.execute(sa.insert(t.counter).values(name=_CHANGES, value=1))
+    _count(connection, _CHANGES)
 
 
 def _lock(connection: sa.Connection) -> None:

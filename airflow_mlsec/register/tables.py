@@ -186,6 +186,9 @@ alias = sa.Table(
     _ref("dataset_id"),
     _ref("other_id", index=True),
     sa.Column("kind", sa.String(8), nullable=False),
+    # The client that alone said so over HTTP, and when it did.
+    sa.Column("client", sa.Text),
+    sa.Column("client_at", sa.String(32)),
     sa.PrimaryKeyConstraint("dataset_id", "other_id", "kind"),
 )
 
@@ -195,6 +198,9 @@ lifecycle = sa.Table(
     _ref("dataset_id"),
     sa.Column("change", sa.String(10), nullable=False),
     sa.Column("at", sa.String(32), nullable=False),
+    # The client that alone said so over HTTP, and when it did.
+    sa.Column("client", sa.Text),
+    sa.Column("client_at", sa.String(32)),
     sa.PrimaryKeyConstraint("dataset_id", "change", "at"),
 )
 
@@ -208,6 +214,9 @@ facet = sa.Table(
     sa.Column("at", sa.String(32), nullable=False),
     sa.Column("digest", sa.String(32), nullable=False),
     sa.Column("document", sa.JSON, nullable=False),
+    # The client that alone said so over HTTP, and when it did.
+    sa.Column("client", sa.Text),
+    sa.Column("client_at", sa.String(32)),
     sa.PrimaryKeyConstraint("entity", "entity_id", "name"),
 )
 
@@ -222,7 +231,8 @@ run_dependency = sa.Table(
     sa.PrimaryKeyConstraint("run_id", "direction", "job_id", "run_uuid"),
 )
 
-# Which clients reported a run over HTTP.
+# Which clients reported a run over HTTP. An empty name stands for everybody else: tasks, files, the command line.
+# Of a run without rows, nothing came from a client.
 run_client = sa.Table(
     "mlsec_run_client",
     metadata,

@@ -29,7 +29,8 @@ from airflow_mlsec.policy import parse_policy
 from airflow_mlsec.register import Register, graph, record_policy, set_dataset
 from tests.lineage.snapshot import names_of, snapshot
 
-DATASETS = ["/a", "/b", "/c", "/d"]
+# One is a folder of another.
+DATASETS = ["/a", "/b", "/c", "/a/d"]
 COLUMNS = ["x", "y", "z"]
 NOBODY = VerificationKeys([])
 

@@ -10,7 +10,7 @@ from airflow_mlsec.lineage.events._events import Name, Transformation
 from airflow_mlsec.register import dataset_id, graph, lock_graph, upsert
 from airflow_mlsec.register import tables as t
 
-_SIGNED = Transformation("direct", "DIRECT", None, "as signed evidence says", None, False)
+SIGNED = Transformation("direct", "DIRECT", None, "as signed evidence says", None, False)
 
 
 def write_origins(
@@ -18,8 +18,8 @@ def write_origins(
 ) -> None:
     """Each of the origins as a whole reaches the artifact."""
     lock_graph(connection)
-    said = dict(zip(_SIGNED._fields, _SIGNED, strict=True))
-    step = upsert(connection, t.transformation, {"digest": _SIGNED.digest}, {}, said)
+    said = dict(zip(SIGNED._fields, SIGNED, strict=True))
+    step = upsert(connection, t.transformation, {"digest": SIGNED.digest}, {}, said)
     for namespace, name in origins:
         source = dataset_id(connection, namespace, name, now)
         if source != artifact:

@@ -263,6 +263,25 @@ class Batch:
             known[missing[bytes(digest)]] = identifier
 
 
+class SaidBy:
+    """Rows that events state, each with the client that alone stated it: None if it was anybody else, or several."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[Any, ...], str | None] = {}
+
+    def add(self, row: tuple[Any, ...], client: str | None) -> None:
+        self.rows[row] = client if self.rows.get(row, client) == client else None
+
+    def write(self, batch: Batch, table: sa.Table, key: str) -> None:
+        """Store the rows, which consist of their key; a row that somebody else stated too is no longer one client's."""
+        conflict = (
+            f"({', '.join(key.split())}) DO UPDATE SET client = NULL "
+            f"WHERE {table.name}.client <> coalesce(excluded.client, '')"
+        )
+        rows = [(*row, self.rows[row], batch.now) for row in sorted(self.rows)]
+        batch.insert(table, f"{key} client client_at", rows, conflict)
+
+
 def _positions(columns: Columns) -> dict[str, tuple[str | None, int]]:
     """Type and position of each column; if a name occurs twice, those of the last."""
     return {name: (kind, position) for position, (name, kind) in enumerate(columns)}

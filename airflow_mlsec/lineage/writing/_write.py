@@ -29,21 +29,21 @@ from airflow_mlsec.lineage.writing._write_runs import (
     write_flows,
     write_runs,
 )
-from airflow_mlsec.register import Register, lock_graph
+from airflow_mlsec.register import Register, graph_removals, lock_graph
 
 # Names kept in memory between batches; beyond that number, the memory is cleared.
 _MOST_NAMES = 1_000_000
 
 
 class GraphWriter:
-    """Writes events. Keeps the ids of names between batches, which never change once given;
-    not to be shared between threads."""
+    """Writes events. Keeps the ids of names between batches; not to be shared between threads."""
 
     def __init__(self, register: Register, trusted: VerificationKeys) -> None:
         self._register = register
         self._trusted = trusted
         self._dirty = False
         self._names = KnownNames()
+        self._removals = 0
 
     def write(self, events: Sequence[Event]) -> None:
         """Write the events in one transaction: all of them, or none.
@@ -57,11 +57,12 @@ class GraphWriter:
 
     def apply(self, connection: sa.Connection, events: Sequence[Event]) -> None:
         """Write the events within the caller's transaction."""
-        if self._dirty or len(self._names) > _MOST_NAMES:
-            # A previous attempt was rolled back, and with it the ids that it gave.
-            self._names = KnownNames()
-        self._dirty = True
         lock_graph(connection)
+        removals = graph_removals(connection)
+        if self._dirty or removals != self._removals or len(self._names) > _MOST_NAMES:
+            # A previous attempt was rolled back, and with it the ids that it gave; or ids were removed since.
+            self._names = KnownNames()
+        self._dirty, self._removals = True, removals
         batch = Batch(self._names, connection, events, self._register.now())
         schemas = batch.newest_schemas()
         new = batch.write_datasets(schemas)
@@ -71,7 +72,7 @@ class GraphWriter:
         write_clients(batch, runs)
         write_flows(batch, runs)
         write_assumed(batch, runs)
-        write_aliases(batch, new)
+        write_aliases(batch, new, {dataset for run in runs.values() for dataset in run.outputs})
         write_lifecycle(batch)
         write_facets(batch, runs)
         write_dependencies(batch, runs)

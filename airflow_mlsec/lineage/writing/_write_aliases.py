@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from airflow_mlsec.lineage.events._events import NOT_FOLLOWED, RENAMED, SAME, Name
-from airflow_mlsec.lineage.writing._batch import Batch, KnownNames
+from airflow_mlsec.lineage.writing._batch import Batch, KnownNames, SaidBy
 from airflow_mlsec.lineage.writing._write_parts import PERHAPS, made_whole, related
 from airflow_mlsec.naming import LOCAL
 from airflow_mlsec.register import column_documents, dataset_id, graph, lock_graph
@@ -17,23 +17,27 @@ from airflow_mlsec.register import tables as t
 
 # What is said of one also holds for the other.
 _BOTH_WAYS = ("symlink", PERHAPS)
+ALIAS_STEPS = (SAME, RENAMED, NOT_FOLLOWED)
 
 
-def write_aliases(batch: Batch, new: set[int]) -> None:
-    """``new`` are the datasets that were not known before."""
+def write_aliases(batch: Batch, new: set[int], written: set[int]) -> None:
+    """``new`` are the datasets that were not known before, ``written`` those that a run has as outputs."""
     ids = batch.names.datasets
     pairs = related(batch.connection, ((ids[n], *n) for n in _named(batch) if ids[n] in new))
-    outputs = {ids[name] for event in batch.events for name in event.outputs}
-    pairs |= made_whole(batch.connection, outputs) | _links(batch, new)
+    pairs |= made_whole(batch.connection, written) | _links(batch, new)
+    said_by = SaidBy()
     for event in batch.events:
         for name, said in event.said.items():
             for other in said.symlinks:
                 one, two = sorted((ids[name], ids[other]))
                 if one != two:
-                    pairs.add((one, two, "symlink"))
+                    said_by.add((one, two, "symlink"), event.client)
             if said.previous and ids[said.previous] != ids[name]:
-                pairs.add((ids[said.previous], ids[name], "rename"))
-    batch.insert(t.alias, "dataset_id other_id kind", sorted(pairs))
+                said_by.add((ids[said.previous], ids[name], "rename"), event.client)
+    for pair in pairs:
+        said_by.add(pair, None)
+    said_by.write(batch, t.alias, "dataset_id other_id kind")
+    pairs.update(said_by.rows)
     if batch.connection.execute(sa.select(t.alias.c.dataset_id).limit(1)).first() is not None:
         mirror(batch, {d for pair in pairs for d in pair[:2]} | _touched(batch))
 
@@ -113,7 +117,13 @@ def mirror(batch: Batch, todo: set[int]) -> None:
 
 
 def _mirror_edges(batch: Batch, pairs: Iterable[tuple[int, int, str]]) -> None:
-    batch.ensure_transformations([SAME, RENAMED, NOT_FOLLOWED])
+    edges = alias_edges(batch, pairs)
+    batch.insert(t.edge, "source_id target_id transformation_id", sorted(edges))
+
+
+def alias_edges(batch: Batch, pairs: Iterable[tuple[int, int, str]]) -> set[graph.Edge]:
+    """The edges between the names of one dataset. The columns of all of them must be known to the batch."""
+    batch.ensure_transformations(ALIAS_STEPS)
     columns = batch.names.columns
     edges = set()
     for one, other, kind in pairs:
@@ -121,11 +131,11 @@ def _mirror_edges(batch: Batch, pairs: Iterable[tuple[int, int, str]]) -> None:
         step = batch.names.transformations[said]
         shared = [
             (columns[one][name], columns[other][name])
-            for name in columns[one]
-            if name in columns[other]
+            for name in columns.get(one, ())
+            if name in columns.get(other, ())
         ]
         for here, there in [*shared, (graph.INTO, graph.INTO)]:
             edges.add((graph.node(one, here), graph.node(other, there), step))
             if kind in _BOTH_WAYS:
                 edges.add((graph.node(other, there), graph.node(one, here), step))
-    batch.insert(t.edge, "source_id target_id transformation_id", sorted(edges))
+    return edges

@@ -8,56 +8,64 @@ from typing import Any
 
 from airflow_mlsec.crypto import VerificationKeys
 from airflow_mlsec.errors import SignatureInvalid
+from airflow_mlsec.lineage.events._events import Event
 from airflow_mlsec.lineage.evidence._evidence import record_evidence
-from airflow_mlsec.lineage.writing._batch import Batch
+from airflow_mlsec.lineage.writing._batch import Batch, SaidBy
 from airflow_mlsec.lineage.writing._write_runs import Run
 from airflow_mlsec.register import tables as t
 
 
 def write_lifecycle(batch: Batch) -> None:
     ids = batch.names.datasets
-    rows = set()
+    said_by = SaidBy()
     for event in batch.events:
         for name, said in event.said.items():
             if said.previous and said.previous != name:
                 # It is the earlier name that ended, whatever the same event says of the later one; without an
                 # earlier name, nothing is known to have ended.
-                rows.add((ids[said.previous], "RENAME", event.time))
+                said_by.add((ids[said.previous], "RENAME", event.time), event.client)
             if said.change not in (None, "ALTER", "RENAME"):
-                rows.add((ids[name], str(said.change), event.time))
-    batch.insert(t.lifecycle, "dataset_id change at", sorted(rows))
+                said_by.add((ids[name], str(said.change), event.time), event.client)
+    said_by.write(batch, t.lifecycle, "dataset_id change at")
 
 
 def write_facets(batch: Batch, runs: dict[str, Run]) -> None:
     offered: dict[tuple[str, int, str], tuple[str, str, str]] = {}
+    clients: dict[tuple[str, int, str], str | None] = {}
 
-    def offer(entity: str, identifier: int, facets: dict[str, Any], at: str) -> None:
+    def offer(entity: str, identifier: int, facets: dict[str, Any], event: Event) -> None:
         for name, document in facets.items():
             text = json.dumps(document, sort_keys=True, ensure_ascii=False)
             digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-            key, value = (entity, identifier, name), (at, digest, text)
+            key, value = (entity, identifier, name), (event.time, digest, text)
             if key not in offered or value > offered[key]:
-                offered[key] = value
+                offered[key], clients[key] = value, event.client
+            elif value == offered[key] and clients[key] != event.client:
+                clients[key] = None
 
     counted: dict[int, tuple[str, int]] = {}
     for event in batch.events:
         for name, said in event.said.items():
             if said.facets:
-                offer("dataset", batch.names.datasets[name], said.facets, event.time)
+                offer("dataset", batch.names.datasets[name], said.facets, event)
             if said.rows is not None and 0 <= said.rows < 2**63:
                 identifier = batch.names.datasets[name]
                 counted[identifier] = max(counted.get(identifier, ("", 0)), (event.time, said.rows))
         if event.job_facets and event.job:
-            offer("job", batch.names.jobs[event.job], event.job_facets, event.time)
+            offer("job", batch.names.jobs[event.job], event.job_facets, event)
         if event.run_facets:
-            offer("run", runs[event.run].id, event.run_facets, event.time)
+            offer("run", runs[event.run].id, event.run_facets, event)
     batch.insert(
         t.facet,
-        "entity entity_id name at digest document",
-        [(*key, *value) for key, value in sorted(offered.items())],
+        "entity entity_id name at digest document client client_at",
+        [(*key, *value, clients[key], batch.now) for key, value in sorted(offered.items())],
         "(entity, entity_id, name) DO UPDATE SET at = excluded.at, digest = excluded.digest, "
-        "document = excluded.document WHERE (excluded.at, excluded.digest) > "
-        "(mlsec_facet.at, mlsec_facet.digest)",
+        "document = excluded.document, client_at = excluded.client_at, client = CASE WHEN excluded.digest = mlsec_facet.digest "
+        "AND excluded.at = mlsec_facet.at THEN NULL ELSE excluded.client END "
+        "WHERE (excluded.at, excluded.digest) > (mlsec_facet.at, mlsec_facet.digest) "
+        # The same again, from somebody else.
+        "OR ((excluded.at, excluded.digest) = (mlsec_facet.at, mlsec_facet.digest) "
+        "AND mlsec_facet.client <> coalesce(excluded.client, ''))",
     )
 
 

@@ -26,6 +26,10 @@ from airflow_mlsec.register import tables as t
 _RANK = {DECLARED: 0, "running": 1, "complete": 2, "aborted": 3, "failed": 4}
 
 
+# In the place of a client's name: tasks, files, the command line.
+ELSEWHERE = ""
+
+
 @dataclass(slots=True)
 class Run:
     """Everything that the events of a batch say about one run, and what was known before."""
@@ -47,7 +51,7 @@ class Run:
     id: int = 0
     # Whether the register knew it before this batch.
     existed: bool = False
-    # The clients that reported it over HTTP.
+    # The clients that reported it over HTTP; an empty name stands for everybody else.
     clients: set[str] = field(default_factory=set)
 
 
@@ -66,8 +70,7 @@ def gather_runs(batch: Batch) -> dict[str, Run]:
         ):
             continue  # only a dataset is described
         run = _gather(runs, event)
-        if event.client is not None:
-            run.clients.add(event.client)
+        run.clients.add(event.client or ELSEWHERE)
         for name in event.inputs:
             run.inputs.add(ids[name])
         for name in event.outputs:
@@ -91,8 +94,7 @@ def gather_runs(batch: Batch) -> dict[str, Run]:
         for named in event.others:
             other = runs.setdefault(named.run, Run(named.run, named.job, DECLARED))
             other.started_at = _least(other.started_at, event.time)
-            if event.client is not None:
-                other.clients.add(event.client)
+            other.clients.add(event.client or ELSEWHERE)
             other.inputs.update(ids[name] for name in named.inputs)
             other.outputs.update(ids[name] for name in named.outputs)
     return runs
@@ -148,12 +150,16 @@ def write_runs(batch: Batch, runs: dict[str, Run]) -> None:
 
 
 def write_clients(batch: Batch, runs: dict[str, Run]) -> None:
-    """Which clients reported which runs, and when."""
-    rows = [
-        (run.id, client, batch.now, batch.now)
-        for run in runs.values()
-        for client in sorted(run.clients)
-    ]
+    """Which clients reported which runs, and when. A run that no client has reported needs no rows."""
+    there: dict[int, set[str]] = {run.id: set() for run in runs.values() if run.existed}
+    for run_id, client in batch.rows(t.run_client, "run_id client", "run_id", there):
+        there[run_id].add(client)
+    rows = []
+    for run in runs.values():
+        before = there[run.id] or {ELSEWHERE} if run.existed else set()
+        if run.clients | before != {ELSEWHERE}:
+            clients = run.clients | (before - there.get(run.id, set()))
+            rows += [(run.id, client, batch.now, batch.now) for client in sorted(clients)]
     batch.insert(
         t.run_client,
         "run_id client first_at last_at",
@@ -265,7 +271,7 @@ def write_assumed(batch: Batch, runs: dict[str, Run]) -> None:
         batch.ensure_transformations([ASSUMED])
         step = batch.names.transformations[ASSUMED]
         batch.insert(t.assumed, "source_id target_id run_id", added)
-        whole = sorted({_whole_edge(source, target, step) for source, target, _ in added})
+        whole = sorted({whole_edge(source, target, step) for source, target, _ in added})
         batch.insert(t.edge, "source_id target_id transformation_id", whole)
     for source, target, run_id in gone:
         _stop_assuming(batch, source, target, run_id)
@@ -278,7 +284,7 @@ def _stop_assuming(batch: Batch, source: int, target: int, run_id: int) -> None:
     if batch.connection.execute(sa.select(a.run_id).where(pair).limit(1)).first() is None:
         batch.ensure_transformations([ASSUMED])
         e = t.edge.c
-        edge = _whole_edge(source, target, batch.names.transformations[ASSUMED])
+        edge = whole_edge(source, target, batch.names.transformations[ASSUMED])
         batch.connection.execute(
             sa.delete(t.edge).where(
                 e.source_id == edge[0],
@@ -315,7 +321,7 @@ def _values(run: Run) -> tuple[Any, ...]:
     return (run.state, *times, run.parent, *run.nominal, run.task_instance)
 
 
-def _whole_edge(source: int, target: int, step: int) -> tuple[int, int, int]:
+def whole_edge(source: int, target: int, step: int) -> tuple[int, int, int]:
     return graph.node(source, graph.OUT_OF), graph.node(target, graph.INTO), step
 
 
