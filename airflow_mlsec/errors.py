@@ -8,9 +8,11 @@
     │   └── DatasetError
     │       ├── DatasetNotFound (FileNotFoundError)
     │       ├── ChangedMeanwhile                 try again
+    │       ├── DatabaseUnavailable              try again later
     │       ├── ColumnMissing (KeyError)
     │       ├── ColumnType (TypeError)
     │       └── UnsupportedDataset
+    ├── StorageFull (OSError)                no space left on a device
     ├── CheckFailed (AssertionError)         a check failed                  exit code 1
     ├── Refused (PermissionError)            refused for safety              exit code 3
     │   ├── UndeclaredColumn
@@ -30,23 +32,53 @@ value of the data: an exception ends up in logs, alerts and issue trackers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+import unicodedata
+from collections.abc import Collection, Iterable
+
+from airflow_mlsec import column_names
 
 
 def printable(text: str) -> str:
-    """The text with characters escaped that a terminal would interpret or that cannot be encoded: file
-    names can contain any."""
+    """The text with characters escaped that a terminal would interpret (control characters), that change the order in
+    which text is shown (Unicode's bidirectional controls, "Trojan Source", CVE-2021-42574), or that cannot be
+    encoded: names of files, datasets and columns can contain any. Line ends and tabs stay."""
     if text.isprintable():
         return text
+    return "".join(c.encode("unicode_escape").decode() if _acts(c) else c for c in text)
+
+
+def printable_json(text: str) -> str:
+    """The same for a JSON document, which stays that document."""
+    if text.isprintable():
+        return text
+    units = (c.encode("utf-16-be", "surrogatepass").hex() if _acts(c) else c for c in text)
     return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+        unit if len(unit) == 1 else "".join(f"\\u{unit[i : i + 4]}" for i in range(0, len(unit), 4))
+        for unit in units
     )
 
 
+def is_full(error: OSError) -> bool:
+    """Whether an error says that no space is left: on the device, or of the user's quota."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _acts(character: str) -> bool:
+    if character.isprintable() or character in "\n\t":
+        return False
+    category = unicodedata.category(character)
+    return category[0] == "C" or category in ("Zl", "Zp")
+
+
 class MlsecError(Exception):
-    """Base of all errors raised by this package. Its message never holds a data value."""
+    """Base of all errors raised by this package. Its message never holds a data value.
+
+    :cvar retry: Whether trying again unchanged may help: Airflow then retries the task.
+    """
 
     exit_code = 2
+    retry: bool = True
 
     def __str__(self) -> str:
         # KeyError would print its argument's repr, quotes and escapes included.
@@ -55,6 +87,8 @@ class MlsecError(Exception):
 
 class UsageError(MlsecError, ValueError):
     """The input, setting or argument is wrong; trying again unchanged cannot help."""
+
+    retry = False
 
 
 class SettingError(UsageError):
@@ -92,15 +126,40 @@ class UnsupportedDataset(DatasetError):
 class ChangedMeanwhile(DatasetError):
     """Another program wrote the dataset while it was being rewritten; nothing was replaced."""
 
+    retry = True
+
+
+class DatabaseUnavailable(DatasetError):
+    """A database cannot be reached, or is in trouble that may pass."""
+
+    retry = True
+
 
 class ColumnMissing(DatasetError, KeyError):
     """The policy names a column that the dataset does not have."""
 
     @classmethod
-    def among(cls, missing: Iterable[str], present: Iterable[str], policy: str) -> ColumnMissing:
+    def among(
+        cls,
+        missing: Iterable[str],
+        present: Iterable[str],
+        policy: str,
+        expected: Collection[str] = (),
+    ) -> ColumnMissing:
+        """``expected`` are the columns that the dataset should have, if they are known."""
+        missing, present = list(missing), list(present)
+        named = column_names.shown(missing, ())
+        if set(expected) & set(present):
+            has = f"it has {column_names.shown(present, present)}"
+        elif alike := column_names.resembling(missing, present):
+            meant = ", ".join(f"'{name}'" for name in alike)
+            has = f"it has {column_names.counted(len(present))}; was {meant} meant?"
+        else:
+            # Nothing shows that its first line is a header.
+            has = f"it has {column_names.counted(len(present))}, by other names (does the file have a header?)"
         return cls(
-            f"policy {policy} names {_columns(missing)}, which the dataset does not have; "
-            f"it has {_columns(present)}. Fix `columns` in the policy, or the source."
+            f"policy {policy} names {named}, which the dataset does not have; {has.rstrip('?')}"
+            f"{'?' if has.endswith('?') else '.'} Fix `columns` in the policy, or the source."
         )
 
 
@@ -112,25 +171,47 @@ class ColumnType(DatasetError, TypeError):
         return cls(f"column '{column}' has type {found}; {step} needs {expected}")
 
 
+class StorageFull(MlsecError, OSError):
+    """No space is left where something was written; nothing was replaced."""
+
+    @classmethod
+    def while_writing(cls, name: str, folder: str) -> StorageFull:
+        return cls(
+            f"no space is left on the device of {folder} (ENOSPC), where {name} was being written; nothing was "
+            "replaced. Free space there, and run it again"
+        )
+
+
 class CheckFailed(MlsecError, AssertionError):
     """A compliance check, review or verification failed."""
 
     exit_code = 1
+    retry = False
 
 
 class Refused(MlsecError, PermissionError):
     """Refused for safety: going on could expose personal data."""
 
     exit_code = 3
+    retry = False
 
 
 class UndeclaredColumn(Refused):
     """The dataset has a column that its policy does not mention."""
 
     @classmethod
-    def found(cls, columns: Iterable[str], dataset: str, policy: str) -> UndeclaredColumn:
+    def found(
+        cls,
+        columns: Iterable[str],
+        dataset: str,
+        policy: str,
+        present: Iterable[str],
+        declared: Collection[str],
+    ) -> UndeclaredColumn:
+        """``present`` are all columns of the dataset, ``declared`` those of the policy."""
+        shown = column_names.shown(columns, present, declared)
         return cls(
-            f"dataset {dataset} has {_columns(columns)}, which policy {policy} does not mention. "
+            f"dataset {dataset} has {shown}, which policy {policy} does not mention. "
             "Nothing was written. Declare each under `columns`, or set `unlisted_columns: drop`."
         )
 
@@ -147,6 +228,7 @@ class CryptoError(MlsecError):
     """Base of the cryptographic failures."""
 
     exit_code = 3
+    retry = False
 
 
 class KeyNotFound(CryptoError, KeyError):
@@ -208,17 +290,14 @@ class BrokenLog(SignatureInvalid):
 
 
 class RegisterError(MlsecError):
-    """The register cannot be reached, or its schema is not the one this version needs."""
+    """The register cannot be reached, or its schema is not the one this version needs.
 
+    :ivar retry: False if somebody must change a setting first, such as a password.
+    """
 
-def _columns(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    if any("@" in name or (name and not any(c.isalpha() for c in name)) for name in listed):
-        # Probably the first row of a file without a header: these may be values of a person.
-        return f"{len(listed)} columns whose names look like values (does the file have a header?)"
-    shown = ", ".join(f"'{name}'" for name in listed[:12])
-    more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
-    return f"column{'s' if len(listed) != 1 else ''} {shown or '(none)'}{more}"
+    def __init__(self, message: str, retry: bool = True) -> None:
+        super().__init__(message)
+        self.retry = retry
 
 
 __all__ = [
@@ -229,6 +308,7 @@ __all__ = [
     "ColumnMissing",
     "ColumnType",
     "CryptoError",
+    "DatabaseUnavailable",
     "DatasetError",
     "DatasetNotFound",
     "DecryptionFailed",
@@ -241,6 +321,7 @@ __all__ = [
     "RegisterError",
     "SettingError",
     "SignatureInvalid",
+    "StorageFull",
     "UndeclaredColumn",
     "UnsafePermissions",
     "UnsupportedDataset",

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from airflow_mlsec.errors import ChangedMeanwhile, DatasetError
+from airflow_mlsec.errors import ChangedMeanwhile, DatasetError, StorageFull, is_full
 
 _SUFFIX = ".partial"
 
@@ -39,6 +39,7 @@ def replacing(
     :raises ChangedMeanwhile: if it is not.
     :raises DatasetError: if the target's folder does not exist, or the target is a
         symbolic link or not a regular file.
+    :raises StorageFull: if no space is left on its device.
     """
     folder = target.parent
     if not folder.is_dir():
@@ -65,6 +66,10 @@ def replacing(
                 os.replace(partial, target)
             published = True
             _sync_folder(folder)
+    except OSError as error:
+        if is_full(error):
+            raise StorageFull.while_writing(target.name, str(folder)) from None
+        raise
     finally:
         if not published:
             partial.unlink(missing_ok=True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from airflow_mlsec import errors
@@ -32,7 +34,7 @@ def test_errors_are_the_nearest_builtin_and_carry_the_exit_code(
 
 def test_messages_name_a_dozen_columns_and_count_the_rest() -> None:
     many = [f"c{i:02}" for i in range(20)]
-    text = str(errors.UndeclaredColumn.found(many, "people", "people.yaml"))
+    text = str(errors.UndeclaredColumn.found(many, "people", "people.yaml", ["a", *many], ["a"]))
     assert "'c00'" in text
     assert "and 8 more" in text
     assert "'c19'" not in text
@@ -42,3 +44,11 @@ def test_what_a_terminal_would_act_on_is_escaped() -> None:
     assert str(errors.UsageError("no \x1b[2Jä\udc80\u202e.txt\nhint")) == (
         "no \\x1b[2Jä\\udc80\\u202e.txt\nhint"
     )
+
+
+def test_json_stays_the_document_that_it_is() -> None:
+    given = {"a": "x\u202ey\u0085\U000e0001", "b": ["ä\u00a0\n", 1]}
+    text = errors.printable_json(json.dumps(given, ensure_ascii=False, indent=2))
+    assert json.loads(text) == given
+    assert not set("\u202e\u0085\U000e0001") & set(text)
+    assert "ä\u00a0" in text

@@ -221,9 +221,11 @@ def check_columns(policy: Policy, schema: pa.Schema) -> None:
     """
     extra = set(schema.names) - set(policy.columns)
     if extra and policy.unlisted_columns == "refuse":
-        raise UndeclaredColumn.found(extra, policy.dataset, policy.source)
+        raise UndeclaredColumn.found(
+            extra, policy.dataset, policy.source, schema.names, policy.columns
+        )
     if missing := set(policy.columns) - set(schema.names):
-        raise ColumnMissing.among(missing, schema.names, policy.source)
+        raise ColumnMissing.among(missing, schema.names, policy.source, policy.columns)
 
 
 def without_dictionaries(schema: pa.Schema) -> pa.Schema:

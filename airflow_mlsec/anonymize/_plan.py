@@ -202,9 +202,11 @@ class Plan:
         # A column that is dropped may be absent: at inference nobody sends names.
         needed = set(self.input_columns())
         if missing := needed - set(present):
-            raise ColumnMissing.among(missing, present, f"of the plan for {self.dataset}")
+            raise ColumnMissing.among(missing, present, f"of the plan for {self.dataset}", planned)
         if not self.drop_unlisted and (extra := set(present) - planned):
-            raise UndeclaredColumn.found(extra, "given to the plan", f"of {self.dataset}")
+            raise UndeclaredColumn.found(
+                extra, "given to the plan", f"of {self.dataset}", present, planned
+            )
 
     def _released(self, labels: Mapping[str, pa.Array], rows: int) -> np.ndarray[Any, Any]:
         """Whether each row's labels are those of a released class."""

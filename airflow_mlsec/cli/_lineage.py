@@ -14,7 +14,7 @@ import click
 
 from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show, show_progress
-from airflow_mlsec.errors import CheckFailed, UsageError
+from airflow_mlsec.errors import CheckFailed, UsageError, printable
 from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
 from airflow_mlsec.ledger import DEPLOYMENT, Verb, api_key_named, require
 from airflow_mlsec.lineage import (
@@ -104,7 +104,9 @@ def quarantine(retry: bool, shown: int | None, discard: int | None, as_json: boo
     """List events that could not be read, with the reason; show, retry or discard them."""
     done, held = _ingest()
     if shown is not None:
-        click.echo(held.content(shown).decode(errors="replace"))
+        content = held.content(shown).decode(errors="replace")
+        # As it was received, unless a terminal would act on it.
+        click.echo(printable(content) if sys.stdout.isatty() else content)
         return
     if discard is not None:
         me = operating_system_actor()

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,7 +14,14 @@ from typing import Any, NoReturn
 import click
 
 from airflow_mlsec import __version__
-from airflow_mlsec.errors import MlsecError, UsageError, printable
+from airflow_mlsec.errors import (
+    MlsecError,
+    StorageFull,
+    UsageError,
+    is_full,
+    printable,
+    printable_json,
+)
 
 _COMMANDS = {
     "access": ("_access:access", "Snapshot grants; open, decide and complete access reviews."),
@@ -97,6 +105,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:
         if os.environ.get("MLSEC_TRACEBACK") == "1":
             raise
+        if isinstance(error, OSError) and is_full(error):
+            folder = str(error.filename or tempfile.gettempdir())
+            click.echo(f"mlsec: {StorageFull.while_writing('a file', folder)}", err=True)
+            sys.exit(2)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
         click.echo(
@@ -149,7 +161,11 @@ def read_passphrase(path: str) -> str:
 
 def show(data: Any, text: str, as_json: bool) -> None:
     """Print a result, as JSON or as text for people."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str) if as_json else text)
+    if as_json:
+        document = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+        click.echo(printable_json(document))
+    else:
+        click.echo(printable(text))
 
 
 def show_progress(message: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_mlsec.column_names import may_be_values
 from airflow_mlsec.controls._control import (
     Answer,
     Asked,
@@ -147,6 +148,8 @@ def record_results(
     is Airflow's label of the task."""
     now = register.now()
     schema = dataset.schema() if dataset.exists() else None
+    if schema is not None and may_be_values(schema.names, policy.columns):
+        schema = None  # a row about somebody, not the names of columns
     asset = Asset(AssetKind.DATASET, str(dataset.name))
     by = f"task:{run_id}" if run_id else "program"
 

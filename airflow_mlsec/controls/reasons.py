@@ -35,6 +35,17 @@ class Undeclared(Reason, en="not declared: {columns}", de="nicht deklariert: {co
     columns: tuple[str, ...]
 
 
+class UndeclaredUnnamed(
+    Reason,
+    code="undeclared-columns-unnamed",
+    en="not declared: {number:column|columns} whose names may be values (does the file have a header?)",
+    de="nicht deklariert: {number:Spalte|Spalten}, deren Namen Werte sein können (hat die Datei eine Kopfzeile?)",
+):
+    """Columns that the policy does not declare, and whose names are not repeated: they may be a person's row."""
+
+    number: int
+
+
 class Missing(
     Reason, en="declared but missing: {columns}", de="deklariert, aber nicht da: {columns}"
 ):

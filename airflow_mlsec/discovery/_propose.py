@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from airflow_mlsec.column_names import is_value
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.discovery._formats import (
     formats,
@@ -25,6 +26,7 @@ from airflow_mlsec.discovery._kinds import KINDS, Kind
 from airflow_mlsec.discovery._names import kind_by_name, normalized
 from airflow_mlsec.discovery._profile import SAMPLE, Profile, is_bytes, profile, take_sample
 from airflow_mlsec.discovery._uniques import SinglingOut, minimal_uniques
+from airflow_mlsec.errors import DatasetError
 from airflow_mlsec.policy import NOBODY, Role
 
 _FLAGS = {
@@ -147,9 +149,18 @@ def discover(
     combinations: bool = True,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Discovery:
-    """Look at the first ``rows`` rows and propose a policy. It is a proposal: a person must review it."""
+    """Look at the first ``rows`` rows and propose a policy. It is a proposal: a person must review it.
+
+    :raises DatasetError: if the dataset has no header: a policy would name columns by a person's values.
+    """
     progress(f"reading up to {rows} rows")
     table = take_sample(dataset, rows)
+    for number, name in enumerate(table.schema.names, 1):
+        if is_value(name):
+            raise DatasetError(
+                f"'{dataset.uri}': the name of column {number} looks like a value: the first line seems to be a row, "
+                "not the header. Add a line with the names of the columns"
+            )
     profiles = [profile(name, table.column(name)) for name in table.schema.names]
     progress(f"looking at {len(profiles)} columns")
     proposals = _with_context([_proposal(each) for each in profiles], profiles)

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import traceback
 from collections.abc import Iterator
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from airflow_mlsec.errors import (
-    ChangedMeanwhile,
-    CheckFailed,
-    CryptoError,
-    MlsecError,
-    Refused,
-    UsageError,
-)
+from airflow_mlsec.errors import MlsecError, StorageFull, is_full
+
+
+class PrivacyTaskFailed(AirflowFailException):
+    """A retry cannot help: the task fails at once.
+
+    :ivar error: The error itself, for alerts, which parse no messages; None if it is not one of this package.
+    """
+
+    def __init__(self, message: str, error: MlsecError | None) -> None:
+        super().__init__(message)
+        self.error = error
+
+
+class PrivacyTaskError(AirflowException):
+    """A retry may help. ``error`` as in `PrivacyTaskFailed`."""
+
+    def __init__(self, message: str, error: MlsecError | None) -> None:
+        super().__init__(message)
+        self.error = error
 
 
 @contextlib.contextmanager
@@ -29,19 +42,19 @@ def without_values() -> Iterator[None]:
     """
     try:
         yield
-    except ChangedMeanwhile as error:
-        # Unlike the other errors of its base classes, a retry can fix this one.
-        raise AirflowException(f"{type(error).__name__}: {error}") from None
-    except (UsageError, Refused, CheckFailed, CryptoError) as error:
-        raise AirflowFailException(f"{type(error).__name__}: {error}") from None
     except MlsecError as error:
-        raise AirflowException(f"{type(error).__name__}: {error}") from None
+        kind = PrivacyTaskError if error.retry else PrivacyTaskFailed
+        raise kind(f"{type(error).__name__}: {error}", error) from None
     except (AirflowException, AirflowSkipException):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and is_full(error):
+            full = StorageFull.while_writing("a file", str(error.filename or tempfile.gettempdir()))
+            raise PrivacyTaskError(f"StorageFull: {full}", full) from None
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
-        raise AirflowException(
+        raise PrivacyTaskError(
             f"unexpected {type(error).__name__} at {place}; its message is withheld because it may "
-            "quote personal data. Run the same step with `mlsec` and MLSEC_TRACEBACK=1 to see it on a terminal"
+            "quote personal data. Run the same step with `mlsec` and MLSEC_TRACEBACK=1 to see it on a terminal",
+            None,
         ) from None

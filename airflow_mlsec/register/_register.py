@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
+from airflow_mlsec import databases
 from airflow_mlsec.errors import RegisterError
 from airflow_mlsec.register._bulk import COUNTED, graph_changes
 from airflow_mlsec.register._journal import (
@@ -165,10 +166,10 @@ class Register:
                     return result
             except OperationalError as error:
                 if attempt + 1 == _RETRIES or not _transient(error):
-                    raise RegisterError(self._failed(error)) from None
+                    raise self._failed(error) from None
                 time.sleep(0.05 * 2**attempt)
             except SQLAlchemyError as error:
-                raise RegisterError(self._failed(error)) from None
+                raise self._failed(error) from None
             finally:
                 self._writing.connection = None
         raise AssertionError("unreachable")
@@ -183,7 +184,7 @@ class Register:
             with self._connect(autocommit=True) as connection:
                 return work(connection)
         except SQLAlchemyError as error:
-            raise RegisterError(self._failed(error)) from None
+            raise self._failed(error) from None
 
     def within(self, work: Callable[[sa.Connection], Result]) -> Result:
         """Run ``work`` on the connection of the `write` that this thread is in, so that it sees what that `write` has
@@ -211,7 +212,7 @@ class Register:
                 finally:
                     connection.exec_driver_sql("ROLLBACK")
         except SQLAlchemyError as error:
-            raise RegisterError(self._failed(error)) from None
+            raise self._failed(error) from None
 
     def graph_changes(self) -> int:
         """How often the graph, a policy in force or evidence may have changed so far."""
@@ -279,7 +280,7 @@ class Register:
                 )
                 return connection.execute(query).scalar_one_or_none()
         except SQLAlchemyError as error:
-            raise RegisterError(self._failed(error)) from None
+            raise self._failed(error) from None
 
     def upgrade(self) -> tuple[str | None, str]:
         """Bring the schema to this version; returns the revision before and after.
@@ -347,7 +348,7 @@ class Register:
                 f"airflow-mlsec does not know (it knows up to {HEAD}); upgrade airflow-mlsec"
             ) from None
         except SQLAlchemyError as error:
-            raise RegisterError(self._failed(error)) from None
+            raise self._failed(error) from None
 
     @contextlib.contextmanager
     def _migration_lock(self) -> Iterator[None]:
@@ -362,7 +363,7 @@ class Register:
                 connection.execute(sa.select(sa.func.pg_advisory_lock(_LOCK_ID)))
                 yield  # the lock ends with its connection
         except SQLAlchemyError as error:
-            raise RegisterError(self._failed(error)) from None
+            raise self._failed(error) from None
 
     @contextlib.contextmanager
     def _connect(self, autocommit: bool = False) -> Iterator[sa.Connection]:
@@ -433,12 +434,10 @@ class Register:
         if record.info.setdefault("file", now) != now:
             raise sa.exc.DisconnectionError("another file is there")
 
-    def _failed(self, error: SQLAlchemyError) -> str:
+    def _failed(self, error: SQLAlchemyError) -> RegisterError:
         where = self._url.render_as_string(hide_password=True)
-        original = getattr(error, "orig", None)
-        detail = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
-        name = type(original or error).__name__
-        return f"the register {where} failed ({name}{f', {detail}' if detail else ''})"
+        what = databases.described(error, self._url)
+        return RegisterError(f"the register {where} failed ({what})", databases.may_pass(error))
 
 
 def keeps_open(function: Callable[Given, Result]) -> Callable[Given, Result]:

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec import column_names
 from airflow_mlsec.errors import GuaranteeNotMet
 from airflow_mlsec.policy import Policy, Role
 from airflow_mlsec.verify._check import check_of
@@ -93,7 +94,9 @@ def _columns(policy: Policy, schema: pa.Schema) -> Iterator[Finding]:
     yield Finding(
         "every column is declared",
         not unknown,
-        f"not declared: {', '.join(unknown)}" if unknown else f"{len(schema.names)} declared",
+        f"not declared: {column_names.shown(unknown, schema.names, policy.columns)}"
+        if unknown
+        else f"{len(schema.names)} declared",
     )
     expected = [n for n in policy.columns if n not in dropped]
     missing = sorted(set(expected) - set(schema.names))

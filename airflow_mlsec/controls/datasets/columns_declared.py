@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from airflow_mlsec.column_names import may_be_values
 from airflow_mlsec.controls._control import Answer, DatasetControl, DatasetQuestion, judged
-from airflow_mlsec.controls.reasons import Columns, Missing, Undeclared
+from airflow_mlsec.controls.reasons import Columns, Missing, Undeclared, UndeclaredUnnamed
 from airflow_mlsec.ledger import Reason
 
 
@@ -17,7 +18,8 @@ class ColumnsDeclared(DatasetControl):
         present, declared = set(question.dataset.schema().names), set(question.policy.columns)
         problems: list[Reason] = []
         if extra := sorted(present - declared):
-            problems.append(Undeclared(tuple(extra)))
+            unnamed = may_be_values(present, declared)
+            problems.append(UndeclaredUnnamed(len(extra)) if unnamed else Undeclared(tuple(extra)))
         if missing := sorted(declared - present):
             problems.append(Missing(tuple(missing)))
         return judged(problems, Columns(len(declared)))

@@ -3,8 +3,15 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_mlsec.column_names import may_be_values
 from airflow_mlsec.controls._control import Answer, DatasetControl, DatasetQuestion, judged
-from airflow_mlsec.controls.reasons import Formats, LooksLikeMail, NotPseudonyms, WrongColumns
+from airflow_mlsec.controls.reasons import (
+    Formats,
+    LooksLikeMail,
+    NotPseudonyms,
+    UndeclaredUnnamed,
+    WrongColumns,
+)
 from airflow_mlsec.ledger import Reason
 
 _MAIL = r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}"
@@ -25,7 +32,8 @@ class FormatsHold(DatasetControl):
         kept = {name for name, column in columns.items() if not column.dropped}
         problems: dict[Reason, None] = {}
         if odd := sorted(kept ^ set(schema.names)):
-            problems[WrongColumns(tuple(odd))] = None
+            unnamed = may_be_values(schema.names, kept)
+            problems[UndeclaredUnnamed(len(odd)) if unnamed else WrongColumns(tuple(odd))] = None
         coded = [n for n in schema.names if methods.get(n) in ("pseudonymize", "vault")]
         texts = [
             n

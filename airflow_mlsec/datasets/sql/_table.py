@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from airflow_mlsec import files
+from airflow_mlsec import databases, files
 from airflow_mlsec.datasets._found import SINGLE, Announce, Condition, Found
 from airflow_mlsec.datasets.sql._references import (
     alone,
@@ -40,7 +40,6 @@ from airflow_mlsec.datasets.sql._values import (
     printed_as,
     quoted_path,
     read_rows,
-    reason_of,
     refuse_nul,
     sql_type,
     sql_value,
@@ -48,6 +47,7 @@ from airflow_mlsec.datasets.sql._values import (
 )
 from airflow_mlsec.errors import (
     ColumnMissing,
+    DatabaseUnavailable,
     DatasetError,
     DatasetNotFound,
 )
@@ -455,7 +455,12 @@ class SqlDataset:
                     connection.exec_driver_sql("SET row_security = off")
                 yield connection
         except SQLAlchemyError as error:
-            raise DatasetError(f"'{self.uri}': the database refused ({reason_of(error)})") from None
+            what = databases.described(error, self.url)
+            if databases.may_pass(error):
+                raise DatabaseUnavailable(
+                    f"'{self.uri}': the database is not available ({what}); it may be later"
+                ) from None
+            raise DatasetError(f"'{self.uri}': the database refused ({what})") from None
         finally:
             engine.dispose()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -14,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 
 from airflow_mlsec.errors import ColumnType, DatasetError
 
@@ -197,13 +195,3 @@ def refuse_nul(batch: pa.RecordBatch, uri: str) -> None:
 
 def quoted_path(path: str | None) -> str:
     return (path or "").replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def reason_of(error: SQLAlchemyError) -> str:
-    """What went wrong, without the driver's message, which may quote a row."""
-    original = getattr(error, "orig", None)
-    state = getattr(original, "sqlstate", None)
-    name = type(original or error).__name__
-    if isinstance(original, sqlite3.Error):
-        return f"{name}, {getattr(original, 'sqlite_errorname', 'without a code')}"
-    return f"{name}, SQLSTATE {state}" if state else name

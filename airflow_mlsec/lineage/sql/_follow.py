@@ -22,9 +22,10 @@ from airflow_mlsec.lineage.events._events import (
     Name,
     Transformation,
 )
-from airflow_mlsec.lineage.sql._flow import AGGREGATION, IDENTITY, NotFollowed
+from airflow_mlsec.lineage.sql._relations import AGGREGATION, IDENTITY
 from airflow_mlsec.lineage.sql._script import Known, Script, Written, candidates
 from airflow_mlsec.lineage.sql._tables import KnownTables, Tables
+from airflow_mlsec.lineage.sql._work import NotFollowed, limited_work
 
 _LONGEST = 100_000
 _MOST_EDGES = 100_000
@@ -62,20 +63,21 @@ def follow_sql(event: Event, known: KnownTables) -> set[Name]:
         for parts in named:
             for one in candidates(tables.find, parts):
                 mentioned[one.name] = None
-    for statement in statements:
-        aliases |= _aliases(statement)
-        if isinstance(statement, exp.Command):
-            for parts in _named_in(statement.sql())[0]:
-                mentioned.update((one.name, None) for one in candidates(tables.find, parts))
-        try:
-            mentioned.update((one.name, None) for one in script.named(statement))
-            if (output := _answered(event, tables, statements)) is not None:
-                script.answer(statement, output)
-            else:
-                script.run(statement)
-        except (SqlglotError, NotFollowed, ValueError, KeyError, AttributeError, TypeError,
-                IndexError, RecursionError):  # fmt: skip
-            script.unclear = True
+    with limited_work():
+        for statement in statements:
+            aliases |= _aliases(statement)
+            if isinstance(statement, exp.Command):
+                for parts in _named_in(statement.sql())[0]:
+                    mentioned.update((one.name, None) for one in candidates(tables.find, parts))
+            try:
+                mentioned.update((one.name, None) for one in script.named(statement))
+                if (output := _answered(event, tables, statements)) is not None:
+                    script.answer(statement, output)
+                else:
+                    script.run(statement)
+            except (SqlglotError, NotFollowed, ValueError, KeyError, AttributeError, TypeError,
+                    IndexError, RecursionError):  # fmt: skip
+                script.unclear = True
     for text in script.texts:
         for parts in _named_in(text)[0]:
             mentioned.update((one.name, None) for one in candidates(tables.find, parts))

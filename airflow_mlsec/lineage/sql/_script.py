@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_mlsec.lineage.sql._flow import (
+from airflow_mlsec.lineage.sql._flow import Query, argument
+from airflow_mlsec.lineage.sql._relations import (
+    IDENTITY,
     TRANSFORMATION,
     Column,
     Flow,
-    NotFollowed,
-    Query,
     Relation,
     Scope,
-    argument,
     influences,
     merge,
 )
+from airflow_mlsec.lineage.sql._work import NotFollowed, spend
 
 Name = tuple[str, str]
 Row = tuple[Any, str | None, str]
@@ -120,6 +120,9 @@ class Script:
         self.path: tuple[str, ...] = ()
         # Whether something was done that cannot be followed to the tables it was done to.
         self.unclear = False
+        # Tables of the outcome, and what decides about rows, seen through those that are not in it.
+        self._there: set[int] = set()
+        self._expanded: dict[tuple[Any, str | None], list[tuple[Any, str | None]]] = {}
 
     # --- tables
 
@@ -146,9 +149,11 @@ class Script:
             self.read[known.name] = None
             if known.columns is None:
                 return Relation([Column(None, {(known.name, None): 0}, rest=True)])
+            spend(len(known.columns))
             return Relation([Column(c, {(known.name, c): 0}) for c in known.columns])
         if written.columns is None:
             return Relation([Column(None, {(written, None): 0}, rest=True)])
+        spend(len(written.columns))
         return Relation([Column(c, {(written, c): 0}) for c in written.columns])
 
     def _target(self, table: Any) -> Written:
@@ -749,6 +754,7 @@ class Script:
     def outcome(self) -> list[Written]:
         """The tables that are there afterwards and were written or renamed."""
         found = [w for w in self.tables.values() if w is not None and w.name[0]]
+        self._there, self._expanded = set(map(id, found)), {}
         for written in found:
             for name, sources in written.computed.items():
                 for source in sources:
@@ -759,35 +765,44 @@ class Script:
 
     def seen_through(self, flow: Flow) -> tuple[Flow, set[Row]]:
         """The flow, with tables that no longer exist replaced by what they came from; and what
-        decided which rows those tables had."""
-        return _expand(flow, set(map(id, self.outcome())), frozenset())
-
-
-def _expand(
-    flow: Flow, there: set[int], within: frozenset[tuple[int, str | None]]
-) -> tuple[Flow, set[Row]]:
-    found: Flow = {}
-    rows: set[Row] = set()
-    for (table, column), how in flow.items():
-        if not isinstance(table, Written):
-            merge(found, {(table, column): how})
-        elif id(table) in there:
-            merge(found, {(table.name, column): how})
-        elif (id(table), column) not in within:
-            seen = within | {(id(table), column)}
-            inner = dict(table.into)
-            if not table.made_here:
-                inner[table.former or table.name, column] = 0
-            for name, more in (table.columns or {}).items():
-                if column is None or name == column:
-                    merge(inner, more)
-            deeper, more_rows = _expand(inner, there, seen)
-            merge(found, deeper, how)
-            rows |= more_rows
+        decided which rows those tables had. Called after `outcome`."""
+        found, through = _expand(flow, self._there)
+        rows: set[Row] = set()
+        for table in through:
             for of, deciding, clause in table.rows:
-                own, _ = _expand({(of, deciding): 0}, there, seen)
-                rows |= {(t, c, "FILTER" if clause.startswith("SET ") else clause) for t, c in own}
-    return found, rows
+                if (of, deciding) not in self._expanded:
+                    own, _ = _expand({(of, deciding): IDENTITY}, self._there)
+                    self._expanded[of, deciding] = list(own)
+                shown = "FILTER" if clause.startswith("SET ") else clause
+                rows |= {(t, c, shown) for t, c in self._expanded[of, deciding]}
+        return found, rows
+
+
+def _expand(flow: Flow, there: set[int]) -> tuple[Flow, list[Written]]:
+    """The flow without tables that are not ``there``, and the tables that it leads through. Each column of them is
+    visited once for each way in which it is reached: scripts may read the same temporary table over and over."""
+    found: Flow = {}
+    through: dict[int, Written] = {}
+    reached: dict[tuple[int, str | None], int] = {}
+    todo = list(flow.items())
+    while todo:
+        (table, column), how = todo.pop()
+        if not isinstance(table, Written) or id(table) in there:
+            atom = (table.name if isinstance(table, Written) else table), column
+            found[atom] = max(found.get(atom, IDENTITY), how)
+            continue
+        if reached.get((id(table), column), -1) >= how:
+            continue
+        reached[id(table), column] = how
+        through[id(table)] = table
+        inner = [*table.into.items()]
+        if not table.made_here:
+            inner.append(((table.former or table.name, column), IDENTITY))
+        columns = table.columns or {}
+        for name in columns if column is None else (column,):
+            inner += columns.get(name, {}).items()
+        todo += [(atom, max(how, more)) for atom, more in inner]
+    return found, list(through.values())
 
 
 def _inserted(

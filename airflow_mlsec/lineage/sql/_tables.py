@@ -8,14 +8,16 @@ database; if it is not among them, it is taken to be in the same place as the ev
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_mlsec.lineage.events._events import Event, Name
-from airflow_mlsec.lineage.sql._flow import NotFollowed
 from airflow_mlsec.lineage.sql._script import Ambiguous, Known
+from airflow_mlsec.lineage.sql._work import NotFollowed
 from airflow_mlsec.naming import names_tables
 from airflow_mlsec.register import Register, column_documents
 from airflow_mlsec.register import tables as t
@@ -23,6 +25,8 @@ from airflow_mlsec.register import tables as t
 Columns = tuple[str, ...]
 # Schemas remembered of events that are not in the register yet.
 _MOST_SCHEMAS = 20_000
+# A query that names more tables than this reads the names of all, once.
+_FEW_TABLES = 20
 
 
 class KnownTables:
@@ -31,6 +35,7 @@ class KnownTables:
     def __init__(self, register: Register | None) -> None:
         self._register = register
         self._seen: dict[Name, tuple[tuple[str, str | None], ...]] = {}
+        self._all: dict[str, list[Name]] | None = None
 
     def see(self, event: Event) -> None:
         """Remember the schemas of an event."""
@@ -48,14 +53,37 @@ class KnownTables:
             return None
         return self._register.read(lambda connection: _columns(connection, name))
 
+    def all_read(self) -> KnownTables:
+        """The same tables as they are now, with all names in memory: for many questions in a row."""
+        same = KnownTables(self._register)
+        same._seen = self._seen
+        d = t.dataset.c
+        names: set[Name] = set(self._seen)
+        if self._register is not None:
+            rows = self._register.rows(sa.select(d.namespace, d.name))
+            names |= {(row.namespace, row.name) for row in rows}
+        by_last_part: dict[str, list[Name]] = defaultdict(list)
+        for name in names:
+            by_last_part[_last_part(name[1])].append(name)
+        same._all = by_last_part
+        return same
+
     def called(self, namespace: str | None, parts: list[str]) -> list[Name]:
         """The tables whose names end in ``parts``, in one namespace or in all databases."""
-        found = {n for n in self._seen if namespace in (None, n[0]) and agrees(n, parts)}
-        if self._register is not None:
-            found |= set(self._register.read(lambda c: _called(c, namespace, parts)))
+        if self._all is not None:
+            near: Iterable[Name] = self._all.get(_last_part(".".join(parts)), ())
+            found = {n for n in near if namespace in (None, n[0]) and agrees(n, parts)}
+        else:
+            found = {n for n in self._seen if namespace in (None, n[0]) and agrees(n, parts)}
+            if self._register is not None:
+                found |= set(self._register.read(lambda c: _called(c, namespace, parts)))
         if namespace is None:
             found = {name for name in found if in_database(name)}
         return sorted(found)
+
+
+def _last_part(name: str) -> str:
+    return re.split("[./]", name.lower())[-1]
 
 
 def in_database(name: Name) -> bool:
@@ -91,12 +119,20 @@ class Tables:
         self._near = list(dict.fromkeys([*event.outputs, *event.inputs]))
         beside = [name for name in self._near if in_database(name)]
         self._base = base or (beside[0] if beside else None)
+        # A script may name a table a thousand times.
+        self._columns: dict[Name, Columns | None] = {}
+        self._called: dict[tuple[str, ...], list[Name]] = {}
 
     @property
     def namespace(self) -> str | None:
         return self._base[0] if self._base else None
 
     def columns(self, name: Name) -> Columns | None:
+        if name not in self._columns:
+            self._columns[name] = self._find_columns(name)
+        return self._columns[name]
+
+    def _find_columns(self, name: Name) -> Columns | None:
         said = self._event.said.get(name)
         if said is not None and said.columns:
             return top_columns(column for column, _ in said.columns)
@@ -117,7 +153,7 @@ class Tables:
         fitting = [name for name in self._near if agrees(name, parts)]
         if not fitting:
             beside = self._beside(parts)
-            fitting = self._known.called(self.namespace, parts)
+            fitting = self._named(parts)
             if beside is not None and (beside in fitting or not fitting):
                 fitting = [beside]
         if path and len(parts) == 1:
@@ -129,13 +165,21 @@ class Tables:
             raise Ambiguous([Known(name, self.columns(name)) for name in fitting])
         return Known(fitting[0], self.columns(fitting[0]))
 
+    def _named(self, parts: list[str]) -> list[Name]:
+        key = tuple(parts)
+        if key not in self._called:
+            if len(self._called) == _FEW_TABLES:
+                self._known = self._known.all_read()
+            self._called[key] = self._known.called(self.namespace, parts)
+        return self._called[key]
+
     def _along(self, path: Sequence[str], table: str, fitting: list[Name]) -> list[Name]:
         """What a table may be if a script has set the schemas in which it is searched."""
         found: dict[Name, None] = {}
         for schema in dict.fromkeys(path):
             named = [schema, table]
             known = [n for n in self._near if agrees(n, named)]
-            found.update(dict.fromkeys(known or self._known.called(self.namespace, named)))
+            found.update(dict.fromkeys(known or self._named(named)))
         if not found and (beside := self._beside([path[0], table])) is not None:
             found[beside] = None
         return list(dict.fromkeys([*found, *fitting]))

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from airflow_mlsec import files
+from airflow_mlsec.column_names import numbered
 from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, Wraps, digest_file, encrypt
 from airflow_mlsec.datasets import Connections
 from airflow_mlsec.errors import CheckFailed, Refused, UsageError
@@ -242,12 +243,16 @@ def _write_archive(target: BinaryIO, letter: str, parts: list[_Part]) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, part in enumerate(parts, 1):
             label = re.sub(r"[^A-Za-z0-9._-]+", "_", part.place.name).strip("_")[-60:]
-            lines = (json.dumps(row, ensure_ascii=False, default=str) for row in part.rows)
+            # The first line of a file without a header is a row about somebody else.
+            names = list(part.rows[0])
+            shown = dict(zip(names, numbered(names), strict=True))
+            rows = [{shown[name]: value for name, value in row.items()} for row in part.rows]
+            lines = (json.dumps(row, ensure_ascii=False, default=str) for row in rows)
             archive.writestr(f"{number:02}_{label}.jsonl", "".join(f"{line}\n" for line in lines))
             text = io.StringIO()
-            writer = csv.DictWriter(text, list(part.rows[0]))
-            writer.writeheader()
-            writer.writerows({k: _cell(v) for k, v in row.items()} for row in part.rows)
+            writer = csv.writer(text)
+            writer.writerow(_cell(name) for name in shown.values())
+            writer.writerows([_cell(row.get(name)) for name in shown.values()] for row in rows)
             archive.writestr(f"{number:02}_{label}.csv", text.getvalue())
         archive.writestr("letter.html", letter)
 
