@@ -2,43 +2,173 @@
 
 from __future__ import annotations
 
+import hashlib
+import html
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from airflow_mlsec import errors
 from airflow_mlsec.actors import airflow_task
-from airflow_mlsec.errors import MlsecError
-from airflow_mlsec.ledger import Act, Asset, AssetKind, Reason, record
+from airflow_mlsec.errors import MlsecError, printable
+from airflow_mlsec.ledger import Act, Asset, AssetKind, Language, Reason, record
+from airflow_mlsec.lineage import intent_of
+from airflow_mlsec.notifications import reasons
 from airflow_mlsec.policy import Policy, Role
 from airflow_mlsec.register import Register, upsert
 from airflow_mlsec.register import tables as t
 
-
-class AlertSent(
-    Reason,
-    en="on-call was notified ({severity}) through {channels}",
-    de="Bereitschaft benachrichtigt ({severity}), über {channels}",
-):
-    """Somebody was notified that a task failed."""
-
-    severity: str
-    channels: tuple[str, ...]
-
-
 Severity = Literal["low", "medium", "high", "critical"]
+# What to do about an error: the first entry of which it is an instance.
+_TO_DO: Sequence[tuple[type[MlsecError], Reason]] = (
+    (errors.UndeclaredColumn, reasons.DeclareColumn()),
+    (errors.ColumnMissing, reasons.CorrectColumns()),
+    (errors.ColumnType, reasons.CorrectColumns()),
+    (errors.GuaranteeNotMet, reasons.DoNotWeaken()),
+    (errors.CheckFailed, reasons.ReadControls()),
+    (errors.KeyNotFound, reasons.RestoreKeys()),
+    (errors.AnotherRing, reasons.RestoreKeys()),
+    (errors.UnsafePermissions, reasons.RestoreKeys()),
+    (errors.SignatureInvalid, reasons.TreatAsIncident()),
+    (errors.DecryptionFailed, reasons.TreatAsIncident()),
+    (errors.ChangedMeanwhile, reasons.ClearTask()),
+    (errors.DatabaseUnavailable, reasons.WaitForDatabase()),
+    (errors.StorageFull, reasons.FreeSpace()),
+    (errors.Refused, reasons.AskOwner()),
+    (errors.UsageError, reasons.CorrectInput()),
+)  # fmt: skip
+_LABELS: Mapping[Language, Mapping[str, str]] = {
+    "en": {},
+    "de": {
+        "What to do": "Zu tun", "Published": "Veröffentlicht", "Cause": "Ursache", "Source": "Quelle", "Target": "Ziel",
+        "Dataset": "Datenbestand", "Artifact": "Artefakt", "Raw data": "Rohdaten", "Policy": "Policy", "Owner": "Verantwortlich",
+        "Categories": "Kategorien", "People": "Betroffene", "Task": "Task", "Run": "Lauf", "Severity": "Schwere",
+        "Log": "Log", "Runbook": "Anleitung", "failed": "gescheitert", "recovered": "wieder gelungen", "Attempt": "Versuch",
+        "Alerts": "Meldungen",
+    },
+}  # fmt: skip
+_LONGEST_SUBJECT = 180
+_COLOURS = {
+    "critical": "#8b1a1a",
+    "high": "#b45309",
+    "medium": "#92680a",
+    "low": "#3f5a73",
+    "recovered": "#256029",
+}
 
 
 @dataclass(frozen=True)
 class Alert:
-    """The message to on-call. Holds names, categories and counts, never a value."""
+    """The message to on-call. Holds names, categories and counts, never a value.
+
+    :ivar lines: Labels with their texts, the most urgent first.
+    :ivar task: The task, over all of its runs.
+    """
 
     key: str
     title: str
-    body: str
-    severity: Severity
-    # The task and its run.
+    lines: tuple[tuple[str, str], ...]
+    severity: Severity | Literal["recovered"]
     run: str = ""
+    task: str = ""
+
+    @property
+    def body(self) -> str:
+        """As plain text."""
+        width = max(len(label) for label, _ in self.lines) + 2
+        return "\n".join(f"{f'{label}:':{width}}{text}" for label, text in self.lines)
+
+    @property
+    def page(self) -> str:
+        """As HTML for mail programs: no script, no style sheet, nothing loaded from elsewhere."""
+        rows = "".join(
+            '<tr><th align="left" valign="top" style="padding:4px 16px 4px 0;white-space:nowrap;color:#444;'
+            f'font-weight:600">{html.escape(label)}</th><td valign="top" style="padding:4px 0;color:#111;'
+            f'overflow-wrap:anywhere">{_linked(text)}</td></tr>'
+            for label, text in self.lines
+        )
+        return (
+            '<!DOCTYPE html><html><body style="margin:0;padding:16px;font:15px/1.45 system-ui,Segoe UI,Arial,sans-serif">'
+            f'<div style="max-width:720px;border-left:6px solid {_COLOURS[self.severity]};padding-left:16px">'
+            f'<h1 style="font-size:18px;line-height:1.3;margin:0 0 12px;color:#111">{html.escape(self.title)}</h1>'
+            f'<table role="presentation" style="border-collapse:collapse;font-size:15px">{rows}</table></div></body></html>'
+        )
+
+
+def _linked(text: str) -> str:
+    shown = html.escape(text)
+    if text.startswith(("https://", "http://")) and " " not in text:
+        return f'<a href="{shown}" style="color:#1a4b8c">{shown}</a>'
+    return shown
+
+
+def to_do(error: object) -> Reason:
+    """What on-call should do about the exception of a task; None stands for a process that ended without one."""
+    if error is None:
+        return reasons.LookForKilledWorker()
+    ours = own_error(error)
+    if isinstance(ours, errors.RegisterError):
+        return reasons.WaitForDatabase() if ours.retry else reasons.CorrectConnection()
+    for kind, reason in _TO_DO:
+        if isinstance(ours, kind):
+            return reason
+    return reasons.MakeReachable() if ours is not None and ours.retry else reasons.ReadLog()
+
+
+def own_error(error: object) -> MlsecError | None:
+    """The error of this package in a task's exception. Decided by type: a message that begins like one of ours may be
+    anybody's."""
+    inner = getattr(error, "error", error)
+    return inner if isinstance(inner, MlsecError) else None
+
+
+def cause(error: object) -> tuple[str, str]:
+    """A name for the subject, and the message. Our own messages hold no values; of any other error only the type is
+    told."""
+    if error is None:
+        return "worker lost", "the process ended without an error"
+    ours = own_error(error)
+    if ours is not None:
+        return type(ours).__name__, f"{type(ours).__name__}: {ours}"
+    return type(error).__name__, f"{type(error).__name__}; see the log"
+
+
+def published(register: Register | None, targets: Sequence[str], since: str | None) -> Reason:
+    """What became of a failed task's output, according to the register.
+
+    :param targets: The URIs of its output; none if it publishes nothing.
+    :param since: When the attempt began.
+    """
+    if not targets:
+        return reasons.PublishesNothing()
+    if register is None:
+        return reasons.RegisterCannotSay()
+    try:
+        outcome = intent_of(register, targets, since)
+    except MlsecError:
+        return reasons.RegisterCannotSay()
+    known: Mapping[str | None, Reason] = {
+        "intended": reasons.PublishingUnknown(),
+        "published": reasons.PublishedBefore(),
+    }
+    return known.get(outcome, reasons.NothingPublished())
+
+
+def label(text: str, language: Language) -> str:
+    return _LABELS[language].get(text, text)
+
+
+def subject_line(text: str) -> str:
+    """One line without anything that a mail program or terminal would interpret."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= _LONGEST_SUBJECT else f"{line[: _LONGEST_SUBJECT - 1]}…"
+
+
+def key_of(*parts: Any) -> str:
+    """Identifies an alert: the same attempt and cause give the same."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
 
 def severity_of(policy: Policy | None) -> Severity:
@@ -84,22 +214,31 @@ def was_sent(register: Register, key: str) -> bool:
         return False
 
 
+def unrecovered(register: Register, task: str) -> int:
+    """How many alerts about a task have had no notice of recovery."""
+    a = t.alert.c
+    query = sa.select(sa.func.count()).where(a.task == task, a.recovered_at.is_(None))
+    return int(register.read(lambda connection: connection.execute(query).scalar_one()))
+
+
 def mark_sent(register: Register, alert: Alert, channels: tuple[str, ...]) -> None:
-    values = {"title": alert.title, "sent_at": register.now()}
-    try:
-        why = AlertSent(alert.severity, channels)
-        entry = Act(
-            Asset(AssetKind.TASK, alert.run),
-            "alerted",
-            (why,),
-            str(airflow_task(alert.run)),
-            values["sent_at"],
-        )
+    """Record that an alert, or a notice of recovery, was sent."""
+    now = register.now()
+    recovered = alert.severity == "recovered"
+    why = reasons.Recovered(channels) if recovered else reasons.AlertSent(alert.severity, channels)
+    verb = "recovered" if recovered else "alerted"
+    entry = Act(Asset(AssetKind.TASK, alert.run), verb, (why,), str(airflow_task(alert.run)), now)
 
-        def work(connection: sa.Connection) -> None:
+    def work(connection: sa.Connection) -> None:
+        if recovered:
+            open_ones = t.alert.c.task == alert.task, t.alert.c.recovered_at.is_(None)
+            connection.execute(sa.update(t.alert).where(*open_ones).values(recovered_at=now))
+        else:
+            values = {"title": alert.title, "sent_at": now, "task": alert.task}
             upsert(connection, t.alert, {"key": alert.key}, {}, values)
-            record(connection, [entry])
+        record(connection, [entry])
 
+    try:
         register.write(work)
     except MlsecError:
-        return  # the alert was sent; a second one is better than none
+        return  # it was sent; a second one is better than none

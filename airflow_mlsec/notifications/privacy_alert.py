@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +16,28 @@ from airflow_mlsec.hooks.mlsec import MlsecHook
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_mlsec.ledger import Language
     from airflow_mlsec.notifications._alert import Alert, Severity
     from airflow_mlsec.policy import Policy
     from airflow_mlsec.register import Register
 
+# Arguments of operators that name what a task works on, and what they are called in an alert.
+_AT_STAKE = (
+    ("source", "Source"),
+    ("dataset", "Dataset"),
+    ("artifact", "Artifact"),
+    ("raw", "Raw data"),
+    ("target", "Target"),
+)
+
 
 class PrivacyAlertNotifier(BaseNotifier):
-    """Notify on-call that a privacy task failed: what, whose data, how severe, where to look.
+    """Notify on-call that a privacy task failed: what to do, whether anything was published, why, whose data, where to
+    look.
 
-    Use it as ``on_failure_callback``. One alert is sent per task instance, however often the
-    task is retried. If the register cannot be reached, the alert is sent anyway.
+    Use it as ``on_failure_callback``. There is one alert for each attempt and cause: a task that fails again after *Clear*
+    is a new alert. Used as ``on_success_callback`` too, it sends one notice when a task about which there was an alert
+    succeeds again. If the register cannot be reached, the alert is sent anyway.
 
     :param apprise_conn_id: Connection of the apprise provider (extra ``alerts``) to send through.
     :param smtp_conn_id: Connection of an SMTP server to send through: host, port, login, password;
@@ -35,6 +47,7 @@ class PrivacyAlertNotifier(BaseNotifier):
     :param severity: Default follows from the policy: ``critical`` for special categories
         (GDPR Art. 9), ``high`` for other identified data, ``medium`` if no such data is known.
     :param runbook_url: What to do; default is ``[mlsec] runbook_url`` (templated).
+    :param language: ``en`` or ``de``.
     """
 
     template_fields = ("to", "policy", "runbook_url")
@@ -48,30 +61,75 @@ class PrivacyAlertNotifier(BaseNotifier):
         policy: str | None = None,
         severity: Severity | None = None,
         runbook_url: str | None = None,
+        language: Language = "en",
         mlsec_conn_id: str = MlsecHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not (apprise_conn_id or smtp_conn_id):
             raise ValueError("PrivacyAlertNotifier: give apprise_conn_id, smtp_conn_id, or both")
+        if severity not in (None, "low", "medium", "high", "critical"):
+            raise ValueError(
+                f"PrivacyAlertNotifier: severity is low, medium, high or critical, not '{severity}'"
+            )
+        if language not in ("en", "de"):
+            raise ValueError(f"PrivacyAlertNotifier: language is en or de, not '{language}'")
         self.apprise_conn_id = apprise_conn_id
         self.smtp_conn_id = smtp_conn_id
         self.to = to
         self.policy = policy
         self.severity = severity
         self.runbook_url = runbook_url
+        self.language: Language = language
         self.mlsec_conn_id = mlsec_conn_id
 
-    def notify(self, context: Context) -> None:
-        """Send the alert through every channel, unless it was sent before."""
-        from airflow_mlsec.notifications._alert import mark_sent, was_sent
+    async def async_notify(self, context: Context) -> None:
+        """The same without blocking an event loop: sending and the register take a thread."""
+        await asyncio.to_thread(self.notify, context)
 
+    def notify(self, context: Context) -> None:
+        """Send the alert through every channel, unless it was sent before; of a task that succeeded, the notice."""
         hook = MlsecHook(self.mlsec_conn_id)
         register = self._register(hook)
+        state = getattr(context["ti"], "state", None)
+        if getattr(state, "value", state) == "success":
+            self._notify_of_recovery(context, register)
+            return
+        from airflow_mlsec.notifications._alert import was_sent
+
         alert = self._alert(context, hook, register)
         if register is not None and was_sent(register, alert.key):
             self.log.info("Alert was sent already: %s", alert.title)
             return
+        self._send(alert, register)
+
+    def _notify_of_recovery(self, context: Context, register: Register | None) -> None:
+        from airflow_mlsec.notifications._alert import Alert, label, subject_line, unrecovered
+
+        if register is None:
+            return  # it is not known whether there was an alert
+        ti, task = context["ti"], _task_of(context["ti"])
+        try:
+            alerts = unrecovered(register, task)
+        except MlsecError as error:
+            self.log.warning("No notice of recovery: %s", error)
+            return
+        if not alerts:
+            return
+        name = f"{ti.dag_id}.{ti.task_id}"
+        lines = (
+            ("Task", name),
+            ("Run", _run_of(ti)),
+            ("Alerts", str(alerts)),
+            ("Log", _log_of(ti)),
+        )
+        title = subject_line(f"[recovered] {name} {label('recovered', self.language)}")
+        shown = tuple((label(each, self.language), text) for each, text in lines)
+        self._send(Alert("", title, shown, "recovered", _identity_of(ti), task), register)
+
+    def _send(self, alert: Alert, register: Register | None) -> None:
+        from airflow_mlsec.notifications._alert import mark_sent
+
         failed, sent = [], []
         for name, conn_id, send in (
             ("apprise", self.apprise_conn_id, self._send_apprise),
@@ -100,33 +158,55 @@ class PrivacyAlertNotifier(BaseNotifier):
         return register
 
     def _alert(self, context: Context, hook: MlsecHook, register: Register | None) -> Alert:
-        from airflow_mlsec.notifications._alert import Alert, categories, severity_of, subjects
+        from airflow_mlsec.notifications._alert import (
+            Alert,
+            categories,
+            cause,
+            key_of,
+            label,
+            published,
+            severity_of,
+            subject_line,
+            subjects,
+            to_do,
+        )
 
         ti = context["ti"]
         task: Any = context.get("task")
+        error = context.get("exception")
         policy = self._policy(task, hook)
         severity = self.severity or severity_of(policy)
-        title = f"[{severity}] {ti.dag_id}.{ti.task_id} failed"
+        kind, message = cause(error)
+        name, language = f"{ti.dag_id}.{ti.task_id}", self.language
+        runbook = self.runbook_url or hook.settings().runbook_url
+        since = getattr(ti, "start_date", None) or getattr(context.get("dag_run"), "start_date", None)  # fmt: skip
+        outcome = published(register, _targets_of(task, hook), _moment(since))
         lines = [
-            f"Task:       {ti.dag_id}.{ti.task_id}",
-            f"Run:        {ti.run_id}"
-            + (f", map index {ti.map_index}" if ti.map_index >= 0 else ""),
-            f"Severity:   {severity}",
-            f"Cause:      {_cause(context.get('exception'))}",
+            ("What to do", str(to_do(error).words(language))),
+            ("Published", str(outcome.words(language))),
+            ("Cause", message),
+            *((called, given) for argument, called in _AT_STAKE if (given := _uri(task, argument))),
         ]
         if policy is not None:
+            if not any(called in ("Source", "Dataset") for called, _ in lines):
+                lines.append(("Dataset", policy.dataset))
             lines += [
-                f"Dataset:    {policy.dataset} (owner {policy.owner})",
-                f"Categories: {', '.join(categories(policy)) or 'none stated'}",
-                f"Subjects:   {subjects(policy, register)}",
+                ("Policy", policy.source),
+                ("Owner", policy.owner),
+                ("Categories", ", ".join(categories(policy)) or "none stated"),
+                ("People", subjects(policy, register)),
             ]
-        lines.append(f"Log:        {getattr(ti, 'log_url', None) or 'see the Airflow UI'}")
-        runbook = self.runbook_url or hook.settings().runbook_url
-        lines.append(f"Runbook:    {runbook or 'none set ([mlsec] runbook_url)'}")
-        identity = f"{ti.dag_id}\0{ti.task_id}\0{ti.run_id}\0{ti.map_index}"
-        key = hashlib.sha256(identity.encode()).hexdigest()
-        run = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
-        return Alert(key, title, "\n".join(lines), severity, run)
+        lines += [
+            ("Task", name),
+            ("Run", _run_of(ti)),
+            ("Severity", severity),
+            ("Log", _log_of(ti)),
+            ("Runbook", runbook or "none set ([mlsec] runbook_url)"),
+        ]
+        title = subject_line(f"[{severity}] {name} {label('failed', language)}: {kind}")
+        key = key_of(_identity_of(ti), getattr(ti, "try_number", 0), kind)
+        shown = tuple((label(each, language), text) for each, text in lines)
+        return Alert(key, title, shown, severity, _identity_of(ti), _task_of(ti))
 
     def _policy(self, task: Any, hook: MlsecHook) -> Policy | None:
         name = self.policy or getattr(task, "policy", None)
@@ -144,25 +224,53 @@ class PrivacyAlertNotifier(BaseNotifier):
             from apprise import NotifyType
         except ImportError:
             raise SettingError("install airflow-mlsec[alerts] to send through apprise") from None
-        AppriseHook(conn_id).notify(
-            body=alert.body, title=alert.title, notify_type=NotifyType.FAILURE, tag="all"
-        )
+        kind = NotifyType.SUCCESS if alert.severity == "recovered" else NotifyType.FAILURE
+        AppriseHook(conn_id).notify(body=alert.body, title=alert.title, notify_type=kind, tag="all")
 
     def _send_mail(self, conn_id: str, alert: Alert) -> None:
         headers = {"X-Privacy-Severity": alert.severity}
-        send_mail(conn_id, self.to, alert.title, alert.body, headers)
+        send_mail(conn_id, self.to, alert.title, alert.body, headers, alert.page)
 
 
-def _cause(error: object) -> str:
-    """Our own messages hold no values; for any other error only the type is reported."""
-    if error is None:
-        return "unknown; see the log"
-    text = str(error)
-    ours = {cls.__name__ for cls in _subclasses(MlsecError)}
-    if isinstance(error, MlsecError) or text.partition(":")[0] in ours:
-        return text
-    return f"{type(error).__name__}; see the log"
+def _uri(task: Any, argument: str) -> str | None:
+    given = getattr(task, argument, None)
+    return given if isinstance(given, str) and given else None
 
 
-def _subclasses(cls: type[MlsecError]) -> set[type[MlsecError]]:
-    return {cls}.union(*(_subclasses(sub) for sub in cls.__subclasses__()))
+def _targets_of(task: Any, hook: MlsecHook) -> list[str]:
+    """How the register may name what a task writes."""
+    given = _uri(task, "target")
+    if given is None:
+        return []
+    found = [given]
+    for opened in (hook.dataset, hook.artifact):
+        try:
+            written: Any = opened(given)
+        except MlsecError:
+            continue
+        found += [written.uri, getattr(written, "full_uri", written.uri)]
+    return list(dict.fromkeys(found))
+
+
+def _identity_of(ti: Any) -> str:
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+
+
+def _task_of(ti: Any) -> str:
+    return f"{ti.dag_id}/{ti.task_id}/{ti.map_index}"
+
+
+def _run_of(ti: Any) -> str:
+    mapped = f", map index {ti.map_index}" if ti.map_index >= 0 else ""
+    return f"{ti.run_id}{mapped}, attempt {getattr(ti, 'try_number', '?')}"
+
+
+def _log_of(ti: Any) -> str:
+    return getattr(ti, "log_url", None) or "see the Airflow UI"
+
+
+def _moment(given: Any) -> str | None:
+    """A time as the register writes it."""
+    from datetime import UTC
+
+    return given.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if given else None

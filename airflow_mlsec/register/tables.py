@@ -532,6 +532,9 @@ alert = sa.Table(
     sa.Column("key", sa.String(64), nullable=False, unique=True),
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("sent_at", sa.String(32), nullable=False),
+    # The task over all of its runs, and when a notice said that it succeeded again.
+    sa.Column("task", sa.Text),
+    sa.Column("recovered_at", sa.String(32)),
 )
 
 # The key rings that the register has had; the newest is the current one.

@@ -67,6 +67,22 @@ def intended(connection: sa.Connection) -> set[int]:
     return set(connection.execute(query).scalars())
 
 
+def intent_of(register: Register, uris: Sequence[str], since: str | None) -> str | None:
+    """What became of the newest release or artifact that was recorded for a target since then: ``intended`` (also if it
+    was recorded before: nobody knows yet), ``published``, ``withdrawn``, ``superseded``; None if there is none.
+
+    :param uris: How the target may be named.
+    :raises RegisterError: if the register cannot be read.
+    """
+    e, d = t.evidence.c, t.dataset.c
+    query = sa.select(e.outcome, e.recorded_at).join(t.dataset, d.id == e.dataset_id)
+    rows = register.rows(query.where(d.uri.in_(list(uris))).order_by(e.id))
+    if any(row.outcome == INTENDED for row in rows):
+        return INTENDED
+    recent = [row.outcome for row in rows if since is None or row.recorded_at >= since]
+    return recent[-1] if recent and since is not None else None
+
+
 def never_published(connection: sa.Connection) -> dict[int, tuple[str, str]]:
     """Datasets whose every release or artifact was withdrawn: ("withdrawn", when the last one was recorded)."""
     e = t.evidence.c

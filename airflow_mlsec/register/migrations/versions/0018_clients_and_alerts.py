@@ -1,4 +1,4 @@
-"""Who said what a client can take back: names of datasets, changes of their lifecycle, facets."""
+"""What a client can take back: names of datasets, changes of their lifecycle, facets. Which alerts are over."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,3 +14,5 @@ def upgrade() -> None:
         # Not a batch operation: SQLite would copy the table.
         op.add_column(table, sa.Column("client", sa.Text))
         op.add_column(table, sa.Column("client_at", sa.String(32)))
+    op.add_column("mlsec_alert", sa.Column("task", sa.Text))
+    op.add_column("mlsec_alert", sa.Column("recovered_at", sa.String(32)))
