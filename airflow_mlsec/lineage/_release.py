@@ -23,6 +23,7 @@ from airflow_mlsec.lineage.evidence._evidence import (
     SUPERSEDED,
     note_outcome,
     record_evidence,
+    release_state,
     release_statement,
 )
 from airflow_mlsec.lineage.reasons import PublishedTooLate, SaidByItsProcess
@@ -50,6 +51,8 @@ class Intent:
     digest: str
     # The label of the run that makes it, if there is one.
     run: str | None = None
+    # Of a release: identified, pseudonymous or anonymous.
+    state: str | None = None
 
 
 @keeps_open
@@ -127,7 +130,8 @@ def begin_release(
             relate_dataset(connection, identifier, now)
         return record_evidence(connection, identifier, envelope, trusted, None, now, this_process())
 
-    return Intent(envelope, register.write(write), result.run)
+    state = release_state(policy, plan, result.checks, result.numbers.released)
+    return Intent(envelope, register.write(write), result.run, state)
 
 
 @keeps_open

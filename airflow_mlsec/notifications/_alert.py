@@ -15,7 +15,7 @@ from airflow_mlsec.actors import airflow_task
 from airflow_mlsec.errors import MlsecError, printable
 from airflow_mlsec.ledger import Act, Asset, AssetKind, Language, Reason, record
 from airflow_mlsec.lineage import intent_of
-from airflow_mlsec.notifications import reasons
+from airflow_mlsec.notifications import _reasons as reasons
 from airflow_mlsec.policy import Policy, Role
 from airflow_mlsec.register import Register, upsert
 from airflow_mlsec.register import tables as t

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import Asset, BaseOperator
+from airflow.sdk import Asset, AssetAlias, BaseOperator, XComArg
 
 from airflow_mlsec.errors import (
     MlsecError,
     printable,
 )
+from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mlsec import MlsecHook
+from airflow_mlsec.operators._arguments import is_known, uri_of
 from airflow_mlsec.operators.links import PersonalDataMapLink
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ class MlsecOperator(BaseOperator):
     """Base of the operators. ``mlsec_conn_id`` names the connection of the register."""
 
     operator_extra_links = (PersonalDataMapLink(),)
+    # Arguments that name one dataset each, which the task reads or writes.
+    reads: ClassVar[Sequence[str]] = ()
+    writes: ClassVar[Sequence[str]] = ()
 
     def __init__(self, *, mlsec_conn_id: str = MlsecHook.default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -45,7 +50,7 @@ class MlsecOperator(BaseOperator):
         """Stop at the next batch; the staged target is removed and the old one stays."""
         self._cancelled = True
 
-    def _dataset_of(self, given: str | None, policy: Policy, context: Context | None) -> Dataset:
+    def _dataset_of(self, given: Any, policy: Policy, context: Context | None) -> Dataset:
         """The dataset that a task was given, or the policy's own; its templates are rendered as Airflow does.
 
         :raises UsageError: if the policy's dataset is a pattern that matches several.
@@ -63,13 +68,50 @@ class MlsecOperator(BaseOperator):
             raise Cancelled("the task was asked to stop; nothing was published")
         self.log.info("%s", printable(message))
 
-    def _declare_assets(self, inlets: Sequence[str], outlets: Sequence[str]) -> None:
-        """Show the path in Airflow's asset graph. A templated URI is not known yet."""
-        for uris, existing in ((inlets, self.inlets), (outlets, self.outlets)):
+    def _take_datasets(self) -> None:
+        """Accept datasets in every form that users of Airflow have, and show the path in Airflow's asset graph. What is
+        not known yet, because it is templated or another task's result, is an asset alias: its asset follows when the
+        task has run. Called at the end of `__init__`.
+
+        :raises UsageError: if an argument cannot be a dataset.
+        """
+        for names, existing in ((self.reads, self.inlets), (self.writes, self.outlets)):
             known = {asset.uri for asset in existing if isinstance(asset, Asset)}
-            for uri in uris:
-                if "{{" not in uri and "://" in uri and uri not in known:
+            for name in names:
+                value = getattr(self, name)
+                if value is None or isinstance(value, XComArg):
+                    continue
+                uri = uri_of(value, f"{type(self).__name__}: {name}")
+                setattr(self, name, uri)
+                if is_known(uri) and "://" in uri and uri not in known:
                     existing.extend(assets_of([uri]))
+        unknown = [name for name in self.writes if not is_known(getattr(self, name))]
+        if (
+            unknown
+            and self.has_dag()
+            and not any(isinstance(outlet, AssetAlias) for outlet in self.outlets)
+        ):
+            self.outlets.append(AssetAlias(f"{self.dag_id}.{self.task_id}"))
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Render templates and results of other tasks; what names a dataset is a URI from then on."""
+        super().render_template_fields(context, jinja_env)
+        with without_values():
+            for name in (*self.reads, *self.writes):
+                if (value := getattr(self, name)) is not None:
+                    setattr(self, name, uri_of(value, f"{type(self).__name__}: {name}"))
+
+    def _tell_assets(self, context: Context, uri: str, extra: dict[str, Any]) -> None:
+        """Attach ``extra`` to the event of the asset that the task has written: what DAGs that it triggers can read."""
+        events: Any = context.get("outlet_events")
+        if events is None:
+            return  # not in a task
+        for asset in assets_of([uri]):
+            for outlet in self.outlets:
+                if isinstance(outlet, Asset) and outlet.uri == asset.uri:
+                    events[outlet].extra.update(extra)
+                elif isinstance(outlet, AssetAlias):
+                    events[outlet].add(asset, extra=extra)
 
 
 def assets_of(uris: Iterable[str]) -> list[Asset]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mlsec import AirflowConnections
+from airflow_mlsec.operators._arguments import DatasetArgument, require_one_of
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     evidence_facet,
@@ -39,20 +40,22 @@ class AnonymizeOperator(MlsecOperator):
     :param dry_run: Fit, apply and verify, but write nothing.
     :param allow_empty: Publish a release even if it has no rows; without it such a release fails.
 
-    Returns (XCom) a summary in numbers: rows, released, suppressed, k_anonymity, plan digest, and the SHA-256 that
-    identifies its evidence.
+    Returns (XCom) a summary in numbers: rows, released, suppressed, k_anonymity, plan digest; the target, so that
+    it can be the ``source`` of another operator; and the SHA-256 that identifies its evidence. The event of the target's
+    asset has the state of the release, k and the plan's digest as ``extra``.
     A column that the policy does not mention makes the task fail before anything is written.
     """
 
     template_fields: Sequence[str] = ("policy", "source", "target", "plan", "plan_path")
+    reads, writes = ("source",), ("target",)
     ui_color = "#d7e8d4"
 
     def __init__(
         self,
         *,
         policy: str,
-        target: str,
-        source: str | None = None,
+        target: DatasetArgument,
+        source: DatasetArgument | None = None,
         plan: str | None = None,
         plan_path: str | None = None,
         engine: Literal["local", "spark"] = "local",
@@ -63,24 +66,33 @@ class AnonymizeOperator(MlsecOperator):
         super().__init__(**kwargs)
         self.policy = policy
         self.allow_empty = allow_empty
-        self.source = source
-        self.target = target
+        self.source: Any = source
+        self.target: Any = target
         self.plan = plan
         self.plan_path = plan_path
         self.engine = engine
         self._only_try = dry_run
         self._lineage: dict[str, Any] | None = None
-        self._declare_assets([source] if source else [], [target])
+        require_one_of(engine, ("local", "spark"), "AnonymizeOperator: engine")
+        self._take_datasets()
 
     @property
     def linked_dataset(self) -> str:
-        return self.target
+        return str(self.target)
 
     def execute(self, context: Context) -> dict[str, Any]:
         with without_values():
             release, intents = self._run(context, self._only_try)
+        summary = release.summary()
+        if release.published and intents:
+            told = {name: summary[name] for name in ("released", "k_anonymity", "plan")}
+            self._tell_assets(context, self.target, {**told, "state": intents[-1].state})
         # An artifact uses this digest to name the release that it was trained on.
-        return {**release.summary(), "evidence": intents[-1].digest if intents else None}
+        return {
+            **summary,
+            "target": self.target,
+            "evidence": intents[-1].digest if intents else None,
+        }
 
     def dry_run(self) -> None:
         """Airflow's dry run: render, fit, apply and verify; write nothing."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.hooks.errors import without_values
+from airflow_mlsec.operators._arguments import DatasetArgument, listed
 from airflow_mlsec.operators._base import MlsecOperator
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class VerifyArtifactOperator(MlsecOperator):
     is not trusted, or the data is not what was expected.
     """
 
+    reads = ("artifact",)
     template_fields: Sequence[str] = (
         "artifact", "public_key", "certificate_identity", "certificate_oidc_issuer", "signed_as", "trained_on",
     )  # fmt: skip
@@ -40,7 +42,7 @@ class VerifyArtifactOperator(MlsecOperator):
     def __init__(
         self,
         *,
-        artifact: str,
+        artifact: DatasetArgument,
         public_key: str | None = None,
         certificate_identity: str | None = None,
         certificate_oidc_issuer: str | None = None,
@@ -50,17 +52,18 @@ class VerifyArtifactOperator(MlsecOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.artifact = artifact
+        self.artifact: Any = artifact
         self.public_key = public_key
         self.certificate_identity = certificate_identity
         self.certificate_oidc_issuer = certificate_oidc_issuer
         self.signed_as = signed_as
         self.post_quantum = post_quantum
-        self.trained_on = trained_on
+        self.trained_on = listed(trained_on)
+        self._take_datasets()
 
     @property
     def linked_dataset(self) -> str:
-        return self.artifact
+        return str(self.artifact)
 
     def execute(self, context: Context) -> dict[str, Any]:
         with without_values():
@@ -109,14 +112,15 @@ class DecryptArtifactOperator(MlsecOperator):
     Returns (XCom) the target and the number of bytes decrypted.
     """
 
+    reads, writes = ("source",), ("target",)
     template_fields: Sequence[str] = ("source", "target")
     ui_color = "#e8e1d4"
 
     def __init__(
         self,
         *,
-        source: str,
-        target: str,
+        source: DatasetArgument,
+        target: DatasetArgument,
         key: str | None = "artifact",
         services: Sequence[str] = (),
         folder: bool = False,
@@ -124,17 +128,17 @@ class DecryptArtifactOperator(MlsecOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.source = source
-        self.target = target
+        self.source: Any = source
+        self.target: Any = target
         self.key = key
-        self.services = services
+        self.services = listed(services)
         self.folder = folder
         self.verify = verify
-        self._declare_assets([source], [target])
+        self._take_datasets()
 
     @property
     def linked_dataset(self) -> str:
-        return self.target
+        return str(self.target)
 
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_mlsec.artifacts import decrypt_artifact

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_mlsec.errors import CheckFailed
 from airflow_mlsec.hooks.errors import without_values
+from airflow_mlsec.operators._arguments import DatasetArgument, listed
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     lineage_dataset,
@@ -35,6 +36,7 @@ class ComplianceCheckOperator(MlsecOperator):
     Returns (XCom) how many controls passed, and the ids of those that failed.
     """
 
+    reads = ("dataset", "raw")
     template_fields: Sequence[str] = ("policy", "dataset", "raw", "controls", "suite")
     ui_color = "#d4dfe8"
 
@@ -43,8 +45,8 @@ class ComplianceCheckOperator(MlsecOperator):
         *,
         policy: str,
         stage: Literal["source", "release"] = "source",
-        dataset: str | None = None,
-        raw: str | None = None,
+        dataset: DatasetArgument | None = None,
+        raw: DatasetArgument | None = None,
         controls: Sequence[str] | None = None,
         suite: str | None = None,
         dry_run: bool = False,
@@ -57,17 +59,17 @@ class ComplianceCheckOperator(MlsecOperator):
             raise ValueError("ComplianceCheckOperator: stage is 'source' or 'release'")
         self.policy = policy
         self.stage: Literal["source", "release"] = stage
-        self.dataset = dataset
-        self.raw = raw
-        self.controls = controls
+        self.dataset: Any = dataset
+        self.raw: Any = raw
+        self.controls = listed(controls)
         self.suite = suite
         self._only_try = dry_run
         self._lineage: tuple[Any, Any] | None = None
-        self._declare_assets([uri for uri in (dataset, raw) if uri], [])
+        self._take_datasets()
 
     @property
     def linked_dataset(self) -> str | None:
-        return self.dataset
+        return None if self.dataset is None else str(self.dataset)
 
     def execute(self, context: Context) -> dict[str, Any]:
         with without_values():

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.hooks.errors import without_values
+from airflow_mlsec.operators._arguments import DatasetArgument, listed
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     evidence_facet,
@@ -43,37 +44,38 @@ class EncryptArtifactOperator(MlsecOperator):
     there already (``unchanged``).
     """
 
+    reads, writes = ("source",), ("target",)
     template_fields: Sequence[str] = ("source", "target", "recipients", "trained_on")
     ui_color = "#e8e1d4"
 
     def __init__(
         self,
         *,
-        source: str,
-        target: str,
-        recipients: Sequence[str] = (),
+        source: DatasetArgument,
+        target: DatasetArgument,
+        recipients: Sequence[str] | str = (),
         key: str | None = "artifact",
         kind: str = "model",
-        trained_on: Sequence[str | Mapping[str, str]] = (),
+        trained_on: Sequence[str | Mapping[str, str]] | str = (),
         compress: bool = False,
         dry_run: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.source = source
-        self.target = target
-        self.recipients = recipients
+        self.source: Any = source
+        self.target: Any = target
+        self.recipients = listed(recipients)
         self.key = key
         self.kind = kind
-        self.trained_on = trained_on
+        self.trained_on = listed(trained_on)
         self.compress = compress
         self._only_try = dry_run
         self._lineage: dict[str, Any] | None = None
-        self._declare_assets([source], [target])
+        self._take_datasets()
 
     @property
     def linked_dataset(self) -> str:
-        return self.target
+        return str(self.target)
 
     def execute(self, context: Context) -> dict[str, Any]:
         with without_values():

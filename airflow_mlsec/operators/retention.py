@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.actors import airflow_task
 from airflow_mlsec.hooks.errors import without_values
+from airflow_mlsec.operators._arguments import DatasetArgument
 from airflow_mlsec.operators._base import MlsecOperator, run_label
 
 if TYPE_CHECKING:
@@ -27,21 +28,27 @@ class RetentionOperator(MlsecOperator):
     Returns (XCom) numbers: rows, overdue, held, erased, undated.
     """
 
+    reads = ("dataset",)
     template_fields: Sequence[str] = ("policy", "dataset")
     ui_color = "#f3e3cf"
 
     def __init__(
-        self, *, policy: str, dataset: str | None = None, dry_run: bool = True, **kwargs: Any
+        self,
+        *,
+        policy: str,
+        dataset: DatasetArgument | None = None,
+        dry_run: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.policy = policy
-        self.dataset = dataset
+        self.dataset: Any = dataset
         self._only_try = dry_run
-        self._declare_assets([dataset] if dataset else [], [])
+        self._take_datasets()
 
     @property
     def linked_dataset(self) -> str | None:
-        return self.dataset
+        return None if self.dataset is None else str(self.dataset)
 
     def execute(self, context: Context) -> dict[str, Any]:
         with without_values():

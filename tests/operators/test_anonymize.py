@@ -42,6 +42,7 @@ def test_it_anonymizes_records_and_returns_numbers(
         "columns",
         "plan",
         "published",
+        "target",
         "evidence",
     }
     assert read(clinic.safe).schema.names == ["email", "born", "sick"]
