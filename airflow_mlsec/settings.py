@@ -72,6 +72,12 @@ OPTIONS: tuple[Option, ...] = (
         example="200 GB",
     ),
     Option(
+        "unpack_limit",
+        "Most that a decrypted folder may take on disk. In bytes, or with kB, MB, GB, TB.",
+        "100 GB",
+        example="2 TB",
+    ),
+    Option(
         "erase_old_versions",
         "Whether an erasure removes old versions of the objects that it changed, if a bucket keeps them (S3). They also "
         "hold other people's rows. If `False`, they are listed in the request's ledger, and a person decides.",
@@ -198,6 +204,7 @@ class Settings:
     holidays: str = ""
     four_eyes: str = "erasure"
     scan_budget: int = 10 * 1000**3
+    unpack_limit: int = 100 * 1000**3
     erase_old_versions: bool = False
     break_glass_recipients: tuple[str, ...] = ()
     root_key_service: str | None = None
@@ -267,6 +274,7 @@ class Settings:
             four_eyes=known["four_eyes"].strip().lower(),
             erase_old_versions=_truth(known["erase_old_versions"], "[mlsec] erase_old_versions"),
             scan_budget=parse_size(known["scan_budget"], "[mlsec] scan_budget"),
+            unpack_limit=parse_size(known["unpack_limit"], "[mlsec] unpack_limit"),
             break_glass_recipients=_parts(known["break_glass_recipients"]),
             root_key_service=known["root_key_service"] or None,
             root_key=known["root_key"].strip() or None,

@@ -14,7 +14,7 @@ from airflow_mlsec.artifacts import (
     verify_artifact,
 )
 from airflow_mlsec.cli._main import json_option, show, show_progress
-from airflow_mlsec.crypto import trusted_signers
+from airflow_mlsec.crypto import UnpackLimits, trusted_signers
 from airflow_mlsec.datasets import open_artifact
 from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
 from airflow_mlsec.settings import Settings
@@ -130,6 +130,10 @@ def verify(
 @_no_key_option
 @click.option("--service", "services", multiple=True, help="A key service's key: aws-kms://… and the like.")  # fmt: skip
 @click.option("--folder", is_flag=True, help="Unpack the archive in SOURCE as a new folder TARGET.")
+@click.option(
+    "--signed-by", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="PEM of the keys of whoever must have signed it. Default: the key ring.",
+)  # fmt: skip
 @click.option("--unsigned", is_flag=True, help="Do not require the ring's signature: for files from others.")  # fmt: skip
 @json_option
 def decrypt(
@@ -139,12 +143,15 @@ def decrypt(
     no_key: bool,
     services: tuple[str, ...],
     folder: bool,
+    signed_by: Path | None,
     unsigned: bool,
     as_json: bool,
 ) -> None:
     """Decrypt SOURCE into TARGET after verifying its signature."""
+    settings = Settings.load()
     size = decrypt_artifact(
-        open_artifact(source), open_artifact(target), open_key_ring(Settings.load()),
-        None if no_key else key, services, folder, not unsigned, show_progress,
+        open_artifact(source), open_artifact(target), open_key_ring(settings),
+        None if no_key else key, services, folder, not unsigned, trusted_signers(signed_by, None, None, None),
+        UnpackLimits(bytes=settings.unpack_limit), show_progress,
     )  # fmt: skip
     show({"target": target, "bytes": size}, f"{target}: {size} bytes", as_json)

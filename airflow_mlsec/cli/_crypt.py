@@ -21,6 +21,7 @@ from airflow_mlsec.crypto import (
     KeyRing,
     Passphrase,
     ServiceKey,
+    UnpackLimits,
     Unwraps,
     Wraps,
     decrypt_file,
@@ -183,7 +184,8 @@ def decrypt(
     if folder:
         if part is not None:
             raise UsageError("a part of a folder cannot be unpacked: use --folder or --range")
-        decrypt_folder(source, target, identities, _megabytes)
+        limits = UnpackLimits(bytes=Settings.load().unpack_limit)
+        decrypt_folder(source, target, identities, _megabytes, limits)
         return
     if part is None:
         decrypt_file(source, target, identities, _megabytes)

@@ -4,7 +4,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -367,13 +367,44 @@ def _lines(traces: list[Trace]) -> list[str]:
         lines.append(f"{found.start} {'comes from' if found.direction == 'up' else 'goes to'}")
         if not found.nodes:
             lines.append("  nothing that the register knows of")
-        for node in found.nodes:
-            column = f"#{node.column}" if node.column else f"  ({node.kind} as a whole)"
-            state = "" if node.state is State.NONE else f"  [{node.state.label}]"
-            via = f"  via {node.via}" if node.via else ""
-            gone = f"  ({node.gone})" if node.gone else ""
-            also = f"  (also {', '.join(node.aliases)})" if node.aliases else ""
-            lines.append(
-                f"  {'  ' * min(node.distance - 1, 8)}{node.dataset}{column}{state}{via}{gone}{also}"
-            )
+        lines += [f"  {'  ' * depth}{_line(node)}" for node, depth in _as_tree(found.nodes)]
     return lines
+
+
+def _as_tree(nodes: Sequence[TraceNode]) -> Iterator[tuple[TraceNode, int]]:
+    """Each node below the one that it was reached from, with its depth."""
+    by_name: dict[str, TraceNode] = {}
+    for node in nodes:
+        for name in (node.dataset, *node.aliases):
+            by_name.setdefault(f"{name}#{node.column}" if node.column else name, node)
+    below: dict[int, list[TraceNode]] = {}
+    for node in nodes:
+        parent = by_name.get(node.step or "")
+        below.setdefault(id(parent) if parent is not None and parent is not node else 0, []).append(node)  # fmt: skip
+    done: set[int] = set()
+
+    def walk_from(start: int, depth: int) -> Iterator[tuple[TraceNode, int]]:
+        todo = [(node, depth) for node in reversed(below.get(start, []))]
+        while todo:
+            node, level = todo.pop()
+            if id(node) not in done:
+                done.add(id(node))
+                yield node, level
+                todo += [(child, level + 1) for child in reversed(below.get(id(node), []))]
+
+    yield from walk_from(0, 0)
+    # Names of one dataset may make each the other's parent: nothing that was found is left out.
+    for node in nodes:
+        if id(node) not in done:
+            done.add(id(node))
+            yield node, 0
+            yield from walk_from(id(node), 1)
+
+
+def _line(node: TraceNode) -> str:
+    column = f"#{node.column}" if node.column else f"  ({node.kind} as a whole)"
+    state = "" if node.state is State.NONE else f"  [{node.state.label}]"
+    via = f"  via {node.via}" if node.via else ""
+    gone = f"  ({node.gone})" if node.gone else ""
+    also = f"  (also {', '.join(node.aliases)})" if node.aliases else ""
+    return f"{node.dataset}{column}{state}{via}{gone}{also}"

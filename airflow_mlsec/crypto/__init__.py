@@ -27,7 +27,9 @@ from airflow_mlsec.crypto._columns import (
 )
 from airflow_mlsec.crypto._digesting import Digesting, digest_stream
 from airflow_mlsec.crypto._folder import (
+    UNPACK_LIMITS,
     FolderEntry,
+    UnpackLimits,
     compressed,
     decrypt_folder,
     encrypt_folder,
@@ -82,6 +84,7 @@ __all__ = [
     "SIGNING_KINDS",
     "STATEMENT",
     "STATEMENT_TYPE",
+    "UNPACK_LIMITS",
     "DecryptedArtifact",
     "Digesting",
     "FolderEntry",
@@ -104,6 +107,7 @@ __all__ = [
     "RingStore",
     "ServiceKey",
     "Trusted",
+    "UnpackLimits",
     "Unwraps",
     "VerificationKeys",
     "Wraps",

@@ -22,7 +22,14 @@ import pyarrow as pa
 
 from airflow_mlsec import files
 from airflow_mlsec.crypto._age import Progress, Unwraps, Wraps, decrypt, encrypt
-from airflow_mlsec.errors import DatasetError, DatasetNotFound, DecryptionFailed, MlsecError
+from airflow_mlsec.errors import (
+    DatasetError,
+    DatasetNotFound,
+    DecryptionFailed,
+    MlsecError,
+    StorageFull,
+    is_full,
+)
 
 _ZSTANDARD = bytes.fromhex("28b52ffd")  # RFC 8878, section 3.1.1
 _BLOCK = 1 << 20
@@ -38,6 +45,17 @@ _LARGEST_HEADER = 1 << 20
 _LONGEST_NAME = 255
 # The number of characters that `tempfile.mkdtemp` puts in between.
 _PARTIAL, _RANDOM = ".partial", 8
+
+
+@dataclass(frozen=True)
+class UnpackLimits:
+    """How much an archive may become on disk: files and folders, and bytes. A few kilobytes can become terabytes."""
+
+    entries: int = 1_000_000
+    bytes: int = 100 * 1000**3
+
+
+UNPACK_LIMITS = UnpackLimits()
 
 
 @dataclass(frozen=True)
@@ -160,14 +178,15 @@ def decrypt_folder(
     target: Path,
     identities: Iterable[Unwraps],
     progress: Progress = lambda done: None,
+    limits: UnpackLimits = UNPACK_LIMITS,
 ) -> None:
     """Decrypt into a new folder, which appears when the last byte is verified.
 
     :raises DecryptionFailed: for any cause, also if what was encrypted is not an archive of regular files.
-    :raises DatasetError: if ``target`` exists.
+    :raises DatasetError: if ``target`` exists, or the folder would exceed the limits.
     """
     try:
-        with source.open("rb") as read, unpacked(target) as write:
+        with source.open("rb") as read, unpacked(target, limits) as write:
             decrypt(read, write, identities, progress)
     except FileNotFoundError:
         raise DatasetNotFound(f"{source}: no such file") from None
@@ -176,11 +195,13 @@ def decrypt_folder(
 
 
 @contextmanager
-def unpacked(target: Path) -> Iterator[BinaryIO]:
+def unpacked(target: Path, limits: UnpackLimits = UNPACK_LIMITS) -> Iterator[BinaryIO]:
     """A stream to write an archive to, which becomes the new folder ``target`` when the block ends. What a
     killed process left of an earlier attempt is removed.
 
-    :raises DatasetError: if ``target`` exists, or cannot be created.
+    :raises DatasetError: if ``target`` exists or cannot be created, or if the archive exceeds the limits: then nothing of
+        it is left.
+    :raises StorageFull: if no space is left.
     :raises DecryptionFailed: when the block ends, if it was not a whole archive of regular files.
     """
     if target.exists() or target.is_symlink():
@@ -190,7 +211,9 @@ def unpacked(target: Path) -> Iterator[BinaryIO]:
     _remove_abandoned(target)
     below, lock = _locked_folder(target)
     try:
-        with _drained(lambda pipe: _unpack(pipe, below / "files")) as write:
+        with _drained(
+            lambda pipe: _unpack(pipe, below / "files", limits), str(target.parent)
+        ) as write:
             yield write
         try:
             (below / "files").rename(target)
@@ -307,8 +330,9 @@ class _Kept:
         return last[place - (self.bytes - len(last)) :]
 
 
-def _unpack(pipe: BinaryIO, folder: Path) -> None:
+def _unpack(pipe: BinaryIO, folder: Path, limits: UnpackLimits) -> None:
     folder.mkdir(mode=0o700)
+    entries = size = 0
     source: Any = pipe
     if cast(io.BufferedReader, pipe).peek(4).startswith(_ZSTANDARD):
         source = pa.CompressedInputStream(pa.PythonFile(pipe, "r"), "zstd")
@@ -317,6 +341,12 @@ def _unpack(pipe: BinaryIO, folder: Path) -> None:
         for entry in archive:
             if not (entry.isreg() or entry.isdir()) or entry.issparse() or entry.name[:1] == "/":
                 raise tarfile.ReadError
+            entries, size = entries + 1, size + entry.size
+            if entries > limits.entries or size > limits.bytes:
+                raise DatasetError(
+                    f"the archive has more than {limits.entries} files or {limits.bytes} bytes; nothing was unpacked. If "
+                    "you trust whoever made it, raise [mlsec] unpack_limit"
+                )
             # Refuses paths that lead out of the folder.
             archive.extract(entry, folder, filter="data")
         # The library takes a damaged header, and the end of the file, for the end of the archive. The real
@@ -377,8 +407,8 @@ def _fed(write: Callable[[BinaryIO], None]) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _drained(read: Callable[[BinaryIO], None]) -> Iterator[BinaryIO]:
-    """A stream that ``read`` reads, in a thread of its own."""
+def _drained(read: Callable[[BinaryIO], None], where: str) -> Iterator[BinaryIO]:
+    """A stream that ``read`` reads, in a thread of its own, into the folder ``where``."""
     taken, given = _wide_pipe()
     failed: list[BaseException] = []
 
@@ -398,5 +428,9 @@ def _drained(read: Callable[[BinaryIO], None]) -> Iterator[BinaryIO]:
             yield target
     finally:
         thread.join()
-    if failed:
+    for error in failed:
+        if isinstance(error, DatasetError):
+            raise error from None
+        if isinstance(error, OSError) and is_full(error):
+            raise StorageFull.while_writing("the unpacked folder", where) from None
         raise DecryptionFailed from None

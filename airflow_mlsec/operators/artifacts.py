@@ -105,7 +105,8 @@ class DecryptArtifactOperator(MlsecOperator):
     :param key: Key of the ring that opens it; None if only ``services`` open it.
     :param services: URIs of key services' keys that may open it, such as ``aws-kms://alias/mlsec``.
     :param folder: Unpack the archive in it as a new local folder ``target``.
-    :param verify: Whether ``source.sig.json`` must be signed by the ring; False for files from others.
+    :param verify: Whether ``source.sig.json`` must be signed: by the ring, or by ``public_key``; False for files from others.
+    :param public_key: Path of the PEM of whoever must have signed it, instead of the ring (templated).
 
     Within a task prefer `airflow_mlsec.crypto.DecryptedArtifact`, which leaves nothing on disk.
 
@@ -113,7 +114,7 @@ class DecryptArtifactOperator(MlsecOperator):
     """
 
     reads, writes = ("source",), ("target",)
-    template_fields: Sequence[str] = ("source", "target")
+    template_fields: Sequence[str] = ("source", "target", "public_key")
     ui_color = "#e8e1d4"
 
     def __init__(
@@ -125,6 +126,7 @@ class DecryptArtifactOperator(MlsecOperator):
         services: Sequence[str] = (),
         folder: bool = False,
         verify: bool = True,
+        public_key: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -134,6 +136,11 @@ class DecryptArtifactOperator(MlsecOperator):
         self.services = listed(services)
         self.folder = folder
         self.verify = verify
+        self.public_key = public_key
+        if public_key is not None and not verify:
+            raise ValueError(
+                "DecryptArtifactOperator: `public_key` is given, and `verify` is False"
+            )
         self._take_datasets()
 
     @property
@@ -142,12 +149,14 @@ class DecryptArtifactOperator(MlsecOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_mlsec.artifacts import decrypt_artifact
+        from airflow_mlsec.crypto import UnpackLimits, trusted_signers
 
         with without_values():
             hook = self.hook
             source, target = hook.artifact(self.source), hook.artifact(self.target)
             size = decrypt_artifact(
                 source, target, hook.key_ring(), self.key, self.services, self.folder, self.verify,
-                self._progress,
+                trusted_signers(Path(self.public_key) if self.public_key else None, None, None, None),
+                UnpackLimits(bytes=hook.settings().unpack_limit), self._progress,
             )  # fmt: skip
             return {"target": target.uri, "bytes": size}

@@ -21,6 +21,7 @@ from airflow_mlsec.crypto import (
     FolderEntry,
     HybridIdentity,
     Identity,
+    UnpackLimits,
     compressed,
     decrypt_folder,
     encrypt,
@@ -63,6 +64,30 @@ def test_a_folder_comes_back_as_it_was(model: Path, tmp_path: Path, compress: bo
     with pytest.raises(DatasetError, match="exists"):
         decrypt_folder(tmp_path / "m.tar.age", tmp_path / "back", [KEY])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["back", "m.tar.age", "model"]
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_an_archive_that_would_fill_the_disk_is_not_unpacked(
+    tmp_path: Path, compress: bool
+) -> None:
+    """A terabyte of zeros is a few megabytes compressed; a million empty files are no bytes at all."""
+    folder = tmp_path / "bomb"
+    folder.mkdir()
+    with (folder / "zeros").open("wb") as file:
+        file.truncate(30 * 2**20)
+    for number in range(50):
+        (folder / f"f{number}").touch()
+    sealed = tmp_path / "bomb.age"
+    encrypt_folder(folder, sealed, [KEY.recipient], compress=compress)
+    if compress:
+        assert sealed.stat().st_size < 100_000
+    for limits in (UnpackLimits(bytes=2**20), UnpackLimits(entries=50)):
+        with pytest.raises(DatasetError, match=f"more than {limits.entries} files or {limits.bytes} bytes"):  # fmt: skip
+            decrypt_folder(sealed, tmp_path / "back", [KEY], limits=limits)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["bomb", "bomb.age"]
+    exact = UnpackLimits(entries=51, bytes=30 * 2**20)
+    decrypt_folder(sealed, tmp_path / "back", [KEY], limits=exact)
+    assert content(tmp_path / "back") == content(folder)
 
 
 def test_it_is_the_same_archive_whoever_packs_it_and_when(model: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ with DAG("arguments", schedule=None, params={"name": "templated"}):
         raw=Asset(f"file://{at}/one.parquet"),
     )
     EncryptArtifactOperator(
-        task_id="encrypt", source=by_asset.output, target=f"{at}/by_asset.parquet.age", kind="dataset",
+        task_id="encrypt", source=by_asset.output, target=f"{at}/by_asset.parquet.age", kind="table",
     )
     AnonymizeOperator.partial(task_id="mapped", policy="visitors").expand_kwargs(
         sources().map(lambda path: {"source": path, "target": path.replace(".parquet", "-safe.parquet")})

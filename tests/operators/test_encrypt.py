@@ -241,6 +241,39 @@ def test_an_archive_that_is_exchanged_after_it_was_verified_is_not_unpacked(
     assert not (clinic.folder / "back").exists()
 
 
+def test_it_must_be_signed_by_whoever_is_required(
+    clinic: Clinic, context: Context, model: Path
+) -> None:
+    """The ring's signature does not do, if somebody else's is required; and the other way round."""
+    from airflow_mlsec.crypto import public_half
+
+    target, back = clinic.folder / "m.age", clinic.folder / "back.skops"
+    EncryptArtifactOperator(task_id="e", source=str(model), target=str(target)).execute(context())
+    mine = clinic.folder / "ring.pem"
+    ring = clinic.hook.key_ring()
+    key = ring.current("signing")
+    mine.write_text(public_half(key.kind, key.secret).pem)
+    theirs = clinic.folder / "theirs.pem"
+    other = KeyRing.create(clinic.folder / "other")
+    key = other.ensure("signing", KeyKind.SIGNING)
+    theirs.write_text(public_half(key.kind, key.secret).pem)
+
+    def decrypted(public_key: Path) -> int:
+        task = DecryptArtifactOperator(
+            task_id="d", source=str(target), target=str(back), public_key=str(public_key)
+        )
+        return int(task.execute(context())["bytes"])
+
+    with pytest.raises(AirflowException, match="SignatureInvalid"):
+        decrypted(theirs)
+    assert not back.exists()
+    assert decrypted(mine) == model.stat().st_size
+    with pytest.raises(AirflowException, match="no file of public keys"):
+        decrypted(clinic.folder / "nothing.pem")
+    with pytest.raises(ValueError, match="`public_key` is given, and `verify` is False"):
+        DecryptArtifactOperator(task_id="d", source="a", target="b", public_key="k", verify=False)
+
+
 def test_from_and_to_another_filesystem(clinic: Clinic, context: Context, model: Path) -> None:
     import fsspec
 

@@ -22,7 +22,7 @@ from airflow_mlsec.register import tables as t
 class TraceNode:
     """A column (or, with an empty ``column``, a whole dataset) that was reached.
 
-    ``via`` says how, ``step`` the column (``dataset#column``) the last step came from, ``run``,
+    ``via`` says how (everything that the last step did, what it made of the data before what influenced it), ``step`` the column (``dataset#column``) the last step came from, ``run``,
     ``job`` and ``at`` the run that gave it last, ``gone`` that the dataset was dropped or renamed.
     """
 
@@ -143,6 +143,9 @@ def describe(
             shown.setdefault((one, name), (n, distance))
     steps = transformations(connection, {edge[2] for edge in edges})
     by = {n: reached.by[n] for n, _ in shown.values() if n in reached.by}
+    beside: dict[tuple[int, int], list[Transformation]] = {}
+    for source, target, kind in edges:
+        beside.setdefault((source, target), []).append(steps[kind])
     history = History(connection, {edge[1] >> graph.SHIFT for edge in by.values()}, until)
     states = column_states(
         connection, [_node_of(columns, n, name) for (_, name), (n, _) in shown.items()]
@@ -154,7 +157,7 @@ def describe(
         label, kind = labels.get(one) or labels[d]
         edge = by.get(n)
         seen = history.last.get(edge) if edge is not None else None
-        step = steps[edge[2]].described() if edge is not None else None
+        step = _everything(beside[edge[0], edge[1]]) if edge is not None else None
         change = gone.get(d)
         found.append(
             TraceNode(
@@ -180,6 +183,15 @@ def describe(
             )
         )
     return sorted(found, key=lambda node: (node.distance, node.dataset, node.column))
+
+
+# What was made of the data says more than what influenced it.
+_ORDER = ("direct", "renamed", "same", "assumed", "indirect")
+
+
+def _everything(steps: Iterable[Transformation]) -> str | None:
+    told = sorted((_ORDER.index(step.kind), step.described() or "") for step in steps)
+    return "; ".join(dict.fromkeys(text for _, text in told if text)) or None
 
 
 def _node_of(columns: dict[int, dict[int, str]], n: int, name: str) -> int:
