@@ -1,12 +1,11 @@
 """Names of columns that may be values: the first line of a CSV file without a header is a row about a person.
 
 Everything that names a dataset's columns where people read, or where it is kept, asks here whether they are names. A file
-without a header shows itself in one of two ways: a name has the form of a value, or no name is one that was expected.
+without a header shows itself in one of two ways: a name has the form of a value, or the names that were expected are not there.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable
 
@@ -25,12 +24,13 @@ def is_value(name: str) -> bool:
 
 
 def may_be_values(columns: Iterable[str], expected: Collection[str] = ()) -> bool:
-    """Whether the names of a dataset's columns may be values: one has no letter or an at sign, or none is among those
-    that a policy, or somebody who knows the dataset, expects."""
+    """Whether the names of a dataset's columns may be values: one has no letter or an at sign, or less than half of those
+    that a policy, or somebody who knows the dataset, expects are there."""
     columns = list(columns)
     if any("@" in name or (name and not any(c.isalpha() for c in name)) for name in columns):
         return True
-    return bool(expected) and not set(columns) & set(expected)
+    # One may fit by accident: a person's row has "m" where a policy has a column of that name.
+    return 2 * len(set(columns) & set(expected)) < len(set(expected))
 
 
 def shown(names: Iterable[str], columns: Iterable[str], expected: Collection[str] = ()) -> str:
@@ -45,13 +45,6 @@ def shown(names: Iterable[str], columns: Iterable[str], expected: Collection[str
     listed = ", ".join(f"'{name}'" for name in names[:_MOST])
     more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
     return f"column{'s' if len(names) != 1 else ''} {listed or '(none)'}{more}"
-
-
-def resembling(names: Iterable[str], columns: Iterable[str]) -> list[str]:
-    """Which of a dataset's columns resemble the given names: what somebody may have meant."""
-    usable = [name for name in columns if not may_be_values([name])]
-    found = (difflib.get_close_matches(name, usable, 1, 0.7) for name in names)
-    return list(dict.fromkeys(match for matches in found for match in matches))
 
 
 def counted(number: int) -> str:

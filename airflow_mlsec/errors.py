@@ -149,17 +149,13 @@ class ColumnMissing(DatasetError, KeyError):
         """``expected`` are the columns that the dataset should have, if they are known."""
         missing, present = list(missing), list(present)
         named = column_names.shown(missing, ())
-        if set(expected) & set(present):
+        if expected and not column_names.may_be_values(present, expected):
             has = f"it has {column_names.shown(present, present)}"
-        elif alike := column_names.resembling(missing, present):
-            meant = ", ".join(f"'{name}'" for name in alike)
-            has = f"it has {column_names.counted(len(present))}; was {meant} meant?"
         else:
-            # Nothing shows that its first line is a header.
+            # Nothing shows that its first line is a header, and not a row about somebody.
             has = f"it has {column_names.counted(len(present))}, by other names (does the file have a header?)"
         return cls(
-            f"policy {policy} names {named}, which the dataset does not have; {has.rstrip('?')}"
-            f"{'?' if has.endswith('?') else '.'} Fix `columns` in the policy, or the source."
+            f"policy {policy} names {named}, which the dataset does not have; {has}. Fix `columns` in the policy, or the source."
         )
 
 

@@ -41,21 +41,25 @@ def test_what_a_table_may_have_as_names_is_not(name: str) -> None:
 
 def test_names_are_shown_only_of_what_surely_has_a_header() -> None:
     header, row = ["name", "city", "email"], ["Anna Muster", "Berlin", "nurse"]
-    assert column_names.shown(["email"], header, ["name", "city"]) == "column 'email'"
+    assert column_names.shown(["email"], header, ["name", "city", "street"]) == "column 'email'"
     for columns in (row, [*row, "anna@example.org"], ["name", "1947-03-11"]):
         shown = column_names.shown([columns[-1]], columns, ["name", "city"])
         assert shown == "1 column whose names may be values (does the file have a header?)"
 
 
-def test_what_was_meant_is_asked_without_repeating_a_row() -> None:
-    typo = errors.ColumnMissing.among(["e_mail"], ["name", "email"], "p.yaml")
-    assert "it has 2 columns; was 'email' meant?" in str(typo)
-    row = ["Anna Muster", "Berlin", "anna@example.org"]
-    missing = str(errors.ColumnMissing.among(["anna"], row, "p.yaml"))
-    assert "it has 3 columns, by other names" in missing
-    assert "Muster" not in missing
+def test_the_columns_that_are_there_are_named_only_if_most_that_were_expected_are() -> None:
     known = errors.ColumnMissing.among(["phone"], ["name", "email"], "p.yaml", ["name", "phone"])
     assert "it has columns 'email', 'name'." in str(known)
+    for columns, expected in [
+        (["Anna", "Meier", "Birname"], []),
+        (["Anna", "Meier", "m"], ["m", "name", "birthname"]),  # one fits by accident
+        (["Anna", "anna@example.org"], ["Anna", "name"]),
+    ]:
+        missing = str(errors.ColumnMissing.among(["birthname"], columns, "p.yaml", expected))
+        assert "columns, by other names" in missing
+        extra = str(errors.UndeclaredColumn.found(columns[:2], "d", "p", columns, expected or ["x"]))  # fmt: skip
+        assert "Meier" not in missing + extra
+        assert "Anna" not in missing + extra
 
 
 @pytest.fixture(params=["words", "values"])

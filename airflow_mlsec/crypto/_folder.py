@@ -43,6 +43,8 @@ _HEADERS = (
 )
 _LARGEST_HEADER = 1 << 20
 _LONGEST_NAME = 255
+# Of all headers of an archive together.
+_MOST_HEADERS = 4 << 30
 # The number of characters that `tempfile.mkdtemp` puts in between.
 _PARTIAL, _RANDOM = ".partial", 8
 
@@ -341,8 +343,11 @@ def _unpack(pipe: BinaryIO, folder: Path, limits: UnpackLimits) -> None:
         for entry in archive:
             if not (entry.isreg() or entry.isdir()) or entry.issparse() or entry.name[:1] == "/":
                 raise tarfile.ReadError
+            # The library remembers every entry with its headers.
+            archive.members.clear()  # type: ignore[attr-defined]
             entries, size = entries + 1, size + entry.size
-            if entries > limits.entries or size > limits.bytes:
+            too_much = size > limits.bytes or plain.bytes - size > _MOST_HEADERS
+            if entries > limits.entries or too_much:
                 raise DatasetError(
                     f"the archive has more than {limits.entries} files or {limits.bytes} bytes; nothing was unpacked. If "
                     "you trust whoever made it, raise [mlsec] unpack_limit"

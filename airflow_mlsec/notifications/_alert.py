@@ -76,9 +76,9 @@ class Alert:
 
     @property
     def body(self) -> str:
-        """As plain text."""
+        """As plain text, a line for each label: no name can make another."""
         width = max(len(label) for label, _ in self.lines) + 2
-        return "\n".join(f"{f'{label}:':{width}}{text}" for label, text in self.lines)
+        return "\n".join(f"{f'{label}:':{width}}{one_line(text)}" for label, text in self.lines)
 
     @property
     def page(self) -> str:
@@ -98,6 +98,7 @@ class Alert:
 
 
 def _linked(text: str) -> str:
+    text = one_line(text)
     shown = html.escape(text)
     if text.startswith(("https://", "http://")) and " " not in text:
         return f'<a href="{shown}" style="color:#1a4b8c">{shown}</a>'
@@ -135,34 +136,45 @@ def cause(error: object) -> tuple[str, str]:
     return type(error).__name__, f"{type(error).__name__}; see the log"
 
 
-def published(register: Register | None, targets: Sequence[str], since: str | None) -> Reason:
+def published(
+    register: Register | None, targets: Sequence[str] | None, since: str | None
+) -> Reason:
     """What became of a failed task's output, according to the register.
 
-    :param targets: The URIs of its output; none if it publishes nothing.
+    :param targets: How the register may name its output; none if it publishes nothing; None if its output is not known,
+        because the task ended before its arguments were.
     :param since: When the attempt began.
     """
-    if not targets:
+    if targets is not None and not targets:
         return reasons.PublishesNothing()
     if register is None:
         return reasons.RegisterCannotSay()
+    if targets is None or since is None:
+        return reasons.PublishingUnknown()
     try:
         outcome = intent_of(register, targets, since)
     except MlsecError:
         return reasons.RegisterCannotSay()
     known: Mapping[str | None, Reason] = {
-        "intended": reasons.PublishingUnknown(),
+        None: reasons.NothingPublished(),
+        "withdrawn": reasons.NothingPublished(),
         "published": reasons.PublishedBefore(),
     }
-    return known.get(outcome, reasons.NothingPublished())
+    return known.get(outcome, reasons.PublishingUnknown())
 
 
 def label(text: str, language: Language) -> str:
     return _LABELS[language].get(text, text)
 
 
+def one_line(text: str) -> str:
+    """One line without anything that a mail program or terminal would interpret, and that can be encoded."""
+    return printable(" ".join(text.split()))
+
+
 def subject_line(text: str) -> str:
-    """One line without anything that a mail program or terminal would interpret."""
-    line = printable(" ".join(text.split()))
+    """One line of a length that mail programs show."""
+    line = one_line(text)
     return line if len(line) <= _LONGEST_SUBJECT else f"{line[: _LONGEST_SUBJECT - 1]}…"
 
 

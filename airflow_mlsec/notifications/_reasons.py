@@ -167,10 +167,10 @@ class PublishedBefore(
 
 class PublishingUnknown(
     Reason,
-    en="not known: a release was about to be published. Run `mlsec db reconcile`",
-    de="nicht bekannt: eine Veröffentlichung stand bevor. `mlsec db reconcile` ausführen",
+    en="not known: a release may have been about to be published. Run `mlsec db reconcile`",
+    de="nicht bekannt: eine Veröffentlichung kann bevorgestanden haben. `mlsec db reconcile` ausführen",
 ):
-    """The task ended between announcing and publishing."""
+    """The task ended between announcing and publishing, published too late, or before anything told what it writes."""
 
 
 class RegisterCannotSay(

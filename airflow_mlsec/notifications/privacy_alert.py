@@ -237,11 +237,17 @@ def _uri(task: Any, argument: str) -> str | None:
     return given if isinstance(given, str) and given else None
 
 
-def _targets_of(task: Any, hook: MlsecHook) -> list[str]:
-    """How the register may name what a task writes."""
-    given = _uri(task, "target")
-    if given is None:
+def _targets_of(task: Any, hook: MlsecHook) -> list[str] | None:
+    """How the register may name what a task writes; none if it writes nothing, and None if that is not known: for a
+    worker that was killed, the DAG processor has the task as it was before its arguments were."""
+    mapped = getattr(task, "partial_kwargs", None)
+    if mapped is not None:
+        return None if hasattr(task.operator_class, "writes") and task.operator_class.writes else []
+    if not hasattr(task, "target"):
         return []
+    given = _uri(task, "target")
+    if given is None or "{{" in given or "{%" in given:
+        return None
     found = [given]
     for opened in (hook.dataset, hook.artifact):
         try:

@@ -19,7 +19,8 @@ DatasetArgument: TypeAlias = "str | Asset | ObjectStoragePath | os.PathLike[str]
 
 def is_known(value: Any) -> bool:
     """Whether an argument is known when the DAG is parsed: not the result of another task, and without a template."""
-    return not isinstance(value, XComArg) and not (isinstance(value, str) and "{{" in value)
+    templated = isinstance(value, str) and ("{{" in value or "{%" in value)
+    return not isinstance(value, XComArg) and not templated
 
 
 def uri_of(value: Any, argument: str) -> str:

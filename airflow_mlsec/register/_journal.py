@@ -215,6 +215,12 @@ def log_size(connection: sa.Connection) -> int:
     return int(size)
 
 
+# Made once: a proof reads a dozen tiles.
+_TILE = sa.select(t.log_tile.c.hashes).where(
+    t.log_tile.c.level == sa.bindparam("level"), t.log_tile.c.number == sa.bindparam("index")
+)
+
+
 class Tiles:
     """The tree's tiles, read from the register."""
 
@@ -222,9 +228,8 @@ class Tiles:
         self._connection = connection
 
     def __call__(self, level: int, index: int) -> bytes:
-        x = t.log_tile.c
-        query = sa.select(x.hashes).where(x.level == level, x.number == index)
-        found = self._connection.execute(query).scalar_one_or_none()
+        given = {"level": level, "index": index}
+        found = self._connection.execute(_TILE, given).scalar_one_or_none()
         if found is None:
             raise BrokenLog(f"the audit log has no tile {level}/{index}: it was removed")
         return bytes(found)

@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,27 @@ def test_an_archive_that_would_fill_the_disk_is_not_unpacked(
     exact = UnpackLimits(entries=51, bytes=30 * 2**20)
     decrypt_folder(sealed, tmp_path / "back", [KEY], limits=exact)
     assert content(tmp_path / "back") == content(folder)
+
+
+def test_headers_are_not_kept_in_memory(tmp_path: Path) -> None:
+    """A megabyte of comment for each empty file: 70 kB, and half a gigabyte of memory."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for number in range(60):
+            entry = tarfile.TarInfo(f"f{number}")
+            entry.pax_headers = {"comment": "x" * 900_000}
+            archive.addfile(entry)
+    sealed = tmp_path / "m.age"
+    with sealed.open("wb") as file, compressed(io.BytesIO(plain.getvalue())) as packed_:
+        encrypt(packed_, file, [KEY.recipient])
+    del plain
+    tracemalloc.start()
+    try:
+        decrypt_folder(sealed, tmp_path / "back", [KEY])
+        assert tracemalloc.get_traced_memory()[1] < 30 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert len(list((tmp_path / "back").iterdir())) == 60
 
 
 def test_it_is_the_same_archive_whoever_packs_it_and_when(model: Path, tmp_path: Path) -> None:

@@ -55,10 +55,6 @@ def plant(folder: Path) -> Path:
     from tests.e2e.test_stores import DAG
 
     (dags / "leaky.py").write_text(DAG)
-    from tests.e2e.test_arguments import DAG as ARGUMENTS
-
-    at = folder.parent / f"{folder.name}-arguments"
-    (dags / "arguments.py").write_text(ARGUMENTS.replace("= FOLDER", f"= {str(at)!r}"))  # fmt: skip
     return dags
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from airflow_mlsec.lineage._ingest import _read
 from airflow_mlsec.lineage.sql import _work
 from airflow_mlsec.lineage.sql._relations import Column, Relation
 from airflow_mlsec.lineage.sql._tables import KnownTables
-from airflow_mlsec.lineage.sql._work import NotFollowed, limited_work, spend
+from airflow_mlsec.lineage.sql._work import NotFollowed, Work, spend
 
 WIDE = 9_990
 T, O = ("postgres://h:5432", "d.public.t"), ("postgres://h:5432", "d.public.o")  # noqa: E741
@@ -66,13 +68,78 @@ def test_a_wide_table_is_followed_by_name() -> None:
 
 
 def test_the_limit_counts_work_and_not_time() -> None:
-    with limited_work(10):
+    work = Work(10)
+    with work.counted():
         spend(10)
         with pytest.raises(NotFollowed, match="more work"):
             spend(1)
-        with pytest.raises(NotFollowed):  # and from then on
-            Relation([Column("a", {})])
+    with work.counted(), pytest.raises(NotFollowed):  # and from then on
+        Relation([Column("a", {})])
     spend(10 * _work.MOST_WORK)  # nothing is counted elsewhere
+
+
+SCRIPT = """
+create temp table first as select * from t;
+create table made as select c0, c1 from first;
+select c0 into other from made;
+insert into o select c0, c1, c2 from t;
+update o set c1 = first.c1 from first where o.c0 = first.c0;
+create table part partition of made for values in (1);
+merge into merged using first on merged.c0 = first.c0 when matched then update set c1 = first.c1;
+delete from o using made where o.c0 = made.c0;
+"""
+
+
+T_SQL = """
+select * into #first from t;
+insert into o (c0) output inserted.c0 into logged select c0 from #first;
+select c0 into other from t;
+"""
+
+
+@pytest.mark.parametrize("dialect", ["postgres", "tsql"])
+def test_no_output_is_lost_however_little_is_followed(
+    monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
+    """Whenever the work runs out: every table that is written stays an output, and everything that would reach it still
+    does, at least as a whole."""
+    given = event(SCRIPT, 3)
+    given["outputs"] = []
+    if dialect == "tsql":
+        given["job"]["facets"]["sql"] = {"query": T_SQL, "dialect": "tsql"}
+    everything = _read(json.loads(json.dumps(given)), KnownTables(None))
+
+    def reaching(read: Any) -> set[tuple[Any, Any]]:
+        return {(edge.source, name) for name, said in read.said.items() for edge in said.edges}
+
+    assert everything.outputs
+    for most in [*range(60), *range(60, 400, 13)]:
+        monkeypatch.setattr(_work, "MOST_WORK", most)
+        read = _read(json.loads(json.dumps(given)), KnownTables(None))
+        assert set(read.outputs) >= set(everything.outputs), most
+        sources = reaching(read)
+        for source, name in reaching(everything):
+            assumed = not read.said[name].complete and source in read.inputs
+            assert (source, name) in sources or assumed, (most, source, name)
+
+
+@pytest.mark.parametrize("text", ["x" + " " * 60_000, "/*" * 40_000, "[" * 80_000, "'" * 90_001, '"' * 90_001, ", a (" * 20_000])  # fmt: skip
+def test_text_that_nobody_can_parse_is_searched_in_no_time(text: str) -> None:
+    from airflow_mlsec.lineage.sql._follow import _named_in
+
+    begun = time.process_time()
+    named, _ = _named_in(f"insert into o select * from customers {text}")
+    assert ["customers"] in named
+    # Not a measurement: it was minutes, and is milliseconds.
+    assert time.process_time() - begun < 10
+
+
+def test_a_name_that_is_in_no_source_is_looked_for_once() -> None:
+    query = (
+        "insert into o with d as (select * from t) select " + ",".join(["oid"] * 1_500)
+        + " from d a0" + "".join(f", d a{i}" for i in range(1, 100))
+    )  # fmt: skip
+    assert O in _read(event(query), KnownTables(None)).outputs
 
 
 def test_many_tables_are_looked_up_at_once(sqlite_register: Any) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from aiosmtpd.controller import Controller
-from airflow.sdk import TaskInstanceState
+from airflow.sdk import DAG, TaskInstanceState, task
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_mlsec.errors import (
@@ -164,7 +164,56 @@ def test_what_was_published_before_the_task_failed_is_said(
     register = clinic.hook.register()
     register.write(lambda c: c.execute(sa.update(t.evidence).values(outcome="intended")))
     notifier.notify(failed(clinic, context, start_date=datetime.now(UTC), try_number=2))
-    assert "Published:  not known: a release was about to be published" in parts_of(mailbox.mails[1])[1]  # fmt: skip
+    assert "Published:  not known: a release may have been about to be published" in parts_of(mailbox.mails[1])[1]  # fmt: skip
+
+
+@pytest.mark.parametrize("outcome", ["intended", "superseded"])
+def test_nothing_is_said_to_be_unpublished_that_may_be(
+    clinic: Clinic, context: Context, mailbox: Mailbox, outcome: str
+) -> None:
+    begun = datetime.now(UTC)
+    AnonymizeOperator(task_id="a", policy="people", target=clinic.safe).execute(context())
+    register = clinic.hook.register()
+    register.write(lambda c: c.execute(sa.update(t.evidence).values(outcome=outcome)))
+    given = failed(clinic, context, start_date=begun)
+    PrivacyAlertNotifier(smtp_conn_id="oncall_mail").notify(given)
+    assert "Published:  not known" in parts_of(mailbox.mails[0])[1]
+
+
+def test_what_a_killed_task_would_have_written_is_not_known(
+    clinic: Clinic, context: Context, mailbox: Mailbox
+) -> None:
+    """Its arguments are another task's result, templates, or mapped: the DAG processor has them as they were written."""
+    with DAG("d", schedule=None):
+
+        @task
+        def path() -> str:
+            return clinic.safe
+
+        tasks = [
+            AnonymizeOperator(task_id="a", policy="people", target=path()),
+            AnonymizeOperator(task_id="b", policy="people", target="/lake/{{ ds }}.csv"),
+            AnonymizeOperator(task_id="c", policy="people", target="/lake/{% if x %}a{% endif %}"),
+            AnonymizeOperator.partial(task_id="d", policy="people").expand(target=[clinic.safe]),
+        ]  # fmt: skip
+    for attempt, each in enumerate(tasks):
+        given = failed(clinic, context, try_number=attempt, start_date=datetime.now(UTC))
+        given = {**given, "task": each, "exception": None}
+        PrivacyAlertNotifier(smtp_conn_id="oncall_mail").notify(given)
+        text = parts_of(mailbox.mails[-1])[1]
+        assert "Published:  not known" in text, text
+    assert len(mailbox.mails) == 4
+
+
+def test_a_path_that_is_not_utf_8_or_has_line_ends_does_not_stop_the_mail(
+    clinic: Clinic, context: Context, mailbox: Mailbox
+) -> None:
+    given = failed(clinic, context)
+    given["task"].source = "/data/\udce4.csv\nPublished: YES"
+    PrivacyAlertNotifier(smtp_conn_id="oncall_mail").notify(given)
+    text = parts_of(mailbox.mails[0])[1]
+    assert "/data/\\udce4.csv Published: YES" in text
+    assert len([line for line in text.splitlines() if line.startswith("Published:")]) == 1
 
 
 def test_the_chat_gets_the_same_through_apprise(

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_mlsec.ledger import verify_register
 from airflow_mlsec.register import Register, _journal, _log_entries
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.register._log_entries import LastRows, LogEntry
@@ -65,7 +66,9 @@ def plainly(row: dict[str, Any]) -> str:
         content = None
         if isinstance(value, bytes):
             content = value
-        elif isinstance(value, str | list | dict) and len(dumped(value)) > 512:
+        elif isinstance(value, str | list | dict) and (
+            len(dumped(value)) > 512 or (isinstance(value, dict) and set(value) == {"sha256"})
+        ):
             content = dumped(value).encode()
         shown[name] = value if content is None else {"sha256": hashlib.sha256(content).hexdigest()}
     return dumped(shown)
@@ -109,12 +112,28 @@ def test_a_value_that_is_not_json_is_a_row_that_no_entry_knows(sqlite_register: 
 
     before = digests()
     texts = set()
-    for spoiled in ("{", '{"a":1}x', "", '"\\ud800"'):
+    for spoiled in ("{", '{"a":1}x', "", '"\\ud800"', f'"\\ud800{"a" * 600}"', "[" * 200_000):
         with sqlite_register._connect() as connection, connection.begin():
             connection.exec_driver_sql("UPDATE mlsec_rule SET document = ?", (spoiled,))
         texts.add(digests()[1,])
-    assert len(texts) == 4
+    assert len(texts) == 6
     assert before[1,] not in texts
+
+
+def test_what_looks_like_a_digest_does_not_take_the_place_of_what_has_it(
+    sqlite_register: Register,
+) -> None:
+    """A long value is in an entry by its digest: a value that is this digest would look the same."""
+    sqlite_register.upgrade()
+    rule = {"document": {"a": "x" * 600}, "set_at": NOW, "set_by": "anna"}
+    sqlite_register.write(lambda c: c.execute(sa.insert(t.rule).values(rule)))
+    content = json.dumps(rule["document"], separators=(",", ":"))
+    stands_for_it = {"sha256": hashlib.sha256(content.encode()).hexdigest()}
+    with sqlite_register._connect() as connection, connection.begin():
+        connection.exec_driver_sql("UPDATE mlsec_rule SET document = ?", (json.dumps(stands_for_it),))  # fmt: skip
+        connection.exec_driver_sql("DELETE FROM mlsec_change")
+    [said] = verify_register(sqlite_register, []).findings
+    assert said == "mlsec_rule [1]: is not what its last entry says"
 
 
 KEYS = st.lists(st.integers(0, 3) | st.sampled_from(["a", "b]", 'c"', "ä", "\\", "d\n"]), min_size=1, max_size=2)  # fmt: skip

@@ -94,7 +94,7 @@ class SqlDataset:
         found = dict(self._columns())
         wanted = list(found) if columns is None else list(columns)
         if missing := [name for name in wanted if name not in found]:
-            raise ColumnMissing.among(missing, found, f"of '{self.uri}'")
+            raise ColumnMissing.among(missing, found, f"of '{self.uri}'", found)
         # Rows without any column still count.
         read = wanted or list(found)[:1]
         schema = pa.schema([pa.field(name, arrow_type(found[name])) for name in read])
@@ -157,7 +157,7 @@ class SqlDataset:
     ) -> int:
         table = dict(self._columns())
         if missing := [name for name in changes if name not in table]:
-            raise ColumnMissing.among(missing, table, f"of '{self.uri}'")
+            raise ColumnMissing.among(missing, table, f"of '{self.uri}'", table)
         target = self._named(table)
         parts = self._meant(column, values, also, table, target)
         update = sa.update(target).values({target.c[n]: value for n, value in changes.items()})
@@ -253,7 +253,7 @@ class SqlDataset:
         """Conditions that together are true for the rows with one of the values. A column of SQLite
         holds values of any type, so texts are also compared with what a value prints as."""
         if column not in table:
-            raise ColumnMissing.among([column], table, f"of '{self.uri}'")
+            raise ColumnMissing.among([column], table, f"of '{self.uri}'", table)
         if isinstance(table[column], sa.Uuid):
             values = [_uuid(value) for value in values]
         kind, typed = arrow_type(table[column]), []

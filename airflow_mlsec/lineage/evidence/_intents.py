@@ -67,7 +67,7 @@ def intended(connection: sa.Connection) -> set[int]:
     return set(connection.execute(query).scalars())
 
 
-def intent_of(register: Register, uris: Sequence[str], since: str | None) -> str | None:
+def intent_of(register: Register, uris: Sequence[str], since: str) -> str | None:
     """What became of the newest release or artifact that was recorded for a target since then: ``intended`` (also if it
     was recorded before: nobody knows yet), ``published``, ``withdrawn``, ``superseded``; None if there is none.
 
@@ -79,8 +79,8 @@ def intent_of(register: Register, uris: Sequence[str], since: str | None) -> str
     rows = register.rows(query.where(d.uri.in_(list(uris))).order_by(e.id))
     if any(row.outcome == INTENDED for row in rows):
         return INTENDED
-    recent = [row.outcome for row in rows if since is None or row.recorded_at >= since]
-    return recent[-1] if recent and since is not None else None
+    recent = [row.outcome for row in rows if row.recorded_at >= since]
+    return recent[-1] if recent else None
 
 
 def never_published(connection: sa.Connection) -> dict[int, tuple[str, str]]:

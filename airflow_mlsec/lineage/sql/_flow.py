@@ -26,7 +26,7 @@ from airflow_mlsec.lineage.sql._relations import (
     merge,
     merged,
 )
-from airflow_mlsec.lineage.sql._work import NotFollowed
+from airflow_mlsec.lineage.sql._work import NotFollowed, Work
 
 # Functions in FROM that produce rows from their arguments, and read nothing else.
 _MAKERS = {
@@ -224,7 +224,7 @@ class Query:
                 columns.append(column)
                 if column.name and not column.rest:
                     scope.given.setdefault(column.name, column.flow)
-            for part in item.find_all(exp.Unnest, exp.Explode):
+            for part in _unnested(item):
                 scope.rows |= influences(self.flow(part, scope, named), "FILTER")
         if len(columns) > MOST_COLUMNS:
             raise NotFollowed("more columns than are followed")
@@ -638,3 +638,44 @@ def argument(node: Any, name: str) -> Any:
     """An argument whose name is a Python keyword: since version 28, sqlglot calls it ``with_``."""
     found = node.args.get(f"{name}_")
     return found if found is not None else node.args.get(name)
+
+
+def _unnested(item: Any) -> list[Any]:
+    """What makes rows in an item of a SELECT's list. What is in a sub-query, or within another, counts there: else each
+    level would be evaluated once more for every level around it."""
+    from sqlglot import exp
+
+    kinds = (exp.Unnest, exp.Explode)
+    walked = item.walk(prune=lambda node: node is not item and isinstance(node, (exp.Query, *kinds)))  # fmt: skip
+    return [node for node in walked if isinstance(node, kinds)]
+
+
+class CountedQuery:
+    """Evaluates queries of one event, and counts that as work: any of these raises `NotFollowed` when it was too much."""
+
+    def __init__(self, query: Query) -> None:
+        self._query, self._work = query, Work()
+
+    def relation(
+        self, node: Any, named: Mapping[str, Relation], outer: Scope | None = None
+    ) -> Relation:
+        with self._work.counted():
+            return self._query.relation(node, named, outer)
+
+    def with_named(
+        self, node: Any, named: Mapping[str, Relation], outer: Scope | None
+    ) -> Mapping[str, Relation]:
+        with self._work.counted():
+            return self._query.with_named(node, named, outer)
+
+    def flow(self, node: Any, scope: Scope, named: Mapping[str, Relation]) -> Flow:
+        with self._work.counted():
+            return self._query.flow(node, scope, named)
+
+    def source(self, node: Any, named: Mapping[str, Relation], scope: Scope) -> None:
+        with self._work.counted():
+            self._query.source(node, named, scope)
+
+    def join(self, join: Any, named: Mapping[str, Relation], scope: Scope) -> None:
+        with self._work.counted():
+            self._query.join(join, named, scope)

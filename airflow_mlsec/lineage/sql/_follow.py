@@ -25,7 +25,7 @@ from airflow_mlsec.lineage.events._events import (
 from airflow_mlsec.lineage.sql._relations import AGGREGATION, IDENTITY
 from airflow_mlsec.lineage.sql._script import Known, Script, Written, candidates
 from airflow_mlsec.lineage.sql._tables import KnownTables, Tables
-from airflow_mlsec.lineage.sql._work import NotFollowed, limited_work
+from airflow_mlsec.lineage.sql._work import NotFollowed
 
 _LONGEST = 100_000
 _MOST_EDGES = 100_000
@@ -63,21 +63,20 @@ def follow_sql(event: Event, known: KnownTables) -> set[Name]:
         for parts in named:
             for one in candidates(tables.find, parts):
                 mentioned[one.name] = None
-    with limited_work():
-        for statement in statements:
-            aliases |= _aliases(statement)
-            if isinstance(statement, exp.Command):
-                for parts in _named_in(statement.sql())[0]:
-                    mentioned.update((one.name, None) for one in candidates(tables.find, parts))
-            try:
-                mentioned.update((one.name, None) for one in script.named(statement))
-                if (output := _answered(event, tables, statements)) is not None:
-                    script.answer(statement, output)
-                else:
-                    script.run(statement)
-            except (SqlglotError, NotFollowed, ValueError, KeyError, AttributeError, TypeError,
-                    IndexError, RecursionError):  # fmt: skip
-                script.unclear = True
+    for statement in statements:
+        aliases |= _aliases(statement)
+        if isinstance(statement, exp.Command):
+            for parts in _named_in(statement.sql())[0]:
+                mentioned.update((one.name, None) for one in candidates(tables.find, parts))
+        try:
+            mentioned.update((one.name, None) for one in script.named(statement))
+            if (output := _answered(event, tables, statements)) is not None:
+                script.answer(statement, output)
+            else:
+                script.run(statement)
+        except (SqlglotError, NotFollowed, ValueError, KeyError, AttributeError, TypeError,
+                IndexError, RecursionError):  # fmt: skip
+            script.unclear = True
     for text in script.texts:
         for parts in _named_in(text)[0]:
             mentioned.update((one.name, None) for one in candidates(tables.find, parts))
@@ -195,6 +194,8 @@ def _edges(script: Script, written: Written) -> list[ColumnEdge]:
     rows = set(written.rows)
     columns = [*(written.columns or {}).items(), (INTO, written.into)]
     for column, flow in columns:
+        if len(found) > _MOST_EDGES:
+            break  # none of them is kept
         through, more = script.seen_through(flow)
         rows |= more
         for (table, source), how in through.items():
@@ -268,15 +269,24 @@ def _aliases(statement: Any) -> set[str]:
     return {alias.name.lower() for alias in statement.find_all(exp.TableAlias) if alias.name}
 
 
-_NAME = r'(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|[A-Za-z_][\w$]*)'
-_TABLE = re.compile(rf"\b(?:from|join|into|update|using|table)\s+({_NAME}(?:\s*\.\s*{_NAME})*)(?!\s*\()", re.I)  # fmt: skip
-_COMMON = re.compile(rf"(?:\bwith|\brecursive|,)\s+({_NAME})\s*(?:\([^()]*\))?\s+as\s*(?:not\s+)?(?:materialized\s*)?\(", re.I)  # fmt: skip
-_QUOTED = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.S)
+# Possessive throughout: each of these sees text that was made to be searched for hours.
+_NAME = r'(?:"[^"]{1,1000}"|`[^`]{1,1000}`|\[[^\]]{1,1000}\]|[A-Za-z_][\w$]*+)'
+_TABLE = re.compile(rf"\b(?:from|join|into|update|using|table)\s++({_NAME}(?:\s*+\.\s*+{_NAME})*+)(?!\s*+\()", re.I)  # fmt: skip
+_COMMON = re.compile(rf"(?:\bwith|\brecursive|,)\s++({_NAME})\s*+(?:\([^()]*+\)\s*+)?+as\b\s*+(?:not\s++)?+(?:materialized\s*+)?+\(", re.I)  # fmt: skip
+_QUOTED = re.compile(r"'(?:[^']|'')*+'|--[^\n]*+|/\*.*?\*/", re.S)
+_QUOTED_AFTER = re.compile(r"'(?:[^']|'')*+'|--[^\n]*+")
+
+
+def _without_quotes(text: str) -> str:
+    """The text without literals and comments."""
+    # A comment that nothing ends would be searched for from each of its beginnings.
+    closed = text.rfind("*/") + 2 if "*/" in text else 0
+    return _QUOTED.sub(" ", text[:closed]) + _QUOTED_AFTER.sub(" ", text[closed:])
 
 
 def _named_in(query: str) -> tuple[list[list[str]], set[str]]:
     """The tables that an unparsable query seems to name, and the names that it defines itself."""
-    text = _QUOTED.sub(" ", query[: 10 * _LONGEST])
+    text = _without_quotes(query[: 10 * _LONGEST])
     own = {found.strip('"`[]').lower() for found in _COMMON.findall(text)}
     named = []
     for found in _TABLE.findall(text):

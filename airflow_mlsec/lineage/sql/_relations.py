@@ -41,6 +41,7 @@ class Relation:
     _named: dict[str, list[Column]] | None = field(
         default=None, init=False, repr=False, compare=False
     )
+    _rests: list[Column] = field(default_factory=list, init=False, repr=False, compare=False)
     _folded: dict[str, list[Column]] = field(default_factory=dict, init=False, repr=False, compare=False)  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -65,6 +66,7 @@ class Relation:
     def _by_name(self) -> dict[str, list[Column]]:
         if self._named is None:
             named, folded = defaultdict(list), defaultdict(list)
+            self._rests = [column for column in self.columns if column.rest]
             for column in self.columns:
                 if column.name is not None and not column.rest:
                     named[column.name].append(column)
@@ -73,7 +75,8 @@ class Relation:
         return self._named
 
     def rests(self) -> list[Column]:
-        return [column for column in self.columns if column.rest]
+        self._by_name()
+        return self._rests
 
     def all(self) -> Flow:
         found: Flow = {}
@@ -141,6 +144,7 @@ class Scope:
         if name in self.shared:
             return dict(self.shared[name])
         found: Flow | None = None
+        spend(1 + len(self.sources))
         for relation in self.sources.values():
             flow = relation.find(name)
             if flow is not None:

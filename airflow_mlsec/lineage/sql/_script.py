@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_mlsec.lineage.sql._flow import Query, argument
+from airflow_mlsec.lineage.sql._flow import CountedQuery, Query, argument
 from airflow_mlsec.lineage.sql._relations import (
     IDENTITY,
     TRANSFORMATION,
@@ -34,6 +34,12 @@ class Known:
 
     name: Name
     columns: tuple[str, ...] | None = None
+
+
+# A tree that the parser made in a way that is not expected here is not followed either: nobody's output is lost for it.
+NOT_FOLLOWED = (
+    NotFollowed, ValueError, KeyError, AttributeError, TypeError, IndexError, RecursionError,
+)  # fmt: skip
 
 
 class Ambiguous(NotFollowed):
@@ -112,7 +118,8 @@ class Script:
         self._variables: dict[str, Flow] = {}
         # Text arguments of functions that read data named by them.
         self.texts: list[str] = []
-        self._query = Query(self._read, self._variables, self._reads_elsewhere, keeps_variables)
+        evaluated = Query(self._read, self._variables, self._reads_elsewhere, keeps_variables)
+        self._query = CountedQuery(evaluated)
         # Tables by their current name; a table that was dropped is None.
         self.tables: dict[Name, Written | None] = {}
         self.read: dict[Name, None] = {}
@@ -120,9 +127,9 @@ class Script:
         self.path: tuple[str, ...] = ()
         # Whether something was done that cannot be followed to the tables it was done to.
         self.unclear = False
-        # Tables of the outcome, and what decides about rows, seen through those that are not in it.
+        # Tables of the outcome, and what columns of those that are not in it came from.
         self._there: set[int] = set()
-        self._expanded: dict[tuple[Any, str | None], list[tuple[Any, str | None]]] = {}
+        self._expanded: dict[tuple[int, str | None], tuple[Flow, list[Written]]] = {}
 
     # --- tables
 
@@ -281,7 +288,8 @@ class Script:
             return
         try:
             how(statement, written)
-        except NotFollowed:
+        except NOT_FOLLOWED as error:
+            self.unclear = self.unclear or not isinstance(error, NotFollowed)
             self._assume(written, statement)
         self._put_out(statement)
 
@@ -456,7 +464,8 @@ class Script:
             # A query's own WITH is followed with the query.
             around = {} if statement is query else self._query.with_named(statement, {}, None)
             self._fill(written, self._query.relation(query, around), given, known)
-        except NotFollowed:
+        except NOT_FOLLOWED as error:
+            self.unclear = self.unclear or not isinstance(error, NotFollowed)
             written.columns = _empty(known)
             self._assume(written, statement)
 
@@ -766,41 +775,55 @@ class Script:
     def seen_through(self, flow: Flow) -> tuple[Flow, set[Row]]:
         """The flow, with tables that no longer exist replaced by what they came from; and what
         decided which rows those tables had. Called after `outcome`."""
-        found, through = _expand(flow, self._there)
+        found, through = self._expand(flow)
         rows: set[Row] = set()
         for table in through:
             for of, deciding, clause in table.rows:
-                if (of, deciding) not in self._expanded:
-                    own, _ = _expand({(of, deciding): IDENTITY}, self._there)
-                    self._expanded[of, deciding] = list(own)
                 shown = "FILTER" if clause.startswith("SET ") else clause
-                rows |= {(t, c, shown) for t, c in self._expanded[of, deciding]}
+                rows |= {(t, c, shown) for t, c in self._expand({(of, deciding): IDENTITY})[0]}
         return found, rows
 
+    def _expand(self, flow: Flow) -> tuple[Flow, list[Written]]:
+        found: Flow = {}
+        through: dict[int, Written] = {}
+        for (table, column), how in flow.items():
+            if not isinstance(table, Written) or id(table) in self._there:
+                atom = (table.name if isinstance(table, Written) else table), column
+                found[atom] = max(found.get(atom, IDENTITY), how)
+                continue
+            key = id(table), column
+            if key not in self._expanded:
+                self._expanded[key] = _reached(table, column, self._there)
+            inner, tables = self._expanded[key]
+            for atom, more in inner.items():
+                found[atom] = max(found.get(atom, IDENTITY), how, more)
+            through.update((id(each), each) for each in tables)
+        return found, list(through.values())
 
-def _expand(flow: Flow, there: set[int]) -> tuple[Flow, list[Written]]:
-    """The flow without tables that are not ``there``, and the tables that it leads through. Each column of them is
-    visited once for each way in which it is reached: scripts may read the same temporary table over and over."""
+
+def _reached(table: Written, column: str | None, there: set[int]) -> tuple[Flow, list[Written]]:
+    """What a column of a table that is not ``there`` came from, and the tables that this leads through. Each column of
+    them is visited once for each way in which it is reached: scripts may read the same temporary table over and over."""
     found: Flow = {}
     through: dict[int, Written] = {}
-    reached: dict[tuple[int, str | None], int] = {}
-    todo = list(flow.items())
+    seen: dict[tuple[int, str | None], int] = {}
+    todo: list[tuple[tuple[Any, str | None], int]] = [((table, column), IDENTITY)]
     while todo:
-        (table, column), how = todo.pop()
-        if not isinstance(table, Written) or id(table) in there:
-            atom = (table.name if isinstance(table, Written) else table), column
+        (at, name), how = todo.pop()
+        if not isinstance(at, Written) or id(at) in there:
+            atom = (at.name if isinstance(at, Written) else at), name
             found[atom] = max(found.get(atom, IDENTITY), how)
             continue
-        if reached.get((id(table), column), -1) >= how:
+        if seen.get((id(at), name), -1) >= how:
             continue
-        reached[id(table), column] = how
-        through[id(table)] = table
-        inner = [*table.into.items()]
-        if not table.made_here:
-            inner.append(((table.former or table.name, column), IDENTITY))
-        columns = table.columns or {}
-        for name in columns if column is None else (column,):
-            inner += columns.get(name, {}).items()
+        seen[id(at), name] = how
+        through[id(at)] = at
+        inner = [*at.into.items()]
+        if not at.made_here:
+            inner.append(((at.former or at.name, name), IDENTITY))
+        columns = at.columns or {}
+        for each in columns if name is None else (name,):
+            inner += columns.get(each, {}).items()
         todo += [(atom, max(how, more)) for atom, more in inner]
     return found, list(through.values())
 

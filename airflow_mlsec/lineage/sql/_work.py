@@ -13,21 +13,28 @@ from contextvars import ContextVar
 # One to two seconds' work. A hundred sub-queries over each other, of a thousand columns each, take half of it.
 MOST_WORK = 500_000
 
-_LEFT: ContextVar[list[int] | None] = ContextVar("left", default=None)
+_WORK: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
 class NotFollowed(Exception):
     """Something in SQL that cannot be followed to the columns of tables."""
 
 
-@contextmanager
-def limited_work(most: int = MOST_WORK) -> Iterator[None]:
-    """Do at most that much work within."""
-    token = _LEFT.set([most])
-    try:
-        yield
-    finally:
-        _LEFT.reset(token)
+class Work:
+    """What is left of the work for one event. It is counted while queries are evaluated, and nowhere else: what cannot be
+    followed is then assumed, and assuming costs nothing, so that it cannot fail for the same reason."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self.left = MOST_WORK if most is None else most
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count what is done within."""
+        token = _WORK.set(self)
+        try:
+            yield
+        finally:
+            _WORK.reset(token)
 
 
 def spend(work: int) -> None:
@@ -35,8 +42,8 @@ def spend(work: int) -> None:
 
     :raises NotFollowed: if it is more than what is done for one event, now and from then on.
     """
-    left = _LEFT.get()
-    if left is not None:
-        left[0] -= work
-        if left[0] < 0:
+    counting = _WORK.get()
+    if counting is not None:
+        counting.left -= work
+        if counting.left < 0:
             raise NotFollowed("more work than is done for one event")

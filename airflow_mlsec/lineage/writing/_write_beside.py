@@ -38,10 +38,11 @@ def write_facets(batch: Batch, runs: dict[str, Run]) -> None:
             text = json.dumps(document, sort_keys=True, ensure_ascii=False)
             digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
             key, value = (entity, identifier, name), (event.time, digest, text)
+            same = key in offered and digest == offered[key][1] and clients[key] != event.client
             if key not in offered or value > offered[key]:
                 offered[key], clients[key] = value, event.client
-            elif value == offered[key] and clients[key] != event.client:
-                clients[key] = None
+            if same:
+                clients[key] = None  # several say so
 
     counted: dict[int, tuple[str, int]] = {}
     for event in batch.events:
@@ -61,7 +62,7 @@ def write_facets(batch: Batch, runs: dict[str, Run]) -> None:
         [(*key, *value, clients[key], batch.now) for key, value in sorted(offered.items())],
         "(entity, entity_id, name) DO UPDATE SET at = excluded.at, digest = excluded.digest, "
         "document = excluded.document, client_at = excluded.client_at, client = CASE WHEN excluded.digest = mlsec_facet.digest "
-        "AND excluded.at = mlsec_facet.at THEN NULL ELSE excluded.client END "
+        "AND coalesce(mlsec_facet.client, '') <> coalesce(excluded.client, '') THEN NULL ELSE excluded.client END "
         "WHERE (excluded.at, excluded.digest) > (mlsec_facet.at, mlsec_facet.digest) "
         # The same again, from somebody else.
         "OR ((excluded.at, excluded.digest) = (mlsec_facet.at, mlsec_facet.digest) "

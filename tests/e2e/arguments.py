@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
-from tests.e2e.conftest import Pipeline
+from airflow_mlsec.testing import AirflowServer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 DAG_ID = "arguments"
 # Its own folder and kind of person: other tests look for theirs everywhere else.
 DAG = """
@@ -65,14 +65,14 @@ privacy: {{k_anonymity: 2}}
 """
 
 
-def test_a_dag_takes_what_airflow_users_give(pipeline: Pipeline) -> None:
-    at = pipeline.folder.parent / f"{pipeline.folder.name}-arguments"
+def run(server: AirflowServer, folder: Path) -> None:
+    """Run the DAG, and look at what it made."""
+    at = folder / "visitors"
     at.mkdir()
     for number, name in enumerate(("one", "two")):
         rows = pa.table({"badge": [f"v{number}-{i}" for i in range(20)], "age": [20 + i % 2 for i in range(20)]})  # fmt: skip
         pq.write_table(rows, at / f"{name}.parquet")
-    (pipeline.folder / "policies" / "visitors.yaml").write_text(POLICY.format(at=at))
-    server = pipeline.server
+    (folder / "policies" / "visitors.yaml").write_text(POLICY.format(at=at))
     run_id = server.trigger(DAG_ID)
     states = server.wait(DAG_ID, run_id, lambda s: False)
     assert states[""] == "success", states
