@@ -43,7 +43,7 @@ from airflow_mlsec.crypto._model_signature import SUFFIX as MODEL_SIGNATURE
 from airflow_mlsec.crypto._model_signature import model_statement, sign_model, verify_model
 from airflow_mlsec.crypto._plugin import PluginIdentity, PluginRecipient
 from airflow_mlsec.crypto._reader import open_decrypted
-from airflow_mlsec.crypto._ring import Key, KeyRing, Recorder
+from airflow_mlsec.crypto._ring import Key, KeyRing, Recorder, verification_keys_of
 from airflow_mlsec.crypto._ring_file import (
     KeyEntry,
     KeyKind,
@@ -144,6 +144,7 @@ __all__ = [
     "signed_name",
     "trusted_signers",
     "unpacked",
+    "verification_keys_of",
     "verify_model",
     "verify_payload",
     "verify_statement",

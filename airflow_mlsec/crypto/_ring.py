@@ -643,3 +643,17 @@ def _public_half(kind: KeyKind, secret: bytes) -> str | None:
     else:
         return None
     return base64.b64encode(raw).decode()
+
+
+def verification_keys_of(place: Path | RingStore, root: bytes | None = None) -> VerificationKeys:
+    """The usable signing keys of a ring; empty if there is no ring.
+
+    If the root key is available (``root``, or next to the ring), the ring's integrity is verified first. A verifier that
+    has only ``ring.json`` trusts its file permissions, which are checked.
+    """
+    store = store_of(place)
+    if not store.exists():
+        return VerificationKeys([])
+    if root is not None or store.has_root():
+        return KeyRing.open(store, root=root).verification_keys()
+    return VerificationKeys.of_entries(parse_ring(store.read(), store.where).entries)

@@ -18,8 +18,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
-from airflow_mlsec.crypto._ring_file import USABLE_STATES, KeyEntry, KeyKind, parse_ring
-from airflow_mlsec.crypto._ring_store import RingStore, store_of
+from airflow_mlsec.crypto._ring_file import USABLE_STATES, KeyEntry, KeyKind
 from airflow_mlsec.errors import CryptoError, SignatureInvalid, UsageError
 
 SIGNING_KINDS = (KeyKind.SIGNING, KeyKind.ECDSA, KeyKind.ML_DSA)
@@ -168,23 +167,6 @@ class VerificationKeys:
     def ids(self) -> list[str]:
         """The ids of the keys, sorted."""
         return sorted(self._by_id)
-
-    @classmethod
-    def of_ring(cls, place: Path | RingStore, root: bytes | None = None) -> VerificationKeys:
-        """The usable signing keys of a ring; empty if there is no ring.
-
-        If the root key is available (``root``, or next to the ring), the ring's integrity is verified first. A verifier that
-        has only ``ring.json`` trusts its file permissions, which are checked.
-        """
-        # Imported late: the ring itself gets its keys' public halves from this module.
-        from airflow_mlsec.crypto._ring import KeyRing
-
-        store = store_of(place)
-        if not store.exists():
-            return cls([])
-        if root is not None or store.has_root():
-            return KeyRing.open(store, root=root).verification_keys()
-        return cls.of_entries(parse_ring(store.read(), store.where).entries)
 
     @classmethod
     def of_entries(cls, entries: Iterable[KeyEntry]) -> VerificationKeys:

@@ -24,6 +24,7 @@ from airflow_mlsec.crypto import (
     VerificationKeys,
     mounted_root,
     parse_root,
+    verification_keys_of,
     verify_payload,
 )
 from airflow_mlsec.errors import AnotherRing, CryptoError, SettingError, SignatureInvalid
@@ -122,7 +123,7 @@ def existing_key_ring(settings: Settings, register: Register | None = None) -> K
 
 def trusted_keys(settings: Settings) -> VerificationKeys:
     """The keys whose signatures are trusted: those of the settings' ring; none if there is no ring."""
-    return VerificationKeys.of_ring(ring_store(settings), root_given(settings))
+    return verification_keys_of(ring_store(settings), root_given(settings))
 
 
 def open_register(settings: Settings) -> Register:

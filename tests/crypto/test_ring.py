@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mlsec.crypto import KeyKind, KeyRing, KeyState, VerificationKeys
+from airflow_mlsec.crypto import KeyKind, KeyRing, KeyState, verification_keys_of
 from airflow_mlsec.crypto._ring_store import FolderStore
 from airflow_mlsec.errors import CryptoError, KeyNotFound, UnsafePermissions, UsageError
 
@@ -283,8 +283,8 @@ def test_verification_keys_need_no_root_key(tmp_path: Path) -> None:
     ring = KeyRing.create(tmp_path / "k")
     ring.ensure("signing", KeyKind.SIGNING)
     (tmp_path / "k" / "root.key").unlink()
-    assert len(VerificationKeys.of_ring(tmp_path / "k")) == 1
-    assert len(VerificationKeys.of_ring(tmp_path / "none")) == 0
+    assert len(verification_keys_of(tmp_path / "k")) == 1
+    assert len(verification_keys_of(tmp_path / "none")) == 0
 
 
 def test_a_lost_ring_is_not_silently_replaced(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_planted_verification_key_is_not_trusted(tmp_path: Path) -> None:
     document["keys"].append({**document["keys"][0], "version": 2, "wrapped": None})
     path.write_text(json.dumps(document))
     with pytest.raises(CryptoError):
-        VerificationKeys.of_ring(tmp_path / "k")
+        verification_keys_of(tmp_path / "k")
     with pytest.raises(CryptoError):
         ring.verification_keys()
 
@@ -390,7 +390,7 @@ def test_what_is_no_plain_file_or_no_key_is_told(tmp_path: Path) -> None:
     (ring.folder / "root.key").unlink()
     path.write_text(json.dumps(document))
     with pytest.raises(CryptoError, match="public half of key 's' version 1"):
-        VerificationKeys.of_ring(ring.folder)
+        verification_keys_of(ring.folder)
     (ring.folder / "root.kms").mkdir()
     with pytest.raises(CryptoError, match=r"root\.kms cannot be read \(Is a directory\)"):
         KeyRing.open(ring.folder)

@@ -17,6 +17,7 @@ from airflow_mlsec.crypto import (
     make_statement,
     public_half,
     sign_payload,
+    verification_keys_of,
     verify_payload,
     verify_statement,
 )
@@ -143,7 +144,7 @@ def test_each_kind_of_key_signs(kind: KeyKind, tmp_path: Path) -> None:
     pem = tmp_path / "s.pem"
     pem.write_text(public_half(key.kind, key.secret).pem)
     assert verify_payload(envelope, "text/plain", VerificationKeys.from_pem(pem)) == b"payload"
-    assert len(VerificationKeys.of_ring(tmp_path / "k")) == 1
+    assert len(verification_keys_of(tmp_path / "k")) == 1
     other = KeyRing.create(tmp_path / "other")
     other.make("s", kind)
     with pytest.raises(SignatureInvalid):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from airflow_mlsec.crypto import VerificationKeys
+from airflow_mlsec.crypto import verification_keys_of
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
@@ -56,7 +56,7 @@ def test_the_published_model_is_encrypted_signed_and_opens(
 
     found = skops.io.get_untrusted_types(file=tmp_path / "model.skops")
     assert skops.io.load(tmp_path / "model.skops", trusted=found) is not None
-    keys = VerificationKeys.of_ring(pipeline.server.home / "mlsec" / "keys")
+    keys = verification_keys_of(pipeline.server.home / "mlsec" / "keys")
     assert len(keys) == 1
 
 
