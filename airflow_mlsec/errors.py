@@ -33,6 +33,7 @@ value of the data: an exception ends up in logs, alerts and issue trackers.
 from __future__ import annotations
 
 import errno
+import tempfile
 import unicodedata
 from collections.abc import Collection, Iterable
 
@@ -176,6 +177,13 @@ class StorageFull(MlsecError, OSError):
             f"no space is left on the device of {folder} (ENOSPC), where {name} was being written; nothing was "
             "replaced. Free space there, and run it again"
         )
+
+    @classmethod
+    def of(cls, error: BaseException) -> StorageFull | None:
+        """The same for an error from elsewhere, if it says that no space is left: where, if that is known."""
+        if not isinstance(error, OSError) or not is_full(error):
+            return None
+        return cls.while_writing("a file", str(error.filename or tempfile.gettempdir()))
 
 
 class CheckFailed(MlsecError, AssertionError):

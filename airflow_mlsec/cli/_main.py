@@ -6,7 +6,6 @@ import importlib
 import json
 import os
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +17,6 @@ from airflow_mlsec.errors import (
     MlsecError,
     StorageFull,
     UsageError,
-    is_full,
     printable,
     printable_json,
 )
@@ -105,9 +103,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:
         if os.environ.get("MLSEC_TRACEBACK") == "1":
             raise
-        if isinstance(error, OSError) and is_full(error):
-            folder = str(error.filename or tempfile.gettempdir())
-            click.echo(f"mlsec: {StorageFull.while_writing('a file', folder)}", err=True)
+        if (full := StorageFull.of(error)) is not None:
+            click.echo(f"mlsec: {full}", err=True)
             sys.exit(2)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(frame.filename)}:{frame.lineno}"

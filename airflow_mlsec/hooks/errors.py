@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import traceback
 from collections.abc import Iterator
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from airflow_mlsec.errors import MlsecError, StorageFull, is_full
+from airflow_mlsec.errors import MlsecError, StorageFull
 
 
 class PrivacyTaskFailed(AirflowFailException):
@@ -48,8 +47,7 @@ def without_values() -> Iterator[None]:
     except (AirflowException, AirflowSkipException):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and is_full(error):
-            full = StorageFull.while_writing("a file", str(error.filename or tempfile.gettempdir()))
+        if (full := StorageFull.of(error)) is not None:
             raise PrivacyTaskError(f"StorageFull: {full}", full) from None
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
