@@ -62,8 +62,11 @@ class _Exporter:
             for r in connection.execute(sa.select(t.flow))
         }
         self._facets: dict[tuple[str, int], list[Any]] = defaultdict(list)
-        for r in connection.execute(sa.select(t.facet)):
-            self._facets[r.entity, r.entity_id].append(r)
+        newest: dict[tuple[str, int, str], Any] = {}
+        for r in connection.execute(sa.select(t.facet).order_by(t.facet.c.at, t.facet.c.digest)):
+            newest[r.entity, r.entity_id, r.name] = r
+        for (entity, identifier, _), r in newest.items():
+            self._facets[entity, identifier].append(r)
         jobs = connection.execute(sa.select(t.job))
         self._jobs = {r.id: {"namespace": r.namespace, "name": r.name} for r in jobs}
         parents = sa.select(t.run.c.parent_uuid).where(t.run.c.parent_uuid.is_not(None))

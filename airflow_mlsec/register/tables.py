@@ -214,10 +214,10 @@ facet = sa.Table(
     sa.Column("at", sa.String(32), nullable=False),
     sa.Column("digest", sa.String(32), nullable=False),
     sa.Column("document", sa.JSON, nullable=False),
-    # The client that alone said so over HTTP, and when it did.
-    sa.Column("client", sa.Text),
+    # The client that said so over HTTP, empty for anybody else: of several the newest holds. And when it was received.
+    sa.Column("client", sa.Text, nullable=False, server_default=""),
     sa.Column("client_at", sa.String(32)),
-    sa.PrimaryKeyConstraint("entity", "entity_id", "name"),
+    sa.PrimaryKeyConstraint("entity", "entity_id", "name", "client"),
 )
 
 run_dependency = sa.Table(

@@ -73,7 +73,11 @@ def _snapshot(connection: sa.Connection) -> dict[str, set[Any]]:
                     (*sorted((names[r.dataset_id], names[r.other_id])), r.kind) for r in rows(t.alias)},
         "lifecycle": {(names[r.dataset_id], r.change, r.at) for r in rows(t.lifecycle)},
         "facets": {
-            (entities[r.entity][r.entity_id], r.name, r.at, r.digest) for r in rows(t.facet)
+            (*key, *newest)
+            for key, newest in {
+                (entities[r.entity][r.entity_id], r.name): (r.at, r.digest)
+                for r in sorted(rows(t.facet), key=lambda r: (r.at, r.digest))
+            }.items()
         },
         "dependencies": {
             (runs[r.run_id], r.direction, jobs[r.job_id], r.run_uuid)

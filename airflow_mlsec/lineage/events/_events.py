@@ -94,7 +94,6 @@ class DatasetSaid:
     version: str | None = None
     # The versions that were read and written, by direction (input, output).
     versions: dict[str, str] = field(default_factory=dict)
-    rows: int | None = None
     facets: dict[str, Any] = field(default_factory=dict)
     evidence: Any = None
 

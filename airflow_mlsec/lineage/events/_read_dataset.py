@@ -56,9 +56,6 @@ def read_dataset(made: Event, item: Any, place: str) -> Name:
     for key in ("inputFacets", "outputFacets"):
         if more := item.get(key):
             more = mapping(more, f"{place}.{key}")
-            statistics = more.get("outputStatistics")
-            if isinstance(statistics, dict) and isinstance(statistics.get("rowCount"), int):
-                said.rows = statistics["rowCount"]
             said.facets.update(kept_facets(more, DATASET_FACETS))
     return name
 

@@ -105,8 +105,8 @@ def _forget(batch: Batch, client: str, since: str) -> Forgotten:
         connection.execute(sa.delete(t.lifecycle).where(*same))
     for row in facets:
         f = t.facet.c
-        same = f.entity == row.entity, f.entity_id == row.entity_id, f.name == row.name
-        connection.execute(sa.delete(t.facet).where(*same))
+        of = f.entity == row.entity, f.entity_id == row.entity_id, f.name == row.name
+        connection.execute(sa.delete(t.facet).where(*of, f.client == client))
     alias_steps = {steps[step] for step in ALIAS_STEPS}
     for one, other, _ in pairs:
         for source, target in ((one, other), (other, one)):

@@ -30,43 +30,33 @@ def write_lifecycle(batch: Batch) -> None:
 
 
 def write_facets(batch: Batch, runs: dict[str, Run]) -> None:
-    offered: dict[tuple[str, int, str], tuple[str, str, str]] = {}
-    clients: dict[tuple[str, int, str], str | None] = {}
+    """Store the newest facet of each name that each client stated, apart from the others', so that what a client
+    stated can be taken back without losing what it hid."""
+    offered: dict[tuple[str, int, str, str], tuple[str, str, str]] = {}
 
     def offer(entity: str, identifier: int, facets: dict[str, Any], event: Event) -> None:
         for name, document in facets.items():
             text = json.dumps(document, sort_keys=True, ensure_ascii=False)
             digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-            key, value = (entity, identifier, name), (event.time, digest, text)
-            same = key in offered and digest == offered[key][1] and clients[key] != event.client
+            key, value = (entity, identifier, name, event.client or ""), (event.time, digest, text)
             if key not in offered or value > offered[key]:
-                offered[key], clients[key] = value, event.client
-            if same:
-                clients[key] = None  # several say so
+                offered[key] = value
 
-    counted: dict[int, tuple[str, int]] = {}
     for event in batch.events:
         for name, said in event.said.items():
             if said.facets:
                 offer("dataset", batch.names.datasets[name], said.facets, event)
-            if said.rows is not None and 0 <= said.rows < 2**63:
-                identifier = batch.names.datasets[name]
-                counted[identifier] = max(counted.get(identifier, ("", 0)), (event.time, said.rows))
         if event.job_facets and event.job:
             offer("job", batch.names.jobs[event.job], event.job_facets, event)
         if event.run_facets:
             offer("run", runs[event.run].id, event.run_facets, event)
     batch.insert(
         t.facet,
-        "entity entity_id name at digest document client client_at",
-        [(*key, *value, clients[key], batch.now) for key, value in sorted(offered.items())],
-        "(entity, entity_id, name) DO UPDATE SET at = excluded.at, digest = excluded.digest, "
-        "document = excluded.document, client_at = excluded.client_at, client = CASE WHEN excluded.digest = mlsec_facet.digest "
-        "AND coalesce(mlsec_facet.client, '') <> coalesce(excluded.client, '') THEN NULL ELSE excluded.client END "
-        "WHERE (excluded.at, excluded.digest) > (mlsec_facet.at, mlsec_facet.digest) "
-        # The same again, from somebody else.
-        "OR ((excluded.at, excluded.digest) = (mlsec_facet.at, mlsec_facet.digest) "
-        "AND mlsec_facet.client <> coalesce(excluded.client, ''))",
+        "entity entity_id name client at digest document client_at",
+        [(*key, *value, batch.now) for key, value in sorted(offered.items())],
+        "(entity, entity_id, name, client) DO UPDATE SET at = excluded.at, digest = excluded.digest, "
+        "document = excluded.document, client_at = excluded.client_at "
+        "WHERE (excluded.at, excluded.digest) > (mlsec_facet.at, mlsec_facet.digest)",
     )
 
 

@@ -10,9 +10,15 @@ depends_on = None
 
 
 def upgrade() -> None:
-    for table in ("mlsec_alias", "mlsec_lifecycle", "mlsec_facet"):
+    for name in ("mlsec_alias", "mlsec_lifecycle"):
         # Not a batch operation: SQLite would copy the table.
-        op.add_column(table, sa.Column("client", sa.Text))
-        op.add_column(table, sa.Column("client_at", sa.String(32)))
+        op.add_column(name, sa.Column("client", sa.Text))
+        op.add_column(name, sa.Column("client_at", sa.String(32)))
+    key = op.f("pk_mlsec_facet")
+    with op.batch_alter_table("mlsec_facet") as table:
+        table.add_column(sa.Column("client", sa.Text, nullable=False, server_default=""))
+        table.add_column(sa.Column("client_at", sa.String(32)))
+        table.drop_constraint(key, type_="primary")
+        table.create_primary_key(key, ["entity", "entity_id", "name", "client"])
     op.add_column("mlsec_alert", sa.Column("task", sa.Text))
     op.add_column("mlsec_alert", sa.Column("recovered_at", sa.String(32)))
