@@ -21,15 +21,12 @@ from airflow_mlsec import files, merkle_log
 from airflow_mlsec.errors import BrokenLog, MlsecError, UsageError
 from airflow_mlsec.merkle_log import Checkpoint, Verifier
 from airflow_mlsec.register import (
-    PROTECTED,
     LastRows,
     LogEntry,
     LogTiles,
     Register,
-    protected_rows,
+    RowsBeside,
     read_entries,
-    row_name,
-    text_digest,
 )
 from airflow_mlsec.register import tables as t
 
@@ -62,16 +59,21 @@ def verify_register(
         yesterday's state together with its log looks correct.
     :raises BrokenLog: if there is no log.
     """
-    return register.snapshot(lambda connection: _verify_register(connection, trusted, witnessed))
+    with RowsBeside(register) as rows:
+        return register.snapshot(lambda c: _verify_register(c, rows, trusted, witnessed))
 
 
 def _verify_register(
-    connection: sa.Connection, trusted: Sequence[Verifier], witnessed: Sequence[str]
+    connection: sa.Connection,
+    rows: RowsBeside,
+    trusted: Sequence[Verifier],
+    witnessed: Sequence[str],
 ) -> Audit:
     log = connection.execute(sa.select(t.log)).first()
     if log is None:
         raise BrokenLog("the register has no audit log: it was removed")
     audit = Audit(log.origin, log.size)
+    rows.begin(connection)
     c = t.log_checkpoint.c
     notes = [row.note for row in connection.execute(sa.select(c.note).order_by(c.size))]
     last = _verify(audit, read_entries(connection), [*notes, *witnessed], trusted)
@@ -80,14 +82,12 @@ def _verify_register(
             audit.findings.append("the stored tree does not match the entries")
     except BrokenLog as error:
         audit.findings.append(str(error))
-    for table in PROTECTED.values():
-        for key, text in protected_rows(connection, table):
-            row = row_name(table.name, key)
-            known = last.rows.pop(row, None)
-            if known is None:
-                audit.findings.append(f"{row}: no entry accounts for this row")
-            elif known != text_digest(text):
-                audit.findings.append(f"{row}: is not what its last entry says")
+    for row, digest in rows.digests(connection):
+        known = last.rows.pop(row, None)
+        if known is None:
+            audit.findings.append(f"{row}: no entry accounts for this row")
+        elif known != digest:
+            audit.findings.append(f"{row}: is not what its last entry says")
     audit.findings += [f"{row}: is gone, and no entry says so" for row in sorted(last.rows)]
     return audit
 

@@ -21,8 +21,6 @@ from airflow_mlsec.register._log_entries import (
     LastRows,
     LogEntry,
     read_entries,
-    row_name,
-    text_digest,
 )
 from airflow_mlsec.register._records import (
     column_documents,
@@ -40,6 +38,7 @@ from airflow_mlsec.register._records import (
 )
 from airflow_mlsec.register._register import TRUSTED, Register, keeps_open
 from airflow_mlsec.register._rings import RingRecorder, known_ring, replace_ring
+from airflow_mlsec.register._rows_beside import RowsBeside
 from airflow_mlsec.register._sole_writer import sole_writer
 
 __all__ = [
@@ -50,6 +49,7 @@ __all__ = [
     "LogTiles",
     "Register",
     "RingRecorder",
+    "RowsBeside",
     "array_literals",
     "column_documents",
     "count_removal",
@@ -71,11 +71,9 @@ __all__ = [
     "replace_ring",
     "requests_did_more",
     "requests_done",
-    "row_name",
     "rows_of",
     "set_dataset",
     "sole_writer",
-    "text_digest",
     "upsert",
     "write_column_documents",
 ]

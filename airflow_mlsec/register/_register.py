@@ -115,6 +115,10 @@ class Register:
     def __repr__(self) -> str:
         return f"Register({self._url.render_as_string(hide_password=True)!r})"
 
+    def secret_url(self) -> str:
+        """The database's URL with its password: for another process of ours, never to be shown."""
+        return self._url.render_as_string(hide_password=False)
+
     @classmethod
     def of(cls, settings: Settings) -> Register:
         """The register of the settings in force."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 _LONGEST = 512
 # JSON escapes a character with at most six.
 _SURELY_SHORT = _LONGEST // 6
+_decoder = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -46,19 +48,22 @@ def row_text(table: sa.Table) -> Callable[[Sequence[Any]], str]:
     Made for millions of rows: each column's name is encoded once.
     """
     columns = sorted(enumerate(table.columns), key=lambda column: column[1].name)
-    plan = [
-        (place, f"{canonical(c.name)}:", _default(c), _json_text if _is_json(c) else _value_text)
-        for place, c in columns
-    ]
+    plan = [(place, f"{canonical(c.name)}:", _default(c), _is_json(c)) for place, c in columns]
 
     def text(row: Sequence[Any]) -> str:
-        parts = []
-        for place, name, default, encode in plan:
+        row, parts = tuple(row), []
+        for place, name, default, is_json in plan:
             value = row[place]
-            if value is not None and value != default:
-                encoded = encode(value)
+            if value is None or value == default:
+                continue
+            if is_json:
+                encoded = _json_text(value)
                 if encoded is not None:
                     parts.append(name + encoded)
+            elif type(value) is str and len(value) < _SURELY_SHORT:
+                parts.append(name + encode_basestring(value))
+            else:
+                parts.append(name + _value_text(value))
         return f"{{{','.join(parts)}}}"
 
     return text
@@ -72,7 +77,7 @@ def _value_text(value: Any) -> str:
     """A value as JSON; long text and bytes become their digest."""
     if isinstance(value, str):
         text = encode_basestring(value)
-        return text if len(value) < _SURELY_SHORT or len(text) <= _LONGEST else _digest(text)
+        return text if len(text) <= _LONGEST else _digest(text)
     if isinstance(value, bytes | memoryview):
         return _digest(bytes(value))
     return scalar(value)
@@ -83,8 +88,7 @@ def _value_text(value: Any) -> str:
 def _json_text(stored: str) -> str | None:
     """A JSON column's value in canonical form. None if it is `null`, which is how SQLAlchemy stores None."""
     try:
-        value = json.loads(stored)
-        text = canonical(value)
+        text = canonical(value := _decoded(stored))
     except (ValueError, RecursionError):
         # Nothing in this package writes that. No entry has this text, so the row becomes a finding.
         return _digest(f"not JSON: {stored}")
@@ -94,6 +98,15 @@ def _json_text(stored: str) -> str | None:
     looks_like_one = isinstance(value, dict) and value.keys() == {"sha256"}
     short = len(text) <= _LONGEST or not isinstance(value, str | list | dict)
     return text if short and not looks_like_one else _digest(text)
+
+
+def _decoded(stored: str) -> Any:
+    """`json.loads`, in half the time for JSON without space around it."""
+    with contextlib.suppress(ValueError):
+        value, end = _decoder.raw_decode(stored)
+        if end == len(stored):
+            return value
+    return json.loads(stored)
 
 
 def _digest(content: str | bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from airflow_mlsec.ledger import (
     verify_register,
 )
 from airflow_mlsec.merkle_log import Verifier
-from airflow_mlsec.register import Register, erase_text, insert_rows
+from airflow_mlsec.register import Register, _rows_beside, erase_text, insert_rows
 from airflow_mlsec.register import tables as t
 
 NOW = "2026-03-01T12:00:00.000000Z"
@@ -114,6 +115,57 @@ def test_a_register_in_which_nothing_was_done_has_a_log(register: Register) -> N
 def test_what_is_changed_by_hand_is_found(log: Register, statement: str, said: str) -> None:
     by_hand(log, statement)
     assert said in found(log)
+
+
+def test_a_second_process_finds_the_same(log: Register, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_hand(
+        log,
+        "UPDATE mlsec_alert SET title = title || 'x' WHERE key = 'a0'",
+        "DELETE FROM mlsec_alert WHERE key = 'a5'",
+        "INSERT INTO mlsec_alert (key, title, sent_at) VALUES ('m', 'm', 'm')",
+    )
+    alone = found(log)
+    assert alone.count("mlsec_alert") == 3
+    monkeypatch.setattr(_rows_beside, "_WORTHWHILE", 1)
+    # Of the second process only.
+    monkeypatch.setattr(_rows_beside, "row_digests", None)
+    assert found(log) == alone
+
+
+@pytest.mark.parametrize("fault", ["import sys", "print()", "print(); import time; time.sleep(60)"])
+def test_whatever_a_second_process_does_the_rows_are_verified(
+    small_log: Register, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    by_hand(small_log, "DELETE FROM mlsec_alert WHERE key = 'a5'")
+    monkeypatch.setattr(_rows_beside, "_WORTHWHILE", 1)
+    begun = _rows_beside.subprocess.Popen
+
+    def other(command: list[str], **more: Any) -> Any:
+        process = begun([command[0], "-c", fault], **more)
+        if "sleep" in fault:
+            threading.Timer(1, process.kill).start()
+        return process
+
+    monkeypatch.setattr(_rows_beside.subprocess, "Popen", other)
+    assert found(small_log) == "mlsec_alert [6]: is gone, and no entry says so"
+
+
+def test_rows_of_another_moment_are_not_compared(
+    small_log: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something is written after the first process has begun to look and before the second has."""
+    monkeypatch.setattr(_rows_beside, "_WORTHWHILE", 1)
+    begin, views = _rows_beside.RowsBeside.begin, []
+
+    def late(rows: Any, connection: sa.Connection) -> None:
+        connection.execute(sa.select(t.log)).all()
+        grow(Register(small_log.secret_url()), 3, "late")
+        begin(rows, connection)
+        views.append(rows._process)
+
+    monkeypatch.setattr(_rows_beside.RowsBeside, "begin", late)
+    assert found(small_log) == ""
+    assert views == [None]
 
 
 def test_a_row_that_is_not_json_any_more_is_found(small_log: Register) -> None:
