@@ -43,6 +43,19 @@ OPTIONS: tuple[Option, ...] = (
         "{airflow_home}/policies",
     ),
     Option(
+        "organization",
+        "File that says who we are: controllers, data protection officer, supervisory authority, processors, recipients, "
+        "teams. Letters to data subjects read it.",
+        "{policies_folder}/organization.yaml",
+    ),
+    Option(
+        "letters_folder",
+        "Folder of templates for letters, by language (`fr/access.html`). They take precedence over those of the package, "
+        "which are English and German.",
+        "",
+        example="/opt/airflow/letters",
+    ),
+    Option(
         "state_folder",
         "Folder for what the package keeps outside the register: key ring, plans, membership lists "
         "and lineage events that could not be delivered. Created with mode 0700.",
@@ -190,6 +203,7 @@ class Settings:
     """The settings in force. Paths are absolute; nothing is created by reading them."""
 
     policies_folder: Path
+    organization: Path
     state_folder: Path
     register_url: str
     shared_folder: str
@@ -211,6 +225,7 @@ class Settings:
     root_key: str | None = None
     root_key_file: Path | None = None
     sigstore_trust_config: Path | None = None
+    letters_folder: Path | None = None
 
     def __repr__(self) -> str:
         # The register URL may hold a password.
@@ -260,6 +275,7 @@ class Settings:
         elsewhere = in_register or in_object
         return cls(
             policies_folder=_absolute(known["policies_folder"]),
+            organization=_absolute(known["organization"]),
             state_folder=_absolute(known["state_folder"]),
             register_url=known["register_url"],
             shared_folder=_folder_or_uri(known["shared_folder"]),
@@ -282,6 +298,7 @@ class Settings:
             sigstore_trust_config=_absolute(known["sigstore_trust_config"])
             if known["sigstore_trust_config"]
             else None,
+            letters_folder=_absolute(known["letters_folder"]) if known["letters_folder"] else None,
         )
 
     def make_state_folder(self) -> Path:

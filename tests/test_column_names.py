@@ -105,14 +105,15 @@ def test_no_policy_is_proposed_that_names_columns_by_values(tmp_path: Path, mlse
 
 def test_what_a_person_is_given_does_not_have_somebody_else_as_its_header() -> None:
     from airflow_mlsec.subjects.handling._export import _Part, _write_archive
+    from airflow_mlsec.subjects.letters._letters import Letter
     from airflow_mlsec.subjects.search._places import Place
 
     row = {canaries.NAME: "Bert", canaries.EMAIL: "b@example.org"}
     place = Place(1, "people.csv", "table", None, None, None)
     archive = io.BytesIO()
-    _write_archive(archive, "", [_Part(place, [row])])
+    _write_archive(archive, Letter("access", "en", ""), [_Part(place, [row])], ["01_people"])
     with zipfile.ZipFile(archive) as written:
-        lines = written.read("01_people.csv.jsonl").decode()
-        table = written.read("01_people.csv.csv").decode()
+        lines = written.read("01_people.jsonl").decode()
+        table = written.read("01_people.csv").decode()
     assert json.loads(lines) == {"column 1": "Bert", "column 2": "b@example.org"}
     assert table.splitlines()[0] == "column 1,column 2"

@@ -3,8 +3,8 @@
 One YAML file per dataset. `_schema` contains the models (`_hierarchies` and `_privacy` parts of
 them), `_transform` the interface of a transform, and `_registry` the installed transforms.
 `_positions` reads YAML with the position of each key, `_retention` computes how long records are
-kept, `_pattern` interprets a `dataset` that covers several, and `_load` turns a file or folder into
-policies, with errors that carry file:line:column. May import `errors` and `settings` only. Start
+kept, `_pattern` interprets a `dataset` that covers several, `_organization` is who we are, and `_load` turns a file
+or folder into policies, with errors that carry file:line:column. May import `errors` and `settings` only. Start
 with `_schema.Policy`.
 """
 
@@ -19,9 +19,21 @@ from airflow_mlsec.policy._hierarchies import (
 )
 from airflow_mlsec.policy._load import (
     Catalog,
+    load_organization,
     load_policy,
     parse_policy,
     policy_json_schema,
+)
+from airflow_mlsec.policy._organization import (
+    EEA,
+    ORGANIZATION,
+    Authority,
+    Contact,
+    Controller,
+    Missing,
+    Organization,
+    Party,
+    Team,
 )
 from airflow_mlsec.policy._pattern import is_pattern, is_template, matches, require_one
 from airflow_mlsec.policy._privacy import (
@@ -37,9 +49,12 @@ from airflow_mlsec.policy._role import Role
 from airflow_mlsec.policy._schema import (
     NOBODY,
     Anonymity,
+    AutomatedDecisions,
     Column,
     Erasure,
     LawfulBasis,
+    Localized,
+    Origin,
     Policy,
     Recipient,
     Reference,
@@ -50,12 +65,18 @@ from airflow_mlsec.policy._transform import DOMAIN, Given, Leaves, TokenVault, T
 
 __all__ = [
     "DOMAIN",
+    "EEA",
     "NOBODY",
+    "ORGANIZATION",
     "Anonymity",
+    "Authority",
+    "AutomatedDecisions",
     "AutomaticHierarchy",
     "Catalog",
     "Closeness",
     "Column",
+    "Contact",
+    "Controller",
     "DateHierarchy",
     "Diversity",
     "Erasure",
@@ -66,6 +87,11 @@ __all__ = [
     "LawfulBasis",
     "Leaves",
     "Likeness",
+    "Localized",
+    "Missing",
+    "Organization",
+    "Origin",
+    "Party",
     "Policy",
     "PopulationUniqueness",
     "PrefixHierarchy",
@@ -76,11 +102,13 @@ __all__ = [
     "Role",
     "Subject",
     "SuppressHierarchy",
+    "Team",
     "TokenVault",
     "Transform",
     "is_pattern",
     "is_template",
     "keep_from",
+    "load_organization",
     "load_policy",
     "matches",
     "parse_policy",

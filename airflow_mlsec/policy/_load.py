@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from airflow_mlsec.errors import PolicyError
+from airflow_mlsec.policy._model import Model
+from airflow_mlsec.policy._organization import ORGANIZATION, Organization, with_accounts
 from airflow_mlsec.policy._positions import Document, read
 from airflow_mlsec.policy._schema import Policy
 from airflow_mlsec.policy._transform_field import with_transforms
+
+Checked = TypeVar("Checked", bound=Model)
 
 
 def parse_policy(text: str, source: str = "policy") -> Policy:
@@ -19,16 +23,7 @@ def parse_policy(text: str, source: str = "policy") -> Policy:
 
     :raises PolicyError: with every finding, one per line, as ``file:line:column: message``.
     """
-    document = read(text, source)
-    if not isinstance(document.data, dict):
-        raise PolicyError.at(source, 1, 1, "expected a mapping that starts with `version: 1`")
-    try:
-        policy = Policy.model_validate(document.data)
-    except ValidationError as error:
-        found = sorted({_finding(item, document, source) for item in error.errors()})
-        raise PolicyError(
-            "\n".join(f"{source}:{at[0]}:{at[1]}: {text}" for at, text in found)
-        ) from None
+    policy = _validated(Policy, text, source)
     policy._source = source
     return policy
 
@@ -38,16 +33,45 @@ def load_policy(path: Path) -> Policy:
 
     :raises PolicyError: if the file is missing, not UTF-8, or not a valid policy.
     """
+    return parse_policy(_text_of(path, "policy file"), str(path))
+
+
+def load_organization(path: Path) -> Organization:
+    """Read the file that says who we are; nothing is stated if there is no file.
+
+    :raises PolicyError: if it cannot be read, is not UTF-8, or is not valid.
+    """
+    if not path.exists():
+        return Organization(version=1)
+    organization = _validated(Organization, _text_of(path, "file of the organization"), str(path))
+    if organization.accounts is None:
+        return organization
+    return with_accounts(organization, path.parent)
+
+
+def _validated(model: type[Checked], text: str, source: str) -> Checked:
+    document = read(text, source)
+    if not isinstance(document.data, dict):
+        raise PolicyError.at(source, 1, 1, "expected a mapping that starts with `version: 1`")
     try:
-        text = path.read_text(encoding="utf-8")
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        found = sorted({_finding(item, document, source) for item in error.errors()})
+        raise PolicyError(
+            "\n".join(f"{source}:{at[0]}:{at[1]}: {text}" for at, text in found)
+        ) from None
+
+
+def _text_of(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise PolicyError(f"{path}: no such policy file") from None
+        raise PolicyError(f"{path}: no such {what}") from None
     except UnicodeDecodeError:
         raise PolicyError.at(str(path), 1, 1, "not UTF-8 text") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a file name"
         raise PolicyError(f"{path!s}: cannot be read ({reason})") from None
-    return parse_policy(text, str(path))
 
 
 class Catalog:
@@ -76,8 +100,9 @@ class Catalog:
         return load_policy(path)
 
     def names(self) -> list[str]:
-        """Names of all policies, sorted."""
-        found = (p for ending in ("*.yaml", "*.yml") for p in self.folder.rglob(ending))
+        """Names of all policies, sorted. The file that says who we are stands beside them, and is none."""
+        every = (p for ending in ("*.yaml", "*.yml") for p in self.folder.rglob(ending))
+        found = (p for p in every if p != self.folder / ORGANIZATION)
         return sorted(str(p.relative_to(self.folder).with_suffix("")) for p in found)
 
     def __iter__(self) -> Iterator[Policy]:

@@ -25,6 +25,18 @@ from airflow_mlsec.policy._transform_field import TransformField
 NOBODY = "change-me"
 
 
+def _one_language(value: object) -> object:
+    return {"en": value} if isinstance(value, str) else value
+
+
+# Text for the people whose data it is, by language (``en``, ``de``); text alone is English.
+Localized = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], Annotated[str, Field(min_length=1)]],
+    BeforeValidator(_one_language),
+    Field(min_length=1),
+]
+
+
 class Column(Model):
     """One column: its role, its category, and what happens to it."""
 
@@ -36,6 +48,12 @@ class Column(Model):
     hierarchy: Hierarchy | None = None
     # Free text in which a person's key may occur.
     free_text: bool = False
+    # What a letter to the person calls it.
+    title: Localized | None = None
+    # Whose data the values are: ``others`` are redacted when a person's rows are handed over (GDPR Art. 15(4)).
+    about: Literal["subject", "others"] = "subject"
+    # Whether the person provided the values (GDPR Art. 20(1)); by default, what the dataset's `origin` says.
+    provided: bool | None = None
 
     @property
     def method(self) -> str:
@@ -144,8 +162,25 @@ class Retention(Model):
     from_: str = Field(alias="from", min_length=1)
 
 
+class Origin(Model):
+    """Where the data comes from (GDPR Art. 15(1)(g)): from the ``person``, from ``others``, or from ``public`` sources.
+    ``detail`` says more, for the person to read."""
+
+    kind: Literal["person", "others", "public"]
+    detail: Localized | None = None
+
+
+class AutomatedDecisions(Model):
+    """Decisions about the person that are made only by machines (GDPR Art. 22): the logic involved, and what
+    follows for the person (Art. 15(1)(h))."""
+
+    logic: Localized
+    effects: Localized
+
+
 class Recipient(Model):
-    """Who receives the data (GDPR Art. 4(9), 13(1)(e), 19)."""
+    """Who receives the data (GDPR Art. 4(9), 13(1)(e), 19). Its country and the safeguards of a transfer are in
+    `organization.yaml`, under the same name."""
 
     spelled_out: ClassVar = frozenset({"contact"})
 
@@ -198,6 +233,10 @@ class Policy(Model):
     privacy: Privacy = Privacy()
     membership: Literal["keep", "none"] = "none"
     anonymity: Anonymity | None = None
+    # What a letter to the person calls the dataset.
+    title: Localized | None = None
+    origin: Origin | None = None
+    automated_decisions: Literal["none"] | AutomatedDecisions | None = None
 
     # Where it was read from; names the policy in messages and confines hierarchy files.
     _source: str = PrivateAttr(default="policy")

@@ -386,6 +386,8 @@ request = sa.Table(
     sa.Column("requested_by", sa.Text),
     sa.Column("due_at", sa.String(32)),
     sa.Column("extended", sa.Boolean, nullable=False, server_default=sa.false()),
+    # The day since which the deadline stands still.
+    sa.Column("paused_on", sa.String(10)),
     sa.Column("verified_by", sa.Text),
     # Who made the description of the person more exact, or changed it.
     sa.Column("changed_by", sa.Text),

@@ -1,7 +1,7 @@
 """Data subjects: finding a person's data, handing it over, erasing it, and proving that.
 
 `search` knows where a person's data can be and looks there; `requests` keeps requests: their deadlines, rules,
-coverage and receipts; `handling` does what a request asks for. `_identity` identifies the person, `_spellings` other
+coverage and receipts; `letters` writes to the person; `handling` does what a request asks for. `_identity` identifies the person, `_spellings` other
 spellings of a key, `_holds` what must be kept, `_suppression` who must not come back.
 May import `lineage`, `anonymize`, `ledger`, `register`, `datasets`, `crypto`. Start with `handling._handler.Handler`.
 """
@@ -12,13 +12,21 @@ from airflow_mlsec.subjects._suppression import (
     refuse_if_more_is_left_out,
     without_suppressed,
 )
-from airflow_mlsec.subjects.handling._export import Export, export_person, export_request
+from airflow_mlsec.subjects.handling._export import Export, export_request
 from airflow_mlsec.subjects.handling._handler import Handler
 from airflow_mlsec.subjects.handling._rebuilt import settle_rebuilt
 from airflow_mlsec.subjects.handling._rectify import rectify
 from airflow_mlsec.subjects.handling._restrict import lift, restrict
 from airflow_mlsec.subjects.handling._retention import Retained, apply_retention
 from airflow_mlsec.subjects.handling._verify import Rescan, rescan
+from airflow_mlsec.subjects.letters._letters import About, Letter, Letters
+from airflow_mlsec.subjects.letters._sending import KINDS as LETTERS
+from airflow_mlsec.subjects.letters._sending import (
+    Details,
+    letters_due,
+    mark_sent,
+    write_letter,
+)
 from airflow_mlsec.subjects.requests._approval import approve, covers
 from airflow_mlsec.subjects.requests._changes import note
 from airflow_mlsec.subjects.requests._clocks import Calendar, Deadline, deadlines, kinds_of
@@ -45,13 +53,18 @@ from airflow_mlsec.subjects.search._locate import Location, locate
 from airflow_mlsec.subjects.search._scan import Scan
 
 __all__ = [
+    "LETTERS",
+    "About",
     "AirflowStores",
     "Calendar",
     "Deadline",
+    "Details",
     "Export",
     "Finding",
     "Handler",
     "Hold",
+    "Letter",
+    "Letters",
     "Location",
     "Person",
     "Receipt",
@@ -67,7 +80,6 @@ __all__ = [
     "covers",
     "deadlines",
     "describe_receipt",
-    "export_person",
     "export_request",
     "extend",
     "get_request",
@@ -75,9 +87,11 @@ __all__ = [
     "hold_person",
     "holds_on",
     "kinds_of",
+    "letters_due",
     "lift",
     "list_requests",
     "locate",
+    "mark_sent",
     "note",
     "open_request",
     "person_of",
@@ -94,4 +108,5 @@ __all__ = [
     "verify_identity",
     "verify_receipt",
     "without_suppressed",
+    "write_letter",
 ]

@@ -836,3 +836,65 @@ class FilesNotSearched(
     """The archive may be incomplete."""
 
     why: Reason
+
+
+class LetterWritten(
+    Reason,
+    en="letter '{letter}' ({language}) written, sha256 {sha256}{missing:; not recorded anywhere: {}}",
+    de="Schreiben „{letter}“ ({language}) erstellt, sha256 {sha256}{missing:; nirgends verzeichnet: {}}",
+):
+    """A letter to the data subject exists. ``missing`` is what the letter says is not recorded."""
+
+    letter: str
+    language: str
+    sha256: str
+    missing: tuple[str, ...]
+
+
+class LetterSent(
+    Reason,
+    en="letter '{letter}' sent on {day} by {channel}",
+    de="Schreiben „{letter}“ gesendet am {day} über {channel}",
+):
+    """Somebody says that a letter was sent, when, and how."""
+
+    letter: str
+    day: str
+    channel: str
+
+
+class ClockPaused(
+    Reason,
+    en="the deadline stands still from {day}, since the identity was asked for",
+    de="die Frist ruht ab {day}, weil nach der Identität gefragt wurde",
+):
+    """GDPR Art. 12(6): nothing can be done before it is known who asks."""
+
+    day: str
+
+
+class ClockResumed(
+    Reason,
+    en="the deadline runs again; due {due} after a pause of {days:day|days}",
+    de="die Frist läuft wieder; fällig am {due} nach einer Pause von {days:Tag|Tagen}",
+):
+    """The identity was settled."""
+
+    due: str
+    days: int
+
+
+class NotPortable(
+    Reason,
+    en="it is not data that you provided to us and that we process with your consent or under a contract",
+    de="es sind keine Daten, die Sie uns bereitgestellt haben und die wir mit Ihrer Einwilligung oder aufgrund eines Vertrags verarbeiten",
+):
+    """GDPR Art. 20(1) does not cover it; Art. 15 does."""
+
+
+class NotAllSearched(
+    Reason,
+    en="not all of its files could be searched, so there may be more",
+    de="nicht alle Dateien davon konnten durchsucht werden, es kann also mehr geben",
+):
+    """`FilesNotSearched`, for the data subject."""

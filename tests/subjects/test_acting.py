@@ -20,7 +20,6 @@ from airflow_mlsec.subjects import (
     Person,
     approve,
     change_person,
-    export_person,
     get_request,
     lift,
     place_hold,
@@ -36,6 +35,7 @@ from airflow_mlsec.subjects import (
 from tests import canaries
 from tests.actors import who
 from tests.lineage.events import dataset, event
+from tests.subjects.exports import handed_over
 from tests.subjects.shop import CUSTOMERS, Shop
 from tests.subjects.test_requests import HER, opened, ready, statuses
 
@@ -275,10 +275,7 @@ def test_two_people_with_one_address_are_not_taken_for_one(shared: Shop, tmp_pat
         handler.erase(number)
     identity = Identity.generate()
     with pytest.raises(Refused, match="2 people seem to share"):
-        export_person(
-            shared.register, shared.keys, HER, tmp_path / "out.age", [identity.recipient],
-            roots=(str(shared.folder),),
-        )  # fmt: skip
+        handed_over(handler, HER, tmp_path / "out.age", identity)
     assert not (tmp_path / "out.age").exists()
     restriction = verified(shared, "restriction")
     with pytest.raises(Refused, match="2 people seem to share"):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from airflow_mlsec.controls import record_results
-from airflow_mlsec.crypto import Identity, KeyRing
+from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import CheckFailed
 from airflow_mlsec.policy import parse_policy
@@ -20,7 +20,6 @@ from airflow_mlsec.subjects import (
     Handler,
     Person,
     approve,
-    export_person,
     get_request,
     locate,
     open_request,
@@ -29,6 +28,7 @@ from airflow_mlsec.subjects import (
 )
 from tests import canaries
 from tests.actors import who
+from tests.subjects.exports import handed_over
 from tests.subjects.shop import Shop
 
 HER = canaries.EMAIL
@@ -98,11 +98,8 @@ def test_whose_row_it_is_has_to_be_said(shop: Shop, declared: bool, tmp_path: Pa
     before, found = sales(shop), finding(shop)
     assert found.status == "unknown"
     assert ("subject.mentions" if declared else "subject.key") in str(found.words)
-    recipient = Identity.generate().recipient
     with pytest.raises(CheckFailed, match="nothing was exported"):
-        export_person(
-            shop.register, shop.keys, PERSON, tmp_path / "x", [recipient], roots=(str(shop.folder),)
-        )
+        handed_over(shop.handler(), PERSON, tmp_path / "x")
     handler, number, status = erased(shop)
     assert status == "unknown"
     assert sales(shop) == before
@@ -130,10 +127,7 @@ def test_a_mention_is_what_the_policy_makes_of_it(
 
 def test_what_is_handed_over_is_the_person_s_own(shop: Shop, tmp_path: Path) -> None:
     says(shop, "keep")
-    recipient = Identity.generate().recipient
-    done = export_person(
-        shop.register, shop.keys, PERSON, tmp_path / "x", [recipient], roots=(str(shop.folder),)
-    )
+    done = handed_over(shop.handler(), PERSON, tmp_path / "x")
     assert next(n for name, n in done.rows.items() if name.endswith("sales.parquet")) == 1
 
 

@@ -152,7 +152,7 @@ def test_an_export_says_what_may_be_hers_and_is_not_in_it(lake: Lake) -> None:
     files = archive(lake.folder.parent / "e.age")
     assert [json.loads(text)["tag"] for n, text in files.items() if n.endswith(".jsonl")] == [7]
     assert "What may also be yours" in files["letter.html"]
-    assert "raw.parquet: 1 rows" in files["letter.html"]
+    assert "<li>raw: 1 row</li>" in files["letter.html"]
     [kept] = lake.handler.locate(request.id).exports
     assert kept["left_out_as_likeness"] == done.likeness
 

@@ -32,7 +32,7 @@ from airflow_mlsec.subjects import (
     Person,
     Request,
     approve,
-    export_person,
+    export_request,
     extend,
     get_request,
     history,
@@ -51,6 +51,7 @@ from airflow_mlsec.subjects.reasons import RequestExtended, RequestOpened, RowsL
 from tests import canaries
 from tests.actors import who
 from tests.conftest import SLOW
+from tests.subjects.exports import asked_for, handed_over
 from tests.subjects.shop import Shop
 
 HER = Person("customer", (canaries.EMAIL,))
@@ -365,9 +366,7 @@ def test_she_gets_her_data_and_nobody_else_s(shop: Shop, tmp_path: Path) -> None
     connection.commit()
     connection.close()
     identity, target = Identity.generate(), tmp_path / "export.age"
-    done = export_person(
-        shop.register, shop.keys, HER, target, [identity.recipient], roots=(str(shop.folder),)
-    )
+    done = handed_over(shop.handler(), HER, target, identity)
     # The release too: under a pseudonym it is hers all the same.
     assert sorted(done.rows.values()) == [1, 1, 1, 1, 1, 3, 3]
     assert canaries.EMAIL.encode() not in target.read_bytes()
@@ -386,23 +385,17 @@ def test_she_gets_her_data_and_nobody_else_s(shop: Shop, tmp_path: Path) -> None
     letter = archive.read("letter.html").decode()
     for fact in (
         "Example Shop GmbH",
-        "contract (GDPR Art. 6(1)(b))",
+        "a contract with you",
         "Your rights",
-        "user.contact.email",
+        "e-mail address",
     ):
         assert fact in letter
+    number = asked_for(shop.handler(), HER)
     with pytest.raises(UsageError, match="recipient"):
-        export_person(shop.register, shop.keys, HER, tmp_path / "x", [])
+        export_request(shop.handler(), number, tmp_path / "x")
     (shop.folder / "copy.parquet").write_bytes(b"damaged")
     with pytest.raises(CheckFailed, match="nothing was exported"):
-        export_person(
-            shop.register,
-            shop.keys,
-            HER,
-            tmp_path / "x",
-            [identity.recipient],
-            roots=(str(shop.folder),),
-        )
+        handed_over(shop.handler(), HER, tmp_path / "x", identity)
     assert not (tmp_path / "x").exists()
 
 

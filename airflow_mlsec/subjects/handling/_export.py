@@ -2,13 +2,14 @@
 
 GDPR Art. 15 and 20, CCPA 1798.110 and 1798.130. A ZIP archive with one JSON Lines and one CSV
 file per dataset and ``letter.html``, encrypted with age to the person's own recipient or a passphrase before
-it is written anywhere. Other people's data in their rows is redacted (Art. 15(4)).
+it is written anywhere. Other people's data in their rows is redacted (Art. 15(4)). A request for portability is given
+only what the person provided under a consent or a contract (Art. 20(1)). Under the CCPA, numbers, passwords and
+biometric data that must not be sent are described instead (11 CCR § 7024(d)).
 """
 
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 import re
@@ -16,23 +17,33 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, BinaryIO
-
-import pyarrow as pa
+from zoneinfo import ZoneInfo
 
 from airflow_mlsec import files
 from airflow_mlsec.column_names import numbered
-from airflow_mlsec.crypto import KeyRing, Passphrase, Recipient, Wraps, digest_file, encrypt
-from airflow_mlsec.datasets import Connections
+from airflow_mlsec.crypto import Passphrase, Recipient, Wraps, digest_file, encrypt
 from airflow_mlsec.errors import CheckFailed, Refused, UsageError
 from airflow_mlsec.ledger import Reason, rules_in_force
-from airflow_mlsec.register import Register, keeps_open
+from airflow_mlsec.register import keeps_open
 from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects.handling._handler import Handler
 from airflow_mlsec.subjects.handling._work import require_four_eyes
+from airflow_mlsec.subjects.letters._letters import Letter, words_of
+from airflow_mlsec.subjects.letters._others import OthersRedacted
+from airflow_mlsec.subjects.letters._places import (
+    Labels,
+    Named,
+    controllers_of,
+    facts_of,
+    in_words,
+    policy_of,
+    provided_by_person,
+)
+from airflow_mlsec.subjects.letters._sending import about
 from airflow_mlsec.subjects.requests._changes import note, require_unchanged
 from airflow_mlsec.subjects.requests._request import (
     ANSWERING,
@@ -40,6 +51,7 @@ from airflow_mlsec.subjects.requests._request import (
     ERASING,
     NO_PLACES,
     RESTRICTING,
+    Request,
     Step,
     get_request,
     person_of,
@@ -51,8 +63,15 @@ from airflow_mlsec.subjects.search._places import Place, places_of
 from airflow_mlsec.subjects.search._search import Indistinguishable, Searcher
 
 _MEMORY = 16 * 2**20
-REDACTED = "[redacted: another person's data]"
-_E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+# 11 CCR § 7024(d): never sent, only described.
+_NOT_SENT = (
+    "user.government_id", "user.financial", "user.payment", "user.authorization", "user.biometric",
+    "user.health_and_medical.insurance_beneficiary_id", "user.health_and_medical.record_id",
+)  # fmt: skip
+# Lawful bases under which a person may take data elsewhere (GDPR Art. 20(1)(a)).
+_PORTABLE = ("consent", "contract")
+# Statuses of places of which nobody knows whether they hold the person's data.
+_NOT_KNOWN = ("unknown", "failed")
 
 
 @dataclass(frozen=True)
@@ -67,6 +86,8 @@ class Export:
     likeness: Mapping[str, int | None] = field(default_factory=dict)
     # Places with data of the person that is not in the export, each with the reason, which the letter gives.
     named: Mapping[str, Reason] = field(default_factory=dict)
+    # What nobody has recorded, so that the letter says only that.
+    missing: tuple[str, ...] = ()
 
 
 @keeps_open
@@ -76,11 +97,13 @@ def export_request(
     target: Path,
     passphrase: Passphrase | None = None,
     asked: Sequence[str] = (),
+    language: str = "en",
 ) -> Export:
     """Hand over the data of a request's person, to the age recipients that were bound to the request when the
     identity was verified, or under a passphrase. What was handed over is recorded with the request.
 
     :param asked: Recipients that the caller names; they must be among those that are bound.
+    :param language: The language of the letter: ``en``, ``de``, or one of `[mlsec] letters_folder`.
     :raises Refused: if the identity is not verified, somebody else has to approve first, or another
         recipient is asked for.
     :raises UsageError: if no recipient is bound and no passphrase is given.
@@ -111,14 +134,8 @@ def export_request(
         note(handler.register, identifier, handler.who, reasons.ExportAnnounced(sha256))
 
     note(handler.register, identifier, handler.who, reasons.ExportBegun(len(to)))
-    found = [s for s in request.steps if s.status == "found" and s.kind not in NO_PLACES]
-    done = export_person(
-        handler.register, handler.keys, person, target, to,
-        roots=handler.roots, connections=handler.connections, law=request.law,
-        likeness={step.name: step.rows for step in request.steps if step.likeness},
-        named={step.name: _why_not_in_it(step) for step in found if not step.likeness},
-        announce=announced,
-    )  # fmt: skip
+    done = _export_person(handler, request, person, target, to, language, announced)
+    found = _found(request)
     kept = {
         "sha256": done.sha256,
         "recipients": ["a passphrase"] if passphrase else list(request.recipients),
@@ -148,49 +165,60 @@ class _Part:
     rows: list[dict[str, Any]]
 
 
-def export_person(
-    register: Register,
-    keys: KeyRing,
+def _found(request: Request) -> list[Step]:
+    return [s for s in request.steps if s.status == "found" and s.kind not in NO_PLACES]
+
+
+def _export_person(
+    handler: Handler,
+    request: Request,
     person: Person,
     target: Path,
     recipients: Sequence[Wraps],
-    *,
-    roots: tuple[str, ...] = (),
-    connections: Connections | None = None,
-    likeness: Mapping[str, int | None] = MappingProxyType({}),
-    named: Mapping[str, Reason] = MappingProxyType({}),
-    law: str = "gdpr",
-    announce: Callable[[str], None] = lambda sha256: None,
+    language: str,
+    announce: Callable[[str], None],
 ) -> Export:
-    """Write the person's data to ``target``, encrypted to ``recipients``. Rows found by likeness
-    (``likeness`` by place, and other spellings of the key) are not included, and the letter says so. It also lists
-    the places that hold data of the person but no rows to include (``named``, each with the reason). ``announce``
-    is called with the SHA-256 of the file before the file appears.
+    """Write the person's data to ``target``, encrypted to ``recipients``. Rows found by likeness are not included, and
+    the letter says so. It also lists the places that hold data of the person but no rows to include, each with the reason,
+    and those of which it is not known. ``announce`` is called with the SHA-256 of the file before the file appears.
 
-    :raises UsageError: if nobody could open it.
+    :raises UsageError: if nobody could open it, or letters are not written in this language.
     :raises Refused: if others seem to share the person's key.
     :raises CheckFailed: if a place cannot be read: an incomplete answer is not an answer.
     """
     if not recipients:
         raise UsageError("give at least one recipient that can open the export")
-    places = register.read(lambda connection: places_of(connection, person))
-    searcher = Searcher(register, person, places, keys, connections, roots).widened()
+    letters = handler.letters
+    words = words_of(language, letters.templates)
+    places = handler.register.read(lambda connection: places_of(connection, person))
+    searcher = Searcher(
+        handler.register, person, places, handler.keys, handler.connections, handler.roots
+    ).widened()
     searcher.require_one_person()
-    parts, unsure, left_out = [], dict(likeness), dict(named)
+    found = _found(request)
+    unsure = {step.name: step.rows for step in request.steps if step.likeness}
+    left_out = {step.name: _why_not_in_it(step) for step in found if not step.likeness}
+    parts: list[_Part] = []
     forms = searcher.forms()
     mine = {form.of_text(key) for form in forms for key in person.keys}
 
     def is_hers(text: str) -> bool:
         return text in person.keys or any(form.of_text(text) in mine for form in forms)
 
+    controllers = controllers_of([p.policy for p in places.all if p.policy], letters.organization)
+    country = next((c.country for c in controllers if c.country), None)
+    redacted = OthersRedacted(person.keys, is_hers, words["redacted"], country or "US")
+    labels = Labels(places.all, language, letters.templates, redacted.text)
+    withheld = words["withheld"] if request.law == "ccpa" else None
     for place in places.all:
         if place.locators and place.same_as is None and not searcher.is_gone(place):
+            policy = policy_of(place, places.all)
             try:
                 if searcher.is_empty(place):
                     continue  # it is there, and has no rows
                 searcher.refuse_mentions(place)
                 # A row in which the person is only mentioned is somebody else's.
-                found = searcher.rows(place, without=place.mentions(person.kind))
+                rows_found = searcher.rows(place, without=place.mentions(person.kind))
                 otherwise = searcher.alike(place)
                 if otherwise:
                     unsure[place.name] = otherwise
@@ -207,54 +235,128 @@ def export_person(
                 ) from None
             if why := searcher.unread(place):
                 left_out[f"more of {place.name}"] = reasons.FilesNotSearched(why)
-            rows = [row for batch in found.batches for row in _plain(batch, place, is_hers)]
+            rows = [
+                row
+                for batch in rows_found.batches
+                for row in redacted.rows(place, person.kind, batch)
+            ]
+            if rows and request.kind == "portability":
+                rows = _portable(place, policy, rows)
+                if not rows:
+                    left_out[place.name] = reasons.NotPortable()
+                    continue
             if rows:
-                parts.append(_Part(place, rows))
+                parts.append(_Part(place, _without(rows, policy, withheld)))
                 # Anything else that names the person there is in a text.
                 if not isinstance(left_out.get(place.name), reasons.NamedInText):
                     left_out.pop(place.name, None)
                 unsure = {n: r for n, r in unsure.items() if n != place.name or otherwise}
+    files_of = [f"{n:02}_{_file_name(labels.of(p.place.name))}" for n, p in enumerate(parts, 1)]
+    zone = rules_in_force(handler.register).rules.time_zone
+    kinds = {step.name: step.kind for step in request.steps}
+    letter = letters.write(
+        {"portability": "portability", "know": "know"}.get(request.kind, "access"),
+        language,
+        about(request, zone),
+        controllers,
+        datetime.fromisoformat(handler.register.now()).astimezone(ZoneInfo(zone)).date(),
+        parts=[
+            facts_of(part.place, places.all, labels, letters.organization, language, part.rows, file)
+            for part, file in zip(parts, files_of, strict=True)
+        ],
+        others=[
+            Named(labels.of(name, kinds.get(name, "table")), in_words(_plainly(why), language))
+            for name, why in sorted(left_out.items())
+        ],
+        unknown=[
+            Named(labels.of(step.name, step.kind))
+            for step in request.steps
+            if step.status in _NOT_KNOWN and step.kind not in ("recipient", "vault")
+            and step.name not in unsure and step.name not in left_out
+        ],
+        unsure=[Named(labels.of(name), rows=rows) for name, rows in sorted(unsure.items())],
+        processors=letters.organization.processors,
+        keys=len(person.keys),
+    )  # fmt: skip
     with tempfile.SpooledTemporaryFile(max_size=_MEMORY) as plain:
-        _write_archive(plain, _letter(person, parts, unsure, left_out, law), parts)  # type: ignore[arg-type]
+        _write_archive(plain, letter, parts, files_of)  # type: ignore[arg-type]
         plain.seek(0)
         with files.replacing(target) as file:
             encrypt(plain, file, list(recipients))  # type: ignore[arg-type]
             file.flush()
             announce(digest_file(Path(file.name)))
     counts = {part.place.name: len(part.rows) for part in parts}
-    return Export(counts, target.stat().st_size, digest_file(target), unsure, left_out)
+    size, digest = target.stat().st_size, digest_file(target)
+    return Export(counts, size, digest, unsure, left_out, letter.missing)
 
 
-def _plain(
-    batch: pa.RecordBatch, place: Place, is_hers: Callable[[str], bool]
+def _plainly(why: Reason) -> Reason:
+    """A reason without what only we understand: why files could not be searched names files."""
+    return reasons.NotAllSearched() if isinstance(why, reasons.FilesNotSearched) else why
+
+
+def _portable(
+    place: Place, policy: Mapping[str, Any], rows: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    rows = []
-    for row in batch.to_pylist():
-        for name, value in row.items():
-            if isinstance(value, str) and name in place.free_text:
-                row[name] = _E_MAIL.sub(lambda m: m[0] if is_hers(m[0]) else REDACTED, value)
-            elif isinstance(value, bytes):
-                row[name] = value.hex()
-        rows.append(row)
-    return rows
+    """The columns that the person provided under a consent or a contract. What nobody has recorded is taken to be so:
+    the person is entitled to all of it anyway (Art. 15)."""
+    basis = (policy.get("lawful_basis") or {}).get("basis")
+    if basis is not None and basis not in _PORTABLE:
+        return []
+    by_default = provided_by_person(place, policy)
+    columns = policy.get("columns") or {}
+
+    def is_provided(name: str) -> bool:
+        stated = columns.get(name, {}).get("provided")
+        return (by_default if stated is None else stated) is not False
+
+    kept = [name for name in rows[0] if is_provided(name)]
+    return [{name: row[name] for name in kept} for row in rows] if kept else []
 
 
-def _write_archive(target: BinaryIO, letter: str, parts: list[_Part]) -> None:
+def _without(
+    rows: list[dict[str, Any]], policy: Mapping[str, Any], withheld: str | None
+) -> list[dict[str, Any]]:
+    """The rows without values that the law forbids to send."""
+    if withheld is None:
+        return rows
+    columns = policy.get("columns") or {}
+    hidden = {
+        name
+        for name in rows[0]
+        if any(_is_below(columns.get(name, {}).get("category"), kind) for kind in _NOT_SENT)
+    }
+    return [
+        {n: withheld if n in hidden and v is not None else v for n, v in row.items()}
+        for row in rows
+    ]
+
+
+def _is_below(category: str | None, kind: str) -> bool:
+    return category is not None and (category == kind or category.startswith(f"{kind}."))
+
+
+def _file_name(label: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", label).strip("_.")[:60] or "data"
+
+
+def _write_archive(
+    target: BinaryIO, letter: Letter, parts: list[_Part], names_of: Sequence[str]
+) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, part in enumerate(parts, 1):
-            label = re.sub(r"[^A-Za-z0-9._-]+", "_", part.place.name).strip("_")[-60:]
+        for name, part in zip(names_of, parts, strict=True):
             # The first line of a file without a header is a row about somebody else.
             names = list(part.rows[0])
             shown = dict(zip(names, numbered(names), strict=True))
             rows = [{shown[name]: value for name, value in row.items()} for row in part.rows]
             lines = (json.dumps(row, ensure_ascii=False, default=str) for row in rows)
-            archive.writestr(f"{number:02}_{label}.jsonl", "".join(f"{line}\n" for line in lines))
+            archive.writestr(f"{name}.jsonl", "".join(f"{line}\n" for line in lines))
             text = io.StringIO()
             writer = csv.writer(text)
-            writer.writerow(_cell(name) for name in shown.values())
-            writer.writerows([_cell(row.get(name)) for name in shown.values()] for row in rows)
-            archive.writestr(f"{number:02}_{label}.csv", text.getvalue())
-        archive.writestr("letter.html", letter)
+            writer.writerow(_cell(column) for column in shown.values())
+            writer.writerows([_cell(row.get(column)) for column in shown.values()] for row in rows)
+            archive.writestr(f"{name}.csv", text.getvalue())
+        archive.writestr("letter.html", letter.page)
 
 
 def _cell(value: Any) -> Any:
@@ -262,109 +364,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{value}"
     return value
-
-
-_RIGHTS = {
-    "ccpa": "You may ask us to delete or to correct your personal information, and to tell you which we collect, sell or "
-    "share, and with whom; you may opt out of its sale or sharing, and limit the use of sensitive information. We may "
-    "not treat you worse because you do (California Civil Code 1798.105, 1798.106, 1798.110, 1798.115, 1798.120, "
-    "1798.121 and 1798.125).",
-    "gdpr": "You may ask for rectification or erasure of your data, for restriction of its processing, and "
-    "object to it; you may receive it in a machine-readable form (it is in this archive); you may "
-    "withdraw a consent at any time; and you may complain to a supervisory authority "
-    "(GDPR Art. 15(1)(e) and (f)).",
-}
-_NOT_STATED = "not stated"
-
-
-def _letter(
-    person: Person,
-    parts: list[_Part],
-    unsure: Mapping[str, int | None],
-    left_out: Mapping[str, Reason],
-    law: str,
-) -> str:
-    """What, why, how long, with whom, from where, and which rights: GDPR Art. 15(1)."""
-    sections = []
-    for part in parts:
-        policy = part.place.policy or {}
-        basis, retention = policy.get("lawful_basis"), policy.get("retention")
-        facts = {
-            "Controller": policy.get("controller"),
-            "Why it is processed": ", ".join(policy.get("purposes") or ()),
-            "Lawful basis": f"{basis['basis']} ({basis['source']})" if basis else None,
-            "How long it is kept": f"{retention['keep']} from {retention['from']}" if retention else None,
-            "Who receives it": ", ".join(r["name"] for r in policy.get("recipients") or ()) or None,
-            "Where it comes from": _origin(part.place),
-            "Countries outside the EU that it goes to": None,
-            "Automated decisions made with it": None,
-        }  # fmt: skip
-        listed = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value or _NOT_STATED))}</td></tr>"
-            for name, value in facts.items()
-        )
-        columns = policy.get("columns") or {}
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in part.rows[0])
-        kinds = "".join(
-            f"<td>{html.escape(str(columns.get(name, {}).get('category') or ''))}</td>"
-            for name in part.rows[0]
-        )
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td>{html.escape('' if v is None else str(v))}</td>" for v in row.values())
-            + "</tr>"
-            for row in part.rows[:100]
-        )
-        more = (
-            f"<p>{len(part.rows) - 100} more rows are in the files.</p>"
-            if len(part.rows) > 100
-            else ""
-        )
-        sections.append(
-            f"<h2>{html.escape(part.place.name)}</h2><table>{listed}</table>"
-            f"<table class='data'><tr>{head}</tr><tr class='kind'>{kinds}</tr>{body}</table>{more}"
-        )
-    perhaps = "".join(
-        f"<li>{html.escape(name)}{f': {rows} rows' if rows else ''}</li>"
-        for name, rows in sorted(unsure.items())
-    )
-    named = "".join(
-        f"<li>{html.escape(name)}: {html.escape(str(reason))}</li>"
-        for name, reason in sorted(left_out.items())
-    )
-    if named:
-        sections.append(
-            "<h2>Other data that we have about you</h2><p>These places also hold data about you. It is not in this "
-            f"archive, for the reason given with each.</p><ul>{named}</ul>"
-        )
-    if perhaps:
-        sections.append(
-            "<h2>What may also be yours</h2><p>In these places something is similar to a key of yours, for example in "
-            "another spelling. Nobody has confirmed that it is yours, so it is not in this archive. If you use or used "
-            f"other spellings, tell us which.</p><ul>{perhaps}</ul>"
-        )
-    empty = "<p>We found no data about you using what you gave us to search for.</p>"
-    return (
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Your data</title><style>"
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a202c}"
-        "table{border-collapse:collapse;margin:.5rem 0;display:block;overflow-x:auto}"
-        "th,td{border:1px solid #cbd5e0;padding:.25rem .5rem;text-align:left}"
-        ".kind td{color:#718096;font-size:.8rem}</style>"
-        f"<h1>Your data</h1><p>This is what we found about you, using {_counted(len(person.keys))} (an address, a number).</p>"
-        f"{''.join(sections) or empty}<h2>Your rights</h2><p>{html.escape(_RIGHTS[law])}</p></html>"
-    )
-
-
-def _counted(keys: int) -> str:
-    return (
-        "what you gave us to search for"
-        if keys == 1
-        else f"the {keys} things you gave us to search for"
-    )
-
-
-def _origin(place: Place) -> str | None:
-    """Where a place's data comes from, as far as lineage says."""
-    if place.stage == "release":
-        return "made from the data about you, under a pseudonym in place of your name or number"
-    return "made from other data about you" if place.parents else None

@@ -18,6 +18,7 @@ from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._holds import Hold, holds_on
 from airflow_mlsec.subjects._identity import Person, Targets, live_references, subject_digests
+from airflow_mlsec.subjects.letters._letters import Letters
 from airflow_mlsec.subjects.requests._changes import set_step
 from airflow_mlsec.subjects.requests._request import ERASING, Request, Step, get_request, person_of
 from airflow_mlsec.subjects.search._places import Places, places_of
@@ -54,6 +55,8 @@ class Work:
     scan: Scan = EVERYTHING
     # Whether old versions of objects are erased as well, where a bucket keeps them.
     old_versions: bool = False
+    # Who writes to data subjects, and how.
+    letters: Letters = field(default_factory=Letters)
     # Where people's data can be, as last computed (`places`); cleared when another action starts.
     _known: list[_Known] = field(default_factory=list, init=False, repr=False, compare=False)
     # One entry for each change of the graph by one of our erasures (`own_evidence`).

@@ -142,6 +142,8 @@ class Request:
     changed_by: str | None = None
     # The number of changes to it.
     version: int = 0
+    # The day since which its deadline stands still, because the identity was asked for.
+    paused_on: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The request as JSON for programs."""
@@ -163,7 +165,9 @@ class Request:
         return due.astimezone(ZoneInfo(time_zone)).date()
 
     def is_overdue(self, now: datetime) -> bool:
-        """Whether the deadline has passed and the request is not closed."""
+        """Whether the deadline has passed and the request is not closed. While it stands still, it does not pass."""
+        if self.paused_on is not None:
+            return False
         late = self.due_at is not None and datetime.fromisoformat(self.due_at) <= now
         return late and self.closed_at is None
 
@@ -210,7 +214,7 @@ def _read(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Requ
             x.id, x.law, x.kind, x.subject_kind, x.subject_digest, x.status, x.identity,
             x.requested_at, x.due_at, bool(x.extended), x.approved_by, x.closed_at, x.receipt,
             tuple(steps[x.id]), x.requested_by, x.verified_by, tuple(x.recipients or ()),
-            tuple(x.exports or ()), x.approved, x.four_eyes, x.changed_by, x.version,
+            tuple(x.exports or ()), x.approved, x.four_eyes, x.changed_by, x.version, x.paused_on,
         )
         for x in requests
     ]  # fmt: skip

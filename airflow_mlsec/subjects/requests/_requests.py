@@ -4,7 +4,7 @@ action is recorded together with who did it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from airflow_mlsec.ledger import (
     AssetKind,
     Verb,
     require,
+    rules_in_force,
 )
 from airflow_mlsec.register import Register, keeps_open
 from airflow_mlsec.register import tables as t
@@ -176,7 +177,39 @@ def verify_identity(
             connection.execute(sa.delete(t.suppression).where(mine))
 
     reason = (reasons.IdentityVerified if verified else reasons.IdentityRefused)(evidence)
-    return change(register, identifier, who, reason, values, seen=seen, also=off_the_list)
+    change(register, identifier, who, reason, values, seen=seen, also=off_the_list)
+    return _resume(register, identifier, who)
+
+
+def _resume(register: Register, identifier: int, who: str) -> Request:
+    """Let the deadline run again, if it stands still: as much later as the pause was long."""
+    request = get_request(register, identifier)
+    calendar = calendar_of(register)
+    last = request.last_day(calendar.zone)
+    if request.paused_on is None or last is None:
+        return request
+    now = calendar.day_of(datetime.fromisoformat(register.now()))
+    days = (now - date.fromisoformat(request.paused_on)).days
+    due = last + timedelta(days=days)
+    while not calendar.is_working_day(due):
+        due += timedelta(days=1)
+    values = {"paused_on": None, "due_at": _text(calendar.end_of(due))}
+    resumed = reasons.ClockResumed(str(due), days)
+    if request.status == "refused":  # no more is done with it
+        register.write(lambda c: _set(c, identifier, {"paused_on": None}))
+        return get_request(register, identifier)
+    return change(register, identifier, who, resumed, values, seen=request)
+
+
+def _set(connection: sa.Connection, identifier: int, values: Mapping[str, Any]) -> None:
+    connection.execute(sa.update(t.request).where(t.request.c.id == identifier).values(values))
+
+
+def calendar_of(register: Register) -> Calendar:
+    """The controller's calendar: the time zone of the rules in force, and the holidays of this process's settings."""
+    settings = register.settings
+    zone = rules_in_force(register).rules.time_zone
+    return Calendar(zone, settings.holidays if settings is not None else "")
 
 
 def extend(

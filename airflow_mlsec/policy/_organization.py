@@ -1,0 +1,232 @@
+"""Who we are: the controllers, those who work for us, those who receive data from us, and our teams.
+
+One file, `organization.yaml`, beside the policies. Letters, records, reviews and alerts read it. Everything may be left
+out; what is left out is said to be missing (`Organization.missing`), never made up.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from airflow_mlsec.errors import PolicyError
+from airflow_mlsec.policy._model import Model
+from airflow_mlsec.policy._schema import Localized, _not_a_boolean
+
+# Its name, if it is in the folder of the policies.
+ORGANIZATION = "organization.yaml"
+# The European Economic Area: a transfer to any other country needs a ground (GDPR Art. 44 to 49).
+EEA = frozenset(
+    [
+        "AT",
+        "BE",
+        "BG",
+        "HR",
+        "CY",
+        "CZ",
+        "DK",
+        "EE",
+        "FI",
+        "FR",
+        "DE",
+        "GR",
+        "HU",
+        "IE",
+        "IT",
+        "LV",
+        "LT",
+        "LU",
+        "MT",
+        "NL",
+        "PL",
+        "PT",
+        "RO",
+        "SK",
+        "SI",
+        "ES",
+        "SE",
+        "IS",
+        "LI",
+        "NO",
+    ]
+)
+Text = Annotated[str, Field(min_length=1)]
+# ISO 3166-1 alpha-2.
+Country = Annotated[str, Field(pattern="^[A-Z]{2}$")]
+
+
+class Contact(Model):
+    """Somebody who can be written to."""
+
+    name: Text | None = None
+    address: Text | None = None
+    # An e-mail address, a telephone number or a web page.
+    contact: Text | None = None
+
+
+class Authority(Model):
+    """The supervisory authority to which a person may complain (GDPR Art. 77)."""
+
+    name: Text
+    address: Text | None = None
+    website: Text | None = None
+
+
+class Controller(Contact):
+    """Who decides why and how data is processed (GDPR Art. 4(7)). A policy's `controller` is this name."""
+
+    name: Text
+    country: Country | None = None
+    # In the Union, of a controller outside it (Art. 27).
+    representative: Contact | None = None
+    # ``none``: no data protection officer has to be designated (Art. 37), and none is.
+    dpo: Contact | Literal["none"] | None = None
+    authority: Authority | None = None
+    # What stands below letters, such as the name of a department.
+    signature: Localized | None = None
+
+
+class Agreement(Model):
+    """A contract (GDPR Art. 26(1), 28(3))."""
+
+    reference: Text
+    signed: date | None = None
+    ends: date | None = None
+
+
+class Party(Contact):
+    """Somebody who gets data from us. ``safeguard`` is what allows a transfer out of the European Economic Area:
+    an adequacy decision, standard contractual clauses, binding corporate rules (GDPR Art. 45 to 49)."""
+
+    name: Text
+    country: Country | None = None
+    purpose: Localized | None = None
+    agreement: Agreement | None = None
+    safeguard: Localized | None = None
+
+    @property
+    def is_abroad(self) -> bool | None:
+        """Whether it is outside the European Economic Area; None if its country is not stated."""
+        return None if self.country is None else self.country not in EEA
+
+
+class Team(Model):
+    """People who work together. Accounts are named as in `role_mapping`: ``airflow:anna``, ``os:anna``."""
+
+    name: Text
+    contact: Text | None = None
+    lead: Text | None = None
+    accounts: list[Text] = Field(default=[])
+
+
+class Missing(NamedTuple):
+    """Something that is not stated, and what needs it."""
+
+    what: str
+    article: str
+
+
+class Organization(Model):
+    """The file."""
+
+    version: Annotated[Literal[1], BeforeValidator(_not_a_boolean)]
+    name: Text | None = None
+    controllers: list[Controller] = Field(default=[])
+    # Those who process data for us (GDPR Art. 28).
+    processors: list[Party] = Field(default=[])
+    # Those who receive data for purposes of their own. A policy's recipients are found here or above, by name.
+    recipients: list[Party] = Field(default=[])
+    teams: list[Team] = Field(default=[])
+    # A CSV file beside this one with the columns ``team`` and ``account``: more accounts of the teams.
+    accounts: Text | None = None
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Organization:
+        parties = [*self.processors, *self.recipients]
+        for what, named in (
+            ("controllers", [c.name for c in self.controllers]),
+            ("processors and recipients", [p.name for p in parties]),
+            ("teams", [team.name for team in self.teams]),
+        ):
+            if twice := sorted({name for name in named if named.count(name) > 1}):
+                raise ValueError(f"{what}: the name '{twice[0]}' is given twice")
+        return self
+
+    def controller(self, name: str | None) -> Controller | None:
+        """The controller of this name; without a name, the only one."""
+        if name is None:
+            return self.controllers[0] if len(self.controllers) == 1 else None
+        return next((c for c in self.controllers if c.name == name), None)
+
+    def party(self, name: str) -> Party | None:
+        """The processor or recipient of this name."""
+        return next((p for p in (*self.processors, *self.recipients) if p.name == name), None)
+
+    def missing(self) -> list[Missing]:
+        """What letters, records and reviews need and this file does not state."""
+        return list(self._missing())
+
+    def _missing(self) -> Iterator[Missing]:
+        if not self.controllers:
+            yield Missing("controllers", "GDPR Art. 13(1)(a), 30(1)(a)")
+        for c in self.controllers:
+            of = f"controller {c.name}"
+            if c.country is None:
+                yield Missing(f"{of}: country", "GDPR Art. 30(1)(a)")
+            if c.contact is None and c.address is None:
+                yield Missing(f"{of}: contact or address", "GDPR Art. 30(1)(a)")
+            if c.dpo is None:
+                yield Missing(f"{of}: dpo (or `none`)", "GDPR Art. 30(1)(a), 37(7)")
+            elif c.dpo != "none" and c.dpo.contact is None and c.dpo.address is None:
+                yield Missing(f"{of}: dpo's contact or address", "GDPR Art. 37(7)")
+            if c.authority is None:
+                yield Missing(f"{of}: authority", "GDPR Art. 12(4), 15(1)(f)")
+            if c.country is not None and c.country not in EEA and c.representative is None:
+                yield Missing(f"{of}: representative in the Union", "GDPR Art. 27")
+        for p in self.processors:
+            if p.agreement is None:
+                yield Missing(f"processor {p.name}: agreement", "GDPR Art. 28(3)")
+        for p in (*self.processors, *self.recipients):
+            if p.country is None:
+                yield Missing(f"{p.name}: country", "GDPR Art. 30(1)(e)")
+            elif p.is_abroad and p.safeguard is None:
+                yield Missing(
+                    f"{p.name}: safeguard of the transfer to {p.country}", "GDPR Art. 15(2), 46"
+                )
+        for team in self.teams:
+            if not team.accounts:
+                yield Missing(f"team {team.name}: accounts", "GDPR Art. 32(4)")
+
+
+def with_accounts(organization: Organization, folder: Path) -> Organization:
+    """The organization with the accounts of its CSV file.
+
+    :raises PolicyError: if the file cannot be read or is not such a file, or names a team that is not declared.
+    """
+    path = (folder / str(organization.accounts)).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise PolicyError(f"{path}: not below the folder of {ORGANIZATION}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"{path}: cannot be read ({type(error).__name__})") from None
+    rows = csv.DictReader(io.StringIO(text))
+    if not {"team", "account"} <= set(rows.fieldnames or ()):
+        raise PolicyError(f"{path}: its first line must name the columns team and account")
+    found: dict[str, list[str]] = {team.name: list(team.accounts) for team in organization.teams}
+    for line, row in enumerate(rows, 2):
+        team, account = (row["team"] or "").strip(), (row["account"] or "").strip()
+        if not team or not account:
+            raise PolicyError.at(str(path), line, 1, "a team and an account are expected")
+        if team not in found:
+            raise PolicyError.at(str(path), line, 1, f"team '{team}' is not in {ORGANIZATION}")
+        if account not in found[team]:
+            found[team].append(account)
+    teams = [team.model_copy(update={"accounts": found[team.name]}) for team in organization.teams]
+    return organization.model_copy(update={"teams": teams})
