@@ -133,6 +133,7 @@ bench: setup
 	@$(BIN)/uv pip install --quiet --python .venv-peers/bin/python anjana pycanon
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.artifacts
+	@$(BIN)/python -m benchmarks.audit
 	@POLARS_MAX_THREADS=1 $(BIN)/python -m benchmarks.anonymize $(ADULT)
 	@$(BIN)/python -m benchmarks.lineage
 	@$(BIN)/python -m benchmarks.locate

@@ -4,6 +4,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -34,12 +35,14 @@ from airflow_mlsec.ledger import (
     rules_in_force,
 )
 from airflow_mlsec.lineage import AirflowApi
+from airflow_mlsec.policy import load_organization
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings, parse_size
 from airflow_mlsec.subjects import (
     AirflowStores,
     Calendar,
     Handler,
+    Letters,
     Location,
     Person,
     Request,
@@ -47,6 +50,7 @@ from airflow_mlsec.subjects import (
     Step,
     act_in_words,
     approve,
+    calendar_of,
     change_person,
     covers,
     describe_receipt,
@@ -56,6 +60,7 @@ from airflow_mlsec.subjects import (
     history,
     hold_person,
     kinds_of,
+    letters_due,
     lift,
     list_requests,
     open_request,
@@ -123,6 +128,7 @@ def _handler(no_scan: bool = False, at_most: str | None = None) -> Handler:
         progress=show_progress,
         scan=_scan(settings, no_scan, at_most),
         old_versions=settings.erase_old_versions,
+        letters=Letters(load_organization(settings.organization), settings.letters_folder),
     )
 
 
@@ -141,7 +147,8 @@ def _rules(register: Register) -> Rules:
 
 
 def _calendar(register: Register) -> Calendar:
-    return Calendar(_rules(register).time_zone, Settings.load().holidays)
+    _rules(register)
+    return calendar_of(register)
 
 
 kind_option = click.option("--kind", required=True, help="Kind of subject, as policies name it.")
@@ -217,7 +224,7 @@ def locate(
 @key_option
 @also_option
 @only_option
-@click.option("--received", help="When it was received (ISO 8601); default is now.")
+@click.option("--received", help="When it was received (ISO 8601), in the controller's time zone unless it states another; default is now.")  # fmt: skip
 @json_option
 def open_(
     what: str,
@@ -238,17 +245,10 @@ def open_(
         raise UsageError(f"{law} knows {', '.join(kinds_of(law))}; not '{what}'")
     handler = _handler()
     person = Person(kind, (_key(key), *also), _only(only))
-    request = open_request(
-        handler.register,
-        handler.keys,
-        law,
-        what,
-        person,
-        handler.by,
-        _calendar(handler.register),
-        _moment(received),
-    )
-    _show(request, as_json)
+    calendar = _calendar(handler.register)
+    moment = _moment(received, calendar.zone)
+    given = (handler.register, handler.keys, law, what, person, handler.by, calendar, moment)
+    _show(open_request(*given), as_json)
 
 
 @subject.command("list")
@@ -256,11 +256,12 @@ def open_(
 @json_option
 def list_(only_open: bool, as_json: bool) -> None:
     """List requests, the most urgent first."""
-    found = list_requests(open_register(Settings.load()), only_open)
-    now, zone = datetime.now(UTC), Settings.load().time_zone
+    register = open_register(Settings.load())
+    found = list_requests(register, only_open)
+    now, calendar = datetime.now(UTC), calendar_of(register)
     lines = [
-        f"{r.id:5}  {r.law} {r.kind:14} {r.status:9} identity {r.identity:10} due {r.last_day(zone)}"
-        f"{'  OVERDUE' if r.is_overdue(now) else ''}"
+        f"{r.id:5}  {r.law} {r.kind:14} {r.status:9} identity {r.identity:10} {_due(r, calendar.zone)}"
+        f"{'  OVERDUE' if r.is_overdue(now) else ''}{_letters(register, r, calendar)}"
         for r in found
     ]
     show([r.as_json() for r in found], "\n".join(lines) or "no requests", as_json)
@@ -278,6 +279,8 @@ def status(number: int, language: Language, as_json: bool) -> None:
     register = open_register(Settings.load())
     request, done = get_request(register, number), history(register, number)
     lines = [_request_line(request)]
+    calendar = calendar_of(register)
+    lines += [f"  to send by {day}: letter '{kind}'" for kind, day in letters_due(register, request, calendar)]  # fmt: skip
     lines += [f"  {s.status:12} {s.kind:9} {s.name}: {s.words(language)}" for s in request.steps]
     lines += [f"  {act.at[:19]}  {act.by}: {act_in_words(act, language)}" for act in done]
     data = {
@@ -529,15 +532,17 @@ def verify(
 @click.argument("number", type=int)
 @click.argument("target", type=click.Path(path_type=Path))
 @passphrase_option
+@click.option("--language", default="en", show_default=True, help="Language of the letter: en, de, or one of [mlsec] letters_folder.")  # fmt: skip
 @json_option
-def export(number: int, target: Path, passphrase: str | None, as_json: bool) -> None:
+def export(number: int, target: Path, passphrase: str | None, language: str, as_json: bool) -> None:
     """Write the data of a request's person and a letter that explains it to TARGET, encrypted to the person:
     to the age recipients that were bound to the request when the identity was verified, or under a passphrase
     that the person is given through another channel."""
     secret = None if passphrase is None else Passphrase.chosen(read_passphrase(passphrase))
-    done = export_request(_handler(), number, target, secret)
+    done = export_request(_handler(), number, target, secret, language=language)
     lines = [f"{rows} rows of {name}" for name, rows in done.rows.items()]
-    data = {"rows": done.rows, "bytes": done.bytes, "sha256": done.sha256}
+    lines += [f"not recorded: {what}" for what in done.missing]
+    data = {"rows": done.rows, "bytes": done.bytes, "sha256": done.sha256, "missing": list(done.missing)}  # fmt: skip
     show(data, "\n".join([*lines, f"written: {target}"]), as_json)
 
 
@@ -565,7 +570,7 @@ def hold(
     show({"hold": number}, f"legal hold {number} placed", as_json)
 
 
-def _moment(text: str | None) -> datetime | None:
+def _moment(text: str | None, zone: str) -> datetime | None:
     if text is None:
         return None
     try:
@@ -574,7 +579,7 @@ def _moment(text: str | None) -> datetime | None:
         raise UsageError(
             f"'{text}' is not a date or time; write 2026-03-01 or 2026-03-01T12:00Z"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
 
 
 def _planned(request: Request, step: Step) -> str:
@@ -595,10 +600,23 @@ def _show(request: Request, as_json: bool, why: bool = False) -> None:
 
 
 def _request_line(request: Request) -> str:
+    zone = calendar_of(open_register(Settings.load())).zone
+    received = datetime.fromisoformat(request.requested_at).astimezone(ZoneInfo(zone)).date()
     return (
         f"request {request.id}: {request.law} {request.kind} of a {request.subject_kind}, {request.status}, "
-        f"identity {request.identity}, due {request.last_day(Settings.load().time_zone)}"
+        f"identity {request.identity}, received {received}, {_due(request, zone)}"
     )
+
+
+def _due(request: Request, zone: str) -> str:
+    if request.paused_on is not None:
+        return f"stands still since {request.paused_on}, until the identity is settled"
+    return f"due {request.last_day(zone)}"
+
+
+def _letters(register: Register, request: Request, calendar: Calendar) -> str:
+    found = letters_due(register, request, calendar)
+    return "".join(f"  {kind} by {day}" for kind, day in found)
 
 
 def _text(location: Location) -> str:

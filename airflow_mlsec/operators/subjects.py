@@ -40,12 +40,14 @@ Number = int | str
 
 def request_handler(hook: MlsecHook, by: Actor, progress: Any = lambda message: None) -> Handler:
     """The handler that works on requests within a task."""
-    from airflow_mlsec.subjects import AirflowStores, Handler, Scan
+    from airflow_mlsec.policy import load_organization
+    from airflow_mlsec.subjects import AirflowStores, Handler, Letters, Scan
 
     settings = hook.settings()
     return Handler(
         hook.register(), hook.key_ring(), by, AirflowConnections(), settings.data_roots, progress,
         Scan(settings.scan_budget, (settings.state_folder,), AirflowStores(airflow_api)), settings.erase_old_versions,
+        Letters(load_organization(settings.organization), settings.letters_folder),
     )  # fmt: skip
 
 
@@ -115,17 +117,26 @@ class ExportSubjectOperator(_RequestOperator):
     :param target: Path of the encrypted archive (templated).
     :param recipients: Recipients that a caller expects; recipients that are not bound are refused. Default
         is those that are bound; if none are bound, the task is skipped (templated).
+    :param language: Language of the letter: ``en``, ``de``, or one of ``[mlsec] letters_folder`` (templated).
     :param dry_run: Report from where the person's data would be exported, but write nothing.
 
     Returns (XCom) rows by place.
     """
 
-    template_fields: Sequence[str] = ("request", "target", "recipients")
+    template_fields: Sequence[str] = ("request", "target", "recipients", "language")
 
-    def __init__(self, *, target: str, recipients: Sequence[str] | str = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        target: str,
+        recipients: Sequence[str] | str = (),
+        language: str = "en",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.target = target
         self.recipients = recipients
+        self.language = language
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, int]:
         from airflow_mlsec.crypto import Recipient
@@ -142,7 +153,8 @@ class ExportSubjectOperator(_RequestOperator):
             )
         if dry_run:
             return {s.name: s.rows or 0 for s in request.steps if s.status == "found"}
-        done = export_request(handler, request.id, file_path(self.target), asked=asked)
+        target = file_path(self.target)
+        done = export_request(handler, request.id, target, asked=asked, language=self.language)
         return dict(done.rows)
 
 

@@ -124,6 +124,11 @@ class Team(Model):
     lead: Text | None = None
     accounts: list[Text] = Field(default=[])
 
+    @property
+    def members(self) -> list[str]:
+        """Its accounts, its lead's first."""
+        return list(dict.fromkeys([*([self.lead] if self.lead else []), *self.accounts]))
+
 
 class Missing(NamedTuple):
     """Something that is not stated, and what needs it."""
@@ -200,7 +205,7 @@ class Organization(Model):
                     f"{p.name}: safeguard of the transfer to {p.country}", "GDPR Art. 15(2), 46"
                 )
         for team in self.teams:
-            if not team.accounts:
+            if not team.members:
                 yield Missing(f"team {team.name}: accounts", "GDPR Art. 32(4)")
 
 

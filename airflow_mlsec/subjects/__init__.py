@@ -41,6 +41,7 @@ from airflow_mlsec.subjects.requests._request import (
     person_of,
 )
 from airflow_mlsec.subjects.requests._requests import (
+    calendar_of,
     change_person,
     extend,
     open_request,
@@ -76,6 +77,7 @@ __all__ = [
     "act_in_words",
     "apply_retention",
     "approve",
+    "calendar_of",
     "change_person",
     "covers",
     "deadlines",

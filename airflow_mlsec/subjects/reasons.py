@@ -898,3 +898,11 @@ class NotAllSearched(
     de="nicht alle Dateien davon konnten durchsucht werden, es kann also mehr geben",
 ):
     """`FilesNotSearched`, for the data subject."""
+
+
+class OthersMention(
+    Reason,
+    en="rows of other people mention you, and are theirs",
+    de="Zeilen anderer Menschen erwähnen Sie, und gehören zu ihnen",
+):
+    """`MentionsKept`, for the data subject."""

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+
 from airflow_mlsec import files
 from airflow_mlsec.column_names import numbered
 from airflow_mlsec.crypto import Passphrase, Recipient, Wraps, digest_file, encrypt
@@ -33,7 +35,7 @@ from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects.handling._handler import Handler
 from airflow_mlsec.subjects.handling._work import require_four_eyes
 from airflow_mlsec.subjects.letters._letters import Letter, words_of
-from airflow_mlsec.subjects.letters._others import OthersRedacted
+from airflow_mlsec.subjects.letters._others import OthersRedacted, own_values
 from airflow_mlsec.subjects.letters._places import (
     Labels,
     Named,
@@ -199,6 +201,7 @@ def _export_person(
     unsure = {step.name: step.rows for step in request.steps if step.likeness}
     left_out = {step.name: _why_not_in_it(step) for step in found if not step.likeness}
     parts: list[_Part] = []
+    read: list[tuple[Place, list[pa.RecordBatch]]] = []
     forms = searcher.forms()
     mine = {form.of_text(key) for form in forms for key in person.keys}
 
@@ -212,7 +215,6 @@ def _export_person(
     withheld = words["withheld"] if request.law == "ccpa" else None
     for place in places.all:
         if place.locators and place.same_as is None and not searcher.is_gone(place):
-            policy = policy_of(place, places.all)
             try:
                 if searcher.is_empty(place):
                     continue  # it is there, and has no rows
@@ -235,22 +237,24 @@ def _export_person(
                 ) from None
             if why := searcher.unread(place):
                 left_out[f"more of {place.name}"] = reasons.FilesNotSearched(why)
-            rows = [
-                row
-                for batch in rows_found.batches
-                for row in redacted.rows(place, person.kind, batch)
-            ]
-            if rows and request.kind == "portability":
-                rows = _portable(place, policy, rows)
-                if not rows:
-                    left_out[place.name] = reasons.NotPortable()
-                    continue
-            if rows:
-                parts.append(_Part(place, _without(rows, policy, withheld)))
+            batches = [batch for batch in rows_found.batches if batch.num_rows]
+            if batches:
+                read.append((place, batches))
                 # Anything else that names the person there is in a text.
                 if not isinstance(left_out.get(place.name), reasons.NamedInText):
                     left_out.pop(place.name, None)
                 unsure = {n: r for n, r in unsure.items() if n != place.name or otherwise}
+    # Texts anywhere may repeat what rows elsewhere say of the person.
+    own = {value for place, batches in read for value in own_values(place, person.kind, batches)}
+    for place, batches in read:
+        policy = policy_of(place, places.all)
+        rows = redacted.rows(place, person.kind, batches, own)
+        if request.kind == "portability":
+            rows = _portable(place, policy, rows)
+        if rows:
+            parts.append(_Part(place, _without(rows, policy, withheld)))
+        else:
+            left_out[place.name] = reasons.NotPortable()
     files_of = [f"{n:02}_{_file_name(labels.of(p.place.name))}" for n, p in enumerate(parts, 1)]
     zone = rules_in_force(handler.register).rules.time_zone
     kinds = {step.name: step.kind for step in request.steps}

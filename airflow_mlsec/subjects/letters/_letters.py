@@ -88,7 +88,7 @@ class Letters:
         if language not in self.languages():
             raise UsageError(f"letters are in {', '.join(self.languages())}, not in '{language}'")
         words, missing = words_of(language, self.templates), list[str]()
-        environment = _environment(language, self.templates)
+        environment = _environment(language, about.law, self.templates)
         common = {
             "about": about,
             "controllers": list(controllers),
@@ -159,7 +159,7 @@ def localized(text: Mapping[str, str] | str | None, language: str) -> str | None
     return text.get(language) or text.get(_FALLBACK) or next(iter(text.values()))
 
 
-def _environment(language: str, templates: Path | None) -> Any:
+def _environment(language: str, law: str, templates: Path | None) -> Any:
     from babel import Locale, UnknownLocaleError
     from babel.dates import format_date
     from babel.lists import format_list
@@ -168,8 +168,10 @@ def _environment(language: str, templates: Path | None) -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from markupsafe import Markup, escape
 
+    # English dates are those of the country whose law it is.
+    english = "en_US" if law == "ccpa" else "en_GB"
     try:
-        locale = Locale.parse(language)
+        locale = Locale.parse(english if language == "en" else language)
     except (UnknownLocaleError, ValueError):
         locale = Locale.parse(_FALLBACK)
 

@@ -16,6 +16,9 @@ _MARK = re.compile(r"\[(?:NAME|EMAIL|PHONE|CARD|IBAN|NATIONAL_ID|IP_ADDRESS)\]")
 # Private-use characters that stand for the person's own values while a text is redacted: between two of them is a number.
 _OPEN, _CLOSE = "\ue0f0", "\ue0f1"
 _E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_NAME = re.compile(r"[^\W\d_][^\d_@/]*")
+# With the person's name: alone it would be taken for somebody's.
+_TITLES = r"(?:(?:mr|mrs|ms|miss|mx|dr|prof|herrn?|frau|mme|monsieur|madame|sr|sra|signora?)\.?[ \t]+){0,2}"
 _SHORTEST = 3
 _MOST = 500
 
@@ -32,18 +35,19 @@ class OthersRedacted:
         self, keys: Collection[str], own: Callable[[str], bool], mark: str, region: str
     ) -> None:
         self._keys, self._own, self._mark = keys, own, mark
-        how = RedactText(method="redact_text", region=region).model_dump()
-        self._how = Given("text", how, {})
+        self._everything = _how(region=region)
+        self._addresses = _how(entities=["email"])
 
-    def rows(self, place: Place, kind: str, batch: pa.RecordBatch) -> list[dict[str, Any]]:
-        """The rows of a batch as they are handed over to a person of this kind."""
-        policy = place.policy or {}
-        columns: Mapping[str, Any] = policy.get("columns") or {}
-        theirs = {name for name, said in columns.items() if said.get("about") == "others"}
-        mentions = set(place.mentions(kind))
-        rows: list[dict[str, Any]] = batch.to_pylist()
+    def rows(
+        self, place: Place, kind: str, batches: Iterable[pa.RecordBatch], own: Collection[str] = ()
+    ) -> list[dict[str, Any]]:
+        """A place's rows as they are handed over to a person of this kind.
+
+        :param own: What other rows say of the person (`own_values`).
+        """
+        theirs, mentions = _of_others(place), set(place.mentions(kind))
+        rows: list[dict[str, Any]] = [row for batch in batches for row in batch.to_pylist()]
         for row in rows:
-            known = self._own_values(row, columns, {*place.free_text, *theirs, *mentions})
             for name, value in row.items():
                 if value is None:
                     continue
@@ -52,13 +56,16 @@ class OthersRedacted:
                 elif name in mentions:
                     row[name] = value if self._own(str(value)) else self._mark
                 elif isinstance(value, str) and name in place.free_text:
-                    row[name] = self.text(value, known)
+                    row[name] = self.text(value, own)
                 elif isinstance(value, bytes):
                     row[name] = value.hex()
         return rows
 
     def text(self, text: str, own: Iterable[str] = ()) -> str:
-        """A text without what identifies others."""
+        """A text without what identifies others.
+
+        :param own: More values that are the person's.
+        """
         protected: list[str] = []
 
         def protect(found: re.Match[str]) -> str:
@@ -67,25 +74,54 @@ class OthersRedacted:
 
         hidden = text.replace(_OPEN, "").replace(_CLOSE, "")
         hidden = _E_MAIL.sub(lambda m: protect(m) if self._own(m[0]) else m[0], hidden)
-        values = sorted({*own, *self._keys}, key=len, reverse=True)[:_MOST]
-        if values:
-            # As a whole word: a short name is also part of others.
-            either = "|".join(map(re.escape, values))
-            hidden = re.sub(rf"(?<!\w)(?:{either})(?!\w)", protect, hidden, flags=re.IGNORECASE)
-        redacted = RedactText.apply(pa.array([hidden]), self._how)[0].as_py()
-        redacted = _MARK.sub(lambda _: self._mark, redacted)
-        return re.sub(f"{_OPEN}([0-9]+){_CLOSE}", lambda m: protected[int(m[1])], redacted)
+        hidden = _words(self._keys, protect, hidden)
+        # First: somebody else's address may have a word in it that is also the person's.
+        hidden = self._redacted(hidden, self._addresses)
+        hidden = _words(own, protect, hidden)
+        hidden = self._redacted(hidden, self._everything)
+        return re.sub(f"{_OPEN}([0-9]+){_CLOSE}", lambda m: protected[int(m[1])], hidden)
 
-    def _own_values(
-        self, row: Mapping[str, Any], columns: Mapping[str, Any], without: Collection[str]
-    ) -> set[str]:
-        """What the row itself says of the person: values and, of names, their words."""
-        found: set[str] = set()
-        for name, value in row.items():
-            if name in without or not isinstance(value, str) or len(value) < _SHORTEST:
+    def _redacted(self, text: str, how: Given) -> str:
+        done = RedactText.apply(pa.array([text]), how)[0].as_py()
+        return _MARK.sub(lambda _: self._mark, done)
+
+
+def own_values(place: Place, kind: str, batches: Iterable[pa.RecordBatch]) -> set[str]:
+    """What a place's rows say of the person that texts elsewhere may repeat: identifying values and, of names, their
+    words."""
+    columns: Mapping[str, Any] = (place.policy or {}).get("columns") or {}
+    without = {*place.free_text, *_of_others(place), *place.mentions(kind)}
+    identifying = [
+        name
+        for name, said in columns.items()
+        if said.get("role") == "identifying" and name not in without
+    ]
+    found: set[str] = set()
+    for batch in batches:
+        for name in identifying:
+            if name not in batch.schema.names:
                 continue
-            if columns.get(name, {}).get("role", "identifying") != "identifying":
-                continue
-            found.add(value)
-            found |= {word for word in re.findall(r"\w+", value) if len(word) >= _SHORTEST}
-        return found
+            for value in batch.column(name).to_pylist():
+                if isinstance(value, str) and len(value) >= _SHORTEST:
+                    found.add(value)
+                    if _NAME.fullmatch(value):
+                        found |= {w for w in re.findall(r"\w+", value) if len(w) >= _SHORTEST}
+    return found
+
+
+def _of_others(place: Place) -> set[str]:
+    columns: Mapping[str, Any] = (place.policy or {}).get("columns") or {}
+    return {name for name, said in columns.items() if said.get("about") == "others"}
+
+
+def _how(**options: Any) -> Given:
+    return Given("text", RedactText(method="redact_text", **options).model_dump(), {})
+
+
+def _words(values: Iterable[str], protect: Callable[[re.Match[str]], str], text: str) -> str:
+    longest_first = sorted(set(values), key=len, reverse=True)[:_MOST]
+    if not longest_first:
+        return text
+    # As a whole word: a short name is also part of others.
+    either = "|".join(map(re.escape, longest_first))
+    return re.sub(rf"(?<!\w){_TITLES}(?:{either})(?!\w)", protect, text, flags=re.IGNORECASE)

@@ -214,22 +214,24 @@ def controllers_of(
     return found or ([only] if only else [])
 
 
-def why_kept(step: Step) -> str:
+def why_kept(step: Step, language: str) -> str:
     """Why a place keeps data of the person, for the person. Not every reason is for the person to read: some name staff
     or files."""
     told: list[str] = []
     for reason in step.reasons:
         for inner in reason.inner():
-            if text := _for_person(inner):
+            if text := _for_person(inner, language):
                 told.append(text)
     return "; ".join(dict.fromkeys(told))
 
 
-def _for_person(reason: Reason) -> str | None:
+def _for_person(reason: Reason, language: str) -> str | None:
     if isinstance(reason, reasons.KeptByLaw):
         return reason.duty
     if isinstance(reason, reasons.KeptByHold | reasons.SettledByHand):
         return reason.reason
+    if isinstance(reason, reasons.MentionsKept):
+        return in_words(reasons.OthersMention(), language)
     return None
 
 

@@ -45,6 +45,9 @@ _GROUNDS: Mapping[str, tuple[str, ...]] = {
     "refusal": ("identity", "unfounded", "excessive", "other"),
     "completion": ("a", "b", "c", "d"),
 }
+# By a program, or by a person.
+_TOLD = ("notified", "manual")
+_RESTRICTED = ("restricted", "lifted", "closed")
 _DONE = ("erased", "rectified", "rebuilt", "manual", "none")
 
 
@@ -196,7 +199,7 @@ def _require(request: Request, kind: str, details: Details) -> None:
         raise CheckFailed(f"request {request.id} is not extended (mlsec subject extend)")
     if kind == "completion" and request.closed_at is None and request.kind not in RESTRICTING:
         raise CheckFailed(f"request {request.id} is not closed (mlsec subject close)")
-    if kind == "completion" and request.kind in RESTRICTING and request.status == "open":
+    if kind == "completion" and request.kind in RESTRICTING and request.status not in _RESTRICTED:
         raise CheckFailed(f"request {request.id}: the data is not restricted yet (mlsec subject restrict)")  # fmt: skip
     if kind == "lifting" and request.kind != "restriction":
         raise UsageError(f"request {request.id} asks for {request.kind}, not for restriction")
@@ -248,7 +251,7 @@ def _outcome(
         policy = policies.get(step.dataset_id, {})
         columns = [labels.column(name, policy) for name in step.columns] if policy else []
         label = labels.of(step.name, step.kind)
-        return Named(label, why_kept(step), step.rows, step.status, columns)
+        return Named(label, why_kept(step, language), step.rows, step.status, columns)
 
     told = [s for s in request.steps if s.kind == "recipient"]
     # A place in which the person never was is nothing to write about.
@@ -256,9 +259,11 @@ def _outcome(
     return {
         "done": [named(step) for step in done],
         "kept": [named(step) for step in of_places if step.status == "retained"],
-        "told": sorted(step.name for step in told if step.status == "notified"),
+        "told": [
+            Named(step.name, why_kept(step, language)) for step in told if step.status in _TOLD
+        ],
         "not_told": [
-            Named(step.name, why_kept(step)) for step in told if step.status != "notified"
+            Named(step.name, why_kept(step, language)) for step in told if step.status not in _TOLD
         ],
         "backups": any(step.status == "beyond reach" for step in request.steps),
     }

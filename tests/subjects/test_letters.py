@@ -1,0 +1,565 @@
+"""Letters: what each article requires is in it, in both languages; what nobody recorded is said so; nobody else's data."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import yaml
+
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.errors import CheckFailed, Refused, UsageError
+from airflow_mlsec.policy import Organization
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.subjects import (
+    LETTERS,
+    Calendar,
+    Details,
+    Letters,
+    Person,
+    approve,
+    extend,
+    get_request,
+    history,
+    letters_due,
+    list_requests,
+    mark_sent,
+    open_request,
+    rectify,
+    restrict,
+    settle,
+    verify_identity,
+    write_letter,
+)
+from airflow_mlsec.subjects.letters._letters import _categories
+from airflow_mlsec.subjects.letters._others import OthersRedacted
+from airflow_mlsec.subjects.letters._places import plain_name
+from tests.actors import who
+from tests.subjects.clinic import ANA, BOB, NOW, ORGANIZATION, PERSON, Clinic, keep
+from tests.subjects.exports import archive, handed_over
+
+LANGUAGES = pytest.mark.parametrize("language", ["en", "de"])
+BERLIN = Calendar("Europe/Berlin", "DE-BE")
+
+
+@pytest.fixture
+def clinic(sqlite_register: Register, keys: KeyRing, tmp_path: Path) -> Clinic:
+    return Clinic(tmp_path / "clinic", sqlite_register, keys)
+
+
+def opened(clinic: Clinic, kind: str, law: str = "gdpr", received: datetime = NOW) -> int:
+    given = (clinic.register, clinic.keys, law, kind, PERSON, who("clerk"), Calendar())
+    return open_request(*given, received).id
+
+
+def written(clinic: Clinic, number: int, kind: str, language: str, **details: Any) -> str:
+    request = get_request(clinic.register, number)
+    done = write_letter(clinic.register, clinic.letters, number, kind, language, who("clerk"), Details(**details), Calendar())  # fmt: skip
+    keep(f"{kind}-{request.law}-{request.kind}-{language}", done.page)
+    return plain(done.page)
+
+
+def plain(page: str) -> str:
+    """The text of a page; it loads nothing and runs nothing."""
+    assert "<script" not in page
+    assert not re.search(r"""\b(src|srcset|action)\s*=|url\(|@import""", page)
+    body = page.partition("<body>")[2]
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def has(text: str, *facts: str) -> None:
+    for fact in facts:
+        assert fact in text, f"{fact!r} is not in: {text}"
+
+
+WHO_WE_ARE = ("Example Health GmbH", "Ringstraße 1", "privacy@example.org", "dpo@example.org")
+
+
+# --- Art. 15, 20, 1798.110: the letters of an export
+
+
+ART_15 = {
+    "en": (
+        "Yes, we process personal data about you",  # confirmation
+        "treatment and billing",  # (a)
+        "e-mail address", "date of birth",  # (b)
+        "Health Insurance AG, Germany (pays for treatment)",  # (c)
+        "10 years, counted from “seen”",  # (d)
+        "rectification or erasure", "restriction", "object",  # (e)
+        "complain to a supervisory authority", "Alt-Moabit 59-61",  # (f)
+        "from you: your registration form",  # (g)
+        "No decision about you is made with it only by machines",  # (h)
+        "standard contractual clauses (GDPR Art. 46(2)(c))", "outside the European Economic Area",  # 15(2)
+        "for further copies we may charge", "another person's data",  # (3), (4)
+        "26 November 2026",
+    ),
+    "de": (
+        "Ja, wir verarbeiten personenbezogene Daten über Sie", "treatment und billing", "E-Mail-Adresse", "Geburtsdatum",
+        "Health Insurance AG, Deutschland (bezahlt die Behandlung)", "10 Jahre, gerechnet ab „seen“",
+        "Berichtigung oder Löschung", "Einschränkung der Verarbeitung", "widersprechen", "bei einer Aufsichtsbehörde beschweren",
+        "Alt-Moabit 59-61", "von Ihnen: Ihr Anmeldebogen", "trifft keine Maschine allein eine Entscheidung über Sie",
+        "Standardvertragsklauseln", "außerhalb des Europäischen Wirtschaftsraums", "für weitere Kopien",
+        "Daten einer anderen Person", "26. November 2026",
+    ),
+}  # fmt: skip
+
+
+@LANGUAGES
+def test_access_says_all_that_article_15_asks_for(
+    clinic: Clinic, tmp_path: Path, language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clinic.register, "_now", lambda: NOW)
+    done = handed_over(clinic.handler(), PERSON, tmp_path / "e.age", language=language)
+    files = archive(tmp_path / "e.age")
+    keep(f"access-gdpr-access-{language}", files["letter.html"])
+    text = plain(files["letter.html"])
+    has(text, *WHO_WE_ARE, *ART_15[language])
+    # What is not recorded is said to be so, and told to whoever exports.
+    assert {
+        "purposes of visits", "retention of visits", "country of Unknown Laboratory", "origin of visits",
+        "automated decisions with visits",
+    } <= set(done.missing)  # fmt: skip
+    has(text, "not recorded" if language == "en" else "nicht verzeichnet")
+    assert "nobody outside" not in text
+    # The model is named with the reason, without its path.
+    has(text, "model v2")
+    # Plain labels: no paths, no codes.
+    assert str(clinic.folder) not in text
+    assert "user.contact" not in text
+    assert "file:" not in text
+    assert sorted(n for n in files if n.endswith(".csv")) == [
+        f"{n}.csv" for n in (("01_Patient_file" if language == "en" else "01_Patientenakte"), "02_visits")
+    ]  # fmt: skip
+
+
+def test_other_people_are_redacted_and_her_own_values_are_not(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    handed_over(clinic.handler(), PERSON, tmp_path / "e.age")
+    files = archive(tmp_path / "e.age")
+    everything = "\n".join(files.values())
+    for hers in (ANA, ANA.upper(), "Ana Lopez", "1980-01-02", "Lopez"):
+        assert hers in everything, hers
+    for theirs in (BOB, "Bob", "901820", "Krause", "Carla", "Dirk", "1990-03-04"):
+        assert theirs not in everything, theirs
+    assert "nothing new" in everything
+    # Her name stands in another table than the text that repeats it.
+    assert "Dear Mrs Lopez, write to ANA.LOPEZ@EXAMPLE.ORG or to [another" in files["02_visits.csv"]
+
+
+@LANGUAGES
+def test_portability_is_what_she_provided(clinic: Clinic, tmp_path: Path, language: str) -> None:
+    done = handed_over(clinic.handler(), PERSON, tmp_path / "e.age", kind="portability", language=language)  # fmt: skip
+    files = archive(tmp_path / "e.age")
+    keep(f"portability-gdpr-portability-{language}", files["letter.html"])
+    # A legal obligation is no consent and no contract; what we computed, she did not provide.
+    assert [Path(name).name for name in done.rows] == ["patients.csv"]
+    [table] = [text for name, text in files.items() if name.endswith(".csv")]
+    assert table.splitlines()[0] == "email,name,born,insurance_number,seen"
+    text = plain(files["letter.html"])
+    has(text, *WHO_WE_ARE, "visits:", "Art. 20")
+    [request] = [r for r in list_requests(clinic.register) if r.kind == "portability"]
+    assert any(name.endswith("visits.csv") for name in request.exports[0]["named"])
+
+
+@LANGUAGES
+def test_california_gets_its_own_letter_and_never_the_numbers(
+    clinic: Clinic, tmp_path: Path, language: str
+) -> None:
+    handed_over(clinic.handler(), PERSON, tmp_path / "e.age", kind="know", law="ccpa", language=language)  # fmt: skip
+    files = archive(tmp_path / "e.age")
+    keep(f"know-ccpa-know-{language}", files["letter.html"])
+    text = plain(files["letter.html"])
+    has(text, "1798.110", "7024(d)", "Health Insurance AG")
+    stated = ("GDPR Art. 46(2)(c)", "Art. 46 Abs. 2 Buchst. c DSGVO")  # in organization.yaml
+    assert not any(safeguard in text for safeguard in stated)
+    assert "GDPR" not in text
+    assert "DSGVO" not in text
+    assert "A123456789" not in "\n".join(files.values())
+    has(text, "health insurance number" if language == "en" else "Versichertennummer")
+
+
+def test_places_of_which_nothing_is_known_are_named(clinic: Clinic, tmp_path: Path) -> None:
+    """A model that may have been trained with her data, and a table that cannot be searched."""
+    handed_over(clinic.handler(), Person("patient", ("nobody@example.org",)), tmp_path / "e.age")
+    text = plain(archive(tmp_path / "e.age")["letter.html"])
+    has(text, "We found no data about you", "Where we could not establish it", "model v2")
+
+
+def test_a_file_that_is_named_after_somebody_else_does_not_name_them(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    name = f"{BOB}.csv"
+    (clinic.folder / "data" / name).write_text(f"who,what\n{ANA},1\n")
+    handed_over(clinic.handler(), PERSON, tmp_path / "e.age")
+    files = archive(tmp_path / "e.age")
+    assert BOB not in "\n".join([*files, *files.values()])
+
+
+# --- the letters about a request
+
+
+@LANGUAGES
+def test_an_acknowledgement_says_when_the_answer_comes(clinic: Clinic, language: str) -> None:
+    text = written(clinic, opened(clinic, "erasure"), "acknowledgement", language, channel="e-mail")
+    day = {"en": "28 December 2026", "de": "28. Dezember 2026"}[language]
+    has(text, *WHO_WE_ARE, "1", "e-mail", {"en": "26 November 2026", "de": "26. November 2026"}[language])  # fmt: skip
+    # 26 December is a Saturday (Regulation 1182/71 Art. 3(4)).
+    has(text, day)
+    assert ANA not in text
+
+
+@LANGUAGES
+def test_california_is_told_how_its_request_is_processed(clinic: Clinic, language: str) -> None:
+    """11 CCR § 7021(a): receipt, how it is processed, verification in general, when the answer is expected."""
+    text = written(clinic, opened(clinic, "delete", "ccpa"), "acknowledgement", language)
+    has(text, "7021", {"en": "This is how we process it", "de": "So bearbeiten wir sie"}[language])
+    has(text, {"en": "January 10, 2027", "de": "10. Januar 2027"}[language])
+    assert "GDPR" not in text
+    assert "dpo@example.org" not in text
+
+
+@LANGUAGES
+def test_an_extension_tells_the_reason_and_the_new_day(
+    clinic: Clinic, language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clinic.register, "_now", lambda: NOW)
+    number = opened(clinic, "access")
+    with pytest.raises(CheckFailed, match="is not extended"):
+        written(clinic, number, "extension", language)
+    extend(clinic.register, number, "nine systems have to be searched", who("clerk"), Calendar())
+    text = written(clinic, number, "extension", language)
+    has(text, "nine systems have to be searched")
+    has(text, *{"en": ("28 December 2026", "26 February 2027"), "de": ("28. Dezember 2026", "26. Februar 2027")}[language])  # fmt: skip
+
+
+@LANGUAGES
+@pytest.mark.parametrize("ground", ["identity", "unfounded", "excessive", "other"])
+def test_a_refusal_says_why_and_what_can_be_done(
+    clinic: Clinic, language: str, ground: str
+) -> None:
+    """GDPR Art. 12(4): reasons, complaint to an authority, court; 12(5): it is for us to show."""
+    number = opened(clinic, "erasure")
+    text = written(clinic, number, "refusal", language, ground=ground, reason="the tenth this week")
+    has(text, "the tenth this week", "Alt-Moabit 59-61", "77", "79")
+    has(text, {"en": "You may also go to court", "de": "vor Gericht gehen"}[language])
+    if ground in ("unfounded", "excessive"):
+        has(text, {"en": "It is for us to show this", "de": "Den Nachweis dafür schulden wir"}[language])  # fmt: skip
+
+
+@LANGUAGES
+def test_a_fee_is_named_and_shown(clinic: Clinic, language: str) -> None:
+    text = written(clinic, opened(clinic, "access"), "fee", language, ground="excessive", reason="every day one", amount="40 €")  # fmt: skip
+    has(text, "every day one", "40 €", "Alt-Moabit 59-61")
+
+
+@LANGUAGES
+def test_a_doubt_is_told_with_the_least_that_is_needed(clinic: Clinic, language: str) -> None:
+    text = written(clinic, opened(clinic, "access"), "identity", language, reason="another address", needed="your customer number")  # fmt: skip
+    has(text, "another address", "your customer number", "12")
+    has(text, {"en": "stands still from today", "de": "ruht von heute an"}[language])
+    text = written(clinic, opened(clinic, "know", "ccpa"), "identity", language, reason="another address", needed="your customer number")  # fmt: skip
+    # Verification does not pause it.
+    has(text, {"en": "goes on meanwhile", "de": "läuft weiter"}[language])
+
+
+@LANGUAGES
+def test_what_an_erasure_did_is_told_with_what_is_kept(clinic: Clinic, language: str) -> None:
+    number = opened(clinic, "erasure")
+    verify_identity(clinic.register, number, True, "log-in", who("clerk"))
+    handler = clinic.handler()
+    handler.locate(number)
+    with pytest.raises(CheckFailed, match="not closed"):
+        written(clinic, number, "completion", language)
+    approve(clinic.register, number, who("chief"), named=["*"])
+    handler.erase(number)
+    settle(clinic.register, number, "model_v2.onnx", "retained", "needed for a legal claim (GDPR Art. 17(3)(e))", who("dpo"))  # fmt: skip
+    handler.notify(number)
+    for step in get_request(clinic.register, number).open_steps():
+        settle(clinic.register, number, step.name, "manual", "telephoned", who("dpo"))
+    handler.close(number)
+    text = written(clinic, number, "completion", language)
+    has(text, {"en": "Patient file: erased", "de": "Patientenakte: gelöscht"}[language])
+    has(
+        text,
+        {
+            "en": "visits: rows of other people mention you",
+            "de": "visits: Zeilen anderer Menschen erwähnen Sie",
+        }[language],
+    )
+    has(
+        text,
+        {
+            "en": "Health Insurance AG (telephoned): told",
+            "de": "Health Insurance AG (telephoned): aufgefordert",
+        }[language],
+    )
+    has(text, "model v2: needed for a legal claim (GDPR Art. 17(3)(e))", "Health Insurance AG")
+    has(text, {"en": "Backups", "de": "Sicherungen"}[language])
+    assert "airflow:" not in text
+    assert str(clinic.folder) not in text
+    assert ANA not in text
+
+
+@LANGUAGES
+def test_a_correction_is_told_without_the_value(clinic: Clinic, language: str) -> None:
+    number = opened(clinic, "rectification")
+    verify_identity(clinic.register, number, True, "log-in", who("clerk"))
+    handler = clinic.handler()
+    handler.locate(number)
+    rectify(handler, number, "born", "1981-01-02", str(clinic.folder / "data" / "patients.csv"))
+    for step in get_request(clinic.register, number).open_steps():
+        settle(clinic.register, number, step.name, "manual", "telephoned", who("dpo"))
+    handler.close(number)
+    text = written(clinic, number, "completion", language)
+    has(text, {"en": "Patient file", "de": "Patientenakte"}[language], "16")
+    assert "1981" not in text
+
+
+@LANGUAGES
+def test_a_restriction_has_its_ground_and_is_not_lifted_unannounced(
+    clinic: Clinic, language: str
+) -> None:
+    number = opened(clinic, "restriction")
+    verify_identity(clinic.register, number, True, "log-in", who("clerk"))
+    handler = clinic.handler()
+    handler.locate(number)
+    with pytest.raises(CheckFailed, match="not restricted yet"):
+        written(clinic, number, "completion", language, ground="a")
+    restrict(handler, number)
+    text = written(clinic, number, "completion", language, ground="a")
+    has(
+        text,
+        {"en": "contest that the data is accurate", "de": "bestreiten die Richtigkeit"}[language],
+    )
+    has(text, "18")
+    text = written(clinic, number, "lifting", language, reason="it is checked", on=date(2027, 2, 1))
+    has(text, "it is checked", {"en": "1 February 2027", "de": "1. Februar 2027"}[language])
+
+
+def test_what_only_the_writer_knows_has_to_be_said(clinic: Clinic) -> None:
+    number = opened(clinic, "access")
+    for kind, said, told in (
+        ("refusal", {}, "needs --reason, --ground"),
+        ("fee", {"reason": "x", "ground": "excessive"}, "needs --amount"),
+        ("identity", {"reason": "x"}, "needs --needed"),
+        ("refusal", {"reason": "x", "ground": "dislike"}, "has the grounds identity, unfounded"),
+        ("lifting", {"reason": "x", "on": date(2027, 1, 1)}, "not for restriction"),
+        ("completion", {}, "not closed"),
+        ("praise", {}, "letters are acknowledgement"),
+    ):
+        with pytest.raises((UsageError, CheckFailed), match=told):
+            write_letter(clinic.register, clinic.letters, number, kind, "en", who("clerk"), Details(**said))  # type: ignore[arg-type]  # fmt: skip
+    with pytest.raises(UsageError, match="letters are in de, en, not in 'xx'"):
+        write_letter(clinic.register, clinic.letters, number, "acknowledgement", "xx", who("clerk"))
+    with pytest.raises(Refused):
+        write_letter(clinic.register, clinic.letters, number, "acknowledgement", "en", who("stranger", "nobody"))  # fmt: skip
+    assert set(LETTERS) == {"acknowledgement", "identity", "extension", "fee", "refusal", "completion", "lifting"}  # fmt: skip
+
+
+def test_words_of_others_are_no_html(clinic: Clinic) -> None:
+    number = opened(clinic, "access")
+    done = write_letter(
+        clinic.register, clinic.letters, number, "refusal", "en", who("clerk"),
+        Details(reason="<script>alert(1)</script><img src=x>", ground="other"),
+    )  # fmt: skip
+    assert "<script" not in done.page
+    assert "<img" not in done.page
+
+
+def test_with_nothing_recorded_every_letter_says_so(clinic: Clinic) -> None:
+    number = opened(clinic, "access")
+    done = write_letter(clinic.register, Letters(), number, "refusal", "en", who("clerk"), Details(reason="x", ground="other"))  # fmt: skip
+    assert {"dpo", "authority"} <= set(done.missing)
+    assert done.page.count("not recorded") >= 2
+
+
+# --- recorded: written, sent, in time
+
+
+def test_a_letter_leaves_its_digest_and_what_it_lacked(clinic: Clinic) -> None:
+    number = opened(clinic, "access")
+    done = write_letter(clinic.register, Letters(), number, "acknowledgement", "de", who("clerk"))
+    [act] = [a for a in history(clinic.register, number) if a.verb == "letter written"]
+    reason: Any = act.reasons[0]
+    assert (reason.letter, reason.language, reason.sha256) == ("acknowledgement", "de", done.sha256)
+    assert "authority" in reason.missing
+
+
+def test_california_is_acknowledged_within_ten_business_days(clinic: Clinic) -> None:
+    number = opened(clinic, "delete", "ccpa", datetime(2026, 11, 20, 12, tzinfo=UTC))
+    calendar = Calendar("America/Los_Angeles", "US-CA")
+    request = get_request(clinic.register, number)
+    [(kind, day)] = letters_due(clinic.register, request, calendar)
+    # 26 November is Thanksgiving, 27 November the day after.
+    assert (kind, day) == ("acknowledgement", date(2026, 12, 8))
+    write_letter(clinic.register, clinic.letters, number, "acknowledgement", "en", who("clerk"))
+    assert letters_due(clinic.register, request, calendar) == [(kind, day)]
+    clock = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    now = Register(clinic.register.secret_url(), lambda: clock)
+    with pytest.raises(UsageError, match="no letter 'fee' was written"):
+        mark_sent(now, number, "fee", date(2026, 11, 24), "mail", who("clerk"))
+    for wrong in (date(2026, 11, 19), date(2026, 12, 1)):
+        with pytest.raises(UsageError, match="was sent between"):
+            mark_sent(now, number, "acknowledgement", wrong, "mail", who("clerk"))
+    mark_sent(now, number, "acknowledgement", date(2026, 11, 24), "mail", who("clerk"))
+    assert letters_due(clinic.register, request, calendar) == []
+
+
+def test_an_extension_has_to_be_told_within_the_first_month(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clinic.register, "_now", lambda: NOW)
+    number = opened(clinic, "access")
+    assert letters_due(clinic.register, get_request(clinic.register, number), Calendar()) == []
+    request = extend(clinic.register, number, "many systems", who("clerk"), Calendar())
+    assert letters_due(clinic.register, request, Calendar()) == [("extension", date(2026, 12, 28))]
+
+
+def test_the_deadline_stands_still_while_the_identity_is_asked_for(clinic: Clinic) -> None:
+    clock = [datetime(2026, 12, 1, 9, tzinfo=UTC)]
+    register = Register(clinic.register.secret_url(), lambda: clock[0])
+    number = opened(clinic, "access")
+    before = get_request(register, number).last_day("UTC")
+    assert before == date(2026, 12, 28)
+    write_letter(register, clinic.letters, number, "identity", "en", who("clerk"), Details(reason="x", needed="y"))  # fmt: skip
+    assert get_request(register, number).paused_on is None
+    mark_sent(register, number, "identity", date(2026, 12, 1), "mail", who("clerk"))
+    paused = get_request(register, number)
+    assert paused.paused_on == "2026-12-01"
+    clock[0] = datetime(2027, 3, 1, 9, tzinfo=UTC)
+    assert not paused.is_overdue(clock[0])
+    clock[0] = datetime(2026, 12, 11, 9, tzinfo=UTC)
+    done = verify_identity(register, number, True, "customer number", who("clerk"))
+    # Ten days later, and not on 7 January, which is a Thursday: 28 December and 10 days.
+    assert (done.paused_on, done.last_day("UTC")) == (None, date(2027, 1, 7))
+    assert done.is_overdue(datetime(2027, 1, 8, tzinfo=UTC))
+    codes = [reason.code for act in history(register, number) for reason in act.reasons]
+    assert codes.index("clock-paused") < codes.index("clock-resumed")
+
+
+@pytest.mark.parametrize("law_kind", [("ccpa", "know"), ("gdpr", "access")])
+def test_it_does_not_stand_still_where_it_must_not(
+    clinic: Clinic, law_kind: tuple[str, str]
+) -> None:
+    law, kind = law_kind
+    number = opened(clinic, kind, law)
+    if law == "gdpr":  # there is no doubt any more
+        write_letter(clinic.register, clinic.letters, number, "identity", "en", who("clerk"), Details(reason="x", needed="y"))  # fmt: skip
+        verify_identity(clinic.register, number, True, "log-in", who("clerk"))
+    else:
+        write_letter(clinic.register, clinic.letters, number, "identity", "en", who("clerk"), Details(reason="x", needed="y"))  # fmt: skip
+    now = Register(clinic.register.secret_url(), lambda: datetime(2026, 11, 30, tzinfo=UTC))
+    mark_sent(now, number, "identity", date(2026, 11, 27), "mail", who("clerk"))
+    assert get_request(now, number).paused_on is None
+
+
+def test_a_refused_identity_ends_the_pause(clinic: Clinic) -> None:
+    now = Register(clinic.register.secret_url(), lambda: datetime(2026, 11, 30, tzinfo=UTC))
+    number = opened(clinic, "access")
+    write_letter(now, clinic.letters, number, "identity", "en", who("clerk"), Details(reason="x", needed="y"))  # fmt: skip
+    mark_sent(now, number, "identity", date(2026, 11, 27), "mail", who("clerk"))
+    done = verify_identity(now, number, False, "no answer", who("clerk"))
+    assert (done.status, done.paused_on) == ("refused", None)
+    text = plain(write_letter(now, clinic.letters, number, "refusal", "en", who("clerk"), Details(reason="you did not answer", ground="identity")).page)  # fmt: skip
+    has(text, "We could not verify", "you did not answer")
+
+
+# --- templates and words
+
+
+def test_a_language_of_ones_own(clinic: Clinic, tmp_path: Path) -> None:
+    own = tmp_path / "letters" / "fr"
+    own.mkdir(parents=True)
+    (own / "words.yaml").write_text("greeting: 'Madame, Monsieur,'\nnot_stated: non indiqué\n")
+    (own / "acknowledgement.html").write_text(
+        '{% extends "page.html" %}{% block title %}Reçu{% endblock %}{% block body %}<p>Avant le {{ about.due | day }}.</p>{% endblock %}'
+    )
+    letters = Letters(clinic.letters.organization, tmp_path / "letters")
+    assert letters.languages() == ["de", "en", "fr"]
+    number = opened(clinic, "access")
+    done = write_letter(clinic.register, letters, number, "acknowledgement", "fr", who("clerk"))
+    has(plain(done.page), "Madame, Monsieur,", "Avant le 28 décembre 2026.", "Allemagne")
+    with pytest.raises(UsageError, match="no template fr/refusal.html"):
+        write_letter(clinic.register, letters, number, "refusal", "fr", who("clerk"), Details(reason="x", ground="other"))  # fmt: skip
+    (own / "acknowledgement.html").write_text("{{ ''.__class__.__mro__ }}")
+    with pytest.raises(UsageError, match="is broken"):
+        write_letter(clinic.register, letters, number, "acknowledgement", "fr", who("clerk"))
+
+
+def test_every_category_has_a_name() -> None:
+    from fideslang.default_taxonomy import DEFAULT_TAXONOMY
+
+    assert set(_categories()) == {str(c.fides_key) for c in DEFAULT_TAXONOMY.data_category or ()}
+    assert all(len(names) == 2 for names in _categories().values())
+
+
+def words(language: str) -> Iterator[tuple[str, str]]:
+    import airflow_mlsec.subjects.letters as package
+
+    path = Path(package.__file__).parent / "templates" / language / "words.yaml"
+    for key, value in yaml.safe_load(path.read_text()).items():
+        for name, text in value.items() if isinstance(value, dict) else [("", value)]:
+            yield f"{key}.{name}", text
+
+
+def test_both_languages_have_the_same_words() -> None:
+    english, german = dict(words("en")), dict(words("de"))
+    assert english.keys() == german.keys()
+    assert [k for k, text in english.items() if german[k] == text] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "plainly"),
+    [
+        ("file:///srv/data/Kunden_2026.csv.gz", "Kunden 2026"),
+        ("file/srv/data/patients.parquet", "patients"),
+        ("postgres://db.internal:5432/shop.public.customers", "customers"),
+        ("s3://lake/people/", "people"),
+        ("/srv/riskScores.jsonl", "risk Scores"),
+        ("file:///srv/model.v2.onnx", "model.v2"),
+    ],
+)
+def test_a_place_is_called_by_the_last_part_of_its_name(name: str, plainly: str) -> None:
+    assert plain_name(name) == plainly
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("write to ana@x.test or bob@y.test", "write to ana@x.test or ###"),
+        ("ANA@X.TEST called", "ANA@X.TEST called"),
+        ("Dear Mr Smith, Mrs Lopez agrees", "Dear ###, Mrs Lopez agrees"),
+        ("call +49 30 901820 now", "call ### now"),
+        ("\ue0f00\ue0f1 is not a value", "0 is not a value"),
+        ("", ""),
+    ],
+)
+def test_a_text_keeps_what_is_hers(text: str, left: str) -> None:
+    own = lambda given: given.lower() == "ana@x.test"  # noqa: E731
+    assert OthersRedacted(("ana@x.test",), own, "###", "DE").text(text, ["Lopez"]) == left
+
+
+# --- organization.yaml
+
+
+def test_what_the_organization_does_not_say_is_listed(clinic: Clinic, mlsec: Any) -> None:
+    assert clinic.letters.organization.missing() == []
+    env = {"AIRFLOW__MLSEC__ORGANIZATION": str(clinic.organization)}
+    assert mlsec("organization", "check", env=env).returncode == 0
+    clinic.organization.write_text(ORGANIZATION.replace("    country: IE\n", ""))
+    done = mlsec("organization", "check", env=env)
+    assert (done.returncode, done.stdout.strip()) == (1, "Cloud Host Ltd: country: not stated (GDPR Art. 30(1)(e))")  # fmt: skip
+    assert Organization(version=1).missing()[0].what == "controllers"
+
+
+def test_a_register_upgrades_with_the_pause(sqlite_register: Register) -> None:
+    sqlite_register.upgrade()
+    assert sqlite_register.rows(sa.select(t.request.c.paused_on)) == []
