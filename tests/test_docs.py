@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mlsec.policy import parse_policy
+from airflow_mlsec.policy import ORGANIZATION, load_organization, parse_policy
 from docs.generate import PAGES
 from tests.conftest import ROOT
 
@@ -58,11 +58,15 @@ def test_shell_examples_run(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES_OF_TEXT, ids=lambda p: str(p.relative_to(ROOT)))
-def test_policies_in_the_text_are_valid(page: Path) -> None:
+def test_policies_in_the_text_are_valid(page: Path, tmp_path: Path) -> None:
     if page.name == "deploy.md":
         return  # its manifests are read in test_deployment.py
     for language, text in BLOCK.findall(page.read_text()):
-        if language == "yaml":
+        if language == "yaml" and "\ncontrollers:" in text:
+            path = tmp_path / ORGANIZATION
+            path.write_text(text)
+            assert load_organization(path).missing() == []
+        elif language == "yaml":
             parse_policy(text, page.name)
 
 

@@ -24,6 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from airflow_mlsec import databases, files
 from airflow_mlsec.datasets._found import SINGLE, Announce, Condition, Found
+from airflow_mlsec.datasets.sql._copy import copy_in, copy_out
 from airflow_mlsec.datasets.sql._references import (
     alone,
     is_view,
@@ -37,6 +38,7 @@ from airflow_mlsec.datasets.sql._references import (
 from airflow_mlsec.datasets.sql._values import (
     arrow_type,
     in_utc,
+    is_loose,
     printed_as,
     quoted_path,
     read_rows,
@@ -101,8 +103,15 @@ class SqlDataset:
         values = self._values(found)
         query = sa.select(*(values[name].label(name) for name in read))
         with self._connect() as connection:
-            for batch in read_rows(connection, query, schema, batch_rows, self.uri):
-                yield batch.select(wanted)
+            if self.dialect == "postgresql":
+                loose = frozenset(name for name in read if is_loose(found[name]))
+                batches = copy_out(connection, query, schema, batch_rows, self.uri, loose)
+            else:
+                batches = read_rows(connection, query, schema, batch_rows, self.uri)
+            # Before the connection, if whoever reads stops early.
+            with contextlib.closing(batches):
+                for batch in batches:
+                    yield batch.select(wanted)
 
     def find_in(
         self,
@@ -497,13 +506,17 @@ class StagedRows:
         self.table.create(connection, checkfirst=False)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        if self._dataset.dialect == "postgresql":
-            refuse_nul(batch, self._dataset.uri)
-        insert, batch = sa.insert(self.table), in_utc(batch)
+        batch = in_utc(batch)
         try:
-            self._connection.exec_driver_sql("BEGIN")
-            for start in range(0, batch.num_rows, _INSERT_ROWS):
-                self._connection.execute(insert, batch.slice(start, _INSERT_ROWS).to_pylist())
+            if self._dataset.dialect == "postgresql":
+                refuse_nul(batch, self._dataset.uri)
+                self._connection.exec_driver_sql("BEGIN")
+                copy_in(self._connection, self.table, batch)
+            else:
+                insert = sa.insert(self.table)
+                self._connection.exec_driver_sql("BEGIN")
+                for start in range(0, batch.num_rows, _INSERT_ROWS):
+                    self._connection.execute(insert, batch.slice(start, _INSERT_ROWS).to_pylist())
             self._connection.exec_driver_sql("COMMIT")
         except (ValueError, TypeError, OverflowError) as error:
             raise DatasetError(
@@ -524,4 +537,7 @@ class StagedRows:
             self.schema if columns is None else pa.schema([self.schema.field(c) for c in columns])
         )
         query = sa.select(*(self.table.c[name] for name in schema.names))
-        yield from read_rows(self._connection, query, schema, 65_536, self._dataset.uri)
+        read = copy_out if self._dataset.dialect == "postgresql" else read_rows
+        rows = read(self._connection, query, schema, 65_536, self._dataset.uri)
+        with contextlib.closing(rows):
+            yield from rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from decimal import Decimal
 from typing import Any
 
@@ -69,7 +69,7 @@ def read_rows(
     schema: pa.Schema,
     batch_rows: int,
     uri: str,
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch, None, None]:
     streaming = {"stream_results": True, "max_row_buffer": batch_rows}
     done = 0
     # A server-side cursor of PostgreSQL lives in a transaction, which is also one snapshot.
@@ -95,7 +95,7 @@ def read_rows(
 
 
 def _array(values: list[Any], field: pa.Field, done: int, uri: str) -> pa.Array:
-    if pa.types.is_floating(field.type) and any(_inexact(value) for value in values):
+    if pa.types.is_floating(field.type) and any(inexact(value) for value in values):
         raise DatasetError(
             f"'{uri}', column '{field.name}': NUMERIC without precision holds numbers that no float "
             "can hold; declare it NUMERIC(precision, scale)"
@@ -116,7 +116,7 @@ def _array(values: list[Any], field: pa.Field, done: int, uri: str) -> pa.Array:
         raise
 
 
-def _inexact(value: object) -> bool:
+def inexact(value: object) -> bool:
     return isinstance(value, Decimal) and value.is_finite() and Decimal(repr(float(value))) != value
 
 
@@ -140,6 +140,15 @@ def arrow_type(kind: Any) -> pa.DataType:
     if isinstance(kind, sa.LargeBinary):
         return pa.binary()
     return pa.string()
+
+
+def is_loose(kind: Any) -> bool:
+    """Whether it is NUMERIC without a precision that decimals have: its numbers are read as floats."""
+    return (
+        isinstance(kind, sa.Numeric)
+        and not isinstance(kind, sa.Float)
+        and arrow_type(kind) == pa.float64()
+    )
 
 
 def sql_type(field: pa.Field, dialect: str) -> Any:
