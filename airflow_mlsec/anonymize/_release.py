@@ -168,6 +168,10 @@ def anonymize(
     schema = flat_schema(whole, policy.columns)
     check_columns(policy, schema)
     apart = bool(taken_apart(whole, policy.columns))
+    if not apart and not dry_run:
+        # Before hours of work.
+        left = [name for name, column in policy.columns.items() if not column.dropped]
+        target.require_replaceable(left)
     rows = Flattened(source, tuple(policy.columns)) if apart else source
     if apart and engine == "spark":
         raise UsageError("only the local engine supports paths into nested columns")

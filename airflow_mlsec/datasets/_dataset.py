@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -119,6 +119,13 @@ class Dataset(Protocol):
     ) -> int:
         """Set the values of ``changes`` (of their columns' types) in the rows that `find_in` finds;
         returns how many there were. As atomic as `delete_in`."""
+        ...
+
+    def require_replaceable(self, columns: Collection[str]) -> None:
+        """Refuse, before any work, what `replacing` would refuse, as far as the names of the columns show it.
+
+        :raises DatasetError: if rows with these columns could not replace the dataset.
+        """
         ...
 
     def replacing(self, schema: pa.Schema) -> AbstractContextManager[StagedTable]:

@@ -8,7 +8,7 @@ pseudonymization.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -440,6 +440,9 @@ class _Filtered:
         announce: Announce | None = None,
     ) -> int:
         return self._dataset.update_in(column, values, changes, also, announce)
+
+    def require_replaceable(self, columns: Collection[str]) -> None:
+        self._dataset.require_replaceable(columns)
 
     def replacing(self, schema: pa.Schema) -> AbstractContextManager[StagedTable]:
         return self._dataset.replacing(schema)

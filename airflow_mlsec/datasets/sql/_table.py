@@ -2,17 +2,18 @@
 
 A replacement is staged in a temporary table of the writer's own connection, which the
 database drops when the connection ends, however it ends, and swapped in within one
-transaction. If the columns stay the same, the table is kept (``DELETE`` and ``INSERT …
-SELECT``), with its grants, indexes and views; if they change, it is created again.
+transaction (``DELETE`` and ``INSERT … SELECT``). The table is kept, with its grants, indexes and views; if the columns
+change, it is altered (`_alter`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import secrets
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from sqlalchemy.pool import NullPool
 
 from airflow_mlsec import databases, files
 from airflow_mlsec.datasets._found import SINGLE, Announce, Condition, Found
+from airflow_mlsec.datasets.sql._alter import Alteration, alteration, refuse_lost_columns
 from airflow_mlsec.datasets.sql._copy import copy_in, copy_out
 from airflow_mlsec.datasets.sql._references import (
     alone,
@@ -45,7 +47,6 @@ from airflow_mlsec.datasets.sql._values import (
     refuse_nul,
     sql_type,
     sql_value,
-    stored_schema,
 )
 from airflow_mlsec.errors import (
     ColumnMissing,
@@ -54,6 +55,8 @@ from airflow_mlsec.errors import (
     DatasetNotFound,
 )
 from airflow_mlsec.naming import DatasetName
+
+log = logging.getLogger(__name__)
 
 _INSERT_ROWS = 5_000
 _KEYS = 500
@@ -367,11 +370,26 @@ class SqlDataset:
         if self.dialect == "sqlite" and not Path(self.url.database or "").parent.is_dir():
             raise DatasetError(f"the folder of '{self.uri}' does not exist; create it first")
         with self._connect(write=True) as connection:
+            if self.exists():
+                alteration(
+                    self, connection, schema, trial=True
+                )  # refused before any work, if it is
             staged = StagedRows(self, connection, schema)
             with staged.held:
                 yield staged
                 staged.reserve()
-                self._swap(connection, staged)
+                replaced = self._swap(connection, staged)
+            if replaced and self.dialect == "postgresql":
+                self._tidy(connection)
+
+    def require_replaceable(self, columns: Collection[str]) -> None:
+        """Refuse what `replacing` would refuse, as far as the names of the columns show it.
+
+        :raises DatasetError: if the table could not take the rows without losing something.
+        """
+        if self.exists():
+            with self._connect() as connection:
+                refuse_lost_columns(self, connection, columns)
 
     def privileges(self) -> list[tuple[str, str, str]]:
         """Who may do what with the table: (role, privilege, granted by).
@@ -413,16 +431,18 @@ class SqlDataset:
             connection.exec_driver_sql(f"LOCK TABLE {named} IN EXCLUSIVE MODE")
         yield
 
-    def _swap(self, connection: sa.Connection, staged: StagedRows) -> None:
+    def _swap(self, connection: sa.Connection, staged: StagedRows) -> bool:
+        """Put the staged rows in the place of the table's; returns whether there was a table."""
         target = self._table(staged.schema)
         try:
-            if self.exists():
-                refuse_views(self, connection)
-            if self.exists() and self.schema().equals(stored_schema(staged.schema)):
+            there = self.exists()
+            if there:
+                # Again: somebody may have changed the table meanwhile.
+                found = alteration(self, connection, staged.schema)
                 refuse_cascades(self, connection, target, sa.true())
                 alone(self, connection, sa.delete(target), target, sa.true())
+                self._alter(connection, target, found)
             else:
-                target.drop(connection, checkfirst=True)
                 target.create(connection)
             names = [column.name for column in target.columns]
             rows = sa.select(*(staged.table.c[name] for name in names))
@@ -431,6 +451,39 @@ class SqlDataset:
         except BaseException:
             connection.exec_driver_sql("ROLLBACK")
             raise
+        return there
+
+    def _alter(self, connection: sa.Connection, target: sa.Table, found: Alteration) -> None:
+        if found.dropped:
+            log.warning(
+                "'%s': columns %s are dropped: the rows do not have them any more, and nothing depends on them",
+                self.uri,
+                ", ".join(f"'{name}'" for name in found.dropped),
+            )
+        if found.is_anew(connection.dialect):
+            target.drop(connection)
+            target.create(connection)
+            return
+        named = connection.dialect.identifier_preparer.format_table(target)
+        for statement in found.statements(connection.dialect, named):
+            connection.exec_driver_sql(statement)
+
+    def _tidy(self, connection: sa.Connection) -> None:
+        """Remove the rows that were replaced from the table's files, and count the new ones for the planner. The new rows
+        are published already, so what does not succeed is only said."""
+        for table in leaves(self, connection):
+            try:
+                with warnings_of(connection) as said:
+                    connection.exec_driver_sql(f"VACUUM (ANALYZE) {table}")
+            except SQLAlchemyError as error:
+                said = [databases.described(error, self.url)]
+            if said:
+                log.warning(
+                    "'%s': the rows that were replaced stay in the table's files as dead rows until it is vacuumed: this role may "
+                    "not do that (%s); let its owner run VACUUM (ANALYZE), or grant MAINTAIN",
+                    self.uri,
+                    ", ".join(said),
+                )
 
     def _table(self, schema: pa.Schema) -> sa.Table:
         columns = [sa.Column(f.name, sql_type(f, self.dialect), nullable=True) for f in schema]
@@ -518,6 +571,8 @@ class StagedRows:
                 for start in range(0, batch.num_rows, _INSERT_ROWS):
                     self._connection.execute(insert, batch.slice(start, _INSERT_ROWS).to_pylist())
             self._connection.exec_driver_sql("COMMIT")
+        except DatasetError:
+            raise
         except (ValueError, TypeError, OverflowError) as error:
             raise DatasetError(
                 f"'{self._dataset.uri}': a value is out of the range of the database's type "

@@ -7,7 +7,7 @@ import csv
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -391,6 +391,10 @@ class FileDataset:
             raise DatasetError(f"'{self.uri}' cannot be reached ({type(error).__name__})") from None
         # The time of the last read is not a change ("time" of SFTP).
         return str(sorted((k, str(v)) for k, v in said.items() if k not in _READ_TIMES))
+
+    def require_replaceable(self, columns: Collection[str]) -> None:
+        """A file is replaced as a whole, whatever its columns were."""
+        del columns
 
     @contextlib.contextmanager
     def replacing(self, schema: pa.Schema) -> Iterator[StagedFile]:

@@ -1,0 +1,193 @@
+"""A table whose columns change keeps what others have put on it, or refuses by name before any row is read."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pytest
+
+from airflow_mlsec.anonymize import anonymize
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.errors import DatasetError
+from airflow_mlsec.policy import parse_policy
+
+OLD = pa.table({"who": ["a", "b"], "age": ["1", "2"]})
+NEW = pa.table({"who": ["c"], "age": pa.array([3], pa.int64()), "city": ["Bonn"]})
+
+
+class Table:
+    """A table of PostgreSQL on which others have put something."""
+
+    uri = "postgresql://crm/public.people"
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def put(self, table: pa.Table) -> None:
+        with open_dataset(self.uri).replacing(table.schema) as staged:
+            for batch in table.to_batches():
+                staged.write(batch)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [row for batch in open_dataset(self.uri).scan() for row in batch.to_pylist()]
+
+    def do(self, *statements: str) -> list[Any]:
+        with psycopg.connect(self.url) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def people(postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> Table:
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", postgres_database)
+    table = Table(postgres_database)
+    table.put(OLD)
+    return table
+
+
+def test_what_others_have_put_on_it_stays(people: Table) -> None:
+    people.do(
+        "CREATE ROLE reader", "GRANT SELECT ON people TO reader", "GRANT UPDATE (who) ON people TO reader",
+        "ALTER TABLE people ENABLE ROW LEVEL SECURITY", "CREATE POLICY mine ON people USING (who = current_user)",
+        "COMMENT ON TABLE people IS 'of the CRM'", "COMMENT ON COLUMN people.who IS 'the person'",
+        "ALTER TABLE people ADD CONSTRAINT named CHECK (who <> '')", "CREATE UNIQUE INDEX one ON people (who)",
+        "ALTER TABLE people ADD COLUMN loaded timestamptz DEFAULT now(), ADD COLUMN number bigint GENERATED ALWAYS AS IDENTITY",
+        "ALTER TABLE people ADD COLUMN upper_who text GENERATED ALWAYS AS (upper(who)) STORED",
+        "CREATE VIEW shown AS SELECT who FROM people",
+        "CREATE STATISTICS both_of (ndistinct) ON who, age FROM people",
+    )  # fmt: skip
+    people.put(NEW)
+    [row] = people.rows()
+    assert (row["who"], row["age"], row["city"], row["upper_who"]) == ("c", 3, "Bonn", "C")
+    assert row["loaded"] is not None
+    assert people.do("SELECT who FROM shown") == [("c",)]
+    [(security, comment, acl)] = people.do(
+        "SELECT relrowsecurity, obj_description(oid), relacl::text FROM pg_class WHERE relname = 'people'"
+    )
+    assert (security, comment) == (True, "of the CRM")
+    assert "reader=r/" in acl
+    assert people.do("SELECT polname::text FROM pg_policy") == [("mine",)]
+    checks = "SELECT conname::text FROM pg_constraint WHERE conrelid = 'people'::regclass AND contype = 'c'"
+    assert people.do(checks) == [("named",)]
+    assert people.do("SELECT indexname::text FROM pg_indexes WHERE tablename = 'people'") == [("one",)]  # fmt: skip
+    assert people.do("SELECT stxname::text FROM pg_statistic_ext") == [("both_of",)]
+    assert people.do("SELECT attacl::text FROM pg_attribute WHERE attname = 'who' AND attacl IS NOT NULL") != []  # fmt: skip
+    people.do("DROP OWNED BY reader", "DROP ROLE reader")
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("CREATE VIEW shown AS SELECT age FROM people", "column 'age' would change its type, and view shown uses it"),
+        ("CREATE POLICY old ON people USING (age = '1')", "column 'age' would change its type, and policy old on table people uses it"),
+        ("CREATE MATERIALIZED VIEW kept AS SELECT age FROM people", "view kept uses it"),
+        ("ALTER TABLE people ADD CONSTRAINT c CHECK (age LIKE '%')", "the database refuses that"),
+        ("ALTER TABLE people ALTER COLUMN age SET DEFAULT 'none'", "the database refuses that"),
+        ("ALTER TABLE people ADD COLUMN g text GENERATED ALWAYS AS (age || 'x') STORED", "the database refuses that"),
+        ("CREATE INDEX by_age ON people (lower(age))", "the database refuses that"),
+        ("ALTER TABLE people ADD COLUMN phone text; CREATE INDEX by_phone ON people (phone)", "column 'phone' would be dropped, and index by_phone uses it"),
+        ("ALTER TABLE people ADD COLUMN phone text CHECK (phone <> '')", "column 'phone' would be dropped, and constraint people_phone_check"),
+        ("ALTER TABLE people ADD COLUMN phone text; CREATE VIEW shown AS SELECT phone FROM people", "column 'phone' would be dropped, and view shown"),
+        ("ALTER TABLE people ADD COLUMN phone text; CREATE POLICY p ON people USING (phone IS NULL)", "column 'phone' would be dropped, and policy p"),
+        ("ALTER TABLE people ADD COLUMN city text GENERATED ALWAYS AS (who) STORED", "computes column 'city' itself"),
+    ],
+)  # fmt: skip
+def test_it_refuses_by_name_before_any_work(people: Table, statement: str, said: str) -> None:
+    people.do(statement)
+    with pytest.raises(DatasetError, match=said), open_dataset(people.uri).replacing(NEW.schema):
+        raise AssertionError("some work was done")
+    assert [row["who"] for row in people.rows()] == ["a", "b"]
+
+
+def test_nothing_is_fitted_for_a_table_that_would_refuse(people: Table, keys: KeyRing, tmp_path: Any) -> None:  # fmt: skip
+    people.do("CREATE VIEW shown AS SELECT age FROM people")
+    source = tmp_path / "s.csv"
+    source.write_text("who\nz\n")
+    policy = parse_policy(f"version: 1\ndataset: {source}\nowner: o\ncolumns: {{who: {{role: insensitive}}}}\n")  # fmt: skip
+
+    def scan(*given: Any, **named: Any) -> Any:
+        raise AssertionError("it was read")
+
+    dataset = open_dataset(str(source))
+    object.__setattr__(dataset, "scan", scan)
+    with pytest.raises(DatasetError, match="column 'age' would be dropped, and view shown uses it"):
+        anonymize(policy, dataset, open_dataset(people.uri), keys)
+
+
+def test_the_planner_knows_the_new_rows_and_no_old_one_is_left(people: Table) -> None:
+    many = pa.table({"who": [f"p{i}" for i in range(5000)], "age": ["1"] * 5000})
+    people.put(many)
+    [(first,)] = people.do("SELECT pg_relation_size('people')")
+    for _ in range(5):
+        people.put(many)
+    [(planned, last)] = people.do("SELECT reltuples, pg_relation_size('people') FROM pg_class WHERE relname = 'people'")  # fmt: skip
+    assert planned == 5000
+    # The room of the rows that were replaced is used again.
+    assert last <= 3 * first
+
+
+def test_dead_rows_that_nobody_may_remove_are_said(
+    people: Table, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    people.do(
+        "DROP ROLE IF EXISTS writer", "CREATE ROLE writer LOGIN",
+        "GRANT SELECT, INSERT, DELETE, UPDATE ON people TO writer", "GRANT CREATE, USAGE ON SCHEMA public TO writer",
+    )  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", people.url.replace("postgres:@", "writer:@", 1))
+    people.put(OLD)
+    assert "stay in the table's files as dead rows" in caplog.text
+    assert [row["who"] for row in people.rows()] == ["a", "b"]
+    people.do("DROP OWNED BY writer", "DROP ROLE writer")
+
+
+def test_a_column_on_which_nothing_depends_is_dropped_and_that_is_said(
+    people: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    people.put(NEW)
+    people.put(OLD.select(["who"]))
+    assert "columns 'age', 'city' are dropped" in caplog.text
+    assert open_dataset(people.uri).schema().names == ["who"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "kept"),
+    [
+        (None, None),
+        ("CREATE INDEX by_who ON people (who)", "index 'by_who'"),
+        ("CREATE TRIGGER t AFTER INSERT ON people BEGIN SELECT 1; END", "trigger 't'"),
+    ],
+)
+def test_sqlite_adds_columns_and_refuses_what_would_be_lost(
+    tmp_path: Any, statement: str | None, kept: str | None
+) -> None:
+    uri = f"sqlite://{tmp_path}/a.db/people"
+
+    def put(table: pa.Table) -> None:
+        with open_dataset(uri).replacing(table.schema) as staged:
+            for batch in table.to_batches():
+                staged.write(batch)
+
+    put(OLD)
+    if statement:
+        with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+            connection.execute(statement)
+    put(OLD.append_column("city", pa.array(["x", "y"])))
+    assert open_dataset(uri).schema().names == ["who", "age", "city"]
+    for change in (OLD, NEW):
+        if kept is None:
+            put(change)
+            assert open_dataset(uri).schema().names == change.column_names
+        else:
+            with pytest.raises(DatasetError, match=f"without losing {kept}"):
+                put(change)
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        connection.execute("CREATE TABLE keyed (who TEXT PRIMARY KEY, age TEXT)")
+    keyed = open_dataset(f"sqlite://{tmp_path}/a.db/keyed")
+    with pytest.raises(DatasetError, match="without losing PRIMARY KEY of the table"), keyed.replacing(NEW.schema):  # fmt: skip
+        raise AssertionError("some work was done")
