@@ -9,7 +9,6 @@ from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.key_ring import open_register
-from airflow_mlsec.policy import load_organization
 from airflow_mlsec.settings import Settings
 from airflow_mlsec.subjects import (
     LETTERS,
@@ -65,11 +64,9 @@ def write(
     from airflow_mlsec import files
 
     settings = Settings.load()
-    register = open_register(settings)
-    letters = Letters(load_organization(settings.organization), settings.letters_folder)
     details = Details(reason, needed, ground, amount, channel, None if on is None else _day(on, "--on"))  # fmt: skip
     written = write_letter(
-        register, letters, number, kind, language, operating_system_actor(), details, calendar_of(register), controller,
+        open_register(settings), Letters.of(settings), number, kind, language, operating_system_actor(), details, controller,
     )  # fmt: skip
     files.write_bytes(target, written.page.encode())
     lines = [f"written: {target}", *(f"not recorded: {what}" for what in written.missing)]

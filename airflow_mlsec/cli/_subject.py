@@ -35,7 +35,6 @@ from airflow_mlsec.ledger import (
     rules_in_force,
 )
 from airflow_mlsec.lineage import AirflowApi
-from airflow_mlsec.policy import load_organization
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings, parse_size
 from airflow_mlsec.subjects import (
@@ -128,7 +127,7 @@ def _handler(no_scan: bool = False, at_most: str | None = None) -> Handler:
         progress=show_progress,
         scan=_scan(settings, no_scan, at_most),
         old_versions=settings.erase_old_versions,
-        letters=Letters(load_organization(settings.organization), settings.letters_folder),
+        letters=Letters.of(settings),
     )
 
 

@@ -40,14 +40,13 @@ Number = int | str
 
 def request_handler(hook: MlsecHook, by: Actor, progress: Any = lambda message: None) -> Handler:
     """The handler that works on requests within a task."""
-    from airflow_mlsec.policy import load_organization
     from airflow_mlsec.subjects import AirflowStores, Handler, Letters, Scan
 
     settings = hook.settings()
     return Handler(
         hook.register(), hook.key_ring(), by, AirflowConnections(), settings.data_roots, progress,
         Scan(settings.scan_budget, (settings.state_folder,), AirflowStores(airflow_api)), settings.erase_old_versions,
-        Letters(load_organization(settings.organization), settings.letters_folder),
+        Letters.of(settings),
     )  # fmt: skip
 
 

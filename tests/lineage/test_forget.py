@@ -25,6 +25,8 @@ from tests.lineage.test_properties import NOBODY, events
 
 OURS, EVE, BOB = "", "eve", "bob"
 ADMIN = who("ada")
+# What events say, in a snapshot.
+SAID = ("edges", "touched", "assumed", "aliases", "lifecycle", "dependencies", "facets")
 
 
 class Sending:
@@ -78,19 +80,7 @@ def compared(register: Register, expected: Register) -> dict[str, Any]:
 
     ours["edges"] = {edge for edge in ours["edges"] if known(edge[0]) and known(edge[1])}
     ours["aliases"] = {a for a in ours["aliases"] if a[0] in datasets and a[1] in datasets}
-    differing = {
-        name: (ours[name] ^ theirs[name])
-        for name in (
-            "edges",
-            "touched",
-            "assumed",
-            "aliases",
-            "lifecycle",
-            "dependencies",
-            "facets",
-        )
-        if ours[name] != theirs[name]
-    }
+    differing = {name: (ours[name] ^ theirs[name]) for name in SAID if ours[name] != theirs[name]}
     return differing
 
 
@@ -127,16 +117,7 @@ def test_the_graph_is_that_of_the_others(
     assert compared(everybody.register, others.register) == {}
     everybody.send(sent)
     after = snapshot(everybody.register)
-    for name in (
-        "edges",
-        "touched",
-        "assumed",
-        "aliases",
-        "lifecycle",
-        "dependencies",
-        "facets",
-        "runs",
-    ):
+    for name in (*SAID, "runs"):
         assert after[name] == before[name], name
     # And can be forgotten again.
     forget_client(everybody.register, EVE, ADMIN)

@@ -61,7 +61,7 @@ def opened(clinic: Clinic, kind: str, law: str = "gdpr", received: datetime = NO
 
 def written(clinic: Clinic, number: int, kind: str, language: str, **details: Any) -> str:
     request = get_request(clinic.register, number)
-    done = write_letter(clinic.register, clinic.letters, number, kind, language, who("clerk"), Details(**details), Calendar())  # fmt: skip
+    done = write_letter(clinic.register, clinic.letters, number, kind, language, who("clerk"), Details(**details))  # fmt: skip
     keep(f"{kind}-{request.law}-{request.kind}-{language}", done.page)
     return plain(done.page)
 

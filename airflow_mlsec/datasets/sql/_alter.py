@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from airflow_mlsec import databases
-from airflow_mlsec.datasets.sql._references import refuse_views
+from airflow_mlsec.datasets.sql._references import quoted_name, refuse_views
 from airflow_mlsec.datasets.sql._values import arrow_type, sql_type, stored_schema
 from airflow_mlsec.errors import DatasetError
 
@@ -144,9 +144,9 @@ _SHOWS = f"{_USES} AND d.classid IN ('pg_rewrite'::regclass, 'pg_policy'::regcla
 def _refuse_dependents(
     dataset: SqlDataset, connection: sa.Connection, names: Collection[str], how: str, query: str
 ) -> None:
-    given = {"table": _quoted(dataset, connection), "names": list(names)}
     if not names:
         return
+    given = {"table": quoted_name(dataset, connection), "names": list(names)}
     for column, what in connection.execute(sa.text(f"{query} ORDER BY 1, 2"), given):
         raise DatasetError(
             f"'{dataset.uri}': column '{column}' {how}, and {what} uses it; {_ADVICE}"
@@ -174,7 +174,7 @@ def _refuse_losses(dataset: SqlDataset, connection: sa.Connection, names: Collec
 
 def _try(dataset: SqlDataset, connection: sa.Connection, found: Alteration) -> None:
     """Alter an empty copy of the table, with its constraints, defaults and indexes."""
-    table = _quoted(dataset, connection)
+    table = quoted_name(dataset, connection)
     connection.exec_driver_sql("BEGIN")
     try:
         connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {_TRIAL} (LIKE {table} INCLUDING ALL)")
@@ -191,8 +191,3 @@ def _try(dataset: SqlDataset, connection: sa.Connection, found: Alteration) -> N
         ) from None
     finally:
         connection.exec_driver_sql("ROLLBACK")
-
-
-def _quoted(dataset: SqlDataset, connection: sa.Connection) -> str:
-    quote = connection.dialect.identifier_preparer.quote
-    return f"{quote(dataset.schema_name or 'public')}.{quote(dataset.table_name)}"

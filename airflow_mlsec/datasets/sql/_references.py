@@ -130,7 +130,7 @@ def is_view(dataset: SqlDataset, connection: sa.Connection) -> bool:
         found = connection.execute(query, {"name": dataset.table_name}).scalar_one_or_none()
     else:
         query = sa.text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:name) AND relkind IN ('v', 'm', 'f')")  # fmt: skip
-        found = connection.execute(query, {"name": _quoted(dataset, connection)}).scalar_one_or_none()  # fmt: skip
+        found = connection.execute(query, {"name": quoted_name(dataset, connection)}).scalar_one_or_none()  # fmt: skip
     return found is not None
 
 
@@ -161,7 +161,7 @@ def side_effects(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
         )
         indexes = connection.execute(virtual).all()
         return found + [f"full-text index '{n}'" for n, sql in indexes if named.search(str(sql))]
-    name = {"name": _quoted(dataset, connection)}
+    name = {"name": quoted_name(dataset, connection)}
     found = []
     for kind, text in (
         # For each row or statement, on DELETE (8) or UPDATE (16).
@@ -183,7 +183,7 @@ def leaves(dataset: SqlDataset, connection: sa.Connection) -> list[str]:
     query = sa.text(
         f"{_TREE} SELECT c.oid::regclass::text FROM pg_class c WHERE c.oid IN (SELECT oid FROM tree) AND c.relkind = 'r'"  # noqa: S608
     )
-    rows = connection.execute(query, {"name": _quoted(dataset, connection)})
+    rows = connection.execute(query, {"name": quoted_name(dataset, connection)})
     return [str(row[0]) for row in rows]
 
 
@@ -221,7 +221,8 @@ _SHOWN = (
 )
 
 
-def _quoted(dataset: SqlDataset, connection: sa.Connection) -> str:
+def quoted_name(dataset: SqlDataset, connection: sa.Connection) -> str:
+    """The table's name with its schema, for SQL of PostgreSQL."""
     quote = connection.dialect.identifier_preparer.quote
     return f"{quote(dataset.schema_name or 'public')}.{quote(dataset.table_name)}"
 
@@ -238,7 +239,7 @@ def _referring(dataset: SqlDataset, connection: sa.Connection) -> Iterator[_Refe
         "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE con.contype = 'f' AND con.conparentid = 0 "
         "AND (con.confrelid IN (SELECT oid FROM tree) OR con.confrelid IN (SELECT oid FROM above))"
     )
-    for row in connection.execute(query, {"name": _quoted(dataset, connection)}):
+    for row in connection.execute(query, {"name": quoted_name(dataset, connection)}):
         schema, table, on_delete, on_update, columns, referred = row
         yield _Reference(
             str(schema), str(table), tuple(columns), tuple(referred),

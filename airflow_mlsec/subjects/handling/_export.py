@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -59,7 +58,7 @@ from airflow_mlsec.subjects.requests._request import (
     person_of,
     require_ready,
 )
-from airflow_mlsec.subjects.requests._requests import record_export
+from airflow_mlsec.subjects.requests._requests import calendar_of, record_export
 from airflow_mlsec.subjects.search._airflow import AIRFLOW
 from airflow_mlsec.subjects.search._places import Place, places_of
 from airflow_mlsec.subjects.search._search import Indistinguishable, Searcher
@@ -256,14 +255,14 @@ def _export_person(
         else:
             left_out[place.name] = reasons.NotPortable()
     files_of = [f"{n:02}_{_file_name(labels.of(p.place.name))}" for n, p in enumerate(parts, 1)]
-    zone = rules_in_force(handler.register).rules.time_zone
+    calendar = calendar_of(handler.register)
     kinds = {step.name: step.kind for step in request.steps}
     letter = letters.write(
         {"portability": "portability", "know": "know"}.get(request.kind, "access"),
         language,
-        about(request, zone),
+        about(request, calendar),
         controllers,
-        datetime.fromisoformat(handler.register.now()).astimezone(ZoneInfo(zone)).date(),
+        calendar.day_of(datetime.fromisoformat(handler.register.now())),
         parts=[
             facts_of(part.place, places.all, labels, letters.organization, language, part.rows, file)
             for part, file in zip(parts, files_of, strict=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import yaml
 
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.ledger import LANGUAGES, Language
-from airflow_mlsec.policy import Contact, Controller, Organization
+from airflow_mlsec.policy import Contact, Controller, Organization, load_organization
+from airflow_mlsec.settings import Settings
 
 _PACKAGE = "airflow_mlsec.subjects.letters"
 _FALLBACK: Language = "en"
@@ -56,12 +57,25 @@ class Letter:
 class Letters:
     """Writes letters for an organization.
 
+    :ivar stated: The organization, or its file, which is read when a letter is written; by default nothing is stated.
     :ivar templates: A folder of templates that take precedence, by language.
-    :ivar zone: The time zone of the controller.
     """
 
-    organization: Organization = field(default_factory=lambda: Organization(version=1))
+    stated: Organization | Path = field(default_factory=lambda: Organization(version=1))
     templates: Path | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Letters:
+        """The letters of the settings in force."""
+        return cls(settings.organization, settings.letters_folder)
+
+    @cached_property
+    def organization(self) -> Organization:
+        """Who writes.
+
+        :raises PolicyError: if the file is not valid.
+        """
+        return load_organization(self.stated) if isinstance(self.stated, Path) else self.stated
 
     def languages(self) -> list[str]:
         """The languages in which letters can be written."""

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from airflow_mlsec.column_names import numbered
@@ -81,7 +82,7 @@ class Labels:
         self,
         places: Iterable[Place],
         language: str,
-        templates: Any = None,
+        templates: Path | None = None,
         clean: Callable[[str], str] = lambda text: text,
     ) -> None:
         self._language = language

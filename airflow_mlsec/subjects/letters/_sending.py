@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from airflow_mlsec.actors import Actor
 from airflow_mlsec.errors import CheckFailed, UsageError
-from airflow_mlsec.ledger import Verb, require, rules_in_force
+from airflow_mlsec.ledger import Verb, require
 from airflow_mlsec.policy import Controller
 from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import reasons
@@ -27,6 +26,7 @@ from airflow_mlsec.subjects.requests._request import (
     get_request,
     history,
 )
+from airflow_mlsec.subjects.requests._requests import calendar_of
 from airflow_mlsec.subjects.search._copies import COPIES
 from airflow_mlsec.subjects.search._places import Place, find_places
 
@@ -76,7 +76,6 @@ def write_letter(
     language: str,
     by: Actor,
     details: Details = Details(),
-    calendar: Calendar | None = None,
     controller: str | None = None,
 ) -> Letter:
     """Write a letter about a request, and record that it exists. It names nobody but the controller.
@@ -91,13 +90,11 @@ def write_letter(
     if kind not in KINDS:
         raise UsageError(f"letters are {', '.join(KINDS)}; not '{kind}'")
     request = get_request(register, identifier)
-    calendar = calendar or Calendar(rules_in_force(register).rules.time_zone)
     _require(request, kind, details)
-    zone = ZoneInfo(rules_in_force(register).rules.time_zone)
+    calendar = calendar_of(register)
     places = _places(register, request)
     policies = [place.policy for place in places if place.policy]
     who_writes = _controllers(letters, policies, controller)
-    today = datetime.fromisoformat(register.now()).astimezone(zone).date()
     facts = {
         "reason": details.reason, "needed": details.needed, "ground": details.ground, "amount": details.amount,
         "channel": details.channel, "on": details.on,
@@ -109,18 +106,19 @@ def write_letter(
     elif kind == "completion":
         template = _completion(request)
         facts |= _outcome(request, places, language, letters)
+    today = calendar.day_of(datetime.fromisoformat(register.now()))
     written = letters.write(
-        template, language, about(request, zone.key), who_writes, today, **facts
+        template, language, about(request, calendar), who_writes, today, **facts
     )
     told = reasons.LetterWritten(kind, language, written.sha256, written.missing)
     note(register, identifier, who, told)
     return written
 
 
-def about(request: Request, zone: str) -> About:
+def about(request: Request, calendar: Calendar) -> About:
     """What a letter says of its request; dates are those of the controller's time zone."""
-    received = datetime.fromisoformat(request.requested_at).astimezone(ZoneInfo(zone)).date()
-    return About(request.law, request.kind, request.id, received, request.last_day(zone))
+    received = calendar.day_of(datetime.fromisoformat(request.requested_at))
+    return About(request.law, request.kind, request.id, received, request.last_day(calendar.zone))
 
 
 def mark_sent(
@@ -136,9 +134,9 @@ def mark_sent(
     request = get_request(register, identifier)
     if not channel.strip():
         raise UsageError("say how it was sent (--by-channel)")
-    zone = ZoneInfo(rules_in_force(register).rules.time_zone)
-    now = datetime.fromisoformat(register.now()).astimezone(zone).date()
-    received = datetime.fromisoformat(request.requested_at).astimezone(zone).date()
+    calendar = calendar_of(register)
+    now = calendar.day_of(datetime.fromisoformat(register.now()))
+    received = calendar.day_of(datetime.fromisoformat(request.requested_at))
     if not received <= day <= now:
         raise UsageError(f"a letter about request {identifier} was sent between {received} and {now}, not {day}")  # fmt: skip
     known = {r.letter for r in letters_of(register, identifier, reasons.LetterWritten)}
@@ -149,7 +147,7 @@ def mark_sent(
         )
     note(register, identifier, who, reasons.LetterSent(kind, str(day), channel))
     pauses = kind == "identity" and request.law == "gdpr" and request.identity == "unverified"
-    last = request.last_day(zone.key)
+    last = request.last_day(calendar.zone)
     if pauses and request.closed_at is None and request.paused_on is None and last and day <= last:
         paused = reasons.ClockPaused(str(day))
         return change(register, identifier, who, paused, {"paused_on": str(day)}, seen=request)
@@ -167,7 +165,6 @@ def letters_due(register: Register, request: Request, calendar: Calendar) -> lis
     § 7021(a)), and the notice of an extension (GDPR Art. 12(3), 11 CCR § 7021(b))."""
     if request.closed_at is not None:
         return []
-    sent = {reason.letter for reason in letters_of(register, request.id, reasons.LetterSent)}
     received = datetime.fromisoformat(request.requested_at)
     due = [
         ("acknowledgement", deadline.day)
@@ -176,6 +173,9 @@ def letters_due(register: Register, request: Request, calendar: Calendar) -> lis
     ]
     if request.extended:
         due.append(("extension", first_due(request, calendar)))
+    if not due:
+        return []  # most requests: their history need not be read
+    sent = {reason.letter for reason in letters_of(register, request.id, reasons.LetterSent)}
     return [(kind, day) for kind, day in due if kind not in sent]
 
 

@@ -169,7 +169,8 @@ def verify_identity(
     values: dict[str, Any] = {"identity": state, "verified_by": who, **NOT_APPROVED}
     values["recipients"] = wanted or list(bound)
     if not verified:
-        values["status"] = "refused"
+        # No more is done with it, so its deadline has nothing to stand still for.
+        values |= {"status": "refused", "paused_on": None}
 
     def off_the_list(connection: sa.Connection, request: Request) -> None:
         if not verified and request.kind not in NEEDS_NO_PROOF:
@@ -195,14 +196,7 @@ def _resume(register: Register, identifier: int, who: str) -> Request:
         due += timedelta(days=1)
     values = {"paused_on": None, "due_at": _text(calendar.end_of(due))}
     resumed = reasons.ClockResumed(str(due), days)
-    if request.status == "refused":  # no more is done with it
-        register.write(lambda c: _set(c, identifier, {"paused_on": None}))
-        return get_request(register, identifier)
     return change(register, identifier, who, resumed, values, seen=request)
-
-
-def _set(connection: sa.Connection, identifier: int, values: Mapping[str, Any]) -> None:
-    connection.execute(sa.update(t.request).where(t.request.c.id == identifier).values(values))
 
 
 def calendar_of(register: Register) -> Calendar:
