@@ -76,6 +76,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="slow suite: run `make test-slow`"))
 
 
+@pytest.fixture(autouse=True)
+def _nothing_left_in_the_environment() -> Iterator[None]:
+    """A connection that a test leaves behind is checked, listed and connected to by the tests after it."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
+    yield
+    after = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    assert not changed, f"left in the environment: {', '.join(changed)}"
+
+
 @pytest.fixture
 def keys(tmp_path: Path) -> KeyRing:
     return KeyRing.create(tmp_path / "keys")

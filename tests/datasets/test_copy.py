@@ -65,10 +65,8 @@ def same(one: Any, other: Any) -> bool:
 
 @settings(max_examples=60)
 @given(table=tables())
-def test_every_value_comes_back_as_it_was(table: pa.Table, postgres_database: str) -> None:
-    import os
-
-    os.environ["AIRFLOW_CONN_COPYING"] = postgres_database
+def test_every_value_comes_back_as_it_was(table: pa.Table, postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_COPYING", postgres_database)
     dataset: Any = open_dataset("postgresql://copying/public.copied")
     with dataset.replacing(table.schema) as staged:
         for batch in table.to_batches():
