@@ -82,7 +82,9 @@ def _nothing_left_in_the_environment() -> Iterator[None]:
     before = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
     yield
     after = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
-    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    changed = sorted(
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+    )
     assert not changed, f"left in the environment: {', '.join(changed)}"
 
 
