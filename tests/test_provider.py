@@ -102,7 +102,7 @@ def test_airflow_lists_us(tmp_path: Path) -> None:
 def test_the_hook_finds_the_register_by_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow.sdk.exceptions import AirflowNotFoundException
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
     from airflow_mlsec.errors import SettingError
     from airflow_mlsec.hooks.mlsec import MlsecHook

@@ -7,7 +7,11 @@ import os
 import traceback
 from collections.abc import Iterator
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+)
 
 from airflow_mlsec.errors import MlsecError, StorageFull
 

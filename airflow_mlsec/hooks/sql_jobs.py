@@ -33,8 +33,8 @@ class AirflowTask(RunningTask):
 
 
 def _database_of(query: str) -> dict[str, Any] | None:
+    from airflow.providers.common.compat.sdk import get_hook_lineage_collector
     from airflow.providers.openlineage.sqlparser import SQLParser
-    from airflow.sdk.lineage import get_hook_lineage_collector
 
     paths: set[str | None] = set()
     for extra in get_hook_lineage_collector().collected_assets.extra:

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import AssetAlias
-from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlsec import files
 from airflow_mlsec.actors import Actor, airflow_task

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseHook
-from airflow.sdk.configuration import conf
 
 from airflow_mlsec.errors import CheckFailed
 from airflow_mlsec.hooks.errors import without_values

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from aiosmtpd.controller import Controller
+from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk import DAG, TaskInstanceState, task
-from airflow.sdk.exceptions import AirflowException
 
 from airflow_mlsec.errors import (
     ChangedMeanwhile,

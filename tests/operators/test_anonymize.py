@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk import Asset
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import ChangedMeanwhile

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
 from airflow_mlsec.operators.compliance import ComplianceCheckOperator

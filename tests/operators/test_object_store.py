@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_mlsec.operators.artifacts import DecryptArtifactOperator, VerifyArtifactOperator
 from airflow_mlsec.operators.encrypt import EncryptArtifactOperator

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_mlsec.ledger import Asset, AssetKind, latest_finding
 from airflow_mlsec.operators.transport import TransportSecurityCheckOperator
