@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from airflow_mlsec.lineage.tracing._missing_lineage import Task, TaskRun
 
 _PAGE = 100
 _CONNECTION = "AIRFLOW_CONN_MLSEC_AIRFLOW"
+_VERSION = re.compile(r"(\d+)\.(\d+)")
 _RAN = ("success", "failed", "up_for_retry", "running")
 
 
@@ -27,6 +29,7 @@ class AirflowApi:
         self._client = httpx.Client(
             base_url=url.rstrip("/"), headers={"Authorization": f"Bearer {token}"}, timeout=timeout
         )
+        self._version: tuple[int, int] | None = None
 
     @classmethod
     def sign_in(cls, url: str, user: str, password: str) -> AirflowApi:
@@ -127,6 +130,20 @@ class AirflowApi:
             return set()
         return {str(role["name"]).casefold() for role in found.get("roles") or ()}
 
+    def version(self) -> tuple[int, int]:
+        """The version of this Airflow: major and minor.
+
+        :raises UsageError: if Airflow refuses, cannot be reached, or names no version.
+        """
+        if self._version is None:
+            found = _VERSION.match(str((self._get("/api/v2/version") or {}).get("version")))
+            if found is None:
+                raise UsageError(
+                    f"Airflow at {self._client.base_url} does not say which version it is"
+                )
+            self._version = (int(found[1]), int(found[2]))
+        return self._version
+
     # --- Airflow's own stores
 
     def xcoms(self) -> Iterator[dict[str, Any]]:
@@ -141,8 +158,12 @@ class AirflowApi:
         return None if found is None else found["value"]
 
     def delete_xcom(self, xcom: Mapping[str, Any]) -> None:
-        """Remove one of `xcoms`. Repeating this changes nothing."""
-        self.delete(_xcom_path(xcom), {"map_index": xcom["map_index"]})
+        """Remove one of `xcoms`; where Airflow cannot (before 3.2), empty it. Repeating this changes nothing."""
+        path, where = _xcom_path(xcom), {"map_index": xcom["map_index"]}
+        if self.version() >= (3, 2):
+            self.delete(path, where)
+        else:
+            self._ask("PATCH", path, json={"value": None, **where}, gone_is_none=True)
 
     def task_instances(self) -> Iterator[dict[str, Any]]:
         """All task instances, with their rendered fields."""
@@ -173,13 +194,11 @@ class AirflowApi:
     def states(self) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
         """The state that tasks and assets keep (Airflow 3.3 and later): its owner, the path and parameters
         for removing it, and the entry with ``key`` and ``value``."""
-        asked = False
+        if self.version() < (3, 3):
+            return
         for instance in self.task_instances():
             path = f"{_task_path(instance)}/state-store"
             params = {"map_index": instance["map_index"]}
-            if not asked and self._get(path, params, gone_is_none=True) is None:
-                return  # an earlier Airflow has no such store
-            asked = True
             for entry in self._pages(path, "task_state_store", params):
                 owner = f"{instance['dag_id']}/{instance['dag_run_id']}/{instance['task_id']}"
                 yield owner, f"{path}/{quote(entry['key'])}", params, entry
@@ -193,22 +212,21 @@ class AirflowApi:
 
         :raises UsageError: if Airflow refuses or cannot be reached.
         """
-        try:
-            answer = self._client.delete(path, params=dict(params or {}))
-            if answer.status_code != httpx.codes.NOT_FOUND:
-                answer.raise_for_status()
-        except httpx.HTTPError as error:
-            raise _failed(str(self._client.base_url), error) from None
+        self._ask("DELETE", path, params=dict(params or {}), gone_is_none=True)
 
     def _get(
         self, path: str, params: Mapping[str, Any] | None = None, gone_is_none: bool = False
     ) -> Any:
+        return self._ask("GET", path, params=dict(params or {}), gone_is_none=gone_is_none)
+
+    def _ask(self, method: str, path: str, gone_is_none: bool = False, **request: Any) -> Any:
+        """What Airflow answers; None if it says nothing, or there is nothing at this path and that is allowed."""
         try:
-            answer = self._client.get(path, params=dict(params or {}))
+            answer = self._client.request(method, path, **request)
             if gone_is_none and answer.status_code == httpx.codes.NOT_FOUND:
                 return None
             answer.raise_for_status()
-            return answer.json()
+            return answer.json() if answer.content else None
         except httpx.HTTPError as error:
             raise _failed(str(self._client.base_url), error) from None
         except ValueError:

@@ -6,7 +6,8 @@ type Compound = Component & Record<string, Component>;
 
 type Host = {
   React: typeof ReactTypes;
-  ChakraUI: Record<string, Compound>;
+  // Since Airflow 3.2.
+  ChakraUI?: Record<string, Compound>;
   ReactRouterDOM: {
     useSearchParams: () => [URLSearchParams, unknown];
   };
@@ -17,13 +18,17 @@ const host = globalThis as unknown as Host;
 export const React = host.React;
 export const Router = host.ReactRouterDOM;
 
+/** Whether Airflow gives plugins its Chakra at all. */
+export const hasChakra = host.ChakraUI !== undefined;
+
 /** Components of Airflow's Chakra by name; fails with an error if a later Airflow drops one. */
 function chakra<Names extends string>(...names: Names[]): Record<Names, Compound> {
-  const missing = names.filter((name) => host.ChakraUI[name] === undefined);
+  const given = host.ChakraUI ?? {};
+  const missing = hasChakra ? names.filter((name) => given[name] === undefined) : [];
   if (missing.length > 0) {
     throw new Error(`Airflow's page does not provide the Chakra component ${missing.join(", ")}`);
   }
-  return host.ChakraUI as Record<Names, Compound>;
+  return given as Record<Names, Compound>;
 }
 
 export const Chakra = chakra(
