@@ -20,7 +20,7 @@ help:
 	@echo "make demo       run the main job on real data in a real Airflow, and leave nothing running"
 	@echo "make demo-ui    the same, and leave Airflow up for a look (Ctrl-C ends it)"
 	@echo "make test       the tests"
-	@echo "make test-compat the unit tests with the oldest versions of what it needs"
+	@echo "make test-compat the unit tests with the oldest versions of what it needs, and with Airflow 3.1 and 3.2"
 	@echo "make test-newest the unit tests with Python 3.13, and how much of the code they run"
 	@echo "make test-slow  more examples for the property tests, more kill -9"
 	@echo "make bench      peers and us in one run (ADULT=folder: with the UCI Adult census)"
@@ -75,7 +75,11 @@ python_of = $(shell for p in python$(1) $(HOME)/.pyenv/versions/$(1).*/bin/pytho
 UNIT_TESTS := tests/anonymize tests/crypto tests/datasets tests/ledger tests/lineage tests/merkle_log tests/policy \
 	tests/register tests/transforms
 
-# The oldest versions that pyproject.toml allows of what this package needs itself; with Python 3.12, if it is here.
+# What touches Airflow, and is tested with each minor version of it.
+ADAPTER_TESTS := tests/operators tests/sensors tests/notifications tests/plugin tests/test_provider.py tests/test_package.py
+
+# The oldest versions that pyproject.toml allows of what this package needs itself, Airflow 3.1 among them; with Python
+# 3.12, if it is here.
 COMPAT := .venv-compat
 COMPAT_PYTHON ?= $(or $(call python_of,3.12),$(BIN)/python)
 
@@ -87,8 +91,18 @@ $(COMPAT)/.ready: pyproject.toml | $(VENV)/.ready
 	@$(BIN)/uv pip install --quiet --python $(COMPAT)/bin/python --group dev
 	@touch $@
 
-test-compat: setup $(COMPAT)/.ready
-	@$(COMPAT)/bin/python $(PYTEST) $(UNIT_TESTS)
+# The Airflow between the oldest and the newest.
+MIDDLE := .venv-airflow-3.2
+
+$(MIDDLE)/.ready: pyproject.toml .ci/airflow-3.2.txt | $(VENV)/.ready
+	@echo "[setup] environment with Airflow 3.2"
+	@$(BIN)/uv venv --quiet --clear $(MIDDLE) --python $(BIN)/python
+	@$(BIN)/uv pip install --quiet --python $(MIDDLE)/bin/python -c .ci/airflow-3.2.txt -e '.[$(EXTRAS)]' --group dev
+	@touch $@
+
+test-compat: setup $(COMPAT)/.ready $(MIDDLE)/.ready
+	@$(COMPAT)/bin/python $(PYTEST) $(UNIT_TESTS) $(ADAPTER_TESTS)
+	@$(MIDDLE)/bin/python $(PYTEST) $(ADAPTER_TESTS)
 
 # The newest Python that Airflow takes, and how much of the code the unit tests run: its own monitoring costs little.
 NEWEST := .venv-newest
@@ -116,8 +130,11 @@ endif
 	@$(BIN)/uv pip install --quiet --python .venv-dbt/bin/python 'dbt-core>=1.10,<1.11' 'dbt-duckdb>=1.9' 'openlineage-dbt>=1.54'
 	@touch $@
 
-test-slow: setup $(VENV)/.spark .venv-dbt/.ready
+test-slow: setup $(VENV)/.spark .venv-dbt/.ready $(COMPAT)/.ready $(MIDDLE)/.ready
 	@MLSEC_SLOW=1 $(BIN)/python $(PYTEST) tests -m "slow or not slow"
+	@# A whole pipeline in a real Airflow of each earlier version.
+	@$(COMPAT)/bin/python -m pytest tests/e2e
+	@$(MIDDLE)/bin/python -m pytest tests/e2e
 
 fuzz: setup
 	@$(BIN)/python -m tests.fuzzing 600

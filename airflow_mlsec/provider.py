@@ -39,6 +39,13 @@ def get_provider_info() -> dict[str, Any]:
             "operators.transport",
         ),
         "sensors": modules("sensors.access_review", "sensors.subject_request"),
+        "task-decorators": [
+            {
+                "name": "anonymize",
+                "class-name": "airflow_mlsec.decorators.anonymize.anonymize_task",
+            },
+            {"name": "protect", "class-name": "airflow_mlsec.decorators.protect.protect_task"},
+        ],
         "hooks": modules("hooks.mlsec"),
         "triggers": modules("triggers.access_review", "triggers.subject_request"),
         "asset-uris": [

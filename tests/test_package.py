@@ -97,7 +97,7 @@ def test_a_dag_that_uses_us_imports_nothing_heavy() -> None:
     """Every DAG file is parsed again and again, by a process that does none of the work."""
     adapters = [
         f"airflow_mlsec.{room}.{info.name}"
-        for room in ("hooks", "operators", "sensors", "triggers", "notifications")
+        for room in ("hooks", "operators", "sensors", "triggers", "notifications", "decorators")
         for info in pkgutil.iter_modules([f"{airflow_mlsec.__path__[0]}/{room}"])
         if not info.name.startswith("_") and info.name != "sql_jobs"
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mlsec import AirflowConnections
@@ -47,7 +47,8 @@ class AnonymizeOperator(MlsecOperator):
     """
 
     template_fields: Sequence[str] = ("policy", "source", "target", "plan", "plan_path")
-    reads, writes = ("source",), ("target",)
+    reads: ClassVar[Sequence[str]] = ("source",)
+    writes: ClassVar[Sequence[str]] = ("target",)
     ui_color = "#d7e8d4"
 
     def __init__(

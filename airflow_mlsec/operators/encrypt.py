@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.operators._arguments import DatasetArgument, listed
@@ -44,7 +44,8 @@ class EncryptArtifactOperator(MlsecOperator):
     there already (``unchanged``).
     """
 
-    reads, writes = ("source",), ("target",)
+    reads: ClassVar[Sequence[str]] = ("source",)
+    writes: ClassVar[Sequence[str]] = ("target",)
     template_fields: Sequence[str] = ("source", "target", "recipients", "trained_on")
     ui_color = "#e8e1d4"
 

@@ -49,6 +49,21 @@ with DAG("arguments", schedule=None, params={"name": "templated"}):
     EncryptArtifactOperator(
         task_id="encrypt", source=by_asset.output, target=f"{at}/by_asset.parquet.age", kind="table",
     )
+
+    @task.anonymize(policy="visitors", target=f"file://{at}/by_function.parquet")
+    def extract(name):
+        return f"{at}/{name}.parquet"
+
+    @task.anonymize(policy="visitors", target=f"file://{at}/" + "function-{{ ti.map_index }}.parquet")
+    def extract_each(name):
+        return f"{at}/{name}.parquet"
+
+    @task.protect(target=f"{at}/by_function.age", kind="table")
+    def protect(release):
+        return release
+
+    protect(extract("two"))
+    extract_each.expand(name=["one", "two"])
     AnonymizeOperator.partial(task_id="mapped", policy="visitors").expand_kwargs(
         sources().map(lambda path: {"source": path, "target": path.replace(".parquet", "-safe.parquet")})
     )
@@ -76,15 +91,16 @@ def run(server: AirflowServer, folder: Path) -> None:
     run_id = server.trigger(DAG_ID)
     states = server.wait(DAG_ID, run_id, lambda s: False)
     assert states[""] == "success", states
-    for name in ("by_asset", "by_path", "templated", "one-safe", "two-safe"):
+    for name in ("by_asset", "by_path", "templated", "one-safe", "two-safe", "by_function", "function-0", "function-1"):  # fmt: skip
         assert pq.read_table(at / f"{name}.parquet").num_rows == 20, name
-    assert (at / "by_asset.parquet.age").read_bytes().startswith(b"age-encryption.org/v1")
+    for name in ("by_asset.parquet.age", "by_function.age"):
+        assert (at / name).read_bytes().startswith(b"age-encryption.org/v1"), name
     assert server.xcom(DAG_ID, run_id, "encrypt")["target"] == f"{at}/by_asset.parquet.age"
     # What DAGs that the assets trigger can read: also of the target that was known only when the task ran.
     with server.client() as client:
         events = client.get("/api/v2/assets/events", params={"source_dag_id": DAG_ID, "limit": 100})
         extras = {e["uri"]: e["extra"] for e in events.raise_for_status().json()["asset_events"]}
-    for name in ("by_asset", "by_path", "templated"):
+    for name in ("by_asset", "by_path", "templated", "by_function", "function-1"):
         extra = extras[f"file://{at}/{name}.parquet"]
         assert (extra["state"], extra["released"]) == ("pseudonymous", 20)
         assert extra["k_anonymity"] >= 2

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from demo.__main__ import DAG_ID, make_server, prepare, review_as_a_person_would
 from tests import canaries
 
 ROOT = Path(__file__).parents[2]
+AIRFLOW = tuple(int(part) for part in version("apache-airflow-core").split(".")[:2])
 
 
 class Pipeline:

@@ -1,0 +1,1 @@
+"""Decorators of functions that make what is then anonymized or encrypted: ``@task.anonymize``, ``@task.protect``."""
