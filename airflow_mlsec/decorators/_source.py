@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import DecoratedOperator, context_merge
 
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.hooks.errors import without_values
-from airflow_mlsec.operators._arguments import uri_of
+from airflow_mlsec.operators.arguments import uri_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -15,7 +15,7 @@ from airflow_mlsec.errors import (
 )
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mlsec import MlsecHook
-from airflow_mlsec.operators._arguments import is_known, uri_of
+from airflow_mlsec.operators.arguments import is_known, uri_of
 from airflow_mlsec.operators.links import PersonalDataMapLink
 
 if TYPE_CHECKING:

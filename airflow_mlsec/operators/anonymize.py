@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mlsec import AirflowConnections
-from airflow_mlsec.operators._arguments import DatasetArgument, require_one_of
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     evidence_facet,
@@ -17,6 +16,7 @@ from airflow_mlsec.operators._base import (
     schema_columns,
     task_key,
 )
+from airflow_mlsec.operators.arguments import DatasetArgument, require_one_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

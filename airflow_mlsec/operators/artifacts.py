@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.hooks.errors import without_values
-from airflow_mlsec.operators._arguments import DatasetArgument, listed
 from airflow_mlsec.operators._base import MlsecOperator
+from airflow_mlsec.operators.arguments import DatasetArgument, listed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

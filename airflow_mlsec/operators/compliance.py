@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_mlsec.errors import CheckFailed
 from airflow_mlsec.hooks.errors import without_values
-from airflow_mlsec.operators._arguments import DatasetArgument, listed
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     lineage_dataset,
     run_label,
     schema_columns,
 )
+from airflow_mlsec.operators.arguments import DatasetArgument, listed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

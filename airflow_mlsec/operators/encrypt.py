@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_mlsec.hooks.errors import without_values
-from airflow_mlsec.operators._arguments import DatasetArgument, listed
 from airflow_mlsec.operators._base import (
     MlsecOperator,
     evidence_facet,
     lineage_dataset,
     run_label,
 )
+from airflow_mlsec.operators.arguments import DatasetArgument, listed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.actors import airflow_task
 from airflow_mlsec.hooks.errors import without_values
-from airflow_mlsec.operators._arguments import DatasetArgument
 from airflow_mlsec.operators._base import MlsecOperator, run_label
+from airflow_mlsec.operators.arguments import DatasetArgument
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

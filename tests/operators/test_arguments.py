@@ -10,8 +10,8 @@ import pytest
 from airflow.sdk import DAG, Asset, AssetAlias, ObjectStoragePath, task
 
 from airflow_mlsec.errors import UsageError
-from airflow_mlsec.operators._arguments import uri_of
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
+from airflow_mlsec.operators.arguments import uri_of
 from airflow_mlsec.operators.artifacts import VerifyArtifactOperator
 from airflow_mlsec.operators.compliance import ComplianceCheckOperator
 from airflow_mlsec.operators.encrypt import EncryptArtifactOperator
