@@ -11,6 +11,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import fsspec
 
 from airflow_mlsec.errors import SettingError
+from airflow_mlsec.extensions import entries_of
+
+# Takes protocol and connection id; this package's own (`airflow_mlsec.hooks.filesystems`) imports Airflow.
+_FILESYSTEMS = "airflow_mlsec.filesystems"
 
 # From libpq, section 34.1.2: how the server is reached and authenticated. Not who logs in and where: the
 # connection itself says that.
@@ -26,7 +30,8 @@ _LIBPQ = (
 class EnvironmentConnections:
     """Connections as Airflow reads them from ``AIRFLOW_CONN_…``: a URI, or JSON.
 
-    Filesystems without a connection id use the client library's own default credentials.
+    Filesystems without a connection id use the client library's own default credentials; with one, Airflow's providers
+    make them, so that a URI means the same at the command line as in a task.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -54,10 +59,7 @@ class EnvironmentConnections:
 
     def filesystem(self, protocol: str, conn_id: str | None) -> Any:
         if conn_id is not None:
-            raise SettingError(
-                f"'{protocol}://{conn_id}@…' needs Airflow to look the connection up; outside "
-                "Airflow leave it out and use the client's own credentials"
-            )
+            return entries_of(_FILESYSTEMS)["airflow"].load()(protocol, conn_id)
         try:
             return fsspec.filesystem(protocol)
         except (ValueError, ImportError) as error:

@@ -9,6 +9,7 @@ from airflow.sdk import BaseHook
 
 from airflow_mlsec.connections import use_connections
 from airflow_mlsec.errors import RegisterError, SettingError
+from airflow_mlsec.hooks.filesystems import filesystem_of
 from airflow_mlsec.settings import OPTIONS, Settings
 
 if TYPE_CHECKING:
@@ -121,32 +122,7 @@ class AirflowConnections:
             from airflow_mlsec.datasets import EnvironmentConnections
 
             return EnvironmentConnections().filesystem(protocol, None)
-        from airflow.sdk import ObjectStoragePath
-
-        try:
-            return ObjectStoragePath(f"{protocol}://{conn_id}@/", conn_id=conn_id).fs
-        except ValueError:
-            # No Airflow provider has this scheme: use fsspec's own, with the connection's options.
-            return self._plain_filesystem(protocol, BaseHook.get_connection(conn_id))
-
-    @staticmethod
-    def _plain_filesystem(protocol: str, connection: Any) -> Any:
-        import fsspec
-
-        given = {
-            "host": connection.host,
-            "port": connection.port,
-            "username": connection.login,
-            "password": connection.password,
-        }
-        options = {name: value for name, value in given.items() if value}
-        try:
-            return fsspec.filesystem(protocol, **options, **connection.extra_dejson)
-        except (ValueError, ImportError, TypeError) as error:
-            raise SettingError(
-                f"no filesystem for '{protocol}://' with connection '{connection.conn_id}' "
-                f"({type(error).__name__}); its extras are the options of fsspec's filesystem"
-            ) from None
+        return filesystem_of(protocol, conn_id)
 
     @staticmethod
     def url_of(connection: Any) -> str:
