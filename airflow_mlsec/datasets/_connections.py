@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -15,6 +18,7 @@ from airflow_mlsec.extensions import entries_of
 
 # Takes protocol and connection id; this package's own (`airflow_mlsec.hooks.filesystems`) imports Airflow.
 _FILESYSTEMS = "airflow_mlsec.filesystems"
+_ASKING = threading.Lock()
 
 # From libpq, section 34.1.2: how the server is reached and authenticated. Not who logs in and where: the
 # connection itself says that.
@@ -59,11 +63,18 @@ class EnvironmentConnections:
 
     def filesystem(self, protocol: str, conn_id: str | None) -> Any:
         if conn_id is not None:
-            return entries_of(_FILESYSTEMS)["airflow"].load()(protocol, conn_id)
+            return _filesystem_of_airflow(protocol, conn_id)
         try:
             return fsspec.filesystem(protocol)
         except (ValueError, ImportError) as error:
             raise SettingError(f"no filesystem for '{protocol}://': {error}") from None
+
+
+def _filesystem_of_airflow(protocol: str, conn_id: str) -> Any:
+    # Airflow logs to what is the standard output when it first has something to say; that is for our answer. Several
+    # threads may ask, and what one replaces another must not restore.
+    with _ASKING, contextlib.redirect_stdout(sys.stderr):
+        return entries_of(_FILESYSTEMS)["airflow"].load()(protocol, conn_id)
 
 
 def _url_of_json(text: str, name: str) -> str:
