@@ -166,8 +166,17 @@ class AirflowApi:
             self._ask("PATCH", path, json={"value": None, **where}, gone_is_none=True)
 
     def task_instances(self) -> Iterator[dict[str, Any]]:
-        """All task instances, with their rendered fields."""
+        """All task instances."""
         return self._pages("/api/v2/dags/~/dagRuns/~/taskInstances", "task_instances", {})
+
+    def rendered_fields(self, instance: Mapping[str, Any]) -> Any:
+        """What the templates of one of `task_instances` became; None if it was removed since."""
+        if self.version() >= (3, 3):
+            return instance.get("rendered_fields")
+        # The list of an earlier Airflow leaves them out, and says that there are none.
+        mapped = f"/{instance['map_index']}" if instance["map_index"] >= 0 else ""
+        found = self._get(f"{_task_path(instance)}{mapped}", gone_is_none=True)
+        return None if found is None else found.get("rendered_fields")
 
     def dag_runs(self) -> Iterator[dict[str, Any]]:
         """All runs, with their parameters (``conf``)."""

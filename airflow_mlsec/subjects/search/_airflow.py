@@ -257,10 +257,8 @@ def _erasable(api: AirflowApi) -> Iterator[_Entry]:
 def _records(api: AirflowApi) -> Iterator[_Entry]:
     instances = list(api.task_instances())
     for instance in instances:
-        told = {"fields": instance.get("rendered_fields"), "note": instance.get("note")}
-        yield _Entry(
-            "rendered fields", f"rendered fields of {_task(instance)}", partial(_given, told)
-        )
+        where = f"rendered fields of {_task(instance)}"
+        yield _Entry("rendered fields", where, partial(_rendered, api, instance))
     for run in api.dag_runs():
         told = {"parameters": run.get("conf"), "note": run.get("note")}
         where = f"parameters of {run['dag_id']}/{run['dag_run_id']}"
@@ -282,6 +280,10 @@ def _records(api: AirflowApi) -> Iterator[_Entry]:
 
 def _given(value: Any) -> Any:
     return value
+
+
+def _rendered(api: AirflowApi, instance: Mapping[str, Any]) -> Any:
+    return {"fields": api.rendered_fields(instance), "note": instance.get("note")}
 
 
 def _task(entry: Mapping[str, Any]) -> str:
