@@ -91,18 +91,16 @@ $(COMPAT)/.ready: pyproject.toml | $(VENV)/.ready
 	@$(BIN)/uv pip install --quiet --python $(COMPAT)/bin/python --group dev
 	@touch $@
 
-# The Airflow between the oldest and the newest.
-MIDDLE := .venv-airflow-3.2
-
-$(MIDDLE)/.ready: pyproject.toml .ci/airflow-3.2.txt | $(VENV)/.ready
-	@echo "[setup] environment with Airflow 3.2"
-	@$(BIN)/uv venv --quiet --clear $(MIDDLE) --python $(BIN)/python
-	@$(BIN)/uv pip install --quiet --python $(MIDDLE)/bin/python -c .ci/airflow-3.2.txt -e '.[$(EXTRAS)]' --group dev
+# An earlier Airflow, with the newest of everything else that runs with it.
+.venv-airflow-%/.ready: pyproject.toml .ci/airflow-%.txt | $(VENV)/.ready
+	@echo "[setup] environment with Airflow $*"
+	@$(BIN)/uv venv --quiet --clear $(@D) --python $(BIN)/python
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python -c .ci/airflow-$*.txt -e '.[$(EXTRAS)]' --group dev
 	@touch $@
 
-test-compat: setup $(COMPAT)/.ready $(MIDDLE)/.ready
+test-compat: setup $(COMPAT)/.ready .venv-airflow-3.2/.ready
 	@$(COMPAT)/bin/python $(PYTEST) $(UNIT_TESTS) $(ADAPTER_TESTS)
-	@$(MIDDLE)/bin/python $(PYTEST) $(ADAPTER_TESTS)
+	@.venv-airflow-3.2/bin/python $(PYTEST) $(ADAPTER_TESTS)
 
 # The newest Python that Airflow takes, and how much of the code the unit tests run: its own monitoring costs little.
 NEWEST := .venv-newest
@@ -130,11 +128,11 @@ endif
 	@$(BIN)/uv pip install --quiet --python .venv-dbt/bin/python 'dbt-core>=1.10,<1.11' 'dbt-duckdb>=1.9' 'openlineage-dbt>=1.54'
 	@touch $@
 
-test-slow: setup $(VENV)/.spark .venv-dbt/.ready $(COMPAT)/.ready $(MIDDLE)/.ready
+test-slow: setup $(VENV)/.spark .venv-dbt/.ready .venv-airflow-3.1/.ready .venv-airflow-3.2/.ready
 	@MLSEC_SLOW=1 $(BIN)/python $(PYTEST) tests -m "slow or not slow"
 	@# A whole pipeline in a real Airflow of each earlier version.
-	@$(COMPAT)/bin/python -m pytest tests/e2e
-	@$(MIDDLE)/bin/python -m pytest tests/e2e
+	@.venv-airflow-3.1/bin/python -m pytest tests/e2e
+	@.venv-airflow-3.2/bin/python -m pytest tests/e2e
 
 fuzz: setup
 	@$(BIN)/python -m tests.fuzzing 600
