@@ -96,6 +96,10 @@ class SettingError(UsageError):
     """A setting of section ``[mlsec]`` is missing or wrong."""
 
 
+class NoFilesystem(SettingError):
+    """No client is known that reads files of a scheme."""
+
+
 class PolicyError(UsageError):
     """A policy file is wrong at a named place."""
 

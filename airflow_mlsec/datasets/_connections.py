@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import fsspec
 
-from airflow_mlsec.errors import SettingError
+from airflow_mlsec.errors import NoFilesystem, SettingError
 from airflow_mlsec.extensions import entries_of
 
 # Takes protocol and connection id; this package's own (`airflow_mlsec.hooks.filesystems`) imports Airflow.
@@ -66,8 +66,10 @@ class EnvironmentConnections:
             return _filesystem_of_airflow(protocol, conn_id)
         try:
             return fsspec.filesystem(protocol)
-        except (ValueError, ImportError) as error:
+        except ImportError as error:  # it names the package to install
             raise SettingError(f"no filesystem for '{protocol}://': {error}") from None
+        except ValueError:
+            raise NoFilesystem(f"no filesystem for '{protocol}://'") from None
 
 
 def _filesystem_of_airflow(protocol: str, conn_id: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.sdk import BaseHook
 
-from airflow_mlsec.errors import SettingError
+from airflow_mlsec.errors import NoFilesystem, SettingError
 
 
 def filesystem_of(protocol: str, conn_id: str) -> Any:
@@ -42,8 +42,14 @@ def _plain_filesystem(protocol: str, connection: Any) -> Any:
     }
     options = {name: value for name, value in given.items() if value}
     try:
+        fsspec.get_filesystem_class(protocol)
+    except ValueError:
+        raise NoFilesystem(f"no filesystem for '{protocol}://'") from None
+    except ImportError as error:  # it names the package to install
+        raise SettingError(f"no filesystem for '{protocol}://': {error}") from None
+    try:
         return fsspec.filesystem(protocol, **options, **connection.extra_dejson)
-    except (ValueError, ImportError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise SettingError(
             f"no filesystem for '{protocol}://' with connection '{connection.conn_id}' "
             f"({type(error).__name__}); its extras are the options of fsspec's filesystem"

@@ -15,6 +15,7 @@ from airflow_mlsec import files
 from airflow_mlsec.connections import Connections
 from airflow_mlsec.datasets._connections import EnvironmentConnections
 from airflow_mlsec.datasets._registry import connector_of
+from airflow_mlsec.datasets.connectors.files._filesystem import filesystem_of
 from airflow_mlsec.datasets.connectors.files._location import FileUri, file_uri
 from airflow_mlsec.errors import DatasetError, DatasetNotFound, UnsupportedDataset
 from airflow_mlsec.naming import DatasetName
@@ -242,7 +243,7 @@ def open_artifact(uri: str, connections: Connections | None = None) -> Artifact:
     if location.protocol == "file":
         return Artifact(location)
     found = connections or EnvironmentConnections()
-    filesystem = found.filesystem(location.protocol, location.conn_id)
+    filesystem = filesystem_of(location, found)
     # Sizes that it cached before would cut off a file that has grown since.
     filesystem.invalidate_cache()
     return Artifact(location, filesystem)

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from airflow_mlsec import files
 from airflow_mlsec.connections import Connections
 from airflow_mlsec.datasets._found import Announce, Condition, Found
+from airflow_mlsec.datasets.connectors.files._filesystem import filesystem_of
 from airflow_mlsec.datasets.connectors.files._folders import (
     files_below,
     is_hidden,
@@ -77,9 +78,7 @@ class FileDataset:
     @classmethod
     def of(cls, location: FileUri, connections: Connections) -> FileDataset:
         local = location.protocol == "file"
-        filesystem: Any = (
-            None if local else connections.filesystem(location.protocol, location.conn_id)
-        )
+        filesystem: Any = None if local else filesystem_of(location, connections)
         kind = location.format
         if kind is None:
             folder = Path(location.path).is_dir() if local else filesystem.isdir(location.path)
