@@ -87,8 +87,8 @@ def test_what_airflow_keeps_of_a_person_is_found_erased_and_named(pipeline: Pipe
     assert "of XCom" in str(xcom.words)
     assert "2 by likeness or together with other values" in str(xcom.words)
     assert records.status == "found"
-    stores = ("rendered fields of leaky", "parameters of leaky", "log of leaky", "variable 'vip'")
-    unnamed = [where for where in stores if where not in str(records.locator)]
+    kept = ("rendered fields of leaky", "parameters of leaky", "log of leaky", "variable 'vip'")
+    unnamed = [where for where in kept if where not in str(records.locator)]
     # Five entries are named, and how many more there are.
     assert len(unnamed) <= int(" more" in str(records.locator)), records
     assert "cannot delete" in str(records.words)
