@@ -63,7 +63,7 @@ with DAG("overhead", schedule=None, max_active_tasks=1):
         steps = [
             nothing(),
             with_pandas(f"{{AT}}/pandas-{{number}}.parquet"),
-            ComplianceCheckOperator(task_id=f"check-{{number}}", policy="people", stage="source"),
+            ComplianceCheckOperator(task_id=f"check-{{number}}", policy="people", stage="source", controls="columns-declared"),
             AnonymizeOperator(
                 task_id=f"anonymize-{{number}}", policy="people", target=f"{{AT}}/safe-{{number}}.parquet"
             ),
