@@ -4,7 +4,7 @@
 
 Tasks run one after the other, in turns, on a table of 1,000 rows: what is measured is not the work on data but what
 stands around it, starting with imports in the task's process. A task's time is what Airflow reports, from its start
-to its end. Beside each, the same work in a task that writes the output with pandas and checks nothing.
+to its end. Beside them, a task that hashes, bands and writes the table with pandas, and checks nothing.
 """
 
 from __future__ import annotations
