@@ -325,8 +325,8 @@ def _kept_elsewhere(what: str, command: str | None, secret: str | None) -> str |
         return None
     try:
         # If a name is given, Airflow is installed; nothing else here needs it.
-        conf = importlib.import_module("airflow.configuration").conf
-        value = conf._get_config_value_from_secret_backend(secret)
+        backend = importlib.import_module("airflow.configuration").get_custom_secret_backend()
+        value = backend.get_config(secret) if backend else None
     except Exception as error:
         raise SettingError(f"Airflow's secrets backend failed for {what} ({type(error).__name__})") from None  # fmt: skip
     if value is None:
