@@ -7,6 +7,7 @@ the root key elsewhere, one file each, and are recipients too (`_service_stanza`
 """
 
 from airflow_mlsec.crypto._age import (
+    RingKeys,
     Unwraps,
     Wraps,
     decrypt,
@@ -19,6 +20,7 @@ from airflow_mlsec.crypto._age import (
     rewrap_file,
     ring_key,
 )
+from airflow_mlsec.crypto._archive import UNPACK_LIMITS, FolderEntry, UnpackLimits
 from airflow_mlsec.crypto._columns import (
     is_encrypted,
     keys_by_category,
@@ -27,9 +29,6 @@ from airflow_mlsec.crypto._columns import (
 )
 from airflow_mlsec.crypto._digesting import Digesting, digest_stream
 from airflow_mlsec.crypto._folder import (
-    UNPACK_LIMITS,
-    FolderEntry,
-    UnpackLimits,
     compressed,
     decrypt_folder,
     encrypt_folder,
@@ -104,6 +103,7 @@ __all__ = [
     "PublicKey",
     "Recipient",
     "Recorder",
+    "RingKeys",
     "RingStore",
     "ServiceKey",
     "Trusted",

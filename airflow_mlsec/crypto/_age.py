@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -39,11 +41,15 @@ from airflow_mlsec.crypto._service_stanza import TYPE as SERVICE
 from airflow_mlsec.crypto._service_stanza import ServiceKey, names_service
 from airflow_mlsec.crypto._x25519 import Identity, Recipient
 from airflow_mlsec.errors import (
+    CryptoError,
     DatasetError,
     DatasetNotFound,
     DecryptionFailed,
+    MlsecError,
     UsageError,
 )
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 _POST_QUANTUM = "postquantum"
@@ -64,8 +70,32 @@ class Unwraps(Protocol):
         """The file key, or None if the stanza is for somebody else.
 
         :raises Malformed: if it is of the identity's type and breaks the specification.
+        :raises CryptoError: if the identity cannot be used now.
         """
         ...
+
+
+class RingKeys:
+    """The live versions of a ring's key, as one identity. The ring is opened when it is needed: if whoever keeps its root
+    key does not answer, another identity can still open a file."""
+
+    def __init__(self, ring: Callable[[], KeyRing], name: str) -> None:
+        self._ring, self._name = ring, name
+
+    @cached_property
+    def _identities(self) -> list[Identity | HybridIdentity]:
+        return [identity_of(version) for version in self._ring().some_live(self._name)]
+
+    def unwrap(self, stanza: Stanza) -> bytes | None:
+        """The file key, or None if the stanza is for another key.
+
+        :raises CryptoError: if the ring cannot be opened, or does not have the key.
+        :raises UsageError: if the key is not one to encrypt to.
+        """
+        found = None
+        for identity in self._identities:
+            found = identity.unwrap(stanza) or found
+        return found
 
 
 AnyIdentity = Identity | HybridIdentity | PluginIdentity
@@ -188,9 +218,12 @@ def decrypt(
 
 
 def open_header(source: BinaryIO, identities: Iterable[Unwraps]) -> tuple[bytes, Header]:
-    """The file key and the header of an age file; ``source`` is then positioned at its payload.
+    """The file key and the header of an age file; ``source`` is then positioned at its payload. The identities are
+    alternatives: one that cannot be used now does not stop the others.
 
     :raises Malformed: if it is not a header.
+    :raises CryptoError: if none opens it and one of them could not be used, for example because a key service does not
+        answer.
     :raises DecryptionFailed: if no identity opens it, or it was changed.
     """
     header = read_header(source)
@@ -305,18 +338,43 @@ def _file_key(stanzas: tuple[Stanza, ...], identities: list[Unwraps]) -> bytes:
     if len(stanzas) > 1 and any(stanza.type == SCRYPT for stanza in stanzas):
         raise DecryptionFailed
     found: bytes | None = None
-    for identity in identities:
-        if isinstance(identity, PluginIdentity):
-            # A program is started for it.
-            found = found or identity.unwrap_any(stanzas)
-            continue
-        for stanza in stanzas:
-            key = identity.unwrap(stanza)
-            if key is not None and found is None:
-                found = key
+    failed: list[MlsecError] = []
+    for identity in sorted(identities, key=_effort):
+        if found is not None and _effort(identity):
+            break
+        try:
+            found = _unwrapped(identity, stanzas) or found
+        except (CryptoError, UsageError) as error:
+            failed.append(error)
+    if found is None and failed:
+        raise _one_of(failed)
     if found is None or len(found) != 16:
         raise DecryptionFailed
+    for why in failed:
+        _log.warning("an identity could not be used, and another one opened the file: %s", why)
     return found
+
+
+def _effort(identity: Unwraps) -> int:
+    """What has to be asked for a file key: nobody, the ring, a key service, a program that may want a person."""
+    kinds = (RingKeys, ServiceKey, PluginIdentity)
+    return next((n for n, kind in enumerate(kinds, 1) if isinstance(identity, kind)), 0)
+
+
+def _unwrapped(identity: Unwraps, stanzas: tuple[Stanza, ...]) -> bytes | None:
+    if isinstance(identity, PluginIdentity):
+        # A program is started for it.
+        return identity.unwrap_any(stanzas)
+    keys = [identity.unwrap(stanza) for stanza in stanzas]
+    return next((key for key in keys if key is not None), None)
+
+
+def _one_of(failed: Sequence[MlsecError]) -> MlsecError:
+    """Why none of several identities could be used."""
+    if len(failed) == 1:
+        return failed[0]
+    causes = "; ".join(dict.fromkeys(str(error) for error in failed))
+    return CryptoError(f"none of the identities opened the file: {causes}")
 
 
 def _header_mac(file_key: bytes, authenticated: bytes) -> bytes:

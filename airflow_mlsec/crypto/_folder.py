@@ -7,21 +7,19 @@ import fcntl
 import io
 import os
 import shutil
-import stat
-import tarfile
 import tempfile
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 
 from airflow_mlsec import files
 from airflow_mlsec.crypto._age import Progress, Unwraps, Wraps, decrypt, encrypt
+from airflow_mlsec.crypto._archive import UNPACK_LIMITS, FolderEntry, UnpackLimits, pack, unpack
 from airflow_mlsec.errors import (
     DatasetError,
     DatasetNotFound,
@@ -31,42 +29,10 @@ from airflow_mlsec.errors import (
     is_full,
 )
 
-_ZSTANDARD = bytes.fromhex("28b52ffd")  # RFC 8878, section 3.1.1
 _BLOCK = 1 << 20
-_END = 2 * tarfile.BLOCKSIZE
-_HEADERS = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-)
-_LARGEST_HEADER = 1 << 20
 _LONGEST_NAME = 255
-# Of all headers of an archive together.
-_MOST_HEADERS = 4 << 30
 # The number of characters that `tempfile.mkdtemp` puts in between.
 _PARTIAL, _RANDOM = ".partial", 8
-
-
-@dataclass(frozen=True)
-class UnpackLimits:
-    """How much an archive may become on disk: files and folders, and bytes. A few kilobytes can become terabytes."""
-
-    entries: int = 1_000_000
-    bytes: int = 100 * 1000**3
-
-
-UNPACK_LIMITS = UnpackLimits()
-
-
-@dataclass(frozen=True)
-class FolderEntry:
-    """A file below a folder, or a folder below it, which has no ``open``. ``name`` is relative, with ``/``."""
-
-    name: str
-    open: Callable[[], BinaryIO] | None = None
-    executable: bool = False
 
 
 def encrypt_folder(
@@ -95,44 +61,85 @@ def encrypt_folder(
 
 
 def folder_entries(source: Path) -> list[FolderEntry]:
-    """The regular files and folders below a local folder.
+    """The regular files and folders below a local folder, and links within it.
 
     :raises DatasetNotFound: if there is no such folder.
-    :raises DatasetError: if there is a link, a device or the like in it, or a folder cannot be read.
+    :raises DatasetError: if there is a link that leads out of it or nowhere, a device or the like in it, or a folder cannot
+        be read.
     """
     if not source.is_dir() or source.is_symlink():
         raise DatasetNotFound(f"{source}: no such folder")
+    opened = _Below(source)
     try:
-        return [_entry(source, path) for path in files.everything_below(source)]
+        return list(_entries(opened, os.path.realpath(source), ""))
     except OSError as error:
         raise DatasetError(f"{source} cannot be read as a whole ({error.strerror})") from None
 
 
-def _entry(folder: Path, path: Path) -> FolderEntry:
-    name = path.relative_to(folder).as_posix()
-    if path.is_symlink() or not (path.is_file() or path.is_dir()):
-        raise DatasetError(f"{path} is neither a plain file nor a folder; it is not encrypted")
-    if path.is_dir():
-        return FolderEntry(name)
-    return FolderEntry(name, lambda: _opened(folder, name), os.access(path, os.X_OK))
+def _entries(opened: _Below, real: str, above: str) -> Iterator[FolderEntry]:
+    """What is below the folder ``above`` of a folder, ``real`` being that folder's real path."""
+    with os.scandir(f"{opened.folder}/{above}") as found:
+        for entry in found:
+            name = f"{above}{entry.name}"
+            if entry.is_symlink():
+                yield FolderEntry(name, link=_within(opened.folder, real, name))
+            elif entry.is_dir(follow_symlinks=False):
+                yield FolderEntry(name)
+                yield from _entries(opened, real, f"{name}/")
+            elif entry.is_file(follow_symlinks=False):
+                yield FolderEntry(name, partial(opened.open, name))
+            else:
+                raise DatasetError(
+                    f"{opened.folder}/{name} is neither a file nor a folder; it is not encrypted"
+                )
 
 
-def _opened(folder: Path, name: str) -> BinaryIO:
-    """A file below a folder, not through a link that has since replaced any part of its path."""
-    above = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        *folders, last = name.split("/")
-        for part in folders:
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
-            os.close(above)
-            above = below
-        descriptor = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=above)
-    finally:
-        os.close(above)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise DatasetError(f"{folder / name} is no longer a regular file")
-    return os.fdopen(descriptor, "rb")
+def _within(folder: Path, real: str, name: str) -> str:
+    """Where a link leads to, from its own folder; through other links to what they lead to."""
+    target = os.path.realpath(f"{folder}/{name}")
+    if not target.startswith(f"{real}/") or not os.path.exists(target):
+        raise DatasetError(
+            f"{folder}/{name} is a link that leads out of the folder, or nowhere; put a copy of the file in its place"
+        )
+    above = os.path.dirname(f"{real}/{name}")
+    return os.path.relpath(target, above)
+
+
+class _Below:
+    """Opens files below a folder, not through a link that has since replaced any part of their paths."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # The folder that the last file was in: those of one folder come one after the other.
+        self._last: tuple[str, int] | None = None
+
+    def open(self, name: str) -> BinaryIO:
+        """A file, unbuffered."""
+        above, _, last = name.rpartition("/")
+        if self._last is None or self._last[0] != above:
+            opened = self._opened(above)
+            self.close()
+            self._last = above, opened
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return cast(BinaryIO, io.FileIO(os.open(last, flags, dir_fd=self._last[1])))
+
+    def _opened(self, above: str) -> int:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        folder = os.open(self.folder, flags)
+        for part in above.split("/") if above else ():
+            try:
+                below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=folder)
+            finally:
+                os.close(folder)
+            folder = below
+        return folder
+
+    def close(self) -> None:
+        if self._last is not None:
+            os.close(self._last[1])
+            self._last = None
+
+    __del__ = close
 
 
 @contextmanager
@@ -143,23 +150,36 @@ def packed(entries: Iterable[FolderEntry]) -> Iterator[BinaryIO]:
         ends, if a file changed or could not be read.
     """
     given: dict[str, FolderEntry] = {}
+    parents: set[str] = set()
     for entry in entries:
-        parts = entry.name.split("/")
-        if any(part in ("", ".", "..") or len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
-            raise DatasetError(f"'{entry.name}' cannot be the name of a file in a folder")
-        if "\0" in entry.name or entry.name in given:
-            raise DatasetError(
-                f"there are two files named '{entry.name}', or no file can have this name"
-            )
+        if entry.name in given:
+            raise DatasetError(f"there are two files named '{entry.name}'")
         given[entry.name] = entry
-    parents = {str(parent) for name in given for parent in PurePosixPath(name).parents} - {"."}
+        above, _, last = entry.name.rpartition("/")
+        _check_name(entry.name, last)
+        while above and above not in parents:
+            parents.add(above)
+            higher, _, last = above.rpartition("/")
+            _check_name(entry.name, last)
+            above = higher
+        if entry.name.startswith("/"):
+            raise DatasetError(f"'{entry.name}' cannot be the name of a file in a folder")
     for name in parents & set(given):
-        if given[name].open is not None:
+        if not given[name].is_folder:
             raise DatasetError(f"'{name}' is a file and a folder at once; a disk cannot hold both")
     everything = {name: FolderEntry(name) for name in parents} | given
     ordered = [everything[name] for name in sorted(everything)]
-    with _fed(lambda pipe: _pack(ordered, pipe)) as read:
+    with _fed(lambda pipe: pack(ordered, pipe)) as read:
         yield read
+
+
+def _check_name(name: str, part: str) -> None:
+    """
+    :raises DatasetError: if a part of a name cannot be the name of a file.
+    """
+    length = len(part) if part.isascii() else len(os.fsencode(part))
+    if part in ("", ".", "..") or "\0" in part or length > _LONGEST_NAME:
+        raise DatasetError(f"'{name}' cannot be the name of a file in a folder")
 
 
 @contextmanager
@@ -214,7 +234,7 @@ def unpacked(target: Path, limits: UnpackLimits = UNPACK_LIMITS) -> Iterator[Bin
     below, lock = _locked_folder(target)
     try:
         with _drained(
-            lambda pipe: _unpack(pipe, below / "files", limits), str(target.parent)
+            lambda pipe: unpack(pipe, below / "files", limits), str(target.parent)
         ) as write:
             yield write
         try:
@@ -264,106 +284,6 @@ def _remove_abandoned(target: Path) -> None:
                 os.close(lock)
 
 
-def _archive(**options: Any) -> tarfile.TarFile:
-    """An archive that is read and written in large blocks, which leaves its content as it is."""
-    made: Any = tarfile.open
-    archive: tarfile.TarFile = made(bufsize=_BLOCK, copybufsize=_BLOCK, **options)
-    return archive
-
-
-def _pack(entries: Sequence[FolderEntry], pipe: BinaryIO) -> None:
-    with _archive(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for entry in entries:
-            head = tarfile.TarInfo(entry.name)
-            head.mode = 0o755 if entry.open is None or entry.executable else 0o644
-            if entry.open is None:
-                head.type = tarfile.DIRTYPE
-                archive.addfile(head)
-                continue
-            with entry.open() as file:
-                before = _stamp(file)
-                head.size = file.seek(0, os.SEEK_END)
-                file.seek(0)
-                archive.addfile(head, file)
-                if file.read(1) or _stamp(file) != before:
-                    raise DatasetError(f"'{entry.name}' changed while it was encrypted")
-
-
-def _stamp(file: BinaryIO) -> tuple[int, int] | None:
-    """What changes whenever a local file does; None for other files."""
-    try:
-        status = os.fstat(file.fileno())
-    except (OSError, AttributeError):
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
-class _Entry(tarfile.TarInfo):
-    """An entry whose headers fit into memory, whatever an archive says."""
-
-    @classmethod
-    def frombuf(cls, *arguments: Any, **named: Any) -> _Entry:
-        entry = super().frombuf(*arguments, **named)
-        plain = entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE)
-        if not plain and (entry.type not in _HEADERS or entry.size > _LARGEST_HEADER):
-            raise tarfile.ReadError
-        return entry
-
-
-class _Kept:
-    """A stream that remembers the last part of what was read."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream, self.bytes = stream, 0
-        self._last: deque[bytes] = deque(maxlen=4)
-
-    def read(self, size: int) -> bytes:
-        # In full, so that the last few reads are more than the library can have read ahead.
-        data = b""
-        while len(data) < size and (more := self._stream.read(size - len(data))):
-            data = data + more if data else more
-        self.bytes += len(data)
-        self._last.append(data)
-        return data
-
-    def since(self, place: int) -> bytes:
-        """What was read from this place on."""
-        last = b"".join(self._last)
-        return last[place - (self.bytes - len(last)) :]
-
-
-def _unpack(pipe: BinaryIO, folder: Path, limits: UnpackLimits) -> None:
-    folder.mkdir(mode=0o700)
-    entries = size = 0
-    source: Any = pipe
-    if cast(io.BufferedReader, pipe).peek(4).startswith(_ZSTANDARD):
-        source = pa.CompressedInputStream(pa.PythonFile(pipe, "r"), "zstd")
-    plain = _Kept(source)
-    with _archive(fileobj=plain, mode="r|", tarinfo=_Entry) as archive:
-        for entry in archive:
-            if not (entry.isreg() or entry.isdir()) or entry.issparse() or entry.name[:1] == "/":
-                raise tarfile.ReadError
-            # The library remembers every entry with its headers.
-            archive.members.clear()  # type: ignore[attr-defined]
-            entries, size = entries + 1, size + entry.size
-            too_much = size > limits.bytes or plain.bytes - size > _MOST_HEADERS
-            if entries > limits.entries or too_much:
-                raise DatasetError(
-                    f"the archive has more than {limits.entries} files or {limits.bytes} bytes; nothing was unpacked. If "
-                    "you trust whoever made it, raise [mlsec] unpack_limit"
-                )
-            # Refuses paths that lead out of the folder.
-            archive.extract(entry, folder, filter="data")
-        # The library takes a damaged header, and the end of the file, for the end of the archive. The real
-        # end is two blocks of zeros, and nothing else after them.
-        end = plain.since(archive.offset)
-    rest = len(end)
-    while not any(end) and (end := plain.read(_BLOCK)):
-        rest += len(end)
-    if any(end) or rest < _END:
-        raise tarfile.ReadError
-
-
 def _wide_pipe() -> tuple[int, int]:
     """A pipe that holds as much as the machine allows: it wakes its ends less often."""
     taken, given = os.pipe()
@@ -386,7 +306,7 @@ def _fed(write: Callable[[BinaryIO], None]) -> Iterator[BinaryIO]:
 
     def run() -> None:
         try:
-            with os.fdopen(given, "wb") as pipe:
+            with os.fdopen(given, "wb", _BLOCK) as pipe:
                 try:
                     write(pipe)
                 except BaseException as error:
@@ -418,7 +338,7 @@ def _drained(read: Callable[[BinaryIO], None], where: str) -> Iterator[BinaryIO]
     failed: list[BaseException] = []
 
     def run() -> None:
-        with os.fdopen(taken, "rb") as pipe:
+        with os.fdopen(taken, "rb", _BLOCK) as pipe:
             try:
                 read(pipe)
             except BaseException as error:

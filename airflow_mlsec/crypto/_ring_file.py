@@ -282,9 +282,13 @@ def opened_root(content: bytes, where: str) -> bytes:
             raise ValueError
         service = str(document["service"])
         wrapped = base64.b64decode(document["wrapped"], validate=True)
-    except (ValueError, TypeError, KeyError, RecursionError):
+        key_id = str(document.get("key", ""))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise CryptoError(f"{where} is damaged; restore it from its backup") from None
-    root = unwrap(open_key_service(service), wrapped, ROOT_PURPOSE)
+    key = open_key_service(service)
+    # An alias may have been pointed to another key since.
+    found = key.earlier(key_id) if key_id else key
+    root = unwrap(found or key, wrapped, ROOT_PURPOSE)
     if len(root) != ROOT_BYTES:
         raise CryptoError(f"{where} holds no root key")
     return root
@@ -369,6 +373,7 @@ def wrapped_root(root: bytes, service: str) -> bytes:
     document = {
         "format": KMS_FORMAT,
         "service": service,
+        "key": key.key_id(),
         "wrapped": base64.b64encode(wrapped).decode(),
     }
     return f"{json.dumps(document, indent=1)}\n".encode()

@@ -2,15 +2,18 @@
 a transit engine. Other age clients skip the stanza; they can open the file through a break-glass recipient
 alongside it.
 
-The stanza: type ``airflow-mlsec/key-service``, the first 16 bytes of the SHA-256 of the key's URI in
-hexadecimal, and the file key as wrapped by the service.
+The stanza: type ``airflow-mlsec/key-service``, the service's scheme and the key's own name there (percent-encoded), and
+the file key as wrapped by the service. The name is the same however a URI spells the key, and whatever alias is pointed
+to it. Older files have the first 16 bytes of the SHA-256 of the URI in hexadecimal instead.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from urllib.parse import quote, unquote
 
 from airflow_mlsec.crypto._header import Malformed, Stanza
 from airflow_mlsec.crypto.key_services import (
@@ -23,6 +26,9 @@ from airflow_mlsec.crypto.key_services import (
 
 TYPE = "airflow-mlsec/key-service"
 _PURPOSE = b"file"
+_DIGEST_OF_URI = re.compile(r"[0-9a-f]{32}")
+# Of a key's name: what an ARN and a path consist of.
+_PLAIN = ":/@.-_~"
 
 
 @dataclass(frozen=True)
@@ -50,27 +56,33 @@ class ServiceKey:
 
     def wrap(self, file_key: bytes) -> Stanza:
         """The file key under the service's key."""
-        return Stanza(TYPE, (self._identifier,), wrap(self._service, file_key, _PURPOSE))
+        wrapped = wrap(self._service, file_key, _PURPOSE)
+        scheme, name = self.uri.partition("://")[0], quote(self._service.key_id(), safe=_PLAIN)
+        return Stanza(TYPE, (f"{scheme}://{name}",), wrapped)
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
         """The file key, or None if the stanza is for another key.
 
         :raises Malformed: if it is not a stanza of this type.
         :raises CryptoError: if the service does not open it.
+        :raises SettingError: if nothing says how to sign in to it.
         """
         if stanza.type != TYPE:
             return None
         if len(stanza.arguments) != 1 or not stanza.body:
             raise Malformed
-        if stanza.arguments[0] != self._identifier:
+        [named] = stanza.arguments
+        scheme, _, key_id = named.partition("://")
+        if _DIGEST_OF_URI.fullmatch(named):
+            # Without region and endpoint: they say where to ask, not which key it is.
+            uri = self.uri.partition("?")[0]
+            if hashlib.sha256(uri.encode()).hexdigest()[:32] != named:
+                return None
+            return unwrap(self._service, stanza.body, _PURPOSE)
+        if scheme != self.uri.partition("://")[0]:
             return None
-        return unwrap(self._service, stanza.body, _PURPOSE)
-
-    @property
-    def _identifier(self) -> str:
-        # Without region and endpoint: they say where to ask, not which key it is.
-        key = self.uri.partition("?")[0]
-        return hashlib.sha256(key.encode()).hexdigest()[:32]
+        found = self._service.earlier(unquote(key_id))
+        return None if found is None else unwrap(found, stanza.body, _PURPOSE)
 
 
 def names_service(text: str) -> bool:

@@ -23,6 +23,10 @@ from airflow_mlsec.errors import CryptoError, SignatureInvalid, UsageError
 
 SIGNING_KINDS = (KeyKind.SIGNING, KeyKind.ECDSA, KeyKind.ML_DSA)
 _POST_QUANTUM = (mldsa.MLDSA44PublicKey, mldsa.MLDSA65PublicKey, mldsa.MLDSA87PublicKey)
+# Each is tried with every trusted key.
+_MOST_SIGNATURES = 100
+# A plus or a slash together with them is not base64.
+_URL_SAFE = str.maketrans("-_+/", "+/??")
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 
 
@@ -132,18 +136,21 @@ class VerificationKeys:
         try:
             if envelope["payloadType"] != payload_type:
                 raise SignatureInvalid("the envelope is of another payload type than expected")
-            payload = base64.b64decode(envelope["payload"], validate=True)
+            payload = _decoded(envelope["payload"])
             signatures = [
-                (str(item.get("keyid") or ""), base64.b64decode(item["sig"], validate=True))
+                (str(item.get("keyid") or ""), _decoded(item["sig"]))
                 for item in envelope["signatures"]
             ]
+            if len(signatures) > _MOST_SIGNATURES:
+                raise SignatureInvalid(
+                    f"the envelope has {len(signatures)} signatures; at most {_MOST_SIGNATURES} are read"
+                )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, SignatureInvalid):
                 raise
             raise SignatureInvalid("not a DSSE envelope") from None
         message = pre_authentication(payload_type, payload)
         for identifier, signature in signatures:
-            # A key id is a hint, and optional: without one every trusted key is tried.
             for public in self._candidates(identifier):
                 if (public.post_quantum or not post_quantum) and public.verifies(
                     signature, message
@@ -156,10 +163,9 @@ class VerificationKeys:
         )
 
     def _candidates(self, identifier: str) -> list[PublicKey]:
-        """The key with this id; every key if no id is given."""
-        if not identifier:
-            return list(self._by_id.values())
-        return [key for name, key in self._by_id.items() if name == identifier]
+        """Every trusted key, first the one with this id: an id is a hint that nobody signed, and others number their keys
+        in another way."""
+        return sorted(self._by_id.values(), key=lambda key: key.id != identifier)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -222,6 +228,16 @@ class VerificationKeys:
         if not found:
             raise UsageError(f"{path}: no `BEGIN PUBLIC KEY` block found")
         return cls(found)
+
+
+def _decoded(text: str) -> bytes:
+    """Base64 in either alphabet, padded or not: envelopes may have either (DSSE, "protocol").
+
+    :raises ValueError: if it is not base64.
+    """
+    if set("-_") & set(text):
+        text = text.translate(_URL_SAFE)
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
 def _ecdsa(curve: ec.EllipticCurve) -> ec.ECDSA:

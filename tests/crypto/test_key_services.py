@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -21,12 +22,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from airflow_mlsec.crypto import (
     HybridIdentity,
     Identity,
+    KeyKind,
     KeyRing,
+    RingKeys,
     ServiceKey,
     decrypt,
     encrypt,
+    identity_of,
     parse_recipient,
 )
+from airflow_mlsec.crypto._header import Stanza
 from airflow_mlsec.crypto.key_services import (
     KeyService,
     check_contract,
@@ -36,6 +41,7 @@ from airflow_mlsec.crypto.key_services import (
     unwrap,
     wrap,
 )
+from airflow_mlsec.crypto.key_services.aws_kms import AwsKms
 from airflow_mlsec.errors import (
     CheckFailed,
     CryptoError,
@@ -128,6 +134,9 @@ class _Broken(KeyService, abstract=True):
     def open(cls, rest: str) -> Any:
         return cls()
 
+    def key_id(self) -> str:
+        return "key"
+
     def encrypt(self, plain: bytes) -> bytes:
         nonce = os.urandom(12)
         return nonce + AESGCM(self._key).encrypt(nonce, plain, None)
@@ -149,6 +158,15 @@ def test_the_contract_notices_what_does_not_keep_it() -> None:
         ),
         "do not come back": (_Broken.encrypt, lambda self, sealed: b""),
     }
+    names = iter("abcdefgh")
+    for why, forgotten in (
+        ("no name of its own", {"key_id": lambda self: ""}),
+        ("another one each time", {"key_id": lambda self: next(names)}),
+        ("not found by its own name", {"earlier": lambda self, key_id: None}),
+        ("another key is taken for this one", {"earlier": lambda self, key_id: self}),
+    ):
+        with pytest.raises(CheckFailed, match=why):
+            check_contract(type("Broken", (_Broken,), forgotten, abstract=True)())
     for why, (encrypt_, decrypt_) in broken.items():
         cls = type("Broken", (_Broken,), {"encrypt": encrypt_, "decrypt": decrypt_}, abstract=True)
         with pytest.raises(CheckFailed, match=why):
@@ -156,12 +174,12 @@ def test_the_contract_notices_what_does_not_keep_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "forgotten", ["scheme", "product", "address", "open", "encrypt", "decrypt"]
+    "forgotten", ["scheme", "product", "address", "open", "key_id", "encrypt", "decrypt"]
 )
 def test_a_service_that_forgets_an_answer_is_none(forgotten: str) -> None:
     body: dict[str, Any] = {
         "scheme": "x-kms", "product": "X", "address": "x-kms://KEY",
-        "open": classmethod(lambda cls, rest: cls()),
+        "open": classmethod(lambda cls, rest: cls()), "key_id": lambda self: "key",
         "encrypt": lambda self, plain: plain, "decrypt": lambda self, sealed: sealed,
     }  # fmt: skip
     type("Whole", (KeyService,), dict(body))
@@ -205,22 +223,142 @@ print(KeyRing.open(Path({str(tmp_path / "k")!r})).current("a") == made)
 
 def test_a_file_for_a_key_service(service: Any) -> None:
     breakglass = Identity.generate()
-    key = ServiceKey("aws-kms://alias/x", service)
+    key = ServiceKey(f"{service.scheme}://x", service)
     sealed = io.BytesIO()
     encrypt(io.BytesIO(b"weights" * 50_000), sealed, [key, breakglass.recipient])
     opened = io.BytesIO()
-    decrypt(
-        io.BytesIO(sealed.getvalue()), opened, [ServiceKey("aws-kms://alias/x?region=eu", service)]
-    )
+    # However its URI spells it.
+    decrypt(io.BytesIO(sealed.getvalue()), opened, [ServiceKey(f"{service.scheme}://y?r=eu", service)])  # fmt: skip
     assert opened.getvalue() == b"weights" * 50_000
     # Others' clients skip the stanza.
     theirs = pyrage.x25519.Identity.from_str(breakglass.export())
     assert pyrage.decrypt(sealed.getvalue(), [theirs]) == b"weights" * 50_000
     with pytest.raises(DecryptionFailed):
-        decrypt(
-            io.BytesIO(sealed.getvalue()), io.BytesIO(), [ServiceKey("aws-kms://other", service)]
-        )
+        decrypt(io.BytesIO(sealed.getvalue()), io.BytesIO(), [ServiceKey("other-kms://x", service)])
     encrypt(io.BytesIO(b""), io.BytesIO(), [key, HybridIdentity.generate().recipient])
+
+
+def opens(sealed: bytes, *identities: Any) -> bool:
+    opened = io.BytesIO()
+    try:
+        decrypt(io.BytesIO(sealed), opened, identities)
+    except DecryptionFailed:
+        return False
+    return opened.getvalue() == b"weights"
+
+
+def test_an_alias_that_is_pointed_to_another_key(
+    tmp_path: Path, aws_key: str, aws_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was encrypted under it before is opened by it still, and by every spelling of the key's own name; what was
+    encrypted in another account, or under another key that is named itself, is not asked for."""
+    import boto3
+
+    client = boto3.client("kms", region_name="eu-central-1", endpoint_url=aws_endpoint)
+    rest = f"?region=eu-central-1&endpoint={aws_endpoint}"
+    old, new = (client.create_key()["KeyMetadata"] for _ in range(2))
+    client.create_alias(AliasName="alias/models", TargetKeyId=old["KeyId"])
+    alias = ServiceKey(f"aws-kms://alias/models{rest}")
+    stream = io.BytesIO()
+    encrypt(io.BytesIO(b"weights"), stream, [alias])
+    sealed = stream.getvalue()
+    assert old["Arn"].encode() in sealed
+    ring = KeyRing.create(tmp_path / "k", service=f"aws-kms://alias/models{rest}")
+    ring.ensure("a")
+    by_alias_arn = f"{old['Arn'].rpartition(':')[0]}:alias/models"
+    spelled = [old["KeyId"], old["Arn"], "alias/models", by_alias_arn]
+    assert all(opens(sealed, ServiceKey(f"aws-kms://{key}{rest}")) for key in spelled)
+    client.update_alias(AliasName="alias/models", TargetKeyId=new["KeyId"])
+    asked: list[str] = []
+    decrypt_ = AwsKms.decrypt
+
+    def noted(self: AwsKms, sealed: bytes) -> bytes:
+        asked.append(self._key)
+        return decrypt_(self, sealed)
+
+    monkeypatch.setattr(AwsKms, "decrypt", noted)
+    assert all(opens(sealed, ServiceKey(f"aws-kms://{key}{rest}")) for key in spelled)
+    assert asked == [old["KeyId"], old["Arn"], old["Arn"], old["Arn"]]
+    assert KeyRing.open(tmp_path / "k").current("a")
+    asked.clear()
+    # Two keys that are named themselves are two keys.
+    assert not opens(sealed, ServiceKey(f"aws-kms://{new['Arn']}{rest}"))
+    assert not opens(sealed, ServiceKey(f"aws-kms://{new['KeyId']}{rest}"))
+    for elsewhere in (":999999999999:", ":eu-west-1:"):
+        mine = old["Arn"].split(":")[4 if len(elsewhere) > 12 else 3]
+        assert AwsKms.open(f"alias/models{rest}").earlier(old["Arn"].replace(f":{mine}:", elsewhere)) is None  # fmt: skip
+    assert asked == []
+    replica = "arn:aws:kms:eu-west-1:1:key/mrk-1"
+    assert AwsKms.open(f"mrk-1{rest}").earlier(replica) is not None
+    assert AwsKms.open(f"{replica.replace('eu-west-1', 'us-east-1')}{rest}").earlier(replica) is not None  # fmt: skip
+
+    def denied(self: AwsKms) -> str:
+        raise CryptoError("AWS KMS did not do it (AccessDeniedException)")
+
+    # Who may not ask which key it is asks the one that it named.
+    monkeypatch.setattr(AwsKms, "key_id", denied)
+    client.update_alias(AliasName="alias/models", TargetKeyId=old["KeyId"])
+    assert opens(sealed, ServiceKey(f"aws-kms://alias/models{rest}"))
+    assert asked == ["alias/models"]
+
+
+def test_files_and_rings_from_before_keys_had_their_own_names(
+    tmp_path: Path, transit: services.Transit
+) -> None:
+    uri = "vault-transit://transit/k"
+    stanza = Stanza(
+        "airflow-mlsec/key-service", (hashlib.sha256(uri.encode()).hexdigest()[:32],),
+        wrap(open_key_service(uri), b"k" * 16, b"file"),
+    )  # fmt: skip
+    assert ServiceKey(uri).unwrap(stanza) == b"k" * 16
+    assert ServiceKey("vault-transit://transit/other").unwrap(stanza) is None
+    key = KeyRing.create(tmp_path / "k", service=uri).ensure("a")
+    path = tmp_path / "k" / "root.kms"
+    document = json.loads(path.read_text())
+    del document["key"]
+    path.write_text(json.dumps(document))
+    assert KeyRing.open(tmp_path / "k").current("a") == key
+
+
+def test_identities_are_alternatives(
+    tmp_path: Path, transit: services.Transit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:  # fmt: skip
+    """A service that is gone, and a ring whose root key it keeps, do not stop the break-glass identity."""
+    uri = "vault-transit://transit/k"
+    breakglass = Identity.generate()
+    ring = KeyRing.create(tmp_path / "k", service=uri)
+    key = identity_of(ring.ensure("artifact", KeyKind.ENCRYPTION))
+    stream = io.BytesIO()
+    encrypt(io.BytesIO(b"weights"), stream, [ServiceKey(uri), key.recipient, breakglass.recipient])
+    sealed = stream.getvalue()
+
+    def kept() -> list[Any]:
+        return [ServiceKey(uri), RingKeys(lambda: KeyRing.open(tmp_path / "k"), "artifact")]
+
+    transit.asked.clear()
+    assert opens(sealed, *kept(), breakglass)
+    assert transit.asked == [], "whoever is here is asked first"
+    assert opens(sealed, ServiceKey(uri))
+    assert opens(sealed, RingKeys(lambda: KeyRing.open(tmp_path / "k"), "artifact"))
+    monkeypatch.setenv("VAULT_TOKEN", "wrong")
+    for identities in ([*kept(), breakglass], [breakglass, *kept()]):
+        assert opens(sealed, *identities)
+    for service in kept():
+        with pytest.raises(CryptoError, match=r"Vault did not do it \(Forbidden\)"):
+            opens(sealed, service)
+    with pytest.raises(CryptoError, match=r"Vault did not do it \(Forbidden\)$"):
+        opens(sealed, *kept(), Identity.generate())
+    monkeypatch.delenv("VAULT_TOKEN")
+    with pytest.raises(
+        CryptoError, match="none of the identities opened the file: .*'none'.*; .*VAULT_TOKEN"
+    ):
+        opens(sealed, ServiceKey(uri), RingKeys(lambda: ring, "none"))
+    # The other way round: a service that answers opens what a ring that is damaged does not.
+    monkeypatch.setenv("VAULT_TOKEN", services.TOKEN)
+    (tmp_path / "k" / "ring.json").write_text("{")
+    caplog.clear()
+    assert opens(sealed, *kept())
+    assert "an identity could not be used" in caplog.text
 
 
 def test_a_ring_whose_root_key_a_service_keeps(tmp_path: Path, aws_key: str) -> None:

@@ -42,7 +42,7 @@ class KeyService(abc.ABC):
                 raise TypeError(f"key service {cls.__name__} does not define its {name}")
         if not _SCHEME.fullmatch(cls.scheme) or not cls.address.startswith(f"{cls.scheme}://"):
             raise TypeError(f"key service {cls.__name__}: its address must begin with its scheme")
-        for name in ("open", "encrypt", "decrypt"):
+        for name in ("open", "key_id", "encrypt", "decrypt"):
             if inspect.getattr_static(cls, name) is vars(KeyService)[name]:
                 raise TypeError(f"key service {cls.__name__} does not {name}")
 
@@ -54,6 +54,21 @@ class KeyService(abc.ABC):
         :raises UsageError: if it names no key, or the service's client is not installed.
         :raises SettingError: if nothing says how to sign in, or others could read the traffic.
         """
+
+    @abc.abstractmethod
+    def key_id(self) -> str:
+        """The key's own name at the service, the same however a URI spells it and whatever alias it was found by: of the
+        key that encrypted last, if an alias was pointed to another key meanwhile.
+
+        :raises CryptoError: if the service does not say it.
+        """
+
+    def earlier(self, key_id: str) -> Self | None:
+        """The key with this own name, if it is this one, or one that this alias may have stood for before; else None.
+
+        :raises CryptoError: if the service does not say which key this is.
+        """
+        return self if key_id == self.key_id() else None
 
     @abc.abstractmethod
     def encrypt(self, plain: bytes) -> bytes:
@@ -119,6 +134,14 @@ def check_contract(service: KeyService) -> None:
         # A service may accept another spelling of the same content.
         if opened != secret or len(changed) < len(sealed) // 2:
             raise CheckFailed(why)
+    own = service.key_id()
+    if not own or own != service.key_id():
+        raise CheckFailed("the key has no name of its own, or another one each time")
+    again = service.earlier(own)
+    if again is None or unwrap(again, sealed, b"one") != secret:
+        raise CheckFailed("the key is not found by its own name")
+    if service.earlier(f"{own}-of-somebody-else") is not None:
+        raise CheckFailed("another key is taken for this one")
     try:
         unwrap(service, sealed, b"another")
     except CryptoError:

@@ -43,6 +43,9 @@ class GoogleKms(KeyService):
                 f"Google Cloud KMS cannot be used ({type(error).__name__})"
             ) from None
 
+    def key_id(self) -> str:
+        return self._name
+
     def encrypt(self, plain: bytes) -> bytes:
         request = {"name": self._name, "plaintext": plain, "plaintext_crc32c": _crc32c(plain)}
         answer = self._call(self._client.encrypt, request)

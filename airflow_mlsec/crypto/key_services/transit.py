@@ -49,6 +49,9 @@ class _Transit(KeyService, abstract=True):
             allow_redirects=False,
         )  # fmt: skip
 
+    def key_id(self) -> str:
+        return f"{self._mount}/{self._key}"
+
     def encrypt(self, plain: bytes) -> bytes:
         answer = self._call(
             self._client.secrets.transit.encrypt_data, plaintext=base64.b64encode(plain).decode()
