@@ -238,6 +238,27 @@ def mlsec_process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
     return run
 
 
+def _in_this_process(
+    environment: dict[str, str], given: list[str], stdin: bytes
+) -> tuple[int, bytes, bytes]:
+    out, err, code = io.BytesIO(), io.BytesIO(), 0
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(os.environ, environment, clear=True))
+        for name, stream in (
+            ("stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")),
+            ("stdout", io.TextIOWrapper(out, encoding="utf-8", write_through=True)),
+            ("stderr", io.TextIOWrapper(err, encoding="utf-8", write_through=True)),
+        ):
+            stack.enter_context(mock.patch.object(sys, name, stream))
+        try:
+            main(given)
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        finally:
+            gc.enable()
+        return code, out.getvalue(), err.getvalue()
+
+
 @pytest.fixture
 def mlsec(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line as `mlsec_process` does, but in this process: a second's start for each command would be
@@ -247,25 +268,22 @@ def mlsec(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         *arguments: str | Path, env: dict[str, str] | None = None, stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         given = [str(argument) for argument in arguments]
-        out, err, code = io.BytesIO(), io.BytesIO(), 0
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(
-                mock.patch.dict(os.environ, _environment(tmp_path, env), clear=True)
-            )
-            for name, stream in (
-                ("stdin", io.TextIOWrapper(io.BytesIO((stdin or "").encode()), encoding="utf-8")),
-                ("stdout", io.TextIOWrapper(out, encoding="utf-8", write_through=True)),
-                ("stderr", io.TextIOWrapper(err, encoding="utf-8", write_through=True)),
-            ):
-                stack.enter_context(mock.patch.object(sys, name, stream))
-            try:
-                main(given)
-            except SystemExit as ended:
-                code = ended.code if isinstance(ended.code, int) else 1
-            finally:
-                gc.enable()
-            told = out.getvalue().decode(), err.getvalue().decode()
-        return subprocess.CompletedProcess(["mlsec", *given], code, *told)
+        code, out, err = _in_this_process(
+            _environment(tmp_path, env), given, (stdin or "").encode()
+        )
+        return subprocess.CompletedProcess(["mlsec", *given], code, out.decode(), err.decode())
+
+    return run
+
+
+@pytest.fixture
+def mlsec_bytes(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """As `mlsec`, with bytes (``data``) on standard input, and what comes out as bytes."""
+
+    def run(*arguments: str | Path, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        given = [str(argument) for argument in arguments]
+        code, out, err = _in_this_process(_environment(tmp_path, None), given, data)
+        return subprocess.CompletedProcess(["mlsec", *given], code, out, err)
 
     return run
 

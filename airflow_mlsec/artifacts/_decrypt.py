@@ -4,54 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
-from airflow_mlsec.artifacts._verify import verified
+from airflow_mlsec.artifacts._verify import require_current, verified
 from airflow_mlsec.crypto import (
     UNPACK_LIMITS,
     Digesting,
-    KeyRing,
-    ServiceKey,
     Trusted,
     UnpackLimits,
+    Unwraps,
     decrypt,
-    identity_of,
     unpacked,
 )
 from airflow_mlsec.datasets import Artifact
 from airflow_mlsec.errors import SignatureInvalid, UsageError
+from airflow_mlsec.register import Register
 
 
 def decrypt_artifact(
     source: Artifact,
     target: Artifact,
-    keys: KeyRing,
-    key: str | None = "artifact",
-    services: Sequence[str] = (),
+    identities: Sequence[Unwraps],
+    trusted: Trusted | None,
+    register: Register,
+    version: int | None = None,
     folder: bool = False,
-    verify: bool = True,
-    signed_by: Trusted | None = None,
     limits: UnpackLimits = UNPACK_LIMITS,
     progress: Callable[[str], None] = lambda message: None,
 ) -> int:
     """Decrypt ``source`` into ``target``, which appears once all of it is verified; returns its number of bytes. With
     ``folder`` the archive in it is unpacked as a new local folder.
 
-    :param signed_by: Who must have signed it; the ring, if it is not given.
+    :param identities: Any of which may open it.
+    :param trusted: Who must have signed it; None for files from others, of which nothing is verified.
+    :param version: Which version it must be; by default the newest that the register knows in its place.
     :param limits: How much an archive may become.
-    :raises SignatureInvalid: if whoever must have signed it did not sign exactly this file (unless ``verify`` is false),
-        or it changed while it was read.
-    :raises UsageError: if the target is the source, a folder is not local, or a signer is given and not verified.
+    :raises SignatureInvalid: if whoever must have signed it did not sign exactly this file, or it changed while it was read.
+    :raises CheckFailed: if it has expired, or is of another version.
+    :raises UsageError: if the target is the source, a folder is not local, or a version is demanded and nothing verified.
     """
-    if signed_by is not None and not verify:
+    if trusted is None and version is not None:
         raise UsageError(
-            "a signer is required, and the signature is not to be verified: choose one"
+            "a version is required, and the signature is not to be verified: choose one"
         )
-    trusted = signed_by if signed_by is not None else keys.verification_keys()
-    digest = verified(source, trusted)[0] if verify else None
-    identities: list[Any] = [ServiceKey(uri) for uri in services]
-    if key is not None:
-        identities += [identity_of(version) for version in keys.some_live(key)]
+    digest: str | None = None
+    if trusted is not None:
+        digest, said = verified(source, trusted)
+        require_current(source, said, version, register)
     size = 0
 
     def decrypted(done: int) -> None:

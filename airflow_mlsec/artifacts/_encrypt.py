@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, BinaryIO, cast
 
 from airflow_mlsec.crypto import (
@@ -39,7 +40,13 @@ from airflow_mlsec.ledger import (
     read_statement,
     sign_statement,
 )
-from airflow_mlsec.lineage import begin_artifact, end_release, published_releases
+from airflow_mlsec.lineage import (  # fmt: skip
+    artifact_versions,
+    begin_artifact,
+    end_release,
+    moved,
+    published_releases,
+)
 from airflow_mlsec.register import Register, requests_done
 
 # Times of files are rounded down: to clock ticks on Linux, to two seconds on FAT.
@@ -50,7 +57,7 @@ _COARSE = timedelta(seconds=2)
 class Encryption:
     """How an artifact is encrypted: who can decrypt it (``key`` is one of the ring, ``break_glass`` can too), what it
     is, the releases that it was trained on (URIs, or ``{"dataset": …, "evidence": …}``), and whether the archive of a
-    folder is compressed."""
+    folder is compressed, and for how long it may be used (None: without an end)."""
 
     recipients: Sequence[str] = ()
     key: str | None = "artifact"
@@ -58,6 +65,7 @@ class Encryption:
     kind: str = "model"
     trained_on: Sequence[str | Mapping[str, str]] = ()
     compress: bool = False
+    expires_in: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class Encrypted:
     bytes: int | None = None
     sha256: str | None = None
     unchanged: bool = False
+    version: int | None = None
     envelope: Mapping[str, Any] | None = None
 
     def summary(self) -> dict[str, Any]:
@@ -76,7 +85,8 @@ class Encrypted:
         said: dict[str, Any] = {"target": self.target, "recipients": self.recipients}
         if self.envelope is None:
             return said
-        return {**said, "bytes": self.bytes, "sha256": self.sha256, "unchanged": self.unchanged}
+        made = {"bytes": self.bytes, "sha256": self.sha256, "version": self.version}
+        return {**said, **made, "unchanged": self.unchanged}
 
 
 def encrypt_artifact(
@@ -99,9 +109,13 @@ def encrypt_artifact(
     :raises ChangedMeanwhile: if a person was erased, restricted or rectified since the source was read.
     """
     _check_places(source, target, how.compress)
+    if how.expires_in is not None and how.expires_in <= timedelta(0):
+        raise UsageError(
+            "an artifact cannot expire before it is made: `expires_in` must be positive"
+        )
     # Before anything is read: people who are erased from then on are not in what is published.
     done = register.read(requests_done)
-    recipients = _recipients(keys, how)
+    recipients = recipients_of(keys, how)
     made_at = source.modified()
     said = ArtifactStatement(
         source=File(namespace=source.name.namespace, name=source.name.name),
@@ -111,17 +125,18 @@ def encrypt_artifact(
         trained_on=tuple(_evidence_of(register, release, made_at) for release in how.trained_on),
         compression="zstd" if how.compress else None,
         run=run,
-        issued_at=register.now(),
+        **_issued(register, target, how.expires_in),
     )
     made = Encrypted(target.uri, len(recipients))
     if dry_run:
         return made
-    if (there := _there_already(source, target, keys, said)) is not None:
-        envelope, digest, size = there
+    there = _there_already(source, target, keys, said, register.now())
+    if there is not None:
+        envelope, digest, stated = there
         progress("the target already holds this source for these recipients")
-        known = begin_artifact(register, keys, source, target, how.kind, envelope, done, run)
+        known = begin_artifact(register, keys, source.name, source.full_uri, target, how.kind, envelope, done, run)  # fmt: skip
         end_release(register, known)
-        return replace(made, bytes=size, sha256=digest, unchanged=True, envelope=envelope)
+        return replace(made, bytes=stated.bytes, sha256=digest, version=stated.version, unchanged=True, envelope=envelope)  # fmt: skip
     progress(f"encrypting {source.uri} for {len(recipients)} recipients")
     with target.replacing() as raw, _opened(source) as plain:
         written, read = Digesting(raw), Digesting(plain)
@@ -131,19 +146,44 @@ def encrypt_artifact(
         found = {
             "source": said.source.model_copy(update={"sha256": read.sha256}),
             "bytes": read.bytes,
-            "issued_at": register.now(),
+            **_issued(register, target, how.expires_in),
         }
         subject = {target.file_name: written.sha256}
-        envelope = sign_statement(keys, subject, said.model_copy(update=found))
+        said = said.model_copy(update=found)
+        envelope = sign_statement(keys, subject, said)
         # At the last moment before the file appears.
-        intent = begin_artifact(register, keys, source, target, how.kind, envelope, done, run)
-    target.beside(SIGNATURE).write_bytes(f"{json.dumps(envelope, indent=1)}\n".encode())
+        intent = begin_artifact(register, keys, source.name, source.full_uri, target, how.kind, envelope, done, run)  # fmt: skip
+    write_signature(target, envelope)
     end_release(register, intent)
-    return replace(made, bytes=read.bytes, sha256=written.sha256, envelope=envelope)
+    return replace(made, bytes=read.bytes, sha256=written.sha256, version=said.version, envelope=envelope)  # fmt: skip
 
 
-def _recipients(keys: KeyRing, how: Encryption) -> list[Any]:
+def _issued(register: Register, target: Artifact, expires_in: timedelta | None) -> dict[str, Any]:
+    """What a statement says of when it was made, which version of the target that is, and until when it may be used."""
+    now = register.now()
+    return {
+        "issued_at": now,
+        "version": next_version(register, target),
+        "expires_at": None if expires_in is None else moved(now, expires_in),
+    }
+
+
+def next_version(register: Register, target: Artifact) -> int:
+    """The number after those of all versions of an artifact that the register knows."""
+    known = register.read(partial(artifact_versions, name=target.name))
+    return max((version.version for version in known), default=0) + 1
+
+
+def write_signature(target: Artifact, envelope: Mapping[str, Any]) -> None:
+    """Write an envelope next to what it signs."""
+    target.beside(SIGNATURE).write_bytes(f"{json.dumps(envelope, indent=1)}\n".encode())
+
+
+def recipients_of(keys: KeyRing, how: Encryption) -> list[Any]:
     texts = dict.fromkeys([*how.recipients, *how.break_glass])
+    """
+    :raises UsageError: if nobody could decrypt it, or a recipient is none.
+    """
     recipients: list[Any] = [parse_recipient(text) for text in texts]
     if how.key is not None:
         recipients.append(identity_of(ring_key(keys, how.key, recipients)).recipient)
@@ -204,10 +244,10 @@ def _opened(source: Artifact) -> Iterator[BinaryIO]:
 
 
 def _there_already(
-    source: Artifact, target: Artifact, keys: KeyRing, said: ArtifactStatement
-) -> tuple[dict[str, Any], str, int | None] | None:
-    """The signature and digest of the target and the size of its source, if it holds just this source for just these
-    recipients."""
+    source: Artifact, target: Artifact, keys: KeyRing, said: ArtifactStatement, now: str
+) -> tuple[dict[str, Any], str, ArtifactStatement] | None:
+    """The signature and digest of the target and what is stated of it, if it holds just this source for just these
+    recipients, is the newest version, and has not expired."""
     if not (target.exists() and target.beside(SIGNATURE).exists()):
         return None
     try:
@@ -226,14 +266,25 @@ def _there_already(
         return None
     found = statement.predicate
     # What only reading shows, and when and by which run it was made, may stay as they were.
-    same = {name: getattr(found, name) for name in ("bytes", "issued_at", "run")}
+    same = {name: getattr(found, name) for name in ("bytes", "issued_at", "run", "version", "expires_at")}  # fmt: skip
+    if (found.version or 0) + 1 != said.version or not _is_valid_as_long(found, said, now):
+        return None
     same["source"] = said.source.model_copy(update={"sha256": found.source.sha256})
     if said.model_copy(update=same) != found:
         return None
     with _opened(source) as plain:
         if found.source.sha256 != digest_stream(plain):
             return None
-    return envelope, digest, found.bytes
+    return envelope, digest, found
+
+
+def _is_valid_as_long(found: ArtifactStatement, said: ArtifactStatement, now: str) -> bool:
+    """Whether what is there was made to be valid for as long as what would be made now, and still is."""
+    if found.expires_at is None or said.expires_at is None:
+        return found.expires_at == said.expires_at
+    ends, made = (datetime.fromisoformat(text) for text in (found.expires_at, found.issued_at))
+    would, begun = (datetime.fromisoformat(text) for text in (said.expires_at, said.issued_at))
+    return ends - made == would - begun and datetime.fromisoformat(now) < ends
 
 
 def _evidence_of(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from airflow_mlsec.crypto import (
     MODEL_SIGNATURE,
@@ -20,7 +22,7 @@ from airflow_mlsec.crypto import (
 from airflow_mlsec.datasets import Artifact, dataset_name
 from airflow_mlsec.errors import CheckFailed, DatasetNotFound, UsageError
 from airflow_mlsec.ledger import ArtifactStatement, Place, predicate_of
-from airflow_mlsec.lineage import latest_release
+from airflow_mlsec.lineage import artifact_versions, latest_release, newest_published
 from airflow_mlsec.register import Register
 
 
@@ -28,20 +30,34 @@ from airflow_mlsec.register import Register
 class Demands:
     """What is required of an artifact in addition to its signature: the releases that it was trained on, all of them and
     in their newest versions; the name that it was signed under (a folder may be renamed); a signature that a quantum
-    computer cannot forge."""
+    computer cannot forge; its version, by default the newest that the register knows."""
 
     trained_on: Sequence[str] = ()
     signed_as: str | None = None
     post_quantum: bool = False
+    version: int | None = None
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What was verified: the artifact's digest, who may decrypt it, and the name that it was signed under."""
+    """What was verified: the artifact's digest, who may decrypt it, the name that it was signed under, its version and
+    until when it may be used."""
 
     sha256: str
     recipients: tuple[str, ...]
     signed_as: str | None
+    version: int | None = None
+    expires_at: str | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "sha256": self.sha256,
+            "recipients": list(self.recipients),
+            "signed_as": self.signed_as,
+            "version": self.version,
+            "expires_at": self.expires_at,
+        }
 
 
 def verify_artifact(
@@ -55,7 +71,8 @@ def verify_artifact(
 
     :raises DatasetNotFound: if the artifact or its signature is missing.
     :raises SignatureInvalid: if no trusted key signed exactly this.
-    :raises CheckFailed: if it was trained on other data, or under another policy or plan than the newest release.
+    :raises CheckFailed: if it was trained on other data, or under another policy or plan than the newest release; has
+        expired; or is not the version that is demanded.
     :raises UsageError: if more is demanded of a model's folder than its signature can say.
     """
     if artifact.local is not None and artifact.is_folder():
@@ -63,10 +80,47 @@ def verify_artifact(
     if demands.signed_as not in (None, artifact.file_name):
         raise CheckFailed(f"{artifact.file_name} is not called '{demands.signed_as}'")
     digest, said = verified(artifact, trusted, demands.post_quantum)
+    require_current(artifact, said, demands.version, register)
     for uri in demands.trained_on:
         _require_trained_on(artifact.file_name, said, uri, register)
-    recipients = () if said is None else said.recipients
-    return Verified(digest, recipients, artifact.file_name)
+    if said is None:
+        return Verified(digest, (), artifact.file_name)
+    return Verified(digest, said.recipients, artifact.file_name, said.version, said.expires_at)
+
+
+def require_current(
+    artifact: Artifact, said: ArtifactStatement | None, version: int | None, register: Register
+) -> None:
+    """Check that an artifact has not expired, and is of a version, or of the newest that the register knows in its place. A
+    copy in another place is not compared: an earlier version may be kept there.
+
+    :raises CheckFailed: if it is not.
+    """
+    name = artifact.file_name
+    if said is None:
+        if version is not None:
+            raise CheckFailed(f"{name} was signed as a plain file, without a version")
+        return
+    if said.expires_at is not None and _has_passed(said.expires_at, register):
+        raise CheckFailed(
+            f"{name} expired at {said.expires_at[:19]}Z; encrypt its source again, or its successor"
+        )
+    if version is not None:
+        if said.version != version:
+            raise CheckFailed(f"{name} is version {said.version or 0}, not {version}")
+        return
+    if (said.target.namespace, said.target.name) != (artifact.name.namespace, artifact.name.name):
+        return
+    newest = newest_published(register.read(partial(artifact_versions, name=artifact.name)))
+    if newest is not None and newest.version > (said.version or 0):
+        raise CheckFailed(
+            f"{name} is version {said.version or 0}, and version {newest.version} was published in its place at "
+            f"{str(newest.published_at)[:19]}Z: an older one was put there. If it is the one that you want, name its version"
+        )
+
+
+def _has_passed(moment: str, register: Register) -> bool:
+    return datetime.fromisoformat(moment) <= datetime.fromisoformat(register.now())
 
 
 def _require_trained_on(
@@ -88,9 +142,9 @@ def _require_trained_on(
 def _verified_model(
     folder: Path, trusted: Trusted, demands: Demands, progress: Callable[[str], None]
 ) -> Verified:
-    if demands.trained_on or demands.post_quantum:
+    if demands.trained_on or demands.post_quantum or demands.version is not None:
         raise UsageError(
-            "a model's folder is signed without its training data, and with ECDSA: `trained_on` and "
+            "a model's folder is signed without its training data and version, and with ECDSA: `trained_on`, `version` and "
             "`post_quantum` are for encrypted artifacts"
         )
     path = folder.with_name(f"{folder.name}{MODEL_SIGNATURE}")

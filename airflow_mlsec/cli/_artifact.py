@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -11,18 +12,29 @@ from airflow_mlsec.artifacts import (
     Encryption,
     decrypt_artifact,
     encrypt_artifact,
+    rewrap_artifact,
     verify_artifact,
 )
 from airflow_mlsec.cli._main import json_option, show, show_progress
-from airflow_mlsec.crypto import UnpackLimits, trusted_signers
+from airflow_mlsec.crypto import (
+    RingKeys,
+    ServiceKey,
+    UnpackLimits,
+    Unwraps,
+    read_identities,
+    trusted_signers,
+)
 from airflow_mlsec.datasets import open_artifact
+from airflow_mlsec.errors import UsageError
 from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
 from airflow_mlsec.settings import Settings
+
+_existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
 def artifact() -> None:
-    """Encrypt, verify and decrypt artifacts, together with their provenance.
+    """Encrypt, verify, decrypt and rewrap artifacts, together with their provenance.
 
     SOURCE and TARGET are paths or URIs of any filesystem (`s3://…`). Like EncryptArtifactOperator and related operators,
     these commands sign what an artifact is and the releases that it was trained on, and record it in the register before
@@ -33,6 +45,10 @@ def artifact() -> None:
 _key_option = click.option(
     "--key", default="artifact", show_default=True, help="A key of the ring that can decrypt."
 )
+_version_option = click.option(
+    "--version", type=click.IntRange(min=1), metavar="N",
+    help="Which version it must be. Default: the newest that the register knows in its place.",
+)  # fmt: skip
 _no_key_option = click.option("--no-key", is_flag=True, help="No key of the ring can decrypt it.")
 
 
@@ -51,6 +67,13 @@ _no_key_option = click.option("--no-key", is_flag=True, help="No key of the ring
     help="A release that it was trained on; EVIDENCE says which one, if there were several.",
 )  # fmt: skip
 @click.option("--compress", is_flag=True, help="Compress the archive of a folder (Zstandard).")
+@click.option(
+    "--expires-in",
+    "days",
+    type=click.IntRange(min=1),
+    metavar="DAYS",
+    help="For how long it may be used.",
+)
 @click.option("--dry-run", is_flag=True, help="Check source, recipients and releases; write nothing.")  # fmt: skip
 @json_option
 def encrypt(
@@ -62,6 +85,7 @@ def encrypt(
     kind: str,
     releases: tuple[str, ...],
     compress: bool,
+    days: int | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -71,14 +95,16 @@ def encrypt(
     register = open_register(settings)
     trained_on = [_release(text) for text in releases]
     how = Encryption(
-        recipients, None if no_key else key, settings.break_glass_recipients, kind, trained_on, compress
+        recipients, None if no_key else key, settings.break_glass_recipients, kind, trained_on, compress,
+        None if days is None else timedelta(days=days),
     )  # fmt: skip
     made = encrypt_artifact(
         open_artifact(source), open_artifact(target), how, open_key_ring(settings, register), register,
         dry_run=dry_run, progress=show_progress,
     )  # fmt: skip
     done = "nothing was written" if dry_run else "it was there already" if made.unchanged else f"{made.bytes} bytes encrypted"  # fmt: skip
-    show(made.summary(), f"{made.target}: for {made.recipients} recipients; {done}", as_json)
+    numbered = "" if made.version is None else f"version {made.version}, "
+    show(made.summary(), f"{made.target}: {numbered}for {made.recipients} recipients; {done}", as_json)  # fmt: skip
 
 
 def _release(text: str) -> str | dict[str, str]:
@@ -91,11 +117,12 @@ def _release(text: str) -> str | dict[str, str]:
 @artifact.command()
 @click.argument("source")
 @click.option("--trained-on", "releases", multiple=True, metavar="URI", help="A release that it must have been trained on: the newest one.")  # fmt: skip
-@click.option("--public-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM of trusted keys. Default: the key ring.")  # fmt: skip
+@click.option("--public-key", type=_existing, help="PEM of trusted keys. Default: the key ring.")  # fmt: skip
 @click.option("--certificate-identity", help="Keyless signer: an e-mail address or a URI.")
 @click.option("--certificate-oidc-issuer", help="URL of the OpenID provider that vouches for them.")
 @click.option("--signed-as", help="Name that a model's folder must have been signed under.")
 @click.option("--post-quantum", is_flag=True, help="A trusted ML-DSA key must have signed it.")
+@_version_option
 @json_option
 def verify(
     source: str,
@@ -105,6 +132,7 @@ def verify(
     certificate_oidc_issuer: str | None,
     signed_as: str | None,
     post_quantum: bool,
+    version: int | None,
     as_json: bool,
 ) -> None:
     """Verify SOURCE against the signature next to it, and verify what it was trained on."""
@@ -112,15 +140,27 @@ def verify(
     trusted = trusted_signers(
         public_key, certificate_identity, certificate_oidc_issuer, settings.sigstore_trust_config
     ) or trusted_keys(settings)
-    demands = Demands(releases, signed_as, post_quantum)
+    demands = Demands(releases, signed_as, post_quantum, version)
     register = open_register(settings)
     found = verify_artifact(open_artifact(source), trusted, register, demands, show_progress)
-    data = {
-        "sha256": found.sha256,
-        "recipients": list(found.recipients),
-        "signed_as": found.signed_as,
-    }
-    show(data, f"{source}: signature valid, signed as '{found.signed_as}'", as_json)
+    numbered = "" if found.version is None else f", version {found.version}"
+    until = "" if found.expires_at is None else f", until {found.expires_at[:10]}"
+    show(found.summary(), f"{source}: signature valid, signed as '{found.signed_as}'{numbered}{until}", as_json)  # fmt: skip
+
+
+_identity_option = click.option("-i", "--identity", "identity_files", multiple=True, type=_existing, help="File with age identities, such as the break-glass one.")  # fmt: skip
+_service_option = click.option("--service", "services", multiple=True, help="A key service's key: aws-kms://… and the like.")  # fmt: skip
+
+
+def _identities(
+    settings: Settings, key: str | None, files_: tuple[Path, ...], services: tuple[str, ...]
+) -> list[Unwraps]:
+    """Any of which may open an artifact."""
+    found: list[Unwraps] = [identity for path in files_ for identity in read_identities(path)]
+    found += [ServiceKey(uri) for uri in services]
+    if key is not None:
+        found.append(RingKeys(lambda: open_key_ring(settings), key))
+    return found
 
 
 @artifact.command()
@@ -128,30 +168,76 @@ def verify(
 @click.argument("target")
 @_key_option
 @_no_key_option
-@click.option("--service", "services", multiple=True, help="A key service's key: aws-kms://… and the like.")  # fmt: skip
+@_identity_option
+@_service_option
 @click.option("--folder", is_flag=True, help="Unpack the archive in SOURCE as a new folder TARGET.")
 @click.option(
-    "--signed-by", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="PEM of the keys of whoever must have signed it. Default: the key ring.",
+    "--signed-by", type=_existing, help="PEM of the keys of whoever must have signed it. Default: the key ring.",
 )  # fmt: skip
-@click.option("--unsigned", is_flag=True, help="Do not require the ring's signature: for files from others.")  # fmt: skip
+@click.option("--unsigned", is_flag=True, help="Do not require a signature: for files from others.")
+@_version_option
 @json_option
 def decrypt(
     source: str,
     target: str,
     key: str,
     no_key: bool,
+    identity_files: tuple[Path, ...],
     services: tuple[str, ...],
     folder: bool,
     signed_by: Path | None,
     unsigned: bool,
+    version: int | None,
     as_json: bool,
 ) -> None:
     """Decrypt SOURCE into TARGET after verifying its signature."""
+    if unsigned and signed_by is not None:
+        raise UsageError("a signer is required, and no signature: give --signed-by or --unsigned")
     settings = Settings.load()
+    identities = _identities(settings, None if no_key else key, identity_files, services)
+    trusted = None if unsigned else trusted_signers(signed_by, None, None, None) or trusted_keys(settings)  # fmt: skip
     size = decrypt_artifact(
-        open_artifact(source), open_artifact(target), open_key_ring(settings),
-        None if no_key else key, services, folder, not unsigned, trusted_signers(signed_by, None, None, None),
+        open_artifact(source), open_artifact(target), identities, trusted, open_register(settings), version, folder,
         UnpackLimits(bytes=settings.unpack_limit), show_progress,
     )  # fmt: skip
     show({"target": target, "bytes": size}, f"{target}: {size} bytes", as_json)
+
+
+@artifact.command()
+@click.argument("source")
+@click.option("-r", "--recipient", "recipients", multiple=True, help="A new age1…, age1pq1… recipient or a key service's key.")  # fmt: skip
+@click.option("--to-key", default="artifact", show_default=True, help="A key of the ring that can decrypt it afterwards.")  # fmt: skip
+@click.option("--to-no-key", is_flag=True, help="No key of the ring can decrypt it afterwards.")
+@click.option("--key", default="artifact", show_default=True, help="A key of the ring that opens it now.")  # fmt: skip
+@click.option("--no-key", is_flag=True, help="No key of the ring opens it now.")
+@_identity_option
+@_service_option
+@click.option("--dry-run", is_flag=True, help="Check signature and recipients; write nothing.")
+@json_option
+def rewrap(
+    source: str,
+    recipients: tuple[str, ...],
+    to_key: str,
+    to_no_key: bool,
+    key: str,
+    no_key: bool,
+    identity_files: tuple[Path, ...],
+    services: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Give SOURCE other recipients, in its place, and sign it anew.
+
+    The break-glass recipients of the settings can decrypt it too. Only the header is rewritten: anyone who kept the file's
+    own key can still read it. To exclude somebody for certain, encrypt its source again.
+    """
+    settings = Settings.load()
+    register = open_register(settings)
+    how = Encryption(recipients, None if to_no_key else to_key, settings.break_glass_recipients)
+    identities = _identities(settings, None if no_key else key, identity_files, services)
+    made = rewrap_artifact(
+        open_artifact(source), how, identities, open_key_ring(settings, register), register,
+        dry_run=dry_run, progress=show_progress,
+    )  # fmt: skip
+    done = "nothing was written" if dry_run else f"version {made.version}, signed anew"
+    show(made.summary(), f"{made.target}: for {made.recipients} recipients; {done}", as_json)

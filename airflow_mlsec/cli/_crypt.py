@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -20,18 +24,21 @@ from airflow_mlsec.crypto import (
     KeyKind,
     KeyRing,
     Passphrase,
+    RingKeys,
     ServiceKey,
     UnpackLimits,
     Unwraps,
     Wraps,
+    compressed,
     decrypt_file,
-    decrypt_folder,
     digest_file,
     encrypt_file,
     encrypt_folder,
+    folder_entries,
     identity_of,
     model_statement,
     open_decrypted,
+    packed,
     parse_recipient,
     parse_signature,
     read_identities,
@@ -41,9 +48,12 @@ from airflow_mlsec.crypto import (
     sign_model,
     signed_name,
     trusted_signers,
+    unpacked,
     verify_model,
     verify_statement,
 )
+from airflow_mlsec.crypto import decrypt as decrypt_stream
+from airflow_mlsec.crypto import encrypt as encrypt_stream
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.key_ring import open_key_ring, trusted_keys
 from airflow_mlsec.ledger import SIGNING_KEY, FileStatement, sign_statement, statement_of
@@ -51,14 +61,18 @@ from airflow_mlsec.settings import Settings
 
 _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 _new = click.Path(dir_okay=False, path_type=Path)
+# A dash is standard input, or standard output.
+_STREAM = Path("-")
+_read_from = click.Path(exists=True, allow_dash=True, path_type=Path)
+_written_to = click.Path(allow_dash=True, path_type=Path)
 _service_option = click.option(
     "--service", "services", multiple=True, help="A key service's key: aws-kms://… and the like."
 )
 
 
 @click.command()
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
-@click.argument("target", type=_new)
+@click.argument("source", type=_read_from)
+@click.argument("target", type=_written_to)
 @click.option(
     "-r",
     "--recipient",
@@ -88,11 +102,13 @@ def encrypt(
     compress: bool,
     passphrase: str | None,
 ) -> None:
-    """Encrypt SOURCE into TARGET, an age v1 file, for every recipient given; a folder as a tar archive.
+    """Encrypt SOURCE into TARGET, an age v1 file, for every recipient given; a folder as a tar archive. A dash is standard
+    input, or standard output.
 
     Recipients and identity files have age's format: one per line, # for comments. The recipients in
     [mlsec] break_glass_recipients can decrypt it too, unless it is encrypted with a passphrase.
     """
+    _refuse_one_stream_twice(source, passphrase)
     to = _recipients(recipients, files_, identity_files, key_names)
     if to:
         given = {str(recipient) for recipient in to}
@@ -106,12 +122,48 @@ def encrypt(
         )
     if compress and not source.is_dir():
         raise UsageError(f"--compress is for folders, and {source} is a file")
-    if not source.is_dir():
-        encrypt_file(source, target, to, _megabytes, armor)
-    elif armor:
+    if target == _STREAM and not armor and sys.stdout.isatty():
+        raise UsageError("what is encrypted is not for a terminal: send it to a file, or use -a")
+    if source.is_dir() and armor:
         raise UsageError("a folder is not armored; encrypt it without -a")
+    if _STREAM not in (source, target):
+        if source.is_dir():
+            encrypt_folder(source, target, to, _megabytes, compress)
+        else:
+            encrypt_file(source, target, to, _megabytes, armor)
+        return
+    with _written(target) as write, _read(source, compress) as read:
+        encrypt_stream(read, write, to, _megabytes, armor)
+
+
+@contextmanager
+def _read(source: Path, compress: bool = False) -> Iterator[BinaryIO]:
+    """A file, a folder's archive, or standard input."""
+    if source == _STREAM:
+        yield sys.stdin.buffer
+    elif source.is_dir():
+        with packed(folder_entries(source)) as plain:
+            with compressed(plain) if compress else nullcontext(plain) as read:
+                yield read
     else:
-        encrypt_folder(source, target, to, _megabytes, compress)
+        with source.open("rb") as file:
+            yield file
+
+
+@contextmanager
+def _written(target: Path) -> Iterator[BinaryIO]:
+    """A file that appears when it is whole, or standard output."""
+    if target == _STREAM:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    else:
+        with files.replacing(target) as write:
+            yield write
+
+
+def _refuse_one_stream_twice(source: Path, passphrase: str | None) -> None:
+    if source == _STREAM and passphrase == "-":  # noqa: S105 - the name of a stream
+        raise UsageError("standard input cannot be both SOURCE and the passphrase's file")
 
 
 def _megabytes(done: int) -> None:
@@ -144,10 +196,7 @@ def _identities(
 ) -> list[Unwraps]:
     identities: list[Unwraps] = [i for path in identity_files for i in read_identities(path)]
     identities += [ServiceKey(uri) for uri in services]
-    if key_names:
-        ring = _ring()
-        for name in key_names:
-            identities += [identity_of(key) for key in ring.some_live(name)]
+    identities += [RingKeys(_ring, name) for name in key_names]
     if passphrase is not None:
         identities.append(Passphrase(read_passphrase(passphrase)))
     if not identities:
@@ -158,8 +207,8 @@ def _identities(
 
 
 @click.command()
-@click.argument("source", type=_existing)
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("source", type=_read_from)
+@click.argument("target", type=_written_to)
 @click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
 @click.option("--key", "key_names", multiple=True, help="A key of the ring.")
 @_service_option
@@ -176,25 +225,38 @@ def decrypt(
     part: str | None,
     passphrase: str | None,
 ) -> None:
-    """Decrypt SOURCE, an age v1 file, into TARGET.
+    """Decrypt SOURCE, an age v1 file, into TARGET. A dash is standard input, or standard output.
 
-    TARGET appears only after the last byte has been verified.
+    TARGET appears only after the last byte has been verified. What goes to standard output is verified in pieces of 64 KiB,
+    and the exit status says whether it was all: use it only if that is 0.
     """
+    _refuse_one_stream_twice(source, passphrase)
+    if source.is_dir():
+        raise UsageError(f"{source} is a folder; what is decrypted is a file")
     identities = _identities(identity_files, key_names, services, passphrase)
     if folder:
         if part is not None:
             raise UsageError("a part of a folder cannot be unpacked: use --folder or --range")
+        if target == _STREAM:
+            raise UsageError("a folder is unpacked to the disk: name a new folder")
         limits = UnpackLimits(bytes=Settings.load().unpack_limit)
-        decrypt_folder(source, target, identities, _megabytes, limits)
+        with _read(source) as read, unpacked(target, limits) as write:
+            decrypt_stream(read, write, identities, _megabytes)
         return
-    if part is None:
+    if part is None and _STREAM not in (source, target):
         decrypt_file(source, target, identities, _megabytes)
         return
+    if part is None:
+        with _written(target) as write, _read(source) as read:
+            decrypt_stream(read, write, identities, _megabytes)
+        return
+    if source == _STREAM:
+        raise UsageError("a range of standard input cannot be read without the rest of it")
     found = re.fullmatch(r"([0-9]+)-([0-9]+)", part)
     if found is None or int(found[1]) >= int(found[2]):
         raise UsageError(f"--range is FROM-TO in bytes, TO not included; not '{part}'")
     start, end = int(found[1]), int(found[2])
-    with open_decrypted(source, identities) as read, files.replacing(target) as write:
+    with open_decrypted(source, identities) as read, _written(target) as write:
         read.seek(start)
         while start < end and (data := read.read(min(end - start, 2**20))):
             write.write(data)
@@ -229,13 +291,17 @@ def rewrap(
     """Give SOURCE, an age v1 file, other recipients, in place or as TARGET.
 
     Only the header is rewritten; the payload stays as it is. Anyone who kept the file's own key can
-    still read it: to exclude somebody for certain, encrypt the file again.
+    still read it: to exclude somebody for certain, encrypt the file again. A signature next to it does not hold any more: an
+    artifact's is made anew by `mlsec artifact rewrap`.
     """
     to = _recipients(recipients, files_, (), to_keys)
     if not to:
         raise UsageError("name at least one new recipient: -r age1…, -R FILE or --to-key NAME")
     identities = _identities(identity_files, key_names, services, passphrase)
     rewrap_file(source, target or source, identities, to, _megabytes)
+    signature = _signature_of(target or source, False)
+    if signature.exists():
+        click.echo(f"{signature} is void now: it was of the file before. Sign it again with `mlsec sign`, or rewrap an artifact with `mlsec artifact rewrap`.", err=True)  # fmt: skip
 
 
 _anything = click.Path(exists=True, path_type=Path)

@@ -17,6 +17,7 @@ from airflow_mlsec.crypto._age import (
     identity_of,
     parse_recipient,
     read_identities,
+    rewrap,
     rewrap_file,
     ring_key,
 )
@@ -136,6 +137,7 @@ __all__ = [
     "public_half",
     "read_encrypted",
     "read_identities",
+    "rewrap",
     "rewrap_file",
     "ring_key",
     "sign_keyless",

@@ -53,6 +53,7 @@ _log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 _POST_QUANTUM = "postquantum"
+_COPIED = 1 << 20
 
 
 class Wraps(Protocol):
@@ -268,6 +269,30 @@ def _wrapped(recipient: Wraps, file_key: bytes) -> tuple[list[Stanza], frozenset
     stanza = recipient.wrap(file_key)
     labels = {HYBRID: frozenset({_POST_QUANTUM}), SERVICE: None}
     return [stanza], labels.get(stanza.type, frozenset())
+
+
+def rewrap(
+    source: BinaryIO,
+    target: BinaryIO,
+    identities: Iterable[Unwraps],
+    recipients: Sequence[Wraps],
+    progress: Progress = lambda done: None,
+) -> None:
+    """The same encrypted stream for other recipients, armored or not: the payload is copied as it is, and not verified.
+
+    :raises DecryptionFailed: if no identity opens it.
+    """
+    try:
+        stream = opened(source)
+        file_key, _ = open_header(stream, identities)
+    except Malformed:
+        raise DecryptionFailed from None
+    target.write(_header(file_key, recipients))
+    done = 0
+    while data := stream.read(_COPIED):
+        target.write(data)
+        done += len(data)
+        progress(done)
 
 
 def rewrap_file(

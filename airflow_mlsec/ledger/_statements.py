@@ -163,6 +163,9 @@ class ArtifactStatement(Predicate):
     run: str | None = None
     bytes: int | None = None
     compression: str | None = None
+    # Numbered by the register for each target; statements from before have none.
+    version: int | None = None
+    expires_at: str | None = None
 
 
 class FileStatement(Predicate):

@@ -36,6 +36,7 @@ from airflow_mlsec.lineage.evidence._evidence import (
     PublishedRelease,
     latest_release,
     latest_releases,
+    moved,
     published_releases,
     record_evidence,
     release_statement,
@@ -53,6 +54,11 @@ from airflow_mlsec.lineage.evidence._intents import (
     withdraw_intent,
 )
 from airflow_mlsec.lineage.evidence._removal import policy_of, record_removal
+from airflow_mlsec.lineage.evidence._versions import (
+    ArtifactVersion,
+    artifact_versions,
+    newest_published,
+)
 from airflow_mlsec.lineage.tracing._ask import (
     Change,
     Holder,
@@ -89,6 +95,7 @@ __all__ = [
     "PERHAPS",
     "RELEASE",
     "AirflowApi",
+    "ArtifactVersion",
     "Change",
     "DarkList",
     "Forgotten",
@@ -108,6 +115,7 @@ __all__ = [
     "Trace",
     "TraceNode",
     "all_edges",
+    "artifact_versions",
     "begin_artifact",
     "begin_release",
     "changes_since",
@@ -134,7 +142,9 @@ __all__ = [
     "latest_release",
     "latest_releases",
     "lines_of",
+    "moved",
     "never_published",
+    "newest_published",
     "policy_of",
     "published_releases",
     "reach",

@@ -6,12 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlsec.errors import UsageError
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.operators._base import MlsecOperator
 from airflow_mlsec.operators.arguments import DatasetArgument, listed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+def _version(given: int | str | None) -> int | None:
+    """A version as given, or as a template rendered it.
+
+    :raises UsageError: if it is not a number.
+    """
+    if given is None or given in ("", "None"):
+        return None
+    text = str(given).strip()
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"`version` is the number of an artifact's version, not '{text[:40]}'")
+    return int(text)
 
 
 class VerifyArtifactOperator(MlsecOperator):
@@ -28,14 +42,17 @@ class VerifyArtifactOperator(MlsecOperator):
     :param post_quantum: Whether a trusted ML-DSA key must have signed it.
     :param trained_on: URIs of the releases that it must have been trained on: all of them, and their newest
         versions. If one of them has a newer release, the check fails (templated).
+    :param version: Which version of the artifact it must be; default is the newest that the register knows in its place, so
+        that nobody can put an older one there (templated).
 
-    Returns (XCom) the artifact's digest, who may decrypt it, and the name it was signed under. Fails if a byte was changed, the signer
-    is not trusted, or the data is not what was expected.
+    Returns (XCom) the artifact's digest, who may decrypt it, the name it was signed under, its version and until when it may
+    be used. Fails if a byte was changed, the signer is not trusted, it has expired, or the data is not what was expected.
     """
 
     reads = ("artifact",)
     template_fields: Sequence[str] = (
         "artifact", "public_key", "certificate_identity", "certificate_oidc_issuer", "signed_as", "trained_on",
+        "version",
     )  # fmt: skip
     ui_color = "#e8e1d4"
 
@@ -49,6 +66,7 @@ class VerifyArtifactOperator(MlsecOperator):
         signed_as: str | None = None,
         post_quantum: bool = False,
         trained_on: Sequence[str] = (),
+        version: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -59,6 +77,7 @@ class VerifyArtifactOperator(MlsecOperator):
         self.signed_as = signed_as
         self.post_quantum = post_quantum
         self.trained_on = listed(trained_on)
+        self.version = version
         self._take_datasets()
 
     @property
@@ -88,11 +107,12 @@ class VerifyArtifactOperator(MlsecOperator):
             )
             or hook.key_ring().verification_keys()
         )
-        demands = Demands(self.trained_on, self.signed_as, self.post_quantum)
+        demands = Demands(
+            self.trained_on, self.signed_as, self.post_quantum, _version(self.version)
+        )
         artifact = hook.artifact(self.artifact)
         found = verify_artifact(artifact, trusted, hook.register(), demands, self._progress)
-        recipients = list(found.recipients)
-        return {"sha256": found.sha256, "recipients": recipients, "signed_as": found.signed_as}
+        return found.summary()
 
 
 class DecryptArtifactOperator(MlsecOperator):
@@ -103,10 +123,12 @@ class DecryptArtifactOperator(MlsecOperator):
     :param source: URI or path of the encrypted file (templated).
     :param target: URI or path of the plain file; it appears once all of it is verified (templated).
     :param key: Key of the ring that opens it; None if only ``services`` open it.
-    :param services: URIs of key services' keys that may open it, such as ``aws-kms://alias/mlsec``.
+    :param services: URIs of key services' keys that may open it, such as ``aws-kms://alias/mlsec``; each is asked if what
+        comes before it did not open it.
     :param folder: Unpack the archive in it as a new local folder ``target``.
     :param verify: Whether ``source.sig.json`` must be signed: by the ring, or by ``public_key``; False for files from others.
     :param public_key: Path of the PEM of whoever must have signed it, instead of the ring (templated).
+    :param version: Which version it must be; default is the newest that the register knows in its place (templated).
 
     Within a task prefer `airflow_mlsec.crypto.DecryptedArtifact`, which leaves nothing on disk.
 
@@ -114,7 +136,7 @@ class DecryptArtifactOperator(MlsecOperator):
     """
 
     reads, writes = ("source",), ("target",)
-    template_fields: Sequence[str] = ("source", "target", "public_key")
+    template_fields: Sequence[str] = ("source", "target", "public_key", "version")
     ui_color = "#e8e1d4"
 
     def __init__(
@@ -127,9 +149,11 @@ class DecryptArtifactOperator(MlsecOperator):
         folder: bool = False,
         verify: bool = True,
         public_key: str | None = None,
+        version: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.version = version
         self.source: Any = source
         self.target: Any = target
         self.key = key
@@ -149,14 +173,22 @@ class DecryptArtifactOperator(MlsecOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_mlsec.artifacts import decrypt_artifact
-        from airflow_mlsec.crypto import UnpackLimits, trusted_signers
+        from airflow_mlsec.crypto import RingKeys, ServiceKey, UnpackLimits, trusted_signers
 
         with without_values():
             hook = self.hook
             source, target = hook.artifact(self.source), hook.artifact(self.target)
+            identities: list[Any] = [ServiceKey(uri) for uri in self.services]
+            if self.key is not None:
+                identities.append(RingKeys(hook.key_ring, self.key))
+            public_key = Path(self.public_key) if self.public_key else None
+            trusted = (
+                trusted_signers(public_key, None, None, None) or hook.key_ring().verification_keys()
+                if self.verify
+                else None
+            )
             size = decrypt_artifact(
-                source, target, hook.key_ring(), self.key, self.services, self.folder, self.verify,
-                trusted_signers(Path(self.public_key) if self.public_key else None, None, None, None),
+                source, target, identities, trusted, hook.register(), _version(self.version), self.folder,
                 UnpackLimits(bytes=hook.settings().unpack_limit), self._progress,
             )  # fmt: skip
             return {"target": target.uri, "bytes": size}

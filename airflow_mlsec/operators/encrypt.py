@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_mlsec.hooks.errors import without_values
@@ -38,10 +39,11 @@ class EncryptArtifactOperator(MlsecOperator):
         evidence in the register (templated). If one was released again after the model was written, specify which release it
         was: ``{"dataset": uri, "evidence": "{{ ti.xcom_pull('anonymize')['evidence'] }}"}``, as AnonymizeOperator returns it.
     :param compress: Compress the archive of a folder (Zstandard) before it is encrypted.
+    :param expires_in: For how long it may be used: VerifyArtifactOperator and DecryptArtifactOperator refuse it afterwards.
     :param dry_run: Check everything, but write nothing.
 
-    Returns (XCom) the target, its digest, the number of recipients and of bytes, and whether it was
-    there already (``unchanged``).
+    Returns (XCom) the target, its digest, its version (the register numbers them), the number of recipients and of bytes,
+    and whether it was there already (``unchanged``).
     """
 
     reads: ClassVar[Sequence[str]] = ("source",)
@@ -59,6 +61,7 @@ class EncryptArtifactOperator(MlsecOperator):
         kind: str = "model",
         trained_on: Sequence[str | Mapping[str, str]] | str = (),
         compress: bool = False,
+        expires_in: timedelta | None = None,
         dry_run: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -70,6 +73,7 @@ class EncryptArtifactOperator(MlsecOperator):
         self.kind = kind
         self.trained_on = listed(trained_on)
         self.compress = compress
+        self.expires_in = expires_in
         self._only_try = dry_run
         self._lineage: dict[str, Any] | None = None
         self._take_datasets()
@@ -99,6 +103,7 @@ class EncryptArtifactOperator(MlsecOperator):
             self.kind,
             self.trained_on,
             self.compress,
+            self.expires_in,
         )
         made = encrypt_artifact(
             source,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from airflow_mlsec.crypto import HybridIdentity
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 POLICY = """version: 1
 dataset: {raw}
@@ -57,6 +59,33 @@ def test_an_artifact_is_encrypted_verified_and_decrypted_with_where_it_comes_fro
     unknown = mlsec("artifact", "encrypt", model, tmp_path / "x.age", "--trained-on", f"{safe}={evidence}")  # fmt: skip
     assert unknown.returncode == 1
     assert "the register does not have" in unknown.stderr
+    # Other recipients, without and with a key of the ring; the signature is made anew.
+    mine = HybridIdentity.generate()
+    (tmp_path / "me.txt").write_text(f"{mine.export()}\n")
+    given = ("rewrap", sealed, "-r", str(mine.recipient), "--to-no-key")
+    assert artifact(*given, "--dry-run") == {"target": str(sealed), "recipients": 1}
+    assert artifact(*given)["version"] == 2
+    assert artifact("verify", sealed, "--version", "2")["recipients"] == [str(mine.recipient)]
+    assert mlsec("artifact", "decrypt", sealed, tmp_path / "never.bin").returncode == 3
+    # The ring has no such key: another identity opens it all the same.
+    opened_by = (
+        "decrypt",
+        sealed,
+        tmp_path / "by-me.bin",
+        "--key",
+        "nothing",
+        "-i",
+        tmp_path / "me.txt",
+    )
+    assert artifact(*opened_by)["bytes"] == 7
+    assert artifact("rewrap", sealed, "--no-key", "-i", tmp_path / "me.txt")["version"] == 3
+    assert (
+        artifact("encrypt", model, sealed, "--trained-on", safe, "--expires-in", "30")["version"]
+        == 4
+    )
+    said = mlsec("artifact", "verify", sealed)
+    assert "version 4, until 20" in said.stdout
+    assert mlsec("artifact", "verify", sealed, "--version", "3").returncode == 1
     sealed.write_bytes(sealed.read_bytes()[:-1] + b"x")
     broken = mlsec("artifact", "decrypt", sealed, tmp_path / "never.bin")
     assert broken.returncode != 0

@@ -284,6 +284,89 @@ def test_armor_ranges_and_new_recipients(mlsec: Run, folder: Path) -> None:
     assert mlsec("rewrap", sealed, "--key", "later").returncode == 2
 
 
+def test_standard_input_and_output(
+    folder: Path, mlsec_bytes: Callable[..., subprocess.CompletedProcess[bytes]]
+) -> None:
+    """In a pipe, beside age; and what is cut off is told by the exit status."""
+    run = mlsec_bytes
+    plain = os.urandom(300_000)
+    sealed = run("encrypt", "-", "-", "--key", "artifact", data=plain)
+    assert sealed.returncode == 0, sealed.stderr
+    assert run("decrypt", "-", "-", "--key", "artifact", data=sealed.stdout).stdout == plain
+    mine = Identity.generate()
+    (folder / "me.txt").write_text(f"{mine.export()}\n")
+    armored = run("encrypt", "-", "-", "-a", "-r", str(mine.recipient), data=plain)
+    theirs = pyrage.x25519.Identity.from_str(mine.export())
+    assert armored.stdout.startswith(b"-----BEGIN AGE")
+    made = run("encrypt", "-", folder / "x.age", "-r", str(mine.recipient), data=plain)
+    assert made.returncode == 0
+    assert pyrage.decrypt((folder / "x.age").read_bytes(), [theirs]) == plain
+    back = run("decrypt", folder / "x.age", "-", "-i", folder / "me.txt")
+    assert back.stdout == plain
+    assert (
+        run("decrypt", folder / "x.age", "-", "-i", folder / "me.txt", "--range", "5-25").stdout
+        == plain[5:25]
+    )
+    cut = run("decrypt", "-", "-", "--key", "artifact", data=sealed.stdout[:-1])
+    assert cut.returncode == 3
+    assert plain.startswith(cut.stdout)
+    assert len(cut.stdout) < len(plain)
+    lost = run("decrypt", "-", folder / "never", "--key", "artifact", data=sealed.stdout[:-1])
+    assert (lost.returncode, (folder / "never").exists()) == (3, False)
+    (folder / "model").mkdir()
+    (folder / "model" / "w.bin").write_bytes(plain)
+    packed = run("encrypt", folder / "model", "-", "--key", "artifact", "--compress")
+    assert (
+        run(
+            "decrypt", "-", folder / "back", "--folder", "--key", "artifact", data=packed.stdout
+        ).returncode
+        == 0
+    )
+    assert (folder / "back" / "w.bin").read_bytes() == plain
+    for wrong, says in (
+        (("encrypt", "-", "-", "--passphrase-file", "-"), b"standard input cannot be both"),
+        (("decrypt", "-", "-", "--passphrase-file", "-"), b"standard input cannot be both"),
+        (("decrypt", "-", "-", "--folder", "--key", "artifact"), b"name a new folder"),
+        (
+            ("decrypt", "-", "-", "--range", "1-2", "--key", "artifact"),
+            b"a range of standard input",
+        ),
+        (("decrypt", folder / "model", "-", "--key", "artifact"), b"is a folder"),
+        (("encrypt", "-", "-", "--compress", "--key", "artifact"), b"--compress is for folders"),
+    ):
+        refused = run(*wrong)
+        assert (refused.returncode, refused.stdout) == (2, b""), wrong
+        assert says in refused.stderr
+    terminal, end = os.openpty()
+    home = {"PATH": os.environ["PATH"], "AIRFLOW_HOME": str(folder / "home")}
+    command = [
+        str(Path(sys.executable).with_name("mlsec")),
+        "encrypt",
+        "-",
+        "-",
+        "-r",
+        str(mine.recipient),
+    ]
+    shown = subprocess.run(
+        command, input=b"x", stdout=end, stderr=subprocess.PIPE, env=home, check=False
+    )
+    os.close(terminal)
+    os.close(end)
+    assert (shown.returncode, b"not for a terminal" in shown.stderr) == (2, True)
+
+
+def test_a_rewrapped_file_says_that_its_signature_is_void(mlsec: Run, folder: Path) -> None:
+    source, sealed = folder / "raw.csv", folder / "a.age"
+    assert mlsec("encrypt", source, sealed, "--key", "artifact").returncode == 0
+    done = mlsec("rewrap", sealed, "--key", "artifact", "--to-key", "later")
+    assert "void" not in done.stderr
+    assert mlsec("sign", sealed).returncode == 0
+    done = mlsec("rewrap", sealed, "--key", "later", "--to-key", "artifact")
+    assert done.returncode == 0, done.stderr
+    assert "a.age.sig.json is void now" in done.stderr
+    assert mlsec("verify", sealed).returncode == 3
+
+
 def test_a_folder(mlsec: Run, folder: Path) -> None:
     (folder / "model" / "deep").mkdir(parents=True)
     (folder / "model" / "deep" / "w.bin").write_bytes(b"weights")

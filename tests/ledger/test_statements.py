@@ -53,6 +53,7 @@ EXAMPLES: dict[type[Predicate], dict[str, Any]] = {
     ArtifactStatement: {
         "source": {**PLACE, "sha256": "00" * 32}, "target": PLACE, "kind": "model", "recipients": ["age1x"],
         "issued_at": "2026-01-01T00:00:00Z", "run": "r", "bytes": 9, "compression": "zstd",
+        "version": 3, "expires_at": "2027-01-01T00:00:00Z",
         "trained_on": [{"dataset": PLACE, "plan": "p", "policy": "q", "evidence": "e", "run": "r",
                         "membership": {"path": "/m.age", "sha256": "11" * 32}}],
     },

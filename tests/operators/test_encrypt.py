@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from airflow_mlsec.crypto import (
     HybridIdentity,
     KeyKind,
     KeyRing,
+    RingKeys,
     decrypt_file,
     digest_file,
     encrypt_file,
@@ -28,7 +30,7 @@ from airflow_mlsec.crypto import (
     identity_of,
     verify_statement,
 )
-from airflow_mlsec.errors import DecryptionFailed
+from airflow_mlsec.errors import CheckFailed, DecryptionFailed, SignatureInvalid
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
 from airflow_mlsec.operators.artifacts import DecryptArtifactOperator, VerifyArtifactOperator
 from airflow_mlsec.operators.encrypt import EncryptArtifactOperator
@@ -66,6 +68,7 @@ def test_it_encrypts_signs_and_says_where_the_model_comes_from(
         "recipients": 2,
         "bytes": 70_000,
         "sha256": digest_file(target),
+        "version": 1,
         "unchanged": False,
     }
     assert pyrage.decrypt(target.read_bytes(), [breakglass]) == model.read_bytes()
@@ -146,6 +149,175 @@ def test_what_is_there_already_is_not_done_again(
         task_id="d", source=str(target), target=str(clinic.folder / "b")
     ).execute(context())
     assert (clinic.folder / "b").read_bytes() == model.read_bytes()
+
+
+def pair(target: Path) -> tuple[bytes, bytes]:
+    return target.read_bytes(), target.with_name(f"{target.name}.sig.json").read_bytes()
+
+
+def put(target: Path, both: tuple[bytes, bytes]) -> None:
+    target.write_bytes(both[0])
+    target.with_name(f"{target.name}.sig.json").write_bytes(both[1])
+
+
+def test_an_older_version_in_the_place_of_a_newer_is_refused(
+    clinic: Clinic, context: Context, model: Path
+) -> None:
+    """Whoever can write to the bucket puts back the model from before somebody was erased."""
+    target, back = model.with_name("model.skops.age"), clinic.folder / "back"
+
+    def verified_(path: Path = target, **more: Any) -> Any:
+        return VerifyArtifactOperator(task_id="v", artifact=str(path), **more).execute(context())
+
+    def decrypted(path: Path = target, **more: Any) -> Any:
+        task = DecryptArtifactOperator(task_id="d", source=str(path), target=str(back), **more)
+        return task.execute(context())
+
+    assert operator(model).execute(context())["version"] == 1
+    first = pair(target)
+    model.write_bytes(b"new" * 9_000)
+    assert operator(model).execute(context())["version"] == 2
+    second = pair(target)
+    assert verified_()["version"] == verified_(version="2")["version"] == 2
+    with pytest.raises(AirflowFailException, match="is version 2, not 1"):
+        verified_(version=1)
+    put(target, first)
+    for refused in (verified_, decrypted):
+        with pytest.raises(AirflowFailException, match="version 1, and version 2 was published .* name its version"):  # fmt: skip
+            refused()
+    assert not back.exists()
+    # Whoever wants it says so.
+    assert verified_(version=1)["version"] == 1
+    assert decrypted(version=1)["bytes"] == 70_000
+    # A copy in another place may be an earlier one.
+    copied = clinic.folder / "kept" / target.name
+    copied.parent.mkdir()
+    put(copied, first)
+    assert verified_(copied)["version"] == 1
+    # Encrypting its source again does not take it for what is there already, and makes it the newest.
+    model.write_bytes(b"weights" * 10_000)
+    made = operator(model).execute(context())
+    assert (made["version"], made["unchanged"]) == (3, False)
+    assert operator(model).execute(context())["unchanged"] is True
+    put(target, second)
+    with pytest.raises(AirflowFailException, match="version 2, and version 3"):
+        verified_()
+    with pytest.raises(AirflowException, match="`version` is the number"):
+        verified_(version="newest")
+    with pytest.raises(AirflowException, match="choose one"):
+        decrypted(version=1, verify=False)
+
+
+def test_two_runs_do_not_publish_the_same_version(
+    clinic: Clinic, context: Context, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlsec.artifacts import _encrypt
+
+    target = model.with_name("model.skops.age")
+    announce = _encrypt.begin_artifact
+
+    def late(*given: Any) -> Any:
+        monkeypatch.setattr(_encrypt, "begin_artifact", announce)
+        other.update(operator(model, recipients=[str(HybridIdentity.generate().recipient)]).execute(context()))  # fmt: skip
+        return announce(*given)
+
+    other: dict[str, Any] = {}
+    monkeypatch.setattr(_encrypt, "begin_artifact", late)
+    with pytest.raises(AirflowException, match="another run wrote .* run it again") as raised:
+        operator(model).execute(context())
+    assert not isinstance(raised.value, AirflowFailException), "it is tried again"
+    assert other["version"] == 1
+    assert digest_file(target) == other["sha256"]
+    assert VerifyArtifactOperator(task_id="v", artifact=str(target)).execute(context())["version"] == 1  # fmt: skip
+    assert operator(model).execute(context())["version"] == 2
+
+
+def test_an_artifact_expires(
+    clinic: Clinic, context: Context, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlsec.register import Register
+
+    target = model.with_name("model.skops.age")
+    days = timedelta(days=90)
+    assert operator(model).execute(context())["unchanged"] is False
+    made = operator(model, expires_in=days).execute(context())
+    assert made["unchanged"] is False, "it was without an end before"
+    assert operator(model, expires_in=days).execute(context())["unchanged"] is True
+    verify = VerifyArtifactOperator(task_id="v", artifact=str(target))
+    until = datetime.fromisoformat(verify.execute(context())["expires_at"])
+    assert timedelta(days=89) < until - datetime.now(UTC) <= days
+    now = Register.now
+
+    def later(self: Register) -> str:
+        moment = datetime.fromisoformat(now(self)) + timedelta(days=91)
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    monkeypatch.setattr(Register, "now", later)
+    with pytest.raises(AirflowFailException, match="expired at 20"):
+        verify.execute(context())
+    with pytest.raises(AirflowFailException, match="expired at 20"):
+        DecryptArtifactOperator(
+            task_id="d", source=str(target), target=str(clinic.folder / "b")
+        ).execute(context())
+    assert not (clinic.folder / "b").exists()
+    again = operator(model, expires_in=days).execute(context())
+    assert (again["unchanged"], again["version"]) == (False, made["version"] + 1)
+    assert verify.execute(context())["version"] == again["version"]
+    with pytest.raises(AirflowException, match="must be positive"):
+        operator(model, expires_in=timedelta(0)).execute(context())
+
+
+def test_an_artifact_gets_other_recipients_and_stays_signed(
+    clinic: Clinic, context: Context, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlsec.artifacts import Encryption, _rewrap, rewrap_artifact
+    from airflow_mlsec.datasets import open_artifact
+
+    AnonymizeOperator(task_id="a", policy="people", target=clinic.safe).execute(context())
+    model.touch()
+    operator(model, trained_on=[clinic.safe]).execute(context())
+    target = model.with_name("model.skops.age")
+    keys, register = clinic.hook.key_ring(), clinic.hook.register()
+    artifact, newcomer = open_artifact(str(target)), HybridIdentity.generate()
+    ring = [RingKeys(clinic.hook.key_ring, "artifact")]
+    before = pair(target)
+
+    def rewrapped(*identities: Any, **more: Any) -> Any:
+        how = Encryption([str(newcomer.recipient)], None)
+        return rewrap_artifact(artifact, how, identities, keys, register, **more)
+
+    assert rewrapped(*ring, dry_run=True).envelope is None
+    with pytest.raises(DecryptionFailed):
+        rewrapped(HybridIdentity.generate())
+    assert pair(target) == before
+    # Killed before the signature is written: the register has it.
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(_rewrap, "write_signature", interrupted)
+        rewrapped(*ring)
+    assert pair(target)[1] == before[1]
+    made = rewrapped(newcomer)
+    assert made.version == 3
+    found = VerifyArtifactOperator(task_id="v", artifact=str(target), trained_on=[clinic.safe]).execute(context())  # fmt: skip
+    assert (found["recipients"], found["version"]) == ([str(newcomer.recipient)], 3)
+    decrypt_file(target, clinic.folder / "back", [newcomer])
+    assert (clinic.folder / "back").read_bytes() == model.read_bytes()
+    with pytest.raises(DecryptionFailed):
+        decrypt_file(target, clinic.folder / "b", [identity_of(keys.current("artifact"))])
+    outcomes = [r.outcome for r in register.rows(sa.select(t.evidence.c.outcome))]
+    assert "published" in outcomes
+    # The one before it is an older one.
+    put(target, before)
+    with pytest.raises(AirflowFailException, match="version 1, and version 3"):
+        VerifyArtifactOperator(task_id="v", artifact=str(target)).execute(context())
+    with pytest.raises(CheckFailed, match="version 1, and version 3"):
+        rewrapped(*ring)
+    target.write_bytes(last_byte_changed(before[0]))
+    with pytest.raises(SignatureInvalid):
+        rewrapped(*ring)
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_folder_goes_and_comes_back(clinic: Clinic, context: Context) -> None:

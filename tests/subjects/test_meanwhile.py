@@ -1012,7 +1012,16 @@ def test_what_was_settled_as_not_published_is_published_again(lake: Lake) -> Non
 
     def announced() -> Any:
         done = lake.register.read(requests_done)
-        return begin_artifact(lake.register, lake.keys, source, target, "artifact", envelope, done)
+        return begin_artifact(
+            lake.register,
+            lake.keys,
+            source.name,
+            source.full_uri,
+            target,
+            "artifact",
+            envelope,
+            done,
+        )
 
     intent = announced()
     gone(lake)

@@ -229,7 +229,9 @@ def encrypted(lake: Lake, source: str, target: str, done: int, kind: str) -> Non
     before, after = open_artifact(str(lake.folder / source)), open_artifact(str(lake.folder / target))  # fmt: skip
     digest = hashlib.sha256(b"x").hexdigest()
     envelope = signed_artifact(lake, before.name, after.name, kind, (digest, digest))
-    intent = begin_artifact(lake.register, lake.keys, before, after, kind, envelope, done)
+    intent = begin_artifact(
+        lake.register, lake.keys, before.name, before.full_uri, after, kind, envelope, done
+    )
     (lake.folder / target).write_bytes(b"c")
     end_release(lake.register, intent)
 
