@@ -32,6 +32,9 @@ class Option:
     sensitive: bool = False
 
 
+# What may be done about a missing folder of a target.
+ALWAYS, PARTITIONS, NEVER = "always", "partitions", "never"
+
 # Airflow's administrators, and anyone who can open the register from a command line or runs a task.
 DEFAULT_ROLE_MAPPING = ("admin=admin", "os:*=admin", "task:*=operator")
 
@@ -190,6 +193,12 @@ OPTIONS: tuple[Option, ...] = (
         "",
     ),
     Option(
+        "create_folders",
+        "Whether the missing folder of a file to be written is created: `partitions` for folders such as `day=2026-11-29` on the "
+        "local disk and for all folders on other filesystems, `always`, or `never`.",
+        PARTITIONS,
+    ),
+    Option(
         "runbook_url",
         "Link in alerts: what on-call does when a privacy task fails.",
         "",
@@ -226,6 +235,7 @@ class Settings:
     root_key_file: Path | None = None
     sigstore_trust_config: Path | None = None
     letters_folder: Path | None = None
+    create_folders: str = PARTITIONS
 
     def __repr__(self) -> str:
         # The register URL may hold a password.
@@ -299,6 +309,9 @@ class Settings:
             if known["sigstore_trust_config"]
             else None,
             letters_folder=_absolute(known["letters_folder"]) if known["letters_folder"] else None,
+            create_folders=_one_of(
+                known["create_folders"], (ALWAYS, PARTITIONS, NEVER), "[mlsec] create_folders"
+            ),
         )
 
     def make_state_folder(self) -> Path:
@@ -332,6 +345,18 @@ def _kept_elsewhere(what: str, command: str | None, secret: str | None) -> str |
     if value is None:
         raise SettingError(f"Airflow's secrets backend has nothing under the name of {what}")
     return str(value)
+
+
+def _one_of(text: str, allowed: tuple[str, ...], what: str) -> str:
+    """
+    :raises SettingError: if it is none of them.
+    """
+    found = text.strip().lower()
+    if found not in allowed:
+        raise SettingError(
+            f"{what} is {', '.join(allowed[:-1])} or {allowed[-1]}, not '{text[:40]}'"
+        )
+    return found
 
 
 _UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4}

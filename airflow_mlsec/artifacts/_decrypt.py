@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 from airflow_mlsec.artifacts._verify import require_current, verified
@@ -67,13 +67,17 @@ def decrypt_artifact(
     return size
 
 
+@contextmanager
 def _written(
     source: Artifact, target: Artifact, folder: bool, limits: UnpackLimits
-) -> AbstractContextManager[BinaryIO]:
+) -> Iterator[BinaryIO]:
     if folder:
         if target.local is None:
             raise UsageError(f"{target.uri} is not local; a folder is unpacked to the local disk")
-        return unpacked(target.local, limits)
+        with target.folder_made(), unpacked(target.local, limits) as write:
+            yield write
+        return
     if source.full_uri == target.full_uri:
         raise UsageError(f"source and target are the same file: {source.uri}")
-    return target.replacing()
+    with target.replacing() as write:
+        yield write

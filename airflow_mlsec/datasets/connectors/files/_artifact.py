@@ -17,6 +17,7 @@ from airflow_mlsec.datasets._connections import EnvironmentConnections
 from airflow_mlsec.datasets._registry import connector_of
 from airflow_mlsec.datasets.connectors.files._filesystem import filesystem_of
 from airflow_mlsec.datasets.connectors.files._location import FileUri, file_uri
+from airflow_mlsec.datasets.connectors.files._target_folder import make_remote_folder, target_folder
 from airflow_mlsec.errors import DatasetError, DatasetNotFound, UnsupportedDataset
 from airflow_mlsec.naming import DatasetName
 
@@ -65,6 +66,13 @@ class Artifact:
         """Create the folder for it, for the owner alone, if it is on the local disk and does not exist yet."""
         if self.local is not None:
             self.local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def folder_made(self) -> contextlib.AbstractContextManager[None]:
+        """Makes the folder for it, if it is on the local disk and ``[mlsec] create_folders`` allows it.
+
+        :raises DatasetError: if it is missing and not to be made.
+        """
+        return contextlib.nullcontext() if self.local is None else target_folder(self.local)
 
     def exists(self) -> bool:
         """Whether there is such a file."""
@@ -142,7 +150,8 @@ class Artifact:
         :raises DatasetError: if it cannot be written.
         """
         if self.filesystem is None:
-            with files.replacing(Path(self.location.path)) as file:
+            path = Path(self.location.path)
+            with target_folder(path), files.replacing(path) as file:
                 yield file
         elif self.location.protocol in _CONFIRMED:
             with self._confirmed() as file:
@@ -174,6 +183,7 @@ class Artifact:
         partial = f"{self.location.path}.{secrets.token_hex(4)}.partial"
         try:
             with self._clear_errors():
+                make_remote_folder(self.filesystem, self.location.protocol, self.location.path)
                 file = self.filesystem.open(partial, "wb")
             try:
                 yield file

@@ -35,6 +35,7 @@ from airflow_mlsec.datasets.connectors.files._rows import (
     rewrite_json_lines,
 )
 from airflow_mlsec.datasets.connectors.files._rows_parquet import find_in_parquet, rewrite_parquet
+from airflow_mlsec.datasets.connectors.files._target_folder import make_remote_folder, target_folder
 from airflow_mlsec.errors import (
     ChangedMeanwhile,
     ColumnMissing,
@@ -403,6 +404,7 @@ class FileDataset:
         self.format.check_writable(schema, self.uri)
         with contextlib.ExitStack() as stack:
             if self.filesystem is None:
+                stack.enter_context(target_folder(Path(self.location.path)))
                 file: Any = stack.enter_context(files.replacing(Path(self.location.path)))
                 path = Path(file.name)
             else:
@@ -419,6 +421,7 @@ class FileDataset:
                 self._upload(str(path), self.location.path)
 
     def _upload(self, local: str, final: str) -> None:
+        make_remote_folder(self.filesystem, self.location.protocol, final)
         if self.location.protocol in _APPEARS_WHOLE:
             self.filesystem.put_file(local, final)
         else:
