@@ -95,14 +95,20 @@ def postgresql_url(driver: str, fields: Mapping[str, Any]) -> str:
     """The URL of a PostgreSQL connection from Airflow's fields, password and TLS settings included."""
     from sqlalchemy import URL
 
+    options = _libpq_options(fields["extra"])
+    # Where a connection has no host, its extra may have the folder of a socket.
+    host = fields.get("host") or fields["extra"].get("host")
+    if host and str(host).startswith("/"):
+        # The folder of a socket cannot be a URL's host.
+        host, options = None, {**options, "host": str(host)}
     return URL.create(
         driver,
         username=fields.get("login"),
         password=fields.get("password"),
-        host=fields.get("host"),
+        host=host,
         port=int(fields["port"]) if fields.get("port") else None,
         database=fields.get("schema"),
-        query=_libpq_options(fields["extra"]),
+        query=options,
     ).render_as_string(hide_password=False)
 
 

@@ -114,7 +114,13 @@ class AirflowConnections:
 
     def sql_url(self, conn_id: str) -> str:
         """See `airflow_mlsec.datasets.Connections`."""
-        return self.url_of(BaseHook.get_connection(conn_id))
+        try:
+            return self.url_of(BaseHook.get_connection(conn_id))
+        except AirflowNotFoundException:
+            raise SettingError(
+                f"Airflow has no connection '{conn_id}'. A table is named by its connection (postgresql://conn_id/database.schema.table); "
+                "an asset that names a host needs a connection whose id is that host"
+            ) from None
 
     def filesystem(self, protocol: str, conn_id: str | None) -> Any:
         """See `airflow_mlsec.datasets.Connections`."""

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator, XComArg
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from airflow_mlsec.datasets import Dataset, DatasetName
     from airflow_mlsec.policy import Policy
+
+
+_POSTGRESQL = ("postgresql://", "postgres://")
 
 
 class Cancelled(MlsecError):
@@ -85,7 +89,7 @@ class MlsecOperator(BaseOperator):
                 setattr(self, name, uri)
                 if is_known(uri) and "://" in uri and uri not in known:
                     existing.extend(assets_of([uri]))
-        unknown = [name for name in self.writes if not is_known(getattr(self, name))]
+        unknown = [name for name in self.writes if not _has_asset(getattr(self, name))]
         if (
             unknown
             and self.has_dag()
@@ -101,17 +105,31 @@ class MlsecOperator(BaseOperator):
                 if (value := getattr(self, name)) is not None:
                     setattr(self, name, uri_of(value, f"{type(self).__name__}: {name}"))
 
+    def _named_asset(self, uri: str) -> list[Asset]:
+        """The asset of a table that is named by its connection, as Airflow's own operators name it: by host, database,
+        schema and table."""
+        if not uri.startswith(_POSTGRESQL):
+            return []
+        name = self.hook.dataset(uri).name
+        path = "/".join(quote(part, safe="") for part in name.name.split("."))
+        return assets_of([f"{name.namespace}/{path}"])
+
     def _tell_assets(self, context: Context, uri: str, extra: dict[str, Any]) -> None:
         """Attach ``extra`` to the event of the asset that the task has written: what DAGs that it triggers can read."""
         events: Any = context.get("outlet_events")
         if events is None:
             return  # not in a task
-        for asset in assets_of([uri]):
+        for asset in assets_of([uri]) or self._named_asset(uri):
             for outlet in self.outlets:
                 if isinstance(outlet, Asset) and outlet.uri == asset.uri:
                     events[outlet].extra.update(extra)
                 elif isinstance(outlet, AssetAlias):
                     events[outlet].add(asset, extra=extra)
+
+
+def _has_asset(uri: Any) -> bool:
+    """Whether a target's asset is known when the DAG is parsed: that of a table which is named by its connection is not."""
+    return is_known(uri) and (not str(uri).startswith(_POSTGRESQL) or bool(assets_of([uri])))
 
 
 def assets_of(uris: Iterable[str]) -> list[Asset]:

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from airflow.sdk import DAG, Asset, AssetAlias, ObjectStoragePath, task
 
+from airflow_mlsec.datasets import DatasetName
+from airflow_mlsec.datasets.connectors.postgresql import TableUri
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
 from airflow_mlsec.operators.arguments import uri_of
@@ -93,6 +96,39 @@ def test_a_task_says_in_its_assets_what_it_made(
     [event] = events[AssetAlias("d.b")].asset_alias_events
     assert event.dest_asset_key.uri == clinic.safe
     assert event.extra["plan"]
+
+
+@pytest.mark.parametrize("form", ["postgresql://shop/{}.public.people", "postgres://shop/{}/public/people"])  # fmt: skip
+def test_tables_and_airflow_s_assets_of_them(
+    clinic: Clinic, context: Callable[..., Any], postgres_database: str, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:  # fmt: skip
+    """A table is an asset under the name that Airflow's own operators give it: by host, not by connection."""
+    from airflow.sdk.execution_time.context import OutletEventAccessors
+
+    from airflow_mlsec.hooks.errors import PrivacyTaskFailed
+
+    parts = sa.make_url(postgres_database)
+    host = "db.example.org"
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", postgres_database)
+    # The test's server is reached by a socket, and has no host.
+    name = DatasetName(f"postgres://{host}:5432", f"{parts.database}.public.people")
+    monkeypatch.setattr(TableUri, "name", lambda self, *_: name)
+    target = form.format(parts.database)
+    with DAG("d", schedule=None):
+        task = AnonymizeOperator(task_id="a", policy="people", target=target)
+    events = OutletEventAccessors()
+    task.execute(context(outlet_events=events))
+    if "/public/" in target:
+        [outlet] = [o for o in task.outlets if isinstance(o, Asset)]
+        assert outlet.uri == f"postgres://shop:5432/{parts.database}/public/people"
+        assert events[outlet].extra["released"] == 31
+    else:
+        [event] = events[AssetAlias("d.a")].asset_alias_events
+        assert event.dest_asset_key.uri == f"postgres://{host}:5432/{parts.database}/public/people"
+        assert event.extra["released"] == 31
+    unknown = AnonymizeOperator(task_id="b", policy="people", source=Asset(f"postgres://{host}/a/public/b"), target=clinic.safe)  # fmt: skip
+    with pytest.raises(PrivacyTaskFailed, match="no connection 'db.example.org'.* whose id is that host"):  # fmt: skip
+        unknown.execute(context())
 
 
 def test_what_is_no_dataset_when_the_task_runs_is_said_without_its_value(

@@ -1,7 +1,9 @@
-"""Tables of PostgreSQL, reached with an Airflow connection: ``postgresql://conn_id/database.schema.table``."""
+"""Tables of PostgreSQL, reached with an Airflow connection: ``postgresql://conn_id/database.schema.table``, or as Airflow
+writes its assets (``postgres://host:5432/database/schema/table``), if a connection has the host's name as its id."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,9 @@ from airflow_mlsec.naming import DatasetName
 
 if TYPE_CHECKING:
     from airflow_mlsec.datasets.sql import SqlDataset
+
+
+_PORT = re.compile(r":[0-9]*\Z")
 
 
 @dataclass(frozen=True)
@@ -54,24 +59,24 @@ def table_uri(uri: str) -> TableUri:
     :raises UnsupportedDataset: if it is not the URI of a table.
     """
     parts = parts_of(uri)
-    names = [unquote(name) for name in parts.raw.strip("/").split(".")]
+    slashes = parts.raw.strip("/").count("/")
+    as_asset = slashes == 2
+    names = [unquote(name) for name in parts.raw.strip("/").split("/" if as_asset else ".")]
+    # Airflow adds the port to every asset; whose it is says the connection.
+    authority = _PORT.sub("", parts.authority) if as_asset else parts.authority
     if any("." in name for name in names):
         # Its OpenLineage name would be another table's as well.
         raise UnsupportedDataset(
             f"'{uri}': a name with a dot in it cannot be told from two names; rename the table, or make a view"
         )
-    if (
-        not parts.authority
-        or not 1 <= len(names) <= 3
-        or not all(names)
-        or set("@:") & set(parts.authority)
-    ):
+    half = slashes not in (0, 2) or not 1 <= len(names) <= 3 or not all(names)
+    if half or not authority or set("@:/") & set(authority):
         raise UnsupportedDataset(
             "a PostgreSQL table is postgresql://conn_id/database.schema.table, where conn_id is an "
-            "Airflow connection"
+            "Airflow connection, or postgres://conn_id/database/schema/table"
         )
     padded = [*[None] * (3 - len(names)), *names]
-    return TableUri(parts.authority, padded[0], padded[1] or "public", names[-1])
+    return TableUri(authority, padded[0], padded[1] or "public", names[-1])
 
 
 class Postgresql(Connector):
