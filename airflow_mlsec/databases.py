@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 # Classes of SQLSTATE after which the same statement may succeed: connection, transaction rolled back, resources,
 # intervention of an operator, system error; and a lock that was not available.
 _PASSING = ("08", "40", "53", "57", "58")
-_LOCK_NOT_AVAILABLE = "55P03"
+LOCK_NOT_AVAILABLE = "55P03"
 _SQLITE_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN")
 # A server that refuses a connection gives no SQLSTATE to libpq's caller. In these words it refuses who asks, or what is
 # asked for (src/backend/libpq/auth.c, utils/init/postinit.c). Any other refusal may pass, as may one in another language.
@@ -35,7 +35,7 @@ def may_pass(error: SQLAlchemyError) -> bool:
         return str(getattr(original, "sqlite_errorname", "")).startswith(_SQLITE_PASSING)
     state = getattr(original, "sqlstate", None)
     if state is not None:
-        return str(state).startswith(_PASSING) or state == _LOCK_NOT_AVAILABLE
+        return str(state).startswith(_PASSING) or state == LOCK_NOT_AVAILABLE
     if not isinstance(error, sa.exc.OperationalError):
         return False
     # Names of hosts and users are anybody's words.

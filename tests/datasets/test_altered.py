@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from typing import Any
 
 import psycopg
@@ -191,3 +192,120 @@ def test_sqlite_adds_columns_and_refuses_what_would_be_lost(
     keyed = open_dataset(f"sqlite://{tmp_path}/a.db/keyed")
     with pytest.raises(DatasetError, match="without losing PRIMARY KEY of the table"), keyed.replacing(NEW.schema):  # fmt: skip
         raise AssertionError("some work was done")
+
+
+SOFT_DELETE = (
+    "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    "CREATE TRIGGER keep BEFORE DELETE ON people FOR EACH ROW EXECUTE FUNCTION keep()",
+)
+KEPT = {
+    "a trigger": SOFT_DELETE,
+    "a rule": ("CREATE RULE keep AS ON DELETE TO people DO INSTEAD NOTHING",),
+}
+
+
+@pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT)
+@pytest.mark.parametrize("new", [OLD, NEW], ids=["same columns", "other columns"])
+def test_a_table_that_keeps_its_rows_is_not_replaced(people: Table, kept: Any, new: pa.Table) -> None:  # fmt: skip
+    """Old and new rows were published together; where a type changed, the old ones without their values."""
+    people.do(*kept)
+    with pytest.raises(DatasetError, match="2 rows are still there after 0 were deleted"):
+        people.put(new)
+    assert people.rows() == OLD.to_pylist()
+    with pytest.raises(DatasetError, match="1 rows are still there"):
+        open_dataset(people.uri).delete_in("who", ["a"])
+    assert people.rows() == OLD.to_pylist()
+
+
+def test_a_table_that_takes_no_rows_is_not_replaced(people: Table) -> None:
+    people.do(SOFT_DELETE[0], "CREATE TRIGGER keep BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION keep()")  # fmt: skip
+    with pytest.raises(DatasetError, match="0 rows would be there, and 1 were written"):
+        people.put(NEW)
+    assert people.rows() == OLD.to_pylist()
+
+
+def test_a_row_that_is_not_changed_is_said(people: Table) -> None:
+    people.do(SOFT_DELETE[0], "CREATE TRIGGER keep BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION keep()")  # fmt: skip
+    with pytest.raises(DatasetError, match="0 of 1 rows were changed, and none is now"):
+        open_dataset(people.uri).update_in("who", ["a"], {"age": "3"})
+    assert people.rows() == OLD.to_pylist()
+
+
+def test_what_inherits_from_a_table_is_not_emptied_with_it(people: Table) -> None:
+    people.do(
+        "CREATE TABLE guests (extra text) INHERITS (people)", "INSERT INTO guests VALUES ('g', '9', 'precious')"
+    )  # fmt: skip
+    for new in (OLD, NEW):
+        with pytest.raises(DatasetError, match="table guests inherits from it"):
+            people.put(new)
+    with pytest.raises(DatasetError, match="table guests inherits from it"):
+        open_dataset(people.uri).require_replaceable(OLD.column_names)
+    assert people.do("SELECT extra FROM guests") == [("precious",)]
+
+
+def test_a_value_is_corrected_as_what_it_is(people: Table) -> None:
+    """JSON became a JSON text, and an array one of its characters."""
+    people.do(
+        "CREATE TYPE mood AS ENUM ('sad', 'glad')",
+        "CREATE DOMAIN plz AS text CHECK (VALUE ~ '^[0-9]{5}$')",
+        "CREATE TABLE profile (who text, address jsonb, plain json, name jsonb, tags text[], mood mood, at inet, "
+        "id uuid, bits bit(3), code plz, area point)",
+        """INSERT INTO profile VALUES ('a', '{"city": "Bonn"}', '{"a": 1}', '"Anna"', '{vip,de}', 'sad', '10.0.0.1',
+        '00000000-0000-0000-0000-000000000001', '101', '53111', '(1,2)')""",
+    )
+    right = {
+        "address": '{"city": "K\u00f6ln"}', "plain": '{"a":2}', "name": 'Ana "Lo"', "tags": "{vip,\"at,x\"}",
+        "mood": "glad", "at": "10.0.0.2", "id": "00000000-0000-0000-0000-000000000002", "bits": "110",
+        "code": "10115", "area": "(3,4)",
+    }  # fmt: skip
+    dataset = open_dataset("postgresql://crm/public.profile")
+    for column, value in right.items():
+        assert dataset.update_in("who", ["a"], {column: value}) == 1, column
+    [row] = [row for batch in dataset.scan() for row in batch.to_pylist()]
+    assert {name: row[name] for name in right} == right
+    said = people.do("SELECT address->>'city', jsonb_typeof(name), name->>0, tags[2], cardinality(tags), bits::text FROM profile")  # fmt: skip
+    assert said[0][:2] == ("K\u00f6ln", "string")
+    assert said[0][3:] == ("at,x", 2, "110")
+    wrong = {"address": "{", "tags": "vip", "mood": "angry", "at": "x", "bits": "1111", "code": "1", "area": "here"}  # fmt: skip
+    for column, value in wrong.items():
+        with pytest.raises(DatasetError, match="the database refused"):
+            dataset.update_in("who", ["a"], {column: value})
+    [again] = [row for batch in dataset.scan() for row in batch.to_pylist()]
+    assert again == row
+
+
+def test_a_reader_does_not_keep_all_others_waiting(people: Table, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """Changing columns needs the table alone. While one transaction reads it, it is tried for a moment at a time."""
+    from airflow_mlsec.datasets.sql import _references
+    from airflow_mlsec.errors import DatabaseUnavailable
+
+    monkeypatch.setattr(_references, "_PAUSES", (0.1, 0.1))
+    monkeypatch.setattr(_references, "_MOMENT", "200ms")
+    with psycopg.connect(people.url) as reader:
+        reader.execute("SELECT count(*) FROM people")
+        with pytest.raises(DatabaseUnavailable, match="somebody has been reading it all the time"):
+            people.put(NEW)
+        assert people.rows() == OLD.to_pylist()
+        people.put(OLD.slice(0, 1))  # rows alone need nobody to wait
+    monkeypatch.setattr(_references, "_PAUSES", (0.2,) * 50)
+    waited = threading.Event()
+    pause = _references.time.sleep
+
+    def sleep(seconds: float) -> None:
+        waited.set()
+        pause(seconds)
+
+    monkeypatch.setattr(_references.time, "sleep", sleep)
+    with psycopg.connect(people.url) as reader:
+        reader.execute("SELECT count(*) FROM people")
+        writer = threading.Thread(target=people.put, args=(NEW,))
+        writer.start()
+        assert waited.wait(30)
+        # Between two tries others read.
+        with psycopg.connect(people.url) as other:
+            other.execute("SET statement_timeout = '10s'")
+            other.execute("SELECT count(*) FROM people")
+        reader.rollback()
+        writer.join(60)
+    assert not writer.is_alive()
+    assert people.rows() == NEW.to_pylist()

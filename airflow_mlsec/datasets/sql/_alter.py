@@ -47,6 +47,11 @@ class Alteration:
     retyped: Mapping[str, Any]
     dropped: tuple[str, ...]
 
+    @property
+    def changes(self) -> bool:
+        """Whether anything has to change."""
+        return bool(self.added or self.retyped or self.dropped)
+
     def is_anew(self, dialect: sa.Dialect) -> bool:
         """Whether the table has to be made anew: SQLite alters neither types nor all columns."""
         return dialect.name == "sqlite" and bool(self.retyped or self.dropped)
@@ -59,7 +64,7 @@ class Alteration:
         for name, kind in self.added.items():
             yield f"ALTER TABLE {table} ADD COLUMN {quote(name)} {kind.compile(dialect)}"
         for name, kind in self.retyped.items():
-            # There is no row whose value could be converted.
+            # There is no row whose value could be converted: `refuse_left` has seen to that.
             yield (
                 f"ALTER TABLE {table} ALTER COLUMN {quote(name)} TYPE {kind.compile(dialect)} USING NULL"
             )
@@ -74,6 +79,7 @@ def alteration(
     :raises DatasetError: if it cannot take them without losing something; the message names it.
     """
     refuse_views(dataset, connection)
+    _refuse_heirs(dataset, connection)
     there = _columns(dataset, connection)
     wanted = {field.name: field for field in stored_schema(schema)}
     kinds = {field.name: sql_type(field, dataset.dialect) for field in schema}
@@ -106,11 +112,28 @@ def refuse_lost_columns(
     :raises DatasetError: see `alteration`.
     """
     refuse_views(dataset, connection)
+    _refuse_heirs(dataset, connection)
     dropped = _dropped(_columns(dataset, connection), names)
     if dataset.dialect != "sqlite":
         _refuse_dependents(dataset, connection, dropped, "would be dropped", _USES)
     elif dropped:
         _refuse_losses(dataset, connection, dropped)
+
+
+def _refuse_heirs(dataset: SqlDataset, connection: sa.Connection) -> None:
+    """Refuse a table from which others inherit: deleting its rows deletes theirs, with columns that only they have."""
+    if dataset.dialect != "postgresql":
+        return
+    query = sa.text(
+        "SELECT i.inhrelid::regclass::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+        "WHERE i.inhparent = to_regclass(:table) AND NOT c.relispartition ORDER BY 1"
+    )
+    found = connection.execute(query, {"table": quoted_name(dataset, connection)}).scalars().first()
+    if found is not None:
+        raise DatasetError(
+            f"'{dataset.uri}': table {found} inherits from it, and its rows would be deleted along with those that are replaced; "
+            "write to another table"
+        )
 
 
 def _columns(dataset: SqlDataset, connection: sa.Connection) -> dict[str, Any]:

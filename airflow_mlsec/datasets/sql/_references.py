@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
-from airflow_mlsec.errors import DatasetError
+from airflow_mlsec import databases
+from airflow_mlsec.errors import DatabaseUnavailable, DatasetError
 
 if TYPE_CHECKING:
     from airflow_mlsec.datasets.sql._table import SqlDataset
 
+# How long everybody waits for one try, and how long between two: five minutes in all.
+_MOMENT = "1s"
+_PAUSES = (0.5, 1, 2, 4, 8, *[15] * 18)
 _CASCADES = ("CASCADE", "SET NULL", "SET DEFAULT")
 _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
@@ -101,6 +107,60 @@ def alone(
             "erase or settle those first"
         )
     return rows
+
+
+def count_of(
+    connection: sa.Connection, table: sa.FromClause, condition: sa.ColumnElement[bool]
+) -> int:
+    """How many rows of a table there are."""
+    query = sa.select(sa.func.count()).select_from(table).where(condition)
+    return int(connection.execute(query).scalar_one())
+
+
+def refuse_left(
+    dataset: SqlDataset,
+    connection: sa.Connection,
+    target: sa.TableClause,
+    condition: sa.ColumnElement[bool],
+    deleted: int,
+) -> None:
+    """Check that what was to be deleted is gone: a trigger may mark rows instead, and a rule do something else.
+
+    :raises DatasetError: if some is still there; then the transaction must be rolled back.
+    """
+    if left := count_of(connection, target, condition):
+        raise DatasetError(
+            f"'{dataset.uri}': {left} rows are still there after {deleted} were deleted: a trigger or a rule of the table keeps "
+            "them, or somebody writes to it. Nothing was changed"
+        )
+
+
+def lock_out_readers(dataset: SqlDataset, connection: sa.Connection) -> None:
+    """Wait until nobody reads a table of PostgreSQL whose columns are to change, within a transaction. Everybody who comes
+    after waits too, so it is tried for a moment at a time.
+
+    :raises DatabaseUnavailable: if somebody reads it all the time.
+    """
+    table = quoted_name(dataset, connection)
+    for pause in (*_PAUSES, None):
+        connection.exec_driver_sql("SAVEPOINT mlsec_lock")
+        try:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_MOMENT}'")
+            connection.exec_driver_sql(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != databases.LOCK_NOT_AVAILABLE:
+                raise
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT mlsec_lock")
+        else:
+            connection.exec_driver_sql("SET LOCAL lock_timeout = DEFAULT")
+            return
+        if pause is None:
+            break
+        time.sleep(pause)
+    raise DatabaseUnavailable(
+        f"'{dataset.uri}': its columns have to change, and somebody has been reading it all the time (a transaction that is "
+        "open?); nothing was replaced"
+    )
 
 
 def refers_to_no_key(error: sa.exc.OperationalError) -> bool:

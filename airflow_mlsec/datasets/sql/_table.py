@@ -29,16 +29,20 @@ from airflow_mlsec.datasets.sql._alter import Alteration, alteration, refuse_los
 from airflow_mlsec.datasets.sql._copy import copy_in, copy_out
 from airflow_mlsec.datasets.sql._references import (
     alone,
+    count_of,
     is_view,
     leaves,
+    lock_out_readers,
     refers_to_no_key,
     refuse_cascades,
+    refuse_left,
     refuse_views,
     side_effects,
     warnings_of,
 )
 from airflow_mlsec.datasets.sql._values import (
     arrow_type,
+    as_stored,
     in_utc,
     is_loose,
     printed_as,
@@ -155,7 +159,9 @@ class SqlDataset:
         def delete(connection: sa.Connection, part: sa.ColumnElement[bool]) -> int:
             refuse_views(self, connection)
             refuse_cascades(self, connection, target, part)
-            return alone(self, connection, sa.delete(target).where(part), target, part)
+            rows = alone(self, connection, sa.delete(target).where(part), target, part)
+            refuse_left(self, connection, target, part, rows)
+            return rows
 
         return self._in_one_transaction(parts, delete, announce)
 
@@ -172,12 +178,20 @@ class SqlDataset:
             raise ColumnMissing.among(missing, table, f"of '{self.uri}'", table)
         target = self._named(table)
         parts = self._meant(column, values, also, table, target)
-        update = sa.update(target).values({target.c[n]: value for n, value in changes.items()})
 
         def change(connection: sa.Connection, part: sa.ColumnElement[bool]) -> int:
             refuse_views(self, connection)
             refuse_cascades(self, connection, target, part, changes)
-            return alone(self, connection, update.where(part), target, part)
+            given = as_stored(connection, target, changes)
+            update = sa.update(target).values({target.c[n]: value for n, value in given.items()})
+            meant = count_of(connection, target, part)
+            rows = alone(self, connection, update.where(part), target, part)
+            if rows != meant:
+                raise DatasetError(
+                    f"'{self.uri}': {rows} of {meant} rows were changed, and none is now: a trigger or a rule of the table "
+                    "keeps the others as they are, or somebody writes to them"
+                )
+            return rows
 
         return self._in_one_transaction(parts, change, announce)
 
@@ -413,8 +427,8 @@ class SqlDataset:
 
     @contextlib.contextmanager
     def held(self, connection: sa.Connection) -> Iterator[None]:
-        """Be the only one that replaces the table. Readers do not have to wait, nor do writers elsewhere in the
-        database: the register may be there."""
+        """Be the only one that replaces the table. Readers do not have to wait, unless columns change, nor do writers
+        elsewhere in the database: the register may be there."""
         if self.dialect == "sqlite":
             database = Path(self.url.database or "")
             name = hashlib.sha256(self.table_name.encode()).hexdigest()[:16]
@@ -439,14 +453,23 @@ class SqlDataset:
             if there:
                 # Again: somebody may have changed the table meanwhile.
                 found = alteration(self, connection, staged.schema)
+                if found.changes and self.dialect == "postgresql":
+                    lock_out_readers(self, connection)
                 refuse_cascades(self, connection, target, sa.true())
-                alone(self, connection, sa.delete(target), target, sa.true())
+                rows_gone = alone(self, connection, sa.delete(target), target, sa.true())
+                refuse_left(self, connection, target, sa.true(), rows_gone)
                 self._alter(connection, target, found)
             else:
                 target.create(connection)
             names = [column.name for column in target.columns]
             rows = sa.select(*(staged.table.c[name] for name in names))
             connection.execute(sa.insert(target).from_select(names, rows))
+            meant = count_of(connection, staged.table, sa.true())
+            if (done := count_of(connection, target, sa.true())) != meant:
+                raise DatasetError(
+                    f"'{self.uri}': {done} rows would be there, and {meant} were written: a trigger or a rule of the table changes "
+                    "what is put into it; nothing was replaced"
+                )
             connection.exec_driver_sql("COMMIT")
         except BaseException:
             connection.exec_driver_sql("ROLLBACK")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import UserDefinedType
 
 from airflow_mlsec.errors import ColumnType, DatasetError
 
@@ -35,6 +36,62 @@ def sql_value(column: sa.ColumnElement[Any], kind: Any) -> sa.ColumnElement[Any]
         # UUIDs, addresses, JSON, columns without a type: as the database prints them.
         return sa.cast(column, sa.Text)
     return column
+
+
+class _Named(UserDefinedType[Any]):
+    """A type of the database, by the name that it gives it."""
+
+    cache_ok = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_col_spec(self, **_: Any) -> str:
+        """See SQLAlchemy."""
+        return self.name
+
+
+# Without its length: a cast to that would cut a value off, where putting it into the column is refused. `bit` alone is
+# one bit.
+_TYPES = (
+    "SELECT attname, CASE atttypid WHEN 'bit'::regtype THEN 'bit varying' ELSE format_type(atttypid, NULL) END FROM pg_attribute "
+    "WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped"
+)
+
+
+def as_stored(
+    connection: sa.Connection, target: sa.TableClause, changes: Mapping[str, object]
+) -> dict[str, Any]:
+    """Values that are given as the database prints them, for columns that are no text: it reads them as their own types. A
+    driver would make a JSON text of what is JSON, and an array of a text's characters."""
+    odd = {
+        name
+        for name, value in changes.items()
+        if isinstance(value, str)
+        and arrow_type(target.c[name].type) == pa.string()
+        and not isinstance(target.c[name].type, sa.String)
+    }
+    if connection.dialect.name != "postgresql" or not odd:
+        return dict(changes)
+    named = connection.dialect.identifier_preparer.format_table(target)
+    kinds = {str(n): str(k) for n, k in connection.execute(sa.text(_TYPES), {"table": named})}
+    return {
+        name: _read_as(target.c[name], kinds[name], value) if name in odd else value
+        for name, value in changes.items()
+    }
+
+
+def _read_as(column: sa.ColumnElement[Any], kind: str, value: object) -> sa.ColumnElement[Any]:
+    text = sa.literal(value, sa.Text())
+    if not isinstance(column.type, sa.JSON):
+        return sa.cast(text, _Named(kind))
+    # A text in JSON is printed without its quotation marks, and replaced by a text. Nothing of the row is added to the other
+    # case: it would be computed when the query is planned, and a text is no JSON.
+    of_row = sa.func.coalesce(sa.func.left(sa.cast(column, sa.Text()), 0), "")
+    whole = sa.func.jsonb_typeof(sa.cast(column, _Named("jsonb")))
+    quoted = sa.cast(sa.func.to_jsonb(text), _Named(kind))
+    other = sa.cast(sa.func.concat(text, of_row), _Named(kind))
+    return sa.case((whole == "string", quoted), else_=other)
 
 
 def printed_as(column: str, texts: list[str]) -> sa.ColumnElement[bool]:
