@@ -50,7 +50,7 @@ def decrypt_artifact(
     digest: str | None = None
     if trusted is not None:
         digest, said = verified(source, trusted)
-        require_current(source, said, version, register)
+        require_current(source, digest, said, version, register)
     size = 0
 
     def decrypted(done: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -40,16 +41,19 @@ from airflow_mlsec.ledger import (
     read_statement,
     sign_statement,
 )
-from airflow_mlsec.lineage import (  # fmt: skip
-    artifact_versions,
+from airflow_mlsec.lineage import (
     begin_artifact,
     end_release,
     moved,
+    next_version,
     published_releases,
 )
 from airflow_mlsec.register import Register, requests_done
 
 # Times of files are rounded down: to clock ticks on Linux, to two seconds on FAT.
+_LONGEST = timedelta(days=36_525)
+# Of a file's name, in bytes.
+_LONGEST_NAME = 255
 _COARSE = timedelta(seconds=2)
 
 
@@ -109,13 +113,13 @@ def encrypt_artifact(
     :raises ChangedMeanwhile: if a person was erased, restricted or rectified since the source was read.
     """
     _check_places(source, target, how.compress)
-    if how.expires_in is not None and how.expires_in <= timedelta(0):
+    if how.expires_in is not None and not timedelta(0) < how.expires_in <= _LONGEST:
         raise UsageError(
-            "an artifact cannot expire before it is made: `expires_in` must be positive"
+            "an artifact expires after it is made and within a hundred years: `expires_in` must be positive"
         )
     # Before anything is read: people who are erased from then on are not in what is published.
     done = register.read(requests_done)
-    recipients = recipients_of(keys, how)
+    recipients = recipients_of(keys, how, dry_run)
     made_at = source.modified()
     said = ArtifactStatement(
         source=File(namespace=source.name.namespace, name=source.name.name),
@@ -125,7 +129,9 @@ def encrypt_artifact(
         trained_on=tuple(_evidence_of(register, release, made_at) for release in how.trained_on),
         compression="zstd" if how.compress else None,
         run=run,
-        **_issued(register, target, how.expires_in),
+        # Before anything is read: if another version is recorded from then on, this one may be of an older source.
+        version=register.read(partial(next_version, name=target.name)),
+        **_issued(register, how.expires_in),
     )
     made = Encrypted(target.uri, len(recipients))
     if dry_run:
@@ -146,7 +152,7 @@ def encrypt_artifact(
         found = {
             "source": said.source.model_copy(update={"sha256": read.sha256}),
             "bytes": read.bytes,
-            **_issued(register, target, how.expires_in),
+            **_issued(register, how.expires_in),
         }
         subject = {target.file_name: written.sha256}
         said = said.model_copy(update=found)
@@ -158,20 +164,13 @@ def encrypt_artifact(
     return replace(made, bytes=read.bytes, sha256=written.sha256, version=said.version, envelope=envelope)  # fmt: skip
 
 
-def _issued(register: Register, target: Artifact, expires_in: timedelta | None) -> dict[str, Any]:
-    """What a statement says of when it was made, which version of the target that is, and until when it may be used."""
+def _issued(register: Register, expires_in: timedelta | None) -> dict[str, Any]:
+    """What a statement says of when it was made, and until when it may be used."""
     now = register.now()
     return {
         "issued_at": now,
-        "version": next_version(register, target),
         "expires_at": None if expires_in is None else moved(now, expires_in),
     }
-
-
-def next_version(register: Register, target: Artifact) -> int:
-    """The number after those of all versions of an artifact that the register knows."""
-    known = register.read(partial(artifact_versions, name=target.name))
-    return max((version.version for version in known), default=0) + 1
 
 
 def write_signature(target: Artifact, envelope: Mapping[str, Any]) -> None:
@@ -179,13 +178,16 @@ def write_signature(target: Artifact, envelope: Mapping[str, Any]) -> None:
     target.beside(SIGNATURE).write_bytes(f"{json.dumps(envelope, indent=1)}\n".encode())
 
 
-def recipients_of(keys: KeyRing, how: Encryption) -> list[Any]:
-    texts = dict.fromkeys([*how.recipients, *how.break_glass])
-    """
+def recipients_of(keys: KeyRing, how: Encryption, dry_run: bool = False) -> list[Any]:
+    """Who can decrypt it. With ``dry_run`` no key is created: its name stands for it.
+
     :raises UsageError: if nobody could decrypt it, or a recipient is none.
     """
+    texts = dict.fromkeys([*how.recipients, *how.break_glass])
     recipients: list[Any] = [parse_recipient(text) for text in texts]
     if how.key is not None:
+        if dry_run and not keys.has(how.key):
+            return [*recipients, how.key]
         recipients.append(identity_of(ring_key(keys, how.key, recipients)).recipient)
     elif not how.recipients:
         raise UsageError("only break-glass recipients could decrypt: give `recipients` or `key`")
@@ -203,8 +205,13 @@ def _is_later(published_at: str, written: datetime | None, only: bool) -> bool:
 def _check_places(source: Artifact, target: Artifact, compress: bool) -> None:
     """
     :raises DatasetNotFound: if there is no source.
-    :raises UsageError: if the target is the source or within it, or a single file is to be compressed.
+    :raises UsageError: if the target is the source or within it, has too long a name, or a single file is to be compressed.
     """
+    longest = _LONGEST_NAME - len(SIGNATURE)
+    if target.local is not None and len(os.fsencode(target.file_name)) > longest:
+        raise UsageError(
+            f"the name of {target.uri} is too long: its signature has {len(SIGNATURE)} characters more; give one of at most {longest}"
+        )
     if source.is_folder():
         if _within(source, target):
             raise UsageError(f"{target.uri} lies within the folder that is encrypted")

@@ -9,7 +9,6 @@ from typing import BinaryIO, cast
 from airflow_mlsec.artifacts._encrypt import (
     Encrypted,
     Encryption,
-    next_version,
     recipients_of,
     write_signature,
 )
@@ -17,8 +16,8 @@ from airflow_mlsec.artifacts._verify import require_current, verified
 from airflow_mlsec.crypto import Digesting, KeyRing, Unwraps, digest_stream, rewrap
 from airflow_mlsec.datasets import Artifact, DatasetName
 from airflow_mlsec.errors import DatasetNotFound, SignatureInvalid, UsageError
-from airflow_mlsec.ledger import ArtifactStatement, sign_statement
-from airflow_mlsec.lineage import artifact_versions, begin_artifact, end_release
+from airflow_mlsec.ledger import ArtifactStatement, Place, sign_statement
+from airflow_mlsec.lineage import artifact_versions, begin_artifact, end_release, next_version
 from airflow_mlsec.register import Register, requests_done
 
 
@@ -43,9 +42,10 @@ def rewrap_artifact(
     :raises UsageError: if it was signed as a plain file, or nobody could decrypt it.
     """
     done = register.read(requests_done)
-    digest, said = _signed(artifact, keys, register)
-    require_current(artifact, said, None, register)
-    recipients = recipients_of(keys, how)
+    version = register.read(partial(next_version, name=artifact.name))
+    digest, said = _signed(artifact, keys, register, dry_run)
+    require_current(artifact, digest, said, None, register)
+    recipients = recipients_of(keys, how, dry_run)
     made = Encrypted(artifact.uri, len(recipients))
     if dry_run:
         return made
@@ -58,7 +58,9 @@ def rewrap_artifact(
         said = said.model_copy(
             update={
                 "recipients": tuple(str(recipient) for recipient in recipients),
-                "version": next_version(register, artifact),
+                # A copy is signed as what it is from then on: an artifact in this place.
+                "target": Place(namespace=artifact.name.namespace, name=artifact.name.name),
+                "version": version,
                 "issued_at": register.now(),
                 "run": run,
             }
@@ -73,7 +75,9 @@ def rewrap_artifact(
     )  # fmt: skip
 
 
-def _signed(artifact: Artifact, keys: KeyRing, register: Register) -> tuple[str, ArtifactStatement]:
+def _signed(
+    artifact: Artifact, keys: KeyRing, register: Register, dry_run: bool
+) -> tuple[str, ArtifactStatement]:
     """The digest of an artifact and what the ring states of it. If a process was killed between writing the artifact and
     its signature, the register has the signature, and it is written now.
 
@@ -89,9 +93,9 @@ def _signed(artifact: Artifact, keys: KeyRing, register: Register) -> tuple[str,
             raise
         with artifact.open() as sealed:
             there = digest_stream(sealed)
-        known = register.read(partial(artifact_versions, name=artifact.name))
+        known = register.read(lambda connection: artifact_versions(connection, artifact.name))
         found = next((version for version in known if version.sha256 == there), None)
-        if found is None:
+        if found is None or dry_run:
             raise
         write_signature(artifact, found.envelope)
         digest, said = verified(artifact, trusted)

@@ -20,10 +20,18 @@ from airflow_mlsec.crypto import (
     verify_statement,
 )
 from airflow_mlsec.datasets import Artifact, dataset_name
-from airflow_mlsec.errors import CheckFailed, DatasetNotFound, UsageError
-from airflow_mlsec.ledger import ArtifactStatement, Place, predicate_of
-from airflow_mlsec.lineage import artifact_versions, latest_release, newest_published
+from airflow_mlsec.errors import CheckFailed, DatasetNotFound, SignatureInvalid, UsageError
+from airflow_mlsec.ledger import ArtifactStatement, FileStatement, Place, predicate_of
+from airflow_mlsec.lineage import (
+    ArtifactVersion,
+    artifact_versions,
+    latest_release,
+    newest_published,
+)
 from airflow_mlsec.register import Register
+
+# Of the statements that this package makes.
+_OURS = FileStatement.predicate_type.rsplit("/", 2)[0]
 
 
 @dataclass(frozen=True)
@@ -76,11 +84,15 @@ def verify_artifact(
     :raises UsageError: if more is demanded of a model's folder than its signature can say.
     """
     if artifact.local is not None and artifact.is_folder():
+        if _known(artifact, register):
+            raise CheckFailed(
+                f"{artifact.file_name} is a folder, and an encrypted artifact was published in its place"
+            )
         return _verified_model(artifact.local, trusted, demands, progress)
     if demands.signed_as not in (None, artifact.file_name):
         raise CheckFailed(f"{artifact.file_name} is not called '{demands.signed_as}'")
     digest, said = verified(artifact, trusted, demands.post_quantum)
-    require_current(artifact, said, demands.version, register)
+    require_current(artifact, digest, said, demands.version, register)
     for uri in demands.trained_on:
         _require_trained_on(artifact.file_name, said, uri, register)
     if said is None:
@@ -89,38 +101,58 @@ def verify_artifact(
 
 
 def require_current(
-    artifact: Artifact, said: ArtifactStatement | None, version: int | None, register: Register
+    artifact: Artifact,
+    digest: str,
+    said: ArtifactStatement | None,
+    version: int | None,
+    register: Register,
 ) -> None:
-    """Check that an artifact has not expired, and is of a version, or of the newest that the register knows in its place. A
-    copy in another place is not compared: an earlier version may be kept there.
+    """Check that an artifact has not expired, and is one of those that the register knows in its place: the newest, or the
+    ``version`` that is demanded. A copy in a place where the register knows none is not compared: an earlier version may be
+    kept there.
 
     :raises CheckFailed: if it is not.
     """
     name = artifact.file_name
+    known = _known(artifact, register)
+    if known and all(one.sha256 != digest for one in known):
+        raise CheckFailed(
+            f"{name} is none of the versions that were published in its place: another file was put there. To use it there, "
+            "encrypt its source into this place"
+        )
     if said is None:
         if version is not None:
             raise CheckFailed(f"{name} was signed as a plain file, without a version")
+        if known:
+            raise CheckFailed(
+                f"{name} was signed as a plain file, and artifacts were published in its place: rewrap those with "
+                "`mlsec artifact rewrap`, which says which version it is"
+            )
         return
-    if said.expires_at is not None and _has_passed(said.expires_at, register):
-        raise CheckFailed(
-            f"{name} expired at {said.expires_at[:19]}Z; encrypt its source again, or its successor"
-        )
+    if said.expires_at is not None:
+        # The clock of this machine may be slow; what was recorded is not later than now.
+        now = max([register.now(), *(one.recorded_at for one in known)], key=datetime.fromisoformat)
+        if datetime.fromisoformat(said.expires_at) <= datetime.fromisoformat(now):
+            raise CheckFailed(f"{name} expired at {said.expires_at[:19]}Z; encrypt its source again, or its successor")  # fmt: skip
+    own = said.version or 0
     if version is not None:
-        if said.version != version:
-            raise CheckFailed(f"{name} is version {said.version or 0}, not {version}")
+        if own != version:
+            raise CheckFailed(f"{name} is version {own}, not {version}")
         return
-    if (said.target.namespace, said.target.name) != (artifact.name.namespace, artifact.name.name):
-        return
-    newest = newest_published(register.read(partial(artifact_versions, name=artifact.name)))
-    if newest is not None and newest.version > (said.version or 0):
+    newest = newest_published(known)
+    if newest is not None and (newest.version > own or (newest.version == own and newest.sha256 != digest)):  # fmt: skip
         raise CheckFailed(
-            f"{name} is version {said.version or 0}, and version {newest.version} was published in its place at "
+            f"{name} is version {own}, and version {newest.version} was published in its place at "
             f"{str(newest.published_at)[:19]}Z: an older one was put there. If it is the one that you want, name its version"
         )
 
 
-def _has_passed(moment: str, register: Register) -> bool:
-    return datetime.fromisoformat(moment) <= datetime.fromisoformat(register.now())
+def _known(artifact: Artifact, register: Register) -> list[ArtifactVersion]:
+    """The versions that the register knows in an artifact's place, however its path is spelled."""
+    names = {artifact.name}
+    if artifact.local is not None:
+        names.add(dataset_name(str(artifact.local.resolve())))
+    return register.read(lambda connection: artifact_versions(connection, *names))
 
 
 def _require_trained_on(
@@ -173,4 +205,8 @@ def verified(
     with artifact.open() as sealed:
         digest = digest_stream(sealed)
     statement = verify_statement(envelope, trusted, {artifact.file_name: digest}, post_quantum)
-    return digest, predicate_of(statement, ArtifactStatement)
+    said = predicate_of(statement, ArtifactStatement)
+    kind = str(statement["predicateType"])
+    if said is None and kind.startswith(_OURS) and kind != FileStatement.predicate_type:
+        raise SignatureInvalid(f"what was signed says something else ({kind[:80]})")
+    return digest, said

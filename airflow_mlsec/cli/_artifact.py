@@ -46,7 +46,7 @@ _key_option = click.option(
     "--key", default="artifact", show_default=True, help="A key of the ring that can decrypt."
 )
 _version_option = click.option(
-    "--version", type=click.IntRange(min=1), metavar="N",
+    "--version", type=click.IntRange(min=0), metavar="N",
     help="Which version it must be. Default: the newest that the register knows in its place.",
 )  # fmt: skip
 _no_key_option = click.option("--no-key", is_flag=True, help="No key of the ring can decrypt it.")
@@ -70,7 +70,7 @@ _no_key_option = click.option("--no-key", is_flag=True, help="No key of the ring
 @click.option(
     "--expires-in",
     "days",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=36_525),
     metavar="DAYS",
     help="For how long it may be used.",
 )
@@ -198,7 +198,7 @@ def decrypt(
     trusted = None if unsigned else trusted_signers(signed_by, None, None, None) or trusted_keys(settings)  # fmt: skip
     size = decrypt_artifact(
         open_artifact(source), open_artifact(target), identities, trusted, open_register(settings), version, folder,
-        UnpackLimits(bytes=settings.unpack_limit), show_progress,
+        UnpackLimits.of(settings.unpack_limit), show_progress,
     )  # fmt: skip
     show({"target": target, "bytes": size}, f"{target}: {size} bytes", as_json)
 

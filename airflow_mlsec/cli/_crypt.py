@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
@@ -61,10 +61,19 @@ from airflow_mlsec.settings import Settings
 
 _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 _new = click.Path(dir_okay=False, path_type=Path)
-# A dash is standard input, or standard output.
+# A dash is standard input, or standard output; a file of that name is ./- and becomes an absolute path.
 _STREAM = Path("-")
-_read_from = click.Path(exists=True, allow_dash=True, path_type=Path)
-_written_to = click.Path(allow_dash=True, path_type=Path)
+
+
+class _PathOrStream(click.Path):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """See click."""
+        found = Path(str(super().convert(value, param, ctx)))
+        return found.absolute() if found == _STREAM and value != "-" else found
+
+
+_read_from = _PathOrStream(exists=True, allow_dash=True)
+_written_to = _PathOrStream(allow_dash=True)
 _service_option = click.option(
     "--service", "services", multiple=True, help="A key service's key: aws-kms://… and the like."
 )
@@ -122,7 +131,7 @@ def encrypt(
         )
     if compress and not source.is_dir():
         raise UsageError(f"--compress is for folders, and {source} is a file")
-    if target == _STREAM and not armor and sys.stdout.isatty():
+    if target == _STREAM and not armor and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("what is encrypted is not for a terminal: send it to a file, or use -a")
     if source.is_dir() and armor:
         raise UsageError("a folder is not armored; encrypt it without -a")
@@ -140,6 +149,8 @@ def encrypt(
 def _read(source: Path, compress: bool = False) -> Iterator[BinaryIO]:
     """A file, a folder's archive, or standard input."""
     if source == _STREAM:
+        if sys.stdin is None:
+            raise UsageError("standard input is closed")
         yield sys.stdin.buffer
     elif source.is_dir():
         with packed(folder_entries(source)) as plain:
@@ -154,6 +165,8 @@ def _read(source: Path, compress: bool = False) -> Iterator[BinaryIO]:
 def _written(target: Path) -> Iterator[BinaryIO]:
     """A file that appears when it is whole, or standard output."""
     if target == _STREAM:
+        if sys.stdout is None:
+            raise UsageError("standard output is closed")
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     else:
@@ -239,7 +252,7 @@ def decrypt(
             raise UsageError("a part of a folder cannot be unpacked: use --folder or --range")
         if target == _STREAM:
             raise UsageError("a folder is unpacked to the disk: name a new folder")
-        limits = UnpackLimits(bytes=Settings.load().unpack_limit)
+        limits = UnpackLimits.of(Settings.load().unpack_limit)
         with _read(source) as read, unpacked(target, limits) as write:
             decrypt_stream(read, write, identities, _megabytes)
         return

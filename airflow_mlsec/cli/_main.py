@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
@@ -80,6 +82,9 @@ def root() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Entry point of ``mlsec``."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if threading.current_thread() is threading.main_thread():
+        # As if interrupted: what is half written is removed.
+        signal.signal(signal.SIGTERM, _ended)
     try:
         # Without standalone mode, click returns the code of an `Exit` instead of exiting with it.
         code = root.main(args=arguments, prog_name="mlsec", standalone_mode=False)
@@ -117,6 +122,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         )
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _ended(number: int, frame: object) -> NoReturn:
+    del frame
+    sys.exit(128 + number)
 
 
 def _no_permission(error: PermissionError) -> str:

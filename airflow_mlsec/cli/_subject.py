@@ -355,7 +355,9 @@ def rectify_(
     if (value is None) is not clear:
         raise UsageError("give --value, or --clear")
     text = None if value is None else _key(value)
-    request = rectify(_handler(), number, column, text, dataset)
+    handler = _handler()
+    rectify(handler, number, column, text, dataset)
+    request = handler.notify(number)
     _show(request, as_json)
     if request.open_steps():
         raise click.exceptions.Exit(CheckFailed.exit_code)
@@ -379,11 +381,14 @@ def restrict_(number: int, as_json: bool) -> None:
 
 @subject.command("lift")
 @click.argument("number", type=int)
-@click.option("--reason", required=True, help="Why, and that the person was informed beforehand.")
+@click.option("--reason", required=True, help="Why.")
+@click.option(
+    "--told", help="How and when the person was told beforehand, if not by a letter that was sent."
+)
 @json_option
-def lift_(number: int, reason: str, as_json: bool) -> None:
-    """End a restriction."""
-    entries = lift(_handler(), number, reason)
+def lift_(number: int, reason: str, told: str | None, as_json: bool) -> None:
+    """End a restriction. The person has to be told before (GDPR Art. 18(3)): `mlsec letter write NUMBER lifting`."""
+    entries = lift(_handler(), number, reason, told)
     show({"entries": entries}, f"restriction of request {number} lifted", as_json)
 
 

@@ -17,6 +17,7 @@ from airflow_mlsec import files
 from airflow_mlsec.crypto._armor import ArmorWriter, opened
 from airflow_mlsec.crypto._header import (
     MOST_HEADER_BYTES,
+    VERSION,
     Header,
     Malformed,
     Stanza,
@@ -311,6 +312,13 @@ def rewrap_file(
     """
     try:
         with source.open("rb") as read, files.replacing(target) as write:
+            if not read.read(len(VERSION)).startswith(VERSION[:8]):
+                read.seek(0)
+                armored: Any = ArmorWriter(write)
+                rewrap(read, armored, identities, recipients, progress)
+                armored.finish()
+                return
+            read.seek(0)
             try:
                 file_key, _ = open_header(read, identities)
             except Malformed:
@@ -369,8 +377,10 @@ def _file_key(stanzas: tuple[Stanza, ...], identities: list[Unwraps]) -> bytes:
             break
         try:
             found = _unwrapped(identity, stanzas) or found
-        except (CryptoError, UsageError) as error:
+        except MlsecError as error:
             failed.append(error)
+        except OSError as error:
+            failed.append(CryptoError(f"an identity cannot be read ({error.strerror})"))
     if found is None and failed:
         raise _one_of(failed)
     if found is None or len(found) != 16:
@@ -389,6 +399,9 @@ def _effort(identity: Unwraps) -> int:
 def _unwrapped(identity: Unwraps, stanzas: tuple[Stanza, ...]) -> bytes | None:
     if isinstance(identity, PluginIdentity):
         # A program is started for it.
+        return identity.unwrap_any(stanzas)
+    if isinstance(identity, ServiceKey):
+        # Requests to it take time, and may be refused for one key and granted for another.
         return identity.unwrap_any(stanzas)
     keys = [identity.unwrap(stanza) for stanza in stanzas]
     return next((key for key in keys if key is not None), None)

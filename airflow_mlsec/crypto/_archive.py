@@ -34,6 +34,12 @@ _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE)
 _LARGEST_HEADER = 1 << 20
 # Of all headers of an archive together.
 _MOST_HEADERS = 4 << 30
+# Headers that say more of one entry; and those that say something of all entries that follow, which are kept.
+_MOST_OF_ONE, _MOST_OF_ALL = 4, 16
+# What fills the last record, and what all links together say.
+_MOST_ZEROS, _MOST_LINKS = 16 << 20, 64 << 20
+# PATH_MAX of Linux.
+_LONGEST_PATH = 4_096
 # Where a plain header (POSIX.1-2017, "ustar Interchange Format") has its fields.
 _NAME, _MODE, _SIZE, _TIME = slice(0, 100), slice(100, 108), slice(124, 136), slice(136, 148)
 _SUM, _KIND, _LINK, _MAGIC, _PREFIX = slice(148, 156), slice(156, 157), slice(157, 257), slice(257, 265), slice(345, 500)  # fmt: skip
@@ -48,6 +54,11 @@ class UnpackLimits:
 
     entries: int = 1_000_000
     bytes: int = 100 * 1000**3
+
+    @classmethod
+    def of(cls, size: int) -> UnpackLimits:
+        """Limits for so many bytes: the more there may be, the more files."""
+        return cls(max(1_000_000, size // 100_000), size)
 
 
 UNPACK_LIMITS = UnpackLimits()
@@ -122,7 +133,7 @@ def _stamp(status: os.stat_result) -> tuple[int, int]:
 def _by_library(name: str, kind: bytes, mode: int, size: int, link: str = "") -> bytes:
     head = tarfile.TarInfo(name)
     head.type, head.mode, head.size, head.linkname = kind, mode, size, link
-    return head.tobuf(tarfile.PAX_FORMAT)
+    return head.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 # What all plain headers have in common. The sum of a header's bytes counts those of the checksum's field as spaces.
@@ -162,13 +173,20 @@ def unpack(pipe: BinaryIO, folder: Path, limits: UnpackLimits) -> None:
         rest = source.read(_HEADER)
         if len(rest) < _HEADER:
             raise tarfile.ReadError
-        while rest:
-            if any(rest):
-                raise tarfile.ReadError
-            rest = source.read(_BLOCK)
+        _read_zeros(rest, source)
     else:
         _unpack_by_library(block, source, made)
     made.make_links()
+
+
+def _read_zeros(first: bytes, source: Any) -> None:
+    """Read what follows the end, which is zeros; programs fill their last record with them."""
+    rest, done = first, 0
+    while rest:
+        done += len(rest)
+        if rest != bytes(len(rest)) or done > _MOST_ZEROS:
+            raise tarfile.ReadError
+        rest = source.read(_BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +224,7 @@ class _Unpacked:
 
     def __init__(self, folder: Path, limits: UnpackLimits) -> None:
         self._folder, self._limits = str(folder), limits
-        self._entries = self._bytes = 0
+        self._entries = self._bytes = self._linked = 0
         self._known = {""}
         self._links: dict[str, str] = {}
 
@@ -218,13 +236,14 @@ class _Unpacked:
         """
         self._entries, self._bytes = self._entries + 1, self._bytes + entry.size
         self._check_limits()
-        if entry.name[:1] == "/":
+        if entry.name[:1] == "/" or max(len(entry.name), len(entry.link)) > _LONGEST_PATH:
             raise tarfile.ReadError
         parts = [part for part in entry.name.split("/") if part not in ("", ".")]
         if ".." in parts or "\0" in entry.name:
             raise tarfile.ReadError
         name, above = "/".join(parts), "/".join(parts[:-1])
         if entry.kind == tarfile.DIRTYPE:
+            self._entries -= name not in self._known
             self._make_folder(name)
             return
         if not parts:
@@ -232,6 +251,9 @@ class _Unpacked:
         self._make_folder(above)
         if entry.kind == tarfile.SYMTYPE:
             self._links[name] = entry.link
+            self._linked += len(entry.name) + len(entry.link)
+            if self._linked > _MOST_LINKS:
+                raise tarfile.ReadError
             return
         self._links.pop(name, None)
         mode = 0o755 if entry.mode & 0o100 else 0o644
@@ -254,11 +276,14 @@ class _Unpacked:
 
     def _check_limits(self, headers: int = 0) -> None:
         limits = self._limits
-        too_much = self._bytes > limits.bytes or headers > _MOST_HEADERS
-        if self._entries > limits.entries or too_much:
+        if self._entries > limits.entries or self._bytes > limits.bytes or headers > _MOST_HEADERS:
+            what = (
+                f"{limits.entries} files and folders"
+                if self._entries > limits.entries
+                else f"{limits.bytes} bytes"
+            )
             raise DatasetError(
-                f"the archive has more than {limits.entries} files or {limits.bytes} bytes; nothing was unpacked. If "
-                "you trust whoever made it, raise [mlsec] unpack_limit"
+                f"the archive has more than {what}; nothing was unpacked. If you trust whoever made it, raise [mlsec] unpack_limit"
             )
 
     def check_headers(self, read: int) -> None:
@@ -268,15 +293,21 @@ class _Unpacked:
         self._check_limits(read - self._bytes)
 
     def _make_folder(self, name: str) -> None:
-        if name not in self._known:
-            self._make_folder(name.rpartition("/")[0])
-            path = f"{self._folder}/{name}"
+        missing = []
+        while name not in self._known:
+            missing.append(name)
+            name = name.rpartition("/")[0]
+        for each in reversed(missing):
+            path = f"{self._folder}/{each}"
             try:
                 os.mkdir(path, 0o755)
             except FileExistsError:
                 if not os.path.isdir(path):
                     raise tarfile.ReadError from None
-            self._known.add(name)
+            self._known.add(each)
+            # Those that no entry names take room as well.
+            self._entries += 1
+            self._check_limits()
 
     def make_links(self) -> None:
         """Make the links: only now, so that nothing was written, and no target is looked for, through one.
@@ -299,14 +330,20 @@ class _Unpacked:
 
 
 class _Entry(tarfile.TarInfo):
-    """An entry whose headers fit into memory, whatever an archive says."""
+    """An entry whose headers fit into memory, whatever an archive says. One class for each archive: it counts."""
+
+    of_one = of_all = 0
 
     @classmethod
     def frombuf(cls, *arguments: Any, **named: Any) -> _Entry:
         entry = super().frombuf(*arguments, **named)
-        if entry.type not in _PLAIN and (
-            entry.type not in _HEADERS or entry.size > _LARGEST_HEADER
-        ):
+        if entry.type in _PLAIN:
+            cls.of_one = 0
+            return entry
+        cls.of_one += 1
+        cls.of_all += entry.type == tarfile.XGLTYPE
+        too_many = cls.of_one > _MOST_OF_ONE or cls.of_all > _MOST_OF_ALL
+        if entry.type not in _HEADERS or entry.size > _LARGEST_HEADER or too_many:
             raise tarfile.ReadError
         return entry
 
@@ -336,7 +373,8 @@ class _Kept:
 def _unpack_by_library(first: bytes, source: Any, made: _Unpacked) -> None:
     plain = _Kept(first, source)
     opened: Any = tarfile.open
-    with opened(fileobj=plain, mode="r|", tarinfo=_Entry, bufsize=_BLOCK) as archive:
+    kind = type("_CountedEntry", (_Entry,), {})
+    with opened(fileobj=plain, mode="r|", tarinfo=kind, bufsize=_BLOCK) as archive:
         for entry in archive:
             # The library remembers every entry with its headers.
             archive.members.clear()
@@ -346,11 +384,11 @@ def _unpack_by_library(first: bytes, source: Any, made: _Unpacked) -> None:
         # The library takes a damaged header, and the end of the file, for the end of the archive. The real
         # end is two blocks of zeros, and nothing else after them.
         end = plain.since(archive.offset)
-    rest = len(end)
-    while not any(end) and (end := plain.read(_BLOCK)):
-        rest += len(end)
-    if any(end) or rest < _END:
+    if len(end) < _END:
+        end += plain.read(_END - len(end))
+    if len(end) < _END:
         raise tarfile.ReadError
+    _read_zeros(end, plain)
 
 
 def _head_of(entry: tarfile.TarInfo) -> _Head:

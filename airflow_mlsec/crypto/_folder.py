@@ -9,11 +9,12 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
@@ -33,6 +34,9 @@ _BLOCK = 1 << 20
 _LONGEST_NAME = 255
 # The number of characters that `tempfile.mkdtemp` puts in between.
 _PARTIAL, _RANDOM = ".partial", 8
+_LOCK = ".lock"
+# Seconds from making a folder to locking it, at the most.
+_JUST_MADE = 3_600
 
 
 def encrypt_folder(
@@ -67,31 +71,34 @@ def folder_entries(source: Path) -> list[FolderEntry]:
     :raises DatasetError: if there is a link that leads out of it or nowhere, a device or the like in it, or a folder cannot
         be read.
     """
-    if not source.is_dir() or source.is_symlink():
+    if not source.is_dir():
         raise DatasetNotFound(f"{source}: no such folder")
     opened = _Below(source)
     try:
-        return list(_entries(opened, os.path.realpath(source), ""))
+        return list(_entries(opened, os.path.realpath(source)))
     except OSError as error:
         raise DatasetError(f"{source} cannot be read as a whole ({error.strerror})") from None
 
 
-def _entries(opened: _Below, real: str, above: str) -> Iterator[FolderEntry]:
-    """What is below the folder ``above`` of a folder, ``real`` being that folder's real path."""
-    with os.scandir(f"{opened.folder}/{above}") as found:
-        for entry in found:
-            name = f"{above}{entry.name}"
-            if entry.is_symlink():
-                yield FolderEntry(name, link=_within(opened.folder, real, name))
-            elif entry.is_dir(follow_symlinks=False):
-                yield FolderEntry(name)
-                yield from _entries(opened, real, f"{name}/")
-            elif entry.is_file(follow_symlinks=False):
-                yield FolderEntry(name, partial(opened.open, name))
-            else:
-                raise DatasetError(
-                    f"{opened.folder}/{name} is neither a file nor a folder; it is not encrypted"
-                )
+def _entries(opened: _Below, real: str) -> Iterator[FolderEntry]:
+    """What is below a folder, whose real path is ``real``, however deep."""
+    folders = [""]
+    while folders:
+        above = folders.pop()
+        with os.scandir(f"{opened.folder}/{above}") as found:
+            for entry in found:
+                name = f"{above}{entry.name}"
+                if entry.is_symlink():
+                    yield FolderEntry(name, link=_within(opened.folder, real, name))
+                elif entry.is_dir(follow_symlinks=False):
+                    yield FolderEntry(name)
+                    folders.append(f"{name}/")
+                elif entry.is_file(follow_symlinks=False):
+                    yield FolderEntry(name, partial(opened.open, name))
+                else:
+                    raise DatasetError(
+                        f"{opened.folder}/{name} is neither a file nor a folder; it is not encrypted"
+                    )
 
 
 def _within(folder: Path, real: str, name: str) -> str:
@@ -257,14 +264,28 @@ def _locked_folder(target: Path) -> tuple[Path, int]:
             raise DatasetError(f"{target} cannot be created ({error.strerror})") from None
         below = Path(made)
         try:
-            lock = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
+            # A file, which servers of files lock between machines, as they do not lock folders.
+            lock = os.open(below / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             continue
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Before it was locked, another process may have removed it as abandoned.
-        if below.exists():
+        if (below / _LOCK).exists():
             return below, lock
         os.close(lock)
+
+
+def _lock_of(left: Path) -> int:
+    """
+    :raises OSError: if another process has only just made the folder.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(left / _LOCK, flags)
+    except FileNotFoundError:
+        if time.time() - left.lstat().st_mtime < _JUST_MADE:
+            raise
+        return os.open(left / _LOCK, flags | os.O_CREAT, 0o600)
 
 
 def _remove_abandoned(target: Path) -> None:
@@ -276,7 +297,7 @@ def _remove_abandoned(target: Path) -> None:
         if len(name) != length:
             continue
         with suppress(OSError):
-            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            lock = _lock_of(left)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(left, ignore_errors=True)
@@ -290,6 +311,37 @@ def _wide_pipe() -> tuple[int, int]:
     with suppress(OSError):
         fcntl.fcntl(given, fcntl.F_SETPIPE_SZ, _BLOCK)
     return taken, given
+
+
+class _Whole:
+    """What another thread writes. If that failed, its end is not the end: whoever reads to it would take it for whole."""
+
+    def __init__(self, source: BinaryIO, failed: Sequence[BaseException]) -> None:
+        self._source, self._failed = source, failed
+
+    def read(self, size: int = -1) -> bytes:
+        """As of any stream."""
+        data = self._source.read(size)
+        if (not data and size) or size < 0:
+            self._check()
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """As of any stream."""
+        count = cast(io.BufferedReader, self._source).readinto(buffer)
+        if not count:
+            self._check()
+        return count
+
+    def _check(self) -> None:
+        for error in self._failed:
+            raise _unreadable(error) from None
+
+
+def _unreadable(error: BaseException) -> MlsecError:
+    if isinstance(error, MlsecError):
+        return error
+    return DatasetError("a file changed, or could not be read, while it was encrypted")
 
 
 @contextmanager
@@ -320,15 +372,13 @@ def _fed(write: Callable[[BinaryIO], None]) -> Iterator[BinaryIO]:
     with os.fdopen(taken, "rb") as source:
         thread.start()
         try:
-            yield source
+            yield cast(BinaryIO, _Whole(source, failed))
         finally:
             ended.set()
             source.close()
             thread.join()
     for error in failed:
-        if isinstance(error, MlsecError):
-            raise error from None
-        raise DatasetError("a file changed, or could not be read, while it was encrypted") from None
+        raise _unreadable(error) from None
 
 
 @contextmanager

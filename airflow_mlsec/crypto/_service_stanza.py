@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote, unquote
@@ -23,9 +24,12 @@ from airflow_mlsec.crypto.key_services import (
     unwrap,
     wrap,
 )
+from airflow_mlsec.errors import CryptoError
 
 TYPE = "airflow-mlsec/key-service"
 _PURPOSE = b"file"
+# Each is a request to the service, and whoever made the file chose how many there are.
+_MOST_ASKED = 20
 _DIGEST_OF_URI = re.compile(r"[0-9a-f]{32}")
 # Of a key's name: what an ARN and a path consist of.
 _PLAIN = ":/@.-_~"
@@ -59,6 +63,37 @@ class ServiceKey:
         wrapped = wrap(self._service, file_key, _PURPOSE)
         scheme, name = self.uri.partition("://")[0], quote(self._service.key_id(), safe=_PLAIN)
         return Stanza(TYPE, (f"{scheme}://{name}",), wrapped)
+
+    def unwrap_any(self, stanzas: Sequence[Stanza]) -> bytes | None:
+        """The file key, or None if none of a file's stanzas is for this key. An alias may stand for several keys, of which
+        this account may use some: it is enough if one opens it. The key that it stands for now is asked first.
+
+        :raises Malformed: if one is not a stanza of this type.
+        :raises CryptoError: if the service opens none of those that may be meant.
+        """
+        mine = [stanza for stanza in stanzas if stanza.type == TYPE]
+        failed: CryptoError | None = None
+        for stanza in sorted(mine, key=self._is_other)[:_MOST_ASKED]:
+            try:
+                found = self.unwrap(stanza)
+            except CryptoError as error:
+                failed = failed or error
+                continue
+            if found is not None:
+                return found
+        if failed is not None:
+            raise failed
+        return None
+
+    def _is_other(self, stanza: Stanza) -> bool:
+        """Whether a stanza names another key than the one that an alias stands for now, as far as that is known."""
+        scheme, _, key_id = "".join(stanza.arguments).partition("://")
+        if scheme != self.uri.partition("://")[0]:
+            return True
+        try:
+            return unquote(key_id) != self._service.key_id()
+        except CryptoError:
+            return False
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
         """The file key, or None if the stanza is for another key.

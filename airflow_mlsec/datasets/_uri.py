@@ -50,6 +50,10 @@ def parts_of(uri: str) -> UriParts:
     """
     if "\0" in uri or not uri.strip():
         raise UnsupportedDataset("a dataset URI is empty or holds a NUL character")
+    if not uri.isascii() and any("\ud800" <= c <= "\udfff" for c in uri):
+        raise UnsupportedDataset(
+            "a dataset's name is not UTF-8, so that neither statements nor the register can name it; rename the file"
+        )
     if "://" not in uri:
         return UriParts("", "", uri)
     try:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -149,6 +150,12 @@ class TrainedOn(_Model):
     membership: MembershipList | None = None
 
 
+def _is_moment(text: str | None) -> str | None:
+    if text is not None and datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time without a time zone")
+    return text
+
+
 class ArtifactStatement(Predicate):
     """States that an encrypted artifact contains a source, and where that source came from."""
 
@@ -165,7 +172,7 @@ class ArtifactStatement(Predicate):
     compression: str | None = None
     # Numbered by the register for each target; statements from before have none.
     version: int | None = None
-    expires_at: str | None = None
+    expires_at: Annotated[str | None, AfterValidator(_is_moment)] = None
 
 
 class FileStatement(Predicate):

@@ -58,6 +58,7 @@ from airflow_mlsec.lineage.evidence._versions import (
     ArtifactVersion,
     artifact_versions,
     newest_published,
+    next_version,
 )
 from airflow_mlsec.lineage.tracing._ask import (
     Change,
@@ -145,6 +146,7 @@ __all__ = [
     "moved",
     "never_published",
     "newest_published",
+    "next_version",
     "policy_of",
     "published_releases",
     "reach",

@@ -23,7 +23,7 @@ def _version(given: int | str | None) -> int | None:
     if given is None or given in ("", "None"):
         return None
     text = str(given).strip()
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
         raise UsageError(f"`version` is the number of an artifact's version, not '{text[:40]}'")
     return int(text)
 
@@ -189,6 +189,6 @@ class DecryptArtifactOperator(MlsecOperator):
             )
             size = decrypt_artifact(
                 source, target, identities, trusted, hook.register(), _version(self.version), self.folder,
-                UnpackLimits(bytes=hook.settings().unpack_limit), self._progress,
+                UnpackLimits.of(hook.settings().unpack_limit), self._progress,
             )  # fmt: skip
             return {"target": target.uri, "bytes": size}

@@ -213,12 +213,13 @@ class ProcessingRestricted(Reason, en="processing restricted", de="Verarbeitung 
 
 class RestrictionLifted(
     Reason,
-    en="restriction lifted: {reason}",
-    de="Einschränkung aufgehoben: {reason}",
+    en="restriction lifted: {reason}{told:; the person was told: {}}",
+    de="Einschränkung aufgehoben: {reason}{told:; die Person wurde unterrichtet: {}}",
 ):
-    """Releases may contain the person again."""
+    """Releases may contain the person again. ``told`` is how and when the person was told before, if not by a letter."""
 
     reason: str
+    told: str | None = None
 
 
 class LookedAgain(
@@ -481,6 +482,14 @@ class NotTold(Reason, en="{error}", de="{error}"):
     """A recipient could not be notified."""
 
     error: str
+
+
+class ToldBefore(
+    Reason,
+    en="was told of an earlier correction, and has to be told of this one",
+    de="wurde von einer früheren Berichtigung unterrichtet, und ist es von dieser noch nicht",
+):
+    """A recipient of data that was rectified again."""
 
 
 class MailSent(Reason, en="mail sent", de="E-Mail gesendet"):
@@ -840,8 +849,8 @@ class FilesNotSearched(
 
 class LetterWritten(
     Reason,
-    en="letter '{letter}' ({language}) written, sha256 {sha256}{missing:; not recorded anywhere: {}}",
-    de="Schreiben „{letter}“ ({language}) erstellt, sha256 {sha256}{missing:; nirgends verzeichnet: {}}",
+    en="letter '{letter}' ({language}) written, sha256 {sha256}{on:, announcing {}}{missing:; not recorded anywhere: {}}",
+    de="Schreiben „{letter}“ ({language}) erstellt, sha256 {sha256}{on:, angekündigt für {}}{missing:; nirgends verzeichnet: {}}",
 ):
     """A letter to the data subject exists. ``missing`` is what the letter says is not recorded."""
 
@@ -849,6 +858,8 @@ class LetterWritten(
     language: str
     sha256: str
     missing: tuple[str, ...]
+    # The day that it announces.
+    on: str | None = None
 
 
 class LetterSent(

@@ -355,6 +355,50 @@ def test_standard_input_and_output(
     assert (shown.returncode, b"not for a terminal" in shown.stderr) == (2, True)
 
 
+def test_a_file_named_like_a_stream(folder: Path, mlsec_bytes: Callable[..., subprocess.CompletedProcess[bytes]], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.chdir(folder)
+    (folder / "-").write_bytes(b"of the file")
+    sealed = mlsec_bytes("encrypt", "./-", "-", "--key", "artifact", data=b"of the stream")
+    assert mlsec_bytes("decrypt", "-", "-", "--key", "artifact", data=sealed.stdout).stdout == b"of the file"  # fmt: skip
+
+
+def test_an_armored_file_is_rewrapped(mlsec: Run, folder: Path) -> None:
+    source, sealed = folder / "raw.csv", folder / "a.age"
+    assert mlsec("encrypt", source, sealed, "-a", "--key", "artifact").returncode == 0
+    done = mlsec("rewrap", sealed, "--key", "artifact", "--to-key", "later")
+    assert done.returncode == 0, done.stderr
+    assert sealed.read_text().startswith("-----BEGIN AGE ENCRYPTED FILE-----\n")
+    assert mlsec("decrypt", sealed, folder / "b", "--key", "later").returncode == 0
+    assert (folder / "b").read_bytes() == source.read_bytes()
+
+
+def test_a_terminated_command_leaves_nothing(folder: Path) -> None:
+    """A supervisor's SIGTERM while a folder is unpacked left its plaintext there."""
+    mine = Identity.generate()
+    (folder / "me.txt").write_text(f"{mine.export()}\n")
+    home = {"PATH": os.environ["PATH"], "AIRFLOW_HOME": str(folder / "home")}
+    (folder / "model").mkdir()
+    (folder / "model" / "w").write_bytes(b"secret" * 99)
+    program = str(Path(sys.executable).with_name("mlsec"))
+    subprocess.run([program, "encrypt", folder / "model", folder / "m.age", "-r", str(mine.recipient)], env=home, check=True)  # fmt: skip
+    data = (folder / "m.age").read_bytes()
+    process = subprocess.Popen(
+        [program, "decrypt", "-", folder / "back", "--folder", "-i", folder / "me.txt"], stdin=subprocess.PIPE, env=home
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(data[:-20])
+    process.stdin.flush()
+    for _ in range(300):
+        if list(folder.glob(".back.*.partial")):
+            break
+        time.sleep(0.1)
+    assert list(folder.glob(".back.*.partial"))
+    process.terminate()
+    assert process.wait(30) == 143
+    assert not list(folder.glob(".back*"))
+    assert not (folder / "back").exists()
+
+
 def test_a_rewrapped_file_says_that_its_signature_is_void(mlsec: Run, folder: Path) -> None:
     source, sealed = folder / "raw.csv", folder / "a.age"
     assert mlsec("encrypt", source, sealed, "--key", "artifact").returncode == 0

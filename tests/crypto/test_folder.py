@@ -26,6 +26,7 @@ from airflow_mlsec.crypto import (
     Identity,
     UnpackLimits,
     compressed,
+    decrypt,
     decrypt_folder,
     encrypt,
     encrypt_folder,
@@ -86,7 +87,7 @@ def test_an_archive_that_would_fill_the_disk_is_not_unpacked(
     if compress:
         assert sealed.stat().st_size < 100_000
     for limits in (UnpackLimits(bytes=2**20), UnpackLimits(entries=50)):
-        with pytest.raises(DatasetError, match=f"more than {limits.entries} files or {limits.bytes} bytes"):  # fmt: skip
+        with pytest.raises(DatasetError, match="more than (1048576 bytes|50 files and folders); nothing was unpacked"):  # fmt: skip
             decrypt_folder(sealed, tmp_path / "back", [KEY], limits=limits)
         assert sorted(p.name for p in tmp_path.iterdir()) == ["bomb", "bomb.age"]
     exact = UnpackLimits(entries=51, bytes=30 * 2**20)
@@ -282,13 +283,24 @@ def test_what_a_killed_process_left_is_removed(model: Path, tmp_path: Path) -> N
     left = tmp_path / ".back.abcdefgh.partial"
     (left / "files").mkdir(parents=True)
     (left / "files" / "plain").write_text("secret")
-    busy = tmp_path / ".back.ijklmnop.partial"
+    (left / ".lock").touch()
+    before = tmp_path / ".back.qrstuvwx.partial"  # of a version that locked the folder
+    before.mkdir()
+    os.utime(before, (0, 0))
+    busy, new = tmp_path / ".back.ijklmnop.partial", tmp_path / ".back.yzabcdef.partial"
     busy.mkdir()
-    lock = os.open(busy, os.O_RDONLY)
+    new.mkdir()  # another process has not locked it yet
+    lock = os.open(busy / ".lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
     decrypt_folder(tmp_path / "m.age", tmp_path / "back", [KEY])
     os.close(lock)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [busy.name, "back", "m.age", "model"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        busy.name,
+        new.name,
+        "back",
+        "m.age",
+        "model",
+    ]
 
 
 @pytest.mark.parametrize("name", ["../out", "a/../../out", "/out", "a//b", ".", ""])
@@ -527,3 +539,92 @@ def test_archives_that_reach_out_are_refused(tmp_path: Path, plain: bytes) -> No
         decrypt_folder(tmp_path / "m.age", tmp_path / "back", [KEY])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.age"]
     assert not (tmp_path.parent / "out").exists()
+
+
+def opened_with(plain: bytes, tmp_path: Path, limits: UnpackLimits) -> None:
+    with (tmp_path / "m.age").open("wb") as target:
+        encrypt(io.BytesIO(plain), target, [KEY.recipient])
+    decrypt_folder(tmp_path / "m.age", tmp_path / "back", [KEY], limits=limits)
+
+
+def test_folders_that_no_entry_names_are_counted(tmp_path: Path) -> None:
+    """A hundred entries of long paths were fifty thousand folders."""
+    deep = archive(*((tarfile.TarInfo(f"{n}/" + "a/" * 40 + "x"), b"") for n in range(10)))
+    with pytest.raises(DatasetError, match="more than 100 files and folders"):
+        opened_with(deep, tmp_path, UnpackLimits(entries=100))
+    opened_with(deep, tmp_path, UnpackLimits(entries=420))
+
+
+def test_what_follows_the_end_has_a_limit(tmp_path: Path) -> None:
+    """Compressed, gigabytes of zeros are nothing, and reading them is hours."""
+    opened_with(pa.compress(three() + bytes(2**20), "zstd", asbytes=True), tmp_path, UnpackLimits())
+    shutil.rmtree(tmp_path / "back")
+    with pytest.raises(DecryptionFailed):
+        opened_with(pa.compress(three() + bytes(17 * 2**20), "zstd", asbytes=True), tmp_path, UnpackLimits())  # fmt: skip
+
+
+def pax(kind: bytes, records: dict[str, str]) -> bytes:
+    text = b"".join(tarfile.TarInfo._create_pax_generic_header(records, kind, "utf-8") for _ in [0])
+    return text
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        pytest.param(pax(tarfile.XHDTYPE, {"comment": "x" * 900_000}) * 20 + three(), id="headers-of-one-entry"),
+        pytest.param(b"".join(pax(tarfile.XGLTYPE, {f"c{n}": "x" * 90_000}) + three()[:1_536] for n in range(40)) + bytes(1_024), id="headers-of-all"),
+        pytest.param(archive(*(link(tarfile.SYMTYPE, f"l{n}", "x" * 900_000) for n in range(20))), id="long-links"),
+    ],
+)  # fmt: skip
+def test_headers_do_not_fill_the_memory(tmp_path: Path, plain: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecryptionFailed):
+            opened_with(plain, tmp_path, UnpackLimits())
+        assert tracemalloc.get_traced_memory()[1] < 40 * 2**20 + len(plain)
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_more_bytes_are_allowed_the_more_files() -> None:
+    assert UnpackLimits.of(100 * 1000**3).entries == UnpackLimits().entries == 1_000_000
+    assert UnpackLimits.of(10**15).entries == 10**10
+
+
+def test_a_deep_folder_and_one_behind_a_link(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    os.chdir(folder)
+    for _ in range(1_100):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("x").write_text("deep")
+    os.chdir(tmp_path)
+    try:
+        (tmp_path / "current").symlink_to("model")
+        with packed(folder_entries(tmp_path / "current")) as read:
+            plain = read.read()
+        assert plain.count(b"deep") == 1
+        opened_with(plain, tmp_path, UnpackLimits())
+        found = subprocess.run(
+            ["find", tmp_path / "back", "-type", "d"], capture_output=True, check=True
+        )
+        assert len(found.stdout.splitlines()) == 1_101
+    finally:
+        for left in ("model", "back"):
+            subprocess.run(["rm", "-rf", tmp_path / left], check=True)
+
+
+def test_what_breaks_off_does_not_look_whole(model: Path) -> None:
+    """Sent elsewhere while it is made, a file that ends well would be taken for a backup of the folder."""
+    entries = [*folder_entries(model), FolderEntry("zz", lambda: (model / "none").open("rb"))]
+    for wrapped in (False, True):
+        made = io.BytesIO()
+        with pytest.raises(DatasetError, match="could not be read"), packed(entries) as plain:
+            if wrapped:
+                with compressed(plain) as small:
+                    encrypt(small, made, [KEY.recipient])
+            else:
+                encrypt(plain, made, [KEY.recipient])
+        with pytest.raises(DecryptionFailed):
+            decrypt(io.BytesIO(made.getvalue()), io.BytesIO(), [KEY])

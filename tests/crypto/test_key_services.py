@@ -320,6 +320,58 @@ def test_files_and_rings_from_before_keys_had_their_own_names(
     assert KeyRing.open(tmp_path / "k").current("a") == key
 
 
+def test_two_keys_of_one_account(
+    aws_key: str, aws_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two teams, each of which may use its own key, open one file; and a file asks for a limited number of keys."""
+    import boto3
+
+    client = boto3.client("kms", region_name="eu-central-1", endpoint_url=aws_endpoint)
+    rest = f"?region=eu-central-1&endpoint={aws_endpoint}"
+    keys = {}
+    for team in ("a", "b"):
+        keys[team] = client.create_key()["KeyMetadata"]
+        client.create_alias(AliasName=f"alias/team-{team}", TargetKeyId=keys[team]["KeyId"])
+    both = [ServiceKey(f"aws-kms://alias/team-{team}{rest}") for team in keys]
+    stream = io.BytesIO()
+    encrypt(io.BytesIO(b"weights"), stream, both)
+    decrypt_, own = AwsKms.decrypt, AwsKms.key_id
+    asked: list[str] = []
+
+    def only(team: str, describes: bool) -> None:
+        def decrypted(self: AwsKms, sealed: bytes) -> bytes:
+            asked.append(self._key)
+            if self._key not in (keys[team]["Arn"], f"alias/team-{team}"):
+                raise CryptoError("AWS KMS did not do it (AccessDeniedException)")
+            return decrypt_(self, sealed)
+
+        def key_id(self: AwsKms) -> str:
+            if not describes:
+                raise CryptoError("AWS KMS did not do it (AccessDeniedException)")
+            return own(self)
+
+        monkeypatch.setattr(AwsKms, "decrypt", decrypted)
+        monkeypatch.setattr(AwsKms, "key_id", key_id)
+
+    for team in keys:
+        for describes in (True, False):
+            only(team, describes)
+            asked.clear()
+            assert opens(stream.getvalue(), ServiceKey(f"aws-kms://alias/team-{team}{rest}"))
+            assert len(asked) == 1 or not describes, (
+                "the key that the alias stands for is asked first"
+            )
+    only("a", True)
+    asked.clear()
+    stanzas = [
+        Stanza(both[1].wrap(b"k" * 16).type, (f"aws-kms://{keys['b']['Arn']}x{n}",), b"x")
+        for n in range(500)
+    ]
+    with pytest.raises(CryptoError, match="AccessDenied"):
+        both[0].unwrap_any(stanzas)
+    assert len(asked) == 20
+
+
 def test_identities_are_alternatives(
     tmp_path: Path, transit: services.Transit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:  # fmt: skip

@@ -30,7 +30,8 @@ from airflow_mlsec.crypto import (
     identity_of,
     verify_statement,
 )
-from airflow_mlsec.errors import CheckFailed, DecryptionFailed, SignatureInvalid
+from airflow_mlsec.errors import ChangedMeanwhile, CheckFailed, DecryptionFailed, SignatureInvalid
+from airflow_mlsec.ledger import FileStatement, sign_statement
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
 from airflow_mlsec.operators.artifacts import DecryptArtifactOperator, VerifyArtifactOperator
 from airflow_mlsec.operators.encrypt import EncryptArtifactOperator
@@ -206,6 +207,151 @@ def test_an_older_version_in_the_place_of_a_newer_is_refused(
         verified_(version="newest")
     with pytest.raises(AirflowException, match="choose one"):
         decrypted(version=1, verify=False)
+
+
+def test_another_artifact_in_the_place_of_one_is_refused(
+    clinic: Clinic, context: Context, model: Path
+) -> None:
+    """With the ring's own signature, and however the path is spelled: what the register does not know there is not it."""
+    prod, staging = clinic.folder / "prod", clinic.folder / "staging"
+
+    def made(folder: Path, content: bytes, name: str = "model.age") -> Path:
+        folder.mkdir(exist_ok=True)
+        model.write_bytes(content)
+        target = folder / name
+        EncryptArtifactOperator(task_id="e", source=str(model), target=str(target)).execute(
+            context()
+        )
+        return target
+
+    def verified_(path: Path, **more: Any) -> Any:
+        return VerifyArtifactOperator(task_id="v", artifact=str(path), **more).execute(context())
+
+    target = made(prod, b"good")
+    made(prod, b"better")
+    newest = pair(target)
+    experiment = made(staging, b"an experiment")
+    put(target, pair(experiment))
+    for more in ({}, {"version": 1}):
+        with pytest.raises(
+            AirflowFailException, match="none of the versions that were published in its place"
+        ):
+            verified_(target, **more)
+    made(staging, b"another")
+    put(target, pair(experiment))
+    with pytest.raises(AirflowFailException, match="none of the versions"):
+        verified_(target, version=2)
+    put(target, newest)
+    assert verified_(target)["version"] == 2
+    # By way of a link to the folder.
+    (clinic.folder / "current").symlink_to(prod)
+    first = made(prod, b"3")
+    old = pair(first)
+    made(prod, b"4")
+    put(target, old)
+    for path in (target, clinic.folder / "current" / "model.age"):
+        with pytest.raises(AirflowFailException, match="version 3, and version 4 was published"):
+            verified_(path)
+    # Signed as a plain file.
+    envelope = sign_statement(
+        clinic.hook.key_ring(), {target.name: digest_file(target)}, FileStatement()
+    )
+    target.with_name("model.age.sig.json").write_text(json.dumps(envelope))
+    with pytest.raises(
+        AirflowFailException, match="signed as a plain file, and artifacts were published"
+    ):
+        verified_(target)
+    # A folder, with the signature of a model.
+    target.unlink()
+    target.mkdir()
+    (target / "weights").write_bytes(b"w")
+    with pytest.raises(
+        AirflowFailException, match="is a folder, and an encrypted artifact was published"
+    ):
+        verified_(target)
+
+
+def test_numbers_are_never_given_twice(clinic: Clinic, context: Context, model: Path) -> None:
+    """Also of what was withdrawn, and while the key that signed it is to be destroyed."""
+    target = model.with_name("model.skops.age")
+    operator(model).execute(context())
+    withdrawn = pair(target)
+    register = clinic.hook.register()
+    register.write(lambda c: c.execute(sa.update(t.evidence).values(outcome="withdrawn")))
+    model.write_bytes(b"2")
+    assert operator(model).execute(context())["version"] == 2
+    put(target, withdrawn)
+    with pytest.raises(AirflowFailException, match="none of the versions"):
+        VerifyArtifactOperator(task_id="v", artifact=str(target)).execute(context())
+    keys = clinic.hook.key_ring()
+    keys.rotate("signing")
+    keys.schedule("signing", 1, timedelta(days=7))
+    model.write_bytes(b"3")
+    assert operator(model).execute(context())["version"] == 3
+
+
+def test_an_older_source_is_not_published_as_the_newest_version(
+    clinic: Clinic, context: Context, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes long has read an older source than what was published meanwhile."""
+    from airflow_mlsec.artifacts import Encryption, _encrypt, _rewrap, rewrap_artifact
+    from airflow_mlsec.datasets import open_artifact
+
+    target = model.with_name("model.skops.age")
+    operator(model).execute(context())
+    newest: dict[str, Any] = {}
+    for module, name, work in (
+        (_encrypt, "encrypt", lambda: operator(model, kind="artifact").execute(context())),
+        (_rewrap, "rewrap", lambda: rewrap_artifact(
+            open_artifact(str(target)), Encryption(), [RingKeys(clinic.hook.key_ring, "artifact")],
+            clinic.hook.key_ring(), clinic.hook.register(),
+        )),
+    ):  # fmt: skip
+        plain = getattr(module, name)
+
+        def slow(*given: Any, plain: Any = plain, module: Any = module, name: str = name) -> None:
+            plain(*given)
+            monkeypatch.setattr(module, name, plain)
+            model.write_bytes(os.urandom(2_000))
+            newest.update(operator(model).execute(context()))
+
+        newest.clear()
+        monkeypatch.setattr(module, name, slow)
+        with pytest.raises((AirflowException, ChangedMeanwhile), match="another run wrote"):
+            work()
+        assert digest_file(target) == newest["sha256"]
+        found = VerifyArtifactOperator(task_id="v", artifact=str(target)).execute(context())
+        assert found["version"] == newest["version"]
+
+
+def test_a_slow_clock_and_small_slips(clinic: Clinic, context: Context, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    from airflow_mlsec.register import Register
+
+    target = model.with_name("model.skops.age")
+    operator(model, expires_in=timedelta(days=1)).execute(context())
+    kept = pair(target)
+    now = Register.now
+    with monkeypatch.context() as later:
+        later.setattr(Register, "now", lambda self: (datetime.fromisoformat(now(self)) + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))  # fmt: skip
+        model.write_bytes(b"newer")
+        operator(model).execute(context())
+    put(target, kept)
+    with pytest.raises(AirflowFailException, match="expired at"):
+        VerifyArtifactOperator(task_id="v", artifact=str(target), version=1).execute(context())
+    with pytest.raises(AirflowException, match="within a hundred years"):
+        operator(model, expires_in=timedelta(days=99_999_999)).execute(context())
+    long = EncryptArtifactOperator(
+        task_id="e", source=str(model), target=str(clinic.folder / ("x" * 250))
+    )
+    with pytest.raises(AirflowException, match="is too long: its signature"):
+        long.execute(context())
+    assert not list(clinic.folder.glob("xxx*"))
+    assert operator(model, key="never-made").dry_run() is None
+    assert not clinic.hook.key_ring().has("never-made")
+    with pytest.raises(AirflowException, match="`version` is the number"):
+        VerifyArtifactOperator(task_id="v", artifact=str(target), version="9" * 5_000).execute(
+            context()
+        )
 
 
 def test_two_runs_do_not_publish_the_same_version(

@@ -168,7 +168,7 @@ def test_who_restricts_processing_is_left_out_of_releases(shop: Shop) -> None:
     }  # fmt: skip
     request, _ = handler.close(number)
     assert request.status == "closed"
-    assert lift(handler, number, "the dispute ended; the person was told on 3 May") == 4
+    assert lift(handler, number, "the dispute ended", told="on 3 May") == 4
     assert sum(batch.num_rows for batch in source(shop).scan(["age"])) == 40
 
 
@@ -183,7 +183,7 @@ def test_rows_that_refer_to_her_are_left_out_as_well(shop: Shop) -> None:
     assert len(left) == 117
     assert 7 not in left
     assert [b.schema.names for b in listed.scan(["number"])] == [["number"]]
-    lift(handler, number, "told")
+    lift(handler, number, "over", told="on 3 May")
     again = without_suppressed(orders, policy, shop.register, shop.keys)
     assert sum(b.num_rows for b in again.scan(["number"])) == 120
 
@@ -208,7 +208,7 @@ def test_lifting_a_restriction_does_not_bring_the_erased_back(shop: Shop) -> Non
     restrict(handler, number)
     handler.erase(ready(handler))
     # What she is called, and what orders call her, each as it is and as all spellings of it.
-    assert lift(handler, number, "asked for") == 4, "its own entries"
+    assert lift(handler, number, "asked for", told="on 3 May") == 4, "its own entries"
     name = canaries.NAME
     sql(shop, "INSERT INTO customers VALUES (7, ?, ?, 47)", canaries.EMAIL, name)
     assert sum(batch.num_rows for batch in source(shop).scan(["age"])) == 39
@@ -429,9 +429,9 @@ def test_lifting_one_of_two_leaves_the_other(shop: Shop) -> None:
     first, second = verified(shop, "restriction"), verified(shop, "objection")
     for number in (first, second):
         restrict(handler, number)
-    lift(handler, second, "told")
+    lift(handler, second, "over", told="on 3 May")
     assert canaries.EMAIL not in emails(shop)
-    lift(handler, first, "told")
+    lift(handler, first, "over", told="on 3 May")
     assert canaries.EMAIL not in emails(shop), "the erasure stays"
     assert get_request(shop.register, first).status == "lifted"
 

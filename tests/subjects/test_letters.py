@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 import yaml
 
+from airflow_mlsec.controls import record_results
 from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import CheckFailed, Refused, UsageError
-from airflow_mlsec.policy import Organization
+from airflow_mlsec.lineage import ingest_event
+from airflow_mlsec.policy import Organization, parse_policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects import (
@@ -29,6 +35,7 @@ from airflow_mlsec.subjects import (
     get_request,
     history,
     letters_due,
+    lift,
     list_requests,
     mark_sent,
     open_request,
@@ -42,6 +49,7 @@ from airflow_mlsec.subjects.letters._letters import _categories
 from airflow_mlsec.subjects.letters._others import OthersRedacted
 from airflow_mlsec.subjects.letters._places import plain_name
 from tests.actors import who
+from tests.lineage.events import dataset, event, lineage
 from tests.subjects.clinic import ANA, BOB, NOW, ORGANIZATION, PERSON, Clinic, keep
 from tests.subjects.exports import archive, handed_over
 
@@ -151,7 +159,7 @@ def test_other_people_are_redacted_and_her_own_values_are_not(
         assert theirs not in everything, theirs
     assert "nothing new" in everything
     # Her name stands in another table than the text that repeats it.
-    assert "Dear Mrs Lopez, write to ANA.LOPEZ@EXAMPLE.ORG or to [another" in files["02_visits.csv"]
+    assert "Dear Mrs Lopez, write to ANA.LOPEZ@EXAMPLE.ORG or to [removed" in files["02_visits.csv"]
 
 
 @LANGUAGES
@@ -251,7 +259,7 @@ def test_a_refusal_says_why_and_what_can_be_done(
     has(text, "the tenth this week", "Alt-Moabit 59-61", "77", "79")
     has(text, {"en": "You may also go to court", "de": "vor Gericht gehen"}[language])
     if ground in ("unfounded", "excessive"):
-        has(text, {"en": "It is for us to show this", "de": "Den Nachweis dafür schulden wir"}[language])  # fmt: skip
+        has(text, {"en": "It is for us to show this", "de": "Den Nachweis dafür haben wir zu erbringen"}[language])  # fmt: skip
 
 
 @LANGUAGES
@@ -264,7 +272,13 @@ def test_a_fee_is_named_and_shown(clinic: Clinic, language: str) -> None:
 def test_a_doubt_is_told_with_the_least_that_is_needed(clinic: Clinic, language: str) -> None:
     text = written(clinic, opened(clinic, "access"), "identity", language, reason="another address", needed="your customer number")  # fmt: skip
     has(text, "another address", "your customer number", "12")
-    has(text, {"en": "stands still from today", "de": "ruht von heute an"}[language])
+    has(
+        text,
+        {
+            "en": "stands still from the day on which we send this letter",
+            "de": "ruht ab dem Versand dieses Schreibens",
+        }[language],
+    )
     text = written(clinic, opened(clinic, "know", "ccpa"), "identity", language, reason="another address", needed="your customer number")  # fmt: skip
     # Verification does not pause it.
     has(text, {"en": "goes on meanwhile", "de": "läuft weiter"}[language])
@@ -290,8 +304,8 @@ def test_what_an_erasure_did_is_told_with_what_is_kept(clinic: Clinic, language:
     has(
         text,
         {
-            "en": "visits: rows of other people mention you",
-            "de": "visits: Zeilen anderer Menschen erwähnen Sie",
+            "en": "visits: erased What we keep",
+            "de": "visits: gelöscht Was wir behalten",
         }[language],
     )
     has(
@@ -321,6 +335,49 @@ def test_a_correction_is_told_without_the_value(clinic: Clinic, language: str) -
     text = written(clinic, number, "completion", language)
     has(text, {"en": "Patient file", "de": "Patientenakte"}[language], "16")
     assert "1981" not in text
+    # Which column, not by which she was found; and what was settled by hand is not what was corrected.
+    corrected = {
+        "en": "Where it was corrected Patient file: born",
+        "de": "Wo berichtigt wurde Patientenakte: born",
+    }
+    by_hand = {"en": "settled by hand model v2", "de": "von Hand erledigt haben model v2"}
+    has(text, corrected[language], by_hand[language])
+
+
+@LANGUAGES
+def test_recipients_are_told_of_a_correction(clinic: Clinic, language: str) -> None:
+    """GDPR Art. 19, before the request can be closed; and again if something else is corrected later."""
+    number = opened(clinic, "rectification")
+    verify_identity(clinic.register, number, True, "log-in", who("clerk"))
+    handler = clinic.handler()
+    handler.locate(number)
+    patients = str(clinic.folder / "data" / "patients.csv")
+
+    def recipients() -> dict[str, str]:
+        return {
+            s.name: s.status
+            for s in get_request(clinic.register, number).steps
+            if s.kind == "recipient"
+        }
+
+    rectify(handler, number, "born", "1981-01-02", patients)
+    # The laboratory receives visits, of which nothing was corrected.
+    assert recipients() == {"Health Insurance AG": "unknown"}
+    handler.notify(number)
+    with pytest.raises(CheckFailed):
+        handler.close(number)
+    settle(clinic.register, number, "Health Insurance AG", "manual", "telephoned", who("dpo"))
+    rectify(handler, number, "born", "1981-01-02", patients)
+    assert recipients() == {"Health Insurance AG": "manual"}, "nothing has changed"
+    rectify(handler, number, "risk_score", "1", patients)
+    assert recipients() == {"Health Insurance AG": "unknown"}
+    settle(clinic.register, number, "Health Insurance AG", "manual", "telephoned", who("dpo"))
+    settle(clinic.register, number, "model_v2.onnx", "retained", "the score is right", who("dpo"))
+    handler.close(number)
+    text = written(clinic, number, "completion", language)
+    has(text, "Health Insurance AG (telephoned)", "77")
+    assert "No recipient" not in text
+    assert "kein Empfänger" not in text
 
 
 @LANGUAGES
@@ -331,7 +388,7 @@ def test_a_restriction_has_its_ground_and_is_not_lifted_unannounced(
     verify_identity(clinic.register, number, True, "log-in", who("clerk"))
     handler = clinic.handler()
     handler.locate(number)
-    with pytest.raises(CheckFailed, match="not restricted yet"):
+    with pytest.raises(CheckFailed, match="is not restricted"):
         written(clinic, number, "completion", language, ground="a")
     restrict(handler, number)
     text = written(clinic, number, "completion", language, ground="a")
@@ -340,8 +397,62 @@ def test_a_restriction_has_its_ground_and_is_not_lifted_unannounced(
         {"en": "contest that the data is accurate", "de": "bestreiten die Richtigkeit"}[language],
     )
     has(text, "18")
+    has(
+        text,
+        {
+            "en": "not told yet; we will tell them",
+            "de": "noch nicht unterrichtet; wir holen das nach",
+        }[language],
+    )
+    with pytest.raises(CheckFailed, match="has to be told before the restriction is lifted"):
+        lift(handler, number, "it is checked")
+    day = clinic.register.now()[:10]
+    with pytest.raises(UsageError, match="--on is a day after"):
+        written(
+            clinic, number, "lifting", language, reason="it is checked", on=date.fromisoformat(day)
+        )
     text = written(clinic, number, "lifting", language, reason="it is checked", on=date(2027, 2, 1))
     has(text, "it is checked", {"en": "1 February 2027", "de": "1. Februar 2027"}[language])
+    with pytest.raises(CheckFailed, match="has to be told"):
+        lift(handler, number, "it is checked")
+    mark_sent(clinic.register, number, "lifting", date.fromisoformat(day), "post", who("clerk"))
+    with pytest.raises(CheckFailed, match="is lifted on 2027-02-01; it is"):
+        lift(handler, number, "it is checked")
+    clinic.register._now = lambda: datetime(2027, 2, 1, 9, tzinfo=UTC)
+    assert lift(handler, number, "it is checked") > 0
+    for kind in ("completion", "lifting"):
+        with pytest.raises(CheckFailed, match="is lifted already|is not restricted"):
+            written(clinic, number, kind, language, reason="x", on=date(2027, 3, 1))
+
+
+def test_a_restriction_that_was_never_made_is_not_lifted(clinic: Clinic) -> None:
+    number = opened(clinic, "restriction")
+    with pytest.raises(CheckFailed, match="is not restricted"):
+        written(clinic, number, "lifting", "en", reason="x", on=date(2090, 1, 1))
+
+
+@LANGUAGES
+def test_a_restriction_says_since_when_and_not_the_day_of_the_letter(
+    clinic: Clinic, language: str
+) -> None:
+    clinic.register._now = lambda: NOW
+    number = opened(clinic, "restriction")
+    verify_identity(clinic.register, number, True, "log-in", who("clerk"))
+    handler = clinic.handler()
+    handler.locate(number)
+    restrict(handler, number)
+    clinic.register._now = lambda: datetime(2027, 1, 20, 9, tzinfo=UTC)
+    text = written(clinic, number, "completion", language, ground="a")
+    has(
+        text,
+        {
+            "en": "Since 26 November 2026 we no longer use",
+            "de": "Seit dem 26. November 2026 verwenden wir",
+        }[language],
+    )
+    clinic.register._now = lambda: datetime(2027, 3, 20, 9, tzinfo=UTC)
+    assert lift(handler, number, "over", told="by telephone on 1 March") > 0
+    assert "by telephone" in str(history(clinic.register, number))
 
 
 def test_what_only_the_writer_knows_has_to_be_said(clinic: Clinic) -> None:
@@ -563,3 +674,215 @@ def test_what_the_organization_does_not_say_is_listed(clinic: Clinic, mlsec: Any
 def test_a_register_upgrades_with_the_pause(sqlite_register: Register) -> None:
     sqlite_register.upgrade()
     assert sqlite_register.rows(sa.select(t.request.c.paused_on)) == []
+
+
+@LANGUAGES
+def test_what_was_checked_when_and_by_whom(clinic: Clinic, language: str) -> None:
+    clinic.register._now = lambda: NOW
+    number = opened(clinic, "erasure")
+    verify_identity(clinic.register, number, True, "log-in", who("clerk"))
+    handler = clinic.handler()
+    handler.locate(number)
+    approve(clinic.register, number, who("chief"), named=["*"])
+    handler.erase(number)
+    settle(clinic.register, number, "model_v2.onnx", "manual", "retrained", who("dpo"))
+    for step in get_request(clinic.register, number).open_steps():
+        settle(clinic.register, number, step.name, "manual", "telephoned", who("dpo"))
+    handler.close(number)
+    clinic.register._now = lambda: datetime(2027, 2, 15, 9, tzinfo=UTC)
+    text = written(clinic, number, "completion", language)
+    has(text, *{
+        "en": ("on 26 November 2026 our systems checked again, except where it was done by hand", "settled by hand model v2",
+               "Rows of other people in which you are mentioned They belong to those people, and stay. visits"),
+        "de": ("am 26. November 2026 haben unsere Systeme noch einmal geprüft, außer wo es von Hand geschah", "von Hand erledigt haben model v2",
+               "Zeilen anderer Menschen, in denen Sie erwähnt sind Sie gehören diesen Menschen und bleiben. visits"),
+    }[language])  # fmt: skip
+    assert "17(3)" not in text
+    assert "17 Abs. 3" not in text
+
+
+@LANGUAGES
+def test_nobody_is_told_that_there_is_data_about_them_if_there_is_none(
+    clinic: Clinic, tmp_path: Path, language: str
+) -> None:
+    """A file that cannot be searched is no data about her."""
+    folder = clinic.folder / "people"
+    folder.mkdir()
+    pq.write_table(pa.table({"email": [BOB], "v": ["1"]}), folder / "a.parquet")
+    (folder / "notes.txt").write_text("nothing")
+    text = (
+        f"version: 1\ndataset: {folder}\nowner: o\nsubject: {{kind: patient, key: email}}\ncolumns:\n"
+        "  email: {role: identifying, transform: {method: drop}}\n  v: {role: insensitive}\n"
+    )
+    record_results(
+        clinic.register, parse_policy(text, "p"), open_dataset(str(folder)), "source", [], None
+    )
+    handed_over(clinic.handler(), Person("patient", ("nobody@example.org",)), tmp_path / "e.age", language=language)  # fmt: skip
+    found = plain(archive(tmp_path / "e.age")["letter.html"])
+    has(found, *{
+        "en": ("We found no data about you", "Where we could not establish it", "people: not all of its files could be searched"),
+        "de": ("keine Daten über Sie gefunden", "Was wir nicht feststellen konnten", "people: nicht alle Dateien davon"),
+    }[language])  # fmt: skip
+    assert "people (2)" not in found
+
+
+def test_a_copy_of_what_is_about_others_is_redacted_as_well(clinic: Clinic, tmp_path: Path) -> None:
+    source, copied = (
+        str(clinic.folder / "data" / "visits.csv"),
+        clinic.folder / "data" / "copied.parquet",
+    )
+    table = pa.table(
+        {"patient": [ANA, ANA], "relative": ["Carla Lopez", "x"], "note": ["asks Herr Krause", "b"]}
+    )
+    pq.write_table(table, copied)
+    columns = {name: [name] for name in table.column_names}
+    made = dataset(str(copied), table.column_names, columnLineage=lineage(source, columns))
+    ingest_event(
+        event("copy", [dataset(source)], [made]),
+        clinic.register,
+        clinic.handler().keys.verification_keys(),
+    )
+    handed_over(clinic.handler(), PERSON, tmp_path / "e.age")
+    everything = "\n".join(archive(tmp_path / "e.age").values())
+    assert "Carla" not in everything
+    assert "Krause" not in everything
+
+
+def test_her_numbers_are_not_taken_for_somebody_else_s(clinic: Clinic, tmp_path: Path) -> None:
+    """However they are grouped, whatever their type, and whether or not they are identifying."""
+    place = clinic.folder / "data" / "calls.parquet"
+    note = "Ana Lopez, phone 030/90 18-20, IBAN DE89 3704 0044 0532 0130 00, customer 536904399; Herr Krause has +49 89 2180 123"
+    pq.write_table(
+        pa.table({"email": [ANA], "phone": ["030 901820"], "iban": ["DE89370400440532013000"], "customer": [536904399], "note": [note]}),
+        place,
+    )  # fmt: skip
+    text = (
+        f"version: 1\ndataset: {place}\nowner: o\nsubject: {{kind: patient, key: email}}\ncolumns:\n"
+        "  email: {role: identifying, transform: {method: drop}}\n  phone: {role: insensitive}\n  iban: {role: insensitive}\n"
+        "  customer: {role: identifying, transform: {method: drop}}\n  note: {role: sensitive, free_text: true}\n"
+    )
+    record_results(
+        clinic.register, parse_policy(text, "p"), open_dataset(str(place)), "source", [], None
+    )
+    handed_over(clinic.handler(), PERSON, tmp_path / "e.age")
+    [table] = [
+        t
+        for name, t in archive(tmp_path / "e.age").items()
+        if "calls" in name and name.endswith("jsonl")
+    ]
+    said = json.loads(table)["note"]
+    for hers in ("030/90 18-20", "DE89 3704 0044 0532 0130 00", "536904399", "Ana Lopez"):
+        assert hers in said
+    assert "Krause" not in said
+    assert "2180" not in said
+
+
+def test_california_never_gets_a_number_that_nobody_has_declared(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    """11 CCR § 7024(d): by the column's name, and by what the values are; also within texts."""
+    place = clinic.folder / "data" / "accounts.parquet"
+    pq.write_table(
+        pa.table({
+            "email": [ANA], "ssn": [536904399], "driversLicenceNo": ["D1234567"], "password": ["hunter2"],
+            "paid_with": ["4111 1111 1111 1111"], "note": ["her SSN is 536-90-4399"], "visits": [12345678], "city": ["Bonn"],
+            "rate": [float("nan")],
+        }),
+        place,
+    )  # fmt: skip
+    names = ("ssn", "driversLicenceNo", "password", "paid_with", "note", "visits", "city", "rate")
+    text = (
+        f"version: 1\ndataset: {place}\nowner: o\nsubject: {{kind: patient, key: email}}\ncolumns:\n"
+        "  email: {role: identifying, transform: {method: drop}}\n"
+        + "".join(f"  {name}: {{role: insensitive}}\n" for name in names)
+    )
+    record_results(
+        clinic.register, parse_policy(text, "p"), open_dataset(str(place)), "source", [], None
+    )
+    handed_over(clinic.handler(), PERSON, tmp_path / "e.age", kind="know", law="ccpa")
+    files = archive(tmp_path / "e.age")
+    everything = "\n".join(files.values())
+    for never in ("536904399", "536-90-4399", "D1234567", "hunter2", "4111"):
+        assert never not in everything, never
+    [line] = [t for name, t in files.items() if "accounts" in name and name.endswith("jsonl")]
+    row = json.loads(line, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+    assert (row["visits"], row["city"], row["rate"]) == (12345678, "Bonn", "nan")
+    handed_over(clinic.handler(), PERSON, tmp_path / "gdpr.age")
+    assert "536-90-4399" in "\n".join(archive(tmp_path / "gdpr.age").values())
+
+
+def test_an_extension_after_a_pause_is_later_not_earlier(clinic: Clinic) -> None:
+    def at(*day: int) -> None:
+        clinic.register._now = lambda: datetime(*day, 9, tzinfo=UTC)  # type: ignore[misc, arg-type]
+
+    at(2026, 12, 1)
+    number = opened(clinic, "access", received=datetime(2026, 11, 30, 9, tzinfo=UTC))
+    at(2026, 12, 23)
+    written(clinic, number, "identity", "en", reason="x", needed="y")
+    mark_sent(clinic.register, number, "identity", date(2026, 12, 23), "post", who("clerk"))
+    at(2027, 3, 20)
+    verify_identity(clinic.register, number, True, "passport", who("clerk"))
+    before = get_request(clinic.register, number).last_day("UTC")
+    assert before == date(2027, 3, 29), (
+        "30 December and 87 days, the next working day of the calendar"
+    )
+    at(2027, 3, 21)
+    later = extend(clinic.register, number, "complex", who("clerk"), Calendar()).last_day("UTC")
+    assert later is not None
+    assert before < later <= date(2027, 6, 1)
+    [(kind, day)] = letters_due(clinic.register, get_request(clinic.register, number), Calendar())
+    assert (kind, day) == ("extension", before)
+    has(
+        written(clinic, number, "extension", "en"),
+        "We cannot answer by 29 March 2027",
+        f"by {later.day} ",
+    )
+
+
+def test_no_pause_is_promised_that_there_is_not(clinic: Clinic) -> None:
+    number = opened(clinic, "access")
+    clinic.register._now = lambda: datetime(2027, 2, 20, 9, tzinfo=UTC)
+    late = written(clinic, number, "identity", "en", reason="x", needed="y")
+    assert "stands still" not in late
+    verified_ = opened(clinic, "access")
+    verify_identity(clinic.register, verified_, True, "log-in", who("clerk"))
+    with pytest.raises(CheckFailed, match="verified already"):
+        written(clinic, verified_, "refusal", "en", reason="x", ground="identity")
+
+
+@LANGUAGES
+@pytest.mark.parametrize("kind", ["opt-out", "limit"])
+def test_who_opts_out_need_not_prove_who_they_are(clinic: Clinic, language: str, kind: str) -> None:
+    number = opened(clinic, kind, "ccpa")
+    text = written(clinic, number, "acknowledgement", language)
+    has(
+        text,
+        {
+            "en": "We do not ask you to prove who you are",
+            "de": "Wir verlangen keinen Nachweis, wer Sie sind",
+        }[language],
+    )
+    assert "7021" not in text
+    with pytest.raises(UsageError, match="nobody has to prove who they are"):
+        written(clinic, number, "identity", language, reason="x", needed="y")
+
+
+@LANGUAGES
+@pytest.mark.parametrize(
+    ("law", "kind"),
+    [
+        ("gdpr", k)
+        for k in ("access", "portability", "rectification", "erasure", "restriction", "objection")
+    ]
+    + [("ccpa", k) for k in ("know", "delete", "correct", "opt-out", "limit")],
+)
+def test_what_is_asked_for_can_stand_in_a_sentence(
+    clinic: Clinic, language: str, law: str, kind: str
+) -> None:
+    """A noun: "You ask for that your data …" is no sentence."""
+    text = written(clinic, opened(clinic, kind, law), "acknowledgement", language)
+    asked = text.partition({"en": "You ask for ", "de": "Sie verlangen "}[language])[2].partition(
+        "."
+    )[0]
+    assert asked
+    assert asked.split()[0] not in ("that", "to", "dass", "zu")

@@ -502,7 +502,7 @@ def test_lifting_a_restriction_keeps_what_counsel_decided(lake: Lake) -> None:
     number = lake.opened(HER, "restriction").id
     restrict(lake.handler, number)
     settle(lake.register, number, "raw.parquet", "retained", "case 7: keep", who("counsel"))
-    lift(lake.handler, number, "told on Monday")
+    lift(lake.handler, number, "over", told="on Monday")
     lake.handler.close(number)
     [step] = [s for s in get_request(lake.register, number).steps if s.name.endswith("raw.parquet")]
     assert (step.status, step.decided_by) == ("retained", "airflow:counsel")

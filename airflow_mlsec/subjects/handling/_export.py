@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import tempfile
 import zipfile
@@ -45,6 +46,7 @@ from airflow_mlsec.subjects.letters._places import (
     provided_by_person,
 )
 from airflow_mlsec.subjects.letters._sending import about
+from airflow_mlsec.subjects.letters._withheld import is_withheld, without_numbers
 from airflow_mlsec.subjects.requests._changes import note, require_unchanged
 from airflow_mlsec.subjects.requests._request import (
     ANSWERING,
@@ -63,12 +65,9 @@ from airflow_mlsec.subjects.search._airflow import AIRFLOW
 from airflow_mlsec.subjects.search._places import Place, places_of
 from airflow_mlsec.subjects.search._search import Indistinguishable, Searcher
 
+# A signed number or a telephone number, which is no formula.
+_NUMBER = re.compile(r"[+-][\d ().,/]+")
 _MEMORY = 16 * 2**20
-# 11 CCR § 7024(d): never sent, only described.
-_NOT_SENT = (
-    "user.government_id", "user.financial", "user.payment", "user.authorization", "user.biometric",
-    "user.health_and_medical.insurance_beneficiary_id", "user.health_and_medical.record_id",
-)  # fmt: skip
 # Lawful bases under which a person may take data elsewhere (GDPR Art. 20(1)(a)).
 _PORTABLE = ("consent", "contract")
 # Statuses of places of which nobody knows whether they hold the person's data.
@@ -199,6 +198,8 @@ def _export_person(
     found = _found(request)
     unsure = {step.name: step.rows for step in request.steps if step.likeness}
     left_out = {step.name: _why_not_in_it(step) for step in found if not step.likeness}
+    # Where more may be than was found.
+    partly: dict[str, Reason] = {}
     parts: list[_Part] = []
     read: list[tuple[Place, list[pa.RecordBatch]]] = []
     forms = searcher.forms()
@@ -235,7 +236,7 @@ def _export_person(
                     f"{place.name} cannot be read ({type(error).__name__}); nothing was exported"
                 ) from None
             if why := searcher.unread(place):
-                left_out[f"more of {place.name}"] = reasons.FilesNotSearched(why)
+                partly[place.name] = reasons.FilesNotSearched(why)
             batches = [batch for batch in rows_found.batches if batch.num_rows]
             if batches:
                 read.append((place, batches))
@@ -251,7 +252,7 @@ def _export_person(
         if request.kind == "portability":
             rows = _portable(place, policy, rows)
         if rows:
-            parts.append(_Part(place, _without(rows, policy, withheld)))
+            parts.append(_Part(place, _without(rows, policy, withheld, country or "US")))
         else:
             left_out[place.name] = reasons.NotPortable()
     files_of = [f"{n:02}_{_file_name(labels.of(p.place.name))}" for n, p in enumerate(parts, 1)]
@@ -272,10 +273,12 @@ def _export_person(
             for name, why in sorted(left_out.items())
         ],
         unknown=[
-            Named(labels.of(step.name, step.kind))
-            for step in request.steps
-            if step.status in _NOT_KNOWN and step.kind not in ("recipient", "vault")
-            and step.name not in unsure and step.name not in left_out
+            *(Named(labels.of(name, kinds.get(name, "table")), in_words(_plainly(why), language))
+              for name, why in sorted(partly.items())),
+            *(Named(labels.of(step.name, step.kind))
+              for step in request.steps
+              if step.status in _NOT_KNOWN and step.kind not in ("recipient", "vault")
+              and step.name not in unsure and step.name not in left_out and step.name not in partly),
         ],
         unsure=[Named(labels.of(name), rows=rows) for name, rows in sorted(unsure.items())],
         processors=letters.organization.processors,
@@ -290,7 +293,8 @@ def _export_person(
             announce(digest_file(Path(file.name)))
     counts = {part.place.name: len(part.rows) for part in parts}
     size, digest = target.stat().st_size, digest_file(target)
-    return Export(counts, size, digest, unsure, left_out, letter.missing)
+    named = {**left_out, **{f"more of {name}": why for name, why in partly.items()}}
+    return Export(counts, size, digest, unsure, named, letter.missing)
 
 
 def _plainly(why: Reason) -> Reason:
@@ -318,25 +322,18 @@ def _portable(
 
 
 def _without(
-    rows: list[dict[str, Any]], policy: Mapping[str, Any], withheld: str | None
+    rows: list[dict[str, Any]], policy: Mapping[str, Any], withheld: str | None, region: str
 ) -> list[dict[str, Any]]:
     """The rows without values that the law forbids to send."""
     if withheld is None:
         return rows
     columns = policy.get("columns") or {}
-    hidden = {
-        name
-        for name in rows[0]
-        if any(_is_below(columns.get(name, {}).get("category"), kind) for kind in _NOT_SENT)
-    }
-    return [
+    hidden = {n for n in rows[0] if is_withheld(n, columns.get(n, {}).get("category"))}
+    shown = [
         {n: withheld if n in hidden and v is not None else v for n, v in row.items()}
         for row in rows
     ]
-
-
-def _is_below(category: str | None, kind: str) -> bool:
-    return category is not None and (category == kind or category.startswith(f"{kind}."))
+    return without_numbers(shown, withheld, region)
 
 
 def _file_name(label: str) -> str:
@@ -352,7 +349,7 @@ def _write_archive(
             names = list(part.rows[0])
             shown = dict(zip(names, numbered(names), strict=True))
             rows = [{shown[name]: value for name, value in row.items()} for row in part.rows]
-            lines = (json.dumps(row, ensure_ascii=False, default=str) for row in rows)
+            lines = (json.dumps(_in_json(row), ensure_ascii=False, default=str) for row in rows)
             archive.writestr(f"{name}.jsonl", "".join(f"{line}\n" for line in lines))
             text = io.StringIO()
             writer = csv.writer(text)
@@ -362,8 +359,16 @@ def _write_archive(
         archive.writestr("letter.html", letter.page)
 
 
+def _in_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no numbers that are infinite or none (RFC 8259, section 6)."""
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
+
+
 def _cell(value: Any) -> Any:
     """A cell value escaped so that a spreadsheet does not run a person's text as a formula."""
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
+        return value if _NUMBER.fullmatch(value) else f"'{value}"
     return value

@@ -8,7 +8,7 @@ only the request's number and nothing about the person, since many people may re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,7 +22,14 @@ from airflow_mlsec.register import upsert
 from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects.handling._work import Work, require_erasure
-from airflow_mlsec.subjects.requests._request import Request, Step, get_request, person_of
+from airflow_mlsec.subjects.requests._request import (
+    CORRECTING,
+    Request,
+    Step,
+    get_request,
+    person_of,
+    require_ready,
+)
 from airflow_mlsec.subjects.search._places import Place
 from airflow_mlsec.subjects.search._reasons import Contact, NoContact
 
@@ -35,13 +42,19 @@ class ToBeToldByHand(CheckFailed):
 
 
 def add_recipients(
-    connection: sa.Connection, request: Request, places: Iterable[Place], now: str
-) -> None:
-    """A step of the ledger for each recipient of the places where the person was found."""
+    connection: sa.Connection,
+    request: Request,
+    places: Iterable[Place],
+    now: str,
+    only: Collection[int] | None = None,
+) -> list[str]:
+    """A step of the ledger for each recipient of the places where the person was found, or of ``only`` some of them; returns
+    the recipients' names."""
     found = {
         step.dataset_id
         for step in request.steps
         if step.status in ("found", "erasing", "erased", "rectified", "retained")
+        and (only is None or step.dataset_id in only)
     }
     listed: dict[str, list[str]] = {}
     contacts: dict[str, str | None] = {}
@@ -62,6 +75,7 @@ def add_recipients(
         }
         key = {"request_id": request.id, "kind": "recipient", "name": name}
         upsert(connection, t.request_step, key, {}, first)
+    return list(listed)
 
 
 def tell(request: Request, step: Step, person: Person, keys: KeyRing, mail: Mail | None) -> Reason:
@@ -127,7 +141,9 @@ def _letter(request: Request, step: Step) -> str:
 def notify(work: Work, identifier: int, mail: Mail | None = None) -> Request:
     """Notify the recipients not notified yet; ``mail`` sends to (address, subject, text)."""
     request = get_request(work.register, identifier)
-    if request.status != "restricted":
+    if request.kind in CORRECTING:
+        require_ready(request, CORRECTING)
+    elif request.status != "restricted":
         require_erasure(work, request)
     person = person_of(work.register, work.keys, request)
     for step in request.steps:

@@ -8,7 +8,7 @@ rebuilt it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -37,6 +37,7 @@ from airflow_mlsec.subjects._identity import (
 from airflow_mlsec.subjects._suppression import suppress_as_well
 from airflow_mlsec.subjects.handling._erasing import tell_of_copies
 from airflow_mlsec.subjects.handling._handler import Handler
+from airflow_mlsec.subjects.handling._recipients import add_recipients
 from airflow_mlsec.subjects.handling._rectified import (
     has_others,
     is_still_right,
@@ -110,6 +111,9 @@ def rectify(
         if places.by_id(place_id).stage != "release"  # rebuilt under its plan
     ]
     done = {place.id for place, _, _ in mine}
+    # Of these, some were right before: in an earlier try.
+    rectified: set[int] = set()
+    changed: set[int] = set()
     earlier = _earlier(handler, request, person, root.id, column)
     # All of them, before anything is written: closing checks each of them again, even after a kill.
     at = [(place.id, name) for place, _, name in mine]
@@ -124,7 +128,8 @@ def rectify(
             continue
         try:
             still = _still(handler, request, person, place)
-            if not _is_right(searcher, place, name, text):
+            anew = not _is_right(searcher, place, name, text)
+            if anew:
                 tell_of_copies(handler, identifier, place)
             with sole_writer(handler.register, place.uri or "", keeps_writers_apart(place.uri)):
                 rows = sum(
@@ -138,6 +143,8 @@ def rectify(
             continue
         if rows:
             handler.mark(request, step, "rectified", reasons.PutRight(name, rows))
+            rectified.add(place_id)
+            changed |= {place_id} if anew else set()
         elif (
             place_id == root.id
             and step.status != "rectified"
@@ -151,8 +158,36 @@ def rectify(
     if column in person.only and text is not None:
         told = replace(person, only={**person.only, column: text})
         add_key(handler.register, handler.keys, request, told, handler.who)
+    _tell_recipients(handler, identifier, places, rectified, changed)
     note(handler.register, identifier, handler.who, reasons.DataRectified(root.name, column))
     return get_request(handler.register, identifier)
+
+
+def _tell_recipients(
+    handler: Handler,
+    identifier: int,
+    places: Places,
+    rectified: Collection[int],
+    changed: Collection[int],
+) -> None:
+    """A step for each recipient of what was rectified (GDPR Art. 19). Who was told of an earlier correction has to be told of
+    this one."""
+    if not rectified:
+        return
+    request, now = get_request(handler.register, identifier), handler.register.now()
+
+    def work(connection: sa.Connection) -> list[str]:
+        add_recipients(connection, request, places.all, now, rectified)
+        return add_recipients(connection, request, places.all, now, changed)
+
+    names = handler.register.write(work)
+    for step in request.steps:
+        if (
+            step.kind == "recipient"
+            and step.name in names
+            and step.status in ("notified", "manual")
+        ):
+            handler.mark(request, step, "unknown", reasons.ToldBefore())
 
 
 def _earlier(

@@ -8,10 +8,11 @@ is open until it is rebuilt without the person. A restriction may be lifted (Art
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from airflow_mlsec.errors import UsageError
+from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.ledger import Reason, Verb, require
 from airflow_mlsec.register import keeps_open
 from airflow_mlsec.subjects import reasons
@@ -22,6 +23,7 @@ from airflow_mlsec.subjects.handling._work import (
     require_four_eyes,
     settled_by_hand,
 )
+from airflow_mlsec.subjects.letters._sending import letters_of
 from airflow_mlsec.subjects.requests._changes import change, note, set_step
 from airflow_mlsec.subjects.requests._request import (
     NEEDS_NO_PROOF,
@@ -32,6 +34,7 @@ from airflow_mlsec.subjects.requests._request import (
     person_of,
     require_ready,
 )
+from airflow_mlsec.subjects.requests._requests import calendar_of
 from airflow_mlsec.subjects.search._places import Place
 
 _STAYS: Mapping[str, Reason] = {
@@ -77,20 +80,24 @@ def restrict(handler: Handler, identifier: int) -> Request:
     return change(handler.register, identifier, handler.who, restricted, {"status": "restricted"})
 
 
-def lift(handler: Handler, identifier: int, reason: str) -> int:
+def lift(handler: Handler, identifier: int, reason: str, told: str | None = None) -> int:
     """End a restriction: releases may contain the person again. Returns how many entries of the
     list were removed.
 
-    :raises UsageError: if the request is not one of restriction, or no reason is given. The person
-        must be told before (GDPR Art. 18(3)).
+    :param told: How and when the person was told, if not by a letter that was sent.
+    :raises UsageError: if the request is not one of restriction, or no reason is given.
+    :raises CheckFailed: if a restriction is to be lifted and the person was not told before (GDPR Art. 18(3)), or was told
+        a later day.
     """
     request = get_request(handler.register, identifier)
     who = require(handler.register, handler.by, Verb.SETTLE, asset_of(identifier)).who
     if request.kind not in RESTRICTING:
         raise UsageError(f"request {identifier} asks for {request.kind}; there is nothing to lift")
     if not reason.strip():
-        raise UsageError("say why it is lifted, and that the person was told (GDPR Art. 18(3))")
-    open_, lifted = request.closed_at is None, reasons.RestrictionLifted(reason)
+        raise UsageError("say why it is lifted")
+    if request.kind == "restriction":
+        _require_told(handler, identifier, told)
+    open_, lifted = request.closed_at is None, reasons.RestrictionLifted(reason, told)
 
     def work(connection: sa.Connection) -> int:
         if open_:
@@ -108,6 +115,28 @@ def lift(handler: Handler, identifier: int, reason: str) -> int:
     else:
         note(handler.register, identifier, who, lifted)
     return entries
+
+
+def _require_told(handler: Handler, identifier: int, told: str | None) -> None:
+    if told is not None and told.strip():
+        return
+    sent = [
+        x
+        for x in letters_of(handler.register, identifier, reasons.LetterSent)
+        if x.letter == "lifting"
+    ]
+    if not sent:
+        raise CheckFailed(
+            f"request {identifier}: the person has to be told before the restriction is lifted (GDPR Art. 18(3)): write and send "
+            "the letter (mlsec letter write lifting, mlsec letter sent), or say how the person was told (--told)"
+        )
+    written = letters_of(handler.register, identifier, reasons.LetterWritten)
+    announced = [x.on for x in written if x.letter == "lifting" and x.on]
+    now = calendar_of(handler.register).day_of(datetime.fromisoformat(handler.register.now()))
+    if announced and date.fromisoformat(announced[-1]) > now:
+        raise CheckFailed(
+            f"request {identifier}: the person was told that the restriction is lifted on {announced[-1]}; it is {now}"
+        )
 
 
 def _is_own(place: Place) -> bool:

@@ -19,8 +19,11 @@ _E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _NAME = re.compile(r"[^\W\d_][^\d_@/]*")
 # With the person's name: alone it would be taken for somebody's.
 _TITLES = r"(?:(?:mr|mrs|ms|miss|mx|dr|prof|herrn?|frau|mme|monsieur|madame|sr|sra|signora?)\.?[ \t]+){0,2}"
-_SHORTEST = 3
-_MOST = 500
+_SHORTEST, _SHORTEST_OTHER, _LONGEST = 3, 6, 200
+_MOST = 2_000
+# A number, of a telephone, an account or a card, is written with and without spaces and the like.
+_DIGITS = re.compile(r"(?:[A-Z]{2})?[\d\s()./+-]{6,}(?:[A-Z\d]*)")
+_BETWEEN = r"[\s()./\-]*"
 
 
 class OthersRedacted:
@@ -87,31 +90,33 @@ class OthersRedacted:
 
 
 def own_values(place: Place, kind: str, batches: Iterable[pa.RecordBatch]) -> set[str]:
-    """What a place's rows say of the person that texts elsewhere may repeat: identifying values and, of names, their
-    words."""
+    """What a place's rows say of the person that texts may repeat: values of every column that is no text itself and, of
+    names, their words. What is about other people is not among them."""
     columns: Mapping[str, Any] = (place.policy or {}).get("columns") or {}
     without = {*place.free_text, *_of_others(place), *place.mentions(kind)}
-    identifying = [
-        name
-        for name, said in columns.items()
-        if said.get("role") == "identifying" and name not in without
-    ]
     found: set[str] = set()
     for batch in batches:
-        for name in identifying:
-            if name not in batch.schema.names:
+        for name in batch.schema.names:
+            if name in without:
                 continue
+            identifying = columns.get(name, {}).get("role") == "identifying"
+            # A short value such as a code may be anybody's.
+            shortest = _SHORTEST if identifying else _SHORTEST_OTHER
             for value in batch.column(name).to_pylist():
-                if isinstance(value, str) and len(value) >= _SHORTEST:
-                    found.add(value)
-                    if _NAME.fullmatch(value):
-                        found |= {w for w in re.findall(r"\w+", value) if len(w) >= _SHORTEST}
+                if isinstance(value, bool) or not isinstance(value, str | int):
+                    continue
+                text = str(value)
+                if shortest <= len(text) <= _LONGEST:
+                    found.add(text)
+                    if identifying and _NAME.fullmatch(text):
+                        found |= {w for w in re.findall(r"\w+", text) if len(w) >= _SHORTEST}
     return found
 
 
 def _of_others(place: Place) -> set[str]:
     columns: Mapping[str, Any] = (place.policy or {}).get("columns") or {}
-    return {name for name, said in columns.items() if said.get("about") == "others"}
+    declared = {name for name, said in columns.items() if said.get("about") == "others"}
+    return {*declared, *place.about_others}
 
 
 def _how(**options: Any) -> Given:
@@ -123,5 +128,13 @@ def _words(values: Iterable[str], protect: Callable[[re.Match[str]], str], text:
     if not longest_first:
         return text
     # As a whole word: a short name is also part of others.
-    either = "|".join(map(re.escape, longest_first))
+    either = "|".join(map(_pattern, longest_first))
     return re.sub(rf"(?<!\w){_TITLES}(?:{either})(?!\w)", protect, text, flags=re.IGNORECASE)
+
+
+def _pattern(value: str) -> str:
+    """What finds a value in a text; a number however it is grouped."""
+    bare = re.sub(r"[\s()./-]", "", value)
+    if _DIGITS.fullmatch(value) and sum(c.isdigit() for c in bare) >= _SHORTEST_OTHER:
+        return _BETWEEN.join(map(re.escape, bare))
+    return re.escape(value)

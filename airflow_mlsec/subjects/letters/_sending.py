@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -20,13 +20,15 @@ from airflow_mlsec.subjects.requests._clocks import Calendar, deadlines
 from airflow_mlsec.subjects.requests._request import (
     CORRECTING,
     ERASING,
+    NEEDS_NO_PROOF,
     RESTRICTING,
     Request,
+    Step,
     asset_of,
     get_request,
     history,
 )
-from airflow_mlsec.subjects.requests._requests import calendar_of
+from airflow_mlsec.subjects.requests._requests import calendar_of, later_by_pauses, pauses_of
 from airflow_mlsec.subjects.search._copies import COPIES
 from airflow_mlsec.subjects.search._places import Place, find_places
 
@@ -47,8 +49,10 @@ _GROUNDS: Mapping[str, tuple[str, ...]] = {
 }
 # By a program, or by a person.
 _TOLD = ("notified", "manual")
-_RESTRICTED = ("restricted", "lifted", "closed")
-_DONE = ("erased", "rectified", "rebuilt", "manual", "none")
+_RESTRICTED = ("restricted", "closed")
+_DONE = ("erased", "rectified", "rebuilt")
+# What a person has settled: by hand, or because nothing is there.
+_BY_HAND = ("manual", "none")
 
 
 @dataclass(frozen=True)
@@ -90,27 +94,34 @@ def write_letter(
     if kind not in KINDS:
         raise UsageError(f"letters are {', '.join(KINDS)}; not '{kind}'")
     request = get_request(register, identifier)
-    _require(request, kind, details)
     calendar = calendar_of(register)
+    today = calendar.day_of(datetime.fromisoformat(register.now()))
+    _require(register, request, kind, details, today)
     places = _places(register, request)
     policies = [place.policy for place in places if place.policy]
     who_writes = _controllers(letters, policies, controller)
-    facts = {
+    facts: dict[str, Any] = {
         "reason": details.reason, "needed": details.needed, "ground": details.ground, "amount": details.amount,
         "channel": details.channel, "on": details.on,
     }  # fmt: skip
     template = kind
+    last = request.last_day(calendar.zone)
     if kind == "extension":
         facts["reason"] = details.reason or _reason_of_extension(register, identifier)
-        facts["first_due"] = first_due(request, calendar)
+        facts["first_due"] = first_due(register, request, calendar)
+    elif kind == "identity":
+        # Later, nothing stands still any more.
+        facts["pauses"] = request.law == "gdpr" and last is not None and today <= last
     elif kind == "completion":
         template = _completion(request)
         facts |= _outcome(request, places, language, letters)
-    today = calendar.day_of(datetime.fromisoformat(register.now()))
+        facts["checked"] = _day_of(request.closed_at, calendar)
+        facts["since"] = _day_of(_restricted_at(register, identifier), calendar)
     written = letters.write(
         template, language, about(request, calendar), who_writes, today, **facts
     )
-    told = reasons.LetterWritten(kind, language, written.sha256, written.missing)
+    announced = None if details.on is None else str(details.on)
+    told = reasons.LetterWritten(kind, language, written.sha256, written.missing, announced)
     note(register, identifier, who, told)
     return written
 
@@ -172,21 +183,40 @@ def letters_due(register: Register, request: Request, calendar: Calendar) -> lis
         if deadline.step == "acknowledge"
     ]
     if request.extended:
-        due.append(("extension", first_due(request, calendar)))
+        due.append(("extension", first_due(register, request, calendar)))
     if not due:
         return []  # most requests: their history need not be read
     sent = {reason.letter for reason in letters_of(register, request.id, reasons.LetterSent)}
     return [(kind, day) for kind, day in due if kind not in sent]
 
 
-def first_due(request: Request, calendar: Calendar) -> date:
-    """When the answer was due before any extension."""
+def first_due(register: Register, request: Request, calendar: Calendar) -> date:
+    """When the answer was due before any extension; later by as many days as the deadline stood still."""
     received = datetime.fromisoformat(request.requested_at)
     found = deadlines(request.law, request.kind, received, calendar)
-    return next(deadline.day for deadline in found if deadline.step == "respond")
+    day = next(deadline.day for deadline in found if deadline.step == "respond")
+    return later_by_pauses(day, pauses_of(register, request.id), calendar)
 
 
-def _require(request: Request, kind: str, details: Details) -> None:
+def _day_of(moment: str | None, calendar: Calendar) -> date | None:
+    return None if moment is None else calendar.day_of(datetime.fromisoformat(moment))
+
+
+def _restricted_at(register: Register, identifier: int) -> str | None:
+    """When the person's data was restricted."""
+    return next(
+        (
+            act.at
+            for act in history(register, identifier)
+            if any(isinstance(reason, reasons.ProcessingRestricted) for reason in act.reasons)
+        ),
+        None,
+    )
+
+
+def _require(
+    register: Register, request: Request, kind: str, details: Details, today: date
+) -> None:
     if missing := [n for n in _NEEDS.get(kind, ()) if not getattr(details, n)]:
         options = ", ".join(f"--{name}" for name in missing)
         raise UsageError(f"a letter '{kind}' needs {options}: the person reads it")
@@ -200,10 +230,30 @@ def _require(request: Request, kind: str, details: Details) -> None:
     if kind == "completion" and request.closed_at is None and request.kind not in RESTRICTING:
         raise CheckFailed(f"request {request.id} is not closed (mlsec subject close)")
     if kind == "completion" and request.kind in RESTRICTING and request.status not in _RESTRICTED:
-        raise CheckFailed(f"request {request.id}: the data is not restricted yet (mlsec subject restrict)")  # fmt: skip
-    if kind == "lifting" and request.kind != "restriction":
-        raise UsageError(f"request {request.id} asks for {request.kind}, not for restriction")
-    if kind == "identity" and request.identity == "verified":
+        raise CheckFailed(
+            f"request {request.id}: the data is not restricted (mlsec subject restrict)"
+        )
+    if kind in ("completion", "lifting") and letters_of(
+        register, request.id, reasons.RestrictionLifted
+    ):
+        raise CheckFailed(f"request {request.id}: the restriction is lifted already")
+    if kind == "lifting":
+        if request.kind != "restriction":
+            raise UsageError(f"request {request.id} asks for {request.kind}, not for restriction")
+        if request.status not in _RESTRICTED:
+            raise CheckFailed(
+                f"request {request.id}: the data is not restricted (mlsec subject restrict)"
+            )
+        if details.on is not None and details.on <= today:
+            raise UsageError(
+                f"a restriction is lifted after the person was told: --on is a day after {today}"
+            )
+    if kind == "identity" and request.kind in NEEDS_NO_PROOF:
+        raise UsageError(
+            f"request {request.id} asks for {request.kind}: nobody has to prove who they are (11 CCR § 7060(b))"
+        )
+    asks_who = kind == "identity" or (kind == "refusal" and details.ground == "identity")
+    if asks_who and request.identity == "verified":
         raise CheckFailed(f"request {request.id}: the identity is verified already")
 
 
@@ -247,23 +297,51 @@ def _outcome(
     policies = {place.id: place.policy or {} for place in places}
     of_places = [s for s in request.steps if s.kind not in ("recipient", "vault", COPIES)]
 
-    def named(step: Any) -> Named:
-        policy = policies.get(step.dataset_id, {})
-        columns = [labels.column(name, policy) for name in step.columns] if policy else []
+    def named(step: Step) -> Named:
+        policy = policies.get(step.dataset_id or 0, {})
+        # What was corrected there, not by what the person was found.
+        changed = [r.column for r in step.reasons if isinstance(r, reasons.PutRight)]
+        columns = [labels.column(name, policy) for name in dict.fromkeys(changed)]
         label = labels.of(step.name, step.kind)
         return Named(label, why_kept(step, language), step.rows, step.status, columns)
 
     told = [s for s in request.steps if s.kind == "recipient"]
-    # A place in which the person never was is nothing to write about.
-    done = [s for s in of_places if s.status in _DONE and (s.status != "none" or s.decided_by)]
+    kept = [s for s in of_places if s.status == "retained"]
+    # Rows of other people are theirs; no exception of the law is needed to keep them.
+    mentioned = [s for s in kept if _only_mentions(s)]
+    erased_there = [
+        s for s in mentioned if any(isinstance(r, reasons.RowsErased) and r.rows for r in s.reasons)
+    ]
     return {
-        "done": [named(step) for step in done],
-        "kept": [named(step) for step in of_places if step.status == "retained"],
+        "done": [
+            *(named(s) for s in of_places if s.status in _DONE),
+            *(replace(named(s), status="erased") for s in erased_there),
+        ],
+        # A place in which the person never was is nothing to write about.
+        "by_hand": [
+            named(s)
+            for s in of_places
+            if s.status in _BY_HAND and (s.status != "none" or s.decided_by)
+        ],
+        "kept": [named(s) for s in kept if not _only_mentions(s)],
+        "mentions": [named(s) for s in mentioned],
         "told": [
             Named(step.name, why_kept(step, language)) for step in told if step.status in _TOLD
         ],
         "not_told": [
-            Named(step.name, why_kept(step, language)) for step in told if step.status not in _TOLD
+            Named(
+                step.name,
+                why_kept(step, language) if step.status == "retained" else "",
+                status=step.status,
+            )
+            for step in told
+            if step.status not in _TOLD
         ],
         "backups": any(step.status == "beyond reach" for step in request.steps),
     }
+
+
+def _only_mentions(step: Step) -> bool:
+    """Whether all that is kept in a place are rows of other people that mention the person."""
+    kept = [r for r in step.reasons if not isinstance(r, reasons.RowsErased)]
+    return bool(kept) and all(isinstance(r, reasons.MentionsKept) for r in kept)

@@ -39,6 +39,7 @@ from airflow_mlsec.subjects.requests._request import (
     Request,
     asset_of,
     get_request,
+    history,
 )
 
 
@@ -191,12 +192,26 @@ def _resume(register: Register, identifier: int, who: str) -> Request:
         return request
     now = calendar.day_of(datetime.fromisoformat(register.now()))
     days = (now - date.fromisoformat(request.paused_on)).days
-    due = last + timedelta(days=days)
-    while not calendar.is_working_day(due):
-        due += timedelta(days=1)
+    due = later_by_pauses(last, days, calendar)
     values = {"paused_on": None, "due_at": _text(calendar.end_of(due))}
     resumed = reasons.ClockResumed(str(due), days)
     return change(register, identifier, who, resumed, values, seen=request)
+
+
+def pauses_of(register: Register, identifier: int) -> int:
+    """For how many days the deadline of a request stood still; a pause that has not ended is not counted."""
+    acts = history(register, identifier)
+    return sum(x.days for act in acts for x in act.reasons if isinstance(x, reasons.ClockResumed))
+
+
+def later_by_pauses(day: date, days: int, calendar: Calendar) -> date:
+    """A last day that is as many days later; if that is no working day, the next one."""
+    if not days:
+        return day
+    later = day + timedelta(days=days)
+    while not calendar.is_working_day(later):
+        later += timedelta(days=1)
+    return later
 
 
 def calendar_of(register: Register) -> Calendar:
@@ -226,8 +241,10 @@ def extend(
         raise UsageError(
             f"request {identifier} was due {request.due_at}: it is too late to extend it"
         )
-    values = {"extended": True, "due_at": _text(due.at)}
-    extended = reasons.RequestExtended(str(due.day), due.article, reason)
+    # As much later as the deadline stood still: the period is extended, not begun anew.
+    last = later_by_pauses(due.day, pauses_of(register, identifier), calendar)
+    values = {"extended": True, "due_at": _text(calendar.end_of(last))}
+    extended = reasons.RequestExtended(str(last), due.article, reason)
     return change(register, identifier, who, extended, values)
 
 

@@ -106,6 +106,8 @@ class Place:
     trusted: bool = True
     locators: tuple[Locator, ...] = ()
     free_text: tuple[str, ...] = ()
+    # Columns about other people than the person whose rows they are in.
+    about_others: tuple[str, ...] = ()
     # If it was dropped or renamed away: (change, when).
     gone: tuple[str, str] | None = None
     anonymous: bool = False
@@ -261,7 +263,8 @@ def find_places(
     parents = _parents(edges)
     sources = _sources(parents)
     unlisted = _past_every_list(edges, {p.id for p in roots}, released)
-    texts = _free_texts(roots, copies)
+    texts = _declared(roots, copies, lambda column: bool(column.get("free_text")))
+    others = _declared(roots, copies, lambda column: column.get("about") == "others")
     told = _telling([root for root in roots if root.names_people(kind)], copies, telling)
     gone = {**never_published(connection), **gone_since(connection, covered)}
     states = column_states(connection, [graph.node(d, graph.OUT_OF) for d in covered])
@@ -270,6 +273,7 @@ def find_places(
             known[d],
             locators=tuple(locators.get(d, ())),
             free_text=tuple(sorted(texts.get(d, ()))),
+            about_others=tuple(sorted(others.get(d, ()))),
             gone=gone.get(d),
             anonymous=states.get(graph.node(d, graph.OUT_OF), State.NONE) <= State.ANONYMOUS,
             sources=frozenset(sources.get(d, set())),
@@ -436,13 +440,15 @@ class _Copies:
         return found
 
 
-def _free_texts(roots: list[Place], copies: _Copies) -> dict[int, set[str]]:
-    """Columns of free text, by dataset: those that a policy declares, and unchanged copies."""
+def _declared(
+    roots: list[Place], copies: _Copies, wanted: Callable[[Mapping[str, Any]], bool]
+) -> dict[int, set[str]]:
+    """Columns of which a policy says something, by dataset: its own, and unchanged copies of them."""
     found: dict[int, set[str]] = {}
     for root in roots:
         assert root.policy is not None
         for column, said in root.policy["columns"].items():
-            if said.get("free_text"):
+            if wanted(said):
                 found.setdefault(root.id, set()).add(column)
                 for dataset, name in copies.of(root.id, column):
                     found.setdefault(dataset, set()).add(name)
