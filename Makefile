@@ -152,6 +152,8 @@ bench: setup
 	@POLARS_MAX_THREADS=1 $(BIN)/python -m benchmarks.anonymize $(ADULT)
 	@$(BIN)/python -m benchmarks.lineage
 	@$(BIN)/python -m benchmarks.locate
+	@$(BIN)/python -m benchmarks.operators
+	@$(BIN)/python -m benchmarks.tables
 
 lint: setup
 	@$(BIN)/ruff format --check .

@@ -213,16 +213,17 @@ def _groups_of_released(
     return found
 
 
-def check_columns(policy: Policy, schema: pa.Schema) -> None:
+def check_columns(policy: Policy, schema: pa.Schema, dataset: str | None = None) -> None:
     """Refuse data whose columns are not those that the policy declares.
 
+    :param dataset: What has these columns, if it is not the policy's own dataset.
     :raises UndeclaredColumn: on a column that the policy does not mention.
     :raises ColumnMissing: on a declared column that is not there.
     """
     extra = set(schema.names) - set(policy.columns)
     if extra and policy.unlisted_columns == "refuse":
         raise UndeclaredColumn.found(
-            extra, policy.dataset, policy.source, schema.names, policy.columns
+            extra, dataset or policy.dataset, policy.source, schema.names, policy.columns
         )
     if missing := set(policy.columns) - set(schema.names):
         raise ColumnMissing.among(missing, schema.names, policy.source, policy.columns)

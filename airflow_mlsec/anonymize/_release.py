@@ -166,7 +166,7 @@ def anonymize(
     watch = Stopwatch(*_STEPS)
     whole = without_dictionaries(source.schema())
     schema = flat_schema(whole, policy.columns)
-    check_columns(policy, schema)
+    check_columns(policy, schema, source.uri)
     apart = bool(taken_apart(whole, policy.columns))
     if not apart and not dry_run:
         # Before hours of work.

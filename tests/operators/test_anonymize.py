@@ -105,6 +105,13 @@ def test_an_undeclared_column_fails_at_once_and_writes_nothing(
         operator(clinic).execute(context())
     assert canaries.found_in(str(error.value)) == []
     assert not (clinic.folder / "safe.parquet").exists()
+    # Read from somewhere else: it is that, not the policy's own dataset.
+    (clinic.folder / "wide.parquet").write_bytes((clinic.folder / "raw.parquet").read_bytes())
+    elsewhere = AnonymizeOperator(
+        task_id="b", policy="people", source=f"{clinic.folder}/wide.parquet", target=clinic.safe
+    )
+    with pytest.raises(AirflowFailException, match=r"dataset \S*/wide.parquet has column 'ssn'"):
+        elsewhere.execute(context())
 
 
 def test_an_unexpected_error_shows_its_place_and_not_its_message(
