@@ -32,7 +32,7 @@ _TO_DO: Sequence[tuple[type[MlsecError], Reason]] = (
     (errors.AnotherRing, reasons.RestoreKeys()),
     (errors.UnsafePermissions, reasons.RestoreKeys()),
     (errors.SignatureInvalid, reasons.TreatAsIncident()),
-    (errors.DecryptionFailed, reasons.TreatAsIncident()),
+    (errors.DecryptionFailed, reasons.CheckTheKey()),
     (errors.ChangedMeanwhile, reasons.ClearTask()),
     (errors.DatabaseUnavailable, reasons.WaitForDatabase()),
     (errors.StorageFull, reasons.FreeSpace()),

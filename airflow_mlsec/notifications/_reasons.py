@@ -54,7 +54,18 @@ class TreatAsIncident(
     en="treat it as an incident: keep the file as it is, and find out who changed it",
     de="als Vorfall behandeln: die Datei lassen, wie sie ist, und feststellen, wer sie verändert hat",
 ):
-    """Something is not what was signed, or cannot be decrypted."""
+    """Something is not what was signed."""
+
+
+class CheckTheKey(
+    Reason,
+    en="see whether the file was encrypted for the key that the task uses: whoever made it can encrypt or rewrap it for that "
+    "key; then clear the task. If it was, the file was changed: treat it as an incident, keep it as it is, and find out who did it",
+    de="prüfen, ob die Datei für den Schlüssel verschlüsselt wurde, den der Task verwendet: wer sie erstellt hat, kann sie für diesen "
+    "Schlüssel verschlüsseln oder umschlüsseln; dann den Task zurücksetzen (Clear). Falls ja, wurde die Datei verändert: als Vorfall "
+    "behandeln, sie lassen, wie sie ist, und feststellen, wer das war",
+):
+    """A file does not decrypt: the wrong key, or a changed file; which of them is not told."""
 
 
 class WaitForDatabase(

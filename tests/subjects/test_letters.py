@@ -375,7 +375,7 @@ def test_recipients_are_told_of_a_correction(clinic: Clinic, language: str) -> N
     settle(clinic.register, number, "model_v2.onnx", "retained", "the score is right", who("dpo"))
     handler.close(number)
     text = written(clinic, number, "completion", language)
-    has(text, "Health Insurance AG (telephoned)", "77")
+    has(text, "Health Insurance AG (telephoned)", "77", "born", "risk score")
     assert "No recipient" not in text
     assert "kein Empfänger" not in text
 

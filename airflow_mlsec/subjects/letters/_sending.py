@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -114,7 +114,8 @@ def write_letter(
         facts["pauses"] = request.law == "gdpr" and last is not None and today <= last
     elif kind == "completion":
         template = _completion(request)
-        facts |= _outcome(request, places, language, letters)
+        corrected = letters_of(register, identifier, reasons.DataRectified)
+        facts |= _outcome(request, places, language, letters, corrected)
         facts["checked"] = _day_of(request.closed_at, calendar)
         facts["since"] = _day_of(_restricted_at(register, identifier), calendar)
     written = letters.write(
@@ -291,7 +292,11 @@ def _completion(request: Request) -> str:
 
 
 def _outcome(
-    request: Request, places: list[Place], language: str, letters: Letters
+    request: Request,
+    places: list[Place],
+    language: str,
+    letters: Letters,
+    corrected: Sequence[reasons.DataRectified],
 ) -> dict[str, Any]:
     labels = Labels(places, language, letters.templates)
     policies = {place.id: place.policy or {} for place in places}
@@ -300,7 +305,8 @@ def _outcome(
     def named(step: Step) -> Named:
         policy = policies.get(step.dataset_id or 0, {})
         # What was corrected there, not by what the person was found.
-        changed = [r.column for r in step.reasons if isinstance(r, reasons.PutRight)]
+        changed = [said.column for said in corrected if said.place == step.name]
+        changed += [r.column for r in step.reasons if isinstance(r, reasons.PutRight)]
         columns = [labels.column(name, policy) for name in dict.fromkeys(changed)]
         label = labels.of(step.name, step.kind)
         return Named(label, why_kept(step, language), step.rows, step.status, columns)
