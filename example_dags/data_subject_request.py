@@ -39,6 +39,8 @@ from airflow_mlsec.sensors.subject_request import SubjectRequestSensor
 FOLDER = Path(os.environ.get("MLSEC_DEMO_FOLDER", "/srv/mlsec-demo"))
 REQUEST = "{{ params.request }}"
 
+ON_CALL = PrivacyAlertNotifier(smtp_conn_id="oncall_mail")
+
 with DAG(
     dag_id="data_subject_request",
     schedule=None,
@@ -51,8 +53,10 @@ with DAG(
     default_args={
         "retries": 2,
         "retry_delay": timedelta(seconds=5),
-        "on_failure_callback": PrivacyAlertNotifier(smtp_conn_id="oncall_mail"),
+        "on_failure_callback": ON_CALL,
     },
+    # A task that was killed runs no callback of its own.
+    on_failure_callback=ON_CALL,
 ) as dag:
     # [START request]
     verified = SubjectRequestSensor(task_id="verified", request=REQUEST, until="verified")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from airflow_mlsec import errors
 from airflow_mlsec.actors import airflow_task
 from airflow_mlsec.errors import MlsecError, printable
-from airflow_mlsec.ledger import Act, Asset, AssetKind, Language, Reason, record
+from airflow_mlsec.ledger import Act, Asset, AssetKind, Language, Reason, acts, record
 from airflow_mlsec.lineage import intent_of
 from airflow_mlsec.notifications import _reasons as reasons
 from airflow_mlsec.policy import Policy, Role
@@ -105,6 +105,10 @@ def _linked(text: str) -> str:
     return shown
 
 
+class NotTold(Exception):
+    """Stands for the error of a task that has no callback which would tell it."""
+
+
 def to_do(error: object) -> Reason:
     """What on-call should do about the exception of a task; None stands for a process that ended without one."""
     if error is None:
@@ -130,6 +134,8 @@ def cause(error: object) -> tuple[str, str]:
     told."""
     if error is None:
         return "worker lost", "the process ended without an error"
+    if isinstance(error, NotTold):
+        return "an error", "see the log: the task has no callback that would tell more"
     ours = own_error(error)
     if ours is not None:
         return type(ours).__name__, f"{type(ours).__name__}: {ours}"
@@ -224,6 +230,16 @@ def was_sent(register: Register, key: str) -> bool:
         return bool(register.rows(sa.select(t.alert.c.id).where(t.alert.c.key == key)))
     except MlsecError:
         return False
+
+
+def alerted_since(register: Register, run: str, since: str | None) -> bool:
+    """Whether there was an alert about a task instance since a moment; since ever, if that is not known."""
+    asset = Asset(AssetKind.TASK, run)
+    try:
+        told = register.read(lambda connection: acts(connection, asset))
+    except MlsecError:
+        return False
+    return any(act.verb == "alerted" and (since is None or act.at >= since) for act in told)
 
 
 def unrecovered(register: Register, task: str) -> int:

@@ -12,6 +12,7 @@ from airflow.sdk import BaseNotifier
 from airflow_mlsec.errors import MlsecError, SettingError
 from airflow_mlsec.hooks.mail import send_mail
 from airflow_mlsec.hooks.mlsec import MlsecHook
+from airflow_mlsec.notifications._failed_run import failed_tasks, is_of_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -35,8 +36,9 @@ class PrivacyAlertNotifier(BaseNotifier):
     """Notify on-call that a privacy task failed: what to do, whether anything was published, why, whose data, where to
     look.
 
-    Use it as ``on_failure_callback``. There is one alert for each attempt and cause: a task that fails again after *Clear*
-    is a new alert. Used as ``on_success_callback`` too, it sends one notice when a task about which there was an alert
+    Use it as ``on_failure_callback`` of tasks, and of the DAG: a task whose process is killed, for example because memory ran
+    out, runs no callback of its own, and is found when the run has failed. There is one alert for each attempt and cause: a
+    task that fails again after *Clear* is a new alert. Used as ``on_success_callback`` too, it sends one notice when a task about which there was an alert
     succeeds again. If the register cannot be reached, the alert is sent anyway.
 
     :param apprise_conn_id: Connection of the apprise provider (extra ``alerts``) to send through.
@@ -91,6 +93,9 @@ class PrivacyAlertNotifier(BaseNotifier):
         """Send the alert through every channel, unless it was sent before; of a task that succeeded, the notice."""
         hook = MlsecHook(self.mlsec_conn_id)
         register = self._register(hook)
+        if is_of_run(context):
+            self._notify_of_run(context, hook, register)
+            return
         state = getattr(context["ti"], "state", None)
         if getattr(state, "value", state) == "success":
             self._notify_of_recovery(context, register)
@@ -102,6 +107,29 @@ class PrivacyAlertNotifier(BaseNotifier):
             self.log.info("Alert was sent already: %s", alert.title)
             return
         self._send(alert, register)
+
+    def _notify_of_run(self, context: Context, hook: MlsecHook, register: Register | None) -> None:
+        """An alert for each failed task of a run about which there was none."""
+        from airflow_mlsec.notifications._alert import NotTold, alerted_since, was_sent
+
+        failures = []
+        for ti in failed_tasks(context):
+            since = _moment(ti.start_date)
+            if register is not None and alerted_since(register, _identity_of(ti), since):
+                continue
+            told: Any = {"ti": ti, "task": ti.task, "dag_run": context.get("dag_run")}
+            # Whether it would have told us itself.
+            if not any(isinstance(each, PrivacyAlertNotifier) for each in _callbacks_of(ti.task)):
+                told["exception"] = NotTold()
+            alert = self._alert(told, hook, register)
+            if register is not None and was_sent(register, alert.key):
+                continue
+            try:
+                self._send(alert, register)
+            except AirflowException as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def _notify_of_recovery(self, context: Context, register: Register | None) -> None:
         from airflow_mlsec.notifications._alert import Alert, label, subject_line, unrecovered
@@ -204,7 +232,8 @@ class PrivacyAlertNotifier(BaseNotifier):
             ("Runbook", runbook or "none set ([mlsec] runbook_url)"),
         ]
         title = subject_line(f"[{severity}] {name} {label('failed', language)}: {kind}")
-        key = key_of(_identity_of(ti), getattr(ti, "try_number", 0), kind)
+        attempt = getattr(ti, "try_number", 0)
+        key = key_of(_identity_of(ti), since if attempt == "?" else attempt, kind)
         shown = tuple((label(each, language), text) for each, text in lines)
         return Alert(key, title, shown, severity, _identity_of(ti), _task_of(ti))
 
@@ -230,6 +259,11 @@ class PrivacyAlertNotifier(BaseNotifier):
     def _send_mail(self, conn_id: str, alert: Alert) -> None:
         headers = {"X-Privacy-Severity": alert.severity}
         send_mail(conn_id, self.to, alert.title, alert.body, headers, alert.page)
+
+
+def _callbacks_of(task: Any) -> Sequence[Any]:
+    given = getattr(task, "on_failure_callback", None) or ()
+    return given if isinstance(given, Sequence) else [given]
 
 
 def _uri(task: Any, argument: str) -> str | None:

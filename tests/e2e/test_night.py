@@ -59,7 +59,7 @@ class Killed(AnonymizeOperator):
 
 
 with DAG(
-    "night", schedule=None, catchup=False,
+    "night", schedule=None, catchup=False, on_failure_callback=on_call,
     default_args={{"on_failure_callback": on_call, "on_success_callback": on_call, "retries": 0}},
 ):
     AnonymizeOperator(task_id="undeclared", policy="people", source=f"{{FOLDER}}/lake/wide.parquet", target=f"{{FOLDER}}/safe/a.parquet")
@@ -215,7 +215,12 @@ def test_five_failures_are_mended_by_their_mails_alone(night: Night) -> None:
             "model.age",
         ),
         "disk": ("StorageFull", r"free space", r"Published: +nothing", "full"),
-        "killed": ("worker lost", r"killed or lost", r"Published: +", "worker"),
+        "killed": (
+            "worker lost",
+            r"killed or lost",
+            r"Published: +",
+            "the process ended without an error",
+        ),
     }
     for task, (cause, todo, published, names) in wanted.items():
         subject, text = night.mail_of(task, cause)

@@ -10,10 +10,11 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email import message_from_string
 from email.policy import default
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -384,3 +385,55 @@ def test_tls_is_required_unless_the_connection_says_otherwise(
 def test_a_notifier_without_a_channel_is_refused_when_the_dag_is_parsed() -> None:
     with pytest.raises(ValueError, match="apprise_conn_id, smtp_conn_id"):
         PrivacyAlertNotifier()
+
+
+def test_a_killed_task_is_found_when_its_run_has_failed(
+    clinic: Clinic, context: Context, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow runs no callback of a task whose process was killed; the DAG's own callback is told of the run."""
+    from airflow.sdk import DAG
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    notifier = PrivacyAlertNotifier(smtp_conn_id="oncall_mail")
+    with DAG("dag", schedule=None, default_args={"on_failure_callback": notifier}) as dag:
+        for name in ("told", "killed", "fine", "mapped"):
+            AnonymizeOperator(task_id=name, policy="people", source=clinic.raw, target=clinic.safe)
+        silent = AnonymizeOperator(task_id="silent", policy="people", target=clinic.safe)
+        silent.on_failure_callback = []
+    start = datetime(2026, 11, 29, 3, tzinfo=UTC)
+    run = SimpleNamespace(run_id="run-1", start_date=start)
+    states = {
+        "told": "failed",
+        "killed": "failed",
+        "fine": "success",
+        "mapped_0": "success",
+        "mapped_1": "failed",
+        "silent": "failed",
+        "gone": "failed",
+    }
+    monkeypatch.setattr(
+        RuntimeTaskInstance, "get_task_states", staticmethod(lambda **_: {"run-1": states})
+    )
+    given = failed(clinic, context, "run-1")
+    given["ti"].task_id, given["ti"].dag_id = "told", "dag"
+    notifier.notify(given)
+    of_run = {"dag": dag, "run_id": "run-1", "reason": "task_failure", "dag_run": run}
+    for _ in range(2):
+        notifier.notify(of_run)  # type: ignore[arg-type]
+    subjects = sorted(str(parts_of(mail)[0]["Subject"]) for mail in mailbox.mails)
+    assert subjects == [
+        "[critical] dag.killed failed: worker lost", "[critical] dag.mapped failed: worker lost",
+        "[critical] dag.silent failed: an error", "[critical] dag.told failed: UndeclaredColumn",
+    ]  # fmt: skip
+    [killed] = [
+        text for mail in mailbox.mails for _, text, _ in [parts_of(mail)] if "dag.killed" in text
+    ]
+    assert "/dags/dag/runs/run-1/tasks/killed" in killed
+    assert "Look at its host or pod" in killed or "look at its host or pod" in killed
+    # Cleared, and killed again: the run begins anew.
+    later = SimpleNamespace(run_id="run-1", start_date=datetime.now(UTC) + timedelta(minutes=1))
+    notifier.notify({**of_run, "dag_run": later})  # type: ignore[typeddict-item]
+    assert len(mailbox.mails) == 8
+    states.clear()
+    notifier.notify({**of_run, "reason": "success"})  # type: ignore[typeddict-item]
+    assert len(mailbox.mails) == 8
