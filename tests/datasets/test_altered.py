@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -309,3 +310,24 @@ def test_a_reader_does_not_keep_all_others_waiting(people: Table, monkeypatch: p
         writer.join(60)
     assert not writer.is_alive()
     assert people.rows() == NEW.to_pylist()
+
+
+def test_rows_with_values_that_no_type_can_hold_are_found(people: Table) -> None:
+    """One date that is infinite made a whole table unreadable, and an answer to the person impossible."""
+    people.do(
+        "CREATE TABLE odd (who text, until date, at timestamptz, amount numeric(10, 2), big numeric(50, 2), day time, zone timetz, n int)",
+        "INSERT INTO odd VALUES ('a', 'infinity', '-infinity', 'NaN', '123456789012345678901234567890.12', '24:00', '12:00+02', 7)",
+        "INSERT INTO odd VALUES ('b', '2026-01-02', '2026-01-02 03:04+00', 1.5, 2.5, '03:04', '03:04+00', 8)",
+    )
+    dataset = open_dataset("postgresql://crm/public.odd")
+    [row] = [row for batch in dataset.find_in("who", ["a"]).batches for row in batch.to_pylist()]
+    assert row == {
+        "who": "a", "until": "infinity", "at": "-infinity", "amount": "NaN", "big": "123456789012345678901234567890.12",
+        "day": "24:00:00", "zone": "12:00:00+02", "n": 7,
+    }  # fmt: skip
+    assert dataset.find_in("who", ["a"], keep=False).rows == 1
+    people.do("DELETE FROM odd WHERE who = 'a'", "ALTER TABLE odd DROP COLUMN big")
+    [row] = [row for batch in dataset.find_in("who", ["b"]).batches for row in batch.to_pylist()]
+    assert str(row["until"]) == "2026-01-02", "typed, where the types do"
+    assert row["zone"] == "03:04:00+00"
+    assert row["amount"] == Decimal("1.50")

@@ -61,6 +61,8 @@ from airflow_mlsec.errors import (
 from airflow_mlsec.naming import DatasetName
 
 log = logging.getLogger(__name__)
+# Types whose values are all that PostgreSQL has of theirs.
+_EXACT = (pa.string(), pa.bool_(), pa.int64(), pa.binary())
 
 _INSERT_ROWS = 5_000
 _KEYS = 500
@@ -127,11 +129,34 @@ class SqlDataset:
         keep: bool = True,
         also: Sequence[Condition] = (),
     ) -> Found:
+        try:
+            return self._find(column, values, keep, also, ())
+        except DatasetError as error:
+            if self.dialect != "postgresql" or error.retry or isinstance(error, ColumnMissing):
+                raise
+            # A row may have what no type here can hold, such as a date that is infinite. It is the person's all the same.
+            table = dict(self._columns())
+            as_text = [name for name, kind in table.items() if arrow_type(kind) not in _EXACT]
+            if not (keep and as_text):
+                raise
+            return self._find(column, values, keep, also, as_text)
+
+    def _find(
+        self,
+        column: str,
+        values: Sequence[object],
+        keep: bool,
+        also: Sequence[Condition],
+        as_text: Collection[str],
+    ) -> Found:
+        """See `find_in`; some columns as the database prints them."""
         found, table = Found(), dict(self._columns())
         target = self._named(table)
         columns = {name: sql_value(target.c[name], kind) for name, kind in table.items()}
+        columns |= {name: sa.cast(target.c[name], sa.Text) for name in as_text}
         names = list(table) if keep else [column]
-        schema = pa.schema([pa.field(name, arrow_type(table[name])) for name in names])
+        kinds = {n: pa.string() if n in as_text else arrow_type(table[n]) for n in names}
+        schema = pa.schema([pa.field(name, kinds[name]) for name in names])
         with self._connect() as connection:
             for part in self._meant(column, values, also, table, target):
                 if not keep:

@@ -193,7 +193,8 @@ def arrow_type(kind: Any) -> pa.DataType:
     if isinstance(kind, sa.Date):
         return pa.date32()
     if isinstance(kind, sa.Time):
-        return pa.time64("us")
+        # A clock time with its zone is a text: no type of Arrow has both.
+        return pa.string() if kind.timezone else pa.time64("us")
     if isinstance(kind, sa.LargeBinary):
         return pa.binary()
     return pa.string()
