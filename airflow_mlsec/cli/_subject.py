@@ -475,7 +475,11 @@ def erase(number: int, dry_run: bool, as_json: bool) -> None:
 @click.argument("number", type=int)
 @click.argument("name", metavar="PLACE")
 @click.argument("outcome", type=click.Choice(["none", "rebuilt", "retained", "manual"]))
-@click.option("--reason", required=True, help="Why: it is in the receipt, and the person reads it in a letter if data is kept.")
+@click.option(
+    "--reason",
+    required=True,
+    help="Why: it is in the receipt, and the person reads it in a letter if data is kept.",
+)
 @json_option
 def settle_(number: int, name: str, outcome: str, reason: str, as_json: bool) -> None:
     """Decide about one place by hand."""

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from airflow_mlsec.policy import Policy
 
 
-_POSTGRESQL = ("postgresql://", "postgres://")
-
-
 class Cancelled(MlsecError):
     """The task was asked to stop; what was staged has been removed."""
 
@@ -108,7 +105,7 @@ class MlsecOperator(BaseOperator):
     def _named_asset(self, uri: str) -> list[Asset]:
         """The asset of a table that is named by its connection, as Airflow's own operators name it: by host, database,
         schema and table."""
-        if not uri.startswith(_POSTGRESQL):
+        if "://" not in uri:
             return []
         name = self.hook.dataset(uri).name
         path = "/".join(quote(part, safe="") for part in name.name.split("."))
@@ -129,7 +126,7 @@ class MlsecOperator(BaseOperator):
 
 def _has_asset(uri: Any) -> bool:
     """Whether a target's asset is known when the DAG is parsed: that of a table which is named by its connection is not."""
-    return is_known(uri) and (not str(uri).startswith(_POSTGRESQL) or bool(assets_of([uri])))
+    return is_known(uri) and ("://" not in str(uri) or bool(assets_of([uri])))
 
 
 def assets_of(uris: Iterable[str]) -> list[Asset]:
