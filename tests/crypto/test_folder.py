@@ -591,10 +591,13 @@ def test_the_more_bytes_are_allowed_the_more_files() -> None:
     assert UnpackLimits.of(10**15).entries == 10**10
 
 
-def test_a_deep_folder_and_one_behind_a_link(tmp_path: Path) -> None:
+def test_a_deep_folder_and_one_behind_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
-    os.chdir(folder)
+    # Goes back at the end, too.
+    monkeypatch.chdir(folder)
     for _ in range(1_100):
         os.mkdir("d")
         os.chdir("d")
