@@ -15,21 +15,16 @@ from airflow_mlsec.artifacts import (
     rewrap_artifact,
     verify_artifact,
 )
+from airflow_mlsec.cli._crypt import existing_file, identities_of, service_option
 from airflow_mlsec.cli._main import json_option, show, show_progress
 from airflow_mlsec.crypto import (
-    RingKeys,
-    ServiceKey,
     UnpackLimits,
-    Unwraps,
-    read_identities,
     trusted_signers,
 )
 from airflow_mlsec.datasets import open_artifact
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.key_ring import open_key_ring, open_register, trusted_keys
 from airflow_mlsec.settings import Settings
-
-_existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -117,7 +112,7 @@ def _release(text: str) -> str | dict[str, str]:
 @artifact.command()
 @click.argument("source")
 @click.option("--trained-on", "releases", multiple=True, metavar="URI", help="A release that it must have been trained on: the newest one.")  # fmt: skip
-@click.option("--public-key", type=_existing, help="PEM of trusted keys. Default: the key ring.")  # fmt: skip
+@click.option("--public-key", type=existing_file, help="PEM of trusted keys. Default: the key ring.")  # fmt: skip
 @click.option("--certificate-identity", help="Keyless signer: an e-mail address or a URI.")
 @click.option("--certificate-oidc-issuer", help="URL of the OpenID provider that vouches for them.")
 @click.option("--signed-as", help="Name that a model's folder must have been signed under.")
@@ -148,19 +143,7 @@ def verify(
     show(found.summary(), f"{source}: signature valid, signed as '{found.signed_as}'{numbered}{until}", as_json)  # fmt: skip
 
 
-_identity_option = click.option("-i", "--identity", "identity_files", multiple=True, type=_existing, help="File with age identities, such as the break-glass one.")  # fmt: skip
-_service_option = click.option("--service", "services", multiple=True, help="A key service's key: aws-kms://… and the like.")  # fmt: skip
-
-
-def _identities(
-    settings: Settings, key: str | None, files_: tuple[Path, ...], services: tuple[str, ...]
-) -> list[Unwraps]:
-    """Any of which may open an artifact."""
-    found: list[Unwraps] = [identity for path in files_ for identity in read_identities(path)]
-    found += [ServiceKey(uri) for uri in services]
-    if key is not None:
-        found.append(RingKeys(lambda: open_key_ring(settings), key))
-    return found
+_identity_option = click.option("-i", "--identity", "identity_files", multiple=True, type=existing_file, help="File with age identities, such as the break-glass one.")  # fmt: skip
 
 
 @artifact.command()
@@ -169,10 +152,10 @@ def _identities(
 @_key_option
 @_no_key_option
 @_identity_option
-@_service_option
+@service_option
 @click.option("--folder", is_flag=True, help="Unpack the archive in SOURCE as a new folder TARGET.")
 @click.option(
-    "--signed-by", type=_existing, help="PEM of the keys of whoever must have signed it. Default: the key ring.",
+    "--signed-by", type=existing_file, help="PEM of the keys of whoever must have signed it. Default: the key ring.",
 )  # fmt: skip
 @click.option("--unsigned", is_flag=True, help="Do not require a signature: for files from others.")
 @_version_option
@@ -194,7 +177,9 @@ def decrypt(
     if unsigned and signed_by is not None:
         raise UsageError("a signer is required, and no signature: give --signed-by or --unsigned")
     settings = Settings.load()
-    identities = _identities(settings, None if no_key else key, identity_files, services)
+    identities = identities_of(
+        lambda: open_key_ring(settings), identity_files, () if no_key else (key,), services
+    )
     trusted = None if unsigned else trusted_signers(signed_by, None, None, None) or trusted_keys(settings)  # fmt: skip
     size = decrypt_artifact(
         open_artifact(source), open_artifact(target), identities, trusted, open_register(settings), version, folder,
@@ -211,7 +196,7 @@ def decrypt(
 @click.option("--key", default="artifact", show_default=True, help="A key of the ring that opens it now.")  # fmt: skip
 @click.option("--no-key", is_flag=True, help="No key of the ring opens it now.")
 @_identity_option
-@_service_option
+@service_option
 @click.option("--dry-run", is_flag=True, help="Check signature and recipients; write nothing.")
 @json_option
 def rewrap(
@@ -234,7 +219,9 @@ def rewrap(
     settings = Settings.load()
     register = open_register(settings)
     how = Encryption(recipients, None if to_no_key else to_key, settings.break_glass_recipients)
-    identities = _identities(settings, None if no_key else key, identity_files, services)
+    identities = identities_of(
+        lambda: open_key_ring(settings), identity_files, () if no_key else (key,), services
+    )
     made = rewrap_artifact(
         open_artifact(source), how, identities, open_key_ring(settings, register), register,
         dry_run=dry_run, progress=show_progress,

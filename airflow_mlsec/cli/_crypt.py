@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -59,7 +59,7 @@ from airflow_mlsec.key_ring import open_key_ring, trusted_keys
 from airflow_mlsec.ledger import SIGNING_KEY, FileStatement, sign_statement, statement_of
 from airflow_mlsec.settings import Settings
 
-_existing = click.Path(exists=True, dir_okay=False, path_type=Path)
+existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _new = click.Path(dir_okay=False, path_type=Path)
 # A dash is standard input, or standard output; a file of that name is ./- and becomes an absolute path.
 _STREAM = Path("-")
@@ -74,7 +74,7 @@ class _PathOrStream(click.Path):
 
 _read_from = _PathOrStream(exists=True, allow_dash=True)
 _written_to = _PathOrStream(allow_dash=True)
-_service_option = click.option(
+service_option = click.option(
     "--service", "services", multiple=True, help="A key service's key: aws-kms://… and the like."
 )
 
@@ -89,8 +89,8 @@ _service_option = click.option(
     multiple=True,
     help="An age1… or age1pq1… recipient, or a key service's key: aws-kms://… and the like.",
 )
-@click.option("-R", "--recipients-file", "files_", multiple=True, type=_existing)
-@click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
+@click.option("-R", "--recipients-file", "files_", multiple=True, type=existing_file)
+@click.option("-i", "--identity", "identity_files", multiple=True, type=existing_file)
 @click.option(
     "--key",
     "key_names",
@@ -201,15 +201,25 @@ def _recipients(
     return to
 
 
+def identities_of(
+    ring: Callable[[], KeyRing],
+    identity_files: Sequence[Path],
+    key_names: Sequence[str],
+    services: Sequence[str],
+) -> list[Unwraps]:
+    """Any of which may open a file; the ring is opened if it is needed."""
+    found: list[Unwraps] = [each for path in identity_files for each in read_identities(path)]
+    found += [ServiceKey(uri) for uri in services]
+    return [*found, *(RingKeys(ring, name) for name in key_names)]
+
+
 def _identities(
     identity_files: tuple[Path, ...],
     key_names: tuple[str, ...],
     services: tuple[str, ...],
     passphrase: str | None,
 ) -> list[Unwraps]:
-    identities: list[Unwraps] = [i for path in identity_files for i in read_identities(path)]
-    identities += [ServiceKey(uri) for uri in services]
-    identities += [RingKeys(_ring, name) for name in key_names]
+    identities = identities_of(_ring, identity_files, key_names, services)
     if passphrase is not None:
         identities.append(Passphrase(read_passphrase(passphrase)))
     if not identities:
@@ -222,9 +232,9 @@ def _identities(
 @click.command()
 @click.argument("source", type=_read_from)
 @click.argument("target", type=_written_to)
-@click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
+@click.option("-i", "--identity", "identity_files", multiple=True, type=existing_file)
 @click.option("--key", "key_names", multiple=True, help="A key of the ring.")
-@_service_option
+@service_option
 @click.option("--folder", is_flag=True, help="Unpack the archive in SOURCE as a new folder TARGET.")
 @click.option("--range", "part", help="FROM-TO: only these bytes; the rest is not read.")
 @passphrase_option
@@ -279,16 +289,16 @@ def decrypt(
 
 
 @click.command()
-@click.argument("source", type=_existing)
+@click.argument("source", type=existing_file)
 @click.argument("target", type=_new, required=False)
 @click.option(
     "-r", "--recipient", "recipients", multiple=True, help="A new age1… or age1pq1… recipient."
 )
-@click.option("-R", "--recipients-file", "files_", multiple=True, type=_existing)
+@click.option("-R", "--recipients-file", "files_", multiple=True, type=existing_file)
 @click.option("--to-key", "to_keys", multiple=True, help="A new key of the ring.")
-@click.option("-i", "--identity", "identity_files", multiple=True, type=_existing)
+@click.option("-i", "--identity", "identity_files", multiple=True, type=existing_file)
 @click.option("--key", "key_names", multiple=True, help="A key of the ring that opens the file.")
-@_service_option
+@service_option
 @passphrase_option
 def rewrap(
     source: Path,
@@ -326,7 +336,7 @@ _anything = click.Path(exists=True, path_type=Path)
 @click.option("--keyless", is_flag=True, help="Sign with Sigstore: your identity, not a key.")
 @click.option(
     "--identity-token",
-    type=_existing,
+    type=existing_file,
     help="File with an OpenID token for --keyless. Default: the workload's own, or a browser.",
 )
 @click.option(
@@ -376,9 +386,13 @@ def _signature_of(source: Path, folder: bool) -> Path:
 @click.command()
 @click.argument("source", type=_anything)
 @click.option(
-    "--signature", type=_existing, help="Default: SOURCE.sig.json; for a folder SOURCE.model.sig."
+    "--signature",
+    type=existing_file,
+    help="Default: SOURCE.sig.json; for a folder SOURCE.model.sig.",
 )
-@click.option("--public-key", type=_existing, help="PEM of trusted keys. Default: the key ring.")
+@click.option(
+    "--public-key", type=existing_file, help="PEM of trusted keys. Default: the key ring."
+)
 @click.option("--certificate-identity", help="Keyless signer: an e-mail address or a URI.")
 @click.option("--certificate-oidc-issuer", help="URL of the OpenID provider that vouches for them.")
 @click.option("--signed-as", help="Name that a model's folder must have been signed under.")

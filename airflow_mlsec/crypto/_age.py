@@ -397,11 +397,8 @@ def _effort(identity: Unwraps) -> int:
 
 
 def _unwrapped(identity: Unwraps, stanzas: tuple[Stanza, ...]) -> bytes | None:
-    if isinstance(identity, PluginIdentity):
-        # A program is started for it.
-        return identity.unwrap_any(stanzas)
-    if isinstance(identity, ServiceKey):
-        # Requests to it take time, and may be refused for one key and granted for another.
+    if isinstance(identity, PluginIdentity | ServiceKey):
+        # A program is started, or requests are sent: of all stanzas, it chooses for which.
         return identity.unwrap_any(stanzas)
     keys = [identity.unwrap(stanza) for stanza in stanzas]
     return next((key for key in keys if key is not None), None)

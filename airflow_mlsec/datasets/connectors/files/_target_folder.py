@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_mlsec.errors import DatasetError
-from airflow_mlsec.settings import ALWAYS, PARTITIONS, Settings
+from airflow_mlsec.settings import ALWAYS, NEVER, PARTITIONS, Settings
 
 # A partition in the style of Hive: day=2026-11-29.
 _PARTITION = re.compile(r"[^/=]+=[^/]*")
@@ -68,5 +68,5 @@ def make_remote_folder(filesystem: Any, protocol: str, path: str) -> None:
     above = path.rpartition("/")[0]
     if protocol in _NO_FOLDERS or not above or filesystem.isdir(above):
         return
-    if Settings.load().create_folders in (ALWAYS, PARTITIONS):
+    if Settings.load().create_folders != NEVER:
         filesystem.makedirs(above, exist_ok=True)
