@@ -56,7 +56,10 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "notifications": ["airflow_mlsec.notifications.privacy_alert.PrivacyAlertNotifier"],
-        "extra-links": ["airflow_mlsec.operators.links.PersonalDataMapLink"],
+        "extra-links": [
+            "airflow_mlsec.operators.links.PersonalDataMapLink",
+            "airflow_mlsec.operators.links.SubjectRequestLink",
+        ],
         "connection-types": [
             {"connection-type": "mlsec", "hook-class-name": "airflow_mlsec.hooks.mlsec.MlsecHook"}
         ],

@@ -14,6 +14,11 @@ from airflow_mlsec.ledger import DEPLOYMENT, Refusal, Verb, may
 from airflow_mlsec.settings import Settings
 
 
+def signed_in_user(user: GetUserDep) -> Any:
+    """FastAPI dependency: the caller, whoever they are; 401 for anonymous callers (Airflow's own check)."""
+    return user
+
+
 def granted_user(user: GetUserDep) -> Any:
     """FastAPI dependency: the caller, if a role lets them open the pages; 401 for anonymous
     callers (Airflow's own check), 403 for everybody else."""

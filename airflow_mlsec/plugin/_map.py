@@ -15,16 +15,40 @@ from airflow_mlsec.lineage import (
     latest_releases,
     transformations,
 )
-from airflow_mlsec.register import Register, column_documents, graph
+from airflow_mlsec.register import Register, column_documents, find_dataset, graph
 from airflow_mlsec.register import tables as t
 
 
-def personal_data_map(register: Register) -> dict[str, Any]:
-    """Datasets with their columns, states, guarantees, checks and direct origins."""
-    return register.read(_read)
+def personal_data_map(register: Register, wanted: str | None = None) -> dict[str, Any]:
+    """Datasets with their columns, states, guarantees, checks and direct origins.
+
+    :param wanted: A dataset's name or URI, or that of a folder or schema. ``meant`` has the ids of the datasets that it
+        names, or of those in it.
+    """
+
+    def read(connection: sa.Connection) -> dict[str, Any]:
+        meant = None if wanted is None else _meant(connection, wanted)
+        return {"datasets": _datasets(connection), "meant": meant}
+
+    return register.read(read)
 
 
-def _read(connection: sa.Connection) -> dict[str, Any]:
+def _meant(connection: sa.Connection, wanted: str) -> list[int]:
+    if named := find_dataset(connection, wanted):
+        return [row.id for row in named]
+    if not wanted:
+        return []
+    d = t.dataset.c
+    full = d.namespace + "/" + d.name
+    within = [
+        column.startswith(wanted.rstrip(separator) + separator, autoescape=True)
+        for column in (full, d.uri, d.name)
+        for separator in ("/", ".")
+    ]
+    return list(connection.scalars(sa.select(d.id).where(sa.or_(*within)).order_by(d.id)))
+
+
+def _datasets(connection: sa.Connection) -> list[dict[str, Any]]:
     states = column_states(connection)
     columns: dict[int, list[dict[str, Any]]] = {}
     of_node: dict[int, str] = {}
@@ -89,7 +113,7 @@ def _read(connection: sa.Connection) -> dict[str, Any]:
                 "last_seen": row.last_seen,
             }
         )
-    return {"datasets": datasets}
+    return datasets
 
 
 def _position(column: Any) -> tuple[bool, int]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 import airflow_mlsec.hooks.mlsec  # noqa: F401 - a key ring in a bucket is reached by Airflow's connections
 from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.key_ring import open_register
-from airflow_mlsec.plugin._access import granted_user
+from airflow_mlsec.plugin._access import granted_user, signed_in_user
 from airflow_mlsec.plugin._map import personal_data_map
 from airflow_mlsec.plugin._requests import all_requests, one_request
 from airflow_mlsec.settings import Settings
@@ -25,16 +25,20 @@ def application() -> FastAPI:
     # No documentation routes: they would be added outside it.
     app = FastAPI(
         title="airflow-mlsec",
-        dependencies=[Depends(granted_user)],
+        dependencies=[Depends(signed_in_user)],
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
     )
     app.add_exception_handler(MlsecError, _failed)
+    # The pages themselves contain no data. Who may not see any is told so by the page; without it, Airflow would say
+    # that there is no such page.
     app.add_api_route("/main.js", page, methods=["GET"], include_in_schema=False)
-    app.add_api_route("/api/map", data_map, methods=["GET"])
-    app.add_api_route("/api/requests", requests, methods=["GET"])
-    app.add_api_route("/api/requests/{number}", request_of_number, methods=["GET"])
+    data = APIRouter(prefix="/api", dependencies=[Depends(granted_user)])
+    data.add_api_route("/map", data_map, methods=["GET"])
+    data.add_api_route("/requests", requests, methods=["GET"])
+    data.add_api_route("/requests/{number}", request_of_number, methods=["GET"])
+    app.include_router(data)
     return app
 
 
@@ -50,9 +54,9 @@ def page() -> Response:
     )
 
 
-def data_map() -> dict[str, Any]:
-    """The personal-data map."""
-    return personal_data_map(open_register(Settings.load()))
+def data_map(dataset: Annotated[str | None, Query(max_length=4096)] = None) -> dict[str, Any]:
+    """The personal-data map; with ``dataset``, also which datasets that name means."""
+    return personal_data_map(open_register(Settings.load()), dataset)
 
 
 def requests() -> dict[str, Any]:

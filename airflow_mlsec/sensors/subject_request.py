@@ -8,6 +8,7 @@ from typing import Any, Literal
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.hooks.errors import without_values
 from airflow_mlsec.hooks.mlsec import MlsecHook
+from airflow_mlsec.operators.links import SubjectRequestLink
 from airflow_mlsec.sensors._waiting import WaitingSensor
 from airflow_mlsec.triggers.subject_request import SubjectRequestTrigger, request_is
 
@@ -26,7 +27,7 @@ class SubjectRequestSensor(WaitingSensor):
 
     template_fields: Sequence[str] = ("request",)
     ui_color = "#f3e3cf"
-    linked_dataset = None
+    operator_extra_links = (SubjectRequestLink(),)
 
     def __init__(
         self,

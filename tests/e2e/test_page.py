@@ -132,16 +132,37 @@ def test_a_link_from_a_task_opens_its_dataset(browser: Any, pipeline: Pipeline) 
     assert page.get_by_role("heading", name="safe/nhefs.parquet").is_visible()
 
 
-def test_a_viewer_sees_nothing_of_it(browser: Any, pipeline: Pipeline) -> None:
+@has_chakra
+def test_a_link_to_a_folder_shows_what_is_in_it_and_to_nothing_says_so(
+    browser: Any, pipeline: Pipeline
+) -> None:
+    page = signed_in(browser, pipeline, "admin")
+    page.goto(f"{pipeline.server.url}/plugin/privacy?dataset=file/{pipeline.folder}")
+    page.get_by_text("6 datasets are called").wait_for(timeout=60_000)
+    shoot(page, "folder")
+    page.get_by_role("button", name="Show all datasets").click()
+    assert page.get_by_role("table", name="Datasets").get_by_role("row").count() == 7
+    assert page.get_by_text("6 datasets are called").count() == 0
+    page.goto(f"{pipeline.server.url}/plugin/privacy?dataset=no/such.parquet")
+    page.get_by_text("The register knows no dataset called no/such.parquet").wait_for()
+    shoot(page, "no-dataset")
+
+
+@pytest.mark.parametrize(
+    ("route", "title"), [("privacy", "Datasets"), ("privacy-requests", "Requests")]
+)
+@has_chakra
+def test_a_viewer_is_told_which_role_it_takes_and_sees_no_data(
+    browser: Any, pipeline: Pipeline, route: str, title: str
+) -> None:
     page = signed_in(browser, pipeline, "viewer")
-    page.goto(f"{pipeline.server.url}/plugin/privacy")
-    page.wait_for_timeout(3_000)
-    assert page.get_by_role("table", name="Datasets").count() == 0
-    page.goto(f"{pipeline.server.url}/plugin/privacy-requests")
-    page.wait_for_timeout(3_000)
-    assert page.get_by_role("table", name="Requests").count() == 0
+    page.goto(f"{pipeline.server.url}/plugin/{route}")
+    page.get_by_text("no role lets you see this page").wait_for(timeout=60_000)
+    assert page.get_by_text("[mlsec] role_mapping").is_visible()
+    assert page.get_by_role("table", name=title).count() == 0
     assert canaries.found_in(page.content()) == []
-    shoot(page, "refused")
+    page.set_viewport_size({"width": 390, "height": 800})
+    shoot(page, f"refused-{route}")
 
 
 @pytest.mark.parametrize(

@@ -201,4 +201,5 @@ def test_the_link_opens_the_map_at_the_target(clinic: Clinic) -> None:
     from airflow_mlsec.operators.links import PersonalDataMapLink
 
     link = PersonalDataMapLink().get_link(operator(clinic), ti_key=None)  # type: ignore[arg-type]
-    assert "/plugin/privacy?dataset=file%3A%2F%2F" in link
+    assert "/plugin/privacy?dataset=file%2F" in link
+    assert link.endswith("%2Fsafe%2Fpeople.parquet")

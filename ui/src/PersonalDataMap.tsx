@@ -2,16 +2,18 @@ import { Chakra, React, Router } from "./host";
 import { ColumnTable } from "./ColumnTable";
 import { DatasetTable } from "./DatasetTable";
 import { Failure } from "./Failure";
-import { fetchMap, type Dataset } from "./api";
+import { fetchMap, type Dataset, type PersonalData } from "./api";
 
-type Loaded = { status: "loading" } | { status: "failed"; error: Error } | { status: "done"; datasets: Dataset[] };
+type Loaded = { status: "loading" } | { status: "failed"; error: Error } | { status: "done"; map: PersonalData };
 
 export function PersonalDataMap() {
-  const { Box, Flex, Heading, Input, Spinner, Stack, Text } = Chakra;
+  const { Alert, Box, Button, Flex, Heading, Input, Spinner, Stack, Text } = Chakra;
   const [loaded, setLoaded] = React.useState<Loaded>({ status: "loading" });
   const [parameters] = Router.useSearchParams();
   const [filter, setFilter] = React.useState(parameters.get("filter") ?? "");
-  const [wanted, setWanted] = React.useState(parameters.get("dataset"));
+  // Tasks link to datasets, folders and schemas by name, people to datasets by number.
+  const [wanted, setWanted] = React.useState(parameters.get("dataset") || null);
+  const [asked] = React.useState(wanted);
 
   // The address is updated, so that it can be shared; doing so through the router would reload the page.
   React.useEffect(() => {
@@ -24,15 +26,15 @@ export function PersonalDataMap() {
 
   React.useEffect(() => {
     const aborting = new AbortController();
-    fetchMap(aborting.signal)
-      .then((datasets) => setLoaded({ status: "done", datasets }))
+    fetchMap(asked, aborting.signal)
+      .then((map) => setLoaded({ status: "done", map }))
       .catch((error: Error) => {
         if (!aborting.signal.aborted) {
           setLoaded({ status: "failed", error });
         }
       });
     return () => aborting.abort();
-  }, []);
+  }, [asked]);
 
   if (loaded.status === "loading") {
     return <Spinner m={6} aria-label="Loading the personal-data map" />;
@@ -41,8 +43,10 @@ export function PersonalDataMap() {
     return <Failure error={loaded.error} />;
   }
 
-  const shown = loaded.datasets.filter((dataset) => matches(dataset, filter));
-  const selected = findSelected(loaded.datasets, wanted);
+  const { datasets } = loaded.map;
+  const meant = wanted === null ? [] : findMeant(loaded.map, wanted);
+  const selected = meant.length === 1 ? meant[0] : undefined;
+  const shown = (meant.length > 1 ? meant : datasets).filter((dataset) => matches(dataset, filter));
 
   return (
     <Box p={4} overflowY="auto" h="100%">
@@ -50,7 +54,7 @@ export function PersonalDataMap() {
         <Flex justify="space-between" align="end" gap={4} wrap="wrap">
           <Box>
             <Heading size="lg">Personal data</Heading>
-            <Text color="fg.muted">{summary(loaded.datasets)}</Text>
+            <Text color="fg.muted">{summary(datasets)}</Text>
           </Box>
           <Input
             aria-label="Filter datasets"
@@ -60,7 +64,22 @@ export function PersonalDataMap() {
             onChange={(event: { target: { value: string } }) => setFilter(event.target.value)}
           />
         </Flex>
-        {loaded.datasets.length === 0 ? (
+        {wanted !== null && selected === undefined ? (
+          <Alert.Root status={meant.length > 0 ? "info" : "warning"}>
+            <Alert.Indicator />
+            <Alert.Title>
+              {meant.length > 0
+                ? `${meant.length} datasets are called ${wanted} or are in it.`
+                : `The register knows no dataset called ${wanted}, and none in it.`}
+            </Alert.Title>
+            {meant.length > 0 ? (
+              <Button size="xs" variant="outline" onClick={() => setWanted(null)}>
+                Show all datasets
+              </Button>
+            ) : null}
+          </Alert.Root>
+        ) : null}
+        {datasets.length === 0 ? (
           <Text>The register does not know any dataset yet. Run a DAG that uses ComplianceCheckOperator or AnonymizeOperator.</Text>
         ) : (
           <DatasetTable
@@ -69,7 +88,7 @@ export function PersonalDataMap() {
             onSelect={(id) => setWanted(String(id))}
           />
         )}
-        {loaded.datasets.length > 0 && shown.length === 0 ? <Text>Nothing matches “{filter}”.</Text> : null}
+        {datasets.length > 0 && shown.length === 0 ? <Text>Nothing matches “{filter}”.</Text> : null}
         {selected ? <ColumnTable dataset={selected} /> : null}
       </Stack>
     </Box>
@@ -82,12 +101,10 @@ function matches(dataset: Dataset, filter: string): boolean {
   return texts.some((text) => text.toLowerCase().includes(wanted));
 }
 
-// Our operators link to datasets by URI or path, people by number.
-function findSelected(datasets: Dataset[], wanted: string | null): Dataset | undefined {
-  if (wanted === null) {
-    return undefined;
-  }
-  return datasets.find((d) => String(d.id) === wanted || d.uri === wanted || d.name === wanted.replace("file://", ""));
+// The datasets that a number, or the name in the link, means.
+function findMeant({ datasets, meant }: PersonalData, wanted: string): Dataset[] {
+  const numbered = datasets.filter((dataset) => String(dataset.id) === wanted);
+  return numbered.length > 0 ? numbered : datasets.filter((dataset) => meant?.includes(dataset.id));
 }
 
 function summary(datasets: Dataset[]): string {

@@ -75,8 +75,12 @@ async function fetchJson(path: string, signal: AbortSignal): Promise<unknown> {
   return response.json();
 }
 
-export async function fetchMap(signal: AbortSignal): Promise<Dataset[]> {
-  return ((await fetchJson("map", signal)) as { datasets: Dataset[] }).datasets;
+// What a link's name means: the ids of the datasets of that name, or of those in the folder or schema of that name.
+export type PersonalData = { datasets: Dataset[]; meant: number[] | null };
+
+export async function fetchMap(wanted: string | null, signal: AbortSignal): Promise<PersonalData> {
+  const path = wanted === null ? "map" : `map?dataset=${encodeURIComponent(wanted)}`;
+  return (await fetchJson(path, signal)) as PersonalData;
 }
 
 export async function fetchRequests(signal: AbortSignal): Promise<RequestSummary[]> {
