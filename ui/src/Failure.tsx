@@ -1,29 +1,36 @@
 import { Chakra, React } from "./host";
 import { Refused } from "./api";
 
-const refused = {
-  en: "You are signed in, but no role lets you see this page",
-  de: "Sie sind angemeldet, aber keine Rolle erlaubt Ihnen diese Seite",
+const texts = {
+  en: {
+    refused: "You are signed in, but no role lets you see this page",
+    next: "These roles are not Airflow's own. Ask whoever administers Airflow here for one.",
+  },
+  de: {
+    refused: "Sie sind angemeldet, aber keine Rolle erlaubt Ihnen diese Seite",
+    next: "Diese Rollen sind nicht die von Airflow. Wer Airflow hier verwaltet, kann Ihnen eine geben.",
+  },
 };
 
 /** Why the page shows nothing. */
 export function Failure({ error }: { error: Error }) {
-  const { Alert, Box } = Chakra;
-  if (!(error instanceof Refused)) {
-    return (
-      <Alert.Root status="error" m={4} role="alert">
-        <Alert.Indicator />
-        <Alert.Title>{error.message}</Alert.Title>
-      </Alert.Root>
-    );
-  }
+  const { Alert, Box, Text } = Chakra;
+  const text = document.documentElement.lang.startsWith("de") ? texts.de : texts.en;
+  const isRefused = error instanceof Refused;
   return (
-    <Alert.Root status="warning" m={4} role="alert" alignItems="flex-start">
-      <Alert.Indicator />
-      <Box>
-        <Alert.Title>{document.documentElement.lang.startsWith("de") ? refused.de : refused.en}</Alert.Title>
-        <Alert.Description>{error.message}</Alert.Description>
-      </Box>
-    </Alert.Root>
+    <Box p={4}>
+      <Alert.Root status={isRefused ? "warning" : "error"} role="alert" alignItems="flex-start">
+        <Alert.Indicator />
+        <Box>
+          <Alert.Title>{isRefused ? text.refused : error.message}</Alert.Title>
+          {isRefused ? (
+            <Alert.Description>
+              <Text>{error.message}.</Text>
+              <Text>{text.next}</Text>
+            </Alert.Description>
+          ) : null}
+        </Box>
+      </Alert.Root>
+    </Box>
   );
 }
