@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,11 @@ def suite_holds(path: str | Path, dataset: Dataset) -> Answer:
 def _great_expectations() -> Any:
     # By default it sends usage statistics; this product's checks contact nobody.
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    # It reports each of its own methods while it is imported: 200 lines in a task's log, before five results.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     try:
-        import great_expectations as gx
+        with warnings.catch_warnings(action="ignore"):
+            import great_expectations as gx
     except SystemExit as ended:
         # PySpark, if installed, ends a program that has no file (``python -c``) with exit code 0: such a check would
         # count as passed.
@@ -91,9 +95,9 @@ def _great_expectations() -> Any:
             "Great Expectations cannot be imported here: PySpark ends a program that has no file of its own. "
             "Run the check from a file (python check.py, mlsec check), or install pyspark[connect]."
         ) from ended
-
-    for name in ("great_expectations", "great_expectations.data_context"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in [*logging.root.manager.loggerDict]:
+        if name.startswith("great_expectations."):  # some set a level of their own
+            logging.getLogger(name).setLevel(logging.WARNING)
     return gx
 
 

@@ -83,6 +83,30 @@ def test_great_expectations_is_loaded_by_suites_alone() -> None:
     assert done.stdout.strip() == "False"
 
 
+def test_results_do_not_drown_in_what_great_expectations_logs(
+    tmp_path: Path, write: Callable[..., str]
+) -> None:
+    people = write(f"{tmp_path}/people.parquet", pa.table({"age": [40, 41]}))
+    suite = {
+        "name": "s",
+        "expectations": [{"type": "expect_column_mean_to_be_between", "kwargs": {"column": "age"}}],
+    }
+    (tmp_path / "suite.json").write_text(json.dumps(suite))
+    program = tmp_path / "check.py"
+    program.write_text(
+        "import logging\n"
+        "logging.basicConfig(level=logging.INFO)\n"
+        "logging.captureWarnings(True)\n"
+        "from airflow_mlsec.controls.expectations import suite_holds\n"
+        "from airflow_mlsec.datasets import open_dataset\n"
+        f"print(suite_holds({str(tmp_path / 'suite.json')!r}, open_dataset({people!r})).outcome.value)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (done.stdout, done.stderr) == ("pass\n", "")
+
+
 def test_a_program_without_a_file_is_not_ended_as_if_all_were_well() -> None:
     """PySpark, which Great Expectations imports where it is, ends such a program, with success."""
     script = (
