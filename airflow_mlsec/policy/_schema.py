@@ -37,6 +37,16 @@ Localized = Annotated[
 ]
 
 
+# The same, where a text alone has always been kept as it is: a policy's digest does not change.
+Text = (
+    Annotated[str, Field(min_length=1)]
+    | Annotated[
+        dict[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], Annotated[str, Field(min_length=1)]],
+        Field(min_length=1),
+    ]
+)
+
+
 class Column(Model):
     """One column: its role, its category, and what happens to it."""
 
@@ -148,7 +158,7 @@ class LawfulBasis(Model):
         "legitimate_interests",
         "business_purpose",
     ]
-    source: str = Field(min_length=1, description="The article of law or document that says so.")
+    source: Text = Field(description="The article of law or document that says so.")
 
 
 class Retention(Model):
@@ -186,6 +196,9 @@ class Recipient(Model):
 
     name: str = Field(min_length=1)
     contact: str | None = None
+    # What the disclosure is under the CCPA: for a business purpose (1798.140(e)), a sale (1798.140(ad)), or sharing for
+    # cross-context behavioral advertising (1798.140(ah)).
+    disclosure: Literal["business_purpose", "sale", "sharing"] | None = None
 
 
 class Anonymity(Model):
@@ -222,11 +235,12 @@ class Policy(Model):
     dataset: str = Field(min_length=1)
     owner: str = Field(min_length=1)
     controller: str | None = None
-    purposes: list[str] = Field(default=[])
+    purposes: list[Text] = Field(default=[])
     lawful_basis: LawfulBasis | None = None
     retention: Retention | None = None
     erasure: Erasure | None = None
-    recipients: list[Recipient] = Field(default=[])
+    # ``none``: nobody receives the data. An empty list says nothing.
+    recipients: Literal["none"] | list[Recipient] = Field(default=[])
     subject: Subject | None = None
     unlisted_columns: Literal["refuse", "drop"] = "refuse"
     columns: dict[str, Column] = Field(min_length=1)

@@ -62,10 +62,10 @@ dataset: {place}
 owner: clinic
 controller: Example Health GmbH
 title: {{en: Patient file, de: Patientenakte}}
-purposes: [treatment, billing]
-lawful_basis: {{basis: contract, source: treatment contract}}
+purposes: [{{en: treatment, de: Behandlung}}, {{en: billing, de: Abrechnung}}]
+lawful_basis: {{basis: contract, source: {{en: treatment contract, de: Behandlungsvertrag}}}}
 retention: {{keep: P10Y, from: seen}}
-recipients: [{{name: Health Insurance AG}}]
+recipients: [{{name: Health Insurance AG, disclosure: business_purpose}}]
 origin: {{kind: person, detail: {{en: your registration form, de: Ihr Anmeldebogen}}}}
 automated_decisions: none
 subject: {{kind: patient, key: email}}

@@ -50,7 +50,7 @@ from airflow_mlsec.subjects.letters._others import OthersRedacted
 from airflow_mlsec.subjects.letters._places import plain_name
 from tests.actors import who
 from tests.lineage.events import dataset, event, lineage
-from tests.subjects.clinic import ANA, BOB, NOW, ORGANIZATION, PERSON, Clinic, keep
+from tests.subjects.clinic import ANA, BOB, NOW, ORGANIZATION, PATIENTS, PERSON, Clinic, keep
 from tests.subjects.exports import archive, handed_over
 
 LANGUAGES = pytest.mark.parametrize("language", ["en", "de"])
@@ -87,6 +87,21 @@ def has(text: str, *facts: str) -> None:
         assert fact in text, f"{fact!r} is not in: {text}"
 
 
+MINUTES = """\
+version: 1
+dataset: {place}
+owner: board
+title: {{en: Minutes of the board, de: Protokolle des Vorstands}}
+purposes: [{{en: running the clinic, de: Leitung der Klinik}}]
+lawful_basis: {{basis: legitimate_interests, source: {{en: memorandum 4, de: Vermerk 4}}}}
+retention: {{keep: P3Y, from: date}}
+recipients: none
+subject: {{kind: patient, key: of, distinguished_by: []}}
+columns:
+  of: {{role: identifying, transform: {{method: drop}}}}
+  date: {{role: insensitive}}
+  text: {{role: sensitive, category: user.account, free_text: true}}
+"""
 WHO_WE_ARE = ("Example Health GmbH", "Ringstraße 1", "privacy@example.org", "dpo@example.org")
 
 
@@ -109,7 +124,7 @@ ART_15 = {
         "26 November 2026",
     ),
     "de": (
-        "Ja, wir verarbeiten personenbezogene Daten über Sie", "treatment und billing", "E-Mail-Adresse", "Geburtsdatum",
+        "Ja, wir verarbeiten personenbezogene Daten über Sie", "Behandlung und Abrechnung", "Behandlungsvertrag", "E-Mail-Adresse", "Geburtsdatum",
         "Health Insurance AG, Deutschland (bezahlt die Behandlung)", "10 Jahre, gerechnet ab „seen“",
         "Berichtigung oder Löschung", "Einschränkung der Verarbeitung", "widersprechen", "bei einer Aufsichtsbehörde beschweren",
         "Alt-Moabit 59-61", "von Ihnen: Ihr Anmeldebogen", "trifft keine Maschine allein eine Entscheidung über Sie",
@@ -145,6 +160,40 @@ def test_access_says_all_that_article_15_asks_for(
     assert sorted(n for n in files if n.endswith(".csv")) == [
         f"{n}.csv" for n in (("01_Patient_file" if language == "en" else "01_Patientenakte"), "02_visits")
     ]  # fmt: skip
+
+
+@LANGUAGES
+def test_data_that_is_not_in_the_archive_has_its_purposes_and_recipients(
+    clinic: Clinic, tmp_path: Path, language: str
+) -> None:
+    """GDPR Art. 15(1)(a) to (d) asks for them wherever her data is, not only where it can be copied."""
+    place = clinic.folder / "data" / "minutes.csv"
+    place.write_text(f"of,date,text\n{BOB},2026-11-01,asks whether {ANA} was told\n")
+    text = MINUTES.format(place=place)
+    minutes = open_dataset(str(place))
+    record_results(clinic.register, parse_policy(text, "minutes"), minutes, "source", [], None)
+    done = handed_over(clinic.handler(), PERSON, tmp_path / "e.age", language=language)
+    files = archive(tmp_path / "e.age")
+    keep(f"elsewhere-gdpr-access-{language}", files["letter.html"])
+    assert not any("minutes" in name for name in files)
+    more = {"en": "Other data that we have", "de": "Weitere Daten, die wir über Sie haben"}
+    beyond = plain(files["letter.html"]).partition(more[language])[2]
+    has(beyond, *{
+        "en": (
+            "Minutes of the board Why it is not in this archive you are named there",
+            "Why we process it running the clinic",
+            "our legitimate interests or those of others (GDPR Art. 6(1)(f)); memorandum 4",
+            "How long we keep it 3 years", "Who receives it Nobody.", "Kinds of data account",
+        ),
+        "de": (
+            "Protokolle des Vorstands Warum sie nicht in diesem Archiv sind Sie werden dort",
+            "Wozu wir sie verarbeiten Leitung der Klinik", "Vermerk 4",
+            "Wie lange wir sie behalten 3 Jahre", "Wer sie erhält Niemand.", "Art der Daten",
+        ),
+    }[language])  # fmt: skip
+    assert {"origin of Minutes of the board", "origin of Protokolle des Vorstands"} & {
+        *done.missing
+    }
 
 
 def test_other_people_are_redacted_and_her_own_values_are_not(
@@ -192,6 +241,45 @@ def test_california_gets_its_own_letter_and_never_the_numbers(
     assert "DSGVO" not in text
     assert "A123456789" not in "\n".join(files.values())
     has(text, "health insurance number" if language == "en" else "Versichertennummer")
+    # To whom it is sold or with whom it is shared, or that nobody has recorded it (1798.115).
+    kinds = {
+        "en": ("Health Insurance AG, Germany (pays for treatment): disclosed for a business purpose", "Unknown Laboratory, country: not recorded : sold, shared or disclosed: not recorded"),
+        "de": ("Health Insurance AG, Deutschland (bezahlt die Behandlung): weitergegeben zu einem geschäftlichen Zweck", "Unknown Laboratory, Land: nicht verzeichnet : verkauft, geteilt oder weitergegeben: nicht verzeichnet"),
+    }  # fmt: skip
+    has(text, *kinds[language])
+
+
+@LANGUAGES
+def test_that_nobody_receives_it_can_be_stated(
+    clinic: Clinic, tmp_path: Path, language: str
+) -> None:
+    place = clinic.folder / "data" / "patients.csv"
+    stated = PATIENTS.replace(
+        "[{{name: Health Insurance AG, disclosure: business_purpose}}]", "none"
+    )
+    policy = parse_policy(stated.format(place=place), "patients.csv")
+    record_results(clinic.register, policy, open_dataset(str(place)), "source", [], None)
+    done = handed_over(clinic.handler(), PERSON, tmp_path / "e.age", language=language)
+    text = plain(archive(tmp_path / "e.age")["letter.html"])
+    has(text, "Who receives it Nobody." if language == "en" else "Wer sie erhält Niemand.")
+    assert not any(what.startswith("recipients of Pat") for what in done.missing)
+
+
+def test_nobody_is_told_of_an_erasure_where_nobody_received_anything(clinic: Clinic) -> None:
+    place = clinic.folder / "data" / "patients.csv"
+    stated = PATIENTS.replace(
+        "[{{name: Health Insurance AG, disclosure: business_purpose}}]", "none"
+    )
+    policy = parse_policy(stated.format(place=place), "patients.csv")
+    record_results(clinic.register, policy, open_dataset(str(place)), "source", [], None)
+    number = opened(clinic, "erasure")
+    verify_identity(clinic.register, number, True, "log-in", who("clerk"))
+    handler = clinic.handler()
+    handler.locate(number)
+    approve(clinic.register, number, who("dpo"))
+    handler.erase(number)
+    steps = get_request(clinic.register, number).steps
+    assert [step.name for step in steps if step.kind == "recipient"] == ["Unknown Laboratory"]
 
 
 def test_places_of_which_nothing_is_known_are_named(clinic: Clinic, tmp_path: Path) -> None:

@@ -258,6 +258,9 @@ def _export_person(
     files_of = [f"{n:02}_{_file_name(labels.of(p.place.name))}" for n, p in enumerate(parts, 1)]
     calendar = calendar_of(handler.register)
     kinds = {step.name: step.kind for step in request.steps}
+    # What is said of a place that is partly in the archive need not be said twice.
+    in_it = {part.place.name for part in parts}
+    beyond = {place.name: place for place in places.all if place.name not in in_it}
     letter = letters.write(
         {"portability": "portability", "know": "know"}.get(request.kind, "access"),
         language,
@@ -269,7 +272,13 @@ def _export_person(
             for part, file in zip(parts, files_of, strict=True)
         ],
         others=[
-            Named(labels.of(name, kinds.get(name, "table")), in_words(_plainly(why), language))
+            Named(
+                labels.of(name, kinds.get(name, "table")),
+                in_words(_plainly(why), language),
+                facts=None if name not in beyond else facts_of(
+                    beyond[name], places.all, labels, letters.organization, language, (), ""
+                ),
+            )
             for name, why in sorted(left_out.items())
         ],
         unknown=[

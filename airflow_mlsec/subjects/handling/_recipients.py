@@ -22,6 +22,7 @@ from airflow_mlsec.register import upsert
 from airflow_mlsec.subjects import reasons
 from airflow_mlsec.subjects._identity import Person
 from airflow_mlsec.subjects.handling._work import Work, require_erasure
+from airflow_mlsec.subjects.letters._places import listed_recipients
 from airflow_mlsec.subjects.requests._request import (
     CORRECTING,
     Request,
@@ -60,7 +61,7 @@ def add_recipients(
     contacts: dict[str, str | None] = {}
     for place in places:
         if place.id in found and place.policy is not None:
-            for recipient in place.policy.get("recipients") or ():
+            for recipient in listed_recipients(place.policy):
                 listed.setdefault(recipient["name"], []).append(place.name)
                 contacts[recipient["name"]] = recipient.get("contact")
     for name, datasets in listed.items():

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from airflow_mlsec.column_names import numbered
 from airflow_mlsec.ledger import Reason
@@ -22,6 +22,8 @@ from airflow_mlsec.subjects.search._scan import ROOT
 
 # A letter is read by a person: the rest is in the files.
 ROWS_SHOWN = 100
+# What a policy says if nobody receives the data.
+NOBODY_RECEIVES: Literal["none"] = "none"
 _ENDINGS = re.compile(
     r"(\.(parquet|csv|tsv|jsonl?|ndjson|feather|arrow|ipc|orc|avro|sqlite|db|txt|gz|zst|bz2|xz|snappy|lz4|age|skops|onnx|pt|safetensors))+$",
     re.IGNORECASE,
@@ -44,13 +46,16 @@ class PlaceFacts:
 
     label: str
     controller: str | None
-    purposes: Sequence[str]
+    purposes: Sequence[Mapping[str, str] | str]
     basis: str | None
-    basis_source: str | None
+    basis_source: Mapping[str, str] | str | None
     categories: Sequence[str]
     keep: str | None
     keep_from: str | None
-    recipients: Sequence[Party]
+    # ``none``: it is stated that nobody receives it.
+    recipients: Sequence[Party] | Literal["none"]
+    # What the disclosure to a recipient, by name, is under the CCPA.
+    disclosures: Mapping[str, str]
     origin: str | None
     origin_detail: Mapping[str, str] | str | None
     decisions: Any
@@ -72,6 +77,8 @@ class Named:
     rows: int | None = None
     status: str = ""
     columns: Sequence[str] = ()
+    # Why its data is processed, and who receives it, where a letter has to say so.
+    facts: PlaceFacts | None = None
 
 
 class Labels:
@@ -146,11 +153,11 @@ def facts_of(
     rows: Sequence[Mapping[str, Any]],
     file: str,
 ) -> PlaceFacts:
-    """What a letter says about a place whose rows are in the archive."""
+    """What a letter says about a place, with its rows that are in the archive."""
     policy = policy_of(place, every)
     basis, retention = policy.get("lawful_basis") or {}, policy.get("retention") or {}
     columns = policy.get("columns") or {}
-    names = list(rows[0]) if rows else []
+    names = list(rows[0]) if rows else _kept_columns(place, columns)
     kinds = {name: columns.get(name, {}).get("category") for name in names}
     told = {name: category_name(kind, language) for name, kind in kinds.items() if kind}
     # The first line of a file without a header is a row about somebody else.
@@ -167,10 +174,15 @@ def facts_of(
         keep=retention.get("keep"),
         keep_from=None if keep_from is None else labels.column(keep_from, policy),
         recipients=recipients_of(policy, organization),
+        disclosures={
+            r["name"]: r["disclosure"] for r in listed_recipients(policy) if r.get("disclosure")
+        },
         origin=origin,
         origin_detail=detail,
         decisions=policy.get("automated_decisions"),
-        columns=[
+        columns=[]
+        if not rows
+        else [
             ColumnFacts(
                 labels.column(name, policy) if shown[name] == name else shown[name], told.get(name)
             )
@@ -199,10 +211,30 @@ def provided_by_person(place: Place, policy: Mapping[str, Any]) -> bool | None:
     return None if origin is None else origin == "person"
 
 
-def recipients_of(policy: Mapping[str, Any], organization: Organization) -> list[Party]:
+def listed_recipients(policy: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The recipients that a policy lists."""
+    stated = policy.get("recipients") or ()
+    return [] if stated == NOBODY_RECEIVES else list(stated)
+
+
+def recipients_of(
+    policy: Mapping[str, Any], organization: Organization
+) -> list[Party] | Literal["none"]:
     """Who receives the data, with what `organization.yaml` says of them."""
-    names = [recipient["name"] for recipient in policy.get("recipients") or ()]
+    if policy.get("recipients") == NOBODY_RECEIVES:
+        return NOBODY_RECEIVES
+    names = [recipient["name"] for recipient in listed_recipients(policy)]
     return [organization.party(name) or Party(name=name) for name in names]
+
+
+def _kept_columns(place: Place, columns: Mapping[str, Any]) -> list[str]:
+    """The columns of which something is in a place whose rows are not shown."""
+    released = place.stage == "release" or place.kind in ("model", "artifact")
+
+    def is_dropped(name: str) -> bool:
+        return ((columns[name].get("transform") or {}).get("method")) == "drop"
+
+    return [name for name in columns if not (released and is_dropped(name))]
 
 
 def controllers_of(
