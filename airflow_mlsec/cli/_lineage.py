@@ -158,7 +158,7 @@ def forget(client: str, since: str | None, dry_run: bool, as_json: bool) -> None
     would = "would be " if dry_run else ""
     lines = [
         f"{would}forgotten: {found.runs} runs, {found.edges} edges, {found.names} names of datasets, "
-        f"{found.changes} changes of datasets, {found.facets} facets"
+        f"{found.changes} changes of datasets, {found.facets} facets, {found.held} events in quarantine"
     ]
     if found.runs_left:
         lines.append(f"{found.runs_left} runs stay: somebody else reported them too, or the client did before")  # fmt: skip

@@ -177,6 +177,21 @@ def test_only_what_came_since_then(register: Register, tmp_path: Path) -> None:
         forget_client(register, EVE, ADMIN, register.now())
 
 
+def test_what_is_in_quarantine_cannot_come_back(sqlite_register: Register, tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path / "keys")
+    held = Quarantine(sqlite_register, lambda: ring)
+    held.hold([(b'{"of": "eve"}', "http", "no eventTime", EVE), (b"{}", "http", "no job", BOB)])
+    with pytest.raises(UsageError):
+        forget_client(sqlite_register, EVE, ADMIN, sqlite_register.now())
+    assert forget_client(sqlite_register, EVE, ADMIN, dry_run=True) == Forgotten(held=1)
+    assert len(held.held()) == 2
+    assert forget_client(sqlite_register, EVE, ADMIN) == Forgotten(held=1)
+    assert [event.client for event in held.held()] == [BOB]
+    of_eve = t.quarantine.c.client == EVE
+    [row] = sqlite_register.rows(sa.select(t.quarantine).where(of_eve))
+    assert (row.status, bytes(row.payload)) == ("discarded", b"")
+
+
 def test_not_everybody_may(sqlite_register: Register, tmp_path: Path) -> None:
     Sending(sqlite_register, tmp_path).send([(EVE, read_and_written("r1", "/a", "/b"))])
     for somebody in (who("vera", "viewer"), who("otto", "operator")):

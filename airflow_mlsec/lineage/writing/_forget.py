@@ -1,7 +1,8 @@
 """Forgetting what a client sent over HTTP: the graph becomes what it would be without the client's events.
 
 What is stored is a union over what events say, so what one client alone said can be taken out again: runs that
-nobody else reported, names of datasets, changes of their lifecycle, and facets. Names of datasets and columns stay
+nobody else reported, names of datasets, changes of their lifecycle, facets, and events in quarantine, which could be
+applied later. Names of datasets and columns stay
 in the list, without any lineage, since others may have named them since. Stay too do runs that others reported as well,
 whose parts cannot be told apart; they are counted.
 """
@@ -20,6 +21,7 @@ from airflow_mlsec.lineage.events._events import ASSUMED, DECLARED
 from airflow_mlsec.lineage.events._origins import SIGNED
 from airflow_mlsec.lineage.reasons import ClientForgotten
 from airflow_mlsec.lineage.writing._batch import Batch, KnownNames
+from airflow_mlsec.lineage.writing._quarantine import discard_of
 from airflow_mlsec.lineage.writing._write_aliases import ALIAS_STEPS, alias_edges
 from airflow_mlsec.lineage.writing._write_parts import WHOLE
 from airflow_mlsec.lineage.writing._write_runs import whole_edge
@@ -33,7 +35,7 @@ _Pair = tuple[int, int, str]
 @dataclass(frozen=True)
 class Forgotten:
     """What a client alone said and what is gone therefore: how many runs, edges, other names of datasets, changes of
-    their lifecycle, and facets; and how many runs stay because somebody else reported them too, or because the
+    their lifecycle, facets, and events in quarantine; and how many runs stay because somebody else reported them too, or because the
     client reported them before the given time."""
 
     runs: int = 0
@@ -41,6 +43,7 @@ class Forgotten:
     names: int = 0
     changes: int = 0
     facets: int = 0
+    held: int = 0
     runs_left: int = 0
 
 
@@ -88,7 +91,8 @@ def _forget(batch: Batch, client: str, since: str) -> Forgotten:
     names = _said_by(connection, t.alias, client, since)
     changes = _said_by(connection, t.lifecycle, client, since)
     facets = _said_by(connection, t.facet, client, since)
-    if not (mine or left or names or changes or facets):
+    held = discard_of(connection, client, since)
+    if not (mine or left or names or changes or facets or held):
         raise UsageError(f"no client '{client}' has sent anything{' since then' if since else ''}")
     batch.ensure_transformations([ASSUMED, SIGNED, *ALIAS_STEPS])
     steps = batch.names.transformations
@@ -126,7 +130,7 @@ def _forget(batch: Batch, client: str, since: str) -> Forgotten:
         fresh = sa.update(t.dataset).where(t.dataset.c.id.in_(part))
         connection.execute(fresh.values(schema_at=None, schema_digest=None))
     count_removal(connection)
-    return Forgotten(len(mine), deleted, len(names), len(changes), len(facets), left)
+    return Forgotten(len(mine), deleted, len(names), len(changes), len(facets), held, left)
 
 
 def _runs(connection: sa.Connection, client: str, since: str) -> tuple[list[int], int]:

@@ -20,6 +20,7 @@ from airflow_mlsec.register import tables as t
 
 _KEY = "artifact"
 HELD, APPLIED, DISCARDED = "held", "applied", "discarded"
+_WITHOUT_CONTENT: dict[str, object] = {"status": DISCARDED, "payload": b""}
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,15 @@ class Quarantine:
 
     def settle(self, identifier: int, status: str) -> None:
         """Mark an event as applied or discarded; a discarded one loses its content."""
-        values: dict[str, object] = {"status": status}
-        if status == DISCARDED:
-            values["payload"] = b""
+        values = _WITHOUT_CONTENT if status == DISCARDED else {"status": status}
         update = sa.update(t.quarantine).where(t.quarantine.c.id == identifier).values(values)
         if self._register.write(lambda c: c.execute(update).rowcount) == 0:
             raise UsageError(f"no event {identifier} is in quarantine")
+
+
+def discard_of(connection: sa.Connection, client: str, since: str) -> int:
+    """Discard what is held of a client's events since a time; returns how many they were."""
+    q = t.quarantine.c
+    of_client = q.client == client, q.status == HELD, q.received_at >= since
+    update = sa.update(t.quarantine).where(*of_client).values(_WITHOUT_CONTENT)
+    return connection.execute(update).rowcount
