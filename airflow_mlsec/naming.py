@@ -5,6 +5,7 @@ https://openlineage.io/docs/spec/naming
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 # The namespace of this machine's files.
@@ -41,6 +42,12 @@ def canonical_store(namespace: str) -> str:
     # Azure's namespaces are container@account.
     bucket = rest if scheme in ("abfss", "wasbs") else rest.rpartition("@")[2]
     return f"{scheme}://{bucket.rstrip('/')}"
+
+
+def canonical_path(path: str) -> str:
+    """The canonical form of an absolute local path. POSIX lets two slashes at its beginning mean something else; Linux and
+    macOS do not."""
+    return os.path.normpath(f"/{path.lstrip('/')}")
 
 
 def canonical_key(name: str) -> str:

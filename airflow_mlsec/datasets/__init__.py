@@ -64,7 +64,13 @@ from airflow_mlsec.datasets.connectors.files._versions import (
 from airflow_mlsec.datasets.connectors.postgresql._transport import (
     endpoint_of as endpoint_of_postgresql,
 )
-from airflow_mlsec.naming import DatasetName, canonical_key, canonical_store, is_store
+from airflow_mlsec.naming import (
+    DatasetName,
+    canonical_key,
+    canonical_path,
+    canonical_store,
+    is_store,
+)
 
 __all__ = [
     "SINGLE",
@@ -97,6 +103,7 @@ __all__ = [
     "all_connectors",
     "as_artifact",
     "canonical_key",
+    "canonical_path",
     "canonical_store",
     "capabilities_of",
     "connection_of",

@@ -15,6 +15,7 @@ from contextlib import closing
 from typing import Any
 
 from airflow_mlsec.lineage import RunningTask
+from airflow_mlsec.naming import canonical_path
 
 # A table that stands for any table of the database.
 _ANY = "any"
@@ -53,7 +54,7 @@ def _sqlite_file(hook: Any) -> str | None:
         return None
     # As the hook itself reads it: an empty host is a database in memory.
     path = hook.get_connection(getattr(hook, hook.conn_name_attr)).host or ""
-    return None if path in ("", ":memory:") else os.path.abspath(path)
+    return None if path in ("", ":memory:") else canonical_path(os.path.abspath(path))
 
 
 def _columns(path: str, query: str) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import threading
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,7 +16,7 @@ import pytest
 from airflow_mlsec.anonymize import anonymize
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import open_dataset
-from airflow_mlsec.errors import DatasetError
+from airflow_mlsec.errors import DatasetError, MlsecError
 from airflow_mlsec.policy import parse_policy
 
 OLD = pa.table({"who": ["a", "b"], "age": ["1", "2"]})
@@ -273,6 +274,70 @@ def test_a_value_is_corrected_as_what_it_is(people: Table) -> None:
             dataset.update_in("who", ["a"], {column: value})
     [again] = [row for batch in dataset.scan() for row in batch.to_pylist()]
     assert again == row
+
+
+ODD = {
+    "address": ("jsonb", '{"city": "Bonn"}', "{"), "plain": ("json", '{"a": 1}', "Bonn"), "tags": ("text[]", "{vip,de}", "vip"),
+    "mood": ("mood", "glad", "angry"), "at": ("inet", "10.0.0.1", "x"), "id": ("uuid", "00000000-0000-0000-0000-000000000001", "1"),
+    "code": ("plz", "53111", "1"), "bits": ("bit(3)", "101", "2"), "long": ("interval", "1 day", "a day"),
+    "number": ("int[]", "{1,2}", "1"),
+}  # fmt: skip
+
+
+def test_texts_become_what_the_columns_of_the_table_are(people: Table) -> None:
+    """Whoever made the table wants JSON, identifiers and enumerations; the rows that replace its rows have texts."""
+    columns = ", ".join(f"{name} {kind}" for name, (kind, _, _) in ODD.items())
+    people.do(
+        "CREATE TYPE mood AS ENUM ('sad', 'glad')",
+        "CREATE DOMAIN plz AS text CHECK (VALUE ~ '^[0-9]{5}$')",
+        f"DROP TABLE people; CREATE TABLE people ({columns})",
+    )
+    right = pa.table({name: [value, None] for name, (_, value, _) in ODD.items()})
+    people.put(right)
+    assert people.rows() == right.to_pylist()
+    said = people.do("SELECT address->>'city', tags[2], cardinality(number), pg_typeof(mood)::text FROM people WHERE id IS NOT NULL")  # fmt: skip
+    assert said == [("Bonn", "de", 2, "mood")]
+    for name, (kind, _, wrong) in ODD.items():
+        bad = right.set_column(right.schema.get_field_index(name), name, pa.array([wrong, None]))
+        with pytest.raises(DatasetError) as raised:
+            people.put(bad)
+        assert f"column '{name}' is of the type {kind.partition('(')[0].replace('int[', 'integer[')}" in str(raised.value)  # fmt: skip
+        assert "the texts of 1 rows there are no such values" in str(raised.value)
+        assert people.rows() == right.to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (pa.table({"a" * 64: [1]}), f"keeps 63 bytes of a name, and column '{'a' * 64}' has more"),
+        (pa.table({"ü" * 32: [1]}), "has more"),
+        (pa.table({"m" * 60 + "@x.org": [1], "b": [1]}), "1 column whose names may be values"),
+        (pa.table({"d": pa.array([None], pa.decimal256(39, 2))}), "at most 38 digits"),
+    ],
+)
+def test_what_the_database_would_not_give_back_is_refused_before_any_work(
+    people: Table, table: pa.Table, said: str
+) -> None:
+    uri = "postgresql://crm/public.other"
+    with pytest.raises(MlsecError, match=said), open_dataset(uri).replacing(table.schema):
+        raise AssertionError("some work was done")
+    assert not open_dataset(uri).exists()
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("ns"), pa.timestamp("ns", "UTC"), pa.time64("ns")])
+@pytest.mark.parametrize("where", ["postgresql", "sqlite"])
+def test_no_time_is_rounded(people: Table, tmp_path: Path, kind: pa.DataType, where: str) -> None:
+    uri = "postgresql://crm/public.t" if where == "postgresql" else f"sqlite:///{tmp_path}/t.db/t"  # fmt: skip
+
+    def put(nanoseconds: list[int | None]) -> None:
+        values = pa.table({"at": pa.array(nanoseconds, kind)})
+        with open_dataset(uri).replacing(values.schema) as staged:
+            for batch in values.to_batches():
+                staged.write(batch)
+
+    put([1_000, None, -2_000] if kind != pa.time64("ns") else [1_000, None])
+    with pytest.raises(DatasetError, match="column 'at': a database keeps microseconds"):
+        put([None, 1_001])
 
 
 def test_a_reader_does_not_keep_all_others_waiting(people: Table, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip

@@ -25,6 +25,13 @@ from airflow_mlsec.errors import UnsupportedDataset
         ("s3://aws@lake/c.csv", "s3://aws@lake/c.csv", ("s3://lake", "c.csv")),
         ("sqlite:///srv/x.db/people", "sqlite:///srv/x.db/people", ("sqlite", "/srv/x.db/people")),
         (
+            "sqlite:////srv//x.db/people",
+            "sqlite:///srv/x.db/people",
+            ("sqlite", "/srv/x.db/people"),
+        ),
+        ("file:////srv//x.csv", "file:///srv/x.csv", ("file", "/srv/x.csv")),
+        ("//srv//x.csv", "file:///srv/x.csv", ("file", "/srv/x.csv")),
+        (
             "postgresql://crm/shop.public.c",
             "postgresql://crm/shop.public.c",
             ("postgres://crm", "shop.public.c"),

@@ -71,3 +71,11 @@ def test_two_tables_of_one_name_are_not_mixed_up(
     assert ("crm.users.email", "other") in direct
     assert ("crm.users.email", "one") not in direct
     assert ("raw.users.email", "other") not in direct
+
+
+def test_two_slashes_at_the_beginning_of_a_path_are_one() -> None:
+    """POSIX allows two to mean something else, so `os.path.normpath` keeps them: one file had two names."""
+    from airflow_mlsec.lineage.events._parts import canonical_name
+
+    for name in ("/srv/x.csv", "//srv/x.csv", "///srv//./x.csv", "//srv/y/../x.csv"):
+        assert canonical_name("file", name) == "/srv/x.csv"

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from airflow_mlsec import databases
+from airflow_mlsec.column_names import shown
 from airflow_mlsec.datasets.sql._references import quoted_name, refuse_views
 from airflow_mlsec.datasets.sql._values import arrow_type, sql_type, stored_schema
 from airflow_mlsec.errors import DatasetError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from airflow_mlsec.datasets.sql._table import SqlDataset
 
 _TRIAL = "mlsec_trial"
+# Bytes of a name (NAMEDATALEN - 1).
+_LONGEST = 63
 _ADVICE = "drop that first, or write to another table"
 # In the statement that made a table of SQLite.
 _CONSTRAINT = re.compile(
@@ -118,6 +121,18 @@ def refuse_lost_columns(
         _refuse_dependents(dataset, connection, dropped, "would be dropped", _USES)
     elif dropped:
         _refuse_losses(dataset, connection, dropped)
+
+
+def refuse_long_names(uri: str, columns: Collection[str]) -> None:
+    """Refuse names that PostgreSQL would cut off: two columns could become one.
+
+    :raises DatasetError: naming them.
+    """
+    if long := [name for name in columns if len(name.encode()) > _LONGEST]:
+        raise DatasetError(
+            f"'{uri}': PostgreSQL keeps {_LONGEST} bytes of a name, and {shown(long, columns)} "
+            f"{'has' if len(long) == 1 else 'have'} more; choose shorter names"
+        )
 
 
 def _refuse_heirs(dataset: SqlDataset, connection: sa.Connection) -> None:

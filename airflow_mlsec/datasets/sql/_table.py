@@ -25,7 +25,12 @@ from sqlalchemy.pool import NullPool
 
 from airflow_mlsec import databases, files
 from airflow_mlsec.datasets._found import SINGLE, Announce, Condition, Found
-from airflow_mlsec.datasets.sql._alter import Alteration, alteration, refuse_lost_columns
+from airflow_mlsec.datasets.sql._alter import (
+    Alteration,
+    alteration,
+    refuse_long_names,
+    refuse_lost_columns,
+)
 from airflow_mlsec.datasets.sql._copy import copy_in, copy_out
 from airflow_mlsec.datasets.sql._references import (
     alone,
@@ -48,7 +53,9 @@ from airflow_mlsec.datasets.sql._values import (
     printed_as,
     quoted_path,
     read_rows,
+    refuse_finer,
     refuse_nul,
+    rows_as_stored,
     sql_type,
     sql_value,
 )
@@ -395,8 +402,11 @@ class SqlDataset:
         if not self.exists():
             raise DatasetNotFound(f"no table at '{self.uri}'")
         with self._connect() as connection:
-            columns = sa.inspect(connection).get_columns(self.table_name, schema=self.schema_name)
-        return [(str(c["name"]), c["type"]) for c in columns]
+            return [(str(c["name"]), c["type"]) for c in self._described(connection)]
+
+    def _described(self, connection: sa.Connection) -> list[Any]:
+        """The columns of the table as it is now."""
+        return sa.inspect(connection).get_columns(self.table_name, schema=self.schema_name)
 
     def _values(self, columns: Mapping[str, Any]) -> dict[str, sa.ColumnElement[Any]]:
         """The SQL of each column's value, the same for reading and for finding it."""
@@ -408,6 +418,8 @@ class SqlDataset:
     def replacing(self, schema: pa.Schema) -> Iterator[StagedRows]:
         if self.dialect == "sqlite" and not Path(self.url.database or "").parent.is_dir():
             raise DatasetError(f"the folder of '{self.uri}' does not exist; create it first")
+        if self.dialect == "postgresql":
+            refuse_long_names(self.uri, schema.names)
         with self._connect(write=True) as connection:
             if self.exists():
                 alteration(
@@ -426,6 +438,8 @@ class SqlDataset:
 
         :raises DatasetError: if the table could not take the rows without losing something.
         """
+        if self.dialect == "postgresql":
+            refuse_long_names(self.uri, columns)
         if self.exists():
             with self._connect() as connection:
                 refuse_lost_columns(self, connection, columns)
@@ -487,7 +501,10 @@ class SqlDataset:
             else:
                 target.create(connection)
             names = [column.name for column in target.columns]
-            rows = sa.select(*(staged.table.c[name] for name in names))
+            kinds = (
+                {str(c["name"]): c["type"] for c in self._described(connection)} if there else {}
+            )
+            rows = sa.select(*rows_as_stored(connection, target, staged.table, kinds, self.uri))
             connection.execute(sa.insert(target).from_select(names, rows))
             meant = count_of(connection, staged.table, sa.true())
             if (done := count_of(connection, target, sa.true())) != meant:
@@ -607,6 +624,7 @@ class StagedRows:
         self.table.create(connection, checkfirst=False)
 
     def write(self, batch: pa.RecordBatch) -> None:
+        refuse_finer(batch, self._dataset.uri)
         batch = in_utc(batch)
         try:
             if self._dataset.dialect == "postgresql":

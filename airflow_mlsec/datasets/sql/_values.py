@@ -17,6 +17,9 @@ from sqlalchemy.types import UserDefinedType
 
 from airflow_mlsec.errors import ColumnType, DatasetError
 
+# Of a decimal number that is read as such.
+_DIGITS = 38
+
 
 def sql_value(column: sa.ColumnElement[Any], kind: Any) -> sa.ColumnElement[Any]:
     if isinstance(kind, sa.CHAR) and not isinstance(kind, sa.VARCHAR):
@@ -64,21 +67,59 @@ def as_stored(
 ) -> dict[str, Any]:
     """Values that are given as the database prints them, for columns that are no text: it reads them as their own types. A
     driver would make a JSON text of what is JSON, and an array of a text's characters."""
-    odd = {
-        name
-        for name, value in changes.items()
-        if isinstance(value, str)
-        and arrow_type(target.c[name].type) == pa.string()
-        and not isinstance(target.c[name].type, sa.String)
-    }
+    odd = {n for n, v in changes.items() if isinstance(v, str) and _is_odd(target.c[n].type)}
     if connection.dialect.name != "postgresql" or not odd:
         return dict(changes)
-    named = connection.dialect.identifier_preparer.format_table(target)
-    kinds = {str(n): str(k) for n, k in connection.execute(sa.text(_TYPES), {"table": named})}
+    kinds = _types_of(connection, target)
     return {
         name: _read_as(target.c[name], kinds[name], value) if name in odd else value
         for name, value in changes.items()
     }
+
+
+def rows_as_stored(
+    connection: sa.Connection,
+    target: sa.TableClause,
+    staged: sa.Table,
+    there: Mapping[str, Any],
+    uri: str,
+) -> list[sa.ColumnElement[Any]]:
+    """The columns of staged rows for a table's columns: texts for columns that are no text are read as the database would
+    print them.
+
+    :param there: The types of the table's columns, as SQLAlchemy knows them.
+    :raises DatasetError: if some of the texts are no such values.
+    """
+    columns: dict[str, sa.ColumnElement[Any]] = {c.name: staged.c[c.name] for c in target.columns}
+    odd = [n for n in columns if n in there and _is_odd(there[n])]
+    if connection.dialect.name != "postgresql" or not odd:
+        return [*columns.values()]
+    kinds = _types_of(connection, target)
+    for name in odd:
+        text = columns[name]
+        # Since PostgreSQL 16; before, the database says which type it is, and not in which column.
+        if (connection.dialect.server_version_info or ()) >= (16,):
+            wrong = sa.not_(sa.func.pg_input_is_valid(text, kinds[name]))
+            query = sa.select(sa.func.count()).select_from(staged).where(wrong)
+            if rows := connection.execute(query).scalar_one():
+                raise DatasetError(
+                    f"'{uri}': column '{name}' is of the type {kinds[name]} in the table, and the texts of {rows} rows there are "
+                    "no such values; nothing was replaced. Make the column a text, or write to another table"
+                )
+        columns[name] = sa.cast(text, _Named(kinds[name]))
+    return [*columns.values()]
+
+
+def _is_odd(kind: Any) -> bool:
+    """Whether a column's values are read as the database prints them, though they are no texts."""
+    # An enumeration is a text to SQLAlchemy, and none to PostgreSQL.
+    is_text = isinstance(kind, sa.String) and not isinstance(kind, sa.Enum)
+    return arrow_type(kind) == pa.string() and not is_text
+
+
+def _types_of(connection: sa.Connection, target: sa.TableClause) -> dict[str, str]:
+    named = connection.dialect.identifier_preparer.format_table(target)
+    return {str(n): str(k) for n, k in connection.execute(sa.text(_TYPES), {"table": named})}
 
 
 def _read_as(column: sa.ColumnElement[Any], kind: str, value: object) -> sa.ColumnElement[Any]:
@@ -185,7 +226,7 @@ def arrow_type(kind: Any) -> pa.DataType:
     if isinstance(kind, sa.Float):
         return pa.float64()
     if isinstance(kind, sa.Numeric):
-        if kind.precision and kind.precision <= 38:
+        if kind.precision and kind.precision <= _DIGITS:
             return pa.decimal128(kind.precision, kind.scale or 0)
         return pa.float64()
     if isinstance(kind, sa.DateTime):
@@ -218,6 +259,9 @@ def sql_type(field: pa.Field, dialect: str) -> Any:
     if pa.types.is_floating(kind):
         return sa.Double() if dialect == "postgresql" else sa.Float()
     if pa.types.is_decimal(kind):
+        if kind.precision > _DIGITS:
+            # It would be written, and could not be read again.
+            raise ColumnType.unusable(field.name, kind, f"at most {_DIGITS} digits", "a table")
         return sa.Numeric(kind.precision, kind.scale)
     if pa.types.is_timestamp(kind):
         return sa.DateTime(timezone=kind.tz is not None)
@@ -248,6 +292,19 @@ def in_utc(batch: pa.RecordBatch) -> pa.RecordBatch:
         for a in batch.columns
     ]
     return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def refuse_finer(batch: pa.RecordBatch, uri: str) -> None:
+    """Refuse times that a database would round: it keeps microseconds."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        kind = column.type
+        if not (pa.types.is_timestamp(kind) or pa.types.is_time(kind)) or kind.unit != "ns":
+            continue
+        number = column.cast(pa.int64())
+        if not pc.all(pc.equal(pc.multiply(pc.divide(number, 1000), 1000), number)).as_py():
+            raise DatasetError(
+                f"'{uri}', column '{name}': a database keeps microseconds, and the values are finer; round them, or write to Parquet"
+            )
 
 
 def refuse_nul(batch: pa.RecordBatch, uri: str) -> None:

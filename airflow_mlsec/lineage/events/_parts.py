@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from airflow_mlsec.datasets import canonical_key, canonical_store, is_store
+from airflow_mlsec.datasets import canonical_key, canonical_path, canonical_store, is_store
 from airflow_mlsec.lineage.events._events import Malformed, Name
 from airflow_mlsec.lineage.events._facets import without_literals
 
@@ -36,7 +35,7 @@ def canonical_name(namespace: str, name: str) -> str:
     """One spelling for a local path, and for the key of an object or of what lies below it."""
     namespace = canonical_namespace(namespace)
     if namespace == "file":
-        return os.path.normpath(name) if name.startswith("/") else name
+        return canonical_path(name) if name.startswith("/") else name
     return canonical_key(name) if is_store(namespace) else name
 
 

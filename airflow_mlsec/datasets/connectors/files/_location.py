@@ -9,7 +9,13 @@ from urllib.parse import quote
 
 from airflow_mlsec.datasets._uri import parts_of
 from airflow_mlsec.errors import UnsupportedDataset
-from airflow_mlsec.naming import DatasetName, canonical_key, canonical_store, is_store
+from airflow_mlsec.naming import (
+    DatasetName,
+    canonical_key,
+    canonical_path,
+    canonical_store,
+    is_store,
+)
 
 FILE_FORMATS = {
     ".parquet": "parquet",
@@ -51,11 +57,11 @@ def file_uri(uri: str) -> FileUri:
     """
     parts = parts_of(uri)
     if not parts.scheme:
-        return FileUri("file", None, os.path.normpath(Path(uri).expanduser().absolute()))
+        return FileUri("file", None, canonical_path(str(Path(uri).expanduser().absolute())))
     if parts.scheme == "file":
         if parts.authority not in ("", "localhost") or not parts.path.startswith("/"):
             raise UnsupportedDataset(f"'{uri}': a file URI is file:///absolute/path")
-        return FileUri("file", None, os.path.normpath(parts.path))
+        return FileUri("file", None, canonical_path(parts.path))
     account, _, bucket = parts.authority.rpartition("@")
     return FileUri(parts.scheme, account or None, f"{bucket}{parts.path}")
 

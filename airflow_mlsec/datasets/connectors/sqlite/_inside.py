@@ -4,7 +4,6 @@ more."""
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pyarrow as pa
 from airflow_mlsec.datasets._connector import Container, Part
 from airflow_mlsec.datasets._uri import parts_of
 from airflow_mlsec.errors import UnsupportedDataset
+from airflow_mlsec.naming import canonical_path
 
 _ROWS = 65_536
 _CHUNK = 4 << 20
@@ -98,7 +98,7 @@ def split(uri: str) -> tuple[str, str]:
     database, _, table = parts.raw.rpartition("/")
     if parts.authority or not table or database in ("", "/"):
         raise UnsupportedDataset(f"'{uri}': a SQLite table is sqlite:///path/file.db/table")
-    return os.path.normpath(unquote(database)), unquote(table)
+    return canonical_path(unquote(database)), unquote(table)
 
 
 def _is_sqlite(path: Path) -> bool:
