@@ -52,6 +52,12 @@ OPTIONS: tuple[Option, ...] = (
         "{policies_folder}/organization.yaml",
     ),
     Option(
+        "controls_file",
+        "File with the organization's own controls, the numbers that it has set for others, those that it has muted, and its "
+        "own frameworks.",
+        "{policies_folder}/controls.yaml",
+    ),
+    Option(
         "letters_folder",
         "Folder of templates for letters, by language (`fr/access.html`). They take precedence over those of the package, "
         "which are English and German.",
@@ -236,6 +242,7 @@ class Settings:
     sigstore_trust_config: Path | None = None
     letters_folder: Path | None = None
     create_folders: str = PARTITIONS
+    controls_file: Path | None = None
 
     def __repr__(self) -> str:
         # The register URL may hold a password.
@@ -308,6 +315,7 @@ class Settings:
             sigstore_trust_config=_absolute(known["sigstore_trust_config"])
             if known["sigstore_trust_config"]
             else None,
+            controls_file=_absolute(known["controls_file"]),
             letters_folder=_absolute(known["letters_folder"]) if known["letters_folder"] else None,
             create_folders=_one_of(
                 known["create_folders"], (ALWAYS, PARTITIONS, NEVER), "[mlsec] create_folders"

@@ -32,22 +32,35 @@ def settings_page() -> str:
 
 
 def controls_page() -> str:
-    from airflow_mlsec.controls import DatasetControl, controls
+    from airflow_mlsec.controls import DatasetControl, controls, law
 
+    found = controls()
     lines = [
         "# Controls",
         "",
-        "What `ComplianceCheckOperator` and `mlsec check` evaluate. What cannot be told has not passed. Packages add controls (`docs/how-to/add-a-control.md`).",
+        f"{len(found)} controls; {sum(not c.is_declared for c in found)} of them look at more than what people have declared. "
+        "What cannot be told has not passed. `mlsec check` and `ComplianceCheckOperator` ask those of one dataset (`source` "
+        "and `release`), `mlsec controls run` the others, about everything that the register knows. Your own: "
+        "`docs/how-to/add-a-control.md`.",
         "",
-        "| stage | control | what | source |",
-        "|---|---|---|---|",
+        f"The law catalogue has version {law().version} and was compared with the law in force on {law().checked}.",
     ]
-    lines += [
-        f"| {c.stage} | `{c.id}` | {c.title} | {c.source} |"
-        for c in controls()
-        if isinstance(c, DatasetControl)
-    ]
-    return NOTE + "\n".join(lines) + "\n"
+    for family in dict.fromkeys(c.family for c in found):
+        lines += ["", f"## {family}", ""]
+        for c in (c for c in found if c.family == family):
+            asked = c.stage if isinstance(c, DatasetControl) else "everything"
+            numbers = "".join(f" `{n}` = {v}." for n, v in c.parameters.items())
+            lines += [
+                f"**`{c.id}`** ({c.severity.value}; {asked}, {c.asset.value}). {c.title.en}.",
+                "",
+                f"- Source: {c.provisions()}",
+                f"- Reads: {', '.join(c.reads)}.{numbers}",
+                f"- To do: {c.remedy.en}",
+                f"- Holds: {c.example.holds}",
+                f"- Fails: {c.example.fails}",
+                "",
+            ]
+    return NOTE + "\n".join(lines).rstrip() + "\n"
 
 
 def cli_page() -> str:

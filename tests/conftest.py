@@ -50,7 +50,9 @@ settings.load_profile("project")
 
 
 # Tests that share what takes long to start, by a part of their path: they run in one worker.
-_GROUPS = {"tests/e2e/": "airflow", "test_spark.py": "spark", "test_planted.py": "planted"}
+_GROUPS = {
+    "tests/e2e/": "airflow", "test_spark.py": "spark", "controls/test_planted.py": "organization", "test_planted.py": "planted",
+}  # fmt: skip
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,7 +4,7 @@
 reviews in the register. May import `register`, `datasets` and below. Start with `_review`.
 """
 
-from airflow_mlsec.access._grants import grants_digest, one_spelling, read_grants
+from airflow_mlsec.access._grants import grants_digest, one_spelling, read_grants, spellings_of
 from airflow_mlsec.access._review import (
     Review,
     ReviewItem,
@@ -28,4 +28,5 @@ __all__ = [
     "read_grants",
     "review_status",
     "reviews",
+    "spellings_of",
 ]

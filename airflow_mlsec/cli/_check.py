@@ -51,8 +51,9 @@ def check(
     data = [
         {
             "control": control.id,
-            "title": control.title,
-            "source": control.source,
+            "title": control.title.words(),
+            "severity": control.severity.value,
+            "source": control.provisions(),
             "outcome": result.outcome.value,
             "passed": result.passed,
             "detail": str(result.words),
@@ -61,7 +62,7 @@ def check(
         for control, result in results
     ]
     lines = [
-        f"{shown(result):7} {control.id:20} {result.words}  ({control.source})"
+        f"{shown(result):7} {control.id:20} {result.words}  ({control.provisions()})"
         for control, result in results
     ]
     show(data, "\n".join(lines), as_json)

@@ -33,6 +33,7 @@ _COMMANDS = {
     "audit": ("_audit:audit", "Verify, sign, export and prove the audit log."),
     "check": ("_check:check", "Check a dataset against the controls."),
     "columns": ("_columns:columns", "Encrypt the columns of a Parquet file."),
+    "controls": ("_controls:controls", "List, ask, follow and exempt controls."),
     "db": ("_db:db", "Upgrade and check the register's schema."),
     "decrypt": ("_crypt:decrypt", "Decrypt an age file."),
     "encrypt": ("_crypt:encrypt", "Encrypt a file into an age file."),

@@ -1,22 +1,43 @@
-"""Controls: rules, each with the article that it comes from, evaluated for any asset and answered with reasons.
+"""Controls: rules, each with the provisions that it comes from, evaluated for any asset and answered with reasons.
 
 A control is a file: ``<family>/<control>.py`` or ``.yaml``, or an entry point of another package. `_control` defines
-one, `_registry` finds them all, `_run` evaluates them and writes findings to the ledger; `expectations` runs suites of
-Great Expectations. May import `lineage`, `anonymize`, `transport`, `ledger` and below. Start with `_control.Control`.
+one, `_registry` finds them all, `_law` and `law.yaml` have the provisions that they cite. `_run` asks controls about one
+dataset, when a task works on it; `_evaluate` asks the others about everything that `_facts` knows; `_exemptions` accepts
+what does not hold, for a time. `expectations` runs suites of Great Expectations. May import everything but the Airflow
+adapters and `cli`: controls ask what all other packages know. Start with `_control.Control`.
 """
 
 from airflow_mlsec.controls._control import (
     Answer,
+    AssetControl,
     Control,
     DatasetControl,
     DatasetQuestion,
+    Example,
     Question,
+    Reads,
+    Severity,
     Stage,
+    Text,
     failed,
+    judged,
+    not_applicable,
     passed,
     unknown,
 )
-from airflow_mlsec.controls._registry import controls
+from airflow_mlsec.controls._evaluate import Evaluated, evaluate, record_evaluation, worst
+from airflow_mlsec.controls._exemptions import (
+    Exemption,
+    ask_exemption,
+    end_exemption,
+    exemptions,
+    grant_exemption,
+)
+from airflow_mlsec.controls._facts import DatasetFacts, Facts
+from airflow_mlsec.controls._law import Instrument, Law, law
+from airflow_mlsec.controls._own_file import ControlSet, Framework, Muted, of_register
+from airflow_mlsec.controls._register_control import RegisterControl
+from airflow_mlsec.controls._registry import controls, register_controls
 from airflow_mlsec.controls._run import (
     ask,
     check_dataset,
@@ -28,19 +49,46 @@ from airflow_mlsec.controls._run import (
 
 __all__ = [
     "Answer",
+    "AssetControl",
     "Control",
+    "ControlSet",
     "DatasetControl",
+    "DatasetFacts",
     "DatasetQuestion",
+    "Evaluated",
+    "Example",
+    "Exemption",
+    "Facts",
+    "Framework",
+    "Instrument",
+    "Law",
+    "Muted",
     "Question",
+    "Reads",
+    "RegisterControl",
+    "Severity",
     "Stage",
+    "Text",
     "ask",
+    "ask_exemption",
     "check_dataset",
     "check_suite",
     "controls",
+    "end_exemption",
+    "evaluate",
+    "exemptions",
     "failed",
+    "grant_exemption",
+    "judged",
+    "law",
+    "not_applicable",
+    "of_register",
     "passed",
     "record_answers",
+    "record_evaluation",
     "record_results",
+    "register_controls",
     "shown",
     "unknown",
+    "worst",
 ]

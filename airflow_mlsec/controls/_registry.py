@@ -4,90 +4,157 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from airflow_mlsec.controls import datasets, policy, releases, transport
 from airflow_mlsec.controls._control import (
     Answer,
     Control,
     DatasetControl,
     DatasetQuestion,
+    Example,
+    Reads,
+    Severity,
     Stage,
+    Text,
     failed,
     passed,
 )
+from airflow_mlsec.controls._facts import Facts
+from airflow_mlsec.controls._law import law
+from airflow_mlsec.controls._register_control import RegisterControl
 from airflow_mlsec.controls.reasons import NotStated, Stated
 from airflow_mlsec.errors import SettingError
 from airflow_mlsec.extensions import entries_of, load_entry
+from airflow_mlsec.ledger import AssetKind
 
 ENTRY_POINTS = "airflow_mlsec.controls"
-# In the order in which they are shown.
-_FAMILIES = (policy, datasets, transport, releases)
+# The folders that are shown first, in this order; others follow by name.
+_FIRST = ("policy", "datasets", "transport", "releases")
 
 
-class _Statement(BaseModel):
-    """A control that asks whether the policy states something: one YAML file."""
+class _Cases(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    holds: str
+    fails: str
+
+
+class _Words(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    en: str
+    de: str
+
+
+class Statement(BaseModel):
+    """A control that asks whether a policy states something: one YAML file. With a `stage`, it is asked when a task works
+    on a dataset; without one, of every policy that the register knows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
-    title: str
-    source: str
-    stage: Stage
+    title: _Words
+    severity: Severity
+    cites: tuple[str, ...]
+    remedy: _Words
+    example: _Cases
     states: str
+    stage: Stage | None = None
 
 
-def _of_statement(said: _Statement) -> type[DatasetControl]:
+def of_statement(said: Statement) -> type[Control]:
     def answer(self: DatasetControl, question: DatasetQuestion) -> Answer:
         del self
-        value = getattr(question.policy, said.states)
+        return _stated(getattr(question.policy, said.states))
+
+    def answers(self: RegisterControl, facts: Facts) -> Iterator[tuple[str, Answer]]:
+        del self
+        for dataset in facts.sources:
+            yield str(dataset.name), _stated((dataset.policy or {}).get(said.states))
+
+    def _stated(value: Any) -> Answer:
         return passed(Stated()) if value else failed(NotStated(said.states))
 
-    body: dict[str, Any] = {**said.model_dump(exclude={"states"}), "answer": answer}
-    body["__doc__"] = said.title
-    return type(said.id.replace("-", " ").title().replace(" ", ""), (DatasetControl,), body)
+    body: dict[str, Any] = {
+        **said.model_dump(include={"id", "cites"}),
+        "__doc__": said.title.en,
+        "title": Text(**said.title.model_dump()),
+        "remedy": Text(**said.remedy.model_dump()),
+        "severity": said.severity,
+        "example": Example(**said.example.model_dump()),
+        "reads": (Reads.POLICY,),
+        "asset": AssetKind.DATASET,
+    }
+    name = said.id.replace("-", " ").title().replace(" ", "")
+    if said.stage is None:
+        return type(name, (RegisterControl,), {**body, "answers": answers})
+    return type(name, (DatasetControl,), {**body, "answer": answer, "stage": said.stage})
 
 
 @lru_cache(maxsize=1)
-def controls() -> tuple[Control[Any], ...]:
+def controls() -> tuple[Control, ...]:
     """All controls that are installed.
 
-    :raises SettingError: if an entry point is not a control, or two controls have the same id.
+    :raises SettingError: if an entry point is not a control, two controls have the same id, or one cites a provision that the
+        law catalogue does not have.
     """
-    found: dict[str, Control[Any]] = {}
+    found: dict[str, Control] = {}
     for cls in [*_own(), *_others()]:
         if cls.id in found:
             raise SettingError(f"two controls are called '{cls.id}'")
+        for reference in cls.cites:
+            law().cited(reference)
         found[cls.id] = cls()
     return tuple(found.values())
 
 
-def _own() -> list[type[Control[Any]]]:
-    classes: list[type[Control[Any]]] = []
-    for family in _FAMILIES:
-        folder = resources.files(family)
-        for file in sorted(folder.iterdir(), key=lambda f: f.name):
-            if file.name.endswith(".yaml"):
-                said = _Statement.model_validate(yaml.safe_load(file.read_text()))
-                classes.append(_of_statement(said))
-        for module in sorted(pkgutil.iter_modules(family.__path__), key=lambda m: m.name):
-            loaded = importlib.import_module(f"{family.__name__}.{module.name}")
-            classes += [
-                cls
-                for cls in vars(loaded).values()
-                if isinstance(cls, type)
-                and issubclass(cls, Control)
-                and cls.__module__ == loaded.__name__
-                and hasattr(cls, "id")
-            ]
-    return classes
+def register_controls() -> tuple[RegisterControl, ...]:
+    """The controls that are asked about everything at once."""
+    return tuple(control for control in controls() if isinstance(control, RegisterControl))
 
 
-def _others() -> list[type[Control[Any]]]:
-    entries = entries_of(ENTRY_POINTS).values()
-    return [load_entry(entry, Control) for entry in entries]  # type: ignore[type-abstract]
+def _own() -> Iterator[type[Control]]:
+    names = [
+        module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg
+    ]
+    for name in sorted(names, key=lambda n: (_FIRST.index(n) if n in _FIRST else len(_FIRST), n)):
+        family = importlib.import_module(f"{__package__}.{name}")
+        for cls in _of_folder(family):
+            cls.family = name
+            yield cls
+
+
+def _of_folder(family: ModuleType) -> Iterator[type[Control]]:
+    for file in sorted(resources.files(family).iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".yaml"):
+            said = Statement.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+            yield of_statement(said)
+    for module in sorted(pkgutil.iter_modules(family.__path__), key=lambda m: m.name):
+        loaded = importlib.import_module(f"{family.__name__}.{module.name}")
+        yield from _defined_in(loaded)
+
+
+def _defined_in(module: ModuleType) -> Iterable[type[Control]]:
+    return [
+        cls
+        for cls in vars(module).values()
+        if isinstance(cls, type)
+        and issubclass(cls, Control)
+        and cls.__module__ == module.__name__
+        and hasattr(cls, "id")
+    ]
+
+
+def _others() -> Iterator[type[Control]]:
+    for name, entry in entries_of(ENTRY_POINTS).items():
+        cls = load_entry(entry, Control)
+        cls.family = cls.family or name
+        yield cls

@@ -13,10 +13,14 @@ from airflow_mlsec.column_names import may_be_values
 from airflow_mlsec.controls._control import (
     Answer,
     Asked,
+    AssetControl,
     Control,
     DatasetControl,
     DatasetQuestion,
+    Reads,
+    Severity,
     Stage,
+    Text,
     unknown,
 )
 from airflow_mlsec.controls._registry import controls
@@ -28,11 +32,11 @@ from airflow_mlsec.lineage import relate_dataset
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, enrich_columns, keeps_open, record_policy, set_dataset
 
-Answers = list[tuple[Control[Any], Answer]]
+Answers = list[tuple[Control, Answer]]
 
 
 def ask(
-    chosen: Iterable[Control[Asked]],
+    chosen: Iterable[AssetControl[Asked]],
     question: Asked,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Answers:
@@ -41,14 +45,19 @@ def ask(
     for control in chosen:
         try:
             answer = control.answer(question)
-        except MlsecError as error:
-            answer = unknown(NotChecked(str(error)))
         except Exception as error:
-            # An engine's message may quote a value.
-            answer = unknown(NotChecked(f"unexpected {type(error).__name__}"))
+            answer = crashed(error)
         progress(f"{shown(answer)}  {control.id}: {answer.words}")
         answers.append((control, answer))
     return answers
+
+
+def crashed(error: Exception) -> Answer:
+    """The answer of a control that has failed itself."""
+    if isinstance(error, MlsecError):
+        return unknown(NotChecked(str(error)))
+    # An engine's message may quote a value.
+    return unknown(NotChecked(f"unexpected {type(error).__name__}"))
 
 
 def shown(answer: Answer) -> str:
@@ -86,17 +95,26 @@ def check_dataset(
     return ask(chosen, DatasetQuestion(asset, register, day, policy, dataset, raw), progress)
 
 
-class SuiteMeets(Control[DatasetQuestion], abstract=True):
+class SuiteMeets(AssetControl[DatasetQuestion], abstract=True):
     """A suite of Great Expectations, evaluated like a control and named after the suite."""
 
     asset = AssetKind.DATASET
     source = "a suite of Great Expectations"
+    severity = Severity.HIGH
+    reads = (Reads.DATA,)
+    remedy = Text(
+        en="Look at the expectations that are not met, and mend the data or the suite.",
+        de="Sehen Sie sich die nicht erfüllten Erwartungen an, und berichtigen Sie die Daten oder die Suite.",
+    )
 
     def __init__(self, path: str | Path, dataset: Dataset) -> None:
         self.path, self.dataset = Path(path), dataset
         # Instances of one class are different controls.
         self.id = f"suite:{self.path.stem}"  # type: ignore[misc]
-        self.title = f"The dataset meets the suite {self.path.name}"  # type: ignore[misc]
+        self.title = Text(  # type: ignore[misc]
+            en=f"The dataset meets the suite {self.path.name}",
+            de=f"Der Datenbestand erfüllt die Suite {self.path.name}",
+        )
 
     def answer(self, question: DatasetQuestion | None = None) -> Answer:
         from airflow_mlsec.controls.expectations import suite_holds
@@ -106,7 +124,7 @@ class SuiteMeets(Control[DatasetQuestion], abstract=True):
 
 def check_suite(
     path: str | Path, dataset: Dataset, progress: Callable[[str], None] = lambda message: None
-) -> tuple[Control[Any], Answer]:
+) -> tuple[Control, Answer]:
     """Whether a dataset meets a suite of Great Expectations.
 
     :raises UsageError: if the file is not a suite.
@@ -120,7 +138,7 @@ def check_suite(
 def record_answers(
     connection: sa.Connection,
     asset: Asset,
-    answers: Iterable[tuple[Control[Any], Answer]],
+    answers: Iterable[tuple[Control, Answer]],
     by: str,
     now: str,
     evidence: dict[str, Any],
@@ -141,7 +159,7 @@ def record_results(
     policy: Policy,
     dataset: Dataset,
     stage: Stage,
-    results: Iterable[tuple[Control[Any], Answer]],
+    results: Iterable[tuple[Control, Answer]],
     run_id: str | None,
 ) -> None:
     """Record in the register what controls found and what the policy declares about the dataset's columns; ``run_id``

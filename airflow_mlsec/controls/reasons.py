@@ -17,6 +17,32 @@ class NotStated(
     key: str
 
 
+class NothingPersonal(
+    Reason, en="nothing personal is in it", de="es ist nichts Personenbezogenes darin"
+):
+    """The rule is about personal data only."""
+
+
+class NoLongerThere(
+    Reason,
+    en="it is no longer there, or no longer concerned",
+    de="es ist nicht mehr da oder nicht mehr betroffen",
+):
+    """The rule was once about this asset."""
+
+
+class NoPolicy(Reason, en="no policy is known for it", de="keine Richtlinie dafür ist bekannt"):
+    """Nobody has declared the dataset."""
+
+
+class NotSigned(
+    Reason,
+    en="the register's evidence for it is not signed by a trusted key",
+    de="der Nachweis im Register dafür ist von keinem vertrauten Schlüssel signiert",
+):
+    """What the evidence says does not count."""
+
+
 class Columns(Reason, en="{number:column|columns}", de="{number:Spalte|Spalten}"):
     """All columns are as they should be."""
 

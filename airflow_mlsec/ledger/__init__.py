@@ -43,6 +43,7 @@ from airflow_mlsec.ledger._entries import (
     Outcome,
     acts,
     findings,
+    last_findings,
     latest_finding,
     record,
 )
@@ -177,6 +178,7 @@ __all__ = [
     "has",
     "in_words",
     "keep_elsewhere",
+    "last_findings",
     "latest_finding",
     "log_signers",
     "log_verifiers",

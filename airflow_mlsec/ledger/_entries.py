@@ -6,7 +6,7 @@ current state. Each is written in the same transaction as what it is about, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -34,6 +34,10 @@ class AssetKind(StrEnum):
     KEY = "key"
     TASK = "task"
     RULES = "rules"
+    # A processor or recipient, or a controller, by its name in `organization.yaml`.
+    PARTY = "party"
+    # A legal hold, by its number.
+    HOLD = "hold"
 
 
 class Outcome(StrEnum):
@@ -146,16 +150,25 @@ def latest_finding(connection: sa.Connection, asset: Asset, control: str) -> Fin
     return None if row is None else _finding(row)
 
 
+def last_findings(connection: sa.Connection) -> list[Finding]:
+    """The last answer to each question that was ever asked about an asset."""
+    f = t.finding.c
+    last = sa.select(sa.func.max(f.id)).group_by(f.asset_kind, f.asset, f.control)
+    rows = connection.execute(sa.select(t.finding).where(f.id.in_(last)).order_by(f.id))
+    return [_finding(row) for row in rows]
+
+
 def acts(
     connection: sa.Connection,
     asset: Asset | None = None,
-    verb: str | None = None,
+    verb: str | Collection[str] | None = None,
     request: int | None = None,
 ) -> list[Act]:
-    """Acts in the order they were written; all, or those of an asset, verb or request."""
+    """Acts in the order they were written; all, or those of an asset, of one or several verbs, or of a request."""
     a = t.act.c
     query = _chosen(sa.select(t.act), a, asset, request)
-    query = query if verb is None else query.where(a.verb == verb)
+    if verb is not None:
+        query = query.where(a.verb.in_([verb] if isinstance(verb, str) else [*verb]))
     return [_act(row) for row in connection.execute(query.order_by(a.id))]
 
 

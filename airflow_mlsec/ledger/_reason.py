@@ -78,8 +78,10 @@ class Reason:
                     f"{cls.__name__}: its words ({language}) and its fields differ in {odd}"
                 )
         other = _REASONS.setdefault(cls.code, cls)
-        if other is not cls and other.__qualname__ != cls.__qualname__:
-            raise TypeError(f"{cls.__name__} and {other.__name__} have one code, {cls.code}")
+        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(
+                f"{cls.__module__}.{cls.__name__} and {other.__module__}.{other.__name__} have one code, {cls.code}"
+            )
         _REASONS[cls.code] = cls
 
     def __str__(self) -> str:

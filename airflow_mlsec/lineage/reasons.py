@@ -61,7 +61,7 @@ class MayStillRun(
     """Nobody knows yet."""
 
 
-class NothingThere(
+class NeverAppeared(
     Reason,
     en="its process has ended, and nothing is there",
     de="der Prozess ist beendet, und nichts ist da",

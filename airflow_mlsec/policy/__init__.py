@@ -18,12 +18,15 @@ from airflow_mlsec.policy._hierarchies import (
     SuppressHierarchy,
 )
 from airflow_mlsec.policy._load import (
+    CONTROLS,
     Catalog,
+    load_beside,
     load_organization,
     load_policy,
     parse_policy,
     policy_json_schema,
 )
+from airflow_mlsec.policy._model import Model
 from airflow_mlsec.policy._organization import (
     EEA,
     ORGANIZATION,
@@ -64,6 +67,7 @@ from airflow_mlsec.policy._schema import (
 from airflow_mlsec.policy._transform import DOMAIN, Given, Leaves, TokenVault, Transform
 
 __all__ = [
+    "CONTROLS",
     "DOMAIN",
     "EEA",
     "NOBODY",
@@ -89,6 +93,7 @@ __all__ = [
     "Likeness",
     "Localized",
     "Missing",
+    "Model",
     "Organization",
     "Origin",
     "Party",
@@ -108,6 +113,7 @@ __all__ = [
     "is_pattern",
     "is_template",
     "keep_from",
+    "load_beside",
     "load_organization",
     "load_policy",
     "matches",

@@ -16,6 +16,8 @@ from airflow_mlsec.policy._schema import Policy
 from airflow_mlsec.policy._transform_field import with_transforms
 
 Checked = TypeVar("Checked", bound=Model)
+# The file of an organization's own controls, if it is in the folder of the policies.
+CONTROLS = "controls.yaml"
 
 
 def parse_policy(text: str, source: str = "policy") -> Policy:
@@ -47,6 +49,14 @@ def load_organization(path: Path) -> Organization:
     if organization.accounts is None:
         return organization
     return with_accounts(organization, path.parent)
+
+
+def load_beside(model: type[Checked], path: Path, what: str) -> Checked | None:
+    """Read another file that stands beside the policies; None if there is no file.
+
+    :raises PolicyError: if it cannot be read, is not UTF-8, or is not valid.
+    """
+    return _validated(model, _text_of(path, what), str(path)) if path.exists() else None
 
 
 def _validated(model: type[Checked], text: str, source: str) -> Checked:
@@ -100,9 +110,11 @@ class Catalog:
         return load_policy(path)
 
     def names(self) -> list[str]:
-        """Names of all policies, sorted. The file that says who we are stands beside them, and is none."""
+        """Names of all policies, sorted. The files that say who we are and how controls are asked stand beside them, and
+        are none."""
         every = (p for ending in ("*.yaml", "*.yml") for p in self.folder.rglob(ending))
-        found = (p for p in every if p != self.folder / ORGANIZATION)
+        beside = {self.folder / ORGANIZATION, self.folder / CONTROLS}
+        found = (p for p in every if p not in beside)
         return sorted(str(p.relative_to(self.folder).with_suffix("")) for p in found)
 
     def __iter__(self) -> Iterator[Policy]:

@@ -161,6 +161,24 @@ class LawfulBasis(Model):
     source: Text = Field(description="The article of law or document that says so.")
 
 
+class SpecialCategories(Model):
+    """The condition under which special categories of data are processed (GDPR Art. 9(2)), and what says so."""
+
+    condition: Literal[
+        "explicit_consent",
+        "employment",
+        "vital_interests",
+        "non_profit",
+        "made_public",
+        "legal_claims",
+        "substantial_public_interest",
+        "health_care",
+        "public_health",
+        "research",
+    ]
+    source: Text = Field(description="The article of law or document that says so.")
+
+
 class Retention(Model):
     """How long records are kept, counted from a date column (ISO 8601 duration)."""
 
@@ -251,6 +269,7 @@ class Policy(Model):
     title: Localized | None = None
     origin: Origin | None = None
     automated_decisions: Literal["none"] | AutomatedDecisions | None = None
+    special_categories: SpecialCategories | None = None
 
     # Where it was read from; names the policy in messages and confines hierarchy files.
     _source: str = PrivateAttr(default="policy")

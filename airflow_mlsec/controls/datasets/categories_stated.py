@@ -1,6 +1,15 @@
 from __future__ import annotations
 
-from airflow_mlsec.controls._control import Answer, DatasetControl, DatasetQuestion, judged
+from airflow_mlsec.controls._control import (
+    Answer,
+    DatasetControl,
+    DatasetQuestion,
+    Example,
+    Reads,
+    Severity,
+    Text,
+    judged,
+)
 from airflow_mlsec.controls.reasons import Columns, NoCategory
 from airflow_mlsec.policy import Role
 
@@ -9,8 +18,21 @@ class CategoriesStated(DatasetControl):
     """Every column that says something about people has a category."""
 
     id = "categories-stated"
-    title = "Every identifying, quasi-identifying and sensitive column has a category"
-    source = "GDPR Art. 30(1)(c)"
+    title = Text(
+        en="Every identifying, quasi-identifying and sensitive column has a category",
+        de="Jede identifizierende, quasi-identifizierende und sensible Spalte hat eine Kategorie",
+    )
+    severity = Severity.MEDIUM
+    reads = (Reads.POLICY,)
+    cites = (
+        "gdpr:30(1)(c)",
+        "nist-privacy:ID.IM-P",
+    )
+    remedy = Text(
+        en="Give each of the columns a Fideslang `category`, such as user.contact.email.",
+        de="Geben Sie jeder der Spalten eine Fideslang-Kategorie (`category`), etwa user.contact.email.",
+    )
+    example = Example(holds="email has the category user.contact.email", fails="email has none")
     stage = "source"
 
     def answer(self, question: DatasetQuestion) -> Answer:

@@ -8,6 +8,10 @@ from airflow_mlsec.controls._control import (
     Answer,
     DatasetControl,
     DatasetQuestion,
+    Example,
+    Reads,
+    Severity,
+    Text,
     failed,
     passed,
 )
@@ -19,8 +23,29 @@ class RetentionRespected(DatasetControl):
     """GDPR Art. 5(1)(e): count the records whose date plus the period has passed."""
 
     id = "retention-respected"
-    title = "No record is older than the policy keeps it"
-    source = "GDPR Art. 5(1)(e)"
+    title = Text(
+        en="No record is older than the policy keeps it",
+        de="Kein Datensatz ist älter, als die Richtlinie ihn aufbewahrt",
+    )
+    severity = Severity.HIGH
+    reads = (
+        Reads.DATA,
+        Reads.POLICY,
+    )
+    cites = (
+        "gdpr:5(1)(e)",
+        "iso-27001:A.8.10",
+        "nist-800-53:SI-12",
+        "ccpa-audit:7123(c)(16)",
+    )
+    remedy = Text(
+        en="Run ApplyRetentionOperator on the dataset; give undated records a date.",
+        de="Lassen Sie ApplyRetentionOperator auf dem Datenbestand laufen; geben Sie Datensätzen ohne Datum eines.",
+    )
+    example = Example(
+        holds="the oldest record is two years old, three are allowed",
+        fails="one record is older than three years, or has no date",
+    )
     stage = "source"
 
     def answer(self, question: DatasetQuestion) -> Answer:

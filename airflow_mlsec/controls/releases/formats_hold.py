@@ -4,7 +4,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.column_names import may_be_values
-from airflow_mlsec.controls._control import Answer, DatasetControl, DatasetQuestion, judged
+from airflow_mlsec.controls._control import (
+    Answer,
+    DatasetControl,
+    DatasetQuestion,
+    Example,
+    Reads,
+    Severity,
+    Text,
+    judged,
+)
 from airflow_mlsec.controls.reasons import (
     Formats,
     LooksLikeMail,
@@ -22,8 +31,28 @@ class FormatsHold(DatasetControl):
     """Each column has the format that the policy's transform should give it."""
 
     id = "formats-hold"
-    title = "Pseudonyms have their form and no text column looks like an e-mail address"
-    source = "GDPR Art. 4(5), 25"
+    title = Text(
+        en="Pseudonyms have their form and no text column looks like an e-mail address",
+        de="Pseudonyme haben ihre Form, und keine Textspalte sieht nach E-Mail-Adressen aus",
+    )
+    severity = Severity.HIGH
+    reads = (
+        Reads.DATA,
+        Reads.POLICY,
+    )
+    cites = (
+        "gdpr:4(5)",
+        "gdpr:25",
+        "iso-27001:A.8.11",
+    )
+    remedy = Text(
+        en="Make the release again with AnonymizeOperator or `mlsec anonymize`, and find out what wrote to it.",
+        de="Erstellen Sie die Freigabe neu mit AnonymizeOperator oder `mlsec anonymize`, und klären Sie, was darin geschrieben hat.",
+    )
+    example = Example(
+        holds="email has 32 hexadecimal digits in every row",
+        fails="a note quotes an e-mail address",
+    )
     stage = "release"
 
     def answer(self, question: DatasetQuestion) -> Answer:

@@ -3,7 +3,17 @@ from __future__ import annotations
 import pyarrow as pa
 
 from airflow_mlsec.anonymize import tells_persons, verify_release
-from airflow_mlsec.controls._control import Answer, DatasetControl, DatasetQuestion, judged, unknown
+from airflow_mlsec.controls._control import (
+    Answer,
+    DatasetControl,
+    DatasetQuestion,
+    Example,
+    Reads,
+    Severity,
+    Text,
+    judged,
+    unknown,
+)
 from airflow_mlsec.controls.reasons import DoesNotHold, Properties
 from airflow_mlsec.lineage import latest_release
 
@@ -12,8 +22,31 @@ class GuaranteeHolds(DatasetControl):
     """The independent checker agrees with what the policy promises."""
 
     id = "guarantee-holds"
-    title = "Columns and equivalence classes are what the policy promises"
-    source = "GDPR Art. 25, Recital 26"
+    title = Text(
+        en="Columns and equivalence classes are what the policy promises",
+        de="Spalten und Äquivalenzklassen sind, was die Richtlinie verspricht",
+    )
+    severity = Severity.CRITICAL
+    reads = (
+        Reads.DATA,
+        Reads.POLICY,
+        Reads.EVIDENCE,
+    )
+    cites = (
+        "gdpr:25",
+        "gdpr-recital:26",
+        "iso-27001:A.8.11",
+        "nist-privacy:CT.DP-P",
+        "nist-ai-rmf:MEASURE 2.10",
+    )
+    remedy = Text(
+        en="Make the release again with AnonymizeOperator or `mlsec anonymize`.",
+        de="Erstellen Sie die Freigabe neu mit AnonymizeOperator oder `mlsec anonymize`.",
+    )
+    example = Example(
+        holds="every combination of quasi-identifiers is shared by five people",
+        fails="one person is alone in theirs",
+    )
     stage = "release"
 
     def answer(self, question: DatasetQuestion) -> Answer:

@@ -10,6 +10,10 @@ from airflow_mlsec.controls._control import (
     Answer,
     DatasetControl,
     DatasetQuestion,
+    Example,
+    Reads,
+    Severity,
+    Text,
     failed,
     passed,
     unknown,
@@ -26,8 +30,29 @@ class NoRawIdentifier(DatasetControl):
     """Look for every identifying value of the source in every text column of the release."""
 
     id = "no-raw-identifier"
-    title = "No identifying value of the source is found in the release"
-    source = "GDPR Art. 4(5), 5(1)(c)"
+    title = Text(
+        en="No identifying value of the source is found in the release",
+        de="Kein identifizierender Wert der Quelle findet sich in der Freigabe",
+    )
+    severity = Severity.CRITICAL
+    reads = (
+        Reads.DATA,
+        Reads.POLICY,
+    )
+    cites = (
+        "gdpr:4(5)",
+        "gdpr:5(1)(c)",
+        "iso-27001:A.8.11",
+        "nist-privacy:CT.DP-P",
+    )
+    remedy = Text(
+        en="Declare the column that repeats the values as identifying, and make the release again.",
+        de="Deklarieren Sie die Spalte, die die Werte wiederholt, als identifizierend, und erstellen Sie die Freigabe neu.",
+    )
+    example = Example(
+        holds="no address of the source is in any text of the release",
+        fails="a comment column repeats an address",
+    )
     stage = "release"
 
     def answer(self, question: DatasetQuestion) -> Answer:

@@ -4,6 +4,10 @@ from airflow_mlsec.controls._control import (
     Answer,
     DatasetControl,
     DatasetQuestion,
+    Example,
+    Reads,
+    Severity,
+    Text,
     failed,
     passed,
     unknown,
@@ -22,8 +26,28 @@ class ReleaseProven(DatasetControl):
     """Signed evidence names this very file and this policy."""
 
     id = "release-proven"
-    title = "The register has signed evidence that this policy made the release"
-    source = "GDPR Art. 5(2)"
+    title = Text(
+        en="The register has signed evidence that this policy made the release",
+        de="Das Register hat einen signierten Nachweis, dass diese Richtlinie die Freigabe erzeugt hat",
+    )
+    severity = Severity.HIGH
+    reads = (
+        Reads.DATA,
+        Reads.EVIDENCE,
+    )
+    cites = (
+        "gdpr:5(2)",
+        "gdpr:24(1)",
+        "iso-42001:A.7.5",
+    )
+    remedy = Text(
+        en="Make the release again with AnonymizeOperator, which signs what it did.",
+        de="Erstellen Sie die Freigabe neu mit AnonymizeOperator, der signiert, was er getan hat.",
+    )
+    example = Example(
+        holds="the newest evidence names this file and this policy",
+        fails="the file was changed afterwards",
+    )
     stage = "release"
 
     def answer(self, question: DatasetQuestion) -> Answer:

@@ -6,6 +6,10 @@ from airflow_mlsec.controls._control import (
     Answer,
     DatasetControl,
     DatasetQuestion,
+    Example,
+    Reads,
+    Severity,
+    Text,
     failed,
     passed,
     unknown,
@@ -31,7 +35,23 @@ _REMEDY = "run TransportSecurityCheckOperator or `mlsec transport check --record
 class _Secured(DatasetControl, abstract=True):
     """GDPR Art. 32(1)(a): the latest check of every connection that reaches the dataset and its source."""
 
-    source = "GDPR Art. 32(1)(a)"
+    severity = Severity.HIGH
+    reads = (Reads.CONNECTIONS,)
+    cites = (
+        "gdpr:32(1)(a)",
+        "iso-27001:A.8.24",
+        "nist-800-53:SC-8",
+        "soc2:CC6.7",
+        "ccpa-audit:7123(c)(2)",
+    )
+    remedy = Text(
+        en="Run TransportSecurityCheckOperator, or `mlsec transport check --record`, and mend what it names.",
+        de="Lassen Sie TransportSecurityCheckOperator oder `mlsec transport check --record` laufen, und beheben Sie, was genannt wird.",
+    )
+    example = Example(
+        holds="the database was reached over verified TLS last week",
+        fails="the connection allows a server without a certificate",
+    )
 
     def answer(self, question: DatasetQuestion) -> Answer:
         reached = [d for d in (question.dataset, question.raw) if d is not None]
@@ -52,7 +72,10 @@ class SourceSecured(_Secured):
     """For raw data."""
 
     id = "source-transport-secured"
-    title = "The connection that reaches the dataset passed a check of its encryption in transit within 30 days"
+    title = Text(
+        en="The connection that reaches the dataset passed a check of its encryption in transit within 30 days",
+        de="Die Verbindung zum Datenbestand hat innerhalb von 30 Tagen eine Prüfung ihrer Verschlüsselung bestanden",
+    )
     stage = "source"
 
 
@@ -60,9 +83,9 @@ class ReleaseSecured(_Secured):
     """For a release: it is only as safe as the connection that delivered its source."""
 
     id = "release-transport-secured"
-    title = (
-        "The connections that reach the release and its source passed a check of their encryption in transit within "
-        "30 days"
+    title = Text(
+        en="The connections that reach the release and its source passed a check of their encryption in transit within 30 days",
+        de="Die Verbindungen zur Freigabe und zu ihrer Quelle haben innerhalb von 30 Tagen eine Prüfung ihrer Verschlüsselung bestanden",
     )
     stage = "release"
 

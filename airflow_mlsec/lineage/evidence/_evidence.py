@@ -382,6 +382,29 @@ def latest_releases(connection: sa.Connection) -> dict[int, ReleaseStatement]:
     return {dataset: all_of_it[-1] for dataset, all_of_it in releases(connection).items()}
 
 
+def releases_not_signed(connection: sa.Connection) -> set[int]:
+    """Datasets of which no trusted key has signed the newest published statement about a release."""
+    e, trusted = t.evidence.c, trusted_by(connection)
+    of_release = e.predicate_type == RELEASE, e.outcome == PUBLISHED
+    newest = sa.select(sa.func.max(e.id)).where(*of_release).group_by(e.dataset_id)
+    rows = connection.execute(sa.select(e.dataset_id, e.envelope).where(e.id.in_(newest)))
+    return {row.dataset_id for row in rows if verified_release(row.envelope, trusted) is None}
+
+
+def artifact_statements(connection: sa.Connection) -> dict[int, ArtifactStatement | None]:
+    """By dataset id: what the newest published statement about an artifact says; None if no trusted key signed it."""
+    e, trusted = t.evidence.c, trusted_by(connection)
+    query = sa.select(e.dataset_id, e.envelope).where(
+        e.predicate_type == ARTIFACT, e.outcome == PUBLISHED
+    )
+    found: dict[int, ArtifactStatement | None] = {}
+    for row in connection.execute(query.order_by(e.id)):
+        statement = believed(row.envelope, trusted)
+        said = None if statement is None else statement.predicate
+        found[row.dataset_id] = said if isinstance(said, ArtifactStatement) else None
+    return found
+
+
 def latest_release(connection: sa.Connection, name: DatasetName) -> ReleaseStatement | None:
     """What the newest statement says of one dataset, or None if there is no release of it."""
     query = sa.select(t.dataset.c.id)

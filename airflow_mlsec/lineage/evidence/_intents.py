@@ -163,7 +163,7 @@ def _look(register: Register, row: Any, connections: Connections | None) -> tupl
         return INTENDED, why.MayStillRun()
     _remove_staged(row.uri)
     if not there and not _is_any(register, row, e.id != row.id, e.outcome != WITHDRAWN):
-        return WITHDRAWN, why.NothingThere()
+        return WITHDRAWN, why.NeverAppeared()
     if announced is None and there and not _is_any(register, row, *later):
         # Rows of a table do not show which release they belong to.
         return INTENDED, why.TableTellsNothing()

@@ -172,6 +172,11 @@ def letters_of(register: Register, identifier: int, kind: type[Any]) -> list[Any
     return [reason for act in acts for reason in act.reasons if isinstance(reason, kind)]
 
 
+def letters_sent(register: Register, identifier: int) -> list[tuple[str, str]]:
+    """The letters of a request that somebody has recorded as sent, and on which day (ISO 8601)."""
+    return [(r.letter, r.day) for r in letters_of(register, identifier, reasons.LetterSent)]
+
+
 def letters_due(register: Register, request: Request, calendar: Calendar) -> list[tuple[str, date]]:
     """Letters that the law asks for by a day and that nobody has recorded as sent: the acknowledgement (11 CCR
     § 7021(a)), and the notice of an extension (GDPR Art. 12(3), 11 CCR § 7021(b))."""

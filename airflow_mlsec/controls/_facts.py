@@ -1,0 +1,379 @@
+"""What controls know of everything at once: the register, read once for all of them, and what people have declared.
+
+Every part is read when the first control asks for it. What cannot be read raises, and the controls that asked are
+unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.access import Review, reviews
+from airflow_mlsec.controls._control import Control
+from airflow_mlsec.datasets import DatasetName
+from airflow_mlsec.key_ring import existing_key_ring
+from airflow_mlsec.ledger import (
+    DEPLOYMENT,
+    ArtifactStatement,
+    Asset,
+    AssetKind,
+    Audit,
+    Finding,
+    InForce,
+    ReleaseStatement,
+    last_findings,
+    log_verifiers,
+    rules_in_force,
+    verify_register,
+)
+from airflow_mlsec.lineage import (
+    State,
+    all_edges,
+    artifact_statements,
+    column_states,
+    latest_releases,
+    releases_not_signed,
+    verify_evidence,
+)
+from airflow_mlsec.policy import Organization, load_organization
+from airflow_mlsec.register import Register, column_documents, graph
+from airflow_mlsec.register import tables as t
+from airflow_mlsec.settings import Settings
+from airflow_mlsec.subjects import (
+    Calendar,
+    Request,
+    calendar_of,
+    letters_due,
+    letters_sent,
+    list_requests,
+)
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """A dataset as the register knows it.
+
+    :ivar stage: ``source`` if a policy declares it, ``release`` if one was applied to make it, None if no policy is known.
+    :ivar policy: The policy, as the register keeps it (`policy.Policy.canonical_data`).
+    :ivar state: How personal the most personal of its columns is.
+    :ivar columns: The states of its columns.
+    :ivar sources: Datasets that it was made from directly, by id.
+    """
+
+    id: int
+    name: DatasetName
+    kind: str
+    uri: str | None
+    stage: str | None
+    policy_digest: str | None
+    policy: Mapping[str, Any] | None
+    state: State
+    columns: Mapping[str, State]
+    sources: frozenset[int]
+    last_seen: str
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether people can be told apart in it, or nobody knows."""
+        return self.state >= State.UNKNOWN
+
+    @property
+    def is_source(self) -> bool:
+        """Whether a policy declares it."""
+        return self.stage == "source" and self.policy is not None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is no table, but a model or an artifact."""
+        return self.kind in ("model", "artifact")
+
+
+@dataclass(frozen=True)
+class RingKey:
+    """A version of a key of the ring in use."""
+
+    name: str
+    version: int
+    since: str
+
+
+@dataclass(frozen=True)
+class ApiKeyFacts:
+    """A key with which a program sends events, and what limits it."""
+
+    name: str
+    created_at: str
+    namespaces: tuple[str, ...] | None
+    expires_at: str | None
+    events_per_hour: int | None
+
+
+@dataclass(frozen=True)
+class HoldFacts:
+    """A legal hold that has not ended."""
+
+    id: int
+    placed_at: str
+    placed_by: str
+
+
+@dataclass(frozen=True)
+class LogFacts:
+    """How far the audit log is, and how far it was signed and when."""
+
+    size: int
+    signed_size: int | None
+    signed_at: str | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that is known on a day.
+
+    :ivar parameters: Numbers that the organization has set, by control.
+    :ivar verify_log: Verifies the audit log; None where no key ring is at hand.
+    """
+
+    register: Register
+    settings: Settings
+    organization: Organization
+    on: date
+    parameters: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    verify_log: Callable[[], Audit] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        register: Register,
+        on: date | None = None,
+        parameters: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> Facts:
+        """What is known in this installation.
+
+        :raises PolicyError: if the file that says who we are is not valid.
+        """
+
+        def verify_log() -> Audit:
+            ring = existing_key_ring(settings, register)
+            return verify_register(register, log_verifiers(register, ring))
+
+        day = on or date.fromisoformat(register.now()[:10])
+        organization = load_organization(settings.organization)
+        return cls(register, settings, organization, day, parameters or {}, verify_log)
+
+    @property
+    def deployment(self) -> str:
+        """The name of this deployment as an asset."""
+        return DEPLOYMENT.name
+
+    def number(self, control: Control, name: str) -> int:
+        """A parameter of a control: the organization's, else the control's own."""
+        return self.parameters.get(control.id, {}).get(name, control.parameters[name])
+
+    def days_since(self, moment: str) -> int:
+        """Full days from a moment of the register to the day in question."""
+        return (self.on - datetime.fromisoformat(moment).date()) // timedelta(days=1)
+
+    @cached_property
+    def now(self) -> datetime:
+        """The register's clock, on the day in question."""
+        now = datetime.fromisoformat(self.register.now())
+        return now if now.date() == self.on else datetime.combine(self.on, now.timetz())
+
+    @cached_property
+    def datasets(self) -> tuple[DatasetFacts, ...]:
+        """Every dataset, model and artifact."""
+        return tuple(self.register.read(_datasets))
+
+    @cached_property
+    def by_id(self) -> Mapping[int, DatasetFacts]:
+        """Datasets by their ids."""
+        return {dataset.id: dataset for dataset in self.datasets}
+
+    @cached_property
+    def by_name(self) -> Mapping[DatasetName, DatasetFacts]:
+        """Datasets by their names."""
+        return {dataset.name: dataset for dataset in self.datasets}
+
+    @property
+    def sources(self) -> list[DatasetFacts]:
+        """Datasets that a policy declares."""
+        return [dataset for dataset in self.datasets if dataset.is_source]
+
+    @cached_property
+    def releases(self) -> Mapping[int, ReleaseStatement | None]:
+        """By dataset id: the newest published statement about a release; None if no trusted key signed it."""
+        signed = self.register.read(latest_releases)
+        return {**signed, **dict.fromkeys(self.register.read(releases_not_signed))}
+
+    def about_releases(self) -> Iterator[tuple[str, ReleaseStatement | None]]:
+        """The name of each release, and what is signed about it; None if nothing is that counts."""
+        for dataset in self.datasets:
+            if dataset.id in self.releases or dataset.stage == "release":
+                yield str(dataset.name), self.releases.get(dataset.id)
+
+    def source_of(self, statement: ReleaseStatement) -> DatasetFacts | None:
+        """The dataset that a release was made from, as it is known now."""
+        return self.by_name.get(DatasetName(statement.source.namespace, statement.source.name))
+
+    @cached_property
+    def evidence(self) -> tuple[int, int]:
+        """How many statements there are, and how many are not what a trusted key has signed."""
+        statements, broken = verify_evidence(self.register)
+        return statements, len(broken)
+
+    @cached_property
+    def artifacts(self) -> Mapping[int, ArtifactStatement | None]:
+        """By dataset id: the newest published statement about an artifact; None if no trusted key signed it."""
+        return self.register.read(artifact_statements)
+
+    @cached_property
+    def findings(self) -> Mapping[tuple[Asset, str], Finding]:
+        """The last answer to each question that was ever asked about an asset."""
+        return {(found.asset, found.control): found for found in self.register.read(last_findings)}
+
+    def finding(self, kind: AssetKind, name: str, control: str) -> Finding | None:
+        """The last answer to one question."""
+        return self.findings.get((Asset(kind, name), control))
+
+    @cached_property
+    def requests(self) -> tuple[Request, ...]:
+        """All data-subject requests."""
+        return tuple(list_requests(self.register))
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """The controller's."""
+        return calendar_of(self.register)
+
+    def letters_due(self, request: Request) -> list[tuple[str, date]]:
+        """Letters of a request that nobody has recorded as sent, and by which day they must be."""
+        return letters_due(self.register, request, self.calendar)
+
+    def letters_sent(self, request: Request) -> list[tuple[str, str]]:
+        """Letters of a request that were sent, and on which day."""
+        return letters_sent(self.register, request.id)
+
+    @cached_property
+    def reviews(self) -> tuple[Review, ...]:
+        """Access reviews, the newest first."""
+        return tuple(reviews(self.register))
+
+    @cached_property
+    def rules(self) -> InForce:
+        """The rules for decisions."""
+        return rules_in_force(self.register)
+
+    @cached_property
+    def ring_keys(self) -> tuple[RingKey, ...]:
+        """All versions of the keys of the ring in use, the oldest first."""
+        return tuple(self.register.read(_ring_keys))
+
+    @cached_property
+    def api_keys(self) -> tuple[ApiKeyFacts, ...]:
+        """Keys with which programs send events and that were not revoked."""
+        a = t.api_key.c
+        rows = self.register.rows(sa.select(t.api_key).where(a.revoked_at.is_(None)))
+        return tuple(
+            ApiKeyFacts(
+                row.name, row.created_at,
+                None if row.namespaces is None else tuple(row.namespaces), row.expires_at, row.events_per_hour,
+            )
+            for row in rows
+        )  # fmt: skip
+
+    @cached_property
+    def holds(self) -> tuple[HoldFacts, ...]:
+        """Legal holds that have not ended."""
+        h = t.legal_hold.c
+        query = sa.select(h.id, h.placed_at, h.placed_by).where(h.released_at.is_(None))
+        return tuple(
+            HoldFacts(row.id, row.placed_at, row.placed_by)
+            for row in self.register.rows(query.order_by(h.id))
+        )
+
+    @cached_property
+    def held_events(self) -> tuple[str, ...]:
+        """When each lineage event in quarantine was received."""
+        q = t.quarantine.c
+        query = sa.select(q.received_at).where(q.status == "held").order_by(q.received_at)
+        return tuple(row.received_at for row in self.register.rows(query))
+
+    @cached_property
+    def open_alerts(self) -> tuple[str, ...]:
+        """When each alert was sent that no recovery has followed."""
+        a = t.alert.c
+        query = sa.select(a.sent_at).where(a.recovered_at.is_(None)).order_by(a.sent_at)
+        return tuple(row.sent_at for row in self.register.rows(query))
+
+    @cached_property
+    def log(self) -> LogFacts:
+        """The audit log."""
+
+        def work(connection: sa.Connection) -> LogFacts:
+            size = connection.execute(sa.select(t.log.c.size)).scalar_one()
+            c = t.log_checkpoint.c
+            signed = connection.execute(
+                sa.select(c.size, c.signed_at).order_by(c.size.desc())
+            ).first()
+            return LogFacts(int(size), signed and int(signed.size), signed and signed.signed_at)
+
+        return self.register.read(work)
+
+
+def _datasets(connection: sa.Connection) -> list[DatasetFacts]:
+    policies = {row.digest: row.document for row in connection.execute(sa.select(t.policy))}
+    states = column_states(connection)
+    names = {
+        dataset: {
+            column[0]: graph.node(dataset, i) for i, column in enumerate(known, graph.FIRST_COLUMN)
+        }
+        for dataset, known in column_documents(connection, None).items()
+    }
+    highest: dict[int, State] = {}
+    for node, state in states.items():
+        dataset = graph.dataset_of(node)
+        highest[dataset] = max(highest.get(dataset, State.NONE), state)
+    sources: dict[int, set[int]] = {}
+    for source, target, _ in all_edges(connection):
+        sources.setdefault(graph.dataset_of(target), set()).add(graph.dataset_of(source))
+    rows = connection.execute(sa.select(t.dataset).order_by(t.dataset.c.id)).all()
+    kinds = {row.id: row.kind for row in rows}
+
+    def kind_of(row: sa.Row[Any]) -> str:
+        """A copy of a model or an artifact, of which only a run knows, is one too."""
+        made_from = {kinds[s] for s in sources.get(row.id, ()) if s in kinds and s != row.id}
+        is_copy = row.kind == "table" and not names.get(row.id) and row.stage is None
+        of_files = bool(made_from) and made_from <= {"model", "artifact"}
+        return min(made_from) if is_copy and of_files else str(row.kind)
+
+    return [
+        DatasetFacts(
+            row.id,
+            DatasetName(row.namespace, row.name),
+            kind_of(row),
+            row.uri,
+            row.stage,
+            row.policy_digest,
+            policies.get(row.policy_digest),
+            highest.get(row.id, State.NONE),
+            {name: states.get(node, State.NONE) for name, node in names.get(row.id, {}).items()},
+            frozenset(sources.get(row.id, set()) - {row.id}),
+            row.last_seen,
+        )
+        for row in rows
+    ]
+
+
+def _ring_keys(connection: sa.Connection) -> list[RingKey]:
+    current = sa.select(t.ring.c.ring).order_by(t.ring.c.id.desc()).limit(1).scalar_subquery()
+    k = t.ring_key.c
+    query = sa.select(k.name, k.version, k.recorded_at).where(k.ring == current)
+    return [RingKey(*row) for row in connection.execute(query.order_by(k.name, k.version))]

@@ -1,0 +1,1 @@
+"""Controls: who may do what, and whether that is reviewed."""

@@ -1,0 +1,1 @@
+"""Controls: the audit log and what it is about."""

@@ -1,0 +1,1 @@
+"""Controls: who we are, and which law applies."""

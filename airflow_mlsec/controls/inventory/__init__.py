@@ -1,0 +1,1 @@
+"""Controls: what is known of the data, and whether anybody answers for it."""

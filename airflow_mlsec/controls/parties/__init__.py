@@ -1,0 +1,1 @@
+"""Controls: processors and recipients."""

@@ -1,0 +1,1 @@
+"""Controls: data-subject requests."""

@@ -1,0 +1,1 @@
+"""Controls: how long data is kept."""

@@ -1,0 +1,1 @@
+"""Controls: encryption and signatures of what is stored and sent."""
