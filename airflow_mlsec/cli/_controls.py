@@ -147,7 +147,7 @@ def run(
         for e in bad
         if e.control.severity >= Severity(fail_on) and not known.is_muted(e.control, facts.on)
     ]
-    shown = sorted(found if every else bad, key=lambda e: ([*Severity].index(e.control.severity) * -1, e.control.id, e.asset.name))  # fmt: skip
+    shown = sorted(found if every else bad, key=lambda e: (-[*Severity].index(e.control.severity), e.control.id, e.asset.name))  # fmt: skip
     outcomes = Counter(e.answer.outcome.value for e in found)
     lines = [_line(e, known, facts.on, language) for e in shown]
     lines += [

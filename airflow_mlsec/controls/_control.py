@@ -14,7 +14,7 @@ import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
+from enum import Enum, StrEnum
 from functools import total_ordering
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -48,17 +48,17 @@ class Text:
 
 
 @total_ordering
-class Severity(StrEnum):
-    """How bad it is if the rule does not hold; the last is the worst."""
+class Severity(Enum):
+    """How bad it is if the rule does not hold; the last is the worst. No text, which would be compared by the alphabet."""
 
     LOW = "low"
     MEDIUM = "medium"
     HIGH = "high"
     CRITICAL = "critical"
 
-    def __lt__(self, other: object) -> bool:
+    def __lt__(self, other: Severity) -> bool:
         order = [*Severity]
-        return order.index(self) < order.index(Severity(str(other)))
+        return order.index(self) < order.index(other)
 
 
 class Reads(StrEnum):
