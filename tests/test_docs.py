@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mlsec.policy import ORGANIZATION, load_organization, parse_policy
+from airflow_mlsec.controls import ControlSet
+from airflow_mlsec.policy import CONTROLS, ORGANIZATION, load_organization, parse_policy
+from airflow_mlsec.settings import Settings
 from docs.generate import PAGES
 from tests.conftest import ROOT
 
@@ -66,6 +68,11 @@ def test_policies_in_the_text_are_valid(page: Path, tmp_path: Path) -> None:
             path = tmp_path / ORGANIZATION
             path.write_text(text)
             assert load_organization(path).missing() == []
+        elif language == "yaml" and "\nframeworks:" in text:
+            path = tmp_path / CONTROLS
+            path.write_text(text)
+            given = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__MLSEC__CONTROLS_FILE": str(path)}
+            assert ControlSet.of(Settings.load(given)).frameworks
         elif language == "yaml":
             parse_policy(text, page.name)
 

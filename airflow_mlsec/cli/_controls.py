@@ -1,21 +1,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import date
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
+from airflow_mlsec import files
 from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show, show_progress
 from airflow_mlsec.controls import (
+    REPORTS,
     Control,
     ControlSet,
     Evaluated,
     Exemption,
     Facts,
+    Result,
     Severity,
+    Written,
     ask_exemption,
+    component_definition,
     end_exemption,
     evaluate,
     exemptions,
@@ -112,6 +118,7 @@ def show_(control: str, language: Language, as_json: bool) -> None:
 @click.option("--fail-on", type=click.Choice([s.value for s in Severity]), default="low", show_default=True, help="Exit code 1 from this severity on.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Ask, and keep nothing.")
 @click.option("--all", "every", is_flag=True, help="Print what holds, too.")
+@click.option("--report", "reports", multiple=True, metavar="FORM=FILE", help=f"Write a report into a file, such as sarif=controls.sarif; forms: {', '.join(REPORTS)}.")  # fmt: skip
 @language_option
 @json_option
 def run(
@@ -121,6 +128,7 @@ def run(
     fail_on: str,
     dry_run: bool,
     every: bool,
+    reports: tuple[str, ...],
     language: Language,
     as_json: bool,
 ) -> None:
@@ -136,11 +144,17 @@ def run(
         raise UsageError(
             "these controls are asked about one dataset, by `mlsec check` and ComplianceCheckOperator"
         )
+    wanted = [_report(given) for given in reports]
     register = open_register(settings)
     with register.kept_open():
         facts = Facts.of(settings, register, parameters=known.parameters)
         found = evaluate(facts, chosen, show_progress)
         changed = 0 if dry_run else record_evaluation(facts, found, str(operating_system_actor()))
+    for form, target in wanted:
+        results = [
+            Result(e.control, e.asset, e.answer, muted=_muted(e, known, facts.on)) for e in found
+        ]
+        files.write_bytes(target, REPORTS[form](results, Written(facts.now, language)).encode())
     bad = [e for e in found if not e.answer.passed]
     counted = [
         e
@@ -230,6 +244,14 @@ def end_(control: str, asset: str, why: str, as_json: bool) -> None:
     show({"ended": True}, f"{about} is no longer exempt from {control}", as_json)
 
 
+@controls.command("component")
+@language_option
+def component(language: Language) -> None:
+    """Print the controls as a component definition of OSCAL 1.2, for compliance tools."""
+    found = ControlSet.of(Settings.load()).chosen()
+    click.echo(component_definition(found, Written(datetime.now(UTC), language)), nl=False)
+
+
 @controls.command("law")
 @language_option
 @json_option
@@ -242,6 +264,20 @@ def law_(language: Language, as_json: bool) -> None:
         lines.append(f"{name}: {instrument.title[language]}{since}")
         lines.append("  " + ", ".join(instrument.provisions))
     show(found.model_dump(mode="json"), "\n".join(lines), as_json)
+
+
+def _report(given: str) -> tuple[str, Path]:
+    form, _, target = given.partition("=")
+    if form not in REPORTS or not target:
+        raise UsageError(
+            f"--report is a form and a file, such as sarif=controls.sarif; forms: {', '.join(REPORTS)}"
+        )
+    return form, Path(target)
+
+
+def _muted(found: Evaluated, known: ControlSet, on: date) -> str:
+    said = known.is_muted(found.control, on)
+    return "" if said is None else f"until {said.until} by {said.owner}: {said.reason}"
 
 
 def _asset(control: Control, text: str) -> Asset:

@@ -3,7 +3,8 @@
 A control is a file: ``<family>/<control>.py`` or ``.yaml``, or an entry point of another package. `_control` defines
 one, `_registry` finds them all, `_law` and `law.yaml` have the provisions that they cite. `_run` asks controls about one
 dataset, when a task works on it; `_evaluate` asks the others about everything that `_facts` knows; `_exemptions` accepts
-what does not hold, for a time. `expectations` runs suites of Great Expectations. May import everything but the Airflow
+what does not hold, for a time. `_policies` asks those of policy files alone, and `_reports` writes results for other
+programs. `expectations` runs suites of Great Expectations. May import everything but the Airflow
 adapters and `cli`: controls ask what all other packages know. Start with `_control.Control`.
 """
 
@@ -36,8 +37,10 @@ from airflow_mlsec.controls._exemptions import (
 from airflow_mlsec.controls._facts import DatasetFacts, Facts
 from airflow_mlsec.controls._law import Instrument, Law, law
 from airflow_mlsec.controls._own_file import ControlSet, Framework, Muted, of_register
+from airflow_mlsec.controls._policies import check_policies, policy_files
 from airflow_mlsec.controls._register_control import RegisterControl
 from airflow_mlsec.controls._registry import controls, register_controls
+from airflow_mlsec.controls._reports import REPORTS, Result, Written, component_definition
 from airflow_mlsec.controls._run import (
     ask,
     check_dataset,
@@ -48,6 +51,7 @@ from airflow_mlsec.controls._run import (
 )
 
 __all__ = [
+    "REPORTS",
     "Answer",
     "AssetControl",
     "Control",
@@ -66,13 +70,17 @@ __all__ = [
     "Question",
     "Reads",
     "RegisterControl",
+    "Result",
     "Severity",
     "Stage",
     "Text",
+    "Written",
     "ask",
     "ask_exemption",
     "check_dataset",
+    "check_policies",
     "check_suite",
+    "component_definition",
     "controls",
     "end_exemption",
     "evaluate",
@@ -84,6 +92,7 @@ __all__ = [
     "not_applicable",
     "of_register",
     "passed",
+    "policy_files",
     "record_answers",
     "record_evaluation",
     "record_results",

@@ -156,6 +156,8 @@ class Control(abc.ABC):
     valid_to: ClassVar[date | None] = None
     # Numbers that an organization may set.
     parameters: ClassVar[Mapping[str, int]] = {}
+    # The key of a policy that it is about, if there is one: reports point to its line.
+    policy_key: ClassVar[str] = ""
     # The folder that it is in; for those of other packages, the name of their entry point.
     family: ClassVar[str] = ""
 

@@ -6,17 +6,18 @@ unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from airflow_mlsec.access import Review, reviews
 from airflow_mlsec.controls._control import Control
 from airflow_mlsec.datasets import DatasetName
+from airflow_mlsec.errors import UsageError
 from airflow_mlsec.key_ring import existing_key_ring
 from airflow_mlsec.ledger import (
     DEPLOYMENT,
@@ -41,7 +42,7 @@ from airflow_mlsec.lineage import (
     releases_not_signed,
     verify_evidence,
 )
-from airflow_mlsec.policy import Organization, load_organization
+from airflow_mlsec.policy import Organization, Policy, load_organization
 from airflow_mlsec.register import Register, column_documents, graph
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
@@ -167,6 +168,26 @@ class Facts:
         day = on or date.fromisoformat(register.now()[:10])
         organization = load_organization(settings.organization)
         return cls(register, settings, organization, day, parameters or {}, verify_log)
+
+    @classmethod
+    def of_policies(
+        cls,
+        policies: Iterable[tuple[DatasetName, Policy]],
+        settings: Settings,
+        on: date,
+        parameters: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> Facts:
+        """What policies say, where there is no register: only what controls ask of policies and of the organization is
+        known, and anything else is an error."""
+        organization = load_organization(settings.organization)
+        found = cls(_no_register(), settings, organization, on, parameters or {})
+        found.__dict__["datasets"] = tuple(
+            DatasetFacts(
+                number, name, "table", None, "source", policy.digest, policy.canonical_data(), State.IDENTIFIED, {}, frozenset(), "",
+            )
+            for number, (name, policy) in enumerate(policies, 1)
+        )  # fmt: skip
+        return found
 
     @property
     def deployment(self) -> str:
@@ -326,6 +347,17 @@ class Facts:
             return LogFacts(int(size), signed and int(signed.size), signed and signed.signed_at)
 
         return self.register.read(work)
+
+
+class _NoRegister:
+    """Where there is no register, nothing can be read from it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise UsageError("there is no register here: only policies are looked at")
+
+
+def _no_register() -> Register:
+    return cast(Register, _NoRegister())
 
 
 def _datasets(connection: sa.Connection) -> list[DatasetFacts]:

@@ -140,6 +140,8 @@ class ControlSet:
         if name in self.frameworks:
             return {*self.frameworks[name].controls}
         found = {c.id for c in self.controls if any(r.partition(":")[0] == name for r in c.cites)}
+        if not found and name in law().instruments:
+            raise UsageError(f"no control cites '{name}' yet")
         if not found:
             known = ", ".join([*self.frameworks, *law().instruments])
             raise UsageError(f"there is no framework '{name}'; there are {known}")

@@ -91,6 +91,7 @@ def of_statement(said: Statement) -> type[Control]:
         "severity": said.severity,
         "example": Example(**said.example.model_dump()),
         "reads": (Reads.POLICY,),
+        "policy_key": said.states,
         "asset": AssetKind.DATASET,
     }
     name = said.id.replace("-", " ").title().replace(" ", "")
@@ -123,7 +124,9 @@ def register_controls() -> tuple[RegisterControl, ...]:
 
 def _own() -> Iterator[type[Control]]:
     names = [
-        module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg
+        module.name
+        for module in pkgutil.iter_modules([str(Path(__file__).parent)])
+        if module.ispkg and not module.name.startswith("_")
     ]
     for name in sorted(names, key=lambda n: (_FIRST.index(n) if n in _FIRST else len(_FIRST), n)):
         family = importlib.import_module(f"{__package__}.{name}")

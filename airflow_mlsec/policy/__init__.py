@@ -20,6 +20,7 @@ from airflow_mlsec.policy._hierarchies import (
 from airflow_mlsec.policy._load import (
     CONTROLS,
     Catalog,
+    line_of,
     load_beside,
     load_organization,
     load_policy,
@@ -113,6 +114,7 @@ __all__ = [
     "is_pattern",
     "is_template",
     "keep_from",
+    "line_of",
     "load_beside",
     "load_organization",
     "load_policy",

@@ -38,6 +38,12 @@ def load_policy(path: Path) -> Policy:
     return parse_policy(_text_of(path, "policy file"), str(path))
 
 
+def line_of(path: Path, *keys: str) -> int:
+    """The line, from 1, on which a key of a policy's file is; of several keys, each within the one before. If it is not there,
+    the line of the last that is, or the first line."""
+    return read(_text_of(path, "policy file"), str(path)).position(keys)[0]
+
+
 def load_organization(path: Path) -> Organization:
     """Read the file that says who we are; nothing is stated if there is no file.
 

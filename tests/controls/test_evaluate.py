@@ -367,6 +367,7 @@ def test_what_is_wrong_in_it_is_named(tmp_path: Path, before: str, after: str, e
     [
         ({"ids": ["no"]}, "no control 'no'"), ({"families": ["no"]}, "no family 'no'; there are access, audit"),
         ({"frameworks": ["no"]}, "no framework 'no'; there are customer-x, gdpr"),
+        ({"frameworks": ["ai-act"]}, "no control cites 'ai-act' yet"),
     ],
 )  # fmt: skip
 def test_what_is_not_there_cannot_be_chosen(

@@ -23,6 +23,7 @@ class CategoriesStated(DatasetControl):
         de="Jede identifizierende, quasi-identifizierende und sensible Spalte hat eine Kategorie",
     )
     severity = Severity.MEDIUM
+    policy_key = "columns"
     reads = (Reads.POLICY,)
     cites = (
         "gdpr:30(1)(c)",

@@ -50,6 +50,7 @@ class ControllerKnown(RegisterControl):
         de="Der Verantwortliche jedes Datenbestands steht in organization.yaml",
     )
     severity = Severity.MEDIUM
+    policy_key = "controller"
     asset = AssetKind.DATASET
     reads = (Reads.POLICY, Reads.ORGANIZATION)
     cites = ("gdpr:30(1)(a)", "gdpr:13(1)(a)", "iso-27701:A.1.2.9")

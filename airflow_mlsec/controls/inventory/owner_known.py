@@ -55,6 +55,7 @@ class OwnerKnown(RegisterControl):
         de="Für jeden Datenbestand ist ein Team zuständig, dem jemand angehört",
     )
     severity = Severity.MEDIUM
+    policy_key = "owner"
     asset = AssetKind.DATASET
     reads = (Reads.POLICY, Reads.ORGANIZATION)
     cites = ("gdpr:5(2)", "gdpr:24(1)", "iso-27001:A.5.2", "iso-27001:A.5.9")

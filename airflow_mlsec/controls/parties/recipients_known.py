@@ -46,6 +46,7 @@ class RecipientsKnown(RegisterControl):
         de="Jeder Empfänger eines Datenbestands ist in organization.yaml beschrieben",
     )
     severity = Severity.MEDIUM
+    policy_key = "recipients"
     asset = AssetKind.DATASET
     reads = (Reads.POLICY, Reads.ORGANIZATION)
     cites = ("gdpr:30(1)(d)", "gdpr:30(1)(e)", "iso-27701:A.1.2.9", "nist-privacy:ID.DE-P")

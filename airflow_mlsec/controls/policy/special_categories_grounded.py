@@ -56,6 +56,7 @@ class SpecialCategoriesGrounded(RegisterControl):
         de="Besondere Kategorien von Daten werden nur unter einer Bedingung verarbeitet, die die Richtlinie nennt",
     )
     severity = Severity.CRITICAL
+    policy_key = "special_categories"
     asset = AssetKind.DATASET
     reads = (Reads.POLICY,)
     cites = ("gdpr:9(1)", "gdpr:9(2)")
