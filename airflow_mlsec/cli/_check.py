@@ -12,6 +12,7 @@ from airflow_mlsec import files
 from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.controls import (
     REPORTS,
+    Control,
     ControlSet,
     Result,
     Severity,
@@ -118,7 +119,10 @@ def _of_dataset(
     checked = open_dataset(dataset or declared.dataset)
     register = open_register(settings)
     source = open_dataset(raw) if raw else None
-    results = check_dataset(declared, checked, stage, raw=source, register=register)
+    known, today = ControlSet.of(settings), datetime.now(UTC).date()
+    results = check_dataset(
+        declared, checked, stage, raw=source, register=register, among=known.controls
+    )
     if suite is not None:
         results.append(check_suite(suite, checked))
     if record:
@@ -130,10 +134,15 @@ def _of_dataset(
             asset,
             answer,
             str(path),
-            line_of(path, control.policy_key) if control.policy_key else 1,
+            _line_of(path, control),
+            known.why_muted(control, today),
         )
         for control, answer in results
     ]
+
+
+def _line_of(path: Path, control: Control) -> int:
+    return line_of(path, control.policy_key) if control.policy_key else 1
 
 
 def _line(result: Result, language: Language, policies_only: bool) -> str:

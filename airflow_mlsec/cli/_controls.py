@@ -152,7 +152,8 @@ def run(
         changed = 0 if dry_run else record_evaluation(facts, found, str(operating_system_actor()))
     for form, target in wanted:
         results = [
-            Result(e.control, e.asset, e.answer, muted=_muted(e, known, facts.on)) for e in found
+            Result(e.control, e.asset, e.answer, muted=known.why_muted(e.control, facts.on))
+            for e in found
         ]
         files.write_bytes(target, REPORTS[form](results, Written(facts.now, language)).encode())
     bad = [e for e in found if not e.answer.passed]
@@ -273,11 +274,6 @@ def _report(given: str) -> tuple[str, Path]:
             f"--report is a form and a file, such as sarif=controls.sarif; forms: {', '.join(REPORTS)}"
         )
     return form, Path(target)
-
-
-def _muted(found: Evaluated, known: ControlSet, on: date) -> str:
-    said = known.is_muted(found.control, on)
-    return "" if said is None else f"until {said.until} by {said.owner}: {said.reason}"
 
 
 def _asset(control: Control, text: str) -> Asset:

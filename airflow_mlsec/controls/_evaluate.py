@@ -24,7 +24,7 @@ from airflow_mlsec.controls._control import (
     Severity,
     not_applicable,
 )
-from airflow_mlsec.controls._exemptions import Exemption, exemptions
+from airflow_mlsec.controls._exemptions import exempted, exemptions
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._law import law
 from airflow_mlsec.controls._register_control import RegisterControl
@@ -35,7 +35,6 @@ from airflow_mlsec.ledger import (
     Act,
     Asset,
     Finding,
-    Outcome,
     Reason,
     as_documents,
     record,
@@ -101,7 +100,7 @@ def evaluate(
             if a.kind is control.asset or a == DEPLOYMENT
         }
         for asset, answer in _answers(control, facts, before).items():
-            exempt = _exempted(answer, granted.get((asset, control.id)), facts)
+            exempt = exempted(answer, granted.get((asset, control.id)), facts.on)
             found.append(Evaluated(control, asset, exempt, before.get(asset)))
     return found
 
@@ -118,12 +117,6 @@ def _answers(
         return dict.fromkeys([*before, *([] if before else [DEPLOYMENT])], crashed(error))
     gone = {asset: not_applicable(NoLongerThere()) for asset in before if asset not in found}
     return {**found, **gone}
-
-
-def _exempted(answer: Answer, exemption: Exemption | None, facts: Facts) -> Answer:
-    if answer.passed or exemption is None or not exemption.holds_on(facts.on):
-        return answer
-    return Answer(Outcome.EXEMPT, (exemption.reason, *answer.reasons))
 
 
 def worst(evaluated: Iterable[Evaluated]) -> Severity | None:

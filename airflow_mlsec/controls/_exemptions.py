@@ -13,8 +13,9 @@ from datetime import date, timedelta
 import sqlalchemy as sa
 
 from airflow_mlsec.actors import Actor, keys_of
+from airflow_mlsec.controls._control import Answer
 from airflow_mlsec.errors import Refused, UsageError
-from airflow_mlsec.ledger import Act, Asset, Reason, Verb, acts, record, require
+from airflow_mlsec.ledger import Act, Asset, Outcome, Reason, Verb, acts, record, require
 from airflow_mlsec.register import Register, lock_table
 from airflow_mlsec.register import tables as t
 
@@ -94,6 +95,13 @@ class Exemption:
     def reason(self) -> Reason:
         """What a finding that it covers says."""
         return ExemptUntil(str(self.until), str(self.granted_by), self.owner, self.why)
+
+
+def exempted(answer: Answer, exemption: Exemption | None, on: date) -> Answer:
+    """An answer, or that it is exempt on a day: with what was found, and only if something was."""
+    if answer.passed or exemption is None or not exemption.holds_on(on):
+        return answer
+    return Answer(Outcome.EXEMPT, (exemption.reason, *answer.reasons))
 
 
 def ask_exemption(

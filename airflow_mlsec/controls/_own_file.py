@@ -109,6 +109,11 @@ class ControlSet:
         found = self.muted.get(control.id)
         return found if found is not None and on <= found.until else None
 
+    def why_muted(self, control: Control, on: date) -> str:
+        """Why a control does not count on a day, for people; empty if it counts."""
+        found = self.is_muted(control, on)
+        return "" if found is None else f"until {found.until} by {found.owner}: {found.reason}"
+
     def chosen(
         self,
         ids: Sequence[str] = (),

@@ -63,8 +63,7 @@ def check_policies(
     for control in chosen:
         if not ({*control.reads} <= _LOOKED_AT and control.is_valid(on)):
             continue
-        muted = known.is_muted(control, on)
-        why = "" if muted is None else f"until {muted.until} by {muted.owner}: {muted.reason}"
+        why = known.why_muted(control, on)
         if isinstance(control, DatasetControl):
             for path, policy in declared.items():
                 asset = Asset(AssetKind.DATASET, str(names[path]))

@@ -23,6 +23,7 @@ from airflow_mlsec.controls._control import (
     Text,
     unknown,
 )
+from airflow_mlsec.controls._exemptions import exempted, exemptions
 from airflow_mlsec.controls._registry import controls
 from airflow_mlsec.controls.reasons import NotChecked
 from airflow_mlsec.datasets import Dataset
@@ -73,15 +74,18 @@ def check_dataset(
     raw: Dataset | None = None,
     register: Register | None = None,
     only: Iterable[str] | None = None,
+    among: Iterable[Control] | None = None,
     on: date | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Answers:
     """Ask the controls of a stage about a dataset. ``raw`` is the source that a release was made from; ``only``
-    limits to some control ids.
+    limits to some control ids, and ``among`` says which controls there are (default: those that are installed). What an
+    exemption in the register covers is exempt.
 
     :raises UsageError: if ``only`` names a control that the stage does not have.
     """
-    chosen = [c for c in controls() if isinstance(c, DatasetControl) and c.stage == stage]
+    known = controls() if among is None else among
+    chosen = [c for c in known if isinstance(c, DatasetControl) and c.stage == stage]
     if only is not None:
         wanted = set(only)
         if missing := sorted(wanted - {control.id for control in chosen}):
@@ -92,7 +96,14 @@ def check_dataset(
         chosen = [control for control in chosen if control.id in wanted]
     day = on or datetime.now(UTC).date()
     asset = Asset(AssetKind.DATASET, str(dataset.name))
-    return ask(chosen, DatasetQuestion(asset, register, day, policy, dataset, raw), progress)
+    question = DatasetQuestion(asset, register, day, policy, dataset, raw)
+    granted = {} if register is None else register.read(exemptions)
+    answers: Answers = []
+    for control, found in ask(chosen, question):
+        answer = exempted(found, granted.get((asset, control.id)), day)
+        progress(f"{shown(answer)}  {control.id}: {answer.words}")
+        answers.append((control, answer))
+    return answers
 
 
 class SuiteMeets(AssetControl[DatasetQuestion], abstract=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_mlsec.errors import CheckFailed
@@ -31,7 +32,11 @@ class ComplianceCheckOperator(MlsecOperator):
     :param controls: Ids of the controls to evaluate; default is all of the stage.
     :param suite: A Great Expectations suite (JSON) that the dataset must also meet; this reads the whole dataset
         (templated).
+    :param fail_on: The task fails from this severity on; what is less severe is recorded, and listed in the result.
     :param dry_run: Check and report, but record nothing and never fail.
+
+    What is exempt (`mlsec controls exempt`) passes, and is recorded as exempt; a muted control (`[mlsec] controls_file`) does
+    not make the task fail.
 
     Returns (XCom) how many controls passed, and the ids of those that failed.
     """
@@ -49,6 +54,7 @@ class ComplianceCheckOperator(MlsecOperator):
         raw: DatasetArgument | None = None,
         controls: Sequence[str] | None = None,
         suite: str | None = None,
+        fail_on: Literal["low", "medium", "high", "critical"] = "low",
         dry_run: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -62,7 +68,12 @@ class ComplianceCheckOperator(MlsecOperator):
         self.dataset: Any = dataset
         self.raw: Any = raw
         self.controls = listed(controls)
+        if fail_on not in ("low", "medium", "high", "critical"):
+            raise ValueError(
+                "ComplianceCheckOperator: fail_on is 'low', 'medium', 'high' or 'critical'"
+            )
         self.suite = suite
+        self.fail_on = fail_on
         self._only_try = dry_run
         self._lineage: tuple[Any, Any] | None = None
         self._take_datasets()
@@ -81,13 +92,20 @@ class ComplianceCheckOperator(MlsecOperator):
             self._run(None, True)
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
-        from airflow_mlsec.controls import check_dataset, check_suite, record_results
+        from airflow_mlsec.controls import (
+            ControlSet,
+            Severity,
+            check_dataset,
+            check_suite,
+            record_results,
+        )
 
         hook = self.hook
         policy = hook.policy(self.policy)
         dataset = self._dataset_of(self.dataset, policy, context)
         raw = self._dataset_of(self.raw, policy, context) if self.stage == "release" else None
         register = hook.register()
+        known, today = ControlSet.of(hook.settings()), date.fromisoformat(register.now()[:10])
         results = check_dataset(
             policy,
             dataset,
@@ -95,18 +113,25 @@ class ComplianceCheckOperator(MlsecOperator):
             raw=raw,
             register=register,
             only=self.controls,
+            among=known.controls,
             progress=self._progress,
         )
         if self.suite is not None:
             results.append(check_suite(self.suite, dataset, self._progress))
-        failed = [control.id for control, result in results if not result.passed]
+        bad = [control for control, result in results if not result.passed]
+        failed = [control.id for control in bad]
+        blocking = [
+            control.id
+            for control in bad
+            if control.severity >= Severity(self.fail_on) and not known.is_muted(control, today)
+        ]
         if context is not None and not dry_run:
             record_results(register, policy, dataset, self.stage, results, run_label(context))
             self._lineage = (dataset.name, schema_columns(dataset) if dataset.exists() else [])
-            if failed:
+            if blocking:
                 raise CheckFailed(
-                    f"{len(failed)} of {len(results)} controls failed on {dataset.name}: "
-                    f"{', '.join(failed)}; the task log says why"
+                    f"{len(blocking)} of {len(results)} controls failed on {dataset.name}: "
+                    f"{', '.join(blocking)}; the task log says why"
                 )
         return {"passed": len(results) - len(failed), "controls": len(results), "failed": failed}
 

@@ -60,3 +60,70 @@ def test_misuse_is_told_when_the_dag_is_parsed() -> None:
         ComplianceCheckOperator(task_id="a", policy="p", stage="release")
     with pytest.raises(ValueError, match="stage is"):
         ComplianceCheckOperator(task_id="a", policy="p", stage="raw")  # type: ignore[arg-type]
+
+
+def test_what_is_exempt_passes_until_it_is_not(clinic: Clinic, context: Context) -> None:
+    """Asked for by one person, granted by another; recorded as exempt, with what was found."""
+    from datetime import date, timedelta
+
+    from airflow_mlsec.controls import ask_exemption, end_exemption, grant_exemption
+    from airflow_mlsec.ledger import Asset, AssetKind
+    from tests.actors import who
+
+    policy = clinic.folder / "policies" / "people.yaml"
+    policy.write_text(policy.read_text().replace("controller: Example Clinic\n", ""))
+    register = clinic.hook.register()
+    asset = Asset(AssetKind.DATASET, clinic.raw.removeprefix("file://"))
+    until = date.fromisoformat(register.now()[:10]) + timedelta(9)
+    ask_exemption(
+        register,
+        asset,
+        "controller-named",
+        who("emil"),
+        "clinic",
+        "moves to another company",
+        until,
+    )
+    task = ComplianceCheckOperator(task_id="a", policy="people")
+    with pytest.raises(AirflowFailException, match="controller-named"):
+        task.execute(context())
+    grant_exemption(register, asset, "controller-named", who("dora"))
+    assert task.execute(context()) == {"passed": 10, "controls": 10, "failed": []}
+    rows = [r for r in register.rows(sa.select(t.finding)) if r.control == "controller-named"]
+    assert [row.outcome for row in rows] == ["fail", "exempt"]
+    assert [reason["code"] for reason in rows[1].reasons] == ["exempt-until", "not-stated"]
+    end_exemption(register, asset, "controller-named", who("dora"), "it has moved")
+    with pytest.raises(AirflowFailException, match="controller-named"):
+        task.execute(context())
+
+
+def test_what_is_less_severe_is_recorded_and_does_not_fail_the_task(
+    clinic: Clinic, context: Context
+) -> None:
+    policy = clinic.folder / "policies" / "people.yaml"
+    policy.write_text(policy.read_text().replace("controller: Example Clinic\n", ""))
+    task = ComplianceCheckOperator(task_id="a", policy="people", fail_on="high")
+    assert task.execute(context()) == {"passed": 9, "controls": 10, "failed": ["controller-named"]}
+    policy.write_text(policy.read_text().replace("purposes: [research]\n", ""))
+    with pytest.raises(AirflowFailException, match="1 of 10 controls failed .*: purposes-stated"):
+        task.execute(context())
+    with pytest.raises(ValueError, match="fail_on is 'low'"):
+        ComplianceCheckOperator(task_id="b", policy="people", fail_on="severe")  # type: ignore[arg-type]
+
+
+def test_what_is_muted_is_recorded_and_does_not_fail_the_task(
+    clinic: Clinic, context: Context
+) -> None:
+    policy = clinic.folder / "policies" / "people.yaml"
+    policy.write_text(policy.read_text().replace("controller: Example Clinic\n", ""))
+    own = clinic.folder / "policies" / "controls.yaml"
+    own.write_text(
+        "version: 1\nmuted:\n  controller-named: {owner: ada, reason: later, until: 2099-01-01}\n"
+    )
+    task = ComplianceCheckOperator(task_id="a", policy="people")
+    assert task.execute(context())["failed"] == ["controller-named"]
+    rows = clinic.hook.register().rows(sa.select(t.finding))
+    assert [row.outcome for row in rows if row.control == "controller-named"] == ["fail"]
+    own.write_text(own.read_text().replace("2099", "2020"))
+    with pytest.raises(AirflowFailException, match="controller-named"):
+        task.execute(context())
