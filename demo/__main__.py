@@ -104,6 +104,8 @@ def summary(server: AirflowServer, folder: Path, run_id: str) -> None:
     person = some_person(folder)
     located = locate(server, person)
     traced = mlsec(server, "lineage", "trace", f"{folder}/raw/nhefs.parquet#email", "--down")
+    # What does not hold in a demonstration, such as that nobody has signed a checkpoint, is part of it.
+    asked = mlsec(server, "controls", "run", ok=(0, 1))
     model = str(folder / "release" / "quit_smoking.skops.age")
     verified = mlsec(server, "verify", model)
     print(f"""
@@ -122,6 +124,9 @@ Where one person's data is: mlsec subject locate --kind person --key -
 
 Where the e-mail column went: mlsec lineage trace {folder}/raw/nhefs.parquet#email --down
 {indent(traced)}
+
+What does not hold, of everything that controls ask: mlsec controls run
+{indent(asked)}
 
 Try next
   export AIRFLOW_HOME={server.home}

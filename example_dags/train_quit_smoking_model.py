@@ -73,7 +73,9 @@ with DAG(
     check_raw = ComplianceCheckOperator(task_id="check_raw", policy="nhefs", dataset=RAW)
 
     # [START anonymize]
-    anonymize = AnonymizeOperator(task_id="anonymize", policy="nhefs", source=RAW, target=SAFE)
+    anonymize = AnonymizeOperator(
+        task_id="anonymize", policy="nhefs", source=RAW, target=SAFE, purpose="smoking cessation model"
+    )
     # [END anonymize]
 
     check_safe = ComplianceCheckOperator(

@@ -98,9 +98,9 @@ class Release:
         with self.membership.open() as file:
             return MembershipList(path=self.membership.uri, sha256=digest_stream(file))
 
-    def result(self, run: str | None) -> ReleaseResult:
-        """What evidence is made of; ``run`` is the run's label."""
-        given = self.numbers(), self.checks(), run, self.membership_reference()
+    def result(self, run: str | None, purpose: str | None = None) -> ReleaseResult:
+        """What evidence is made of; ``run`` is the run's label, ``purpose`` what the release is for."""
+        given = self.numbers(), self.checks(), run, self.membership_reference(), purpose
         return ReleaseResult(self.plan.to_json(), self.plan.digest, *given)
 
     def report(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from airflow_mlsec.cli._main import json_option, show, show_progress
 @click.option("--report", type=click.Path(path_type=Path), help="Save the JSON report here.")
 @click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True,
               help="Where rows are counted and transformed.")  # fmt: skip
+@click.option("--purpose", help="What the release is for: one of the policy's purposes.")
 @click.option("--dry-run", is_flag=True, help="Do everything except write the output.")
 @click.option("--allow-empty", is_flag=True, help="Publish a release without any row.")
 @json_option
@@ -31,6 +32,7 @@ def anonymize(
     plan_out: Path | None,
     report: Path | None,
     engine: Literal["local", "spark"],
+    purpose: str | None,
     dry_run: bool,
     allow_empty: bool,
     as_json: bool,
@@ -52,6 +54,7 @@ def anonymize(
 
     settings = Settings.load()
     declared = load_policy(policy)
+    declared.require_purpose(purpose)
     register = open_register(settings)
     keys = open_key_ring(settings, register)
     given = Plan.load(plan, keys.verification_keys()) if plan else None
@@ -62,7 +65,7 @@ def anonymize(
 
     def announce(release: Release, released: tuple[Any, str | None]) -> None:
         refuse_if_more_is_left_out(raw)
-        result = release.result(None)
+        result = release.result(None, purpose)
         intents.append(
             begin_release(register, keys, declared, raw, safe, released, result, requests)
         )

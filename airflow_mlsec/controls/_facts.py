@@ -91,8 +91,8 @@ class DatasetFacts:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is no table, but a model or an artifact."""
-        return self.kind in ("model", "artifact")
+        """Whether it is no table, but a model, an artifact, or what was unpacked from one."""
+        return self.kind != "table"
 
 
 @dataclass(frozen=True)
@@ -383,7 +383,7 @@ def _datasets(connection: sa.Connection) -> list[DatasetFacts]:
         """A copy of a model or an artifact, of which only a run knows, is one too."""
         made_from = {kinds[s] for s in sources.get(row.id, ()) if s in kinds and s != row.id}
         is_copy = row.kind == "table" and not names.get(row.id) and row.stage is None
-        of_files = bool(made_from) and made_from <= {"model", "artifact"}
+        of_files = bool(made_from) and "table" not in made_from
         return min(made_from) if is_copy and of_files else str(row.kind)
 
     return [

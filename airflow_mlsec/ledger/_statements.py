@@ -137,6 +137,8 @@ class ReleaseStatement(Predicate):
     keys: dict[str, str] = {}
     anonymity: Claim | None = None
     removed_by_request: int | None = None
+    # One of the policy's purposes, if it was said for which the release was made.
+    purpose: str | None = None
 
 
 class TrainedOn(_Model):
@@ -282,6 +284,7 @@ class ReleaseResult:
     checks: tuple[Check, ...]
     run: str | None = None
     membership: MembershipList | None = None
+    purpose: str | None = None
 
 
 P = TypeVar("P", bound=Predicate)

@@ -36,6 +36,8 @@ class AnonymizeOperator(MlsecOperator):
     :param plan: Path of a signed plan to apply again; default is to fit a new one (templated).
     :param plan_path: Where to save the fitted plan, signed; default is a file of this task in
         `[mlsec] shared_folder` (templated).
+    :param purpose: What the release is for: one of the policy's purposes, or the task is refused. It is part of the signed
+        evidence (templated).
     :param engine: ``local``, or ``spark``: rows are counted and transformed by Spark jobs (extra ``spark``).
     :param dry_run: Fit, apply and verify, but write nothing.
     :param allow_empty: Publish a release even if it has no rows; without it such a release fails.
@@ -46,7 +48,7 @@ class AnonymizeOperator(MlsecOperator):
     A column that the policy does not mention makes the task fail before anything is written.
     """
 
-    template_fields: Sequence[str] = ("policy", "source", "target", "plan", "plan_path")
+    template_fields: Sequence[str] = ("policy", "source", "target", "plan", "plan_path", "purpose")
     reads: ClassVar[Sequence[str]] = ("source",)
     writes: ClassVar[Sequence[str]] = ("target",)
     ui_color = "#d7e8d4"
@@ -59,6 +61,7 @@ class AnonymizeOperator(MlsecOperator):
         source: DatasetArgument | None = None,
         plan: str | None = None,
         plan_path: str | None = None,
+        purpose: str | None = None,
         engine: Literal["local", "spark"] = "local",
         dry_run: bool = False,
         allow_empty: bool = False,
@@ -71,6 +74,7 @@ class AnonymizeOperator(MlsecOperator):
         self.target: Any = target
         self.plan = plan
         self.plan_path = plan_path
+        self.purpose = purpose
         self.engine = engine
         self._only_try = dry_run
         self._lineage: dict[str, Any] | None = None
@@ -109,6 +113,7 @@ class AnonymizeOperator(MlsecOperator):
         hook = self.hook
         settings, keys = hook.settings(), hook.key_ring()
         policy = hook.policy(self.policy)
+        policy.require_purpose(self.purpose)
         source, target = self._dataset_of(self.source, policy, context), hook.dataset(self.target)
         # People who were erased stay out, even if the source was loaded with them again.
         done = hook.register().read(requests_done)
@@ -169,7 +174,7 @@ class AnonymizeOperator(MlsecOperator):
             source,
             target,
             released,
-            release.result(run_label(context)),
+            release.result(run_label(context), self.purpose),
             done,
         )
         self._lineage = {

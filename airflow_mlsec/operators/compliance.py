@@ -32,6 +32,8 @@ class ComplianceCheckOperator(MlsecOperator):
     :param controls: Ids of the controls to evaluate; default is all of the stage.
     :param suite: A Great Expectations suite (JSON) that the dataset must also meet; this reads the whole dataset
         (templated).
+    :param purpose: What the dataset is going to be used for: one of the policy's purposes, or the task is refused
+        (templated).
     :param fail_on: The task fails from this severity on; what is less severe is recorded, and listed in the result.
     :param dry_run: Check and report, but record nothing and never fail.
 
@@ -42,7 +44,7 @@ class ComplianceCheckOperator(MlsecOperator):
     """
 
     reads = ("dataset", "raw")
-    template_fields: Sequence[str] = ("policy", "dataset", "raw", "controls", "suite")
+    template_fields: Sequence[str] = ("policy", "dataset", "raw", "controls", "suite", "purpose")
     ui_color = "#d4dfe8"
 
     def __init__(
@@ -54,6 +56,7 @@ class ComplianceCheckOperator(MlsecOperator):
         raw: DatasetArgument | None = None,
         controls: Sequence[str] | None = None,
         suite: str | None = None,
+        purpose: str | None = None,
         fail_on: Literal["low", "medium", "high", "critical"] = "low",
         dry_run: bool = False,
         **kwargs: Any,
@@ -73,6 +76,7 @@ class ComplianceCheckOperator(MlsecOperator):
                 "ComplianceCheckOperator: fail_on is 'low', 'medium', 'high' or 'critical'"
             )
         self.suite = suite
+        self.purpose = purpose
         self.fail_on = fail_on
         self._only_try = dry_run
         self._lineage: tuple[Any, Any] | None = None
@@ -102,6 +106,7 @@ class ComplianceCheckOperator(MlsecOperator):
 
         hook = self.hook
         policy = hook.policy(self.policy)
+        policy.require_purpose(self.purpose)
         dataset = self._dataset_of(self.dataset, policy, context)
         raw = self._dataset_of(self.raw, policy, context) if self.stage == "release" else None
         register = hook.register()

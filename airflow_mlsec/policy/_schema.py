@@ -15,6 +15,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
+from airflow_mlsec.errors import Refused
 from airflow_mlsec.policy._hierarchies import Hierarchy
 from airflow_mlsec.policy._model import Model
 from airflow_mlsec.policy._privacy import Privacy
@@ -198,6 +199,10 @@ class Origin(Model):
     detail: Localized | None = None
 
 
+def _kind_alone(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
 class AutomatedDecisions(Model):
     """Decisions about the person that are made only by machines (GDPR Art. 22): the logic involved, and what
     follows for the person (Art. 15(1)(h))."""
@@ -267,7 +272,8 @@ class Policy(Model):
     anonymity: Anonymity | None = None
     # What a letter to the person calls the dataset.
     title: Localized | None = None
-    origin: Origin | None = None
+    # The kind alone, where there is no more to say.
+    origin: Annotated[Origin | None, BeforeValidator(_kind_alone)] = None
     automated_decisions: Literal["none"] | AutomatedDecisions | None = None
     special_categories: SpecialCategories | None = None
 
@@ -356,6 +362,20 @@ class Policy(Model):
     def source(self) -> str:
         """The file that the policy was read from, or ``policy``."""
         return self._source
+
+    def require_purpose(self, purpose: str | None) -> None:
+        """Check that the data may be used for a purpose: one of `purposes`, in any of its languages.
+
+        :raises Refused: if the policy does not list it.
+        """
+        listed = [
+            [text] if isinstance(text, str) else list(text.values()) for text in self.purposes
+        ]
+        if purpose is not None and not any(purpose in texts for texts in listed):
+            raise Refused(
+                f"{self.source}: the data is not for the purpose '{purpose}'; the policy lists "
+                f"{', '.join(repr(texts[0]) for texts in listed) or 'no purposes'}"
+            )
 
     @cached_property
     def digest(self) -> str:

@@ -210,11 +210,15 @@ def build(folder: Path, patch: pytest.MonkeyPatch) -> World:
         )  # fmt: skip
         return {"ti": ti}
 
-    AnonymizeOperator(task_id="a", policy="customers", target=str(safe)).execute(context("a"))
+    AnonymizeOperator(
+        task_id="a", policy="customers", target=str(safe), purpose="churn model"
+    ).execute(context("a"))
     keys = existing_key_ring(settings, register)
     erased = _erasure(register, keys, folder)
     # Made again without her, and measured.
-    AnonymizeOperator(task_id="b", policy="customers", target=str(safe)).execute(context("b"))
+    AnonymizeOperator(
+        task_id="b", policy="customers", target=str(safe), purpose="churn model"
+    ).execute(context("b"))
     ComplianceCheckOperator(task_id="c", policy="customers").execute(context("c"))
     ComplianceCheckOperator(
         task_id="d", policy="customers", stage="release", dataset=str(safe)

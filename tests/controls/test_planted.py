@@ -159,6 +159,8 @@ WRONG: list[tuple[str, str, Outcome, Wrong]] = [
     ("release-signed", SAFE, FAIL, lambda c: c.sql("UPDATE mlsec_evidence SET envelope = '{}' WHERE id = (SELECT max(id) FROM mlsec_evidence WHERE predicate_type LIKE '%release%')")),
     ("release-guarantee-met", SAFE, UNKNOWN, lambda c: c.sql("UPDATE mlsec_evidence SET envelope = '{}' WHERE id = (SELECT max(id) FROM mlsec_evidence WHERE predicate_type LIKE '%release%')")),
     ("release-follows-policy", SAFE, FAIL, lambda c: c.policy("churn model", "advertising")),
+    ("purpose-listed", SAFE, FAIL, lambda c: c.policy("churn model", "advertising")),
+    ("purpose-listed", SAFE, UNKNOWN, lambda c: released(c, purpose=None)),
     ("release-guarantee-met", SAFE, FAIL, lambda c: c.policy("k_anonymity: 3", "k_anonymity: 12")),
     ("release-guarantee-met", SAFE, UNKNOWN, lambda c: released(c, numbers=numbers(c, k_anonymity=None))),
     ("release-checked", SAFE, UNKNOWN, lambda c: c.sql("DELETE FROM mlsec_finding WHERE control = 'guarantee-holds'")),

@@ -49,6 +49,7 @@ EXAMPLES: dict[type[Predicate], dict[str, Any]] = {
         "keys": {"pseudonym.d/1": "ff"},
         "anonymity": {"claimed_by": "dpo", "reason": "r"},
         "removed_by_request": 7,
+        "purpose": "research",
     },
     ArtifactStatement: {
         "source": {**PLACE, "sha256": "00" * 32}, "target": PLACE, "kind": "model", "recipients": ["age1x"],

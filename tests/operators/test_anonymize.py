@@ -14,7 +14,7 @@ from airflow.sdk import Asset
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import ChangedMeanwhile
 from airflow_mlsec.hooks.errors import without_values
-from airflow_mlsec.lineage import EVIDENCE_FACET, ingest_event
+from airflow_mlsec.lineage import EVIDENCE_FACET, ingest_event, latest_releases
 from airflow_mlsec.operators.anonymize import AnonymizeOperator
 from airflow_mlsec.register import tables as t
 from tests import canaries
@@ -202,4 +202,18 @@ def test_the_link_opens_the_map_at_the_target(clinic: Clinic) -> None:
 
     link = PersonalDataMapLink().get_link(operator(clinic), ti_key=None)  # type: ignore[arg-type]
     assert "/plugin/privacy?dataset=file%2F" in link
-    assert link.endswith("%2Fsafe%2Fpeople.parquet")
+    assert link.endswith("%2Fsafe.parquet")
+
+
+def test_what_the_data_is_not_for_is_refused(clinic: Clinic, context: Context) -> None:
+    """The purpose is one that the policy lists, in any language, and part of the signed evidence."""
+    with pytest.raises(
+        AirflowFailException, match="not for the purpose 'advertising'; the policy lists 'research'"
+    ):
+        operator(clinic, purpose="advertising").execute(context())
+    assert not Path(clinic.safe.removeprefix("file://")).exists()
+    policy = clinic.folder / "policies" / "people.yaml"
+    policy.write_text(policy.read_text().replace("[research]", "[{en: research, de: Forschung}]"))
+    operator(clinic, purpose="Forschung").execute(context())
+    [statement] = clinic.hook.register().read(latest_releases).values()
+    assert statement.purpose == "Forschung"

@@ -136,3 +136,10 @@ def test_what_is_used_changes_the_digest(before: str, after: str) -> None:
     changed = LARGE.replace(before, after)
     assert changed != LARGE
     assert parse_policy(changed).digest != DIGESTS[LARGE]
+
+
+def test_a_kind_alone_is_an_origin() -> None:
+    short, long = (
+        LARGE.replace("owner:", f"origin: {o}\nowner:", 1) for o in ("person", "{kind: person}")
+    )
+    assert parse_policy(short).digest == parse_policy(long).digest != DIGESTS[LARGE]

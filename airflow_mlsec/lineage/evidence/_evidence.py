@@ -106,6 +106,7 @@ def release_statement(
         anonymity=None
         if claim is None
         else Claim(claimed_by=claim.claimed_by, reason=claim.reason),
+        purpose=result.purpose,
     )
 
 
