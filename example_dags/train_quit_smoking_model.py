@@ -74,7 +74,11 @@ with DAG(
 
     # [START anonymize]
     anonymize = AnonymizeOperator(
-        task_id="anonymize", policy="nhefs", source=RAW, target=SAFE, purpose="smoking cessation model"
+        task_id="anonymize",
+        policy="nhefs",
+        source=RAW,
+        target=SAFE,
+        purpose="smoking cessation model",
     )
     # [END anonymize]
 
