@@ -149,6 +149,7 @@ bench: setup
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.artifacts
 	@$(BIN)/python -m benchmarks.audit
+	@$(BIN)/python -m benchmarks.controls
 	@POLARS_MAX_THREADS=1 $(BIN)/python -m benchmarks.anonymize $(ADULT)
 	@$(BIN)/python -m benchmarks.lineage
 	@$(BIN)/python -m benchmarks.locate
