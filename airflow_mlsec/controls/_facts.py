@@ -7,6 +7,7 @@ unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -16,8 +17,9 @@ import sqlalchemy as sa
 
 from airflow_mlsec.access import Review, reviews
 from airflow_mlsec.controls._control import Control
+from airflow_mlsec.controls.reasons import HalfDone, NotSigned, WrittenSince
 from airflow_mlsec.datasets import DatasetName
-from airflow_mlsec.errors import UsageError
+from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.key_ring import existing_key_ring
 from airflow_mlsec.ledger import (
     DEPLOYMENT,
@@ -27,6 +29,7 @@ from airflow_mlsec.ledger import (
     Audit,
     Finding,
     InForce,
+    Reason,
     ReleaseStatement,
     last_findings,
     log_verifiers,
@@ -34,11 +37,16 @@ from airflow_mlsec.ledger import (
     verify_register,
 )
 from airflow_mlsec.lineage import (
+    ARTIFACT,
+    RELEASE,
     State,
     all_edges,
+    announced_only,
     artifact_statements,
     column_states,
+    declared_by_pattern,
     latest_releases,
+    overwritten,
     releases_not_signed,
     verify_evidence,
 )
@@ -200,7 +208,12 @@ class Facts:
 
     def days_since(self, moment: str) -> int:
         """Full days from a moment of the register to the day in question."""
-        return (self.on - datetime.fromisoformat(moment).date()) // timedelta(days=1)
+        days = (self.on - datetime.fromisoformat(moment).date()) // timedelta(days=1)
+        if days < -1:  # clocks, and days in other time zones, differ
+            raise CheckFailed(
+                f"the register has a moment after {self.on}: a clock is wrong, or somebody wrote it"
+            )
+        return days
 
     @cached_property
     def now(self) -> datetime:
@@ -229,16 +242,23 @@ class Facts:
         return [dataset for dataset in self.datasets if dataset.is_source]
 
     @cached_property
-    def releases(self) -> Mapping[int, ReleaseStatement | None]:
-        """By dataset id: the newest published statement about a release; None if no trusted key signed it."""
-        signed = self.register.read(latest_releases)
-        return {**signed, **dict.fromkeys(self.register.read(releases_not_signed))}
+    def releases(self) -> Mapping[int, ReleaseStatement | Reason]:
+        """By dataset id: the newest published statement about a release, or why nothing can be said of what is there now: it
+        is not signed by a trusted key, another run has written there since, or a newer release is half done."""
 
-    def about_releases(self) -> Iterator[tuple[str, ReleaseStatement | None]]:
-        """The name of each release, and what is signed about it; None if nothing is that counts."""
+        def work(connection: sa.Connection) -> dict[int, ReleaseStatement | Reason]:
+            found: dict[int, ReleaseStatement | Reason] = {**latest_releases(connection)}
+            found |= dict.fromkeys(releases_not_signed(connection), NotSigned())
+            found |= dict.fromkeys(overwritten(connection) & {*found}, WrittenSince())
+            return found | dict.fromkeys(announced_only(connection, RELEASE), HalfDone())
+
+        return self.register.read(work)
+
+    def about_releases(self) -> Iterator[tuple[str, ReleaseStatement | Reason]]:
+        """The name of each release, and what is signed about it, or why nothing can be said of it."""
         for dataset in self.datasets:
             if dataset.id in self.releases or dataset.stage == "release":
-                yield str(dataset.name), self.releases.get(dataset.id)
+                yield str(dataset.name), self.releases.get(dataset.id, NotSigned())
 
     def source_of(self, statement: ReleaseStatement) -> DatasetFacts | None:
         """The dataset that a release was made from, as it is known now."""
@@ -251,9 +271,15 @@ class Facts:
         return statements, len(broken)
 
     @cached_property
-    def artifacts(self) -> Mapping[int, ArtifactStatement | None]:
-        """By dataset id: the newest published statement about an artifact; None if no trusted key signed it."""
-        return self.register.read(artifact_statements)
+    def artifacts(self) -> Mapping[int, ArtifactStatement | Reason]:
+        """By dataset id: the newest published statement about an artifact, or why nothing can be said of what is there."""
+
+        def work(connection: sa.Connection) -> dict[int, ArtifactStatement | Reason]:
+            signed = artifact_statements(connection)
+            found = {n: NotSigned() if said is None else said for n, said in signed.items()}
+            return found | dict.fromkeys(announced_only(connection, ARTIFACT), HalfDone())
+
+        return self.register.read(work)
 
     @cached_property
     def findings(self) -> Mapping[tuple[Asset, str], Finding]:
@@ -386,22 +412,50 @@ def _datasets(connection: sa.Connection) -> list[DatasetFacts]:
         of_files = bool(made_from) and "table" not in made_from
         return min(made_from) if is_copy and of_files else str(row.kind)
 
+    covered = declared_by_pattern(connection)
+    declared = {row.id for row in rows if row.policy_digest is not None} | {*covered}
+    unknown = _from_outside(declared, {row.id for row in rows}, sources)
+
+    def state_of(number: int) -> State:
+        return max(
+            highest.get(number, State.NONE), State.UNKNOWN if number in unknown else State.NONE
+        )
+
     return [
         DatasetFacts(
             row.id,
             DatasetName(row.namespace, row.name),
             kind_of(row),
             row.uri,
-            row.stage,
+            row.stage or ("source" if row.id in covered else None),
             row.policy_digest,
-            policies.get(row.policy_digest),
-            highest.get(row.id, State.NONE),
+            policies.get(row.policy_digest) or covered.get(row.id),
+            state_of(row.id),
             {name: states.get(node, State.NONE) for name, node in names.get(row.id, {}).items()},
             frozenset(sources.get(row.id, set()) - {row.id}),
             row.last_seen,
         )
         for row in rows
     ]
+
+
+def _from_outside(
+    declared: AbstractSet[int], every: AbstractSet[int], sources: Mapping[int, AbstractSet[int]]
+) -> set[int]:
+    """Datasets of which nobody knows what is in them: no policy declares them and no run has made them, or something of that
+    kind is among what they were made from."""
+    found = {number for number in every - declared if not sources.get(number, set()) - {number}}
+    made: dict[int, list[int]] = {}
+    for target, of in sources.items():
+        for source in of:
+            made.setdefault(source, []).append(target)
+    waiting = list(found)
+    while waiting:
+        for target in made.get(waiting.pop(), ()):
+            if target not in found and target not in declared:
+                found.add(target)
+                waiting.append(target)
+    return found
 
 
 def _ring_keys(connection: sa.Connection) -> list[RingKey]:

@@ -43,6 +43,22 @@ class NotSigned(
     """What the evidence says does not count."""
 
 
+class WrittenSince(
+    Reason,
+    en="another run has written there since the release was signed",
+    de="ein anderer Lauf hat dort geschrieben, seit die Freigabe signiert wurde",
+):
+    """What is there now is not what the evidence is about."""
+
+
+class HalfDone(
+    Reason,
+    en="a newer one was announced, and nobody knows whether it was published",
+    de="eine neuere wurde angekündigt, und niemand weiß, ob sie veröffentlicht wurde",
+):
+    """A task ended between announcing and publishing."""
+
+
 class Columns(Reason, en="{number:column|columns}", de="{number:Spalte|Spalten}"):
     """All columns are as they should be."""
 

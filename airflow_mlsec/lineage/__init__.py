@@ -34,6 +34,7 @@ from airflow_mlsec.lineage.evidence._evidence import (
     EVIDENCE_FACET,
     RELEASE,
     PublishedRelease,
+    announced_only,
     artifact_statements,
     latest_release,
     latest_releases,
@@ -77,6 +78,7 @@ from airflow_mlsec.lineage.tracing._state import (
     column_states,
     columns_of,
     declared_by_pattern,
+    overwritten,
     unexplained,
 )
 from airflow_mlsec.lineage.tracing._trace import (
@@ -118,6 +120,7 @@ __all__ = [
     "Trace",
     "TraceNode",
     "all_edges",
+    "announced_only",
     "artifact_statements",
     "artifact_versions",
     "begin_artifact",
@@ -150,6 +153,7 @@ __all__ = [
     "never_published",
     "newest_published",
     "next_version",
+    "overwritten",
     "policy_of",
     "published_releases",
     "reach",

@@ -19,8 +19,8 @@ from airflow_mlsec.lineage import State
 
 class NotExplained(
     Reason,
-    en="a run wrote it, and nothing says what it read",
-    de="ein Lauf hat ihn geschrieben, und nichts sagt, was er gelesen hat",
+    en="nothing says what it, or something that it was made from, came from",
+    de="nichts sagt, woher er oder etwas, woraus er entstand, gekommen ist",
 ):
     """What is in the dataset may come from anywhere."""
 
@@ -61,7 +61,5 @@ class LineageExplained(RegisterControl):
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         for dataset in facts.datasets:
             unexplained = State.UNKNOWN in (dataset.state, *dataset.columns.values())
-            found = (
-                failed(NotExplained()) if unexplained else passed(Explained(len(dataset.sources)))
-            )
-            yield str(dataset.name), found
+            explained = passed(Explained(len(dataset.sources)))
+            yield str(dataset.name), failed(NotExplained()) if unexplained else explained

@@ -9,12 +9,12 @@ from airflow_mlsec.controls._control import (
     Severity,
     Text,
     failed,
+    not_applicable,
     passed,
     unknown,
 )
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._register_control import RegisterControl
-from airflow_mlsec.controls.reasons import NotSigned
 from airflow_mlsec.ledger import AssetKind, Reason
 
 
@@ -35,6 +35,12 @@ class ClaimedAndMeasured(
 
     by: str
     found: int
+
+
+class NothingClaimed(
+    Reason, en="nobody claims that it is anonymous", de="niemand behauptet, dass sie anonym ist"
+):
+    """There is no claim to be measured."""
 
 
 class AnonymityMeasured(RegisterControl):
@@ -60,10 +66,11 @@ class AnonymityMeasured(RegisterControl):
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         for name, statement in facts.about_releases():
-            if statement is None:
-                yield name, unknown(NotSigned())
+            if isinstance(statement, Reason):
+                yield name, unknown(statement)
                 continue
             if statement.anonymity is None:
+                yield name, not_applicable(NothingClaimed())
                 continue
             by, found = statement.anonymity.claimed_by, statement.numbers.k_anonymity
             answer = (

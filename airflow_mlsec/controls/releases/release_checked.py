@@ -15,7 +15,6 @@ from airflow_mlsec.controls._control import (
 )
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._register_control import RegisterControl
-from airflow_mlsec.controls.reasons import NotSigned
 from airflow_mlsec.ledger import AssetKind, Outcome, Reason
 
 _CONTROL = "guarantee-holds"
@@ -70,12 +69,19 @@ class ReleaseChecked(RegisterControl):
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         for name, statement in facts.about_releases():
-            if statement is None:
-                yield name, unknown(NotSigned())
+            if isinstance(statement, Reason):
+                yield name, unknown(statement)
                 continue
             found = facts.finding(AssetKind.DATASET, name, _CONTROL)
             made = datetime.fromisoformat(statement.issued_at)
-            if found is None or datetime.fromisoformat(found.at) < made:
+            began = None if found is None else str(found.evidence.get("began") or found.at)
+            of_policy = found is not None and found.evidence.get("policy") == statement.policy
+            if (
+                found is None
+                or began is None
+                or datetime.fromisoformat(began) < made
+                or not of_policy
+            ):
                 answer = unknown(NotCheckedSince(statement.issued_at[:10]))
             elif found.outcome.holds:
                 answer = passed(CheckedOn(found.at[:10]))

@@ -14,7 +14,6 @@ from airflow_mlsec.controls._control import (
 )
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._register_control import RegisterControl
-from airflow_mlsec.controls.reasons import NotSigned
 from airflow_mlsec.ledger import AssetKind, Reason
 
 
@@ -63,8 +62,8 @@ class ReleaseFollowsPolicy(RegisterControl):
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         for name, statement in facts.about_releases():
-            if statement is None:
-                yield name, unknown(NotSigned())
+            if isinstance(statement, Reason):
+                yield name, unknown(statement)
                 continue
             source = facts.source_of(statement)
             if source is None or source.policy_digest is None:

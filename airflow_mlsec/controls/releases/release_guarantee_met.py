@@ -17,7 +17,6 @@ from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._register_control import RegisterControl
 from airflow_mlsec.controls.reasons import (
     NoPolicy,
-    NotSigned,
 )
 from airflow_mlsec.ledger import AssetKind, Reason
 
@@ -88,8 +87,8 @@ class ReleaseGuaranteeMet(RegisterControl):
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         for name, statement in facts.about_releases():
-            if statement is None:
-                yield name, unknown(NotSigned())
+            if isinstance(statement, Reason):
+                yield name, unknown(statement)
                 continue
             source = facts.source_of(statement)
             wanted = (

@@ -10,6 +10,7 @@ from airflow_mlsec.controls._control import (
     Text,
     failed,
     passed,
+    unknown,
 )
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._register_control import RegisterControl
@@ -48,5 +49,10 @@ class ReleaseSigned(RegisterControl):
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         for name, statement in facts.about_releases():
-            signed = statement is not None and passed(SignedOn(statement.issued_at[:10]))
-            yield name, signed or failed(NotSigned())
+            if not isinstance(statement, Reason):
+                answer = passed(SignedOn(statement.issued_at[:10]))
+            elif isinstance(statement, NotSigned):
+                answer = failed(statement)
+            else:
+                answer = unknown(statement)
+            yield name, answer

@@ -18,7 +18,6 @@ from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._register_control import RegisterControl
 from airflow_mlsec.controls.reasons import (
     NothingPersonal,
-    NotSigned,
 )
 from airflow_mlsec.ledger import AssetKind, Reason
 
@@ -63,9 +62,9 @@ class ArtifactExpires(RegisterControl):
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         for identifier, statement in facts.artifacts.items():
             artifact = facts.by_id[identifier]
-            expires = None if statement is None else statement.expires_at
-            if statement is None:
-                answer = unknown(NotSigned())
+            expires = None if isinstance(statement, Reason) else statement.expires_at
+            if isinstance(statement, Reason):
+                answer = unknown(statement)
             elif not artifact.is_personal:
                 answer = not_applicable(NothingPersonal())
             elif expires is None:

@@ -10,6 +10,7 @@ from airflow_mlsec.controls._control import (
     Severity,
     Text,
     failed,
+    not_applicable,
     passed,
     unknown,
 )
@@ -55,6 +56,10 @@ class RecordsWithin(Reason, en="all records were within {period} on {day}", de="
     day: str
 
 
+class NoPeriod(Reason, en="the policy states no period", de="die Richtlinie nennt keine Frist"):
+    """`retention-stated` says so."""
+
+
 class RetentionApplied(RegisterControl):
     """A period that nobody applies is a sentence in a file."""
 
@@ -86,11 +91,14 @@ class RetentionApplied(RegisterControl):
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         for dataset in facts.sources:
             retention = (dataset.policy or {}).get("retention")
+            name = str(dataset.name)
             if not retention:
+                yield name, not_applicable(NoPeriod())
                 continue
-            name, period = str(dataset.name), str(retention["keep"])
+            period = str(retention["keep"])
             found = facts.finding(AssetKind.DATASET, name, _CONTROL)
-            if found is None:
+            # What was found under another policy says nothing about this one's period.
+            if found is None or found.evidence.get("policy") != dataset.policy_digest:
                 answer = unknown(NotLookedAt(period))
             elif not found.outcome.holds:
                 bad = RecordsPast(period, found.at[:10])

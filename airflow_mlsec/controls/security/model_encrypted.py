@@ -11,6 +11,7 @@ from airflow_mlsec.controls._control import (
     failed,
     not_applicable,
     passed,
+    unknown,
 )
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._register_control import RegisterControl
@@ -18,6 +19,7 @@ from airflow_mlsec.controls.reasons import (
     NothingPersonal,
 )
 from airflow_mlsec.ledger import AssetKind, Reason
+from airflow_mlsec.lineage import State
 
 
 class OnlyPlain(
@@ -63,19 +65,22 @@ class ModelEncrypted(RegisterControl):
     )
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
-        made: dict[int, list[str]] = {}
+        # What a trusted key has signed says of which file an artifact is; lineage can say anything.
+        made: dict[tuple[str, str], list[str]] = {}
         for identifier, statement in facts.artifacts.items():
-            if statement is None:
-                continue  # nothing signed says that it is one
-            for source in facts.by_id[identifier].sources:
+            if not isinstance(statement, Reason):
+                source = statement.source.namespace, statement.source.name
                 made.setdefault(source, []).append(str(facts.by_id[identifier].name))
         for model in facts.datasets:
             if model.kind != "model" or model.id in facts.artifacts:
                 continue
+            copies = made.get((model.name.namespace, model.name.name))
             if not model.is_personal:
                 answer = not_applicable(NothingPersonal())
-            elif model.id in made:
-                answer = passed(EncryptedAs(tuple(sorted(made[model.id]))))
+            elif copies:
+                answer = passed(EncryptedAs(tuple(sorted(copies))))
+            elif model.state is State.UNKNOWN:
+                answer = unknown(OnlyPlain())
             else:
                 answer = failed(OnlyPlain())
             yield str(model.name), answer

@@ -392,6 +392,16 @@ def releases_not_signed(connection: sa.Connection) -> set[int]:
     return {row.dataset_id for row in rows if verified_release(row.envelope, trusted) is None}
 
 
+def announced_only(connection: sa.Connection, kind: str) -> set[int]:
+    """Datasets whose newest statement of a kind (`RELEASE`, `ARTIFACT`) was announced, and of which nobody knows whether what
+    it is about was published."""
+    e = t.evidence.c
+    known = e.predicate_type == kind, e.outcome.in_((PUBLISHED, INTENDED))
+    newest = sa.select(sa.func.max(e.id)).where(*known).group_by(e.dataset_id)
+    query = sa.select(e.dataset_id).where(e.id.in_(newest), e.outcome == INTENDED)
+    return set(connection.execute(query).scalars())
+
+
 def artifact_statements(connection: sa.Connection) -> dict[int, ArtifactStatement | None]:
     """By dataset id: what the newest published statement about an artifact says; None if no trusted key signed it."""
     e, trusted = t.evidence.c, trusted_by(connection)

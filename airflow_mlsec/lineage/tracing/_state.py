@@ -187,7 +187,7 @@ def unexplained(connection: sa.Connection, datasets: Iterable[int] | None = None
     told = {identifier for identifier, edges in flows if graph.unpack_flow(bytes(edges))[1]}
     found = {dataset for dataset, flow in rows if flow not in told}
     return (
-        found - (latest_releases(connection).keys() - _overwritten(connection)) if found else found
+        found - (latest_releases(connection).keys() - overwritten(connection)) if found else found
     )
 
 
@@ -210,11 +210,11 @@ def _ceilings(
             sorted(sources),
         )
     }
-    overwritten = _overwritten(connection)
+    written_over = overwritten(connection)
     found: dict[tuple[int, int], dict[int, State]] = {}
     for dataset, release in releases.items():
         source = known.get((release.source.namespace, release.source.name))
-        if source is None or dataset in overwritten:
+        if source is None or dataset in written_over:
             continue
         states = {n: State[c.state.upper()] for n, c in release.columns.items()}
         columns = names.get(dataset, {})
@@ -230,7 +230,7 @@ def _ceilings(
     return found
 
 
-def _overwritten(connection: sa.Connection) -> set[int]:
+def overwritten(connection: sa.Connection) -> set[int]:
     """Datasets that another run has written since their latest evidence was recorded.
 
     A run that the register learnt of before the evidence came before it, whatever its clock said, unless the
