@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from airflow_mlsec import files
+from airflow_mlsec.actors import operating_system_actor
 from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.controls import (
     REPORTS,
@@ -27,14 +28,15 @@ from airflow_mlsec.controls import (
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.errors import CheckFailed, UsageError, printable
 from airflow_mlsec.key_ring import open_register
-from airflow_mlsec.ledger import LANGUAGES, Asset, AssetKind, Language, as_documents
-from airflow_mlsec.policy import CONTROLS, ORGANIZATION, line_of, load_policy
+from airflow_mlsec.ledger import LANGUAGES, Asset, AssetKind, Language, Verb, as_documents, require
+from airflow_mlsec.policy import ORGANIZATION, line_of, load_policy
 from airflow_mlsec.settings import Settings
 
 
 @click.command()
 @click.argument("policies", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--policies-only", is_flag=True, help="Look at policy files alone, and at folders of them: no data, register or Airflow.")  # fmt: skip
+@click.option("--controls", "own", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The organization's own file of controls; not from the change that is checked.")  # fmt: skip
 @click.option("--dataset", help="Dataset to check. Default: the policy's own `dataset`.")
 @click.option(
     "--stage", type=click.Choice(["source", "release"]), default="source", show_default=True
@@ -54,6 +56,7 @@ from airflow_mlsec.settings import Settings
 def check(
     policies: tuple[Path, ...],
     policies_only: bool,
+    own: Path | None,
     dataset: str | None,
     stage: Literal["source", "release"],
     raw: str | None,
@@ -74,7 +77,7 @@ def check(
     if policies_only:
         if dataset or raw or suite or record or stage != "source":
             raise UsageError("--policies-only looks at no data: leave out --dataset, --raw, --suite, --stage and --record")  # fmt: skip
-        settings = _beside(policies, settings)
+        settings = _beside(policies, own, settings)
         known, today = ControlSet.of(settings), datetime.now(UTC).date()
         found = check_policies(policy_files(policies), settings, known, known.chosen(), today)
     elif len(policies) != 1:
@@ -94,15 +97,14 @@ def check(
         raise click.exceptions.Exit(CheckFailed.exit_code)
 
 
-def _beside(paths: tuple[Path, ...], settings: Settings) -> Settings:
-    """The settings, with the files that stand beside policies where a folder that is checked has them: a repository's checks
-    need no settings."""
+def _beside(paths: tuple[Path, ...], own: Path | None, settings: Settings) -> Settings:
+    """The settings, with organization.yaml where a folder that is checked has it: a repository's checks need no settings. Not
+    so controls.yaml: whoever changes a policy does not mute what is said about it."""
     organization = [path / ORGANIZATION for path in paths if (path / ORGANIZATION).is_file()]
-    own = [path / CONTROLS for path in paths if (path / CONTROLS).is_file()]
     return replace(
         settings,
         organization=organization[0] if organization else settings.organization,
-        controls_file=own[0] if own else settings.controls_file,
+        controls_file=own or settings.controls_file,
     )
 
 
@@ -120,13 +122,21 @@ def _of_dataset(
     register = open_register(settings)
     source = open_dataset(raw) if raw else None
     known, today = ControlSet.of(settings), datetime.now(UTC).date()
+    if record:
+        require(
+            register,
+            operating_system_actor(),
+            Verb.HANDLE,
+            Asset(AssetKind.DATASET, str(checked.name)),
+        )
+    began = register.now()
     results = check_dataset(
         declared, checked, stage, raw=source, register=register, among=known.controls
     )
     if suite is not None:
         results.append(check_suite(suite, checked))
     if record:
-        record_results(register, declared, checked, stage, results, None)
+        record_results(register, declared, checked, stage, results, None, began)
     asset = Asset(AssetKind.DATASET, str(checked.name))
     return [
         Result(
@@ -172,7 +182,7 @@ def _as_json(result: Result, language: Language) -> dict[str, object]:
 
 def _write(text: str, target: Path | None) -> None:
     if target is not None:
-        files.write_bytes(target, text.encode())
+        files.write_bytes(target, text.encode(errors="backslashreplace"))
         click.echo(f"written: {target}", err=True)
         return
     click.echo(printable(text) if sys.stdout.isatty() else text, nl=False)

@@ -21,6 +21,7 @@ from airflow_mlsec.controls import (
     Severity,
     Written,
     ask_exemption,
+    asked_exemptions,
     component_definition,
     end_exemption,
     evaluate,
@@ -33,14 +34,18 @@ from airflow_mlsec.controls import (
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.key_ring import open_register
 from airflow_mlsec.ledger import (
+    DEPLOYMENT,
     LANGUAGES,
     Asset,
     AssetKind,
     Finding,
     Language,
+    Outcome,
+    Verb,
     as_documents,
     findings,
     last_findings,
+    require,
 )
 from airflow_mlsec.settings import Settings
 
@@ -86,10 +91,11 @@ def list_(
 def show_(control: str, language: Language, as_json: bool) -> None:
     """Show a control: its source, what to do, examples, and what it found last for every asset."""
     settings = Settings.load()
-    [found] = ControlSet.of(settings).chosen([control])
+    known = ControlSet.of(settings)
+    [found] = known.chosen([control])
     register = open_register(settings)
     last = [f for f in register.read(last_findings) if f.control == control]
-    granted = register.read(exemptions)
+    every = [*register.read(exemptions).values(), *register.read(asked_exemptions).values()]
     lines = [
         f"{found.id}  ({found.severity.value}, about: {found.asset.value})",
         f"  {found.title.words(language)}",
@@ -98,10 +104,13 @@ def show_(control: str, language: Language, as_json: bool) -> None:
         f"  to do: {found.remedy.words(language)}",
         f"  holds: {found.example.holds}",
         f"  fails: {found.example.fails}",
-        *(f"  {name} = {number}" for name, number in found.parameters.items()),
+        *(
+            f"  {name} = {known.parameters.get(control, {}).get(name, number)}"
+            for name, number in found.parameters.items()
+        ),
         *(f"{f.outcome.value:14} {f.asset.name}: {f.words}  ({f.at[:10]})" for f in last),
     ]
-    asked = [e for (_, name), e in granted.items() if name == control]
+    asked = [e for e in every if e.control == control]
     lines += [_of_exemption(e) for e in asked]
     data = {
         **_described(found, language),
@@ -139,30 +148,39 @@ def run(
     """
     settings = Settings.load()
     known = ControlSet.of(settings)
-    chosen = of_register(known.chosen(ids, families, frameworks))
+    asked_for = known.chosen(ids, families, frameworks)
+    chosen = of_register(asked_for)
     if not chosen:
         raise UsageError(
             "these controls are asked about one dataset, by `mlsec check` and ComplianceCheckOperator"
         )
     wanted = [_report(given) for given in reports]
-    register = open_register(settings)
+    register, me = open_register(settings), operating_system_actor()
+    # Whoever keeps answers chooses by which numbers and settings they are given.
+    who = None if dry_run else require(register, me, Verb.HANDLE, DEPLOYMENT).who
     with register.kept_open():
         facts = Facts.of(settings, register, parameters=known.parameters)
         found = evaluate(facts, chosen, show_progress)
-        changed = 0 if dry_run else record_evaluation(facts, found, str(operating_system_actor()))
+        changed = 0 if who is None else record_evaluation(facts, found, who)
     for form, target in wanted:
         results = [
             Result(e.control, e.asset, e.answer, muted=known.why_muted(e.control, facts.on))
             for e in found
         ]
-        files.write_bytes(target, REPORTS[form](results, Written(facts.now, language)).encode())
+        files.write_bytes(
+            target,
+            REPORTS[form](results, Written(facts.now, language)).encode(errors="backslashreplace"),
+        )
     bad = [e for e in found if not e.answer.passed]
     counted = [
         e
         for e in bad
         if e.control.severity >= Severity(fail_on) and not known.is_muted(e.control, facts.on)
     ]
-    shown = sorted(found if every else bad, key=lambda e: (-[*Severity].index(e.control.severity), e.control.id, e.asset.name))  # fmt: skip
+    told = [
+        e for e in found if not e.answer.passed or e.answer.outcome is Outcome.EXEMPT
+    ]  # an exemption hides nothing
+    shown = sorted(found if every else told, key=lambda e: (-[*Severity].index(e.control.severity), e.control.id, e.asset.name))  # fmt: skip
     outcomes = Counter(e.answer.outcome.value for e in found)
     lines = [_line(e, known, facts.on, language) for e in shown]
     lines += [
@@ -170,6 +188,10 @@ def run(
         for name, said in known.muted.items()
         if facts.on <= said.until and any(c.id == name for c in chosen)
     ]
+    if left := [c.id for c in asked_for if c not in chosen]:
+        lines.append(
+            f"not asked here, but about one dataset (`mlsec check`, ComplianceCheckOperator): {', '.join(left)}"
+        )
     kept = "nothing is kept (--dry-run)" if dry_run else f"{changed} answers changed"
     lines.append(f"{len(chosen)} controls, {len(found)} answers ({_counted(outcomes)}); {kept}")
     data = {
@@ -214,20 +236,22 @@ def exempt(control: str, asset: str, owner: str, why: str, until: Any, as_json: 
     [known] = ControlSet.of(settings).chosen([control])
     about, me = _asset(known, asset), operating_system_actor()
     found = ask_exemption(open_register(settings), about, control, me, owner, why, until.date())
-    text = f"{_of_exemption(found)}\nsomebody else grants it with: mlsec controls grant {control} '{about}'"
+    text = f"{_of_exemption(found)}\nsomebody else grants it with: mlsec controls grant {control} '{about}' --until {found.until}"
     show(_exemption_as_json(found), text, as_json)
 
 
 @controls.command()
 @control_argument
 @asset_argument
+@click.option("--until", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The last day, as it was asked for.")  # fmt: skip
 @json_option
-def grant(control: str, asset: str, as_json: bool) -> None:
+def grant(control: str, asset: str, until: Any, as_json: bool) -> None:
     """Grant an exemption that somebody else has asked for."""
     settings = Settings.load()
     [known] = ControlSet.of(settings).chosen([control])
     about = _asset(known, asset)
-    found = grant_exemption(open_register(settings), about, control, operating_system_actor())
+    me = operating_system_actor()
+    found = grant_exemption(open_register(settings), about, control, me, until.date())
     show(_exemption_as_json(found), _of_exemption(found), as_json)
 
 
@@ -308,8 +332,12 @@ def _described(control: Control, language: Language) -> dict[str, Any]:
 def _line(found: Evaluated, known: ControlSet, on: date, language: Language) -> str:
     muted = " (muted)" if known.is_muted(found.control, on) else ""
     reasons = "; ".join(str(r.words(language)) for r in found.answer.reasons)
+    numbers = known.parameters.get(found.control.id)
+    asked = (
+        f" (asked with {', '.join(f'{n} = {v}' for n, v in numbers.items())})" if numbers else ""
+    )
     before = f", before: {found.before.outcome.value}" if found.drifted and found.before else ""
-    return f"{found.answer.outcome.value:14} {found.control.severity.value:8} {found.control.id:26} {found.asset.name}: {reasons}{before}{muted}"  # fmt: skip
+    return f"{found.answer.outcome.value:14} {found.control.severity.value:8} {found.control.id:26} {found.asset.name}: {reasons}{asked}{before}{muted}"  # fmt: skip
 
 
 def _evaluated(found: Evaluated, known: ControlSet, on: date, language: Language) -> dict[str, Any]:

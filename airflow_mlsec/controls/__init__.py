@@ -30,6 +30,7 @@ from airflow_mlsec.controls._evaluate import Evaluated, evaluate, record_evaluat
 from airflow_mlsec.controls._exemptions import (
     Exemption,
     ask_exemption,
+    asked_exemptions,
     end_exemption,
     exemptions,
     grant_exemption,
@@ -77,6 +78,7 @@ __all__ = [
     "Written",
     "ask",
     "ask_exemption",
+    "asked_exemptions",
     "check_dataset",
     "check_policies",
     "check_suite",

@@ -75,6 +75,7 @@ class Reads(StrEnum):
     LEDGER = "ledger"
     REQUESTS = "requests"
     REVIEWS = "access reviews"
+    GRANTS = "grants"
     CONNECTIONS = "connections"
     KEY_RING = "key ring"
     AUDIT_LOG = "audit log"

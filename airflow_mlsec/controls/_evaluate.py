@@ -23,22 +23,28 @@ from airflow_mlsec.controls._control import (
     Control,
     Severity,
     not_applicable,
+    unknown,
 )
 from airflow_mlsec.controls._exemptions import exempted, exemptions
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._law import law
 from airflow_mlsec.controls._register_control import RegisterControl
 from airflow_mlsec.controls._run import crashed
-from airflow_mlsec.controls.reasons import NoLongerThere
+from airflow_mlsec.controls.reasons import NoLongerAnswered, NoLongerThere
+from airflow_mlsec.errors import ChangedMeanwhile
 from airflow_mlsec.ledger import (
     DEPLOYMENT,
     Act,
     Asset,
     Finding,
+    Outcome,
     Reason,
     as_documents,
+    last_findings,
     record,
 )
+from airflow_mlsec.register import lock_table
+from airflow_mlsec.register import tables as t
 
 _ASKED = "controls asked"
 
@@ -109,14 +115,37 @@ def _answers(
     control: RegisterControl, facts: Facts, before: Mapping[Asset, Finding]
 ) -> dict[Asset, Answer]:
     try:
-        found = {
-            DEPLOYMENT if control.asset is DEPLOYMENT.kind else Asset(control.asset, name): answer
-            for name, answer in control.answers(facts)
-        }
+        found: dict[Asset, Answer] = {}
+        for name, answer in control.answers(facts):
+            if not (
+                isinstance(name, str)
+                and isinstance(answer, Answer)
+                and isinstance(answer.outcome, Outcome)
+            ):
+                raise TypeError(f"control {control.id} gave something that is no answer")
+            asset = DEPLOYMENT if control.asset is DEPLOYMENT.kind else Asset(control.asset, name)
+            # Of two answers about one asset the worse one counts.
+            found[asset] = max(found.get(asset, answer), answer, key=_badness)
     except Exception as error:
         return dict.fromkeys([*before, *([] if before else [DEPLOYMENT])], crashed(error))
-    gone = {asset: not_applicable(NoLongerThere()) for asset in before if asset not in found}
+    gone = {
+        asset: unknown(NoLongerAnswered())
+        if facts.knows(asset)
+        else not_applicable(NoLongerThere())
+        for asset in before
+        if asset not in found
+    }
     return {**found, **gone}
+
+
+def _badness(answer: Answer) -> int:
+    return [
+        Outcome.NOT_APPLICABLE,
+        Outcome.PASS,
+        Outcome.EXEMPT,
+        Outcome.UNKNOWN,
+        Outcome.FAIL,
+    ].index(answer.outcome)
 
 
 def worst(evaluated: Iterable[Evaluated]) -> Severity | None:
@@ -125,18 +154,26 @@ def worst(evaluated: Iterable[Evaluated]) -> Severity | None:
 
 
 def record_evaluation(facts: Facts, evaluated: Sequence[Evaluated], by: str) -> int:
-    """Write the answers that changed, and that all were asked; returns how many changed."""
-    changed = [e for e in evaluated if e.changed]
-    return facts.register.write(partial(_record, facts, evaluated, changed, by))
+    """Write the answers that changed, and that all were asked; returns how many changed.
+
+    :raises ChangedMeanwhile: if somebody else has recorded answers since these were found: the older look would win.
+    """
+    return facts.register.write(partial(_record, facts, evaluated, by))
 
 
 def _record(
     facts: Facts,
     evaluated: Sequence[Evaluated],
-    changed: Sequence[Evaluated],
     by: str,
     connection: sa.Connection,
 ) -> int:
+    lock_table(connection, t.finding)
+    last = {(found.asset, found.control): found for found in last_findings(connection)}
+    if any(_at(last.get((e.asset, e.control.id))) != _at(e.before) for e in evaluated):
+        raise ChangedMeanwhile(
+            "somebody else has recorded what controls found meanwhile; ask again"
+        )
+    changed = [e for e in evaluated if e.changed]
     now = facts.register.now()
     ids = sorted({e.control.id for e in evaluated})
     assets = {e.asset for e in evaluated}
@@ -156,11 +193,29 @@ def _record(
     }
     reason = ControlsAsked(len(ids), len(assets), len(changed))
     findings = [
-        Finding(e.asset, e.control.id, e.answer.outcome, e.answer.reasons, by, now, basis)
+        Finding(
+            e.asset,
+            e.control.id,
+            e.answer.outcome,
+            e.answer.reasons,
+            by,
+            now,
+            {**basis, **_numbers(facts, e.control)},
+        )
         for e in changed
     ]
     record(connection, [*findings, Act(DEPLOYMENT, _ASKED, (reason,), by, now, whole)])
     return len(changed)
+
+
+def _at(found: Finding | None) -> str | None:
+    return None if found is None else found.at
+
+
+def _numbers(facts: Facts, control: Control) -> dict[str, Any]:
+    """The numbers by which a control was asked, if it has any."""
+    numbers = {name: facts.number(control, name) for name in control.parameters}
+    return {"numbers": numbers} if numbers else {}
 
 
 def _digest(evaluated: Iterable[Evaluated]) -> str:

@@ -7,7 +7,7 @@ nothing: what it covers is shown as exempt, with what the control found.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import sqlalchemy as sa
@@ -123,24 +123,31 @@ def ask_exemption(
 
     def work(connection: sa.Connection) -> Exemption:
         record(connection, [Act(asset, _ASKED, (asked,), who, register.now())])
-        return exemptions(connection)[asset, control]
+        return asked_exemptions(connection)[asset, control]
 
     return register.write(work)
 
 
-def grant_exemption(register: Register, asset: Asset, control: str, by: Actor) -> Exemption:
+def grant_exemption(
+    register: Register, asset: Asset, control: str, by: Actor, until: date
+) -> Exemption:
     """Grant the exemption that somebody else has asked for.
 
-    :raises UsageError: if there is none to be granted.
+    :param until: The last day, as whoever grants it has seen it: if something else is asked for by now, it is not granted.
+    :raises UsageError: if there is none to be granted, or it is for another time.
     :raises Refused: if the actor may not, or has asked for it.
     """
     permission = require(register, by, Verb.APPROVE, asset)
 
     def work(connection: sa.Connection) -> Exemption:
         lock_table(connection, t.act)
-        found = exemptions(connection).get((asset, control))
-        if found is None or found.granted_by is not None:
+        found = asked_exemptions(connection).get((asset, control))
+        if found is None:
             raise UsageError(f"nobody has asked for an exemption of {asset} from {control}")
+        if found.until != until:
+            raise UsageError(
+                f"the exemption of {asset} from {control} that is asked for is until {found.until}, not {until}: {found.why}"
+            )
         if permission.keys & keys_of(found.asked_by):
             raise Refused(
                 f"{permission.who} has asked for this exemption: somebody else has to grant it"
@@ -163,7 +170,8 @@ def end_exemption(register: Register, asset: Asset, control: str, by: Actor, why
         raise UsageError("ending an exemption needs its reason")
 
     def work(connection: sa.Connection) -> None:
-        if (asset, control) not in exemptions(connection):
+        every = {**asked_exemptions(connection), **exemptions(connection)}
+        if (asset, control) not in every:
             raise UsageError(f"{asset} has no exemption from {control}")
         ended = ExemptionEnded(control, why)
         record(connection, [Act(asset, _ENDED, (ended,), who, register.now())])
@@ -172,33 +180,35 @@ def end_exemption(register: Register, asset: Asset, control: str, by: Actor, why
 
 
 def exemptions(connection: sa.Connection) -> Mapping[tuple[Asset, str], Exemption]:
-    """Exemptions by asset and control: those that were asked for and have not ended, also those that have expired."""
-    found: dict[tuple[Asset, str], Exemption] = {}
+    """Exemptions by asset and control that were granted and have not been ended; also those that have expired."""
+    return _read(connection)[0]
+
+
+def asked_exemptions(connection: sa.Connection) -> Mapping[tuple[Asset, str], Exemption]:
+    """Exemptions by asset and control that somebody asks for: they stand beside a granted one until they are granted."""
+    return _read(connection)[1]
+
+
+_ByQuestion = dict[tuple[Asset, str], Exemption]
+
+
+def _read(connection: sa.Connection) -> tuple[_ByQuestion, _ByQuestion]:
+    granted: _ByQuestion = {}
+    asked: _ByQuestion = {}
     for act in acts(connection, verb=(_ASKED, _GRANTED, _ENDED)):
         for reason in act.reasons:
             if isinstance(reason, ExemptionAsked):
                 until = date.fromisoformat(reason.until)
-                found[act.asset, reason.control] = Exemption(
+                asked[act.asset, reason.control] = Exemption(
                     act.asset, reason.control, reason.owner, reason.why, until, act.by, act.at
                 )
             elif isinstance(reason, ExemptionGranted):
-                asked = found.get((act.asset, reason.control))
+                found = asked.get((act.asset, reason.control))
                 # What was granted is what was asked for, by whom and until when.
-                same = asked and (str(asked.until), asked.asked_by) == (
-                    reason.until,
-                    reason.asked_by,
-                )
-                if asked is not None and same:
-                    found[act.asset, reason.control] = Exemption(
-                        asked.asset,
-                        asked.control,
-                        asked.owner,
-                        asked.why,
-                        asked.until,
-                        asked.asked_by,
-                        asked.asked_at,
-                        act.by,
-                    )
+                if found and (str(found.until), found.asked_by) == (reason.until, reason.asked_by):
+                    granted[act.asset, reason.control] = replace(found, granted_by=act.by)
+                    del asked[act.asset, reason.control]
             elif isinstance(reason, ExemptionEnded):
-                found.pop((act.asset, reason.control), None)
-    return found
+                granted.pop((act.asset, reason.control), None)
+                asked.pop((act.asset, reason.control), None)
+    return granted, asked

@@ -15,11 +15,12 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from airflow_mlsec.access import Review, reviews
+from airflow_mlsec.access import Review, grants_digest, read_grants, reviews
 from airflow_mlsec.controls._control import Control
 from airflow_mlsec.controls.reasons import HalfDone, NotSigned, WrittenSince
+from airflow_mlsec.crypto import KeyRing, KeyState
 from airflow_mlsec.datasets import DatasetName
-from airflow_mlsec.errors import CheckFailed, UsageError
+from airflow_mlsec.errors import CheckFailed, MlsecError, UsageError
 from airflow_mlsec.key_ring import existing_key_ring
 from airflow_mlsec.ledger import (
     DEPLOYMENT,
@@ -31,6 +32,8 @@ from airflow_mlsec.ledger import (
     InForce,
     Reason,
     ReleaseStatement,
+    Rules,
+    kept_rules,
     last_findings,
     log_verifiers,
     rules_in_force,
@@ -58,7 +61,7 @@ from airflow_mlsec.subjects import (
     Calendar,
     Request,
     calendar_of,
-    letters_due,
+    letters_expected,
     letters_sent,
     list_requests,
 )
@@ -147,6 +150,7 @@ class Facts:
 
     :ivar parameters: Numbers that the organization has set, by control.
     :ivar verify_log: Verifies the audit log; None where no key ring is at hand.
+    :ivar ring: Opens the key ring in use; None where there is none at hand.
     """
 
     register: Register
@@ -155,6 +159,8 @@ class Facts:
     on: date
     parameters: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     verify_log: Callable[[], Audit] | None = None
+    ring: Callable[[], KeyRing] | None = None
+    _grants: dict[str, str | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -175,7 +181,11 @@ class Facts:
 
         day = on or date.fromisoformat(register.now()[:10])
         organization = load_organization(settings.organization)
-        return cls(register, settings, organization, day, parameters or {}, verify_log)
+
+        def ring() -> KeyRing:
+            return existing_key_ring(settings, register)
+
+        return cls(register, settings, organization, day, parameters or {}, verify_log, ring)
 
     @classmethod
     def of_policies(
@@ -300,9 +310,9 @@ class Facts:
         """The controller's."""
         return calendar_of(self.register)
 
-    def letters_due(self, request: Request) -> list[tuple[str, date]]:
-        """Letters of a request that nobody has recorded as sent, and by which day they must be."""
-        return letters_due(self.register, request, self.calendar)
+    def letters_expected(self, request: Request) -> list[tuple[str, date, date | None]]:
+        """Letters that the law asks for, by which day, and the day on which they were sent, if they were."""
+        return letters_expected(self.register, request, self.calendar)
 
     def letters_sent(self, request: Request) -> list[tuple[str, str]]:
         """Letters of a request that were sent, and on which day."""
@@ -314,14 +324,46 @@ class Facts:
         return tuple(reviews(self.register))
 
     @cached_property
+    def kept_rules(self) -> Rules:
+        """The rules that the register keeps: whoever asks for looser or stricter ones does not change them."""
+        return kept_rules(self.register)
+
+    @cached_property
     def rules(self) -> InForce:
         """The rules for decisions."""
         return rules_in_force(self.register)
 
     @cached_property
     def ring_keys(self) -> tuple[RingKey, ...]:
-        """All versions of the keys of the ring in use, the oldest first."""
-        return tuple(self.register.read(_ring_keys))
+        """The enabled versions of the keys of the ring in use, the oldest first, as the ring itself says when they were made.
+
+        :raises CheckFailed: if there is no ring at hand: the register knows only when it first saw a key.
+        """
+        if self.ring is None:
+            raise CheckFailed("there is no key ring here")
+        entries = [e for e in self.ring().entries() if e.state is KeyState.ENABLED]
+        return tuple(RingKey(e.name, e.version, e.created) for e in entries)
+
+    def grants_digest(self, location: str) -> str | None:
+        """The digest of who can reach a location now; None if that cannot be read here."""
+        if location not in self._grants:
+            try:
+                self._grants[location] = grants_digest(read_grants(location))
+            except (MlsecError, OSError):
+                self._grants[location] = None
+        return self._grants[location]
+
+    def knows(self, asset: Asset) -> bool:
+        """Whether an asset is still there, as far as is known."""
+        if asset.kind in (AssetKind.DATASET, AssetKind.MODEL, AssetKind.ARTIFACT):
+            return asset.name in self._names
+        if asset.kind is AssetKind.REQUEST:
+            return any(str(request.id) == asset.name for request in self.requests)
+        return False
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(str(dataset.name) for dataset in self.datasets)
 
     @cached_property
     def api_keys(self) -> tuple[ApiKeyFacts, ...]:
@@ -456,10 +498,3 @@ def _from_outside(
                 found.add(target)
                 waiting.append(target)
     return found
-
-
-def _ring_keys(connection: sa.Connection) -> list[RingKey]:
-    current = sa.select(t.ring.c.ring).order_by(t.ring.c.id.desc()).limit(1).scalar_subquery()
-    k = t.ring_key.c
-    query = sa.select(k.name, k.version, k.recorded_at).where(k.ring == current)
-    return [RingKey(*row) for row in connection.execute(query.order_by(k.name, k.version))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -24,7 +24,11 @@ from airflow_mlsec.policy import Model, load_beside
 from airflow_mlsec.settings import Settings
 
 FAMILY = "own"
-_Text = Annotated[str, Field(min_length=1)]
+_Text = Annotated[str, Field(pattern=r"\S")]
+# Ten years: nobody means more.
+_Number = Annotated[int, Field(strict=True, ge=0, le=3650)]
+# For how long something can be muted without anybody looking again.
+_LONGEST = timedelta(days=366)
 
 
 class Muted(Model):
@@ -46,7 +50,7 @@ class OwnFile(Model):
     """The file."""
 
     version: Literal[1]
-    parameters: dict[str, dict[str, int]] = Field(default={})
+    parameters: dict[str, dict[str, _Number]] = Field(default={})
     muted: dict[str, Muted] = Field(default={})
     frameworks: dict[str, Framework] = Field(default={})
     controls: list[Statement] = Field(default=[])
@@ -105,9 +109,9 @@ class ControlSet:
                 )
 
     def is_muted(self, control: Control, on: date) -> Muted | None:
-        """Why a control does not count on a day; None if it counts."""
+        """Why a control does not count on a day; None if it counts: also if it is muted for longer than a year from then."""
         found = self.muted.get(control.id)
-        return found if found is not None and on <= found.until else None
+        return found if found is not None and on <= found.until <= on + _LONGEST else None
 
     def why_muted(self, control: Control, on: date) -> str:
         """Why a control does not count on a day, for people; empty if it counts."""

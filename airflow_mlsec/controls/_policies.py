@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
@@ -16,7 +17,7 @@ from airflow_mlsec.controls._reports import Result
 from airflow_mlsec.controls._run import crashed
 from airflow_mlsec.datasets import Dataset, DatasetName, dataset_name
 from airflow_mlsec.errors import MlsecError, UsageError
-from airflow_mlsec.ledger import DEPLOYMENT, Asset, AssetKind
+from airflow_mlsec.ledger import Asset, AssetKind
 from airflow_mlsec.policy import CONTROLS, ORGANIZATION, Policy, line_of, load_policy
 from airflow_mlsec.settings import Settings
 
@@ -31,15 +32,33 @@ def policy_files(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            every = [p for ending in ("*.yaml", "*.yml") for p in sorted(path.rglob(ending))]
-            found += [p for p in every if p.name not in (ORGANIZATION, CONTROLS)]
+            beside = {path / ORGANIZATION, path / CONTROLS}
+            every = [
+                p
+                for ending in ("*.yaml", "*.yml")
+                for p in sorted(path.rglob(ending))
+                if p not in beside
+            ]
+            linked = [p for p in path.rglob("*") if p.is_symlink() and p.is_dir()]
+            if linked:
+                raise UsageError(
+                    f"{linked[0]}: a link to a folder is not followed; give the folder itself"
+                )
+            found += [_regular(p, path) for p in every]
         elif path.exists():
-            found.append(path)
+            found.append(_regular(path, path.parent))
         else:
             raise UsageError(f"{path}: no such file or folder")
     if not found:
         raise UsageError(f"there is no policy in {', '.join(map(str, paths))}")
     return list(dict.fromkeys(found))
+
+
+def _regular(path: Path, folder: Path) -> Path:
+    """A file that is what it says: a pull request may contain links to anything, and devices that never end."""
+    if not (path.resolve().is_relative_to(folder.resolve()) and stat.S_ISREG(path.stat().st_mode)):
+        raise UsageError(f"{path}: is no file of {folder}, but a link to another place or a device")
+    return path
 
 
 def check_policies(
@@ -55,10 +74,6 @@ def check_policies(
     """
     declared = {path: load_policy(path) for path in files}
     names = {path: _name(policy) for path, policy in declared.items()}
-    by_asset = {str(name): path for path, name in names.items()}
-    facts = Facts.of_policies(
-        [(names[path], policy) for path, policy in declared.items()], settings, on, known.parameters
-    )
     found: list[Result] = []
     for control in chosen:
         if not ({*control.reads} <= _LOOKED_AT and control.is_valid(on)):
@@ -75,13 +90,24 @@ def check_policies(
                     answer = crashed(error)
                 found.append(_result(control, asset, answer, path, why))
         elif isinstance(control, RegisterControl):
-            try:
-                answers = list(control.answers(facts))
-            except Exception as error:
-                answers = [(DEPLOYMENT.name, crashed(error))]
-            for name, answer in answers:
-                asset = Asset(control.asset, name)
-                found.append(_result(control, asset, answer, by_asset.get(name), why))
+            # Once for each file: two policies may be about one dataset.
+            for path, policy in declared.items():
+                facts = Facts.of_policies([(names[path], policy)], settings, on, known.parameters)
+                try:
+                    answers = list(control.answers(facts))
+                except Exception as error:
+                    answers = [(str(names[path]), crashed(error))]
+                for name, answer in answers:
+                    of_policy = control.asset is AssetKind.DATASET
+                    result = _result(
+                        control,
+                        Asset(control.asset, name),
+                        answer,
+                        path if of_policy else None,
+                        why,
+                    )
+                    if result not in found:
+                        found.append(result)
     return found
 
 

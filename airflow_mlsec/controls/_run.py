@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.column_names import may_be_values
+from airflow_mlsec.column_names import is_value, may_be_values
 from airflow_mlsec.controls._control import (
     Answer,
     Asked,
@@ -29,10 +30,13 @@ from airflow_mlsec.controls.reasons import NotChecked
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.ledger import Asset, AssetKind, Finding, record
-from airflow_mlsec.lineage import relate_dataset
+from airflow_mlsec.lineage import relate_dataset, releases
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, enrich_columns, keeps_open, record_policy, set_dataset
+from airflow_mlsec.register import tables as t
 
+# Names in errors: those of columns may be values.
+_QUOTED = re.compile(r"['`]([^'`]*)['`]")
 Answers = list[tuple[Control, Answer]]
 
 
@@ -55,7 +59,9 @@ def ask(
 
 def crashed(error: Exception) -> Answer:
     """The answer of a control that has failed itself."""
-    if isinstance(error, MlsecError):
+    if isinstance(error, MlsecError) and not any(
+        is_value(name) for name in _QUOTED.findall(str(error))
+    ):
         return unknown(NotChecked(str(error)))
     # An engine's message may quote a value.
     return unknown(NotChecked(f"unexpected {type(error).__name__}"))
@@ -172,9 +178,13 @@ def record_results(
     stage: Stage,
     results: Iterable[tuple[Control, Answer]],
     run_id: str | None,
+    began: str | None = None,
 ) -> None:
-    """Record in the register what controls found and what the policy declares about the dataset's columns; ``run_id``
-    is Airflow's label of the task."""
+    """Record in the register what controls found and what the policy declares about the dataset's columns.
+
+    :param run_id: Airflow's label of the task.
+    :param began: The register's time before the dataset was read: what has changed since was not looked at.
+    """
     now = register.now()
     schema = dataset.schema() if dataset.exists() else None
     if schema is not None and may_be_values(schema.names, policy.columns):
@@ -184,15 +194,22 @@ def record_results(
 
     def work(connection: sa.Connection) -> None:
         record_policy(connection, policy.digest, policy.source, policy.canonical(), now)
-        identifier = set_dataset(
-            connection,
-            dataset.name.namespace,
-            dataset.name.name,
-            now,
-            uri=dataset.uri,
-            policy_digest=policy.digest,
-            stage=stage,
+        named = dataset.name.namespace, dataset.name.name
+        identifier = set_dataset(connection, *named, now, uri=dataset.uri)
+        # What a policy declares as a source stays one until signed evidence says that a release was made there: whoever checks
+        # it as a release by mistake does not make it anonymous.
+        is_source = (
+            stage == "release"
+            and identifier not in releases(connection)
+            and (
+                connection.execute(
+                    sa.select(t.dataset.c.stage).where(t.dataset.c.id == identifier)
+                ).scalar_one()
+                == "source"
+            )
         )
+        if not is_source:
+            set_dataset(connection, *named, now, policy_digest=policy.digest, stage=stage)
         if schema is not None:
             declared = []
             for position, field in enumerate(schema):
@@ -208,6 +225,7 @@ def record_results(
                 )
             enrich_columns(connection, identifier, declared)
         relate_dataset(connection, identifier, now)
-        record_answers(connection, asset, results, by, now, {"policy": policy.digest})
+        basis = {"policy": policy.digest, "began": began or now}
+        record_answers(connection, asset, results, by, now, basis)
 
     register.write(work)

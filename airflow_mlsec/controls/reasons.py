@@ -31,6 +31,14 @@ class NoLongerThere(
     """The rule was once about this asset."""
 
 
+class NoLongerAnswered(
+    Reason,
+    en="the control no longer says anything about it, though it is there",
+    de="die Kontrolle sagt nichts mehr darüber, obwohl es da ist",
+):
+    """What was found before does not disappear."""
+
+
 class NoPolicy(Reason, en="no policy is known for it", de="keine Richtlinie dafür ist bekannt"):
     """Nobody has declared the dataset."""
 
@@ -172,6 +180,16 @@ class LooksLikeMail(Reason, en="column {column} has what looks like e-mail addre
     """A text column has e-mail addresses."""
 
     column: str
+
+
+class RawValuesSomewhere(
+    Reason,
+    en="identifying values of the source occur in {number:column|columns} whose names may be values (does the file have a header?)",
+    de="identifizierende Werte der Quelle stehen in {number:Spalte|Spalten}, deren Namen Werte sein können (hat die Datei eine Kopfzeile?)",
+):
+    """A release has values that identify people, in columns whose names are not repeated: they may be a person's row."""
+
+    number: int
 
 
 class Formats(

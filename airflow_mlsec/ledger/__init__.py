@@ -78,6 +78,7 @@ from airflow_mlsec.ledger._rules import (
     Role,
     Rules,
     checked_role_mapping,
+    kept_rules,
     rules_in_force,
 )
 from airflow_mlsec.ledger._statements import (
@@ -178,6 +179,7 @@ __all__ = [
     "has",
     "in_words",
     "keep_elsewhere",
+    "kept_rules",
     "last_findings",
     "latest_finding",
     "log_signers",

@@ -161,6 +161,11 @@ def _closed(role: Role) -> frozenset[Role]:
     return frozenset(Role) if role is Role.ADMIN else frozenset({role, Role.VIEWER})
 
 
+def kept_rules(register: Register) -> Rules:
+    """The rules that the register keeps, whatever this process asks for."""
+    return register.read(_kept) or Rules()
+
+
 def rules_in_force(register: Register, asked: Rules | None = None) -> InForce:
     """The rules in force for a process. It asks for the rules in the settings with which it opened the register,
     unless others are given. The register's first use by a process with settings fixes the register's rules."""

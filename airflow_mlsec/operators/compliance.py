@@ -111,6 +111,7 @@ class ComplianceCheckOperator(MlsecOperator):
         raw = self._dataset_of(self.raw, policy, context) if self.stage == "release" else None
         register = hook.register()
         known, today = ControlSet.of(hook.settings()), date.fromisoformat(register.now()[:10])
+        began = register.now()
         results = check_dataset(
             policy,
             dataset,
@@ -131,7 +132,9 @@ class ComplianceCheckOperator(MlsecOperator):
             if control.severity >= Severity(self.fail_on) and not known.is_muted(control, today)
         ]
         if context is not None and not dry_run:
-            record_results(register, policy, dataset, self.stage, results, run_label(context))
+            record_results(
+                register, policy, dataset, self.stage, results, run_label(context), began
+            )
             self._lineage = (dataset.name, schema_columns(dataset) if dataset.exists() else [])
             if blocking:
                 raise CheckFailed(

@@ -56,7 +56,8 @@ EEA = frozenset(
         "NO",
     ]
 )
-Text = Annotated[str, Field(min_length=1)]
+# Something that can be read.
+Text = Annotated[str, Field(pattern=r"\S")]
 # ISO 3166-1 alpha-2.
 Country = Annotated[str, Field(pattern="^[A-Z]{2}$")]
 

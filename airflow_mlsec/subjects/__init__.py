@@ -24,6 +24,7 @@ from airflow_mlsec.subjects.letters._sending import KINDS as LETTERS
 from airflow_mlsec.subjects.letters._sending import (
     Details,
     letters_due,
+    letters_expected,
     letters_sent,
     mark_sent,
     write_letter,
@@ -91,6 +92,7 @@ __all__ = [
     "holds_on",
     "kinds_of",
     "letters_due",
+    "letters_expected",
     "letters_sent",
     "lift",
     "list_requests",

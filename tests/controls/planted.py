@@ -16,7 +16,13 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_mlsec.access import complete_review, decide, open_review
-from airflow_mlsec.controls import Evaluated, Facts, evaluate, register_controls
+from airflow_mlsec.controls import (
+    Evaluated,
+    Facts,
+    evaluate,
+    record_evaluation,
+    register_controls,
+)
 from airflow_mlsec.crypto import HybridIdentity, Identity, KeyRing
 from airflow_mlsec.datasets import open_dataset
 from airflow_mlsec.key_ring import existing_key_ring, open_register
@@ -160,16 +166,25 @@ class Case:
         """Time passes."""
         self.on += timedelta(**ago)
 
+    def keep(self) -> None:
+        """Ask, and keep what is found."""
+        facts = self.facts()
+        record_evaluation(facts, evaluate(facts, register_controls()), "os:1")
+
     def answers(self) -> list[Evaluated]:
         """What all controls find."""
+        return evaluate(self.facts(), register_controls())
+
+    def facts(self) -> Facts:
+        """What is known."""
 
         def verify() -> Any:
             return verify_register(self.register, log_verifiers(self.register, self.keys))
 
-        facts = Facts(
+        return Facts(
             self.register, self.settings, self.organization, self.on, self.parameters, verify if self.verified else None,
+            (lambda: self.keys) if self.verified else None,
         )  # fmt: skip
-        return evaluate(facts, register_controls())
 
 
 def build(folder: Path, patch: pytest.MonkeyPatch) -> World:
@@ -233,9 +248,10 @@ def build(folder: Path, patch: pytest.MonkeyPatch) -> World:
         task_id="e", source=model.as_uri(), target=f"{model.as_uri()}.age", trained_on=str(safe),
         expires_in=timedelta(days=365),
     ).execute(context("e"))  # fmt: skip
-    review = open_review(register, str(folder / "data"))
-    decide(register, review.id, None, "keep", who("rita"), "needed for the training")
-    complete_review(register, review.id, who("rita"))
+    for place in (raw, safe):
+        review = open_review(register, str(place))
+        decide(register, review.id, None, "keep", who("rita"), "needed for the training")
+        complete_review(register, review.id, who("rita"))
     answered = _access(register, keys, folder, str(Identity.generate().recipient))
     create_api_key(register, "spark", who("ada"), ["s3://lake*"], days=90)
     checkpoint(register, log_signers(keys))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,19 @@ import sqlalchemy as sa
 
 from airflow_mlsec.controls import register_controls
 from airflow_mlsec.key_ring import open_register
-from airflow_mlsec.ledger import Outcome, ReleaseStatement, create_api_key, sign_statement
+from airflow_mlsec.ledger import (
+    Act,
+    Asset,
+    AssetKind,
+    Outcome,
+    ReleaseStatement,
+    create_api_key,
+    record,
+    sign_statement,
+)
 from airflow_mlsec.lineage import latest_releases
+from airflow_mlsec.policy import parse_policy
+from airflow_mlsec.register import record_policy
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.subjects import (
     Calendar,
@@ -22,10 +34,11 @@ from airflow_mlsec.subjects import (
     extend,
     open_request,
     place_hold,
+    reasons,
     verify_identity,
 )
 from tests.actors import who
-from tests.controls.planted import Case, World, build, case_of
+from tests.controls.planted import POLICY, Case, World, build, case_of
 from tests.lineage.events import dataset
 
 FAIL, UNKNOWN = Outcome.FAIL, Outcome.UNKNOWN
@@ -135,7 +148,39 @@ def step_of_erased(case: Case, kind: str) -> None:
     )  # fmt: skip
 
 
+def sent(case: Case, number: int, letter: str, day: str) -> None:
+    """Somebody says that a letter was sent."""
+    reason = reasons.LetterSent(letter, day, "post")
+    asset = Asset(AssetKind.REQUEST, str(number))
+    act = Act(asset, "letter sent", (reason,), "os:1", case.register.now(), request=number)
+    case.register.write(lambda c: record(c, [act]))
+
+
+def opened(case: Case) -> None:
+    person = Person("customer", ("new@example.org",))
+    open_request(case.register, case.keys, "gdpr", "erasure", person, who("emil"), Calendar())
+
+
+def agreement(case: Case, **changes: Any) -> None:
+    found = case.organization.processors[0].agreement
+    assert found is not None
+    party(case, "processors", agreement=found.model_copy(update=changes))
+
+
+def pattern(case: Case) -> None:
+    """A policy of all files of a folder, of which a job reads one."""
+    policy = parse_policy(POLICY.format(place="/lake/events/*.parquet"))
+    now = case.register.now()
+    given = policy.digest, "p", policy.canonical(), now
+    case.register.write(lambda c: record_policy(c, *given))
+    case.event("reads", [dataset("/lake/events/x.parquet")], [dataset("/x/made.csv")])
+
+
 Wrong = Callable[[Case], Any]
+OF_RELEASES = (
+    "release-signed", "release-follows-policy", "release-guarantee-met", "release-checked", "suppression-within-limit",
+    "anonymity-measured", "purpose-listed",
+)  # fmt: skip
 SAFE, RAW = "safe.parquet", "customers.parquet"
 # What goes wrong, which control says so of which asset, and how.
 WRONG: list[tuple[str, str, Outcome, Wrong]] = [
@@ -214,6 +259,35 @@ WRONG: list[tuple[str, str, Outcome, Wrong]] = [
     ("organization-stated", "airflow_mlsec", FAIL, lambda c: party(c, "controllers", authority=None)),
     ("officer-named", "Example Shop GmbH", FAIL, lambda c: party(c, "controllers", dpo=None)),
     ("law-current", "airflow_mlsec", FAIL, lambda c: c.later(days=200)),
+    # What an attacker has found.
+    ("dataset-has-policy", "/x/patients.csv", UNKNOWN, lambda c: model(c, "t", "/x/patients.csv", "/x/m.skops")),
+    ("training-data-released", "/x/m.skops", UNKNOWN, lambda c: model(c, "t", "/x/patients.csv", "/x/m.skops")),
+    ("model-encrypted", "/x/m.skops", UNKNOWN, lambda c: model(c, "t", "/x/patients.csv", "/x/m.skops")),
+    ("lineage-explained", "/x/m.skops", FAIL, lambda c: model(c, "t", "/x/patients.csv", "/x/m.skops")),
+    *((control, SAFE, UNKNOWN, lambda c: c.event("over", [dataset(c.world.raw)], [dataset(c.world.safe)], time="2099-01-01T00:00:00Z")) for control in OF_RELEASES),
+    *((control, SAFE, UNKNOWN, lambda c: (released(c), c.sql("UPDATE mlsec_evidence SET outcome = 'intended' WHERE digest = :d", d="f" * 64))) for control in OF_RELEASES),
+    ("release-checked", SAFE, UNKNOWN, lambda c: c.sql("UPDATE mlsec_finding SET evidence = json_set(evidence, '$.policy', 'another') WHERE control = 'guarantee-holds'")),
+    ("release-checked", SAFE, UNKNOWN, lambda c: c.sql("UPDATE mlsec_finding SET evidence = json_set(evidence, '$.began', '2020-01-01T00:00:00Z') WHERE control = 'guarantee-holds'")),
+    ("retention-applied", RAW, UNKNOWN, lambda c: c.policy("keep: P9Y", "keep: P1M")),
+    ("answered-in-time", "3", FAIL, lambda c: (refused(c), c.later(days=40))),
+    ("answered-in-time", "3", FAIL, lambda c: (refused(c), sent(c, 3, "refusal", "2099-01-01"))),
+    ("letters-sent", "2", FAIL, lambda c: (extended(c), sent(c, c.world.answered, "extension", str(c.on)))),
+    ("letters-sent", "2", FAIL, lambda c: (extended(c), c.sql("UPDATE mlsec_request SET closed_at = :a, status = 'closed' WHERE id = :i", a=c.register.now(), i=c.world.answered))),
+    ("location-reviewed", RAW, FAIL, lambda c: c.sql("UPDATE mlsec_review SET grants_digest = 'others'")),
+    ("location-reviewed", "db.public.people", UNKNOWN, lambda c: c.event("load", [dataset(c.world.raw)], [dataset("db.public.people", (), "postgres://wh:5432")])),
+    ("model-encrypted", "/x/raw.skops", FAIL, lambda c: (model(c, "train raw", c.world.raw, "/x/raw.skops"), c.event("claims", [dataset("/x/raw.skops")], [dataset(f"{c.world.model}.age")]))),
+    ("places-settled", "3", FAIL, lambda c: (opened(c), c.later(days=28))),
+    ("places-settled", "3", UNKNOWN, lambda c: opened(c)),
+    ("key-rotated", "airflow_mlsec", UNKNOWN, lambda c: setattr(c, "verified", False)),
+    ("root-key-apart", "airflow_mlsec", FAIL, lambda c: setting(c, root_key_file=c.settings.state_folder / "root")),
+    ("root-key-apart", "airflow_mlsec", UNKNOWN, lambda c: setting(c, root_key_file=Path("/no/such/file"))),
+    ("roles-separated", "airflow_mlsec", FAIL, lambda c: mapped(c, "os:*=operator")),
+    ("four-eyes-kept", "airflow_mlsec", FAIL, lambda c: rules(c, four_eyes="none")),
+    ("processor-agreement", "Cloud Host Ltd", FAIL, lambda c: agreement(c, signed=date(2099, 1, 1))),
+    ("processor-agreement", "Cloud Host Ltd", UNKNOWN, lambda c: agreement(c, signed=None)),
+    ("identity-verified", "2", UNKNOWN, lambda c: (c.keep(), c.sql("UPDATE mlsec_request SET exports = NULL WHERE id = :i", i=c.world.answered))),
+    ("location-reviewed", "airflow_mlsec", UNKNOWN, lambda c: c.sql("UPDATE mlsec_review SET completed_at = '2099-01-01T00:00:00Z'")),
+    ("dataset-has-policy", "x.parquet", Outcome.PASS, pattern),
 ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -64,7 +64,7 @@ def test_oscal_reads_assessment_results(results: list[Result], language: Languag
         f.target.target_id: f.target.status.state.value for f in read.results[0].findings or ()
     }
     expected = {
-        "purposes-stated": "not-satisfied", "owner-known": "not-satisfied", "release-signed": "satisfied", "title-stated": "not-satisfied",
+        "purposes-stated": "not-satisfied", "owner-known": "not-satisfied", "release-signed": "not-satisfied", "title-stated": "not-satisfied",
     }  # fmt: skip
     assert found == (
         expected if results is EVERY else {"purposes-stated": "satisfied"} if results else {}
@@ -130,10 +130,13 @@ def test_junit_counts_what_has_to_be_done() -> None:
 def test_a_page_names_what_does_not_hold(language: Language) -> None:
     text = REPORTS["markdown"](EVERY, Written(AT, language))
     rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
-    assert [row.split(" | ")[0] for row in rows] == ["| high", "| medium", "| low"]
+    assert [row.split(" | ")[0] for row in rows] == ["| high", "| high", "| medium", "| low"]
     assert all(row.count(" | ") == 4 for row in rows)
+    # Exempt is not fine: it is listed.
+    assert "exempt: " in text
     assert "<c>" not in text
-    assert "[x](y)" not in text.replace("\\[x](y)", "")
+    assert "[x](y)" not in text
+    assert "\x1b" not in text
     assert {"en": "Everything holds.", "de": "Alles ist erfüllt."}[language] in REPORTS["markdown"](
         [], Written(AT, language)
     )
@@ -224,8 +227,9 @@ def test_on_the_command_line(repository: Path, tmp_path: Path, mlsec: Any) -> No
     )
     assert {a["outcome"] for a in answers} >= {"pass", "fail"}
     # What is muted, or of less severity, does not make it fail.
+    until = date.today() + timedelta(300)
     muted = "\n".join(
-        f"  {c}: {{owner: ada, reason: later, until: 2099-01-01}}"
+        f"  {c}: {{owner: ada, reason: later, until: {until}}}"
         for c in (
             "special-categories-grounded",
             "lawful-basis-stated",
@@ -234,9 +238,13 @@ def test_on_the_command_line(repository: Path, tmp_path: Path, mlsec: Any) -> No
             "subject-named",
         )
     )
-    (repository / "controls.yaml").write_text(f"version: 1\nmuted:\n{muted}\n")
-    run(str(repository), "--fail-on", "high", code=0)
-    assert "(muted until 2099-01-01 by ada: later)" in run(str(repository))
+    own = tmp_path / "own.yaml"
+    own.write_text(f"version: 1\nmuted:\n{muted}\n")
+    # Not from the folder that is checked: a change does not mute what is said about it.
+    (repository / "controls.yaml").write_text(own.read_text())
+    run(str(repository), "--fail-on", "high")
+    run(str(repository), "--fail-on", "high", "--controls", str(own), code=0)
+    assert f"(muted until {until} by ada: later)" in run(str(repository), "--controls", str(own))
     assert "no such file" in run(str(tmp_path / "nothing"), code=2)
     assert "looks at no data" in run(str(repository), "--record", code=2)
     (tmp_path / "bare").mkdir()
@@ -271,3 +279,63 @@ def test_what_is_no_policy_is_named(tmp_path: Path) -> None:
         check_policies(
             [tmp_path / "x.yaml"], settings, ControlSet.of(settings), controls(), date(2026, 1, 1)
         )
+
+
+def test_nothing_is_looked_at_that_only_seems_to_be_a_policy(tmp_path: Path) -> None:
+    """A pull request may contain anything."""
+    folder, outside = tmp_path / "policies", tmp_path / "secret.yml"
+    (folder / "team").mkdir(parents=True)
+    outside.write_text("s3cr3t: x\n")
+    # Of these names, only those beside all policies are none.
+    (folder / "team" / "controls.yaml").write_text(POLICY)
+    (folder / "organization.yaml").write_text(ORGANIZATION)
+    assert [p.name for p in policy_files([folder])] == ["controls.yaml"]
+    (folder / "x.yaml").symlink_to(outside)
+    with pytest.raises(UsageError, match="link to another place") as raised:
+        policy_files([folder])
+    assert "s3cr3t" not in str(raised.value)
+    (folder / "x.yaml").unlink()
+    (folder / "x.yaml").symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match="or a device"):
+        policy_files([folder])
+    (folder / "x.yaml").unlink()
+    (folder / "linked").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="is not followed"):
+        policy_files([folder])
+
+
+def test_two_files_about_one_dataset_are_two(tmp_path: Path) -> None:
+    (tmp_path / "aa.yaml").write_text(POLICY)
+    (tmp_path / "zz.yaml").write_text(POLICY.replace("purposes:", "recipients: none\npurposes:"))
+    settings = Settings.load({"AIRFLOW_HOME": str(tmp_path / "home")})
+    files = policy_files([tmp_path])
+    found = check_policies(files, settings, ControlSet.of(settings), controls(), date(2026, 11, 29))
+    told = {
+        Path(r.file or "").name: r.answer.outcome.value
+        for r in found
+        if r.control.id == "recipients-stated"
+    }
+    assert told == {"aa.yaml": "fail", "zz.yaml": "pass"}
+    document = json.loads(REPORTS["oscal"](found, Written(AT)))
+    numbers = [o["uuid"] for o in document["assessment-results"]["results"][0]["observations"]]
+    assert len({*numbers}) == len(numbers)
+    marks = [
+        r["partialFingerprints"]["assetAndControl/v1"]
+        for r in json.loads(REPORTS["sarif"](found, Written(AT)))["runs"][0]["results"]
+    ]
+    assert len({*marks}) == len(marks)
+
+
+def test_no_report_says_what_a_name_says() -> None:
+    link = "[Approved, see here](https://evil.example)\u202e"
+    bad = [result("purposes-stated", Outcome.FAIL, link, file=f"p/\x01{link}.yaml")]
+    assert (
+        "\\[Approved"
+        in json.loads(REPORTS["sarif"](bad, Written(AT)))["runs"][0]["results"][0]["message"][
+            "text"
+        ]
+    )
+    for form in REPORTS:
+        text = REPORTS[form](bad, Written(AT))
+        assert "\u202e" not in text or form in ("junit", "oscal", "sarif")
+    ElementTree.fromstring(REPORTS["junit"](bad, Written(AT)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -64,8 +65,6 @@ def test_misuse_is_told_when_the_dag_is_parsed() -> None:
 
 def test_what_is_exempt_passes_until_it_is_not(clinic: Clinic, context: Context) -> None:
     """Asked for by one person, granted by another; recorded as exempt, with what was found."""
-    from datetime import date, timedelta
-
     from airflow_mlsec.controls import ask_exemption, end_exemption, grant_exemption
     from airflow_mlsec.ledger import Asset, AssetKind
     from tests.actors import who
@@ -87,7 +86,7 @@ def test_what_is_exempt_passes_until_it_is_not(clinic: Clinic, context: Context)
     task = ComplianceCheckOperator(task_id="a", policy="people")
     with pytest.raises(AirflowFailException, match="controller-named"):
         task.execute(context())
-    grant_exemption(register, asset, "controller-named", who("dora"))
+    grant_exemption(register, asset, "controller-named", who("dora"), until)
     assert task.execute(context()) == {"passed": 10, "controls": 10, "failed": []}
     rows = [r for r in register.rows(sa.select(t.finding)) if r.control == "controller-named"]
     assert [row.outcome for row in rows] == ["fail", "exempt"]
@@ -117,13 +116,13 @@ def test_what_is_muted_is_recorded_and_does_not_fail_the_task(
     policy = clinic.folder / "policies" / "people.yaml"
     policy.write_text(policy.read_text().replace("controller: Example Clinic\n", ""))
     own = clinic.folder / "policies" / "controls.yaml"
-    own.write_text(
-        "version: 1\nmuted:\n  controller-named: {owner: ada, reason: later, until: 2099-01-01}\n"
-    )
+    until = date.today() + timedelta(30)
+    said = f"{{owner: ada, reason: later, until: {until}}}"
+    own.write_text(f"version: 1\nmuted:\n  controller-named: {said}\n")
     task = ComplianceCheckOperator(task_id="a", policy="people")
     assert task.execute(context())["failed"] == ["controller-named"]
     rows = clinic.hook.register().rows(sa.select(t.finding))
     assert [row.outcome for row in rows if row.control == "controller-named"] == ["fail"]
-    own.write_text(own.read_text().replace("2099", "2020"))
+    own.write_text(own.read_text().replace(str(until), "2020-01-01"))
     with pytest.raises(AirflowFailException, match="controller-named"):
         task.execute(context())

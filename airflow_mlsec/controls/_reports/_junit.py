@@ -25,7 +25,7 @@ def junit(results: Sequence[Result], written: Written) -> str:
             case.set("name", result.control.id)
             case.set("classname", _legal(str(result.asset)))
             if result.file is not None:
-                case.attrib.update(file=result.file, line=str(result.line))
+                case.attrib.update(file=_legal(result.file), line=str(result.line))
             detail = _legal(result.detail(written.language))
             if result.counts:
                 failures += 1

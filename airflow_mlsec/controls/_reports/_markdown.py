@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from airflow_mlsec.controls._control import Severity
 from airflow_mlsec.controls._reports._result import Result, Written
-from airflow_mlsec.ledger import Language
+from airflow_mlsec.errors import printable
+from airflow_mlsec.ledger import Language, Outcome
 
 _WORDS: dict[Language, dict[str, str]] = {
     "en": {
@@ -34,7 +35,7 @@ def markdown(results: Sequence[Result], written: Written) -> str:
     ]
     order = [*Severity]
     bad = sorted(
-        (r for r in results if not r.answer.passed),
+        (r for r in results if r.answer.outcome not in (Outcome.PASS, Outcome.NOT_APPLICABLE)),
         key=lambda r: (-order.index(r.control.severity), r.control.id, r.asset.name),
     )
     if not bad:
@@ -63,7 +64,7 @@ def markdown(results: Sequence[Result], written: Written) -> str:
 
 def _cell(text: str) -> str:
     """Names of datasets and columns are nobody's markup."""
-    escaped = (
-        text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")
+    escaped = "".join(
+        f"\\{c}" if c in "\\|`*_[]@#~" else c for c in printable(" ".join(text.split()))
     )
-    return " ".join(escaped.split())
+    return escaped.replace("<", "&lt;")

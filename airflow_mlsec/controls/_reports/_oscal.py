@@ -13,7 +13,7 @@ from typing import Any
 import airflow_mlsec
 from airflow_mlsec.controls._control import Control
 from airflow_mlsec.controls._reports._result import Result, Written, rules_of
-from airflow_mlsec.ledger import Language
+from airflow_mlsec.ledger import Language, Outcome
 
 OSCAL_VERSION = "1.2.1"
 # Names within it are derived, so that the same control has the same identifier in every report.
@@ -28,7 +28,11 @@ def assessment_results(results: Sequence[Result], written: Written) -> str:
     findings = []
     for control in rules_of(results):
         of_control = [i for i, result in enumerate(results) if result.control.id == control.id]
-        holds = all(results[i].answer.passed for i in of_control)
+        # An exemption accepts that something does not hold; it does not make it hold.
+        holds = all(
+            results[i].answer.passed and results[i].answer.outcome is not Outcome.EXEMPT
+            for i in of_control
+        )
         findings.append(
             {
                 "uuid": _uuid("finding", control.id, written.at.isoformat()),
@@ -117,7 +121,13 @@ def _requirement(control: Control, language: Language) -> dict[str, Any]:
 
 def _observation(result: Result, written: Written) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "uuid": _uuid("observation", result.control.id, str(result.asset), written.at.isoformat()),
+        "uuid": _uuid(
+            "observation",
+            result.control.id,
+            str(result.asset),
+            result.file or "",
+            written.at.isoformat(),
+        ),
         "title": f"{result.control.id}: {result.asset.name}",
         "description": result.detail(written.language) or result.answer.outcome.value,
         "props": [

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import airflow_mlsec
 from airflow_mlsec.controls._control import Control, Severity
 from airflow_mlsec.controls._reports._result import Result, Written, rules_of
+from airflow_mlsec.errors import printable
 from airflow_mlsec.ledger import Language, Outcome
 
 _LEVELS = {
@@ -89,7 +90,7 @@ def _result(result: Result, numbers: dict[str, int], language: Language) -> dict
         "kind": kind,
         # Only what failed has a level (section 3.27.10).
         "level": _LEVELS[result.control.severity] if kind == "fail" else "none",
-        "message": {"text": f"{result.asset.name}: {result.detail(language)}"},
+        "message": {"text": _plain(f"{result.asset.name}: {result.detail(language)}")},
         "locations": [_location(result)],
         "partialFingerprints": {"assetAndControl/v1": _fingerprint(result)},
         "properties": {"outcome": result.answer.outcome.value},
@@ -112,8 +113,16 @@ def _location(result: Result) -> dict[str, Any]:
     }
 
 
+def _plain(text: str) -> str:
+    """Text in which nothing is a link (section 3.11.6), and nothing acts on a terminal or turns text around."""
+    escaped = text.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
+    return printable(escaped)
+
+
 def _fingerprint(result: Result) -> str:
-    return hashlib.sha256(f"{result.control.id}\n{result.asset}".encode()).hexdigest()
+    return hashlib.sha256(
+        f"{result.control.id}\n{result.asset}\n{result.file or ''}".encode()
+    ).hexdigest()
 
 
 def _utc(written: Written) -> str:

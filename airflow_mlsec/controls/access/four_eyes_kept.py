@@ -41,6 +41,6 @@ class FourEyesKept(RegisterControl):
     example = Example(holds="four_eyes = erasure", fails="four_eyes = none")
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
-        which = facts.rules.rules.four_eyes
+        which = facts.kept_rules.four_eyes
         reason = FourEyesFor(which)
         yield facts.deployment, failed(reason) if which == "none" else passed(reason)

@@ -12,8 +12,9 @@ from airflow_mlsec.controls._control import (
     Text,
     failed,
     passed,
+    unknown,
 )
-from airflow_mlsec.controls._facts import Facts
+from airflow_mlsec.controls._facts import DatasetFacts, Facts
 from airflow_mlsec.controls._register_control import RegisterControl
 from airflow_mlsec.ledger import AssetKind, Reason
 
@@ -33,6 +34,22 @@ class ReviewedOn(Reason, en="reviewed on {day} by {by}", de="geprüft am {day} v
     by: str
 
 
+class GrantsChanged(
+    Reason,
+    en="the grants are no longer those that were reviewed",
+    de="die Rechte sind nicht mehr die, die geprüft wurden",
+):
+    """Somebody was given access since, or has got it back."""
+
+
+class GrantsUnreadable(
+    Reason,
+    en="who can reach it now cannot be read from here",
+    de="wer jetzt darauf zugreifen kann, lässt sich von hier nicht lesen",
+):
+    """Nothing was compared."""
+
+
 class LocationReviewed(RegisterControl):
     """Grants pile up; somebody has to look."""
 
@@ -43,7 +60,7 @@ class LocationReviewed(RegisterControl):
     )
     severity = Severity.HIGH
     asset = AssetKind.DATASET
-    reads = (Reads.REVIEWS, Reads.LINEAGE)
+    reads = (Reads.REVIEWS, Reads.GRANTS, Reads.LINEAGE)
     cites = (
         "gdpr:32(1)(b)", "gdpr:32(4)", "gdpr:25(2)", "iso-27001:A.5.18", "nist-800-53:AC-2", "nist-800-53:AC-6",
         "nist-privacy:PR.AC-P", "soc2:CC6.2", "soc2:CC6.3", "ccpa-audit:7123(c)(3)",
@@ -53,36 +70,34 @@ class LocationReviewed(RegisterControl):
         de="Eröffnen Sie mit AccessReviewSensor oder `mlsec access review open` eine Prüfung, entscheiden Sie über jedes Recht, und schließen Sie sie ab.",
     )
     example = Example(
-        holds="the folder was reviewed in October",
-        fails="the table was last reviewed a year ago, or never",
+        holds="the table was reviewed in October, and the grants are the same today",
+        fails="the table was last reviewed a year ago, or somebody was given access since",
     )
     parameters: ClassVar = {"days": 90}
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         done: dict[str, Review] = {}
-        for review in facts.reviews:  # the newest first
-            if review.status == "complete":
-                done.setdefault(review.location.rstrip("/"), review)
+        for review in facts.reviews:
+            if review.status == "complete" and review.completed_at is not None:
+                last = done.get(review.location)
+                if last is None or str(last.completed_at) < review.completed_at:
+                    done[review.location] = review
         for dataset in facts.datasets:
-            if dataset.is_file or not dataset.is_personal or dataset.uri is None:
+            if dataset.is_file or not dataset.is_personal:
                 continue
-            last = next((done[p] for p in _places(dataset.uri) if p in done), None)
-            if last is None or last.completed_at is None:
-                answer = failed(NeverReviewed())
-            else:
-                reason = ReviewedOn(last.completed_at[:10], str(last.completed_by))
-                late = facts.days_since(last.completed_at) > facts.number(self, "days")
-                answer = failed(reason) if late else passed(reason)
-            yield str(dataset.name), answer
+            places = [] if dataset.uri is None else spellings_of(dataset.uri)
+            found = [done[place] for place in places if place in done]
+            newest = max(found, key=lambda review: str(review.completed_at), default=None)
+            yield str(dataset.name), self._answer(facts, newest, dataset)
 
-
-def _places(uri: str) -> Iterator[str]:
-    """A dataset's URI and path, and those of the folders that it is in."""
-    for one in spellings_of(uri):
-        head, separator, path = one.partition("://")
-        while path.strip("/"):
-            yield f"{head}{separator}{path}".rstrip("/")
-            path = path.rpartition("/")[0]
-        if not separator:
-            parts = one.split("/")
-            yield from ("/".join(parts[:n]) for n in range(len(parts), 1, -1))
+    def _answer(self, facts: Facts, review: Review | None, dataset: DatasetFacts) -> Answer:
+        if review is None or review.completed_at is None:
+            # Where it is, only another program knows.
+            return unknown(NeverReviewed()) if dataset.uri is None else failed(NeverReviewed())
+        reason = ReviewedOn(review.completed_at[:10], str(review.completed_by))
+        if facts.days_since(review.completed_at) > facts.number(self, "days"):
+            return failed(reason)
+        now = facts.grants_digest(review.location)
+        if now is None:
+            return unknown(GrantsUnreadable(), reason)
+        return passed(reason) if now == review.grants_digest else failed(GrantsChanged(), reason)

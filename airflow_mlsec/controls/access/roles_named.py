@@ -60,7 +60,7 @@ class RolesNamed(RegisterControl):
     )
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
-        mapping = facts.rules.rules.role_mapping
+        mapping = facts.kept_rules.role_mapping
         open_to_all = tuple(
             entry
             for entry in mapping

@@ -53,8 +53,17 @@ class RolesSeparated(RegisterControl):
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         roles: dict[str, set[str]] = {}
-        for entry in facts.rules.rules.role_mapping:
+        for entry in facts.kept_rules.role_mapping:
             who, _, role = entry.rpartition("=")
             roles.setdefault(who, set()).add(role)
-        both = tuple(sorted(who for who, held in roles.items() if {"operator", "approver"} <= held))
-        yield facts.deployment, failed(BothRoles(both)) if both else passed(RolesApart())
+        both = []
+        for who in sorted(roles):
+            # An entry with a star is about everybody whom it begins like.
+            held = {role for other, given in roles.items() if _covers(other, who) for role in given}
+            if {"operator", "approver"} <= held:
+                both.append(who)
+        yield facts.deployment, failed(BothRoles(tuple(both))) if both else passed(RolesApart())
+
+
+def _covers(entry: str, who: str) -> bool:
+    return entry == who or (entry.endswith("*") and who.startswith(entry[:-1]))

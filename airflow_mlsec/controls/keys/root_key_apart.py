@@ -10,6 +10,7 @@ from airflow_mlsec.controls._control import (
     Text,
     failed,
     passed,
+    unknown,
 )
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._register_control import RegisterControl
@@ -28,6 +29,12 @@ class RootKept(Reason, en="{where}", de="{where}"):
     """Where the root key is kept, by the name of the setting."""
 
     where: str
+
+
+class RootKeyMissing(Reason, en="there is no file {path}", de="es gibt keine Datei {path}"):
+    """The setting names a file that is not there."""
+
+    path: str
 
 
 class RootKeyApart(RegisterControl):
@@ -60,4 +67,14 @@ class RootKeyApart(RegisterControl):
             ),
             None,
         )
-        yield facts.deployment, passed(RootKept(kept)) if kept else failed(RootBesideRing())
+        file = facts.settings.root_key_file
+        beside = (facts.settings.state_folder, facts.settings.key_ring)
+        if kept is None or (
+            file and any(file.resolve().is_relative_to(f.resolve()) for f in beside)
+        ):
+            answer = failed(RootBesideRing())
+        elif kept == "root_key_file" and file is not None and not file.exists():
+            answer = unknown(RootKeyMissing(str(file)))
+        else:
+            answer = passed(RootKept(kept))
+        yield facts.deployment, answer

@@ -10,6 +10,7 @@ from airflow_mlsec.controls._control import (
     Text,
     failed,
     passed,
+    unknown,
 )
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._register_control import RegisterControl
@@ -25,6 +26,16 @@ class AgreementEnded(Reason, en="agreement {reference} ended on {day}", de="Vere
 
     reference: str
     day: str
+
+
+class NotSignedYet(
+    Reason,
+    en="no day on which agreement {reference} was signed",
+    de="kein Tag, an dem Vereinbarung {reference} unterzeichnet wurde",
+):
+    """It is not stated that it was signed, or it says that it will be."""
+
+    reference: str
 
 
 class AgreementOnFile(Reason, en="{reference}{until: until {}}", de="{reference}{until: bis {}}"):
@@ -67,6 +78,10 @@ class ProcessorAgreement(RegisterControl):
             agreement = party.agreement
             if agreement is None:
                 answer = failed(NoAgreement())
+            elif agreement.signed is None:
+                answer = unknown(NotSignedYet(agreement.reference))
+            elif agreement.signed > facts.on:
+                answer = failed(NotSignedYet(agreement.reference))
             elif agreement.ends is not None and agreement.ends < facts.on:
                 answer = failed(AgreementEnded(agreement.reference, str(agreement.ends)))
             else:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_mlsec.anonymize import canonical_text
+from airflow_mlsec.column_names import may_be_values
 from airflow_mlsec.controls._control import (
     Answer,
     DatasetControl,
@@ -18,7 +19,7 @@ from airflow_mlsec.controls._control import (
     passed,
     unknown,
 )
-from airflow_mlsec.controls.reasons import Compared, NotCompared, RawValuesIn
+from airflow_mlsec.controls.reasons import Compared, NotCompared, RawValuesIn, RawValuesSomewhere
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.policy import Role
 
@@ -71,6 +72,8 @@ class NoRawIdentifier(DatasetControl):
                 count = pc.sum(pc.is_in(text, values)).as_py() or 0
                 if count:
                     found[name] = found.get(name, 0) + count
+        if found and may_be_values(question.dataset.schema().names, question.policy.columns):
+            return failed(RawValuesSomewhere(len(found)))
         if found:
             return failed(RawValuesIn(tuple(f"{n} ({c} rows)" for n, c in sorted(found.items()))))
         return passed(Compared(len(values), len(names)))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 
 from airflow_mlsec.controls._control import (
     Answer,
@@ -77,11 +77,21 @@ class AnsweredInTime(RegisterControl):
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         for request in facts.requests:
-            if request.status == "refused":
-                continue  # `refusal-explained` asks for the letter
             day = request.last_day(facts.calendar.zone)
             if day is None or request.due_at is None:
                 answer = unknown(NoDeadline())
+            elif request.status == "refused":
+                sent = [d for letter, d in facts.letters_sent(request) if letter == "refusal"]
+                late = facts.on > day if not sent else date.fromisoformat(sent[0]) > day
+                closed = sent[0] if sent else None
+                if closed is None:
+                    answer = failed(AnswerLate(str(day))) if late else passed(AnswerDue(str(day)))
+                else:
+                    answer = (
+                        failed(AnsweredLate(str(day), closed))
+                        if late
+                        else passed(Answered(closed, str(day)))
+                    )
             elif request.closed_at is not None:
                 closed = request.closed_at[:10]
                 late = datetime.fromisoformat(request.closed_at) > datetime.fromisoformat(

@@ -27,6 +27,18 @@ class LetterMissing(
     day: str
 
 
+class LetterLate(
+    Reason,
+    en="the {letter} was due by {day}, and sent on {sent}",
+    de="das Schreiben „{letter}“ war bis {day} fällig und wurde am {sent} versandt",
+):
+    """What was late stays late."""
+
+    letter: str
+    day: str
+    sent: str
+
+
 class LettersInTime(Reason, en="none is due", de="keines ist fällig"):
     """No letter that the law asks for is late."""
 
@@ -54,10 +66,11 @@ class LettersSent(RegisterControl):
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         for request in facts.requests:
-            if request.closed_at is None:
-                late = [
-                    LetterMissing(kind, str(day))
-                    for kind, day in facts.letters_due(request)
-                    if day < facts.on
-                ]
-                yield str(request.id), failed(*late) if late else passed(LettersInTime())
+            late = [
+                LetterMissing(letter, str(due))
+                if sent is None
+                else LetterLate(letter, str(due), str(sent))
+                for letter, due, sent in facts.letters_expected(request)
+                if (sent or facts.on) > due
+            ]
+            yield str(request.id), failed(*late) if late else passed(LettersInTime())

@@ -10,7 +10,9 @@ from airflow_mlsec.controls._control import (
     Severity,
     Text,
     failed,
+    not_applicable,
     passed,
+    unknown,
 )
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._register_control import RegisterControl
@@ -50,6 +52,18 @@ class PlacesInWork(Reason, en="{places:place|places} in work", de="{places:Ort|O
     places: int
 
 
+class NotSearched(
+    Reason,
+    en="nobody has searched for the person's data",
+    de="niemand hat nach den Daten der Person gesucht",
+):
+    """It is not known where the data is."""
+
+
+class RequestRefused(Reason, en="it was refused", de="sie wurde abgelehnt"):
+    """`refusal-explained` asks for the letter."""
+
+
 class PlacesSettled(RegisterControl):
     """A request that is closed with an unknown place says something that nobody knows."""
 
@@ -75,11 +89,15 @@ class PlacesSettled(RegisterControl):
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         for request in facts.requests:
             if request.status == "refused":
+                yield str(request.id), not_applicable(RequestRefused())
                 continue
             left = len(request.open_steps())
             day = request.last_day(facts.calendar.zone)
             days = facts.number(self, "days") if day is None else (day - facts.on).days
-            if request.closed_at is not None:
+            if not request.steps:
+                late = days < facts.number(self, "days")
+                answer = failed(NotSearched()) if late else unknown(NotSearched())
+            elif request.closed_at is not None:
                 done = PlacesSettledAll(len(request.steps))
                 answer = failed(ClosedWithOpenPlaces(left)) if left else passed(done)
             elif left and days < facts.number(self, "days"):

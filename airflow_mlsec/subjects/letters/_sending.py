@@ -182,6 +182,15 @@ def letters_due(register: Register, request: Request, calendar: Calendar) -> lis
     § 7021(a)), and the notice of an extension (GDPR Art. 12(3), 11 CCR § 7021(b))."""
     if request.closed_at is not None:
         return []
+    expected = letters_expected(register, request, calendar)
+    return [(letter, day) for letter, day, sent in expected if sent is None]
+
+
+def letters_expected(
+    register: Register, request: Request, calendar: Calendar
+) -> list[tuple[str, date, date | None]]:
+    """Letters that the law asks for, by which day, and the day on which the first one was sent, if one was; also of closed
+    requests."""
     received = datetime.fromisoformat(request.requested_at)
     due = [
         ("acknowledgement", deadline.day)
@@ -192,8 +201,11 @@ def letters_due(register: Register, request: Request, calendar: Calendar) -> lis
         due.append(("extension", first_due(register, request, calendar)))
     if not due:
         return []  # most requests: their history need not be read
-    sent = {reason.letter for reason in letters_of(register, request.id, reasons.LetterSent)}
-    return [(kind, day) for kind, day in due if kind not in sent]
+    sent: dict[str, date] = {}
+    for reason in letters_of(register, request.id, reasons.LetterSent):
+        day = date.fromisoformat(reason.day)
+        sent[reason.letter] = min(day, sent.get(reason.letter, day))
+    return [(kind, day, sent.get(kind)) for kind, day in due]
 
 
 def first_due(register: Register, request: Request, calendar: Calendar) -> date:
