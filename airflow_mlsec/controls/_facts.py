@@ -59,6 +59,7 @@ from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
 from airflow_mlsec.subjects import (
     Calendar,
+    ExportAnnounced,
     Request,
     calendar_of,
     letters_expected,
@@ -304,6 +305,14 @@ class Facts:
     def requests(self) -> tuple[Request, ...]:
         """All data-subject requests."""
         return tuple(list_requests(self.register))
+
+    @cached_property
+    def handed_over(self) -> frozenset[int]:
+        """Requests for which data was ever handed over: what a request says of it now may have been taken back since."""
+        a = t.act.c
+        announced = sa.cast(a.reasons, sa.Text).contains(ExportAnnounced.code)
+        query = sa.select(a.request_id).where(announced, a.request_id.is_not(None)).distinct()
+        return frozenset(row.request_id for row in self.register.rows(query))
 
     @cached_property
     def calendar(self) -> Calendar:

@@ -29,6 +29,7 @@ from airflow_mlsec.subjects.letters._sending import (
     mark_sent,
     write_letter,
 )
+from airflow_mlsec.subjects.reasons import ExportAnnounced
 from airflow_mlsec.subjects.requests._approval import approve, covers
 from airflow_mlsec.subjects.requests._changes import note
 from airflow_mlsec.subjects.requests._clocks import Calendar, Deadline, deadlines, kinds_of
@@ -63,6 +64,7 @@ __all__ = [
     "Deadline",
     "Details",
     "Export",
+    "ExportAnnounced",
     "Finding",
     "Handler",
     "Hold",

@@ -285,7 +285,7 @@ WRONG: list[tuple[str, str, Outcome, Wrong]] = [
     ("four-eyes-kept", "airflow_mlsec", FAIL, lambda c: rules(c, four_eyes="none")),
     ("processor-agreement", "Cloud Host Ltd", FAIL, lambda c: agreement(c, signed=date(2099, 1, 1))),
     ("processor-agreement", "Cloud Host Ltd", UNKNOWN, lambda c: agreement(c, signed=None)),
-    ("identity-verified", "2", UNKNOWN, lambda c: (c.keep(), c.sql("UPDATE mlsec_request SET exports = NULL WHERE id = :i", i=c.world.answered))),
+    ("identity-verified", "2", FAIL, lambda c: c.sql("UPDATE mlsec_request SET exports = NULL, identity = 'unverified' WHERE id = :i", i=c.world.answered)),
     ("location-reviewed", "airflow_mlsec", UNKNOWN, lambda c: c.sql("UPDATE mlsec_review SET completed_at = '2099-01-01T00:00:00Z'")),
     ("dataset-has-policy", "x.parquet", Outcome.PASS, pattern),
 ]  # fmt: skip

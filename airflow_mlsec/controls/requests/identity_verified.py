@@ -55,7 +55,7 @@ class IdentityVerified(RegisterControl):
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         for request in facts.requests:
-            if not request.exports:
+            if request.id not in facts.handed_over:
                 continue
             if request.identity == "verified":
                 yield str(request.id), passed(VerifiedBy(str(request.verified_by)))
