@@ -7,7 +7,6 @@ unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -17,6 +16,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.access import Review, grants_digest, read_grants, reviews
 from airflow_mlsec.controls._control import Control
+from airflow_mlsec.controls._dataset_facts import DatasetFacts, read_datasets
 from airflow_mlsec.controls.reasons import HalfDone, NotSigned, WrittenSince
 from airflow_mlsec.crypto import KeyRing, KeyState
 from airflow_mlsec.datasets import DatasetName
@@ -43,18 +43,15 @@ from airflow_mlsec.lineage import (
     ARTIFACT,
     RELEASE,
     State,
-    all_edges,
     announced_only,
     artifact_statements,
-    column_states,
-    declared_by_pattern,
     latest_releases,
     overwritten,
     releases_not_signed,
     verify_evidence,
 )
 from airflow_mlsec.policy import Organization, Policy, load_organization
-from airflow_mlsec.register import Register, column_documents, graph
+from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
 from airflow_mlsec.subjects import (
@@ -66,45 +63,6 @@ from airflow_mlsec.subjects import (
     letters_sent,
     list_requests,
 )
-
-
-@dataclass(frozen=True)
-class DatasetFacts:
-    """A dataset as the register knows it.
-
-    :ivar stage: ``source`` if a policy declares it, ``release`` if one was applied to make it, None if no policy is known.
-    :ivar policy: The policy, as the register keeps it (`policy.Policy.canonical_data`).
-    :ivar state: How personal the most personal of its columns is.
-    :ivar columns: The states of its columns.
-    :ivar sources: Datasets that it was made from directly, by id.
-    """
-
-    id: int
-    name: DatasetName
-    kind: str
-    uri: str | None
-    stage: str | None
-    policy_digest: str | None
-    policy: Mapping[str, Any] | None
-    state: State
-    columns: Mapping[str, State]
-    sources: frozenset[int]
-    last_seen: str
-
-    @property
-    def is_personal(self) -> bool:
-        """Whether people can be told apart in it, or nobody knows."""
-        return self.state >= State.UNKNOWN
-
-    @property
-    def is_source(self) -> bool:
-        """Whether a policy declares it."""
-        return self.stage == "source" and self.policy is not None
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it is no table, but a model, an artifact, or what was unpacked from one."""
-        return self.kind != "table"
 
 
 @dataclass(frozen=True)
@@ -235,7 +193,7 @@ class Facts:
     @cached_property
     def datasets(self) -> tuple[DatasetFacts, ...]:
         """Every dataset, model and artifact."""
-        return tuple(self.register.read(_datasets))
+        return tuple(self.register.read(read_datasets))
 
     @cached_property
     def by_id(self) -> Mapping[int, DatasetFacts]:
@@ -435,75 +393,3 @@ class _NoRegister:
 
 def _no_register() -> Register:
     return cast(Register, _NoRegister())
-
-
-def _datasets(connection: sa.Connection) -> list[DatasetFacts]:
-    policies = {row.digest: row.document for row in connection.execute(sa.select(t.policy))}
-    states = column_states(connection)
-    names = {
-        dataset: {
-            column[0]: graph.node(dataset, i) for i, column in enumerate(known, graph.FIRST_COLUMN)
-        }
-        for dataset, known in column_documents(connection, None).items()
-    }
-    highest: dict[int, State] = {}
-    for node, state in states.items():
-        dataset = graph.dataset_of(node)
-        highest[dataset] = max(highest.get(dataset, State.NONE), state)
-    sources: dict[int, set[int]] = {}
-    for source, target, _ in all_edges(connection):
-        sources.setdefault(graph.dataset_of(target), set()).add(graph.dataset_of(source))
-    rows = connection.execute(sa.select(t.dataset).order_by(t.dataset.c.id)).all()
-    kinds = {row.id: row.kind for row in rows}
-
-    def kind_of(row: sa.Row[Any]) -> str:
-        """A copy of a model or an artifact, of which only a run knows, is one too."""
-        made_from = {kinds[s] for s in sources.get(row.id, ()) if s in kinds and s != row.id}
-        is_copy = row.kind == "table" and not names.get(row.id) and row.stage is None
-        of_files = bool(made_from) and "table" not in made_from
-        return min(made_from) if is_copy and of_files else str(row.kind)
-
-    covered = declared_by_pattern(connection)
-    declared = {row.id for row in rows if row.policy_digest is not None} | {*covered}
-    unknown = _from_outside(declared, {row.id for row in rows}, sources)
-
-    def state_of(number: int) -> State:
-        return max(
-            highest.get(number, State.NONE), State.UNKNOWN if number in unknown else State.NONE
-        )
-
-    return [
-        DatasetFacts(
-            row.id,
-            DatasetName(row.namespace, row.name),
-            kind_of(row),
-            row.uri,
-            row.stage or ("source" if row.id in covered else None),
-            row.policy_digest,
-            policies.get(row.policy_digest) or covered.get(row.id),
-            state_of(row.id),
-            {name: states.get(node, State.NONE) for name, node in names.get(row.id, {}).items()},
-            frozenset(sources.get(row.id, set()) - {row.id}),
-            row.last_seen,
-        )
-        for row in rows
-    ]
-
-
-def _from_outside(
-    declared: AbstractSet[int], every: AbstractSet[int], sources: Mapping[int, AbstractSet[int]]
-) -> set[int]:
-    """Datasets of which nobody knows what is in them: no policy declares them and no run has made them, or something of that
-    kind is among what they were made from."""
-    found = {number for number in every - declared if not sources.get(number, set()) - {number}}
-    made: dict[int, list[int]] = {}
-    for target, of in sources.items():
-        for source in of:
-            made.setdefault(source, []).append(target)
-    waiting = list(found)
-    while waiting:
-        for target in made.get(waiting.pop(), ()):
-            if target not in found and target not in declared:
-                found.add(target)
-                waiting.append(target)
-    return found
