@@ -299,6 +299,20 @@ def test_a_file_that_is_named_after_somebody_else_does_not_name_them(
     assert BOB not in "\n".join([*files, *files.values()])
 
 
+def test_the_first_line_of_a_file_without_a_header_is_somebody_elses_row(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    """All of it words, which no rule can tell from names: the policy knows which columns there should be."""
+    place = clinic.folder / "data" / "patients.csv"
+    place.write_text(
+        f"Bruno,Bonn,diabetes,A9,then,many\n{ANA},Ana Lopez,1980-01-02,A123456789,2026-01-05,7\n"
+    )
+    with pytest.raises(CheckFailed, match="nothing was exported") as raised:
+        handed_over(clinic.handler(), PERSON, tmp_path / "e.age")
+    for theirs in ("Bruno", "Bonn", "diabetes"):
+        assert theirs not in str(raised.value), theirs
+
+
 # --- the letters about a request
 
 
