@@ -137,7 +137,7 @@ def test_a_link_to_a_folder_shows_what_is_in_it_and_to_nothing_says_so(
     browser: Any, pipeline: Pipeline
 ) -> None:
     page = signed_in(browser, pipeline, "admin")
-    page.goto(f"{pipeline.server.url}/plugin/privacy?dataset=file/{pipeline.folder}")
+    page.goto(f"{pipeline.server.url}/plugin/privacy?dataset={pipeline.folder}")
     page.get_by_text("6 datasets are called").wait_for(timeout=60_000)
     shoot(page, "folder")
     page.get_by_role("button", name="Show all datasets").click()
