@@ -251,6 +251,25 @@ class Facts:
         return self.register.read(work)
 
     @cached_property
+    def encrypted_before(self) -> Mapping[int, int]:
+        """By dataset id of an artifact: the newest run that was known when its newest statement was recorded."""
+        e = t.evidence.c
+        query = sa.select(e.dataset_id, sa.func.max(e.after_run).label("run"))
+        of_artifacts = e.predicate_type == ARTIFACT, e.outcome == "published"
+        rows = self.register.rows(query.where(*of_artifacts).group_by(e.dataset_id))
+        return {row.dataset_id: row.run for row in rows if row.run is not None}
+
+    @cached_property
+    def last_written(self) -> Mapping[int, int]:
+        """By dataset id: the newest run that has written it."""
+        touched = t.run_dataset.c
+        query = sa.select(touched.dataset_id, sa.func.max(touched.run_id).label("run"))
+        rows = self.register.rows(
+            query.where(touched.direction == "output").group_by(touched.dataset_id)
+        )
+        return {row.dataset_id: row.run for row in rows}
+
+    @cached_property
     def findings(self) -> Mapping[tuple[Asset, str], Finding]:
         """The last answer to each question that was ever asked about an asset."""
         return {(found.asset, found.control): found for found in self.register.read(last_findings)}

@@ -276,6 +276,7 @@ WRONG: list[tuple[str, str, Outcome, Wrong]] = [
     ("location-reviewed", RAW, FAIL, lambda c: c.sql("UPDATE mlsec_review SET grants_digest = 'others'")),
     ("location-reviewed", "db.public.people", UNKNOWN, lambda c: c.event("load", [dataset(c.world.raw)], [dataset("db.public.people", (), "postgres://wh:5432")])),
     ("model-encrypted", "/x/raw.skops", FAIL, lambda c: (model(c, "train raw", c.world.raw, "/x/raw.skops"), c.event("claims", [dataset("/x/raw.skops")], [dataset(f"{c.world.model}.age")]))),
+    ("model-encrypted", "churn.skops", FAIL, lambda c: c.event("train again", [dataset(c.world.safe)], [dataset(c.world.model)])),
     ("places-settled", "3", FAIL, lambda c: (opened(c), c.later(days=28))),
     ("places-settled", "3", UNKNOWN, lambda c: opened(c)),
     ("key-rotated", "airflow_mlsec", UNKNOWN, lambda c: setattr(c, "verified", False)),

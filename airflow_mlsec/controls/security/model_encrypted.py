@@ -36,6 +36,14 @@ class EncryptedAs(Reason, en="{artifacts}", de="{artifacts}"):
     artifacts: tuple[str, ...]
 
 
+class TrainedAgain(
+    Reason,
+    en="it was written again since it was encrypted",
+    de="es wurde neu geschrieben, seit es verschlüsselt wurde",
+):
+    """What is there now is not what was encrypted."""
+
+
 class ModelEncrypted(RegisterControl):
     """Models repeat what they have learned: whoever has the file has some of the data."""
 
@@ -66,19 +74,25 @@ class ModelEncrypted(RegisterControl):
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         # What a trusted key has signed says of which file an artifact is; lineage can say anything.
-        made: dict[tuple[str, str], list[str]] = {}
+        made: dict[tuple[str, str], list[int]] = {}
         for identifier, statement in facts.artifacts.items():
             if not isinstance(statement, Reason):
                 source = statement.source.namespace, statement.source.name
-                made.setdefault(source, []).append(str(facts.by_id[identifier].name))
+                made.setdefault(source, []).append(identifier)
         for model in facts.datasets:
             if model.kind != "model" or model.id in facts.artifacts:
                 continue
-            copies = made.get((model.name.namespace, model.name.name))
+            copies = made.get((model.name.namespace, model.name.name), [])
+            written = facts.last_written.get(model.id, 0)
+            # Runs are numbered as the register learns of them, whatever clocks say.
+            current = [c for c in copies if facts.encrypted_before.get(c, 0) >= written]
             if not model.is_personal:
                 answer = not_applicable(NothingPersonal())
+            elif current:
+                names = tuple(sorted(str(facts.by_id[c].name) for c in current))
+                answer = passed(EncryptedAs(names))
             elif copies:
-                answer = passed(EncryptedAs(tuple(sorted(copies))))
+                answer = failed(TrainedAgain())
             elif model.state is State.UNKNOWN:
                 answer = unknown(OnlyPlain())
             else:
