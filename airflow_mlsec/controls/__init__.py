@@ -26,7 +26,6 @@ from airflow_mlsec.controls._control import (
     passed,
     unknown,
 )
-from airflow_mlsec.controls._dataset_facts import DatasetFacts
 from airflow_mlsec.controls._evaluate import Evaluated, evaluate, record_evaluation, worst
 from airflow_mlsec.controls._exemptions import (
     Exemption,
@@ -37,6 +36,7 @@ from airflow_mlsec.controls._exemptions import (
     grant_exemption,
 )
 from airflow_mlsec.controls._facts import Facts
+from airflow_mlsec.controls._known import DatasetFacts
 from airflow_mlsec.controls._law import Instrument, Law, law
 from airflow_mlsec.controls._own_file import ControlSet, Framework, Muted, of_register
 from airflow_mlsec.controls._policies import check_policies, policy_files

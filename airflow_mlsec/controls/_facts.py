@@ -16,7 +16,14 @@ import sqlalchemy as sa
 
 from airflow_mlsec.access import Review, grants_digest, read_grants, reviews
 from airflow_mlsec.controls._control import Control
-from airflow_mlsec.controls._dataset_facts import DatasetFacts, read_datasets
+from airflow_mlsec.controls._known import (
+    ApiKeyFacts,
+    DatasetFacts,
+    HoldFacts,
+    LogFacts,
+    RingKey,
+    read_datasets,
+)
 from airflow_mlsec.controls.reasons import HalfDone, NotSigned, WrittenSince
 from airflow_mlsec.crypto import KeyRing, KeyState
 from airflow_mlsec.datasets import DatasetName
@@ -63,44 +70,6 @@ from airflow_mlsec.subjects import (
     letters_sent,
     list_requests,
 )
-
-
-@dataclass(frozen=True)
-class RingKey:
-    """A version of a key of the ring in use."""
-
-    name: str
-    version: int
-    since: str
-
-
-@dataclass(frozen=True)
-class ApiKeyFacts:
-    """A key with which a program sends events, and what limits it."""
-
-    name: str
-    created_at: str
-    namespaces: tuple[str, ...] | None
-    expires_at: str | None
-    events_per_hour: int | None
-
-
-@dataclass(frozen=True)
-class HoldFacts:
-    """A legal hold that has not ended."""
-
-    id: int
-    placed_at: str
-    placed_by: str
-
-
-@dataclass(frozen=True)
-class LogFacts:
-    """How far the audit log is, and how far it was signed and when."""
-
-    size: int
-    signed_size: int | None
-    signed_at: str | None
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from airflow_mlsec.controls._control import (
     passed,
     unknown,
 )
-from airflow_mlsec.controls._dataset_facts import DatasetFacts
 from airflow_mlsec.controls._facts import Facts
+from airflow_mlsec.controls._known import DatasetFacts
 from airflow_mlsec.controls._register_control import RegisterControl
 from airflow_mlsec.controls.reasons import (
     CheckedLongAgo,

@@ -1,4 +1,4 @@
-"""What the register knows of datasets, models and artifacts, in the form in which controls ask for it."""
+"""What the register knows of datasets, keys, holds and its log, in the form in which controls ask for it."""
 
 from __future__ import annotations
 
@@ -52,6 +52,44 @@ class DatasetFacts:
     def is_file(self) -> bool:
         """Whether it is no table, but a model, an artifact, or what was unpacked from one."""
         return self.kind != "table"
+
+
+@dataclass(frozen=True)
+class RingKey:
+    """A version of a key of the ring in use."""
+
+    name: str
+    version: int
+    since: str
+
+
+@dataclass(frozen=True)
+class ApiKeyFacts:
+    """A key with which a program sends events, and what limits it."""
+
+    name: str
+    created_at: str
+    namespaces: tuple[str, ...] | None
+    expires_at: str | None
+    events_per_hour: int | None
+
+
+@dataclass(frozen=True)
+class HoldFacts:
+    """A legal hold that has not ended."""
+
+    id: int
+    placed_at: str
+    placed_by: str
+
+
+@dataclass(frozen=True)
+class LogFacts:
+    """How far the audit log is, and how far it was signed and when."""
+
+    size: int
+    signed_size: int | None
+    signed_at: str | None
 
 
 def read_datasets(connection: sa.Connection) -> list[DatasetFacts]:
