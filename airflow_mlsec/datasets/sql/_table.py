@@ -444,25 +444,9 @@ class SqlDataset:
             with self._connect() as connection:
                 refuse_lost_columns(self, connection, columns)
 
-    def privileges(self) -> list[tuple[str, str, str]]:
-        """Who may do what with the table: (role, privilege, granted by).
-
-        :raises DatasetNotFound: if the table does not exist.
-        """
-        if not self.exists():
-            raise DatasetNotFound(f"no table at '{self.uri}'")
-        query = sa.text(
-            "SELECT coalesce(g.rolname, 'PUBLIC'), a.privilege_type, 'granted by ' || o.rolname "
-            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, "
-            "LATERAL aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a "
-            "LEFT JOIN pg_roles g ON g.oid = a.grantee JOIN pg_roles o ON o.oid = a.grantor "
-            "WHERE n.nspname = :schema AND c.relname = :table"
-        )
-        names = {"schema": self.schema_name, "table": self.table_name}
-        with self._connect() as connection:
-            return [
-                (str(a), str(b).lower(), str(c)) for a, b, c in connection.execute(query, names)
-            ]
+    def connect(self) -> contextlib.AbstractContextManager[sa.Connection]:
+        """A connection on which the server's catalogues can be read."""
+        return self._connect()
 
     @contextlib.contextmanager
     def held(self, connection: sa.Connection) -> Iterator[None]:

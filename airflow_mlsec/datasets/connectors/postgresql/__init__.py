@@ -22,7 +22,7 @@ from airflow_mlsec.datasets._endpoint import ConnectionFacts, Endpoint
 from airflow_mlsec.datasets._uri import parts_of
 from airflow_mlsec.datasets.connectors.postgresql._again import read_again
 from airflow_mlsec.datasets.connectors.postgresql._transport import endpoint_of
-from airflow_mlsec.errors import SettingError, UnsupportedDataset
+from airflow_mlsec.errors import DatasetNotFound, SettingError, UnsupportedDataset
 from airflow_mlsec.naming import DatasetName
 
 if TYPE_CHECKING:
@@ -138,7 +138,15 @@ class Postgresql(Connector):
         return None
 
     def grants(self, uri: str, connections: Connections) -> list[Grant]:
-        return sorted(Grant(*row) for row in self.open(uri, connections).privileges())
+        from airflow_mlsec.datasets.connectors.postgresql._access import table_access
+        from airflow_mlsec.datasets.connectors.postgresql._catalog import read_catalog
+
+        table = self.open(uri, connections)
+        if not table.exists():
+            raise DatasetNotFound(f"no table at '{uri}'")
+        with table.connect() as connection:
+            found = table_access(read_catalog(connection), table.schema_name, table.table_name)
+        return sorted({Grant(access.role, access.permission, access.path) for access in found})
 
     def read_again(self, uri: str, connections: Connections, left_out: Sequence[str]) -> Reading:
         said = table_uri(uri)

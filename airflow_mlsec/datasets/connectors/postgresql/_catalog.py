@@ -1,0 +1,239 @@
+"""What PostgreSQL's catalogues say about roles, privileges, views and functions of one database.
+
+PostgreSQL's documentation: 5.8 Privileges, 21 Database Roles, 52 System Catalogs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+PUBLIC = "PUBLIC"
+PUBLIC_OID = 0
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role of the server."""
+
+    oid: int
+    name: str
+    is_superuser: bool
+    can_log_in: bool
+    skips_row_security: bool
+    creates_roles: bool
+    replicates: bool
+    # As PostgreSQL writes it; its password counts until then.
+    valid_until: str | None
+
+    @property
+    def has_attributes(self) -> bool:
+        """Whether being it is more than having its privileges."""
+        return self.is_superuser or self.skips_row_security or self.replicates
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table, a view or a foreign table. ``updatable``: bits of `pg_relation_is_updatable`."""
+
+    oid: int
+    schema_oid: int
+    schema: str
+    name: str
+    owner: int
+    kind: str
+    has_row_security: bool
+    forces_row_security: bool
+    runs_as_caller: bool
+    updatable: int
+
+
+@dataclass(frozen=True)
+class Acl:
+    """A privilege on a relation, or on some of its columns."""
+
+    grantee: int
+    grantor: int
+    privilege: str
+    may_grant: bool
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function that runs as its owner, and who may call it."""
+
+    name: str
+    owner: int
+    grantees: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A role that another is a member of. PostgreSQL 16 and later keep the options for each membership."""
+
+    role: int
+    grantor: int
+    inherits: bool
+    may_set: bool
+    may_grant: bool
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What the server's catalogues say about one database."""
+
+    database: str
+    roles: Mapping[int, Role]
+    memberships: Mapping[int, tuple[Membership, ...]]
+    connecting: frozenset[int]
+    # By schema: its owner, and who may use it.
+    schemas: Mapping[int, tuple[int, frozenset[int]]]
+    relations: Mapping[int, Relation]
+    acls: Mapping[int, tuple[Acl, ...]]
+    # By table: the views that read it.
+    views: Mapping[int, tuple[int, ...]]
+    functions: tuple[Function, ...]
+
+    def name_of(self, oid: int) -> str:
+        """The name of a role; ``PUBLIC`` for everybody."""
+        return PUBLIC if oid == PUBLIC_OID else self.roles[oid].name
+
+
+Rows = Callable[[str], list[Any]]
+
+
+def read_catalog(connection: sa.Connection) -> Catalog:
+    """Read the catalogues of the database that a connection is open to.
+
+    :raises SQLAlchemyError: if they cannot be read.
+    """
+
+    def rows(query: str) -> list[Any]:
+        return list(connection.execute(sa.text(query)))
+
+    roles = {
+        row.oid: Role(
+            row.oid, row.rolname, row.rolsuper, row.rolcanlogin, row.rolbypassrls, row.rolcreaterole, row.rolreplication,
+            row.until,
+        )
+        for row in rows(
+            "SELECT oid, rolname, rolsuper, rolcanlogin, rolbypassrls, rolcreaterole, rolreplication, "
+            "CAST(rolvaliduntil AS text) AS until FROM pg_roles"
+        )
+    }  # fmt: skip
+    [(database, owner)] = rows(
+        "SELECT datname, datdba FROM pg_database WHERE datname = current_database()"
+    )
+    connecting = {
+        grantee
+        for (grantee,) in rows(
+            "SELECT a.grantee FROM pg_database d, LATERAL aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a "
+            "WHERE d.datname = current_database() AND a.privilege_type = 'CONNECT'"
+        )
+    }
+    relations = _relations(rows)
+    return Catalog(
+        database, roles, _memberships(rows, roles), frozenset({*connecting, owner}), _schemas(rows), relations,
+        _acls(rows), _views(rows, relations), _functions(rows),
+    )  # fmt: skip
+
+
+def _memberships(rows: Rows, roles: Mapping[int, Role]) -> dict[int, tuple[Membership, ...]]:
+    found: dict[int, list[Membership]] = defaultdict(list)
+    if int(rows("SHOW server_version_num")[0][0]) >= 160000:
+        query = "SELECT member, roleid, grantor, inherit_option, set_option, admin_option FROM pg_auth_members"
+    else:
+        query = (
+            "SELECT m.member, m.roleid, m.grantor, r.rolinherit, true, m.admin_option FROM pg_auth_members m "
+            "JOIN pg_roles r ON r.oid = m.member"
+        )
+        # Before version 16, whoever may create roles may put themselves into any that is no superuser's.
+        for maker in [r.oid for r in roles.values() if r.creates_roles]:
+            others = [r.oid for r in roles.values() if not r.is_superuser and r.oid != maker]
+            found[maker] = [Membership(role, maker, False, False, True) for role in others]
+    for member, *membership in rows(query):
+        found[member].append(Membership(*membership))
+    return {member: tuple(memberships) for member, memberships in found.items()}
+
+
+def _schemas(rows: Rows) -> dict[int, tuple[int, frozenset[int]]]:
+    users: dict[int, set[int]] = defaultdict(set)
+    for oid, grantee in rows(
+        "SELECT n.oid, a.grantee FROM pg_namespace n, "
+        "LATERAL aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a WHERE a.privilege_type = 'USAGE'"
+    ):
+        users[oid].add(grantee)
+    owners = rows("SELECT oid, nspowner FROM pg_namespace")
+    return {oid: (owner, frozenset(users[oid])) for oid, owner in owners}
+
+
+def _is_own(schema: str) -> bool:
+    """Whether a schema is not the server's."""
+    return not schema.startswith("pg_") and schema != "information_schema"
+
+
+def _relations(rows: Rows) -> dict[int, Relation]:
+    return {
+        row.oid: Relation(
+            row.oid, row.relnamespace, row.nspname, row.relname, row.relowner, row.kind, row.relrowsecurity,
+            row.relforcerowsecurity, row.caller, row.updatable or 0,
+        )
+        for row in rows(
+            "SELECT c.oid, c.relnamespace, n.nspname, c.relname, c.relowner, CAST(c.relkind AS text) AS kind, "
+            "c.relrowsecurity, c.relforcerowsecurity, "
+            "coalesce(c.reloptions && ARRAY['security_invoker=true', 'security_invoker=on', 'security_invoker=1', "
+            "'security_invoker=yes'], false) AS caller, "
+            "CASE WHEN c.relkind = 'v' THEN pg_relation_is_updatable(c.oid, true) END AS updatable "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')"
+        )
+        if _is_own(row.nspname)
+    }  # fmt: skip
+
+
+def _acls(rows: Rows) -> dict[int, tuple[Acl, ...]]:
+    found: dict[int, list[Acl]] = defaultdict(list)
+    for on, *acl in rows(
+        "SELECT c.oid, a.grantee, a.grantor, lower(a.privilege_type), a.is_grantable FROM pg_class c, "
+        "LATERAL aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')"
+    ):
+        found[on].append(Acl(*acl))
+    for on, *acl, columns in rows(
+        "SELECT t.attrelid, a.grantee, a.grantor, lower(a.privilege_type), a.is_grantable, "
+        "array_agg(CAST(t.attname AS text) ORDER BY t.attnum) "
+        "FROM pg_attribute t, LATERAL aclexplode(t.attacl) a WHERE t.attacl IS NOT NULL AND NOT t.attisdropped "
+        "GROUP BY 1, 2, 3, 4, 5"
+    ):
+        found[on].append(Acl(*acl, tuple(columns)))
+    return {on: tuple(acls) for on, acls in found.items()}
+
+
+def _views(rows: Rows, relations: Mapping[int, Relation]) -> dict[int, tuple[int, ...]]:
+    found: dict[int, list[int]] = defaultdict(list)
+    for table, view in rows(
+        "SELECT DISTINCT d.refobjid, w.ev_class FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid "
+        "WHERE d.classid = CAST('pg_rewrite' AS regclass) AND d.refclassid = CAST('pg_class' AS regclass) "
+        "AND d.refobjid <> w.ev_class"
+    ):
+        if table in relations and view in relations:
+            found[table].append(view)
+    return {table: tuple(views) for table, views in found.items()}
+
+
+def _functions(rows: Rows) -> tuple[Function, ...]:
+    found = rows(
+        "SELECT n.nspname, p.proname, p.proowner, "
+        "(SELECT array_agg(a.grantee) FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a) AS grantees "
+        "FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.prosecdef "
+        "AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = CAST('pg_proc' AS regclass) AND d.objid = p.oid "
+        "AND d.deptype = 'e') ORDER BY p.oid"
+    )
+    return tuple(
+        Function(f"{row.nspname}.{row.proname}", row.proowner, frozenset(row.grantees or ()))
+        for row in found
+        if _is_own(row.nspname)
+    )
