@@ -17,6 +17,7 @@ from airflow_mlsec.datasets.connectors.postgresql._access import TableAccess, ta
 from airflow_mlsec.datasets.connectors.postgresql._catalog import PUBLIC, read_catalog
 
 _NUMBER = itertools.count()
+_PREDEFINED = ["pg_read_all_data", "pg_write_all_data"]
 _TRIES = {
     "select": "SELECT 1 FROM {} LIMIT 0",
     "insert": "INSERT INTO {} (id) SELECT 1 WHERE false",
@@ -67,13 +68,14 @@ class Server:
 
     def can(self, role: str, table: tuple[str, str]) -> set[str]:
         """What a role can really do with a table, as itself or as any role that it may set."""
-        done = set()
+        done: set[str] = set()
         try:
             connection = psycopg.connect(self.uri, user=role)
         except psycopg.OperationalError:
-            return done
+            # Whoever can be a superuser in another database can let themselves into this one.
+            return set(_TRIES) if self._can_be_superuser(role) else done
         with connection:
-            for as_role in [role, *self.roles]:
+            for as_role in [role, *self.roles, *_PREDEFINED]:
                 for permission, query in _TRIES.items():
                     with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
                         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(as_role)))
@@ -82,6 +84,19 @@ class Server:
                     connection.rollback()
         connection.close()
         return done
+
+    def _can_be_superuser(self, role: str) -> bool:
+        with psycopg.connect(self.uri, user=role, dbname="postgres") as connection:
+            for as_role in [role, *self.roles, *_PREDEFINED]:
+                with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(as_role)))
+                    [(found,)] = connection.execute(
+                        "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+                    )
+                    if found:
+                        return True
+                connection.rollback()
+        return False
 
 
 @pytest.fixture
@@ -123,11 +138,10 @@ def test_the_server_agrees(server: Server, seed: int) -> None:
             tables.append((schema, f"t{n}"))
             if chance.random() < 0.4:
                 server.run("ALTER TABLE {}.{} OWNER TO {}", schema, f"t{n}", chance.choice(roles))
-    predefined = ["pg_read_all_data", "pg_write_all_data"]
     for _ in range(9):
         of, to = chance.sample(roles, 2)
         if chance.random() < 0.1:
-            of = chance.choice(predefined)
+            of = chance.choice(_PREDEFINED)
         options = ", ".join(
             f"{option} {chance.choice(['TRUE', 'FALSE'])}" for option in ("INHERIT", "SET")
         )

@@ -19,6 +19,8 @@ from airflow_mlsec.datasets.connectors.postgresql._catalog import (
     PUBLIC_OID,
     Acl,
     Catalog,
+    Function,
+    Membership,
     Relation,
 )
 
@@ -67,88 +69,114 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Way:
-    """How somebody comes to a role's privileges: words for each step, and the membership of the first one."""
+class _Way:
+    """How somebody comes to a role: words for each step, and the membership of the first one."""
 
-    words: tuple[str, ...]
-    # Whether they can be the role, rather than have its privileges only.
-    is_it: bool
-    first: Origin | None
+    words: tuple[str, ...] = ()
+    first: Origin | None = None
 
-    def then(self, step: str, is_it: bool, first: Origin) -> Way:
-        return Way((*self.words, step), is_it, self.first or first)
+    def then(self, step: str, membership: Origin) -> _Way:
+        return _Way((*self.words, step), self.first or membership)
 
     def path(self, end: str) -> str:
         return ", ".join((*self.words, end))
 
 
-def principals(catalog: Catalog) -> list[tuple[int, str]]:
-    """Whom access is listed for: everybody (``PUBLIC``), each role that can log in, and each role whose privileges
-    wait for a member that can."""
-    reached = {
-        to
-        for role in catalog.roles.values()
-        if role.can_log_in
-        for to in ways_of(catalog, role.oid)
-    }
-    own = sorted(
-        (role.oid, role.name)
-        for role in catalog.roles.values()
-        if role.can_log_in or not (role.oid in reached or role.name.startswith("pg_"))
+class _Session:
+    """Somebody who acts as a role: they have its privileges, and those that it inherits."""
+
+    def __init__(self, catalog: Catalog, role: int, way: _Way) -> None:
+        self.role = role
+        self.ways = {role: way}
+        self.superuser = self.skips_rows = self.all_data = False
+        if role == PUBLIC_OID:
+            self.held = {PUBLIC_OID}
+            return
+        waiting = [role]
+        for at in waiting:
+            for edge in catalog.memberships.get(at, ()):
+                if edge.inherits and edge.role not in self.ways:
+                    step = f"member of {catalog.name_of(edge.role)}"
+                    self.ways[edge.role] = self.ways[at].then(step, _membership(catalog, at, edge))
+                    waiting.append(edge.role)
+        self.held = {*self.ways, PUBLIC_OID}
+        # Attributes are not inherited.
+        self.superuser = catalog.roles[role].is_superuser
+        self.skips_rows = catalog.roles[role].skips_row_security
+        self.all_data = any(catalog.roles[held].name in _ALL_DATA for held in self.ways)
+
+    def may_use(self, catalog: Catalog, schema: int) -> bool:
+        owner, users = catalog.schemas[schema]
+        return self.superuser or self.all_data or owner in self.ways or bool(users & self.held)
+
+
+def _membership(catalog: Catalog, member: int, edge: Membership) -> Origin:
+    return Origin(
+        catalog.name_of(edge.role), catalog.name_of(member), catalog.name_of(edge.grantor)
     )
-    return [(PUBLIC_OID, PUBLIC), *own]
 
 
-def ways_of(catalog: Catalog, member: int) -> dict[int, Way]:
-    """The roles whose privileges a role has, itself first, and the shortest way to each."""
-    found = {(member, True): Way((), True, None)}
-    waiting = [(member, True)]
-    for at, is_it in waiting:
-        way = found[at, is_it]
+def _sessions(catalog: Catalog, role: int) -> list[_Session]:
+    """As whom somebody may act who logs in as a role, themselves first: ``SET ROLE`` takes a chain of memberships that
+    allow it, and whoever may grant a role may grant it to themselves."""
+    found = {role: _Session(catalog, role, _Way())}
+    waiting = [role]
+    for at in waiting:
+        session = found[at]
+        steps = []
         for edge in catalog.memberships.get(at, ()):
-            name = catalog.name_of(edge.role)
-            of = Origin(name, catalog.name_of(at), catalog.name_of(edge.grantor))
-            steps = []
-            if edge.inherits:
-                steps.append((f"member of {name}", False))
-            # Nobody can become a role that they only have the privileges of.
-            if edge.may_set and is_it:
-                steps.append((f"SET ROLE {name}", True))
-            if edge.may_grant:
-                steps.append((f"may make themselves a member of {name}", True))
-            for words, becomes in steps:
-                if (edge.role, becomes) not in found:
-                    found[edge.role, becomes] = way.then(words, becomes, of)
-                    waiting.append((edge.role, becomes))
-    shortest: dict[int, Way] = {}
-    for (role, is_it), way in found.items():
-        # Attributes of a role are not inherited; privileges are.
-        if role not in shortest or (is_it and catalog.roles[role].has_attributes):
-            shortest[role] = way
-    return shortest
+            if edge.may_set:
+                steps.append((at, edge, "SET ROLE {}"))
+        for held in session.ways:
+            for edge in catalog.memberships.get(held, ()):
+                if edge.may_grant:
+                    steps.append((held, edge, "may make themselves a member of {}"))
+        for held, edge, words in steps:
+            if edge.role not in found:
+                step = words.format(catalog.name_of(edge.role))
+                way = session.ways[held].then(step, _membership(catalog, held, edge))
+                found[edge.role] = _Session(catalog, edge.role, way)
+                waiting.append(edge.role)
+    return list(found.values())
 
 
 def table_access(
     catalog: Catalog, schema: str | None = None, table: str | None = None
 ) -> list[TableAccess]:
-    """Who has which privileges on the tables of a database, or on one, in order."""
+    """Who has which privileges on the tables of a database, or on one, in order: everybody (``PUBLIC``), each role that
+    can log in, and each role whose privileges wait for a member that can."""
     chosen = [
         relation
         for relation in catalog.relations.values()
         if (schema is None or relation.schema == schema)
         and (table is None or relation.name == table)
     ]
-    running_as = {
-        function.owner: ways_of(catalog, function.owner) for function in catalog.functions
+    sessions = {oid: _sessions(catalog, oid) for oid in catalog.roles}
+    reached = {
+        held
+        for oid, role in catalog.roles.items()
+        if role.can_log_in
+        for session in sessions[oid]
+        for held in session.ways
     }
+    functions = [
+        (function, {held for session in sessions[function.owner] for held in session.ways})
+        for function in catalog.functions
+    ]
+    everybody = _Principal(catalog, PUBLIC, [_Session(catalog, PUBLIC_OID, _Way())], functions)
+    principals = [everybody] + [
+        _Principal(catalog, role.name, sessions[oid], functions)
+        for oid, role in catalog.roles.items()
+        if role.can_log_in or not (oid in reached or role.name.startswith("pg_"))
+    ]
     found: dict[TableAccess, None] = {}
-    for oid, name in principals(catalog):
-        principal = _Principal(catalog, oid, running_as)
+    for principal in principals:
         for relation in chosen:
             for permission, path, origin in principal.on(relation):
-                found[
-                    TableAccess(relation.schema, relation.name, name, permission, path, origin)
-                ] = None
+                access = TableAccess(
+                    relation.schema, relation.name, principal.name, permission, path, origin
+                )
+                found.setdefault(access)
     return sorted(found)
 
 
@@ -159,100 +187,120 @@ class _Principal:
     """What one role has, or everybody."""
 
     def __init__(
-        self, catalog: Catalog, oid: int, running_as: Mapping[int, Mapping[int, Way]]
+        self,
+        catalog: Catalog,
+        name: str,
+        sessions: list[_Session],
+        functions: list[tuple[Function, set[int]]],
     ) -> None:
-        self._catalog, self._oid, self._running_as = catalog, oid, running_as
-        everybody = oid == PUBLIC_OID
-        self._ways = {} if everybody else ways_of(catalog, oid)
-        self._held = {PUBLIC_OID} if everybody else {*self._ways, PUBLIC_OID}
-        held = [catalog.roles[role] for role in self._ways]
-        self._is_superuser = any(r.is_superuser and self._ways[r.oid].is_it for r in held)
-        self._skips_rows = any(r.skips_row_security and self._ways[r.oid].is_it for r in held)
-        self._all_data = any(role.name in _ALL_DATA for role in held)
-        self._connects = bool(self._held & catalog.connecting)
-        self._powers = list(self._everywhere())
+        self._catalog, self.name, self._sessions, self._functions = (
+            catalog,
+            name,
+            sessions,
+            functions,
+        )
+        self._is_everybody = sessions[0].role == PUBLIC_OID
+        # Whoever logs in does so as themselves.
+        self._connects = bool(sessions[0].held & catalog.connecting)
+        self._is_superuser = any(session.superuser for session in sessions)
+        self._powers = [] if self._is_everybody else list(self._everywhere())
 
     def on(self, relation: Relation) -> Iterator[_Found]:
-        """Permission, path and origin of each way to a table."""
+        """Permission, path and origin of each way to a table, the shortest if a grant is reached by several."""
         yield from self._powers
-        if self._connects and not self._is_superuser:
-            yield from self._by_grants(relation, frozenset())
+        if not self._connects or self._is_superuser:
+            return
+        seen = set()
+        for session in self._sessions:
+            for grant, found in self._by_grants(session, relation, frozenset()):
+                if grant not in seen:
+                    seen.add(grant)
+                    yield found
 
     def _everywhere(self) -> Iterator[_Found]:
-        for oid, way in self._ways.items():
-            role = self._catalog.roles[oid]
-            if role.is_superuser and way.is_it:
-                words, permissions = "superuser", _EVERYTHING
-            elif role.replicates and way.is_it:
-                words, permissions = "may replicate the whole server", ("select",)
-            elif role.name in _SERVER_ROLES:
-                words, permissions = _SERVER_ROLES[role.name], _EVERYTHING
-            elif role.name in _ALL_DATA and self._connects:
-                words, permissions = "which reaches every table", _ALL_DATA[role.name]
-            else:
-                continue
-            for permission in permissions:
-                yield permission, way.path(words), way.first
+        """Ways to every table of the database."""
+        roles, seen = self._catalog.roles, set()
+        for session in self._sessions:
+            found: list[tuple[str, tuple[str, ...], _Way]] = []
+            if session.superuser:
+                found.append(("superuser", _EVERYTHING, session.ways[session.role]))
+            for oid, way in session.ways.items():
+                role = roles[oid]
+                if role.replicates and oid == self._sessions[0].role:
+                    found.append(("may replicate the whole server", ("select",), way))
+                if role.name in _SERVER_ROLES and self._connects:
+                    found.append((_SERVER_ROLES[role.name], _EVERYTHING, way))
+                if role.name in _ALL_DATA and self._connects:
+                    found.append(("which reaches every table", _ALL_DATA[role.name], way))
+            for words, permissions, way in found:
+                for permission in permissions:
+                    if (words, permission) not in seen:
+                        seen.add((words, permission))
+                        yield permission, way.path(words), way.first
 
-    def _by_grants(self, relation: Relation, seen: frozenset[int]) -> Iterator[_Found]:
-        """By grants on a relation itself, then through views and functions that read it."""
+    def _by_grants(
+        self, session: _Session, relation: Relation, seen: frozenset[int]
+    ) -> Iterator[tuple[object, _Found]]:
+        """By grants on a relation itself, then through views and functions that read it; each with what identifies it."""
         catalog = self._catalog
-        owner, users = catalog.schemas[relation.schema_oid]
-        if owner in self._ways or users & self._held or self._all_data or self._is_superuser:
+        _, users = catalog.schemas[relation.schema_oid]
+        if session.may_use(catalog, relation.schema_oid):
             # What everybody may is listed once, for everybody, unless only some may use the schema or the database.
             for_all = PUBLIC_OID in users and PUBLIC_OID in catalog.connecting
             for acl in catalog.acls.get(relation.oid, ()):
-                if acl.grantee == PUBLIC_OID and (self._oid == PUBLIC_OID or not for_all):
-                    way = Way((), True, None)
-                elif acl.grantee in self._ways:
-                    way = self._ways[acl.grantee]
-                else:
-                    continue
-                yield self._granted(relation, acl, way)
-            if relation.owner in self._ways:
-                yield "own", self._ways[relation.owner].path("owner"), None
-        yield from self._through_views(relation, seen)
-        yield from self._through_functions(relation)
+                if acl.grantee == PUBLIC_OID and (self._is_everybody or not for_all):
+                    yield (relation.oid, acl), self._granted(session, relation, acl, _Way())
+                elif acl.grantee in session.ways and not self._is_everybody:
+                    way = session.ways[acl.grantee]
+                    yield (relation.oid, acl), self._granted(session, relation, acl, way)
+            if relation.owner in session.ways:
+                yield (relation.oid, "own"), ("own", session.ways[relation.owner].path("owner"), None)  # fmt: skip
+        yield from self._through_views(session, relation, seen)
+        yield from self._through_functions(session, relation)
 
-    def _granted(self, relation: Relation, acl: Acl, way: Way) -> _Found:
+    def _granted(self, session: _Session, relation: Relation, acl: Acl, way: _Way) -> _Found:
         name_of = self._catalog.name_of
         is_owner = acl.grantee == relation.owner
         permission = acl.privilege + (f" ({', '.join(acl.columns)})" if acl.columns else "")
         if acl.may_grant and not is_owner:
             permission += ", may grant it"
         by = "owner" if is_owner else f"granted by {name_of(acl.grantor)}"
-        if acl.grantee == PUBLIC_OID and self._oid != PUBLIC_OID:
+        if acl.grantee == PUBLIC_OID and not self._is_everybody:
             by = f"granted to everybody by {name_of(acl.grantor)}"
-        if relation.has_row_security and not self._skips_rows:
-            mine = relation.owner in self._ways and not relation.forces_row_security
+        if relation.has_row_security and not session.skips_rows:
+            mine = relation.owner in session.ways and not relation.forces_row_security
             by += "" if mine else ", rows by row security"
         origin = Origin(
             acl.privilege, name_of(acl.grantee), name_of(acl.grantor), relation.schema, relation.name, acl.columns
         )  # fmt: skip
         return permission, way.path(by), way.first or origin
 
-    def _through_views(self, relation: Relation, seen: frozenset[int]) -> Iterator[_Found]:
+    def _through_views(
+        self, session: _Session, relation: Relation, seen: frozenset[int]
+    ) -> Iterator[tuple[object, _Found]]:
         for oid in self._catalog.views.get(relation.oid, ()):
             view = self._catalog.relations[oid]
             # With the caller's rights it shows nobody more than they see without it.
             if view.runs_as_caller or oid in seen:
                 continue
-            for permission, path, origin in self._by_grants(view, seen | {relation.oid}):
+            for grant, found in self._by_grants(session, view, seen | {relation.oid}):
+                permission, path, origin = found
                 privilege = permission.split(" ")[0].rstrip(",")
                 if privilege == "select" or view.updatable & _UPDATABLE.get(privilege, 0):
-                    yield privilege, f"view {view.schema}.{view.name}: {path}", origin
+                    named = f"view {view.schema}.{view.name}"
+                    yield (oid, grant), (privilege, f"{named}: {path}", origin)
 
-    def _through_functions(self, relation: Relation) -> Iterator[_Found]:
+    def _through_functions(
+        self, session: _Session, relation: Relation
+    ) -> Iterator[tuple[object, _Found]]:
         catalog = self._catalog
         reaching = {relation.owner, *(acl.grantee for acl in catalog.acls.get(relation.oid, ()))}
-        for function in catalog.functions:
-            owner, ways = catalog.roles[function.owner], self._running_as[function.owner]
-            callers = self._held & function.grantees
-            if self._oid != PUBLIC_OID and PUBLIC_OID in function.grantees:
+        for function, reached in self._functions:
+            owner = catalog.roles[function.owner]
+            if PUBLIC_OID in function.grantees and not self._is_everybody:
                 continue
-            if (
-                callers
-                and function.owner not in self._ways
-                and (owner.is_superuser or reaching & ways.keys())
-            ):
-                yield "execute", f"function {function.name}, which runs as {owner.name}", None
+            if function.owner in session.ways or not session.held & function.grantees:
+                continue
+            if owner.is_superuser or reaching & reached:
+                words = f"function {function.name}, which runs as {owner.name}"
+                yield (function, relation.oid), ("execute", words, None)

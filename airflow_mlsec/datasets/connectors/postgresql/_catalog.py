@@ -30,11 +30,6 @@ class Role:
     # As PostgreSQL writes it; its password counts until then.
     valid_until: str | None
 
-    @property
-    def has_attributes(self) -> bool:
-        """Whether being it is more than having its privileges."""
-        return self.is_superuser or self.skips_row_security or self.replicates
-
 
 @dataclass(frozen=True)
 class Relation:
@@ -202,13 +197,13 @@ def _acls(rows: Rows) -> dict[int, tuple[Acl, ...]]:
         "LATERAL aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')"
     ):
         found[on].append(Acl(*acl))
-    for on, *acl, columns in rows(
+    for on, grantee, grantor, privilege, may_grant, columns in rows(
         "SELECT t.attrelid, a.grantee, a.grantor, lower(a.privilege_type), a.is_grantable, "
         "array_agg(CAST(t.attname AS text) ORDER BY t.attnum) "
         "FROM pg_attribute t, LATERAL aclexplode(t.attacl) a WHERE t.attacl IS NOT NULL AND NOT t.attisdropped "
         "GROUP BY 1, 2, 3, 4, 5"
     ):
-        found[on].append(Acl(*acl, tuple(columns)))
+        found[on].append(Acl(grantee, grantor, privilege, may_grant, tuple(columns)))
     return {on: tuple(acls) for on, acls in found.items()}
 
 
