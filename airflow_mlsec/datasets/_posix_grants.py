@@ -1,12 +1,14 @@
-"""Grants of a local file or folder: owner, group and others from the POSIX mode, group members named one by one, and the
-folders that must be traversed."""
+"""Grants of a local file or folder: owner, group and others from the POSIX mode, users and groups of an access control
+list (acl(5)), group members named one by one, and what is in a folder that can be passed."""
 
 from __future__ import annotations
 
 import grp
 import os
 import pwd
-import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_mlsec.datasets._connector import Grant
@@ -17,7 +19,7 @@ def grants_of_path(path: Path) -> list[Grant]:
     """Grants on a file, or on a folder and what is in it.
 
     :raises DatasetNotFound: if nothing is there.
-    :raises UnsupportedDataset: if it has an access control list.
+    :raises UnsupportedDataset: if it has an access control list of a form that is not known.
     """
     try:
         found = _of_one(path)
@@ -26,7 +28,7 @@ def grants_of_path(path: Path) -> list[Grant]:
     if not path.is_dir():
         return sorted(set(found))
     # Anyone who may traverse a folder can read files in it whose names they know, listed or not.
-    passing = _classes_that_pass(path.stat().st_mode)
+    passing = _passing(path)
     known = {(grant.principal, word) for grant in found for word in grant.permission.split(", ")}
     for inside in sorted(path.rglob("*")):
         if inside.is_symlink() or not inside.is_file():
@@ -34,45 +36,97 @@ def grants_of_path(path: Path) -> list[Grant]:
         for grant in _of_one(inside):
             words = grant.permission.split(", ")
             new = [word for word in words if (grant.principal, word) not in known]
-            if new and grant.origin.split(" ")[0] in passing:
+            # A file's owner may be anybody; it is not assumed that the folder keeps the owner out.
+            if new and (
+                grant.origin.startswith("owner")
+                or passing & {grant.principal, "everybody on the machine"}
+            ):
                 known |= {(grant.principal, word) for word in new}
                 found.append(Grant(grant.principal, ", ".join(new), f"{grant.origin}, files in it"))
     return sorted(set(found))
 
 
-def _classes_that_pass(mode: int) -> set[str]:
-    bits = {
-        "owner": stat.S_IXUSR,
-        "group": stat.S_IXGRP,
-        "member": stat.S_IXGRP,
-        "others": stat.S_IXOTH,
-    }
-    # A file's owner may be anybody; it is not assumed that the folder keeps the owner out.
-    return {"owner", *(name for name, bit in bits.items() if mode & bit)}
+def _passing(folder: Path) -> set[str]:
+    """Who may pass through a folder."""
+    status = folder.stat()
+    entries = _entries(folder, status)
+    found = {"root"}
+    for entry in entries:
+        if entry.bits & _PASS:
+            found.update(name for name, _ in _named(entry))
+    return found
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An entry of an access control list; a mode is one with three. ``bits`` is what is really permitted."""
+
+    tag: int
+    number: int
+    bits: int
+
+
+# acl(5), and linux/posix_acl_xattr.h for the stored form.
+_USER_OBJECT, _USER, _GROUP_OBJECT, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+_READ, _WRITE, _PASS = 4, 2, 1
+_VERSION = 2
+
+
+def _entries(path: Path, status: os.stat_result) -> list[_Entry]:
+    mode = status.st_mode
+    if "system.posix_acl_access" not in os.listxattr(path):
+        return [
+            _Entry(_USER_OBJECT, status.st_uid, mode >> 6 & 7),
+            _Entry(_GROUP_OBJECT, status.st_gid, mode >> 3 & 7),
+            _Entry(_OTHER, 0, mode & 7),
+        ]
+    stored = os.getxattr(path, "system.posix_acl_access")
+    if len(stored) % 8 != 4 or struct.unpack_from("<I", stored)[0] != _VERSION:
+        raise UnsupportedDataset(f"{path} has an access control list of a form that is not known")
+    read = [struct.unpack_from("<HHI", stored, at) for at in range(4, len(stored), 8)]
+    known = {_USER_OBJECT, _USER, _GROUP_OBJECT, _GROUP, _MASK, _OTHER}
+    if not {tag for tag, _, _ in read} <= known:
+        raise UnsupportedDataset(f"{path} has an access control list of a form that is not known")
+    mask = next((bits for tag, bits, _ in read if tag == _MASK), 7)
+    own = {_USER_OBJECT: status.st_uid, _GROUP_OBJECT: status.st_gid}
+    limited = {_USER, _GROUP_OBJECT, _GROUP}
+    return [
+        _Entry(tag, own.get(tag, number), bits & (mask if tag in limited else 7))
+        for tag, bits, number in read
+        if tag != _MASK
+    ]
 
 
 def _of_one(path: Path) -> list[Grant]:
     status = path.stat()
-    if "system.posix_acl_access" in os.listxattr(path):
-        raise UnsupportedDataset(
-            f"{path} has a POSIX access control list, which this version cannot read; "
-            "a review of its mode alone would miss people"
-        )
-    mode = status.st_mode
     found = [Grant("root", "read, write", "superuser")]
-    if permission := _permission(mode, stat.S_IRUSR, stat.S_IWUSR):
-        found.append(Grant(_user(status.st_uid), permission, "owner"))
-    if permission := _permission(mode, stat.S_IRGRP, stat.S_IWGRP):
-        name, members = _group(status.st_gid)
-        found += [Grant(member, permission, f"member of group {name}") for member in members]
-        found.append(Grant(f"group {name}", permission, "group"))
-    if permission := _permission(mode, stat.S_IROTH, stat.S_IWOTH):
-        found.append(Grant("everybody on the machine", permission, "others"))
+    entries = _entries(path, status)
+    # Whoever is named has what is said of them, whatever groups they are in.
+    own = {_user(entry.number) for entry in entries if entry.tag in (_USER_OBJECT, _USER)}
+    for entry in entries:
+        words = [word for bit, word in ((_READ, "read"), (_WRITE, "write")) if entry.bits & bit]
+        if words:
+            of_group = entry.tag in (_GROUP_OBJECT, _GROUP)
+            found += [
+                Grant(name, ", ".join(words), origin)
+                for name, origin in _named(entry)
+                if not (of_group and name in own)
+            ]
     return found
 
 
-def _permission(mode: int, read: int, write: int) -> str:
-    return ", ".join(word for bit, word in ((read, "read"), (write, "write")) if mode & bit)
+def _named(entry: _Entry) -> Iterator[tuple[str, str]]:
+    """Whom an entry is about, and why; members of a group one by one, and the group itself."""
+    if entry.tag in (_USER_OBJECT, _USER):
+        yield _user(entry.number), "owner" if entry.tag == _USER_OBJECT else "access control list"
+    elif entry.tag == _OTHER:
+        yield "everybody on the machine", "others"
+    else:
+        name, members = _group(entry.number)
+        of_list = entry.tag == _GROUP
+        for member in members:
+            yield member, f"member of group {name}" + (", access control list" if of_list else "")
+        yield f"group {name}", "group, access control list" if of_list else "group"
 
 
 def _user(uid: int) -> str:

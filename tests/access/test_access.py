@@ -1,5 +1,13 @@
 from __future__ import annotations
 
+import os
+import pwd
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -155,16 +163,68 @@ def test_files_that_can_be_read_through_a_closed_folder_count(folder: Path) -> N
     assert ("everybody on the machine", "read") in principals(folder)
 
 
-def test_an_access_control_list_is_refused_rather_than_missed(folder: Path) -> None:
-    import os
-    import struct
-
-    # POSIX ACL, version 2: owner rwx, user 65534 r, group r-x, mask rwx, others none.
-    entries = [(1, 7, -1), (2, 4, 65534), (4, 5, -1), (16, 7, -1), (32, 0, -1)]
+def with_list(path: Path, entries: list[tuple[int, int, int]]) -> None:
+    """Set an access control list: tag, permission bits, number (acl(5))."""
     packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
     try:
-        os.setxattr(folder, "system.posix_acl_access", packed)
+        os.setxattr(path, "system.posix_acl_access", packed)
     except OSError:
         pytest.skip("this filesystem has no access control lists")
-    with pytest.raises(UnsupportedDataset, match="access control list"):
-        read_grants(str(folder))
+
+
+def test_users_and_groups_of_an_access_control_list_count(folder: Path) -> None:
+    # The mask takes the writing of everybody but the owner and others.
+    with_list(folder, [(1, 7, -1), (2, 6, 65533), (4, 5, -1), (8, 6, 65532), (16, 5, -1), (32, 0, -1)])  # fmt: skip
+    found = {(g.principal, g.permission, g.origin) for g in read_grants(str(folder))}
+    assert ("uid 65533", "read", "access control list") in found
+    assert ("group gid 65532", "read", "group, access control list") in found
+    assert not [g for g in found if g[0] == "everybody on the machine"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to try it as somebody else")
+@pytest.mark.parametrize("seed", range(8))
+def test_the_kernel_agrees_about_access_control_lists(
+    request: pytest.FixtureRequest, seed: int
+) -> None:
+    """Random lists: each user of the machine can really do what is listed for them, and nothing else."""
+    chance = random.Random(seed)
+    users = [u for u in pwd.getpwall() if u.pw_uid != 0 and u.pw_gid != 0][:8]
+    # Not below pytest's folder, which only root may pass.
+    folder = Path(tempfile.mkdtemp(prefix="mlsec-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    request.addfinalizer(lambda: shutil.rmtree(folder))
+    path = folder / "people.csv"
+    path.write_text("x")
+    owner, *others = chance.sample(users, 6)
+    os.chown(path, owner.pw_uid, chance.choice(users).pw_gid)
+    listed = sorted(others[:2], key=lambda u: u.pw_uid)
+    groups = sorted({u.pw_gid for u in others[2:4]})
+    entries = [(1, chance.randrange(8), -1)]
+    entries += [(2, chance.randrange(8), u.pw_uid) for u in listed]
+    entries += [(4, chance.randrange(8), -1)]
+    entries += [(8, chance.randrange(8), gid) for gid in groups]
+    entries += [(16, chance.randrange(8), -1), (32, chance.choice([0, 0, 4]), -1)]
+    with_list(path, entries)
+    found: dict[str, set[str]] = {}
+    for grant in read_grants(str(path)):
+        found.setdefault(grant.principal, set()).update(grant.permission.split(", "))
+    for user in users:
+        truth = _tried_as(user, path)
+        said = found.get(user.pw_name, set())
+        assert said <= truth, user.pw_name
+        # What is everybody's is listed once.
+        assert truth - said <= found.get("everybody on the machine", set()), user.pw_name
+
+
+def _tried_as(user: pwd.struct_passwd, path: Path) -> set[str]:
+    """What a user can do with a file, tried by a process of theirs."""
+    script = (
+        "import os, sys; u, g, name, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]; "
+        "os.initgroups(name, g); os.setgid(g); os.setuid(u); "
+        "print(int(os.access(path, os.R_OK)), int(os.access(path, os.W_OK)))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, str(user.pw_uid), str(user.pw_gid), user.pw_name, str(path)],
+        check=True, capture_output=True, text=True,
+    ).stdout.split()  # fmt: skip
+    return {word for word, can in zip(("read", "write"), said, strict=True) if can == "1"}

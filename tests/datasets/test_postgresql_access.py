@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from airflow_mlsec.datasets import EnvironmentConnections, connector_of
-from airflow_mlsec.datasets.connectors.postgresql._access import TableAccess, table_access
-from airflow_mlsec.datasets.connectors.postgresql._catalog import PUBLIC, read_catalog
+from airflow_mlsec.datasets.connectors.postgresql.access import TableAccess, table_access
+from airflow_mlsec.datasets.connectors.postgresql.catalog import PUBLIC, read_catalog
 
 _NUMBER = itertools.count()
 _PREDEFINED = ["pg_read_all_data", "pg_write_all_data"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from airflow_mlsec.datasets.connectors.postgresql._catalog import (
+from airflow_mlsec.datasets.connectors.postgresql.catalog import (
     PUBLIC,
     PUBLIC_OID,
     Acl,
@@ -66,6 +66,28 @@ class Origin:
     schema: str | None = None
     relation: str | None = None
     columns: tuple[str, ...] = ()
+    # What gives it back as it was: ``WITH GRANT OPTION``, or the options of a membership.
+    options: str = ""
+
+
+def revocation(origin: Origin) -> tuple[str, str]:
+    """The statements that take a grant away, and that give it back as it was.
+
+    A superuser's ``REVOKE`` is taken as the owner's, and leaves what others have granted: it is made in the grantor's name.
+    """
+    to = PUBLIC if origin.grantee == PUBLIC else _quoted(origin.grantee)
+    options = f" {origin.options}" if origin.options else ""
+    if origin.relation is None:
+        role, by = _quoted(origin.privilege), f" GRANTED BY {_quoted(origin.grantor)}"
+        return f"REVOKE {role} FROM {to}{by}", f"GRANT {role} TO {to}{options}{by}"
+    columns = f" ({', '.join(map(_quoted, origin.columns))})" if origin.columns else ""
+    on = f"{origin.privilege.upper()}{columns} ON {_quoted(str(origin.schema))}.{_quoted(origin.relation)}"
+    before, after = f"SET LOCAL ROLE {_quoted(origin.grantor)}; ", "; RESET ROLE"
+    return f"{before}REVOKE {on} FROM {to}{after}", f"{before}GRANT {on} TO {to}{options}{after}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True)
@@ -111,9 +133,11 @@ class _Session:
 
 
 def _membership(catalog: Catalog, member: int, edge: Membership) -> Origin:
+    options = [("ADMIN", edge.may_grant), ("INHERIT", edge.inherits), ("SET", edge.may_set)]
     return Origin(
-        catalog.name_of(edge.role), catalog.name_of(member), catalog.name_of(edge.grantor)
-    )
+        catalog.name_of(edge.role), catalog.name_of(member), catalog.name_of(edge.grantor),
+        options="WITH " + ", ".join(f"{option} {str(on).upper()}" for option, on in options),
+    )  # fmt: skip
 
 
 def _sessions(catalog: Catalog, role: int) -> list[_Session]:
@@ -271,7 +295,8 @@ class _Principal:
             mine = relation.owner in session.ways and not relation.forces_row_security
             by += "" if mine else ", rows by row security"
         origin = Origin(
-            acl.privilege, name_of(acl.grantee), name_of(acl.grantor), relation.schema, relation.name, acl.columns
+            acl.privilege, name_of(acl.grantee), name_of(acl.grantor), relation.schema, relation.name, acl.columns,
+            "WITH GRANT OPTION" if acl.may_grant and not is_owner else "",
         )  # fmt: skip
         return permission, way.path(by), way.first or origin
 

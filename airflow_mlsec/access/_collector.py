@@ -1,0 +1,134 @@
+"""The interface of a collector, which reads from a system who may do what there; and the registry of all of them: each
+module of `collectors`, and entry points of other packages (group ``airflow_mlsec.collectors``)."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+from airflow_mlsec.access._model import Collected, Entitlement
+from airflow_mlsec.connections import Connections
+from airflow_mlsec.errors import MlsecError, SettingError, UsageError
+from airflow_mlsec.extensions import Extension, entries_of, load_entry
+
+ENTRY_POINTS = "airflow_mlsec.collectors"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something to do at a system, so that an entitlement ends.
+
+    :ivar do: The statement or call, in the system's own words.
+    :ivar undo: What gives it back; None if nothing does.
+    :ivar also: What else ends with it, each as a sentence.
+    """
+
+    do: str
+    undo: str | None
+    also: tuple[str, ...] = ()
+
+
+class Collector(Extension):
+    """Reads one kind of system.
+
+    :cvar name: Its name.
+    :cvar schemes: Of the sources that it reads: ``postgresql`` for ``postgresql://CONN``.
+    """
+
+    name: ClassVar[str]
+    schemes: ClassVar[Collection[str]]
+
+    @abstractmethod
+    def source_of(self, location: str) -> str | None:
+        """The source that knows who can reach a dataset; None if this collector does not."""
+
+    @abstractmethod
+    def collect(self, source: str, connections: Connections) -> Collected:
+        """Everything that a source says about who may do what.
+
+        :raises MlsecError: if it cannot be read at all. What cannot be read in part is said in `Collected.unread`.
+        """
+
+    @abstractmethod
+    def withdraw(
+        self, source: str, entitlements: Sequence[Entitlement], connections: Connections
+    ) -> list[Change | None]:
+        """What would end each of some entitlements; None where a person has to do it there."""
+
+    @abstractmethod
+    def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
+        """Carry out changes that `withdraw` has made, all or none.
+
+        :raises MlsecError: if the system refuses.
+        """
+
+
+@lru_cache(maxsize=1)
+def all_collectors() -> tuple[Collector, ...]:
+    """All collectors that are installed.
+
+    :raises SettingError: if one of another package is not a collector, or has the name or a scheme of another.
+    """
+    from airflow_mlsec.access import collectors
+
+    own: list[type[Collector]] = []
+    for module in pkgutil.iter_modules(collectors.__path__):
+        if not module.name.startswith("_"):
+            loaded = importlib.import_module(f"{collectors.__name__}.{module.name}")
+            own += [
+                found
+                for found in vars(loaded).values()
+                if isinstance(found, type)
+                and issubclass(found, Collector)
+                and found.__module__ == loaded.__name__
+            ]
+    others = [load_entry(entry, Collector) for entry in entries_of(ENTRY_POINTS).values()]  # type: ignore[type-abstract]
+    made = tuple(cls() for cls in [*own, *others])
+    taken: dict[tuple[str, str], Collector] = {}
+    for collector in made:
+        said = [("name", collector.name), *(("scheme", scheme) for scheme in collector.schemes)]
+        for what in said:
+            other = taken.setdefault(what, collector)
+            if other is not collector:
+                names = " and ".join(type(c).__qualname__ for c in (other, collector))
+                raise SettingError(
+                    f"two collectors have the {what[0]} '{what[1]}': {names}; uninstall the package of one"
+                )
+    return made
+
+
+def collector_of(source: str) -> Collector:
+    """The collector that reads a source.
+
+    :raises UsageError: if none does; the message lists those that there are.
+    """
+    scheme = source.partition(":")[0] if ":" in source else ""
+    for collector in all_collectors():
+        if scheme in collector.schemes:
+            return collector
+    known = ", ".join(sorted(f"{scheme}:" for c in all_collectors() for scheme in c.schemes))
+    raise UsageError(f"'{source}': no collector reads such a source; there are {known}")
+
+
+def collect(source: str, connections: Connections) -> Collected:
+    """Everything that a source says about who may do what; see `Collector.collect`."""
+    collector = collector_of(source)
+    try:
+        found = collector.collect(source, connections)
+    except MlsecError:
+        raise
+    except Exception as error:
+        # Another package's, or a driver's, whose message may quote anything.
+        raise SettingError(
+            f"'{source}' cannot be read by the collector '{collector.name}' ({type(error).__name__})"
+        ) from error
+    return Collected(
+        tuple(sorted(set(found.accounts), key=lambda a: a.name)),
+        tuple(sorted(set(found.entitlements))),
+        tuple(sorted(set(found.unread))),
+    )

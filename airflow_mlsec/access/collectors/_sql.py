@@ -1,0 +1,47 @@
+"""Connecting to the databases of Airflow connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from airflow_mlsec.connections import Connections
+from airflow_mlsec.databases import described, may_pass
+from airflow_mlsec.errors import DatabaseUnavailable, DatasetError, SettingError
+
+
+@contextmanager
+def connected(
+    connections: Connections, conn_id: str, driver: str | None = None, database: str = ""
+) -> Iterator[sa.Connection]:
+    """A connection to a database.
+
+    :param driver: SQLAlchemy's name of the driver, if the connection's own is not to be used.
+    :param database: Another database of the server.
+    :raises SettingError: if the connection is not a database's, or its driver is not installed.
+    :raises DatasetError: if the database cannot be reached, or refuses; without its message, which may quote anything.
+    """
+    try:
+        url = sa.make_url(connections.sql_url(conn_id))
+        url = url if driver is None else url.set(drivername=driver)
+        engine = sa.create_engine(
+            url.set(database=database) if database else url, poolclass=NullPool
+        )
+    except SettingError:
+        raise
+    except ImportError as error:
+        raise SettingError(f"connection '{conn_id}' needs the package {error.name}") from None
+    except (SQLAlchemyError, ValueError):
+        raise SettingError(f"connection '{conn_id}' is not a database URL") from None
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        kind = DatabaseUnavailable if may_pass(error) else DatasetError
+        raise kind(f"connection '{conn_id}': {described(error, url)}") from None
+    finally:
+        engine.dispose()

@@ -1,0 +1,138 @@
+"""A PostgreSQL database: ``postgresql://CONN`` or ``postgresql://CONN/DATABASE``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from airflow_mlsec.access._collector import Change, Collector
+from airflow_mlsec.access._model import Account, AccountKind, Collected, Entitlement, Right
+from airflow_mlsec.access.collectors._sql import connected
+from airflow_mlsec.connections import Connections
+from airflow_mlsec.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import sqlalchemy as sa
+
+    from airflow_mlsec.datasets.connectors.postgresql.access import TableAccess
+    from airflow_mlsec.datasets.connectors.postgresql.catalog import Catalog, Role
+
+_RIGHTS = {
+    "select": Right.READ,
+    "insert": Right.WRITE,
+    "update": Right.WRITE,
+    "delete": Right.WRITE,
+    "truncate": Right.WRITE,
+    "references": Right.READ,
+    "trigger": Right.ADMINISTER,
+    "maintain": Right.WRITE,
+    "own": Right.ADMINISTER,
+    "execute": Right.READ,
+}
+
+
+class PostgreSQL(Collector):
+    """Reads the catalogues: see `datasets.connectors.postgresql`."""
+
+    name = "postgresql"
+    schemes = ("postgresql", "postgres")
+
+    def source_of(self, location: str) -> str | None:
+        if not location.startswith(("postgresql://", "postgres://")):
+            return None
+        from airflow_mlsec.datasets.connectors.postgresql import table_uri
+
+        found = table_uri(location)
+        database = f"/{found.database}" if found.database else ""
+        return f"postgresql://{found.conn_id}{database}"
+
+    def collect(self, source: str, connections: Connections) -> Collected:
+        from airflow_mlsec.datasets.connectors.postgresql.access import table_access
+
+        with self._catalog(source, connections) as catalog:
+            found = table_access(catalog)
+        accounts = [_account(role) for role in catalog.roles.values() if not role.name.startswith("pg_")]  # fmt: skip
+        if any(access.role == "PUBLIC" for access in found):
+            accounts.append(Account("PUBLIC", AccountKind.EVERYBODY))
+        return Collected(
+            tuple(accounts),
+            tuple(
+                Entitlement(
+                    _location(source, access), access.role, access.permission, access.path, _right(access.permission)
+                )
+                for access in found
+            ),
+        )  # fmt: skip
+
+    def withdraw(
+        self, source: str, entitlements: Sequence[Entitlement], connections: Connections
+    ) -> list[Change | None]:
+        from airflow_mlsec.datasets.connectors.postgresql.access import revocation, table_access
+
+        with self._catalog(source, connections) as catalog:
+            found = table_access(catalog)
+        by_key = {(_location(source, f), f.role, f.permission, f.path): f for f in found}
+        changes: list[Change | None] = []
+        for e in entitlements:
+            access = by_key.get((e.resource, e.account, e.permission, e.path))
+            made = None if access is None or access.origin is None else revocation(access.origin)
+            if access is None or made is None:
+                changes.append(None)
+                continue
+            also = [f for f in found if f.origin == access.origin and f is not access]
+            ends = sorted(
+                f"{f.role}: {f.permission} on {f.schema}.{f.table} ({f.path})" for f in also
+            )
+            changes.append(Change(*made, tuple(ends)))
+        return changes
+
+    def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
+        with self._connect(source, connections) as connection, connection.begin():
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    @contextmanager
+    def _catalog(self, source: str, connections: Connections) -> Iterator[Catalog]:
+        from airflow_mlsec.datasets.connectors.postgresql.catalog import read_catalog
+
+        with self._connect(source, connections) as connection:
+            yield read_catalog(connection)
+
+    def _connect(
+        self, source: str, connections: Connections
+    ) -> AbstractContextManager[sa.Connection]:
+        parts = urlsplit(source)
+        if not parts.netloc:
+            raise UsageError(f"'{source}': write postgresql://CONN or postgresql://CONN/DATABASE")
+        return connected(connections, parts.netloc, "postgresql+psycopg", parts.path.strip("/"))
+
+
+def _account(role: Role) -> Account:
+    traits = [
+        words
+        for words, holds in (
+            ("superuser", role.is_superuser),
+            ("bypasses row security", role.skips_row_security),
+            ("may create roles", role.creates_roles),
+            ("may replicate", role.replicates),
+        )
+        if holds
+    ]
+    kind = AccountKind.ACCOUNT if role.can_log_in else AccountKind.GROUP
+    return Account(role.name, kind, role.can_log_in, None, tuple(traits))
+
+
+def _location(source: str, access: TableAccess) -> str:
+    conn, _, database = source.partition("://")[2].partition("/")
+    within = f"{database}." if database else ""
+    return f"postgresql://{conn}/{within}{access.schema}.{access.table}"
+
+
+def _right(permission: str) -> Right:
+    if permission.endswith("may grant it"):
+        return Right.ADMINISTER
+    return _RIGHTS.get(permission.split(" ")[0], Right.USE)
