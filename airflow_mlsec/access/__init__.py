@@ -4,7 +4,9 @@
 reviews in the register. May import `register`, `datasets` and below. Start with `_review`.
 """
 
+from airflow_mlsec.access._collector import Change, Collector, collect, collector_of
 from airflow_mlsec.access._grants import grants_digest, one_spelling, read_grants, spellings_of
+from airflow_mlsec.access._model import Account, AccountKind, Collected, Entitlement, Right
 from airflow_mlsec.access._review import (
     Review,
     ReviewItem,
@@ -17,9 +19,18 @@ from airflow_mlsec.access._review import (
 from airflow_mlsec.datasets import Grant
 
 __all__ = [
+    "Account",
+    "AccountKind",
+    "Change",
+    "Collected",
+    "Collector",
+    "Entitlement",
     "Grant",
     "Review",
     "ReviewItem",
+    "Right",
+    "collect",
+    "collector_of",
     "complete_review",
     "decide",
     "grants_digest",
