@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	&& { echo $$p; break; }; done)
 # Trust what the machine trusts, also behind a company proxy.
 export UV_SYSTEM_CERTS := 1
-EXTRAS := alerts,postgres,polars,demo
+EXTRAS := alerts,postgres,mysql,polars,demo
 PAGES := airflow_mlsec/plugin/static/main.js
 UI_SOURCES := $(wildcard ui/src/*) ui/package.json ui/package-lock.json ui/tsconfig.json ui/build.mjs
 
@@ -180,7 +180,7 @@ dist: setup
 
 lock: $(VENV)/.ready
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet --no-header --no-annotate \
-		--extra alerts --extra postgres --extra polars --extra demo --extra spark --group dev --group bench --group fuzz --group docs -o constraints.txt
+		--extra alerts --extra postgres --extra mysql --extra polars --extra demo --extra spark --group dev --group bench --group fuzz --group docs -o constraints.txt
 	@# What holds on every machine we test on need not be said of each package.
 	@sed -i -E "s/platform_python_implementation == 'CPython' and //; s/ and sys_platform == 'linux'$$//; s/ ; python_full_version < '3.14'$$//" constraints.txt
 

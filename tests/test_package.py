@@ -29,6 +29,7 @@ PACKAGES = [
     "lineage",
     "merkle_log",
     "policy",
+    "postgresql",
     "register",
     "secret_scan",
     "subjects",
@@ -172,6 +173,8 @@ def test_nobody_asks_of_what_kind_a_dataset_is_but_its_connector() -> None:
         f"{path.relative_to(folder)}:{number}: {line.strip()}"
         for room in (*rooms, "lineage/evidence", "lineage/tracing", "lineage/writing")
         for path in (folder / room).rglob("*.py")
+        # A collector is of one kind of system, as a connector is.
+        if path.relative_to(folder).parts[:2] != ("access", "collectors")
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if _OF_A_KIND.search(line)
     ]

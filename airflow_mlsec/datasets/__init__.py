@@ -61,6 +61,7 @@ from airflow_mlsec.datasets.connectors.files._versions import (
     object_of,
     old_versions,
 )
+from airflow_mlsec.datasets.connectors.postgresql import TableUri, table_uri
 from airflow_mlsec.datasets.connectors.postgresql._transport import (
     endpoint_of as endpoint_of_postgresql,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "StagedTable",
     "Staging",
     "Start",
+    "TableUri",
     "Unknown",
     "UriParts",
     "Versions",
@@ -136,6 +138,7 @@ __all__ = [
     "postgresql_url",
     "same_place",
     "staging_beside",
+    "table_uri",
     "text_of",
     "uri_of",
     "visible_files",

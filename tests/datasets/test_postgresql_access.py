@@ -13,8 +13,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from airflow_mlsec.datasets import EnvironmentConnections, connector_of
-from airflow_mlsec.datasets.connectors.postgresql.access import TableAccess, table_access
-from airflow_mlsec.datasets.connectors.postgresql.catalog import PUBLIC, read_catalog
+from airflow_mlsec.postgresql import PUBLIC, TableAccess, read_catalog, table_access
 
 _NUMBER = itertools.count()
 _PREDEFINED = ["pg_read_all_data", "pg_write_all_data"]

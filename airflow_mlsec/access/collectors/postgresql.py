@@ -11,6 +11,7 @@ from airflow_mlsec.access._collector import Change, Collector
 from airflow_mlsec.access._model import Account, AccountKind, Collected, Entitlement, Right
 from airflow_mlsec.access.collectors._sql import connected
 from airflow_mlsec.connections import Connections
+from airflow_mlsec.datasets import TableUri, table_uri
 from airflow_mlsec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from airflow_mlsec.datasets.connectors.postgresql.access import TableAccess
-    from airflow_mlsec.datasets.connectors.postgresql.catalog import Catalog, Role
+    from airflow_mlsec.postgresql import Catalog, Role, TableAccess
 
 _RIGHTS = {
     "select": Right.READ,
@@ -44,14 +44,12 @@ class PostgreSQL(Collector):
     def source_of(self, location: str) -> str | None:
         if not location.startswith(("postgresql://", "postgres://")):
             return None
-        from airflow_mlsec.datasets.connectors.postgresql import table_uri
-
         found = table_uri(location)
         database = f"/{found.database}" if found.database else ""
         return f"postgresql://{found.conn_id}{database}"
 
     def collect(self, source: str, connections: Connections) -> Collected:
-        from airflow_mlsec.datasets.connectors.postgresql.access import table_access
+        from airflow_mlsec.postgresql import table_access
 
         with self._catalog(source, connections) as catalog:
             found = table_access(catalog)
@@ -62,7 +60,7 @@ class PostgreSQL(Collector):
             tuple(accounts),
             tuple(
                 Entitlement(
-                    _location(source, access), access.role, access.permission, access.path, _right(access.permission)
+                    _location(source, access), access.role, access.permission, access.path, _right(access)
                 )
                 for access in found
             ),
@@ -71,7 +69,7 @@ class PostgreSQL(Collector):
     def withdraw(
         self, source: str, entitlements: Sequence[Entitlement], connections: Connections
     ) -> list[Change | None]:
-        from airflow_mlsec.datasets.connectors.postgresql.access import revocation, table_access
+        from airflow_mlsec.postgresql import revocation, table_access
 
         with self._catalog(source, connections) as catalog:
             found = table_access(catalog)
@@ -97,7 +95,7 @@ class PostgreSQL(Collector):
 
     @contextmanager
     def _catalog(self, source: str, connections: Connections) -> Iterator[Catalog]:
-        from airflow_mlsec.datasets.connectors.postgresql.catalog import read_catalog
+        from airflow_mlsec.postgresql import read_catalog
 
         with self._connect(source, connections) as connection:
             yield read_catalog(connection)
@@ -128,11 +126,10 @@ def _account(role: Role) -> Account:
 
 def _location(source: str, access: TableAccess) -> str:
     conn, _, database = source.partition("://")[2].partition("/")
-    within = f"{database}." if database else ""
-    return f"postgresql://{conn}/{within}{access.schema}.{access.table}"
+    return str(TableUri(conn, database or None, access.schema, access.table))
 
 
-def _right(permission: str) -> Right:
-    if permission.endswith("may grant it"):
+def _right(access: TableAccess) -> Right:
+    if access.may_grant:
         return Right.ADMINISTER
-    return _RIGHTS.get(permission.split(" ")[0], Right.USE)
+    return _RIGHTS.get(access.permission.split(" ")[0], Right.USE)

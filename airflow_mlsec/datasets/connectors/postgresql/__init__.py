@@ -138,8 +138,7 @@ class Postgresql(Connector):
         return None
 
     def grants(self, uri: str, connections: Connections) -> list[Grant]:
-        from airflow_mlsec.datasets.connectors.postgresql.access import table_access
-        from airflow_mlsec.datasets.connectors.postgresql.catalog import read_catalog
+        from airflow_mlsec.postgresql import read_catalog, table_access
 
         table = self.open(uri, connections)
         if not table.exists():

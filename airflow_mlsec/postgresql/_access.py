@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from airflow_mlsec.datasets.connectors.postgresql.catalog import (
+from airflow_mlsec.postgresql._catalog import (
     PUBLIC,
     PUBLIC_OID,
     Acl,
@@ -45,6 +45,7 @@ class TableAccess:
 
     :ivar path: In words, from the role to the grant.
     :ivar origin: The grant of the server from which it follows; None if no `REVOKE` takes it away.
+    :ivar may_grant: Whether they may hand it on.
     """
 
     schema: str
@@ -53,6 +54,7 @@ class TableAccess:
     permission: str
     path: str
     origin: Origin | None = field(compare=False, default=None)
+    may_grant: bool = field(compare=False, default=False)
 
 
 @dataclass(frozen=True)
@@ -196,15 +198,20 @@ def table_access(
     found: dict[TableAccess, None] = {}
     for principal in principals:
         for relation in chosen:
-            for permission, path, origin in principal.on(relation):
+            for way in principal.on(relation):
                 access = TableAccess(
-                    relation.schema, relation.name, principal.name, permission, path, origin
-                )
+                    relation.schema, relation.name, principal.name, way.permission, way.path, way.origin, way.may_grant
+                )  # fmt: skip
                 found.setdefault(access)
     return sorted(found)
 
 
-_Found = tuple[str, str, Origin | None]
+@dataclass(frozen=True)
+class _Found:
+    permission: str
+    path: str
+    origin: Origin | None = None
+    may_grant: bool = False
 
 
 class _Principal:
@@ -260,7 +267,7 @@ class _Principal:
                 for permission in permissions:
                     if (words, permission) not in seen:
                         seen.add((words, permission))
-                        yield permission, way.path(words), way.first
+                        yield _Found(permission, way.path(words), way.first)
 
     def _by_grants(
         self, session: _Session, relation: Relation, seen: frozenset[int]
@@ -278,7 +285,8 @@ class _Principal:
                     way = session.ways[acl.grantee]
                     yield (relation.oid, acl), self._granted(session, relation, acl, way)
             if relation.owner in session.ways:
-                yield (relation.oid, "own"), ("own", session.ways[relation.owner].path("owner"), None)  # fmt: skip
+                path = session.ways[relation.owner].path("owner")
+                yield (relation.oid, "own"), _Found("own", path, None, may_grant=True)
         yield from self._through_views(session, relation, seen)
         yield from self._through_functions(session, relation)
 
@@ -286,7 +294,8 @@ class _Principal:
         name_of = self._catalog.name_of
         is_owner = acl.grantee == relation.owner
         permission = acl.privilege + (f" ({', '.join(acl.columns)})" if acl.columns else "")
-        if acl.may_grant and not is_owner:
+        may_grant = acl.may_grant and not is_owner
+        if may_grant:
             permission += ", may grant it"
         by = "owner" if is_owner else f"granted by {name_of(acl.grantor)}"
         if acl.grantee == PUBLIC_OID and not self._is_everybody:
@@ -296,9 +305,9 @@ class _Principal:
             by += "" if mine else ", rows by row security"
         origin = Origin(
             acl.privilege, name_of(acl.grantee), name_of(acl.grantor), relation.schema, relation.name, acl.columns,
-            "WITH GRANT OPTION" if acl.may_grant and not is_owner else "",
+            "WITH GRANT OPTION" if may_grant else "",
         )  # fmt: skip
-        return permission, way.path(by), way.first or origin
+        return _Found(permission, way.path(by), way.first or origin, may_grant)
 
     def _through_views(
         self, session: _Session, relation: Relation, seen: frozenset[int]
@@ -309,11 +318,10 @@ class _Principal:
             if view.runs_as_caller or oid in seen:
                 continue
             for grant, found in self._by_grants(session, view, seen | {relation.oid}):
-                permission, path, origin = found
-                privilege = permission.split(" ")[0].rstrip(",")
+                privilege = found.permission.split(" ")[0].rstrip(",")
                 if privilege == "select" or view.updatable & _UPDATABLE.get(privilege, 0):
                     named = f"view {view.schema}.{view.name}"
-                    yield (oid, grant), (privilege, f"{named}: {path}", origin)
+                    yield (oid, grant), _Found(privilege, f"{named}: {found.path}", found.origin)
 
     def _through_functions(
         self, session: _Session, relation: Relation
@@ -328,4 +336,4 @@ class _Principal:
                 continue
             if owner.is_superuser or reaching & reached:
                 words = f"function {function.name}, which runs as {owner.name}"
-                yield (function, relation.oid), ("execute", words, None)
+                yield (function, relation.oid), _Found("execute", words)
