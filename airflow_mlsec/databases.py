@@ -57,5 +57,6 @@ def place_of(url: sa.URL) -> str:
     """Host and port of a database server, or the folder of its socket."""
     host = url.host or url.query.get("host") or "the local socket"
     hosts = host if isinstance(host, str) else ",".join(host)
-    port = url.port or url.query.get("port") or 5432
+    default = 3306 if url.get_backend_name() == "mysql" else 5432
+    port = url.port or url.query.get("port") or default
     return hosts if hosts.startswith("/") or not url.host else f"{hosts}:{port}"

@@ -6,7 +6,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -44,8 +45,19 @@ class Collector(Extension):
     schemes: ClassVar[Collection[str]]
 
     @abstractmethod
-    def source_of(self, location: str) -> str | None:
-        """The source that knows who can reach a dataset; None if this collector does not."""
+    def canonical(self, source: str, connections: Connections) -> str:
+        """The one spelling of a source, under which it is kept: without asking the system.
+
+        :raises UsageError: if it is not a source of this kind.
+        """
+
+    @abstractmethod
+    def source_of(self, location: str, connections: Connections) -> str | None:
+        """The source, in its one spelling, that knows who can reach a dataset; None if this collector does not."""
+
+    @abstractmethod
+    def concerns(self, resource: str, location: str, connections: Connections) -> bool:
+        """Whether a dataset is, or is reached through, a resource as `collect` names it."""
 
     @abstractmethod
     def collect(self, source: str, connections: Connections) -> Collected:
@@ -66,6 +78,19 @@ class Collector(Extension):
 
         :raises MlsecError: if the system refuses.
         """
+
+
+@contextmanager
+def _as_ours(source: str, collector: Collector) -> Iterator[None]:
+    """Another package's errors, or a driver's, whose messages may quote anything, become ours."""
+    try:
+        yield
+    except MlsecError:
+        raise
+    except Exception as error:
+        raise SettingError(
+            f"'{source}' cannot be read by the collector '{collector.name}' ({type(error).__name__})"
+        ) from error
 
 
 @lru_cache(maxsize=1)
@@ -115,18 +140,27 @@ def collector_of(source: str) -> Collector:
     raise UsageError(f"'{source}': no collector reads such a source; there are {known}")
 
 
+def canonical_source(source: str, connections: Connections) -> str:
+    """The one spelling of a source.
+
+    :raises UsageError: if no collector reads such a source.
+    """
+    return collector_of(source).canonical(source, connections)
+
+
+def source_of(location: str, connections: Connections) -> str | None:
+    """The source that knows who can reach a dataset; None if no collector does."""
+    for collector in all_collectors():
+        if (found := collector.source_of(location, connections)) is not None:
+            return found
+    return None
+
+
 def collect(source: str, connections: Connections) -> Collected:
     """Everything that a source says about who may do what; see `Collector.collect`."""
     collector = collector_of(source)
-    try:
-        found = collector.collect(source, connections)
-    except MlsecError:
-        raise
-    except Exception as error:
-        # Another package's, or a driver's, whose message may quote anything.
-        raise SettingError(
-            f"'{source}' cannot be read by the collector '{collector.name}' ({type(error).__name__})"
-        ) from error
+    with _as_ours(source, collector):
+        found = collector.collect(collector.canonical(source, connections), connections)
     return Collected(
         tuple(sorted(set(found.accounts), key=lambda a: a.name)),
         tuple(sorted(set(found.entitlements))),

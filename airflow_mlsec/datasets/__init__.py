@@ -6,7 +6,7 @@ of `connectors` is one kind; `sql` is what the database kinds share. `_connectio
 """
 
 from airflow_mlsec.connections import Connections
-from airflow_mlsec.datasets._connections import EnvironmentConnections, postgresql_url
+from airflow_mlsec.datasets._connections import EnvironmentConnections, database_url
 from airflow_mlsec.datasets._connector import (
     Capabilities,
     Connector,
@@ -112,6 +112,7 @@ __all__ = [
     "connector_of",
     "container_of",
     "containers",
+    "database_url",
     "dataset_name",
     "endpoint_of_postgresql",
     "erase_versions",
@@ -135,7 +136,6 @@ __all__ = [
     "parquet_location",
     "parts_of",
     "place_of",
-    "postgresql_url",
     "same_place",
     "staging_beside",
     "table_uri",

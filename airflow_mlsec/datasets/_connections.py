@@ -59,7 +59,8 @@ class EnvironmentConnections:
             {name: value for name, value in given.items() if not name.startswith("__")}
             | _libpq_options(_json_object(given.get("__extra__")))
         )
-        return urlunsplit(("postgresql", parts.netloc, parts.path, query, ""))
+        scheme = "mysql" if _is_mysql(parts.scheme) else "postgresql"
+        return urlunsplit((scheme, parts.netloc, parts.path, query, ""))
 
     def filesystem(self, protocol: str, conn_id: str | None) -> Any:
         if conn_id is not None:
@@ -88,13 +89,30 @@ def _url_of_json(text: str, name: str) -> str:
         raise SettingError(f"{name} is neither a URI nor JSON")
     extra = fields.get("extra")
     fields["extra"] = extra if isinstance(extra, dict) else _json_object(extra)
-    return postgresql_url("postgresql", fields)
+    return database_url("postgresql", fields)
 
 
-def postgresql_url(driver: str, fields: Mapping[str, Any]) -> str:
-    """The URL of a PostgreSQL connection from Airflow's fields, password and TLS settings included."""
+def _is_mysql(kind: str) -> bool:
+    return kind.lower().partition("+")[0] in ("mysql", "mariadb")
+
+
+def database_url(driver: str, fields: Mapping[str, Any]) -> str:
+    """The URL of a connection to PostgreSQL or MySQL from Airflow's fields, password and TLS settings included.
+
+    :param driver: SQLAlchemy's, for PostgreSQL.
+    """
     from sqlalchemy import URL
 
+    if _is_mysql(str(fields.get("conn_type") or "")):
+        return URL.create(
+            "mysql",
+            username=fields.get("login"),
+            password=fields.get("password"),
+            host=fields.get("host"),
+            port=int(fields["port"]) if fields.get("port") else None,
+            database=fields.get("schema"),
+            query=_mysql_options(fields["extra"]),
+        ).render_as_string(hide_password=False)
     options = _libpq_options(fields["extra"])
     # Where a connection has no host, its extra may have the folder of a socket.
     host = fields.get("host") or fields["extra"].get("host")
@@ -116,6 +134,16 @@ def _libpq_options(extra: Mapping[str, Any]) -> dict[str, str]:
     """The options that a connection's extra sets for PostgreSQL's client, above all TLS."""
     given = {name: extra[name] for name in _LIBPQ if extra.get(name) is not None}
     return {name: str(value) for name, value in given.items()}
+
+
+def _mysql_options(extra: Mapping[str, Any]) -> dict[str, str]:
+    """The options that a connection's extra sets for MySQL's client, in the words of Airflow's provider."""
+    found = {"unix_socket": extra.get("unix_socket"), "charset": extra.get("charset")}
+    tls = extra.get("ssl")
+    tls = _json_object(tls) if isinstance(tls, str) else tls
+    if isinstance(tls, Mapping):
+        found |= {f"ssl_{name}": tls[name] for name in ("ca", "cert", "key") if tls.get(name)}
+    return {name: str(value) for name, value in found.items() if value}
 
 
 def _json_object(text: Any) -> dict[str, Any]:

@@ -132,12 +132,12 @@ class AirflowConnections:
 
     @staticmethod
     def url_of(connection: Any) -> str:
-        """The SQLAlchemy URL of a PostgreSQL connection, password and TLS settings included."""
-        from airflow_mlsec.datasets import postgresql_url
+        """The SQLAlchemy URL of a connection to PostgreSQL or MySQL, password and TLS settings included."""
+        from airflow_mlsec.datasets import database_url
 
-        names = ("login", "password", "host", "port", "schema")
+        names = ("conn_type", "login", "password", "host", "port", "schema")
         fields = {name: getattr(connection, name) for name in names}
-        return postgresql_url("postgresql+psycopg", {**fields, "extra": connection.extra_dejson})
+        return database_url("postgresql+psycopg", {**fields, "extra": connection.extra_dejson})
 
 
 # Wherever Airflow runs, a key ring in a bucket is reached through Airflow's own connections.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import unquote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,6 +13,19 @@ from sqlalchemy.pool import NullPool
 from airflow_mlsec.connections import Connections
 from airflow_mlsec.databases import described, may_pass
 from airflow_mlsec.errors import DatabaseUnavailable, DatasetError, SettingError
+
+
+def url_of(connections: Connections, conn_id: str) -> sa.URL:
+    """The URL of a connection.
+
+    :raises SettingError: if the connection is not a database's.
+    """
+    try:
+        return sa.make_url(connections.sql_url(conn_id))
+    except (SQLAlchemyError, ValueError) as error:
+        if isinstance(error, SettingError):
+            raise
+        raise SettingError(f"connection '{conn_id}' is not a database URL") from None
 
 
 @contextmanager
@@ -25,18 +39,16 @@ def connected(
     :raises SettingError: if the connection is not a database's, or its driver is not installed.
     :raises DatasetError: if the database cannot be reached, or refuses; without its message, which may quote anything.
     """
+    url = url_of(connections, conn_id)
+    url = url if driver is None else url.set(drivername=driver)
+    if url.host and url.host.startswith("%2F"):  # a socket's folder, as Airflow spells it
+        url = url.set(host=unquote(url.host))
     try:
-        url = sa.make_url(connections.sql_url(conn_id))
-        url = url if driver is None else url.set(drivername=driver)
         engine = sa.create_engine(
             url.set(database=database) if database else url, poolclass=NullPool
         )
-    except SettingError:
-        raise
     except ImportError as error:
         raise SettingError(f"connection '{conn_id}' needs the package {error.name}") from None
-    except (SQLAlchemyError, ValueError):
-        raise SettingError(f"connection '{conn_id}' is not a database URL") from None
     try:
         with engine.connect() as connection:
             yield connection

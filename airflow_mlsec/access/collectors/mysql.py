@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 _SCHEME = "mysql://"
+_SCHEMES = (_SCHEME, "mariadb://")
 _ON_TABLES = ("select", "insert", "update", "delete", "drop", "alter")
 _RIGHTS = {
     "select": Right.READ,
@@ -90,10 +91,19 @@ class MySQL(Collector):
     name = "mysql"
     schemes = ("mysql", "mariadb")
 
-    def source_of(self, location: str) -> str | None:
-        if not location.startswith(_SCHEME):
+    def canonical(self, source: str, connections: Connections) -> str:
+        conn = source.partition("://")[2].strip("/")
+        if not conn or "/" in conn:
+            raise UsageError(f"'{source}': write mysql://CONN")
+        return _SCHEME + conn
+
+    def source_of(self, location: str, connections: Connections) -> str | None:
+        if not location.startswith(_SCHEMES):
             return None
-        return _SCHEME + location.removeprefix(_SCHEME).partition("/")[0]
+        return _SCHEME + location.partition("://")[2].partition("/")[0]
+
+    def concerns(self, resource: str, location: str, connections: Connections) -> bool:
+        return location.startswith(_SCHEMES) and resource == _SCHEME + location.partition("://")[2]
 
     def collect(self, source: str, connections: Connections) -> Collected:
         with self._connect(source, connections) as connection:
@@ -149,14 +159,11 @@ class MySQL(Collector):
     def _connect(
         self, source: str, connections: Connections
     ) -> AbstractContextManager[sa.Connection]:
-        conn = source.partition("://")[2].strip("/")
-        if not conn or "/" in conn:
-            raise UsageError(f"'{source}': write mysql://CONN")
-        return connected(connections, conn, "mysql+pymysql")
+        return connected(connections, source.removeprefix(_SCHEME), "mysql+pymysql")
 
 
 def _location(source: str, table: tuple[str, str]) -> str:
-    return f"{_SCHEME}{source.partition('://')[2].strip('/')}/{table[0]}.{table[1]}"
+    return f"{source}/{table[0]}.{table[1]}"
 
 
 def _ways(

@@ -1,15 +1,15 @@
-"""A PostgreSQL database: ``postgresql://CONN`` or ``postgresql://CONN/DATABASE``."""
+"""A PostgreSQL database: ``postgresql://CONN/DATABASE``; without a name, the connection's own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from airflow_mlsec.access._collector import Change, Collector
 from airflow_mlsec.access._model import Account, AccountKind, Collected, Entitlement, Right
-from airflow_mlsec.access.collectors._sql import connected
+from airflow_mlsec.access.collectors._sql import connected, url_of
 from airflow_mlsec.connections import Connections
 from airflow_mlsec.datasets import TableUri, table_uri
 from airflow_mlsec.errors import UsageError
@@ -41,12 +41,25 @@ class PostgreSQL(Collector):
     name = "postgresql"
     schemes = ("postgresql", "postgres")
 
-    def source_of(self, location: str) -> str | None:
+    def canonical(self, source: str, connections: Connections) -> str:
+        parts = urlsplit(source)
+        database = parts.path.strip("/")
+        if not parts.netloc or "/" in database:
+            raise UsageError(f"'{source}': write postgresql://CONN or postgresql://CONN/DATABASE")
+        return _source(parts.netloc, database, connections)
+
+    def source_of(self, location: str, connections: Connections) -> str | None:
         if not location.startswith(("postgresql://", "postgres://")):
             return None
-        found = table_uri(location)
-        database = f"/{found.database}" if found.database else ""
-        return f"postgresql://{found.conn_id}{database}"
+        table = table_uri(location)
+        return _source(table.conn_id, table.database, connections)
+
+    def concerns(self, resource: str, location: str, connections: Connections) -> bool:
+        source = self.source_of(location, connections)
+        if source is None:
+            return False
+        table = table_uri(location)
+        return resource == _location(source, table.schema, table.table)
 
     def collect(self, source: str, connections: Connections) -> Collected:
         from airflow_mlsec.postgresql import table_access
@@ -60,7 +73,7 @@ class PostgreSQL(Collector):
             tuple(accounts),
             tuple(
                 Entitlement(
-                    _location(source, access), access.role, access.permission, access.path, _right(access)
+                    _location(source, access.schema, access.table), access.role, access.permission, access.path, _right(access)
                 )
                 for access in found
             ),
@@ -73,7 +86,9 @@ class PostgreSQL(Collector):
 
         with self._catalog(source, connections) as catalog:
             found = table_access(catalog)
-        by_key = {(_location(source, f), f.role, f.permission, f.path): f for f in found}
+        by_key = {
+            (_location(source, f.schema, f.table), f.role, f.permission, f.path): f for f in found
+        }
         changes: list[Change | None] = []
         for e in entitlements:
             access = by_key.get((e.resource, e.account, e.permission, e.path))
@@ -103,10 +118,15 @@ class PostgreSQL(Collector):
     def _connect(
         self, source: str, connections: Connections
     ) -> AbstractContextManager[sa.Connection]:
-        parts = urlsplit(source)
-        if not parts.netloc:
-            raise UsageError(f"'{source}': write postgresql://CONN or postgresql://CONN/DATABASE")
-        return connected(connections, parts.netloc, "postgresql+psycopg", parts.path.strip("/"))
+        conn, _, database = source.partition("://")[2].partition("/")
+        return connected(connections, conn, "postgresql+psycopg", unquote(database))
+
+
+def _source(conn: str, database: str | None, connections: Connections) -> str:
+    # libpq takes the user's name where nothing is said.
+    url = url_of(connections, conn)
+    named = unquote(database or "") or url.database or url.username or ""
+    return f"postgresql://{conn}/{quote(named, safe='')}"
 
 
 def _account(role: Role) -> Account:
@@ -124,9 +144,9 @@ def _account(role: Role) -> Account:
     return Account(role.name, kind, role.can_log_in, None, tuple(traits))
 
 
-def _location(source: str, access: TableAccess) -> str:
+def _location(source: str, schema: str, table: str) -> str:
     conn, _, database = source.partition("://")[2].partition("/")
-    return str(TableUri(conn, database or None, access.schema, access.table))
+    return str(TableUri(conn, unquote(database) or None, schema, table))
 
 
 def _right(access: TableAccess) -> Right:
