@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# Of an account with which nobody has ever signed in.
+NEVER = "never"
+
 
 class Right(StrEnum):
     """What a permission comes down to, whatever a system calls it."""
@@ -40,7 +43,7 @@ class Account:
 
     :ivar name: As the system writes it.
     :ivar active: Whether somebody can sign in with it; None if the system does not say.
-    :ivar last_used: When somebody last did (ISO 8601, UTC); None if the system does not say.
+    :ivar last_used: When somebody last did (ISO 8601, UTC), or `NEVER`; None if the system does not say.
     :ivar traits: What it is apart from its entitlements, such as ``superuser`` or ``no password``.
     """
 

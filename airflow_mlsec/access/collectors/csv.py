@@ -1,0 +1,226 @@
+"""An export that somebody made of a system that nothing else reads: ``csv:PATH``.
+
+Its columns, by name: ``account``, ``resource`` and ``permission``; where there are, also ``right`` (read, write, administer,
+decrypt, use), ``path``, ``kind`` (account, everybody, group, outside), ``active`` (true, false) and ``last_used``. Exports of
+Snowflake (``GRANTS_TO_ROLES``, ``GRANTS_TO_USERS``) and of Unity Catalog (``information_schema.table_privileges``) are read
+as they are.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from airflow_mlsec.access._collector import Change, Collector
+from airflow_mlsec.access._model import Account, AccountKind, Collected, Entitlement, Right
+from airflow_mlsec.connections import Connections
+from airflow_mlsec.errors import DatasetError, UsageError
+
+_OURS = {"account", "resource", "permission"}
+_UNITY = {"grantee", "table_catalog", "table_schema", "table_name", "privilege_type"}
+_SNOWFLAKE_ROLES = {"privilege", "granted_on", "name", "grantee_name"}
+_SNOWFLAKE_USERS = {"role", "grantee_name"}
+# What permissions are called, and what they come down to. Whatever is not known is listed as a use.
+_RIGHTS = {
+    "select": Right.READ, "read": Right.READ, "usage": Right.USE, "insert": Right.WRITE, "update": Right.WRITE,
+    "delete": Right.WRITE, "truncate": Right.WRITE, "write": Right.WRITE, "modify": Right.WRITE, "ownership": Right.ADMINISTER,
+    "all privileges": Right.ADMINISTER, "all_privileges": Right.ADMINISTER, "manage": Right.ADMINISTER,
+    "manage grants": Right.ADMINISTER, "decrypt": Right.DECRYPT,
+}  # fmt: skip
+_DATA = ("TABLE", "VIEW", "MATERIALIZED VIEW", "EXTERNAL TABLE", "DYNAMIC TABLE", "STAGE")
+_EVERYBODY = {"public", "account users", "everybody", "*"}
+
+Rows = list[Mapping[str, str]]
+
+
+class Csv(Collector):
+    """Reads a file."""
+
+    name = "csv"
+    schemes = ("csv",)
+
+    def canonical(self, source: str, connections: Connections) -> str:
+        path = source.removeprefix("csv:")
+        if not path:
+            raise UsageError(f"'{source}': write csv:PATH")
+        return f"csv:{Path(path).resolve()}"
+
+    def source_of(self, location: str, connections: Connections) -> str | None:
+        # Which export is about a dataset, nothing says: it is named.
+        return None
+
+    def concerns(self, resource: str, location: str, connections: Connections) -> bool:
+        return resource == location
+
+    def collect(self, source: str, connections: Connections) -> Collected:
+        path = Path(source.removeprefix("csv:"))
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file)
+                names = {str(name).strip().lower() for name in reader.fieldnames or ()}
+                rows = [_row(row, path, number) for number, row in enumerate(reader, 2)]
+        except (OSError, ValueError, csv.Error) as error:
+            raise DatasetError(f"{path}: cannot be read ({type(error).__name__})") from None
+        if names >= _OURS:
+            return _ours(path, rows)
+        if names >= _UNITY:
+            return _unity(rows)
+        if names >= _SNOWFLAKE_ROLES:
+            return _snowflake(path, rows)
+        raise DatasetError(
+            f"{path}: its first line must name the columns {', '.join(sorted(_OURS))}; found: {', '.join(sorted(names)) or 'nothing'}"
+        )
+
+    def withdraw(
+        self, source: str, entitlements: Sequence[Entitlement], connections: Connections
+    ) -> list[Change | None]:
+        return [None] * len(entitlements)
+
+    def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
+        raise UsageError(f"'{source}' is an export: what it lists is changed where it comes from")
+
+
+def _row(row: Mapping[str | None, str | list[str] | None], path: Path, number: int) -> Mapping[str, str]:  # fmt: skip
+    if None in row or None in row.values():
+        raise DatasetError(f"{path}:{number}: has more or fewer fields than the first line")
+    return {str(name).strip().lower(): str(value).strip() for name, value in row.items()}
+
+
+def _ours(path: Path, rows: Rows) -> Collected:
+    accounts: dict[str, Account] = {}
+    entitlements = []
+    for number, row in enumerate(rows, 2):
+        missing = sorted(name for name in _OURS if not row[name])
+        if missing:
+            raise DatasetError(f"{path}:{number}: has no {missing[0]}")
+        right = _RIGHTS.get(row["permission"].lower(), Right.USE)
+        try:
+            if row.get("right"):
+                right = Right(row["right"].lower())
+            kind = AccountKind((row.get("kind") or _kind(row["account"])).lower())
+        except ValueError:
+            rights = ", ".join(Right)
+            raise DatasetError(f"{path}:{number}: `right` is one of {rights}, and `kind` one of {', '.join(AccountKind)}") from None  # fmt: skip
+        made = Account(row["account"], kind, _active(row, path, number), _moment(row, path, number))
+        known = accounts.setdefault(made.name, made)
+        if known != made:
+            raise DatasetError(
+                f"{path}:{number}: says something else about this account than a line before"
+            )
+        way = row.get("path") or "as exported"
+        entitlements.append(Entitlement(row["resource"], made.name, row["permission"], way, right))
+    return Collected(tuple(accounts.values()), tuple(entitlements))
+
+
+def _kind(account: str) -> AccountKind:
+    return AccountKind.EVERYBODY if account.lower() in _EVERYBODY else AccountKind.ACCOUNT
+
+
+def _active(row: Mapping[str, str], path: Path, number: int) -> bool | None:
+    text = row.get("active", "").lower()
+    if text in ("", "true", "false"):
+        return {"true": True, "false": False}.get(text)
+    raise DatasetError(f"{path}:{number}: `active` is true or false")
+
+
+def _moment(row: Mapping[str, str], path: Path, number: int) -> str | None:
+    text = row.get("last_used", "")
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise DatasetError(
+            f"{path}:{number}: `last_used` is a day or a time, for example 2026-11-24"
+        ) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+
+
+def _unity(rows: Rows) -> Collected:
+    accounts: dict[str, Account] = {}
+    entitlements = []
+    for row in rows:
+        name, privilege = row["grantee"], row["privilege_type"]
+        # A group of Unity's has no address; a person's or a program's name is one, or an identifier.
+        group = "@" not in name and name.count("-") != 4
+        kind = AccountKind.GROUP if group else AccountKind.ACCOUNT
+        kind = AccountKind.EVERYBODY if name.lower() in _EVERYBODY else kind
+        accounts[name] = Account(name, kind)
+        place = f"{row['table_catalog']}.{row['table_schema']}.{row['table_name']}"
+        inherited = row.get("inherited_from", "")
+        way = f"inherited from {inherited}" if inherited not in ("", "NONE") else "granted on the table"  # fmt: skip
+        right = _RIGHTS.get(privilege.lower(), Right.USE)
+        entitlements.append(Entitlement(place, name, privilege.lower(), way, right))
+    groups = sorted(a.name for a in accounts.values() if a.kind is AccountKind.GROUP)
+    unread = [f"who is a member of group {name} is not in this export" for name in groups]
+    return Collected(tuple(accounts.values()), tuple(entitlements), tuple(unread))
+
+
+def _snowflake(path: Path, rows: Rows) -> Collected:
+    """Grants to roles in this file, and to users in the one beside it with the name ``GRANTS_TO_USERS``."""
+    beside = [p for p in sorted(path.parent.iterdir()) if p.name.lower() == "grants_to_users.csv"]
+    unread = []
+    members: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    users: set[str] = set()
+    if beside:
+        with beside[0].open(encoding="utf-8-sig", newline="") as file:
+            for number, line in enumerate(csv.DictReader(file), 2):
+                said = _row(line, beside[0], number)
+                if not set(said) >= _SNOWFLAKE_USERS:
+                    raise DatasetError(f"{beside[0]}: has no columns ROLE and GRANTEE_NAME")
+                if not said.get("deleted_on"):
+                    users.add(said["grantee_name"])
+                    members[said["role"]].append((said["grantee_name"], ""))
+    else:
+        unread.append("which user has which role: there is no GRANTS_TO_USERS.csv beside it")
+    direct: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+    roles = {"PUBLIC"}
+    for row in rows:
+        if row.get("deleted_on"):
+            continue
+        roles.add(row["grantee_name"])
+        if row["granted_on"] == "ROLE" and row["privilege"] == "USAGE":
+            members[row["name"]].append((row["grantee_name"], f"role {row['name']}"))
+            roles.add(row["name"])
+        elif row["granted_on"] in _DATA:
+            direct[row["grantee_name"]].append(row)
+    entitlements = list(_of_roles(direct, members, users))
+    accounts = [Account(name) for name in sorted(users)]
+    accounts += [
+        Account(name, AccountKind.EVERYBODY if name == "PUBLIC" else AccountKind.GROUP)
+        for name in sorted(roles)
+    ]
+    return Collected(tuple(accounts), tuple(entitlements), tuple(unread))
+
+
+def _of_roles(
+    direct: Mapping[str, list[Mapping[str, str]]],
+    members: Mapping[str, list[tuple[str, str]]],
+    users: set[str],
+) -> Iterator[Entitlement]:
+    """What each role has, for the role itself if nobody has it, and for every user who reaches it through other roles."""
+    for role, rows in direct.items():
+        seen, waiting, reached = {role}, [(role, f"role {role}")], False
+        people = [("PUBLIC", "granted to PUBLIC")] if role == "PUBLIC" else []
+        for at, words in waiting:
+            for member, _ in members.get(at, ()):
+                if member in users:
+                    reached = True
+                    people.append((member, words))
+                elif member not in seen:
+                    seen.add(member)
+                    waiting.append((member, f"role {member}, {words}"))
+        if not reached and role != "PUBLIC":
+            people.append((role, "granted to the role"))
+        for row in rows:
+            parts = [row.get("table_catalog", ""), row.get("table_schema", ""), row["name"]]
+            place = ".".join(part for part in parts if part)
+            privilege = row["privilege"].lower()
+            grants = row.get("grant_option", "").lower() == "true"
+            right = Right.ADMINISTER if grants else _RIGHTS.get(privilege, Right.USE)
+            said = privilege + (", may grant it" if grants else "")
+            for name, words in people:
+                yield Entitlement(place, name, said, words, right)
