@@ -1,43 +1,150 @@
-"""Access: who actually has access to a location, and the reviews of that access.
+"""Access: who really has access to what, and the reviews of that.
 
-`_grants` reads the grants from the system itself, `_review` opens, decides and completes
-reviews in the register. May import `register`, `datasets` and below. Start with `_review`.
+`_collector` and `collectors` read it from the systems themselves, `_snapshot` keeps and compares what they say. A review is of
+one location (`_review`, with `_grants`), or a campaign over several systems (`_campaign`): `_scope` says what it is about,
+`_items` what there is to decide, `_people` whose an account is, `_withdrawal` ends what was revoked. May import `register`,
+`datasets`, `lineage`, `policy` and below. Start with `_campaign`.
 """
 
-from airflow_mlsec.access._collector import Change, Collector, collect, collector_of
+from airflow_mlsec.access._campaign import (
+    Reading,
+    campaign_in_force,
+    complete_campaign,
+    open_campaign,
+    read_again,
+    still_holds,
+)
+from airflow_mlsec.access._collector import (
+    Change,
+    Collector,
+    all_collectors,
+    canonical_source,
+    collect,
+    collector_of,
+    source_of,
+)
+from airflow_mlsec.access._deadline import (
+    HASTY,
+    Pace,
+    Reminder,
+    escalate_overdue,
+    open_campaigns,
+    pace_of,
+    record_reminders,
+    reminders,
+)
+from airflow_mlsec.access._decision import decide_items, is_about, pass_on
 from airflow_mlsec.access._grants import grants_digest, one_spelling, read_grants, spellings_of
-from airflow_mlsec.access._model import Account, AccountKind, Collected, Entitlement, Right
+from airflow_mlsec.access._items import NOT_READ, Asked, Flag, items_of, worst_first
+from airflow_mlsec.access._model import (
+    AND,
+    NEVER,
+    Account,
+    AccountKind,
+    Collected,
+    Entitlement,
+    Right,
+)
+from airflow_mlsec.access._people import Holder, People
 from airflow_mlsec.access._review import (
+    CAMPAIGN,
+    GONE,
+    Decision,
     Review,
     ReviewItem,
     complete_review,
     decide,
+    load_review,
     open_review,
     review_status,
     reviews,
 )
+from airflow_mlsec.access._scope import Reach, Resolved, Scope, resolve
+from airflow_mlsec.access._snapshot import (
+    Difference,
+    Snapshot,
+    compare,
+    read_snapshot,
+    snapshots,
+    take_snapshot,
+)
+from airflow_mlsec.access._withdrawal import (
+    Withdrawal,
+    give_back,
+    plan_withdrawals,
+    sentence,
+    withdraw,
+)
 from airflow_mlsec.datasets import Grant
 
 __all__ = [
+    "AND",
+    "CAMPAIGN",
+    "GONE",
+    "HASTY",
+    "NEVER",
+    "NOT_READ",
     "Account",
     "AccountKind",
+    "Asked",
     "Change",
     "Collected",
     "Collector",
+    "Decision",
+    "Difference",
     "Entitlement",
+    "Flag",
     "Grant",
+    "Holder",
+    "Pace",
+    "People",
+    "Reach",
+    "Reading",
+    "Reminder",
+    "Resolved",
     "Review",
     "ReviewItem",
     "Right",
+    "Scope",
+    "Snapshot",
+    "Withdrawal",
+    "all_collectors",
+    "campaign_in_force",
+    "canonical_source",
     "collect",
     "collector_of",
+    "compare",
+    "complete_campaign",
     "complete_review",
     "decide",
+    "decide_items",
+    "escalate_overdue",
+    "give_back",
     "grants_digest",
+    "is_about",
+    "items_of",
+    "load_review",
     "one_spelling",
+    "open_campaign",
+    "open_campaigns",
     "open_review",
+    "pace_of",
+    "pass_on",
+    "plan_withdrawals",
+    "read_again",
     "read_grants",
+    "read_snapshot",
+    "record_reminders",
+    "reminders",
+    "resolve",
     "review_status",
     "reviews",
+    "sentence",
+    "snapshots",
+    "source_of",
     "spellings_of",
+    "still_holds",
+    "take_snapshot",
+    "withdraw",
+    "worst_first",
 ]

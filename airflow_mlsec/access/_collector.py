@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,12 +26,12 @@ class Change:
 
     :ivar do: The statement or call, in the system's own words.
     :ivar undo: What gives it back; None if nothing does.
-    :ivar also: What else ends with it, each as a sentence.
+    :ivar also: What else ends with it.
     """
 
     do: str
     undo: str | None
-    also: tuple[str, ...] = ()
+    also: tuple[Entitlement, ...] = ()
 
 
 class Collector(Extension):
@@ -56,8 +56,10 @@ class Collector(Extension):
         """The source, in its one spelling, that knows who can reach a dataset; None if this collector does not."""
 
     @abstractmethod
-    def concerns(self, resource: str, location: str, connections: Connections) -> bool:
-        """Whether a dataset is, or is reached through, a resource as `collect` names it."""
+    def concerned(
+        self, resources: Set[str], location: str, connections: Connections
+    ) -> Collection[str]:
+        """Which of some resources, as `collect` names them, a dataset is or is reached through."""
 
     @abstractmethod
     def collect(self, source: str, connections: Connections) -> Collected:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# Between the permissions of one way.
+AND = "; "
 # Of an account with which nobody has ever signed in.
 NEVER = "never"
 

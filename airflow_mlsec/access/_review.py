@@ -1,4 +1,4 @@
-"""Access reviews: each grant is kept or revoked by a named person, on time.
+"""Access reviews: each grant is kept or revoked by a named person, on time. Of one location; campaigns are in `_campaign`.
 
 A review covers the grants as they were when it was opened. It can be completed when every
 grant was decided on and every revoked one is really gone. It counts as long as the grants stay
@@ -7,14 +7,18 @@ the same as those reviewed and it is not older than the requested maximum age.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from airflow_mlsec.access._grants import grants_digest, read_grants, spellings_of
+from airflow_mlsec.access._model import AND
+from airflow_mlsec.access._scope import Scope
 from airflow_mlsec.actors import Actor
 from airflow_mlsec.datasets import Connections, Grant
 from airflow_mlsec.errors import CheckFailed, UsageError
@@ -22,7 +26,15 @@ from airflow_mlsec.ledger import Act, Asset, AssetKind, Reason, Verb, record, re
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 
-Decision = Literal["keep", "revoke"]
+Decision = Literal["keep", "revoke", "reduce"]
+# What a campaign's location begins with; its name follows.
+CAMPAIGN = "campaign:"
+# Of an item that was there when a campaign was opened, and was gone before anybody decided about it.
+GONE = "gone"
+# What is known of an item about which nobody has decided.
+UNDECIDED = dict.fromkeys(
+    ("decision", "decided_by", "decided_at", "reason", "reduce_to", "together", "second_by", "second_at", "effective_at")
+)  # fmt: skip
 
 
 class GrantDecided(
@@ -51,18 +63,66 @@ DEFAULT_DAYS_TO_REVIEW = 14
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """One grant under review, and the decision about it."""
+    """One grant under review, and the decision about it. The rest is known of campaigns only.
+
+    :ivar right: What the permissions come down to (`Right`).
+    :ivar flags: What stands out (`Flag`).
+    :ivar reviewers: Who decides; None if that is whoever has the role.
+    :ivar reduce_to: The permissions that remain, separated like those of the grant.
+    :ivar together: How many were decided by the same command.
+    :ivar effective_at: When the system was first seen to agree with the decision.
+    """
 
     number: int
     grant: Grant
     decision: str | None
     decided_by: str | None
     reason: str | None
+    decided_at: str | None = None
+    source: str = ""
+    resource: str = ""
+    right: str | None = None
+    person: str | None = None
+    flags: tuple[str, ...] = ()
+    last_used: str | None = None
+    datasets: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] | None = None
+    four_eyes: bool = False
+    reduce_to: str | None = None
+    together: int | None = None
+    second_by: str | None = None
+    second_at: str | None = None
+    effective_at: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What makes it the same one when the systems are read again."""
+        return self.source, self.resource, self.grant.principal, self.grant.origin
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """Each permission for itself."""
+        return frozenset(self.grant.permission.split(AND))
+
+    @property
+    def awaits_second(self) -> bool:
+        """Whether one person has decided, and another has to."""
+        return self.four_eyes and self.decision in ("keep", "reduce") and self.second_by is None
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether somebody still has to decide."""
+        return self.decision is None or self.awaits_second
 
 
 @dataclass(frozen=True)
 class Review:
-    """A review of one location."""
+    """A review of one location, or a campaign.
+
+    :ivar scope: Of a campaign, what it is about; and ``covers``, the datasets which that meant.
+    :ivar snapshots: Of a campaign, the newest snapshot of each system.
+    :ivar unread: Of a campaign, systems that could not be read at all, each with the reason.
+    """
 
     id: int
     location: str
@@ -73,14 +133,33 @@ class Review:
     completed_by: str | None
     grants_digest: str
     items: tuple[ReviewItem, ...]
+    scope: Scope | None = None
+    covers: tuple[str, ...] = ()
+    snapshots: Mapping[str, int] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+    opened_by: str | None = None
+    escalated_at: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Of a campaign its name, otherwise the location."""
+        return self.location.removeprefix(CAMPAIGN) if self.scope is not None else self.location
 
     @property
     def undecided(self) -> int:
-        return sum(item.decision is None for item in self.items)
+        return sum(item.is_undecided for item in self.items)
+
+    @property
+    def decisions_digest(self) -> str:
+        """SHA-256, hexadecimal, of what was decided about what, and by whom."""
+        decided = sorted(
+            [*i.key, i.grant.permission, i.decision, i.reduce_to, i.decided_by, i.second_by] for i in self.items
+        )  # fmt: skip
+        return hashlib.sha256(json.dumps(decided).encode()).hexdigest()
 
     def is_overdue(self, on: datetime) -> bool:
         """Whether it is still open after its due time."""
-        return self.status == "open" and _read_time(self.due_at) < on
+        return self.status == "open" and read_time(self.due_at) < on
 
 
 def open_review(
@@ -96,7 +175,7 @@ def open_review(
     grants = read_grants(location, connections)
     digest = grants_digest(grants)
     opened_at = register.now()
-    due = _read_time(opened_at) + timedelta(days=days)
+    due = read_time(opened_at) + timedelta(days=days)
 
     def work(connection: sa.Connection) -> int:
         r = t.review.c
@@ -106,12 +185,12 @@ def open_review(
         for row in connection.execute(query):
             if row.grants_digest == digest:
                 return int(row.id)
-            _set(connection, row.id, status="superseded")
+            set_review(connection, row.id, status="superseded")
         values = {
             "location": location,
             "status": "open",
             "opened_at": opened_at,
-            "due_at": due.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "due_at": write_time(due),
             "grants_digest": digest,
         }
         review = connection.execute(sa.insert(t.review).values(values).returning(r.id)).scalar_one()
@@ -127,7 +206,7 @@ def open_review(
         connection.execute(sa.insert(t.review_item), items)
         return int(review)
 
-    return _load(register, register.write(work))
+    return load_review(register, register.write(work))
 
 
 def decide(
@@ -145,9 +224,13 @@ def decide(
     """
     if not reason.strip():
         raise UsageError("a decision needs a reason")
-    review = _load(register, review_id)
+    review = load_review(register, review_id)
     asset = Asset(AssetKind.LOCATION, review.location)
     who = require(register, reviewer, Verb.REVIEW, asset).who
+    if review.scope is not None or decision == "reduce":
+        raise UsageError(
+            f"what remains is decided in campaigns only; review {review_id} is of {review.name}"
+        )
     if review.status != "open":
         raise UsageError(f"review {review_id} is {review.status}; only an open one can be decided")
     known = {item.number for item in review.items}
@@ -165,13 +248,13 @@ def decide(
     ]  # fmt: skip
 
     def work(connection: sa.Connection) -> None:
-        _require_open(connection, review_id)
+        require_open(connection, review_id)
         update = sa.update(t.review_item).where(t.review_item.c.id.in_(list(chosen)))
         connection.execute(update.values(values))
         record(connection, entries)
 
     register.write(work)
-    return _load(register, review_id)
+    return load_review(register, review_id)
 
 
 def complete_review(
@@ -187,13 +270,15 @@ def complete_review(
     :raises UsageError: if the review is not open.
     :raises Refused: if the actor may not decide about grants there.
     """
-    review = _load(register, review_id)
+    review = load_review(register, review_id)
     asset = Asset(AssetKind.LOCATION, review.location)
     who = require(register, reviewer, Verb.REVIEW, asset).who
     if review.status != "open":
         raise UsageError(
             f"review {review_id} is {review.status}; only an open one can be completed"
         )
+    if review.scope is not None:
+        raise UsageError(f"review {review_id} is a campaign, of several systems")
     if review.undecided:
         raise CheckFailed(f"review {review_id}: {review.undecided} grants are undecided")
     now = set(read_grants(review.location, connections))
@@ -214,8 +299,8 @@ def complete_review(
     entry = Act(asset, "review completed", (why,), who, at, {"review": review_id, "grants": digest})
 
     def work(connection: sa.Connection) -> None:
-        _require_open(connection, review_id)
-        _set(
+        require_open(connection, review_id)
+        set_review(
             connection,
             review_id,
             status="complete",
@@ -226,7 +311,7 @@ def complete_review(
         record(connection, [entry])
 
     register.write(work)
-    return _load(register, review_id)
+    return load_review(register, review_id)
 
 
 def review_status(
@@ -246,20 +331,25 @@ def review_status(
         r.location.in_(spellings_of(location)), r.status == "complete", r.grants_digest == digest
     )
     for row in register.rows(query.order_by(r.completed_at.desc()).limit(1)):
-        if _read_time(row.completed_at) + max_age >= on:
-            return _load(register, row.id)
+        if read_time(row.completed_at) + max_age >= on:
+            return load_review(register, row.id)
     return None
 
 
 def reviews(register: Register, location: str | None = None) -> list[Review]:
-    """All reviews, newest first."""
+    """All reviews, campaigns among them, newest first; or those of a location."""
     query = sa.select(t.review.c.id).order_by(t.review.c.id.desc())
     if location is not None:
         query = query.where(t.review.c.location.in_(spellings_of(location)))
-    return [_load(register, row.id) for row in register.rows(query)]
+    return [load_review(register, row.id) for row in register.rows(query)]
 
 
-def _load(register: Register, review_id: int) -> Review:
+def load_review(register: Register, review_id: int) -> Review:
+    """A review.
+
+    :raises UsageError: if there is none of this number.
+    """
+
     def work(connection: sa.Connection) -> Review | None:
         query = sa.select(t.review).where(t.review.c.id == review_id)
         row = connection.execute(query).one_or_none()
@@ -277,33 +367,42 @@ def _load(register: Register, review_id: int) -> Review:
 
 def _review(row: Any, items: list[ReviewItem]) -> Review:
     return Review(
-        row.id,
-        row.location,
-        row.status,
-        row.opened_at,
-        row.due_at,
-        row.completed_at,
-        row.completed_by,
-        row.grants_digest,
-        tuple(items),
-    )
+        row.id, row.location, row.status, row.opened_at, row.due_at, row.completed_at, row.completed_by, row.grants_digest,
+        tuple(items), None if row.scope is None else Scope.of(row.scope), tuple((row.scope or {}).get("resolved", ())),
+        row.snapshots or {}, tuple(row.unread or ()), row.opened_by, row.escalated_at,
+    )  # fmt: skip
 
 
 def _item(row: Any) -> ReviewItem:
     grant = Grant(row.principal, row.permission, row.origin)
-    return ReviewItem(row.id, grant, row.decision, row.decided_by, row.reason)
+    return ReviewItem(
+        row.id, grant, row.decision, row.decided_by, row.reason, row.decided_at, row.source, row.resource, row.right,
+        row.person, tuple(row.flags or ()), row.last_used, tuple(row.datasets or ()),
+        None if row.reviewers is None else tuple(row.reviewers), row.four_eyes, row.reduce_to, row.together, row.second_by,
+        row.second_at, row.effective_at,
+    )  # fmt: skip
 
 
-def _require_open(connection: sa.Connection, review_id: int) -> None:
-    """Checks that nobody has completed it in the meantime."""
+def require_open(connection: sa.Connection, review_id: int) -> None:
+    """Check that nobody has completed a review in the meantime, and keep others from it until the transaction ends.
+
+    :raises UsageError: if it is not open.
+    """
     query = sa.select(t.review.c.status).where(t.review.c.id == review_id).with_for_update()
     if (status := connection.execute(query).scalar_one()) != "open":
         raise UsageError(f"review {review_id} is {status}; only an open one can be decided")
 
 
-def _set(connection: sa.Connection, review_id: int, **values: Any) -> None:
+def set_review(connection: sa.Connection, review_id: int, **values: Any) -> None:
+    """Change what the register keeps of a review."""
     connection.execute(sa.update(t.review).where(t.review.c.id == review_id).values(values))
 
 
-def _read_time(text: str) -> datetime:
+def read_time(text: str) -> datetime:
+    """A time of the register."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+
+
+def write_time(moment: datetime) -> str:
+    """A time as the register keeps it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -36,7 +36,6 @@ from airflow_mlsec.controls._exemptions import (
     grant_exemption,
 )
 from airflow_mlsec.controls._facts import Facts
-from airflow_mlsec.controls._known import DatasetFacts
 from airflow_mlsec.controls._law import Instrument, Law, law
 from airflow_mlsec.controls._own_file import ControlSet, Framework, Muted, of_register
 from airflow_mlsec.controls._policies import check_policies, policy_files
@@ -51,6 +50,7 @@ from airflow_mlsec.controls._run import (
     record_results,
     shown,
 )
+from airflow_mlsec.lineage import DatasetFacts
 
 __all__ = [
     "REPORTS",

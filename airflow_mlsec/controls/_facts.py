@@ -18,11 +18,9 @@ from airflow_mlsec.access import Review, grants_digest, read_grants, reviews
 from airflow_mlsec.controls._control import Control
 from airflow_mlsec.controls._known import (
     ApiKeyFacts,
-    DatasetFacts,
     HoldFacts,
     LogFacts,
     RingKey,
-    read_datasets,
 )
 from airflow_mlsec.controls.reasons import HalfDone, NotSigned, WrittenSince
 from airflow_mlsec.crypto import KeyRing, KeyState
@@ -49,11 +47,13 @@ from airflow_mlsec.ledger import (
 from airflow_mlsec.lineage import (
     ARTIFACT,
     RELEASE,
+    DatasetFacts,
     State,
     announced_only,
     artifact_statements,
     latest_releases,
     overwritten,
+    read_datasets,
     releases_not_signed,
     verify_evidence,
 )

@@ -79,10 +79,12 @@ from airflow_mlsec.ledger._rules import (
     Rules,
     checked_role_mapping,
     kept_rules,
+    means,
     rules_in_force,
 )
 from airflow_mlsec.ledger._statements import (
     SIGNING_KEY,
+    AccessStatement,
     ArtifactStatement,
     Check,
     Claim,
@@ -118,6 +120,7 @@ __all__ = [
     "LANGUAGES",
     "LOG_KEY",
     "SIGNING_KEY",
+    "AccessStatement",
     "Act",
     "ApiKey",
     "ArtifactStatement",
@@ -185,6 +188,7 @@ __all__ = [
     "log_signers",
     "log_verifiers",
     "may",
+    "means",
     "newest_checkpoint",
     "predicate_of",
     "propose_rules",

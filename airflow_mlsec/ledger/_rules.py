@@ -112,7 +112,7 @@ def entries_for(entries: Iterable[str], actor: Actor, role: Role) -> frozenset[s
         entry
         for entry in entries
         for who, _, name in (entry.rpartition("="),)
-        if role in _closed(Role(name)) and _means(who, actor)
+        if role in _closed(Role(name)) and means(who, actor)
     )
 
 
@@ -122,7 +122,8 @@ def mapped_roles(entries: Iterable[str], actor: Actor) -> frozenset[Role]:
     return frozenset(role for role in Role if entries_for(listed, actor, role))
 
 
-def _means(who: str, actor: Actor) -> bool:
+def means(who: str, actor: Actor) -> bool:
+    """Whether an entry of a role mapping, or of a team, names an actor."""
     if ":" not in who:
         return actor.kind is ActorKind.AIRFLOW_USER and who in actor.roles
     if who.startswith("group:"):

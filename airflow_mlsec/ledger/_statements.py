@@ -183,6 +183,20 @@ class FileStatement(Predicate):
     predicate_type = "https://airflow-mlsec.github.io/file/v1"
 
 
+class AccessStatement(Predicate):
+    """States who may do what on a system, as it said itself; the subject is the list, by its digest. ``unread``: what could
+    not be read, so that nothing follows from its absence."""
+
+    predicate_type = "https://airflow-mlsec.github.io/access/v1"
+
+    source: str
+    taken_at: str
+    taken_by: str
+    accounts: int
+    entitlements: int
+    unread: tuple[str, ...] = ()
+
+
 class PersonTold(_Model):
     """The person a notice is about."""
 

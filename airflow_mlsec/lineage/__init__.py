@@ -70,6 +70,7 @@ from airflow_mlsec.lineage.tracing._ask import (
     columns_reaching,
     holders,
 )
+from airflow_mlsec.lineage.tracing._datasets import DatasetFacts, read_datasets
 from airflow_mlsec.lineage.tracing._graph import all_edges, edges_within, reach, walk
 from airflow_mlsec.lineage.tracing._history import gone_since
 from airflow_mlsec.lineage.tracing._missing_lineage import DarkList, TaskRun, dark_list
@@ -103,6 +104,7 @@ __all__ = [
     "ArtifactVersion",
     "Change",
     "DarkList",
+    "DatasetFacts",
     "Forgotten",
     "HeldEvent",
     "Holder",
@@ -157,6 +159,7 @@ __all__ = [
     "policy_of",
     "published_releases",
     "reach",
+    "read_datasets",
     "record_evidence",
     "record_release",
     "record_removal",

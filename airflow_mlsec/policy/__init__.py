@@ -37,6 +37,8 @@ from airflow_mlsec.policy._organization import (
     Missing,
     Organization,
     Party,
+    Person,
+    Service,
     Team,
 )
 from airflow_mlsec.policy._pattern import is_pattern, is_template, matches, require_one
@@ -65,6 +67,7 @@ from airflow_mlsec.policy._schema import (
     Retention,
     Subject,
 )
+from airflow_mlsec.policy._special import is_special
 from airflow_mlsec.policy._transform import DOMAIN, Given, Leaves, TokenVault, Transform
 
 __all__ = [
@@ -98,6 +101,7 @@ __all__ = [
     "Organization",
     "Origin",
     "Party",
+    "Person",
     "Policy",
     "PopulationUniqueness",
     "PrefixHierarchy",
@@ -106,12 +110,14 @@ __all__ = [
     "Reference",
     "Retention",
     "Role",
+    "Service",
     "Subject",
     "SuppressHierarchy",
     "Team",
     "TokenVault",
     "Transform",
     "is_pattern",
+    "is_special",
     "is_template",
     "keep_from",
     "line_of",

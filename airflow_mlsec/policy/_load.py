@@ -10,7 +10,12 @@ from pydantic import ValidationError
 
 from airflow_mlsec.errors import PolicyError
 from airflow_mlsec.policy._model import Model
-from airflow_mlsec.policy._organization import ORGANIZATION, Organization, with_accounts
+from airflow_mlsec.policy._organization import (
+    ORGANIZATION,
+    Organization,
+    with_accounts,
+    with_people,
+)
 from airflow_mlsec.policy._positions import Document, read
 from airflow_mlsec.policy._schema import Policy
 from airflow_mlsec.policy._transform_field import with_transforms
@@ -52,9 +57,11 @@ def load_organization(path: Path) -> Organization:
     if not path.exists():
         return Organization(version=1)
     organization = _validated(Organization, _text_of(path, "file of the organization"), str(path))
-    if organization.accounts is None:
-        return organization
-    return with_accounts(organization, path.parent)
+    if organization.accounts is not None:
+        organization = with_accounts(organization, path.parent)
+    if organization.people_file is not None:
+        organization = with_people(organization, path.parent)
+    return organization
 
 
 def load_beside(model: type[Checked], path: Path, what: str) -> Checked | None:

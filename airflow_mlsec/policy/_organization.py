@@ -131,6 +131,30 @@ class Team(Model):
         return list(dict.fromkeys([*([self.lead] if self.lead else []), *self.accounts]))
 
 
+class Person(Model):
+    """Somebody who has accounts. ``accounts``: by system, as access reviews name it (``postgresql://crm``, ``airflow:``, or
+    ``*`` for every system), the name that it has for them, or several."""
+
+    name: Text
+    accounts: dict[Text, Text | list[Text]] = Field(default={})
+    # Their last day, if they leave or have left.
+    until: date | None = None
+
+    def names_on(self, source: str) -> list[str]:
+        """Their accounts on a system; where a database is one of a server's, also what is said of the server."""
+        found: list[str] = []
+        for system, named in self.accounts.items():
+            if system == "*" or source == system or source.startswith(f"{system.rstrip('/')}/"):
+                found += [named] if isinstance(named, str) else named
+        return found
+
+
+class Service(Person):
+    """A program that has accounts. ``owner``: the team that answers for it."""
+
+    owner: Text
+
+
 class Missing(NamedTuple):
     """Something that is not stated, and what needs it."""
 
@@ -149,8 +173,16 @@ class Organization(Model):
     # Those who receive data for purposes of their own. A policy's recipients are found here or above, by name.
     recipients: list[Party] = Field(default=[])
     teams: list[Team] = Field(default=[])
+    # The team that decides about what an access review has left undecided after its day.
+    escalation: Text | None = None
     # A CSV file beside this one with the columns ``team`` and ``account``: more accounts of the teams.
     accounts: Text | None = None
+    # Whose accounts are whose: access reviews say of every other account that it is nobody's.
+    people: list[Person] = Field(default=[])
+    services: list[Service] = Field(default=[])
+    # A CSV file beside this one with the columns ``person``, ``system``, ``account`` and, where there is one, ``until``: more
+    # accounts of people.
+    people_file: Text | None = None
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Organization:
@@ -159,10 +191,17 @@ class Organization(Model):
             ("controllers", [c.name for c in self.controllers]),
             ("processors and recipients", [p.name for p in parties]),
             ("teams", [team.name for team in self.teams]),
+            ("people and services", [p.name for p in (*self.people, *self.services)]),
         ):
             if twice := sorted({name for name in named if named.count(name) > 1}):
                 raise ValueError(f"{what}: the name '{twice[0]}' is given twice")
+        if self.escalation is not None and self.escalation not in {t.name for t in self.teams}:
+            raise ValueError(f"`escalation` names '{self.escalation}', which is none of `teams`")
         return self
+
+    def escalation_members(self) -> list[str]:
+        """The accounts of the team that decides about what reviews have left undecided."""
+        return next((team.members for team in self.teams if team.name == self.escalation), [])
 
     def controller(self, name: str | None) -> Controller | None:
         """The controller of this name; without a name, the only one."""
@@ -210,12 +249,12 @@ class Organization(Model):
                 yield Missing(f"team {team.name}: accounts", "GDPR Art. 32(4)")
 
 
-def with_accounts(organization: Organization, folder: Path) -> Organization:
-    """The organization with the accounts of its CSV file.
+def _read_beside(name: str, folder: Path, columns: set[str]) -> tuple[Path, csv.DictReader[str]]:
+    """A CSV file beside the organization's.
 
-    :raises PolicyError: if the file cannot be read or is not such a file, or names a team that is not declared.
+    :raises PolicyError: if it cannot be read, or lacks a column.
     """
-    path = (folder / str(organization.accounts)).resolve()
+    path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise PolicyError(f"{path}: not below the folder of {ORGANIZATION}")
     try:
@@ -223,8 +262,55 @@ def with_accounts(organization: Organization, folder: Path) -> Organization:
     except (OSError, ValueError) as error:
         raise PolicyError(f"{path}: cannot be read ({type(error).__name__})") from None
     rows = csv.DictReader(io.StringIO(text))
-    if not {"team", "account"} <= set(rows.fieldnames or ()):
-        raise PolicyError(f"{path}: its first line must name the columns team and account")
+    if not columns <= set(rows.fieldnames or ()):
+        raise PolicyError(
+            f"{path}: its first line must name the columns {' and '.join(sorted(columns))}"
+        )
+    return path, rows
+
+
+def with_people(organization: Organization, folder: Path) -> Organization:
+    """The organization with the people of its CSV file.
+
+    :raises PolicyError: if the file cannot be read or is not such a file, or says two last days of one person.
+    """
+    columns = {"account", "person", "system"}
+    path, rows = _read_beside(str(organization.people_file), folder, columns)
+    found = {person.name: person for person in organization.people}
+    for line, row in enumerate(rows, 2):
+        name, system, account = ((row[c] or "").strip() for c in ("person", "system", "account"))
+        if not (name and system and account):
+            raise PolicyError.at(
+                str(path), line, 1, "a person, a system and an account are expected"
+            )
+        if any(name == service.name for service in organization.services):
+            raise PolicyError.at(str(path), line, 1, f"'{name}' is a service in {ORGANIZATION}")
+        text = (row.get("until") or "").strip()
+        try:
+            until = date.fromisoformat(text) if text else None
+        except ValueError:
+            raise PolicyError.at(
+                str(path), line, 1, "`until` is a day, for example 2026-11-30"
+            ) from None
+        known = found.get(name, Person(name=name, until=until))
+        if until is not None and known.until not in (None, until):
+            raise PolicyError.at(
+                str(path), line, 1, f"the last day of '{name}' was given before, as {known.until}"
+            )
+        before = known.accounts.get(system, [])
+        named = [before] if isinstance(before, str) else before
+        accounts = {**known.accounts, system: list(dict.fromkeys([*named, account]))}
+        update = {"accounts": accounts, "until": known.until or until}
+        found[name] = known.model_copy(update=update)
+    return organization.model_copy(update={"people": list(found.values())})
+
+
+def with_accounts(organization: Organization, folder: Path) -> Organization:
+    """The organization with the accounts of its CSV file.
+
+    :raises PolicyError: if the file cannot be read or is not such a file, or names a team that is not declared.
+    """
+    path, rows = _read_beside(str(organization.accounts), folder, {"account", "team"})
     found: dict[str, list[str]] = {team.name: list(team.accounts) for team in organization.teams}
     for line, row in enumerate(rows, 2):
         team, account = (row["team"] or "").strip(), (row["account"] or "").strip()

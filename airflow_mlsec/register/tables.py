@@ -341,10 +341,35 @@ act = sa.Table(
 )
 sa.Index("ix_mlsec_act_asset", act.c.asset, act.c.verb, act.c.asset_kind)
 
+# Who may do what on a system, as it said itself at a time (`access`): the signed statement, and what it is about by digest.
+access_snapshot = sa.Table(
+    "mlsec_access_snapshot",
+    metadata,
+    _id(),
+    sa.Column("source", sa.Text, nullable=False, index=True),
+    sa.Column("taken_at", sa.String(32), nullable=False),
+    sa.Column("taken_by", sa.Text, nullable=False),
+    sa.Column("accounts", sa.Integer, nullable=False),
+    sa.Column("entitlements", sa.Integer, nullable=False),
+    sa.Column("unread", sa.JSON, nullable=False),
+    sa.Column("content", sa.String(64), nullable=False),
+    sa.Column("statement", sa.JSON, nullable=False),
+)
+
+access_content = sa.Table(
+    "mlsec_access_content",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    # Lines of JSON, compressed (zlib).
+    sa.Column("lines", sa.LargeBinary, nullable=False),
+)
+
+# A review is of one location, or a campaign: of everybody who can reach what its scope says, in several systems.
 review = sa.Table(
     "mlsec_review",
     metadata,
     _id(),
+    # Of a campaign, ``campaign:`` and its name.
     sa.Column("location", sa.Text, nullable=False, index=True),
     sa.Column("status", sa.String(10), nullable=False),
     sa.Column("opened_at", sa.String(32), nullable=False),
@@ -352,6 +377,12 @@ review = sa.Table(
     sa.Column("completed_at", sa.String(32)),
     sa.Column("completed_by", sa.Text),
     sa.Column("grants_digest", sa.String(64), nullable=False),
+    sa.Column("opened_by", sa.Text),
+    # Of a campaign: what it is about, the newest snapshot of each source, what could not be read.
+    sa.Column("scope", sa.JSON),
+    sa.Column("snapshots", sa.JSON),
+    sa.Column("unread", sa.JSON),
+    sa.Column("escalated_at", sa.String(32)),
 )
 
 review_item = sa.Table(
@@ -366,7 +397,34 @@ review_item = sa.Table(
     sa.Column("decided_by", sa.Text),
     sa.Column("decided_at", sa.String(32)),
     sa.Column("reason", sa.Text),
-    sa.UniqueConstraint("review_id", "principal", "permission", "origin"),
+    # Of a campaign: where it is, what it comes down to, whose account it is, what stands out, when it was last used, which
+    # datasets it reaches.
+    sa.Column("source", sa.Text, nullable=False, server_default=""),
+    sa.Column("resource", sa.Text, nullable=False, server_default=""),
+    sa.Column("right", sa.String(16)),
+    sa.Column("person", sa.Text),
+    sa.Column("flags", sa.JSON),
+    sa.Column("last_used", sa.String(40)),
+    sa.Column("datasets", sa.JSON),
+    # Who decides; None: whoever has the role of a reviewer.
+    sa.Column("reviewers", sa.JSON),
+    sa.Column("four_eyes", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("reduce_to", sa.Text),
+    # How many were decided by the same command.
+    sa.Column("together", sa.Integer),
+    sa.Column("second_by", sa.Text),
+    sa.Column("second_at", sa.String(32)),
+    # Since when the system itself agrees with the decision.
+    sa.Column("effective_at", sa.String(32)),
+    sa.UniqueConstraint(
+        "review_id",
+        "source",
+        "resource",
+        "principal",
+        "permission",
+        "origin",
+        name="uq_mlsec_review_item",
+    ),
 )
 
 # A data-subject request. The person is stored as a keyed digest and, as long as the request is

@@ -11,6 +11,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
+from tests.access.clinic import Clinic, clinic
+
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[Path]:
@@ -49,3 +51,11 @@ def mariadb() -> Iterator[Path]:
         finally:
             server.terminate()
             server.wait(30)
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Clinic]:
+    with clinic(tmp_path, postgres_database, monkeypatch) as made:
+        yield made

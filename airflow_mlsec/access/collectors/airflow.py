@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -66,13 +66,12 @@ class Airflow(Collector):
         # It is nobody's only way: whoever asks about Airflow names it.
         return None
 
-    def concerns(self, resource: str, location: str, connections: Connections) -> bool:
+    def concerned(
+        self, resources: Set[str], location: str, connections: Connections
+    ) -> Collection[str]:
         # Whoever may change connections may have them lead elsewhere, and tasks with them.
-        return (
-            resource in (CONNECTIONS, "everything")
-            and "://" in location
-            and bool(connection_of(location))
-        )
+        behind = "://" in location and bool(connection_of(location))
+        return resources & {CONNECTIONS, "everything"} if behind else ()
 
     def collect(self, source: str, connections: Connections) -> Collected:
         manager = _setting("core", "auth_manager").rpartition(".")[2]
@@ -99,7 +98,7 @@ class Airflow(Collector):
                 changes.append(None)
                 continue
             also = sorted(
-                f"{e.account}: {e.permission} on {e.resource} ({e.path})"
+                e
                 for e, other in found.items()
                 if other == role and e != entitlement and e.account == entitlement.account
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,8 +52,10 @@ class Csv(Collector):
         # Which export is about a dataset, nothing says: it is named.
         return None
 
-    def concerns(self, resource: str, location: str, connections: Connections) -> bool:
-        return resource == location
+    def concerned(
+        self, resources: Set[str], location: str, connections: Connections
+    ) -> Collection[str]:
+        return resources & {location}
 
     def collect(self, source: str, connections: Connections) -> Collected:
         path = Path(source.removeprefix("csv:"))

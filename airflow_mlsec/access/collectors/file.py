@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -34,8 +34,11 @@ class Files(Collector):
             return None
         return None if path is None else _uri(path)
 
-    def concerns(self, resource: str, location: str, connections: Connections) -> bool:
-        return resource == self.source_of(location, connections)
+    def concerned(
+        self, resources: Set[str], location: str, connections: Connections
+    ) -> Collection[str]:
+        source = self.source_of(location, connections)
+        return () if source is None else resources & {source}
 
     def collect(self, source: str, connections: Connections) -> Collected:
         accounts, entitlements = {}, []

@@ -3,7 +3,7 @@ is encrypted to it, and leads pseudonyms back to persons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from pathlib import Path
 
 from airflow_mlsec.access._collector import Change, Collector
@@ -34,8 +34,10 @@ class Keys(Collector):
         # It is nobody's only way: which datasets need it, their lineage says.
         return None
 
-    def concerns(self, resource: str, location: str, connections: Connections) -> bool:
-        return False
+    def concerned(
+        self, resources: Set[str], location: str, connections: Connections
+    ) -> Collection[str]:
+        return ()
 
     def collect(self, source: str, connections: Connections) -> Collected:
         settings = Settings.load()

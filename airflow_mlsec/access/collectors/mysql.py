@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -102,8 +102,12 @@ class MySQL(Collector):
             return None
         return _SCHEME + location.partition("://")[2].partition("/")[0]
 
-    def concerns(self, resource: str, location: str, connections: Connections) -> bool:
-        return location.startswith(_SCHEMES) and resource == _SCHEME + location.partition("://")[2]
+    def concerned(
+        self, resources: Set[str], location: str, connections: Connections
+    ) -> Collection[str]:
+        if not location.startswith(_SCHEMES):
+            return ()
+        return resources & {_SCHEME + location.partition("://")[2]}
 
     def collect(self, source: str, connections: Connections) -> Collected:
         with self._connect(source, connections) as connection:
@@ -136,9 +140,7 @@ class MySQL(Collector):
                 changes.append(None)
                 continue
             also = sorted(
-                f"{e.account}: {e.permission} on {e.resource} ({e.path})"
-                for e, other in found.items()
-                if other == statements and e != entitlement
+                e for e, other in found.items() if other == statements and e != entitlement
             )
             changes.append(Change(*statements, tuple(also)))
         return changes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -54,12 +54,14 @@ class PostgreSQL(Collector):
         table = table_uri(location)
         return _source(table.conn_id, table.database, connections)
 
-    def concerns(self, resource: str, location: str, connections: Connections) -> bool:
+    def concerned(
+        self, resources: Set[str], location: str, connections: Connections
+    ) -> Collection[str]:
         source = self.source_of(location, connections)
         if source is None:
-            return False
+            return ()
         table = table_uri(location)
-        return resource == _location(source, table.schema, table.table)
+        return resources & {_location(source, table.schema, table.table)}
 
     def collect(self, source: str, connections: Connections) -> Collected:
         from airflow_mlsec.postgresql import table_access
@@ -71,13 +73,8 @@ class PostgreSQL(Collector):
             accounts.append(Account("PUBLIC", AccountKind.EVERYBODY))
         return Collected(
             tuple(accounts),
-            tuple(
-                Entitlement(
-                    _location(source, access.schema, access.table), access.role, access.permission, access.path, _right(access)
-                )
-                for access in found
-            ),
-        )  # fmt: skip
+            tuple(_entitlement(source, access) for access in found),
+        )
 
     def withdraw(
         self, source: str, entitlements: Sequence[Entitlement], connections: Connections
@@ -86,21 +83,16 @@ class PostgreSQL(Collector):
 
         with self._catalog(source, connections) as catalog:
             found = table_access(catalog)
-        by_key = {
-            (_location(source, f.schema, f.table), f.role, f.permission, f.path): f for f in found
-        }
+        by_entitlement = {_entitlement(source, access): access for access in found}
         changes: list[Change | None] = []
         for e in entitlements:
-            access = by_key.get((e.resource, e.account, e.permission, e.path))
+            access = by_entitlement.get(e)
             made = None if access is None or access.origin is None else revocation(access.origin)
             if access is None or made is None:
                 changes.append(None)
                 continue
-            also = [f for f in found if f.origin == access.origin and f is not access]
-            ends = sorted(
-                f"{f.role}: {f.permission} on {f.schema}.{f.table} ({f.path})" for f in also
-            )
-            changes.append(Change(*made, tuple(ends)))
+            also = [_entitlement(source, f) for f in found if f.origin == access.origin]
+            changes.append(Change(*made, tuple(sorted(set(also) - {e}))))
         return changes
 
     def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
@@ -147,6 +139,11 @@ def _account(role: Role) -> Account:
 def _location(source: str, schema: str, table: str) -> str:
     conn, _, database = source.partition("://")[2].partition("/")
     return str(TableUri(conn, unquote(database) or None, schema, table))
+
+
+def _entitlement(source: str, access: TableAccess) -> Entitlement:
+    resource = _location(source, access.schema, access.table)
+    return Entitlement(resource, access.role, access.permission, access.path, _right(access))
 
 
 def _right(access: TableAccess) -> Right:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -122,16 +122,13 @@ class S3(Collector):
             return None
         return _SCHEME + location.partition("://")[2].partition("/")[0]
 
-    def concerns(self, resource: str, location: str, connections: Connections) -> bool:
+    def concerned(
+        self, resources: Set[str], location: str, connections: Connections
+    ) -> Collection[str]:
         if not location.startswith(_SCHEMES):
-            return False
+            return ()
         authority, _, key = location.partition("://")[2].partition("/")
-        of, _, pattern = resource.removeprefix(_SCHEME).partition("/")
-        if of != authority or not resource.startswith(_SCHEME):
-            return False
-        # A folder is everything below it; a pattern of keys is one already.
-        below = key.rstrip("/")
-        return not pattern or _iam.overlaps(pattern, below) or _iam.overlaps(pattern, f"{below}/*" if below else "*")  # fmt: skip
+        return [r for r in resources if r.startswith(_SCHEME) and _is_below(r, authority, key)]
 
     def collect(self, source: str, connections: Connections) -> Collected:
         with _services(source, connections) as call:
@@ -158,9 +155,7 @@ class S3(Collector):
                 changes.append(None)
                 continue
             also = sorted(
-                f"{e.account}: {e.permission} on {e.resource} ({e.path})"
-                for e, other in found.items()
-                if other.calls == way.calls and e != entitlement
+                e for e, other in found.items() if other.calls == way.calls and e != entitlement
             )
             do, undo = (json.dumps(call, sort_keys=True) for call in way.calls)
             changes.append(Change(do, undo, tuple(also)))
@@ -180,6 +175,17 @@ class S3(Collector):
                             f"'{source}': {done} of {len(statements)} changes were made before one failed"
                         ) from None
                     raise
+
+
+def _is_below(resource: str, authority: str, key: str) -> bool:
+    """Whether a resource is about an object, or about something in a folder."""
+    of, _, pattern = resource.removeprefix(_SCHEME).partition("/")
+    if of != authority:
+        return False
+    # A folder is everything below it; a pattern of keys is one already.
+    below = key.rstrip("/")
+    inside = f"{below}/*" if below else "*"
+    return not pattern or _iam.overlaps(pattern, below) or _iam.overlaps(pattern, inside)
 
 
 _CHANGES = {

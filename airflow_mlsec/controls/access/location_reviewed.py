@@ -15,9 +15,9 @@ from airflow_mlsec.controls._control import (
     unknown,
 )
 from airflow_mlsec.controls._facts import Facts
-from airflow_mlsec.controls._known import DatasetFacts
 from airflow_mlsec.controls._register_control import RegisterControl
 from airflow_mlsec.ledger import AssetKind, Reason
+from airflow_mlsec.lineage import DatasetFacts
 
 
 class NeverReviewed(

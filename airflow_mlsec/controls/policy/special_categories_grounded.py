@@ -15,12 +15,7 @@ from airflow_mlsec.controls._control import (
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._register_control import RegisterControl
 from airflow_mlsec.ledger import AssetKind, Reason
-
-# The categories of GDPR Art. 9(1), in the Fideslang taxonomy, with all that is below them.
-_SPECIAL = (
-    "user.biometric", "user.authorization.biometric", "user.health_and_medical", "user.demographic.political_opinion",
-    "user.demographic.race_ethnicity", "user.demographic.religious_belief", "user.demographic.sexual_orientation",
-)  # fmt: skip
+from airflow_mlsec.policy import is_special
 
 
 class NoCondition(
@@ -76,7 +71,7 @@ class SpecialCategoriesGrounded(RegisterControl):
             special = tuple(
                 name
                 for name, column in (policy.get("columns") or {}).items()
-                if _is_special(column.get("category"))
+                if is_special(column.get("category"))
             )
             if not special:
                 answer = not_applicable(NoSpecialCategories())
@@ -85,9 +80,3 @@ class SpecialCategoriesGrounded(RegisterControl):
             else:
                 answer = passed(ConditionStated(str(stated["condition"])))
             yield str(dataset.name), answer
-
-
-def _is_special(category: str | None) -> bool:
-    return category is not None and any(
-        category == kind or category.startswith(f"{kind}.") for kind in _SPECIAL
-    )

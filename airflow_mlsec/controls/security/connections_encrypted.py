@@ -14,7 +14,6 @@ from airflow_mlsec.controls._control import (
     unknown,
 )
 from airflow_mlsec.controls._facts import Facts
-from airflow_mlsec.controls._known import DatasetFacts
 from airflow_mlsec.controls._register_control import RegisterControl
 from airflow_mlsec.controls.reasons import (
     CheckedLongAgo,
@@ -26,6 +25,7 @@ from airflow_mlsec.controls.reasons import (
 from airflow_mlsec.datasets import connection_of
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.ledger import AssetKind, Outcome
+from airflow_mlsec.lineage import DatasetFacts
 from airflow_mlsec.transport import ENCRYPTED_IN_TRANSIT
 
 _HOW = "mlsec transport check --record"

@@ -1,0 +1,352 @@
+"""Campaigns: everybody who can reach what a scope says, in several systems, is decided about; by those who answer for the
+data, never by oneself, and by silence never.
+
+A campaign is a review (`_review`) whose items are read from the systems themselves. It is complete when everything was
+decided and every system, read again, agrees. It is in force as long as the systems stay as they were decided, and not
+longer than asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_mlsec.access._collector import collect
+from airflow_mlsec.access._items import Asked, Flag, items_of
+from airflow_mlsec.access._model import AND, Collected
+from airflow_mlsec.access._review import (
+    CAMPAIGN,
+    DEFAULT_DAYS_TO_REVIEW,
+    GONE,
+    UNDECIDED,
+    Review,
+    ReviewedGrants,
+    ReviewItem,
+    load_review,
+    read_time,
+    require_open,
+    set_review,
+    write_time,
+)
+from airflow_mlsec.access._scope import Scope, resolve
+from airflow_mlsec.access._snapshot import take_snapshot
+from airflow_mlsec.actors import Actor
+from airflow_mlsec.connections import Connections
+from airflow_mlsec.crypto import KeyRing
+from airflow_mlsec.errors import CheckFailed, MlsecError, UsageError
+from airflow_mlsec.ledger import (
+    Act,
+    Asset,
+    AssetKind,
+    Reason,
+    Verb,
+    record,
+    require,
+)
+from airflow_mlsec.policy import Organization
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+
+
+class CampaignOpened(
+    Reason,
+    en="{items:item|items} to decide about, from {sources:system|systems}; systems not read: {unread}",
+    de="{items:Punkt|Punkte} zu entscheiden, aus {sources:System|Systemen}; nicht gelesene Systeme: {unread}",
+):
+    """A campaign was opened."""
+
+    items: int
+    sources: int
+    unread: int
+
+
+class AccessReadAgain(
+    Reason,
+    en="read again: {effective} decisions are now in effect, {new:new item|new items}",
+    de="erneut gelesen: {effective} Entscheidungen sind jetzt wirksam, {new:neuer Punkt|neue Punkte}",
+):
+    """The systems of a campaign were read again."""
+
+    effective: int
+    new: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the systems of a campaign say at one time.
+
+    :ivar failed: Systems that could not be read at all, each with the reason.
+    """
+
+    items: tuple[Asked, ...]
+    snapshots: Mapping[str, int]
+    failed: tuple[str, ...]
+    datasets: tuple[str, ...]
+
+
+def open_campaign(
+    register: Register,
+    ring: KeyRing,
+    name: str,
+    scope: Scope,
+    actor: Actor,
+    organization: Organization,
+    connections: Connections,
+    days: int = DEFAULT_DAYS_TO_REVIEW,
+) -> Review:
+    """Read every system in the scope, and open a campaign about what they say; or return the one of this name that is open.
+
+    :param days: Until it is due.
+    :raises Refused: if the actor may not review.
+    :raises UsageError: if the scope means nothing that is known, or an open campaign of this name has another scope.
+    """
+    if not name.strip() or days < 1:
+        raise UsageError("a campaign has a name, and at least a day")
+    asset = Asset(AssetKind.LOCATION, CAMPAIGN + name)
+    open_now = _newest(register, name, "open")
+    if open_now is not None:
+        if open_now.scope != scope:
+            raise UsageError(
+                f"campaign '{name}' is open with another scope ({open_now.scope}); complete it, or name this one otherwise"
+            )
+        return open_now
+    reading = read_systems(register, ring, scope, actor, organization, connections)
+    if not reading.items and not reading.failed:
+        raise UsageError(f"nobody can reach anything of this scope ({scope})")
+    now = register.now()
+    previous = _newest(register, name, "complete")
+    known = {item.key for item in previous.items} if previous is not None else None
+    values = {
+        "location": CAMPAIGN + name, "status": "open", "opened_at": now, "opened_by": str(actor),
+        "due_at": write_time(read_time(now) + timedelta(days=days)), "grants_digest": "",
+        "scope": {**scope.as_json(), "resolved": list(reading.datasets)}, "snapshots": dict(reading.snapshots),
+        "unread": list(reading.failed),
+    }  # fmt: skip
+    why = CampaignOpened(len(reading.items), len(reading.snapshots), len(reading.failed))
+
+    def work(connection: sa.Connection) -> int:
+        made = sa.insert(t.review).values(values).returning(t.review.c.id)
+        number = int(connection.execute(made).scalar_one())
+        rows = [_row(number, asked, new=known is not None and asked.key not in known) for asked in reading.items]  # fmt: skip
+        if rows:
+            connection.execute(sa.insert(t.review_item), rows)
+        record(
+            connection,
+            [Act(asset, "review opened", (why,), str(actor), now, {"review": number, "snapshots": dict(reading.snapshots)})],
+        )  # fmt: skip
+        return number
+
+    return load_review(register, register.write(work))
+
+
+def _newest(register: Register, name: str, status: str) -> Review | None:
+    r = t.review.c
+    query = sa.select(r.id).where(r.location == CAMPAIGN + name, r.status == status)
+    rows = register.rows(query.order_by(r.id.desc()).limit(1))
+    return load_review(register, rows[0].id) if rows else None
+
+
+def read_systems(
+    register: Register,
+    ring: KeyRing,
+    scope: Scope,
+    actor: Actor,
+    organization: Organization,
+    connections: Connections,
+) -> Reading:
+    """What every system in a scope says now, kept as snapshots. A system that cannot be read is said to have failed."""
+    resolved = resolve(register, scope, connections)
+    read: dict[str, Collected] = {}
+    numbers, failed = {}, []
+    for source in resolved.sources:
+        try:
+            snapshot, found = take_snapshot(register, ring, source, actor, connections)
+        except MlsecError as error:
+            failed.append(str(error))
+            continue
+        read[source], numbers[source] = found, snapshot.id
+    on = date.fromisoformat(register.now()[:10])
+    items = items_of(resolved, read, organization, on, connections)
+    return Reading(
+        tuple(items), numbers, tuple(failed), tuple(reach.name for reach in resolved.reaches)
+    )
+
+
+def _row(review: int, asked: Asked, new: bool) -> dict[str, Any]:
+    flags = [*asked.flags, *([Flag.NEW] if new else [])]
+    return {
+        "review_id": review, "principal": asked.account, "permission": asked.permission, "origin": asked.path,
+        "source": asked.source, "resource": asked.resource, "right": asked.right.value, "person": asked.person,
+        "flags": [flag.value for flag in flags], "last_used": asked.last_used, "datasets": list(asked.datasets),
+        "reviewers": None if asked.reviewers is None else list(asked.reviewers), "four_eyes": asked.four_eyes,
+    }  # fmt: skip
+
+
+def read_again(
+    register: Register,
+    ring: KeyRing,
+    review_id: int,
+    actor: Actor,
+    organization: Organization,
+    connections: Connections,
+) -> Review:
+    """Read the systems of an open campaign again: which decisions are in effect, and what is new.
+
+    What has appeared since is an item of its own, undecided. What was decided and has more permissions now is decided again.
+    """
+    review = load_review(register, review_id)
+    if review.scope is None or review.status != "open":
+        raise UsageError(f"review {review_id} is not an open campaign")
+    reading = read_systems(register, ring, review.scope, actor, organization, connections)
+    now = register.now()
+    there = {asked.key: asked for asked in reading.items}
+    known = {item.key: item for item in review.items}
+    effective: list[ReviewItem] = []
+    changed: list[tuple[ReviewItem, dict[str, Any]]] = []
+    for key, item in known.items():
+        # What a system does not say now is not known to be gone.
+        if item.source and item.source not in reading.snapshots:
+            continue
+        asked = there.get(key)
+        has = frozenset() if asked is None else asked.permissions
+        if asked is not None and item.decision != "revoke" and (has - item.permissions or item.decision == GONE):  # fmt: skip
+            changed.append((item, {**_row(review_id, asked, new=True), **UNDECIDED}))
+        elif asked is None and item.decision is None:
+            changed.append((item, {"decision": GONE, "decided_at": now, "effective_at": now}))
+        elif is_effective(item, has):
+            effective.append(item)
+    fresh = [asked for key, asked in there.items() if key not in known]
+    newly = [
+        item
+        for item in effective
+        if item.effective_at is None and item.decision in ("revoke", "reduce")
+    ]
+    why = AccessReadAgain(len(newly), len(fresh) + sum("principal" in v for _, v in changed))
+    entry = Act(
+        Asset(AssetKind.LOCATION, review.location), "access read again", (why,), str(actor), now,
+        {"review": review_id, "snapshots": dict(reading.snapshots)},
+    )  # fmt: skip
+
+    def work(connection: sa.Connection) -> None:
+        require_open(connection, review_id)
+        keep = {item.number for item in effective}
+        for item in review.items:
+            at = (item.effective_at or now) if item.number in keep else None
+            if item.source in reading.snapshots and at != item.effective_at:
+                where = t.review_item.c.id == item.number
+                connection.execute(sa.update(t.review_item).where(where).values(effective_at=at))
+        for item, values in changed:
+            where = t.review_item.c.id == item.number
+            connection.execute(sa.update(t.review_item).where(where).values(values))
+        if fresh:
+            rows = [_row(review_id, asked, new=True) for asked in fresh]
+            connection.execute(sa.insert(t.review_item), rows)
+        set_review(connection, review_id, snapshots=dict(reading.snapshots), unread=list(reading.failed))  # fmt: skip
+        record(connection, [entry])
+
+    register.write(work)
+    return load_review(register, review_id)
+
+
+def is_effective(item: ReviewItem, has: frozenset[str]) -> bool:
+    """Whether what somebody has now is what was decided."""
+    if item.decision in ("revoke", GONE):
+        return not has
+    if item.decision == "reduce":
+        return has <= frozenset((item.reduce_to or "").split(AND))
+    return item.decision == "keep" and has <= item.permissions
+
+
+def complete_campaign(
+    register: Register,
+    ring: KeyRing,
+    review_id: int,
+    actor: Actor,
+    organization: Organization,
+    connections: Connections,
+) -> Review:
+    """Complete a campaign: the systems are read again first.
+
+    :raises CheckFailed: if a system cannot be read, something is undecided, or a decision is not in effect.
+    :raises Refused: if the actor may not review.
+    """
+    review = load_review(register, review_id)
+    asset = Asset(AssetKind.LOCATION, review.location)
+    who = require(register, actor, Verb.REVIEW, asset).who
+    review = read_again(register, ring, review_id, actor, organization, connections)
+    if review.unread:
+        raise CheckFailed(f"review {review_id}: {review.unread[0]}")
+    if review.undecided:
+        waiting = sum(item.awaits_second for item in review.items)
+        second = f", {waiting} of them wait for a second person" if waiting else ""
+        raise CheckFailed(f"review {review_id}: {review.undecided} items are undecided{second}")
+    if still := [
+        i for i in review.items if i.effective_at is None and i.decision in ("revoke", "reduce")
+    ]:
+        example = still[0]
+        raise CheckFailed(
+            f"review {review_id}: {len(still)} decisions are not in effect, such as {example.grant.permission} of "
+            f"{example.grant.principal} on {example.resource} ({example.grant.origin}); `mlsec access revoke {review_id}` "
+            "shows what to do"
+        )
+    gone = sum(item.decision in ("revoke", "reduce") for item in review.items)
+    now, digest = register.now(), review.decisions_digest
+    why = ReviewedGrants(len(review.items), gone)
+    evidence = {"review": review_id, "decisions": digest, "snapshots": dict(review.snapshots)}
+    entry = Act(asset, "review completed", (why,), who, now, evidence)
+
+    def work(connection: sa.Connection) -> None:
+        require_open(connection, review_id)
+        done = {"status": "complete", "completed_at": now, "completed_by": who}
+        set_review(connection, review_id, **done, grants_digest=digest)
+        record(connection, [entry])
+
+    register.write(work)
+    return load_review(register, review_id)
+
+
+def campaign_in_force(
+    register: Register,
+    name: str,
+    max_age: timedelta,
+    on: datetime,
+    organization: Organization,
+    connections: Connections,
+) -> Review | None:
+    """The completed campaign of a name that counts: not older than ``max_age``, and every system, read now, has nothing but
+    what was kept. None if there is none, or a system cannot be read.
+    """
+    review = _newest(register, name, "complete")
+    if review is None or review.completed_at is None or review.scope is None:
+        return None
+    age = on - read_time(review.completed_at)
+    # A review from the future was written by a clock that is wrong, or by somebody.
+    if not timedelta(minutes=-5) <= age <= max_age or review.decisions_digest != review.grants_digest:  # fmt: skip
+        return None
+    return review if still_holds(register, review, organization, connections) else None
+
+
+def still_holds(
+    register: Register, review: Review, organization: Organization, connections: Connections
+) -> bool:
+    """Whether nobody can do anything now that was not decided to be kept. A system that cannot be read is no yes."""
+    if review.scope is None:
+        raise UsageError(f"review {review.id} is not a campaign")
+    resolved = resolve(register, review.scope, connections)
+    read = {}
+    for source in resolved.sources:
+        try:
+            read[source] = collect(source, connections)
+        except MlsecError:
+            return False
+    on = date.fromisoformat(register.now()[:10])
+    known = {item.key: item for item in review.items}
+    for asked in items_of(resolved, read, organization, on, connections):
+        item = known.get(asked.key)
+        if item is None or not is_effective(item, asked.permissions):
+            return False
+    return True

@@ -1,0 +1,232 @@
+"""Deciding about the items of a campaign: by those who answer for the data, never about oneself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+
+from airflow_mlsec.access._items import NOT_READ
+from airflow_mlsec.access._model import AND
+from airflow_mlsec.access._people import People
+from airflow_mlsec.access._review import (
+    Decision,
+    Review,
+    ReviewItem,
+    load_review,
+    require_open,
+)
+from airflow_mlsec.actors import Actor, keys_of
+from airflow_mlsec.errors import Refused, UsageError
+from airflow_mlsec.ledger import (
+    Act,
+    Asset,
+    AssetKind,
+    Permission,
+    Reason,
+    Verb,
+    means,
+    record,
+    require,
+)
+from airflow_mlsec.policy import Organization
+from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
+
+
+class AccessDecided(
+    Reason,
+    en="{permission} on {resource} of {account}: {why}",
+    de="{permission} auf {resource} von {account}: {why}",
+):
+    """A reviewer has decided about an item of a campaign."""
+
+    permission: str
+    resource: str
+    account: str
+    why: str
+
+
+class PassedOn(Reason, en="{items:item|items} passed on to {to}: {why}", de="{items:Punkt|Punkte} weitergegeben an {to}: {why}"):  # fmt: skip
+    """A reviewer has passed items on to somebody else."""
+
+    items: int
+    to: str
+    why: str
+
+
+def decide_items(
+    register: Register,
+    review_id: int,
+    items: Collection[int],
+    decision: Decision,
+    reviewer: Actor,
+    reason: str,
+    organization: Organization,
+    reduce_to: Sequence[str] = (),
+) -> Review:
+    """Record what a reviewer decides about some items of a campaign.
+
+    Where four eyes are needed, a second person decides the same; until then an item is undecided. Who disagrees with a first
+    person decides anew, and then it is the first who has to agree. Nobody has to agree to a revocation.
+
+    :param reduce_to: For ``reduce``: the permissions that remain.
+    :raises Refused: if the actor may not review, is not one of an item's reviewers, or it is about themselves.
+    :raises UsageError: if the review is not open, or something that was said makes no sense.
+    """
+    if not reason.strip():
+        raise UsageError("a decision needs a reason")
+    if (decision == "reduce") != bool(reduce_to):
+        raise UsageError("say with `reduce`, and only there, which permissions remain")
+    review = load_review(register, review_id)
+    chosen = _chosen(review, items)
+    permission = require(
+        register, reviewer, Verb.REVIEW, Asset(AssetKind.LOCATION, review.location)
+    )
+    people = People(organization)
+    for item in chosen:
+        _require_decides(review, item, permission, people)
+        if item.resource == NOT_READ and decision != "keep":
+            raise UsageError(
+                f"item {item.number} says what could not be read: keep it, with the reason why that is acceptable, or have "
+                "it read"
+            )
+        if decision == "reduce":
+            _require_less(item, reduce_to)
+    now = register.now()
+    remains = AND.join(sorted(set(reduce_to))) or None
+    changes = []
+    for item in chosen:
+        agreed = (
+            item.four_eyes and decision != "revoke" and item.decision == decision and item.reduce_to == remains
+            and item.decided_by is not None and not _same_person(permission, item.decided_by, people)
+        )  # fmt: skip
+        changes.append(
+            {"second_by": permission.who, "second_at": now}
+            if agreed
+            else {
+                "decision": decision, "decided_by": permission.who, "decided_at": now, "reason": reason, "reduce_to": remains,
+                "together": len(chosen), "second_by": None, "second_at": None, "effective_at": None,
+            }
+        )  # fmt: skip
+    verbs = {"keep": "access kept", "revoke": "access revoked", "reduce": "access reduced"}
+    entries = [
+        Act(
+            Asset(AssetKind.LOCATION, review.location), verbs[decision],
+            (AccessDecided(item.grant.permission, item.resource, item.grant.principal, reason),), permission.who, now,
+            {"review": review_id, "item": item.number, "together": len(chosen), **({"to": remains} if remains else {})},
+        )
+        for item in chosen
+    ]  # fmt: skip
+
+    def work(connection: sa.Connection) -> None:
+        require_open(connection, review_id)
+        for item, values in zip(chosen, changes, strict=True):
+            update = sa.update(t.review_item).where(t.review_item.c.id == item.number)
+            connection.execute(update.values(values))
+        record(connection, entries)
+
+    register.write(work)
+    return load_review(register, review_id)
+
+
+def _chosen(review: Review, items: Collection[int]) -> list[ReviewItem]:
+    if review.status != "open":
+        raise UsageError(f"review {review.id} is {review.status}; only an open one can be decided")
+    by_number = {item.number: item for item in review.items}
+    if unknown := sorted(set(items) - by_number.keys()):
+        raise UsageError(f"review {review.id} has no item number {unknown[0]}")
+    if not items:
+        raise UsageError("name the items that are decided")
+    return [by_number[number] for number in sorted(set(items))]
+
+
+def _require_decides(
+    review: Review, item: ReviewItem, permission: Permission, people: People
+) -> None:
+    who = f"item {item.number} of review {review.id}"
+    if is_about(item, permission, people):
+        raise Refused(f"{who} is about your own access: somebody else decides about it")
+    if item.reviewers is not None and not _is_named(item.reviewers, permission):
+        raise Refused(f"{who} is for {', '.join(item.reviewers)} to decide")
+
+
+def is_about(item: ReviewItem, permission: Permission, people: People) -> bool:
+    """Whether an item is about the person who would decide, or about whoever lent them the role."""
+    acting = people.persons_of(_names(permission))
+    if item.person is not None:
+        return item.person in acting
+    # Nobody says whose account it is: one of the same name may be theirs.
+    account = item.grant.principal.removeprefix("user ").partition("@")[0].casefold()
+    return account in {name.partition(":")[2].casefold() for name in _names(permission)}
+
+
+def _names(permission: Permission) -> frozenset[str]:
+    """How whoever acts may be written: by key, and for a user of an operating system by name."""
+    actor = permission.actor
+    called = {f"{actor.kind.value}:{actor.called}"} if actor.called else set()
+    return permission.keys | (called if actor.key.startswith("os:") else frozenset())
+
+
+def _is_named(reviewers: Sequence[str], permission: Permission) -> bool:
+    return any(means(named, permission.actor) or named in permission.keys for named in reviewers)
+
+
+def _same_person(permission: Permission, other: str, people: People) -> bool:
+    before = keys_of(other)
+    return bool(permission.keys & before) or bool(
+        people.persons_of(_names(permission)) & people.persons_of(before)
+    )
+
+
+def _require_less(item: ReviewItem, reduce_to: Sequence[str]) -> None:
+    has = set(item.grant.permission.split(AND))
+    if unknown := sorted(set(reduce_to) - has):
+        raise UsageError(
+            f"item {item.number} has no permission '{unknown[0]}'; it has {', '.join(sorted(has))}"
+        )
+    if set(reduce_to) == has:
+        raise UsageError(f"item {item.number} would keep everything that it has: that is `keep`")
+
+
+def pass_on(
+    register: Register,
+    review_id: int,
+    items: Collection[int],
+    to: str,
+    reviewer: Actor,
+    reason: str,
+    organization: Organization,
+) -> Review:
+    """Let somebody else decide about some items: one of their reviewers asks for it, or an administrator.
+
+    :param to: As a role mapping writes it: ``airflow:anna``, ``os:anna``.
+    :raises Refused: if the actor may not decide about one of them.
+    """
+    if not reason.strip():
+        raise UsageError("passing on needs a reason")
+    if not to.startswith(("airflow:", "os:")) or to.endswith((":", "*")):
+        raise UsageError("name a user, such as airflow:anna or os:anna")
+    review = load_review(register, review_id)
+    chosen = _chosen(review, items)
+    asset = Asset(AssetKind.LOCATION, review.location)
+    permission = require(register, reviewer, Verb.REVIEW, asset)
+    people = People(organization)
+    for item in chosen:
+        # Whoever may not decide about themselves may still say who does.
+        named = item.reviewers is None or _is_named(item.reviewers, permission)
+        if not named and permission.role.value != "admin":
+            raise Refused(f"item {item.number} of review {review.id} is not yours to pass on")
+        if item.person is not None and item.person in people.persons_of(frozenset({to})):
+            raise UsageError(f"item {item.number} is about {to}: somebody else decides about it")
+    now = register.now()
+    entry = Act(asset, "review passed on", (PassedOn(len(chosen), to, reason),), permission.who, now, {"review": review_id})  # fmt: skip
+
+    def work(connection: sa.Connection) -> None:
+        require_open(connection, review_id)
+        where = t.review_item.c.id.in_([item.number for item in chosen])
+        connection.execute(sa.update(t.review_item).where(where).values(reviewers=[to]))
+        record(connection, [entry])
+
+    register.write(work)
+    return load_review(register, review_id)

@@ -1,0 +1,444 @@
+"""Campaigns over a real PostgreSQL, a file and the key ring."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_mlsec.access import (
+    Flag,
+    Review,
+    ReviewItem,
+    Scope,
+    campaign_in_force,
+    complete_campaign,
+    decide_items,
+    escalate_overdue,
+    give_back,
+    pace_of,
+    pass_on,
+    plan_withdrawals,
+    read_again,
+    record_reminders,
+    reminders,
+    withdraw,
+)
+from airflow_mlsec.actors import Actor
+from airflow_mlsec.errors import CheckFailed, Refused, UsageError
+from airflow_mlsec.ledger import Asset, AssetKind, acts
+from tests.access.clinic import Clinic
+from tests.actors import who
+
+
+def item(review: Review, account: str, source: str = "postgresql://crm") -> ReviewItem:
+    [found] = [
+        i for i in review.items if i.grant.principal == account and i.source.startswith(source)
+    ]
+    return found
+
+
+def decide(world: Clinic, review: Review, numbers: list[int], decision: str, by: Actor | None = None, to: tuple[str, ...] = ()) -> Review:  # fmt: skip
+    return decide_items(
+        world.register, review.id, numbers, decision, by or world.rita, "because", world.organization, to,
+    )  # fmt: skip
+
+
+def decide_rest(world: Clinic, review: Review) -> Review:
+    """Keep what is left, by two people, of whom each may decide."""
+    for by in (world.rita, world.lena):
+        rest = [i.number for i in review.items if i.is_undecided]
+        if rest:
+            review = decide(world, review, rest, "keep", by)
+    return review
+
+
+def test_everybody_who_can_reach_a_category_is_asked_about(world: Clinic) -> None:
+    anna, ben, carla, old = (world.role(name) for name in ("anna", "ben", "carla", "old"))
+    analysts = world.role("analysts", "NOLOGIN")
+    world.run("GRANT SELECT ON patients TO {}", anna)
+    world.run("GRANT SELECT, INSERT ON patients TO {}", analysts)
+    world.run("GRANT {} TO {}", analysts, ben)
+    world.run("GRANT SELECT ON patients TO {}", carla)
+    world.run("GRANT SELECT ON patients TO {}", old)
+    review = world.open(Scope(categories=("user.health_and_medical",)))
+    assert {i.source.partition("/")[0] for i in review.items} >= {"postgresql:", "file:", "keys:"}
+    assert review.covers == (f"file//{world.safe}", f"postgres://{review.covers[1].split('://')[1]}") or len(review.covers) == 2  # fmt: skip
+    found = item(review, ben)
+    assert found.grant.permission == "insert; select"
+    assert found.grant.origin.startswith(f"member of {analysts}")
+    assert found.person == "Ben Wolf"
+    assert found.reviewers == ("airflow:lena", "airflow:rita", "airflow:anna")
+    assert found.four_eyes
+    assert found.flags == ()
+    assert Flag.LEFT in item(review, carla).flags
+    assert Flag.NOBODYS in item(review, old).flags
+    decrypts = [i for i in review.items if i.right == "decrypt"]
+    assert decrypts
+    # The administrator's account reads the file with pseudonyms, and the key: on this machine it is the same one.
+    assert all(Flag.TOXIC in i.flags for i in decrypts if i.person == "administration")
+    # The worst first.
+    assert Flag.LEFT in review.items[0].flags or Flag.EVERYBODY in review.items[0].flags
+
+
+def test_silence_never_approves(world: Clinic) -> None:
+    world.role("anna")
+    review = world.open(days=7)
+    assert review.undecided == len(review.items)
+    with pytest.raises(CheckFailed, match="undecided"):
+        complete_campaign(world.register, world.ring, review.id, world.rita, world.organization, world.connections)  # fmt: skip
+    assert reminders(world.register, world.organization, world.now[0]) != []
+    world.later(days=8)
+    [escalated] = escalate_overdue(world.register, who("cron"), world.organization)
+    assert {i.reviewers for i in escalated.items} == {("airflow:boris",)}
+    assert escalate_overdue(world.register, who("cron"), world.organization) == []
+    with pytest.raises(Refused, match="airflow:boris"):
+        decide(world, escalated, [escalated.items[0].number], "keep")
+    with pytest.raises(CheckFailed, match="undecided"):
+        complete_campaign(world.register, world.ring, review.id, world.rita, world.organization, world.connections)  # fmt: skip
+
+
+def test_reminders_name_who_has_something_to_decide(world: Clinic) -> None:
+    world.role("anna")
+    review = world.open(days=30)
+    assert reminders(world.register, world.organization, world.now[0]) == []
+    world.later(days=24)
+    found = reminders(world.register, world.organization, world.now[0])
+    assert {r.reviewer for r in found} >= {"airflow:rita", "airflow:lena"}
+    assert {r.contact for r in found if r.reviewer == "airflow:rita"} == {"clinic@example.org"}
+    record_reminders(world.register, found, who("cron"))
+    asset = Asset(AssetKind.LOCATION, "campaign:Patients")
+    said = [
+        a for a in world.register.read(lambda c: acts(c, asset)) if a.verb == "reviewer reminded"
+    ]
+    assert len(said) == len(found)
+    assert review.status == "open"
+
+
+def test_nobody_decides_about_themselves(world: Clinic) -> None:
+    anna = world.role("anna")
+    world.run("GRANT SELECT ON patients TO {}", anna)
+    review = world.open()
+    own = item(review, anna)
+    with pytest.raises(Refused, match="your own access"):
+        decide(world, review, [own.number], "keep", who("anna", "reviewer"))
+    # Not with a role that somebody has lent, and not in a lot with others.
+    others = [i.number for i in review.items]
+    with pytest.raises(Refused, match="your own access"):
+        decide(world, review, others, "keep", who("anna", "reviewer"))
+    assert not any(i.decision for i in world.open().items)
+    # Nor where nobody says whose account it is.
+    world.role("rita")
+    world.run("GRANT SELECT ON patients TO {}", world.prefix + "rita")
+    review = read_again(world.register, world.ring, review.id, world.rita, world.organization, world.connections)  # fmt: skip
+    same_name = item(review, world.prefix + "rita")
+    decide(world, review, [same_name.number], "revoke")
+    plain = who(world.prefix + "rita", "reviewer")
+    pass_on(world.register, review.id, [same_name.number], f"airflow:{world.prefix}rita", world.lena, "on holiday", world.organization)  # fmt: skip
+    with pytest.raises(Refused, match="your own access"):
+        decide(world, review, [same_name.number], "keep", plain)
+
+
+def test_special_categories_take_four_eyes(world: Clinic) -> None:
+    anna = world.role("anna")
+    world.run("GRANT SELECT ON patients TO {}", anna)
+    review = world.open()
+    number = item(review, anna).number
+    review = decide(world, review, [number], "keep")
+    assert item(review, anna).awaits_second
+    # The same person again is the same person.
+    assert item(decide(world, review, [number], "keep"), anna).awaits_second
+    # A second person who disagrees decides anew: nobody has to agree to a revocation.
+    review = decide(world, review, [number], "revoke", world.lena)
+    assert not item(review, anna).is_undecided
+    review = decide(world, review, [number], "keep", world.rita)
+    review = decide(world, review, [number], "keep", world.lena)
+    decided = item(review, anna)
+    assert not decided.is_undecided
+    assert decided.decided_by != decided.second_by
+
+
+def test_only_those_who_answer_for_the_data_decide(world: Clinic) -> None:
+    anna = world.role("anna")
+    world.run("GRANT SELECT ON patients TO {}", anna)
+    review = world.open()
+    number = item(review, anna).number
+    with pytest.raises(Refused, match="for airflow:lena"):
+        decide(world, review, [number], "keep", who("mallory", "admin"))
+    with pytest.raises(Refused):
+        decide(world, review, [number], "keep", who("rita", "viewer"))
+    with pytest.raises(UsageError, match="reason"):
+        decide_items(
+            world.register, review.id, [number], "keep", world.rita, " ", world.organization
+        )
+    with pytest.raises(UsageError, match="item number"):
+        decide(world, review, [10**6], "keep")
+    with pytest.raises(UsageError, match="name the items"):
+        decide(world, review, [], "keep")
+    review = pass_on(world.register, review.id, [number], "airflow:mallory", world.rita, "on holiday", world.organization)  # fmt: skip
+    decide(world, review, [number], "revoke", who("mallory", "reviewer"))
+    with pytest.raises(Refused, match="mallory"):
+        decide(world, review, [number], "keep")
+    with pytest.raises(UsageError, match="about airflow:anna"):
+        pass_on(world.register, review.id, [number], "airflow:anna", who("mallory", "reviewer"), "x", world.organization)  # fmt: skip
+
+
+def test_a_revocation_counts_when_the_server_agrees(world: Clinic) -> None:
+    anna = world.role("anna")
+    analysts = world.role("analysts", "NOLOGIN")
+    world.run("GRANT SELECT ON patients TO {}", anna)
+    world.run("GRANT SELECT, INSERT ON patients TO {}", analysts)
+    world.run("GRANT {} TO {}", analysts, anna)
+    review = world.open()
+    mine = [i for i in review.items if i.grant.principal == anna]
+    assert len(mine) == 2
+    review = decide(world, review, [i.number for i in mine], "revoke")
+    review = decide_rest(world, review)
+    again = (
+        world.register,
+        world.ring,
+        review.id,
+        world.rita,
+        world.organization,
+        world.connections,
+    )
+    with pytest.raises(CheckFailed, match="2 decisions are not in effect"):
+        complete_campaign(*again)
+    world.run("REVOKE SELECT ON patients FROM {}", anna)
+    with pytest.raises(CheckFailed, match="1 decisions are not in effect"):
+        complete_campaign(*again)
+    planned = plan_withdrawals(world.register, review.id, world.connections)
+    assert [p.is_ours for p in planned] == [True]
+    assert planned[0].statements[0][0].startswith(f'REVOKE "{analysts}" FROM "{anna}"')
+    operator = who("otto", "operator")
+    with pytest.raises(Refused):
+        withdraw(world.register, review.id, world.rita, world.connections)
+    assert len(withdraw(world.register, review.id, operator, world.connections)) == 1
+    assert plan_withdrawals(world.register, review.id, world.connections) == []
+    # The role itself is left, with nobody in it: whoever is put there next has what it has.
+    with pytest.raises(CheckFailed, match="1 items are undecided"):
+        complete_campaign(*again)
+    decide(world, review, [item(read_again(*again), analysts).number], "revoke")
+    withdraw(world.register, review.id, operator, world.connections)
+    done = complete_campaign(*again)
+    assert done.status == "complete"
+    in_force = (
+        world.register,
+        "Patients",
+        timedelta(days=90),
+        world.now[0],
+        world.organization,
+        world.connections,
+    )
+    assert campaign_in_force(*in_force) is not None
+    # It comes back in another way.
+    world.run("GRANT SELECT (email) ON patients TO {}", anna)
+    assert campaign_in_force(*in_force) is None
+    world.run("REVOKE SELECT (email) ON patients FROM {}", anna)
+    assert campaign_in_force(*in_force) is not None
+    world.later(days=91)
+    assert campaign_in_force(*in_force[:3], world.now[0], *in_force[4:]) is None
+
+
+def test_a_reduction_leaves_what_was_said(world: Clinic) -> None:
+    anna = world.role("anna")
+    world.run("GRANT SELECT, INSERT, DELETE ON patients TO {}", anna)
+    review = world.open()
+    number = item(review, anna).number
+    with pytest.raises(UsageError, match="no permission 'update'"):
+        decide(world, review, [number], "reduce", to=("update",))
+    with pytest.raises(UsageError, match="that is `keep`"):
+        decide(world, review, [number], "reduce", to=("select", "insert", "delete"))
+    with pytest.raises(UsageError, match="which permissions remain"):
+        decide(world, review, [number], "reduce")
+    review = decide(world, review, [number], "reduce", to=("select",))
+    assert plan_withdrawals(world.register, review.id, world.connections) == []
+    review = decide(world, review, [number], "reduce", world.lena, to=("select",))
+    [planned] = plan_withdrawals(world.register, review.id, world.connections)
+    assert planned.ends == ("delete", "insert")
+    withdraw(world.register, review.id, who("otto", "operator"), world.connections)
+    review = read_again(world.register, world.ring, review.id, world.rita, world.organization, world.connections)  # fmt: skip
+    assert item(review, anna).effective_at is not None
+    # Wider than what was decided is not in effect, and asked about anew.
+    world.run("GRANT UPDATE ON patients TO {}", anna)
+    review = read_again(world.register, world.ring, review.id, world.rita, world.organization, world.connections)  # fmt: skip
+    assert item(review, anna).decision is None
+    assert Flag.NEW in item(review, anna).flags
+
+
+def test_what_was_withdrawn_can_be_given_back(world: Clinic) -> None:
+    anna = world.role("anna")
+    world.run("GRANT SELECT, INSERT ON patients TO {} WITH GRANT OPTION", anna)
+    before = item(world.open(), anna)
+    review = decide(world, world.open(), [before.number], "revoke")
+    operator = who("otto", "operator")
+    withdraw(world.register, review.id, operator, world.connections)
+    again = (
+        world.register,
+        world.ring,
+        review.id,
+        world.rita,
+        world.organization,
+        world.connections,
+    )
+    assert item(read_again(*again), anna).effective_at is not None
+    with pytest.raises(UsageError, match="reason"):
+        give_back(world.register, review.id, before.number, operator, "", world.connections)
+    statements = give_back(world.register, review.id, before.number, operator, "the job needs it", world.connections)  # fmt: skip
+    assert len(statements) == 2
+    after = item(read_again(*again), anna)
+    assert (after.decision, after.grant) == (None, before.grant)
+    with pytest.raises(UsageError, match="nothing was withdrawn"):
+        give_back(world.register, review.id, before.number, operator, "again", world.connections)
+
+
+def test_what_else_would_end_is_said_first(world: Clinic) -> None:
+    anna = world.role("anna")
+    analysts = world.role("analysts", "NOLOGIN")
+    world.connection.execute("CREATE TABLE visits (id int)")
+    world.run("GRANT SELECT ON patients, visits TO {}", analysts)
+    world.run("GRANT {} TO {}", analysts, anna)
+    review = world.open()
+    review = decide(world, review, [item(review, anna).number], "revoke")
+    [planned] = plan_withdrawals(world.register, review.id, world.connections)
+    assert [e.resource.rpartition(".")[2] for e in planned.also] == ["visits"]
+    operator = who("otto", "operator")
+    with pytest.raises(CheckFailed, match="with it would end 1 more"):
+        withdraw(world.register, review.id, operator, world.connections)
+    assert len(plan_withdrawals(world.register, review.id, world.connections)) == 1
+    withdraw(world.register, review.id, operator, world.connections, also=True)
+    assert plan_withdrawals(world.register, review.id, world.connections) == []
+
+
+def test_what_appears_while_a_campaign_runs_is_asked_about(world: Clinic) -> None:
+    ben = world.role("ben")
+    review = decide_rest(world, world.open())
+    world.run("GRANT SELECT ON patients TO {}", ben)
+    again = (
+        world.register,
+        world.ring,
+        review.id,
+        world.rita,
+        world.organization,
+        world.connections,
+    )
+    with pytest.raises(CheckFailed, match="1 items are undecided"):
+        complete_campaign(*again)
+    review = read_again(*again)
+    assert Flag.NEW in item(review, ben).flags
+    # Gone before anybody decided: there is nothing to decide.
+    world.run("REVOKE SELECT ON patients FROM {}", ben)
+    assert complete_campaign(*again).status == "complete"
+
+
+def test_a_system_that_cannot_be_read_is_never_agreement(world: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    anna = world.role("anna")
+    world.run("GRANT SELECT ON patients TO {}", anna)
+    review = decide(world, world.open(), [item(world.open(), anna).number], "revoke")
+    review = decide_rest(world, review)
+    world.run("REVOKE SELECT ON patients FROM {}", anna)
+    again = (
+        world.register,
+        world.ring,
+        review.id,
+        world.rita,
+        world.organization,
+        world.connections,
+    )
+    good = world.uri
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", good.replace("host=", "host=/nowhere&x="))
+    with pytest.raises(CheckFailed, match="crm"):
+        complete_campaign(*again)
+    assert item(read_again(*again), anna).effective_at is None
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", good)
+    assert complete_campaign(*again).status == "complete"
+    in_force = (
+        world.register,
+        "Patients",
+        timedelta(days=90),
+        world.now[0],
+        world.organization,
+        world.connections,
+    )
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", good.replace("host=", "host=/nowhere&x="))
+    assert campaign_in_force(*in_force) is None
+
+
+def test_decisions_changed_past_the_product_do_not_count(world: Clinic) -> None:
+    anna = world.role("anna")
+    world.run("GRANT SELECT ON patients TO {}", anna)
+    review = decide_rest(world, world.open())
+    again = (
+        world.register,
+        world.ring,
+        review.id,
+        world.rita,
+        world.organization,
+        world.connections,
+    )
+    complete_campaign(*again)
+    in_force = (
+        world.register,
+        "Patients",
+        timedelta(days=90),
+        world.now[0],
+        world.organization,
+        world.connections,
+    )
+    assert campaign_in_force(*in_force) is not None
+    # Somebody with the register's password approves more than was approved.
+    world.run("GRANT INSERT ON patients TO {}", anna)
+    assert campaign_in_force(*in_force) is None
+    world.register.write(
+        lambda c: c.execute(
+            sa.text(
+                "UPDATE mlsec_review_item SET permission = 'insert; select' WHERE principal = :p"
+            ),
+            {"p": anna},
+        )
+    )
+    assert campaign_in_force(*in_force) is None
+    world.run("REVOKE INSERT ON patients FROM {}", anna)
+    # And a review of tomorrow is none.
+    assert campaign_in_force(*in_force[:3], world.now[0] - timedelta(days=1), *in_force[4:]) is None
+
+
+def test_how_fast_somebody_decided_is_said(world: Clinic) -> None:
+    for number in range(12):
+        world.run("GRANT SELECT ON patients TO {}", world.role(f"u{number}"))
+    review = world.open()
+    mine = [i.number for i in review.items if i.grant.principal.startswith(world.prefix + "u")]
+    decide(world, review, mine[:6], "keep")
+    world.later(seconds=40)
+    decide(world, review, mine[6:11], "keep")
+    world.later(minutes=5)
+    review = decide(world, review, mine[11:], "revoke")
+    [pace] = pace_of(review)
+    assert (pace.kept, pace.revoked, pace.kept_in_a_minute, pace.together) == (11, 1, 11, 6)
+    assert pace.is_hasty
+    assert pace.seconds == 0
+
+
+def test_a_campaign_has_one_scope(world: Clinic) -> None:
+    review = world.open()
+    assert world.open().id == review.id
+    with pytest.raises(UsageError, match="another scope"):
+        world.open(Scope())
+    with pytest.raises(UsageError, match="holds 'user.genetic'"):
+        world.open(Scope(categories=("user.genetic",)), name="other")
+    with pytest.raises(UsageError, match="knows no dataset"):
+        world.open(Scope(datasets=("nowhere",)), name="other")
+    with pytest.raises(UsageError, match="no collector"):
+        world.open(Scope(systems=("smoke:signals",)), name="other")
+
+
+def test_the_next_campaign_says_what_is_new(world: Clinic) -> None:
+    anna, ben = world.role("anna"), world.role("ben")
+    world.run("GRANT SELECT ON patients TO {}", anna)
+    review = decide_rest(world, world.open())
+    complete_campaign(world.register, world.ring, review.id, world.rita, world.organization, world.connections)  # fmt: skip
+    world.run("GRANT SELECT ON patients TO {}", ben)
+    later = world.open()
+    assert later.id != review.id
+    assert [i.grant.principal for i in later.items if Flag.NEW in i.flags] == [ben]
