@@ -64,6 +64,8 @@ class Csv(Collector):
                 reader = csv.DictReader(file)
                 names = {str(name).strip().lower() for name in reader.fieldnames or ()}
                 rows = [_row(row, path, number) for number, row in enumerate(reader, 2)]
+        except DatasetError:
+            raise
         except (OSError, ValueError, csv.Error) as error:
             raise DatasetError(f"{path}: cannot be read ({type(error).__name__})") from None
         if names >= _OURS:

@@ -60,10 +60,8 @@ class Keys(Collector):
             unread.append(
                 "who can read the option root_key: whoever reads Airflow's configuration, or its processes' environment"
             )
-        if settings.root_key_service is not None:
-            unread.append(
-                f"who may use the key service of the root key ({settings.root_key_service}): its own policies say"
-            )
+        if settings.root_key_service is not None or (settings.key_ring / "root.kms").exists():
+            unread.append("who may use the key service of the root key: its own policies say")
         if not entitlements and not unread:
             unread.append("there is no key ring here")
         for recipient in settings.break_glass_recipients:
