@@ -24,7 +24,7 @@ from airflow_mlsec.errors import (
 )
 
 _COMMANDS = {
-    "access": ("_access:access", "Snapshot grants; open, decide and complete access reviews."),
+    "access": ("_access:access", "See who can reach what, and review it."),
     "anonymize": ("_anonymize:anonymize", "Anonymize a dataset as its policy says."),
     "artifact": (
         "_artifact:artifact",

@@ -44,7 +44,8 @@ class PostgreSQL(Collector):
     def canonical(self, source: str, connections: Connections) -> str:
         parts = urlsplit(source)
         database = parts.path.strip("/")
-        if not parts.netloc or "/" in database:
+        # With a dot it is a table: a dataset, not a system.
+        if not parts.netloc or "/" in database or "." in database:
             raise UsageError(f"'{source}': write postgresql://CONN or postgresql://CONN/DATABASE")
         return _source(parts.netloc, database, connections)
 
