@@ -325,15 +325,21 @@ def campaign_in_force(
         return None
     age = on - read_time(review.completed_at)
     # A review from the future was written by a clock that is wrong, or by somebody.
-    if not timedelta(minutes=-5) <= age <= max_age or review.decisions_digest != review.grants_digest:  # fmt: skip
+    if not timedelta(minutes=-5) <= age <= max_age:
         return None
-    return review if still_holds(register, review, organization, connections) else None
+    holds = is_unchanged(review) and still_holds(register, review, organization, connections)
+    return review if holds else None
+
+
+def is_unchanged(review: Review) -> bool:
+    """Whether what was decided is what it was when the campaign was completed."""
+    return review.decisions_digest == review.grants_digest
 
 
 def still_holds(
     register: Register, review: Review, organization: Organization, connections: Connections
-) -> bool:
-    """Whether nobody can do anything now that was not decided to be kept. A system that cannot be read is no yes."""
+) -> bool | None:
+    """Whether nobody can do anything now that was not decided to be kept; None if a system cannot be read."""
     if review.scope is None:
         raise UsageError(f"review {review.id} is not a campaign")
     resolved = resolve(register, review.scope, connections)
@@ -342,7 +348,7 @@ def still_holds(
         try:
             read[source] = collect(source, connections)
         except MlsecError:
-            return False
+            return None
     on = date.fromisoformat(register.now()[:10])
     known = {item.key: item for item in review.items}
     for asked in items_of(resolved, read, organization, on, connections):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from airflow_mlsec.access._collector import collect, collector_of, source_of
 from airflow_mlsec.datasets import (
     Connections,
     EnvironmentConnections,
@@ -15,15 +16,34 @@ from airflow_mlsec.datasets import (
     connector_of,
     local_files,
 )
+from airflow_mlsec.errors import UnsupportedDataset
 
 
 def read_grants(location: str, connections: Connections | None = None) -> list[Grant]:
-    """Everybody who can read or write ``location``, a dataset URI or local path.
+    """Everybody who can read or write ``location``, a dataset URI or local path. Where its connector does not know, the
+    system that does is read (`Collector`).
 
     :raises DatasetNotFound: if nothing is there.
-    :raises UnsupportedDataset: if grants cannot be read there.
+    :raises UnsupportedDataset: if grants cannot be read there, or not all of them.
     """
-    return connector_of(location).grants(location, connections or EnvironmentConnections())
+    connections = connections or EnvironmentConnections()
+    try:
+        return connector_of(location).grants(location, connections)
+    except UnsupportedDataset as error:
+        no_connector = error
+    source = source_of(location, connections)
+    if source is None:
+        raise no_connector
+    found = collect(source, connections)
+    if found.unread:
+        raise UnsupportedDataset(
+            f"who can reach '{location}' can only be read in part ({found.unread[0]}): review it in a campaign"
+        )
+    resources = frozenset(e.resource for e in found.entitlements)
+    about = set(collector_of(source).concerned(resources, location, connections))
+    return sorted(
+        {Grant(e.account, e.permission, e.path) for e in found.entitlements if e.resource in about}
+    )
 
 
 def one_spelling(location: str) -> str:

@@ -14,7 +14,15 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from airflow_mlsec.access import Review, grants_digest, read_grants, reviews
+from airflow_mlsec.access import (
+    Review,
+    grants_digest,
+    is_unchanged,
+    read_grants,
+    reviews,
+    still_holds,
+)
+from airflow_mlsec.connections import connections_in_use
 from airflow_mlsec.controls._control import Control
 from airflow_mlsec.controls._known import (
     ApiKeyFacts,
@@ -24,7 +32,7 @@ from airflow_mlsec.controls._known import (
 )
 from airflow_mlsec.controls.reasons import HalfDone, NotSigned, WrittenSince
 from airflow_mlsec.crypto import KeyRing, KeyState
-from airflow_mlsec.datasets import DatasetName
+from airflow_mlsec.datasets import DatasetName, EnvironmentConnections
 from airflow_mlsec.errors import CheckFailed, MlsecError, UsageError
 from airflow_mlsec.key_ring import existing_key_ring
 from airflow_mlsec.ledger import (
@@ -89,6 +97,7 @@ class Facts:
     verify_log: Callable[[], Audit] | None = None
     ring: Callable[[], KeyRing] | None = None
     _grants: dict[str, str | None] = field(default_factory=dict, repr=False)
+    _campaigns: dict[int, bool | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -307,6 +316,17 @@ class Facts:
             except (MlsecError, OSError):
                 self._grants[location] = None
         return self._grants[location]
+
+    def campaign_holds(self, review: Review) -> bool | None:
+        """Whether nobody can do anything now that a completed campaign did not keep; None if that cannot be read here."""
+        if review.id not in self._campaigns:
+            self._campaigns[review.id] = is_unchanged(review) and still_holds(
+                self.register,
+                review,
+                self.organization,
+                connections_in_use() or EnvironmentConnections(),
+            )
+        return self._campaigns[review.id]
 
     def knows(self, asset: Asset) -> bool:
         """Whether an asset is still there, as far as is known."""

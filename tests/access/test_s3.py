@@ -13,9 +13,16 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_mlsec.access import AccountKind, Collected, Right, collect, collector_of
+from airflow_mlsec.access import (
+    AccountKind,
+    Collected,
+    Right,
+    collect,
+    collector_of,
+    read_grants,
+)
 from airflow_mlsec.datasets import EnvironmentConnections
-from airflow_mlsec.errors import DatasetError, UsageError
+from airflow_mlsec.errors import DatasetError, UnsupportedDataset, UsageError
 
 SOURCE = "s3://lake"
 ACCOUNT = "123456789012"
@@ -328,3 +335,16 @@ def _allowed_by_aws(secret: dict[str, str]) -> set[tuple[str, str]]:
                     continue
             done.add((action, key))
     return done
+
+
+def test_a_review_of_a_location_in_a_bucket(iam: Any, lake_bucket: Any) -> None:
+    iam.create_user(UserName="anna")
+    read = policy(allow("s3:GetObject", "arn:aws:s3:::lake/health/*"))
+    iam.put_user_policy(UserName="anna", PolicyName="own", PolicyDocument=read)
+    with pytest.raises(UnsupportedDataset, match="only be read in part"):
+        read_grants("s3://lake/health/x.parquet", EnvironmentConnections())
+    owner = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    lake_bucket.put_bucket_ownership_controls(Bucket="lake", OwnershipControls=owner)
+    found = read_grants("s3://lake/health/x.parquet", EnvironmentConnections())
+    assert {grant.principal for grant in found} == {"user anna", "root of the account"}
+    assert {g.principal for g in read_grants("s3://lake/raw/x.parquet", EnvironmentConnections())} == {"root of the account"}  # fmt: skip

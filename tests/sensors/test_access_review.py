@@ -17,9 +17,19 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_mlsec.access import complete_review, decide, reviews
+from airflow_mlsec.access import (
+    complete_campaign,
+    complete_review,
+    decide,
+    decide_items,
+    open_review,
+    reviews,
+)
+from airflow_mlsec.errors import CheckFailed
+from airflow_mlsec.hooks.mlsec import AirflowConnections
+from airflow_mlsec.policy import Organization
 from airflow_mlsec.sensors.access_review import AccessReviewSensor
-from airflow_mlsec.triggers.access_review import AccessReviewTrigger
+from airflow_mlsec.triggers.access_review import AccessReviewEvent, AccessReviewTrigger, Asked
 from tests.actors import who
 from tests.clinic import Clinic
 
@@ -94,7 +104,9 @@ def test_only_the_register_is_believed(clinic: Clinic, context: Context, locatio
 
 
 def test_an_error_in_the_trigger_reaches_the_task(clinic: Clinic, context: Context) -> None:
-    trigger = AccessReviewTrigger("/no/such/place", 1, 1, 0.1, "mlsec_register")
+    trigger = AccessReviewTrigger(
+        Asked(1, 1, "/no/such/place").as_json(), "dag/task", 0.1, "mlsec_register"
+    )
 
     async def first() -> Any:
         return (await anext(trigger.run())).payload
@@ -126,3 +138,71 @@ def test_a_review_counts_for_its_time_only(
 def test_dry_run_opens_no_review(clinic: Clinic, context: Context, location: Path) -> None:
     AccessReviewSensor(task_id="s", location=f"file://{location}", dry_run=True).execute(context())
     assert reviews(clinic.hook.register()) == []
+
+
+def test_it_needs_one_thing_to_wait_for() -> None:
+    for given in (
+        {},
+        {"location": "/x", "campaign": "c"},
+        {"location": "/x", "systems": ["keys:"]},
+    ):
+        with pytest.raises(ValueError, match="AccessReviewSensor|`campaign`"):
+            AccessReviewSensor(task_id="s", **given)
+    with pytest.raises(ValueError, match="AccessReviewEvent"):
+        AccessReviewEvent()
+
+
+@pytest.mark.parametrize("mode", MODES, ids=["poke", "reschedule", "deferrable"])
+def test_it_waits_for_a_campaign_until_what_was_revoked_is_really_gone(
+    clinic: Clinic, context: Context, tmp_path: Path, mode: dict[str, Any]
+) -> None:
+    hook, export = clinic.hook, tmp_path / "grants.csv"
+    head, anna, public = "account,resource,permission\n", "anna,crm,select\n", "PUBLIC,crm,select\n"
+    export.write_text(head + anna + public)
+    given = {"task_id": "s", "campaign": "Warehouse", "systems": [f"csv:{export}"], **mode}
+    with pytest.raises(WAITING):
+        AccessReviewSensor(**given).execute(context())
+    register, organization = hook.register(), Organization(version=1)
+    [opened] = [r for r in reviews(register) if r.status == "open"]
+    assert opened.name == "Warehouse"
+    for item in opened.items:
+        decision = "revoke" if "everybody" in item.flags else "keep"
+        decide_items(register, opened.id, [item.number], decision, who("Ada"), "ok", organization)
+    ring = hook.key_ring()
+    asked = (register, ring, opened.id, who("Ada"), organization, AirflowConnections())
+    with pytest.raises(CheckFailed, match="not in effect"):
+        complete_campaign(*asked)
+    with pytest.raises(WAITING):
+        AccessReviewSensor(**given).execute(context())
+    export.write_text(head + anna)
+    done = complete_campaign(*asked)
+    assert AccessReviewSensor(**given).execute(context()) == done.id
+    # It is there again: the review no longer says what is so, and another one is opened.
+    export.write_text(head + anna + public)
+    with pytest.raises(WAITING):
+        AccessReviewSensor(**given).execute(context())
+    assert [r.status for r in reviews(register)] == ["open", "complete"]
+
+
+def test_an_asset_hears_of_the_next_review(clinic: Clinic, location: Path) -> None:
+    register = clinic.hook.register()
+    event = AccessReviewEvent(location=str(location), poke_interval=0.05)
+    path, arguments = event.serialize()
+    assert path.endswith("AccessReviewEvent")
+
+    async def watch() -> Any:
+        running = AccessReviewEvent(**arguments).run()
+        waiting = asyncio.ensure_future(anext(running))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+
+        def reviewed() -> int:
+            opened = open_review(register, str(location))
+            decide(register, opened.id, None, "keep", who("Ada"), "ok")
+            return complete_review(register, opened.id, who("Ada")).id
+
+        number = await asyncio.to_thread(reviewed)
+        return number, (await asyncio.wait_for(waiting, 10)).payload
+
+    number, payload = asyncio.run(watch())
+    assert payload == {"review": number, "about": str(location)}

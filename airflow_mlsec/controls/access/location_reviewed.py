@@ -67,8 +67,8 @@ class LocationReviewed(RegisterControl):
         "nist-privacy:PR.AC-P", "soc2:CC6.2", "soc2:CC6.3", "ccpa-audit:7123(c)(3)",
     )  # fmt: skip
     remedy = Text(
-        en="Open a review with AccessReviewSensor or `mlsec access review open`, decide on every grant, and complete it.",
-        de="Eröffnen Sie mit AccessReviewSensor oder `mlsec access review open` eine Prüfung, entscheiden Sie über jedes Recht, und schließen Sie sie ab.",
+        en="Open a review or a campaign with AccessReviewSensor or `mlsec access review open`, decide on every grant, and complete it.",
+        de="Eröffnen Sie mit AccessReviewSensor oder `mlsec access review open` eine Prüfung oder Kampagne, entscheiden Sie über jedes Recht, und schließen Sie sie ab.",
     )
     example = Example(
         holds="the table was reviewed in October, and the grants are the same today",
@@ -80,13 +80,16 @@ class LocationReviewed(RegisterControl):
         done: dict[str, Review] = {}
         for review in facts.reviews:
             if review.status == "complete" and review.completed_at is not None:
-                last = done.get(review.location)
-                if last is None or str(last.completed_at) < review.completed_at:
-                    done[review.location] = review
+                # Of a campaign, the datasets that it was about; their names are no locations.
+                for place in (review.location,) if review.scope is None else review.covers:
+                    last = done.get(place)
+                    if last is None or str(last.completed_at) < review.completed_at:
+                        done[place] = review
         for dataset in facts.datasets:
             if dataset.is_file or not dataset.is_personal:
                 continue
-            places = [] if dataset.uri is None else spellings_of(dataset.uri)
+            places = [str(dataset.name)]
+            places += [] if dataset.uri is None else spellings_of(dataset.uri)
             found = [done[place] for place in places if place in done]
             newest = max(found, key=lambda review: str(review.completed_at), default=None)
             yield str(dataset.name), self._answer(facts, newest, dataset)
@@ -98,7 +101,11 @@ class LocationReviewed(RegisterControl):
         reason = ReviewedOn(review.completed_at[:10], str(review.completed_by))
         if facts.days_since(review.completed_at) > facts.number(self, "days"):
             return failed(reason)
-        now = facts.grants_digest(review.location)
-        if now is None:
+        if review.scope is not None:
+            holds = facts.campaign_holds(review)
+        else:
+            now = facts.grants_digest(review.location)
+            holds = None if now is None else now == review.grants_digest
+        if holds is None:
             return unknown(GrantsUnreadable(), reason)
-        return passed(reason) if now == review.grants_digest else failed(GrantsChanged(), reason)
+        return passed(reason) if holds else failed(GrantsChanged(), reason)
