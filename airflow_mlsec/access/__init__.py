@@ -60,15 +60,17 @@ from airflow_mlsec.access._review import (
     review_status,
     reviews,
 )
-from airflow_mlsec.access._scope import Reach, Resolved, Scope, resolve
+from airflow_mlsec.access._scope import KEYS, Reach, Resolved, Scope, resolve
 from airflow_mlsec.access._snapshot import (
     Difference,
     Snapshot,
     compare,
+    newest_snapshots,
     read_snapshot,
     snapshots,
     take_snapshot,
 )
+from airflow_mlsec.access._standing import Standing, System, age_of, standing
 from airflow_mlsec.access._withdrawal import (
     Withdrawal,
     give_back,
@@ -83,6 +85,7 @@ __all__ = [
     "CAMPAIGN",
     "GONE",
     "HASTY",
+    "KEYS",
     "NEVER",
     "NOT_READ",
     "Account",
@@ -108,7 +111,10 @@ __all__ = [
     "Right",
     "Scope",
     "Snapshot",
+    "Standing",
+    "System",
     "Withdrawal",
+    "age_of",
     "all_collectors",
     "campaign_in_force",
     "canonical_source",
@@ -126,6 +132,7 @@ __all__ = [
     "is_unchanged",
     "items_of",
     "load_review",
+    "newest_snapshots",
     "one_spelling",
     "open_campaign",
     "open_campaigns",
@@ -145,6 +152,7 @@ __all__ = [
     "snapshots",
     "source_of",
     "spellings_of",
+    "standing",
     "still_holds",
     "take_snapshot",
     "withdraw",

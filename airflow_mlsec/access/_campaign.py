@@ -39,6 +39,7 @@ from airflow_mlsec.connections import Connections
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import CheckFailed, MlsecError, UsageError
 from airflow_mlsec.ledger import (
+    DEPLOYMENT,
     Act,
     Asset,
     AssetKind,
@@ -101,12 +102,13 @@ def open_campaign(
     """Read every system in the scope, and open a campaign about what they say; or return the one of this name that is open.
 
     :param days: Until it is due.
-    :raises Refused: if the actor may not review.
+    :raises Refused: if the actor may not open campaigns.
     :raises UsageError: if the scope means nothing that is known, or an open campaign of this name has another scope.
     """
     if not name.strip() or days < 1:
         raise UsageError("a campaign has a name, and at least a day")
     asset = Asset(AssetKind.LOCATION, CAMPAIGN + name)
+    who = require(register, actor, Verb.SURVEY, asset).who
     open_now = _newest(register, name, "open")
     if open_now is not None:
         if open_now.scope != scope:
@@ -121,7 +123,7 @@ def open_campaign(
     previous = _newest(register, name, "complete")
     known = {item.key for item in previous.items} if previous is not None else None
     values = {
-        "location": CAMPAIGN + name, "status": "open", "opened_at": now, "opened_by": str(actor),
+        "location": CAMPAIGN + name, "status": "open", "opened_at": now, "opened_by": who,
         "due_at": write_time(read_time(now) + timedelta(days=days)), "grants_digest": "",
         "scope": {**scope.as_json(), "resolved": list(reading.datasets)}, "snapshots": dict(reading.snapshots),
         "unread": list(reading.failed),
@@ -136,7 +138,7 @@ def open_campaign(
             connection.execute(sa.insert(t.review_item), rows)
         record(
             connection,
-            [Act(asset, "review opened", (why,), str(actor), now, {"review": number, "snapshots": dict(reading.snapshots)})],
+            [Act(asset, "review opened", (why,), who, now, {"review": number, "snapshots": dict(reading.snapshots)})],
         )  # fmt: skip
         return number
 
@@ -159,6 +161,7 @@ def read_systems(
     connections: Connections,
 ) -> Reading:
     """What every system in a scope says now, kept as snapshots. A system that cannot be read is said to have failed."""
+    require(register, actor, Verb.SURVEY, DEPLOYMENT)
     resolved = resolve(register, scope, connections)
     read: dict[str, Collected] = {}
     numbers, failed = {}, []
@@ -199,6 +202,8 @@ def read_again(
     What has appeared since is an item of its own, undecided. What was decided and has more permissions now is decided again.
     """
     review = load_review(register, review_id)
+    asset = Asset(AssetKind.LOCATION, review.location)
+    who = require(register, actor, Verb.SURVEY, asset).who
     if review.scope is None or review.status != "open":
         raise UsageError(f"review {review_id} is not an open campaign")
     reading = read_systems(register, ring, review.scope, actor, organization, connections)
@@ -227,7 +232,7 @@ def read_again(
     ]
     why = AccessReadAgain(len(newly), len(fresh) + sum("principal" in v for _, v in changed))
     entry = Act(
-        Asset(AssetKind.LOCATION, review.location), "access read again", (why,), str(actor), now,
+        asset, "access read again", (why,), who, now,
         {"review": review_id, "snapshots": dict(reading.snapshots)},
     )  # fmt: skip
 

@@ -22,11 +22,14 @@ from airflow_mlsec.access._review import (
 )
 from airflow_mlsec.actors import Actor
 from airflow_mlsec.ledger import (
+    DEPLOYMENT,
     Act,
     Asset,
     AssetKind,
     Reason,
+    Verb,
     record,
+    require,
 )
 from airflow_mlsec.policy import Organization
 from airflow_mlsec.register import Register
@@ -95,6 +98,7 @@ class Reminder:
 
 def escalate_overdue(register: Register, actor: Actor, organization: Organization) -> list[Review]:
     """Hand what is undecided after its day to those who stand above, and say so: silence approves nothing."""
+    who = require(register, actor, Verb.SURVEY, DEPLOYMENT).who
     now = register.now()
     to = organization.escalation_members()
     found = []
@@ -103,7 +107,7 @@ def escalate_overdue(register: Register, actor: Actor, organization: Organizatio
         if review.escalated_at is None and late and review.is_overdue(read_time(now)):
             why = Escalated(review.due_at[:10], len(late), ", ".join(to) or "every reviewer")
             asset = Asset(AssetKind.LOCATION, review.location)
-            entry = Act(asset, "review escalated", (why,), str(actor), now, {"review": review.id})
+            entry = Act(asset, "review escalated", (why,), who, now, {"review": review.id})
             register.write(partial(_escalate, review.id, late, to, entry))
             found.append(load_review(register, review.id))
     return found
@@ -142,11 +146,12 @@ def reminders(register: Register, organization: Organization, on: datetime) -> l
 
 def record_reminders(register: Register, sent: Sequence[Reminder], actor: Actor) -> None:
     """Keep that somebody was reminded."""
+    who = require(register, actor, Verb.SURVEY, DEPLOYMENT).who
     now = register.now()
     entries = [
         Act(
             Asset(AssetKind.LOCATION, CAMPAIGN + reminder.name), "reviewer reminded",
-            (Reminded(reminder.reviewer, reminder.open, reminder.due_at[:10]),), str(actor), now, {"review": reminder.review},
+            (Reminded(reminder.reviewer, reminder.open, reminder.due_at[:10]),), who, now, {"review": reminder.review},
         )
         for reminder in sent
     ]  # fmt: skip

@@ -55,6 +55,7 @@ class Asked:
 
     :ivar permission: Several are separated by `AND`, in order.
     :ivar reviewers: Accounts of those who decide; None if nobody is named.
+    :ivar is_program: Whether it is the account of a program that somebody answers for.
     """
 
     source: str
@@ -69,6 +70,7 @@ class Asked:
     datasets: tuple[str, ...]
     reviewers: tuple[str, ...] | None
     four_eyes: bool
+    is_program: bool = False
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -121,7 +123,7 @@ def items_of(
                     source, resource, name, AND.join(sorted({e.permission for e in same})), path, right,
                     holder.name if holder is not None else None, tuple(sorted(flags)), account.last_used,
                     tuple(d.name for d in datasets), _reviewers(organization, datasets, holder.owner if holder is not None else None),
-                    any(d.is_special for d in datasets),
+                    any(d.is_special for d in datasets), holder is not None and holder.owner is not None,
                 )
             )  # fmt: skip
         found += [_not_read(source, text) for text in collected.unread]
@@ -185,7 +187,8 @@ def _not_read(source: str, text: str) -> Asked:
 
 
 def _with_toxic(found: list[Asked], resolved: Resolved) -> list[Asked]:
-    """Marked: whoever can both open what is encrypted, or lead pseudonyms back, and read it."""
+    """Marked: whoever can both open what is encrypted, or lead pseudonyms back, and read it. A program that does so for all
+    (the scheduler's user, the machine's administrator) is meant to."""
     keyed = {reach.name for reach in resolved.reaches if reach.needs_keys}
     decrypts = {_who(a) for a in found if a.right is Right.DECRYPT}
     reads = {
@@ -202,6 +205,6 @@ def _with_toxic(found: list[Asked], resolved: Resolved) -> list[Asked]:
 
 def _who(asked: Asked) -> str | None:
     """The person, or, where nobody knows whose an account is, its name: the same name may be the same person."""
-    if asked.account == NOT_READ:
+    if asked.account == NOT_READ or asked.is_program:
         return None
     return asked.person or asked.account

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,10 @@ from airflow_mlsec.ledger import (
     Asset,
     AssetKind,
     Reason,
+    Verb,
     read_statement,
     record,
+    require,
     sign_statement,
 )
 from airflow_mlsec.register import Register
@@ -97,11 +99,13 @@ def take_snapshot(
     """Read a system, and keep what it says, signed.
 
     :raises MlsecError: if it cannot be read at all: nothing is kept.
+    :raises Refused: if the actor may not read who may do what.
     """
     source = canonical_source(source, connections)
+    who = require(register, actor, Verb.SURVEY, Asset(AssetKind.LOCATION, source)).who
     found = collect(source, connections)
     lines = _lines(found)
-    digest, at, who = hashlib.sha256(lines).hexdigest(), register.now(), str(actor)
+    digest, at = hashlib.sha256(lines).hexdigest(), register.now()
     said = AccessStatement(
         source=source, taken_at=at, taken_by=who, accounts=len(found.accounts), entitlements=len(found.entitlements),
         unread=found.unread,
@@ -149,19 +153,37 @@ def read_snapshot(register: Register, number: int) -> tuple[Snapshot, Collected]
     :raises UsageError: if there is none of this number.
     :raises BrokenLog: if the row or its list is not what was signed.
     """
+    rows = register.rows(_WITH_LINES.where(t.access_snapshot.c.id == number))
+    if not rows:
+        raise UsageError(
+            f"there is no snapshot {number}; `mlsec access snapshots` lists those there are"
+        )
+    return _verified(register, rows[0])
 
-    def work(connection: sa.Connection) -> tuple[Any, bytes | None]:
-        query = sa.select(t.access_snapshot).where(t.access_snapshot.c.id == number)
-        row = connection.execute(query).one_or_none()
-        if row is None:
-            raise UsageError(
-                f"there is no snapshot {number}; `mlsec access snapshots` lists those there are"
-            )
-        packed = sa.select(t.access_content.c.lines).where(t.access_content.c.digest == row.content)
-        return row, connection.execute(packed).scalar_one_or_none()
 
-    row, packed = register.read(work)
-    found = _snapshot(row)
+def newest_snapshots(
+    register: Register, sources: Iterable[str]
+) -> dict[str, tuple[Snapshot, Collected] | BrokenLog]:
+    """By source: its newest snapshot and list, or why it is not believed. Sources without one are left out."""
+    s = t.access_snapshot.c
+    newest = sa.select(sa.func.max(s.id)).group_by(s.source)
+    wanted, found = set(sources), dict[str, tuple[Snapshot, Collected] | BrokenLog]()
+    for row in register.rows(_WITH_LINES.where(s.id.in_(newest))):
+        if row.source in wanted:
+            try:
+                found[row.source] = _verified(register, row)
+            except BrokenLog as error:
+                found[row.source] = error
+    return found
+
+
+_WITH_LINES = sa.select(t.access_snapshot, t.access_content.c.lines).outerjoin(
+    t.access_content, t.access_content.c.digest == t.access_snapshot.c.content
+)
+
+
+def _verified(register: Register, row: Any) -> tuple[Snapshot, Collected]:
+    found, number = _snapshot(row), row.id
     if register.trusted is None:
         raise BrokenLog(f"snapshot {number}: there are no trusted keys here to verify it with")
     try:
@@ -177,7 +199,7 @@ def read_snapshot(register: Register, number: int) -> tuple[Snapshot, Collected]
     if signed != found:
         raise BrokenLog(f"snapshot {number} is not what was signed")
     try:
-        lines = zlib.decompress(packed or b"")
+        lines = zlib.decompress(row.lines or b"")
     except zlib.error:
         lines = b""
     if hashlib.sha256(lines).hexdigest() != found.digest:

@@ -177,7 +177,6 @@ def open_(
         _show(open_review(register, location, days=days), as_json)
         return
     register, ring, organization = _installation()
-    require(register, actor, Verb.REVIEW, Asset(AssetKind.LOCATION, f"campaign:{name}"))
     scope = Scope(categories, datasets, systems)
     _show(open_campaign(register, ring, str(name), scope, actor, organization, _connections(), days), as_json)  # fmt: skip
 
@@ -255,7 +254,6 @@ def read(review_id: int, as_json: bool) -> None:
     """Read the systems of a campaign again: what is in effect, and what is new."""
     register, ring, organization = _installation()
     actor = operating_system_actor()
-    require(register, actor, Verb.REVIEW, Asset(AssetKind.LOCATION, load_review(register, review_id).location))  # fmt: skip
     _show(read_again(register, ring, review_id, actor, organization, _connections()), as_json)
 
 

@@ -16,10 +16,12 @@ import sqlalchemy as sa
 
 from airflow_mlsec.access import (
     Review,
+    Standing,
     grants_digest,
     is_unchanged,
     read_grants,
     reviews,
+    standing,
     still_holds,
 )
 from airflow_mlsec.connections import connections_in_use
@@ -327,6 +329,12 @@ class Facts:
                 connections_in_use() or EnvironmentConnections(),
             )
         return self._campaigns[review.id]
+
+    @cached_property
+    def access(self) -> Standing:
+        """Who can reach personal data, as the newest snapshots of the systems say."""
+        connections = connections_in_use() or EnvironmentConnections()
+        return standing(self.register, self.organization, self.on, connections)
 
     def knows(self, asset: Asset) -> bool:
         """Whether an asset is still there, as far as is known."""

@@ -42,6 +42,8 @@ class Verb(StrEnum):
     SEE = "see"
     # Open requests, verify identities, search, hand over, and carry out what was approved.
     HANDLE = "handle"
+    # Read from systems who may do what there, open campaigns about it, and remind reviewers.
+    SURVEY = "survey"
     # Decide about grants.
     REVIEW = "review"
     # Approve what a request asks for.
@@ -56,8 +58,8 @@ class Verb(StrEnum):
 _BY_PERSONS = frozenset({Verb.REVIEW, Verb.APPROVE, Verb.SETTLE, Verb.GOVERN})
 _ALLOWS: Mapping[Role, frozenset[Verb]] = {
     Role.VIEWER: frozenset({Verb.SEE}),
-    Role.OPERATOR: frozenset({Verb.SEE, Verb.HANDLE}),
-    Role.REVIEWER: frozenset({Verb.SEE, Verb.REVIEW}),
+    Role.OPERATOR: frozenset({Verb.SEE, Verb.HANDLE, Verb.SURVEY}),
+    Role.REVIEWER: frozenset({Verb.SEE, Verb.SURVEY, Verb.REVIEW}),
     Role.APPROVER: frozenset({Verb.SEE, Verb.APPROVE, Verb.SETTLE}),
     Role.AUDITOR: frozenset({Verb.SEE}),
     Role.ADMIN: frozenset(Verb),

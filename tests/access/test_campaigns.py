@@ -76,8 +76,8 @@ def test_everybody_who_can_reach_a_category_is_asked_about(world: Clinic) -> Non
     assert Flag.NOBODYS in item(review, old).flags
     decrypts = [i for i in review.items if i.right == "decrypt"]
     assert decrypts
-    # The administrator's account reads the file with pseudonyms, and the key: on this machine it is the same one.
-    assert all(Flag.TOXIC in i.flags for i in decrypts if i.person == "administration")
+    # The administrator's account reads the file with pseudonyms, and the key: it is a program's, and meant to.
+    assert not any(Flag.TOXIC in i.flags for i in review.items if i.person == "administration")
     # The worst first.
     assert Flag.LEFT in review.items[0].flags or Flag.EVERYBODY in review.items[0].flags
 
@@ -442,3 +442,14 @@ def test_the_next_campaign_says_what_is_new(world: Clinic) -> None:
     later = world.open()
     assert later.id != review.id
     assert [i.grant.principal for i in later.items if Flag.NEW in i.flags] == [ben]
+
+
+def test_whoever_decrypts_and_reads_stands_out(world: Clinic) -> None:
+    organization = world.settings.organization
+    text = organization.read_text().replace('"file:": root, "keys:": root', "")
+    organization.write_text(text.replace("  - name: Ben Wolf\n", "  - name: Mira Kay\n    accounts: {'file:': root, 'keys:': root}\n  - name: Ben Wolf\n"))  # fmt: skip
+    review = world.open(Scope(categories=("user.health_and_medical",)))
+    mira = [i for i in review.items if i.person == "Mira Kay"]
+    # The raw table has no pseudonyms to resolve; the release has, and so does whoever holds the key.
+    assert {(i.right, Flag.TOXIC in i.flags) for i in mira} >= {("decrypt", True)}
+    assert [Flag.TOXIC in i.flags for i in mira if i.source.startswith("file:")].count(True) >= 1

@@ -4,18 +4,33 @@ one thing went wrong."""
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from airflow_mlsec.access import complete_review, decide, open_review
+from airflow_mlsec.access import (
+    Account,
+    Collected,
+    Entitlement,
+    Right,
+    Scope,
+    complete_review,
+    decide,
+    open_review,
+    resolve,
+    source_of,
+    take_snapshot,
+)
 from airflow_mlsec.controls import (
     Evaluated,
     Facts,
@@ -24,7 +39,7 @@ from airflow_mlsec.controls import (
     register_controls,
 )
 from airflow_mlsec.crypto import HybridIdentity, Identity, KeyRing
-from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.datasets import EnvironmentConnections, open_dataset
 from airflow_mlsec.key_ring import existing_key_ring, open_register
 from airflow_mlsec.ledger import (
     checkpoint,
@@ -92,6 +107,8 @@ recipients:
   - {name: Parcel Service, country: US, safeguard: {en: standard contractual clauses}}
 teams:
   - {name: crm-team, accounts: ["airflow:emil"]}
+services:
+  - {name: scheduler, owner: crm-team, accounts: {"*": [root, ME]}}
 """
 ANA = "ana@example.org"
 ROLES = "admin=admin,os:dora=approver,os:emil=operator,task:*=operator"
@@ -162,6 +179,21 @@ class Case:
             d=changed.digest, n=self.world.raw,
         )  # fmt: skip
 
+    def reached_by(self, *accounts: Account, place: str | None = None) -> None:
+        """The system of the customers says that these accounts read them."""
+        connections = EnvironmentConnections()
+        source = str(source_of(place or self.world.raw, connections))
+        found = Collected(
+            accounts,
+            tuple(Entitlement(source, a.name, "read", "owner", Right.READ) for a in accounts),
+        )
+        with mock.patch("airflow_mlsec.access._snapshot.collect", return_value=found):
+            take_snapshot(self.register, self.keys, source, who("cron"), connections)
+
+    def belongs(self, **to: Any) -> None:
+        """Accounts are stated to be those of people, or of programs."""
+        self.organization = self.organization.model_copy(update=to)
+
     def later(self, **ago: float) -> None:
         """Time passes."""
         self.on += timedelta(**ago)
@@ -214,7 +246,8 @@ def build(folder: Path, patch: pytest.MonkeyPatch) -> World:
     with open_dataset(str(raw)).replacing(table.schema) as staged:
         staged.write(table.to_batches()[0])
     (folder / "policies" / "customers.yaml").write_text(POLICY.format(place=raw))
-    (folder / "policies" / "organization.yaml").write_text(ORGANIZATION)
+    me = pwd.getpwuid(os.getuid()).pw_name
+    (folder / "policies" / "organization.yaml").write_text(ORGANIZATION.replace("ME", me))
     settings = Settings.load()
     register = open_register(settings)
 
@@ -248,12 +281,17 @@ def build(folder: Path, patch: pytest.MonkeyPatch) -> World:
         task_id="e", source=model.as_uri(), target=f"{model.as_uri()}.age", trained_on=str(safe),
         expires_in=timedelta(days=365),
     ).execute(context("e"))  # fmt: skip
+    for path in (folder / "data").iterdir():
+        path.chmod(0o600)
     for place in (raw, safe):
         review = open_review(register, str(place))
         decide(register, review.id, None, "keep", who("rita"), "needed for the training")
         complete_review(register, review.id, who("rita"))
     answered = _access(register, keys, folder, str(Identity.generate().recipient))
     create_api_key(register, "spark", who("ada"), ["s3://lake*"], days=90)
+    connections = EnvironmentConnections()
+    for source in resolve(register, Scope(), connections).sources:
+        take_snapshot(register, keys, source, who("cron"), connections)
     checkpoint(register, log_signers(keys))
     return World(folder, settings, keys, load_organization(settings.organization), erased, answered)
 

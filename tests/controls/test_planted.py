@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from airflow_mlsec.access import NEVER, Account, AccountKind
 from airflow_mlsec.controls import register_controls
 from airflow_mlsec.key_ring import open_register
 from airflow_mlsec.ledger import (
@@ -25,6 +28,7 @@ from airflow_mlsec.ledger import (
     sign_statement,
 )
 from airflow_mlsec.lineage import latest_releases
+from airflow_mlsec.policy import Person as OrganizationPerson
 from airflow_mlsec.policy import parse_policy
 from airflow_mlsec.register import record_policy
 from airflow_mlsec.register import tables as t
@@ -289,7 +293,31 @@ WRONG: list[tuple[str, str, Outcome, Wrong]] = [
     ("identity-verified", "2", FAIL, lambda c: c.sql("UPDATE mlsec_request SET exports = NULL, identity = 'unverified' WHERE id = :i", i=c.world.answered)),
     ("location-reviewed", "airflow_mlsec", UNKNOWN, lambda c: c.sql("UPDATE mlsec_review SET completed_at = '2099-01-01T00:00:00Z'")),
     ("dataset-has-policy", "x.parquet", Outcome.PASS, pattern),
+    # Who can reach it, as the systems say.
+    ("access-read", "keys:", FAIL, lambda c: c.later(days=31)),
+    ("access-read", "keys:", FAIL, lambda c: c.sql("DELETE FROM mlsec_access_snapshot")),
+    ("access-read", RAW, FAIL, lambda c: c.sql("UPDATE mlsec_access_snapshot SET entitlements = 0")),
+    ("public-access-closed", RAW, FAIL, lambda c: c.reached_by(Account("everybody", AccountKind.EVERYBODY))),
+    ("public-access-closed", RAW, FAIL, lambda c: c.reached_by(Account("arn:aws:iam::9:root", AccountKind.OUTSIDE))),
+    ("public-access-closed", RAW, UNKNOWN, lambda c: c.later(days=31)),
+    ("public-access-closed", RAW, UNKNOWN, lambda c: c.sql("DELETE FROM mlsec_access_content")),
+    ("public-access-closed", "db.public.people", UNKNOWN, lambda c: c.event("load", [dataset(c.world.raw)], [dataset("db.public.people", (), "postgres://wh:5432")])),
+    ("accounts-owned", RAW, FAIL, lambda c: c.belongs(services=[])),
+    ("accounts-owned", RAW, FAIL, lambda c: c.reached_by(Account("tmp_import"))),
+    ("accounts-owned", RAW, UNKNOWN, lambda c: c.sql("DELETE FROM mlsec_access_snapshot")),
+    ("leavers-locked-out", RAW, FAIL, lambda c: c.belongs(services=[], people=[somebody(until=date(2020, 1, 1))])),
+    ("dormant-access-ended", RAW, FAIL, lambda c: c.reached_by(Account("root", last_used="2020-01-01T00:00:00+00:00"))),
+    ("dormant-access-ended", RAW, FAIL, lambda c: c.reached_by(Account("root", last_used=NEVER))),
+    ("passwords-required", RAW, FAIL, lambda c: c.reached_by(Account("root", traits=("no password",)))),
+    ("keys-and-data-apart", SAFE, FAIL, lambda c: c.belongs(services=[], people=[somebody()])),
+    ("keys-and-data-apart", SAFE, FAIL, lambda c: c.belongs(services=[])),
 ]  # fmt: skip
+
+
+def somebody(**more: Any) -> OrganizationPerson:
+    """A person with the account of whoever runs the tests."""
+    me = pwd.getpwuid(os.getuid()).pw_name
+    return OrganizationPerson(name="Mira", accounts={"*": ["root", me]}, **more)
 
 
 def numbers(case: Case, **changes: Any) -> Any:

@@ -15,6 +15,7 @@ import pytest
 from airflow_mlsec.crypto import KeyKind, KeyRing, make_statement
 from airflow_mlsec.errors import SignatureInvalid
 from airflow_mlsec.ledger import (
+    AccessStatement,
     ArtifactStatement,
     FileStatement,
     NoticeStatement,
@@ -29,6 +30,10 @@ from airflow_mlsec.ledger import (
 VECTORS = Path(__file__).parents[1] / "vectors"
 PLACE = {"namespace": "file", "name": "/lake/raw.parquet"}
 EXAMPLES: dict[type[Predicate], dict[str, Any]] = {
+    AccessStatement: {
+        "source": "postgresql://crm/db", "taken_at": "2026-01-01T00:00:00Z", "taken_by": "airflow:rita", "accounts": 3,
+        "entitlements": 4, "unread": ["a routine"],
+    },
     ReleaseStatement: {
         "source": PLACE,
         "target": {**PLACE, "sha256": "00" * 32},

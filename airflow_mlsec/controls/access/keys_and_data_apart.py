@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from airflow_mlsec.access import Flag
+from airflow_mlsec.controls._access_control import AccessControl
+from airflow_mlsec.controls._control import Example, Reads, Severity, Text
+
+
+class KeysAndDataApart(AccessControl):
+    """Pseudonyms protect only from those who cannot resolve them (GDPR Art. 4(5))."""
+
+    id = "keys-and-data-apart"
+    title = Text(
+        en="Nobody can both read pseudonymous data and use the key that leads back to persons",
+        de="Niemand kann pseudonyme Daten lesen und zugleich den Schlüssel verwenden, der zu den Personen zurückführt",
+    )
+    severity = Severity.HIGH
+    reads = (Reads.GRANTS, Reads.LINEAGE)
+    cites = (
+        "gdpr:32(1)(a)",
+        "gdpr:25(1)",
+        "iso-27001:A.5.3",
+        "nist-800-53:AC-5",
+    )
+    remedy = Text(
+        en="Take one of both away; keep the root key where those who train models cannot read it.",
+        de="Entziehen Sie eines von beiden; bewahren Sie den Hauptschlüssel dort auf, wo ihn niemand lesen kann, der Modelle trainiert.",
+    )
+    example = Example(
+        holds="the scheduler's user reads the key, analysts read the release",
+        fails="mira reads the release, and the file with the root key",
+    )
+    flags = frozenset({Flag.TOXIC})
