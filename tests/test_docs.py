@@ -68,6 +68,11 @@ def test_policies_in_the_text_are_valid(page: Path, tmp_path: Path) -> None:
             path = tmp_path / ORGANIZATION
             path.write_text(text)
             assert load_organization(path).missing() == []
+        elif language == "yaml" and "\npeople:" in text:
+            path = tmp_path / ORGANIZATION
+            path.write_text(text)
+            (tmp_path / "people.csv").write_text("person,system,account\nDora Ek,airflow:,dora\n")
+            assert {p.name for p in load_organization(path).people} >= {"Anna Berg", "Dora Ek"}
         elif language == "yaml" and "\nframeworks:" in text:
             path = tmp_path / CONTROLS
             path.write_text(text)
