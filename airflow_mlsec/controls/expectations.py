@@ -25,7 +25,7 @@ _PSEUDONYM = r"^[0-9a-f]{32}$"
 
 def release_suite(policy: Policy, dataset: Dataset) -> Any:
     """An ``ExpectationSuite`` of what a release under this policy looks like, for a data context of your own."""
-    gx = _great_expectations()
+    gx = great_expectations()
     import great_expectations.expectations as gxe
 
     schema = dataset.schema()
@@ -47,7 +47,10 @@ def suite_holds(path: str | Path, dataset: Dataset) -> Answer:
 
     :raises UsageError: if the file is not a suite.
     """
-    gx = _great_expectations()
+    gx = great_expectations()
+    # Ours may be in it.
+    from airflow_mlsec.controls import table_expectations  # noqa: F401
+
     try:
         described = json.loads(Path(path).read_text())
         suite = gx.ExpectationSuite(
@@ -80,7 +83,11 @@ def suite_holds(path: str | Path, dataset: Dataset) -> Answer:
     return passed(SuiteMet(len(suite.expectations)))
 
 
-def _great_expectations() -> Any:
+def great_expectations() -> Any:
+    """The package, imported so that it contacts nobody and is quiet.
+
+    :raises MlsecError: if it cannot be imported here.
+    """
     # By default it sends usage statistics; this product's checks contact nobody.
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     # It reports each of its own methods while it is imported: 200 lines in a task's log, before five results.

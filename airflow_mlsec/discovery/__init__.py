@@ -6,7 +6,7 @@ for each column, `_uniques` finds combinations that only one row has. May import
 `policy` and below. Start with `_propose.discover`.
 """
 
-from airflow_mlsec.discovery._propose import Discovery, Proposal, discover
+from airflow_mlsec.discovery._propose import Discovery, Proposal, discover, identifiers_in
 from airflow_mlsec.discovery._uniques import SinglingOut, minimal_uniques
 
-__all__ = ["Discovery", "Proposal", "SinglingOut", "discover", "minimal_uniques"]
+__all__ = ["Discovery", "Proposal", "SinglingOut", "discover", "identifiers_in", "minimal_uniques"]

@@ -235,6 +235,21 @@ def formats(values: Sequence[str], numbers: bool) -> Iterable[tuple[str, str, fl
         )
 
 
+def certain(values: Sequence[str]) -> tuple[str, int] | None:
+    """What of a form that nothing else has is among texts, or in one of them, and in how many: a single one is one too many
+    where none may be."""
+    for kind, test in (
+        ("email", _EMAIL.search),
+        ("bank account", lambda v: len(v) > 14 and is_valid_number("iban", v)),
+        ("national id", _SSN.fullmatch),
+        ("device id", _MAC.fullmatch),
+        ("phone", lambda v: _PHONE_PLUS.fullmatch(v.strip())),
+    ):
+        if found := sum(bool(test(value)) for value in values):
+            return kind, found
+    return None
+
+
 def vocabulary(values: Sequence[str]) -> tuple[str, float] | None:
     """The vocabulary that contains most of the distinct values of a column, and their share."""
     words = [re.sub(r"[ _]+", "_", value.strip().lower()) for value in values]

@@ -10,10 +10,12 @@ from enum import Enum
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_mlsec.column_names import is_value
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.discovery._formats import (
+    certain,
     formats,
     is_five_digits,
     is_hash,
@@ -46,6 +48,8 @@ _FLAGS = {
     "non",
     "si",
 }
+# How many distinct values are looked at for a single identifier.
+_LOOKED_AT = 10_000
 # The share of distinct values that must look like the kind. The first ones (`_SURE`) are certain by
 # themselves: the name of a column cannot overrule them.
 _ENOUGH = {
@@ -171,6 +175,20 @@ def discover(
         found = minimal_uniques(table, quasi)
     text = _policy(dataset, proposals, {p.name: p for p in profiles})
     return Discovery(dataset.uri, table.num_rows, tuple(proposals), tuple(found), text)
+
+
+def identifiers_in(name: str, column: pa.ChunkedArray) -> tuple[str, int] | None:
+    """The kind of what identifies people in a column, and in how many distinct values of up to 10,000; None if nothing does.
+    The values decide; the name only helps to understand them."""
+    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+        return None
+    texts = pc.drop_null(column).unique().slice(0, _LOOKED_AT).cast(pa.string()).to_pylist()
+    if found := certain(texts):
+        return found
+    seen = profile(name, column)
+    made = _proposal(seen)
+    by_values = any(evidence.basis is Basis.VALUES for evidence in made.evidence)
+    return (made.kind, len(texts)) if made.role is Role.IDENTIFYING and by_values else None
 
 
 def _proposal(found: Profile) -> Proposal:

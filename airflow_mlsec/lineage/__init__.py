@@ -70,7 +70,7 @@ from airflow_mlsec.lineage.tracing._ask import (
     columns_reaching,
     holders,
 )
-from airflow_mlsec.lineage.tracing._datasets import DatasetFacts, read_datasets
+from airflow_mlsec.lineage.tracing._datasets import DatasetFacts, datasets_of_dag_run, read_datasets
 from airflow_mlsec.lineage.tracing._graph import all_edges, edges_within, reach, walk
 from airflow_mlsec.lineage.tracing._history import gone_since
 from airflow_mlsec.lineage.tracing._missing_lineage import DarkList, TaskRun, dark_list
@@ -133,6 +133,7 @@ __all__ = [
     "columns_reaching",
     "confirm_intent",
     "dark_list",
+    "datasets_of_dag_run",
     "declared_by_pattern",
     "deliver",
     "deliver_to",

@@ -86,7 +86,8 @@ class MlsecOperator(BaseOperator):
                 setattr(self, name, uri)
                 if is_known(uri) and "://" in uri and uri not in known:
                     existing.extend(assets_of([uri]))
-        unknown = [name for name in self.writes if not _has_asset(getattr(self, name))]
+        given = [value for name in self.writes if (value := getattr(self, name)) is not None]
+        unknown = [value for value in given if not _has_asset(value)]
         if (
             unknown
             and self.has_dag()

@@ -13,7 +13,7 @@ from aiosmtpd.controller import Controller
 from airflow_mlsec.testing import AirflowServer
 from demo.__main__ import DAG_ID, make_server, prepare
 from tests import canaries
-from tests.e2e import arguments
+from tests.e2e import arguments, guarded
 from tests.e2e.conftest import plant
 from tests.notifications.test_privacy_alert import Mailbox
 
@@ -28,7 +28,9 @@ class Failing:
 
 
 @pytest.fixture(scope="module")
-def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failing]:
+def failing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Failing]:
     folder = tmp_path_factory.mktemp("failing")
     prepare(folder)
     policy = folder / "policies" / "nhefs.yaml"
@@ -45,7 +47,11 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failing]:
     extra = {"to_email": "oncall@clinic.example", "disable_tls": "true"}
     connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra}
     environment = {"AIRFLOW_CONN_ONCALL_MAIL": json.dumps(connection)}
+    uri = request.getfixturevalue("postgres_uri")
+    environment["AIRFLOW_CONN_GUESTS"] = uri
     dags = plant(folder)
+    guarded.prepare(folder)
+    (dags / "guarded.py").write_text(guarded.DAG.replace("= FOLDER", f"= {str(folder / 'guests')!r}"))  # fmt: skip
     (dags / "arguments.py").write_text(arguments.DAG.replace("= FOLDER", f"= {str(folder / 'visitors')!r}"))  # fmt: skip
     try:
         with make_server(folder, environment, dags).running(print) as server:
@@ -74,3 +80,17 @@ def test_an_undeclared_column_stops_the_run_and_wakes_on_call(failing: Failing) 
 
 def test_a_dag_takes_what_airflow_users_give(failing: Failing) -> None:
     arguments.run(failing.server, failing.folder)
+
+
+def test_a_rule_stops_a_run_until_somebody_else_grants_an_exemption(failing: Failing) -> None:
+    before = len(failing.box.mails)
+    guarded.a_rule_stops_the_run_until_an_exemption_is_granted(failing.server, failing.folder)
+    assert any("check failed: CheckFailed" in mail for mail in failing.box.mails[before:])
+
+
+def test_a_review_blocks_a_release_until_the_grant_is_gone(
+    failing: Failing, postgres_uri: str
+) -> None:
+    guarded.a_review_blocks_the_release_until_the_grant_is_gone(
+        failing.server, failing.folder, postgres_uri
+    )

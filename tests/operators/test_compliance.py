@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -126,3 +127,81 @@ def test_what_is_muted_is_recorded_and_does_not_fail_the_task(
     own.write_text(own.read_text().replace(str(until), "2020-01-01"))
     with pytest.raises(AirflowFailException, match="controller-named"):
         task.execute(context())
+
+
+def test_the_register_is_asked_about_what_is_named(clinic: Clinic, context: Context) -> None:
+    AnonymizeOperator(task_id="b", policy="people", target=clinic.safe).execute(context())
+    task = ComplianceCheckOperator(
+        task_id="a", datasets=[clinic.safe], controls=["release-signed", "release-follows-policy"]
+    )
+    assert task.execute(context()) == {"passed": 2, "controls": 2, "failed": [], "answers": 2}
+    task = ComplianceCheckOperator(task_id="a", datasets=[clinic.raw], controls=["access-read", "location-reviewed"], fail_on="critical")  # fmt: skip
+    found = task.execute(context())
+    assert {"access-read", "location-reviewed"} <= {*found["failed"]}
+    rows = clinic.hook.register().rows(sa.select(t.finding).where(t.finding.c.control == "location-reviewed"))  # fmt: skip
+    # Of the release nobody has asked.
+    assert [row.asset for row in rows] == [clinic.raw.removeprefix("file://")]
+    task = ComplianceCheckOperator(task_id="a", about="everything", frameworks=["iso-27001"])
+    with pytest.raises(AirflowFailException, match="answers do not hold: .*location-reviewed"):
+        task.execute(context())
+
+
+def test_what_a_dag_run_has_touched_is_asked_about(clinic: Clinic, context: Context) -> None:
+    task = ComplianceCheckOperator(task_id="a", about="run", controls=["release-signed"])
+    with pytest.raises(AirflowFailException, match="nothing is known of what this DAG run"):
+        task.execute(context())
+    AnonymizeOperator(task_id="b", policy="people", target=clinic.safe).execute(context())
+    register = clinic.hook.register()
+    ti = context()["ti"]
+    key = json.dumps([ti.dag_id, ti.run_id, "b", -1, 1])
+    register.write(lambda c: c.execute(sa.update(t.run).values(task_instance=key)))
+    assert task.execute(context())["answers"] == 1
+    other = json.dumps([ti.dag_id, f"{ti.run_id}-other", "b", -1, 1])
+    register.write(lambda c: c.execute(sa.update(t.run).values(task_instance=other)))
+    with pytest.raises(AirflowFailException, match="nothing is known of what this DAG run"):
+        task.execute(context())
+
+
+def test_what_the_register_does_not_know_does_not_pass(clinic: Clinic, context: Context) -> None:
+    for given in ({"datasets": ["/no/such/file.csv"]}, {"datasets": []}):
+        task = ComplianceCheckOperator(task_id="a", controls=["release-signed"], **given)
+        with pytest.raises(AirflowFailException, match="no control has an answer"):
+            task.execute(context())
+
+
+@pytest.mark.parametrize(
+    ("ending", "begins"), [(".xml", "<?xml"), (".sarif", "{"), (".md", "# "), (".json", "{")]
+)
+def test_a_report_is_written_whether_or_not_it_holds(
+    clinic: Clinic, context: Context, ending: str, begins: str
+) -> None:
+    report = clinic.folder / f"report{ending}"
+    task = ComplianceCheckOperator(task_id="a", about="everything", report=f"file://{report}")
+    with pytest.raises(AirflowFailException):
+        task.execute(context())
+    assert report.read_text().startswith(begins)
+    assert "roles-named" in report.read_text() or ending == ".md"
+    report.unlink()
+    ComplianceCheckOperator(task_id="b", policy="people", report=str(report)).execute(context())
+    assert "columns-declared" in report.read_text() or ending == ".md"
+    wrong = ComplianceCheckOperator(task_id="b", policy="people", report=f"{report}.txt")
+    with pytest.raises(AirflowFailException, match="a report ends in"):
+        wrong.execute(context())
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "name a `policy`"),
+        ({"policy": "p", "about": "run"}, "name a `policy`"),
+        ({"policy": "p", "datasets": ["/x"]}, "name a `policy`"),
+        ({"about": "this"}, "about is"),
+        ({"about": "datasets"}, "`datasets` go with"),
+        ({"about": "run", "datasets": ["/x"]}, "`datasets` go with"),
+        ({"about": "run", "suite": "s"}, "`suite` goes with"),
+        ({"policy": "p", "families": ["access"]}, "go without a `policy`"),
+    ],
+)
+def test_what_makes_no_sense_is_told_when_the_dag_is_parsed(given: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        ComplianceCheckOperator(task_id="a", **given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -53,6 +54,20 @@ class DatasetFacts:
     def is_file(self) -> bool:
         """Whether it is no table, but a model, an artifact, or what was unpacked from one."""
         return self.kind != "table"
+
+
+def datasets_of_dag_run(connection: sa.Connection, dag_id: str, run_id: str) -> set[DatasetName]:
+    """The datasets that the tasks of one run of a DAG have read or written, as far as their lineage has arrived."""
+    r, touched, d = t.run.c, t.run_dataset.c, t.dataset.c
+    # As Airflow names a task instance: a JSON list that begins with both.
+    key = json.dumps([dag_id, run_id])[:-1] + ", "
+    query = (
+        sa.select(d.namespace, d.name)
+        .join(t.run_dataset, touched.dataset_id == d.id)
+        .join(t.run, r.id == touched.run_id)
+        .where(r.task_instance.startswith(key, autoescape=True))
+    )
+    return {DatasetName(row.namespace, row.name) for row in connection.execute(query)}
 
 
 def read_datasets(connection: sa.Connection) -> list[DatasetFacts]:
