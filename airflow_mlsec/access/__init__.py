@@ -38,7 +38,6 @@ from airflow_mlsec.access._decision import decide_items, is_about, pass_on
 from airflow_mlsec.access._grants import grants_digest, one_spelling, read_grants, spellings_of
 from airflow_mlsec.access._items import NOT_READ, Asked, Flag, items_of, worst_first
 from airflow_mlsec.access._model import (
-    AND,
     NEVER,
     Account,
     AccountKind,
@@ -81,7 +80,6 @@ from airflow_mlsec.access._withdrawal import (
 from airflow_mlsec.datasets import Grant
 
 __all__ = [
-    "AND",
     "CAMPAIGN",
     "GONE",
     "HASTY",

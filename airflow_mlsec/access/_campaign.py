@@ -8,16 +8,17 @@ longer than asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_mlsec.access._collector import collect
-from airflow_mlsec.access._items import Asked, Flag, items_of
-from airflow_mlsec.access._model import AND, Collected
+from airflow_mlsec.access._items import NOT_READ, Asked, Flag, items_of, rank, unread_of
+from airflow_mlsec.access._model import Collected, Right
 from airflow_mlsec.access._review import (
     CAMPAIGN,
     DEFAULT_DAYS_TO_REVIEW,
@@ -30,27 +31,42 @@ from airflow_mlsec.access._review import (
     read_time,
     require_open,
     set_review,
+    stored_review,
     write_time,
 )
 from airflow_mlsec.access._scope import Scope, resolve
 from airflow_mlsec.access._snapshot import take_snapshot
 from airflow_mlsec.actors import Actor
 from airflow_mlsec.connections import Connections
-from airflow_mlsec.crypto import KeyRing
-from airflow_mlsec.errors import CheckFailed, MlsecError, UsageError
+from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, verify_payload
+from airflow_mlsec.errors import (
+    ChangedMeanwhile,
+    CheckFailed,
+    MlsecError,
+    SignatureInvalid,
+    UsageError,
+)
 from airflow_mlsec.ledger import (
     DEPLOYMENT,
     Act,
     Asset,
     AssetKind,
     Reason,
+    ReviewStatement,
     Verb,
+    read_statement,
     record,
     require,
+    sign_statement,
 )
 from airflow_mlsec.policy import Organization
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
+
+# A campaign that nobody finishes within a year is none.
+_LONGEST = 366
+# What was not so when an item was decided, and makes it another one.
+_ALARMING = {Flag.EVERYBODY, Flag.OUTSIDE, Flag.LEFT, Flag.TOXIC, Flag.NO_PASSWORD, Flag.NOBODYS}
 
 
 class CampaignOpened(
@@ -81,12 +97,15 @@ class Reading:
     """What the systems of a campaign say at one time.
 
     :ivar failed: Systems that could not be read at all, each with the reason.
+    :ivar datasets: What the scope means: names and places.
+    :ivar unread: By system that could be read, what it did not tell.
     """
 
     items: tuple[Asked, ...]
     snapshots: Mapping[str, int]
     failed: tuple[str, ...]
-    datasets: tuple[str, ...]
+    datasets: tuple[tuple[str, str | None], ...]
+    unread: Mapping[str, tuple[str, ...]]
 
 
 def open_campaign(
@@ -105,8 +124,8 @@ def open_campaign(
     :raises Refused: if the actor may not open campaigns.
     :raises UsageError: if the scope means nothing that is known, or an open campaign of this name has another scope.
     """
-    if not name.strip() or days < 1:
-        raise UsageError("a campaign has a name, and at least a day")
+    if not name.strip() or not 1 <= days <= _LONGEST:
+        raise UsageError(f"a campaign has a name, and between a day and {_LONGEST} days")
     asset = Asset(AssetKind.LOCATION, CAMPAIGN + name)
     who = require(register, actor, Verb.SURVEY, asset).who
     open_now = _newest(register, name, "open")
@@ -125,7 +144,7 @@ def open_campaign(
     values = {
         "location": CAMPAIGN + name, "status": "open", "opened_at": now, "opened_by": who,
         "due_at": write_time(read_time(now) + timedelta(days=days)), "grants_digest": "",
-        "scope": {**scope.as_json(), "resolved": list(reading.datasets)}, "snapshots": dict(reading.snapshots),
+        "scope": _kept(scope, reading), "snapshots": dict(reading.snapshots),
         "unread": list(reading.failed),
     }  # fmt: skip
     why = CampaignOpened(len(reading.items), len(reading.snapshots), len(reading.failed))
@@ -145,6 +164,16 @@ def open_campaign(
     return load_review(register, register.write(work))
 
 
+def _kept(scope: Scope, reading: Reading) -> dict[str, Any]:
+    """The scope as the register keeps it: with what it meant, and what was not read then."""
+    resolved = [[name, uri] for name, uri in reading.datasets]
+    return {
+        **scope.as_json(),
+        "resolved": resolved,
+        "unread": {source: list(texts) for source, texts in reading.unread.items()},
+    }
+
+
 def _newest(register: Register, name: str, status: str) -> Review | None:
     r = t.review.c
     query = sa.select(r.id).where(r.location == CAMPAIGN + name, r.status == status)
@@ -159,10 +188,14 @@ def read_systems(
     actor: Actor,
     organization: Organization,
     connections: Connections,
+    before: Sequence[tuple[str, str | None]] = (),
 ) -> Reading:
-    """What every system in a scope says now, kept as snapshots. A system that cannot be read is said to have failed."""
+    """What every system in a scope says now, kept as snapshots. A system that cannot be read is said to have failed.
+
+    :param before: What the scope meant earlier (`resolve`).
+    """
     require(register, actor, Verb.SURVEY, DEPLOYMENT)
-    resolved = resolve(register, scope, connections)
+    resolved = resolve(register, scope, connections, before)
     read: dict[str, Collected] = {}
     numbers, failed = {}, []
     for source in resolved.sources:
@@ -174,18 +207,20 @@ def read_systems(
         read[source], numbers[source] = found, snapshot.id
     on = date.fromisoformat(register.now()[:10])
     items = items_of(resolved, read, organization, on, connections)
-    return Reading(
-        tuple(items), numbers, tuple(failed), tuple(reach.name for reach in resolved.reaches)
-    )
+    unread = {
+        source: unread_of(resolved, source, found, connections) for source, found in read.items()
+    }
+    datasets = tuple((reach.name, reach.uri) for reach in resolved.reaches)
+    return Reading(tuple(items), numbers, tuple(failed), datasets, unread)
 
 
 def _row(review: int, asked: Asked, new: bool) -> dict[str, Any]:
     flags = [*asked.flags, *([Flag.NEW] if new else [])]
     return {
-        "review_id": review, "principal": asked.account, "permission": asked.permission, "origin": asked.path,
+        "review_id": review, "principal": asked.account, "permission": json.dumps(asked.permissions), "origin": asked.path,
         "source": asked.source, "resource": asked.resource, "right": asked.right.value, "person": asked.person,
         "flags": [flag.value for flag in flags], "last_used": asked.last_used, "datasets": list(asked.datasets),
-        "reviewers": None if asked.reviewers is None else list(asked.reviewers), "four_eyes": asked.four_eyes,
+        "reviewers": None if asked.reviewers is None else list(asked.reviewers), "asked": None if asked.reviewers is None else list(asked.reviewers), "four_eyes": asked.four_eyes,
     }  # fmt: skip
 
 
@@ -206,10 +241,13 @@ def read_again(
     who = require(register, actor, Verb.SURVEY, asset).who
     if review.scope is None or review.status != "open":
         raise UsageError(f"review {review_id} is not an open campaign")
-    reading = read_systems(register, ring, review.scope, actor, organization, connections)
+    reading = read_systems(
+        register, ring, review.scope, actor, organization, connections, review.covers
+    )
     now = register.now()
     there = {asked.key: asked for asked in reading.items}
     known = {item.key: item for item in review.items}
+    less = _tell_less(review, reading.unread)
     effective: list[ReviewItem] = []
     changed: list[tuple[ReviewItem, dict[str, Any]]] = []
     for key, item in known.items():
@@ -217,8 +255,10 @@ def read_again(
         if item.source and item.source not in reading.snapshots:
             continue
         asked = there.get(key)
-        has = frozenset() if asked is None else asked.permissions
-        if asked is not None and item.decision != "revoke" and (has - item.permissions or item.decision == GONE):  # fmt: skip
+        if asked is None and item.source in less and item.resource != NOT_READ:
+            continue
+        has = frozenset() if asked is None else frozenset(asked.permissions)
+        if asked is not None and item.decision != "revoke" and (_is_more(item, asked) or item.decision == GONE):  # fmt: skip
             changed.append((item, {**_row(review_id, asked, new=True), **UNDECIDED}))
         elif asked is None and item.decision is None:
             changed.append((item, {"decision": GONE, "decided_at": now, "effective_at": now}))
@@ -250,11 +290,29 @@ def read_again(
         if fresh:
             rows = [_row(review_id, asked, new=True) for asked in fresh]
             connection.execute(sa.insert(t.review_item), rows)
-        set_review(connection, review_id, snapshots=dict(reading.snapshots), unread=list(reading.failed))  # fmt: skip
+        failed = [*reading.failed, *(f"{source} tells less than when the campaign was opened" for source in sorted(less))]  # fmt: skip
+        set_review(connection, review_id, snapshots=dict(reading.snapshots), unread=failed)  # fmt: skip
         record(connection, [entry])
 
     register.write(work)
     return load_review(register, review_id)
+
+
+def _tell_less(review: Review, unread: Mapping[str, Sequence[str]]) -> set[str]:
+    """Systems that tell less than when a campaign was opened: that something is no longer listed there proves nothing."""
+    before = review.unread_before
+    return {source for source, texts in unread.items() if set(texts) - set(before.get(source, ()))}
+
+
+def _is_more(item: ReviewItem, asked: Asked) -> bool:
+    """Whether what is there now is more than what was asked about, or somebody else's, or worse."""
+    return (
+        bool(set(asked.permissions) - set(item.permissions))
+        or item.right is None
+        or rank(asked.right) > rank(Right(item.right))
+        or asked.person != item.person
+        or bool(_ALARMING & set(asked.flags) - set(item.flags))
+    )
 
 
 def is_effective(item: ReviewItem, has: frozenset[str]) -> bool:
@@ -262,8 +320,8 @@ def is_effective(item: ReviewItem, has: frozenset[str]) -> bool:
     if item.decision in ("revoke", GONE):
         return not has
     if item.decision == "reduce":
-        return has <= frozenset((item.reduce_to or "").split(AND))
-    return item.decision == "keep" and has <= item.permissions
+        return has <= frozenset(item.reduce_to or ())
+    return item.decision == "keep" and has <= frozenset(item.permissions)
 
 
 def complete_campaign(
@@ -300,18 +358,37 @@ def complete_campaign(
         )
     gone = sum(item.decision in ("revoke", "reduce") for item in review.items)
     now, digest = register.now(), review.decisions_digest
+    said = _statement(replace(review, completed_at=now, completed_by=who))
+    signed = sign_statement(ring, {_DECISIONS: digest}, said)
     why = ReviewedGrants(len(review.items), gone)
     evidence = {"review": review_id, "decisions": digest, "snapshots": dict(review.snapshots)}
     entry = Act(asset, "review completed", (why,), who, now, evidence)
 
     def work(connection: sa.Connection) -> None:
         require_open(connection, review_id)
-        done = {"status": "complete", "completed_at": now, "completed_by": who}
+        if stored_review(connection, review_id).decisions_digest != digest:
+            raise ChangedMeanwhile(
+                f"review {review_id} was decided otherwise meanwhile; complete it again"
+            )
+        done = {"status": "complete", "completed_at": now, "completed_by": who, "statement": signed}
         set_review(connection, review_id, **done, grants_digest=digest)
         record(connection, [entry])
 
     register.write(work)
     return load_review(register, review_id)
+
+
+# The subject of the statement about a completed campaign.
+_DECISIONS = "decisions"
+
+
+def _statement(review: Review) -> ReviewStatement:
+    scope = review.scope or Scope()
+    return ReviewStatement(
+        name=review.name, scope={name: tuple(values) for name, values in scope.as_json().items()}, covers=review.covers,
+        completed_at=str(review.completed_at), completed_by=str(review.completed_by), items=len(review.items),
+        snapshots=dict(review.snapshots),
+    )  # fmt: skip
 
 
 def campaign_in_force(
@@ -321,24 +398,36 @@ def campaign_in_force(
     on: datetime,
     organization: Organization,
     connections: Connections,
+    scope: Scope | None = None,
 ) -> Review | None:
     """The completed campaign of a name that counts: not older than ``max_age``, and every system, read now, has nothing but
     what was kept. None if there is none, or a system cannot be read.
+
+    :param scope: What it has to be about; by default whatever it was.
     """
     review = _newest(register, name, "complete")
     if review is None or review.completed_at is None or review.scope is None:
+        return None
+    if scope is not None and review.scope != scope:
         return None
     age = on - read_time(review.completed_at)
     # A review from the future was written by a clock that is wrong, or by somebody.
     if not timedelta(minutes=-5) <= age <= max_age:
         return None
-    holds = is_unchanged(review) and still_holds(register, review, organization, connections)
+    holds = is_unchanged(register, review) and still_holds(register, review, organization, connections)  # fmt: skip
     return review if holds else None
 
 
-def is_unchanged(review: Review) -> bool:
-    """Whether what was decided is what it was when the campaign was completed."""
-    return review.decisions_digest == review.grants_digest
+def is_unchanged(register: Register, review: Review) -> bool:
+    """Whether a completed campaign is what a trusted key has signed: its scope, its day, and every decision."""
+    if register.trusted is None or review.statement is None:
+        return False
+    try:
+        payload = verify_payload(dict(review.statement), STATEMENT_TYPE, register.trusted())
+        signed = read_statement(payload, ReviewStatement)
+    except SignatureInvalid:
+        return False
+    return signed.predicate == _statement(review) and signed.subjects == {_DECISIONS: review.decisions_digest}  # fmt: skip
 
 
 def still_holds(
@@ -347,17 +436,20 @@ def still_holds(
     """Whether nobody can do anything now that was not decided to be kept; None if a system cannot be read."""
     if review.scope is None:
         raise UsageError(f"review {review.id} is not a campaign")
-    resolved = resolve(register, review.scope, connections)
+    resolved = resolve(register, review.scope, connections, review.covers)
     read = {}
     for source in resolved.sources:
         try:
             read[source] = collect(source, connections)
         except MlsecError:
             return None
+    unread = {source: unread_of(resolved, source, found, connections) for source, found in read.items()}  # fmt: skip
+    if _tell_less(review, unread):
+        return None
     on = date.fromisoformat(register.now()[:10])
     known = {item.key: item for item in review.items}
     for asked in items_of(resolved, read, organization, on, connections):
         item = known.get(asked.key)
-        if item is None or not is_effective(item, asked.permissions):
+        if item is None or _is_more(item, asked) or not is_effective(item, frozenset(asked.permissions)):  # fmt: skip
             return False
     return True

@@ -105,7 +105,9 @@ def escalate_overdue(register: Register, actor: Actor, organization: Organizatio
     for review in open_campaigns(register):
         late = [item.number for item in review.items if item.is_undecided]
         if review.escalated_at is None and late and review.is_overdue(read_time(now)):
-            why = Escalated(review.due_at[:10], len(late), ", ".join(to) or "every reviewer")
+            why = Escalated(
+                review.due_at[:10], len(late), ", ".join(to) or "nobody: `escalation` is not stated"
+            )
             asset = Asset(AssetKind.LOCATION, review.location)
             entry = Act(asset, "review escalated", (why,), who, now, {"review": review.id})
             register.write(partial(_escalate, review.id, late, to, entry))
@@ -117,8 +119,10 @@ def _escalate(
     review: int, items: Sequence[int], to: Sequence[str], entry: Act, connection: sa.Connection
 ) -> None:
     where = t.review_item.c.id.in_(items)
-    values = {"reviewers": list(to) or None}
-    connection.execute(sa.update(t.review_item).where(where).values(values))
+    if to:
+        # Who is asked now is as good as who was asked at first.
+        values = {"reviewers": list(to), "asked": list(to)}
+        connection.execute(sa.update(t.review_item).where(where).values(values))
     set_review(connection, review, escalated_at=entry.at)
     record(connection, [entry])
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
 from airflow_mlsec.access._items import NOT_READ
-from airflow_mlsec.access._model import AND
 from airflow_mlsec.access._people import People
 from airflow_mlsec.access._review import (
     Decision,
@@ -15,9 +16,10 @@ from airflow_mlsec.access._review import (
     ReviewItem,
     load_review,
     require_open,
+    stored_review,
 )
 from airflow_mlsec.actors import Actor, keys_of
-from airflow_mlsec.errors import Refused, UsageError
+from airflow_mlsec.errors import ChangedMeanwhile, Refused, UsageError
 from airflow_mlsec.ledger import (
     Act,
     Asset,
@@ -94,19 +96,21 @@ def decide_items(
         if decision == "reduce":
             _require_less(item, reduce_to)
     now = register.now()
-    remains = AND.join(sorted(set(reduce_to))) or None
+    remains = tuple(sorted(set(reduce_to))) or None
     changes = []
     for item in chosen:
         agreed = (
             item.four_eyes and decision != "revoke" and item.decision == decision and item.reduce_to == remains
             and item.decided_by is not None and not _same_person(permission, item.decided_by, people)
+            and _one_was_asked(item, permission)
         )  # fmt: skip
         changes.append(
             {"second_by": permission.who, "second_at": now}
             if agreed
             else {
-                "decision": decision, "decided_by": permission.who, "decided_at": now, "reason": reason, "reduce_to": remains,
-                "together": len(chosen), "second_by": None, "second_at": None, "effective_at": None,
+                "decision": decision, "decided_by": permission.who, "decided_at": now, "reason": reason,
+                "reduce_to": None if remains is None else json.dumps(remains), "together": len(chosen), "second_by": None,
+                "second_at": None, "effective_at": None,
             }
         )  # fmt: skip
     verbs = {"keep": "access kept", "revoke": "access revoked", "reduce": "access reduced"}
@@ -114,13 +118,19 @@ def decide_items(
         Act(
             Asset(AssetKind.LOCATION, review.location), verbs[decision],
             (AccessDecided(item.grant.permission, item.resource, item.grant.principal, reason),), permission.who, now,
-            {"review": review_id, "item": item.number, "together": len(chosen), **({"to": remains} if remains else {})},
+            {"review": review_id, "item": item.number, "together": len(chosen), **({"to": list(remains)} if remains else {})},
         )
         for item in chosen
     ]  # fmt: skip
 
     def work(connection: sa.Connection) -> None:
         require_open(connection, review_id)
+        # What somebody has decided since this was looked at is not agreed to.
+        there = {item.number: item for item in stored_review(connection, review_id).items}
+        if any(there.get(item.number) != item for item in chosen):
+            raise ChangedMeanwhile(
+                f"somebody else has decided about an item of review {review_id} meanwhile; look again"
+            )
         for item, values in zip(chosen, changes, strict=True):
             update = sa.update(t.review_item).where(t.review_item.c.id == item.number)
             connection.execute(update.values(values))
@@ -128,6 +138,21 @@ def decide_items(
 
     register.write(work)
     return load_review(register, review_id)
+
+
+def _one_was_asked(item: ReviewItem, permission: Permission) -> bool:
+    """Whether one of the two who decide was asked at first: whoever passes items on does not choose both."""
+    if item.asked is None:
+        return True
+    first = keys_of(item.decided_by or "")
+    return _is_named(item.asked, permission) or any(named in _written(first, item.decided_by) for named in item.asked)  # fmt: skip
+
+
+def _written(keys: frozenset[str], actor: str | None) -> frozenset[str]:
+    """How an actor of the register may be named in a team: by key, and a user of an operating system by name."""
+    called = re.search(r"\((.+?)\)", actor or "")
+    names = {f"os:{called[1]}"} if called and (actor or "").startswith("os:") else set()
+    return keys | names
 
 
 def _chosen(review: Review, items: Collection[int]) -> list[ReviewItem]:
@@ -152,13 +177,20 @@ def _require_decides(
 
 
 def is_about(item: ReviewItem, permission: Permission, people: People) -> bool:
-    """Whether an item is about the person who would decide, or about whoever lent them the role."""
-    acting = people.persons_of(_names(permission))
-    if item.person is not None:
-        return item.person in acting
-    # Nobody says whose account it is: one of the same name may be theirs.
-    account = item.grant.principal.removeprefix("user ").partition("@")[0].casefold()
-    return account in {name.partition(":")[2].casefold() for name in _names(permission)}
+    """Whether an item is about the person who would decide, or about whoever lent them the role. What `organization.yaml`
+    says now counts; and, whatever it says, an account of the same name may be theirs."""
+    names = _names(permission)
+    held = {holder.name for holder in people.holders_of(item.source, item.grant.principal)}
+    if people.persons_of(names) & (held | {item.person}):
+        return True
+    mine = {part for name in names for part in _parts(name.partition(":")[2])}
+    return bool(mine & _parts(item.grant.principal))
+
+
+def _parts(name: str) -> set[str]:
+    """A name without letter case; as a whole, and what stands before a host or a domain."""
+    bare = name.removeprefix("user ").removeprefix("uid ").casefold()
+    return {bare, bare.partition("@")[0]} - {""}
 
 
 def _names(permission: Permission) -> frozenset[str]:
@@ -173,14 +205,21 @@ def _is_named(reviewers: Sequence[str], permission: Permission) -> bool:
 
 
 def _same_person(permission: Permission, other: str, people: People) -> bool:
-    before = keys_of(other)
-    return bool(permission.keys & before) or bool(
-        people.persons_of(_names(permission)) & people.persons_of(before)
-    )
+    """Whether somebody is, or may be, the person who has decided already: the same account, the same person as
+    `organization.yaml` has it, or the same name on another system, unless it says that they are two."""
+    before = _written(keys_of(other), other)
+    names = _names(permission)
+    if permission.keys & keys_of(other):
+        return True
+    one, another = people.persons_of(names), people.persons_of(before)
+    if one and another:
+        return bool(one & another)
+    mine = {name.partition(":")[2].casefold() for name in names}
+    return bool(mine & {name.partition(":")[2].casefold() for name in before})
 
 
 def _require_less(item: ReviewItem, reduce_to: Sequence[str]) -> None:
-    has = set(item.grant.permission.split(AND))
+    has = set(item.permissions)
     if unknown := sorted(set(reduce_to) - has):
         raise UsageError(
             f"item {item.number} has no permission '{unknown[0]}'; it has {', '.join(sorted(has))}"
@@ -213,11 +252,15 @@ def pass_on(
     permission = require(register, reviewer, Verb.REVIEW, asset)
     people = People(organization)
     for item in chosen:
-        # Whoever may not decide about themselves may still say who does.
+        if is_about(item, permission, people):
+            raise Refused(
+                f"item {item.number} of review {review.id} is about your own access: somebody else says who decides"
+            )
         named = item.reviewers is None or _is_named(item.reviewers, permission)
         if not named and permission.role.value != "admin":
             raise Refused(f"item {item.number} of review {review.id} is not yours to pass on")
-        if item.person is not None and item.person in people.persons_of(frozenset({to})):
+        held = {holder.name for holder in people.holders_of(item.source, item.grant.principal)}
+        if (held | {item.person}) & people.persons_of(frozenset({to})) or _parts(to.partition(":")[2]) & _parts(item.grant.principal):  # fmt: skip
             raise UsageError(f"item {item.number} is about {to}: somebody else decides about it")
     now = register.now()
     entry = Act(asset, "review passed on", (PassedOn(len(chosen), to, reason),), permission.who, now, {"review": review_id})  # fmt: skip

@@ -10,7 +10,6 @@ from enum import StrEnum
 
 from airflow_mlsec.access._collector import collector_of
 from airflow_mlsec.access._model import (
-    AND,
     NEVER,
     Account,
     AccountKind,
@@ -18,7 +17,7 @@ from airflow_mlsec.access._model import (
     Entitlement,
     Right,
 )
-from airflow_mlsec.access._people import People
+from airflow_mlsec.access._people import Holder, People
 from airflow_mlsec.access._scope import Reach, Resolved, members_of
 from airflow_mlsec.connections import Connections
 from airflow_mlsec.policy import Organization
@@ -49,11 +48,16 @@ _WORST_FIRST = {flag: place for place, flag in enumerate(Flag)}
 _RANK = {Right.USE: 0, Right.READ: 1, Right.WRITE: 2, Right.DECRYPT: 3, Right.ADMINISTER: 4}
 
 
+def rank(right: Right) -> int:
+    """For comparing: what is more has a higher one."""
+    return _RANK[right]
+
+
 @dataclass(frozen=True)
 class Asked:
     """An item as a reading of the systems has it.
 
-    :ivar permission: Several are separated by `AND`, in order.
+    :ivar permissions: As the system calls them, in order.
     :ivar reviewers: Accounts of those who decide; None if nobody is named.
     :ivar is_program: Whether it is the account of a program that somebody answers for.
     """
@@ -61,7 +65,7 @@ class Asked:
     source: str
     resource: str
     account: str
-    permission: str
+    permissions: tuple[str, ...]
     path: str
     right: Right
     person: str | None
@@ -78,9 +82,9 @@ class Asked:
         return self.source, self.resource, self.account, self.path
 
     @property
-    def permissions(self) -> frozenset[str]:
-        """Each permission for itself."""
-        return frozenset(self.permission.split(AND))
+    def permission(self) -> str:
+        """Its permissions, for people."""
+        return ", ".join(self.permissions)
 
 
 def worst_first(flags: Iterable[Flag]) -> tuple[int, ...]:
@@ -110,27 +114,45 @@ def items_of(
                 together[e.resource, e.account, e.path].append(e)
         for (resource, name, path), same in together.items():
             account = accounts.get(name, Account(name))
-            holder = people.holder_of(source, name)
+            holders = people.holders_of(source, name)
             datasets = reached.get(resource, ())
             right = max((e.right for e in same), key=_RANK.__getitem__)
             flags = set(_flags(account, right, on))
-            if holder is not None and holder.has_left(on):
+            if any(holder.has_left(on) for holder in holders):
                 flags.add(Flag.LEFT)
-            if holder is None and account.kind is AccountKind.ACCOUNT:
+            if not holders and account.kind is AccountKind.ACCOUNT:
                 flags.add(Flag.NOBODYS)
             found.append(
                 Asked(
-                    source, resource, name, AND.join(sorted({e.permission for e in same})), path, right,
-                    holder.name if holder is not None else None, tuple(sorted(flags)), account.last_used,
-                    tuple(d.name for d in datasets), _reviewers(organization, datasets, holder.owner if holder is not None else None),
-                    any(d.is_special for d in datasets), holder is not None and holder.owner is not None,
+                    source, resource, name, tuple(sorted({e.permission for e in same})), path, right,
+                    " and ".join(holder.name for holder in holders) or None, tuple(sorted(flags)), account.last_used,
+                    tuple(d.name for d in datasets), _reviewers(organization, datasets, holders),
+                    # Whoever answers for a program decides about it with somebody else.
+                    any(d.is_special for d in datasets) or any(h.owner is not None for h in holders),
+                    bool(holders) and all(h.owner is not None for h in holders),
                 )
             )  # fmt: skip
-        found += [_not_read(source, text) for text in collected.unread]
+        found += [
+            _not_read(source, text) for text in unread_of(resolved, source, collected, connections)
+        ]
     found += [_not_read("", text) for text in resolved.unread]
     return sorted(
         _with_toxic(found, resolved), key=lambda a: (worst_first(a.flags), a.person or a.account, a.key)
     )  # fmt: skip
+
+
+def unread_of(
+    resolved: Resolved, source: str, collected: Collected, connections: Connections
+) -> tuple[str, ...]:
+    """What a source did not tell: also datasets of which it lists nobody at all. Everything has an owner: one that nobody
+    can reach was renamed, or the connection leads elsewhere."""
+    reached = _reached(resolved, source, collected, connections)
+    listed = {reach.name for reaches in reached.values() for reach in reaches}
+    silent = [r.name for r in resolved.reaches if r.source == source and r.name not in listed]
+    return (
+        *collected.unread,
+        *(f"who can reach {name}: the system lists nothing of this name" for name in silent),
+    )
 
 
 # Whoever has keys reaches what they open: all of it is asked about.
@@ -173,16 +195,17 @@ def _days_since(moment: str, on: date) -> int:
 
 
 def _reviewers(
-    organization: Organization, datasets: tuple[Reach, ...], owner: str | None
+    organization: Organization, datasets: tuple[Reach, ...], holders: tuple[Holder, ...]
 ) -> tuple[str, ...] | None:
     owners = tuple(dict.fromkeys(owner for reach in datasets for owner in reach.owners))
-    return members_of(organization, owners or ((owner,) if owner else ())) or None
+    of_programs = tuple(holder.owner for holder in holders if holder.owner is not None)
+    return members_of(organization, owners or of_programs) or None
 
 
 def _not_read(source: str, text: str) -> Asked:
     """A part that no system told: a person has to say what follows from that."""
     return Asked(
-        source, NOT_READ, NOT_READ, NOT_READ, text, Right.USE, None, (Flag.NOT_READ,), None, (), None, True,
+        source, NOT_READ, NOT_READ, (NOT_READ,), text, Right.USE, None, (Flag.NOT_READ,), None, (), None, True,
     )  # fmt: skip
 
 
@@ -191,10 +214,13 @@ def _with_toxic(found: list[Asked], resolved: Resolved) -> list[Asked]:
     (the scheduler's user, the machine's administrator) is meant to."""
     keyed = {reach.name for reach in resolved.reaches if reach.needs_keys}
     decrypts = {_who(a) for a in found if a.right is Right.DECRYPT}
-    reads = {
-        _who(a) for a in found if keyed & {*a.datasets} and a.right not in (Right.USE, Right.DECRYPT)
-    }  # fmt: skip
-    both = (decrypts & reads) - {None}
+    readers = [
+        a for a in found if keyed & {*a.datasets} and a.right not in (Right.USE, Right.DECRYPT)
+    ]
+    reads = {_who(a) for a in readers}
+    # What everybody reads, whoever decrypts reads.
+    open_to_all = any(Flag.EVERYBODY in a.flags for a in readers)
+    both = (decrypts if open_to_all else decrypts & reads) - {None}
     return [
         replace(a, flags=tuple(sorted({*a.flags, Flag.TOXIC})))
         if _who(a) in both and (a.right is Right.DECRYPT or keyed & {*a.datasets})

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-# Between the permissions of one way.
-AND = "; "
 # Of an account with which nobody has ever signed in.
 NEVER = "never"
 

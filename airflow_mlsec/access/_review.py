@@ -17,7 +17,6 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from airflow_mlsec.access._grants import grants_digest, read_grants, spellings_of
-from airflow_mlsec.access._model import AND
 from airflow_mlsec.access._scope import Scope
 from airflow_mlsec.actors import Actor
 from airflow_mlsec.datasets import Connections, Grant
@@ -68,7 +67,7 @@ class ReviewItem:
     :ivar right: What the permissions come down to (`Right`).
     :ivar flags: What stands out (`Flag`).
     :ivar reviewers: Who decides; None if that is whoever has the role.
-    :ivar reduce_to: The permissions that remain, separated like those of the grant.
+    :ivar reduce_to: The permissions that remain.
     :ivar together: How many were decided by the same command.
     :ivar effective_at: When the system was first seen to agree with the decision.
     """
@@ -88,21 +87,20 @@ class ReviewItem:
     datasets: tuple[str, ...] = ()
     reviewers: tuple[str, ...] | None = None
     four_eyes: bool = False
-    reduce_to: str | None = None
+    reduce_to: tuple[str, ...] | None = None
     together: int | None = None
     second_by: str | None = None
     second_at: str | None = None
     effective_at: str | None = None
+    # As the system calls them, in order; of a campaign.
+    permissions: tuple[str, ...] = ()
+    # Who was to decide when it was first asked about.
+    asked: tuple[str, ...] | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str]:
         """What makes it the same one when the systems are read again."""
         return self.source, self.resource, self.grant.principal, self.grant.origin
-
-    @property
-    def permissions(self) -> frozenset[str]:
-        """Each permission for itself."""
-        return frozenset(self.grant.permission.split(AND))
 
     @property
     def awaits_second(self) -> bool:
@@ -119,7 +117,9 @@ class ReviewItem:
 class Review:
     """A review of one location, or a campaign.
 
-    :ivar scope: Of a campaign, what it is about; and ``covers``, the datasets which that meant.
+    :ivar scope: Of a campaign, what it is about; and ``covers``, the datasets which that meant, and where they were.
+    :ivar unread_before: By system, what it did not tell when the campaign was opened.
+    :ivar statement: Of a completed campaign, what was signed about it.
     :ivar snapshots: Of a campaign, the newest snapshot of each system.
     :ivar unread: Of a campaign, systems that could not be read at all, each with the reason.
     """
@@ -134,11 +134,13 @@ class Review:
     grants_digest: str
     items: tuple[ReviewItem, ...]
     scope: Scope | None = None
-    covers: tuple[str, ...] = ()
+    covers: tuple[tuple[str, str | None], ...] = ()
     snapshots: Mapping[str, int] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     opened_by: str | None = None
     escalated_at: str | None = None
+    unread_before: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    statement: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -153,7 +155,8 @@ class Review:
     def decisions_digest(self) -> str:
         """SHA-256, hexadecimal, of what was decided about what, and by whom."""
         decided = sorted(
-            [*i.key, i.grant.permission, i.decision, i.reduce_to, i.decided_by, i.second_by] for i in self.items
+            json.dumps([*i.key, i.permissions, i.right, i.person, i.four_eyes, i.decision, i.reduce_to, i.decided_by, i.second_by])
+            for i in self.items
         )  # fmt: skip
         return hashlib.sha256(json.dumps(decided).encode()).hexdigest()
 
@@ -349,38 +352,56 @@ def load_review(register: Register, review_id: int) -> Review:
 
     :raises UsageError: if there is none of this number.
     """
+    return register.read(lambda connection: stored_review(connection, review_id))
 
-    def work(connection: sa.Connection) -> Review | None:
-        query = sa.select(t.review).where(t.review.c.id == review_id)
-        row = connection.execute(query).one_or_none()
-        if row is None:
-            return None
-        items = sa.select(t.review_item).where(t.review_item.c.review_id == review_id)
-        found = connection.execute(items.order_by(t.review_item.c.id))
-        return _review(row, [_item(item) for item in found])
 
-    review = register.read(work)
-    if review is None:
+def stored_review(connection: sa.Connection, review_id: int) -> Review:
+    """A review, as a transaction sees it.
+
+    :raises UsageError: if there is none of this number.
+    """
+    query = sa.select(t.review).where(t.review.c.id == review_id)
+    row = connection.execute(query).one_or_none()
+    if row is None:
         raise UsageError(f"there is no access review {review_id}")
-    return review
+    items = sa.select(t.review_item).where(t.review_item.c.review_id == review_id)
+    found = connection.execute(items.order_by(t.review_item.c.id))
+    return _review(row, [_item(item) for item in found])
 
 
 def _review(row: Any, items: list[ReviewItem]) -> Review:
+    said = row.scope or {}
     return Review(
         row.id, row.location, row.status, row.opened_at, row.due_at, row.completed_at, row.completed_by, row.grants_digest,
-        tuple(items), None if row.scope is None else Scope.of(row.scope), tuple((row.scope or {}).get("resolved", ())),
+        tuple(items), None if row.scope is None else Scope.of(said), tuple((name, uri) for name, uri in said.get("resolved", ())),
         row.snapshots or {}, tuple(row.unread or ()), row.opened_by, row.escalated_at,
+        {source: tuple(texts) for source, texts in said.get("unread", {}).items()}, row.statement,
     )  # fmt: skip
 
 
 def _item(row: Any) -> ReviewItem:
-    grant = Grant(row.principal, row.permission, row.origin)
+    # Of a campaign a list: any text may be part of a permission.
+    permissions = _list(row.permission) if row.source or row.resource else ()
+    grant = Grant(row.principal, ", ".join(permissions) or row.permission, row.origin)
     return ReviewItem(
         row.id, grant, row.decision, row.decided_by, row.reason, row.decided_at, row.source, row.resource, row.right,
-        row.person, tuple(row.flags or ()), row.last_used, tuple(row.datasets or ()),
-        None if row.reviewers is None else tuple(row.reviewers), row.four_eyes, row.reduce_to, row.together, row.second_by,
-        row.second_at, row.effective_at,
+        row.person, tuple(row.flags or ()), row.last_used, tuple(row.datasets or ()), _tuple(row.reviewers), row.four_eyes,
+        None if row.reduce_to is None else _list(row.reduce_to), row.together, row.second_by, row.second_at,
+        row.effective_at, permissions, _tuple(row.asked),
     )  # fmt: skip
+
+
+def _list(text: str) -> tuple[str, ...]:
+    """A list of texts; what is none was written by somebody else, and is one text."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return (text,)
+    return tuple(map(str, found)) if isinstance(found, list) else (text,)
+
+
+def _tuple(names: list[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
 
 
 def require_open(connection: sa.Connection, review_id: int) -> None:

@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -80,9 +80,15 @@ class Resolved:
     unread: tuple[str, ...]
 
 
-def resolve(register: Register, scope: Scope, connections: Connections) -> Resolved:
+def resolve(
+    register: Register,
+    scope: Scope,
+    connections: Connections,
+    before: Iterable[tuple[str, str | None]] = (),
+) -> Resolved:
     """The datasets, and the systems, that a scope means.
 
+    :param before: Names and places of datasets that it meant earlier: they are asked about still, wherever they went.
     :raises UsageError: if the register does not know a dataset, no dataset has a category, or no collector reads a system.
     """
     facts = register.read(read_datasets)
@@ -90,7 +96,17 @@ def resolve(register: Register, scope: Scope, connections: Connections) -> Resol
     chosen = _chosen(register, scope, facts)
     found: dict[str, None] = {}
     reaches, unread = [], []
-    for reach in (_reach(by_id[number], by_id) for number in sorted(chosen)):
+    meant = [_reach(by_id[number], by_id) for number in sorted(chosen)]
+    now = {(reach.name, reach.uri) for reach in meant}
+    by_name = {str(fact.name): fact for fact in facts}
+    for name, uri in before:
+        if (name, uri) not in now:
+            fact = by_name.get(name)
+            known = None if fact is None else _reach(fact, by_id)
+            meant.append(
+                Reach(name, uri, (), True, True) if known is None else replace(known, uri=uri)
+            )
+    for reach in meant:
         source, why = None, "no collector reads the system in which it is"
         try:
             source = None if reach.uri is None else source_of(reach.uri, connections)

@@ -166,9 +166,13 @@ def newest_snapshots(
 ) -> dict[str, tuple[Snapshot, Collected] | BrokenLog]:
     """By source: its newest snapshot and list, or why it is not believed. Sources without one are left out."""
     s = t.access_snapshot.c
-    newest = sa.select(sa.func.max(s.id)).group_by(s.source)
+    # By the time that was signed: a row that is written again has another number, and the same time.
+    newest = sa.select(s.source, sa.func.max(s.taken_at).label("at")).group_by(s.source).subquery()
+    query = _WITH_LINES.join(
+        newest, sa.and_(newest.c.source == s.source, newest.c.at == s.taken_at)
+    )
     wanted, found = set(sources), dict[str, tuple[Snapshot, Collected] | BrokenLog]()
-    for row in register.rows(_WITH_LINES.where(s.id.in_(newest))):
+    for row in register.rows(query.order_by(s.id)):
         if row.source in wanted:
             try:
                 found[row.source] = _verified(register, row)

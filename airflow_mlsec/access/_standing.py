@@ -47,7 +47,11 @@ class Standing:
         system = self.systems.get(source) if source is not None else None
         if system is None or system.snapshot is None or not system.snapshot.is_complete:
             return False
-        return age_of(system.snapshot, on) <= days
+        # What is of tomorrow was written by a clock that is wrong, or by somebody. Of what nobody at all can reach, the
+        # owner least of all, nothing is known.
+        return -1 <= age_of(system.snapshot, on) <= days and (
+            bool(self.items.get(dataset)) or dataset == KEYS
+        )
 
 
 def age_of(snapshot: Snapshot, on: date) -> int:

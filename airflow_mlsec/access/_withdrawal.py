@@ -5,29 +5,43 @@ PostgreSQL, MySQL, Airflow's own users and S3 are changed from here; elsewhere s
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_mlsec.access._collector import collect, collector_of
+from airflow_mlsec.access._decision import is_about
 from airflow_mlsec.access._items import NOT_READ
-from airflow_mlsec.access._model import AND, Entitlement
+from airflow_mlsec.access._model import Entitlement
+from airflow_mlsec.access._people import People
 from airflow_mlsec.access._review import UNDECIDED, Review, ReviewItem, load_review
 from airflow_mlsec.actors import Actor
 from airflow_mlsec.connections import Connections
-from airflow_mlsec.errors import CheckFailed, UsageError
-from airflow_mlsec.ledger import Act, Asset, AssetKind, Reason, Verb, acts, record, require
+from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, verify_payload
+from airflow_mlsec.errors import BrokenLog, CheckFailed, Refused, SignatureInvalid, UsageError
+from airflow_mlsec.ledger import (
+    Act,
+    Asset,
+    AssetKind,
+    Reason,
+    Verb,
+    WithdrawalStatement,
+    acts,
+    read_statement,
+    record,
+    require,
+    sign_statement,
+)
+from airflow_mlsec.policy import Organization
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 
-_WITHDRAWING, _WITHDRAWN, _GIVEN_BACK = (
-    "withdrawing access",
-    "access withdrawn",
-    "access given back",
-)
+_WITHDRAWN, _GIVEN_BACK = "access withdrawn", "access given back"
 
 
 class AccessWithdrawn(
@@ -79,7 +93,7 @@ class Withdrawal:
     def words(self) -> str:
         """What has to be done, for whoever does it there."""
         i = self.item
-        rest = f"; {i.reduce_to.replace(AND, ', ')} may remain" if i.reduce_to else ""
+        rest = f"; {', '.join(i.reduce_to)} may remain" if i.reduce_to else ""
         return (
             f"{i.source}: end {', '.join(self.ends)} of {i.grant.principal} on {i.resource} ({i.grant.origin}){rest}. "
             f"Decided by {i.decided_by}: {i.reason}"
@@ -120,7 +134,7 @@ def _of_source(
         by_key[e.resource, e.account, e.path].append(e)
     asked: list[tuple[ReviewItem, Entitlement]] = []
     for item in items:
-        remains = frozenset((item.reduce_to or "").split(AND))
+        remains = frozenset(item.reduce_to or ())
         asked += [
             (item, e)
             for e in by_key.get((item.resource, item.grant.principal, item.grant.origin), ())
@@ -156,6 +170,7 @@ def sentence(e: Entitlement) -> str:
 
 def withdraw(
     register: Register,
+    ring: KeyRing,
     review_id: int,
     actor: Actor,
     connections: Connections,
@@ -173,6 +188,8 @@ def withdraw(
     review = load_review(register, review_id)
     asset = Asset(AssetKind.LOCATION, review.location)
     who = require(register, actor, Verb.HANDLE, asset).who
+    if review.status != "open":
+        raise UsageError(f"review {review_id} is {review.status}; open another one")
     planned = [
         w
         for w in plan_withdrawals(register, review_id, connections)
@@ -188,23 +205,46 @@ def withdraw(
     for w in planned:
         fresh = [do for do, _ in w.statements if (w.item.source, do) not in carried_out]
         carried_out |= {(w.item.source, do) for do in fresh}
-
-        def entries(verb: str, w: Withdrawal = w) -> list[Act]:
-            account, ends, resource = w.item.grant.principal, ", ".join(w.ends), w.item.resource
-            return [
-                Act(
-                    asset, verb, (AccessWithdrawn(account, ends, resource, do),), who, register.now(),
-                    {"review": review_id, "item": w.item.number, "undo": undo},
-                )
-                for do, undo in w.statements
-            ]  # fmt: skip
-
-        # Before and after: a process that ends between them has left what gives it back.
-        register.write(partial(record, entries=entries(_WITHDRAWING)))
         collector_of(w.item.source).apply(w.item.source, fresh, connections)
-        register.write(partial(record, entries=entries(_WITHDRAWN)))
+        account, ends, resource = w.item.grant.principal, ", ".join(w.ends), w.item.resource
+        entries = [
+            Act(
+                asset, _WITHDRAWN, (AccessWithdrawn(account, ends, resource, do),), who, register.now(),
+                {"review": review_id, "item": w.item.number, "undo": _signed(ring, w.item, review_id, undo)},
+            )
+            for do, undo in w.statements
+        ]  # fmt: skip
+        register.write(partial(record, entries=entries))
         done.append(w)
     return done
+
+
+# The subject of the statement about what gives something back.
+_UNDO = "undo"
+
+
+def _signed(ring: KeyRing, item: ReviewItem, review: int, undo: str | None) -> dict[str, Any] | None:  # fmt: skip
+    """What gives back, so that nothing else is ever carried out in its place."""
+    if undo is None:
+        return None
+    said = WithdrawalStatement(review=review, item=item.number, source=item.source, undo=undo)
+    return sign_statement(ring, {_UNDO: hashlib.sha256(undo.encode()).hexdigest()}, said)
+
+
+def _undo_of(register: Register, act: Act, item: ReviewItem, review: int) -> str:
+    """:raises BrokenLog: if it is not what a trusted key has signed about this item."""
+    try:
+        if register.trusted is None:
+            raise SignatureInvalid("there are no trusted keys here")
+        payload = verify_payload(act.evidence["undo"], STATEMENT_TYPE, register.trusted())
+        said = read_statement(payload, WithdrawalStatement).predicate
+    except SignatureInvalid:
+        raise BrokenLog(
+            f"what gives item {item.number} of review {review} back is not signed by a trusted key"
+        ) from None
+    if (said.review, said.item, said.source) != (review, item.number, item.source):
+        raise BrokenLog(f"what gives item {item.number} of review {review} back is about another one")  # fmt: skip
+    return said.undo
 
 
 def give_back(
@@ -213,13 +253,15 @@ def give_back(
     item: int,
     actor: Actor,
     reason: str,
+    organization: Organization,
     connections: Connections,
 ) -> list[str]:
     """Give back what was withdrawn for an item, in the reverse order; and return the statements. The item has to be decided
     again.
 
-    :raises Refused: if the actor may not carry out what was decided.
+    :raises Refused: if the actor may not carry out what was decided, or it is about themselves.
     :raises UsageError: if nothing was withdrawn for it, or the review is not open.
+    :raises BrokenLog: if what gives it back is not what was signed.
     """
     if not reason.strip():
         raise UsageError("giving back needs a reason")
@@ -230,13 +272,15 @@ def give_back(
     if known is None:
         raise UsageError(f"review {review_id} has no item number {item}")
     asset = Asset(AssetKind.LOCATION, review.location)
-    who = require(register, actor, Verb.HANDLE, asset).who
+    permission = require(register, actor, Verb.HANDLE, asset)
+    if is_about(known, permission, People(organization)):
+        raise Refused(f"item {item} of review {review_id} is about your own access: somebody else gives it back")  # fmt: skip
     undo: list[str] = []
     for act in register.read(lambda connection: acts(connection, asset)):
         if act.evidence.get("review") != review_id or act.evidence.get("item") != item:
             continue
-        if act.verb == _WITHDRAWING and act.evidence.get("undo"):
-            undo.append(str(act.evidence["undo"]))
+        if act.verb == _WITHDRAWN and act.evidence.get("undo"):
+            undo.append(_undo_of(register, act, known, review_id))
         elif act.verb == _GIVEN_BACK:
             undo.clear()
     if not undo:
@@ -246,7 +290,7 @@ def give_back(
     now = register.now()
     entries = [
         Act(
-            asset, _GIVEN_BACK, (AccessGivenBack(known.grant.principal, known.resource, text, reason),), who, now,
+            asset, _GIVEN_BACK, (AccessGivenBack(known.grant.principal, known.resource, text, reason),), permission.who, now,
             {"review": review_id, "item": item},
         )
         for text in undo

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import click
 
 from airflow_mlsec.access import (
-    AND,
     Collected,
     Difference,
     Entitlement,
@@ -304,7 +303,8 @@ def revoke(
     review_id: int, carry_out: bool, items: tuple[int, ...], also: bool, as_json: bool
 ) -> None:
     """Show what has to be done so that what a campaign has revoked or reduced ends; with --apply, do it."""
-    register, connections = _register(), _connections()
+    register, ring, _ = _installation()
+    connections = _connections()
     planned = [
         w
         for w in plan_withdrawals(register, review_id, connections)
@@ -312,7 +312,7 @@ def revoke(
     ]
     done: list[Withdrawal] = []
     if carry_out:
-        done = withdraw(register, review_id, operating_system_actor(), connections, items or None, also)  # fmt: skip
+        done = withdraw(register, ring, review_id, operating_system_actor(), connections, items or None, also)  # fmt: skip
     numbers = {w.item.number for w in done}
     lines = []
     for w in planned:
@@ -339,7 +339,7 @@ def revoke(
 def give_back_(review_id: int, item: int, reason: str, as_json: bool) -> None:
     """Give back what `revoke --apply` took away for an item, as it was. It has to be decided again."""
     by = operating_system_actor()
-    done = give_back(_register(), review_id, item, by, reason, _connections())
+    done = give_back(_register(), review_id, item, by, reason, _organization(), _connections())
     show({"item": item, "statements": done}, "\n".join(done), as_json)
 
 
@@ -438,7 +438,7 @@ def _of_item(item: ReviewItem) -> str:
     flags = f"  [{', '.join(item.flags)}]" if item.flags else ""
     last = f"  last used {item.last_used[:10]}" if item.last_used else ""
     return (
-        f"{item.number:>5}  {decided:9}  {whose} ({item.grant.principal}): {item.grant.permission.replace(AND, ', ')} on "
+        f"{item.number:>5}  {decided:9}  {whose} ({item.grant.principal}): {item.grant.permission} on "
         f"{item.resource}  {item.grant.origin}{last}{flags}"
     )
 

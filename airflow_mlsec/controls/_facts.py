@@ -322,7 +322,7 @@ class Facts:
     def campaign_holds(self, review: Review) -> bool | None:
         """Whether nobody can do anything now that a completed campaign did not keep; None if that cannot be read here."""
         if review.id not in self._campaigns:
-            self._campaigns[review.id] = is_unchanged(review) and still_holds(
+            self._campaigns[review.id] = is_unchanged(self.register, review) and still_holds(
                 self.register,
                 review,
                 self.organization,

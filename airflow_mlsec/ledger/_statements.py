@@ -197,6 +197,33 @@ class AccessStatement(Predicate):
     unread: tuple[str, ...] = ()
 
 
+class ReviewStatement(Predicate):
+    """States that a campaign of access reviews was completed; the subject is what was decided, by its digest. ``covers`` has
+    the datasets and where they were."""
+
+    predicate_type = "https://airflow-mlsec.github.io/access-review/v1"
+
+    name: str
+    scope: dict[str, tuple[str, ...]]
+    covers: tuple[tuple[str, str | None], ...]
+    completed_at: str
+    completed_by: str
+    items: int
+    snapshots: dict[str, int]
+
+
+class WithdrawalStatement(Predicate):
+    """States how what was withdrawn from an account is given back; the subject is the statement that does so, by its
+    digest."""
+
+    predicate_type = "https://airflow-mlsec.github.io/access-withdrawal/v1"
+
+    review: int
+    item: int
+    source: str
+    undo: str
+
+
 class PersonTold(_Model):
     """The person a notice is about."""
 

@@ -5,7 +5,7 @@ would take them away. May import nothing of the package. Start with `_access`.
 """
 
 from airflow_mlsec.postgresql._access import Origin, TableAccess, revocation, table_access
-from airflow_mlsec.postgresql._catalog import PUBLIC, Catalog, Role, read_catalog
+from airflow_mlsec.postgresql._catalog import PUBLIC, Catalog, Role, read_catalog, shown
 
 __all__ = [
     "PUBLIC",
@@ -15,5 +15,6 @@ __all__ = [
     "TableAccess",
     "read_catalog",
     "revocation",
+    "shown",
     "table_access",
 ]

@@ -12,7 +12,7 @@ PostgreSQL's documentation: 5.8 Privileges, 21 Database Roles, 54.1 System Catal
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from airflow_mlsec.postgresql._catalog import (
     PUBLIC,
@@ -22,6 +22,7 @@ from airflow_mlsec.postgresql._catalog import (
     Function,
     Membership,
     Relation,
+    shown,
 )
 
 # Members of these reach the server's disk, and with it every table.
@@ -63,13 +64,17 @@ class Origin:
     None, of the role ``privilege``."""
 
     privilege: str
-    grantee: str
+    # The role's own name; None for everybody.
+    grantee: str | None
     grantor: str
     schema: str | None = None
     relation: str | None = None
     columns: tuple[str, ...] = ()
     # What gives it back as it was: ``WITH GRANT OPTION``, or the options of a membership.
     options: str = ""
+    # Of a privilege on a whole table: the columns on which the same grantor has granted the same to the same, and whether it
+    # may be handed on.
+    beside: tuple[tuple[tuple[str, ...], bool], ...] = ()
 
 
 def revocation(origin: Origin) -> tuple[str, str]:
@@ -77,7 +82,7 @@ def revocation(origin: Origin) -> tuple[str, str]:
 
     A superuser's ``REVOKE`` is taken as the owner's, and leaves what others have granted: it is made in the grantor's name.
     """
-    to = PUBLIC if origin.grantee == PUBLIC else _quoted(origin.grantee)
+    to = PUBLIC if origin.grantee is None else _quoted(origin.grantee)
     options = f" {origin.options}" if origin.options else ""
     if origin.relation is None:
         role, by = _quoted(origin.privilege), f" GRANTED BY {_quoted(origin.grantor)}"
@@ -85,7 +90,15 @@ def revocation(origin: Origin) -> tuple[str, str]:
     columns = f" ({', '.join(map(_quoted, origin.columns))})" if origin.columns else ""
     on = f"{origin.privilege.upper()}{columns} ON {_quoted(str(origin.schema))}.{_quoted(origin.relation)}"
     before, after = f"SET LOCAL ROLE {_quoted(origin.grantor)}; ", "; RESET ROLE"
-    return f"{before}REVOKE {on} FROM {to}{after}", f"{before}GRANT {on} TO {to}{options}{after}"
+    # What is revoked of a table is revoked of its columns, too: what was granted on those is granted again.
+    kept = "".join(
+        f"; GRANT {origin.privilege.upper()} ({', '.join(map(_quoted, names))}) ON {_quoted(str(origin.schema))}.{_quoted(origin.relation)} TO {to}{' WITH GRANT OPTION' if may_grant else ''}"
+        for names, may_grant in origin.beside
+    )
+    return (
+        f"{before}REVOKE {on} FROM {to}{kept}{after}",
+        f"{before}GRANT {on} TO {to}{options}{after}",
+    )
 
 
 def _quoted(name: str) -> str:
@@ -137,7 +150,7 @@ class _Session:
 def _membership(catalog: Catalog, member: int, edge: Membership) -> Origin:
     options = [("ADMIN", edge.may_grant), ("INHERIT", edge.inherits), ("SET", edge.may_set)]
     return Origin(
-        catalog.name_of(edge.role), catalog.name_of(member), catalog.name_of(edge.grantor),
+        catalog.roles[edge.role].name, catalog.roles[member].name, catalog.roles[edge.grantor].name,
         options="WITH " + ", ".join(f"{option} {str(on).upper()}" for option, on in options),
     )  # fmt: skip
 
@@ -185,13 +198,15 @@ def table_access(
         for session in sessions[oid]
         for held in session.ways
     }
-    functions = [
-        (function, {held for session in sessions[function.owner] for held in session.ways})
-        for function in catalog.functions
-    ]
+    # Owners of functions, and whatever they reach themselves: also by other functions.
+    owners = {f.owner for f in catalog.functions}
+    of_owners = {o: _Principal(catalog, "", sessions[o], []) for o in owners}
+    functions = [(function, of_owners[function.owner]) for function in catalog.functions]
+    for principal in of_owners.values():
+        principal.may_call(functions)
     everybody = _Principal(catalog, PUBLIC, [_Session(catalog, PUBLIC_OID, _Way())], functions)
     principals = [everybody] + [
-        _Principal(catalog, role.name, sessions[oid], functions)
+        _Principal(catalog, shown(role.name), sessions[oid], functions)
         for oid, role in catalog.roles.items()
         if role.can_log_in or not (oid in reached or role.name.startswith("pg_"))
     ]
@@ -222,7 +237,7 @@ class _Principal:
         catalog: Catalog,
         name: str,
         sessions: list[_Session],
-        functions: list[tuple[Function, set[int]]],
+        functions: list[tuple[Function, _Principal]],
     ) -> None:
         self._catalog, self.name, self._sessions, self._functions = (
             catalog,
@@ -235,6 +250,19 @@ class _Principal:
         self._connects = bool(sessions[0].held & catalog.connecting)
         self._is_superuser = any(session.superuser for session in sessions)
         self._powers = [] if self._is_everybody else list(self._everywhere())
+
+    def may_call(self, functions: list[tuple[Function, _Principal]]) -> None:
+        """Say which functions there are, and who their owners are."""
+        self._functions = functions
+
+    def reaches(self, relation: Relation, seen: frozenset[int] = frozenset()) -> bool:
+        """Whether there is any way to a table. An owner's functions may call each other: each is followed once."""
+        if self._is_superuser or self._powers:
+            return True
+        return any(
+            any(True for _ in self._by_grants(session, relation, frozenset(), seen))
+            for session in self._sessions
+        )
 
     def on(self, relation: Relation) -> Iterator[_Found]:
         """Permission, path and origin of each way to a table, the shortest if a grant is reached by several."""
@@ -259,8 +287,13 @@ class _Principal:
                 role = roles[oid]
                 if role.replicates and oid == self._sessions[0].role:
                     found.append(("may replicate the whole server", ("select",), way))
-                if role.name in _SERVER_ROLES and self._connects:
+                # From any database of the server.
+                if role.name in _SERVER_ROLES:
                     found.append((_SERVER_ROLES[role.name], _EVERYTHING, way))
+                if oid in self._catalog.file_readers:
+                    found.append(
+                        ("may call functions that read files of the server", ("select",), way)
+                    )
                 if role.name in _ALL_DATA and self._connects:
                     found.append(("which reaches every table", _ALL_DATA[role.name], way))
             for words, permissions, way in found:
@@ -270,7 +303,11 @@ class _Principal:
                         yield _Found(permission, way.path(words), way.first)
 
     def _by_grants(
-        self, session: _Session, relation: Relation, seen: frozenset[int]
+        self,
+        session: _Session,
+        relation: Relation,
+        seen: frozenset[int],
+        called: frozenset[int] = frozenset(),
     ) -> Iterator[tuple[object, _Found]]:
         """By grants on a relation itself, then through views and functions that read it; each with what identifies it."""
         catalog = self._catalog
@@ -287,8 +324,33 @@ class _Principal:
             if relation.owner in session.ways:
                 path = session.ways[relation.owner].path("owner")
                 yield (relation.oid, "own"), _Found("own", path, None, may_grant=True)
-        yield from self._through_views(session, relation, seen)
-        yield from self._through_functions(session, relation)
+        if (
+            owner := catalog.schemas[relation.schema_oid][0]
+        ) in session.ways and relation.owner not in session.ways:
+            way = session.ways[owner]
+            yield (relation.oid, "drop"), _Found("drop", way.path("owner of the schema"), way.first)  # fmt: skip
+        yield from self._through_parents(session, relation, seen, called)
+        yield from self._through_views(session, relation, seen, called)
+        yield from self._through_functions(session, relation, called)
+
+    def _through_parents(
+        self, session: _Session, relation: Relation, seen: frozenset[int], called: frozenset[int]
+    ) -> Iterator[tuple[object, _Found]]:
+        """Whoever may read, or change, a table, does so with what inherits from it."""
+        for oid in self._catalog.parents.get(relation.oid, ()):
+            parent = self._catalog.relations.get(oid)
+            if parent is None or oid in seen:
+                continue
+            for grant, found in self._by_grants(session, parent, seen | {relation.oid}, called):
+                if found.permission.split(" ")[0].rstrip(",") in (
+                    "select",
+                    "update",
+                    "delete",
+                    "truncate",
+                    "own",
+                ):
+                    named = f"table {parent.schema}.{parent.name}, of which it is a part"
+                    yield (oid, grant), replace(found, path=f"{named}: {found.path}")
 
     def _granted(self, session: _Session, relation: Relation, acl: Acl, way: _Way) -> _Found:
         name_of = self._catalog.name_of
@@ -303,37 +365,49 @@ class _Principal:
         if relation.has_row_security and not session.skips_rows:
             mine = relation.owner in session.ways and not relation.forces_row_security
             by += "" if mine else ", rows by row security"
+        roles = self._catalog.roles
+        beside = () if acl.columns else tuple(
+            (other.columns, other.may_grant)
+            for other in self._catalog.acls.get(relation.oid, ())
+            if other.columns and (other.grantee, other.grantor, other.privilege) == (acl.grantee, acl.grantor, acl.privilege)
+        )  # fmt: skip
         origin = Origin(
-            acl.privilege, name_of(acl.grantee), name_of(acl.grantor), relation.schema, relation.name, acl.columns,
-            "WITH GRANT OPTION" if may_grant else "",
+            acl.privilege, None if acl.grantee == PUBLIC_OID else roles[acl.grantee].name, roles[acl.grantor].name,
+            relation.schema, relation.name, acl.columns, "WITH GRANT OPTION" if may_grant else "", beside,
         )  # fmt: skip
         return _Found(permission, way.path(by), way.first or origin, may_grant)
 
     def _through_views(
-        self, session: _Session, relation: Relation, seen: frozenset[int]
+        self, session: _Session, relation: Relation, seen: frozenset[int], called: frozenset[int]
     ) -> Iterator[tuple[object, _Found]]:
         for oid in self._catalog.views.get(relation.oid, ()):
             view = self._catalog.relations[oid]
-            # With the caller's rights it shows nobody more than they see without it.
-            if view.runs_as_caller or oid in seen:
+            if oid in seen:
                 continue
-            for grant, found in self._by_grants(session, view, seen | {relation.oid}):
+            if view.runs_as_caller:
+                # It shows nobody more than they see without it; but what reads it runs as another owner.
+                yield from self._through_views(session, view, seen | {relation.oid}, called)
+                continue
+            for grant, found in self._by_grants(session, view, seen | {relation.oid}, called):
                 privilege = found.permission.split(" ")[0].rstrip(",")
                 if privilege == "select" or view.updatable & _UPDATABLE.get(privilege, 0):
-                    named = f"view {view.schema}.{view.name}"
+                    named = f"view {view.schema}.{view.name} [{view.digest}]"
                     yield (oid, grant), _Found(privilege, f"{named}: {found.path}", found.origin)
 
     def _through_functions(
-        self, session: _Session, relation: Relation
+        self, session: _Session, relation: Relation, called: frozenset[int]
     ) -> Iterator[tuple[object, _Found]]:
         catalog = self._catalog
-        reaching = {relation.owner, *(acl.grantee for acl in catalog.acls.get(relation.oid, ()))}
-        for function, reached in self._functions:
-            owner = catalog.roles[function.owner]
-            if PUBLIC_OID in function.grantees and not self._is_everybody:
+        for number, (function, principal) in enumerate(self._functions):
+            if number in called or function.owner in session.ways:
                 continue
-            if function.owner in session.ways or not session.held & function.grantees:
+            by_all = PUBLIC_OID in function.grantees
+            # What everybody may is listed once, for everybody, unless only some may use the database.
+            if by_all and not self._is_everybody and PUBLIC_OID in catalog.connecting:
                 continue
-            if owner.is_superuser or reaching & reached:
-                words = f"function {function.name}, which runs as {owner.name}"
+            if not (by_all or session.held & function.grantees):
+                continue
+            if principal.reaches(relation, called | {number}):
+                owner = catalog.name_of(function.owner)
+                words = f"function {function.name} [{function.digest}], which runs as {owner}"
                 yield (function, relation.oid), _Found("execute", words)

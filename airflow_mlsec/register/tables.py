@@ -383,6 +383,8 @@ review = sa.Table(
     sa.Column("snapshots", sa.JSON),
     sa.Column("unread", sa.JSON),
     sa.Column("escalated_at", sa.String(32)),
+    # What was signed when it was completed.
+    sa.Column("statement", sa.JSON),
 )
 
 review_item = sa.Table(
@@ -408,6 +410,8 @@ review_item = sa.Table(
     sa.Column("datasets", sa.JSON),
     # Who decides; None: whoever has the role of a reviewer.
     sa.Column("reviewers", sa.JSON),
+    # Who was to decide at first.
+    sa.Column("asked", sa.JSON),
     sa.Column("four_eyes", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("reduce_to", sa.Text),
     # How many were decided by the same command.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -14,6 +14,9 @@ from asgiref.sync import sync_to_async
 from airflow_mlsec.actors import Actor, airflow_task
 from airflow_mlsec.errors import MlsecError
 from airflow_mlsec.hooks.mlsec import AirflowConnections, MlsecHook
+
+if TYPE_CHECKING:
+    from airflow_mlsec.access import Scope
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,15 @@ class Asked:
     categories: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
+    # Whether a campaign of another scope will do: who watches for one names it only.
+    any_scope: bool = False
+
+    @property
+    def scope(self) -> Scope | None:
+        """What the campaign has to be about; None if it is known by its name only."""
+        from airflow_mlsec.access import Scope
+
+        return None if self.any_scope else Scope(self.categories, self.datasets, self.systems)
 
     def as_json(self) -> dict[str, Any]:
         """What a trigger keeps."""
@@ -56,7 +68,9 @@ def review_in_force(hook: MlsecHook, asked: Asked) -> int | None:
         review = review_status(register, str(asked.location), max_age, now, connections)
     else:
         organization = load_organization(hook.settings().organization)
-        review = campaign_in_force(register, asked.campaign, max_age, now, organization, connections)  # fmt: skip
+        review = campaign_in_force(
+            register, asked.campaign, max_age, now, organization, connections, asked.scope
+        )
     return None if review is None else review.id
 
 
@@ -157,7 +171,7 @@ class AccessReviewEvent(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         check = sync_to_async(review_in_force)
-        asked = Asked(self.max_age_days * 86400, 0, self.location, self.campaign)
+        asked = Asked(self.max_age_days * 86400, 0, self.location, self.campaign, any_scope=True)
         # What was in force before is no news.
         known: int | None = None
         first = True

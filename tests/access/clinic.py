@@ -142,7 +142,7 @@ def clinic(folder: Path, server: str, patch: pytest.MonkeyPatch) -> Iterator[Cli
     admin = connection.info.user
     made = folder / "policies"
     for name, value in {
-        "POLICIES_FOLDER": made, "STATE_FOLDER": folder / "state", "ROLE_MAPPING": "admin=admin,reviewer=reviewer,operator=operator,task:*=operator",
+        "POLICIES_FOLDER": made, "STATE_FOLDER": folder / "state", "ROLE_MAPPING": "admin=admin,reviewer=reviewer,operator=operator,os:*=reviewer,task:*=operator",
     }.items():  # fmt: skip
         patch.setenv(f"AIRFLOW__MLSEC__{name}", str(value))
     patch.setenv("AIRFLOW_CONN_CRM", server)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from airflow_mlsec.datasets import EnvironmentConnections, connector_of
-from airflow_mlsec.postgresql import PUBLIC, TableAccess, read_catalog, table_access
+from airflow_mlsec.postgresql import PUBLIC, TableAccess, read_catalog, revocation, table_access
 
 _NUMBER = itertools.count()
 _PREDEFINED = ["pg_read_all_data", "pg_write_all_data"]
@@ -61,7 +62,12 @@ class Server:
 
     def paths(self, table: str, schema: str = "public") -> set[tuple[str, str, str]]:
         return {
-            (f.role.removeprefix(self.prefix), f.permission, f.path.replace(self.prefix, ""))
+            # Without the digests of definitions.
+            (
+                f.role.removeprefix(self.prefix),
+                f.permission,
+                re.sub(r" \[[0-9a-f]*\]", "", f.path.replace(self.prefix, "")),
+            )
             for f in self.found(schema, table)
         }
 
@@ -219,7 +225,7 @@ def test_views_and_functions_of_others_are_ways(server: Server) -> None:
         ("anna", "delete", f"view public.shown: view public.shown_again: granted by {me}"),
         ("anna", "select", f"view public.counted: granted by {me}"),
         ("bo", "select", f"view public.kept: granted by {me}"),
-        ("cy", "execute", f"function public.peek, which runs as {me}"),
+        ("cy", "execute", f"function public.peek(), which runs as {me}"),
     }
     # The server agrees: anna reads people's rows, though she has no privilege on the table.
     server.run("INSERT INTO people VALUES (1, 'x')")
@@ -266,3 +272,168 @@ def test_a_review_sees_who_is_in_through_a_group(server: Server) -> None:
     after = {g.principal for g in grants("postgresql://crm/public.people", connections)}
     assert after - before == {anna}
     assert before - after == {analysts}
+
+
+# --- what an attacker has found: how it comes about, and whose way it is, with what
+
+
+def _inherited(s: Server, anna: str) -> None:
+    s.run("CREATE TABLE everyone (id int)")
+    s.run("ALTER TABLE people INHERIT everyone")
+    s.run("GRANT SELECT, DELETE ON everyone TO {}", anna)
+
+
+def _partition(s: Server, anna: str) -> None:
+    s.run("DROP TABLE people")
+    s.run("CREATE TABLE everyone (id int) PARTITION BY LIST (id)")
+    s.run("CREATE TABLE people PARTITION OF everyone FOR VALUES IN (1)")
+    s.run("GRANT SELECT ON everyone TO {}", anna)
+
+
+def _kept_of_careful(s: Server, anna: str) -> None:
+    s.run("CREATE VIEW careful WITH (security_invoker) AS SELECT * FROM people")
+    s.run("CREATE MATERIALIZED VIEW kept AS SELECT * FROM careful")
+    s.run("GRANT SELECT ON kept TO {}", anna)
+
+
+def _peek(s: Server, owner: str | None = None, table: str = "people") -> None:
+    s.run(
+        f"CREATE FUNCTION peek() RETURNS SETOF {table} LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM {table}'"
+    )
+    if owner is not None:
+        s.run("ALTER FUNCTION peek() OWNER TO {}", owner)
+
+
+def _public_function_where_few_connect(s: Server, anna: str) -> None:
+    _peek(s)
+    database = s.connection.info.dbname
+    s.run("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", database)
+    s.run("GRANT CONNECT ON DATABASE {} TO {}", database, anna)
+
+
+def _function_of_all_data(s: Server, anna: str) -> None:
+    loader = s.role("loader", "NOLOGIN")
+    s.run("GRANT pg_read_all_data TO {}", loader)
+    _peek(s, loader)
+    s.run("REVOKE EXECUTE ON FUNCTION peek() FROM PUBLIC")
+    s.run("GRANT EXECUTE ON FUNCTION peek() TO {}", anna)
+
+
+def _function_by_view(s: Server, anna: str) -> None:
+    loader = s.role("loader", "NOLOGIN")
+    s.run("CREATE VIEW v AS SELECT * FROM people")
+    s.run("GRANT SELECT ON v TO {}", loader)
+    _peek(s, loader, "v")
+    s.run("REVOKE EXECUTE ON FUNCTION peek() FROM PUBLIC")
+    s.run("GRANT EXECUTE ON FUNCTION peek() TO {}", anna)
+
+
+def _function_by_function(s: Server, anna: str) -> None:
+    loader = s.role("loader", "NOLOGIN")
+    _peek(s)
+    s.run("REVOKE EXECUTE ON FUNCTION peek() FROM PUBLIC")
+    s.run("GRANT EXECUTE ON FUNCTION peek() TO {}", loader)
+    s.run(
+        "CREATE FUNCTION again() RETURNS SETOF people LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM peek()'"
+    )
+    s.run("ALTER FUNCTION again() OWNER TO {}", loader)
+    s.run("REVOKE EXECUTE ON FUNCTION again() FROM PUBLIC")
+    s.run("GRANT EXECUTE ON FUNCTION again() TO {}", anna)
+
+
+def _database_owner(s: Server, anna: str) -> None:
+    s.run("GRANT SELECT ON people TO pg_database_owner")
+    s.run("ALTER DATABASE {} OWNER TO {}", s.connection.info.dbname, anna)
+
+
+def _schema_owner(s: Server, anna: str) -> None:
+    s.run("ALTER SCHEMA public OWNER TO {}", anna)
+
+
+def _read_file(s: Server, anna: str) -> None:
+    s.run("GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_binary_file(text) TO {}", anna)
+
+
+def _files_from_elsewhere(s: Server, anna: str) -> None:
+    s.run("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", s.connection.info.dbname)
+    s.run("GRANT pg_read_server_files TO {}", anna)
+
+
+@pytest.mark.parametrize(
+    ("make", "permission"),
+    [
+        (_inherited, "select"), (_inherited, "delete"), (_partition, "select"), (_kept_of_careful, "select"),
+        (_public_function_where_few_connect, "execute"), (_function_of_all_data, "execute"), (_function_by_view, "execute"),
+        (_function_by_function, "execute"), (_database_owner, "select"), (_schema_owner, "drop"), (_read_file, "select"),
+        (_files_from_elsewhere, "select"),
+    ],
+)  # fmt: skip
+def test_ways_that_nobody_thinks_of(server: Server, make: Callable[[Server, str], None], permission: str) -> None:  # fmt: skip
+    server.run("CREATE TABLE people (id int)")
+    anna = server.role("anna")
+    assert not [f for f in server.paths("people") if f[0] == "anna"]
+    try:
+        make(server, anna)
+        found = {f[1]: f[2] for f in server.paths("people") if f[0] == "anna"}
+        assert permission in found, found
+    finally:
+        server.run("ALTER DATABASE {} OWNER TO CURRENT_USER", server.connection.info.dbname)
+        server.run("ALTER SCHEMA public OWNER TO CURRENT_USER")
+
+
+def test_what_cannot_be_followed_is_said(server: Server) -> None:
+    server.run("CREATE TABLE people (id int)")
+    server.run("CREATE TABLE inbox (id int)")
+    server.run("CREATE RULE r AS ON INSERT TO inbox DO INSTEAD INSERT INTO people VALUES (NEW.id)")
+    server.run(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NEW; END'"
+    )
+    server.run("CREATE TRIGGER t BEFORE UPDATE ON inbox FOR EACH ROW EXECUTE FUNCTION f()")
+    engine = sa.create_engine(server.uri.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        unread = read_catalog(connection).unread
+    engine.dispose()
+    assert any("trigger t of public.inbox" in text for text in unread)
+    assert any("rule r of public.inbox" in text for text in unread)
+
+
+def test_a_role_may_be_called_public(server: Server) -> None:
+    server.run("CREATE TABLE people (id int)")
+    server.run('CREATE ROLE "PUBLIC" LOGIN')
+    try:
+        server.run('GRANT SELECT ON people TO "PUBLIC"')
+        server.run("GRANT INSERT ON people TO PUBLIC")
+        engine = sa.create_engine(server.uri.replace("postgresql://", "postgresql+psycopg://"))
+        with engine.connect() as connection:
+            found = table_access(read_catalog(connection), "public", "people")
+        engine.dispose()
+        by_role = {f.role: f for f in found if f.role.strip('"') == "PUBLIC"}
+        assert {name: f.permission for name, f in by_role.items()} == {'"PUBLIC"': "select", "PUBLIC": "insert"}  # fmt: skip
+        origin = by_role['"PUBLIC"'].origin
+        assert origin is not None
+        do, undo = revocation(origin)
+        assert 'FROM "PUBLIC";' in do
+        assert 'TO "PUBLIC";' in undo
+        server.connection.execute(f"BEGIN; {do}; COMMIT")
+        privileges = "SELECT has_table_privilege('PUBLIC', 'people', 'insert'), has_table_privilege('PUBLIC', 'people', 'select')"
+        assert server.connection.execute(privileges).fetchone() == (True, False)
+    finally:
+        server.run('DROP OWNED BY "PUBLIC"')
+        server.run('DROP ROLE "PUBLIC"')
+
+
+def test_columns_stay_when_a_table_is_revoked(server: Server) -> None:
+    server.run("CREATE TABLE people (id int, email text)")
+    anna = server.role("anna")
+    server.run("GRANT SELECT ON people TO {}", anna)
+    server.run("GRANT SELECT (email) ON people TO {}", anna)
+    [whole] = [
+        f for f in server.found("public", "people") if f.permission == "select" and f.role == anna
+    ]
+    before = server.paths("people")
+    assert whole.origin is not None
+    do, undo = revocation(whole.origin)
+    server.connection.execute(f"BEGIN; {do}; COMMIT")
+    assert {f[1] for f in server.paths("people") if f[0] == "anna"} == {"select (email)"}
+    server.connection.execute(f"BEGIN; {undo}; COMMIT")
+    assert server.paths("people") == before

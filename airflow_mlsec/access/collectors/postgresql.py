@@ -13,13 +13,14 @@ from airflow_mlsec.access.collectors._sql import connected, url_of
 from airflow_mlsec.connections import Connections
 from airflow_mlsec.datasets import TableUri, table_uri
 from airflow_mlsec.errors import UsageError
+from airflow_mlsec.postgresql import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import sqlalchemy as sa
 
-    from airflow_mlsec.postgresql import Catalog, Role, TableAccess
+    from airflow_mlsec.postgresql import Catalog, Origin, Role, TableAccess
 
 _RIGHTS = {
     "select": Right.READ,
@@ -32,6 +33,7 @@ _RIGHTS = {
     "maintain": Right.WRITE,
     "own": Right.ADMINISTER,
     "execute": Right.READ,
+    "drop": Right.WRITE,
 }
 
 
@@ -45,8 +47,11 @@ class PostgreSQL(Collector):
         parts = urlsplit(source)
         database = parts.path.strip("/")
         # With a dot it is a table: a dataset, not a system.
-        if not parts.netloc or "/" in database or "." in database:
-            raise UsageError(f"'{source}': write postgresql://CONN or postgresql://CONN/DATABASE")
+        if not parts.netloc or set("@:") & set(parts.netloc) or "/" in database or "." in database:
+            raise UsageError(
+                "a PostgreSQL database is named by its connection, never by an address: write postgresql://CONN or "
+                "postgresql://CONN/DATABASE"
+            )
         return _source(parts.netloc, database, connections)
 
     def source_of(self, location: str, connections: Connections) -> str | None:
@@ -75,6 +80,7 @@ class PostgreSQL(Collector):
         return Collected(
             tuple(accounts),
             tuple(_entitlement(source, access) for access in found),
+            catalog.unread,
         )
 
     def withdraw(
@@ -88,18 +94,21 @@ class PostgreSQL(Collector):
         changes: list[Change | None] = []
         for e in entitlements:
             access = by_entitlement.get(e)
-            made = None if access is None or access.origin is None else revocation(access.origin)
-            if access is None or made is None:
+            origin = None if access is None else access.origin
+            if origin is None:
                 changes.append(None)
                 continue
-            also = [_entitlement(source, f) for f in found if f.origin == access.origin]
+            made = revocation(origin)
+            also = [_entitlement(source, f) for f in found if f.origin == origin]
+            also += _elsewhere(source, origin, catalog)
             changes.append(Change(*made, tuple(sorted(set(also) - {e}))))
         return changes
 
     def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
         with self._connect(source, connections) as connection, connection.begin():
             for statement in statements:
-                connection.exec_driver_sql(statement)
+                # The driver takes a percent sign for a parameter's.
+                connection.exec_driver_sql(statement.replace("%", "%%"))
 
     @contextmanager
     def _catalog(self, source: str, connections: Connections) -> Iterator[Catalog]:
@@ -134,12 +143,37 @@ def _account(role: Role) -> Account:
         if holds
     ]
     kind = AccountKind.ACCOUNT if role.can_log_in else AccountKind.GROUP
-    return Account(role.name, kind, role.can_log_in, None, tuple(traits))
+    return Account(shown(role.name), kind, role.can_log_in, None, tuple(traits))
 
 
 def _location(source: str, schema: str, table: str) -> str:
     conn, _, database = source.partition("://")[2].partition("/")
+    # A dot in a name is not one between names.
+    parts = [part.replace("%", "%25").replace(".", "%2E") for part in (schema, table)]
+    if any("%2E" in part for part in parts):
+        return f"postgresql://{conn}/{database}.{'.'.join(parts)}"
     return str(TableUri(conn, unquote(database) or None, schema, table))
+
+
+def _elsewhere(source: str, origin: Origin, catalog: Catalog) -> list[Entitlement]:
+    """What a membership also gives in other databases of the server, of which only this is known here."""
+    if origin.relation is not None or origin.grantee is None:
+        return []
+    by_name = {role.name: oid for oid, role in catalog.roles.items()}
+    reached, waiting = {by_name[origin.privilege]}, [by_name[origin.privilege]]
+    for at in waiting:
+        for edge in catalog.memberships.get(at, ()):
+            if edge.role not in reached:
+                reached.add(edge.role)
+                waiting.append(edge.role)
+    return [
+        Entitlement(
+            f"{source.rpartition('/')[0]}/{name}", shown(origin.grantee), f"what {catalog.name_of(oid)} may do there",
+            "another database of the server, not read", Right.USE,
+        )
+        for oid in sorted(reached)
+        for name in catalog.elsewhere.get(oid, ())
+    ]  # fmt: skip
 
 
 def _entitlement(source: str, access: TableAccess) -> Entitlement:

@@ -69,7 +69,7 @@ class AccessRead(RegisterControl):
                 yield source, failed(NeverRead())
                 continue
             reason = SnapshotTaken(snapshot.taken_at[:10], snapshot.accounts, snapshot.entitlements)
-            if age_of(snapshot, facts.on) > facts.number(self, "days"):
+            if not -1 <= age_of(snapshot, facts.on) <= facts.number(self, "days"):
                 yield source, failed(reason)
             elif snapshot.unread:
                 yield source, failed(NotReadCompletely(len(snapshot.unread)), reason)

@@ -81,7 +81,11 @@ class LocationReviewed(RegisterControl):
         for review in facts.reviews:
             if review.status == "complete" and review.completed_at is not None:
                 # Of a campaign, the datasets that it was about; their names are no locations.
-                for place in (review.location,) if review.scope is None else review.covers:
+                for place in (
+                    (review.location,)
+                    if review.scope is None
+                    else [name for name, _ in review.covers]
+                ):
                     last = done.get(place)
                     if last is None or str(last.completed_at) < review.completed_at:
                         done[place] = review

@@ -30,6 +30,7 @@ def upgrade() -> None:
     )
     for name, kind in (
         ("opened_by", sa.Text), ("scope", sa.JSON), ("snapshots", sa.JSON), ("unread", sa.JSON), ("escalated_at", sa.String(32)),
+        ("statement", sa.JSON),
     ):  # fmt: skip
         op.add_column("mlsec_review", sa.Column(name, kind))
     old = op.f("uq_mlsec_review_item_review_id_principal_permission_origin")
@@ -39,7 +40,7 @@ def upgrade() -> None:
             table.add_column(sa.Column(name, sa.Text, nullable=False, server_default=""))
         for name, kind in (
             ("right", sa.String(16)), ("person", sa.Text), ("flags", sa.JSON), ("last_used", sa.String(40)), ("datasets", sa.JSON),
-            ("reviewers", sa.JSON), ("reduce_to", sa.Text), ("together", sa.Integer), ("second_by", sa.Text),
+            ("reviewers", sa.JSON), ("asked", sa.JSON), ("reduce_to", sa.Text), ("together", sa.Integer), ("second_by", sa.Text),
             ("second_at", sa.String(32)), ("effective_at", sa.String(32)),
         ):  # fmt: skip
             table.add_column(sa.Column(name, kind))
