@@ -36,7 +36,7 @@ at = FOLDER
 on_call = PrivacyAlertNotifier(smtp_conn_id="oncall_mail")
 
 with DAG("guarded_by_a_rule", schedule=None, on_failure_callback=on_call, default_args={"on_failure_callback": on_call}):
-    check = ComplianceCheckOperator(task_id="check", policy="guests", controls=["title-stated"])
+    check = ComplianceCheckOperator(task_id="check", policy="guests", controls=["controller-named"])
     check >> AnonymizeOperator(task_id="publish", policy="guests", target=f"{at}/checked.parquet")
 
 with DAG("guarded_by_a_review", schedule=None):
@@ -57,7 +57,7 @@ columns:
 
 
 def prepare(folder: Path) -> None:
-    """The guests, and a policy that lacks a title."""
+    """The guests, and a policy that names no controller."""
     at = folder / "guests"
     at.mkdir()
     pq.write_table(pa.table({"badge": [f"g{i}" for i in range(20)]}), at / "guests.parquet")
@@ -82,20 +82,21 @@ def a_rule_stops_the_run_until_an_exemption_is_granted(server: AirflowServer, fo
     assert (states["check"], states["publish"]) == ("failed", "upstream_failed")
     assert not made.exists()
     asset, until = f"{folder}/guests/guests.parquet", date.today() + timedelta(days=30)
-    given = ("--owner", "team", "--why", "the title is being agreed on", "--until", str(until))
-    _mlsec(server, "controls", "exempt", "title-stated", asset, *given)
+    given = ("--owner", "team", "--why", "the controller is being agreed on", "--until", str(until))
+    _mlsec(server, "controls", "exempt", "controller-named", asset, *given)
     # Nobody has granted it.
     assert _ended(server, CHECKED)["check"] == "failed"
     # Not whoever has asked.
-    _mlsec(server, "controls", "grant", "title-stated", asset, "--until", str(until), code=3)
+    _mlsec(server, "controls", "grant", "controller-named", asset, "--until", str(until), code=3)
     register = Register(Settings.load(server.environment).register_url)
-    [known] = json.loads(_mlsec(server, "controls", "show", "title-stated", "--json"))["exemptions"]  # fmt: skip
-    grant_exemption(register, Asset(AssetKind.DATASET, known["asset"]["name"]), "title-stated", airflow_user("dora", None, ["admin"]), until)  # fmt: skip
-    assert _ended(server, CHECKED)[""] == "success"
+    [known] = json.loads(_mlsec(server, "controls", "show", "controller-named", "--json"))["exemptions"]  # fmt: skip
+    grant_exemption(register, Asset(AssetKind.DATASET, known["asset"]["name"]), "controller-named", airflow_user("dora", None, ["admin"]), until)  # fmt: skip
+    states = _ended(server, CHECKED)
+    assert states[""] == "success", states
     assert made.exists()
-    found = json.loads(_mlsec(server, "controls", "show", "title-stated", "--json"))["findings"]
+    found = json.loads(_mlsec(server, "controls", "show", "controller-named", "--json"))["findings"]
     assert [f["outcome"] for f in found] == ["exempt"]
-    _mlsec(server, "controls", "end", "title-stated", asset, "--why", "agreed")
+    _mlsec(server, "controls", "end", "controller-named", asset, "--why", "agreed")
     assert _ended(server, CHECKED)["check"] == "failed"
 
 

@@ -39,25 +39,23 @@ class Statement:
     def may_reach(self, resource: str, variables: Mapping[str, str]) -> bool:
         """Whether it is about something below ``resource``, an ARN that may end with a star."""
         if "NotResource" in self.document:
-            return not any(
-                covers(_filled(p, variables), resource) for p in texts(self.document["NotResource"])
-            )
+            # Of a variable that is not known, it is not known what it leaves out.
+            known = _known(self.document["NotResource"], variables)
+            return not any(covers(p, resource) for p in known)
         return any(
             overlaps(_filled(p, variables), resource)
             for p in texts(self.document.get("Resource", "*"))
         )
 
     def covers_all(self, resource: str, variables: Mapping[str, str]) -> bool:
-        """Whether it is about everything below ``resource``."""
+        """Whether it is certainly about everything below ``resource``."""
         if "NotResource" in self.document:
             return not any(
                 overlaps(_filled(p, variables), resource)
                 for p in texts(self.document["NotResource"])
             )
-        return any(
-            covers(_filled(p, variables), resource)
-            for p in texts(self.document.get("Resource", "*"))
-        )
+        known = _known(self.document.get("Resource", "*"), variables)
+        return any(covers(p, resource) for p in known)
 
     def resources(self, variables: Mapping[str, str]) -> list[str]:
         """The patterns of resources that it names, as far as they say what it is about."""
@@ -131,11 +129,30 @@ def _lower(value: Any) -> list[str]:
     return [text.lower() for text in texts(value)]
 
 
+# What stands for these letters themselves.
+_LITERALS = {"${*}": "\x01", "${?}": "\x02", "${$}": "$"}
+
+
 def _filled(pattern: str, variables: Mapping[str, str]) -> str:
-    for name, value in variables.items():
-        pattern = pattern.replace("${" + name + "}", value)
-    # Of others it is not known what they stand for.
+    """A pattern with what is known of variables; any other may stand for anything."""
+    for name, value in {
+        **_LITERALS,
+        **{f"${{{name}}}": v for name, v in variables.items()},
+    }.items():
+        pattern = pattern.replace(name, value)
     return re.sub(r"\$\{[^}]*\}", "*", pattern)
+
+
+def _known(patterns: Any, variables: Mapping[str, str]) -> list[str]:
+    """The patterns of which every variable is known: what others are about is not certain."""
+    found = []
+    for pattern in texts(patterns):
+        bare = pattern
+        for name in (*_LITERALS, *(f"${{{name}}}" for name in variables)):
+            bare = bare.replace(name, "")
+        if "${" not in bare:
+            found.append(_filled(pattern, variables))
+    return found
 
 
 @lru_cache(maxsize=4096)
@@ -159,11 +176,15 @@ def covers(pattern: str, resource: str) -> bool:
 @lru_cache(maxsize=65536)
 def overlaps(pattern: str, resource: str) -> bool:
     """Whether some text is matched by both patterns."""
-    if not pattern or not resource:
-        return not (pattern or resource).strip("*")
-    first, second = pattern[0], resource[0]
-    if first == "*":
-        return overlaps(pattern[1:], resource) or overlaps(pattern, resource[1:])
-    if second == "*":
-        return overlaps(pattern, resource[1:]) or overlaps(pattern[1:], resource)
-    return (first == second or "?" in (first, second)) and overlaps(pattern[1:], resource[1:])
+    # Row by row: which beginnings of the one go with which beginnings of the other.
+    row = [True, *(False for _ in resource)]
+    for number, letter in enumerate(resource, 1):
+        row[number] = row[number - 1] and letter == "*"
+    for first in pattern:
+        before, row = row, [row[0] and first == "*"]
+        for number, second in enumerate(resource, 1):
+            if "*" in (first, second):
+                row.append(before[number] or row[number - 1] or before[number - 1])
+            else:
+                row.append(before[number - 1] and (first == second or "?" in (first, second)))
+    return row[-1]

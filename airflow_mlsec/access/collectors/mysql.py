@@ -93,8 +93,10 @@ class MySQL(Collector):
 
     def canonical(self, source: str, connections: Connections) -> str:
         conn = source.partition("://")[2].strip("/")
-        if not conn or "/" in conn:
-            raise UsageError(f"'{source}': write mysql://CONN")
+        if not conn or set("/@:") & set(conn):
+            raise UsageError(
+                "a MySQL server is named by its connection, never by an address: write mysql://CONN"
+            )
         return _SCHEME + conn
 
     def source_of(self, location: str, connections: Connections) -> str | None:

@@ -9,7 +9,9 @@ AWS Identity and Access Management, User Guide, "Policy evaluation logic"; Amazo
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import AsyncExitStack, contextmanager
@@ -31,15 +33,32 @@ _ACTIONS = {
     "s3:GetObjectVersion": Right.READ,
     "s3:PutObject": Right.WRITE,
     "s3:DeleteObject": Right.WRITE,
+    "s3:DeleteObjectVersion": Right.WRITE,
+    "s3:ReplicateObject": Right.WRITE,
     "s3:PutObjectAcl": Right.ADMINISTER,
+    "s3:PutObjectVersionAcl": Right.ADMINISTER,
 }
-_ON_BUCKET = {"s3:PutBucketPolicy": Right.ADMINISTER, "s3:PutBucketAcl": Right.ADMINISTER}
+_ON_BUCKET = {
+    **dict.fromkeys(
+        (
+            "s3:PutBucketPolicy", "s3:DeleteBucketPolicy", "s3:PutBucketAcl", "s3:PutBucketPublicAccessBlock",
+            "s3:PutBucketOwnershipControls", "s3:PutReplicationConfiguration", "s3:CreateAccessPoint",
+            "s3:PutAccessPointPolicy",
+        ),
+        Right.ADMINISTER,
+    ),
+    "s3:PutLifecycleConfiguration": Right.WRITE,
+}  # fmt: skip
 # With any of these of IAM somebody gives themselves every other permission.
-_ON_ACCOUNT = {
-    "iam:AttachUserPolicy": Right.ADMINISTER,
-    "iam:PutUserPolicy": Right.ADMINISTER,
-    "iam:CreatePolicyVersion": Right.ADMINISTER,
-}
+_ON_ACCOUNT = dict.fromkeys(
+    (
+        "iam:AttachUserPolicy", "iam:PutUserPolicy", "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion",
+        "iam:AddUserToGroup", "iam:AttachGroupPolicy", "iam:PutGroupPolicy", "iam:AttachRolePolicy", "iam:PutRolePolicy",
+        "iam:UpdateAssumeRolePolicy", "iam:CreateAccessKey", "iam:CreateLoginProfile", "iam:UpdateLoginProfile",
+        "iam:PassRole", "iam:DeleteUserPermissionsBoundary", "iam:PutUserPermissionsBoundary",
+    ),
+    Right.ADMINISTER,
+)  # fmt: skip
 _EVERYBODY = "everybody"
 _EVERY_ACCOUNT = "every AWS account"
 _GROUPS = {
@@ -87,10 +106,16 @@ class _Store:
     lists_count: bool = True
     blocks: Mapping[str, bool] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    # ``aws``, or that of China or of a government.
+    partition: str = "aws"
+
+    @property
+    def arn(self) -> str:
+        return f"arn:{self.partition}:s3:::{self.bucket}"
 
     @property
     def objects(self) -> str:
-        return f"arn:aws:s3:::{self.bucket}/*"
+        return f"{self.arn}/*"
 
 
 @dataclass(frozen=True)
@@ -103,6 +128,7 @@ class _Way:
     path: str
     right: Right
     calls: _Calls | None = None
+    origin: str | None = None
 
 
 class S3(Collector):
@@ -113,8 +139,10 @@ class S3(Collector):
 
     def canonical(self, source: str, connections: Connections) -> str:
         authority = source.partition("://")[2].rstrip("/")
-        if not authority.rpartition("@")[2] or "/" in authority:
-            raise UsageError(f"'{source}': write s3://CONN@BUCKET or s3://BUCKET")
+        if not authority.rpartition("@")[2] or "/" in authority or ":" in authority:
+            raise UsageError(
+                "a bucket is named by its connection: write s3://CONN@BUCKET or s3://BUCKET"
+            )
         return _SCHEME + authority
 
     def source_of(self, location: str, connections: Connections) -> str | None:
@@ -146,7 +174,8 @@ class S3(Collector):
         self, source: str, entitlements: Sequence[Entitlement], connections: Connections
     ) -> list[Change | None]:
         with _services(source, connections) as call:
-            ways = list(_ways(_read(source, call), source))
+            store = _read(source, call)
+        ways = list(_ways(store, source))
         found = {Entitlement(w.resource, w.account, w.permission, w.path, w.right): w for w in ways}
         changes: list[Change | None] = []
         for entitlement in entitlements:
@@ -157,6 +186,7 @@ class S3(Collector):
             also = sorted(
                 e for e, other in found.items() if other.calls == way.calls and e != entitlement
             )
+            also += _beyond(store, entitlement, way)
             do, undo = (json.dumps(call, sort_keys=True) for call in way.calls)
             changes.append(Change(do, undo, tuple(also)))
         return changes
@@ -168,13 +198,35 @@ class S3(Collector):
                 if (document["service"], document["operation"]) not in _CHANGES:
                     raise UsageError(f"'{source}': {document['operation']} is not a change of ours")
                 try:
-                    call(document["service"], document["operation"], **document["parameters"])
+                    given = document["parameters"]
+                    if document["service"] == "s3":
+                        _change_policy(
+                            call, document["operation"], given["Bucket"], given["Statement"]
+                        )
+                    else:
+                        call(document["service"], document["operation"], **given)
                 except DatasetError:
                     if done:
                         raise DatasetError(
                             f"'{source}': {done} of {len(statements)} changes were made before one failed"
                         ) from None
                     raise
+
+
+def _beyond(store: _Store, entitlement: Entitlement, way: _Way) -> list[Entitlement]:
+    """What else the policies say that end: about other buckets, other services."""
+    principal = next((p for p in store.principals if p.name == entitlement.account), None)
+    if principal is None or way.origin is None or way.calls is None:
+        return []
+    ending = {origin for origin, calls in principal.endings.items() if calls == way.calls}
+    prefixes = (store.arn, f"{store.arn}/")
+    return [
+        Entitlement(resource, principal.name, ", ".join(_iam.texts(s.document.get("Action", "NotAction"))), s.origin, Right.USE)
+        for s in principal.statements
+        if s.origin in ending and s.allows
+        for resource in s.resources(principal.variables)
+        if not resource.startswith(prefixes)
+    ]  # fmt: skip
 
 
 def _is_below(resource: str, authority: str, key: str) -> bool:
@@ -188,9 +240,11 @@ def _is_below(resource: str, authority: str, key: str) -> bool:
     return not pattern or _iam.overlaps(pattern, below) or _iam.overlaps(pattern, inside)
 
 
+# Not the service's own, which replace the whole policy.
+_TAKE_OUT, _PUT_BACK = "take_statement_out", "put_statement_back"
 _CHANGES = {
-    ("s3", "put_bucket_policy"),
-    ("s3", "delete_bucket_policy"),
+    ("s3", _TAKE_OUT),
+    ("s3", _PUT_BACK),
     ("iam", "detach_user_policy"),
     ("iam", "attach_user_policy"),
     ("iam", "detach_role_policy"),
@@ -293,7 +347,8 @@ def _read(source: str, call: Call) -> _Store:
     ownership = part("who owns objects", "s3", "get_bucket_ownership_controls", Bucket=bucket) or {}
     rules = ownership.get("OwnershipControls", {}).get("Rules", [])
     lists_count = all(rule.get("ObjectOwnership") != "BucketOwnerEnforced" for rule in rules)
-    if lists_count and not blocks.get("IgnorePublicAcls"):
+    if lists_count:
+        # Lists that are ignored if they are public still count if they name an account.
         unread.append(
             "access control lists of single objects are not read; set the bucket's object ownership to BucketOwnerEnforced, "
             "so that there are none"
@@ -303,12 +358,20 @@ def _read(source: str, call: Call) -> _Store:
         "users, groups and roles", "iam", "get_account_authorization_details", Filter=kinds
     )
     account = str(identity.get("Account", ""))
+    if account:
+        try:
+            call("s3", "get_bucket_acl", Bucket=bucket, ExpectedBucketOwner=account)
+        except DatasetError:
+            unread.append(
+                "the bucket is of another account: its users, groups and roles are not read"
+            )
     text = policy.get("Policy")
     return _Store(
         bucket, account,
         tuple(_principals(found or {}, account, call)),
         tuple(_iam.statements(json.loads(text), "bucket policy")) if text else (),
         text, acl.get("Owner", {}).get("ID"), tuple(acl.get("Grants", ())), lists_count, blocks, tuple(unread),
+        str(identity.get("Arn", "arn:aws")).split(":")[1],
     )  # fmt: skip
 
 
@@ -346,7 +409,7 @@ def _principals(found: Mapping[str, Any], account: str, call: Call) -> Iterator[
             made += _iam.statements(document, f"{words}policy {policy['PolicyName']}")
         for policy in entry.get("AttachedManagedPolicies", ()):
             document = managed(policy["PolicyArn"])
-            made += _iam.statements(document, f"{words}attached policy {policy['PolicyName']}")
+            made += _iam.statements(document, f"{words}{_attached(policy)}")
         return made
 
     def boundary(entry: Mapping[str, Any]) -> tuple[_iam.Statement, ...] | None:
@@ -386,6 +449,12 @@ def _principals(found: Mapping[str, Any], account: str, call: Call) -> Iterator[
         )  # fmt: skip
 
 
+def _attached(policy: Mapping[str, Any]) -> str:
+    """Two policies of one name differ in their path."""
+    path = policy["PolicyArn"].partition(":policy/")[2]
+    return f"attached policy {path}"
+
+
 def _member(group: str) -> str:
     return f"member of group {group}"
 
@@ -403,7 +472,7 @@ def _endings(entry: Mapping[str, Any], kind: str) -> dict[str, _Calls]:
         )
     for policy in entry.get("AttachedManagedPolicies", ()):
         given = {**named, "PolicyArn": policy["PolicyArn"]}
-        found[f"attached policy {policy['PolicyName']}"] = (
+        found[_attached(policy)] = (
             _call("iam", f"detach_{kind}_policy", **given),
             _call("iam", f"attach_{kind}_policy", **given),
         )
@@ -440,11 +509,11 @@ def _of_principal(
     """What a user or role may do itself."""
     denials = [s for s in store.policy if not s.allows and _is_about(s, principal, store)]
     policies = [*principal.statements, *denials]
-    bucket = f"arn:aws:s3:::{store.bucket}"
+    bucket = store.arn
     asked = [
         *((action, right, store.objects) for action, right in _ACTIONS.items()),
         *((action, right, bucket) for action, right in _ON_BUCKET.items()),
-        *((action, right, f"arn:aws:iam::{store.account}:*") for action, right in _ON_ACCOUNT.items()),
+        *((action, right, f"arn:{store.partition}:iam::{store.account}:*") for action, right in _ON_ACCOUNT.items()),
     ]  # fmt: skip
     for action, right, resource in asked:
         yield from _allowed(
@@ -480,7 +549,7 @@ def _allowed(
             path = before + statement.origin + _remarks(statement, policies, action, principal)
             if (place[0], path) not in seen:
                 seen.add((place[0], path))
-                yield _Way(place[0], account, action, path, right, _ending(store, principal, statement) if not before else None)  # fmt: skip
+                yield _Way(place[0], account, action, path, right, _ending(store, principal, statement) if not before else None, statement.origin)  # fmt: skip
 
 
 def _places(
@@ -494,7 +563,7 @@ def _places(
     if resource != store.objects or statement.covers_all(resource, variables):
         yield source, resource
         return
-    prefix = f"arn:aws:s3:::{store.bucket}/"
+    prefix = f"{store.arn}/"
     for pattern in statement.resources(variables):
         if not _iam.overlaps(pattern, resource):
             continue
@@ -511,10 +580,21 @@ def _remarks(
     action: str,
     principal: _Principal,
 ) -> str:
-    remark = ", under a condition" if statement.is_conditional else ""
-    if any(not s.allows and s.is_about_action(action) for s in policies):
-        remark += ", with exceptions"
-    return remark
+    """A condition and exceptions, each told apart from others: a weaker one is another way."""
+    remark = _condition(statement)
+    denials = [s.document for s in policies if not s.allows and s.is_about_action(action)]
+    return remark + (f", with exceptions [{_digest(denials)}]" if denials else "")
+
+
+def _condition(statement: _iam.Statement) -> str:
+    if not statement.is_conditional:
+        return ""
+    return f", under a condition [{_digest(statement.document['Condition'])}]"
+
+
+def _digest(document: Any) -> str:
+    text = json.dumps(document, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _is_about(statement: _iam.Statement, principal: _Principal, store: _Store) -> bool:
@@ -529,7 +609,7 @@ def _is_about(statement: _iam.Statement, principal: _Principal, store: _Store) -
 def _same_principal(text: str, principal: _Principal, store: _Store) -> bool:
     if text == "*" or text == principal.arn:
         return True
-    return text in (store.account, f"arn:aws:iam::{store.account}:root")
+    return text in (store.account, f"arn:{store.partition}:iam::{store.account}:root")
 
 
 def _names(statement: _iam.Statement, principal: _Principal) -> bool:
@@ -565,12 +645,22 @@ def _who_assumes(store: _Store, role: _Principal) -> Iterator[tuple[str, str]]:
             continue
         kinds = statement.document.get("Principal", {})
         kinds = {"AWS": kinds} if isinstance(kinds, str) else kinds
-        condition = "under a condition, " if statement.is_conditional else ""
+        condition = (
+            f"{_condition(statement).removeprefix(', ')}, " if statement.is_conditional else ""
+        )
+        if "NotPrincipal" in statement.document:
+            # Everybody but some.
+            yield _EVERY_ACCOUNT, words + condition
+            continue
         for kind, named in kinds.items():
             for text in _iam.texts(named):
                 if kind != "AWS":
                     yield f"{kind.lower()} {text}", words + condition
-                elif text in (store.account, f"arn:aws:iam::{store.account}:root", "*"):
+                elif text in (
+                    store.account,
+                    f"arn:{store.partition}:iam::{store.account}:root",
+                    "*",
+                ):
                     # Whoever of the account is allowed to by their own policies.
                     for other in store.principals:
                         if other is not role and _may_assume(other, role):
@@ -578,8 +668,17 @@ def _who_assumes(store: _Store, role: _Principal) -> Iterator[tuple[str, str]]:
                     if text == "*":
                         yield _EVERY_ACCOUNT, words + condition
                 else:
-                    known = next((p.name for p in store.principals if p.arn == text), None)
+                    known = next(
+                        (p.name for p in store.principals if p.arn in (text, _of_session(text))),
+                        None,
+                    )
                     yield known or f"outside {text}", words + condition
+
+
+def _of_session(arn: str) -> str:
+    """The role of a session that a policy names."""
+    found = re.fullmatch(r"arn:([^:]+):sts::([0-9]*):assumed-role/([^/]+)/.*", arn)
+    return f"arn:{found[1]}:iam::{found[2]}:role/{found[3]}" if found else arn
 
 
 def _may_assume(principal: _Principal, role: _Principal) -> bool:
@@ -598,7 +697,10 @@ def _by_bucket_policy(store: _Store, source: str) -> Iterator[_Way]:
         named = statement.principals()
         # Allowing everybody except some is allowing everybody.
         for text in ["*"] if named is None else named:
-            if text in own or text in (store.account, f"arn:aws:iam::{store.account}:root"):
+            if text in own or text in (
+                store.account,
+                f"arn:{store.partition}:iam::{store.account}:root",
+            ):
                 continue
             everybody = text == "*"
             account = _EVERYBODY if everybody else f"outside {text}"
@@ -610,7 +712,7 @@ def _by_bucket_policy(store: _Store, source: str) -> Iterator[_Way]:
 def _by_statement(
     store: _Store, source: str, statement: _iam.Statement, account: str
 ) -> Iterator[_Way]:
-    bucket = f"arn:aws:s3:::{store.bucket}"
+    bucket = store.arn
     asked = [
         *((action, right, store.objects) for action, right in _ACTIONS.items()),
         *((action, right, bucket) for action, right in _ON_BUCKET.items()),
@@ -622,7 +724,7 @@ def _by_statement(
             for place, arn in _places(found, source, store, resource, {}):
                 if _iam.denied(denials, action, arn, {}):
                     continue
-                words = "bucket policy" + (", under a condition" if found.is_conditional else "")
+                words = "bucket policy" + _condition(found)
                 yield _Way(place, account, action, words, right, _without(store, found))
 
 
@@ -656,20 +758,35 @@ def _call(service: str, operation: str, **parameters: Any) -> Mapping[str, Any]:
 
 
 def _without(store: _Store, statement: _iam.Statement) -> _Calls:
-    """The bucket's policy without a statement, and as it was."""
-    document = json.loads(store.policy_text or "{}")
+    """A statement is taken out of the bucket's policy, as that is then; and put back."""
+    given = {"Bucket": store.bucket, "Statement": statement.document}
+    return _call("s3", _TAKE_OUT, **given), _call("s3", _PUT_BACK, **given)
+
+
+def _change_policy(call: Call, operation: str, bucket: str, statement: Any) -> None:
+    """Change one statement of a bucket's policy, and nothing else of it."""
+    try:
+        text = call("s3", "get_bucket_policy", Bucket=bucket)["Policy"]
+    except _NotThere:
+        text = '{"Version": "2012-10-17", "Statement": []}'
+    document = json.loads(text)
     listed = document.get("Statement", [])
     listed = [listed] if isinstance(listed, dict) else listed
-    kept = [s for s in listed if s != statement.document]
-    back = _call("s3", "put_bucket_policy", Bucket=store.bucket, Policy=store.policy_text)
-    if not kept:
-        return _call("s3", "delete_bucket_policy", Bucket=store.bucket), back
-    made = json.dumps({**document, "Statement": kept})
-    return _call("s3", "put_bucket_policy", Bucket=store.bucket, Policy=made), back
+    kept = [s for s in listed if s != statement]
+    if operation == _PUT_BACK:
+        kept.append(statement)
+    if kept:
+        call("s3", "put_bucket_policy", Bucket=bucket, Policy=json.dumps({**document, "Statement": kept}))  # fmt: skip
+    else:
+        call("s3", "delete_bucket_policy", Bucket=bucket)
 
 
 def _ending(store: _Store, principal: _Principal, statement: _iam.Statement) -> _Calls | None:
     """What takes away what a statement gives."""
     if statement.origin == "bucket policy":
         return _without(store, statement)
+    of_same = [s for s in principal.statements if s.origin == statement.origin]
+    if any(not s.allows for s in of_same):
+        # With it would end what it denies: something else would begin.
+        return None
     return principal.endings.get(statement.origin)
