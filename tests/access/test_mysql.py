@@ -134,7 +134,10 @@ def test_each_way_is_named(server: Server) -> None:
     server.run("GRANT DELETE ON `cr_`.* TO di WITH GRANT OPTION")
     server.run("CREATE USER ''@localhost")
     server.run("GRANT SELECT ON crm.* TO ''@localhost")
-    assert server.found("crm.people") == {
+    # What an account without a name has of a database, every account of that host has.
+    shared = {f for f in server.found("crm.people") if f[2].endswith("to @localhost")}
+    assert {account for account, *_ in shared} > {"di@%", "cy@%"}
+    assert server.found("crm.people") - shared == {
         ("anna@%", "select", "role analysts, granted on the table"),
         ("bo@%", "select", "view crm.shown: granted on the table"),
         ("cy@%", "file", "reads files of the server"),
@@ -178,4 +181,88 @@ def test_a_withdrawal_ends_it_and_can_be_taken_back(server: Server) -> None:
     collector.apply(SOURCE, [change.do for change in made], server.connections)
     assert not [e for e in server.collect().entitlements if e.account == "anna@%"]
     collector.apply(SOURCE, [str(change.undo) for change in made], server.connections)
+    assert server.collect() == before
+
+
+# --- what an attacker has found: how it comes about, and what is listed of anna
+
+
+_OF_OTHERS = [
+    (["GRANT SELECT ON crm.* TO anna@localhost"], "select"),
+    (["GRANT SELECT ON crm.people TO anna@localhost"], "select"),
+    (["GRANT SELECT ON crm.people TO anna", "CREATE ROLE `anna@%`"], "select"),
+    (["CREATE USER '%'", "INSERT INTO mysql.db (Host, Db, User, Select_priv) VALUES ('%', 'crm', '', 'Y')", "FLUSH PRIVILEGES"], "select"),
+    (["GRANT INSERT ON mysql.* TO anna"], "write privileges"),
+    (["GRANT SET USER ON *.* TO anna"], "set user"),
+    (["GRANT TRIGGER ON crm.people TO anna"], "trigger"),
+    (["CREATE SQL SECURITY INVOKER VIEW crm.v1 AS SELECT * FROM crm.people", "CREATE SQL SECURITY DEFINER VIEW crm.v2 AS SELECT * FROM crm.v1", "GRANT SELECT ON crm.v2 TO anna"], "select"),
+    (["GRANT SELECT ON `%`.* TO anna"], "select"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("statements", "permission"), _OF_OTHERS)
+def test_ways_that_nobody_thinks_of(server: Server, statements: list[str], permission: str) -> None:
+    server.run("CREATE DATABASE crm")
+    server.run("CREATE TABLE crm.people (id int)")
+    server.run("CREATE USER anna")
+    server.run("CREATE USER anna@localhost")
+    assert not [f for f in server.found("crm.people") if f[0].startswith("anna@")]
+    try:
+        for statement in statements:
+            server.run(statement)
+        found = [f for f in server.found("crm.people") if f[0] == "anna@%" and f[1] == permission]
+        assert found, server.found("crm.people")
+    finally:
+        server.run("DELETE FROM mysql.db WHERE User = ''")
+
+
+def test_what_cannot_be_followed_is_said(server: Server) -> None:
+    for statement in (
+        "CREATE DATABASE crm", "CREATE TABLE crm.people (id int)", "CREATE TABLE crm.inbox (q int)",
+        "CREATE TRIGGER crm.t BEFORE INSERT ON crm.inbox FOR EACH ROW SET NEW.q = (SELECT max(id) FROM crm.people)",
+        "CREATE EVENT crm.e ON SCHEDULE EVERY 1 HOUR DO INSERT INTO crm.inbox SELECT * FROM crm.people",
+        "CREATE USER anna", "CREATE USER boss", "GRANT PROXY ON boss TO anna",
+    ):  # fmt: skip
+        server.run(statement)
+    unread = " ".join(server.collect().unread)
+    for part in ("trigger crm.t", "event crm.e", "anna@% may do as another account"):
+        assert part in unread
+
+
+def test_an_account_that_may_not_see_everything_says_so(server: Server) -> None:
+    server.run("CREATE DATABASE crm")
+    server.run("CREATE TABLE crm.people (id int)")
+    server.run("CREATE USER reader")
+    server.run("GRANT SELECT ON mysql.* TO reader")
+    url = f"mysql://reader@localhost/?unix_socket={server.socket}"
+    found = collect(SOURCE, EnvironmentConnections({"AIRFLOW_CONN_SHOP": url}))
+    assert any("may not see" in text for text in found.unread)
+    server.run("GRANT SELECT ON *.* TO reader")
+    assert collect(SOURCE, EnvironmentConnections({"AIRFLOW_CONN_SHOP": url})).is_complete
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        "GRANT SELECT ON `%`.* TO anna",
+        "GRANT SELECT ON `a.b`.c TO anna",
+        "GRANT `bob@localhost` TO anna",
+    ],
+)
+def test_what_is_given_back_is_what_was_there(server: Server, grant: str) -> None:
+    for statement in (
+        "CREATE DATABASE `a.b`", "CREATE DATABASE a", "CREATE TABLE `a.b`.c (id int)", "CREATE TABLE a.`b.c` (id int)",
+        "CREATE USER anna", "CREATE USER bob@localhost", "CREATE ROLE `bob@localhost`", "GRANT SELECT ON `a.b`.c TO `bob@localhost`",
+    ):  # fmt: skip
+        server.run(statement)
+    server.run(grant)
+    before, mysql = server.collect(), collector_of(SOURCE)
+    mine = [e for e in before.entitlements if e.account == "anna@%"]
+    assert mine
+    [change, *_] = mysql.withdraw(SOURCE, mine, server.connections)
+    assert change is not None
+    assert change.undo is not None
+    mysql.apply(SOURCE, [change.do], server.connections)
+    assert not [e for e in server.collect().entitlements if e.account == "anna@%"]
+    mysql.apply(SOURCE, [change.undo], server.connections)
     assert server.collect() == before

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlsec.access._collector import Change, Collector
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SCHEME = "mysql://"
 _SCHEMES = (_SCHEME, "mariadb://")
-_ON_TABLES = ("select", "insert", "update", "delete", "drop", "alter")
+_ON_TABLES = ("select", "insert", "update", "delete", "drop", "alter", "trigger")
 _RIGHTS = {
     "select": Right.READ,
     "insert": Right.WRITE,
@@ -33,6 +33,8 @@ _RIGHTS = {
     "delete": Right.WRITE,
     "drop": Right.WRITE,
     "alter": Right.WRITE,
+    # What is written there can be kept elsewhere.
+    "trigger": Right.WRITE,
 }
 _THROUGH_VIEWS = ("select", "insert", "update", "delete")
 # Of MariaDB: everybody has it.
@@ -43,7 +45,17 @@ _POWERS = {
     "Super_priv": ("super", "sets everything aside", Right.ADMINISTER),
     "Create_user_priv": ("create user", "may give anything to anybody", Right.ADMINISTER),
     "Repl_slave_priv": ("replication slave", "reads every change of every table", Right.READ),
+    "Process_priv": ("process", "sees what others run, with its values", Right.READ),
 }
+# The same, where they have no column: as `information_schema.USER_PRIVILEGES` calls them.
+_NAMED_POWERS = {
+    name: (name.lower().replace("_", " "), "runs what it defines as anybody else", Right.ADMINISTER)
+    for name in ("SET USER", "SET_USER_ID", "SET_ANY_DEFINER", "SYSTEM_USER")
+} | {
+    name: (name.lower().replace("_", " "), "reads or changes files of the server", Right.ADMINISTER)
+    for name in ("BACKUP_ADMIN", "CLONE_ADMIN", "SYSTEM_VARIABLES_ADMIN", "BINLOG MONITOR", "BINLOG ADMIN", "FEDERATED ADMIN")
+}  # fmt: skip
+_WRITES_PRIVILEGES = ("write privileges", "may change the tables of privileges", Right.ADMINISTER)
 _OF_THE_SERVER = ("mysql", "information_schema", "performance_schema", "sys")
 _SYSTEM_ACCOUNTS = re.compile(r"(mysql|mariadb)\.(sys|session|infoschema)\Z")
 _WILDCARDS = re.compile(r"(?<!\\)[%_]")
@@ -55,9 +67,12 @@ class _Grant:
 
     privileges: frozenset[str]
     may_grant: bool
-    database: str = "%"
+    # None: everywhere.
+    database: str | None = None
     table: str | None = None
     column: str | None = None
+    # To whom it was granted, if not to the account that has it.
+    holder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +92,7 @@ class _Catalog:
     powers: Mapping[str, tuple[str, ...]]
     tables: tuple[tuple[str, str], ...]
     views: tuple[_View, ...]
-    routines: tuple[str, ...]
+    unread: tuple[str, ...]
 
 
 # What is found of one way: account, permission, path, right; and the statements that end it and give it back.
@@ -119,11 +134,7 @@ class MySQL(Collector):
             for table in catalog.tables
             for way, _ in _ways(catalog, table)
         ]
-        unread = [
-            f"what {name} shows, which runs as its definer, cannot be determined"
-            for name in catalog.routines
-        ]
-        return Collected(tuple(catalog.accounts.values()), tuple(entitlements), tuple(unread))
+        return Collected(tuple(catalog.accounts.values()), tuple(entitlements), catalog.unread)
 
     def withdraw(
         self, source: str, entitlements: Sequence[Entitlement], connections: Connections
@@ -167,7 +178,9 @@ class MySQL(Collector):
 
 
 def _location(source: str, table: tuple[str, str]) -> str:
-    return f"{source}/{table[0]}.{table[1]}"
+    # A dot in a name is not one between names.
+    schema, name = (part.replace("%", "%25").replace(".", "%2E") for part in table)
+    return f"{source}/{schema}.{name}"
 
 
 def _ways(
@@ -189,6 +202,10 @@ def _ways(
                     yield (account_name, privilege, f"view {named}: {path}", right), statements
 
 
+def _power(power: str) -> tuple[str, str, Right]:
+    return _POWERS[power] if power in _POWERS else _NAMED_POWERS[power]
+
+
 def _ways_of(
     catalog: _Catalog, name: str, table: tuple[str, str]
 ) -> Iterator[tuple[_Way, _Statements]]:
@@ -200,8 +217,15 @@ def _ways_of(
             for power in catalog.powers.get(role, ()):
                 if (role, power) not in seen:
                     seen.add((role, power))
-                    permission, words, right = _POWERS[power]
-                    yield (name, permission, steps.path(words), right), steps.first
+                    permission, words, right = _power(power)
+                    yield (_shown(name), permission, steps.path(words), right), steps.first
+        for role, grant in _applying(catalog, held, ("mysql", "user")):
+            # With the tables of privileges somebody gives themselves everything.
+            writes = grant.privileges & {"insert", "update"}
+            if writes and (role, "mysql") not in seen:
+                seen.add((role, "mysql"))
+                permission, words, right = _WRITES_PRIVILEGES
+                yield (_shown(name), permission, held[role].path(words), right), held[role].first
         for role, grant in _applying(catalog, held, table):
             if (role, grant) in seen:
                 continue
@@ -227,12 +251,12 @@ def _roles_within(catalog: _Catalog, account: str, role: tuple[str, bool]) -> di
     of, to = _account(role[0]), _account(account)
     option = " WITH ADMIN OPTION" if role[1] else ""
     membership = (f"REVOKE {of} FROM {to}", f"GRANT {of} TO {to}{option}")
-    found = {role[0]: _Steps((f"role {role[0]}",), membership)}
+    found = {role[0]: _Steps((f"role {_shown(role[0])}",), membership)}
     waiting = [role[0]]
     for at in waiting:
         for inner, _ in catalog.roles.get(at, ()):
             if inner not in found:
-                found[inner] = _Steps((*found[at].words, f"role {inner}"), membership)
+                found[inner] = _Steps((*found[at].words, f"role {_shown(inner)}"), membership)
                 waiting.append(inner)
     return found
 
@@ -245,16 +269,20 @@ def _way(
     if grant.may_grant:
         permission, right = f"{permission}, may grant it", Right.ADMINISTER
     if grant.table is not None:
-        words, on = "granted on the table", f"{_quoted(grant.database)}.{_quoted(grant.table)}"
-    elif grant.database != "%":
+        words, on = "granted on the table", f"{_quoted(str(grant.database))}.{_quoted(grant.table)}"
+    elif grant.database is not None:
         words, on = f"granted on database {grant.database}", f"{_quoted(grant.database)}.*"
     else:
         words, on = "granted on everything", "*.*"
     columns = f" ({_quoted(grant.column)})" if grant.column else ""
     what = f"{privilege.upper()}{columns} ON {on}"
     option = " WITH GRANT OPTION" if grant.may_grant else ""
-    own = (f"REVOKE {what} FROM {_account(role)}", f"GRANT {what} TO {_account(role)}{option}")
-    return (name, permission, steps.path(words), right), steps.first or own
+    # Accounts of one name share what is granted for any of their hosts; and everybody what names nobody.
+    holder = grant.holder or role
+    if holder != role:
+        words += f" to {_shown(holder)}"
+    own = (f"REVOKE {what} FROM {_account(holder)}", f"GRANT {what} TO {_account(holder)}{option}")
+    return (_shown(name), permission, steps.path(words), right), steps.first or own
 
 
 def _applying(
@@ -263,15 +291,16 @@ def _applying(
     """The grants that apply to a table, of an account, or of a role and the roles within it."""
     schema, name = table
     grants = [(role, grant) for role in held for grant in catalog.grants.get(role, ())]
-    patterns = {
-        grant.database
-        for _, grant in grants
-        if grant.table is None and grant.database != "%" and _matches(grant.database, schema)
-    }
-    # Of several patterns only the most specific one counts.
-    pattern = max(patterns, key=_specific, default=None)
+    # Of several patterns of one holder only the most specific one counts; which holder's count, where they connect from
+    # decides.
+    patterns: dict[str | None, str] = {}
+    for _, grant in grants:
+        if grant.table is None and grant.database is not None and _matches(grant.database, schema):
+            known = patterns.setdefault(grant.holder, grant.database)
+            patterns[grant.holder] = max(known, grant.database, key=_specific)
     for role, grant in grants:
-        everything = grant.table is None and grant.database in ("%", pattern)
+        pattern = patterns.get(grant.holder)
+        everything = grant.table is None and grant.database in (None, pattern)
         if everything or (grant.database, grant.table) == (schema, name):
             yield role, grant
 
@@ -306,7 +335,8 @@ def _read(connection: sa.Connection) -> _Catalog:
         if _SYSTEM_ACCOUNTS.match(user):
             continue
         is_role = fields.get("is_role") == "Y"
-        name = user if is_role else f"{user}@{host}"
+        # A role has no host: it is told apart from an account whose name looks like it.
+        name = f"{user}@{host}"
         locked = fields.get("account_locked") == "Y"
         kind = AccountKind.GROUP if is_role else AccountKind.ACCOUNT
         if not user or (is_role and user == _EVERYBODY):
@@ -315,7 +345,9 @@ def _read(connection: sa.Connection) -> _Catalog:
         secret = fields.get("authentication_string") or fields.get("Password")
         if not is_role and not locked and not secret and "socket" not in str(fields.get("plugin")):
             traits.append("no password")
-        accounts[name] = Account(name, kind, None if is_role else not locked, None, tuple(traits))
+        accounts[name] = Account(
+            _shown(name), kind, None if is_role else not locked, None, tuple(traits)
+        )
         privileges = frozenset(p for p in _ON_TABLES if fields.get(f"{p.capitalize()}_priv") == "Y")
         may_grant = fields.get("Grant_priv") == "Y"
         if privileges:
@@ -351,8 +383,7 @@ def _read(connection: sa.Connection) -> _Catalog:
         for host, user, role, admin in rows(
             "SELECT Host, User, Role, Admin_option FROM mysql.roles_mapping"
         ):
-            member = f"{_text(user)}@{_text(host)}" if _text(host) else _text(user)
-            roles[member].append((_text(role), admin == "Y"))
+            roles[f"{_text(user)}@{_text(host)}"].append((f"{_text(role)}@", admin == "Y"))
     else:
         for *names, admin in rows(
             "SELECT FROM_USER, FROM_HOST, TO_USER, TO_HOST, WITH_ADMIN_OPTION FROM mysql.role_edges"
@@ -361,23 +392,57 @@ def _read(connection: sa.Connection) -> _Catalog:
             role = f"{of}@{of_host}"
             roles[f"{to}@{to_host}"].append((role, admin == "Y"))
             if role in accounts and not accounts[role].active:
-                accounts[role] = Account(role, AccountKind.GROUP, None)
+                accounts[role] = Account(_shown(role), AccountKind.GROUP, None)
     tables = [
         (_text(schema), _text(name))
         for schema, name in rows("SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES")
         if _text(schema) not in _OF_THE_SERVER
     ]
-    routines = [
-        f"{str(kind).lower()} {_text(schema)}.{_text(name)}"
+    unread = [
+        f"what {str(kind).lower()} {_text(schema)}.{_text(name)} shows, which runs as its definer, cannot be determined"
         for schema, name, kind in rows(
-            "SELECT ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_TYPE FROM information_schema.ROUTINES WHERE SECURITY_TYPE = 'DEFINER'"
+            "SELECT ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_TYPE FROM information_schema.ROUTINES WHERE SECURITY_TYPE = 'DEFINER' "
+            "UNION ALL SELECT TRIGGER_SCHEMA, TRIGGER_NAME, 'TRIGGER' FROM information_schema.TRIGGERS "
+            "UNION ALL SELECT EVENT_SCHEMA, EVENT_NAME, 'EVENT' FROM information_schema.EVENTS"
         )
         if _text(schema) not in _OF_THE_SERVER
     ]
+    unread += [
+        f"what {_text(user)}@{_text(host)} may do as another account (PROXY)"
+        for user, host, of in rows("SELECT User, Host, Proxied_user FROM mysql.proxies_priv")
+        if (_text(user), _text(of)) != ("root", "")
+    ]
+    [(me,)] = rows("SELECT CURRENT_USER()")
+    mine = grants.get(_text(me), [])
+    if not any(g.database is None and "select" in g.privileges for g in mine):
+        unread.append(
+            "tables, views and routines that the connection's account may not see: it needs SELECT on *.*"
+        )
+    for name, privilege in rows(
+        "SELECT GRANTEE, PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES"
+    ):
+        holder = _unquoted(_text(name))
+        if _text(privilege) in _NAMED_POWERS and holder in accounts:
+            powers[holder] = (*powers.get(holder, ()), _text(privilege))
     return _Catalog(
-        accounts, {name: tuple(found) for name, found in grants.items()},
-        {name: tuple(found) for name, found in roles.items()}, powers, tuple(tables), tuple(_views(rows)), tuple(routines),
+        accounts, _shared(accounts, grants),
+        {name: tuple(found) for name, found in roles.items()}, powers, tuple(tables), _followed(tuple(_views(rows))), tuple(unread),
     )  # fmt: skip
+
+
+def _followed(views: tuple[_View, ...]) -> tuple[_View, ...]:
+    """With the tables of views that run as their caller: read by another view, they run as that one's definer."""
+    by_name = {(view.schema, view.name): view for view in views}
+    found = []
+    for view in views:
+        tables, waiting = set(view.tables), list(view.tables)
+        for at in waiting:
+            inner = by_name.get(at)
+            if inner is not None and inner.runs_as_caller:
+                waiting += [table for table in inner.tables if table not in tables]
+                tables |= inner.tables
+        found.append(replace(view, tables=frozenset(tables)))
+    return tuple(found)
 
 
 def _views(rows: Any) -> Iterator[_View]:
@@ -397,8 +462,48 @@ def _views(rows: Any) -> Iterator[_View]:
 
 
 def _holder(fields: Mapping[str, Any]) -> str:
-    user, host = _text(fields["User"]), _text(fields["Host"])
-    return f"{user}@{host}" if host else user
+    return f"{_text(fields['User'])}@{_text(fields['Host'])}"
+
+
+def _shown(name: str) -> str:
+    """A role without the host that it has not; one whose name looks like an account's is called a role."""
+    bare = name.removesuffix("@")
+    return f"role {bare}" if bare != name and "@" in bare else bare
+
+
+def _shared(accounts: Mapping[str, Account], grants: Mapping[str, list[_Grant]]) -> dict[str, tuple[_Grant, ...]]:  # fmt: skip
+    """The grants that apply to each account: those for its name at any host that its own may be, and for a database those
+    that name nobody."""
+    found: dict[str, list[_Grant]] = {name: list(grants.get(name, ())) for name in accounts}
+    for name, account in accounts.items():
+        user, _, host = name.rpartition("@")
+        if account.kind is AccountKind.GROUP:
+            continue
+        for holder, given in grants.items():
+            other, _, at = holder.rpartition("@")
+            if holder == name or not at or other not in (user, "") or not _may_be(host, at):
+                continue
+            found[name] += [
+                replace(grant, holder=holder)
+                for grant in given
+                if grant.database is not None and (other == user or grant.table is None)
+            ]
+    return {name: tuple(given) for name, given in found.items()}
+
+
+def _may_be(host: str, other: str) -> bool:
+    """Whether one machine can be both, each a name or a pattern."""
+    return _matches(host.lower(), other.lower()) or _matches(other.lower(), host.lower())
+
+
+def _unquoted(grantee: str) -> str:
+    """``'user'@'host'`` as a name."""
+    user, _, host = grantee.rpartition("'@'")
+    return (
+        f"{user.removeprefix(chr(39))}@{host.removesuffix(chr(39))}"
+        if host
+        else f"{grantee.strip(chr(39))}@"
+    )
 
 
 def _set(value: Any) -> frozenset[str]:
@@ -410,8 +515,8 @@ def _text(value: Any) -> str:
 
 
 def _account(name: str) -> str:
-    user, at, host = name.rpartition("@")
-    return f"{_literal(user)}@{_literal(host)}" if at else _literal(name)
+    user, _, host = name.rpartition("@")
+    return f"{_literal(user)}@{_literal(host)}" if host else _literal(user)
 
 
 def _literal(text: str) -> str:
