@@ -18,6 +18,7 @@ from airflow_mlsec.access._campaign import (
 from airflow_mlsec.access._collector import (
     Change,
     Collector,
+    Tells,
     all_collectors,
     canonical_source,
     collect,
@@ -111,6 +112,7 @@ __all__ = [
     "Snapshot",
     "Standing",
     "System",
+    "Tells",
     "Withdrawal",
     "age_of",
     "all_collectors",

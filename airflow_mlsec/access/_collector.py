@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import ClassVar
 
@@ -18,6 +19,15 @@ from airflow_mlsec.errors import MlsecError, SettingError, UsageError
 from airflow_mlsec.extensions import Extension, entries_of, load_entry
 
 ENTRY_POINTS = "airflow_mlsec.collectors"
+
+
+class Tells(StrEnum):
+    """What a system can tell of an account."""
+
+    # When somebody last signed in with it.
+    LAST_USED = "last used"
+    # Whether anything is needed to sign in with it.
+    PASSWORDS = "passwords"
 
 
 @dataclass(frozen=True)
@@ -39,10 +49,12 @@ class Collector(Extension):
 
     :cvar name: Its name.
     :cvar schemes: Of the sources that it reads: ``postgresql`` for ``postgresql://CONN``.
+    :cvar tells: What it tells of accounts beside what they may do: of what it does not, the absence means nothing.
     """
 
     name: ClassVar[str]
     schemes: ClassVar[Collection[str]]
+    tells: ClassVar[Collection[Tells]]
 
     @abstractmethod
     def canonical(self, source: str, connections: Connections) -> str:
@@ -101,8 +113,7 @@ def all_collectors() -> tuple[Collector, ...]:
 
     :raises SettingError: if one of another package is not a collector, or has the name or a scheme of another.
     """
-    from airflow_mlsec.access import collectors
-
+    collectors = importlib.import_module("airflow_mlsec.access.collectors")
     own: list[type[Collector]] = []
     for module in pkgutil.iter_modules(collectors.__path__):
         if not module.name.startswith("_"):

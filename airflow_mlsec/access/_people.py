@@ -9,7 +9,7 @@ from datetime import date
 from airflow_mlsec.policy import Organization, Person, Service
 
 # Accounts of these systems are users of an operating system.
-_OF_MACHINES = ("file", "keys", "os")
+_OF_MACHINES = ("file:", "keys:", "os:")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class People:
         found = set()
         for key in keys:
             kind, _, name = key.partition(":")
-            kinds = _OF_MACHINES if kind == "os" else (kind,)
+            kinds = _OF_MACHINES if kind == "os" else (f"{kind}:",)
             for person in self._everybody:
                 if any(name.casefold() == stated.casefold() for stated in _names(person, kinds)):
                     found.add(person.name)
@@ -76,7 +76,7 @@ def spellings(source: str, account: str) -> list[str]:
 
 def _names(person: Person, kinds: tuple[str, ...]) -> Iterator[str]:
     for system, named in person.accounts.items():
-        if system == "*" or system.partition(":")[0] in kinds:
+        if system == "*" or f"{system.partition(':')[0]}:" in kinds:
             yield from [named] if isinstance(named, str) else named
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from airflow_mlsec.access import KEYS, Asked, Flag
-from airflow_mlsec.controls._control import Answer, failed, passed, unknown
+from airflow_mlsec.access import KEYS, Asked, Flag, Tells, collector_of
+from airflow_mlsec.controls._control import Answer, failed, not_applicable, passed, unknown
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._register_control import RegisterControl
 from airflow_mlsec.ledger import AssetKind, Reason
@@ -47,14 +47,26 @@ class AccessNotKnown(
     days: int
 
 
+class SystemDoesNotTell(
+    Reason,
+    en="its system does not tell: {what}",
+    de="sein System sagt nicht: {what}",
+):
+    """What the control asks about is not known of any account there."""
+
+    what: str
+
+
 class AccessControl(RegisterControl, abstract=True):
     """Base of controls about everybody who can reach a dataset.
 
     :cvar flags: Who must not be among them.
+    :cvar needs: What a system has to tell for that.
     """
 
     asset = AssetKind.DATASET
     flags: ClassVar[frozenset[Flag]] = frozenset()
+    needs: ClassVar[Tells | None] = None
     parameters: ClassVar = {"days": 30}
 
     def __init_subclass__(cls, abstract: bool = False, **more: Any) -> None:
@@ -73,6 +85,10 @@ class AccessControl(RegisterControl, abstract=True):
                 yield name, failed(WhoStandsOut(len(bad), ways[:_NAMED]))
             elif not known or source is None:
                 yield name, unknown(AccessNotKnown(days))
+            elif self.needs is not None and self.needs not in collector_of(source).tells:
+                # A file is not signed in to; of any other system it would have to be known.
+                told = SystemDoesNotTell(self.needs.value)
+                yield name, not_applicable(told) if source.startswith("file:") else unknown(told)
             else:
                 snapshot = facts.access.systems[source].snapshot
                 day = snapshot.taken_at[:10] if snapshot is not None else ""

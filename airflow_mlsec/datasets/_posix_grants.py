@@ -30,7 +30,7 @@ def grants_of_path(path: Path) -> list[Grant]:
     # Anyone who may traverse a folder can read files in it whose names they know, listed or not.
     passing = _passing(path)
     known = {(grant.principal, word) for grant in found for word in grant.permission.split(", ")}
-    for inside in sorted(path.rglob("*")):
+    for inside in _inside(path):
         if inside.is_symlink() or not inside.is_file():
             continue
         for grant in _of_one(inside):
@@ -44,6 +44,23 @@ def grants_of_path(path: Path) -> list[Grant]:
                 known |= {(grant.principal, word) for word in new}
                 found.append(Grant(grant.principal, ", ".join(new), f"{grant.origin}, files in it"))
     return sorted(set(found))
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What is in a folder.
+
+    :raises UnsupportedDataset: if a part of it cannot be listed: who can reach that would be missing.
+    """
+
+    def failed(error: OSError) -> None:
+        raise UnsupportedDataset(
+            f"who can reach what is in {error.filename} cannot be read ({type(error).__name__})"
+        ) from None
+
+    found = []
+    for at, folders, names in os.walk(folder, onerror=failed):
+        found += [Path(at, name) for name in (*folders, *names)]
+    return sorted(found)
 
 
 def _passing(folder: Path) -> set[str]:
@@ -101,6 +118,9 @@ def _of_one(path: Path) -> list[Grant]:
     status = path.stat()
     found = [Grant("root", "read, write", "superuser")]
     entries = _entries(path, status)
+    owned = next(entry.bits for entry in entries if entry.tag == _USER_OBJECT)
+    if status.st_uid and owned & (_READ | _WRITE) != _READ | _WRITE:
+        found.append(Grant(_user(status.st_uid), "change its mode", "owner"))
     # Whoever is named has what is said of them, whatever groups they are in.
     own = {_user(entry.number) for entry in entries if entry.tag in (_USER_OBJECT, _USER)}
     for entry in entries:

@@ -68,6 +68,19 @@ def test_a_dataset_leads_to_the_system_that_knows(tmp_path: Path) -> None:
     assert source_of("gs://bucket/x", connections) is None
 
 
+def test_the_owner_of_a_file_may_change_its_mode(tmp_path: Path) -> None:
+    if os.getuid():
+        pytest.skip("needs root, to give a file away")
+    path = tmp_path / "x.csv"
+    path.write_text("a\n")
+    path.chmod(0o040)
+    os.chown(path, 1, 0)
+    found = [
+        e for e in collect(path.as_uri(), NONE).entitlements if e.permission == "change its mode"
+    ]
+    assert [(e.path, e.right) for e in found] == [("owner", Right.ADMINISTER)]
+
+
 def test_of_a_file_everybody_who_can_read_it_is_listed(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("a\n1\n")
@@ -85,14 +98,18 @@ def test_of_a_file_everybody_who_can_read_it_is_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "account, permission, resource; found: nothing"),
-        ("account,resource\nanna,t\n", "account, permission, resource"),
+        ("", "missing: account, permission, resource"),
+        ("account,resource\nanna,t\n", "missing: permission"),
         ("account,resource,permission\nanna,t\n", ":2: has more or fewer fields"),
         ("account,resource,permission\nanna,t,select,x\n", ":2: has more or fewer fields"),
         ("account,resource,permission\n,t,select\n", ":2: has no account"),
         ("account,resource,permission,right\nanna,t,select,all\n", ":2: `right` is one of"),
         ("account,resource,permission,active\nanna,t,select,maybe\n", ":2: `active`"),
         ("account,resource,permission,last_used\nanna,t,select,yesterday\n", ":2: `last_used`"),
+        ("account,resource,account\nanna,t,ben\n", "two columns have one name"),
+        ("account,resource,permission,Account\nanna,t,select,ben\n", "two columns have one name"),
+        ('account,resource,permission\nanna,t,"select\nben,t,select\n', "quotation mark"),
+        ('account,resource,permission\nanna,t,"select\nben,t,select"\n', "several lines"),
         ("account,resource,permission,active\nanna,t,select,true\nanna,u,select,false\n", ":3: says something else"),
     ],
 )  # fmt: skip
@@ -101,6 +118,25 @@ def test_an_export_that_is_half_right_is_refused(tmp_path: Path, text: str, says
     path.write_text(text)
     with pytest.raises(DatasetError, match=says):
         collect(f"csv:{path}", NONE)
+
+
+def test_an_export_without_rows_or_of_long_ago_says_nothing_of_today(tmp_path: Path) -> None:
+    path = tmp_path / "export.csv"
+    path.write_text("account,resource,permission\n")
+    assert collect(f"csv:{path}", NONE).unread == ("the export has no rows",)
+    path.write_text("account,resource,permission\nanna,t,select\n")
+    assert collect(f"csv:{path}", NONE).is_complete
+    os.utime(path, (0, 0))
+    assert any("days ago" in text for text in collect(f"csv:{path}", NONE).unread)
+
+
+def test_no_row_is_quoted_where_a_header_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "export.csv"
+    path.write_text("anna.berg@example.org,hiv positive,select\n")
+    with pytest.raises(DatasetError) as caught:
+        collect(f"csv:{path}", NONE)
+    assert "anna" not in str(caught.value)
+    assert "hiv" not in str(caught.value)
 
 
 def test_an_export_of_unity_catalog(tmp_path: Path) -> None:
@@ -132,6 +168,8 @@ def test_an_export_of_snowflake(tmp_path: Path) -> None:
         "2026,DELETE,TABLE,PEOPLE,CRM,PUBLIC,ROLE,READERS,false,2026-02-01\n"
         "2026,SELECT,VIEW,OPEN,CRM,PUBLIC,ROLE,PUBLIC,false,\n"
         "2026,USAGE,ROLE,READERS,,,ROLE,ANALYSTS,false,\n"
+        "2026,SELECT,ICEBERG TABLE,ICE,CRM,PUBLIC,ROLE,ALLROLE,false,\n"
+        "2026,USAGE,ROLE,ALLROLE,,,ROLE,PUBLIC,false,\n"
     )
     found = collect(f"csv:{roles}", NONE)
     assert any("GRANTS_TO_USERS.csv" in text for text in found.unread)
@@ -145,7 +183,12 @@ def test_an_export_of_snowflake(tmp_path: Path) -> None:
         ("CARLA", "CRM.PUBLIC.PEOPLE", "select", "role READERS"),
         ("LOADER", "CRM.PUBLIC.PEOPLE", "ownership, may grant it", "granted to the role"),
         ("PUBLIC", "CRM.PUBLIC.OPEN", "select", "granted to PUBLIC"),
+        ("PUBLIC", "CRM.PUBLIC.ICE", "select", "role PUBLIC, role ALLROLE"),
     }
+    roles.write_text(roles.read_text() + "2026,MANAGE GRANTS,ACCOUNT,ACME,,,ROLE,SECADMIN,false,\n")
+    assert any(
+        "SECADMIN reaches by MANAGE GRANTS" in text for text in collect(f"csv:{roles}", NONE).unread
+    )
 
 
 def test_whoever_reads_the_root_key_decrypts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
@@ -158,6 +201,13 @@ def test_whoever_reads_the_root_key_decrypts(tmp_path: Path, monkeypatch: pytest
     os.chown(ring / "root.key", os.getuid(), os.getgid())
     found = collect("keys:", NONE)
     assert found.is_complete
+    # Wherever else the settings say that it is: what was left behind opens the ring as well.
+    other = tmp_path / "other"
+    other.write_bytes(bytes(32))
+    other.chmod(0o400)
+    monkeypatch.setenv("AIRFLOW__MLSEC__ROOT_KEY_FILE", str(other))
+    assert len({e.path.split(",")[0] for e in collect("keys:", NONE).entitlements}) == 2
+    monkeypatch.delenv("AIRFLOW__MLSEC__ROOT_KEY_FILE")
     assert {(e.resource, e.permission, e.right) for e in found.entitlements} == {("key ring", "decrypt", Right.DECRYPT)}  # fmt: skip
     assert any(e.path.endswith(", group") for e in found.entitlements)
     monkeypatch.setenv("AIRFLOW__MLSEC__BREAK_GLASS_RECIPIENTS", "age1xyz")
@@ -250,6 +300,17 @@ def test_a_role_of_airflow_is_taken_and_given_back(fab: sa.Connection) -> None:
     fab.commit()
     with pytest.raises(DatasetError, match="no such user"):
         airflow.apply("airflow:", [change.undo], NONE)
+
+
+def test_what_the_web_servers_file_gives_to_everybody_is_said(fab: sa.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    path = tmp_path / "webserver_config.py"
+    monkeypatch.setenv("AIRFLOW__FAB__CONFIG_FILE", str(path))
+    path.write_text("# AUTH_ROLE_PUBLIC = 'Public'\n")
+    assert collect("airflow:", NONE).is_complete
+    path.write_text("AUTH_ROLE_PUBLIC = 'Op'\n")
+    assert any("AUTH_ROLE_PUBLIC" in text for text in collect("airflow:", NONE).unread)
+    airflow = collector_of("airflow:")
+    assert airflow.concerned(frozenset({"Users", "XComs"}), "s3://conn@lake/x", NONE) == {"Users"}
 
 
 def test_airflows_database_by_a_connection(fab: sa.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip

@@ -47,7 +47,9 @@ def failed(world: World) -> dict[str, set[str]]:
     facts = Facts.of(world.settings, world.register, NOW.date())
     found: dict[str, set[str]] = {name: set() for name in _OF_ACCESS}
     for answer in evaluate(facts, [c for c in register_controls() if c.id in _OF_ACCESS]):
-        assert answer.answer.outcome is not Outcome.UNKNOWN, (answer.control.id, answer.asset.name)
+        # PostgreSQL does not say when a role was last used, nor MariaDB; and only that one whether it has a password.
+        silent = answer.control.id in ("dormant-access-ended", "passwords-required")
+        assert silent or answer.answer.outcome is not Outcome.UNKNOWN, (answer.control.id, answer.asset.name)  # fmt: skip
         if answer.answer.outcome is Outcome.FAIL:
             found[answer.control.id].add(answer.asset.name)
     return found

@@ -22,6 +22,8 @@ from airflow_mlsec.ledger import (
     Predicate,
     ReceiptStatement,
     ReleaseStatement,
+    ReviewStatement,
+    WithdrawalStatement,
     read_statement,
     sign_statement,
     verified_statement,
@@ -30,6 +32,12 @@ from airflow_mlsec.ledger import (
 VECTORS = Path(__file__).parents[1] / "vectors"
 PLACE = {"namespace": "file", "name": "/lake/raw.parquet"}
 EXAMPLES: dict[type[Predicate], dict[str, Any]] = {
+    ReviewStatement: {
+        "name": "Patients", "scope": {"categories": ["user.health"], "datasets": [], "systems": ["keys:"]},
+        "covers": [["file/x", "/x"], ["n/y", "s3://y"]], "completed_at": "2026-01-01T00:00:00Z", "completed_by": "airflow:rita",
+        "items": 3, "snapshots": {"keys:": 1},
+    },
+    WithdrawalStatement: {"review": 1, "item": 2, "source": "postgresql://crm/db", "undo": "GRANT SELECT ON x TO y"},
     AccessStatement: {
         "source": "postgresql://crm/db", "taken_at": "2026-01-01T00:00:00Z", "taken_by": "airflow:rita", "accounts": 3,
         "entitlements": 4, "unread": ["a routine"],

@@ -8,14 +8,16 @@ elsewhere: Keycloak and the like are read by their own collectors (``scim:``, ``
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_mlsec.access._collector import Change, Collector
+from airflow_mlsec.access._collector import Change, Collector, Tells
 from airflow_mlsec.access._model import (
     NEVER,
     Account,
@@ -38,6 +40,8 @@ _SIMPLE = "SimpleAuthManager"
 CONNECTIONS = "Connections"
 # Views that show or change what is secret or personal, or who may do what; whatever else there is, is used.
 _ADMINISTERS = {CONNECTIONS, "Users", "Roles", "Permissions", "Actions", "Resources", "Permission Views", "Variables"}  # fmt: skip
+# Whoever changes these gives themselves everything else.
+_GIVES = {"Users", "Roles", "Permissions", "Permission Views", "Actions", "Resources"}
 _SHOWS = {"Variables", "XComs", "Configurations", "Audit Logs", "Task Logs"}
 # Of the simple auth manager: each role may do what those before it may
 # (https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/auth-manager/simple/index.html).
@@ -55,6 +59,7 @@ class Airflow(Collector):
 
     name = "airflow"
     schemes = ("airflow",)
+    tells = (Tells.LAST_USED, Tells.PASSWORDS)
 
     def canonical(self, source: str, connections: Connections) -> str:
         conn = source.removeprefix("airflow:").strip("/")
@@ -71,7 +76,7 @@ class Airflow(Collector):
     ) -> Collection[str]:
         # Whoever may change connections may have them lead elsewhere, and tasks with them.
         behind = "://" in location and bool(connection_of(location))
-        return resources & {CONNECTIONS, "everything"} if behind else ()
+        return resources & {CONNECTIONS, "everything", *_GIVES} if behind else ()
 
     def collect(self, source: str, connections: Connections) -> Collected:
         manager = _setting("core", "auth_manager").rpartition(".")[2]
@@ -82,7 +87,8 @@ class Airflow(Collector):
                 f"'{source}': who may do what is kept by {manager}, not by Airflow: read it there (scim:, ldap:, csv:)"
             )
         with _database(source, connections) as connection:
-            return Collected(tuple(_accounts(connection)), tuple(e for e, _ in _fab(connection)))
+            entitlements = tuple(e for e, _ in _fab(connection))
+            return Collected(tuple(_accounts(connection)), entitlements, tuple(_unread()))
 
     def withdraw(
         self, source: str, entitlements: Sequence[Entitlement], connections: Connections
@@ -150,6 +156,20 @@ def _simple() -> Collected:
                 Entitlement(r, name, p, f"role {role}", right) for r, p, right in _OF_ROLES[held]
             ]
     return Collected(tuple(accounts), tuple(entitlements))
+
+
+def _unread() -> Iterator[str]:
+    """The file with settings of the web server is a program, which is not run here: it may give a role to everybody."""
+    path = Path(_setting("fab", "config_file") or "webserver_config.py").expanduser()
+    try:
+        text = path.read_text(errors="replace")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield f"whether {path} gives a role to everybody ({type(error).__name__})"
+        return
+    if re.search(r"^[^#\n]*AUTH_ROLE_PUBLIC", text, re.MULTILINE):
+        yield f"which role {path} gives to everybody (AUTH_ROLE_PUBLIC): use [fab] auth_role_public"
 
 
 def _rows(connection: sa.Connection, query: str) -> list[Any]:

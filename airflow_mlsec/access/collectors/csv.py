@@ -11,10 +11,10 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from airflow_mlsec.access._collector import Change, Collector
+from airflow_mlsec.access._collector import Change, Collector, Tells
 from airflow_mlsec.access._model import Account, AccountKind, Collected, Entitlement, Right
 from airflow_mlsec.connections import Connections
 from airflow_mlsec.errors import DatasetError, UsageError
@@ -30,7 +30,13 @@ _RIGHTS = {
     "all privileges": Right.ADMINISTER, "all_privileges": Right.ADMINISTER, "manage": Right.ADMINISTER,
     "manage grants": Right.ADMINISTER, "decrypt": Right.DECRYPT,
 }  # fmt: skip
-_DATA = ("TABLE", "VIEW", "MATERIALIZED VIEW", "EXTERNAL TABLE", "DYNAMIC TABLE", "STAGE")
+_DATA = (
+    "TABLE", "VIEW", "MATERIALIZED VIEW", "EXTERNAL TABLE", "DYNAMIC TABLE", "ICEBERG TABLE", "EVENT TABLE", "HYBRID TABLE", "STAGE",
+)  # fmt: skip
+# With these a role gives itself what it has not.
+_POWERS = {"MANAGE GRANTS", "OWNERSHIP", "ALL PRIVILEGES", "APPLY MASKING POLICY"}
+# An export that is older says nothing of today.
+_OLD = timedelta(days=30)
 _EVERYBODY = {"public", "account users", "everybody", "*"}
 
 Rows = list[Mapping[str, str]]
@@ -41,6 +47,7 @@ class Csv(Collector):
 
     name = "csv"
     schemes = ("csv",)
+    tells = (Tells.LAST_USED,)
 
     def canonical(self, source: str, connections: Connections) -> str:
         path = source.removeprefix("csv:")
@@ -59,24 +66,24 @@ class Csv(Collector):
 
     def collect(self, source: str, connections: Connections) -> Collected:
         path = Path(source.removeprefix("csv:"))
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file)
-                names = {str(name).strip().lower() for name in reader.fieldnames or ()}
-                rows = [_row(row, path, number) for number, row in enumerate(reader, 2)]
-        except DatasetError:
-            raise
-        except (OSError, ValueError, csv.Error) as error:
-            raise DatasetError(f"{path}: cannot be read ({type(error).__name__})") from None
+        names, rows = _read(path)
         if names >= _OURS:
-            return _ours(path, rows)
-        if names >= _UNITY:
-            return _unity(rows)
-        if names >= _SNOWFLAKE_ROLES:
-            return _snowflake(path, rows)
-        raise DatasetError(
-            f"{path}: its first line must name the columns {', '.join(sorted(_OURS))}; found: {', '.join(sorted(names)) or 'nothing'}"
-        )
+            found = _ours(path, rows)
+        elif names >= _UNITY:
+            found = _unity(path, rows)
+        elif names >= _SNOWFLAKE_ROLES:
+            found = _snowflake(path, rows)
+        else:
+            # What stands there may be a row, and a person's.
+            missing = sorted(_OURS - names)
+            raise DatasetError(f"{path}: its first line must name columns; missing: {', '.join(missing)}")  # fmt: skip
+        unread = list(found.unread)
+        if not rows:
+            unread.append("the export has no rows")
+        age = datetime.now(UTC) - datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        if age > _OLD:
+            unread.append(f"what has changed since the export was made, {age.days} days ago")
+        return Collected(found.accounts, found.entitlements, tuple(unread))
 
     def withdraw(
         self, source: str, entitlements: Sequence[Entitlement], connections: Connections
@@ -87,10 +94,28 @@ class Csv(Collector):
         raise UsageError(f"'{source}' is an export: what it lists is changed where it comes from")
 
 
-def _row(row: Mapping[str | None, str | list[str] | None], path: Path, number: int) -> Mapping[str, str]:  # fmt: skip
-    if None in row or None in row.values():
-        raise DatasetError(f"{path}:{number}: has more or fewer fields than the first line")
-    return {str(name).strip().lower(): str(value).strip() for name, value in row.items()}
+def _read(path: Path) -> tuple[set[str], Rows]:
+    """The names of the columns, and the rows."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            names = [name.strip().lower() for name in next(reader, [])]
+            if len(set(names)) != len(names):
+                raise DatasetError(f"{path}: two columns have one name")
+            rows: Rows = []
+            for values in reader:
+                if len(values) != len(names):
+                    raise DatasetError(f"{path}:{reader.line_num}: has more or fewer fields than the first line")  # fmt: skip
+                if any("\n" in value or "\r" in value for value in values):
+                    raise DatasetError(f"{path}:{reader.line_num}: a value has several lines: a quotation mark is not closed before")  # fmt: skip
+                rows.append({n: v.strip() for n, v in zip(names, values, strict=True)})
+    except DatasetError:
+        raise
+    except csv.Error:
+        raise DatasetError(f"{path}: a quotation mark is not closed, or the file ends in a value") from None  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read ({type(error).__name__})") from None
+    return set(names), rows
 
 
 def _ours(path: Path, rows: Rows) -> Collected:
@@ -143,10 +168,12 @@ def _moment(row: Mapping[str, str], path: Path, number: int) -> str | None:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 
-def _unity(rows: Rows) -> Collected:
+def _unity(path: Path, rows: Rows) -> Collected:
     accounts: dict[str, Account] = {}
     entitlements = []
-    for row in rows:
+    for number, row in enumerate(rows, 2):
+        if not row["grantee"] or not row["privilege_type"]:
+            raise DatasetError(f"{path}:{number}: has no grantee or privilege_type")
         name, privilege = row["grantee"], row["privilege_type"]
         # A group of Unity's has no address; a person's or a program's name is one, or an identifier.
         group = "@" not in name and name.count("-") != 4
@@ -167,17 +194,19 @@ def _snowflake(path: Path, rows: Rows) -> Collected:
     """Grants to roles in this file, and to users in the one beside it with the name ``GRANTS_TO_USERS``."""
     beside = [p for p in sorted(path.parent.iterdir()) if p.name.lower() == "grants_to_users.csv"]
     unread = []
-    members: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    # By role: users, and other roles, of whose names one may be that of a user.
+    members: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     users: set[str] = set()
     if beside:
-        with beside[0].open(encoding="utf-8-sig", newline="") as file:
-            for number, line in enumerate(csv.DictReader(file), 2):
-                said = _row(line, beside[0], number)
-                if not set(said) >= _SNOWFLAKE_USERS:
-                    raise DatasetError(f"{beside[0]}: has no columns ROLE and GRANTEE_NAME")
-                if not said.get("deleted_on"):
-                    users.add(said["grantee_name"])
-                    members[said["role"]].append((said["grantee_name"], ""))
+        names, given = _read(beside[0])
+        if not names >= _SNOWFLAKE_USERS:
+            raise DatasetError(f"{beside[0]}: has no columns ROLE and GRANTEE_NAME")
+        if not given:
+            unread.append("which user has which role: GRANTS_TO_USERS.csv has no rows")
+        for said in given:
+            if not said.get("deleted_on"):
+                users.add(said["grantee_name"])
+                members[said["role"]].append((said["grantee_name"], True))
     else:
         unread.append("which user has which role: there is no GRANTS_TO_USERS.csv beside it")
     direct: dict[str, list[Mapping[str, str]]] = defaultdict(list)
@@ -187,37 +216,41 @@ def _snowflake(path: Path, rows: Rows) -> Collected:
             continue
         roles.add(row["grantee_name"])
         if row["granted_on"] == "ROLE" and row["privilege"] == "USAGE":
-            members[row["name"]].append((row["grantee_name"], f"role {row['name']}"))
+            members[row["name"]].append((row["grantee_name"], False))
             roles.add(row["name"])
         elif row["granted_on"] in _DATA:
             direct[row["grantee_name"]].append(row)
-    entitlements = list(_of_roles(direct, members, users))
+        elif row["privilege"] in _POWERS or row["granted_on"] == "DATABASE ROLE":
+            unread.append(
+                f"what role {row['grantee_name']} reaches by {row['privilege']} on {row['granted_on']} {row['name']}"
+            )
+    entitlements = list(_of_roles(direct, members))
     accounts = [Account(name) for name in sorted(users)]
     accounts += [
         Account(name, AccountKind.EVERYBODY if name == "PUBLIC" else AccountKind.GROUP)
-        for name in sorted(roles)
+        for name in sorted(roles - users)
     ]
-    return Collected(tuple(accounts), tuple(entitlements), tuple(unread))
+    return Collected(tuple(accounts), tuple(entitlements), tuple(dict.fromkeys(unread)))
 
 
 def _of_roles(
     direct: Mapping[str, list[Mapping[str, str]]],
-    members: Mapping[str, list[tuple[str, str]]],
-    users: set[str],
+    members: Mapping[str, list[tuple[str, bool]]],
 ) -> Iterator[Entitlement]:
     """What each role has, for the role itself if nobody has it, and for every user who reaches it through other roles."""
     for role, rows in direct.items():
-        seen, waiting, reached = {role}, [(role, f"role {role}")], False
-        people = [("PUBLIC", "granted to PUBLIC")] if role == "PUBLIC" else []
+        seen, waiting, people = {role}, [(role, f"role {role}")], list[tuple[str, str]]()
         for at, words in waiting:
-            for member, _ in members.get(at, ()):
-                if member in users:
-                    reached = True
+            if at == "PUBLIC":
+                # Everybody has this role.
+                people.append(("PUBLIC", words if at != role else "granted to PUBLIC"))
+            for member, is_user in members.get(at, ()):
+                if is_user:
                     people.append((member, words))
                 elif member not in seen:
                     seen.add(member)
                     waiting.append((member, f"role {member}, {words}"))
-        if not reached and role != "PUBLIC":
+        if not people:
             people.append((role, "granted to the role"))
         for row in rows:
             parts = [row.get("table_catalog", ""), row.get("table_schema", ""), row["name"]]

@@ -20,6 +20,7 @@ class Files(Collector):
 
     name = "file"
     schemes = ("file",)
+    tells = ()
 
     def canonical(self, source: str, connections: Connections) -> str:
         parts = urlsplit(source)
@@ -44,7 +45,9 @@ class Files(Collector):
         accounts, entitlements = {}, []
         for grant in grants_of_path(_path(source)):
             accounts[grant.principal] = account_of(grant.principal)
-            right = Right.WRITE if "write" in grant.permission.split(", ") else Right.READ
+            words = grant.permission.split(", ")
+            right = Right.WRITE if "write" in words else Right.READ
+            right = right if {"read", "write"} & set(words) else Right.ADMINISTER
             entitlements.append(
                 Entitlement(source, grant.principal, grant.permission, grant.origin, right)
             )

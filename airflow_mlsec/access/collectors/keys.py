@@ -24,6 +24,7 @@ class Keys(Collector):
 
     name = "keys"
     schemes = ("keys",)
+    tells = ()
 
     def canonical(self, source: str, connections: Connections) -> str:
         if source.rstrip("/") != _SOURCE:
@@ -81,10 +82,9 @@ class Keys(Collector):
 
 
 def _root_keys(settings: Settings) -> Iterator[Path]:
-    """The files that hold the root key as it is."""
+    """The files that hold the root key as it is; also one that was left behind."""
     if settings.root_key_file is not None:
         yield settings.root_key_file
-    elif settings.root_key is None and settings.root_key_service is None:
-        kept = settings.key_ring / "root.key"
-        if kept.exists():
-            yield kept
+    kept = settings.key_ring / "root.key"
+    if kept.exists():
+        yield kept

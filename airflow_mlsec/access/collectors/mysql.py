@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlsec.access._collector import Change, Collector
+from airflow_mlsec.access._collector import Change, Collector, Tells
 from airflow_mlsec.access._model import Account, AccountKind, Collected, Entitlement, Right
 from airflow_mlsec.access.collectors._sql import connected
 from airflow_mlsec.connections import Connections
@@ -105,6 +105,7 @@ class MySQL(Collector):
 
     name = "mysql"
     schemes = ("mysql", "mariadb")
+    tells = (Tells.PASSWORDS,)
 
     def canonical(self, source: str, connections: Connections) -> str:
         conn = source.partition("://")[2].strip("/")

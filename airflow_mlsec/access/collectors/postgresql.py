@@ -42,6 +42,7 @@ class PostgreSQL(Collector):
 
     name = "postgresql"
     schemes = ("postgresql", "postgres")
+    tells = ()
 
     def canonical(self, source: str, connections: Connections) -> str:
         parts = urlsplit(source)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from airflow_mlsec.access._collector import Change, Collector
+from airflow_mlsec.access._collector import Change, Collector, Tells
 from airflow_mlsec.access._model import Account, AccountKind, Collected, Entitlement, Right
 from airflow_mlsec.access.collectors import _iam
 from airflow_mlsec.connections import Connections
@@ -136,6 +136,7 @@ class S3(Collector):
 
     name = "s3"
     schemes = ("s3", "s3a", "s3n")
+    tells = (Tells.LAST_USED, Tells.PASSWORDS)
 
     def canonical(self, source: str, connections: Connections) -> str:
         authority = source.partition("://")[2].rstrip("/")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from airflow_mlsec.access import Flag
+from airflow_mlsec.access import Flag, Tells
 from airflow_mlsec.controls._access_control import AccessControl
 from airflow_mlsec.controls._control import Example, Reads, Severity, Text
 
@@ -31,3 +31,4 @@ class DormantAccessEnded(AccessControl):
         fails="a user with the role Op has never signed in",
     )
     flags = frozenset({Flag.DORMANT, Flag.NEVER_USED})
+    needs = Tells.LAST_USED

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-from airflow_mlsec.access import Flag
-from airflow_mlsec.controls._access_control import AccessControl
-from airflow_mlsec.controls._control import Example, Reads, Severity, Text
+from collections.abc import Iterator
+
+from airflow_mlsec.access import KEYS, Flag
+from airflow_mlsec.controls._access_control import AccessControl, AccessNotKnown
+from airflow_mlsec.controls._control import Answer, Example, Reads, Severity, Text, unknown
+from airflow_mlsec.controls._facts import Facts
+from airflow_mlsec.ledger import Outcome
 
 
 class KeysAndDataApart(AccessControl):
@@ -30,3 +34,15 @@ class KeysAndDataApart(AccessControl):
         fails="mira reads the release, and the file with the root key",
     )
     flags = frozenset({Flag.TOXIC})
+
+    def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
+        days = facts.number(self, "days")
+        apart = KEYS not in facts.access.systems or facts.access.is_known(KEYS, facts.on, days)
+        for name, answer in super().answers(facts):
+            # Who has the key nobody has looked at.
+            yield (
+                name,
+                answer
+                if apart or answer.outcome is Outcome.FAIL
+                else unknown(AccessNotKnown(days)),
+            )

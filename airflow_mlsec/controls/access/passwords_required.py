@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from airflow_mlsec.access import Flag
+from airflow_mlsec.access import Flag, Tells
 from airflow_mlsec.controls._access_control import AccessControl
 from airflow_mlsec.controls._control import Example, Reads, Severity, Text
 
@@ -30,3 +30,4 @@ class PasswordsRequired(AccessControl):
         fails="an account of MariaDB has none",
     )
     flags = frozenset({Flag.NO_PASSWORD})
+    needs = Tells.PASSWORDS
