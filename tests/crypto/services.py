@@ -24,9 +24,12 @@ def aws() -> Iterator[str]:
     """The endpoint of an AWS with no key and no object."""
     import httpx
     from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
 
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
+    # A filesystem of an earlier server would be taken for this one's.
+    S3FileSystem.clear_instance_cache()
     try:
         host, port = server.get_host_and_port()
         endpoint = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
@@ -34,6 +37,7 @@ def aws() -> Iterator[str]:
         httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()
         yield endpoint
     finally:
+        S3FileSystem.clear_instance_cache()
         server.stop()
 
 
