@@ -35,7 +35,7 @@ from airflow_mlsec.access._deadline import (
     record_reminders,
     reminders,
 )
-from airflow_mlsec.access._decision import decide_items, is_about, pass_on
+from airflow_mlsec.access._decision import decidable, decide_items, is_about, pass_on
 from airflow_mlsec.access._grants import grants_digest, one_spelling, read_grants, spellings_of
 from airflow_mlsec.access._items import NOT_READ, Asked, Flag, items_of, worst_first
 from airflow_mlsec.access._model import (
@@ -123,6 +123,7 @@ __all__ = [
     "compare",
     "complete_campaign",
     "complete_review",
+    "decidable",
     "decide",
     "decide_items",
     "escalate_overdue",

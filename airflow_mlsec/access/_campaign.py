@@ -124,8 +124,10 @@ def open_campaign(
     :raises Refused: if the actor may not open campaigns.
     :raises UsageError: if the scope means nothing that is known, or an open campaign of this name has another scope.
     """
-    if not name.strip() or not 1 <= days <= _LONGEST:
-        raise UsageError(f"a campaign has a name, and between a day and {_LONGEST} days")
+    if not name.strip():
+        raise UsageError("a campaign needs a name")
+    if not 1 <= days <= _LONGEST:
+        raise UsageError(f"a campaign is due in 1 to {_LONGEST} days, not in {days}")
     asset = Asset(AssetKind.LOCATION, CAMPAIGN + name)
     who = require(register, actor, Verb.SURVEY, asset).who
     open_now = _newest(register, name, "open")
@@ -137,7 +139,10 @@ def open_campaign(
         return open_now
     reading = read_systems(register, ring, scope, actor, organization, connections)
     if not reading.items and not reading.failed:
-        raise UsageError(f"nobody can reach anything of this scope ({scope})")
+        raise UsageError(
+            f"the register knows no data of this scope ({scope}): declare it with a policy (`mlsec check POLICY --record`), or "
+            "name a system"
+        )
     now = register.now()
     previous = _newest(register, name, "complete")
     known = {item.key for item in previous.items} if previous is not None else None
@@ -240,7 +245,11 @@ def read_again(
     asset = Asset(AssetKind.LOCATION, review.location)
     who = require(register, actor, Verb.SURVEY, asset).who
     if review.scope is None or review.status != "open":
-        raise UsageError(f"review {review_id} is not an open campaign")
+        raise UsageError(
+            f"review {review_id} is {review.status}; only an open campaign is read again"
+            if review.scope is not None
+            else f"review {review_id} is of one location, which is read when it is completed"
+        )
     reading = read_systems(
         register, ring, review.scope, actor, organization, connections, review.covers
     )
@@ -259,9 +268,14 @@ def read_again(
             continue
         has = frozenset() if asked is None else frozenset(asked.permissions)
         if asked is not None and item.decision != "revoke" and (_is_more(item, asked) or item.decision == GONE):  # fmt: skip
-            changed.append((item, {**_row(review_id, asked, new=True), **UNDECIDED}))
-        elif asked is None and item.decision is None:
-            changed.append((item, {"decision": GONE, "decided_at": now, "effective_at": now}))
+            values = {**_row(review_id, asked, new=True), **UNDECIDED}
+            # To whom it was passed on, and who was asked at first, stays.
+            if item.reviewers != item.asked:
+                values |= {"reviewers": list(item.reviewers or ()) or None, "asked": list(item.asked or ()) or None}  # fmt: skip
+            changed.append((item, values))
+        elif asked is None and item.decision in (None, "keep"):
+            # Nothing is left to decide about, or to keep.
+            changed.append((item, {**UNDECIDED, "decision": GONE, "decided_at": now, "effective_at": now}))  # fmt: skip
         elif is_effective(item, has):
             effective.append(item)
     fresh = [asked for key, asked in there.items() if key not in known]
@@ -344,9 +358,11 @@ def complete_campaign(
     if review.unread:
         raise CheckFailed(f"review {review_id}: {review.unread[0]}")
     if review.undecided:
-        waiting = sum(item.awaits_second for item in review.items)
-        second = f", {waiting} of them wait for a second person" if waiting else ""
-        raise CheckFailed(f"review {review_id}: {review.undecided} items are undecided{second}")
+        waiting = [str(item.number) for item in review.items if item.awaits_second]
+        open_now = [str(i.number) for i in review.items if i.is_undecided and not i.awaits_second]
+        parts = [f"undecided: {', '.join(open_now[:20])}"] if open_now else []
+        parts += [f"decided by one person, and in need of a second: {', '.join(waiting[:20])}"] if waiting else []  # fmt: skip
+        raise CheckFailed(f"review {review_id} has {review.undecided} undecided items; {'; '.join(parts)}")  # fmt: skip
     if still := [
         i for i in review.items if i.effective_at is None and i.decision in ("revoke", "reduce")
     ]:

@@ -26,10 +26,12 @@ from airflow_mlsec.ledger import (
     AssetKind,
     Permission,
     Reason,
+    Role,
     Verb,
     means,
     record,
     require,
+    rules_in_force,
 )
 from airflow_mlsec.policy import Organization
 from airflow_mlsec.register import Register
@@ -78,8 +80,10 @@ def decide_items(
     """
     if not reason.strip():
         raise UsageError("a decision needs a reason")
-    if (decision == "reduce") != bool(reduce_to):
-        raise UsageError("say with `reduce`, and only there, which permissions remain")
+    if decision == "reduce" and not reduce_to:
+        raise UsageError("`reduce` needs the permissions that remain (--to)")
+    if decision != "reduce" and reduce_to:
+        raise UsageError("which permissions remain (--to) goes with `reduce`")
     review = load_review(register, review_id)
     chosen = _chosen(review, items)
     permission = require(
@@ -96,9 +100,9 @@ def decide_items(
         if decision == "reduce":
             _require_less(item, reduce_to)
     now = register.now()
-    remains = tuple(sorted(set(reduce_to))) or None
     changes = []
     for item in chosen:
+        remains = _as_called(item, reduce_to)
         agreed = (
             item.four_eyes and decision != "revoke" and item.decision == decision and item.reduce_to == remains
             and item.decided_by is not None and not _same_person(permission, item.decided_by, people)
@@ -118,7 +122,7 @@ def decide_items(
         Act(
             Asset(AssetKind.LOCATION, review.location), verbs[decision],
             (AccessDecided(item.grant.permission, item.resource, item.grant.principal, reason),), permission.who, now,
-            {"review": review_id, "item": item.number, "together": len(chosen), **({"to": list(remains)} if remains else {})},
+            {"review": review_id, "item": item.number, "together": len(chosen), **({"to": list(reduce_to)} if reduce_to else {})},
         )
         for item in chosen
     ]  # fmt: skip
@@ -153,6 +157,27 @@ def _written(keys: frozenset[str], actor: str | None) -> frozenset[str]:
     called = re.search(r"\((.+?)\)", actor or "")
     names = {f"os:{called[1]}"} if called and (actor or "").startswith("os:") else set()
     return keys | names
+
+
+def decidable(
+    register: Register, review: Review, actor: Actor, organization: Organization
+) -> list[ReviewItem]:
+    """The undecided items of a campaign that somebody may decide about: not those of others, nor about themselves.
+
+    :raises Refused: if the actor may not review at all.
+    """
+    asset = Asset(AssetKind.LOCATION, review.location)
+    permission, people = require(register, actor, Verb.REVIEW, asset), People(organization)
+    found = []
+    for item in review.items:
+        decided = item.decided_by is not None and _same_person(permission, item.decided_by, people)
+        if item.is_undecided and not (item.awaits_second and decided):
+            try:
+                _require_decides(review, item, permission, people)
+            except Refused:
+                continue
+            found.append(item)
+    return found
 
 
 def _chosen(review: Review, items: Collection[int]) -> list[ReviewItem]:
@@ -218,13 +243,19 @@ def _same_person(permission: Permission, other: str, people: People) -> bool:
     return bool(mine & {name.partition(":")[2].casefold() for name in before})
 
 
+def _as_called(item: ReviewItem, reduce_to: Sequence[str]) -> tuple[str, ...] | None:
+    """The permissions that remain, as the system calls them: letter case does not matter."""
+    known = {name.casefold(): name for name in item.permissions}
+    return tuple(sorted({known.get(name.casefold(), name) for name in reduce_to})) or None
+
+
 def _require_less(item: ReviewItem, reduce_to: Sequence[str]) -> None:
-    has = set(item.permissions)
-    if unknown := sorted(set(reduce_to) - has):
+    has, remains = set(item.permissions), set(_as_called(item, reduce_to) or ())
+    if unknown := sorted(remains - has):
         raise UsageError(
-            f"item {item.number} has no permission '{unknown[0]}'; it has {', '.join(sorted(has))}"
+            f"item {item.number} has no permission '{unknown[0]}'; it has: {'; '.join(sorted(has))}"
         )
-    if set(reduce_to) == has:
+    if remains == has:
         raise UsageError(f"item {item.number} would keep everything that it has: that is `keep`")
 
 
@@ -257,7 +288,7 @@ def pass_on(
                 f"item {item.number} of review {review.id} is about your own access: somebody else says who decides"
             )
         named = item.reviewers is None or _is_named(item.reviewers, permission)
-        if not named and permission.role.value != "admin":
+        if not named and Role.ADMIN not in rules_in_force(register).roles_of(reviewer):
             raise Refused(f"item {item.number} of review {review.id} is not yours to pass on")
         held = {holder.name for holder in people.holders_of(item.source, item.grant.principal)}
         if (held | {item.person}) & people.persons_of(frozenset({to})) or _parts(to.partition(":")[2]) & _parts(item.grant.principal):  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ import sqlalchemy as sa
 
 from airflow_mlsec.access._grants import grants_digest, read_grants, spellings_of
 from airflow_mlsec.access._scope import Scope
-from airflow_mlsec.actors import Actor
+from airflow_mlsec.actors import Actor, keys_of
 from airflow_mlsec.datasets import Connections, Grant
 from airflow_mlsec.errors import CheckFailed, UsageError
 from airflow_mlsec.ledger import Act, Asset, AssetKind, Reason, Verb, record, require
@@ -106,6 +107,16 @@ class ReviewItem:
     def awaits_second(self) -> bool:
         """Whether one person has decided, and another has to."""
         return self.four_eyes and self.decision in ("keep", "reduce") and self.second_by is None
+
+    @property
+    def is_about_who_decided(self) -> bool:
+        """Whether whoever kept it may be the one whose access it is: by name, without letter case."""
+        if self.decision != "keep" or self.decided_by is None:
+            return False
+        called = re.search(r"\((.+?)\)", self.decided_by)
+        names = {key.partition(":")[2] for key in keys_of(self.decided_by)} | ({called[1]} if called else set())  # fmt: skip
+        bare = self.grant.principal.removeprefix("uid ").casefold()
+        return bool({bare, bare.partition("@")[0]} & {name.casefold() for name in names})
 
     @property
     def is_undecided(self) -> bool:

@@ -130,7 +130,10 @@ def _chosen(register: Register, scope: Scope, facts: list[DatasetFacts]) -> set[
     for category in scope.categories:
         held = {by_name[h.dataset] for h in holders(register, category) if h.dataset in by_name}
         if not held:
-            raise UsageError(f"no dataset that the register knows holds '{category}'")
+            raise UsageError(
+                f"no dataset that the register knows holds '{category}': record the policies that declare it "
+                "(`mlsec check POLICY --record`)"
+            )
         chosen |= held
     for dataset in scope.datasets:
         chosen |= _below(register.read(partial(_start, dataset)), facts)

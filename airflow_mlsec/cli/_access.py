@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import click
@@ -24,6 +24,7 @@ from airflow_mlsec.access import (
     compare,
     complete_campaign,
     complete_review,
+    decidable,
     decide_items,
     escalate_overdue,
     give_back,
@@ -63,6 +64,11 @@ reviewer_option = click.option(
     help="Who you claim to be; recorded as a claim in addition to the system's user, which counts.",
 )
 review_argument = click.argument("review_id", type=int)
+_FLAGS = (
+    "not_read (nothing is known), everybody, left (has left), outside (another organization), decrypts_and_reads, nobodys "
+    "(whose account it is, nobody states), no_password, dormant (unused for 90 days), never_used, broad (may hand on or "
+    "administer), new"
+)
 # Nobody reads more on a screen; JSON has all.
 _SHOWN = 200
 
@@ -123,9 +129,11 @@ def diff(before: int, after: str, as_json: bool) -> None:
     register, connections = _register(), _connections()
     earlier, first = read_snapshot(register, before)
     if after == "now":
+        until = "now"
         second = collect(earlier.source, connections)
     elif after.isdigit():
         later, second = read_snapshot(register, int(after))
+        until = later.taken_at[:19]
         if later.source != earlier.source:
             raise UsageError(
                 f"snapshot {before} is of {earlier.source}, and snapshot {after} of {later.source}"
@@ -133,7 +141,9 @@ def diff(before: int, after: str, as_json: bool) -> None:
     else:
         raise UsageError(f"'{after}': write the number of a snapshot, or `now`")
     found = compare(first, second)
-    show(asdict(found), "\n".join(_of_difference(found)) or "nothing has changed", as_json)
+    title = f"{earlier.source}, from {earlier.taken_at[:19]} to {until}"
+    lines = _of_difference(found) or ["nothing has changed"]
+    show(asdict(found), "\n".join([title, *lines]), as_json)
 
 
 # --- reviews
@@ -187,7 +197,7 @@ def list_(location: str | None, as_json: bool) -> None:
     """List reviews, newest first."""
     found = reviews(_register(), one_spelling(location) if location else None)
     lines = [
-        f"{r.id:>4}  {r.status:10}  due {r.due_at[:10]}  {r.undecided} undecided  {r.name}"
+        f"{r.id:>4}  {_status(r):14}  due {r.due_at[:10]}  {r.undecided} undecided  {r.name}"
         for r in found
     ]
     show([_as_json(r) for r in found], "\n".join(lines) or "no reviews yet", as_json)
@@ -205,7 +215,7 @@ def show_(review_id: int, as_json: bool) -> None:
 @review_argument
 @click.argument("decision", type=click.Choice(["keep", "revoke", "reduce"]))
 @click.option("--grant", "--item", "items", type=int, multiple=True, help="Number of a grant or item.")  # fmt: skip
-@click.option("--all", "every", is_flag=True, help="All that are undecided. Of a location, this is the default.")  # fmt: skip
+@click.option("--all", "every", is_flag=True, help="All undecided ones that you may decide about. Of a location, this is the default.")  # fmt: skip
 @click.option("--to", "reduce_to", multiple=True, help="With reduce: a permission that remains.")
 @click.option("--reason", required=True)
 @reviewer_option
@@ -230,7 +240,13 @@ def decide(
         return
     if bool(items) == every:
         raise UsageError("name the items (--item), or all that are undecided (--all)")
-    chosen = items or tuple(i.number for i in asked.items if i.is_undecided)
+    chosen = items
+    if every:
+        # Those of others, and one's own, stay.
+        mine = decidable(register, asked, by, _organization())
+        if not mine:
+            raise UsageError(f"review {review_id} has no undecided item that you may decide about")
+        chosen = tuple(i.number for i in mine)
     _show(decide_items(register, review_id, chosen, decision, by, reason, _organization(), reduce_to), as_json)  # fmt: skip
 
 
@@ -287,7 +303,8 @@ def remind_(dry_run: bool, as_json: bool) -> None:
         for r in found
     ]
     data = {"escalated": [r.id for r in escalated], "reminders": [asdict(r) for r in found]}
-    show(data, "\n".join(lines) or "nobody has anything to decide soon", as_json)
+    nobody = "nobody has to be reminded: nothing undecided is due within a week"
+    show(data, "\n".join(lines) or nobody, as_json)
 
 
 # --- what follows
@@ -316,9 +333,11 @@ def revoke(
     numbers = {w.item.number for w in done}
     lines = []
     for w in planned:
-        lines.append(f"item {w.item.number}  {'done' if w.item.number in numbers else 'to do' if w.is_ours else 'to do there'}  {w.words}")  # fmt: skip
+        lines.append(f"item {w.item.number}  {'done' if w.item.number in numbers else 'to do' if w.is_ours else 'to do in the system itself'}  {w.words}")  # fmt: skip
         lines += [f"    {do}" for do, _ in w.statements]
         lines += [f"    ends as well: {sentence(e)}" for e in w.also]
+    if carry_out and not done:
+        lines.append("nothing could be carried out from here")
     if done:
         lines.append(f"now read the systems again: mlsec access review read {review_id}")
     data = [
@@ -402,6 +421,11 @@ def _of_difference(found: Difference) -> list[str]:
     return lines + [f"? {text}" for text in found.unread]
 
 
+def _status(found: Review) -> str:
+    late = found.is_overdue(datetime.now(UTC))
+    return "open, late" if late else found.status
+
+
 def _as_json(found: Review) -> dict[str, Any]:
     paces = [{**asdict(p), "hasty": p.is_hasty} for p in pace_of(found)]
     return {**asdict(found), "name": found.name, "undecided": found.undecided, "pace": paces}
@@ -413,6 +437,11 @@ def _show(found: Review, as_json: bool) -> None:
         lines += [
             f"{item.number:>5}  {item.decision or 'undecided':9}  {item.grant.principal:24} "
             f"{item.grant.permission:14} {item.grant.origin}"
+            + (
+                "  [kept by themselves: controls do not count it]"
+                if item.is_about_who_decided
+                else ""
+            )
             for item in found.items
         ]
     else:
@@ -422,6 +451,8 @@ def _show(found: Review, as_json: bool) -> None:
             *(f"  cannot be read: {text}" for text in found.unread),
         ]
         lines += [_of_item(item) for item in found.items[:_SHOWN]]
+        if found.items:
+            lines.append(f"  in brackets, what stands out: {_FLAGS}")
         if len(found.items) > _SHOWN:
             lines.append(f"  and {len(found.items) - _SHOWN} more; --json has all")
         lines += [_of_pace(pace) for pace in pace_of(found)]
@@ -429,18 +460,34 @@ def _show(found: Review, as_json: bool) -> None:
 
 
 def _of_item(item: ReviewItem) -> str:
-    decided = item.decision or "undecided"
-    if item.awaits_second:
-        decided += ", awaits a second person"
-    elif item.decision in ("revoke", "reduce"):
-        decided += ", in effect" if item.effective_at else ", not in effect yet"
-    whose = item.person or "nobody's"
+    account = item.grant.principal
+    if item.person is not None:
+        whose = f"{item.person} ({account})"
+    elif "everybody" in item.flags or "nobodys" not in item.flags:
+        whose = account
+    else:
+        whose = f"{account}, whose is not stated,"
     flags = f"  [{', '.join(item.flags)}]" if item.flags else ""
-    last = f"  last used {item.last_used[:10]}" if item.last_used else ""
-    return (
-        f"{item.number:>5}  {decided:9}  {whose} ({item.grant.principal}): {item.grant.permission} on "
-        f"{item.resource}  {item.grant.origin}{last}{flags}"
-    )
+    last = f"  last used: {item.last_used[:10]}" if item.last_used else ""
+    first = f"{item.number:>5}  {whose}: {item.grant.permission} on {item.resource}  {item.grant.origin}{last}{flags}"
+    return f"{first}\n       {_of_decision(item)}"
+
+
+def _of_decision(item: ReviewItem) -> str:
+    """What was decided, by whom and why; or who has to decide."""
+    who = ", ".join(item.reviewers) if item.reviewers else "anybody with the role reviewer"
+    if item.decision is None:
+        return f"to decide: {who}"
+    if item.decision == "gone":
+        return "gone: the system does not list it any more"
+    what = item.decision + (f" to {', '.join(item.reduce_to)}" if item.reduce_to else "")
+    by = f"{item.decided_by}" + (f" and {item.second_by}" if item.second_by else "")
+    text = f"{what}, by {by}: {item.reason}"
+    if item.awaits_second:
+        return f"{text}; a second person has to agree: {who}"
+    if item.decision in ("revoke", "reduce"):
+        return f"{text}; {'done' if item.effective_at else 'still there'}"
+    return text
 
 
 def _of_pace(pace: Pace) -> str:

@@ -229,3 +229,21 @@ def _tried_as(user: pwd.struct_passwd, path: Path) -> set[str]:
         check=True, capture_output=True, text=True,
     ).stdout.split()  # fmt: skip
     return {word for word, can in zip(("read", "write"), said, strict=True) if can == "1"}
+
+
+def test_whoever_kept_their_own_access_to_a_location_is_known(register: Register, folder: Path) -> None:  # fmt: skip
+    me = pwd.getpwuid(os.getuid()).pw_name
+    for actor in (
+        who(me, "admin"),
+        who(f"os:{os.getuid()}@h ({me})", "admin"),
+        who(me.upper(), "admin"),
+    ):
+        review = open_review(register, str(folder))
+        review = decide(
+            register, review.id, [i.number for i in review.items], "keep", actor, "fine"
+        )
+        assert {i.grant.principal for i in review.items if i.is_about_who_decided} == {me}
+    review = decide(
+        register, review.id, [i.number for i in review.items], "keep", who("Ada"), "fine"
+    )
+    assert not any(i.is_about_who_decided for i in review.items)

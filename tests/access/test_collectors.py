@@ -110,7 +110,10 @@ def test_of_a_file_everybody_who_can_read_it_is_listed(tmp_path: Path) -> None:
         ("account,resource,permission,Account\nanna,t,select,ben\n", "two columns have one name"),
         ('account,resource,permission\nanna,t,"select\nben,t,select\n', "quotation mark"),
         ('account,resource,permission\nanna,t,"select\nben,t,select"\n', "several lines"),
-        ("account,resource,permission,active\nanna,t,select,true\nanna,u,select,false\n", ":3: says something else"),
+        ('account,resource,permission\nanna,t,"select, update"\n', ":2: `permission` has a comma"),
+        ("account,resource,permission,kind\nanna,t,select,user\n", ":2: `kind` is one of"),
+        ("account;resource;permission\n", "separated by semicolons"),
+        ("account,resource,permission,active\nanna,t,select,true\nanna,u,select,false\n", ":3: `active` of this account is another"),
     ],
 )  # fmt: skip
 def test_an_export_that_is_half_right_is_refused(tmp_path: Path, text: str, says: str) -> None:

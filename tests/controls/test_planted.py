@@ -232,6 +232,7 @@ WRONG: list[tuple[str, str, Outcome, Wrong]] = [
     ("location-reviewed", RAW, FAIL, lambda c: c.later(days=91)),
     ("location-reviewed", RAW, FAIL, lambda c: c.sql("UPDATE mlsec_review SET status = 'superseded'")),
     ("review-on-time", "/x", FAIL, overdue_review),
+    ("location-reviewed", RAW, FAIL, lambda c: c.sql("UPDATE mlsec_review_item SET decided_by = 'os:0@vm (root)', principal = 'root'")),
     ("roles-named", "airflow_mlsec", FAIL, lambda c: mapped(c, "os:*=approver")),
     ("roles-separated", "airflow_mlsec", FAIL, lambda c: mapped(c, "os:emil=approver")),
     ("four-eyes-kept", "airflow_mlsec", FAIL, lambda c: (rules(c, four_eyes="none"), setting(c, four_eyes="none"))),

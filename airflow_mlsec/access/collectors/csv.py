@@ -11,11 +11,12 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow_mlsec.access._collector import Change, Collector, Tells
-from airflow_mlsec.access._model import Account, AccountKind, Collected, Entitlement, Right
+from airflow_mlsec.access._model import NEVER, Account, AccountKind, Collected, Entitlement, Right
 from airflow_mlsec.connections import Connections
 from airflow_mlsec.errors import DatasetError, UsageError
 
@@ -76,7 +77,8 @@ class Csv(Collector):
         else:
             # What stands there may be a row, and a person's.
             missing = sorted(_OURS - names)
-            raise DatasetError(f"{path}: its first line must name columns; missing: {', '.join(missing)}")  # fmt: skip
+            apart = "; is it separated by semicolons? Commas are expected" if any(";" in n for n in names) else ""  # fmt: skip
+            raise DatasetError(f"{path}: its first line must name columns; missing: {', '.join(missing)}{apart}")  # fmt: skip
         unread = list(found.unread)
         if not rows:
             unread.append("the export has no rows")
@@ -125,20 +127,29 @@ def _ours(path: Path, rows: Rows) -> Collected:
         missing = sorted(name for name in _OURS if not row[name])
         if missing:
             raise DatasetError(f"{path}:{number}: has no {missing[0]}")
+        if "," in row["permission"]:
+            raise DatasetError(f"{path}:{number}: `permission` has a comma: write one permission to a line")  # fmt: skip
         right = _RIGHTS.get(row["permission"].lower(), Right.USE)
-        try:
-            if row.get("right"):
-                right = Right(row["right"].lower())
-            kind = AccountKind((row.get("kind") or _kind(row["account"])).lower())
-        except ValueError:
-            rights = ", ".join(Right)
-            raise DatasetError(f"{path}:{number}: `right` is one of {rights}, and `kind` one of {', '.join(AccountKind)}") from None  # fmt: skip
+        if said := row.get("right", "").lower():
+            if said not in {r.value for r in Right}:
+                raise DatasetError(f"{path}:{number}: `right` is one of {', '.join(Right)}")
+            right = Right(said)
+        said = (row.get("kind") or _kind(row["account"])).lower()
+        if said not in {k.value for k in AccountKind}:
+            raise DatasetError(f"{path}:{number}: `kind` is one of {', '.join(AccountKind)}")
+        kind = AccountKind(said)
         made = Account(row["account"], kind, _active(row, path, number), _moment(row, path, number))
         known = accounts.setdefault(made.name, made)
-        if known != made:
-            raise DatasetError(
-                f"{path}:{number}: says something else about this account than a line before"
-            )
+        for what, one, other in (
+            ("kind", known.kind, made.kind),
+            ("active", known.active, made.active),
+        ):
+            if one != other:
+                raise DatasetError(f"{path}:{number}: `{what}` of this account is another than in a line before")  # fmt: skip
+        # Of several uses the last one counts.
+        uses = [u for u in (known.last_used, made.last_used) if u is not None]
+        seen = max((u for u in uses if u != NEVER), default=NEVER if uses else None)
+        accounts[made.name] = replace(known, last_used=seen)
         way = row.get("path") or "as exported"
         entitlements.append(Entitlement(row["resource"], made.name, row["permission"], way, right))
     return Collected(tuple(accounts.values()), tuple(entitlements))
@@ -149,21 +160,24 @@ def _kind(account: str) -> AccountKind:
 
 
 def _active(row: Mapping[str, str], path: Path, number: int) -> bool | None:
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     text = row.get("active", "").lower()
-    if text in ("", "true", "false"):
-        return {"true": True, "false": False}.get(text)
-    raise DatasetError(f"{path}:{number}: `active` is true or false")
+    if not text:
+        return None
+    if text not in known:
+        raise DatasetError(f"{path}:{number}: `active` is true or false")
+    return known[text]
 
 
 def _moment(row: Mapping[str, str], path: Path, number: int) -> str | None:
     text = row.get("last_used", "")
-    if not text:
-        return None
+    if not text or text.lower() == NEVER:
+        return text.lower() or None
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise DatasetError(
-            f"{path}:{number}: `last_used` is a day or a time, for example 2026-11-24"
+            f"{path}:{number}: `last_used` is a day or a time, for example 2026-11-24, or never"
         ) from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 

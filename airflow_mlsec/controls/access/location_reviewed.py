@@ -51,6 +51,16 @@ class GrantsUnreadable(
     """Nothing was compared."""
 
 
+class DecidedAboutOneself(
+    Reason,
+    en="kept by those whose own access it is: {accounts}",
+    de="behalten von denen, deren eigener Zugriff es ist: {accounts}",
+):
+    """Nobody reviews themselves: a campaign refuses it, and a review of one location does not count."""
+
+    accounts: tuple[str, ...]
+
+
 class LocationReviewed(RegisterControl):
     """Grants pile up; somebody has to look."""
 
@@ -105,6 +115,9 @@ class LocationReviewed(RegisterControl):
         reason = ReviewedOn(review.completed_at[:10], str(review.completed_by))
         if facts.days_since(review.completed_at) > facts.number(self, "days"):
             return failed(reason)
+        own = tuple(sorted({i.grant.principal for i in review.items if i.is_about_who_decided}))
+        if own:
+            return failed(DecidedAboutOneself(own), reason)
         if review.scope is not None:
             holds = facts.campaign_holds(review)
         else:
