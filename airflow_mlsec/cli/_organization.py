@@ -4,7 +4,7 @@ import click
 
 from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.errors import CheckFailed
-from airflow_mlsec.policy import Controller, Organization, load_organization
+from airflow_mlsec.policy import Controller, Organization, Person, load_organization
 from airflow_mlsec.settings import Settings
 
 
@@ -40,7 +40,13 @@ def _lines(found: Organization) -> list[str]:
     for what, parties in (("processor", found.processors), ("recipient", found.recipients)):
         lines += [f"{what:12} {p.name}, {p.country or 'country not stated'}" for p in parties]
     lines += [f"team         {t.name}: {len(t.members)} accounts" for t in found.teams]
+    lines += [f"person       {p.name}: accounts on {len(p.accounts)} systems{_until(p)}" for p in found.people]  # fmt: skip
+    lines += [f"service      {p.name}, of {p.owner}: accounts on {len(p.accounts)} systems{_until(p)}" for p in found.services]  # fmt: skip
     return lines or ["nothing is stated"]
+
+
+def _until(person: Person) -> str:
+    return "" if person.until is None else f", until {person.until}"
 
 
 def _officer(controller: Controller) -> str:
