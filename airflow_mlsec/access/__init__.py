@@ -70,7 +70,7 @@ from airflow_mlsec.access._snapshot import (
     snapshots,
     take_snapshot,
 )
-from airflow_mlsec.access._standing import Standing, System, age_of, standing
+from airflow_mlsec.access._standing import Standing, System, is_recent, standing
 from airflow_mlsec.access._withdrawal import (
     Withdrawal,
     give_back,
@@ -114,7 +114,6 @@ __all__ = [
     "System",
     "Tells",
     "Withdrawal",
-    "age_of",
     "all_collectors",
     "campaign_in_force",
     "canonical_source",
@@ -130,6 +129,7 @@ __all__ = [
     "give_back",
     "grants_digest",
     "is_about",
+    "is_recent",
     "is_unchanged",
     "items_of",
     "load_review",

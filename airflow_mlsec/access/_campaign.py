@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_mlsec.access._collector import collect
-from airflow_mlsec.access._items import NOT_READ, Asked, Flag, items_of, rank, unread_of
+from airflow_mlsec.access._items import NOT_READ, Asked, Flag, items_of, rank, unread_in
 from airflow_mlsec.access._model import Collected, Right
 from airflow_mlsec.access._review import (
     CAMPAIGN,
@@ -98,14 +98,12 @@ class Reading:
 
     :ivar failed: Systems that could not be read at all, each with the reason.
     :ivar datasets: What the scope means: names and places.
-    :ivar unread: By system that could be read, what it did not tell.
     """
 
     items: tuple[Asked, ...]
     snapshots: Mapping[str, int]
     failed: tuple[str, ...]
     datasets: tuple[tuple[str, str | None], ...]
-    unread: Mapping[str, tuple[str, ...]]
 
 
 def open_campaign(
@@ -175,7 +173,7 @@ def _kept(scope: Scope, reading: Reading) -> dict[str, Any]:
     return {
         **scope.as_json(),
         "resolved": resolved,
-        "unread": {source: list(texts) for source, texts in reading.unread.items()},
+        "unread": unread_in(reading.items),
     }
 
 
@@ -212,11 +210,8 @@ def read_systems(
         read[source], numbers[source] = found, snapshot.id
     on = date.fromisoformat(register.now()[:10])
     items = items_of(resolved, read, organization, on, connections)
-    unread = {
-        source: unread_of(resolved, source, found, connections) for source, found in read.items()
-    }
     datasets = tuple((reach.name, reach.uri) for reach in resolved.reaches)
-    return Reading(tuple(items), numbers, tuple(failed), datasets, unread)
+    return Reading(tuple(items), numbers, tuple(failed), datasets)
 
 
 def _row(review: int, asked: Asked, new: bool) -> dict[str, Any]:
@@ -256,7 +251,7 @@ def read_again(
     now = register.now()
     there = {asked.key: asked for asked in reading.items}
     known = {item.key: item for item in review.items}
-    less = _tell_less(review, reading.unread)
+    less = _tell_less(review, reading.items)
     effective: list[ReviewItem] = []
     changed: list[tuple[ReviewItem, dict[str, Any]]] = []
     for key, item in known.items():
@@ -312,10 +307,14 @@ def read_again(
     return load_review(register, review_id)
 
 
-def _tell_less(review: Review, unread: Mapping[str, Sequence[str]]) -> set[str]:
+def _tell_less(review: Review, items: Sequence[Asked]) -> set[str]:
     """Systems that tell less than when a campaign was opened: that something is no longer listed there proves nothing."""
     before = review.unread_before
-    return {source for source, texts in unread.items() if set(texts) - set(before.get(source, ()))}
+    return {
+        source
+        for source, texts in unread_in(items).items()
+        if set(texts) - set(before.get(source, ()))
+    }
 
 
 def _is_more(item: ReviewItem, asked: Asked) -> bool:
@@ -459,12 +458,12 @@ def still_holds(
             read[source] = collect(source, connections)
         except MlsecError:
             return None
-    unread = {source: unread_of(resolved, source, found, connections) for source, found in read.items()}  # fmt: skip
-    if _tell_less(review, unread):
-        return None
     on = date.fromisoformat(register.now()[:10])
+    items = items_of(resolved, read, organization, on, connections)
+    if _tell_less(review, items):
+        return None
     known = {item.key: item for item in review.items}
-    for asked in items_of(resolved, read, organization, on, connections):
+    for asked in items:
         item = known.get(asked.key)
         if item is None or _is_more(item, asked) or not is_effective(item, frozenset(asked.permissions)):  # fmt: skip
             return False

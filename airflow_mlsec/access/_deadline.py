@@ -37,7 +37,7 @@ from airflow_mlsec.register import tables as t
 
 # More keeps by one person within a minute than can have been thought about: said beside the review.
 HASTY = 10
-# Of reminders: so long before a review is due, and every so many days after the first.
+# Reminders begin so long before a review is due.
 _REMIND_BEFORE = timedelta(days=7)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
@@ -132,27 +132,31 @@ def items_of(
                     bool(holders) and all(h.owner is not None for h in holders),
                 )
             )  # fmt: skip
-        found += [
-            _not_read(source, text) for text in unread_of(resolved, source, collected, connections)
-        ]
+        found += [_not_read(source, text) for text in (*collected.unread, *_silent(resolved, source, reached))]  # fmt: skip
     found += [_not_read("", text) for text in resolved.unread]
     return sorted(
         _with_toxic(found, resolved), key=lambda a: (worst_first(a.flags), a.person or a.account, a.key)
     )  # fmt: skip
 
 
-def unread_of(
-    resolved: Resolved, source: str, collected: Collected, connections: Connections
-) -> tuple[str, ...]:
-    """What a source did not tell: also datasets of which it lists nobody at all. Everything has an owner: one that nobody
-    can reach was renamed, or the connection leads elsewhere."""
-    reached = _reached(resolved, source, collected, connections)
+def _silent(
+    resolved: Resolved, source: str, reached: Mapping[str, tuple[Reach, ...]]
+) -> Iterator[str]:
+    """Datasets of which a source lists nobody at all. Everything has an owner: one that nobody can reach was renamed, or the
+    connection leads elsewhere."""
     listed = {reach.name for reaches in reached.values() for reach in reaches}
-    silent = [r.name for r in resolved.reaches if r.source == source and r.name not in listed]
-    return (
-        *collected.unread,
-        *(f"who can reach {name}: the system lists nothing of this name" for name in silent),
-    )
+    for reach in resolved.reaches:
+        if reach.source == source and reach.name not in listed:
+            yield f"who can reach {reach.name}: the system lists nothing of this name"
+
+
+def unread_in(items: Iterable[Asked]) -> dict[str, list[str]]:
+    """By system that could be read: what it did not tell, as the items say."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for asked in items:
+        if asked.resource == NOT_READ and asked.source:
+            found[asked.source].append(asked.path)
+    return found
 
 
 # Whoever has keys reaches what they open: all of it is asked about.

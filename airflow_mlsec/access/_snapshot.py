@@ -52,7 +52,7 @@ class AccessRead(
 class Snapshot:
     """Who may do what on a system, at a time.
 
-    :ivar id: Its number; 0 if it is not kept.
+    :ivar id: Its number.
     :ivar digest: SHA-256, hexadecimal, of the list.
     :ivar accounts: How many accounts there are; and ``entitlements`` likewise.
     """

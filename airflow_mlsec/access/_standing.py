@@ -20,12 +20,11 @@ from airflow_mlsec.register import Register
 class System:
     """A system in which personal data is, or that opens it.
 
-    :ivar snapshot: The newest; None if there is none that can be believed, and ``why`` says why.
+    :ivar snapshot: The newest; None if there is none that can be believed.
     """
 
     source: str
     snapshot: Snapshot | None
-    why: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,16 @@ class Standing:
         system = self.systems.get(source) if source is not None else None
         if system is None or system.snapshot is None or not system.snapshot.is_complete:
             return False
-        # What is of tomorrow was written by a clock that is wrong, or by somebody. Of what nobody at all can reach, the
-        # owner least of all, nothing is known.
-        return -1 <= age_of(system.snapshot, on) <= days and (
+        # Of what nobody at all can reach, the owner least of all, nothing is known.
+        return is_recent(system.snapshot, on, days) and (
             bool(self.items.get(dataset)) or dataset == KEYS
         )
 
 
-def age_of(snapshot: Snapshot, on: date) -> int:
-    """Full days from a snapshot to a day."""
-    return (on - datetime.fromisoformat(snapshot.taken_at).date()).days
+def is_recent(snapshot: Snapshot, on: date, days: int) -> bool:
+    """Whether a snapshot is at most so many days old. What is of tomorrow was written by a clock that is wrong, or by
+    somebody."""
+    return -1 <= (on - datetime.fromisoformat(snapshot.taken_at).date()).days <= days
 
 
 def standing(
@@ -68,10 +67,8 @@ def standing(
     systems, read = {}, {}
     for source in resolved.sources:
         found = kept.get(source)
-        if found is None:
-            systems[source] = System(source, None, "it was never read")
-        elif isinstance(found, BrokenLog):
-            systems[source] = System(source, None, str(found))
+        if found is None or isinstance(found, BrokenLog):
+            systems[source] = System(source, None)
         else:
             systems[source], read[source] = System(source, found[0]), found[1]
     items: dict[str, list[Asked]] = defaultdict(list)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from airflow_mlsec.access import KEYS, Asked, Flag, Tells, collector_of
 from airflow_mlsec.controls._control import Answer, failed, not_applicable, passed, unknown
@@ -68,9 +68,6 @@ class AccessControl(RegisterControl, abstract=True):
     flags: ClassVar[frozenset[Flag]] = frozenset()
     needs: ClassVar[Tells | None] = None
     parameters: ClassVar = {"days": 30}
-
-    def __init_subclass__(cls, abstract: bool = False, **more: Any) -> None:
-        super().__init_subclass__(abstract=abstract, **more)
 
     def answers(self, facts: Facts) -> Iterator[tuple[str, Answer]]:
         days = facts.number(self, "days")

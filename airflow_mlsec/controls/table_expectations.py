@@ -7,7 +7,7 @@ read. No value of them is in a result or an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -257,11 +257,3 @@ class ExpectColumnsToMatchPolicy(_Checked):
         bad = [f for f in verify_release(plain, table.schema, table.to_batches()) if not f.passed]
         why = "; ".join(f"{f.check}: {f.detail}" for f in bad)
         return not bad, {"observed_value": len(bad), **({"details": {"why": why}} if bad else {})}
-
-
-def all_expectations() -> Iterator[type[_Checked]]:
-    """The expectations of this module."""
-    yield from (
-        ExpectTableToBeKAnonymous, ExpectTableToBeLDiverse, ExpectTableToBeTClose, ExpectColumnToHoldNoIdentifiers,
-        ExpectColumnsToMatchPolicy,
-    )  # fmt: skip

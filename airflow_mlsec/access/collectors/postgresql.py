@@ -38,7 +38,7 @@ _RIGHTS = {
 
 
 class PostgreSQL(Collector):
-    """Reads the catalogues: see `datasets.connectors.postgresql`."""
+    """Reads the catalogues: see `airflow_mlsec.postgresql`."""
 
     name = "postgresql"
     schemes = ("postgresql", "postgres")

@@ -100,7 +100,6 @@ class _Store:
     account: str
     principals: tuple[_Principal, ...] = ()
     policy: tuple[_iam.Statement, ...] = ()
-    policy_text: str | None = None
     owner: str | None = None
     listed: tuple[Mapping[str, Any], ...] = ()
     lists_count: bool = True
@@ -120,7 +119,7 @@ class _Store:
 
 @dataclass(frozen=True)
 class _Way:
-    """How somebody comes to something; ``call`` is what would end it."""
+    """How somebody comes to something; ``calls`` are what would end it, and give it back."""
 
     resource: str
     account: str
@@ -371,7 +370,7 @@ def _read(source: str, call: Call) -> _Store:
         bucket, account,
         tuple(_principals(found or {}, account, call)),
         tuple(_iam.statements(json.loads(text), "bucket policy")) if text else (),
-        text, acl.get("Owner", {}).get("ID"), tuple(acl.get("Grants", ())), lists_count, blocks, tuple(unread),
+        acl.get("Owner", {}).get("ID"), tuple(acl.get("Grants", ())), lists_count, blocks, tuple(unread),
         str(identity.get("Arn", "arn:aws")).split(":")[1],
     )  # fmt: skip
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from airflow_mlsec.access import age_of
+from airflow_mlsec.access import is_recent
 from airflow_mlsec.controls._control import (
     Answer,
     Example,
@@ -69,7 +69,7 @@ class AccessRead(RegisterControl):
                 yield source, failed(NeverRead())
                 continue
             reason = SnapshotTaken(snapshot.taken_at[:10], snapshot.accounts, snapshot.entitlements)
-            if not -1 <= age_of(snapshot, facts.on) <= facts.number(self, "days"):
+            if not is_recent(snapshot, facts.on, facts.number(self, "days")):
                 yield source, failed(reason)
             elif snapshot.unread:
                 yield source, failed(NotReadCompletely(len(snapshot.unread)), reason)
