@@ -36,6 +36,7 @@ _COMMANDS = {
     "controls": ("_controls:controls", "List, ask, follow and exempt controls."),
     "db": ("_db:db", "Upgrade and check the register's schema."),
     "decrypt": ("_crypt:decrypt", "Decrypt an age file."),
+    "document": ("_document:document", "Write documents that an authority asks for."),
     "encrypt": ("_crypt:encrypt", "Encrypt a file into an age file."),
     "keys": ("_keys:keys", "Manage the key ring."),
     "letter": ("_letter:letter", "Write letters to data subjects."),

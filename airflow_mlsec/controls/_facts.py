@@ -6,6 +6,8 @@ unknown.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -32,6 +34,7 @@ from airflow_mlsec.controls._known import (
     LogFacts,
     RingKey,
 )
+from airflow_mlsec.controls._law import law
 from airflow_mlsec.controls.reasons import HalfDone, NotSigned, WrittenSince
 from airflow_mlsec.crypto import KeyRing, KeyState
 from airflow_mlsec.datasets import DatasetName, EnvironmentConnections
@@ -184,6 +187,17 @@ class Facts:
     def by_name(self) -> Mapping[DatasetName, DatasetFacts]:
         """Datasets by their names."""
         return {dataset.name: dataset for dataset in self.datasets}
+
+    @cached_property
+    def declared(self) -> str:
+        """SHA-256, hexadecimal, of what policies and the organization's file state, and of the law catalogue's version: if it
+        is another than before, what was written from them may be out of date."""
+        stated = [
+            [[str(d.name), d.policy_digest, d.policy if d.policy_digest is None else None] for d in self.sources],
+            self.organization.model_dump(mode="json"),
+            law().version,
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
     @property
     def sources(self) -> list[DatasetFacts]:

@@ -18,7 +18,7 @@ from airflow_mlsec.controls._run import crashed
 from airflow_mlsec.datasets import Dataset, DatasetName, dataset_name
 from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.ledger import Asset, AssetKind
-from airflow_mlsec.policy import CONTROLS, ORGANIZATION, Policy, line_of, load_policy
+from airflow_mlsec.policy import Policy, files_beside, line_of, load_policy
 from airflow_mlsec.settings import Settings
 
 _LOOKED_AT = {Reads.POLICY, Reads.ORGANIZATION}
@@ -32,12 +32,11 @@ def policy_files(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            beside = {path / ORGANIZATION, path / CONTROLS}
             every = [
                 p
                 for ending in ("*.yaml", "*.yml")
                 for p in sorted(path.rglob(ending))
-                if p not in beside
+                if p not in files_beside(path)
             ]
             linked = [p for p in path.rglob("*") if p.is_symlink() and p.is_dir()]
             if linked:

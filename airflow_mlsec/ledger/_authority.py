@@ -44,9 +44,11 @@ class Verb(StrEnum):
     HANDLE = "handle"
     # Read from systems who may do what there, open campaigns about it, and remind reviewers.
     SURVEY = "survey"
+    # Draft documents for an authority.
+    DRAFT = "draft"
     # Decide about grants.
     REVIEW = "review"
-    # Approve what a request asks for.
+    # Approve what a request asks for, and documents for an authority.
     APPROVE = "approve"
     # Decide what is done with a place; place and end legal holds.
     SETTLE = "settle"
@@ -58,9 +60,9 @@ class Verb(StrEnum):
 _BY_PERSONS = frozenset({Verb.REVIEW, Verb.APPROVE, Verb.SETTLE, Verb.GOVERN})
 _ALLOWS: Mapping[Role, frozenset[Verb]] = {
     Role.VIEWER: frozenset({Verb.SEE}),
-    Role.OPERATOR: frozenset({Verb.SEE, Verb.HANDLE, Verb.SURVEY}),
+    Role.OPERATOR: frozenset({Verb.SEE, Verb.HANDLE, Verb.SURVEY, Verb.DRAFT}),
     Role.REVIEWER: frozenset({Verb.SEE, Verb.SURVEY, Verb.REVIEW}),
-    Role.APPROVER: frozenset({Verb.SEE, Verb.APPROVE, Verb.SETTLE}),
+    Role.APPROVER: frozenset({Verb.SEE, Verb.DRAFT, Verb.APPROVE, Verb.SETTLE}),
     Role.AUDITOR: frozenset({Verb.SEE}),
     Role.ADMIN: frozenset(Verb),
 }

@@ -38,6 +38,8 @@ class AssetKind(StrEnum):
     PARTY = "party"
     # A legal hold, by its number.
     HOLD = "hold"
+    # A document for an authority, by its kind and what it is about.
+    DOCUMENT = "document"
 
 
 class Outcome(StrEnum):

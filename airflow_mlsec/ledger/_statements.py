@@ -212,6 +212,25 @@ class ReviewStatement(Predicate):
     snapshots: dict[str, int]
 
 
+class DocumentStatement(Predicate):
+    """States that somebody has approved a version of a document; the subjects are its files, by their digests. ``content`` is
+    the digest of what it says, in no language; ``gaps`` counts what nobody has stated; ``law`` is the version of the law
+    catalogue."""
+
+    predicate_type = "https://airflow-mlsec.github.io/document/v1"
+
+    kind: str
+    about: str
+    version: int
+    content: str
+    gaps: int
+    law: int
+    made_at: str
+    made_by: str
+    approved_at: str
+    approved_by: str
+
+
 class WithdrawalStatement(Predicate):
     """States how what was withdrawn from an account is given back; the subject is the statement that does so, by its
     digest."""

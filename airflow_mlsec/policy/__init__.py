@@ -18,8 +18,11 @@ from airflow_mlsec.policy._hierarchies import (
     SuppressHierarchy,
 )
 from airflow_mlsec.policy._load import (
+    APPLICABILITY,
+    ASSESSMENTS,
     CONTROLS,
     Catalog,
+    files_beside,
     line_of,
     load_beside,
     load_organization,
@@ -71,6 +74,8 @@ from airflow_mlsec.policy._special import is_special
 from airflow_mlsec.policy._transform import DOMAIN, Given, Leaves, TokenVault, Transform
 
 __all__ = [
+    "APPLICABILITY",
+    "ASSESSMENTS",
     "CONTROLS",
     "DOMAIN",
     "EEA",
@@ -116,6 +121,7 @@ __all__ = [
     "Team",
     "TokenVault",
     "Transform",
+    "files_beside",
     "is_pattern",
     "is_special",
     "is_template",

@@ -23,6 +23,14 @@ from airflow_mlsec.policy._transform_field import with_transforms
 Checked = TypeVar("Checked", bound=Model)
 # The file of an organization's own controls, if it is in the folder of the policies.
 CONTROLS = "controls.yaml"
+# What only people can state for documents (`documents`), if it is there.
+APPLICABILITY, ASSESSMENTS = "applicability.yaml", "impact-assessments.yaml"
+
+
+def files_beside(folder: Path) -> frozenset[Path]:
+    """The files in a folder of policies that are none."""
+    names = (ORGANIZATION, CONTROLS, APPLICABILITY, ASSESSMENTS)
+    return frozenset(folder / name for name in names)
 
 
 def parse_policy(text: str, source: str = "policy") -> Policy:
@@ -124,10 +132,9 @@ class Catalog:
 
     def names(self) -> list[str]:
         """Names of all policies, sorted. The files that say who we are and how controls are asked stand beside them, and
-        are none."""
+        are none, nor are those from which documents are written."""
         every = (p for ending in ("*.yaml", "*.yml") for p in self.folder.rglob(ending))
-        beside = {self.folder / ORGANIZATION, self.folder / CONTROLS}
-        found = (p for p in every if p not in beside)
+        found = (p for p in every if p not in files_beside(self.folder))
         return sorted(str(p.relative_to(self.folder).with_suffix("")) for p in found)
 
     def __iter__(self) -> Iterator[Policy]:

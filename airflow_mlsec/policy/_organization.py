@@ -88,9 +88,16 @@ class Controller(Contact):
     representative: Contact | None = None
     # ``none``: no data protection officer has to be designated (Art. 37), and none is.
     dpo: Contact | Literal["none"] | None = None
+    # Who decides together with it (Art. 26). ``none``: nobody does. An empty list says nothing.
+    joint_controllers: list[Contact] | Literal["none"] = Field(default=[])
     authority: Authority | None = None
     # What stands below letters, such as the name of a department.
     signature: Localized | None = None
+
+    @property
+    def is_abroad(self) -> bool | None:
+        """Whether it is outside the European Economic Area; None if its country is not stated."""
+        return None if self.country is None else self.country not in EEA
 
 
 class Agreement(Model):

@@ -31,7 +31,7 @@ PROTECTED: Mapping[str, sa.Table] = {
     for table in (
         t.api_key, t.evidence, t.finding, t.act, t.review, t.review_item, t.request, t.request_step,
         t.suppression, t.legal_hold, t.alert, t.ring, t.ring_key, t.rule, t.retention,
-        t.access_snapshot,
+        t.access_snapshot, t.document,
     )
 }  # fmt: skip
 SALT_BYTES = 16

@@ -364,6 +364,37 @@ access_content = sa.Table(
     sa.Column("lines", sa.LargeBinary, nullable=False),
 )
 
+# Versions of documents for an authority (`documents`): drafts, and those that somebody has approved, with what was signed.
+document = sa.Table(
+    "mlsec_document",
+    metadata,
+    _id(),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("about", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    # SHA-256 of what it says, and of what policies and the organization's file declared when it was made.
+    sa.Column("content", sa.String(64), nullable=False),
+    sa.Column("declared", sa.String(64), nullable=False),
+    # How much of what it asks for nobody has stated.
+    sa.Column("gaps", sa.Integer, nullable=False),
+    sa.Column("made_at", sa.String(32), nullable=False),
+    sa.Column("made_by", sa.Text, nullable=False),
+    sa.Column("approved_at", sa.String(32)),
+    sa.Column("approved_by", sa.Text),
+    sa.Column("statement", sa.JSON),
+    sa.UniqueConstraint("kind", "about", "version"),
+)
+
+document_file = sa.Table(
+    "mlsec_document_file",
+    metadata,
+    _to("mlsec_document", "document_id", index=False),
+    sa.Column("name", sa.Text, nullable=False),
+    # Compressed (zlib).
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.PrimaryKeyConstraint("document_id", "name"),
+)
+
 # A review is of one location, or a campaign: of everybody who can reach what its scope says, in several systems.
 review = sa.Table(
     "mlsec_review",

@@ -12,6 +12,7 @@ from airflow_mlsec.subjects._suppression import (
     refuse_if_more_is_left_out,
     without_suppressed,
 )
+from airflow_mlsec.subjects.handling._answered import Answered, answered
 from airflow_mlsec.subjects.handling._export import Export, export_request
 from airflow_mlsec.subjects.handling._handler import Handler
 from airflow_mlsec.subjects.handling._rebuilt import settle_rebuilt
@@ -19,7 +20,14 @@ from airflow_mlsec.subjects.handling._rectify import rectify
 from airflow_mlsec.subjects.handling._restrict import lift, restrict
 from airflow_mlsec.subjects.handling._retention import Retained, apply_retention
 from airflow_mlsec.subjects.handling._verify import Rescan, rescan
-from airflow_mlsec.subjects.letters._letters import About, Letter, Letters
+from airflow_mlsec.subjects.letters._letters import (
+    About,
+    Formats,
+    Letter,
+    Letters,
+    category_name,
+    localized,
+)
 from airflow_mlsec.subjects.letters._sending import KINDS as LETTERS
 from airflow_mlsec.subjects.letters._sending import (
     Details,
@@ -60,12 +68,14 @@ __all__ = [
     "LETTERS",
     "About",
     "AirflowStores",
+    "Answered",
     "Calendar",
     "Deadline",
     "Details",
     "Export",
     "ExportAnnounced",
     "Finding",
+    "Formats",
     "Handler",
     "Hold",
     "Letter",
@@ -79,9 +89,11 @@ __all__ = [
     "Scan",
     "Step",
     "act_in_words",
+    "answered",
     "apply_retention",
     "approve",
     "calendar_of",
+    "category_name",
     "change_person",
     "covers",
     "deadlines",
@@ -98,6 +110,7 @@ __all__ = [
     "letters_sent",
     "lift",
     "list_requests",
+    "localized",
     "locate",
     "mark_sent",
     "note",

@@ -40,6 +40,7 @@ from airflow_mlsec.controls import (
 )
 from airflow_mlsec.crypto import HybridIdentity, Identity, KeyRing
 from airflow_mlsec.datasets import EnvironmentConnections, open_dataset
+from airflow_mlsec.documents import Known, approve_document, document_kind, draft
 from airflow_mlsec.key_ring import existing_key_ring, open_register
 from airflow_mlsec.ledger import (
     checkpoint,
@@ -292,6 +293,10 @@ def build(folder: Path, patch: pytest.MonkeyPatch) -> World:
     connections = EnvironmentConnections()
     for source in resolve(register, Scope(), connections).sources:
         take_snapshot(register, keys, source, who("cron"), connections)
+    known = Known.of(settings, register)
+    for kind in ("records-of-processing", "impact-assessment"):
+        made, _, _ = draft(register, known, document_kind(kind), who("emil"))
+        approve_document(register, keys, known, made.id, who("dora"), accept_gaps=True)
     checkpoint(register, log_signers(keys))
     return World(folder, settings, keys, load_organization(settings.organization), erased, answered)
 

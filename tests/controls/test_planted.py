@@ -295,6 +295,10 @@ WRONG: list[tuple[str, str, Outcome, Wrong]] = [
     ("location-reviewed", "airflow_mlsec", UNKNOWN, lambda c: c.sql("UPDATE mlsec_review SET completed_at = '2099-01-01T00:00:00Z'")),
     ("dataset-has-policy", "x.parquet", Outcome.PASS, pattern),
     # Who can reach it, as the systems say.
+    ("assessment-approved", RAW, FAIL, lambda c: c.later(days=400)),
+    ("assessment-approved", RAW, UNKNOWN, lambda c: c.sql("UPDATE mlsec_document SET approved_by = 'airflow:boss'")),
+    ("records-approved", "Example Shop GmbH", FAIL, lambda c: c.policy("owner: crm-team", "owner: other-team")),
+    ("records-approved", "Example Shop GmbH", UNKNOWN, lambda c: c.sql("DELETE FROM mlsec_document_file")),
     ("access-read", "keys:", FAIL, lambda c: c.later(days=31)),
     ("access-read", "keys:", FAIL, lambda c: c.sql("DELETE FROM mlsec_access_snapshot")),
     ("access-read", RAW, FAIL, lambda c: c.sql("UPDATE mlsec_access_snapshot SET entitlements = 0")),

@@ -65,11 +65,11 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 # What each role may, written down once more.
 MAY = {
     "viewer": "see",
-    "operator": "see handle survey",
+    "operator": "see handle survey draft",
     "reviewer": "see survey review",
-    "approver": "see approve settle",
+    "approver": "see draft approve settle",
     "auditor": "see",
-    "admin": "see handle survey review approve settle govern",
+    "admin": "see handle survey draft review approve settle govern",
 }
 
 
@@ -116,14 +116,14 @@ def test_nobody_may_anything_whom_no_entry_names(sqlite_register: Register) -> N
 def test_by_default_administrators_the_command_line_and_tasks(sqlite_register: Register) -> None:
     assert allowed(sqlite_register, who("x", "Admin")) == set(MAY["admin"].split())
     assert allowed(sqlite_register, operating_system_actor()) == set(MAY["admin"].split())
-    assert allowed(sqlite_register, airflow_task("d/r/t")) == {"see", "handle", "survey"}
+    assert allowed(sqlite_register, airflow_task("d/r/t")) == {"see", "handle", "survey", "draft"}
     assert allowed(sqlite_register, who("x", "viewer")) == set()
 
 
 def test_programs_never_decide_whatever_their_role(sqlite_register: Register) -> None:
     mapped(sqlite_register, "task:*=admin", "client:*=admin", "witness:*=admin", "admin=admin")
     for program in (airflow_task("d/r/t"), client("spark"), witness("w")):
-        assert allowed(sqlite_register, program) == {"see", "handle", "survey"}
+        assert allowed(sqlite_register, program) == {"see", "handle", "survey", "draft"}
         refusal = may(sqlite_register, program, Verb.APPROVE, DEPLOYMENT)
         assert isinstance(refusal, Refusal)
         assert "is a program" in str(refusal.reason.words())
@@ -192,7 +192,7 @@ def test_rules_of_before_there_were_roles_are_read(sqlite_register: Register) ->
     values = {"document": document, "set_at": sqlite_register.now(), "set_by": "first use", "agreed_by": "first use"}  # fmt: skip
     sqlite_register.write(lambda c: c.execute(sa.insert(t.rule).values(values)))
     assert rules_in_force(sqlite_register).rules.four_eyes == "all"
-    assert allowed(sqlite_register, who("x", "dpo")) == {"see", "handle", "survey", "review", "approve", "settle"}  # fmt: skip
+    assert allowed(sqlite_register, who("x", "dpo")) == {"see", "handle", "survey", "draft", "review", "approve", "settle"}  # fmt: skip
     assert allowed(sqlite_register, who("eva", "user")) == allowed(sqlite_register, who("x", "dpo"))
     assert "govern" in allowed(sqlite_register, who("x", "admin"))
     assert allowed(sqlite_register, who("x", "user")) == set()

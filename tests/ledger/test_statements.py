@@ -17,6 +17,7 @@ from airflow_mlsec.errors import SignatureInvalid
 from airflow_mlsec.ledger import (
     AccessStatement,
     ArtifactStatement,
+    DocumentStatement,
     FileStatement,
     NoticeStatement,
     Predicate,
@@ -36,6 +37,11 @@ EXAMPLES: dict[type[Predicate], dict[str, Any]] = {
         "name": "Patients", "scope": {"categories": ["user.health"], "datasets": [], "systems": ["keys:"]},
         "covers": [["file/x", "/x"], ["n/y", "s3://y"]], "completed_at": "2026-01-01T00:00:00Z", "completed_by": "airflow:rita",
         "items": 3, "snapshots": {"keys:": 1},
+    },
+    DocumentStatement: {
+        "kind": "records-of-processing", "about": "Shop GmbH", "version": 2, "content": "00" * 32, "gaps": 1, "law": 1,
+        "made_at": "2026-01-01T00:00:00Z", "made_by": "airflow:emil", "approved_at": "2026-01-02T00:00:00Z",
+        "approved_by": "airflow:dora",
     },
     WithdrawalStatement: {"review": 1, "item": 2, "source": "postgresql://crm/db", "undo": "GRANT SELECT ON x TO y"},
     AccessStatement: {

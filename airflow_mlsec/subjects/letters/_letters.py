@@ -173,29 +173,53 @@ def localized(text: Mapping[str, str] | str | None, language: str) -> str | None
     return text.get(language) or text.get(_FALLBACK) or next(iter(text.values()))
 
 
+class Formats:
+    """How a language writes days, lists, lengths of time and countries. English days are British, or American."""
+
+    def __init__(self, language: str, american: bool = False) -> None:
+        from babel import Locale, UnknownLocaleError
+
+        try:
+            english = "en_US" if american else "en_GB"
+            self._locale = Locale.parse(english if language == "en" else language)
+        except (UnknownLocaleError, ValueError):
+            self._locale = Locale.parse(_FALLBACK)
+
+    def day(self, day: date) -> str:
+        """A day, in full."""
+        from babel.dates import format_date
+
+        return format_date(day, "long", self._locale)
+
+    def listed(self, items: Iterable[str]) -> str:
+        """Several things in a sentence."""
+        from babel.lists import format_list
+
+        return format_list(list(items), "standard", self._locale)
+
+    def duration(self, keep: str) -> str:
+        """An ISO 8601 duration; anything else as it is."""
+        from babel.units import format_unit
+
+        found = _DURATION.fullmatch(keep)
+        if found is None:
+            return keep
+        units = zip(found.groups(), ("year", "month", "week", "day"), strict=True)
+        told = [format_unit(int(n), f"duration-{unit}", locale=self._locale) for n, unit in units if n]  # fmt: skip
+        return self.listed(told)
+
+    def country(self, code: str) -> str:
+        """A country's name, by its code."""
+        return str(self._locale.territories.get(code, code))
+
+
 def _environment(language: str, law: str, templates: Path | None) -> Any:
-    from babel import Locale, UnknownLocaleError
-    from babel.dates import format_date
-    from babel.lists import format_list
-    from babel.units import format_unit
     from jinja2 import ChoiceLoader, FileSystemLoader, PackageLoader, StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from markupsafe import Markup, escape
 
     # English dates are those of the country whose law it is.
-    english = "en_US" if law == "ccpa" else "en_GB"
-    try:
-        locale = Locale.parse(english if language == "en" else language)
-    except (UnknownLocaleError, ValueError):
-        locale = Locale.parse(_FALLBACK)
-
-    def duration(keep: str) -> str:
-        found = _DURATION.fullmatch(keep)
-        if found is None:
-            return keep
-        units = zip(found.groups(), ("year", "month", "week", "day"), strict=True)
-        told = [format_unit(int(n), f"duration-{unit}", locale=locale) for n, unit in units if n]
-        return format_list(told, "standard", locale)
+    formats = Formats(language, american=law == "ccpa")
 
     def link(contact: str) -> Markup:
         if _MAIL.fullmatch(contact):
@@ -213,12 +237,6 @@ def _environment(language: str, law: str, templates: Path | None) -> Any:
     def lines(text: str) -> Markup:
         return Markup("<br>").join(escape(line.strip()) for line in text.strip().split("\n"))
 
-    def day(day: date) -> str:
-        return format_date(day, "long", locale)
-
-    def country(code: str) -> str:
-        return str(locale.territories.get(code, code))
-
     loaders: list[Any] = [PackageLoader(_PACKAGE, "templates")]
     if templates is not None:
         loaders.insert(0, FileSystemLoader(templates))
@@ -226,10 +244,10 @@ def _environment(language: str, law: str, templates: Path | None) -> Any:
         loader=ChoiceLoader(loaders), autoescape=True, undefined=StrictUndefined
     )
     filters: dict[str, Any] = {
-        "day": day,
-        "listed": lambda items: format_list(list(items), "standard", locale) if items else None,
+        "day": formats.day,
+        "listed": lambda items: formats.listed(items) if items else None,
         "local": lambda text: localized(text, language),
-        "duration": duration, "country": country, "link": link, "lines": lines,
+        "duration": formats.duration, "country": formats.country, "link": link, "lines": lines,
     }  # fmt: skip
     made.filters |= filters
     made.globals["contact"] = contact

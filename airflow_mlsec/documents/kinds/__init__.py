@@ -1,0 +1,1 @@
+"""The kinds of documents: one file each, named by an entry point of the group ``airflow_mlsec.documents``."""

@@ -1,0 +1,320 @@
+"""What each kind of document says: all that is stated, and that the rest is missing."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from airflow_mlsec.controls import law
+from airflow_mlsec.documents import (
+    Content,
+    Edition,
+    Missing,
+    document_kinds,
+    files_of,
+    make,
+)
+from airflow_mlsec.errors import PolicyError, SettingError, UsageError
+from airflow_mlsec.ledger import LANGUAGES
+from airflow_mlsec.lineage import ingest_event
+from tests.documents.office import ASSESSMENT, ORGANIZATION, POLICY, RECORDS, Office, without
+from tests.lineage.events import dataset, event
+
+EDITION = Edition(1, "2026-03-01T10:00:00.000000Z", "airflow:emil")
+KINDS = sorted(document_kinds())
+
+
+def rows(content: Content, key: str) -> list[dict[str, str]]:
+    """A table of a document, as its English file has it."""
+    text = files_of("x", content, EDITION)[f"x.{key}.en.csv"].decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def page(content: Content, language: str = "en") -> str:
+    return files_of("x", content, EDITION)[f"x.{language}.html"].decode()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_is_whole(office: Office, kind: str) -> None:
+    found = document_kinds()[kind]
+    for reference in found.cites:
+        law().cited(reference)
+    about, content = make(office.known, found)
+    # Made again from the same, it is the same.
+    assert make(office.known, found, about)[1].digest == content.digest
+    written = files_of(kind, content, EDITION)
+    for language in LANGUAGES:
+        text = html.unescape(written[f"{kind}.{language}.html"].decode())
+        assert f'<html lang="{language}">' in text
+        assert content.title.words(language) in text
+        assert not re.search(r"[{}]{2}|\bNone\b|Text\(|Missing\(", text)
+        # It loads nothing from elsewhere.
+        assert not re.search(r"<(script|link|img|iframe)|url\(|@import", text)
+    # What is missing is counted where it is shown.
+    shown = written[f"{kind}.en.html"].decode().count('<span class="missing">')
+    assert shown == len(content.gaps)
+    with pytest.raises(UsageError, match="there is nothing called 'nobody'"):
+        make(office.known, found, "nobody")
+
+
+def test_what_is_stated_is_in_the_record(office: Office) -> None:
+    content = office.content(RECORDS)
+    assert content.gaps == []
+    [row] = rows(content, "activities")
+    assert row == {
+        "Purpose": "churn model",
+        "Data subjects": "customer",
+        "Categories of data": "behaviour; e-mail address; health",
+        "Special categories and condition": "health; explicit consent (GDPR Art. 9(2)(a)); form 7",
+        "Lawful basis": "contract (GDPR Art. 6(1)(b)); terms of sale",
+        "Recipients": "Parcels Inc",
+        "Transfers to third countries": "Parcels Inc, United States, standard contractual clauses",
+        "Time limits for erasure": "3 years, counted from “since” (/lake/customers.parquet)",
+        "Security measures": "columns pseudonymized: 1; k-anonymity with k = 5",
+        "Source of the data": "from the person",
+        "Automated decisions": "none",
+        "Responsible team": "crm-team",
+        "Datasets": "Customers (/lake/customers.parquet)",
+        "Datasets and models made from them that are still personal": "none",
+    }
+    assert "Verzeichnis von Verarbeitungstätigkeiten" in page(content, "de")
+    assert "Abwanderungsmodell" in page(content, "de")
+    assert "Everything that this document asks for is stated." in page(content)
+
+
+# Something that is not stated, and which provision then says that it is missing.
+_LEFT_OUT: list[tuple[tuple[str, ...], set[str]]] = [
+    (("purposes",), {"gdpr:30(1)(b)"}),
+    (("subject",), {"gdpr:30(1)(c)"}),
+    (("columns", "since", "category"), {"gdpr:30(1)(c)"}),
+    (("special_categories",), {"gdpr:9(2)"}),
+    (("lawful_basis",), {"gdpr:6(1)"}),
+    (("recipients",), {"gdpr:30(1)(d)", "gdpr:30(1)(e)"}),
+    (("retention",), {"gdpr:30(1)(f)"}),
+    (("origin",), {"gdpr:15(1)(g)"}),
+    (("automated_decisions",), {"gdpr:22(1)"}),
+]
+
+
+@pytest.mark.parametrize(("path", "provisions"), _LEFT_OUT, ids=lambda x: str(x))
+def test_what_a_policy_leaves_out_is_missing(
+    office: Office, path: tuple[str, ...], provisions: set[str]
+) -> None:
+    office.policy(without(POLICY, *path))
+    assert {g.provision for g in office.content(RECORDS).gaps} == provisions
+
+
+@pytest.mark.parametrize(
+    ("path", "provisions"),
+    [
+        (("address",), set()),  # there is another way to write to them
+        (("country",), {"gdpr:30(1)(a)"}),
+        (("joint_controllers",), {"gdpr:30(1)(a)"}),
+        (("dpo",), {"gdpr:30(1)(a)"}),
+    ],
+)
+def test_what_the_organization_leaves_out_is_missing(
+    office: Office, path: tuple[str, ...], provisions: set[str]
+) -> None:
+    [controller] = ORGANIZATION["controllers"]
+    office.organization({**ORGANIZATION, "controllers": [without(controller, *path)]})
+    assert {g.provision for g in office.content(RECORDS).gaps} == provisions
+
+
+@pytest.mark.parametrize(
+    ("country", "safeguard", "transfer", "missing"),
+    [
+        ("US", "clauses", "Parcels Inc, United States, clauses", set()),
+        ("US", None, "Parcels Inc, United States, not stated", {"gdpr:46"}),
+        ("NO", None, "none", set()),  # in the European Economic Area
+        (None, None, "Parcels Inc, not stated", {"gdpr:30(1)(e)"}),
+    ],
+)
+def test_transfers(
+    office: Office, country: str | None, safeguard: str | None, transfer: str, missing: set[str]
+) -> None:
+    party = {"name": "Parcels Inc", "contact": "x", "purpose": "delivery"}
+    party |= {n: v for n, v in (("country", country), ("safeguard", safeguard)) if v}
+    office.organization({**ORGANIZATION, "recipients": [party]})
+    content = office.content(RECORDS)
+    assert rows(content, "activities")[0]["Transfers to third countries"] == transfer
+    assert {g.provision for g in content.gaps} == missing
+    listed = office.content("transfers")
+    assert [r["To"] for r in rows(listed, "transfers")] == ([] if transfer == "none" else ["Parcels Inc"])  # fmt: skip
+    assert {g.provision for g in listed.gaps} == missing
+
+
+def test_a_recipient_that_nobody_describes_is_in_every_list(office: Office) -> None:
+    office.policy({**POLICY, "recipients": [{"name": "Strangers"}]})
+    assert "Strangers, not stated" in rows(office.content(RECORDS), "activities")[0]["Transfers to third countries"]  # fmt: skip
+    assert [r["To"] for r in rows(office.content("transfers"), "transfers")] == ["Parcels Inc", "Strangers"]  # fmt: skip
+    [_, stranger] = rows(office.content("processors"), "recipients")
+    assert stranger == {
+        "Name": "Strangers", "Contact": "not stated", "Country": "not stated", "Purpose": "not stated",
+        "Datasets": "Customers (/lake/customers.parquet)",
+    }  # fmt: skip
+    # Nobody is said to receive nothing.
+    office.policy({**POLICY, "recipients": "none"})
+    assert rows(office.content(RECORDS), "activities")[0]["Recipients"] == "none"
+
+
+def test_a_processor_without_an_agreement_is_seen(office: Office) -> None:
+    assert office.content("processors").gaps == []
+    [processor] = ORGANIZATION["processors"]
+    office.organization({**ORGANIZATION, "processors": [without(processor, "agreement")]})
+    assert {g.provision for g in office.content("processors").gaps} == {"gdpr:28(3)"}
+
+
+def test_purposes_are_activities_in_whatever_language_they_are_stated(office: Office) -> None:
+    office.policy({**POLICY, "dataset": "/lake/orders.parquet", "purposes": ["Churn model ", "fraud"], "title": "Orders"})  # fmt: skip
+    found = rows(office.content(RECORDS), "activities")
+    assert [(r["Purpose"], r["Datasets"]) for r in found] == [
+        ("churn model", "Customers (/lake/customers.parquet); Orders (/lake/orders.parquet)"),
+        ("fraud", "Orders (/lake/orders.parquet)"),
+    ]
+    assert "Abwanderungsmodell" in page(office.content(RECORDS), "de")
+
+
+def test_each_controller_has_its_own_record_and_nobodys_data_is_in_all(office: Office) -> None:
+    office.policy({**POLICY, "dataset": "/lake/other.parquet", "controller": "Sister AG", "purposes": ["wages"]})  # fmt: skip
+    office.organization({**ORGANIZATION, "controllers": [*ORGANIZATION["controllers"], {"name": "Third SE"}]})  # fmt: skip
+    office.policy({**without(POLICY, "controller"), "dataset": "/lake/nobodys.parquet"})
+    assert document_kinds()[RECORDS].subjects(office.known) == ("Shop GmbH", "Third SE", "Sister AG")  # fmt: skip
+    sister = office.content(RECORDS, "Sister AG")
+    assert [r["Purpose"] for r in rows(sister, "activities")] == ["wages"]
+    for name in ("Shop GmbH", "Third SE", "Sister AG"):
+        content = office.content(RECORDS, name)
+        assert len(rows(content, "without-controller")) == 1
+        assert "gdpr:30(1)(a)" in {g.provision for g in content.gaps}
+
+
+def test_what_no_policy_declares_is_in_the_record(office: Office) -> None:
+    ingest_event(event("copy", [dataset("/elsewhere/people.parquet")], [dataset("/elsewhere/copy.parquet")]), office.register, office.ring.verification_keys())  # fmt: skip
+    content = office.content(RECORDS)
+    assert {r["Dataset"] for r in rows(content, "undeclared")} == {"/elsewhere/people.parquet", "/elsewhere/copy.parquet"}  # fmt: skip
+    assert {g.provision for g in content.gaps} == {"gdpr:30(1)"}
+    assert len(rows(office.content("retention-schedule"), "undeclared")) == 2
+
+
+def test_what_was_made_from_the_data_is_followed(office: Office) -> None:
+    for job, source, target in (("copy", "/lake/customers.parquet", "/lake/copy.parquet"), ("again", "/lake/copy.parquet", "/lake/two.parquet")):  # fmt: skip
+        ingest_event(event(job, [dataset(source)], [dataset(target)]), office.register, office.ring.verification_keys())  # fmt: skip
+    [row] = rows(office.content(RECORDS), "activities")
+    assert row["Datasets and models made from them that are still personal"] == "/lake/copy.parquet; /lake/two.parquet"  # fmt: skip
+
+
+def test_the_record_says_what_was_measured_and_what_was_not(office: Office) -> None:
+    found = {r["Measure"]: r for r in rows(office.content(RECORDS), "measures")}
+    read = found["Who may do what was read in the last 30 days, completely, from every system with personal data"]  # fmt: skip
+    assert read["Holds"] == "0"
+
+
+def test_hostile_texts_stay_texts(office: Office) -> None:
+    hostile = '=cmd|"/c calc"!A1<script>alert(1)</script>'
+    office.policy({**POLICY, "purposes": [hostile], "title": hostile, "owner": "@sum(1)"})
+    content = office.content(RECORDS)
+    assert "<script>" not in page(content)
+    assert "&lt;script&gt;" in page(content)
+    [row] = rows(content, "activities")
+    assert row["Purpose"] == f"'{hostile}"
+    assert row["Responsible team"] == "'@sum(1)"
+
+
+# --- impact assessment
+
+
+def test_the_assessment_asks_what_only_people_can_tell(office: Office) -> None:
+    content = office.content(ASSESSMENT)
+    asked = {g.what.en.partition(" ")[0] for g in content.gaps}
+    assert {"3", "4.1", "4.2", "4.3", "4.4", "5.1", "5.2", "6", "1.1.c"} <= asked
+    assert not {"0.1", "1.1.a", "1.1.b", "2.1", "2.2.a"} & asked
+    assert "which has not been adopted" in page(content)
+    answer = {"en": "nobody else can do it", "de": "niemand sonst kann es"}
+    stated = {"purpose": "churn model", "answers": {"3": answer, "2.1": "as agreed"}, "criteria": {"large_scale": True, "sensitive": False}}  # fmt: skip
+    office.states("impact-assessments.yaml", {"version": 1, "assessments": [stated]})
+    again = office.content(ASSESSMENT)
+    assert "nobody else can do it" in page(again)
+    assert "niemand sonst kann es" in page(again, "de")
+    # What is known stays beside what is stated.
+    assert "contract (GDPR Art. 6(1)(b))" in page(again)
+    assert "as agreed" in page(again)
+    found = {r["Criterion (WP 248 rev.01)"]: (r["Met"], r["How this is known"]) for r in rows(again, "criteria")}  # fmt: skip
+    assert found["Data processed on a large scale"] == ("yes", "as stated")
+    # The policy has health data: nobody can deny it.
+    assert found["Sensitive data or data of a highly personal nature"] == ("yes", "as policies and lineage show")  # fmt: skip
+    assert found["Systematic monitoring"] == ("not stated", "")
+    assert "2 of 9; nobody has stated 7" in page(again)
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"answers": {"9.9": "x"}}, "answers '9.9', which nothing asks"),
+        ({"criteria": {"size": True}}, "answers 'size', which nothing asks"),
+    ],
+)
+def test_answers_to_what_nothing_asks_are_refused(
+    office: Office, stated: Mapping[str, Any], message: str
+) -> None:
+    office.states("impact-assessments.yaml", {"version": 1, "assessments": [{"purpose": "churn model", **stated}]})  # fmt: skip
+    with pytest.raises(SettingError, match=message):
+        office.content(ASSESSMENT)
+
+
+def test_two_assessments_of_one_purpose_are_refused(office: Office) -> None:
+    office.states("impact-assessments.yaml", {"version": 1, "assessments": [{"purpose": "churn model"}] * 2})  # fmt: skip
+    with pytest.raises(SettingError, match="two assessments"):
+        office.content(ASSESSMENT)
+
+
+def test_a_broken_file_names_its_line(office: Office) -> None:
+    (office.folder / "impact-assessments.yaml").write_text(yaml.safe_dump({"version": 1, "assesments": []}))  # fmt: skip
+    with pytest.raises(PolicyError, match=r"impact-assessments.yaml:1:1: .*assesments"):
+        office.content(ASSESSMENT)
+
+
+# --- statement of applicability
+
+
+def test_every_provision_of_annex_a_is_asked_for(office: Office) -> None:
+    content = office.content("statement-of-applicability")
+    found = {r["Provision"]: r for r in rows(content, "provisions")}
+    assert len(found) == 93
+    assert len(content.gaps) == 93
+    office.states("applicability.yaml", {"version": 1, "standards": {"iso-27001": {"A.7.4": {"applies": False, "why": "no office of our own"}}}})  # fmt: skip
+    content = office.content("statement-of-applicability")
+    found = {r["Provision"]: r for r in rows(content, "provisions")}
+    assert found["ISO/IEC 27001:2022 A.7.4"]["Applies"] == "no"
+    assert found["ISO/IEC 27001:2022 A.7.4"]["Justification"] == "no office of our own"
+    assert len(content.gaps) == 92
+    assert (
+        "root-key-apart: holds 0, does not hold 1,"
+        in found["ISO/IEC 27001:2022 A.8.24"]["As checked here"]
+    )
+    office.states("applicability.yaml", {"version": 1, "standards": {"iso-27001": {"A.9.9": {"applies": False, "why": "x"}}}})  # fmt: skip
+    with pytest.raises(SettingError, match=r"iso-27001 has no 'A\.9\.9'"):
+        office.content("statement-of-applicability")
+
+
+def test_other_standards_say_that_they_are_not_complete(office: Office) -> None:
+    content = office.content("statement-of-applicability", "soc2")
+    assert "the standard has more" in page(content)
+    assert {r["Provision"] for r in rows(content, "provisions")} >= {"SOC 2 CC6.1"}
+
+
+# --- retention
+
+
+def test_the_schedule_says_what_the_last_look_at_the_data_found(office: Office) -> None:
+    [row] = rows(office.content("retention-schedule"), "datasets")
+    assert (row["Kept for"], row["Counted from"]) == ("3 years", "since")
+    assert row["Data keeps to it, as last checked"] == "never checked"
+    office.policy(without(POLICY, "retention"))
+    assert isinstance(office.content("retention-schedule").sections[0].table.rows[0][3], Missing)  # type: ignore[union-attr]
