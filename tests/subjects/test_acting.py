@@ -40,6 +40,14 @@ from tests.subjects.shop import CUSTOMERS, Shop
 from tests.subjects.test_requests import HER, opened, ready, statuses
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def register(request: pytest.FixtureRequest) -> Register:
+    """The register; on PostgreSQL, where `test_requests` runs too, in the slow suite."""
+    named = "sqlite_register" if request.param == "sqlite" else "postgres_register"
+    made: Register = request.getfixturevalue(named)
+    return made
+
+
 @pytest.fixture
 def shop(tmp_path: Path, register: Register, keys: KeyRing) -> Shop:
     return Shop(tmp_path / "shop", register, keys)

@@ -77,9 +77,8 @@ POLICIES = {
 }
 
 
-@pytest.mark.parametrize(
-    "policy", ["pseudonyms.yaml", pytest.param("dropped.yaml", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", POLICIES)
 def test_a_person_is_found_and_erased_by_workers_that_share_no_folder(
     worker: Worker, lake_bucket: Any, policy: str
 ) -> None:
