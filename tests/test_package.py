@@ -24,6 +24,7 @@ PACKAGES = [
     "datasets",
     "discovery",
     "documents",
+    "governance",
     "hierarchies",
     "key_ring",
     "ledger",

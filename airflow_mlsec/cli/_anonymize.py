@@ -46,7 +46,7 @@ def anonymize(
     from airflow_mlsec.anonymize import anonymize as run
     from airflow_mlsec.datasets import open_artifact, open_dataset
     from airflow_mlsec.key_ring import open_key_ring, open_register
-    from airflow_mlsec.lineage import begin_release, end_release
+    from airflow_mlsec.lineage import begin_release, end_release, require_binding
     from airflow_mlsec.policy import load_policy
     from airflow_mlsec.register import requests_done
     from airflow_mlsec.settings import Settings
@@ -59,6 +59,7 @@ def anonymize(
     keys = open_key_ring(settings, register)
     given = Plan.load(plan, keys.verification_keys()) if plan else None
     raw, safe = open_dataset(source), open_dataset(target)
+    require_binding(register, declared, raw.name)
     requests = register.read(requests_done)
     raw = without_suppressed(raw, declared, register, keys)
     intents = []

@@ -42,6 +42,7 @@ from airflow_mlsec.errors import CheckFailed, MlsecError, UsageError
 from airflow_mlsec.key_ring import existing_key_ring
 from airflow_mlsec.ledger import (
     DEPLOYMENT,
+    Act,
     ArtifactStatement,
     Asset,
     AssetKind,
@@ -51,6 +52,7 @@ from airflow_mlsec.ledger import (
     Reason,
     ReleaseStatement,
     Rules,
+    acts,
     kept_rules,
     last_findings,
     log_verifiers,
@@ -58,12 +60,15 @@ from airflow_mlsec.ledger import (
     verify_register,
 )
 from airflow_mlsec.lineage import (
+    APPROVED,
     ARTIFACT,
+    BOUND,
     RELEASE,
     DatasetFacts,
     State,
     announced_only,
     artifact_statements,
+    is_approved,
     latest_releases,
     overwritten,
     read_datasets,
@@ -83,6 +88,15 @@ from airflow_mlsec.subjects import (
     letters_sent,
     list_requests,
 )
+
+
+@dataclass(frozen=True)
+class BoundPolicy:
+    """The policy that was bound for a dataset, what it loosened, and whether two people have approved that."""
+
+    policy: str
+    looser: tuple[str, ...]
+    approved: bool
 
 
 @dataclass(frozen=True)
@@ -271,6 +285,36 @@ class Facts:
     def finding(self, kind: AssetKind, name: str, control: str) -> Finding | None:
         """The last answer to one question."""
         return self.findings.get((Asset(kind, name), control))
+
+    @cached_property
+    def _changes_of_policies(self) -> tuple[Mapping[str, Act], Mapping[tuple[str, str], list[Act]]]:
+        """The last policy that was bound, by dataset; and approvals, by dataset and policy."""
+        bound: dict[str, Act] = {}
+        approved: dict[tuple[str, str], list[Act]] = {}
+        for act in self.register.read(lambda c: acts(c, verb=(BOUND, APPROVED))):
+            if act.verb == BOUND:
+                bound[act.asset.name] = act
+            else:
+                approved.setdefault((act.asset.name, str(act.evidence.get("policy"))), []).append(act)  # fmt: skip
+        return bound, approved
+
+    @cached_property
+    def bound(self) -> Mapping[str, BoundPolicy]:
+        """By name of a dataset: the policy that was bound last, as the ledger says, what it loosened, and whether two people
+        have approved that."""
+        bound, approved = self._changes_of_policies
+        found = {}
+        for name, act in bound.items():
+            digest, before = str(act.evidence.get("policy")), act.evidence.get("instead_of")
+            given = [a for a in approved.get((name, digest), ()) if a.evidence.get("instead_of") == before]  # fmt: skip
+            found[name] = BoundPolicy(digest, tuple(act.evidence.get("loosened") or ()), is_approved(given))  # fmt: skip
+        return found
+
+    def approved_by(self, dataset: DatasetFacts) -> tuple[str, ...]:
+        """Who has approved a dataset's policy, if its owner and another person have; else nobody."""
+        _, approved = self._changes_of_policies
+        given = approved.get((str(dataset.name), str(dataset.policy_digest)), [])
+        return tuple(a.by for a in given) if is_approved(given) else ()
 
     @cached_property
     def requests(self) -> tuple[Request, ...]:

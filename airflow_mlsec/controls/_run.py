@@ -30,7 +30,7 @@ from airflow_mlsec.controls.reasons import NotChecked
 from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import MlsecError, UsageError
 from airflow_mlsec.ledger import Asset, AssetKind, Finding, record
-from airflow_mlsec.lineage import relate_dataset, releases
+from airflow_mlsec.lineage import bind, needs_approval, relate_dataset, releases
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, enrich_columns, keeps_open, record_policy, set_dataset
 from airflow_mlsec.register import tables as t
@@ -184,6 +184,7 @@ def record_results(
 
     :param run_id: Airflow's label of the task.
     :param began: The register's time before the dataset was read: what has changed since was not looked at.
+    :raises Refused: if the policy protects the dataset less than the one before, and nobody has approved that.
     """
     now = register.now()
     schema = dataset.schema() if dataset.exists() else None
@@ -191,8 +192,11 @@ def record_results(
         schema = None  # a row about somebody, not the names of columns
     asset = Asset(AssetKind.DATASET, str(dataset.name))
     by = f"task:{run_id}" if run_id else "program"
+    needed = needs_approval(register)
 
     def work(connection: sa.Connection) -> None:
+        if stage == "source":
+            bind(connection, policy, dataset.name, needed, by, now)
         record_policy(connection, policy.digest, policy.source, policy.canonical(), now)
         named = dataset.name.namespace, dataset.name.name
         identifier = set_dataset(connection, *named, now, uri=dataset.uri)

@@ -9,6 +9,19 @@ May import `register`, `datasets`, `crypto`, `policy` and below. Start with `_in
 
 from airflow_mlsec.lineage._airflow_api import AirflowApi
 from airflow_mlsec.lineage._artifact import begin_artifact
+from airflow_mlsec.lineage._binding import (
+    APPROVED,
+    BOUND,
+    PolicyApproved,
+    PolicyBound,
+    approvals,
+    bind,
+    is_approved,
+    looser_than_before,
+    needs_approval,
+    policy_before,
+    require_binding,
+)
 from airflow_mlsec.lineage._export import export_events
 from airflow_mlsec.lineage._ingest import (
     Ingest,
@@ -95,7 +108,9 @@ from airflow_mlsec.lineage.writing._write_aliases import relate_dataset
 from airflow_mlsec.lineage.writing._write_parts import PART, PERHAPS
 
 __all__ = [
+    "APPROVED",
     "ARTIFACT",
+    "BOUND",
     "EVIDENCE_FACET",
     "PART",
     "PERHAPS",
@@ -113,6 +128,8 @@ __all__ = [
     "Intent",
     "Limits",
     "OpenIntent",
+    "PolicyApproved",
+    "PolicyBound",
     "PublishedRelease",
     "Quarantine",
     "Received",
@@ -123,10 +140,12 @@ __all__ = [
     "TraceNode",
     "all_edges",
     "announced_only",
+    "approvals",
     "artifact_statements",
     "artifact_versions",
     "begin_artifact",
     "begin_release",
+    "bind",
     "changes_since",
     "column_states",
     "columns_of",
@@ -149,14 +168,18 @@ __all__ = [
     "ingest_event",
     "intended",
     "intent_of",
+    "is_approved",
     "latest_release",
     "latest_releases",
     "lines_of",
+    "looser_than_before",
     "moved",
+    "needs_approval",
     "never_published",
     "newest_published",
     "next_version",
     "overwritten",
+    "policy_before",
     "policy_of",
     "published_releases",
     "reach",
@@ -169,6 +192,7 @@ __all__ = [
     "release_step",
     "releases",
     "releases_not_signed",
+    "require_binding",
     "settle_intents",
     "trace",
     "transformations",

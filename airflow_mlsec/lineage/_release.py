@@ -16,6 +16,7 @@ from airflow_mlsec.datasets import Dataset
 from airflow_mlsec.errors import ChangedMeanwhile
 from airflow_mlsec.key_ring import bind_ring
 from airflow_mlsec.ledger import Reason, ReleaseResult, sign_statement
+from airflow_mlsec.lineage._binding import bind, needs_approval
 from airflow_mlsec.lineage.events._events import ColumnEdge, Event, Transformation
 from airflow_mlsec.lineage.evidence._evidence import (
     INTENDED,
@@ -88,6 +89,7 @@ def begin_release(
     ``done`` is the number of changes by requests (`requests_done`) before the source was read.
 
     :raises ChangedMeanwhile: if requests made more changes since: an erased person may be in what would be published.
+    :raises Refused: if the policy protects the source less than the one before, and nobody has approved that.
     :raises RegisterError: if it cannot be recorded; in that case do not publish anything.
     """
     bind_ring(register, keys)
@@ -101,9 +103,11 @@ def begin_release(
     columns = [(field.name, str(field.type)) for field in schema]
     described = {column["name"]: column for column in plan["columns"]}
 
+    needed, who = needs_approval(register), _who(result.run)
     event = _event(source, target, plan["columns"], columns, described, now)
 
     def write(connection: sa.Connection) -> str:
+        bind(connection, policy, source.name, needed, who, now)
         record_policy(connection, policy.digest, policy.source, policy.canonical(), now)
         GraphWriter(register, trusted).apply(connection, [event])
         refuse_if_requests_did_more(connection, done, source.uri)
@@ -142,7 +146,7 @@ def end_release(register: Register, intent: Intent) -> None:
     :raises ChangedMeanwhile: if it had already been settled as not published: what is there now must be released again.
     """
     e = t.evidence.c
-    who = str(airflow_task(intent.run) if intent.run else operating_system_actor())
+    who = _who(intent.run)
 
     def work(connection: sa.Connection) -> bool:
         known = sa.select(e.outcome).where(e.digest == intent.digest).with_for_update()
@@ -157,6 +161,10 @@ def end_release(register: Register, intent: Intent) -> None:
         raise ChangedMeanwhile(
             "this was published after it had been settled as not published, or after a later release; run it again"
         )
+
+
+def _who(run: str | None) -> str:
+    return str(airflow_task(run) if run else operating_system_actor())
 
 
 def _fingerprints(keys: KeyRing, plan: Mapping[str, Any]) -> dict[str, str]:

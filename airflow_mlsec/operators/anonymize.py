@@ -106,7 +106,7 @@ class AnonymizeOperator(MlsecOperator):
 
     def _run(self, context: Context | None, dry_run: bool) -> tuple[Release, list[Intent]]:
         from airflow_mlsec.anonymize import Plan, RegisterVault, anonymize
-        from airflow_mlsec.lineage import end_release
+        from airflow_mlsec.lineage import end_release, require_binding
         from airflow_mlsec.register import requests_done
         from airflow_mlsec.subjects import without_suppressed
 
@@ -115,6 +115,7 @@ class AnonymizeOperator(MlsecOperator):
         policy = hook.policy(self.policy)
         policy.require_purpose(self.purpose)
         source, target = self._dataset_of(self.source, policy, context), hook.dataset(self.target)
+        require_binding(hook.register(), policy, source.name)
         # People who were erased stay out, even if the source was loaded with them again.
         done = hook.register().read(requests_done)
         source = without_suppressed(source, policy, hook.register(), keys, AirflowConnections())

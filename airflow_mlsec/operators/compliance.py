@@ -157,6 +157,7 @@ class ComplianceCheckOperator(MlsecOperator):
             record_results,
         )
         from airflow_mlsec.ledger import Asset, AssetKind
+        from airflow_mlsec.lineage import require_binding
 
         hook = self.hook
         policy = hook.policy(policy_name)
@@ -164,6 +165,8 @@ class ComplianceCheckOperator(MlsecOperator):
         dataset = self._dataset_of(self.dataset, policy, context)
         raw = self._dataset_of(self.raw, policy, context) if self.stage == "release" else None
         register = hook.register()
+        if self.stage == "source":
+            require_binding(register, policy, dataset.name)
         known, today = ControlSet.of(hook.settings()), date.fromisoformat(register.now()[:10])
         began = register.now()
         results = check_dataset(

@@ -3,7 +3,8 @@
 One YAML file per dataset. `_schema` contains the models (`_hierarchies` and `_privacy` parts of
 them), `_transform` the interface of a transform, and `_registry` the installed transforms.
 `_positions` reads YAML with the position of each key, `_retention` computes how long records are
-kept, `_pattern` interprets a `dataset` that covers several, `_organization` is who we are, and `_load` turns a file
+kept, `_loosening` says what a change of a policy loosens,
+`_pattern` interprets a `dataset` that covers several, `_organization` is who we are, and `_load` turns a file
 or folder into policies, with errors that carry file:line:column. May import `errors` and `settings` only. Start
 with `_schema.Policy`.
 """
@@ -30,6 +31,7 @@ from airflow_mlsec.policy._load import (
     parse_policy,
     policy_json_schema,
 )
+from airflow_mlsec.policy._loosening import EVERYTHING, loosened, read_canonical
 from airflow_mlsec.policy._model import Model
 from airflow_mlsec.policy._organization import (
     EEA,
@@ -79,6 +81,7 @@ __all__ = [
     "CONTROLS",
     "DOMAIN",
     "EEA",
+    "EVERYTHING",
     "NOBODY",
     "ORGANIZATION",
     "Anonymity",
@@ -130,9 +133,11 @@ __all__ = [
     "load_beside",
     "load_organization",
     "load_policy",
+    "loosened",
     "matches",
     "parse_policy",
     "policy_json_schema",
+    "read_canonical",
     "require_one",
     "transform_names",
     "transform_of",

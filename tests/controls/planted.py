@@ -39,8 +39,9 @@ from airflow_mlsec.controls import (
     register_controls,
 )
 from airflow_mlsec.crypto import HybridIdentity, Identity, KeyRing
-from airflow_mlsec.datasets import EnvironmentConnections, open_dataset
+from airflow_mlsec.datasets import EnvironmentConnections, dataset_name, open_dataset
 from airflow_mlsec.documents import Known, approve_document, document_kind, draft
+from airflow_mlsec.governance import approve_policy
 from airflow_mlsec.key_ring import existing_key_ring, open_register
 from airflow_mlsec.ledger import (
     checkpoint,
@@ -50,7 +51,7 @@ from airflow_mlsec.ledger import (
     verify_register,
 )
 from airflow_mlsec.lineage import ingest_event
-from airflow_mlsec.policy import Organization, load_organization, parse_policy
+from airflow_mlsec.policy import Organization, load_organization, load_policy, parse_policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings
 from airflow_mlsec.subjects import (
@@ -293,6 +294,14 @@ def build(folder: Path, patch: pytest.MonkeyPatch) -> World:
     connections = EnvironmentConnections()
     for source in resolve(register, Scope(), connections).sources:
         take_snapshot(register, keys, source, who("cron"), connections)
+    declared, stated = (
+        load_policy(folder / "policies" / "customers.yaml"),
+        load_organization(settings.organization),
+    )
+    for somebody in ("emil", "dora"):
+        approve_policy(
+            register, stated, declared, dataset_name(str(raw)), who(somebody), "k = 3 of a sample"
+        )
     known = Known.of(settings, register)
     for kind in ("records-of-processing", "impact-assessment"):
         made, _, _ = draft(register, known, document_kind(kind), who("emil"))

@@ -295,6 +295,10 @@ WRONG: list[tuple[str, str, Outcome, Wrong]] = [
     ("location-reviewed", "airflow_mlsec", UNKNOWN, lambda c: c.sql("UPDATE mlsec_review SET completed_at = '2099-01-01T00:00:00Z'")),
     ("dataset-has-policy", "x.parquet", Outcome.PASS, pattern),
     # Who can reach it, as the systems say.
+    ("anonymity-approved", RAW, FAIL, lambda c: c.sql("DELETE FROM mlsec_act WHERE verb = 'policy approved'")),
+    ("anonymity-approved", RAW, FAIL, lambda c: c.policy("claimed_by: dpo", "claimed_by: boss")),
+    ("policy-change-approved", RAW, FAIL, lambda c: c.policy("k_anonymity: 3", "k_anonymity: 2")),
+    ("policy-change-approved", RAW, UNKNOWN, lambda c: c.sql("DELETE FROM mlsec_act WHERE verb = 'policy bound'")),
     ("assessment-approved", RAW, FAIL, lambda c: c.later(days=400)),
     ("assessment-approved", RAW, UNKNOWN, lambda c: c.sql("UPDATE mlsec_document SET approved_by = 'airflow:boss'")),
     ("records-approved", "Example Shop GmbH", FAIL, lambda c: c.policy("owner: crm-team", "owner: other-team")),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from airflow_mlsec.anonymize import anonymize
 from airflow_mlsec.crypto import KeyRing, VerificationKeys
-from airflow_mlsec.datasets import open_dataset
+from airflow_mlsec.datasets import dataset_name, open_dataset
 from airflow_mlsec.errors import UsageError
 from airflow_mlsec.lineage import (
     EVIDENCE_FACET,
@@ -32,6 +32,7 @@ from airflow_mlsec.lineage import (
 from airflow_mlsec.policy import Policy
 from airflow_mlsec.register import Register, record_policy, set_dataset
 from airflow_mlsec.register import tables as t
+from tests.approvals import agreed
 from tests.lineage.events import dataset, event, lineage
 from tests.lineage.snapshot import names_of
 
@@ -435,6 +436,7 @@ def test_an_earlier_statement_shown_again_stays_the_earlier_one(
         "email: {role: identifying, transform: {method: mask, keep_last: 9}}\nage: {role: insensitive}",
         subject={"kind": "person", "key": "email"},
     )
+    agreed(register, masked, dataset_name(str(tmp_path / "raw.parquet")))
     released(register, masked)
     ingest_event(release_event(tmp_path, first), register, keys.verification_keys())
     assert states(register)[f"{tmp_path}/safe.parquet#email"] == "identified"

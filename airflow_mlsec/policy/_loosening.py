@@ -1,0 +1,159 @@
+"""What a change of a policy loosens: names of its keys, and never a value.
+
+What is stricter binds at once; what loosens a protection needs people (`governance`). Where a change is neither clearly
+stricter nor the same, it counts as looser.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from typing import Any
+
+from airflow_mlsec.policy._privacy import Privacy
+from airflow_mlsec.policy._retention import keep_from
+from airflow_mlsec.policy._role import Role
+from airflow_mlsec.policy._schema import Column, Policy, Retention
+from airflow_mlsec.policy._special import is_special
+
+# Everything, of a policy that cannot be compared.
+EVERYTHING = "*"
+# More of it protects more, or less of it does.
+_HIGHER = ("k_anonymity", "k_map")
+_LOWER = ("delta_presence", "average_risk", "sample_uniqueness")
+# A day in the middle of nowhere, from which lengths of time are compared.
+_DAY = date(5000, 3, 1)
+# What leaves nothing of a value.
+_REMOVED = ("drop", "redact")
+
+
+def loosened(before: Policy, after: Policy) -> tuple[str, ...]:
+    """The keys of a policy whose change protects less than before, sorted; empty if nothing is loosened.
+
+    Looser are: a lower guarantee, another role or treatment of a column, a new column that is published as it is, longer
+    retention, one more purpose, recipient (of those that are stated) or reason to keep rows, a claim of anonymity, nobody's or other persons' data,
+    another owner or controller, and no list of members any more.
+    """
+    return tuple(sorted(set(_loosened(before, after))))
+
+
+def _loosened(before: Policy, after: Policy) -> Iterator[str]:
+    yield from _columns(before, after)
+    yield from (f"privacy.{name}" for name in _privacy(before.privacy, after.privacy))
+    for name in ("owner", "controller"):
+        if getattr(before, name) not in (None, getattr(after, name)):
+            yield name
+    if before.purposes and _names(before.purposes, after.purposes):
+        yield "purposes"
+    if _received(before, after):
+        yield "recipients"
+    if before.retention is not None and _kept_longer(before.retention, after.retention):
+        yield "retention"
+    if after.erasure is not None and after.erasure != before.erasure:
+        yield "erasure"
+    if after.anonymity is not None and after.anonymity != before.anonymity:
+        yield "anonymity"
+    if before.subject is not None and before.subject != after.subject:
+        yield "subject"
+    if before.membership == "keep" and after.membership != "keep":
+        yield "membership"
+    if before.special_categories is not None and after.special_categories is None:
+        yield "special_categories"
+
+
+def _kept_longer(before: Retention, after: Retention | None) -> bool:
+    if after is None or before.from_ != after.from_:
+        return True
+    return keep_from(_DAY, after.keep) < keep_from(_DAY, before.keep)
+
+
+def _columns(before: Policy, after: Policy) -> Iterator[str]:
+    for name, column in after.columns.items():
+        known = before.columns.get(name)
+        if known is None:
+            if column.role is Role.INSENSITIVE and not column.dropped:
+                yield f"columns.{name}"
+            continue
+        yield from (f"columns.{name}.{key}" for key in _column(known, column))
+
+
+def _column(before: Column, after: Column) -> Iterator[str]:
+    gone = after.method in _REMOVED
+    if before.role is not after.role and after.role is not Role.IDENTIFYING and not gone:
+        yield "role"
+    same = _plain(before.transform) == _plain(after.transform)
+    if before.transform is not None and not same and not gone:
+        yield "transform"
+    if is_special(before.category) and not is_special(after.category):
+        yield "category"
+    if before.free_text and not after.free_text:
+        yield "free_text"
+    if before.about == "others" and after.about != "others":
+        yield "about"
+
+
+def _plain(model: Any) -> Any:
+    return None if model is None else model.model_dump(mode="json")
+
+
+def _privacy(before: Privacy, after: Privacy) -> Iterator[str]:
+    for name in (*_HIGHER, *_LOWER):
+        old, new = getattr(before, name), getattr(after, name)
+        if old is not None and (new is None or (new < old if name in _HIGHER else new > old)):
+            yield name
+    compared: dict[str, Callable[[Any, Any], bool]] = {
+        "l_diversity": lambda old, new: (
+            {**_plain(old), "l": 0} == {**_plain(new), "l": 0} and new.l >= old.l
+        ),
+        "t_closeness": lambda old, new: (
+            {**_plain(old), "t": 0} == {**_plain(new), "t": 0} and new.t <= old.t
+        ),
+        "delta_disclosure": lambda old, new: new <= old,
+        "beta_likeness": lambda old, new: new.enhanced >= old.enhanced and new.beta <= old.beta,
+    }
+    for name, holds in compared.items():
+        old, new = getattr(before, name), getattr(after, name)
+        if any(column not in new or not holds(old[column], new[column]) for column in old):
+            yield name
+    old, new = before.population_uniqueness, after.population_uniqueness
+    if old is not None and old != new:
+        same = new is not None and (new.size, new.estimator) == (old.size, old.estimator)
+        if new is None or not same or new.limit > old.limit:
+            yield "population_uniqueness"
+    if before.population != after.population and before.population is not None:
+        yield "population"
+    if before.unseen == "refuse" and after.unseen != "refuse":
+        yield "unseen"
+
+
+def _names(before: list[Any], after: list[Any]) -> bool:
+    """Whether there is a purpose more, in whatever languages it is stated."""
+    known = {text for stated in before for text in _texts(stated)}
+    return any(not known & _texts(stated) for stated in after)
+
+
+def _texts(stated: str | Mapping[str, str]) -> set[str]:
+    texts = [stated] if isinstance(stated, str) else stated.values()
+    return {text.strip().casefold() for text in texts}
+
+
+def _received(before: Policy, after: Policy) -> bool:
+    """Whether somebody receives data who did not before, or for more. An empty list says nothing: to state who receives data is
+    not to give it to them."""
+    if after.recipients == "none" or not before.recipients:
+        return False
+    known = {} if before.recipients == "none" else {r.name: r for r in before.recipients}
+    for recipient in after.recipients:
+        old = known.get(recipient.name)
+        if old is None or recipient.disclosure not in (old.disclosure, None, "business_purpose"):
+            return True
+    return False
+
+
+def read_canonical(document: Mapping[str, Any]) -> Policy:
+    """A policy as the register keeps it (`Model.canonical_data`).
+
+    :raises ValueError: if it has something that this version does not know.
+    """
+    return Policy.model_validate_json(json.dumps(document))
