@@ -103,7 +103,7 @@ _LEFT_OUT: list[tuple[tuple[str, ...], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "provisions"), _LEFT_OUT, ids=lambda x: str(x))
+@pytest.mark.parametrize(("path", "provisions"), _LEFT_OUT)
 def test_what_a_policy_leaves_out_is_missing(
     office: Office, path: tuple[str, ...], provisions: set[str]
 ) -> None:

@@ -24,6 +24,7 @@ from airflow_mlsec.ledger import Asset, AssetKind, Role, Rules, acts, delegate, 
 from airflow_mlsec.lineage import BOUND, require_binding
 from airflow_mlsec.policy import Organization, Person, Policy, Team, parse_policy
 from airflow_mlsec.register import Register
+from airflow_mlsec.register import tables as t
 from tests.actors import who
 
 OLGA, DORA, EMIL = who("olga", "viewer"), who("dora", "approver"), who("emil", "approver")
@@ -67,7 +68,7 @@ class Data:
         return [tuple(act.evidence["loosened"]) for act in entries]
 
     def digest(self) -> str:
-        [row] = self.register.rows(sa.text("SELECT policy_digest FROM mlsec_dataset"))
+        [row] = self.register.rows(sa.select(t.dataset.c.policy_digest))
         return str(row.policy_digest)
 
 
