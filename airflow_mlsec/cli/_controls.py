@@ -20,6 +20,8 @@ from airflow_mlsec.controls import (
     Result,
     Severity,
     Written,
+    accept_law,
+    accepted_law,
     ask_exemption,
     asked_exemptions,
     component_definition,
@@ -28,6 +30,8 @@ from airflow_mlsec.controls import (
     exemptions,
     grant_exemption,
     law,
+    law_changes,
+    law_in_force,
     of_register,
     record_evaluation,
 )
@@ -289,6 +293,44 @@ def law_(language: Language, as_json: bool) -> None:
         lines.append(f"{name}: {instrument.title[language]}{since}")
         lines.append("  " + ", ".join(instrument.provisions))
     show(found.model_dump(mode="json"), "\n".join(lines), as_json)
+
+
+@controls.command("law-changes")
+@json_option
+def law_changes_(as_json: bool) -> None:
+    """Show which clocks, controls and letters are otherwise than when somebody accepted them, such as after an upgrade. Exit code
+    1 if any is, or nobody has accepted them yet."""
+    last, before = accepted_law(open_register(Settings.load()))
+    found = law_changes(before, law_in_force())
+    lines = [change.words for change in found]
+    head = (
+        "nobody has accepted what is in force here yet"
+        if last is None
+        else f"accepted on {last.at[:10]} by {last.by}"
+    )
+    data = {
+        "accepted_at": last and last.at, "accepted_by": last and last.by,
+        "changes": [{"part": c.part, "name": c.name, "before": c.before, "after": c.after} for c in found],
+    }  # fmt: skip
+    # Of everything, a list tells nobody anything.
+    text = [f"{len(lines)} in force"] if last is None else lines or ["nothing has changed since"]
+    show(data, "\n".join([head, *text]), as_json)
+    if found:
+        raise click.exceptions.Exit(CheckFailed.exit_code)
+
+
+@controls.command("accept-law")
+@json_option
+def accept_law_(as_json: bool) -> None:
+    """Accept the clocks, controls and letters that are in force here, after having seen what changed (`mlsec controls
+    law-changes`)."""
+    found = accept_law(open_register(Settings.load()), operating_system_actor())
+    text = (
+        f"accepted, with {len(found)} changes"
+        if found
+        else "nothing has changed since it was accepted"
+    )
+    show({"changes": len(found)}, text, as_json)
 
 
 def _report(given: str) -> tuple[str, Path]:

@@ -37,6 +37,13 @@ from airflow_mlsec.controls._exemptions import (
 )
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._law import Instrument, Law, law
+from airflow_mlsec.controls._law_changes import (
+    LawChange,
+    accept_law,
+    accepted_law,
+    law_changes,
+    law_in_force,
+)
 from airflow_mlsec.controls._own_file import ControlSet, Framework, Muted, of_register
 from airflow_mlsec.controls._policies import check_policies, policy_files
 from airflow_mlsec.controls._register_control import RegisterControl
@@ -68,6 +75,7 @@ __all__ = [
     "Framework",
     "Instrument",
     "Law",
+    "LawChange",
     "Muted",
     "Question",
     "Reads",
@@ -77,6 +85,8 @@ __all__ = [
     "Stage",
     "Text",
     "Written",
+    "accept_law",
+    "accepted_law",
     "ask",
     "ask_exemption",
     "asked_exemptions",
@@ -92,6 +102,8 @@ __all__ = [
     "grant_exemption",
     "judged",
     "law",
+    "law_changes",
+    "law_in_force",
     "not_applicable",
     "of_register",
     "passed",

@@ -26,6 +26,7 @@ from airflow_mlsec.subjects.letters._letters import (
     Letter,
     Letters,
     category_name,
+    letter_templates,
     localized,
 )
 from airflow_mlsec.subjects.letters._sending import KINDS as LETTERS
@@ -40,7 +41,7 @@ from airflow_mlsec.subjects.letters._sending import (
 from airflow_mlsec.subjects.reasons import ExportAnnounced
 from airflow_mlsec.subjects.requests._approval import approve, covers
 from airflow_mlsec.subjects.requests._changes import note
-from airflow_mlsec.subjects.requests._clocks import Calendar, Deadline, deadlines, kinds_of
+from airflow_mlsec.subjects.requests._clocks import Calendar, Deadline, clocks, deadlines, kinds_of
 from airflow_mlsec.subjects.requests._receipt import Receipt, describe_receipt, verify_receipt
 from airflow_mlsec.subjects.requests._request import (
     Request,
@@ -95,6 +96,7 @@ __all__ = [
     "calendar_of",
     "category_name",
     "change_person",
+    "clocks",
     "covers",
     "deadlines",
     "describe_receipt",
@@ -105,6 +107,7 @@ __all__ = [
     "hold_person",
     "holds_on",
     "kinds_of",
+    "letter_templates",
     "letters_due",
     "letters_expected",
     "letters_sent",

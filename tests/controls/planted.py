@@ -34,6 +34,7 @@ from airflow_mlsec.access import (
 from airflow_mlsec.controls import (
     Evaluated,
     Facts,
+    accept_law,
     evaluate,
     record_evaluation,
     register_controls,
@@ -302,6 +303,7 @@ def build(folder: Path, patch: pytest.MonkeyPatch) -> World:
         approve_policy(
             register, stated, declared, dataset_name(str(raw)), who(somebody), "k = 3 of a sample"
         )
+    accept_law(register, who("ada"))
     known = Known.of(settings, register)
     for kind in ("records-of-processing", "impact-assessment"):
         made, _, _ = draft(register, known, document_kind(kind), who("emil"))

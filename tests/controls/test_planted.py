@@ -295,6 +295,8 @@ WRONG: list[tuple[str, str, Outcome, Wrong]] = [
     ("location-reviewed", "airflow_mlsec", UNKNOWN, lambda c: c.sql("UPDATE mlsec_review SET completed_at = '2099-01-01T00:00:00Z'")),
     ("dataset-has-policy", "x.parquet", Outcome.PASS, pattern),
     # Who can reach it, as the systems say.
+    ("law-accepted", "airflow_mlsec", FAIL, lambda c: c.sql("UPDATE mlsec_act SET evidence = '{\"law\": {}}' WHERE verb = 'law accepted'")),
+    ("law-accepted", "airflow_mlsec", FAIL, lambda c: c.sql("DELETE FROM mlsec_act WHERE verb = 'law accepted'")),
     ("anonymity-approved", RAW, FAIL, lambda c: c.sql("DELETE FROM mlsec_act WHERE verb = 'policy approved'")),
     ("anonymity-approved", RAW, FAIL, lambda c: c.policy("claimed_by: dpo", "claimed_by: boss")),
     ("policy-change-approved", RAW, FAIL, lambda c: c.policy("k_anonymity: 3", "k_anonymity: 2")),

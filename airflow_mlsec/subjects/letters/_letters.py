@@ -146,6 +146,19 @@ def _own(language: str, templates: Path | None) -> Mapping[str, Any]:
     return found
 
 
+def letter_templates() -> dict[str, str]:
+    """SHA-256, hexadecimal, of each template of this package, by its name."""
+    found = {}
+    folder = resources.files(_PACKAGE).joinpath("templates")
+    for language in (None, *LANGUAGES):
+        inside = folder if language is None else folder.joinpath(language)
+        for file in inside.iterdir():
+            if file.is_file():
+                name = file.name if language is None else f"{language}/{file.name}"
+                found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return dict(sorted(found.items()))
+
+
 @lru_cache(maxsize=len(LANGUAGES))
 def _shipped(language: str) -> Mapping[str, Any]:
     text = resources.files(_PACKAGE).joinpath(f"templates/{language}/words.yaml").read_text("utf-8")

@@ -109,6 +109,19 @@ def rules() -> tuple[Rule, ...]:
     return tuple(Rule(**{**item, "kinds": tuple(item["kinds"])}) for item in yaml.safe_load(text))
 
 
+def clocks() -> dict[str, dict[str, Any]]:
+    """All rules as data, by law, step and kinds of request."""
+    text = resources.files("airflow_mlsec.subjects").joinpath("clocks.yaml").read_text("utf-8")
+    found = {}
+    for item in yaml.safe_load(text):
+        name = (
+            f"{item['law']} {item['step']} ({', '.join(item['kinds'])}) since {item['valid_from']}"
+        )
+        rest = {k: v for k, v in item.items() if k not in ("law", "step", "kinds", "valid_from")}
+        found[name] = {k: str(v) if isinstance(v, date) else v for k, v in rest.items()}
+    return found
+
+
 def kinds_of(law: str) -> list[str]:
     """The kinds of request that a law has."""
     return [
