@@ -17,7 +17,7 @@ from pydantic import Field
 from airflow_mlsec.controls._control import Control
 from airflow_mlsec.controls._law import law
 from airflow_mlsec.controls._register_control import RegisterControl
-from airflow_mlsec.controls._registry import Statement, controls, of_statement
+from airflow_mlsec.controls._registry import Said, controls, of_said
 from airflow_mlsec.errors import SettingError, UsageError
 from airflow_mlsec.ledger import Language
 from airflow_mlsec.policy import Model, load_beside
@@ -53,7 +53,7 @@ class OwnFile(Model):
     parameters: dict[str, dict[str, _Number]] = Field(default={})
     muted: dict[str, Muted] = Field(default={})
     frameworks: dict[str, Framework] = Field(default={})
-    controls: list[Statement] = Field(default=[])
+    controls: list[Said] = Field(default=[])
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class ControlSet:
             return cls(controls())
         own = []
         for statement in said.controls:
-            made = of_statement(statement)
+            made = of_said(statement)
             made.family = FAMILY
             own.append(made())
         found = cls((*controls(), *own), said.parameters, said.muted, said.frameworks)

@@ -9,10 +9,10 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Discriminator, RootModel, Tag
 
 from airflow_mlsec.controls._control import (
     Answer,
@@ -30,10 +30,10 @@ from airflow_mlsec.controls._control import (
 from airflow_mlsec.controls._facts import Facts
 from airflow_mlsec.controls._law import law
 from airflow_mlsec.controls._register_control import RegisterControl
-from airflow_mlsec.controls.reasons import NotStated, Stated
+from airflow_mlsec.controls.reasons import NotStated, QueryAnswered, Stated
 from airflow_mlsec.errors import SettingError
 from airflow_mlsec.extensions import entries_of, load_entry
-from airflow_mlsec.ledger import AssetKind
+from airflow_mlsec.ledger import AssetKind, Outcome
 
 ENTRY_POINTS = "airflow_mlsec.controls"
 # The folders that are shown first, in this order; others follow by name.
@@ -70,6 +70,69 @@ class Statement(BaseModel):
     stage: Stage | None = None
 
 
+class Query(BaseModel):
+    """A control that asks the register: one YAML file. ``sql`` has a row for each asset, with the columns ``asset`` (its name)
+    and ``outcome`` (``pass``, ``fail``, ``unknown`` or ``not_applicable``; anything else is unknown)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    title: _Words
+    severity: Severity
+    cites: tuple[str, ...]
+    remedy: _Words
+    example: _Cases
+    asset: AssetKind
+    reads: tuple[Reads, ...]
+    sql: str
+
+
+def _kind_of(said: Any) -> str:
+    return "query" if isinstance(said, Query) or (isinstance(said, dict) and "sql" in said) else "statement"  # fmt: skip
+
+
+# What a YAML file can say.
+Said = Annotated[
+    Annotated[Statement, Tag("statement")] | Annotated[Query, Tag("query")],
+    Discriminator(_kind_of),
+]
+
+
+class _File(RootModel[Said]):
+    pass
+
+
+def of_said(said: Statement | Query) -> type[Control]:
+    """The control that a YAML file describes."""
+    return of_query(said) if isinstance(said, Query) else of_statement(said)
+
+
+def of_query(said: Query) -> type[Control]:
+    outcomes = {o.value: o for o in (Outcome.PASS, Outcome.FAIL, Outcome.NOT_APPLICABLE)}
+
+    def answers(self: RegisterControl, facts: Facts) -> Iterator[tuple[str, Answer]]:
+        del self
+        for row in facts.register.ask(said.sql):
+            outcome = outcomes.get(str(row.outcome), Outcome.UNKNOWN)
+            yield str(row.asset), Answer(outcome, (QueryAnswered(outcome.value),))
+
+    body: dict[str, Any] = {
+        **said.model_dump(include={"id", "cites", "reads"}),
+        "__doc__": said.title.en,
+        "title": Text(**said.title.model_dump()),
+        "remedy": Text(**said.remedy.model_dump()),
+        "severity": said.severity,
+        "example": Example(**said.example.model_dump()),
+        "asset": said.asset,
+        "answers": answers,
+    }
+    return type(_class_name(said.id), (RegisterControl,), body)
+
+
+def _class_name(name: str) -> str:
+    return name.replace("-", " ").title().replace(" ", "")
+
+
 def of_statement(said: Statement) -> type[Control]:
     def answer(self: DatasetControl, question: DatasetQuestion) -> Answer:
         del self
@@ -94,7 +157,7 @@ def of_statement(said: Statement) -> type[Control]:
         "policy_key": said.states,
         "asset": AssetKind.DATASET,
     }
-    name = said.id.replace("-", " ").title().replace(" ", "")
+    name = _class_name(said.id)
     if said.stage is None:
         return type(name, (RegisterControl,), {**body, "answers": answers})
     return type(name, (DatasetControl,), {**body, "answer": answer, "stage": said.stage})
@@ -138,8 +201,7 @@ def _own() -> Iterator[type[Control]]:
 def _of_folder(family: ModuleType) -> Iterator[type[Control]]:
     for file in sorted(resources.files(family).iterdir(), key=lambda f: f.name):
         if file.name.endswith(".yaml"):
-            said = Statement.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-            yield of_statement(said)
+            yield of_said(_File.model_validate(yaml.safe_load(file.read_text("utf-8"))).root)
     for module in sorted(pkgutil.iter_modules(family.__path__), key=lambda m: m.name):
         loaded = importlib.import_module(f"{family.__name__}.{module.name}")
         yield from _defined_in(loaded)

@@ -39,6 +39,12 @@ class NoLongerAnswered(
     """What was found before does not disappear."""
 
 
+class QueryAnswered(Reason, en="the query says {outcome}", de="die Abfrage sagt {outcome}"):
+    """What a control that asks the register found."""
+
+    outcome: str
+
+
 class NoPolicy(Reason, en="no policy is known for it", de="keine Richtlinie dafür ist bekannt"):
     """Nobody has declared the dataset."""
 

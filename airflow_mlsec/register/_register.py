@@ -20,7 +20,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from airflow_mlsec import databases
-from airflow_mlsec.errors import RegisterError
+from airflow_mlsec.errors import RegisterError, UsageError
 from airflow_mlsec.register._bulk import COUNTED, graph_changes
 from airflow_mlsec.register._journal import (
     account_anew,
@@ -255,6 +255,33 @@ class Register:
                     self._kept = None
             if last and kept is not None:
                 kept[1].dispose(close=kept[0] == os.getpid())
+
+    def ask(self, query: str, seconds: int = 30) -> list[sa.Row[Any]]:
+        """The rows of a query that was written elsewhere, on a connection that cannot write.
+
+        :raises UsageError: if it is more than one statement.
+        :raises RegisterError: if the database refuses it: also because it writes, or takes longer than ``seconds`` (PostgreSQL).
+        """
+        text = query.strip().removesuffix(";")
+        # On PostgreSQL a second statement could end the transaction that must not write.
+        if ";" in text:
+            raise UsageError("a query is one statement, without ';' in it")
+
+        def work(connection: sa.Connection) -> list[sa.Row[Any]]:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA query_only = ON")
+                try:
+                    return [*connection.exec_driver_sql(text)]
+                finally:
+                    connection.exec_driver_sql("PRAGMA query_only = OFF")
+            connection.exec_driver_sql("BEGIN READ ONLY")
+            try:
+                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {seconds * 1000}")
+                return [*connection.exec_driver_sql(text.replace("%", "%%"))]
+            finally:
+                connection.exec_driver_sql("ROLLBACK")
+
+        return self.read(work)
 
     def rows(self, query: sa.Select[Any]) -> list[sa.Row[Any]]:
         """All rows of a query."""

@@ -435,7 +435,7 @@ def test_an_organization_has_controls_numbers_and_frameworks_of_its_own(
         ("gdpr:5(2)", "gdpr:5(9)", SettingError, "no provision 'gdpr:5"),
         ("version: 1", "version: 2", PolicyError, "must be one of 1"),
         ("severity: low", "severity: bad", PolicyError, "severity"),
-        ("    states:", "    sql: x\n    states:", PolicyError, "unknown key 'sql'"),
+        ("    states:", "    sql: x\n    states:", PolicyError, "unknown key 'states'"),
         ("controls: [key-rotated, ours-stated]", "controls: []", PolicyError, "customer-x"),
     ],
 )  # fmt: skip
