@@ -7,6 +7,7 @@ the law.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import lru_cache
@@ -60,8 +61,18 @@ class Law(BaseModel):
         grouped: dict[str, list[str]] = {}
         for reference in references:
             instrument, provision = self.cited(reference)
-            grouped.setdefault(instrument.cite[language], []).append(provision)
+            form = instrument.cite[language]
+            cited = (
+                _german(provision) if language == "de" and form.startswith("Art. ") else provision
+            )
+            grouped.setdefault(form, []).append(cited)
         return "; ".join(form.format(", ".join(found)) for form, found in grouped.items())
+
+
+def _german(provision: str) -> str:
+    """An article as German lawyers cite it: ``30(1)(c)`` is ``30 Abs. 1 lit. c``."""
+    paragraphs = re.sub(r"\((\d+)\)", r" Abs. \1", provision)
+    return re.sub(r"\(([a-z])\)", r" lit. \1", paragraphs)
 
 
 @lru_cache(maxsize=1)

@@ -46,9 +46,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Missing:
-    """Nobody has stated it. ``provision``: what asks for it, as the law catalogue names it, if the law does."""
+    """Nobody has stated it.
+
+    :ivar provision: What asks for it, as the law catalogue names it, if the law does.
+    :ivar why: What stands in its place; by default, that it is not stated.
+    :ivar needed: Whether nobody can approve the document without it.
+    """
 
     provision: str = ""
+    why: Text | None = None
+    needed: bool = False
 
 
 Value: TypeAlias = Union[
@@ -94,17 +101,23 @@ class Gap:
     row: Value
     what: Text
     provision: str
+    needed: bool = False
+
+
+_CONTROLLER = Text(en="Controller", de="Verantwortlicher")
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a document says. ``about`` is what it is about, such as a controller; ``cites`` asks for it."""
+    """What a document says. ``about`` is what it is about, such as a controller, and ``about_label`` what that is called;
+    ``cites`` asks for it."""
 
     title: Text
     about: str
     cites: tuple[str, ...]
     sections: tuple[Section, ...]
     note: Text | None = None
+    about_label: Text = _CONTROLLER
 
     @property
     def gaps(self) -> list[Gap]:
@@ -115,12 +128,12 @@ class Content:
         for section in self.sections:
             for field in section.fields:
                 for missing in _missing(field.value):
-                    yield Gap(section.title, "", field.label, missing.provision)
+                    yield Gap(section.title, "", field.label, missing.provision, missing.needed)
             table = section.table
             for row in table.rows if table else ():
                 for label, value in zip(table.columns if table else (), row, strict=True):
                     for missing in _missing(value):
-                        yield Gap(section.title, row[0], label, missing.provision)
+                        yield Gap(section.title, row[0], label, missing.provision, missing.needed)
 
     @property
     def digest(self) -> str:

@@ -63,12 +63,8 @@ class Known:
         return tuple(dict.fromkeys([*named, *(str(name) for name in stated if name)]))
 
     def controller_of(self, dataset: DatasetFacts) -> str | None:
-        """The name of a dataset's controller: its policy's; without one, the organization's only one."""
-        named = (dataset.policy or {}).get("controller")
-        if named is not None:
-            return str(named)
-        only: Controller | None = self.organization.controller(None)
-        return None if only is None else only.name
+        """The name of a dataset's controller (`controller_of`)."""
+        return controller_of(dataset, self.organization)
 
     @cached_property
     def made_from(self) -> Mapping[int, frozenset[int]]:
@@ -105,3 +101,12 @@ def of_policy(dataset: DatasetFacts, *path: str) -> Any:
             return None
         found = found.get(name)
     return found
+
+
+def controller_of(dataset: DatasetFacts, organization: Organization) -> str | None:
+    """The name of a dataset's controller: its policy's; without one, the organization's only one."""
+    named = of_policy(dataset, "controller")
+    if named is not None:
+        return str(named)
+    only: Controller | None = organization.controller(None)
+    return None if only is None else only.name

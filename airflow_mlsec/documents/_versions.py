@@ -212,7 +212,7 @@ def approve_document(
 
     :param accept_gaps: Approve it although it says of something that nobody has stated it.
     :raises Refused: if the actor may not approve documents, or has made this one.
-    :raises CheckFailed: if something is not stated, unless that is accepted.
+    :raises CheckFailed: if something is not stated, unless that is accepted; or something without which nobody can approve it.
     :raises ChangedMeanwhile: if it would say something else now, or a newer version was made.
     :raises UsageError: if it is approved already.
     """
@@ -229,6 +229,8 @@ def approve_document(
             f"document {number} is not what would be written now: something that it says has changed since {found.made_at[:10]}; "
             f"`mlsec document draft {found.kind}` makes a new version"
         )
+    if needed := [gap for gap in content.gaps if gap.needed]:
+        raise CheckFailed(f"document {number} cannot be approved without: {'; '.join(gap.what.en for gap in needed)}")  # fmt: skip
     if content.gaps and not accept_gaps:
         raise CheckFailed(f"document {number} lacks {len(content.gaps)} statements, each marked in its place; state them, or accept them (--accept-gaps)")  # fmt: skip
     now = register.now()

@@ -89,8 +89,8 @@ class _Writer:
         match value:
             case Line(parts):
                 return ", ".join(self.text(part) for part in parts)
-            case Missing():
-                return _MISSING.words(language)
+            case Missing(_, why):
+                return (why or _MISSING).words(language)
             case Text():
                 return value.words(language)
             case Reason():
@@ -128,11 +128,14 @@ def _cell(text: str) -> str:
 # What stands on every page.
 _WORDS: Mapping[str, Text] = {
     "version": Text(en="Version", de="Fassung"),
-    "about": Text(en="About", de="Gegenstand"),
-    "basis": Text(en="Required by", de="Gefordert von"),
+    "basis": Text(en="Legal requirement", de="Rechtsgrundlage"),
     "made": Text(en="Made on", de="Erstellt am"),
     "approved": Text(en="Approved on", de="Genehmigt am"),
     "by": Text(en="by", de="durch"),
+    "despite": Text(
+        en="with {} statements missing, which whoever approved it has accepted",
+        de="trotz {} fehlender Angaben, die bei der Genehmigung in Kauf genommen wurden",
+    ),
     "draft": Text(
         en="Draft: nobody has approved this version.",
         de="Entwurf: Niemand hat diese Fassung genehmigt.",
@@ -153,6 +156,11 @@ _WORDS: Mapping[str, Text] = {
 _GAPS_SHOWN = 12
 
 
+def _in_css(text: str) -> str:
+    """A text inside quotes of a style sheet: whatever could end it, or has to be escaped, is left out."""
+    return "".join(c for c in text if c.isalnum() or c in " .,–-()")
+
+
 def _page(content: Content, edition: Edition, language: Language) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -171,6 +179,7 @@ def _page(content: Content, edition: Edition, language: Language) -> str:
     return template.render(
         content=content, edition=edition, language=language, gaps=gaps, shown=_GAPS_SHOWN,
         words={name: text.words(language) for name, text in _WORDS.items()},
+        print_title=_in_css(f"{content.title.words(language)} – {content.about} – {_WORDS['version'].words(language)} {edition.version}"),
         basis=law().in_words(content.cites, language),
         day=lambda moment: writer.text(date.fromisoformat(moment[:10])),
         catalogue=_WORDS["law"].words(language).format(catalogue.version, writer.text(catalogue.checked)),

@@ -14,7 +14,13 @@ from typing import Any
 from airflow_mlsec.policy._privacy import Privacy
 from airflow_mlsec.policy._retention import keep_from
 from airflow_mlsec.policy._role import Role
-from airflow_mlsec.policy._schema import Column, Policy, Retention
+from airflow_mlsec.policy._schema import (
+    Column,
+    LawfulBasis,
+    Policy,
+    Retention,
+    SpecialCategories,
+)
 from airflow_mlsec.policy._special import is_special
 
 # Everything, of a policy that cannot be compared.
@@ -33,7 +39,7 @@ def loosened(before: Policy, after: Policy) -> tuple[str, ...]:
 
     Looser are: a lower guarantee, another role or treatment of a column, a new column that is published as it is, longer
     retention, one more purpose, recipient (of those that are stated) or reason to keep rows, a claim of anonymity, nobody's or other persons' data,
-    another owner or controller, and no list of members any more.
+    another owner, controller or legal ground, decisions by machines, and no list of members any more.
     """
     return tuple(sorted(set(_loosened(before, after))))
 
@@ -58,14 +64,24 @@ def _loosened(before: Policy, after: Policy) -> Iterator[str]:
         yield "subject"
     if before.membership == "keep" and after.membership != "keep":
         yield "membership"
-    if before.special_categories is not None and after.special_categories is None:
-        yield "special_categories"
+    for name in ("special_categories", "lawful_basis"):
+        stated, now = getattr(before, name), getattr(after, name)
+        # Another source of the same ground is no other ground.
+        if stated is not None and _ground(stated) != _ground(now):
+            yield name
+    decides = before.automated_decisions
+    if decides is not None and after.automated_decisions not in (decides, "none"):
+        yield "automated_decisions"
 
 
 def _kept_longer(before: Retention, after: Retention | None) -> bool:
     if after is None or before.from_ != after.from_:
         return True
     return keep_from(_DAY, after.keep) < keep_from(_DAY, before.keep)
+
+
+def _ground(stated: LawfulBasis | SpecialCategories | None) -> str | None:
+    return getattr(stated, "basis", None) or getattr(stated, "condition", None)
 
 
 def _columns(before: Policy, after: Policy) -> Iterator[str]:

@@ -84,13 +84,15 @@ class Controller(Contact):
 
     name: Text
     country: Country | None = None
-    # In the Union, of a controller outside it (Art. 27).
-    representative: Contact | None = None
+    # In the Union, of a controller outside it (Art. 27). ``none``: it needs none.
+    representative: Contact | Literal["none"] | None = None
     # ``none``: no data protection officer has to be designated (Art. 37), and none is.
     dpo: Contact | Literal["none"] | None = None
     # Who decides together with it (Art. 26). ``none``: nobody does. An empty list says nothing.
     joint_controllers: list[Contact] | Literal["none"] = Field(default=[])
     authority: Authority | None = None
+    # A general description of technical and organisational measures, or where it is (Art. 30(1)(g)).
+    measures: Localized | None = None
     # What stands below letters, such as the name of a department.
     signature: Localized | None = None
 
@@ -117,6 +119,9 @@ class Party(Contact):
     purpose: Localized | None = None
     agreement: Agreement | None = None
     safeguard: Localized | None = None
+    # Other processors that a processor may engage (Art. 28(2), (4)), by name. ``none``: it engages nobody. An empty list says
+    # nothing.
+    sub_processors: list[Text] | Literal["none"] = Field(default=[])
 
     @property
     def is_abroad(self) -> bool | None:

@@ -304,6 +304,9 @@ def build(folder: Path, patch: pytest.MonkeyPatch) -> World:
             register, stated, declared, dataset_name(str(raw)), who(somebody), "k = 3 of a sample"
         )
     accept_law(register, who("ada"))
+    answers = dict.fromkeys(("3", "4.1", "4.2", "4.3", "4.4", "5.1", "6"), "as the workshop found")
+    assessments = {"version": 1, "assessments": [{"purpose": "churn model", "answers": answers}]}
+    (folder / "policies" / "impact-assessments.yaml").write_text(json.dumps(assessments))
     known = Known.of(settings, register)
     for kind in ("records-of-processing", "impact-assessment"):
         made, _, _ = draft(register, known, document_kind(kind), who("emil"))

@@ -34,7 +34,7 @@ def test_from_a_draft_to_what_an_auditor_verifies(
     office: Office, run: Callable[..., Any], tmp_path: Path
 ) -> None:
     text = run("kinds", "--language", "de")
-    assert "Verzeichnis von Verarbeitungstätigkeiten (Art. 30(1) DSGVO)" in text
+    assert "Verzeichnis von Verarbeitungstätigkeiten (Art. 30 Abs. 1 DSGVO)" in text
     assert "--about 'Shop GmbH'" in text
     assert "there is no document 'nothing'" in run("draft", "nothing", code=2)
     assert "there is nothing called 'Sister AG'" in run("draft", RECORDS, "--about", "Sister AG", code=2)  # fmt: skip

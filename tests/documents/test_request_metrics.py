@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from airflow_mlsec.documents import document_kinds
+from airflow_mlsec.documents import document_kinds, files_of
 from airflow_mlsec.subjects import (
     Calendar,
     Details,
@@ -28,7 +28,7 @@ from airflow_mlsec.subjects import (
 )
 from tests.actors import who
 from tests.documents.office import POLICY, Office, moment
-from tests.documents.test_kinds import rows
+from tests.documents.test_kinds import EDITION, rows
 
 EMIL, DORA = who("emil"), who("dora")
 
@@ -98,11 +98,15 @@ def test_each_request_is_counted_as_it_ended(requests: Requests) -> None:
     restrict(requests.handler, stopped)
     found = table(office, "2025")
     assert found["A"] == ("5", "1", "1", "2", "1", "10.5", "11.5")
-    assert found["B"] == found["C"] == found["F"] == ("0", "0", "0", "0", "0", "none", "none")
+    assert found["B"] == found["C"] == found["F"] == ("0", "0", "0", "0", "0", "–", "–")
     assert found["E"][:5] == ("1", "1", "0", "0", "0")
     assert int(found["E"][5]) >= 500  # it was stopped today
     for admt in "DG":
-        assert found[admt] == ("not stated", "", "", "", "", "", "")
+        assert found[admt] == ("not applicable before 2027", "", "", "", "", "", "")
+    assert (
+        "10,5"
+        in files_of("x", office.content("request-metrics", "2025"), EDITION)["x.de.html"].decode()
+    )
     assert table(office, "2024")["A"][:5] == ("1", "0", "0", "0", "1")
 
 

@@ -32,7 +32,7 @@ from airflow_mlsec.errors import (
 )
 from airflow_mlsec.ledger import Asset, AssetKind, Outcome, acts
 from tests.actors import who
-from tests.documents.office import ASSESSMENT, ORGANIZATION, POLICY, RECORDS, Office
+from tests.documents.office import ANSWERS, ASSESSMENT, ORGANIZATION, POLICY, RECORDS, Office
 
 
 def test_what_has_not_changed_is_not_made_again(office: Office) -> None:
@@ -92,6 +92,13 @@ def test_what_is_missing_has_to_be_accepted(office: Office) -> None:
         office.approve(made, accept=False)
     assert not load_document(office.register, made.id).is_approved
     assert office.approve(made, accept=True).gaps == 1
+
+
+def test_an_assessment_without_a_decision_is_approved_by_nobody(office: Office) -> None:
+    (office.folder / "impact-assessments.yaml").unlink()
+    made = office.draft(ASSESSMENT)
+    with pytest.raises(CheckFailed, match="cannot be approved without: 3 Why the processing is necessary"):  # fmt: skip
+        office.approve(made, accept=True)
 
 
 def _row(statement: str) -> Callable[[Office], Any]:
@@ -206,6 +213,8 @@ def test_special_categories_need_an_assessment_of_every_purpose(office: Office) 
     assert outcome(office, "assessment-approved") is Outcome.PASS
     office.policy({**POLICY, "purposes": [*POLICY["purposes"], "fraud"]})
     assert outcome(office, "assessment-approved") is Outcome.FAIL
+    [answered] = ANSWERS["assessments"]
+    office.states("impact-assessments.yaml", {"version": 1, "assessments": [answered, {**answered, "purpose": "Fraud"}]})  # fmt: skip
     office.approve(office.draft(ASSESSMENT, about="fraud"))
     # What was declared has changed since the first was approved.
     assert outcome(office, "assessment-approved") is Outcome.FAIL

@@ -21,6 +21,7 @@ WHOLE: dict[str, Any] = {
     "recipients": [{"name": "Parcels", "disclosure": "business_purpose"}],
     "subject": {"kind": "customer", "key": "email"},
     "membership": "keep",
+    "automated_decisions": "none",
     "special_categories": {"condition": "explicit_consent", "source": "form 7"},
     "columns": {
         "email": {"role": "identifying", "transform": {"method": "drop"}},
@@ -54,6 +55,11 @@ CHANGES: list[tuple[str, Any, str, Any]] = [
     ("subject.key", "phone", "subject", GONE),
     ("membership", "none", "membership", GONE),
     ("special_categories", GONE, "special_categories", GONE),
+    ("special_categories.condition", "research", "special_categories", GONE),
+    ("lawful_basis.basis", "legitimate_interests", "lawful_basis", GONE),
+    ("lawful_basis", GONE, "lawful_basis", GONE),
+    ("automated_decisions", {"logic": "a score", "effects": "no credit"}, "automated_decisions", "none"),
+    ("automated_decisions", GONE, "automated_decisions", GONE),
     ("erasure", {"retain": "tax law"}, "erasure", GONE),
     ("anonymity", {"claimed_by": "dpo", "reason": "k"}, "anonymity", GONE),
     ("columns.email.transform", {"method": "mask"}, "columns.email.transform", {"method": "redact"}),
@@ -110,7 +116,7 @@ def test_each_protection(path: str, looser: Any, key: str, stricter: Any) -> Non
 def test_what_changes_nothing_for_people_binds_at_once() -> None:
     whole = policy(WHOLE)
     for path, value in (
-        ("title", "People"), ("origin", "person"), ("automated_decisions", "none"), ("columns.since.title", "since"),
+        ("title", "People"), ("origin", "person"), ("columns.since.title", "since"),
         ("privacy.recoding", "local"), ("privacy.suppression_limit", 0.0), ("columns.zip.hierarchy", {"kind": "suppress"}),
         ("columns.since", GONE), ("unlisted_columns", "drop"), ("lawful_basis.source", "contract"),
     ):  # fmt: skip

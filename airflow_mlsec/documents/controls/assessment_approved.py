@@ -17,7 +17,8 @@ from airflow_mlsec.controls import (
 from airflow_mlsec.documents._known import of_policy
 from airflow_mlsec.documents._versions import Document, documents
 from airflow_mlsec.documents.controls.records_approved import of_newest
-from airflow_mlsec.documents.kinds._activities import activities
+from airflow_mlsec.documents.kinds._activities import is_criminal
+from airflow_mlsec.documents.kinds.impact_assessment import assessed
 from airflow_mlsec.ledger import AssetKind, Reason
 from airflow_mlsec.policy import is_special
 
@@ -38,8 +39,8 @@ class AssessmentApproved(RegisterControl):
     id = "assessment-approved"
     family = "governance"
     title = Text(
-        en="Datasets with special categories or automated decisions have an approved impact assessment for every purpose",
-        de="Datenbestände mit besonderen Kategorien oder automatisierten Entscheidungen haben für jeden Zweck eine genehmigte "
+        en="Datasets with special categories, data on criminal offences or automated decisions have an approved impact assessment for every purpose",
+        de="Datenbestände mit besonderen Kategorien, Daten über Straftaten oder automatisierten Entscheidungen haben für jeden Zweck eine genehmigte "
         "Datenschutz-Folgenabschätzung",
     )
     severity = Severity.HIGH
@@ -63,9 +64,9 @@ class AssessmentApproved(RegisterControl):
         for document in documents(facts.register, _KIND):
             kept.setdefault(document.about, []).append(document)
         purposes: dict[str, list[str]] = {}
-        for activity in activities(facts.sources):
+        for about, activity in assessed(facts.sources, facts.organization).items():
             for dataset in activity.datasets:
-                purposes.setdefault(str(dataset.name), []).append(activity.name)
+                purposes.setdefault(str(dataset.name), []).append(about)
         most = facts.number(self, "days")
         for dataset in facts.sources:
             name = str(dataset.name)
@@ -73,11 +74,13 @@ class AssessmentApproved(RegisterControl):
                 yield name, not_applicable(NoSignOfRisk())
             # Of several answers the worst counts.
             else:
-                for purpose in purposes[name]:
+                for purpose in purposes.get(name, [""]):
                     yield name, of_newest(facts, kept.get(purpose, []), most)
 
 
 def _is_risky(dataset: DatasetFacts) -> bool:
     columns = (of_policy(dataset, "columns") or {}).values()
     decides = of_policy(dataset, "automated_decisions") not in (None, "none")
-    return decides or any(is_special(c.get("category")) for c in columns)
+    return decides or any(
+        is_special(c.get("category")) or is_criminal(c.get("category")) for c in columns
+    )

@@ -8,10 +8,21 @@ from dataclasses import dataclass
 from airflow_mlsec.controls import DatasetFacts, Text
 from airflow_mlsec.documents._content import Category, Country, Line, Missing, Period, Value
 from airflow_mlsec.documents._known import Known, of_policy
-from airflow_mlsec.ledger import Reason, ReleaseStatement
+from airflow_mlsec.ledger import Outcome, Reason, ReleaseStatement
 from airflow_mlsec.policy import Party, is_special
 
 NONE = Text(en="none", de="keine")
+_NOT_PER_PURPOSE = Text(
+    en="stated for the dataset, not for this purpose",
+    de="für den Datenbestand angegeben, nicht für diesen Zweck",
+)
+OUTCOMES: Mapping[Outcome, Text] = {
+    Outcome.PASS: Text(en="yes", de="ja"),
+    Outcome.FAIL: Text(en="no", de="nein"),
+    Outcome.UNKNOWN: Text(en="unknown", de="unbekannt"),
+    Outcome.NOT_APPLICABLE: Text(en="not applicable", de="nicht anwendbar"),
+    Outcome.EXEMPT: Text(en="exempt", de="ausgenommen"),
+}
 _PEOPLE_UNKNOWN = Missing("gdpr:30(1)(c)")
 _BASES: Mapping[str, Text] = {
     "consent": Text(en="consent (GDPR Art. 6(1)(a))", de="Einwilligung (Art. 6(1)(a) DSGVO)"),
@@ -54,26 +65,13 @@ _METHODS: Mapping[str, Text] = {
     "vault": Text(en="columns kept in a vault", de="in einem Tresor verwahrte Spalten"),
 }  # fmt: skip
 _ORIGINS: Mapping[str, Text] = {
-    "person": Text(en="from the person", de="von der Person"),
-    "others": Text(en="from others", de="von Dritten"),
+    "person": Text(en="from the data subject", de="bei der betroffenen Person erhoben"),
+    "others": Text(
+        en="not obtained from the data subject (Art. 14)",
+        de="nicht bei der betroffenen Person erhoben (Art. 14 DSGVO)",
+    ),
     "public": Text(en="from public sources", de="aus öffentlichen Quellen"),
 }
-
-
-class CountedFrom(
-    Reason, en="counted from “{column}” ({dataset})", de="gerechnet ab „{column}“ ({dataset})"
-):
-    """Which column a time limit is counted from."""
-
-    dataset: str
-    column: str
-
-
-class KeptByDuty(Reason, en="{dataset}: kept longer because of {law}", de="{dataset}: länger aufbewahrt wegen {law}"):  # fmt: skip
-    """A law that forbids erasing."""
-
-    dataset: str
-    law: str
 
 
 class ReleasesProven(
@@ -132,7 +130,33 @@ def activities(datasets: Iterable[DatasetFacts]) -> list[Activity]:
     return [*found, *([Activity(None, tuple(without))] if without else [])]
 
 
+def of_controller(known: Known, name: str) -> list[DatasetFacts]:
+    """The datasets of a controller, and those whose controller nobody has stated: they may be its own."""
+    return [d for d in known.facts.sources if known.controller_of(d) in (None, name) or not name]
+
+
+def abroad_note(known: Known, name: str) -> Text | None:
+    """What has to be said of a controller outside the European Economic Area, whose own law this package does not know."""
+    controller = known.organization.controller(name) if name else None
+    if controller is None or not controller.is_abroad:
+        return None
+    return Text(
+        en="Prepared under the GDPR of the European Union only: what the law of the controller's own country asks for is not in "
+        "it, and countries count as third countries from the European Economic Area.",
+        de="Nur nach der DSGVO der Europäischen Union erstellt: Was das Recht des eigenen Landes des Verantwortlichen verlangt, steht "
+        "nicht darin, und Drittländer zählen vom Europäischen Wirtschaftsraum aus.",
+    )
+
+
 # --- what is stated about some datasets together
+
+
+def per_purpose(value: Value, datasets: Iterable[DatasetFacts], provision: str) -> Value:
+    """What is stated for datasets as it is shown for one purpose: of a dataset with several purposes nobody has said for which
+    of them it holds."""
+    if any(len(of_policy(d, "purposes") or ()) > 1 for d in datasets):
+        return several([value, Missing(provision, _NOT_PER_PURPOSE)])
+    return value
 
 
 def several(values: Iterable[Value], missing: Missing | None = None) -> Value:
@@ -187,23 +211,37 @@ def categories_of(datasets: Iterable[DatasetFacts]) -> Value:
 
 
 def special_of(datasets: Iterable[DatasetFacts]) -> Value:
-    """Special categories, and the condition under which they may be processed (GDPR Art. 9(2)); none, if there are none
-    among the categories that are stated."""
+    """Special categories, and the condition under which they may be processed (GDPR Art. 9(2)): those that are stated."""
     found: list[Value] = []
-    stated = True
+    unclear = False
     for dataset in datasets:
         columns = (of_policy(dataset, "columns") or {}).values()
         kinds = sorted({c["category"] for c in columns if is_special(c.get("category"))})
-        stated &= bool(columns) and all(c.get("category") for c in columns)
+        unclear |= not columns or not all(c.get("category") for c in columns)
         found += [Category(kind) for kind in kinds]
-        if kinds:
-            condition = of_policy(dataset, "special_categories", "condition")
-            found.append(_CONDITIONS[condition] if condition else Missing("gdpr:9(2)"))
-            if source := of_policy(dataset, "special_categories", "source"):
-                found.append(source)
-    if not stated:
+        condition = of_policy(dataset, "special_categories", "condition")
+        if condition:
+            found.append(_CONDITIONS[condition])
+            found.append(of_policy(dataset, "special_categories", "source"))
+        elif kinds:
+            found.append(Missing("gdpr:9(2)"))
+    if unclear:
         found.append(Missing("gdpr:30(1)(c)"))
-    return several(found) if found else NONE
+    return several(found) if found else Text(en="none among the stated categories", de="keine unter den angegebenen Kategorien")  # fmt: skip
+
+
+def is_criminal(category: str | None) -> bool:
+    """Whether data of a category is about criminal convictions and offences (GDPR Art. 10)."""
+    return category is not None and f"{category}.".startswith("user.criminal_history.")
+
+
+def criminal_of(datasets: Iterable[DatasetFacts]) -> Value:
+    """Data about criminal convictions and offences; the law that authorises it (GDPR Art. 10) is stated nowhere."""
+    columns = [c for d in datasets for c in (of_policy(d, "columns") or {}).values()]
+    kinds = sorted({c["category"] for c in columns if is_criminal(c.get("category"))})
+    if not kinds:
+        return Text(en="none among the stated categories", de="keine unter den angegebenen Kategorien")  # fmt: skip
+    return (*(Category(kind) for kind in kinds), Missing("gdpr:10"))
 
 
 def bases_of(datasets: Iterable[DatasetFacts]) -> Value:
@@ -248,7 +286,7 @@ def transfer_to(name: str, party: Party | None) -> Value | None:
         return Line((name, Missing("gdpr:30(1)(e)")))
     if not party.is_abroad:
         return None
-    return Line((name, Country(party.country), party.safeguard or Missing("gdpr:46")))
+    return Line((name, Country(party.country), party.safeguard or Missing("gdpr:44")))
 
 
 def transfers_of(known: Known, datasets: Iterable[DatasetFacts]) -> Value:
@@ -271,16 +309,19 @@ def limits_of(datasets: Iterable[DatasetFacts]) -> Value:
             of_policy(dataset, "retention", "from"),
         )
         if keep:
-            found.append(Line((Period(keep), CountedFrom(str(dataset.name), str(column)))))
+            counted = Text(en=f"counted from “{column}”", de=f"gerechnet ab „{column}“")
+            found.append(Line((title_of(dataset), Period(keep), counted)))
         else:
-            found.append(Line((str(dataset.name), Missing("gdpr:30(1)(f)"))))
+            found.append(Line((title_of(dataset), Missing("gdpr:30(1)(f)"))))
         if duty := of_policy(dataset, "erasure", "retain"):
-            found.append(KeptByDuty(str(dataset.name), duty))
+            found.append(
+                Line((title_of(dataset), Text(en=f"not erased on request: {duty}", de=f"nicht auf Antrag gelöscht: {duty}")))
+            )  # fmt: skip
     return several(found, Missing("gdpr:30(1)(f)"))
 
 
 def measures_of(known: Known, datasets: Iterable[DatasetFacts]) -> Value:
-    """What protects the data of these datasets when it is used: what their policies have done to columns, the guarantee
+    """What is done before data of these datasets is released for analysis or training: what their policies have done to columns, the guarantee
     that they ask for, and how many releases are proven (GDPR Art. 30(1)(g))."""
     found: list[Value] = []
     methods: dict[str, int] = {}
@@ -307,7 +348,7 @@ def measures_of(known: Known, datasets: Iterable[DatasetFacts]) -> Value:
             isinstance(s, ReleaseStatement) and all(c.passed for c in s.checks) for s in made
         )
         found.append(ReleasesProven(proven, len(made)))
-    return several(found, Missing("gdpr:30(1)(g)"))
+    return several(found) if found else NONE
 
 
 def origins_of(datasets: Iterable[DatasetFacts]) -> Value:
@@ -331,5 +372,8 @@ def decisions_of(datasets: Iterable[DatasetFacts]) -> Value:
         elif stated == "none":
             found.append(NONE)
         else:
-            found += [stated["logic"], stated["effects"]]
+            found += [
+                Line((Text(en="Logic", de="Logik"), stated["logic"])), Line((Text(en="Effects", de="Auswirkungen"), stated["effects"])),
+                Missing("gdpr:22(1)", Text(en="ground and safeguards (Art. 22(2), (3)) not stated", de="Grundlage und Schutzmaßnahmen (Art. 22 Abs. 2, 3) nicht angegeben")),
+            ]  # fmt: skip
     return several(found, Missing("gdpr:22(1)"))

@@ -53,7 +53,7 @@ def _controller(known: Known, name: str) -> dict[str, Any]:
             "@type": "dpv:DataProtectionOfficer",
             **_stated({"dpv:hasName": found.dpo.name, "dpv:hasContact": found.dpo.contact}),
         }
-    if found.representative is not None:
+    if found.representative is not None and found.representative != "none":
         said["dpv:hasRepresentative"] = {
             "@type": "dpv:Representative",
             **_stated({"dpv:hasName": found.representative.name, "dpv:hasContact": found.representative.contact}),

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from importlib import resources
 
@@ -11,16 +11,27 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as PydanticField
 
-from airflow_mlsec.controls import Evaluated, Text
-from airflow_mlsec.documents._content import Content, Field, Missing, Section, Table, Value
+from airflow_mlsec.controls import DatasetFacts, Evaluated, Text
+from airflow_mlsec.documents._content import (
+    Content,
+    Field,
+    Line,
+    Missing,
+    Section,
+    Table,
+    Value,
+)
 from airflow_mlsec.documents._kind import DocumentKind
-from airflow_mlsec.documents._known import Known, of_policy
+from airflow_mlsec.documents._known import Known, controller_of, of_policy
 from airflow_mlsec.documents.kinds._activities import (
     NONE,
+    OUTCOMES,
     Activity,
     activities,
     bases_of,
     categories_of,
+    decisions_of,
+    is_criminal,
     limits_of,
     measures_of,
     names_of,
@@ -32,7 +43,7 @@ from airflow_mlsec.documents.kinds._activities import (
 )
 from airflow_mlsec.errors import SettingError, UsageError
 from airflow_mlsec.ledger import Reason
-from airflow_mlsec.policy import ASSESSMENTS, Localized, Model, is_special
+from airflow_mlsec.policy import ASSESSMENTS, Localized, Model, Organization, is_special
 
 _YES, _NO = Text(en="yes", de="ja"), Text(en="no", de="nein")
 
@@ -56,6 +67,8 @@ class _Question(BaseModel):
     # Which of the answers that are known; none, if only people can tell.
     from_: str | None = PydanticField(default=None, alias="from")
     cites: str = ""
+    needed: bool = False
+    partly: bool = False
 
 
 class _Part(BaseModel):
@@ -71,6 +84,7 @@ class _Template(BaseModel):
     template: _Words
     draft: bool
     sections: tuple[_Part, ...]
+    mandatory: dict[str, _Words]
     criteria: dict[str, _Words]
 
 
@@ -89,17 +103,6 @@ class Assessments(Model):
     assessments: list[Assessment]
 
 
-class AsChecked(
-    Reason,
-    en="{control}: {outcome}",
-    de="{control}: {outcome}",
-):
-    """What a control finds, at the worst."""
-
-    control: str
-    outcome: str
-
-
 class StillPersonal(Reason, en="{dataset}: personal", de="{dataset}: personenbezogen"):
     """Something that was made from the data, in which people can be told apart."""
 
@@ -114,12 +117,12 @@ class NotPersonal(Reason, en="{dataset}: no longer personal", de="{dataset}: nic
 
 class CriteriaMet(
     Reason,
-    en="{met} of {criteria}; nobody has stated {unstated}",
-    de="{met} von {criteria}; zu {unstated} hat niemand etwas angegeben",
+    en="{mandatory:mandatory case|mandatory cases} and {criteria:criterion|criteria} met; nobody has stated {unstated}",
+    de="{mandatory:zwingender Fall|zwingende Fälle} und {criteria:Kriterium|Kriterien} erfüllt; zu {unstated} hat niemand etwas angegeben",
 ):
-    """How many of the criteria are met."""
+    """How many of the cases and criteria are met."""
 
-    met: int
+    mandatory: int
     criteria: int
     unstated: int
 
@@ -129,13 +132,13 @@ class ImpactAssessment(DocumentKind):
 
     id = "impact-assessment"
     title = Text(
-        en="Data protection impact assessment (draft)",
-        de="Datenschutz-Folgenabschätzung (Entwurf)",
+        en="Data protection impact assessment",
+        de="Datenschutz-Folgenabschätzung",
     )
     cites = ("gdpr:35(7)",)
 
     def subjects(self, known: Known) -> tuple[str, ...]:
-        return tuple(a.name for a in activities(known.facts.sources) if a.purpose is not None)
+        return tuple(assessed(known.facts.sources, known.organization))
 
     def attachments(self, known: Known, about: str) -> Mapping[str, bytes]:
         del known, about
@@ -143,10 +146,10 @@ class ImpactAssessment(DocumentKind):
 
     def content(self, known: Known, about: str) -> Content:
         template = _template()
-        found = next((a for a in activities(known.facts.sources) if a.name == about), None)
+        found = assessed(known.facts.sources, known.organization).get(about)
         if found is None:
             raise UsageError(f"no policy has the purpose '{about}'")
-        stated = _stated(known, about, template)
+        stated = _stated(known, about, found, template)
         sections = [
             Section(
                 part.title.text,
@@ -160,18 +163,25 @@ class ImpactAssessment(DocumentKind):
             )
             for part in template.sections
         ]
-        source = template.template
-        note = (
-            Text(
-                en=f"After the {source.en}, which has not been adopted.",
-                de=f"Nach der Vorlage: {source.de}, die nicht angenommen ist.",
-            )
-            if template.draft
-            else Text(en=f"After the {source.en}.", de=f"Nach der Vorlage: {source.de}.")
-        )
         return Content(
-            self.title, about, self.cites, (_criteria(known, found, stated, template), *sections), note
+            self.title, about, self.cites, (_criteria(known, found, stated, template), *sections), template.template.text,
+            Text(en="Processing", de="Verarbeitung"),
         )  # fmt: skip
+
+
+def assessed(sources: Iterable[DatasetFacts], organization: Organization) -> dict[str, Activity]:
+    """What there is an assessment of: each purpose, and of several controllers each on its own."""
+    found: dict[str, Activity] = {}
+    for activity in activities(sources):
+        if activity.purpose is None:
+            continue
+        by: dict[str | None, list[DatasetFacts]] = {}
+        for dataset in activity.datasets:
+            by.setdefault(controller_of(dataset, organization), []).append(dataset)
+        for controller, datasets in by.items():
+            name = activity.name if len(by) == 1 else f"{activity.name} ({controller or '?'})"
+            found[name] = Activity(activity.purpose, tuple(datasets))
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -185,25 +195,45 @@ def _template() -> _Template:
     return template
 
 
-def _stated(known: Known, about: str, template: _Template) -> Assessment | None:
+def _stated(known: Known, about: str, activity: Activity, template: _Template) -> Assessment | None:  # fmt: skip
+    path = known.folder / ASSESSMENTS
     file = known.stated(Assessments, ASSESSMENTS, "file of impact assessments")
     codes = {q.code for part in template.sections for q in part.questions}
+    names = {
+        spelling
+        for name, a in assessed(known.facts.sources, known.organization).items()
+        for spelling in _spellings(name, a)
+    }
     for assessment in file.assessments if file else ():
-        odd = sorted({*assessment.answers} - codes) or sorted({*assessment.criteria} - {*template.criteria})  # fmt: skip
+        odd = sorted({*assessment.answers} - codes) or sorted({*assessment.criteria} - {*template.criteria, *template.mandatory})  # fmt: skip
         if odd:
-            raise SettingError(f"{known.folder / ASSESSMENTS}: '{assessment.purpose}' answers '{odd[0]}', which nothing asks")  # fmt: skip
-    mine = [a for a in file.assessments if a.purpose == about] if file else []
+            raise SettingError(f"{path}: '{assessment.purpose}' answers '{odd[0]}', which nothing asks")  # fmt: skip
+        if assessment.purpose.strip().casefold() not in names:
+            raise SettingError(f"{path}: no policy has the purpose '{assessment.purpose}'")
+    wanted = _spellings(about, activity)
+    mine = [a for a in file.assessments if a.purpose.strip().casefold() in wanted] if file else []
     if len(mine) > 1:
-        raise SettingError(f"{known.folder / ASSESSMENTS}: two assessments of '{about}'")
+        raise SettingError(f"{path}: two assessments of '{about}'")
     return mine[0] if mine else None
+
+
+def _spellings(name: str, activity: Activity) -> set[str]:
+    """How an assessment may name what it is about: as the document does, or as policies do in any language."""
+    stated = activity.purpose
+    texts = [stated] if isinstance(stated, str) else [*(stated or {}).values()]
+    # Of several controllers, only the whole name tells which.
+    return {name.casefold(), *(text.strip().casefold() for text in texts if name == activity.name)}
 
 
 def _answer(known: Known, activity: Activity, question: _Question, stated: Assessment | None) -> Value:  # fmt: skip
     own = stated.answers.get(question.code) if stated else None
     found = _KNOWN[question.from_](known, activity) if question.from_ else None
+    missing = Missing(question.cites, needed=question.needed)
     if found is None:
-        return own or Missing(question.cites)
-    return several([found, own]) if own else found
+        return own or missing
+    if own:
+        return several([found, own])
+    return several([found, missing]) if question.partly else found
 
 
 def _lifecycle(known: Known, activity: Activity) -> Value:
@@ -225,7 +255,9 @@ def _rights(known: Known, activity: Activity) -> Value:
             before = worst.setdefault(found.control.id, found)
             if before.answer.passed and not found.answer.passed:
                 worst[found.control.id] = found
-    checked: list[Value] = [AsChecked(name, f.answer.outcome.value) for name, f in worst.items()]
+    checked: list[Value] = [
+        Line((f.control.title, OUTCOMES[f.answer.outcome])) for f in worst.values()
+    ]
     return several(checked, Missing("gdpr:15"))
 
 
@@ -245,6 +277,7 @@ _KNOWN: Mapping[str, Callable[[Known, Activity], Value]] = {
     "rights": _rights,
     "measures": lambda known, a: measures_of(known, a.datasets),
     "transfers": lambda known, a: transfers_of(known, a.datasets),
+    "decisions": lambda known, a: decisions_of(a.datasets),
 }
 
 
@@ -253,13 +286,16 @@ def _criteria(
 ) -> Section:
     seen = _seen(known, activity)
     rows: list[tuple[Value, ...]] = []
-    met = 0
+    met: dict[bool, int] = {True: 0, False: 0}
     open_ = 0
-    for name, words in template.criteria.items():
+    for is_mandatory, name, words in (
+        *((True, n, w) for n, w in template.mandatory.items()),
+        *((False, n, w) for n, w in template.criteria.items()),
+    ):
         said = stated.criteria.get(name) if stated else None
         # What is seen in the data cannot be denied; what is not seen there may be so all the same.
         holds = True if seen.get(name) else said
-        met += holds is True
+        met[is_mandatory] += holds is True
         open_ += holds is None
         answer: Value = Missing("gdpr:35(1)") if holds is None else (_YES if holds else _NO)
         source: Value = ""
@@ -270,20 +306,35 @@ def _criteria(
         elif said is not None:
             source = Text(en="as stated", de="wie angegeben")
         rows.append((words.text, answer, source))
+    counted = CriteriaMet(met[True], met[False], open_)
     return Section(
         Text(en="Is an assessment needed?", de="Ist eine Abschätzung nötig?"),
-        (Field(Text(en="Criteria met", de="Erfüllte Kriterien"), CriteriaMet(met, len(rows), open_)),),
+        (Field(Text(en="Result", de="Ergebnis"), counted),),
         Table(
             "criteria",
-            (Text(en="Criterion (WP 248 rev.01)", de="Kriterium (WP 248 rev.01)"), Text(en="Met", de="Erfüllt"), Text(en="How this is known", de="Woher das bekannt ist")),
+            (
+                Text(en="Case (Art. 35(3), (4)) or criterion (WP 248 rev.01)", de="Fall (Art. 35 Abs. 3, 4) oder Kriterium (WP 248 Rev. 01)"),
+                Text(en="Met", de="Erfüllt"), Text(en="How this is known", de="Woher das bekannt ist"),
+            ),
             tuple(rows),
             NONE,
         ),
         Text(
-            en="Of two criteria, an assessment is usually needed; of one, it may be.",
-            de="Sind zwei Kriterien erfüllt, ist eine Abschätzung in der Regel nötig; bei einem kann sie es sein.",
+            en="Mandatory in the cases of Art. 35(3) and of the authority's list (Art. 35(4)). Otherwise, in most cases, if two criteria are "
+            "met; one may suffice (WP 248 rev.01).",
+            de="Zwingend in den Fällen des Art. 35 Abs. 3 DSGVO und der Liste der Aufsichtsbehörde (Art. 35 Abs. 4). Im Übrigen in der Regel "
+            "bei zwei Kriterien; auch eines kann genügen (WP 248 Rev. 01).",
         ),
     )  # fmt: skip
+
+
+def _is_sensitive(category: str | None) -> bool:
+    """Special categories, data on criminal offences, and what WP 248 calls highly personal."""
+    return (
+        is_special(category)
+        or is_criminal(category)
+        or f"{category}.".startswith("user.financial.")
+    )
 
 
 def _seen(known: Known, activity: Activity) -> dict[str, bool]:
@@ -298,7 +349,7 @@ def _seen(known: Known, activity: Activity) -> dict[str, bool]:
     made = {t for n in mine for t in known.made_from.get(n, ())}
     joined = any(len(known.facts.by_id[t].sources & declared) > 1 for t in made)
     return {
-        "sensitive": any(is_special(c.get("category")) for c in columns),
+        "sensitive": any(_is_sensitive(c.get("category")) for c in columns),
         "automated_decisions": any(d not in (None, "none") for d in decisions),
         "matching": joined,
     }

@@ -14,14 +14,17 @@ from airflow_mlsec.documents._known import Known, of_policy
 from airflow_mlsec.documents.kinds._activities import (
     NONE,
     Activity,
+    abroad_note,
     activities,
     bases_of,
     categories_of,
+    criminal_of,
     decisions_of,
     limits_of,
     measures_of,
     names_of,
     origins_of,
+    per_purpose,
     recipients_named,
     several,
     special_of,
@@ -40,11 +43,18 @@ _COLUMNS = (
     Text(en="Data subjects", de="Betroffene Personen"),
     Text(en="Categories of data", de="Kategorien von Daten"),
     Text(en="Special categories and condition", de="Besondere Kategorien und Bedingung"),
+    Text(
+        en="Criminal convictions and offences (Art. 10) and authorisation",
+        de="Strafrechtliche Verurteilungen und Straftaten (Art. 10) und Befugnis",
+    ),
     Text(en="Lawful basis", de="Rechtsgrundlage"),
     Text(en="Recipients", de="Empfänger"),
     Text(en="Transfers to third countries", de="Übermittlungen in Drittländer"),
     Text(en="Time limits for erasure", de="Löschfristen"),
-    Text(en="Security measures", de="Sicherheitsmaßnahmen"),
+    Text(
+        en="Measures before data is released for analysis or training",
+        de="Maßnahmen vor der Freigabe der Daten für Auswertung oder Training",
+    ),
     Text(en="Source of the data", de="Herkunft der Daten"),
     Text(en="Automated decisions", de="Automatisierte Entscheidungen"),
     Text(en="Responsible team", de="Zuständiges Team"),
@@ -85,10 +95,11 @@ class RecordsOfProcessing(DocumentKind):
                         apart=True,
                     ),
                 ),
-                _measures(known),
                 *([_nobodys(nobodys)] if nobodys else []),
                 _undeclared(known),
+                _measures(known),
             ),
+            abroad_note(known, about),
         )  # fmt: skip
 
     def attachments(self, known: Known, about: str) -> Mapping[str, bytes]:
@@ -112,20 +123,28 @@ def _controller(controller: Controller | None) -> Section:
             Text(en="Joint controllers", de="Gemeinsam Verantwortliche"),
             NONE if joint == "none" else several([_contact(c, "gdpr:30(1)(a)") for c in joint or ()], Missing("gdpr:30(1)(a)")),
         ),
+        (Text(en="Representative in the Union", de="Vertreter in der Union"), _representative(controller)),
         (
-            Text(en="Representative in the Union", de="Vertreter in der Union"),
-            _contact(controller.representative, "gdpr:30(1)(a)")
-            if controller and (controller.representative or controller.is_abroad is not False)
-            else Text(en="not needed: established in the Union", de="nicht nötig: Niederlassung in der Union"),
+            Text(en="Data protection officer", de="Datenschutzbeauftragte/r"),
+            Text(en="none designated", de="nicht benannt") if dpo == "none" else _contact(dpo, "gdpr:30(1)(a)"),
         ),
         (
-            Text(en="Data protection officer", de="Datenschutzbeauftragte Person"),
-            Text(en="none designated", de="keine benannt") if dpo == "none" else _contact(dpo, "gdpr:30(1)(a)"),
+            Text(en="General description of technical and organisational measures", de="Allgemeine Beschreibung der technischen und organisatorischen Maßnahmen"),
+            (controller.measures if controller else None) or Missing("gdpr:30(1)(g)"),
         ),
     ]  # fmt: skip
     return Section(
         Text(en="Controller", de="Verantwortlicher"), tuple(Field(*field) for field in fields)
     )
+
+
+def _representative(controller: Controller | None) -> Value:
+    found = None if controller is None else controller.representative
+    if found == "none":
+        return NONE
+    if found is None and controller is not None and controller.is_abroad is False:
+        return Text(en="not needed: established in the Union", de="nicht nötig: Niederlassung in der Union")  # fmt: skip
+    return _contact(found, "gdpr:30(1)(a)")
 
 
 def _contact(contact: Contact | None, provision: str) -> Value:
@@ -146,10 +165,11 @@ def _row(known: Known, activity: Activity) -> tuple[Value, ...]:
         subjects_of(datasets),
         categories_of(datasets),
         special_of(datasets),
-        bases_of(datasets),
-        recipients_named(known, datasets),
+        criminal_of(datasets),
+        per_purpose(bases_of(datasets), datasets, "gdpr:6(1)"),
+        per_purpose(recipients_named(known, datasets), datasets, "gdpr:30(1)(d)"),
         transfers_of(known, datasets),
-        limits_of(datasets),
+        per_purpose(limits_of(datasets), datasets, "gdpr:30(1)(f)"),
         measures_of(known, datasets),
         origins_of(datasets),
         decisions_of(datasets),
@@ -178,8 +198,8 @@ def _measures(known: Known) -> Section:
         )  # fmt: skip
     return Section(
         Text(
-            en="Technical and organisational measures, as checked",
-            de="Technische und organisatorische Maßnahmen, wie geprüft",
+            en="Annex: results of automated checks, whole installation",
+            de="Anhang: Ergebnisse automatischer Prüfungen, gesamte Installation",
         ),
         table=Table(
             "measures",

@@ -19,11 +19,12 @@ _KINDS: tuple[tuple[Text, str | None], ...] = (
     (Text(en="(B) Requests to correct", de="(B) Anträge auf Berichtigung"), "correct"),
     (Text(en="(C) Requests to know", de="(C) Anträge auf Auskunft"), "know"),
     (Text(en="(D) Requests to access ADMT", de="(D) Anträge auf Auskunft über automatisierte Entscheidungen"), None),
-    (Text(en="(E) Requests to opt out of sale and sharing", de="(E) Widersprüche gegen Verkauf und Weitergabe"), "opt-out"),
-    (Text(en="(F) Requests to limit", de="(F) Anträge auf Einschränkung"), "limit"),
+    (Text(en="(E) Requests to opt out of sale and sharing", de="(E) Widersprüche gegen Verkauf und Weitergabe für kontextübergreifende Werbung"), "opt-out"),
+    (Text(en="(F) Requests to limit", de="(F) Anträge auf Beschränkung der Nutzung sensibler Daten"), "limit"),
     (Text(en="(G) Requests to opt out of ADMT", de="(G) Widersprüche gegen automatisierte Entscheidungen"), None),
 )  # fmt: skip
-_NOBODY = Text(en="none", de="keiner")
+_NOBODY = Text(en="–", de="–")
+_NOT_YET = Text(en="not applicable before 2027", de="vor 2027 nicht anwendbar")
 
 
 class RequestMetrics(DocumentKind):
@@ -51,7 +52,9 @@ class RequestMetrics(DocumentKind):
         rows: list[tuple[Value, ...]] = []
         for title, kind in _KINDS:
             if kind is None:
-                rows.append((title, Missing("ccpa-rules:7102"), *([""] * 6)))
+                # 11 CCR § 7220 to 7222 apply from 1 January 2027.
+                first = Missing("ccpa-rules:7102") if int(about) >= 2027 else _NOT_YET
+                rows.append((title, first, *([""] * 6)))
                 continue
             ended = [
                 (r, answered(known.facts.register, r, calendar)) for r in mine if r.kind == kind
@@ -86,12 +89,16 @@ class RequestMetrics(DocumentKind):
             ),
         )  # fmt: skip
         note = Text(
-            en="Businesses that handle the personal information of 10,000,000 or more consumers in a calendar year publish these "
-            "numbers by 1 July of the next.",
-            de="Unternehmen, die in einem Kalenderjahr Daten von mindestens 10.000.000 Verbrauchern verarbeiten, veröffentlichen "
-            "diese Zahlen bis zum 1. Juli des folgenden Jahres.",
+            en="For businesses that know or reasonably should know that they, alone or in combination, buy, receive for their "
+            "commercial purposes, sell, share, or otherwise make available for commercial purposes the personal information of "
+            "10,000,000 or more consumers in a calendar year. The numbers are of consumers whose requests were opened under the CCPA; "
+            "they are published in the privacy policy, or linked from it, by 1 July of the following year.",
+            de="Für Unternehmen, die wissen oder wissen müssten, dass sie allein oder zusammen mit anderen in einem Kalenderjahr Daten "
+            "von mindestens 10.000.000 Verbrauchern kaufen, für ihre Geschäftszwecke erhalten, verkaufen, weitergeben oder sonst zu "
+            "Geschäftszwecken bereitstellen. Die Zahlen betreffen Verbraucher, deren Anträge nach dem CCPA eröffnet wurden; sie werden "
+            "bis zum 1. Juli des folgenden Jahres in der Datenschutzerklärung veröffentlicht oder von dort verlinkt.",
         )
-        return Content(self.title, about, self.cites, (section,), note)
+        return Content(self.title, about, self.cites, (section,), note, Text(en="Year", de="Jahr"))
 
 
 def _requests(known: Known) -> list[Request]:
@@ -108,6 +115,7 @@ def _days(known: Known, request: Request, ended: Answered) -> int | None:
     return (ended.day - known.facts.calendar.day_of(datetime.fromisoformat(request.requested_at))).days  # fmt: skip
 
 
-def _number(number: Fraction) -> str:
+def _number(number: Fraction) -> Text:
     """With one decimal, if it has any."""
-    return str(number) if number.denominator == 1 else f"{float(number):.1f}"
+    text = str(number) if number.denominator == 1 else f"{float(number):.1f}"
+    return Text(en=text, de=text.replace(".", ","))

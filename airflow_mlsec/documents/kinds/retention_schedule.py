@@ -8,16 +8,16 @@ from airflow_mlsec.controls import DatasetFacts, Text
 from airflow_mlsec.documents._content import Content, Missing, Period, Section, Table, Value
 from airflow_mlsec.documents._kind import DocumentKind
 from airflow_mlsec.documents._known import Known, of_policy
-from airflow_mlsec.documents.kinds._activities import NONE, categories_of, title_of
-from airflow_mlsec.ledger import ArtifactStatement, Outcome
+from airflow_mlsec.documents.kinds._activities import (
+    NONE,
+    OUTCOMES,
+    abroad_note,
+    categories_of,
+    of_controller,
+    title_of,
+)
+from airflow_mlsec.ledger import ArtifactStatement
 
-_OUTCOMES: Mapping[Outcome, Text] = {
-    Outcome.PASS: Text(en="yes", de="ja"),
-    Outcome.FAIL: Text(en="no", de="nein"),
-    Outcome.UNKNOWN: Text(en="unknown", de="unbekannt"),
-    Outcome.NOT_APPLICABLE: Text(en="not applicable", de="nicht anwendbar"),
-    Outcome.EXEMPT: Text(en="exempt", de="ausgenommen"),
-}
 # The controls that look into the data.
 _RESPECTED, _EXPIRES = "retention-respected", "artifact-expires"
 
@@ -26,12 +26,11 @@ class RetentionSchedule(DocumentKind):
     """Each dataset's limit, whatever forbids erasing earlier, and what the last check of the data found; then the artifacts."""
 
     id = "retention-schedule"
-    title = Text(en="Retention schedule", de="Löschkonzept: Fristen")
+    title = Text(en="Retention schedule", de="Übersicht der Aufbewahrungs- und Löschfristen")
     cites = ("gdpr:5(1)(e)", "gdpr:30(1)(f)")
 
     def subjects(self, known: Known) -> tuple[str, ...]:
-        del known
-        return ("",)
+        return known.controllers or ("",)
 
     def attachments(self, known: Known, about: str) -> Mapping[str, bytes]:
         del known, about
@@ -45,10 +44,10 @@ class RetentionSchedule(DocumentKind):
                 (
                     Text(en="Dataset", de="Datenbestand"), Text(en="Name", de="Name"),
                     Text(en="Categories of data", de="Kategorien von Daten"), Text(en="Kept for", de="Aufbewahrt"),
-                    Text(en="Counted from", de="Gerechnet ab"), Text(en="Kept longer because of", de="Länger aufbewahrt wegen"),
-                    Text(en="Data keeps to it, as last checked", de="Daten halten sie ein, wie zuletzt geprüft"),
+                    Text(en="Counted from", de="Gerechnet ab"), Text(en="Statutory retention duty excluding erasure on request (Art. 17(3)(b))", de="Gesetzliche Aufbewahrungspflicht, die eine Löschung auf Antrag ausschließt (Art. 17 Abs. 3 lit. b)"),
+                    Text(en="Limit observed (last check)", de="Frist eingehalten (letzte Prüfung)"),
                 ),
-                tuple(_row(known, dataset) for dataset in known.facts.sources),
+                tuple(_row(known, dataset) for dataset in of_controller(known, about)),
                 Text(en="No policy is known.", de="Keine Richtlinie ist bekannt."),
             ),
         )  # fmt: skip
@@ -70,7 +69,13 @@ class RetentionSchedule(DocumentKind):
                 NONE,
             ),
         )
-        return Content(self.title, about, self.cites, (datasets, artifacts, undeclared))
+        return Content(
+            self.title,
+            about,
+            self.cites,
+            (datasets, artifacts, undeclared),
+            abroad_note(known, about),
+        )
 
 
 def _row(known: Known, dataset: DatasetFacts) -> tuple[Value, ...]:
@@ -79,9 +84,9 @@ def _row(known: Known, dataset: DatasetFacts) -> tuple[Value, ...]:
         (f for (asset, control), f in known.facts.findings.items() if control == _RESPECTED and asset.name == str(dataset.name)),
         None,
     )  # fmt: skip
-    checked: Value = Text(en="never checked", de="nie geprüft")
+    checked: Value = Missing("gdpr:5(1)(e)", Text(en="never checked", de="nie geprüft"))
     if last is not None:
-        outcome = _OUTCOMES[last.outcome]
+        outcome = OUTCOMES[last.outcome]
         checked = Text(en=f"{outcome.en} ({last.at[:10]})", de=f"{outcome.de} ({last.at[:10]})")
     return (
         title_of(dataset),

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 
 from airflow_mlsec.controls import Evaluated, Text, law
-from airflow_mlsec.documents._content import Content, Missing, Section, Table, Value
+from airflow_mlsec.documents._content import Content, Line, Missing, Section, Table, Value
 from airflow_mlsec.documents._kind import DocumentKind
 from airflow_mlsec.documents._known import Known
 from airflow_mlsec.documents.kinds._activities import several
 from airflow_mlsec.errors import SettingError
-from airflow_mlsec.ledger import Outcome, Reason
+from airflow_mlsec.ledger import Outcome
 from airflow_mlsec.policy import APPLICABILITY, Localized, Model
 
 # All of Annex A of ISO/IEC 27001:2022: how many there are under each number.
@@ -20,10 +20,12 @@ _YES, _NO = Text(en="yes", de="ja"), Text(en="no", de="nein")
 
 
 class Stated(Model):
-    """What people state about a provision: whether it applies, why, and what is done about it beyond what is checked."""
+    """What people state about a provision: whether it applies, why, whether it is implemented, and what is done about
+    it beyond what is checked."""
 
     applies: bool
     why: Localized
+    implemented: bool | None = None
     done: Localized | None = None
 
 
@@ -32,20 +34,6 @@ class Applicability(Model):
 
     version: int
     standards: dict[str, dict[str, Stated]]
-
-
-class CheckedBy(
-    Reason,
-    en="{control}: holds {held}, does not hold {failed}, unknown {unknown}, exempt {exempt}",
-    de="{control}: erfüllt {held}, nicht erfüllt {failed}, unbekannt {unknown}, ausgenommen {exempt}",
-):
-    """What a control found that cites the provision."""
-
-    control: str
-    held: int
-    failed: int
-    unknown: int
-    exempt: int
 
 
 class StatementOfApplicability(DocumentKind):
@@ -78,7 +66,7 @@ class StatementOfApplicability(DocumentKind):
                 name, _, provision = cited.partition(":")
                 if name == about:
                     asked.setdefault(provision, {}).setdefault(found.control.id, []).append(found)
-        rows = [_row(about, p, mine.get(p), list(asked.get(p, {}).values())) for p in provisions]
+        rows = [_row(p, mine.get(p), list(asked.get(p, {}).values())) for p in provisions]
         complete = about == "iso-27001"
         return Content(
             self.title, instrument.title["en"], self.cites,
@@ -89,7 +77,7 @@ class StatementOfApplicability(DocumentKind):
                         "provisions",
                         (
                             Text(en="Provision", de="Vorgabe"), Text(en="Applies", de="Gilt"),
-                            Text(en="Justification", de="Begründung"), Text(en="Carried out otherwise", de="Sonst umgesetzt"),
+                            Text(en="Justification", de="Begründung"), Text(en="Implemented", de="Umgesetzt"), Text(en="Other implementation", de="Weitere Umsetzung"),
                             Text(en="As checked here", de="Wie hier geprüft"),
                         ),
                         tuple(rows),
@@ -101,6 +89,7 @@ class StatementOfApplicability(DocumentKind):
                     ),
                 ),
             ),
+            about_label=Text(en="Standard", de="Standard"),
         )  # fmt: skip
 
 
@@ -110,22 +99,23 @@ def _provisions(about: str) -> tuple[str, ...]:
     return law().instruments[about].provisions
 
 
-def _row(
-    about: str, provision: str, stated: Stated | None, asked: list[list[Evaluated]]
-) -> tuple[Value, ...]:
+def _row(provision: str, stated: Stated | None, asked: list[list[Evaluated]]) -> tuple[Value, ...]:
     checked: list[Value] = []
     for every in asked:
         counts = Counter(found.answer.outcome for found in every)
         if {*counts} == {Outcome.NOT_APPLICABLE}:
             continue
-        checked.append(
-            CheckedBy(
-                every[0].control.id, counts[Outcome.PASS], counts[Outcome.FAIL], counts[Outcome.UNKNOWN], counts[Outcome.EXEMPT],
-            )
-        )  # fmt: skip
-    name = law().instruments[about].cite["en"].format(provision)
+        held, missed, open_ = counts[Outcome.PASS], counts[Outcome.FAIL], counts[Outcome.UNKNOWN]
+        told = Text(
+            en=f"holds {held}, does not hold {missed}, unknown {open_}, exempt {counts[Outcome.EXEMPT]}",
+            de=f"erfüllt {held}, nicht erfüllt {missed}, unbekannt {open_}, ausgenommen {counts[Outcome.EXEMPT]}",
+        )
+        checked.append(Line((every[0].control.title, told)))
     nothing = Text(en="not checked here", de="hier nicht geprüft")
     found = several(checked) if checked else nothing
     if stated is None:
-        return (name, Missing("iso-27001:6.1.3 d)"), "", "", found)
-    return (name, _YES if stated.applies else _NO, stated.why, stated.done or "", found)
+        return (provision, Missing("iso-27001:6.1.3 d)"), "", "", "", found)
+    done: Value = ""
+    if stated.applies:
+        done = Missing("iso-27001:6.1.3 d)") if stated.implemented is None else (_YES if stated.implemented else _NO)  # fmt: skip
+    return (provision, _YES if stated.applies else _NO, stated.why, done, stated.done or "", found)

@@ -8,7 +8,12 @@ from airflow_mlsec.controls import Text
 from airflow_mlsec.documents._content import Content, Country, Missing, Section, Table, Value
 from airflow_mlsec.documents._kind import DocumentKind
 from airflow_mlsec.documents._known import Known
-from airflow_mlsec.documents.kinds._activities import categories_of, names_of, subjects_of
+from airflow_mlsec.documents.kinds._activities import (
+    abroad_note,
+    categories_of,
+    names_of,
+    subjects_of,
+)
 from airflow_mlsec.documents.kinds.processors import datasets_by_recipient, not_stated
 from airflow_mlsec.policy import Party
 
@@ -24,15 +29,14 @@ class Transfers(DocumentKind):
     cites = ("gdpr:30(1)(e)", "gdpr:44")
 
     def subjects(self, known: Known) -> tuple[str, ...]:
-        del known
-        return ("",)
+        return known.controllers or ("",)
 
     def attachments(self, known: Known, about: str) -> Mapping[str, bytes]:
         del known, about
         return {}
 
     def content(self, known: Known, about: str) -> Content:
-        stated, given = known.organization, datasets_by_recipient(known)
+        stated, given = known.organization, datasets_by_recipient(known, about)
         roles = {p.name: Text(en="processor", de="Auftragsverarbeiter") for p in stated.processors}
         parties = {p.name: p for p in (*stated.processors, *stated.recipients)}
         parties |= {name: Party(name=name) for name in given if name not in parties}
@@ -48,7 +52,7 @@ class Transfers(DocumentKind):
                     Country(party.country) if party.country else Missing("gdpr:30(1)(e)"),
                     roles.get(name, Text(en="recipient", de="Empfänger")),
                     # Of whom nobody knows the country, nobody knows whether it is needed.
-                    party.safeguard or (Missing("gdpr:46") if party.is_abroad else ""),
+                    party.safeguard or (Missing("gdpr:44") if party.is_abroad else ""),
                     subjects_of(datasets) if datasets else nothing,
                     categories_of(datasets) if datasets else nothing,
                     names_of(datasets) if datasets else nothing,
@@ -60,7 +64,7 @@ class Transfers(DocumentKind):
                 "transfers",
                 (
                     Text(en="To", de="An"), Text(en="Country", de="Land"), Text(en="Role", de="Rolle"),
-                    Text(en="Allowed by", de="Erlaubt durch"), Text(en="Data subjects", de="Betroffene Personen"),
+                    Text(en="Transfer mechanism (Art. 45–49)", de="Übermittlungsgrundlage (Art. 45–49)"), Text(en="Data subjects", de="Betroffene Personen"),
                     Text(en="Categories of data", de="Kategorien von Daten"), Text(en="Datasets", de="Datenbestände"),
                 ),
                 tuple(rows),
@@ -70,10 +74,14 @@ class Transfers(DocumentKind):
                 ),
             ),
             note=Text(
-                en="Listed from what policies and organization.yaml state. Access from abroad, such as remote support, is a "
-                "transfer too, and must be stated there.",
-                de="Aufgeführt nach den Angaben in Richtlinien und organization.yaml. Auch ein Zugriff aus dem Ausland, etwa zur "
-                "Fernwartung, ist eine Übermittlung und muss dort angegeben sein.",
+                en="As stated by the controller. Access from abroad, such as remote support, is a transfer too.",
+                de="Nach Angaben des Verantwortlichen. Auch ein Zugriff aus dem Ausland, etwa zur Fernwartung, ist eine Übermittlung.",
             ),
         )  # fmt: skip
-        return Content(self.title, about, self.cites, (transfers, not_stated(known)))
+        return Content(
+            self.title,
+            about,
+            self.cites,
+            (transfers, not_stated(known, about)),
+            abroad_note(known, about),
+        )
