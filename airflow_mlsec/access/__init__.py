@@ -36,6 +36,13 @@ from airflow_mlsec.access._deadline import (
     reminders,
 )
 from airflow_mlsec.access._decision import decidable, decide_items, is_about, pass_on
+from airflow_mlsec.access._declared import (
+    AccessDifference,
+    AccessPlan,
+    apply_access,
+    plan_access,
+    undo_access,
+)
 from airflow_mlsec.access._grants import grants_digest, one_spelling, read_grants, spellings_of
 from airflow_mlsec.access._items import NOT_READ, Asked, Flag, items_of, worst_first
 from airflow_mlsec.access._model import (
@@ -87,6 +94,8 @@ __all__ = [
     "KEYS",
     "NEVER",
     "NOT_READ",
+    "AccessDifference",
+    "AccessPlan",
     "Account",
     "AccountKind",
     "Asked",
@@ -115,6 +124,7 @@ __all__ = [
     "Tells",
     "Withdrawal",
     "all_collectors",
+    "apply_access",
     "campaign_in_force",
     "canonical_source",
     "collect",
@@ -140,6 +150,7 @@ __all__ = [
     "open_review",
     "pace_of",
     "pass_on",
+    "plan_access",
     "plan_withdrawals",
     "read_again",
     "read_grants",
@@ -156,6 +167,7 @@ __all__ = [
     "standing",
     "still_holds",
     "take_snapshot",
+    "undo_access",
     "withdraw",
     "worst_first",
 ]

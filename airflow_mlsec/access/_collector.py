@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import ClassVar
 
-from airflow_mlsec.access._model import Collected, Entitlement
+from airflow_mlsec.access._model import Collected, Entitlement, Right
 from airflow_mlsec.connections import Connections
 from airflow_mlsec.errors import MlsecError, SettingError, UsageError
 from airflow_mlsec.extensions import Extension, entries_of, load_entry
@@ -32,10 +32,10 @@ class Tells(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """Something to do at a system, so that an entitlement ends.
+    """Something to do at a system, so that an entitlement ends or begins.
 
     :ivar do: The statement or call, in the system's own words.
-    :ivar undo: What gives it back; None if nothing does.
+    :ivar undo: What takes it back; None if nothing does.
     :ivar also: What else ends with it.
     """
 
@@ -87,8 +87,14 @@ class Collector(Extension):
         """What would end each of some entitlements; None where a person has to do it there."""
 
     @abstractmethod
+    def grant(
+        self, source: str, location: str, account: str, right: Right, connections: Connections
+    ) -> Change | None:
+        """What would give an account a right on a dataset, in the narrowest way; None where a person has to do it there."""
+
+    @abstractmethod
     def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
-        """Carry out changes that `withdraw` has made, all or none.
+        """Carry out changes that `withdraw` and `grant` have made, all or none.
 
         :raises MlsecError: if the system refuses.
         """

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import click
 
 from airflow_mlsec.access import (
+    AccessDifference,
     Collected,
     Difference,
     Entitlement,
@@ -18,6 +19,7 @@ from airflow_mlsec.access import (
     Snapshot,
     Withdrawal,
     all_collectors,
+    apply_access,
     canonical_source,
     collect,
     collector_of,
@@ -34,6 +36,7 @@ from airflow_mlsec.access import (
     open_review,
     pace_of,
     pass_on,
+    plan_access,
     plan_withdrawals,
     read_again,
     read_snapshot,
@@ -44,6 +47,7 @@ from airflow_mlsec.access import (
     snapshots,
     source_of,
     take_snapshot,
+    undo_access,
     withdraw,
 )
 from airflow_mlsec.access import decide as record_decision
@@ -52,7 +56,7 @@ from airflow_mlsec.cli._main import json_option, show
 from airflow_mlsec.connections import Connections, connections_in_use
 from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.datasets import EnvironmentConnections
-from airflow_mlsec.errors import MlsecError, UsageError
+from airflow_mlsec.errors import CheckFailed, MlsecError, UsageError
 from airflow_mlsec.key_ring import open_key_ring, open_register
 from airflow_mlsec.ledger import Asset, AssetKind, Verb, require
 from airflow_mlsec.policy import Organization, load_organization
@@ -360,6 +364,60 @@ def give_back_(review_id: int, item: int, reason: str, as_json: bool) -> None:
     by = operating_system_actor()
     done = give_back(_register(), review_id, item, by, reason, _organization(), _connections())
     show({"item": item, "statements": done}, "\n".join(done), as_json)
+
+
+@access.command()
+@click.option("--dataset", "datasets", multiple=True, help="Only this dataset, by name or URI.")
+@json_option
+def plan(datasets: tuple[str, ...], as_json: bool) -> None:
+    """Compare what policies declare about who may reach their datasets (`access`) with what the systems grant now. Changes nothing;
+    exit code 1 if something differs or could not be read."""
+    register, _, organization = _installation()
+    found = plan_access(register, organization, _connections(), datasets)
+    data = {"differences": [_of_plan(d) for d in found.differences], "unread": list(found.unread)}
+    lines = [line for d in found.differences for line in _plan_lines(d)]
+    lines += [f"not read: {text}" for text in found.unread]
+    show(data, "\n".join(lines) or "the systems grant what is declared, and nothing else", as_json)
+    if found.differences or found.unread:
+        raise click.exceptions.Exit(CheckFailed.exit_code)
+
+
+@access.command("apply")
+@click.option("--dataset", "datasets", multiple=True, help="Only this dataset, by name or URI.")
+@click.option("--also", is_flag=True, help="Also where something else would end with it.")
+@json_option
+def apply_(datasets: tuple[str, ...], also: bool, as_json: bool) -> None:
+    """Carry out what `mlsec access plan` shows, where that can be done from here."""
+    register, ring, organization = _installation()
+    done = apply_access(register, ring, organization, operating_system_actor(), _connections(), datasets, also)  # fmt: skip
+    lines = [f"done: {d.words}" for d in done]
+    show([_of_plan(d) for d in done], "\n".join(lines) or "nothing to do from here", as_json)
+
+
+@access.command("undo")
+@click.argument("dataset")
+@click.option("--reason", required=True, help="Why: an auditor will ask.")
+@json_option
+def undo_(dataset: str, reason: str, as_json: bool) -> None:
+    """Take back what `mlsec access apply` has carried out for DATASET since that was last taken back."""
+    register, _, _ = _installation()
+    done = undo_access(register, dataset, operating_system_actor(), reason, _connections())
+    show({"statements": done}, "\n".join(f"done: {statement}" for statement in done), as_json)
+
+
+def _of_plan(d: AccessDifference) -> dict[str, Any]:
+    changes = [{"do": c.do, "undo": c.undo} for c in d.changes]
+    return {
+        "dataset": d.dataset, "source": d.source, "kind": d.kind, "account": d.account, "person": d.person,
+        "permissions": list(d.permissions), "path": d.path, "why": d.why, "changes": changes,
+        "also": [sentence(e) for e in d.also],
+    }  # fmt: skip
+
+
+def _plan_lines(d: AccessDifference) -> list[str]:
+    lines = [d.words]
+    lines += [f"    {c.do}" for c in d.changes] or ["    somebody has to do it there"]
+    return lines + [f"    with it would end: {sentence(e)}" for e in d.also]
 
 
 def _register() -> Register:

@@ -84,6 +84,7 @@ from airflow_mlsec.ledger._rules import (
 )
 from airflow_mlsec.ledger._statements import (
     SIGNING_KEY,
+    AccessChangeStatement,
     AccessStatement,
     ArtifactStatement,
     Check,
@@ -123,6 +124,7 @@ __all__ = [
     "LANGUAGES",
     "LOG_KEY",
     "SIGNING_KEY",
+    "AccessChangeStatement",
     "AccessStatement",
     "Act",
     "ApiKey",

@@ -231,6 +231,17 @@ class DocumentStatement(Predicate):
     approved_by: str
 
 
+class AccessChangeStatement(Predicate):
+    """States how a change of who may reach a dataset is taken back; the subject is the statement that does so, by its
+    digest."""
+
+    predicate_type = "https://airflow-mlsec.github.io/access-change/v1"
+
+    dataset: str
+    source: str
+    undo: str
+
+
 class WithdrawalStatement(Predicate):
     """States how what was withdrawn from an account is given back; the subject is the statement that does so, by its
     digest."""

@@ -59,6 +59,7 @@ from airflow_mlsec.policy._retention import keep_from
 from airflow_mlsec.policy._role import Role
 from airflow_mlsec.policy._schema import (
     NOBODY,
+    Access,
     Anonymity,
     AutomatedDecisions,
     Column,
@@ -84,6 +85,7 @@ __all__ = [
     "EVERYTHING",
     "NOBODY",
     "ORGANIZATION",
+    "Access",
     "Anonymity",
     "Authority",
     "AutomatedDecisions",

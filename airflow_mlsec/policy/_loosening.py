@@ -69,6 +69,8 @@ def _loosened(before: Policy, after: Policy) -> Iterator[str]:
         # Another source of the same ground is no other ground.
         if stated is not None and _ground(stated) != _ground(now):
             yield name
+    if _reached(before, after):
+        yield "access"
     decides = before.automated_decisions
     if decides is not None and after.automated_decisions not in (decides, "none"):
         yield "automated_decisions"
@@ -78,6 +80,22 @@ def _kept_longer(before: Retention, after: Retention | None) -> bool:
     if after is None or before.from_ != after.from_:
         return True
     return keep_from(_DAY, after.keep) < keep_from(_DAY, before.keep)
+
+
+def _reached(before: Policy, after: Policy) -> bool:
+    """Whether somebody may reach the data who did not before, or more, or for longer. An empty list says nothing."""
+    if after.access == "none" or not before.access:
+        return False
+    known = {} if before.access == "none" else {a.who: a for a in before.access}
+    if not after.access:
+        return True
+    for access in after.access:
+        old = known.get(access.who)
+        if old is None or not {*access.rights} <= {*old.rights}:
+            return True
+        if old.until is not None and (access.until is None or access.until > old.until):
+            return True
+    return False
 
 
 def _ground(stated: LawfulBasis | SpecialCategories | None) -> str | None:

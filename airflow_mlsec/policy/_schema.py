@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from datetime import date
 from functools import cached_property, lru_cache
 from typing import Annotated, ClassVar, Literal
 
@@ -224,6 +225,17 @@ class Recipient(Model):
     disclosure: Literal["business_purpose", "sale", "sharing"] | None = None
 
 
+class Access(Model):
+    """Somebody who may reach the data, and what for. ``who`` is a person or program of `organization.yaml`, or an account as the
+    system calls it."""
+
+    who: str = Field(min_length=1)
+    rights: list[Literal["read", "write", "administer"]] = Field(default=["read"], min_length=1)
+    purpose: Text
+    # The last day.
+    until: date | None = None
+
+
 class Anonymity(Model):
     """Who claims that a release is anonymous, and why (GDPR Recital 26)."""
 
@@ -276,6 +288,8 @@ class Policy(Model):
     origin: Annotated[Origin | None, BeforeValidator(_kind_alone)] = None
     automated_decisions: Literal["none"] | AutomatedDecisions | None = None
     special_categories: SpecialCategories | None = None
+    # Who may reach the data; ``none``: nobody. An empty list says nothing.
+    access: Literal["none"] | list[Access] = Field(default=[])
 
     # Where it was read from; names the policy in messages and confines hierarchy files.
     _source: str = PrivateAttr(default="policy")

@@ -4,7 +4,7 @@
 would take them away. May import nothing of the package. Start with `_access`.
 """
 
-from airflow_mlsec.postgresql._access import Origin, TableAccess, revocation, table_access
+from airflow_mlsec.postgresql._access import Origin, TableAccess, quoted, revocation, table_access
 from airflow_mlsec.postgresql._catalog import PUBLIC, Catalog, Role, read_catalog, shown
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Origin",
     "Role",
     "TableAccess",
+    "quoted",
     "read_catalog",
     "revocation",
     "shown",

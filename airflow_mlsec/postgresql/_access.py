@@ -82,17 +82,17 @@ def revocation(origin: Origin) -> tuple[str, str]:
 
     A superuser's ``REVOKE`` is taken as the owner's, and leaves what others have granted: it is made in the grantor's name.
     """
-    to = PUBLIC if origin.grantee is None else _quoted(origin.grantee)
+    to = PUBLIC if origin.grantee is None else quoted(origin.grantee)
     options = f" {origin.options}" if origin.options else ""
     if origin.relation is None:
-        role, by = _quoted(origin.privilege), f" GRANTED BY {_quoted(origin.grantor)}"
+        role, by = quoted(origin.privilege), f" GRANTED BY {quoted(origin.grantor)}"
         return f"REVOKE {role} FROM {to}{by}", f"GRANT {role} TO {to}{options}{by}"
-    columns = f" ({', '.join(map(_quoted, origin.columns))})" if origin.columns else ""
-    on = f"{origin.privilege.upper()}{columns} ON {_quoted(str(origin.schema))}.{_quoted(origin.relation)}"
-    before, after = f"SET LOCAL ROLE {_quoted(origin.grantor)}; ", "; RESET ROLE"
+    columns = f" ({', '.join(map(quoted, origin.columns))})" if origin.columns else ""
+    on = f"{origin.privilege.upper()}{columns} ON {quoted(str(origin.schema))}.{quoted(origin.relation)}"
+    before, after = f"SET LOCAL ROLE {quoted(origin.grantor)}; ", "; RESET ROLE"
     # What is revoked of a table is revoked of its columns, too: what was granted on those is granted again.
     kept = "".join(
-        f"; GRANT {origin.privilege.upper()} ({', '.join(map(_quoted, names))}) ON {_quoted(str(origin.schema))}.{_quoted(origin.relation)} TO {to}{' WITH GRANT OPTION' if may_grant else ''}"
+        f"; GRANT {origin.privilege.upper()} ({', '.join(map(quoted, names))}) ON {quoted(str(origin.schema))}.{quoted(origin.relation)} TO {to}{' WITH GRANT OPTION' if may_grant else ''}"
         for names, may_grant in origin.beside
     )
     return (
@@ -101,7 +101,8 @@ def revocation(origin: Origin) -> tuple[str, str]:
     )
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name as SQL writes it, whatever is in it."""
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -15,6 +15,7 @@ import pytest
 from airflow_mlsec.crypto import KeyKind, KeyRing, make_statement
 from airflow_mlsec.errors import SignatureInvalid
 from airflow_mlsec.ledger import (
+    AccessChangeStatement,
     AccessStatement,
     ArtifactStatement,
     DocumentStatement,
@@ -44,6 +45,7 @@ EXAMPLES: dict[type[Predicate], dict[str, Any]] = {
         "approved_by": "airflow:dora",
     },
     WithdrawalStatement: {"review": 1, "item": 2, "source": "postgresql://crm/db", "undo": "GRANT SELECT ON x TO y"},
+    AccessChangeStatement: {"dataset": "postgresql://crm/db.public.t", "source": "postgresql://crm/db", "undo": "GRANT SELECT ON x TO y"},
     AccessStatement: {
         "source": "postgresql://crm/db", "taken_at": "2026-01-01T00:00:00Z", "taken_by": "airflow:rita", "accounts": 3,
         "entitlements": 4, "unread": ["a routine"],

@@ -22,6 +22,7 @@ WHOLE: dict[str, Any] = {
     "subject": {"kind": "customer", "key": "email"},
     "membership": "keep",
     "automated_decisions": "none",
+    "access": [{"who": "Anna", "purpose": "care"}],
     "special_categories": {"condition": "explicit_consent", "source": "form 7"},
     "columns": {
         "email": {"role": "identifying", "transform": {"method": "drop"}},
@@ -62,6 +63,9 @@ CHANGES: list[tuple[str, Any, str, Any]] = [
     ("automated_decisions", GONE, "automated_decisions", GONE),
     ("erasure", {"retain": "tax law"}, "erasure", GONE),
     ("anonymity", {"claimed_by": "dpo", "reason": "k"}, "anonymity", GONE),
+    ("access", [{"who": "Anna", "purpose": "care"}, {"who": "Ben", "purpose": "care"}], "access", "none"),
+    ("access", [{"who": "Anna", "purpose": "care", "rights": ["read", "write"]}], "access", [{"who": "Anna", "purpose": "research", "until": "2027-01-01"}]),
+    ("access", GONE, "access", GONE),
     ("columns.email.transform", {"method": "mask"}, "columns.email.transform", {"method": "redact"}),
     ("columns.phone.transform", {"method": "mask", "keep_last": 4}, "columns.phone.transform", {"method": "drop"}),
     ("columns.zip", {"role": "sensitive"}, "columns.zip.role", GONE),

@@ -114,6 +114,11 @@ class Airflow(Collector):
             )
         return changes
 
+    def grant(
+        self, source: str, location: str, account: str, right: Right, connections: Connections
+    ) -> Change | None:
+        return None
+
     def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
         with _database(source, connections) as connection:
             for statement in statements:

@@ -92,6 +92,11 @@ class Csv(Collector):
     ) -> list[Change | None]:
         return [None] * len(entitlements)
 
+    def grant(
+        self, source: str, location: str, account: str, right: Right, connections: Connections
+    ) -> Change | None:
+        return None
+
     def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
         raise UsageError(f"'{source}' is an export: what it lists is changed where it comes from")
 

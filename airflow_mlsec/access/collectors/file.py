@@ -59,6 +59,11 @@ class Files(Collector):
         # A machine's administrator does it: a mode that is changed under a running task breaks it.
         return [None] * len(entitlements)
 
+    def grant(
+        self, source: str, location: str, account: str, right: Right, connections: Connections
+    ) -> Change | None:
+        return None
+
     def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
         raise UsageError(f"'{source}': modes are changed there, with chmod and setfacl")
 

@@ -77,6 +77,11 @@ class Keys(Collector):
     ) -> list[Change | None]:
         return [None] * len(entitlements)
 
+    def grant(
+        self, source: str, location: str, account: str, right: Right, connections: Connections
+    ) -> Change | None:
+        return None
+
     def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
         raise UsageError("who can read the root key is changed where it is kept")
 

@@ -100,6 +100,10 @@ _Way = tuple[str, str, str, Right]
 _Statements = tuple[str, str] | None
 
 
+# What is granted for a right. To administer is not given from here.
+_GRANTED = {Right.READ: "SELECT", Right.WRITE: "INSERT, UPDATE, DELETE"}
+
+
 class MySQL(Collector):
     """Reads the privilege tables."""
 
@@ -158,6 +162,21 @@ class MySQL(Collector):
             )
             changes.append(Change(*statements, tuple(also)))
         return changes
+
+    def grant(
+        self, source: str, location: str, account: str, right: Right, connections: Connections
+    ) -> Change | None:
+        privileges = _GRANTED.get(right)
+        with self._connect(source, connections) as connection:
+            catalog = _read(connection)
+        meant = _SCHEME + location.partition("://")[2]
+        table = next((t for t in catalog.tables if _location(source, t) == meant), None)
+        if privileges is None or table is None or account not in catalog.accounts:
+            return None
+        to, on = _account(account), ".".join(_quoted(part) for part in table)
+        return Change(
+            f"GRANT {privileges} ON {on} TO {to}", f"REVOKE {privileges} ON {on} FROM {to}"
+        )
 
     def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
         # There is no transaction over these: what was done stays, and is reported by the one that fails.

@@ -37,6 +37,10 @@ _RIGHTS = {
 }
 
 
+# What is granted for a right. To administer is to own, which is not given from here.
+_GRANTED = {Right.READ: "SELECT", Right.WRITE: "INSERT, UPDATE, DELETE"}
+
+
 class PostgreSQL(Collector):
     """Reads the catalogues: see `airflow_mlsec.postgresql`."""
 
@@ -104,6 +108,23 @@ class PostgreSQL(Collector):
             also += _elsewhere(source, origin, catalog)
             changes.append(Change(*made, tuple(sorted(set(also) - {e}))))
         return changes
+
+    def grant(
+        self, source: str, location: str, account: str, right: Right, connections: Connections
+    ) -> Change | None:
+        from airflow_mlsec.postgresql import quoted
+
+        table, privileges = table_uri(location), _GRANTED.get(right)
+        with self._catalog(source, connections) as catalog:
+            role = next((r.name for r in catalog.roles.values() if shown(r.name) == account), None)
+        if privileges is None or role is None:
+            return None
+        to, on = quoted(role), f"{quoted(table.schema)}.{quoted(table.table)}"
+        # Without the schema nobody reaches what is in it. It stays when the table is taken back: others may need it.
+        return Change(
+            f"GRANT USAGE ON SCHEMA {quoted(table.schema)} TO {to}; GRANT {privileges} ON {on} TO {to}",
+            f"REVOKE {privileges} ON {on} FROM {to}",
+        )
 
     def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
         with self._connect(source, connections) as connection, connection.begin():

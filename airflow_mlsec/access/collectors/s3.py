@@ -191,6 +191,11 @@ class S3(Collector):
             changes.append(Change(do, undo, tuple(also)))
         return changes
 
+    def grant(
+        self, source: str, location: str, account: str, right: Right, connections: Connections
+    ) -> Change | None:
+        return None
+
     def apply(self, source: str, statements: Sequence[str], connections: Connections) -> None:
         with _services(source, connections) as call:
             for done, text in enumerate(statements):
