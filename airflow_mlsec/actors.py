@@ -88,6 +88,17 @@ def keys_of(text: str) -> frozenset[str]:
     return frozenset({key_of(text), *([key_of(behalf)] if behalf else [])})
 
 
+def names_of(text: str) -> frozenset[str]:
+    """Under which names an actor of a text, and whoever lent it a role, may be stated as a person: by the identifier, and users
+    of an operating system by the name that the system has for them, too."""
+    found = set(keys_of(text))
+    bare = text.partition(_CLAIMING)[0].partition(_ON_BEHALF)[0]
+    called = bare.partition(" (")[2].removesuffix(")")
+    if bare.startswith("os:") and called:
+        found.add(f"os:{called}")
+    return frozenset(found)
+
+
 def operating_system_actor(claimed: str | None = None) -> Actor:
     """The user that runs this process, by user id, on this host. The display name comes from the
     system's user database."""

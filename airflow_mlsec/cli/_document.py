@@ -134,7 +134,10 @@ def verify(folder: Path, public_key: Path | None, as_json: bool) -> None:
         envelope = json.loads(path.read_bytes())
     except ValueError:
         raise UsageError(f"{path}: not JSON") from None
-    kept = {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.is_file() and p != path}
+    inside = sorted(folder.iterdir())
+    if odd := [p.name for p in inside if p.is_symlink() or not p.is_file()]:
+        raise UsageError(f"{folder}: {odd[0]} is no file: it was not signed")
+    kept = {p.name: p.read_bytes() for p in inside if p != path}
     said = verify_document(envelope, kept, trusted)
     about = f" about {said.about}" if said.about else ""
     text = (

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -75,7 +77,15 @@ from airflow_mlsec.lineage import (
     releases_not_signed,
     verify_evidence,
 )
-from airflow_mlsec.policy import Organization, Policy, load_organization
+from airflow_mlsec.policy import (
+    APPLICABILITY,
+    ASSESSMENTS,
+    Organization,
+    Policy,
+    is_pattern,
+    load_organization,
+    matches,
+)
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 from airflow_mlsec.settings import Settings
@@ -97,6 +107,7 @@ class BoundPolicy:
     policy: str
     looser: tuple[str, ...]
     approved: bool
+    unbroken: bool = True
 
 
 @dataclass(frozen=True)
@@ -204,13 +215,24 @@ class Facts:
 
     @cached_property
     def declared(self) -> str:
-        """SHA-256, hexadecimal, of what policies and the organization's file state, and of the law catalogue's version: if it
-        is another than before, what was written from them may be out of date."""
+        """SHA-256, hexadecimal, of what people state: policies, the organization's file, what they have written for documents, and
+        the law catalogue's version. If it is another than before, what was written from them may be out of date."""
+        policies = {
+            json.dumps([str(d.policy["dataset"]) if is_pattern(str(d.policy["dataset"])) else str(d.name), d.policy_digest or d.policy], sort_keys=True)
+            for d in self.sources
+            if d.policy is not None
+        }  # fmt: skip
+        folder: Path = self.settings.organization.parent
+        papers = [
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+            for path in (folder / ASSESSMENTS, folder / APPLICABILITY)
+        ]
         stated = [
-            [[str(d.name), d.policy_digest, d.policy if d.policy_digest is None else None] for d in self.sources],
+            sorted(policies),
             self.organization.model_dump(mode="json"),
+            papers,
             law().version,
-        ]  # fmt: skip
+        ]
         return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -287,33 +309,46 @@ class Facts:
         return self.findings.get((Asset(kind, name), control))
 
     @cached_property
-    def _changes_of_policies(self) -> tuple[Mapping[str, Act], Mapping[tuple[str, str], list[Act]]]:
-        """The last policy that was bound, by dataset; and approvals, by dataset and policy."""
-        bound: dict[str, Act] = {}
-        approved: dict[tuple[str, str], list[Act]] = {}
+    def _changes_of_policies(self) -> tuple[Mapping[str, list[Act]], Mapping[str, list[Act]]]:
+        """The policies that were bound, and approvals, by what they are for, in order."""
+        bound: dict[str, list[Act]] = {}
+        approved: dict[str, list[Act]] = {}
         for act in self.register.read(lambda c: acts(c, verb=(BOUND, APPROVED))):
-            if act.verb == BOUND:
-                bound[act.asset.name] = act
-            else:
-                approved.setdefault((act.asset.name, str(act.evidence.get("policy"))), []).append(act)  # fmt: skip
+            (bound if act.verb == BOUND else approved).setdefault(act.asset.name, []).append(act)
         return bound, approved
 
     @cached_property
     def bound(self) -> Mapping[str, BoundPolicy]:
-        """By name of a dataset: the policy that was bound last, as the ledger says, what it loosened, and whether two people
-        have approved that."""
-        bound, approved = self._changes_of_policies
+        """By name of a dataset: the policy that was bound last, as the ledger says, what it loosened, whether two people have
+        approved that, and whether each policy was bound in place of the one before."""
+        bound, _ = self._changes_of_policies
         found = {}
-        for name, act in bound.items():
-            digest, before = str(act.evidence.get("policy")), act.evidence.get("instead_of")
-            given = [a for a in approved.get((name, digest), ()) if a.evidence.get("instead_of") == before]  # fmt: skip
-            found[name] = BoundPolicy(digest, tuple(act.evidence.get("loosened") or ()), is_approved(given))  # fmt: skip
+        for name, every in bound.items():
+            last = every[-1].evidence
+            digest = str(last.get("policy"))
+            unbroken = all(
+                after.evidence.get("instead_of") in (before.evidence.get("policy"), None)
+                for before, after in pairwise(every)
+            )
+            given = self._approvals_of(name, digest, last.get("instead_of"))
+            found[name] = BoundPolicy(digest, tuple(last.get("loosened") or ()), is_approved(given), unbroken)  # fmt: skip
         return found
+
+    def _approvals_of(self, name: str, policy: str, instead_of: object = ...) -> list[Act]:
+        """Approvals of a dataset's policy: also those for all that it covers."""
+        _, approved = self._changes_of_policies
+        units = [name, *(unit for unit in approved if is_pattern(unit) and matches(unit, name))]
+        return [
+            act
+            for unit in units
+            for act in approved.get(unit, ())
+            if act.evidence.get("policy") == policy
+            and (instead_of is ... or act.evidence.get("instead_of") == instead_of)
+        ]
 
     def approved_by(self, dataset: DatasetFacts) -> tuple[str, ...]:
         """Who has approved a dataset's policy, if its owner and another person have; else nobody."""
-        _, approved = self._changes_of_policies
-        given = approved.get((str(dataset.name), str(dataset.policy_digest)), [])
+        given = self._approvals_of(str(dataset.name), str(dataset.policy_digest))
         return tuple(a.by for a in given) if is_approved(given) else ()
 
     @cached_property

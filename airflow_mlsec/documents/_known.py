@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_mlsec.controls import ControlSet, DatasetFacts, Evaluated, Facts, evaluate, of_register
+from airflow_mlsec.ledger import ReleaseStatement
 from airflow_mlsec.policy import Controller, Model, Organization, load_beside
 from airflow_mlsec.register import Register
 from airflow_mlsec.settings import Settings
@@ -60,7 +61,9 @@ class Known:
         """The names of all controllers: those of the organization, and others that policies name."""
         named = [c.name for c in self.organization.controllers]
         stated = [of_policy(dataset, "controller") for dataset in self.facts.sources]
-        return tuple(dict.fromkeys([*named, *(str(name) for name in stated if name)]))
+        # Without a name: of datasets whose controller nobody has stated, if there is nobody else whose they can be.
+        nobodys = [""] if not named and any(self.controller_of(d) is None for d in self.facts.sources) else []  # fmt: skip
+        return tuple(dict.fromkeys([*named, *(str(name) for name in stated if name), *nobodys]))
 
     def controller_of(self, dataset: DatasetFacts) -> str | None:
         """The name of a dataset's controller (`controller_of`)."""
@@ -86,11 +89,18 @@ class Known:
 
     @cached_property
     def undeclared(self) -> tuple[DatasetFacts, ...]:
-        """Personal data, or what may be, that no policy declares and that was not made from declared data."""
+        """Personal data, or what may be, that no policy declares and that was not made from declared data; and what is said to be
+        a release, without signed evidence: of that nobody knows what is in it."""
         explained = {t for made in self.made_from.values() for t in made}
         return tuple(
-            d for d in self.facts.datasets if d.policy is None and d.is_personal and d.id not in explained
-        )  # fmt: skip
+            d
+            for d in self.facts.datasets
+            if (d.policy is None and d.is_personal and d.id not in explained)
+            or (
+                d.stage == "release"
+                and not isinstance(self.facts.releases.get(d.id), ReleaseStatement)
+            )
+        )
 
 
 def of_policy(dataset: DatasetFacts, *path: str) -> Any:

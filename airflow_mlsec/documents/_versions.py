@@ -17,7 +17,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_mlsec import files
-from airflow_mlsec.actors import Actor, keys_of
+from airflow_mlsec.access import People
+from airflow_mlsec.actors import Actor, keys_of, names_of
 from airflow_mlsec.controls import law
 from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, VerificationKeys, verify_payload
 from airflow_mlsec.documents._content import Content, Gap
@@ -28,6 +29,7 @@ from airflow_mlsec.errors import (
     BrokenLog,
     ChangedMeanwhile,
     CheckFailed,
+    Refused,
     SignatureInvalid,
     UsageError,
 )
@@ -39,10 +41,12 @@ from airflow_mlsec.ledger import (
     Question,
     Reason,
     Verb,
+    acts,
     condition,
     read_statement,
     record,
     require,
+    rules_in_force,
     sign_statement,
 )
 from airflow_mlsec.register import Register
@@ -89,8 +93,8 @@ class DocumentApproved(
 
 class OwnDocument(
     Reason,
-    en="document {document} was made by {actor}: somebody else has to approve it",
-    de="Dokument {document} stammt von {actor}: jemand anders muss es genehmigen",
+    en="document {document} was made by {actor}, by another account of the same person, or by whoever lent the role: somebody else has to approve it",
+    de="Dokument {document} stammt von {actor}, von einem anderen Konto derselben Person oder von der Person, die die Rolle verliehen hat: jemand anders muss es genehmigen",
 ):
     """Somebody tried to approve what they had made themselves."""
 
@@ -130,6 +134,15 @@ class Document:
         return {**plain, "approved": self.is_approved}
 
 
+def digest_of(content: Content, attachments: Mapping[str, bytes]) -> str:
+    """SHA-256, hexadecimal, of everything that a document says: also to programs."""
+    parts = [
+        content.digest,
+        *(f"{n} {hashlib.sha256(a).hexdigest()}" for n, a in sorted(attachments.items())),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def make(known: Known, kind: DocumentKind, about: str | None = None) -> tuple[str, Content]:
     """What a document says now, and what it is about.
 
@@ -156,13 +169,15 @@ def draft(
     """
     who = require(register, by, Verb.DRAFT, Asset(AssetKind.DOCUMENT, kind.id)).who
     chosen, content = make(known, kind, about)
+    attached = dict(kind.attachments(known, chosen))
+    digest = digest_of(content, attached)
     newest = next(iter(documents(register, kind.id, chosen)), None)
-    if newest is not None and newest.content == content.digest:
+    if newest is not None and newest.content == digest:
         return _confirmed(register, newest, known.facts.declared, who), content.gaps, False
     version, now = 1 if newest is None else newest.version + 1, register.now()
-    made = files_of(kind.id, content, Edition(version, now, who)) | dict(kind.attachments(known, chosen))  # fmt: skip
+    made = files_of(kind.id, content, Edition(version, now, who)) | attached  # fmt: skip
     row = {
-        "kind": kind.id, "about": chosen, "version": version, "content": content.digest, "declared": known.facts.declared,
+        "kind": kind.id, "about": chosen, "version": version, "content": digest, "declared": known.facts.declared,
         "gaps": len(content.gaps), "made_at": now, "made_by": who,
     }  # fmt: skip
 
@@ -177,7 +192,7 @@ def draft(
         number = int(connection.execute(made_).scalar_one())
         _write_files(connection, number, made)
         why = DocumentDrafted(kind.id, version, len(content.gaps))
-        record(connection, [Act(_asset(kind.id, chosen), "drafted", (why,), who, now, {"document": number, "content": content.digest})])  # fmt: skip
+        record(connection, [Act(_asset(kind.id, chosen), "drafted", (why,), who, now, {"document": number, "content": digest, "declared": known.facts.declared})])  # fmt: skip
         return number
 
     number = register.write(work)
@@ -189,7 +204,7 @@ def _confirmed(register: Register, newest: Document, declared: str, who: str) ->
     if newest.declared == declared:
         return newest
     why = DocumentConfirmed(newest.kind, newest.version)
-    entry = Act(_asset(newest.kind, newest.about), "confirmed", (why,), who, register.now(), {"document": newest.id})  # fmt: skip
+    entry = Act(_asset(newest.kind, newest.about), "confirmed", (why,), who, register.now(), {"document": newest.id, "declared": declared})  # fmt: skip
 
     def work(connection: sa.Connection) -> None:
         mine = sa.update(t.document).where(t.document.c.id == newest.id)
@@ -224,7 +239,9 @@ def approve_document(
     kind = document_kind(found.kind)
     newest = documents(register, found.kind, found.about)[0]
     _, content = make(known, kind, found.about)
-    if newest.id != found.id or content.digest != found.content:
+    attached = dict(kind.attachments(known, found.about))
+    _require_another(register, known, found, by, who)
+    if newest.id != found.id or digest_of(content, attached) != found.content:
         raise ChangedMeanwhile(
             f"document {number} is not what would be written now: something that it says has changed since {found.made_at[:10]}; "
             f"`mlsec document draft {found.kind}` makes a new version"
@@ -235,7 +252,7 @@ def approve_document(
         raise CheckFailed(f"document {number} lacks {len(content.gaps)} statements, each marked in its place; state them, or accept them (--accept-gaps)")  # fmt: skip
     now = register.now()
     edition = Edition(found.version, found.made_at, found.made_by, now, who)
-    made = files_of(kind.id, content, edition) | dict(kind.attachments(known, found.about))
+    made = files_of(kind.id, content, edition) | attached
     approved = replace(found, approved_at=now, approved_by=who, gaps=len(content.gaps))
     digests = {name: hashlib.sha256(text).hexdigest() for name, text in made.items()}
     signed = sign_statement(ring, digests, _statement(approved, law().version))
@@ -255,6 +272,29 @@ def approve_document(
 
     register.write(work)
     return load_document(register, number)
+
+
+def _require_another(
+    register: Register, known: Known, found: Document, by: Actor, who: str
+) -> None:
+    """Another account of whoever has made it is nobody else; and who has made it, the ledger says.
+
+    :raises Refused: if it is the same person.
+    :raises BrokenLog: if the row names another maker than the ledger.
+    """
+    drafted = [a for a in _acts_of(register, found) if a.verb == "drafted"]
+    if not drafted or drafted[-1].by != found.made_by:
+        raise BrokenLog(f"document {found.id} was not made by {found.made_by}, as the ledger says")
+    if rules_in_force(register).rules.four_eyes == "none":
+        return
+    people = People(known.organization)
+    if people.persons_of(names_of(found.made_by)) & people.persons_of(names_of(who) | {by.key}):
+        raise Refused(str(OwnDocument(found.id, str(by)).words()))
+
+
+def _acts_of(register: Register, found: Document) -> list[Act]:
+    every = register.read(lambda c: acts(c, _asset(found.kind, found.about)))
+    return [act for act in every if act.evidence.get("document") == found.id]
 
 
 @condition(Verb.APPROVE)
@@ -339,7 +379,9 @@ def is_in_force(register: Register, found: Document) -> bool:
         document_files(register, found)
     except BrokenLog:
         return False
-    return found.is_approved
+    # What it was made from is not signed: the ledger has it.
+    said = [a.evidence["declared"] for a in _acts_of(register, found) if "declared" in a.evidence]
+    return found.is_approved and bool(said) and said[-1] == found.declared
 
 
 def export_document(register: Register, found: Document, folder: Path) -> list[Path]:

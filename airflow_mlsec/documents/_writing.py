@@ -21,6 +21,7 @@ from airflow_mlsec.documents._content import (
     Table,
     Value,
 )
+from airflow_mlsec.errors import printable
 from airflow_mlsec.ledger import LANGUAGES, Language, Reason
 from airflow_mlsec.subjects import Formats, category_name, localized
 
@@ -81,7 +82,7 @@ class _Writer:
         if isinstance(value, Missing):
             return Markup('<span class="missing">{}</span>').format(self._one(value))
         if isinstance(value, str) and "\n" in value.strip():
-            return Markup("<br>").join(value.strip().split("\n"))
+            return Markup("<br>").join(printable(line) for line in value.strip().split("\n"))
         return self._one(value)
 
     def _one(self, value: Value) -> str:
@@ -105,8 +106,8 @@ class _Writer:
             case date():
                 return self._formats.day(value)
             case Mapping():
-                return localized(value, language) or ""
-        return str(value)
+                return printable(localized(value, language) or "")
+        return printable(str(value))
 
 
 def _csv(table: Table, language: Language) -> bytes:
@@ -120,7 +121,7 @@ def _csv(table: Table, language: Language) -> bytes:
 
 def _cell(text: str) -> str:
     """Escaped so that a spreadsheet does not run a text as a formula."""
-    if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not _NUMBER.fullmatch(text):
+    if text.lstrip()[:1] in ("=", "+", "-", "@") and not _NUMBER.fullmatch(text):
         return f"'{text}"
     return text
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from airflow_mlsec.access import People
-from airflow_mlsec.actors import Actor, keys_of
+from airflow_mlsec.actors import Actor, keys_of, names_of
 from airflow_mlsec.datasets import DatasetName
 from airflow_mlsec.errors import Refused, UsageError
 from airflow_mlsec.ledger import (
@@ -28,9 +28,9 @@ from airflow_mlsec.lineage import (
     approvals,
     is_approved,
     looser_than_before,
-    policy_before,
+    unit_of,
 )
-from airflow_mlsec.policy import Organization, Policy, read_canonical
+from airflow_mlsec.policy import Organization, Policy
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 
@@ -62,30 +62,38 @@ def change_of(register: Register, policy: Policy, name: DatasetName) -> Change:
     """What applying a policy to a dataset would change, and who has approved that."""
 
     def look(connection: sa.Connection) -> Change:
-        instead_of, looser = looser_than_before(connection, policy, name)
-        _, before = policy_before(connection, name)
+        before, looser = looser_than_before(connection, policy, name)
+        instead_of, since, owner = before.digest, before.since, before.owner
         if instead_of == policy.digest:
             # It binds already: what is approved is that it did.
             last = acts(connection, Asset(AssetKind.DATASET, str(name)), BOUND)
             said = last[-1].evidence if last else {}
-            instead_of, looser = said.get("instead_of"), tuple(said.get("loosened") or ())
-            before = None if instead_of is None else _policy(connection, instead_of)
-        given = approvals(connection, name, policy.digest, instead_of)
-        owner = policy.owner if before is None else before.owner
+            instead_of, looser, since = (
+                said.get("instead_of"),
+                tuple(said.get("loosened") or ()),
+                "",
+            )
+            owner = _owner(connection, instead_of)
+        given = approvals(connection, unit_of(policy, name), policy.digest, instead_of, since)
         claims = policy.anonymity is not None
-        return Change(looser, claims, instead_of, owner, tuple(a.by for a in given), is_approved(given))  # fmt: skip
+        return Change(
+            looser,
+            claims,
+            instead_of,
+            owner or policy.owner,
+            tuple(a.by for a in given),
+            is_approved(given),
+        )
 
     return register.read(look)
 
 
-def _policy(connection: sa.Connection, digest: str) -> Policy | None:
-    """A policy that the register knows; None if this version cannot read it."""
+def _owner(connection: sa.Connection, digest: str | None) -> str | None:
+    """The owner that a policy states, as the register keeps it."""
     query = sa.select(t.policy.c.document).where(t.policy.c.digest == digest)
-    document = connection.execute(query).scalar_one_or_none()
-    try:
-        return None if document is None else read_canonical(document)
-    except ValueError:
-        return None
+    document = None if digest is None else connection.execute(query).scalar_one_or_none()
+    found = document.get("owner") if isinstance(document, dict) else None
+    return None if found is None else str(found)
 
 
 def approve_policy(
@@ -106,7 +114,7 @@ def approve_policy(
         raise UsageError(f"{policy.source}: it protects {name} no less than before, and needs no approval")  # fmt: skip
     if not why.strip():
         raise UsageError("say why: an auditor will ask")
-    asset = Asset(AssetKind.DATASET, str(name))
+    asset = unit_of(policy, name)
     found = may(register, by, Verb.APPROVE, asset)
     team = next((found for found in organization.teams if found.name == change.owner), None)
     owns = by.kind.is_person and team is not None and any(means(m, by) for m in team.members)
@@ -117,12 +125,16 @@ def approve_policy(
         )
     who = found.who if isinstance(found, Permission) else str(by)
     keys = found.keys if isinstance(found, Permission) else frozenset({by.key})
-    if any(keys & keys_of(before) for before in change.given):
-        raise UsageError(f"{by} has approved this policy before: another person has to")
-    persons = sorted(People(organization).persons_of(keys))
+    people = People(organization)
+    persons = people.persons_of(keys | names_of(who))
+    for before in change.given:
+        if keys & keys_of(before) or persons & people.persons_of(names_of(before)):
+            raise UsageError(
+                f"{by} has approved this policy before, as {before}: another person has to"
+            )
     evidence = {
         "policy": policy.digest, "instead_of": change.instead_of, "loosened": list(change.looser), "as_owner": owns,
-        "as_approver": isinstance(found, Permission), "persons": persons,
+        "as_approver": isinstance(found, Permission), "persons": sorted(persons),
     }  # fmt: skip
     reason = PolicyApproved(
         policy.digest[:12], why, change.instead_of and change.instead_of[:12], ", ".join(change.looser) or None

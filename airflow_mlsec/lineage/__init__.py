@@ -21,6 +21,7 @@ from airflow_mlsec.lineage._binding import (
     needs_approval,
     policy_before,
     require_binding,
+    unit_of,
 )
 from airflow_mlsec.lineage._export import export_events
 from airflow_mlsec.lineage._ingest import (
@@ -198,6 +199,7 @@ __all__ = [
     "transformations",
     "unbelieved",
     "unexplained",
+    "unit_of",
     "verify_evidence",
     "walk",
     "withdraw_intent",

@@ -61,6 +61,7 @@ class RetentionOperator(MlsecOperator):
 
     def _run(self, context: Context | None, dry_run: bool) -> dict[str, Any]:
         from airflow_mlsec.ledger import DEPLOYMENT, Verb, require
+        from airflow_mlsec.lineage import require_binding
         from airflow_mlsec.subjects import apply_retention
 
         hook = self.hook
@@ -69,6 +70,7 @@ class RetentionOperator(MlsecOperator):
         register = hook.register()
         by = airflow_task(run_label(context) if context is not None else "dry run")
         require(register, by, Verb.HANDLE, DEPLOYMENT)
+        require_binding(register, policy, dataset.name)
         done = apply_retention(
             register,
             hook.key_ring(),

@@ -28,10 +28,17 @@ EVERYTHING = "*"
 # More of it protects more, or less of it does.
 _HIGHER = ("k_anonymity", "k_map")
 _LOWER = ("delta_presence", "average_risk", "sample_uniqueness")
-# A day in the middle of nowhere, from which lengths of time are compared.
-_DAY = date(5000, 3, 1)
-# What leaves nothing of a value.
-_REMOVED = ("drop", "redact")
+# Days from which lengths of time are compared: before and after short months, in leap years and others.
+_DAYS = tuple(
+    date(year, month, day) for year in (2027, 2028, 9990) for month in (3, 7, 12) for day in (1, 31)
+)
+# What leaves nothing of a value; and what leaves a code in its place.
+_REMOVED = ("drop", "redact", "constant")
+_REPLACED = (*_REMOVED, "pseudonymize", "tokenize", "vault")
+# From a role to one that protects at least as much.
+_STRICTER = frozenset(
+    [(Role.INSENSITIVE, Role.SENSITIVE), (Role.INSENSITIVE, Role.QUASI_IDENTIFYING), (Role.SENSITIVE, Role.QUASI_IDENTIFYING)]
+)  # fmt: skip
 
 
 def loosened(before: Policy, after: Policy) -> tuple[str, ...]:
@@ -50,7 +57,7 @@ def _loosened(before: Policy, after: Policy) -> Iterator[str]:
     for name in ("owner", "controller"):
         if getattr(before, name) not in (None, getattr(after, name)):
             yield name
-    if before.purposes and _names(before.purposes, after.purposes):
+    if before.purposes and (not after.purposes or _names(before.purposes, after.purposes)):
         yield "purposes"
     if _received(before, after):
         yield "recipients"
@@ -79,7 +86,7 @@ def _loosened(before: Policy, after: Policy) -> Iterator[str]:
 def _kept_longer(before: Retention, after: Retention | None) -> bool:
     if after is None or before.from_ != after.from_:
         return True
-    return keep_from(_DAY, after.keep) < keep_from(_DAY, before.keep)
+    return any(keep_from(day, after.keep) < keep_from(day, before.keep) for day in _DAYS)
 
 
 def _reached(before: Policy, after: Policy) -> bool:
@@ -106,16 +113,27 @@ def _columns(before: Policy, after: Policy) -> Iterator[str]:
     for name, column in after.columns.items():
         known = before.columns.get(name)
         if known is None:
-            if column.role is Role.INSENSITIVE and not column.dropped:
+            if not _is_protected(column, after):
                 yield f"columns.{name}"
             continue
         yield from (f"columns.{name}.{key}" for key in _column(known, column))
 
 
+def _is_protected(column: Column, policy: Policy) -> bool:
+    """Whether a column that was not there before gives nobody anything: it is removed or replaced by a code, or recoded under
+    a guarantee."""
+    if column.method in _REPLACED:
+        return True
+    return column.hierarchy is not None and policy.privacy.class_size not in (None, 1)
+
+
 def _column(before: Column, after: Column) -> Iterator[str]:
     gone = after.method in _REMOVED
-    if before.role is not after.role and after.role is not Role.IDENTIFYING and not gone:
+    to_code = after.role is Role.IDENTIFYING and after.method in _REPLACED
+    if before.role is not after.role and not (gone or to_code or (before.role, after.role) in _STRICTER):  # fmt: skip
         yield "role"
+    if before.hierarchy is not None and after.hierarchy is None and not (gone or to_code):
+        yield "hierarchy"
     same = _plain(before.transform) == _plain(after.transform)
     if before.transform is not None and not same and not gone:
         yield "transform"
@@ -162,9 +180,9 @@ def _privacy(before: Privacy, after: Privacy) -> Iterator[str]:
 
 
 def _names(before: list[Any], after: list[Any]) -> bool:
-    """Whether there is a purpose more, in whatever languages it is stated."""
+    """Whether there is a purpose more, or another text for one: whoever uses the data may name any of them."""
     known = {text for stated in before for text in _texts(stated)}
-    return any(not known & _texts(stated) for stated in after)
+    return any(not _texts(stated) <= known for stated in after)
 
 
 def _texts(stated: str | Mapping[str, str]) -> set[str]:
@@ -177,6 +195,8 @@ def _received(before: Policy, after: Policy) -> bool:
     not to give it to them."""
     if after.recipients == "none" or not before.recipients:
         return False
+    if not after.recipients:
+        return True
     known = {} if before.recipients == "none" else {r.name: r for r in before.recipients}
     for recipient in after.recipients:
         old = known.get(recipient.name)

@@ -57,7 +57,7 @@ POLICY: Mapping[str, Any] = {
     "purposes": [{"en": "churn model", "de": "Abwanderungsmodell"}],
     "lawful_basis": {"basis": "contract", "source": "terms of sale"},
     "retention": {"keep": "P3Y", "from": "since"},
-    "recipients": [{"name": "Parcels Inc"}],
+    "recipients": [{"name": "Parcels Inc"}, {"name": "Cloud Ltd"}],
     "origin": {"kind": "person"},
     "automated_decisions": "none",
     "special_categories": {"condition": "explicit_consent", "source": "form 7"},

@@ -60,5 +60,8 @@ def test_from_a_draft_to_what_an_auditor_verifies(
     said = run("verify", folder, "--public-key", key)
     assert said.startswith("version 2 of records-of-processing about Shop GmbH: approved on ")
     assert "by airflow:dora" in said
+    (folder / "annex").mkdir()
+    assert "annex is no file: it was not signed" in run("verify", folder, code=2)
+    (folder / "annex").rmdir()
     (folder / f"{RECORDS}.de.html").write_text("all is well")
     assert "de.html is not the one that was signed" in run("verify", folder, code=3)

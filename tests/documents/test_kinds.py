@@ -24,6 +24,7 @@ from airflow_mlsec.documents import (
 from airflow_mlsec.errors import PolicyError, SettingError, UsageError
 from airflow_mlsec.ledger import LANGUAGES
 from airflow_mlsec.lineage import ingest_event
+from airflow_mlsec.register import set_dataset
 from tests.documents.office import ASSESSMENT, ORGANIZATION, POLICY, RECORDS, Office, without
 from tests.lineage.events import dataset, event
 
@@ -75,7 +76,7 @@ def test_what_is_stated_is_in_the_record(office: Office) -> None:
         "Special categories and condition": "health; explicit consent (GDPR Art. 9(2)(a)); form 7",
         "Criminal convictions and offences (Art. 10) and authorisation": "none among the stated categories",
         "Lawful basis": "contract (GDPR Art. 6(1)(b)); terms of sale",
-        "Recipients": "Parcels Inc",
+        "Recipients": "Cloud Ltd; Parcels Inc",
         "Transfers to third countries": "Parcels Inc, United States, standard contractual clauses",
         "Time limits for erasure": "Customers, 3 years, counted from “since”",
         "Measures before data is released for analysis or training": "columns pseudonymized: 1; k-anonymity with k = 5",
@@ -154,7 +155,7 @@ def test_transfers(
 
 
 def test_a_recipient_that_nobody_describes_is_in_every_list(office: Office) -> None:
-    office.policy({**POLICY, "recipients": [{"name": "Strangers"}]})
+    office.policy({**POLICY, "recipients": [{"name": "Strangers"}, {"name": "Cloud Ltd"}]})
     assert "Strangers, not stated" in rows(office.content(RECORDS), "activities")[0]["Transfers to third countries"]  # fmt: skip
     assert [r["To"] for r in rows(office.content("transfers"), "transfers")] == ["Parcels Inc", "Strangers"]  # fmt: skip
     [_, stranger] = rows(office.content("processors"), "recipients")
@@ -162,8 +163,12 @@ def test_a_recipient_that_nobody_describes_is_in_every_list(office: Office) -> N
         "Name": "Strangers", "Contact": "not stated", "Country": "not stated", "Purpose": "not stated",
         "Datasets": "Customers (/lake/customers.parquet)",
     }  # fmt: skip
-    # Nobody is said to receive nothing.
+    # A processor is a recipient: that nobody gets the data, and somebody hosts it, do not go together.
     office.policy({**POLICY, "recipients": "none"})
+    content = office.content(RECORDS)
+    assert rows(content, "activities")[0]["Recipients"] == "not stated whether a processor gets it: Cloud Ltd"  # fmt: skip
+    assert {g.provision for g in content.gaps} == {"gdpr:30(1)(d)"}
+    office.organization(without(ORGANIZATION, "processors"))
     assert rows(office.content(RECORDS), "activities")[0]["Recipients"] == "none"
 
 
@@ -235,11 +240,42 @@ def test_what_no_policy_declares_is_in_the_record(office: Office) -> None:
     assert len(rows(office.content("retention-schedule"), "undeclared")) == 2
 
 
+def test_a_release_without_evidence_is_no_release(office: Office) -> None:
+    """Somebody checks raw data as a release: the check fails, and nothing says any more whose data it is."""
+    office.register.write(lambda c: set_dataset(c, "file", "/lake/hr.parquet", office.register.now(), stage="release"))  # fmt: skip
+    assert [r["Dataset"] for r in rows(office.content(RECORDS), "undeclared")] == ["/lake/hr.parquet"]  # fmt: skip
+
+
+def test_where_no_controller_is_stated_there_is_a_record_all_the_same(office: Office) -> None:
+    office.settings.organization.unlink()
+    office.policy(without(POLICY, "controller"))
+    content = office.content(RECORDS)
+    assert content.about == ""
+    assert [r["Purpose"] for r in rows(content, "activities")] == ["churn model"]
+    assert {"gdpr:30(1)(a)", "gdpr:30(1)(e)"} <= {g.provision for g in content.gaps}
+
+
+def test_purposes_that_differ_in_a_language_are_two(office: Office) -> None:
+    office.policy({**POLICY, "purposes": [{"en": "research", "de": "Forschung"}, {"en": "Research", "de": "Weitergabe an Dritte"}, {"de": "Forschung "}]})  # fmt: skip
+    pages = page(office.content(RECORDS), "de")
+    assert "Weitergabe an Dritte" in pages
+    assert len(rows(office.content(RECORDS), "activities")) == 2
+
+
+def test_controls_of_a_terminal_are_shown_and_not_obeyed(office: Office) -> None:
+    office.policy({**POLICY, "purposes": ["a\u202eb\x1b[31m"], "owner": " \n=cmd"})
+    content = office.content(RECORDS)
+    assert "\u202e" not in page(content)
+    assert "\x1b" not in page(content)
+    assert rows(content, "activities")[0]["Responsible team"].startswith("'")
+
+
 def test_what_was_made_from_the_data_is_followed(office: Office) -> None:
     for job, source, target in (("copy", "/lake/customers.parquet", "/lake/copy.parquet"), ("again", "/lake/copy.parquet", "/lake/two.parquet")):  # fmt: skip
         ingest_event(event(job, [dataset(source)], [dataset(target)]), office.register, office.ring.verification_keys())  # fmt: skip
     [row] = rows(office.content(RECORDS), "activities")
     assert row["Datasets and models made from them that are still personal"] == "/lake/copy.parquet; /lake/two.parquet"  # fmt: skip
+    assert [r["Dataset"] for r in rows(office.content("retention-schedule"), "derived")] == ["/lake/copy.parquet", "/lake/two.parquet"]  # fmt: skip
 
 
 def test_the_record_says_what_was_measured_and_what_was_not(office: Office) -> None:

@@ -41,7 +41,7 @@ class Requests:
         columns = {"email": POLICY["columns"]["email"]}
         bare = {k: POLICY[k] for k in ("version", "owner", "subject")} | {"columns": columns}
         for name, people, more in (
-            ("mail", ["whole", "part"], {}),
+            ("mail", ["whole", "part", "newer", "second"], {}),
             ("bills", ["kept", "part"], {"erasure": {"retain": "tax law"}}),
         ):
             place = write(folder / f"{name}.parquet", pa.table({"email": [f"{p}@example.org" for p in people]}))  # fmt: skip
@@ -96,11 +96,20 @@ def test_each_request_is_counted_as_it_ended(requests: Requests) -> None:
     stopped = requests.received("opt-out", "whole", "2025-05-01")
     requests.handler.locate(stopped)
     restrict(requests.handler, stopped)
+    # Of somebody whose rows stay where they are, and must not be used.
+    limited = requests.received("opt-out", "newer", "2025-05-01")
+    requests.handler.locate(limited)
+    restrict(requests.handler, limited)
+    # Refused at first, and then done after all.
+    second = requests.received("delete", "second", "2023-05-01")
+    requests.told(second, "refusal", "2023-05-11", Details(reason="a mistake", ground="unfounded"))
+    requests.told(requests.erased(second), "completion", "2023-06-11")
+    assert table(office, "2023")["A"] == ("1", "1", "0", "0", "0", "41", "41")
     found = table(office, "2025")
     assert found["A"] == ("5", "1", "1", "2", "1", "10.5", "11.5")
     assert found["B"] == found["C"] == found["F"] == ("0", "0", "0", "0", "0", "–", "–")
-    assert found["E"][:5] == ("1", "1", "0", "0", "0")
-    assert int(found["E"][5]) >= 500  # it was stopped today
+    assert found["E"][:5] == ("2", "2", "0", "0", "0")
+    assert float(found["E"][5]) >= 500  # it was stopped today
     for admt in "DG":
         assert found[admt] == ("not applicable before 2027", "", "", "", "", "", "")
     assert (

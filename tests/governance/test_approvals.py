@@ -33,7 +33,14 @@ ORGANIZATION = Organization(
     teams=[Team(name="crm-team", accounts=["airflow:olga", "os:olga"]), Team(name="thieves", accounts=["airflow:thea"])],
     people=[Person(name="Olga", accounts={"airflow:": "olga", "os:": ["7", "olga"]}), Person(name="Dora", accounts={"*": "dora"})],
 )  # fmt: skip
-ROLES = ("admin=admin", "viewer=viewer", "approver=approver", "task:*=operator", "os:7=approver")
+ROLES = (
+    "admin=admin",
+    "viewer=viewer",
+    "approver=approver",
+    "task:*=operator",
+    "os:7=approver",
+    "os:8=approver",
+)
 
 
 class Data:
@@ -139,8 +146,13 @@ def test_two_accounts_of_one_person_are_one(data: Data) -> None:
     data.apply(data.policy(5))
     looser = data.policy(3)
     data.approve(looser, OLGA)
-    herself = Actor(ActorKind.OPERATING_SYSTEM_USER, "7@host", "operating system", None, "olga")
-    assert not data.approve(looser, herself).approved
+    for herself in (
+        Actor(ActorKind.OPERATING_SYSTEM_USER, "7@host", "operating system", None, "olga"),
+        # Known only by the name that the machine has for her.
+        Actor(ActorKind.OPERATING_SYSTEM_USER, "8@host", "operating system", None, "olga"),
+    ):
+        with pytest.raises(UsageError, match="as airflow:olga: another person has to"):
+            data.approve(looser, herself)
     assert data.approve(looser, DORA).approved
 
 
@@ -183,12 +195,79 @@ def test_nobody_becomes_the_owner_by_the_change(data: Data) -> None:
 
 def test_a_policy_that_cannot_be_read_any_more_counts_as_stricter(data: Data) -> None:
     data.apply(data.policy(5))
-    data.register.write(lambda c: c.execute(sa.text("UPDATE mlsec_policy SET document = '{\"version\": 9}'")))  # fmt: skip
+    data.register.write(lambda c: c.execute(sa.text("UPDATE mlsec_policy SET document = json_set(document, '$.newer', 1)")))  # fmt: skip
     with pytest.raises(Refused, match="everything: the policy before cannot be read"):
         data.apply(data.policy(5, title="People"))
-    data.register.write(lambda c: c.execute(sa.text("PRAGMA foreign_keys=OFF")))
+    # Nor does its owner change by that.
+    assert change_of(data.register, data.policy(2, owner="thieves"), data.name).owner == "crm-team"
+
+
+def test_a_policy_that_was_changed_in_the_register_is_none(data: Data) -> None:
+    data.apply(data.policy(5))
+    looser = json.dumps(data.policy(2).canonical_data())
+    data.register.write(lambda c: c.execute(sa.text("UPDATE mlsec_policy SET document = :d"), {"d": looser}))  # fmt: skip
     with pytest.raises(Refused, match="everything"):
-        require_binding(data.register, data.policy(50), data.name)
+        require_binding(data.register, data.policy(2), data.name)
+
+
+@pytest.mark.parametrize(
+    "forget", ["policy_digest = NULL", "stage = 'release'", "name = '/elsewhere'"]
+)
+def test_the_ledger_remembers_what_the_register_forgets(data: Data, forget: str) -> None:
+    data.apply(data.policy(5))
+    data.register.write(lambda c: c.execute(sa.text(f"UPDATE mlsec_dataset SET {forget}")))
+    with pytest.raises(Refused):
+        require_binding(data.register, data.policy(3), data.name)
+
+
+def test_an_approval_counts_once(data: Data) -> None:
+    data.apply(data.policy(5))
+    looser = data.policy(3)
+    data.approve(looser, OLGA)
+    data.approve(looser, DORA)
+    data.apply(looser)
+    data.apply(data.policy(5))  # after an incident
+    with pytest.raises(Refused):
+        data.apply(looser)
+
+
+def test_a_link_and_a_file_of_a_folder_are_the_same_data(data: Data, tmp_path: Path) -> None:
+    data.apply(data.policy(5))
+    link = tmp_path / "link.parquet"
+    link.symlink_to(data.place)
+    other = tmp_path / "other"
+    other.symlink_to(tmp_path, target_is_directory=True)
+    for place in (str(link), f"{other}/people.parquet", f"local://{data.place}"):
+        with pytest.raises(Refused):
+            require_binding(data.register, data.policy(3), open_dataset(place).name)
+
+
+def test_every_day_of_a_pattern_is_bound_by_the_day_before(data: Data, write: Callable[..., str], tmp_path: Path) -> None:  # fmt: skip
+    people = pa.table({"email": ["a"], "zip": ["1"]})
+    days = [Data(data.register, write(tmp_path / f"day-{n}.parquet", people)) for n in (1, 2)]
+    pattern = str(tmp_path / "day-*.parquet")
+    days[0].apply(data.policy(5, dataset=pattern))
+    looser = data.policy(3, dataset=pattern)
+    with pytest.raises(Refused):
+        days[1].apply(looser)
+    # One approval is for all of them.
+    days[1].approve(looser, OLGA)
+    days[1].approve(looser, DORA)
+    for day in days:
+        day.apply(looser)
+    with pytest.raises(Refused):
+        Data(data.register, write(tmp_path / "day-3.parquet", people)).apply(data.policy(2))
+
+
+def test_what_binds_already_is_written_down_once(data: Data) -> None:
+    """After an upgrade: bound before bindings were recorded."""
+    data.apply(data.policy(5))
+    data.register.write(lambda c: c.execute(sa.text("DELETE FROM mlsec_act WHERE verb = 'policy bound'")))  # fmt: skip
+    with pytest.raises(Refused):
+        data.apply(data.policy(3))
+    data.apply(data.policy(5))
+    data.apply(data.policy(5))
+    assert data.bound() == [()]
 
 
 def test_where_the_rules_ask_for_nobody_it_binds_and_is_seen(data: Data) -> None:

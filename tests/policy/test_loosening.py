@@ -68,7 +68,13 @@ CHANGES: list[tuple[str, Any, str, Any]] = [
     ("access", GONE, "access", GONE),
     ("columns.email.transform", {"method": "mask"}, "columns.email.transform", {"method": "redact"}),
     ("columns.phone.transform", {"method": "mask", "keep_last": 4}, "columns.phone.transform", {"method": "drop"}),
-    ("columns.zip", {"role": "sensitive"}, "columns.zip.role", GONE),
+    ("columns.zip", {"role": "quasi-identifying", "transform": {"method": "mask", "keep_last": 4}}, "columns.zip.hierarchy", {"role": "identifying", "transform": {"method": "drop"}}),
+    ("columns.ssn", {"role": "identifying", "transform": {"method": "mask", "keep_last": 4}}, "columns.ssn", {"role": "identifying", "transform": {"method": "pseudonymize", "domain": "d"}}),
+    ("columns.income", {"role": "sensitive"}, "columns.income", {"role": "quasi-identifying", "hierarchy": {"kind": "suppress"}}),
+    ("purposes", [], "purposes", GONE),
+    ("purposes", [{"en": "churn model", "de": "Abwanderung", "fr": "vente"}], "purposes", GONE),
+    ("recipients", [], "recipients", GONE),
+    ("retention.keep", "P366D", "retention", "P300D"),
     ("columns.note.role", "insensitive", "columns.note.role", GONE),
     ("columns.diagnosis.category", "user.behavior", "columns.diagnosis.category", GONE),
     ("columns.note.free_text", GONE, "columns.note.free_text", GONE),
@@ -120,6 +126,7 @@ def test_each_protection(path: str, looser: Any, key: str, stricter: Any) -> Non
 def test_what_changes_nothing_for_people_binds_at_once() -> None:
     whole = policy(WHOLE)
     for path, value in (
+        ("columns.since.role", "sensitive"), ("columns.since", {"role": "quasi-identifying", "hierarchy": {"kind": "date"}}),
         ("title", "People"), ("origin", "person"), ("columns.since.title", "since"),
         ("privacy.recoding", "local"), ("privacy.suppression_limit", 0.0), ("columns.zip.hierarchy", {"kind": "suppress"}),
         ("columns.since", GONE), ("unlisted_columns", "drop"), ("lawful_basis.source", "contract"),
@@ -136,6 +143,9 @@ def test_to_state_what_was_not_stated_gives_nobody_more() -> None:
 
 
 def test_several_at_once_are_all_named() -> None:
+    masked = {"role": "identifying", "transform": {"method": "mask", "keep_last": 9}}
+    assert loosened(policy(WHOLE), policy(changed("columns.zip", masked))) == ("columns.zip.hierarchy", "columns.zip.role")  # fmt: skip
+    assert loosened(policy(WHOLE), policy(changed("columns.zip", {"role": "sensitive"}))) == ("columns.zip.hierarchy", "columns.zip.role")  # fmt: skip
     stated = changed("privacy.k_anonymity", 2) | {"recipients": [{"name": "Brokers"}], "owner": "x"}
     assert loosened(policy(WHOLE), policy(stated)) == ("owner", "privacy.k_anonymity", "recipients")
 

@@ -88,12 +88,10 @@ class PolicyChangeApproved(RegisterControl):
         for dataset in facts.sources:
             bound = facts.bound.get(str(dataset.name))
             digest = dataset.policy_digest
-            if digest is None:
-                answer = not_applicable(ByPattern())
-            elif bound is None:
-                answer = unknown(NotFollowed())
-            elif bound.policy != digest:
-                answer = failed(BoundPast(digest[:12], bound.policy[:12]))
+            if bound is None:
+                answer = not_applicable(ByPattern()) if digest is None else unknown(NotFollowed())
+            elif bound.policy != digest or not bound.unbroken:
+                answer = failed(BoundPast((digest or "none")[:12], bound.policy[:12]))
             elif bound.looser and not bound.approved:
                 answer = failed(LooserWithout(digest[:12], ", ".join(bound.looser)))
             else:

@@ -19,6 +19,8 @@ from airflow_mlsec.documents._versions import Document, documents, is_in_force
 from airflow_mlsec.ledger import AssetKind, Reason
 
 _KIND = "records-of-processing"
+# The asset where no controller is stated at all.
+_NOBODY = "controller not stated"
 
 
 class NeverApproved(Reason, en="no version is approved", de="keine Fassung ist genehmigt"):
@@ -99,6 +101,8 @@ class RecordsApproved(RegisterControl):
         named += [str(d.policy["controller"]) for d in facts.sources if d.policy and d.policy.get("controller")]  # fmt: skip
         kept = documents(facts.register, _KIND)
         most = facts.number(self, "days")
+        if not named and facts.sources:
+            yield _NOBODY, failed(NeverApproved())
         for name in dict.fromkeys(named):
             yield name, of_newest(facts, [d for d in kept if d.about == name], most)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from airflow_mlsec.controls import DatasetFacts, Text
@@ -16,12 +16,13 @@ _NOT_PER_PURPOSE = Text(
     en="stated for the dataset, not for this purpose",
     de="für den Datenbestand angegeben, nicht für diesen Zweck",
 )
+# The last is the worst.
 OUTCOMES: Mapping[Outcome, Text] = {
-    Outcome.PASS: Text(en="yes", de="ja"),
-    Outcome.FAIL: Text(en="no", de="nein"),
-    Outcome.UNKNOWN: Text(en="unknown", de="unbekannt"),
     Outcome.NOT_APPLICABLE: Text(en="not applicable", de="nicht anwendbar"),
+    Outcome.PASS: Text(en="yes", de="ja"),
     Outcome.EXEMPT: Text(en="exempt", de="ausgenommen"),
+    Outcome.UNKNOWN: Text(en="unknown", de="unbekannt"),
+    Outcome.FAIL: Text(en="no", de="nein"),
 }
 _PEOPLE_UNKNOWN = Missing("gdpr:30(1)(c)")
 _BASES: Mapping[str, Text] = {
@@ -113,21 +114,47 @@ class Activity:
 
 def activities(datasets: Iterable[DatasetFacts]) -> list[Activity]:
     """Datasets by purpose, by the purpose's name; last those without one. A dataset with several purposes is in each."""
-    of: dict[str, Activity] = {}
+    found: list[Activity] = []
     without: list[DatasetFacts] = []
     for dataset in datasets:
         stated = of_policy(dataset, "purposes") or ()
         for purpose in stated:
+            at = next(
+                (i for i, known in enumerate(found) if _is_same(known.purpose, purpose)), None
+            )
+            if at is None:
+                found.append(Activity(purpose, (dataset,)))
+                continue
+            known = found[at]
             # One policy may state it in several languages, another only in one.
-            name = Activity(purpose, ()).name.strip().casefold()
-            known = of.get(name, Activity(purpose, ()))
-            said = known.purpose if isinstance(known.purpose, Mapping) else purpose
-            if dataset not in known.datasets:
-                of[name] = Activity(said, (*known.datasets, dataset))
+            said = _together(known.purpose, purpose)
+            both = known.datasets if dataset in known.datasets else (*known.datasets, dataset)
+            found[at] = Activity(said, both)
         if not stated:
             without.append(dataset)
-    found = [of[name] for name in sorted(of)]
+    found.sort(key=lambda activity: activity.name.casefold())
     return [*found, *([Activity(None, tuple(without))] if without else [])]
+
+
+def _is_same(one: Mapping[str, str] | str | None, other: Mapping[str, str] | str) -> bool:
+    """Whether two purposes are one: no language says otherwise, and one says the same."""
+    if one is None:
+        return False
+    if isinstance(one, str) or isinstance(other, str):
+        texts = [{_plain(t) for t in ([x] if isinstance(x, str) else x.values())} for x in (one, other)]  # fmt: skip
+        return bool(texts[0] & texts[1])
+    shared = one.keys() & other.keys()
+    return bool(shared) and all(_plain(one[name]) == _plain(other[name]) for name in shared)
+
+
+def _together(one: Mapping[str, str] | str | None, other: Mapping[str, str] | str) -> Mapping[str, str] | str:  # fmt: skip
+    if isinstance(one, Mapping):
+        return {**other, **one} if isinstance(other, Mapping) else one
+    return other if isinstance(other, Mapping) or one is None else one
+
+
+def _plain(text: str) -> str:
+    return text.strip().casefold()
 
 
 def of_controller(known: Known, name: str) -> list[DatasetFacts]:
@@ -271,12 +298,25 @@ def recipients_of(
 
 
 def recipients_named(known: Known, datasets: Iterable[DatasetFacts]) -> Value:
-    """Who receives the data (GDPR Art. 30(1)(d))."""
+    """Who receives the data (GDPR Art. 30(1)(d)). Processors are recipients (Art. 4(9)): of one that no policy of these names,
+    nobody has stated whether it gets this data."""
     found, stated = recipients_of(known, datasets)
     named: list[Value] = [name for name, _ in found]
     if not stated:
         named.append(Missing("gdpr:30(1)(d)"))
-    return several(named) if named else NONE
+    return (
+        several([*named, *_silent_processors(known, {n for n, _ in found}, "gdpr:30(1)(d)")])
+        or NONE
+    )
+
+
+def _silent_processors(known: Known, named: Collection[str], provision: str) -> list[Value]:
+    silent = [p.name for p in known.organization.processors if p.name not in named]
+    if not silent:
+        return []
+    names = ", ".join(silent)
+    why = Text(en=f"not stated whether a processor gets it: {names}", de=f"nicht angegeben, ob ein Auftragsverarbeiter sie erhält: {names}")  # fmt: skip
+    return [Missing(provision, why)]
 
 
 def transfer_to(name: str, party: Party | None) -> Value | None:
@@ -297,6 +337,8 @@ def transfers_of(known: Known, datasets: Iterable[DatasetFacts]) -> Value:
     ]
     if not stated:
         told.append(Missing("gdpr:30(1)(e)"))
+    abroad = {p.name for p in known.organization.processors if p.is_abroad is False}
+    told += _silent_processors(known, {n for n, _ in found} | abroad, "gdpr:30(1)(e)")
     return tuple(told) if told else NONE
 
 

@@ -253,7 +253,8 @@ def _rights(known: Known, activity: Activity) -> Value:
     for found in known.evaluated:
         if found.control.family == "requests":
             before = worst.setdefault(found.control.id, found)
-            if before.answer.passed and not found.answer.passed:
+            order = [*OUTCOMES]
+            if order.index(found.answer.outcome) > order.index(before.answer.outcome):
                 worst[found.control.id] = found
     checked: list[Value] = [
         Line((f.control.title, OUTCOMES[f.answer.outcome])) for f in worst.values()

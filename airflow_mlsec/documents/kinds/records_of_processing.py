@@ -80,9 +80,11 @@ class RecordsOfProcessing(DocumentKind):
         return known.controllers
 
     def content(self, known: Known, about: str) -> Content:
-        mine = [d for d in known.facts.sources if known.controller_of(d) == about]
+        mine = [d for d in known.facts.sources if known.controller_of(d) == (about or None)]
         found = activities(mine)
-        nobodys = [d for d in known.facts.sources if known.controller_of(d) is None]
+        nobodys = (
+            [d for d in known.facts.sources if known.controller_of(d) is None] if about else []
+        )
         return Content(
             self.title, about, self.cites,
             (
@@ -103,7 +105,7 @@ class RecordsOfProcessing(DocumentKind):
         )  # fmt: skip
 
     def attachments(self, known: Known, about: str) -> Mapping[str, bytes]:
-        mine = [d for d in known.facts.sources if known.controller_of(d) == about]
+        mine = [d for d in known.facts.sources if known.controller_of(d) == (about or None)]
         graph = linked_data(known, about, activities(mine))
         shape = resources.files(__package__).joinpath("records.shacl.ttl").read_bytes()
         text = json.dumps(graph, indent=2, ensure_ascii=False).encode()

@@ -60,6 +60,17 @@ class RetentionSchedule(DocumentKind):
                 Text(en="No encrypted artifact is known.", de="Kein verschlüsseltes Artefakt ist bekannt."),
             ),
         )  # fmt: skip
+        mine = {t for d in of_controller(known, about) for t in known.made_from.get(d.id, ())}
+        derived = [d for d in known.facts.datasets if d.id in mine and d.is_personal and not d.is_source and d.id not in known.facts.artifacts]  # fmt: skip
+        made = Section(
+            Text(en="Personal data made from it", de="Daraus entstandene personenbezogene Daten"),
+            table=Table(
+                "derived",
+                (Text(en="Dataset", de="Datenbestand"), Text(en="Kept for", de="Aufbewahrt")),
+                tuple((str(d.name), Missing("gdpr:5(1)(e)")) for d in derived),
+                NONE,
+            ),
+        )
         undeclared = Section(
             Text(en="Data that no policy declares", de="Daten, die keine Richtlinie beschreibt"),
             table=Table(
@@ -73,7 +84,7 @@ class RetentionSchedule(DocumentKind):
             self.title,
             about,
             self.cites,
-            (datasets, artifacts, undeclared),
+            (datasets, made, artifacts, undeclared),
             abroad_note(known, about),
         )
 

@@ -34,7 +34,8 @@ def answered(register: Register, request: Request, calendar: Calendar) -> Answer
         for reason in act.reasons
         if isinstance(reason, reasons.LetterSent)
     }
-    if request.status == "refused" or "refusal" in sent:
+    refused = "refusal" in sent and sent["refusal"] >= sent.get("completion", sent["refusal"])
+    if request.status == "refused" or (refused and (request.closed_at is None or "completion" not in sent)):  # fmt: skip
         return Answered("denied", sent.get("refusal") or _first(acts, reasons.IdentityRefused, calendar))  # fmt: skip
     done = request.closed_at and calendar.day_of(datetime.fromisoformat(request.closed_at))
     if request.kind in RESTRICTING:
@@ -42,7 +43,8 @@ def answered(register: Register, request: Request, calendar: Calendar) -> Answer
     if not done:
         return Answered("open")
     day = sent.get("completion", done)
-    kept = [step for step in request.steps if step.status == "retained"]
+    # What is restricted stays where it is: that is what was asked for.
+    kept = [s for s in request.steps if s.status == "retained" and request.kind not in RESTRICTING]
     if request.kind in ERASING and kept and not any(s.status == "erased" for s in request.steps):
         return Answered("denied", day)
     left_out = any(
