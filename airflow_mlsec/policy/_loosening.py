@@ -20,6 +20,7 @@ from airflow_mlsec.policy._schema import (
     Policy,
     Retention,
     SpecialCategories,
+    Subject,
 )
 from airflow_mlsec.policy._special import is_special
 
@@ -45,7 +46,7 @@ def loosened(before: Policy, after: Policy) -> tuple[str, ...]:
     """The keys of a policy whose change protects less than before, sorted; empty if nothing is loosened.
 
     Looser are: a lower guarantee, another role or treatment of a column, a new column that is published as it is, longer
-    retention, one more purpose, recipient (of those that are stated) or reason to keep rows, a claim of anonymity, nobody's or other persons' data,
+    retention, one more purpose, recipient (of those that are stated) or reason to keep rows, a claim of anonymity, data of nobody or of other persons,
     another owner, controller or legal ground, decisions by machines, and no list of members any more.
     """
     return tuple(sorted(set(_loosened(before, after))))
@@ -67,7 +68,9 @@ def _loosened(before: Policy, after: Policy) -> Iterator[str]:
         yield "erasure"
     if after.anonymity is not None and after.anonymity != before.anonymity:
         yield "anonymity"
-    if before.subject is not None and before.subject != after.subject:
+    if before.subject is not None and _who(before.subject) != (
+        after.subject and _who(after.subject)
+    ):
         yield "subject"
     if before.membership == "keep" and after.membership != "keep":
         yield "membership"
@@ -103,6 +106,11 @@ def _reached(before: Policy, after: Policy) -> bool:
         if old.until is not None and (access.until is None or access.until > old.until):
             return True
     return False
+
+
+def _who(subject: Subject) -> tuple[object, ...]:
+    """Whose data it is; how spellings of a key belong together gives nobody anything."""
+    return subject.kind, subject.key, subject.references
 
 
 def _ground(stated: LawfulBasis | SpecialCategories | None) -> str | None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from airflow_mlsec.ledger import Rules, agree_to_rules, checked_role_mapping, propose_rules
 from tests.access.clinic import Clinic
+from tests.actors import who
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 _NAMES = ("POLICIES_FOLDER", "STATE_FOLDER", "ROLE_MAPPING")
@@ -20,6 +22,9 @@ _NAMES = ("POLICIES_FOLDER", "STATE_FOLDER", "ROLE_MAPPING")
 def run(world: Clinic, mlsec: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run `mlsec access …` as whoever runs the tests, who is one of the team, and an administrator."""
     monkeypatch.setenv("AIRFLOW__MLSEC__ROLE_MAPPING", f"os:{os.getuid()}=admin")
+    # The register keeps the rules of its first use: others take two.
+    mine = Rules(role_mapping=checked_role_mapping([f"os:{os.getuid()}=admin", "admin=admin"]))
+    agree_to_rules(world.register, propose_rules(world.register, mine, who("ada")), who("bea"))
     organization = world.settings.organization
     text = organization.read_text().replace('"airflow:rita"', f'"airflow:rita", "os:{os.getuid()}"')
     organization.write_text(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+import airflow_mlsec
 from airflow_mlsec.controls import (
     Answer,
     ControlSet,
@@ -463,11 +465,17 @@ def test_what_is_not_there_cannot_be_chosen(
 def test_the_law_is_cited_as_people_cite_it() -> None:
     cited = ("gdpr:5(1)(e)", "iso-27001:A.8.10", "gdpr:30(1)(f)")
     assert law().in_words(cited) == "GDPR Art. 5(1)(e), 30(1)(f); ISO/IEC 27001:2022 A.8.10"
-    assert law().in_words(cited, "de") == "Art. 5(1)(e), 30(1)(f) DSGVO; ISO/IEC 27001:2022 A.8.10"
+    assert (
+        law().in_words(cited, "de")
+        == "Art. 5 Abs. 1 lit. e, 30 Abs. 1 lit. f DSGVO; ISO/IEC 27001:2022 A.8.10"
+    )
     with pytest.raises(SettingError, match="no provision 'gdpr:5"):
         law().in_words(["gdpr:5(3)"])
-    # Nothing is listed that no control cites, but for what later parts of the package will.
+    # Nothing is listed that neither a control nor a document cites, but for what later parts of the package will.
     used = {reference for control in controls() for reference in control.cites}
+    for path in (Path(airflow_mlsec.__path__[0]) / "documents").rglob("*.*"):
+        if path.suffix in (".py", ".yaml"):
+            used |= set(re.findall(r'"((?:gdpr|ccpa-rules|iso-27001):[^"]+)"', path.read_text()))
     for name, instrument in law().instruments.items():
         assert any(f"{name}:{p}" in used for p in instrument.provisions) or name == "ai-act"
 
