@@ -71,7 +71,7 @@ class AccessDifference:
 
     :ivar kind: ``withdraw`` or ``grant``.
     :ivar why: In words: what the policy says.
-    :ivar change: What ends it; None where a person has to do it there.
+    :ivar changes: What ends it; none where a person has to do it there.
     :ivar also: What else would end with it: what is declared, or is about something else.
     """
 
@@ -166,14 +166,14 @@ def _of_dataset(
     live = [item for item in asked if item.resource != NOT_READ]
     allowed = _Allowed(fact, source, organization, on)
     collector = collector_of(source)
+    by_way: dict[tuple[str, str, str], list[Entitlement]] = {}
+    for e in collected.entitlements:
+        by_way.setdefault((e.resource, e.account, e.path), []).append(e)
     ending: list[tuple[Asked, Entitlement]] = []
     for item in live:
         may = allowed.rights_of(item.account)
-        ending += [
-            (item, e)
-            for e in collected.entitlements
-            if (e.resource, e.account, e.path) == (item.resource, item.account, item.path) and _SAME.get(e.right, e.right) not in may
-        ]  # fmt: skip
+        of_item = by_way.get((item.resource, item.account, item.path), ())
+        ending += [(item, e) for e in of_item if _SAME.get(e.right, e.right) not in may]
     changes = collector.withdraw(source, [e for _, e in ending], connections)
     gone = {e for _, e in ending}
     together: dict[tuple[str, str], list[tuple[Asked, Entitlement, Change | None]]] = {}
@@ -193,12 +193,8 @@ def _of_dataset(
         )  # fmt: skip
     has: dict[str, set[Right]] = {}
     for item in live:
-        for e in collected.entitlements:
-            if (e.resource, e.account, e.path) == (
-                item.resource,
-                item.account,
-                item.path,
-            ) and e not in gone:
+        for e in by_way.get((item.resource, item.account, item.path), ()):
+            if e not in gone:
                 has.setdefault(e.account, set()).add(_SAME.get(e.right, e.right))
     known = {account.name for account in collected.accounts}
     for who, right in allowed.wanted():

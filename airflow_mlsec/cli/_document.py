@@ -48,7 +48,7 @@ def kinds(language: Language, as_json: bool) -> None:
     lines = []
     for kind, about in found:
         lines.append(f"{kind.id:28} {kind.title.words(language)} ({law().in_words(kind.cites, language)})")  # fmt: skip
-        lines += [f"{'':28} --about '{name}'" for name in about if name]
+        lines += [f"{'':28} --about '{' '.join(name.split())}'" for name in about if name]
     data = [
         {"id": k.id, "title": k.title.words(language), "cites": list(k.cites), "about": list(about)}
         for k, about in found

@@ -73,7 +73,7 @@ from airflow_mlsec.policy._schema import (
     Retention,
     Subject,
 )
-from airflow_mlsec.policy._special import is_special
+from airflow_mlsec.policy._special import is_special, may_be_special
 from airflow_mlsec.policy._transform import DOMAIN, Given, Leaves, TokenVault, Transform
 
 __all__ = [
@@ -137,6 +137,7 @@ __all__ = [
     "load_policy",
     "loosened",
     "matches",
+    "may_be_special",
     "parse_policy",
     "policy_json_schema",
     "read_canonical",

@@ -14,3 +14,8 @@ def is_special(category: str | None) -> bool:
     return category is not None and any(
         category == kind or category.startswith(f"{kind}.") for kind in _SPECIAL
     )
+
+
+def may_be_special(category: str | None) -> bool:
+    """Whether a category is so wide that such data may be in it: ``user.demographic`` does not say which."""
+    return category is not None and any(kind.startswith(f"{category}.") for kind in _SPECIAL)

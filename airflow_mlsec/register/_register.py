@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -259,13 +260,15 @@ class Register:
     def ask(self, query: str, seconds: int = 30) -> list[sa.Row[Any]]:
         """The rows of a query that was written elsewhere, on a connection that cannot write.
 
-        :raises UsageError: if it is more than one statement.
+        :raises UsageError: if it is no query, or more than one statement.
         :raises RegisterError: if the database refuses it: also because it writes, or takes longer than ``seconds`` (PostgreSQL).
         """
         text = query.strip().removesuffix(";")
         # On PostgreSQL a second statement could end the transaction that must not write.
-        if ";" in text:
-            raise UsageError("a query is one statement, without ';' in it")
+        if ";" in text or re.match(r"(select|with)\b", text, re.IGNORECASE) is None:
+            raise UsageError(
+                "a query is one statement that begins with SELECT or WITH, without ';' in it"
+            )
 
         def work(connection: sa.Connection) -> list[sa.Row[Any]]:
             if connection.dialect.name == "sqlite":

@@ -53,6 +53,8 @@ def test_each_row_is_an_answer_and_what_is_no_outcome_is_unknown(named: Register
         "DELETE FROM mlsec_dataset RETURNING name AS asset, 'pass' AS outcome",
         "SELECT 'a' AS asset, 'pass' AS outcome; DELETE FROM mlsec_dataset",
         "COMMIT; DELETE FROM mlsec_dataset",
+        "PRAGMA query_only = OFF",
+        "ATTACH DATABASE 'other.db' AS other",
         "WITH gone AS (DELETE FROM mlsec_dataset RETURNING name) SELECT name AS asset, 'pass' AS outcome FROM gone",
     ],
 )
@@ -66,9 +68,14 @@ def test_what_does_not_only_read_is_unknown_and_changes_nothing(named: Register,
 
 def test_the_connection_itself_refuses_to_write(named: Register) -> None:
     with pytest.raises(RegisterError):
-        named.ask("UPDATE mlsec_dataset SET name = 'x' RETURNING name")
-    with pytest.raises(UsageError, match="one statement"):
-        named.ask("SELECT 1; SELECT 2")
+        named.ask("WITH x AS (SELECT 1) UPDATE mlsec_dataset SET name = 'x' RETURNING name")
+    for query in (
+        "SELECT 1; SELECT 2",
+        "UPDATE mlsec_dataset SET name = 'x'",
+        "PRAGMA query_only = OFF",
+    ):
+        with pytest.raises(UsageError, match="one statement that begins with SELECT or WITH"):
+            named.ask(query)
     assert [row[0] for row in named.ask("SELECT 100 % 7;")] == [2]
 
 

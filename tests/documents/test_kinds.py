@@ -209,6 +209,13 @@ def test_what_is_stated_about_special_and_criminal_data_is_never_denied(office: 
     assert found["Sensitive data or data of a highly personal nature"] == "yes"
 
 
+def test_a_category_that_is_too_wide_denies_nothing(office: Office) -> None:
+    columns = {**without(POLICY["columns"], "allergic"), "group": {"role": "sensitive", "category": "user.demographic"}}  # fmt: skip
+    office.policy({**without(POLICY, "special_categories"), "columns": columns})
+    [row] = rows(office.content(RECORDS), "activities")
+    assert row["Special categories and condition"] == "not stated"
+
+
 def test_a_controller_abroad_is_told_what_the_record_is_not(office: Office) -> None:
     [controller] = ORGANIZATION["controllers"]
     office.organization({**ORGANIZATION, "controllers": [{**controller, "country": "GB"}]})

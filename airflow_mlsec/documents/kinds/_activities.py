@@ -9,7 +9,7 @@ from airflow_mlsec.controls import DatasetFacts, Text
 from airflow_mlsec.documents._content import Category, Country, Line, Missing, Period, Value
 from airflow_mlsec.documents._known import Known, of_policy
 from airflow_mlsec.ledger import Outcome, Reason, ReleaseStatement
-from airflow_mlsec.policy import Party, is_special
+from airflow_mlsec.policy import Party, is_special, may_be_special
 
 NONE = Text(en="none", de="keine")
 _NOT_PER_PURPOSE = Text(
@@ -188,14 +188,16 @@ def per_purpose(value: Value, datasets: Iterable[DatasetFacts], provision: str) 
 
 def several(values: Iterable[Value], missing: Missing | None = None) -> Value:
     """Values without repetition; ``missing`` if there is none."""
-    found: list[Value] = []
-    for value in values:
-        for part in value if isinstance(value, tuple) else (value,):
-            if part not in found:
-                found.append(part)
+    # By what they are: mappings cannot be looked up.
+    by_text = {
+        repr(part): part
+        for value in values
+        for part in (value if isinstance(value, tuple) else (value,))
+    }
+    found = tuple(by_text.values())
     if not found and missing is not None:
         return missing
-    return found[0] if len(found) == 1 else tuple(found)
+    return found[0] if len(found) == 1 else found
 
 
 def title_of(dataset: DatasetFacts) -> Value:
@@ -245,6 +247,7 @@ def special_of(datasets: Iterable[DatasetFacts]) -> Value:
         columns = (of_policy(dataset, "columns") or {}).values()
         kinds = sorted({c["category"] for c in columns if is_special(c.get("category"))})
         unclear |= not columns or not all(c.get("category") for c in columns)
+        unclear |= any(may_be_special(c.get("category")) for c in columns)
         found += [Category(kind) for kind in kinds]
         condition = of_policy(dataset, "special_categories", "condition")
         if condition:
