@@ -52,6 +52,8 @@ from airflow_mlsec.ledger import (
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
 
+# The acts that say what a document was made from.
+_DECLARED = ("drafted", "confirmed")
 # The file of an exported document that says what was signed.
 STATEMENT = "statement.json"
 
@@ -380,7 +382,7 @@ def is_in_force(register: Register, found: Document) -> bool:
     except BrokenLog:
         return False
     # What it was made from is not signed: the ledger has it.
-    said = [a.evidence["declared"] for a in _acts_of(register, found) if "declared" in a.evidence]
+    said = [a.evidence.get("declared") for a in _acts_of(register, found) if a.verb in _DECLARED]
     return found.is_approved and bool(said) and said[-1] == found.declared
 
 

@@ -44,6 +44,7 @@ from airflow_mlsec.subjects import (
 from airflow_mlsec.subjects.handling import _closing, _erasing, _rectify, _releases, _retention
 from airflow_mlsec.subjects.search._scan import Scan
 from tests.actors import who
+from tests.approvals import agreed
 from tests.lineage.events import dataset, event, lineage
 from tests.subjects.lake import Lake, signed_artifact
 from tests.subjects.test_meanwhile import DATED, dated, release
@@ -75,6 +76,7 @@ columns:
 {columns}  tag: {{role: insensitive}}
 """
     policy = parse_policy(text, "p")
+    agreed(lake.register, policy, lake.at(name).name)
     record_results(lake.register, policy, lake.at(name), "source", [], None)
     return policy
 

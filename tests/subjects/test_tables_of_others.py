@@ -23,6 +23,7 @@ from airflow_mlsec.register import Register
 from airflow_mlsec.subjects import approve, get_request, rectify, settle
 from airflow_mlsec.subjects.handling import _erasing
 from tests.actors import who
+from tests.approvals import agreed
 from tests.conftest import database
 from tests.subjects.lake import Lake
 
@@ -47,7 +48,9 @@ class Shop(Lake):
         for name in columns:
             role = "{role: identifying, transform: {method: drop}}" if name == "email" else "{role: insensitive}"  # fmt: skip
             text += f"  {name}: {role}\n"
-        record_results(self.register, parse_policy(text, "p"), open_dataset(dataset), "source", [], None)  # fmt: skip
+        policy, found = parse_policy(text, "p"), open_dataset(dataset)
+        agreed(self.register, policy, found.name)
+        record_results(self.register, policy, found, "source", [], None)
 
     def state(self, number: int) -> str:
         """What a request says of the table of people."""
