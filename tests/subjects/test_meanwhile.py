@@ -337,6 +337,7 @@ columns:
   tag: {{role: insensitive}}
 """
     declared = parse_policy(text, "p")
+    agreed(lake.register, declared, lake.at("raw.parquet").name)
     record_results(lake.register, declared, lake.at("raw.parquet"), "source", [], None)
     return declared
 
@@ -345,10 +346,8 @@ def test_a_table_does_not_tell_which_of_two_releases_it_is(lake: Lake) -> None:
     """Killed before the rows were swapped, or after it: the place stays open until it is released again."""
     lake.policy()
     table = open_dataset(f"sqlite://{lake.folder.parent}/out.db/safe")
-    agreed(lake.register, of_domain(lake, "a"), lake.at("raw.parquet").name)
     release(lake, of_domain(lake, "a"), target=table)
     people(lake, 0, 1, 3)
-    agreed(lake.register, of_domain(lake, "b"), lake.at("raw.parquet").name)
     with contextlib.suppress(Killed):
         release(lake, of_domain(lake, "b"), target=table, when_announced=killed)
     gone(lake)
@@ -405,9 +404,7 @@ def test_evidence_is_renewed_for_the_file_that_was_looked_at_alone(
 ) -> None:
     """A release under another policy comes between: its people are looked for by its own evidence."""
     lake.policy()
-    agreed(lake.register, of_domain(lake, "a"), lake.at("raw.parquet").name)
     release(lake, of_domain(lake, "a"))
-    agreed(lake.register, of_domain(lake, "b"), lake.at("raw.parquet").name)
     real = _erasing._delete
 
     def delete(searcher: Any, place: Any, *more: Any) -> int:
