@@ -38,7 +38,7 @@ from airflow_mlsec.access._scope import Scope, resolve
 from airflow_mlsec.access._snapshot import take_snapshot
 from airflow_mlsec.actors import Actor
 from airflow_mlsec.connections import Connections
-from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, verify_payload
+from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import (
     ChangedMeanwhile,
     CheckFailed,
@@ -54,10 +54,10 @@ from airflow_mlsec.ledger import (
     Reason,
     ReviewStatement,
     Verb,
-    read_statement,
     record,
     require,
     sign_statement,
+    signed_statement,
 )
 from airflow_mlsec.policy import Organization
 from airflow_mlsec.register import Register
@@ -438,8 +438,7 @@ def is_unchanged(register: Register, review: Review) -> bool:
     if register.trusted is None or review.statement is None:
         return False
     try:
-        payload = verify_payload(dict(review.statement), STATEMENT_TYPE, register.trusted())
-        signed = read_statement(payload, ReviewStatement)
+        signed = signed_statement(dict(review.statement), register.trusted(), ReviewStatement)
     except SignatureInvalid:
         return False
     return signed.predicate == _statement(review) and signed.subjects == {_DECISIONS: review.decisions_digest}  # fmt: skip

@@ -21,7 +21,7 @@ from airflow_mlsec.access._scope import Reach, Resolved
 from airflow_mlsec.access._withdrawal import sentence
 from airflow_mlsec.actors import Actor
 from airflow_mlsec.connections import Connections
-from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, verify_payload
+from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import BrokenLog, CheckFailed, Refused, SignatureInvalid, UsageError
 from airflow_mlsec.ledger import (
     AccessChangeStatement,
@@ -31,10 +31,10 @@ from airflow_mlsec.ledger import (
     Reason,
     Verb,
     acts,
-    read_statement,
     record,
     require,
     sign_statement,
+    signed_statement,
 )
 from airflow_mlsec.lineage import DatasetFacts, read_datasets
 from airflow_mlsec.policy import Organization
@@ -353,8 +353,9 @@ def _undo_of(register: Register, act: Act, dataset: str) -> tuple[str, str]:
     try:
         if register.trusted is None:
             raise SignatureInvalid("there are no trusted keys here")
-        payload = verify_payload(act.evidence["undo"], STATEMENT_TYPE, register.trusted())
-        said = read_statement(payload, AccessChangeStatement).predicate
+        said = signed_statement(
+            act.evidence["undo"], register.trusted(), AccessChangeStatement
+        ).predicate
     except SignatureInvalid:
         raise BrokenLog(
             f"what takes a change of {dataset} back is not signed by a trusted key"

@@ -15,7 +15,7 @@ from airflow_mlsec.access._collector import canonical_source, collect
 from airflow_mlsec.access._model import Account, AccountKind, Collected, Entitlement, Right
 from airflow_mlsec.actors import Actor
 from airflow_mlsec.connections import Connections
-from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, verify_payload
+from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import BrokenLog, SignatureInvalid, UsageError
 from airflow_mlsec.ledger import (
     AccessStatement,
@@ -24,10 +24,10 @@ from airflow_mlsec.ledger import (
     AssetKind,
     Reason,
     Verb,
-    read_statement,
     record,
     require,
     sign_statement,
+    signed_statement,
 )
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
@@ -191,8 +191,7 @@ def _verified(register: Register, row: Any) -> tuple[Snapshot, Collected]:
     if register.trusted is None:
         raise BrokenLog(f"snapshot {number}: there are no trusted keys here to verify it with")
     try:
-        payload = verify_payload(row.statement, STATEMENT_TYPE, register.trusted())
-        statement = read_statement(payload, AccessStatement)
+        statement = signed_statement(row.statement, register.trusted(), AccessStatement)
     except SignatureInvalid:
         raise BrokenLog(f"snapshot {number} is not signed by a trusted key") from None
     said = statement.predicate

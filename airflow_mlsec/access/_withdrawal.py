@@ -22,7 +22,7 @@ from airflow_mlsec.access._people import People
 from airflow_mlsec.access._review import UNDECIDED, Review, ReviewItem, load_review
 from airflow_mlsec.actors import Actor
 from airflow_mlsec.connections import Connections
-from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, verify_payload
+from airflow_mlsec.crypto import KeyRing
 from airflow_mlsec.errors import BrokenLog, CheckFailed, Refused, SignatureInvalid, UsageError
 from airflow_mlsec.ledger import (
     Act,
@@ -32,10 +32,10 @@ from airflow_mlsec.ledger import (
     Verb,
     WithdrawalStatement,
     acts,
-    read_statement,
     record,
     require,
     sign_statement,
+    signed_statement,
 )
 from airflow_mlsec.policy import Organization
 from airflow_mlsec.register import Register
@@ -236,8 +236,9 @@ def _undo_of(register: Register, act: Act, item: ReviewItem, review: int) -> str
     try:
         if register.trusted is None:
             raise SignatureInvalid("there are no trusted keys here")
-        payload = verify_payload(act.evidence["undo"], STATEMENT_TYPE, register.trusted())
-        said = read_statement(payload, WithdrawalStatement).predicate
+        said = signed_statement(
+            act.evidence["undo"], register.trusted(), WithdrawalStatement
+        ).predicate
     except SignatureInvalid:
         raise BrokenLog(
             f"what gives item {item.number} of review {review} back is not signed by a trusted key"

@@ -160,7 +160,6 @@ def _missing(gaps: list[Gap], language: Language) -> list[str]:
         return ["everything that it asks for is stated"]
     counted: dict[str, int] = {}
     for gap in gaps:
-        asked = f" ({law().in_words([gap.provision], language)})" if gap.provision else ""
-        what = f"{gap.what.words(language)}{asked}"
+        what = gap.words(language)
         counted[what] = counted.get(what, 0) + 1
     return [f"not stated: {what}{f', {n} times' if n > 1 else ''}" for what, n in counted.items()]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeAlias, Union
 
-from airflow_mlsec.controls import Text
-from airflow_mlsec.ledger import Reason
+from airflow_mlsec.controls import Text, law
+from airflow_mlsec.ledger import Language, Reason
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,11 @@ class Gap:
     what: Text
     provision: str
     needed: bool = False
+
+    def words(self, language: Language) -> str:
+        """What is missing, and what asks for it."""
+        asked = f" ({law().in_words([self.provision], language)})" if self.provision else ""
+        return f"{self.what.words(language)}{asked}"
 
 
 _CONTROLLER = Text(en="Controller", de="Verantwortlicher")

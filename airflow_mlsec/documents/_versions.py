@@ -20,7 +20,7 @@ from airflow_mlsec import files
 from airflow_mlsec.access import People
 from airflow_mlsec.actors import Actor, keys_of, names_of
 from airflow_mlsec.controls import law
-from airflow_mlsec.crypto import STATEMENT_TYPE, KeyRing, VerificationKeys, verify_payload
+from airflow_mlsec.crypto import KeyRing, VerificationKeys
 from airflow_mlsec.documents._content import Content, Gap
 from airflow_mlsec.documents._kind import DocumentKind, document_kind
 from airflow_mlsec.documents._known import Known
@@ -43,11 +43,11 @@ from airflow_mlsec.ledger import (
     Verb,
     acts,
     condition,
-    read_statement,
     record,
     require,
     rules_in_force,
     sign_statement,
+    signed_statement,
 )
 from airflow_mlsec.register import Register
 from airflow_mlsec.register import tables as t
@@ -364,7 +364,7 @@ def verify_document(
     """
     if not isinstance(envelope, Mapping):
         raise SignatureInvalid("there is no statement")
-    signed = read_statement(verify_payload(dict(envelope), STATEMENT_TYPE, trusted), DocumentStatement)  # fmt: skip
+    signed = signed_statement(dict(envelope), trusted, DocumentStatement)
     for name in sorted({*found, *signed.subjects}):
         if name not in found:
             raise SignatureInvalid(f"the file {name} is missing")

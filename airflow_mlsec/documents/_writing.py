@@ -173,8 +173,7 @@ def _page(content: Content, edition: Edition, language: Language) -> str:
     gaps = []
     for gap in content.gaps:
         where = [writer.text(part) for part in (gap.section, gap.row) if part != ""]
-        asked = f" ({law().in_words([gap.provision], language)})" if gap.provision else ""
-        gaps.append((" – ".join(where), f"{gap.what.words(language)}{asked}"))
+        gaps.append((" – ".join(where), gap.words(language)))
     catalogue = law()
     template = environment.get_template("document.html")
     return template.render(

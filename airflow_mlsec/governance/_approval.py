@@ -27,12 +27,12 @@ from airflow_mlsec.lineage import (
     PolicyApproved,
     approvals,
     is_approved,
+    kept_policy,
     looser_than_before,
     unit_of,
 )
 from airflow_mlsec.policy import Organization, Policy
 from airflow_mlsec.register import Register
-from airflow_mlsec.register import tables as t
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def change_of(register: Register, policy: Policy, name: DatasetName) -> Change:
                 tuple(said.get("loosened") or ()),
                 "",
             )
-            owner = _owner(connection, instead_of)
+            owner = kept_policy(connection, instead_of).owner if instead_of else None
         given = approvals(connection, unit_of(policy, name), policy.digest, instead_of, since)
         claims = policy.anonymity is not None
         return Change(
@@ -86,14 +86,6 @@ def change_of(register: Register, policy: Policy, name: DatasetName) -> Change:
         )
 
     return register.read(look)
-
-
-def _owner(connection: sa.Connection, digest: str | None) -> str | None:
-    """The owner that a policy states, as the register keeps it."""
-    query = sa.select(t.policy.c.document).where(t.policy.c.digest == digest)
-    document = None if digest is None else connection.execute(query).scalar_one_or_none()
-    found = document.get("owner") if isinstance(document, dict) else None
-    return None if found is None else str(found)
 
 
 def approve_policy(

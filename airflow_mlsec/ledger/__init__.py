@@ -112,6 +112,7 @@ from airflow_mlsec.ledger._statements import (
     predicate_of,
     read_statement,
     sign_statement,
+    signed_statement,
     statement_of,
     verified_statement,
 )
@@ -210,6 +211,7 @@ __all__ = [
     "revoke_api_key",
     "rules_in_force",
     "sign_statement",
+    "signed_statement",
     "statement_of",
     "verified_statement",
     "verify_export",

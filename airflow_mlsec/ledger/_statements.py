@@ -424,6 +424,14 @@ def read_statement(payload: bytes, *kinds: type[P]) -> Statement[P]:
     raise SignatureInvalid(f"what was signed says something else ({str(said)[:80]})")
 
 
+def signed_statement(envelope: Any, trusted: Trusted, *kinds: type[P]) -> Statement[P]:
+    """A statement of one of the given kinds, if a trusted key signed it.
+
+    :raises SignatureInvalid: otherwise.
+    """
+    return read_statement(verify_payload(envelope, STATEMENT_TYPE, trusted), *kinds)
+
+
 _REMEMBERED = 20_000
 _verified: dict[bytes, Statement[Any] | None] = {}
 
@@ -439,8 +447,7 @@ def verified_statement(
         if len(_verified) >= _REMEMBERED:
             _verified.clear()
         try:
-            payload = verify_payload(envelope, STATEMENT_TYPE, trusted)
-            _verified[digest] = read_statement(payload, *kinds)
+            _verified[digest] = signed_statement(envelope, trusted, *kinds)
         except SignatureInvalid:
             _verified[digest] = None
     return _verified[digest]

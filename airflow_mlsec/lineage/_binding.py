@@ -106,7 +106,7 @@ def policy_before(connection: sa.Connection, name: DatasetName) -> Before:
     if row_.policy_digest is None:
         document = declared_by_pattern(connection).get(row_.id)
         return Before() if document is None else _read(None, document, "")
-    return _kept(connection, row_.policy_digest, "") if row_.stage == "source" else Before()
+    return kept_policy(connection, row_.policy_digest) if row_.stage == "source" else Before()
 
 
 def _same(name: DatasetName) -> list[DatasetName]:
@@ -121,10 +121,11 @@ def _same(name: DatasetName) -> list[DatasetName]:
 
 
 def _bound(connection: sa.Connection, act: Act) -> Before:
-    return _kept(connection, str(act.evidence.get("policy")), act.at)
+    return kept_policy(connection, str(act.evidence.get("policy")), act.at)
 
 
-def _kept(connection: sa.Connection, digest: str, since: str) -> Before:
+def kept_policy(connection: sa.Connection, digest: str, since: str = "") -> Before:
+    """A policy as the register keeps it, by its digest."""
     query = sa.select(t.policy.c.document).where(t.policy.c.digest == digest)
     return _read(digest, connection.execute(query).scalar_one_or_none(), since)
 
@@ -194,8 +195,9 @@ def require_binding(register: Register, policy: Policy, name: DatasetName) -> No
 
 def _require(connection: sa.Connection, policy: Policy, name: DatasetName) -> tuple[Before, tuple[str, ...]]:  # fmt: skip
     before, looser = looser_than_before(connection, policy, name)
-    given = approvals(connection, unit_of(policy, name), policy.digest, before.digest, before.since)
-    if looser and not is_approved(given):
+    if looser and not is_approved(
+        approvals(connection, unit_of(policy, name), policy.digest, before.digest, before.since)
+    ):
         what = "everything: the policy before cannot be read" if EVERYTHING in looser else ", ".join(looser)  # fmt: skip
         raise Refused(
             f"{policy.source}: it protects {name} less than the policy before ({what}); one of the team that owns the data "

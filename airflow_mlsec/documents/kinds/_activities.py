@@ -12,6 +12,9 @@ from airflow_mlsec.ledger import Outcome, Reason, ReleaseStatement
 from airflow_mlsec.policy import Party, is_special, may_be_special
 
 NONE = Text(en="none", de="keine")
+_NONE_STATED = Text(
+    en="none among the stated categories", de="keine unter den angegebenen Kategorien"
+)
 _NOT_PER_PURPOSE = Text(
     en="stated for the dataset, not for this purpose",
     de="für den Datenbestand angegeben, nicht für diesen Zweck",
@@ -257,7 +260,7 @@ def special_of(datasets: Iterable[DatasetFacts]) -> Value:
             found.append(Missing("gdpr:9(2)"))
     if unclear:
         found.append(Missing("gdpr:30(1)(c)"))
-    return several(found) if found else Text(en="none among the stated categories", de="keine unter den angegebenen Kategorien")  # fmt: skip
+    return several(found) if found else _NONE_STATED
 
 
 def is_criminal(category: str | None) -> bool:
@@ -270,7 +273,7 @@ def criminal_of(datasets: Iterable[DatasetFacts]) -> Value:
     columns = [c for d in datasets for c in (of_policy(d, "columns") or {}).values()]
     kinds = sorted({c["category"] for c in columns if is_criminal(c.get("category"))})
     if not kinds:
-        return Text(en="none among the stated categories", de="keine unter den angegebenen Kategorien")  # fmt: skip
+        return _NONE_STATED
     return (*(Category(kind) for kind in kinds), Missing("gdpr:10"))
 
 
@@ -371,9 +374,7 @@ def measures_of(known: Known, datasets: Iterable[DatasetFacts]) -> Value:
     found: list[Value] = []
     methods: dict[str, int] = {}
     wanted: set[int] = set()
-    names = set()
     for dataset in datasets:
-        names.add(dataset.name)
         for column in (of_policy(dataset, "columns") or {}).values():
             if method := (column.get("transform") or {}).get("method"):
                 methods[method] = methods.get(method, 0) + 1

@@ -80,11 +80,8 @@ class RecordsOfProcessing(DocumentKind):
         return known.controllers
 
     def content(self, known: Known, about: str) -> Content:
-        mine = [d for d in known.facts.sources if known.controller_of(d) == (about or None)]
-        found = activities(mine)
-        nobodys = (
-            [d for d in known.facts.sources if known.controller_of(d) is None] if about else []
-        )
+        found = activities(_of(known, about))
+        nobodys = _of(known, "") if about else []
         return Content(
             self.title, about, self.cites,
             (
@@ -105,11 +102,15 @@ class RecordsOfProcessing(DocumentKind):
         )  # fmt: skip
 
     def attachments(self, known: Known, about: str) -> Mapping[str, bytes]:
-        mine = [d for d in known.facts.sources if known.controller_of(d) == (about or None)]
-        graph = linked_data(known, about, activities(mine))
+        graph = linked_data(known, about, activities(_of(known, about)))
         shape = resources.files(__package__).joinpath("records.shacl.ttl").read_bytes()
         text = json.dumps(graph, indent=2, ensure_ascii=False).encode()
         return {f"{self.id}.jsonld": text, "records.shacl.ttl": shape}
+
+
+def _of(known: Known, controller: str) -> list[DatasetFacts]:
+    """The datasets of a controller; without a name, those whose controller nobody has stated."""
+    return [d for d in known.facts.sources if known.controller_of(d) == (controller or None)]
 
 
 def _controller(controller: Controller | None) -> Section:
